@@ -1,0 +1,272 @@
+//! The registry of observer functions.
+//!
+//! A measurement names functions and places them in chains by the header that they read
+//! ([`Chain`]). Functions that share state form a [`Group`]: one object that keeps the state of
+//! all flows contiguously, indexed by the flow's slot, and finishes its own Arrow columns. So
+//! a packet costs one virtual call per group, and a flow no allocation.
+//!
+//! Imports [`packet`](crate::packet) and [`field`](crate::field).
+
+pub mod basic;
+pub mod ecn;
+pub mod tcp;
+
+use arrow::array::ArrayRef;
+
+use crate::field::FieldDef;
+use crate::packet::{Direction, Packet};
+
+/// Where a function may be listed: which header makes it run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chain {
+    /// The first packet of a flow.
+    NewFlow,
+    /// Every IPv4 header.
+    Ip4,
+    /// Every IPv6 header.
+    Ip6,
+    /// Every TCP header.
+    Tcp,
+}
+
+impl Chain {
+    /// Every chain, in the order of headers.
+    pub const ALL: [Chain; 4] = [Chain::NewFlow, Chain::Ip4, Chain::Ip6, Chain::Tcp];
+
+    /// The key in a measurement file.
+    pub fn key(self) -> &'static str {
+        match self {
+            Chain::NewFlow => "new_flow_chain",
+            Chain::Ip4 => "ip4_chain",
+            Chain::Ip6 => "ip6_chain",
+            Chain::Tcp => "tcp_chain",
+        }
+    }
+
+    /// What a function in it reads, for messages.
+    pub fn reads(self) -> &'static str {
+        match self {
+            Chain::NewFlow => "the first packet of a flow",
+            Chain::Ip4 => "IPv4 headers",
+            Chain::Ip6 => "IPv6 headers",
+            Chain::Tcp => "TCP headers",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// A set of chains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChainSet(u8);
+
+impl ChainSet {
+    /// The set of the given chains.
+    pub const fn of(chains: &[Chain]) -> Self {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < chains.len() {
+            bits |= chains[i].bit();
+            i += 1;
+        }
+        Self(bits)
+    }
+
+    /// Whether the chain is in the set.
+    pub const fn has(self, chain: Chain) -> bool {
+        self.0 & chain.bit() != 0
+    }
+
+    /// Adds a chain.
+    pub const fn add(&mut self, chain: Chain) {
+        self.0 |= chain.bit();
+    }
+
+    /// Whether the two sets share a chain.
+    pub const fn meets(self, other: ChainSet) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The chains of the headers that a packet has.
+    pub fn of_packet(packet: &Packet<'_>) -> Self {
+        let mut set = Self::of(&[if packet.source.is_ipv4() { Chain::Ip4 } else { Chain::Ip6 }]);
+        if packet.tcp.is_some() {
+            set.add(Chain::Tcp);
+        }
+        set
+    }
+
+    /// The chains in the set.
+    pub fn iter(self) -> impl Iterator<Item = Chain> {
+        Chain::ALL.into_iter().filter(move |chain| self.has(*chain))
+    }
+}
+
+/// One function of the registry.
+#[derive(Debug)]
+pub struct FunctionDef {
+    /// The name in a measurement file: upstream's.
+    pub name: &'static str,
+    /// The chains in which it may be listed.
+    pub chains: ChainSet,
+    /// The function that must be in `new_flow_chain` for this one to have a place for its facts.
+    pub setup: Option<&'static str>,
+    /// What it records.
+    pub doc: &'static str,
+}
+
+/// A group of functions that share their state, and what makes it.
+#[derive(Debug)]
+pub struct GroupDef {
+    /// The name after `use = [...]`.
+    pub name: &'static str,
+    /// What the group is for.
+    pub doc: &'static str,
+    /// Its functions.
+    pub functions: &'static [FunctionDef],
+    /// Its columns; `by` names the function that fills each.
+    pub fields: &'static [FieldDef],
+    /// Makes the object that keeps the state of its flows.
+    pub new: fn(Selection) -> Box<dyn Group>,
+}
+
+/// Every group, in the order of the record's columns.
+pub static GROUPS: &[&GroupDef] = &[&basic::GROUP, &tcp::GROUP, &ecn::GROUP];
+
+/// Every function with its group, in the order of the registry.
+pub fn functions() -> impl Iterator<Item = (&'static GroupDef, &'static FunctionDef)> {
+    GROUPS.iter().flat_map(|group| group.functions.iter().map(|function| (*group, function)))
+}
+
+/// The function with a name.
+pub fn function(name: &str) -> Option<(&'static GroupDef, &'static FunctionDef)> {
+    functions().find(|(_, function)| function.name == name)
+}
+
+/// The functions that a measurement placed in chains.
+#[derive(Debug, Clone, Default)]
+pub struct Selection(Vec<(&'static str, ChainSet)>);
+
+impl Selection {
+    /// Places a function in a chain.
+    pub fn place(&mut self, function: &'static FunctionDef, chain: Chain) {
+        match self.0.iter_mut().find(|(name, _)| *name == function.name) {
+            Some((_, chains)) => chains.add(chain),
+            None => self.0.push((function.name, ChainSet::of(&[chain]))),
+        }
+    }
+
+    /// Every function in every chain that it may be in: what `observe` does without a file.
+    pub fn everything() -> Self {
+        Self(functions().map(|(_, function)| (function.name, function.chains)).collect())
+    }
+
+    /// The chains in which a function was placed; empty if it was not.
+    pub fn chains(&self, function: &str) -> ChainSet {
+        self.0.iter().find(|(name, _)| *name == function).map_or(ChainSet::default(), |(_, c)| *c)
+    }
+
+    /// Whether a function was placed anywhere.
+    pub fn has(&self, function: &str) -> bool {
+        self.chains(function) != ChainSet::default()
+    }
+
+    /// The groups of which some function was placed, in the order of the registry.
+    pub fn groups(&self) -> impl Iterator<Item = &'static GroupDef> + '_ {
+        GROUPS.iter().copied().filter(|group| group.functions.iter().any(|f| self.has(f.name)))
+    }
+
+    /// The columns that the placed functions fill, in the order of the record.
+    pub fn fields(&self) -> impl Iterator<Item = &'static FieldDef> + '_ {
+        self.groups().flat_map(|group| group.fields).filter(|field| self.has(field.by))
+    }
+
+    /// Of a group's columns, in the order of its `fields`, those that the placed functions fill.
+    pub fn pick(&self, fields: &[FieldDef], columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
+        let kept = fields.iter().zip(columns).filter(|(field, _)| self.has(field.by));
+        kept.map(|(_, column)| column).collect()
+    }
+}
+
+/// What a function thinks of its flow after a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More may come.
+    More,
+    /// The flow is over; it is completed after a short delay.
+    Over,
+}
+
+/// What the observer adds to a packet.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// The chains of the headers that the packet has.
+    pub headers: ChainSet,
+    /// Whether it goes with or against the flow's first packet.
+    pub direction: Direction,
+}
+
+/// The state of all flows for one group of functions.
+pub trait Group: Send {
+    /// A flow begins in `slot`, with this packet. The slot may have been another flow's before.
+    fn open(&mut self, slot: usize, packet: &Packet<'_>);
+    /// A packet of the flow in `slot` (the first one too).
+    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress;
+    /// The flow in `slot` is complete: its facts become a row of the columns.
+    fn close(&mut self, slot: usize);
+    /// Takes the columns of the placed functions, one row per closed flow in order of closing.
+    fn finish(&mut self) -> Vec<ArrayRef>;
+}
+
+/// State of flows, contiguous, indexed by slot.
+#[derive(Debug, Default)]
+pub(crate) struct Slots<T>(Vec<T>);
+
+impl<T: Default> Slots<T> {
+    pub(crate) fn open(&mut self, slot: usize) -> &mut T {
+        if slot >= self.0.len() {
+            self.0.resize_with(slot + 1, T::default);
+        }
+        self.0[slot] = T::default();
+        &mut self.0[slot]
+    }
+
+    pub(crate) fn at(&mut self, slot: usize) -> &mut T {
+        &mut self.0[slot]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique_and_everything_is_documented() {
+        let mut names = HashSet::new();
+        let mut columns = HashSet::new();
+        for group in GROUPS {
+            assert!(!group.doc.is_empty(), "{}", group.name);
+            for function in group.functions {
+                assert!(names.insert(function.name), "{} twice", function.name);
+                assert!(!function.doc.is_empty(), "{}", function.name);
+                assert_ne!(function.chains, ChainSet::default(), "{}", function.name);
+                if let Some(setup) = function.setup {
+                    assert!(group.functions.iter().any(|f| f.name == setup), "{setup}");
+                }
+            }
+            for field in group.fields {
+                assert!(columns.insert(field.name), "column {} twice", field.name);
+                assert!(field.doc.trim().ends_with('.'), "{}: {:?}", field.name, field.doc);
+                assert!(
+                    group.functions.iter().any(|f| f.name == field.by),
+                    "{}: no function {}",
+                    field.name,
+                    field.by
+                );
+            }
+        }
+    }
+}

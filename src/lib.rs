@@ -1,0 +1,27 @@
+//! pathspider asks each target the same question twice, under configuration zero and under
+//! configuration one, watches the packets that really crossed the interface, and says what the
+//! path did.
+//!
+//! This library is the program's inside, laid out in layers; a layer imports lower ones only,
+//! and `tests/layers.rs` holds every `use crate::` line to the table:
+//!
+//! | layer | modules |
+//! | --- | --- |
+//! | 0 | [`error`] [`field`] |
+//! | 1 | [`packet`] [`sink`] [`targets`] |
+//! | 2 | [`chain`] (packet), [`step`], [`connect`], [`rule`] |
+//! | 3 | [`measurement`]: the only place where a name becomes a thing |
+//! | 4 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
+//! | 5 | [`merge`] |
+//! | 6 | [`lab`] |
+//! | 7 | [`cli`] |
+//!
+//! Only `engine::driver`, `observer::capture`, `step` and `lab` touch the operating system;
+//! below them time is an argument.
+
+pub mod chain;
+pub mod connect;
+pub mod error;
+pub mod field;
+pub mod packet;
+pub mod step;

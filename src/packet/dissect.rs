@@ -1,0 +1,1 @@
+//! Dissection on etherparse.

@@ -1,0 +1,1 @@
+//! Kernel parameters through /proc/sys.
