@@ -21,7 +21,10 @@
 
 pub mod chain;
 pub mod connect;
+pub mod engine;
 pub mod error;
 pub mod field;
+pub mod merge;
+pub mod observer;
 pub mod packet;
 pub mod step;

@@ -7,7 +7,13 @@
 
 pub mod tcp;
 
-use crate::field::{Timestamp, fields};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::array::builder::StringBuilder;
+use arrow::datatypes::DataType;
+
+use crate::field::{Cell, Timestamp, fields};
 
 /// How a connection kind is named in a measurement file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +41,7 @@ pub static KINDS: &[KindDef] = &[KindDef {
 }];
 
 /// How an attempt ended. The words are the `state` column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum State {
     /// The connection was established (and whatever the kind asks for was answered).
     Ok,
@@ -44,7 +50,21 @@ pub enum State {
     /// No answer within the timeout.
     Timeout,
     /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
+    #[default]
     LocalError,
+}
+
+impl Cell for State {
+    type Column = StringBuilder;
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    fn append(&self, column: &mut StringBuilder) {
+        column.append_value(self.as_str());
+    }
+    fn finish(column: &mut StringBuilder) -> ArrayRef {
+        Arc::new(column.finish())
+    }
 }
 
 impl State {
@@ -66,8 +86,8 @@ fields! {
         /// Whether the connection was established. NULL if this host could not try.
         ok: Option<bool>,
         /// How the attempt ended: `ok`, `failed`, `timeout` or `local_error`.
-        state: &'static str,
-        /// The operating system's word for what went wrong, `connection refused`; NULL if nothing did.
+        state: State,
+        /// What went wrong in the operating system's words, `Connection refused`; NULL if nothing did.
         error: Option<&'static str>,
         /// When the connection was started (UTC).
         started: Timestamp,

@@ -7,7 +7,7 @@
 
 mod dissect;
 
-pub use dissect::*;
+pub use dissect::{Link, dissect};
 
 use std::net::IpAddr;
 
@@ -78,6 +78,8 @@ pub mod flag {
     pub const ECE: u16 = 0x040;
     /// Congestion window reduced (RFC 3168, section 6.1).
     pub const CWR: u16 = 0x080;
+    /// The nine flags that are kept.
+    pub const ALL: u16 = 0x1ff;
 }
 
 /// Why a frame was not understood.

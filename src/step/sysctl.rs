@@ -1,1 +1,83 @@
-//! Kernel parameters through /proc/sys.
+//! Kernel parameters through /proc/sys, where the names below `net.` are those of the network
+//! namespace of the thread that looks.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::error::{Doing as _, Error, Result};
+
+/// A changed parameter and the value that it had before.
+#[derive(Debug)]
+pub struct Setting {
+    name: String,
+    path: PathBuf,
+    before: String,
+}
+
+impl Setting {
+    /// Sets a parameter, reads it back, and remembers what it was.
+    pub fn change(name: &str, value: &str) -> Result<Self> {
+        let path = path(name);
+        let before = read(&path).doing(|| format!("read sysctl {name}"))?;
+        let setting = Self { name: name.to_owned(), path, before };
+        setting.set(value)?;
+        Ok(setting)
+    }
+
+    /// Puts the old value back.
+    pub fn restore(&self) -> Result<()> {
+        self.set(&self.before)
+    }
+
+    fn set(&self, value: &str) -> Result<()> {
+        let Self { name, path, .. } = self;
+        let written = fs::write(path, value);
+        written.doing(|| format!("set sysctl {name} to {value} (needs CAP_NET_ADMIN)"))?;
+        let now = read(path).doing(|| format!("read back sysctl {name}"))?;
+        if !same(&now, value) {
+            return Err(Error::Failed(format!("set sysctl {name} to {value}: the kernel took {now}")));
+        }
+        log::info!("sysctl {name} = {value}");
+        Ok(())
+    }
+}
+
+/// Dots separate, unless the name is written with slashes (as sysctl(8) has it, for names of
+/// interfaces that contain a dot).
+fn path(name: &str) -> PathBuf {
+    let relative = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
+    PathBuf::from("/proc/sys").join(relative.trim_start_matches('/'))
+}
+
+fn read(path: &PathBuf) -> std::io::Result<String> {
+    Ok(fs::read_to_string(path)?.trim().to_owned())
+}
+
+/// Values with several fields come back with tabs between them.
+fn same(a: &str, b: &str) -> bool {
+    a.split_whitespace().eq(b.split_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_paths() {
+        assert_eq!(path("net.ipv4.tcp_ecn"), PathBuf::from("/proc/sys/net/ipv4/tcp_ecn"));
+        let vlan = PathBuf::from("/proc/sys/net/ipv4/conf/eth0.1/forwarding");
+        assert_eq!(path("net/ipv4/conf/eth0.1/forwarding"), vlan);
+    }
+
+    #[test]
+    fn values_are_compared_by_fields() {
+        assert!(same("4096\t131072\t6291456", "4096 131072 6291456"));
+        assert!(!same("1", "2"));
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_named() {
+        let error = Setting::change("net.ipv4.tcp_no_such", "1").unwrap_err().to_string();
+        assert!(error.starts_with("read sysctl net.ipv4.tcp_no_such: "), "{error}");
+    }
+}

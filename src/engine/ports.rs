@@ -1,0 +1,60 @@
+//! Source ports: chosen by the engine, so that an attempt's flow is known before its first packet.
+//!
+//! The range below the kernel's own ephemeral ports is cut into one part per configuration and
+//! parity of the wave. So a flow's port says under which configuration and in which of two
+//! consecutive waves it was made, and no port comes twice within a wave: the key of a flow
+//! (port, target address, target port) is unique even if a target is listed many times.
+
+use std::ops::RangeInclusive;
+
+/// All source ports: above the well-known and most registered services, below Linux's
+/// default `ip_local_port_range`, so that other programs' connections are not met.
+pub const ALL: RangeInclusive<u16> = 10240..=32767;
+
+/// How the ports are divided.
+#[derive(Debug, Clone, Copy)]
+pub struct Ports {
+    share: u16,
+}
+
+impl Ports {
+    /// A division for this many configurations (at least one).
+    pub fn new(configurations: usize) -> Self {
+        let parts = u16::try_from(configurations.max(1) * 2).unwrap_or(u16::MAX);
+        Self { share: ((ALL.end() - ALL.start() + 1) / parts).max(1) }
+    }
+
+    /// How many ports a configuration has in one wave: the most targets that a wave may have.
+    pub fn per_wave(&self) -> usize {
+        usize::from(self.share)
+    }
+
+    /// The ports of a configuration in a wave.
+    pub fn range(&self, configuration: usize, wave: u64) -> RangeInclusive<u16> {
+        let part = configuration * 2 + usize::from(wave % 2 == 1);
+        let first = ALL.start() + u16::try_from(part).unwrap_or(u16::MAX).saturating_mul(self.share);
+        first..=first + (self.share - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_and_consecutive_waves_share_no_port() {
+        for configurations in 1..=8 {
+            let ports = Ports::new(configurations);
+            let mut seen = std::collections::HashSet::new();
+            for configuration in 0..configurations {
+                for wave in 0..2 {
+                    for port in ports.range(configuration, wave) {
+                        assert!(ALL.contains(&port) && seen.insert(port), "{port}");
+                    }
+                }
+                assert_eq!(ports.range(configuration, 0), ports.range(configuration, 2));
+            }
+            assert_eq!(ports.range(0, 0).len(), ports.per_wave());
+        }
+    }
+}

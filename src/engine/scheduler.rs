@@ -1,0 +1,169 @@
+//! When each connection starts: waves, configurations in turn, and the two limits.
+//!
+//! A state machine without sockets and without a clock. The driver asks [`Scheduler::poll`] what
+//! to do at a time, does it, and reports back; so every order of events can be tested in
+//! virtual time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Limits on what is sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Connections in flight at the same time, at least 1.
+    pub concurrency: usize,
+    /// Connections started in any one second; no limit if `None`.
+    pub rate: Option<u32>,
+}
+
+/// What the driver is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Put this configuration in force, then call [`Scheduler::handle_applied`].
+    Apply(usize),
+    /// Connect to this target of the wave, then call [`Scheduler::handle_started`].
+    Start(usize),
+    /// Nothing before an attempt ends, or before this time if one is given.
+    Wait(Option<Duration>),
+    /// Every target of the wave has been asked under every configuration.
+    WaveDone,
+}
+
+/// The order of a run. Times are durations since any fixed moment and never run backwards.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: Limits,
+    configurations: usize,
+    targets: usize,
+    configuration: usize,
+    applied: bool,
+    next: usize,
+    in_flight: usize,
+    stopping: bool,
+    pace: Pace,
+}
+
+impl Scheduler {
+    /// A scheduler with no wave yet.
+    pub fn new(limits: Limits, configurations: usize) -> Self {
+        Self {
+            limits,
+            configurations,
+            targets: 0,
+            configuration: configurations,
+            applied: false,
+            next: 0,
+            in_flight: 0,
+            stopping: false,
+            pace: Pace::new(limits.rate),
+        }
+    }
+
+    /// Begins a wave of this many targets with the first configuration.
+    pub fn handle_wave(&mut self, targets: usize) {
+        self.targets = targets;
+        self.configuration = 0;
+        self.applied = false;
+        self.next = 0;
+    }
+
+    /// What to do at this time.
+    pub fn poll(&mut self, now: Duration) -> Next {
+        if self.stopping || self.configuration >= self.configurations {
+            return if self.in_flight == 0 { Next::WaveDone } else { Next::Wait(None) };
+        }
+        if self.next == self.targets {
+            // The barrier: nobody is under way when the configuration changes.
+            if self.in_flight > 0 {
+                return Next::Wait(None);
+            }
+            self.configuration += 1;
+            self.applied = false;
+            self.next = 0;
+            return self.poll(now);
+        }
+        if !self.applied {
+            return Next::Apply(self.configuration);
+        }
+        if self.in_flight >= self.limits.concurrency {
+            return Next::Wait(None);
+        }
+        match self.pace.free_at(now) {
+            Some(later) => Next::Wait(Some(later)),
+            None => Next::Start(self.next),
+        }
+    }
+
+    /// The configuration that is in force, or about to be.
+    pub fn configuration(&self) -> usize {
+        self.configuration
+    }
+
+    /// The configuration asked for is in force.
+    pub fn handle_applied(&mut self) {
+        self.applied = true;
+    }
+
+    /// The target asked for has been connected to; `now` is after its SYN was sent, so that two
+    /// SYNs are never closer than two of these times.
+    pub fn handle_started(&mut self, now: Duration) {
+        self.next += 1;
+        self.in_flight += 1;
+        self.pace.handle_started(now);
+    }
+
+    /// An attempt ended.
+    pub fn handle_ended(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Starts nothing any more.
+    pub fn handle_stop(&mut self) {
+        self.stopping = true;
+    }
+}
+
+/// At most `rate` starts in any one second, spread over it as far as timers allow.
+#[derive(Debug)]
+struct Pace {
+    rate: Option<usize>,
+    /// Starts within the last second, oldest first; never more than `rate`.
+    recent: VecDeque<Duration>,
+    /// When the next start would be on a perfectly even schedule.
+    even: Duration,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+/// How far behind the even schedule a start may be and still be made up for: timers are coarse.
+const SLACK: Duration = Duration::from_millis(10);
+
+impl Pace {
+    fn new(rate: Option<u32>) -> Self {
+        let rate = rate.map(|rate| usize::try_from(rate.max(1)).unwrap_or(usize::MAX));
+        Self { rate, recent: VecDeque::new(), even: Duration::ZERO }
+    }
+
+    /// `None` if a start is free now, otherwise when it will be.
+    fn free_at(&mut self, now: Duration) -> Option<Duration> {
+        let rate = self.rate?;
+        while self.recent.front().is_some_and(|start| *start + SECOND <= now) {
+            self.recent.pop_front();
+        }
+        let window = match self.recent.front() {
+            Some(oldest) if self.recent.len() >= rate => *oldest + SECOND,
+            _ => Duration::ZERO,
+        };
+        let free = window.max(self.even);
+        (free > now).then_some(free)
+    }
+
+    fn handle_started(&mut self, now: Duration) {
+        let Some(rate) = self.rate else { return };
+        self.recent.push_back(now);
+        let gap = SECOND / u32::try_from(rate).unwrap_or(u32::MAX);
+        self.even = self.even.max(now.saturating_sub(SLACK)) + gap;
+    }
+}
+
+#[cfg(test)]
+mod tests;

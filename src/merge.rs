@@ -1,0 +1,218 @@
+//! The merge: attempts and flows become records.
+//!
+//! An attempt knows its flow's key before the first packet, so the merge is a look-up and a
+//! `take`: an attempt whose flow was not seen takes nulls and says `observed = false`. A target
+//! never loses its record here.
+//!
+//! Imports [`connect`](crate::connect), [`observer`](crate::observer), [`packet`](crate::packet)
+//! and [`error`](crate::error).
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, StructArray, UInt32Array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::Fields;
+use arrow::error::ArrowError;
+use foldhash::fast::RandomState;
+
+use crate::connect::{Attempt, AttemptColumns};
+use crate::error::{Error, Result};
+use crate::observer::Flows;
+use crate::packet::{FlowKey, TCP};
+
+/// What is needed to find an attempt's flow; the source address is whatever the kernel chose.
+#[derive(PartialEq, Eq, Hash)]
+struct Tail {
+    port: u16,
+    target: SocketAddr,
+}
+
+impl Tail {
+    fn of(key: &FlowKey) -> Self {
+        Self { port: key.source.1, target: SocketAddr::from(key.destination) }
+    }
+}
+
+/// Puts flows to attempts, wave by wave.
+#[derive(Debug)]
+pub struct Merger {
+    /// The fields of a configuration's struct.
+    fields: Fields,
+    /// Flows of this wave that were complete before the wave before was merged.
+    early: Flows,
+    strays: u64,
+}
+
+impl Merger {
+    /// For records whose configurations have these fields: those of [`Attempt`], `observed`, and
+    /// those of the selected chain functions.
+    pub fn new(fields: Fields) -> Self {
+        Self { fields, early: Flows::default(), strays: 0 }
+    }
+
+    /// Flows that belonged to no attempt: other connections of this host, late answers.
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// One struct column per configuration, one row per target. `attempts` is by configuration,
+    /// then by target, each target asked under every configuration. `later` are the source ports
+    /// of the wave after this one, whose flows may already be among these.
+    pub fn merge(
+        &mut self,
+        targets: &[SocketAddr],
+        attempts: &[Vec<Attempt>],
+        flows: Flows,
+        later: &[RangeInclusive<u16>],
+    ) -> Result<Vec<StructArray>> {
+        let failed = |why: ArrowError| Error::failed("merge flows with attempts", why);
+        let flows = join(std::mem::take(&mut self.early), flows).map_err(failed)?;
+        let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
+        for (row, key) in (0u32..).zip(&flows.keys) {
+            if key.protocol == TCP {
+                index.insert(Tail::of(key), row);
+            }
+        }
+        let mut records = Vec::with_capacity(attempts.len());
+        for attempts in attempts {
+            let mut facts = AttemptColumns::default();
+            let mut rows = Vec::with_capacity(targets.len());
+            for (attempt, target) in attempts.iter().zip(targets) {
+                facts.push(attempt);
+                let flow = attempt.source_port.map(|port| Tail { port, target: *target });
+                rows.push(flow.and_then(|tail| index.remove(&tail)));
+            }
+            records.push(self.record(facts.finish(), rows, &flows.columns).map_err(failed)?);
+        }
+        let unmatched: Vec<u32> = index.into_values().collect();
+        let is_later = |row: &u32| {
+            let port = flows.keys[*row as usize].source.1;
+            later.iter().any(|range| range.contains(&port))
+        };
+        let early: Vec<u32> = unmatched.iter().copied().filter(is_later).collect();
+        self.strays += (unmatched.len() - early.len()) as u64;
+        self.early = pick(&flows, early).map_err(failed)?;
+        Ok(records)
+    }
+
+    fn record(
+        &self,
+        facts: Vec<ArrayRef>,
+        rows: Vec<Option<u32>>,
+        flows: &[ArrayRef],
+    ) -> Result<StructArray, ArrowError> {
+        let observed: BooleanArray = rows.iter().map(|row| Some(row.is_some())).collect();
+        let rows = UInt32Array::from(rows);
+        let mut columns = facts;
+        columns.push(Arc::new(observed));
+        for flow in flows {
+            columns.push(take(flow, &rows, None)?);
+        }
+        StructArray::try_new(self.fields.clone(), columns, None)
+    }
+}
+
+fn join(mut before: Flows, now: Flows) -> Result<Flows, ArrowError> {
+    if before.keys.is_empty() {
+        return Ok(now);
+    }
+    before.keys.extend(now.keys);
+    let pairs = before.columns.iter().zip(&now.columns);
+    before.columns =
+        pairs.map(|(a, b)| concat(&[a.as_ref(), b.as_ref()])).collect::<Result<_, _>>()?;
+    Ok(before)
+}
+
+fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
+    if rows.is_empty() {
+        return Ok(Flows::default());
+    }
+    let keys = rows.iter().map(|row| flows.keys[*row as usize]).collect();
+    let rows = UInt32Array::from(rows);
+    let columns =
+        flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
+    Ok(Flows { keys, columns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::{OBSERVED, State};
+    use arrow::array::{AsArray, UInt64Array};
+    use arrow::datatypes::{DataType, Field, UInt64Type};
+
+    fn fields() -> Fields {
+        let facts = Attempt::FIELDS.iter().chain([&OBSERVED]).map(|field| field.arrow());
+        facts.chain([Field::new("pkt_fwd", DataType::UInt64, true)]).collect()
+    }
+
+    fn target(host: u8) -> SocketAddr {
+        ([192, 0, 2, host], 80).into()
+    }
+
+    fn attempt(port: u16) -> Attempt {
+        Attempt { ok: Some(true), state: State::Ok, source_port: Some(port), ..Attempt::default() }
+    }
+
+    fn flows(of: &[(u16, u8)]) -> Flows {
+        let us = [198, 51, 100, 1].into();
+        let key = |(port, host): &(u16, u8)| FlowKey {
+            protocol: TCP,
+            source: (us, *port),
+            destination: (target(*host).ip(), 80),
+        };
+        let packets: UInt64Array = of.iter().map(|(port, _)| Some(u64::from(*port))).collect();
+        Flows { keys: of.iter().map(key).collect(), columns: vec![Arc::new(packets)] }
+    }
+
+    /// For each record: whether its flow was observed, and its packets.
+    fn facts(record: &StructArray) -> Vec<(bool, Option<u64>)> {
+        let observed = record.column_by_name("observed").unwrap().as_boolean().clone();
+        let packets = record.column_by_name("pkt_fwd").unwrap().as_primitive::<UInt64Type>();
+        packets.iter().enumerate().map(|(row, packets)| (observed.value(row), packets)).collect()
+    }
+
+    #[test]
+    fn a_flow_that_was_not_seen_is_a_fact() {
+        let mut merger = Merger::new(fields());
+        let attempts = [vec![attempt(1), attempt(2), Attempt::default()]];
+        let targets = [target(1), target(2), target(3)];
+        let merged = merger.merge(&targets, &attempts, flows(&[(2, 2)]), &[]).unwrap();
+        assert_eq!(facts(&merged[0]), [(false, None), (true, Some(2)), (false, None)]);
+    }
+
+    #[test]
+    fn no_flows_at_all_still_give_every_record() {
+        let mut merger = Merger::new(fields());
+        let attempts = [vec![attempt(1)], vec![attempt(2)]];
+        let merged = merger.merge(&[target(1)], &attempts, flows(&[]), &[]).unwrap();
+        assert_eq!(merged.len(), 2);
+        assert_eq!(facts(&merged[1]), [(false, None)]);
+    }
+
+    #[test]
+    fn the_same_target_twice_has_two_flows() {
+        let mut merger = Merger::new(fields());
+        let attempts = [vec![attempt(1), attempt(2)]];
+        let merged =
+            merger.merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[]).unwrap();
+        assert_eq!(facts(&merged[0]), [(true, Some(1)), (true, Some(2))]);
+    }
+
+    #[test]
+    fn flows_of_the_next_wave_are_kept_for_it_and_strays_are_counted() {
+        let mut merger = Merger::new(fields());
+        let merge = |merger: &mut Merger, port, flows| {
+            let attempts = [vec![attempt(port)]];
+            facts(&merger.merge(&[target(1)], &attempts, flows, &[50..=59]).unwrap()[0])
+        };
+        let first = merge(&mut merger, 40, flows(&[(50, 1), (40, 1), (7, 1)]));
+        assert_eq!(first, [(true, Some(40))]);
+        assert_eq!(merger.strays(), 1);
+        assert_eq!(merge(&mut merger, 50, flows(&[])), [(true, Some(50))]);
+        assert_eq!(merger.strays(), 1);
+    }
+}

@@ -1,0 +1,242 @@
+//! Live capture by libpcap, in a thread of its own, and the flow table that it feeds.
+//!
+//! Frames are read where the kernel put them (`dispatch`, no copy) from a large TPACKET_V3 ring.
+//! Such a ring hands out a block when it is full or [`RETIRE`] has passed, so on a quiet link a
+//! packet is seen a little late: whoever wants to have seen everything up to now
+//! ([`Capture::flush`]) waits that long, by the clock and never for a packet.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::table::{FlowTable, Flows, Limits};
+use crate::chain::Selection;
+use crate::error::{Error, Result};
+use crate::field::Timestamp;
+use crate::packet::{FlowKey, Link, Unread, dissect};
+
+/// After this long the kernel hands out a block of packets that is not full.
+const RETIRE: Duration = Duration::from_millis(20);
+/// From a wish for everything up to now until everything up to now must have been handed out.
+const SETTLE: Duration = Duration::from_millis(60);
+/// Bytes of the ring: two seconds of 200,000 packets/s.
+const BUFFER: i32 = 128 << 20;
+/// Bytes kept of a frame: link, IPv6 with extension headers, a full TCP header.
+const SNAP_LENGTH: i32 = 256;
+
+/// What was seen and what was lost, readable while the capture runs.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Frames that passed the filter and were read.
+    pub packets: AtomicU64,
+    /// Frames that the kernel dropped because the ring was full.
+    pub dropped: AtomicU64,
+    /// Frames that the interface or its driver dropped.
+    pub interface_dropped: AtomicU64,
+    /// Frames that are not IP.
+    pub not_ip: AtomicU64,
+    /// Frames whose IP header could not be read.
+    pub bad_ip: AtomicU64,
+    /// Packets whose transport header could not be read.
+    pub bad_transport: AtomicU64,
+    /// Flows completed early because the table was full.
+    pub evicted: AtomicU64,
+}
+
+impl Counters {
+    /// Whether anything was lost on the way from the interface to the flows.
+    pub fn lossy(&self) -> bool {
+        [&self.dropped, &self.interface_dropped, &self.evicted].iter().any(|n| n.load(Relaxed) > 0)
+    }
+}
+
+/// A wish for all flows whose keys fit, once every packet up to now has been taken in.
+struct Flush {
+    wanted: Box<dyn Fn(&FlowKey) -> bool + Send>,
+    at: Instant,
+    reply: Sender<Flows>,
+}
+
+/// A capture whose interface is open and filling its ring, but which nobody reads yet.
+pub struct Opened {
+    capture: pcap::Capture<pcap::Active>,
+    link: Link,
+}
+
+/// Opens an interface for capture: from here on packets are kept.
+pub fn open(interface: &str, filter: &str) -> Result<Opened> {
+    let doing = format!("capture on {interface}");
+    let failed = |why: pcap::Error| Error::failed(&doing, explain(&why));
+    let retire = i32::try_from(RETIRE.as_millis()).unwrap_or(i32::MAX);
+    let mut capture = pcap::Capture::from_device(interface)
+        .map_err(failed)?
+        // Immediate mode would turn TPACKET_V3 off.
+        .immediate_mode(false)
+        .timeout(retire)
+        .buffer_size(BUFFER)
+        .snaplen(SNAP_LENGTH)
+        .promisc(false)
+        .precision(pcap::Precision::Nano)
+        .open()
+        .map_err(failed)?;
+    capture.filter(filter, true).map_err(failed)?;
+    let linktype = capture.get_datalink();
+    let link = Link::from_linktype(linktype.0).ok_or_else(|| {
+        let name = linktype.get_name().unwrap_or_else(|_| linktype.0.to_string());
+        Error::Usage(format!("{doing}: link type {name} is not supported; choose another interface with -i"))
+    })?;
+    Ok(Opened { capture: capture.setnonblock().map_err(failed)?, link })
+}
+
+fn explain(why: &pcap::Error) -> String {
+    let text = why.to_string();
+    if text.contains("ermission") || text.contains("not permitted") {
+        return format!("{text}; needs CAP_NET_RAW (run as root, or try --lab, which needs no privilege)");
+    }
+    if text.contains("No such device") {
+        return format!("{text}; `ip link` lists the interfaces");
+    }
+    text
+}
+
+/// A capture that is being read.
+pub struct Capture {
+    /// What was seen and lost.
+    pub counters: Arc<Counters>,
+    wishes: Sender<Flush>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Flows>>,
+}
+
+impl Opened {
+    /// Starts the thread that reads the packets.
+    pub fn start(self, selection: &Selection, limits: Limits) -> Result<Capture> {
+        let counters = Arc::new(Counters::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (wishes, inbox) = mpsc::channel();
+        let mut reader = Reader {
+            capture: self.capture,
+            link: self.link,
+            table: FlowTable::new(selection, limits),
+            counters: counters.clone(),
+        };
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("capture".into())
+            .spawn(move || reader.run(&inbox, &stopped))
+            .map_err(|why| Error::failed("start the capture thread", why))?;
+        Ok(Capture { counters, wishes, stop, thread })
+    }
+}
+
+impl Capture {
+    /// Asks for all flows whose keys fit, after every packet up to now has been taken in. They
+    /// come through the receiver, which closes without them if the capture has failed.
+    pub fn flush(&self, wanted: impl Fn(&FlowKey) -> bool + Send + 'static) -> Receiver<Flows> {
+        let (reply, flows) = mpsc::channel();
+        // A failed capture closes `reply`, which is how the caller learns of it.
+        let _ = self.wishes.send(Flush { wanted: Box::new(wanted), at: Instant::now() + SETTLE, reply });
+        flows
+    }
+
+    /// Whether the thread still reads; if not, [`stop`](Self::stop) says why.
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+
+    /// Ends the capture; what is still open is completed and given back.
+    pub fn stop(self) -> Result<Flows> {
+        self.stop.store(true, Relaxed);
+        self.thread.join().map_err(|_| Error::Failed("the capture thread panicked".into()))?
+    }
+}
+
+struct Reader {
+    capture: pcap::Capture<pcap::Active>,
+    link: Link,
+    table: FlowTable,
+    counters: Arc<Counters>,
+}
+
+impl Reader {
+    fn run(&mut self, inbox: &Receiver<Flush>, stop: &AtomicBool) -> Result<Flows> {
+        let mut wishes: Vec<Flush> = Vec::new();
+        loop {
+            self.wait()?;
+            let before = Instant::now();
+            while self.dispatch()? > 0 {}
+            self.count_losses()?;
+            loop {
+                match inbox.try_recv() {
+                    Ok(wish) => wishes.push(wish),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
+            }
+            // The ring was found empty after `before`: older wishes have seen all they asked for.
+            let (ripe, rest) = wishes.into_iter().partition(|wish| wish.at <= before);
+            wishes = rest;
+            for wish in ripe {
+                self.table.flush(&*wish.wanted);
+                // Nobody waits any more if the run was broken off.
+                let _ = wish.reply.send(self.table.take());
+            }
+            if stop.load(Relaxed) && wishes.is_empty() {
+                self.table.flush(|_| true);
+                return Ok(self.table.take());
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<()> {
+        let mut fds = [PollFd::new(self.capture.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(RETIRE).unwrap_or(PollTimeout::ZERO);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(why) => Err(Error::failed("wait for packets", why)),
+        }
+    }
+
+    fn dispatch(&mut self) -> Result<usize> {
+        let Self { capture, link, table, counters } = self;
+        let mut packets = 0;
+        let read = capture.dispatch(None, |frame| {
+            packets += 1;
+            // With nanosecond precision libpcap puts nanoseconds where microseconds stand.
+            let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
+            let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
+            match dissect(*link, frame.data, time) {
+                Ok(packet) => table.packet(&packet),
+                Err(Unread::NotIp) => count(&counters.not_ip),
+                Err(Unread::BadIp) => count(&counters.bad_ip),
+                Err(Unread::BadTransport) => count(&counters.bad_transport),
+            }
+        });
+        counters.packets.fetch_add(packets, Relaxed);
+        match read {
+            Ok(read) => Ok(read),
+            Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => Ok(0),
+            Err(why) => Err(Error::failed("read packets", why)),
+        }
+    }
+
+    fn count_losses(&mut self) -> Result<()> {
+        let stats = self.capture.stats().map_err(|why| Error::failed("read capture statistics", why))?;
+        self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
+        self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
+        self.counters.evicted.store(self.table.evicted(), Relaxed);
+        // A link that fell silent still completes its flows. Packet time is the system's clock.
+        if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));
+        }
+        Ok(())
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}

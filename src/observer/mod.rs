@@ -1,0 +1,11 @@
+//! The observer: watches the packets that cross an interface, sorts them into flows and lets the
+//! chain functions note their facts.
+//!
+//! [`FlowTable`] knows no clock and no device; [`capture`] is where packets come from.
+//!
+//! Imports [`chain`](crate::chain) and [`packet`](crate::packet); never the engine.
+
+pub mod capture;
+mod table;
+
+pub use table::{FlowTable, Flows, Limits};

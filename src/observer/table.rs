@@ -1,0 +1,254 @@
+//! The flow table: which packets belong together, and when a flow is complete.
+//!
+//! Time is the packets' own. A flow that a function called over is completed after
+//! `expiry_timeout` (stragglers still count), one that fell silent after `idle_timeout`, and any
+//! flow when its owner asks ([`FlowTable::flush`]). Completed flows become rows at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use arrow::array::ArrayRef;
+use foldhash::fast::RandomState;
+
+use crate::chain::{ChainSet, Group, Progress, Seen, Selection};
+use crate::field::Timestamp;
+use crate::packet::{Direction, FlowKey, Packet, flag};
+
+/// The bounds of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Nanoseconds of packet time from the end of a flow to its completion.
+    pub expiry_timeout: i64,
+    /// Nanoseconds without a packet after which a flow is completed.
+    pub idle_timeout: i64,
+    /// Flows at the same time; above it the oldest is completed early and counted as evicted.
+    pub max_flows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { expiry_timeout: 5_000_000_000, idle_timeout: 30_000_000_000, max_flows: 1_000_000 }
+    }
+}
+
+/// Completed flows: their keys, and one row of columns for each.
+#[derive(Debug, Default)]
+pub struct Flows {
+    /// Keys, in the direction of each flow's first packet.
+    pub keys: Vec<FlowKey>,
+    /// The columns of [`Selection::fields`], one row per key.
+    pub columns: Vec<ArrayRef>,
+}
+
+/// A flow's two ends in an order that both directions share.
+#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+struct Ends {
+    low: (u128, u16),
+    high: (u128, u16),
+    protocol: u8,
+    v4: bool,
+}
+
+impl Ends {
+    fn of(key: &FlowKey) -> Self {
+        let (a, b) = (end(key.source), end(key.destination));
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        Self { low, high, protocol: key.protocol, v4: key.source.0.is_ipv4() }
+    }
+}
+
+fn end((address, port): (IpAddr, u16)) -> (u128, u16) {
+    match address {
+        IpAddr::V4(v4) => (u128::from(v4.to_bits()), port),
+        IpAddr::V6(v6) => (v6.to_bits(), port),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Flow {
+    key: FlowKey,
+    last: Timestamp,
+    over: bool,
+    /// Tells a slot's present flow from its earlier ones in the queues.
+    generation: u32,
+}
+
+/// A place in a queue: look at the slot's flow when packet time reaches `due`.
+#[derive(Clone, Copy)]
+struct Due {
+    due: i64,
+    slot: usize,
+    generation: u32,
+}
+
+/// All flows that are not complete yet.
+pub struct FlowTable {
+    limits: Limits,
+    index: HashMap<Ends, usize, RandomState>,
+    flows: Vec<Option<Flow>>,
+    free: Vec<usize>,
+    generation: u32,
+    idle: VecDeque<Due>,
+    over: VecDeque<Due>,
+    groups: Vec<Box<dyn Group>>,
+    completed: Vec<FlowKey>,
+    evicted: u64,
+}
+
+impl FlowTable {
+    /// A table whose flows are watched by the selected functions.
+    pub fn new(selection: &Selection, limits: Limits) -> Self {
+        Self {
+            limits,
+            index: HashMap::default(),
+            flows: Vec::new(),
+            free: Vec::new(),
+            generation: 0,
+            idle: VecDeque::new(),
+            over: VecDeque::new(),
+            groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
+            completed: Vec::new(),
+            evicted: 0,
+        }
+    }
+
+    /// Flows that had to be completed early because the table was full.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Flows that are not complete yet.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no flow is waiting for completion.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Takes in one packet, after completing what its time makes due.
+    pub fn packet(&mut self, packet: &Packet<'_>) {
+        self.advance(packet.time);
+        let key = FlowKey::of(packet);
+        let ends = Ends::of(&key);
+        let slot = match self.index.get(&ends) {
+            // The same ports again after the end: another connection, not a straggler.
+            Some(&slot) if self.is_over(slot) && is_initial_syn(packet) => {
+                self.complete(slot);
+                self.open(key, ends, packet)
+            }
+            Some(&slot) => slot,
+            None => self.open(key, ends, packet),
+        };
+        let Some(flow) = &mut self.flows[slot] else { return };
+        flow.last = flow.last.max(packet.time);
+        let forward = flow.key.source == key.source;
+        let seen = Seen {
+            headers: ChainSet::of_packet(packet),
+            direction: if forward { Direction::Forward } else { Direction::Reverse },
+        };
+        let mut progress = Progress::More;
+        for group in &mut self.groups {
+            if group.packet(slot, packet, seen) == Progress::Over {
+                progress = Progress::Over;
+            }
+        }
+        if progress == Progress::Over && !flow.over {
+            flow.over = true;
+            let due = packet.time.0.saturating_add(self.limits.expiry_timeout);
+            self.over.push_back(Due { due, slot, generation: flow.generation });
+        }
+    }
+
+    /// Completes what is due at this packet time.
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some(next) = self.over.front().copied().filter(|next| next.due <= now.0) {
+            self.over.pop_front();
+            if self.current(next).is_some() {
+                self.complete(next.slot);
+            }
+        }
+        while let Some(next) = self.idle.front().copied().filter(|next| next.due <= now.0) {
+            self.idle.pop_front();
+            let Some(flow) = self.current(next) else { continue };
+            let due = flow.last.0.saturating_add(self.limits.idle_timeout);
+            if due <= now.0 {
+                self.complete(next.slot);
+            } else {
+                // It spoke since: look again when it could be idle. Order by time is nearly kept.
+                self.idle.push_back(Due { due, ..next });
+            }
+        }
+    }
+
+    /// Completes every flow whose key the owner wants now.
+    pub fn flush(&mut self, wanted: impl Fn(&FlowKey) -> bool) {
+        for slot in 0..self.flows.len() {
+            if self.flows[slot].as_ref().is_some_and(|flow| wanted(&flow.key)) {
+                self.complete(slot);
+            }
+        }
+    }
+
+    /// Takes the flows completed so far.
+    pub fn take(&mut self) -> Flows {
+        let columns = self.groups.iter_mut().flat_map(|group| group.finish()).collect();
+        Flows { keys: std::mem::take(&mut self.completed), columns }
+    }
+
+    fn is_over(&self, slot: usize) -> bool {
+        self.flows[slot].as_ref().is_some_and(|flow| flow.over)
+    }
+
+    fn current(&self, due: Due) -> Option<&Flow> {
+        self.flows[due.slot].as_ref().filter(|flow| flow.generation == due.generation)
+    }
+
+    fn open(&mut self, key: FlowKey, ends: Ends, packet: &Packet<'_>) -> usize {
+        if self.index.len() >= self.limits.max_flows {
+            self.evict();
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.flows.push(None);
+            self.flows.len() - 1
+        });
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        self.flows[slot] = Some(Flow { key, last: packet.time, over: false, generation });
+        self.index.insert(ends, slot);
+        let due = packet.time.0.saturating_add(self.limits.idle_timeout);
+        self.idle.push_back(Due { due, slot, generation });
+        for group in &mut self.groups {
+            group.open(slot, packet);
+        }
+        slot
+    }
+
+    fn evict(&mut self) {
+        while let Some(oldest) = self.idle.pop_front() {
+            if self.current(oldest).is_some() {
+                self.complete(oldest.slot);
+                self.evicted += 1;
+                return;
+            }
+        }
+    }
+
+    fn complete(&mut self, slot: usize) {
+        let Some(flow) = self.flows[slot].take() else { return };
+        self.index.remove(&Ends::of(&flow.key));
+        self.free.push(slot);
+        self.completed.push(flow.key);
+        for group in &mut self.groups {
+            group.close(slot);
+        }
+    }
+}
+
+fn is_initial_syn(packet: &Packet<'_>) -> bool {
+    packet.tcp.as_ref().is_some_and(|tcp| tcp.has(flag::SYN) && !tcp.has(flag::ACK))
+}
+
+#[cfg(test)]
+mod tests;

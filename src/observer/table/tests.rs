@@ -1,0 +1,165 @@
+//! The table in virtual time.
+
+use super::*;
+use crate::packet::{TCP, Tcp};
+use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
+use std::sync::Arc;
+
+const SECOND: i64 = 1_000_000_000;
+const SYN: u16 = flag::SYN;
+const SYNACK: u16 = flag::SYN | flag::ACK;
+const FINACK: u16 = flag::FIN | flag::ACK;
+
+struct Bench {
+    table: FlowTable,
+    schema: Arc<Schema>,
+}
+
+impl Bench {
+    fn new(limits: Limits) -> Self {
+        let selection = Selection::everything();
+        let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+        let table = FlowTable::new(&selection, limits);
+        Self { table, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// A packet of the connection from our `port` to the server: out, or back in.
+    fn packet(&mut self, at: i64, port: u16, out: bool, flags: u16, payload: u32, ecn: u8) {
+        let (us, them): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let (source, destination) = if out { (us, them) } else { (them, us) };
+        let ports = if out { (port, 80) } else { (80, port) };
+        self.table.packet(&Packet {
+            time: Timestamp(at),
+            source,
+            destination,
+            protocol: TCP,
+            ports: Some(ports),
+            ip_length: 40 + payload,
+            ecn,
+            tcp: Some(Tcp { flags, payload, options: &[] }),
+        });
+    }
+
+    fn connection(&mut self, at: i64, port: u16, syn: u16, synack: u16) {
+        self.packet(at, port, true, SYN | syn, 0, 0);
+        self.packet(at + 1, port, false, SYNACK | synack, 0, 0);
+        self.packet(at + 2, port, true, flag::ACK, 0, 0);
+        self.packet(at + 3, port, false, flag::ACK, 20, 2);
+        self.packet(at + 4, port, true, FINACK, 0, 0);
+        self.packet(at + 5, port, false, FINACK, 0, 0);
+    }
+
+    fn take(&mut self) -> (Vec<FlowKey>, RecordBatch) {
+        let flows = self.table.take();
+        let batch = RecordBatch::try_new(self.schema.clone(), flows.columns).unwrap();
+        assert_eq!(flows.keys.len(), batch.num_rows());
+        (flows.keys, batch)
+    }
+}
+
+fn flags(batch: &RecordBatch, column: &str, row: usize) -> bool {
+    batch[column].as_any().downcast_ref::<BooleanArray>().unwrap().value(row)
+}
+
+fn synflags(batch: &RecordBatch, column: &str) -> Option<u16> {
+    let column = batch[column].as_any().downcast_ref::<UInt16Array>().unwrap();
+    (!column.is_null(0)).then(|| column.value(0))
+}
+
+#[test]
+fn a_flow_that_is_over_is_completed_after_the_delay() {
+    let mut bench = Bench::new(Limits::default());
+    bench.connection(0, 1000, flag::ECE | flag::CWR, flag::ECE);
+    bench.table.advance(Timestamp(4 * SECOND));
+    assert!(bench.take().0.is_empty(), "still within the expiry timeout");
+    bench.packet(4 * SECOND, 1000, true, flag::ACK, 0, 0); // a straggler counts
+    bench.table.advance(Timestamp(5 * SECOND + 5));
+    let (keys, batch) = bench.take();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(keys[0].source.1, 1000);
+    let packets = batch["pkt_fwd"].as_any().downcast_ref::<UInt64Array>().unwrap();
+    assert_eq!(packets.value(0), 4);
+    for (column, expected) in [
+        ("tcp_connected", true),
+        ("tcp_fin_fwd", true),
+        ("tcp_fin_rev", true),
+        ("tcp_rst_rev", false),
+        ("tcp_synack_ece", true),
+        ("tcp_synack_cwr", false),
+        ("ecn_ect0_data_rev", true),
+        ("ecn_notect_data_rev", false),
+        ("ecn_notect_data_fwd", false),
+        ("ecn_ect0_syn_rev", false),
+    ] {
+        assert_eq!(flags(&batch, column, 0), expected, "{column}");
+    }
+}
+
+#[test]
+fn a_silent_flow_is_completed_when_idle_and_not_before() {
+    let mut bench = Bench::new(Limits::default());
+    bench.packet(0, 1000, true, SYN, 0, 0);
+    bench.packet(20 * SECOND, 1000, true, SYN, 0, 0);
+    bench.table.advance(Timestamp(31 * SECOND));
+    assert_eq!(bench.table.len(), 1, "it spoke at 20 s");
+    bench.table.advance(Timestamp(50 * SECOND));
+    assert_eq!(bench.take().0.len(), 1);
+    assert!(bench.table.is_empty());
+}
+
+#[test]
+fn first_and_last_syn_are_kept_apart() {
+    let mut bench = Bench::new(Limits::default());
+    bench.packet(0, 1000, true, SYN | flag::ECE | flag::CWR, 0, 0);
+    bench.packet(SECOND, 1000, true, SYN, 0, 0); // the kernel's fallback
+    bench.packet(SECOND + 1, 1000, false, SYNACK, 0, 0);
+    bench.table.flush(|_| true);
+    let (_, batch) = bench.take();
+    assert_eq!(synflags(&batch, "tcp_synflags_fwd"), Some(SYN | flag::ECE | flag::CWR));
+    assert_eq!(synflags(&batch, "tcp_synflags_last_fwd"), Some(SYN));
+    assert_eq!(synflags(&batch, "tcp_synflags_rev"), Some(SYNACK));
+    assert!(!flags(&batch, "tcp_connected", 0), "no ACK of ours yet");
+}
+
+#[test]
+fn the_same_ports_again_are_another_flow() {
+    let mut bench = Bench::new(Limits::default());
+    bench.connection(0, 1000, 0, 0);
+    bench.connection(SECOND, 1000, 0, 0);
+    bench.table.flush(|_| true);
+    assert_eq!(bench.take().0.len(), 2);
+}
+
+#[test]
+fn flush_completes_what_its_owner_wants_and_nothing_else() {
+    let mut bench = Bench::new(Limits::default());
+    for port in 1000..1010 {
+        bench.packet(i64::from(port), port, true, SYN, 0, 0);
+    }
+    bench.table.flush(|key| key.source.1 < 1004);
+    assert_eq!(bench.take().0.len(), 4);
+    assert_eq!(bench.table.len(), 6);
+}
+
+#[test]
+fn a_full_table_gives_up_its_oldest_flow_and_counts_it() {
+    let mut bench = Bench::new(Limits { max_flows: 3, ..Limits::default() });
+    for port in 0..10 {
+        bench.packet(i64::from(port), 1000 + port, true, SYN, 0, 0);
+    }
+    assert_eq!((bench.table.len(), bench.table.evicted()), (3, 7));
+    let (keys, _) = bench.take();
+    assert_eq!(keys[0].source.1, 1000, "oldest first");
+}
+
+#[test]
+fn time_that_runs_backwards_or_overflows_is_survived() {
+    let mut bench = Bench::new(Limits::default());
+    bench.packet(i64::MAX, 1000, true, SYN, 0, 0);
+    bench.packet(i64::MIN, 1001, true, SYN, 0, 0);
+    bench.table.advance(Timestamp(i64::MAX));
+    bench.table.flush(|_| true);
+    assert_eq!(bench.take().0.len(), 2);
+}
