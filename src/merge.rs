@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, StructArray, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::Fields;
 use arrow::error::ArrowError;

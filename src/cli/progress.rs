@@ -1,0 +1,138 @@
+//! What is shown while a run goes on: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::engine::driver;
+use crate::observer::capture::Counters;
+
+/// The bar that log lines must not be written into.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// How often a bar moves.
+const FRAME: Duration = Duration::from_millis(100);
+/// How often a line is written where there is no terminal.
+const LINE: Duration = Duration::from_secs(10);
+
+/// Starts logging to standard error: warnings, and more with each `-v`; `RUST_LOG` goes before.
+pub fn start_logging(verbose: u8, quiet: bool) {
+    let level = match (verbose, quiet) {
+        (0, true) => log::LevelFilter::Error,
+        (0, false) => log::LevelFilter::Warn,
+        (1, _) => log::LevelFilter::Info,
+        (2, _) => log::LevelFilter::Debug,
+        _ => log::LevelFilter::Trace,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_module("pathspider", level).parse_default_env();
+    builder.format(|out, record| {
+        let level = record.level();
+        let style = out.default_level_style(level);
+        writeln!(out, "{style}{}{style:#}: {}", level.as_str().to_lowercase(), record.args())
+    });
+    builder.target(env_logger::Target::Pipe(Box::new(AroundBar)));
+    // Fails only if a logger is there already, which then serves as well.
+    let _ = builder.try_init();
+}
+
+/// Standard error, with the bar out of the way.
+struct AroundBar;
+
+impl Write for AroundBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write(bytes);
+        BAR.get().map_or_else(write, |bar| bar.suspend(write))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// What a run shows of itself.
+pub struct Shown<'a> {
+    /// The engine's counts.
+    pub engine: &'a driver::Progress,
+    /// The capture's counts.
+    pub capture: &'a Counters,
+    /// Configurations, each an attempt per target.
+    pub configurations: u64,
+    /// Targets in all, if that is known.
+    pub targets: Option<u64>,
+    /// Show nothing at all.
+    pub quiet: bool,
+}
+
+impl Shown<'_> {
+    /// Shows how the run goes until `done` is closed.
+    pub fn watch(&self, done: &Receiver<()>) {
+        let terminal = io::stderr().is_terminal();
+        if self.quiet {
+            // Nothing to show; the channel closes when the run is over.
+            let _ = done.recv();
+            return;
+        }
+        let bar = BAR.get_or_init(|| self.bar(terminal));
+        let start = Instant::now();
+        let mut next_line = LINE;
+        loop {
+            let over = done.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout);
+            let ended = self.engine.ended();
+            if terminal {
+                bar.set_position(ended);
+                bar.set_message(self.message());
+            } else if start.elapsed() >= next_line {
+                next_line += LINE;
+                let of = self.targets.map_or(String::new(), |targets| {
+                    format!(" of {}", HumanCount(targets * self.configurations))
+                });
+                let elapsed = HumanDuration(start.elapsed());
+                eprintln!("{elapsed}: {}{of} attempts, {}", HumanCount(ended), self.message());
+            }
+            if over {
+                bar.finish_and_clear();
+                return;
+            }
+        }
+    }
+
+    fn bar(&self, terminal: bool) -> ProgressBar {
+        let (total, template) = match self.targets {
+            Some(targets) => (
+                Some(targets * self.configurations),
+                "{bar:24} {percent:>3}%  {human_pos}/{human_len} attempts  {per_sec}  {eta} left  {wide_msg}",
+            ),
+            None => (None, "{spinner} {human_pos} attempts  {per_sec}  {elapsed}  {wide_msg}"),
+        };
+        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(total, target);
+        // The templates are constants of this function; a broken one shows the default bar.
+        bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+        bar
+    }
+
+    fn message(&self) -> String {
+        let load = |count: &std::sync::atomic::AtomicU64| HumanCount(count.load(Relaxed));
+        let engine = self.engine;
+        let mut message = format!(
+            "{} ok, {} failed, {} timed out, {} packets",
+            load(&engine.ok),
+            load(&engine.failed),
+            load(&engine.timeout),
+            load(&self.capture.packets)
+        );
+        for (count, what) in
+            [(&engine.local_error, "local errors"), (&self.capture.dropped, "packets dropped")]
+        {
+            if count.load(Relaxed) > 0 {
+                message.push_str(&format!(", {} {what}", load(count)));
+            }
+        }
+        message
+    }
+}

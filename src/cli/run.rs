@@ -1,0 +1,261 @@
+//! `pathspider run`: the main job.
+
+use std::io::{self, IsTerminal as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Instant, SystemTime};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::summary::{self, Outcome};
+use super::writer::{self, Totals, Wave, Writer};
+use super::{Format, interface, progress};
+use crate::engine::{driver, ports, scheduler};
+use crate::error::{Doing as _, Error, Exit, Result};
+use crate::lab::{self, Lab, Tally};
+use crate::measurement::{self, Plan};
+use crate::observer::{self, capture};
+use crate::sink;
+use crate::targets::{Reader, Target};
+
+/// Run a measurement: ask every target under each configuration, watch the packets, conclude
+///
+/// Needs CAP_NET_RAW for the capture and, for sysctl steps, CAP_NET_ADMIN; with --lab it needs
+/// neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
+/// with a header or as ip,port,name,rank. Ctrl-C ends a run in order: settings are put back and
+/// what was finished is written.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The measurement: a file, or a name such as `ecn`
+    measurement: String,
+
+    /// Measure the lab, an Internet of network namespaces with known faults, and hold every
+    /// condition to the truth
+    #[arg(long, conflicts_with_all = ["targets", "interface"])]
+    lab: bool,
+
+    /// File of targets, `-` for standard input (the default unless that is a terminal)
+    #[arg(long, value_name = "FILE")]
+    targets: Option<PathBuf>,
+
+    /// Port of targets that come without one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// Interface to send through and to watch; without it, the one of the default route
+    #[arg(short, long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Where the records go: .parquet, .ndjson, or - for NDJSON on standard output
+    /// [default: NAME-TIME.parquet]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Connections in flight at the same time
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
+    concurrency: usize,
+
+    /// Connections started in any one second, at most
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+
+    /// Targets asked under one configuration before the next takes its turn
+    /// [default: as many as source ports allow]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    wave: Option<usize>,
+
+    /// How the summary is written
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("must be a whole number".into()),
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args, quiet: bool) -> Result<Exit> {
+    let stop = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        let number = usize::try_from(signal).unwrap_or_default();
+        signal_hook::flag::register_usize(signal, stop.clone(), number).doing(|| "watch for signals")?;
+    }
+    let (origin, text) = measurement::find(&args.measurement)?;
+    // The file is judged before anything is built or opened; once more when its targets are known.
+    let base = Reader::from_targets(Vec::new()).fields();
+    if args.lab {
+        Plan::load(&origin, &text, &base)?;
+        // Before any thread exists: a namespace of users is for the whole process.
+        lab::enter()?;
+    }
+    let lab = args.lab.then(lab::Spec::internet).transpose()?.map(|spec| Lab::build(&spec)).transpose()?;
+    let (mut reader, interface) = match &lab {
+        Some(lab) => (lab_targets(lab), lab.interface().to_owned()),
+        None => {
+            let reader = open_targets(&args)?;
+            let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
+            (reader, interface)
+        }
+    };
+    let plan = Plan::load(&origin, &text, &reader.fields())?;
+    let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
+    let path = args.output.clone().unwrap_or_else(|| default_output(&plan.name));
+    let run = Run { args: &args, plan: &plan, interface: &interface, stop: &stop, quiet };
+    let outcome = run.measure(&mut reader, tally.as_mut(), &path)?;
+    summary::print(&outcome, &plan, lab.as_ref().zip(tally.as_ref()), args.format, path == Path::new("-"))
+}
+
+fn lab_targets(lab: &Lab) -> Reader {
+    let hosts = lab.hosts();
+    let name = |host: usize| hosts.get(host).map(|host| host.name.clone());
+    let targets = lab.targets().iter();
+    Reader::from_targets(targets.map(|t| Target::new(t.addr, t.port, name(t.host))).collect())
+}
+
+fn open_targets(args: &Args) -> Result<Reader> {
+    let path = match &args.targets {
+        Some(path) => path.clone(),
+        None if io::stdin().is_terminal() => return Err(no_targets()),
+        None => PathBuf::from("-"),
+    };
+    Reader::open(&path, args.port)
+}
+
+fn no_targets() -> Error {
+    Error::Usage(
+        "no targets: name a file with --targets FILE (or pipe one in), or try --lab, which brings its own".into(),
+    )
+}
+
+fn default_output(name: &str) -> PathBuf {
+    let now = humantime(SystemTime::now()).replace([':', '-'], "");
+    PathBuf::from(format!("{name}-{now}.parquet"))
+}
+
+/// `2026-11-22T18:30:00Z`, by Arrow's own formatting.
+fn humantime(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
+        .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// One run, ready to go.
+struct Run<'a> {
+    args: &'a Args,
+    plan: &'a Plan,
+    interface: &'a str,
+    stop: &'a AtomicUsize,
+    quiet: bool,
+}
+
+impl Run<'_> {
+    fn settings(&self) -> driver::Settings {
+        driver::Settings {
+            configurations: self.plan.configurations.iter().map(|c| c.steps.clone()).collect(),
+            timeout: self.plan.timeout,
+            limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
+            bind_device: self.args.interface.clone(),
+        }
+    }
+
+    fn measure(&self, reader: &mut Reader, tally: Option<&mut Tally>, path: &Path) -> Result<Outcome> {
+        let first = reader.next_batch(1)?;
+        if first.is_empty() {
+            let refused = reader.refusals().count;
+            return Err(match refused {
+                0 => no_targets(),
+                _ => Error::Usage(format!("no targets: all {refused} lines were refused")),
+            });
+        }
+        let progress = driver::Progress::default();
+        let mut engine = driver::Engine::new(self.settings(), &progress)?;
+        let (low, high) = (ports::ALL.start(), ports::ALL.end());
+        let filter = format!("tcp portrange {low}-{high}");
+        // The capture fills its ring from here on, before the first SYN.
+        let capture = capture::open(self.interface, &filter)?;
+        let schema = Arc::new(writer::schema(self.plan, &reader.fields()));
+        let mut sink = sink::open(path, schema)?;
+        let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
+        let counters = capture.counters.clone();
+        let started = SystemTime::now();
+        let clock = Instant::now();
+
+        let (asked, engine_end, writer_end) = thread::scope(|scope| {
+            let (waves, inbox) = mpsc::sync_channel::<Wave>(1);
+            let (running, done) = mpsc::channel::<()>();
+            let shown = progress::Shown {
+                engine: &progress,
+                capture: &counters,
+                configurations: self.plan.configurations.len() as u64,
+                targets: reader.total(),
+                quiet: self.quiet,
+            };
+            scope.spawn(move || shown.watch(&done));
+            let writer = Writer::new(self.plan, reader.fields(), sink.as_mut(), tally);
+            let writer = scope.spawn(move || writer.run(&inbox));
+            let keep_going = || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
+            let mut asked = 0;
+            let engine_end = self.waves(&mut engine, reader, first, &capture, &waves, &keep_going, &mut asked);
+            drop(waves);
+            let writer_end = writer.join().unwrap_or_else(|_| Err(Error::Failed("the writer panicked".into())));
+            drop(running);
+            (asked, engine_end, writer_end)
+        });
+        let capture_end = capture.stop();
+        let seconds = clock.elapsed();
+        // Whatever ended the run, what was merged is written and readable.
+        let error = engine_end.err().or(capture_end.err());
+        let (totals, error) = match writer_end {
+            Ok(totals) => (totals, error),
+            Err(why) => (Totals::default(), error.or(Some(why))),
+        };
+        let mut outcome = Outcome::new(asked, totals, &progress, &counters, seconds);
+        outcome.refused = reader.refusals().count;
+        outcome.interface = self.interface.to_owned();
+        outcome.signal = self.stop.load(Relaxed);
+        outcome.error = error;
+        outcome.started = humantime(started);
+        outcome.ended = humantime(SystemTime::now());
+        outcome.written = Some(sink.finish(&summary::metadata(&outcome, self.plan))?);
+        Ok(outcome)
+    }
+
+    /// Runs wave after wave until the targets or the wish to go on are at an end.
+    #[expect(clippy::too_many_arguments, reason = "the ends of every pipe meet here, once")]
+    fn waves(
+        &self,
+        engine: &mut driver::Engine<'_>,
+        reader: &mut Reader,
+        mut batch: Vec<Target>,
+        capture: &capture::Capture,
+        waves: &mpsc::SyncSender<Wave>,
+        keep_going: &dyn Fn() -> bool,
+        asked: &mut u64,
+    ) -> Result<()> {
+        let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+        batch.extend(reader.next_batch(size - batch.len())?);
+        while !batch.is_empty() && keep_going() {
+            *asked += batch.len() as u64;
+            let addresses: Vec<SocketAddr> = batch.iter().map(writer::address).collect();
+            let ports = engine.next_ports();
+            let attempts = engine.run_wave(&addresses, keep_going)?;
+            let flows = capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
+            let wave = Wave { targets: batch, attempts, flows, later: engine.next_ports() };
+            if waves.send(wave).is_err() {
+                // The writer has failed; its own error says why.
+                return Ok(());
+            }
+            batch = reader.next_batch(size)?;
+        }
+        Ok(())
+    }
+}

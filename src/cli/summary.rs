@@ -1,0 +1,260 @@
+//! What a run was and cost: for the terminal, for programs, and for the file's metadata.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::Format;
+use super::writer::Totals;
+use crate::engine::driver::Progress;
+use crate::error::{Error, Exit, Result};
+use crate::lab::{Lab, Tally};
+use crate::measurement::Plan;
+use crate::observer::capture::Counters;
+use crate::sink::Written;
+
+/// How a run ended.
+pub struct Outcome {
+    /// Targets handed to the engine.
+    pub asked: u64,
+    /// Lines of the target list that were refused.
+    pub refused: u64,
+    /// What was written.
+    pub totals: Totals,
+    /// Attempts by how they ended: ok, failed, timeout, local error.
+    pub attempts: [u64; 4],
+    /// Packets seen; dropped by the kernel, dropped by the interface; flows evicted; not understood.
+    pub packets: [u64; 5],
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The interface watched.
+    pub interface: String,
+    /// Start, ISO 8601 in UTC.
+    pub started: String,
+    /// End, likewise.
+    pub ended: String,
+    /// The signal that ended the run, 0 if none did.
+    pub signal: usize,
+    /// The error that ended the run early.
+    pub error: Option<Error>,
+    /// The file.
+    pub written: Option<Written>,
+}
+
+impl Outcome {
+    /// From the counters of a run's parts.
+    pub fn new(asked: u64, totals: Totals, engine: &Progress, capture: &Counters, elapsed: Duration) -> Self {
+        let attempts = [&engine.ok, &engine.failed, &engine.timeout, &engine.local_error];
+        let unread = [&capture.not_ip, &capture.bad_ip, &capture.bad_transport];
+        let unread = unread.iter().map(|count| count.load(Relaxed)).sum();
+        let load = |count: &std::sync::atomic::AtomicU64| count.load(Relaxed);
+        Self {
+            asked,
+            refused: 0,
+            totals,
+            attempts: attempts.map(load),
+            packets: [
+                load(&capture.packets),
+                load(&capture.dropped),
+                load(&capture.interface_dropped),
+                load(&capture.evicted),
+                unread,
+            ],
+            elapsed,
+            interface: String::new(),
+            started: String::new(),
+            ended: String::new(),
+            signal: 0,
+            error: None,
+            written: None,
+        }
+    }
+
+    /// Targets that have neither a record nor a reason: always 0, unless the program is wrong.
+    fn missing(&self) -> u64 {
+        self.asked.saturating_sub(self.totals.records + self.totals.unfinished)
+    }
+
+    fn lost(&self) -> Vec<String> {
+        let [_, dropped, interface_dropped, evicted, _] = self.packets;
+        let interrupted = self.signal != 0 || self.error.is_some();
+        let missing = if interrupted { 0 } else { self.missing() + self.totals.unfinished };
+        let losses = [
+            (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
+            (interface_dropped, "packets dropped by the interface"),
+            (evicted, "flows given up early because the flow table was full"),
+            (missing, "targets without a record"),
+        ];
+        let losses = losses.into_iter().filter(|(count, _)| *count > 0);
+        losses.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
+    }
+
+    fn exit(&self, tally: Option<&Tally>) -> Exit {
+        if let Some(error) = &self.error {
+            return error.exit().max(Exit::Failed);
+        }
+        if self.signal != 0 {
+            return Exit::Interrupted;
+        }
+        if !self.lost().is_empty() {
+            return Exit::Lossy;
+        }
+        if tally.is_some_and(|tally| !tally.agrees()) { Exit::Untrue } else { Exit::Done }
+    }
+
+    fn per_second(&self) -> f64 {
+        self.asked as f64 / self.elapsed.as_secs_f64().max(1e-9)
+    }
+}
+
+/// The metadata of the result file; the sink puts `pathspider.` before each key.
+pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
+    let command: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let kernel = nix::sys::utsname::uname()
+        .map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
+        .unwrap_or_default();
+    let hash = Sha256::digest(plan.text.as_bytes());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let [seen, dropped, interface_dropped, evicted, unread] = outcome.packets;
+    let complete = outcome.signal == 0 && outcome.error.is_none();
+    [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("measurement", plan.text.clone()),
+        ("measurement_sha256", hash),
+        ("command_line", command.join(" ")),
+        ("kernel", kernel),
+        ("interface", outcome.interface.clone()),
+        ("started", outcome.started.clone()),
+        ("ended", outcome.ended.clone()),
+        ("complete", complete.to_string()),
+        ("targets_asked", outcome.asked.to_string()),
+        ("targets_refused", outcome.refused.to_string()),
+        ("targets_unfinished", outcome.totals.unfinished.to_string()),
+        ("records", outcome.totals.records.to_string()),
+        ("packets_seen", seen.to_string()),
+        ("packets_dropped", dropped.to_string()),
+        ("packets_dropped_by_interface", interface_dropped.to_string()),
+        ("packets_not_understood", unread.to_string()),
+        ("flows_evicted", evicted.to_string()),
+        ("flows_of_others", outcome.totals.strays.to_string()),
+        ("attempts_not_observed", outcome.totals.unobserved.to_string()),
+        ("attempts_local_error", outcome.attempts[3].to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// Prints how the run went and says with which code to exit. Where the records themselves go to
+/// standard output, this goes to standard error.
+pub fn print(
+    outcome: &Outcome,
+    plan: &Plan,
+    lab: Option<(&Lab, &Tally)>,
+    format: Format,
+    records_on_stdout: bool,
+) -> Result<Exit> {
+    let tally = lab.map(|(_, tally)| tally);
+    let text = match format {
+        Format::Text => text(outcome, plan, lab),
+        Format::Json => json(outcome, plan, tally),
+    };
+    if records_on_stdout {
+        eprintln!("{text}");
+    } else {
+        println!("{text}");
+    }
+    for loss in outcome.lost() {
+        log::warn!("lost: {loss}");
+    }
+    if let Some(error) = &outcome.error {
+        log::error!("{error}");
+    }
+    Ok(outcome.exit(tally))
+}
+
+fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
+    let mut lines = Vec::new();
+    if let Some((lab, tally)) = lab {
+        lines.push(format!("The lab: {}\n", lab.describe()));
+        lines.push(tally.table());
+    }
+    let Totals { records, unfinished, unobserved, labels, .. } = &outcome.totals;
+    lines.push(format!("{}: {} targets, {} records", plan.title, HumanCount(outcome.asked), HumanCount(*records)));
+    let width = labels.keys().map(String::len).max().unwrap_or(0);
+    for (label, count) in labels {
+        let share = 100.0 * *count as f64 / (*records).max(1) as f64;
+        lines.push(format!("  {label:width$}  {:>9}  {share:5.1} %", HumanCount(*count).to_string()));
+    }
+    let [_, _, timeouts, local] = outcome.attempts;
+    let notes = [
+        (outcome.refused, "lines of the target list were refused"),
+        (*unfinished, "targets were begun and not finished"),
+        (*unobserved, "attempts were not observed (another interface? see -i)"),
+        (timeouts, "attempts timed out"),
+        (local, "attempts failed on this host (local_error): nothing is concluded from them"),
+    ];
+    for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
+        lines.push(format!("{} {what}", HumanCount(count)));
+    }
+    if outcome.signal != 0 {
+        lines.push("Interrupted by a signal; what was finished is written.".into());
+    }
+    if let Some(written) = &outcome.written {
+        let size = HumanBytes(written.bytes);
+        lines.push(format!("Results: {} ({} records, {size})", written.path.display(), written.rows));
+    }
+    let [seen, dropped, ..] = outcome.packets;
+    lines.push(format!(
+        "Cost: {:.1} s, {:.0} targets/s, {} attempts, {} packets seen on {}, {} dropped",
+        outcome.elapsed.as_secs_f64(),
+        outcome.per_second(),
+        HumanCount(outcome.attempts.iter().sum()),
+        HumanCount(seen),
+        outcome.interface,
+        HumanCount(dropped),
+    ));
+    if let Some((_, tally)) = lab {
+        lines.push(match tally.agrees() {
+            true => "Every condition agrees with the truth.".into(),
+            false => "Some conditions do NOT agree with the truth.".to_owned(),
+        });
+    }
+    lines.join("\n")
+}
+
+fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
+    let [ok, failed, timeout, local_error] = outcome.attempts;
+    let [seen, dropped, interface_dropped, evicted, unread] = outcome.packets;
+    json!({
+        "measurement": plan.name,
+        "complete": outcome.signal == 0 && outcome.error.is_none(),
+        "exit": outcome.exit(tally) as u8,
+        "error": outcome.error.as_ref().map(ToString::to_string),
+        "started": outcome.started,
+        "ended": outcome.ended,
+        "seconds": outcome.elapsed.as_secs_f64(),
+        "targets": {
+            "asked": outcome.asked,
+            "refused": outcome.refused,
+            "unfinished": outcome.totals.unfinished,
+            "per_second": outcome.per_second(),
+        },
+        "records": outcome.totals.records,
+        "attempts": {
+            "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
+            "not_observed": outcome.totals.unobserved,
+        },
+        "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
+                     "not_understood": unread },
+        "flows": { "evicted": evicted, "of_others": outcome.totals.strays },
+        "interface": outcome.interface,
+        "conditions": outcome.totals.labels,
+        "output": outcome.written.as_ref().map(|written| written.path.display().to_string()),
+        "lab_agrees": tally.map(Tally::agrees),
+    })
+    .to_string()
+}
