@@ -27,4 +27,6 @@ pub mod field;
 pub mod merge;
 pub mod observer;
 pub mod packet;
+pub mod sink;
 pub mod step;
+pub mod targets;

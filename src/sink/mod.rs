@@ -1,0 +1,110 @@
+//! Where records go: Parquet, NDJSON in a file, NDJSON on standard output.
+//!
+//! The name of the output says which ([`open`]). A file grows under a temporary name in the
+//! folder where it will stand and gets its own name when it is whole and on disk
+//! ([`temporary`]), so nobody ever reads half a result, and an older result is replaced only by
+//! a finished one. A sink that is dropped without [`Sink::finish`] leaves nothing behind.
+//!
+//! Imports [`error`](crate::error) only; what a record consists of is decided elsewhere.
+
+mod ndjson;
+mod parquet;
+mod temporary;
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::error::{Error, Result};
+
+/// What stands before every key of the metadata that a sink stores.
+pub const METADATA_PREFIX: &str = "pathspider.";
+
+/// Takes records, a batch at a time.
+pub trait Sink: Send + fmt::Debug {
+    /// Adds the rows of `batch`, which has the schema that the sink was opened with.
+    ///
+    /// # Errors
+    /// Names the file, for instance when the disk is full. After an error the sink can only be
+    /// dropped.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Stores `metadata` (keys without [`METADATA_PREFIX`], which is put before them), brings
+    /// everything to disk and gives the file its name.
+    ///
+    /// # Errors
+    /// Names the file; then there is no output, and one that stood there before stands still.
+    fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written>;
+}
+
+/// What a finished sink has written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The file, `-` for standard output.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Rows in it.
+    pub rows: u64,
+}
+
+/// Opens the sink that `path` names: `*.parquet`, `*.ndjson` or `*.jsonl`, or `-` for NDJSON on
+/// standard output.
+///
+/// NDJSON has no place for metadata: it goes to a file beside it, `NAME.meta.json`. With
+/// standard output there is no file beside it and the metadata is not written.
+///
+/// # Errors
+/// [`Error::Usage`] for any other name and for a folder that is not there or cannot be
+/// written: better told now than after a run of days.
+pub fn open(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(ndjson::NdjsonSink::stdout()));
+    }
+    let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+    match extension.as_deref() {
+        Some("parquet") => Ok(Box::new(parquet::ParquetSink::create(path, schema)?)),
+        Some("ndjson" | "jsonl") => Ok(Box::new(ndjson::NdjsonSink::create(path)?)),
+        _ => Err(Error::Usage(format!(
+            "write {}: do not know this kind of file; the name must end in .parquet, .ndjson or \
+             .jsonl, or be - for NDJSON on standard output",
+            path.display()
+        ))),
+    }
+}
+
+/// The error of a write to `path`.
+fn write_error(path: &Path, source: io::Error) -> Error {
+    Error::Os { operation: format!("write {}", path.display()), source }
+}
+
+/// Counts what goes through.
+#[derive(Debug)]
+struct Counted<W> {
+    inner: W,
+    bytes: u64,
+}
+
+impl<W> Counted<W> {
+    fn new(inner: W) -> Self {
+        Self { inner, bytes: 0 }
+    }
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(data)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! NDJSON: one JSON object a line, for eyes and for pipes.
+//!
+//! Nulls are written out, so that every line has every column; times are ISO 8601 in UTC with
+//! nanoseconds (`2026-03-01T12:00:00.000000123Z`).
+
+use std::fmt;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, ListArray, RecordBatch, RecordBatchOptions, StructArray,
+};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::error::ArrowError;
+use arrow::json::WriterBuilder;
+use arrow::json::writer::LineDelimited;
+
+use super::temporary::Temporary;
+use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
+use crate::error::{Error, Result};
+
+/// The text of a time without a zone (see [`utc_to_plain`]).
+const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
+
+/// Writes NDJSON to a file or to standard output.
+pub struct NdjsonSink {
+    writer: Counted<BufWriter<Box<dyn Write + Send>>>,
+    target: Target,
+    rows: u64,
+}
+
+/// Where the lines go.
+#[derive(Debug)]
+enum Target {
+    File { records: Temporary, metadata: Temporary },
+    Stdout,
+}
+
+impl fmt::Debug for NdjsonSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NdjsonSink").field("to", &self.target).field("rows", &self.rows).finish()
+    }
+}
+
+impl NdjsonSink {
+    /// Lines on standard output, each batch at once.
+    pub fn stdout() -> Self {
+        Self::new(Box::new(io::stdout()), Target::Stdout)
+    }
+
+    /// Starts the file that will be `path`, and the one beside it.
+    pub fn create(path: &Path) -> Result<Self> {
+        let records = Temporary::create(path)?;
+        let mut beside = records.path().as_os_str().to_owned();
+        beside.push(".meta.json");
+        let metadata = Temporary::create(Path::new(&beside))?;
+        Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
+    }
+
+    fn new(to: Box<dyn Write + Send>, target: Target) -> Self {
+        Self { writer: Counted::new(BufWriter::new(to)), target, rows: 0 }
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_files(records: Temporary, metadata: Temporary) -> Result<Self> {
+        Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
+    }
+
+    fn path(&self) -> PathBuf {
+        match &self.target {
+            Target::File { records, .. } => records.path().to_owned(),
+            Target::Stdout => PathBuf::from("-"),
+        }
+    }
+}
+
+impl Sink for NdjsonSink {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let lines = |writer: &mut dyn Write| {
+            let mut json = WriterBuilder::new()
+                .with_explicit_nulls(true)
+                .with_timestamp_format(TIME_FORMAT.into())
+                .build::<_, LineDelimited>(writer);
+            json.write(&plain_batch(batch)?)?;
+            json.finish()
+        };
+        match lines(&mut self.writer) {
+            Ok(()) => {}
+            Err(ArrowError::IoError(_, source)) => return Err(write_error(&self.path(), source)),
+            Err(other) => {
+                return Err(Error::failed(format!("write {}", self.path().display()), other));
+            }
+        }
+        if matches!(self.target, Target::Stdout) {
+            self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
+        }
+        self.rows += batch.num_rows() as u64;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
+        self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
+        let (path, bytes, rows) = (self.path(), self.writer.bytes, self.rows);
+        if let Target::File { records, metadata: beside } = self.target {
+            let object: serde_json::Map<String, serde_json::Value> = metadata
+                .iter()
+                .map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value.as_str().into()))
+                .collect();
+            let text = format!("{:#}\n", serde_json::Value::Object(object));
+            beside
+                .writer()?
+                .write_all(text.as_bytes())
+                .map_err(|error| write_error(beside.path(), error))?;
+            // Both on disk first, then both renamed, the records last: when they are there,
+            // everything is.
+            records.sync()?;
+            beside.keep()?;
+            records.keep()?;
+        }
+        Ok(Written { path, bytes, rows })
+    }
+}
+
+/// The batch with its UTC times made plain.
+fn plain_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| plain_field(field, column))
+        .unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
+}
+
+fn plain_field(field: &FieldRef, column: &ArrayRef) -> (FieldRef, ArrayRef) {
+    let column = utc_to_plain(column);
+    let data_type = column.data_type().clone();
+    (Arc::new(Field::new(field.name(), data_type, field.is_nullable())), column)
+}
+
+/// Takes the zone "UTC" off times, at any depth: arrow knows zones by name only together with
+/// a time zone database, and [`TIME_FORMAT`] says the zone anyway.
+fn utc_to_plain(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) if zone.as_ref() == "UTC" => {
+            let times = column.as_primitive::<TimestampNanosecondType>();
+            Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>))
+        }
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let array = column.as_struct();
+            let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = fields
+                .iter()
+                .zip(array.columns())
+                .map(|(field, column)| plain_field(field, column))
+                .unzip();
+            Arc::new(StructArray::new(fields.into(), columns, array.nulls().cloned()))
+        }
+        DataType::List(field) => {
+            let array = column.as_list::<i32>();
+            let (field, values) = plain_field(field, array.values());
+            let nulls = array.nulls().cloned();
+            Arc::new(ListArray::new(field, array.offsets().clone(), values, nulls))
+        }
+        _ => Arc::clone(column),
+    }
+}

@@ -1,0 +1,215 @@
+//! What is written can be read, and what fails leaves nothing.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray,
+    TimestampNanosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Int32Type, TimeUnit};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::ndjson::NdjsonSink;
+use super::parquet::ParquetSink;
+use super::temporary::Temporary;
+use super::{Sink as _, open};
+use crate::error::Error;
+
+fn batch(rows: i64) -> RecordBatch {
+    let started: ArrayRef = Arc::new(
+        TimestampNanosecondArray::from_iter(
+            (0..rows).map(|row| (row != 1).then_some(row * 1_000_000_007)),
+        )
+        .with_timezone("UTC"),
+    );
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let ok: ArrayRef = Arc::new(BooleanArray::from_iter((0..rows).map(|row| Some(row % 2 == 0))));
+    let zero = StructArray::from(vec![
+        (Arc::new(Field::new("started", utc, true)), started),
+        (Arc::new(Field::new("ok", DataType::Boolean, true)), ok),
+    ]);
+    let name =
+        StringArray::from_iter((0..rows).map(|row| (row != 1).then(|| format!("host {row}"))));
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>(
+        (0..rows).map(|row| (row != 1).then(|| vec![Some(row as i32), None])),
+    );
+    RecordBatch::try_from_iter_with_nullable([
+        ("name", Arc::new(name) as ArrayRef, true),
+        ("zero", Arc::new(zero), true),
+        ("list", Arc::new(list), true),
+    ])
+    .unwrap()
+}
+
+fn metadata() -> Vec<(String, String)> {
+    vec![("version".into(), "1".into()), ("measurement".into(), "name = \"x\"\n".into())]
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn parquet_round_trip() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.parquet");
+    let batch = batch(1000);
+    let mut sink = open(&path, batch.schema()).unwrap();
+    sink.write(&batch).unwrap();
+    sink.write(&batch).unwrap();
+    let written = sink.finish(&metadata()).unwrap();
+    assert_eq!((written.rows, &written.path), (2000, &path));
+    assert_eq!(written.bytes, fs::metadata(&path).unwrap().len());
+    assert_eq!(names(folder.path()), ["out.parquet"]);
+
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+    let stored = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
+    let find = |key: &str| stored.iter().find(|kv| kv.key == key).and_then(|kv| kv.value.clone());
+    assert_eq!(find("pathspider.measurement").as_deref(), Some("name = \"x\"\n"));
+    assert_eq!(find("pathspider.version").as_deref(), Some("1"));
+    let read: Vec<RecordBatch> =
+        reader.with_batch_size(1000).build().unwrap().map(Result::unwrap).collect();
+    assert_eq!(read[0].columns(), batch.columns());
+    assert_eq!(read[1].columns(), batch.columns());
+}
+
+#[test]
+fn row_groups_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.parquet");
+    let batch = batch(50_000);
+    let mut sink = open(&path, batch.schema()).unwrap();
+    for _ in 0..3 {
+        sink.write(&batch).unwrap();
+    }
+    sink.finish(&[]).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+    let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|g| g.num_rows()).collect();
+    assert_eq!(groups, [65_536, 65_536, 18_928]);
+}
+
+#[test]
+fn ndjson_is_for_eyes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ndjson");
+    let batch = batch(2);
+    let mut sink = open(&path, batch.schema()).unwrap();
+    sink.write(&batch).unwrap();
+    let written = sink.finish(&metadata()).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(
+        text,
+        "{\"name\":\"host 0\",\"zero\":{\"started\":\"1970-01-01T00:00:00.000000000Z\",\"ok\":true},\"list\":[0,null]}\n\
+         {\"name\":null,\"zero\":{\"started\":null,\"ok\":false},\"list\":null}\n"
+    );
+    assert_eq!((written.rows, written.bytes), (2, text.len() as u64));
+    assert_eq!(names(folder.path()), ["out.ndjson", "out.ndjson.meta.json"]);
+    let beside = fs::read_to_string(folder.path().join("out.ndjson.meta.json")).unwrap();
+    let beside: serde_json::Value = serde_json::from_str(&beside).unwrap();
+    assert_eq!(beside["pathspider.measurement"], "name = \"x\"\n");
+}
+
+#[test]
+fn times_keep_their_nanoseconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.jsonl");
+    let batch = batch(4).slice(3, 1);
+    let mut sink = open(&path, batch.schema()).unwrap();
+    sink.write(&batch).unwrap();
+    sink.finish(&[]).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"1970-01-01T00:00:03.000000021Z\""), "{text}");
+}
+
+#[test]
+fn an_empty_run_has_an_empty_file() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["out.parquet", "out.ndjson"] {
+        let written =
+            open(&folder.path().join(name), batch(0).schema()).unwrap().finish(&[]).unwrap();
+        assert_eq!(written.rows, 0);
+        assert!(written.path.exists());
+    }
+}
+
+#[test]
+fn a_drop_leaves_nothing_and_an_older_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["out.parquet", "out.ndjson"] {
+        let path = folder.path().join(name);
+        fs::write(&path, "older").unwrap();
+        let mut sink = open(&path, batch(0).schema()).unwrap();
+        sink.write(&batch(10)).unwrap();
+        assert!(names(folder.path()).iter().any(|name| name.starts_with('.')));
+        drop(sink);
+        assert_eq!(names(folder.path()), [name]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "older");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn a_finished_file_replaces_an_older_one_also_through_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.parquet");
+    let link = folder.path().join("latest.parquet");
+    fs::write(&path, "older").unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    open(&link, batch(0).schema()).unwrap().finish(&[]).unwrap();
+    assert!(fs::read(&path).unwrap().starts_with(b"PAR1"));
+    assert!(link.is_symlink());
+}
+
+#[test]
+fn a_failed_write_names_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let temporary = |name: &str| Temporary::onto(&folder.path().join(name), full());
+    let batch = batch(100_000);
+
+    let mut sink = ParquetSink::into_file(temporary("big.parquet"), batch.schema()).unwrap();
+    let error = sink.write(&batch).and_then(|()| Box::new(sink).finish(&[])).unwrap_err();
+    assert!(error.to_string().contains("big.parquet: No space left"), "{error}");
+
+    let mut sink = NdjsonSink::into_files(temporary("big.ndjson"), temporary("big.meta")).unwrap();
+    let error = sink.write(&batch).unwrap_err();
+    assert!(error.to_string().contains("big.ndjson: No space left"), "{error}");
+
+    // Little enough to stay in the buffer until the end.
+    let sink = NdjsonSink::into_files(temporary("big.ndjson"), temporary("big.meta")).unwrap();
+    let error = Box::new(sink).finish(&metadata()).unwrap_err();
+    assert!(error.to_string().contains("big.meta: No space left"), "{error}");
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn what_cannot_be_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let refuse = |name: &str| {
+        let error = open(&folder.path().join(name), batch(0).schema()).unwrap_err();
+        assert!(matches!(error, Error::Usage(_)), "{error}");
+        error.to_string()
+    };
+    assert!(refuse("out.csv").contains(".parquet, .ndjson or .jsonl"));
+    assert!(refuse("out").contains("do not know this kind of file"));
+    assert!(refuse("missing/out.parquet").contains("there is no folder"));
+    fs::create_dir(folder.path().join("folder.parquet")).unwrap();
+    assert!(refuse("folder.parquet").contains("not a regular file"));
+    fs::write(folder.path().join("file"), "").unwrap();
+    assert!(refuse("file/out.ndjson").contains("there is no folder"));
+    assert_eq!(names(folder.path()), ["file", "folder.parquet"]);
+}
+
+#[test]
+fn a_folder_that_may_not_be_written_is_refused() {
+    // Nobody, not even root, may create files there.
+    let error = open(Path::new("/proc/self/out.parquet"), batch(0).schema()).unwrap_err();
+    assert!(error.to_string().contains("cannot write in /proc/self"), "{error}");
+}
