@@ -1,0 +1,90 @@
+//! Lines of bounded length, with their numbers.
+
+use std::io::{self, BufRead, Read as _};
+
+/// Bytes that a line may have.
+const LONGEST: usize = 1024 * 1024;
+
+/// Splits an input into lines.
+pub struct Lines {
+    input: Box<dyn BufRead + Send>,
+    buffer: Vec<u8>,
+    number: u64,
+    bytes: u64,
+}
+
+/// A line without its end, or why it cannot be used.
+pub struct Line<'a> {
+    /// From 1.
+    pub number: u64,
+    /// What it says.
+    pub text: Result<&'a str, String>,
+}
+
+impl Lines {
+    /// Lines of `input`.
+    pub fn new(input: Box<dyn BufRead + Send>) -> Self {
+        Self { input, buffer: Vec::new(), number: 0, bytes: 0 }
+    }
+
+    /// The number of the last line read, which is how many there were.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes read.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next line; `None` at the end.
+    pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
+        self.buffer.clear();
+        // One byte for the line feed, and one to tell "too long" from "just as long".
+        let limit = LONGEST as u64 + 2;
+        let read = (&mut self.input).take(limit).read_until(b'\n', &mut self.buffer)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        self.bytes += read as u64;
+        self.number += 1;
+        let number = self.number;
+        if self.buffer.last() == Some(&b'\n') {
+            self.buffer.pop();
+        } else if read as u64 == limit {
+            self.skip_line()?;
+        }
+        let mut line = self.buffer.as_slice();
+        if number == 1 {
+            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        }
+        line = line.strip_suffix(b"\r").unwrap_or(line);
+        let text = if line.len() > LONGEST {
+            Err("longer than 1 MiB".to_owned())
+        } else {
+            std::str::from_utf8(line)
+                .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to() + 1))
+        };
+        Ok(Some(Line { number, text }))
+    }
+
+    /// Reads past the end of the line without keeping it.
+    fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let (used, ended) = match self.input.fill_buf() {
+                Ok([]) => return Ok(()),
+                Ok(bytes) => match bytes.iter().position(|&byte| byte == b'\n') {
+                    Some(end) => (end + 1, true),
+                    None => (bytes.len(), false),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.input.consume(used);
+            self.bytes += used as u64;
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+}

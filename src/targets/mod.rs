@@ -1,0 +1,278 @@
+//! Target lists: what is to be measured, read a batch at a time.
+//!
+//! A list is NDJSON (`{"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}`) or CSV, with a
+//! header or as `ip,port,name,rank`; its first line says which ([`format`]). It is read
+//! in constant memory, however long it is. A line that cannot be used is counted, reported with
+//! its number and its reason ([`Refusals`]) and skipped; it never ends a run.
+//!
+//! What a list says beyond address, port and name goes into columns of its own, whose types
+//! are found in the first lines ([`columns`](mod@columns)), so that it can be joined with nothing
+//! else than the result.
+//!
+//! Imports [`error`](crate::error) only.
+
+mod address;
+mod columns;
+mod format;
+mod infer;
+mod lines;
+mod refusal;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::net::IpAddr;
+use std::path::Path;
+
+use arrow::datatypes::Fields;
+
+use crate::error::{Doing as _, Error, Result};
+
+pub use columns::columns;
+pub use refusal::{Refusal, Refusals};
+
+use format::{Format, Raw};
+use infer::Layout;
+use lines::Lines;
+
+/// Lines in which the names and types of further columns are looked for.
+const SAMPLE_LINES: usize = 1000;
+/// Bytes of lines that are kept at most, for the sample or for one batch.
+const HELD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// One thing to measure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to.
+    pub addr: IpAddr,
+    /// Its port, never 0.
+    pub port: u16,
+    /// Its name, if the list gave one.
+    pub name: Option<String>,
+    /// What else the list said, in the order of the reader's fields; may be shorter than they.
+    pub more: Vec<Option<Value>>,
+    /// What found no column, or does not fit its column's type, as the text of a JSON object.
+    pub extra: Option<String>,
+}
+
+impl Target {
+    /// A target without further columns.
+    pub fn new(addr: IpAddr, port: u16, name: Option<String>) -> Self {
+        Self { addr, port, name, more: Vec::new(), extra: None }
+    }
+}
+
+/// A value in one of the list's own columns.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// `Boolean`.
+    Bool(bool),
+    /// `Int64`.
+    Int(i64),
+    /// `Float64`.
+    Float(f64),
+    /// `Utf8`; arrays and objects as JSON text.
+    Text(String),
+}
+
+/// How a list is read.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The port of lines that do not give one; without it such a line is refused.
+    pub default_port: Option<u16>,
+    /// What the list is called in messages: the file's name.
+    pub origin: String,
+    /// How long the list is in bytes, if that is known: for progress only.
+    pub total_bytes: Option<u64>,
+}
+
+/// Reads a target list.
+pub struct Reader {
+    source: Source,
+    layout: Layout,
+    refusals: Refusals,
+}
+
+enum Source {
+    List { list: Box<List>, sample: VecDeque<Raw> },
+    Given { targets: std::vec::IntoIter<Target>, total: usize },
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("layout", &self.layout)
+            .field("refusals", &self.refusals)
+            .field("progress", &self.progress())
+            .finish()
+    }
+}
+
+impl Reader {
+    /// Reads from `input`. Up to a thousand lines are read at once, to find the columns.
+    ///
+    /// # Errors
+    /// When reading fails, and when the list is of a kind that nothing can be read from (a JSON
+    /// array). A list without a single target is not an error here.
+    pub fn new(input: Box<dyn BufRead + Send>, options: Options) -> Result<Self> {
+        let mut refusals = Refusals::new(&options.origin);
+        let mut list = List { lines: Lines::new(input), format: None, options };
+        let mut sample = VecDeque::new();
+        let mut held = 0;
+        while sample.len() < SAMPLE_LINES && held < HELD_BYTES {
+            let Some((raw, bytes)) = list.next(&mut refusals)? else { break };
+            held += bytes;
+            sample.push_back(raw);
+        }
+        let header = list.format.as_ref().map(Format::header).unwrap_or_default();
+        let layout = Layout::infer(header, &sample);
+        Ok(Self { source: Source::List { list: Box::new(list), sample }, layout, refusals })
+    }
+
+    /// Reads the file `path`, or standard input if it is `-`.
+    ///
+    /// # Errors
+    /// As [`Reader::new`]; a file that cannot be opened is [`Error::Usage`].
+    pub fn open(path: &Path, default_port: Option<u16>) -> Result<Self> {
+        if path.as_os_str() == "-" {
+            let origin = "standard input".to_owned();
+            let options = Options { default_port, origin, total_bytes: None };
+            return Self::new(Box::new(BufReader::new(io::stdin())), options);
+        }
+        let origin = path.display().to_string();
+        let unusable = |why: &dyn fmt::Display| Error::Usage(format!("read {origin}: {why}"));
+        let file = File::open(path).map_err(|error| unusable(&error))?;
+        let about = file.metadata().map_err(|error| unusable(&error))?;
+        if about.is_dir() {
+            return Err(unusable(&"it is a folder, not a target list"));
+        }
+        // A pipe has no length that means anything.
+        let total_bytes = about.is_file().then_some(about.len());
+        let input = BufReader::with_capacity(256 * 1024, file);
+        Self::new(Box::new(input), Options { default_port, origin, total_bytes })
+    }
+
+    /// Hands out targets that are known already, without columns beyond the common ones.
+    pub fn from_targets(targets: Vec<Target>) -> Self {
+        let total = targets.len();
+        Self {
+            source: Source::Given { targets: targets.into_iter(), total },
+            layout: Layout::default(),
+            refusals: Refusals::new("the targets"),
+        }
+    }
+
+    /// The columns of a record's `target`: `ip`, `port`, `name`, the list's own, and `extra`
+    /// (always there; NULL where it has nothing to say).
+    pub fn fields(&self) -> Fields {
+        self.layout.fields()
+    }
+
+    /// The next targets, `max` at most. Fewer do not mean that the list is at its end (long
+    /// lines are given out earlier, to bound memory); none do.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn next_batch(&mut self, max: usize) -> Result<Vec<Target>> {
+        match &mut self.source {
+            Source::Given { targets, .. } => Ok(targets.take(max).collect()),
+            Source::List { list, sample } => {
+                let mut batch = Vec::with_capacity(max.min(4096));
+                let mut held = 0;
+                while batch.len() < max && held < HELD_BYTES {
+                    let raw = match sample.pop_front() {
+                        Some(raw) => raw,
+                        None => {
+                            let Some((raw, bytes)) = list.next(&mut self.refusals)? else { break };
+                            held += bytes;
+                            raw
+                        }
+                    };
+                    batch.push(self.layout.place(raw));
+                }
+                Ok(batch)
+            }
+        }
+    }
+
+    /// The lines that could not be used, so far.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Lines read so far, of any kind; 0 for targets that were given.
+    pub fn lines_read(&self) -> u64 {
+        match &self.source {
+            Source::List { list, .. } => list.lines.number(),
+            Source::Given { .. } => 0,
+        }
+    }
+
+    /// How much was read, of how much if that is known: in bytes, or in targets if those were
+    /// given. The first thousand lines count as read from the start.
+    pub fn progress(&self) -> (u64, Option<u64>) {
+        match &self.source {
+            Source::List { list, .. } => (list.lines.bytes(), list.options.total_bytes),
+            Source::Given { targets, total } => {
+                ((total - targets.len()) as u64, Some(*total as u64))
+            }
+        }
+    }
+}
+
+/// The list itself: lines and what they mean.
+struct List {
+    lines: Lines,
+    /// Known from the first line that says anything.
+    format: Option<Format>,
+    options: Options,
+}
+
+impl List {
+    /// The next usable line and its length; `None` at the end.
+    fn next(&mut self, refusals: &mut Refusals) -> Result<Option<(Raw, u64)>> {
+        loop {
+            let origin = &self.options.origin;
+            let Some(line) = self.lines.next().doing(|| format!("read {origin}"))? else {
+                return Ok(None);
+            };
+            let number = line.number;
+            let text = match line.text {
+                Ok(text) => text,
+                Err(reason) => {
+                    refusals.add(number, reason);
+                    continue;
+                }
+            };
+            let start = text.trim_start();
+            if start.is_empty() || start.starts_with('#') {
+                continue;
+            }
+            let first = self.format.is_none();
+            let format = match &mut self.format {
+                Some(format) => format,
+                None => {
+                    let (format, is_header) = Format::of_first_line(text).map_err(|why| {
+                        Error::Usage(format!("read {origin}: line {number}: {why}"))
+                    })?;
+                    let format = self.format.insert(format);
+                    if is_header {
+                        continue;
+                    }
+                    format
+                }
+            };
+            match format.read(text, self.options.default_port) {
+                Ok(raw) => return Ok(Some((raw, text.len() as u64))),
+                // Perhaps it was meant as a header.
+                Err(reason) if first && matches!(format, Format::Csv(_)) => refusals
+                    .add(number, format!("{reason} (a header has a column dip, ip or addr)")),
+                Err(reason) => refusals.add(number, reason),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

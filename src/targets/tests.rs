@@ -1,0 +1,248 @@
+//! What data files cannot say: long input, bounded memory, and no panic on anything.
+//! Everything else is in `tests/targets/`.
+
+use std::fs;
+use std::io::{BufReader, Cursor, Read};
+use std::path::Path;
+
+use arrow::array::{Array as _, AsArray as _};
+use arrow::datatypes::Int64Type;
+
+use super::*;
+
+fn read(text: impl Into<Vec<u8>>) -> Result<(Reader, Vec<Target>)> {
+    let input = Box::new(Cursor::new(text.into()));
+    let mut reader = Reader::new(input, Options::default())?;
+    let mut targets = Vec::new();
+    loop {
+        let batch = reader.next_batch(1000)?;
+        if batch.is_empty() {
+            return Ok((reader, targets));
+        }
+        targets.extend(batch);
+    }
+}
+
+/// Repeats its line without having it in memory.
+struct Repeat {
+    line: &'static [u8],
+    left: usize,
+    at: usize,
+}
+
+impl Read for Repeat {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut count = 0;
+        while self.left > 0 && count < buffer.len() {
+            buffer[count] = self.line[self.at];
+            count += 1;
+            self.at += 1;
+            if self.at == self.line.len() {
+                self.at = 0;
+                self.left -= 1;
+            }
+        }
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_long_list_comes_in_batches() {
+    for line in [
+        &b"{\"dip\": \"192.0.2.1\", \"dp\": 80, \"rank\": 1, \"list\": \"a\"}\n"[..],
+        b"192.0.2.1,80,example.org,1\n",
+    ] {
+        let input = BufReader::new(Repeat { line, left: 20_000, at: 0 });
+        let mut reader = Reader::new(Box::new(input), Options::default()).unwrap();
+        let fields = reader.fields();
+        let mut sum = 0;
+        let mut count = 0;
+        loop {
+            let batch = reader.next_batch(4096).unwrap();
+            if batch.is_empty() {
+                break;
+            }
+            assert!(batch.len() <= 4096);
+            count += batch.len();
+            let array = columns(&fields, &batch).unwrap();
+            let rank = array.column_by_name("rank").unwrap().as_primitive::<Int64Type>();
+            sum += arrow::compute::sum(rank).unwrap();
+            assert_eq!(array.column_by_name("extra").unwrap().null_count(), batch.len());
+        }
+        assert_eq!((count, sum), (20_000, 20_000));
+        assert_eq!(reader.lines_read(), 20_000);
+        assert_eq!(reader.progress().0, 20_000 * line.len() as u64);
+        assert_eq!(reader.refusals().count, 0);
+    }
+}
+
+#[test]
+fn a_line_without_end_is_one_bad_line() {
+    let endless = Repeat { line: b"x", left: 100 << 20, at: 0 };
+    let rest = &b"\n192.0.2.1,80\n"[..];
+    let input = BufReader::new(endless.chain(rest));
+    let mut reader = Reader::new(Box::new(input), Options::default()).unwrap();
+    assert_eq!(reader.next_batch(10).unwrap().len(), 1);
+    assert!(reader.next_batch(10).unwrap().is_empty());
+    assert_eq!(reader.refusals().count, 1);
+    assert_eq!(reader.refusals().first[0].reason, "longer than 1 MiB");
+    assert_eq!(reader.lines_read(), 2);
+}
+
+#[test]
+fn a_line_may_have_just_a_mebibyte() {
+    let line = |length: usize| {
+        let mut line = b"192.0.2.1,80,".to_vec();
+        line.resize(length, b'n');
+        line
+    };
+    for end in ["", "\n", "\r\n"] {
+        let mut text = line(1 << 20);
+        text.extend_from_slice(end.as_bytes());
+        let (reader, targets) = read(text).unwrap();
+        assert_eq!((reader.refusals().count, targets.len()), (0, 1), "{end:?}");
+        let mut text = line((1 << 20) + 1);
+        text.extend_from_slice(end.as_bytes());
+        let (reader, targets) = read(text).unwrap();
+        assert_eq!((reader.refusals().count, targets.len()), (1, 0), "{end:?}");
+        assert_eq!(reader.lines_read(), 1);
+    }
+}
+
+#[test]
+fn long_lines_are_held_in_small_numbers() {
+    let line: &'static [u8] = {
+        let mut line = b"192.0.2.1,80,".to_vec();
+        line.resize(1 << 20, b'n');
+        line.push(b'\n');
+        line.leak()
+    };
+    let input = BufReader::new(Repeat { line, left: 200, at: 0 });
+    let mut reader = Reader::new(Box::new(input), Options::default()).unwrap();
+    let mut total = 0;
+    loop {
+        let batch = reader.next_batch(1000).unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        assert!(batch.len() <= 40, "{} lines of 1 MiB at once", batch.len());
+        total += batch.len();
+    }
+    assert_eq!(total, 200);
+}
+
+#[test]
+fn only_the_first_refusals_are_kept() {
+    let (reader, targets) = read("nonsense\n".repeat(50)).unwrap();
+    assert!(targets.is_empty());
+    assert_eq!((reader.refusals().count, reader.refusals().first.len()), (50, 20));
+    assert_eq!(reader.refusals().first[19].line, 20);
+}
+
+#[test]
+fn later_surprises_go_into_extra() {
+    let mut text = "{\"ip\": \"192.0.2.1\", \"port\": 80, \"rank\": 1}\n".repeat(1000);
+    text += "{\"ip\": \"192.0.2.2\", \"port\": 80, \"rank\": \"first\", \"new\": [1, null]}\n";
+    let (reader, targets) = read(text).unwrap();
+    let last = targets.last().unwrap();
+    assert_eq!(last.more, [None]);
+    assert_eq!(last.extra.as_deref(), Some(r#"{"rank":"first","new":[1,null]}"#));
+    assert_eq!(reader.fields().len(), 5);
+}
+
+#[test]
+fn thousands_of_keys_do_not_make_thousands_of_columns() {
+    let members: Vec<String> = (0..3000).map(|n| format!("\"k{n}\": {n}")).collect();
+    let line = format!("{{\"ip\": \"192.0.2.1\", \"port\": 80, {}}}", members.join(", "));
+    let (reader, targets) = read(line).unwrap();
+    assert_eq!(reader.fields().len(), 4 + 256);
+    assert!(targets[0].extra.as_deref().unwrap().ends_with("\"k2999\":2999}"));
+}
+
+#[test]
+fn a_read_error_names_the_list() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk is gone"))
+        }
+    }
+    let options = Options { origin: "list.csv".into(), ..Options::default() };
+    let error = Reader::new(Box::new(BufReader::new(Broken)), options).unwrap_err();
+    assert_eq!(error.to_string(), "read list.csv: the disk is gone");
+}
+
+#[test]
+fn what_is_no_list_is_refused() {
+    for text in ["[{\"ip\": \"192.0.2.1\"}]", "[\n"] {
+        let error = read(text).unwrap_err();
+        assert!(error.to_string().contains("one object a line"), "{error}");
+    }
+    let error = Reader::open(Path::new("/nonexistent"), None).unwrap_err();
+    assert!(matches!(error, Error::Usage(_)), "{error}");
+    let error = Reader::open(Path::new("/"), None).unwrap_err();
+    assert!(error.to_string().contains("a folder"), "{error}");
+}
+
+#[test]
+fn given_targets_come_out_as_they_are() {
+    let target = Target::new([192, 0, 2, 1].into(), 80, Some("plain".into()));
+    let mut reader = Reader::from_targets(vec![target.clone(); 5]);
+    let names: Vec<_> = reader.fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["ip", "port", "name", "extra"]);
+    assert_eq!(reader.next_batch(3).unwrap(), vec![target; 3]);
+    assert_eq!(reader.progress(), (3, Some(5)));
+    assert_eq!(reader.next_batch(3).unwrap().len(), 2);
+    assert!(reader.next_batch(3).unwrap().is_empty());
+}
+
+/// A small generator of its own (xorshift64*), so that every run tries the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit.max(1)
+    }
+}
+
+#[test]
+fn no_input_makes_it_panic_and_every_line_is_accounted_for() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets");
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut dice = Dice(0x5EED);
+    let bytes = b"\n\r\",{}[]:#\\0e.-\x00\xff\xc3";
+    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e != "txt")) {
+        let whole = fs::read(file).unwrap();
+        for _ in 0..200 {
+            let mut text = whole.clone();
+            for _ in 0..1 + dice.below(8) {
+                let at = dice.below(text.len());
+                match dice.below(4) {
+                    0 => text.truncate(at),
+                    1 if !text.is_empty() => drop(text.remove(at)),
+                    2 if !text.is_empty() => text[at] = bytes[dice.below(bytes.len())],
+                    _ => text.insert(at, bytes[dice.below(bytes.len())]),
+                }
+            }
+            let Ok((reader, targets)) = read(text.clone()) else { continue };
+            columns(&reader.fields(), &targets).unwrap();
+            // The reader's own idea of a line that says something, said otherwise.
+            let body = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+            let said = body
+                .split(|&byte| byte == b'\n')
+                .filter(|line| match std::str::from_utf8(line) {
+                    Ok(line) => !line.trim().is_empty() && !line.trim_start().starts_with('#'),
+                    Err(_) => true,
+                })
+                .count() as u64;
+            let used = targets.len() as u64 + reader.refusals().count;
+            // A header is neither.
+            assert!(used == said || used + 1 == said, "{used} of {said}: {text:?}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Target lists and what is read from them.
+//!
+//! A case is a list, `tests/targets/NAME.csv` or `.ndjson`; beside it stands what must come out,
+//! `NAME.csv.txt`: the columns, the targets, the lines that were refused and why. A list may
+//! begin with `# options: default_port=443`. `UPDATE_GOLDENS=1 cargo test --test targets` accepts
+//! what comes out now.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{Array as _, StructArray};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use pathspider::targets::{Options, Reader, columns};
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets");
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension != "txt"))
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn options(text: &[u8]) -> Options {
+    let text = String::from_utf8_lossy(text);
+    let default_port = text
+        .strip_prefix("# options: default_port=")
+        .map(|rest| rest.lines().next().unwrap().parse().unwrap());
+    Options { default_port, ..Options::default() }
+}
+
+/// Reads the list in small batches and says what came out, as text.
+fn outcome(text: Vec<u8>) -> String {
+    let options = options(&text);
+    let size = text.len() as u64;
+    let mut reader = Reader::new(Box::new(Cursor::new(text)), options).unwrap();
+    let fields = reader.fields();
+    let mut out = String::from("columns\n");
+    for field in &fields {
+        writeln!(out, "  {}: {}", field.name(), field.data_type()).unwrap();
+    }
+    out += "targets\n";
+    loop {
+        let batch = reader.next_batch(2).unwrap();
+        if batch.is_empty() {
+            break;
+        }
+        let array = columns(&fields, &batch).unwrap();
+        assert_eq!(array.len(), batch.len());
+        for row in 0..array.len() {
+            writeln!(out, "  {}", shown(&array, row)).unwrap();
+        }
+    }
+    out += "refusals\n";
+    for refusal in &reader.refusals().first {
+        writeln!(out, "  line {}: {}", refusal.line, refusal.reason).unwrap();
+    }
+    writeln!(out, "lines: {}, refused: {}", reader.lines_read(), reader.refusals().count).unwrap();
+    assert_eq!(reader.progress(), (size, None));
+    out
+}
+
+fn shown(array: &StructArray, row: usize) -> String {
+    let options = FormatOptions::default();
+    let fields = array.fields().iter().zip(array.columns());
+    let values = fields.filter(|(_, column)| column.is_valid(row)).map(|(field, column)| {
+        let text = ArrayFormatter::try_new(column, &options).unwrap().value(row).to_string();
+        format!("{}={}", field.name(), text.escape_debug())
+    });
+    values.collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn every_list_gives_what_stands_beside_it() {
+    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
+    let mut wrong = Vec::new();
+    let cases = cases();
+    assert!(cases.len() > 15, "the cases are not where they should be");
+    for case in cases {
+        let name = case.file_name().unwrap().to_str().unwrap();
+        let golden = case.with_file_name(format!("{name}.txt"));
+        let outcome = outcome(fs::read(&case).unwrap());
+        if update {
+            fs::write(&golden, outcome).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != outcome {
+            wrong.push(format!("--- {name} gave\n{outcome}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}\n(UPDATE_GOLDENS=1 accepts this)", wrong.join("\n"));
+}
