@@ -3,6 +3,8 @@
 //!
 //! A module may import modules of lower layers, and of its own layer none but itself.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

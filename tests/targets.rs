@@ -5,6 +5,8 @@
 //! begin with `# options: default_port=443`. `UPDATE_GOLDENS=1 cargo test --test targets` accepts
 //! what comes out now.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Cursor;
