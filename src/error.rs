@@ -11,6 +11,8 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -132,11 +134,127 @@ impl From<Report> for Error {
     }
 }
 
+/// Every code a [`Diagnostic`] may have, with what it stands for. Codes are never used again
+/// for something else: people search for them.
+pub static CODES: &[(&str, &str)] = &[
+    ("E0100", "the file is not TOML"),
+    ("E0101", "a key, or a step, that does not exist"),
+    ("E0102", "a value of the wrong type"),
+    ("E0103", "a key that must be there is missing"),
+    ("E0201", "an unknown function"),
+    ("E0202", "a function in a chain of a header that it does not read"),
+    ("E0203", "a function without its set-up function"),
+    ("E0204", "a function twice in one chain"),
+    ("E0205", "an unknown kind of connection"),
+    ("E0206", "a duration that cannot be read"),
+    ("E0207", "a timeout of zero, or longer than an hour"),
+    ("E0208", "a name that is no network sysctl"),
+    ("E0209", "a step that does nothing, or more than one thing"),
+    ("E0210", "a measurement name with other than letters, digits, - and _"),
+    ("E0301", "a condition name that cannot be a label"),
+    ("E0302", "two conditions of one name"),
+    ("E0303", "a condition with none, or several, of compare, first_of and value"),
+    ("E0304", "a word that cannot be a label"),
+    ("E0305", "one word twice in a condition"),
+    ("E0306", "an entry without when that is not the last"),
+    ("E0307", "a first_of without entries"),
+    ("E0401", "an expression that cannot be read"),
+    ("E0402", "something that expressions do not have"),
+    ("E0403", "an unknown column"),
+    ("E0404", "operands of the wrong type"),
+    ("E0405", "an expression that is not boolean where one is asked for"),
+    ("E0406", "an expression that is too long or too deep"),
+];
+
+impl Report {
+    /// The mistakes as a person reads them: place, source line with the place underlined, what
+    /// is wrong, what to write. With colours for a terminal, or without.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for diagnostic in &self.diagnostics {
+            let span = within(&self.text, &diagnostic.span);
+            let mut place = AnnotationKind::Primary.span(span);
+            if !diagnostic.label.is_empty() {
+                place = place.label(diagnostic.label.as_str());
+            }
+            let source = Snippet::source(self.text.as_str())
+                .path(self.origin.as_str())
+                .line_start(1)
+                .annotation(place);
+            let mut group = Level::ERROR
+                .primary_title(diagnostic.message.as_str())
+                .id(diagnostic.code)
+                .element(source);
+            if let Some(help) = &diagnostic.help {
+                group = group.element(Level::HELP.message(help.as_str()));
+            }
+            out.push_str(&renderer.render(&[group]));
+            out.push_str("\n\n");
+        }
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+        out
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for diagnostic in &self.diagnostics {
-            writeln!(f, "{}: {}", self.origin, diagnostic.message)?;
+        f.write_str(self.render(false).trim_end())
+    }
+}
+
+/// A span moved to lie inside the text, on the bounds of characters.
+fn within(text: &str, span: &Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    start..text.ceil_char_boundary(span.end.clamp(start, text.len()))
+}
+
+/// "did you mean `x`?", if one of the words is near what was written.
+pub fn did_you_mean<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(written, words).map(|word| format!("did you mean `{word}`?"))
+}
+
+/// The word nearest to what was written, if one is near enough to be a slip of the finger.
+pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if written.len() > 200 {
+        return None;
+    }
+    let distances = words.into_iter().map(|word| (strsim::damerau_levenshtein(written, word), word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= (written.chars().count() / 3).max(2) && distance < word.chars().count()).then_some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_in_order() {
+        assert!(CODES.is_sorted_by(|a, b| a.0 < b.0), "{CODES:?}");
+    }
+
+    #[test]
+    fn a_span_outside_the_text_is_no_panic() {
+        let text = "näme = 1\r\n".to_owned();
+        for span in [0..0, 2..3, 1..2, 50..60, 3..usize::MAX, 11..11] {
+            let diagnostic = Diagnostic {
+                code: "E0100",
+                span,
+                message: "m".into(),
+                label: String::new(),
+                help: None,
+            };
+            let origin = "x.toml".to_owned();
+            let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
+            assert!(report.render(true).contains("x.toml"));
         }
-        Ok(())
+    }
+
+    #[test]
+    fn only_near_words_are_suggested() {
+        assert_eq!(nearest("ecn_cod", ["ecn_code", "basic_flow"]), Some("ecn_code"));
+        assert_eq!(nearest("quic", ["ecn_code", "basic_flow"]), None);
+        assert_eq!(nearest("", ["ok"]), None);
     }
 }

@@ -28,5 +28,8 @@ pub mod merge;
 pub mod observer;
 pub mod packet;
 pub mod sink;
+pub mod measurement;
+pub mod packet;
+pub mod rule;
 pub mod step;
 pub mod targets;

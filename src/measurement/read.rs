@@ -1,0 +1,158 @@
+//! Reads a [`File`], and does not stop at the first mistake: what serde refuses is noted, taken
+//! out of the document, and the rest is read again.
+
+use std::ops::Range;
+
+use serde::Deserialize as _;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer, Error};
+
+use super::file::File;
+use crate::error::{Diagnostic, did_you_mean};
+
+/// More mistakes than this in one file, and the rest can wait.
+const MOST: usize = 50;
+
+/// Where something was taken out: the keys from the top.
+pub(super) type Path = Vec<String>;
+
+/// What could be read, what was wrong, and where something was taken out because of it.
+pub(super) struct Reading {
+    pub(super) file: Option<File>,
+    pub(super) mistakes: Vec<Diagnostic>,
+    pub(super) removed: Vec<Path>,
+}
+
+/// Reads the text of a measurement file.
+pub(super) fn read(text: &str) -> Reading {
+    let mut reading = Reading { file: None, mistakes: Vec::new(), removed: Vec::new() };
+    let (mut document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let mut lines = Vec::new();
+        for error in errors {
+            // One slip often makes several errors on its line, of which the first is the real one.
+            let start = error.span().map_or(text.len(), |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count();
+            if !lines.contains(&line) && lines.len() < MOST {
+                lines.push(line);
+                reading.mistakes.push(syntax(text, &error));
+            }
+        }
+        return reading;
+    }
+    while reading.mistakes.len() < MOST {
+        match File::deserialize(Deserializer::from(document.clone())) {
+            Ok(file) => {
+                reading.file = Some(file);
+                break;
+            }
+            Err(error) => {
+                reading.mistakes.push(refused(text, &error));
+                let mut path = Path::new();
+                let span = error.span().unwrap_or_default();
+                if !remove(document.get_mut(), &span, &mut path) {
+                    break;
+                }
+                reading.removed.push(path);
+            }
+        }
+    }
+    reading
+}
+
+fn syntax(text: &str, error: &Error) -> Diagnostic {
+    Diagnostic {
+        code: "E0100",
+        span: error.span().unwrap_or(text.len()..text.len()),
+        message: format!("this is not TOML: {}", error.message()),
+        label: String::new(),
+        help: None,
+    }
+}
+
+/// Serde's words, made into a diagnostic.
+fn refused(text: &str, error: &Error) -> Diagnostic {
+    let span = error.span().unwrap_or(0..0);
+    let message = error.message();
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let unknown = |what: &str| {
+        let (wrong, known) = quoted.split_first().map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
+        let near = did_you_mean(wrong, known.iter().copied());
+        let all = || format!("what may stand here: {}", known.join(", "));
+        (format!("unknown {what} `{wrong}`"), Some(near.unwrap_or_else(all)))
+    };
+    let (code, (message, help)) = if message.starts_with("unknown field") {
+        ("E0101", unknown("key"))
+    } else if message.starts_with("unknown variant") {
+        ("E0101", unknown("step"))
+    } else if message.starts_with("wanted exactly 1 element") {
+        let help = "a step is a table with one key: { sysctl = { \"net.ipv4.tcp_ecn\" = 1 } }";
+        ("E0209", ("a step does exactly one thing".into(), Some(help.into())))
+    } else {
+        ("E0102", (wrong_type(message), None))
+    };
+    let span = if span.start > text.len() { 0..0 } else { span };
+    Diagnostic { code, span, message, label: String::new(), help }
+}
+
+/// TOML's words instead of serde's.
+fn wrong_type(message: &str) -> String {
+    let words = [
+        ("a sequence", "an array"),
+        ("sequence", "array"),
+        ("a map", "a table"),
+        ("map", "table"),
+    ];
+    let mut message = message.replace("invalid type: ", "wrong type: ");
+    if message.contains("expected struct ") || message.contains("expected enum ") {
+        let end = message.find("expected ").unwrap_or(message.len());
+        message.truncate(end);
+        message.push_str("expected a table");
+    }
+    for (theirs, ours) in words {
+        message = message.replace(theirs, ours);
+    }
+    message
+}
+
+/// Takes the innermost value out whose place (or whose key's place) this is.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>, path: &mut Path) -> bool {
+    let mut here = None;
+    let mut keys: Vec<String> = Vec::new();
+    for (key, value) in table.iter_mut() {
+        keys.push(key.get_ref().to_string());
+        path.push(key.get_ref().to_string());
+        if inside(value, span, path) {
+            return true;
+        }
+        path.pop();
+        if key.span() == *span || value.span() == *span {
+            here = Some(key.get_ref().to_string());
+        }
+    }
+    let Some(key) = here else { return false };
+    table.remove(key.as_str());
+    path.push(key);
+    true
+}
+
+fn inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut Path) -> bool {
+    match value.get_mut() {
+        DeValue::Table(table) => remove(table, span, path),
+        DeValue::Array(items) => {
+            for index in 0..items.len() {
+                path.push(index.to_string());
+                if inside(&mut items[index], span, path) {
+                    return true;
+                }
+                if items[index].span() == *span {
+                    items.remove(index);
+                    return true;
+                }
+                path.pop();
+            }
+            false
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,172 @@
+//! Typed expressions over a batch of records, by Arrow's kernels, in three-valued logic.
+//!
+//! Arithmetic differs from DuckDB's in one way: where DuckDB stops with an error (an integer
+//! beyond 64 bits, a remainder by zero), the result here is NULL, so that one odd record does
+//! not end an analysis. Division is of floats, and by zero gives infinity, as in DuckDB.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array,
+};
+use arrow::compute::kernels::{boolean, cmp, zip::zip};
+use arrow::compute::{cast, nullif, prep_null_mask_filter};
+use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::error::ArrowError;
+
+use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
+
+type Result<T> = std::result::Result<T, ArrowError>;
+
+/// A column of a batch as it is stored, NULL where its struct is.
+pub(super) fn column(batch: &RecordBatch, table: &str, name: &str) -> Result<ArrayRef> {
+    let missing = || ArrowError::SchemaError(format!("the records have no column {table}.{name}"));
+    let records = batch.column_by_name(table).and_then(|c| c.as_struct_opt()).ok_or_else(missing)?;
+    let values = records.column_by_name(name).ok_or_else(missing)?;
+    match records.null_count() {
+        0 => Ok(Arc::clone(values)),
+        _ => nullif(values, &boolean::is_null(records)?),
+    }
+}
+
+impl Expr {
+    /// The values for every record of a batch, of this expression's Arrow type.
+    pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
+        let rows = batch.num_rows();
+        Ok(match &self.node {
+            Node::Column(Column { table, name }) => {
+                let values = column(batch, table, name)?;
+                cast(&values, &self.ty.arrow())?
+            }
+            Node::Literal(literal) => match literal {
+                Literal::Null => new_null_array(&self.ty.arrow(), rows),
+                Literal::Bool(value) => Arc::new(BooleanArray::from(vec![*value; rows])),
+                Literal::Int(value) => Arc::new(Int64Array::from_value(*value, rows)),
+                Literal::Float(value) => Arc::new(Float64Array::from_value(*value, rows)),
+                Literal::Text(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))),
+            },
+            Node::Cast(a) if a.ty == Type::Null => new_null_array(&self.ty.arrow(), rows),
+            Node::Cast(a) => cast(&a.evaluate(batch)?, &self.ty.arrow())?,
+            Node::Not(a) => Arc::new(boolean::not(&a.truth(batch)?)?),
+            Node::And(a, b) => Arc::new(boolean::and_kleene(&a.truth(batch)?, &b.truth(batch)?)?),
+            Node::Or(a, b) => Arc::new(boolean::or_kleene(&a.truth(batch)?, &b.truth(batch)?)?),
+            Node::Compare(op, a, b) => Arc::new(compare(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?),
+            Node::Arithmetic(op, a, b) => arithmetic(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?,
+            Node::Negate(a) => negate(&a.evaluate(batch)?),
+            Node::IsNull(a) => Arc::new(boolean::is_null(&a.evaluate(batch)?)?),
+            Node::Is(truth, a) => {
+                let values = a.truth(batch)?;
+                let values = if *truth { values } else { boolean::not(&values)? };
+                Arc::new(known(&values))
+            }
+            Node::In(a, list) => {
+                let values = a.evaluate(batch)?;
+                let mut found = BooleanArray::from(vec![false; rows]);
+                for item in list {
+                    let same = compare(Comparison::Eq, &values, &item.evaluate(batch)?)?;
+                    found = boolean::or_kleene(&found, &same)?;
+                }
+                Arc::new(found)
+            }
+            Node::Between(a, low, high) => {
+                let values = a.evaluate(batch)?;
+                let above = compare(Comparison::GreaterEq, &values, &low.evaluate(batch)?)?;
+                let below = compare(Comparison::LessEq, &values, &high.evaluate(batch)?)?;
+                Arc::new(boolean::and_kleene(&above, &below)?)
+            }
+            Node::Case(case) => self.case(case, batch)?,
+            Node::Coalesce(list) => {
+                let mut values = new_null_array(&self.ty.arrow(), rows);
+                for item in list.iter().rev() {
+                    let item = item.evaluate(batch)?;
+                    values = zip(&boolean::is_not_null(&item)?, &item, &values)?;
+                }
+                values
+            }
+        })
+    }
+
+    /// The values of a boolean expression.
+    pub(super) fn truth(&self, batch: &RecordBatch) -> Result<BooleanArray> {
+        let values = self.evaluate(batch)?;
+        let other = || ArrowError::SchemaError(format!("{} instead of boolean", values.data_type()));
+        values.as_boolean_opt().cloned().ok_or_else(other)
+    }
+
+    fn case(&self, case: &Case, batch: &RecordBatch) -> Result<ArrayRef> {
+        let operand = case.operand.as_ref().map(|operand| operand.evaluate(batch)).transpose()?;
+        let mut values = match &case.otherwise {
+            Some(otherwise) => otherwise.evaluate(batch)?,
+            None => new_null_array(&self.ty.arrow(), batch.num_rows()),
+        };
+        // From the last branch to the first, so that the first that is TRUE is left standing.
+        for (when, then) in case.branches.iter().rev() {
+            let chosen = match &operand {
+                Some(operand) => compare(Comparison::Eq, operand, &when.evaluate(batch)?)?,
+                None => when.truth(batch)?,
+            };
+            values = zip(&known(&chosen), &then.evaluate(batch)?, &values)?;
+        }
+        Ok(values)
+    }
+}
+
+/// What is NULL becomes FALSE: only for CASE and IS, which ask whether something is known.
+fn known(values: &BooleanArray) -> BooleanArray {
+    if values.null_count() == 0 { values.clone() } else { prep_null_mask_filter(values) }
+}
+
+fn compare(op: Comparison, a: &ArrayRef, b: &ArrayRef) -> Result<BooleanArray> {
+    match op {
+        Comparison::Eq => cmp::eq(a, b),
+        Comparison::NotEq => cmp::neq(a, b),
+        Comparison::Less => cmp::lt(a, b),
+        Comparison::LessEq => cmp::lt_eq(a, b),
+        Comparison::Greater => cmp::gt(a, b),
+        Comparison::GreaterEq => cmp::gt_eq(a, b),
+    }
+}
+
+fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
+    if let (Some(a), Some(b)) = (a.as_primitive_opt::<Int64Type>(), b.as_primitive_opt::<Int64Type>()) {
+        let op: fn(i64, i64) -> Option<i64> = match op {
+            Arithmetic::Add => i64::checked_add,
+            Arithmetic::Subtract => i64::checked_sub,
+            Arithmetic::Multiply => i64::checked_mul,
+            Arithmetic::Remainder => i64::checked_rem,
+            Arithmetic::BitAnd => |a, b| Some(a & b),
+            Arithmetic::BitOr => |a, b| Some(a | b),
+            Arithmetic::Divide => i64::checked_div,
+        };
+        let values = a.iter().zip(b).map(|(a, b)| op(a?, b?));
+        return Ok(Arc::new(values.collect::<Int64Array>()));
+    }
+    if let (Some(a), Some(b)) = (a.as_primitive_opt::<Float64Type>(), b.as_primitive_opt::<Float64Type>()) {
+        let op: fn(f64, f64) -> f64 = match op {
+            Arithmetic::Add => |a, b| a + b,
+            Arithmetic::Subtract => |a, b| a - b,
+            Arithmetic::Multiply => |a, b| a * b,
+            Arithmetic::Divide => |a, b| a / b,
+            Arithmetic::Remainder => |a, b| a % b,
+            Arithmetic::BitAnd | Arithmetic::BitOr => |_, _| f64::NAN,
+        };
+        let values = a.iter().zip(b).map(|(a, b)| Some(plain(op(a?, b?))));
+        return Ok(Arc::new(values.collect::<Float64Array>()));
+    }
+    Err(ArrowError::ComputeError(format!("no arithmetic on {} and {}", a.data_type(), b.data_type())))
+}
+
+fn negate(a: &ArrayRef) -> ArrayRef {
+    match a.as_primitive_opt::<Int64Type>() {
+        Some(a) => Arc::new(a.iter().map(|a| a?.checked_neg()).collect::<Int64Array>()),
+        None => match a.as_primitive_opt::<Float64Type>() {
+            Some(a) => Arc::new(a.iter().map(|a| Some(plain(-a?))).collect::<Float64Array>()),
+            None => Arc::clone(a),
+        },
+    }
+}
+
+/// Arrow orders -0 before 0 and a negative NaN before everything; SQL knows one zero, one NaN.
+fn plain(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value + 0.0 }
+}

@@ -1,0 +1,206 @@
+//! Expressions once their types are known.
+
+use std::fmt;
+
+use arrow::datatypes::{DataType, TimeUnit};
+
+/// The types of expressions. Every integer column is widened to the one integer type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// The literal NULL, which fits every type.
+    Null,
+    Bool,
+    Int,
+    Float,
+    Text,
+    Time,
+}
+
+impl Type {
+    /// The type that a column of a record has in expressions, if expressions can use it.
+    pub(super) fn of(data_type: &DataType) -> Option<Self> {
+        Some(match data_type {
+            DataType::Null => Type::Null,
+            DataType::Boolean => Type::Bool,
+            t if t.is_integer() => Type::Int,
+            t if t.is_floating() => Type::Float,
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::Text,
+            DataType::Timestamp(..) => Type::Time,
+            _ => return None,
+        })
+    }
+
+    /// The Arrow type that values of it are computed in.
+    pub(super) fn arrow(self) -> DataType {
+        match self {
+            // A NULL without a type of its own is computed as a boolean that is always NULL.
+            Type::Null | Type::Bool => DataType::Boolean,
+            Type::Int => DataType::Int64,
+            Type::Float => DataType::Float64,
+            Type::Text => DataType::Utf8,
+            Type::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
+        }
+    }
+
+    /// The type that values of both can be brought to.
+    pub(super) fn common(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (a, b) if a == b => Some(a),
+            (Type::Null, t) | (t, Type::Null) => Some(t),
+            (Type::Int, Type::Float) | (Type::Float, Type::Int) => Some(Type::Float),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Type::Null => "NULL",
+            Type::Bool => "boolean",
+            Type::Int => "integer",
+            Type::Float => "float",
+            Type::Text => "text",
+            Type::Time => "timestamp",
+        })
+    }
+}
+
+/// A column of a record: `one.tcp_connected`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    /// The struct: `target`, or a configuration.
+    pub(super) table: String,
+    /// The field of the struct.
+    pub(super) name: String,
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.table, self.name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Literal {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Eq,
+    NotEq,
+    Less,
+    LessEq,
+    Greater,
+    GreaterEq,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+    BitAnd,
+    BitOr,
+}
+
+/// An expression with its type. Operands that are combined have been brought to a common type.
+#[derive(Debug, Clone)]
+pub(super) struct Expr {
+    pub(super) ty: Type,
+    pub(super) node: Node,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Column(Column),
+    Literal(Literal),
+    /// The operand brought to this expression's type.
+    Cast(Box<Expr>),
+    Not(Box<Expr>),
+    And(Box<Expr>, Box<Expr>),
+    Or(Box<Expr>, Box<Expr>),
+    Compare(Comparison, Box<Expr>, Box<Expr>),
+    Arithmetic(Arithmetic, Box<Expr>, Box<Expr>),
+    Negate(Box<Expr>),
+    IsNull(Box<Expr>),
+    /// IS TRUE, IS FALSE.
+    Is(bool, Box<Expr>),
+    In(Box<Expr>, Vec<Expr>),
+    Between(Box<Expr>, Box<Expr>, Box<Expr>),
+    Case(Case),
+    Coalesce(Vec<Expr>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    /// CASE x WHEN: each `when` is compared to it; without it, each is a boolean.
+    pub(super) operand: Option<Box<Expr>>,
+    pub(super) branches: Vec<(Expr, Expr)>,
+    pub(super) otherwise: Option<Box<Expr>>,
+}
+
+impl Expr {
+    pub(super) fn new(ty: Type, node: Node) -> Self {
+        Self { ty, node }
+    }
+
+    /// This expression brought to a type; the type must be a common one.
+    pub(super) fn to(self, ty: Type) -> Self {
+        if self.ty == ty { self } else { Self::new(ty, Node::Cast(Box::new(self))) }
+    }
+
+    /// The columns it uses, each once. First those whose NULL makes the whole NULL, in the order
+    /// they are written; then those inside IS, CASE and COALESCE, which can cope with one.
+    pub(super) fn columns(&self) -> Vec<Column> {
+        let (mut bare, mut guarded) = (Vec::new(), Vec::new());
+        self.collect(false, &mut bare, &mut guarded);
+        let mut all: Vec<Column> = Vec::new();
+        for column in bare.into_iter().chain(guarded) {
+            if !all.contains(column) {
+                all.push(column.clone());
+            }
+        }
+        all
+    }
+
+    fn collect<'a>(&'a self, guard: bool, bare: &mut Vec<&'a Column>, guarded: &mut Vec<&'a Column>) {
+        let mut each = |expr: &'a Expr, guard| expr.collect(guard, bare, guarded);
+        match &self.node {
+            Node::Column(column) if guard => guarded.push(column),
+            Node::Column(column) => bare.push(column),
+            Node::Literal(_) => {}
+            Node::Cast(a) | Node::Not(a) | Node::Negate(a) => each(a, guard),
+            Node::IsNull(a) | Node::Is(_, a) => each(a, true),
+            Node::And(a, b) | Node::Or(a, b) => {
+                each(a, guard);
+                each(b, guard);
+            }
+            Node::Compare(_, a, b) | Node::Arithmetic(_, a, b) => {
+                each(a, guard);
+                each(b, guard);
+            }
+            Node::Between(a, b, c) => [a, b, c].into_iter().for_each(|e| each(e, guard)),
+            Node::In(a, list) => {
+                each(a, guard);
+                list.iter().for_each(|e| each(e, guard));
+            }
+            Node::Case(case) => {
+                case.operand.iter().for_each(|e| each(e, true));
+                for (when, then) in &case.branches {
+                    each(when, true);
+                    each(then, true);
+                }
+                case.otherwise.iter().for_each(|e| each(e, true));
+            }
+            Node::Coalesce(list) => list.iter().for_each(|e| each(e, true)),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! From sqlparser's tree to typed expressions: columns are looked up, operands are brought to a
+//! common type, and whatever is not part of the subset is refused in words.
+
+use arrow::datatypes::{DataType, Fields, Schema};
+use sqlparser::ast::{
+    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned as _, UnaryOperator, Value,
+};
+
+use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
+use super::parse::{ALLOWED, Sql};
+use crate::error::{Diagnostic, nearest};
+
+/// Deepest tree: a chain of that many ANDs is one level each.
+const DEEPEST: usize = 100;
+
+/// For a column that the record does not have: what would provide it, if anything can.
+pub type Elsewhere<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Types one expression; every mistake in it is collected.
+pub(super) struct Typer<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) elsewhere: Elsewhere<'a>,
+    pub(super) sql: &'a Sql,
+    pub(super) mistakes: &'a mut Vec<Diagnostic>,
+}
+
+impl Typer<'_> {
+    /// Types the whole expression.
+    pub(super) fn whole(&mut self) -> Option<Expr> {
+        match self.sql.parse() {
+            Ok(tree) => self.expr(&tree, 0),
+            Err(mistake) => {
+                self.mistakes.push(mistake);
+                None
+            }
+        }
+    }
+
+    /// Types the whole expression, which must be boolean.
+    pub(super) fn condition(&mut self) -> Option<Expr> {
+        let expr = self.whole()?;
+        if matches!(expr.ty, Type::Bool | Type::Null) {
+            return Some(expr.to(Type::Bool));
+        }
+        let message = format!("this is of type {}, not boolean", expr.ty);
+        let help = match expr.ty {
+            Type::Int => "compare it, such as: ... <> 0",
+            _ => "write a comparison, or a boolean column such as one.ok",
+        };
+        self.mistakes.push(self.sql.diagnostic("E0405", self.sql.whole(), message, Some(help.into())));
+        None
+    }
+
+    fn mistake<T>(&mut self, code: &'static str, at: &ast::Expr, message: impl Into<String>, help: &str) -> Option<T> {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        self.mistakes.push(self.sql.diagnostic(code, self.sql.of(at), message, help));
+        None
+    }
+
+    fn refuse<T>(&mut self, at: &ast::Expr, what: &str) -> Option<T> {
+        self.mistake("E0402", at, format!("{what} is not part of expressions"), ALLOWED)
+    }
+
+    fn expr(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
+        if depth > DEEPEST {
+            self.mistakes.push(self.sql.too_much("it is nested too deeply"));
+            return None;
+        }
+        let deeper = depth + 1;
+        match at {
+            ast::Expr::Nested(inner) => self.expr(inner, deeper),
+            ast::Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, name] => self.column(at, &table.value, &name.value),
+                _ => self.mistake("E0403", at, "a column has two parts", "write it as one.ok"),
+            },
+            ast::Expr::Identifier(name) => self.bare(at, &name.value),
+            ast::Expr::Value(value) => self.literal(at, &value.value),
+            ast::Expr::UnaryOp { op, expr } => self.unary(at, *op, expr, deeper),
+            ast::Expr::BinaryOp { left, op, right } => self.binary(at, left, op, right, deeper),
+            ast::Expr::IsNull(a) => self.is_null(a, deeper),
+            ast::Expr::IsNotNull(a) => Some(not(self.is_null(a, deeper)?)),
+            ast::Expr::IsTrue(a) => self.is(true, a, deeper),
+            ast::Expr::IsNotTrue(a) => Some(not(self.is(true, a, deeper)?)),
+            ast::Expr::IsFalse(a) => self.is(false, a, deeper),
+            ast::Expr::IsNotFalse(a) => Some(not(self.is(false, a, deeper)?)),
+            ast::Expr::IsUnknown(_) | ast::Expr::IsNotUnknown(_) => {
+                self.mistake("E0402", at, "IS UNKNOWN is not part of expressions", "write IS NULL")
+            }
+            ast::Expr::InList { expr, list, negated } => {
+                self.unchained(expr)?;
+                let (first, rest) = self.list(Some(expr), list, deeper)?;
+                let node = Expr::new(Type::Bool, Node::In(Box::new(first?), rest));
+                Some(if *negated { not(node) } else { node })
+            }
+            ast::Expr::Between { expr, negated, low, high } => {
+                self.unchained(expr)?;
+                let bounds = [low.as_ref().clone(), high.as_ref().clone()];
+                let (first, rest) = self.list(Some(expr), &bounds, deeper)?;
+                let mut rest = rest.into_iter();
+                let (low, high) = (Box::new(rest.next()?), Box::new(rest.next()?));
+                let node = Expr::new(Type::Bool, Node::Between(Box::new(first?), low, high));
+                Some(if *negated { not(node) } else { node })
+            }
+            ast::Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(at, operand.as_deref(), conditions, else_result.as_deref(), deeper)
+            }
+            ast::Expr::Function(function) => self.coalesce(at, function, deeper),
+            ast::Expr::Like { .. } | ast::Expr::ILike { .. } => self.refuse(at, "LIKE"),
+            ast::Expr::Cast { .. } => self.refuse(at, "CAST"),
+            ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) | ast::Expr::Exists { .. } => {
+                self.refuse(at, "a subquery")
+            }
+            _ => self.refuse(at, "this"),
+        }
+    }
+
+    fn fields(&self, table: &str) -> Option<&Fields> {
+        match self.schema.field_with_name(table).ok()?.data_type() {
+            DataType::Struct(fields) => Some(fields),
+            _ => None,
+        }
+    }
+
+    fn bare(&mut self, at: &ast::Expr, name: &str) -> Option<Expr> {
+        let tables: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let homes = tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
+        let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
+        let help = match homes.is_empty() {
+            true => format!("a column is written with where it comes from: {}", tables.join(".x, ") + ".x"),
+            false => format!("write {}", homes.join(" or ")),
+        };
+        self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
+    }
+
+    fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
+        let Some(fields) = self.fields(table) else {
+            let tables: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+            let message = format!("there is no `{table}` in a record");
+            return self.mistake("E0403", at, message, &format!("it has {}", tables.join(", ")));
+        };
+        let Some((_, field)) = fields.find(name) else {
+            let near = nearest(name, fields.iter().map(|f| f.name().as_str()));
+            let help = match (self.elsewhere)(name) {
+                Some(remedy) if table != "target" => remedy,
+                _ => near.map_or_else(String::new, |near| format!("did you mean `{table}.{near}`?")),
+            };
+            return self.mistake("E0403", at, format!("unknown column `{table}.{name}`"), &help);
+        };
+        let Some(ty) = Type::of(field.data_type()) else {
+            let message = format!("`{table}.{name}` is of type {}, which expressions cannot use", field.data_type());
+            return self.mistake("E0404", at, message, "");
+        };
+        let column = Column { table: table.into(), name: name.into() };
+        Some(Expr::new(ty, Node::Column(column)))
+    }
+
+    fn literal(&mut self, at: &ast::Expr, value: &Value) -> Option<Expr> {
+        let (ty, literal) = match value {
+            Value::Null => (Type::Null, Literal::Null),
+            Value::Boolean(value) => (Type::Bool, Literal::Bool(*value)),
+            Value::SingleQuotedString(text) => (Type::Text, Literal::Text(text.clone())),
+            Value::Number(digits, false) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                match digits.parse() {
+                    Ok(value) => (Type::Int, Literal::Int(value)),
+                    Err(_) => return self.mistake("E0404", at, "this number is beyond 64 bits", ""),
+                }
+            }
+            Value::Number(digits, false) => match digits.parse::<f64>() {
+                Ok(value) if value.is_finite() => (Type::Float, Literal::Float(value)),
+                _ => return self.mistake("E0404", at, "this number is out of range", ""),
+            },
+            _ => return self.refuse(at, "this literal"),
+        };
+        Some(Expr::new(ty, Node::Literal(literal)))
+    }
+
+    fn unary(&mut self, at: &ast::Expr, op: UnaryOperator, inner: &ast::Expr, depth: usize) -> Option<Expr> {
+        match op {
+            UnaryOperator::Not => Some(not(self.boolean(inner, depth)?)),
+            UnaryOperator::Minus => {
+                let expr = self.number(inner, depth)?;
+                Some(Expr::new(expr.ty, Node::Negate(Box::new(expr))))
+            }
+            UnaryOperator::Plus => self.number(inner, depth),
+            _ => self.refuse(at, &format!("`{op}`")),
+        }
+    }
+
+    fn boolean(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
+        let expr = self.expr(at, depth)?;
+        match expr.ty {
+            Type::Bool | Type::Null => Some(expr.to(Type::Bool)),
+            ty => self.mistake("E0404", at, format!("this is of type {ty}, but boolean is needed here"), ""),
+        }
+    }
+
+    /// An integer or a float; a bare NULL counts as an integer.
+    fn number(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
+        let expr = self.expr(at, depth)?;
+        match expr.ty {
+            Type::Int | Type::Float => Some(expr),
+            Type::Null => Some(expr.to(Type::Int)),
+            ty => self.mistake("E0404", at, format!("this is of type {ty}, but a number is needed here"), ""),
+        }
+    }
+
+    /// An operand of a comparison may not be a bare comparison: databases disagree on what that means.
+    fn unchained(&mut self, at: &ast::Expr) -> Option<()> {
+        let comparison = match at {
+            ast::Expr::BinaryOp { op, .. } => comparison(op).is_some(),
+            ast::Expr::InList { .. } | ast::Expr::Between { .. } => true,
+            ast::Expr::IsNull(_) | ast::Expr::IsNotNull(_) => true,
+            ast::Expr::IsTrue(_) | ast::Expr::IsNotTrue(_) => true,
+            ast::Expr::IsFalse(_) | ast::Expr::IsNotFalse(_) => true,
+            _ => false,
+        };
+        if comparison {
+            let help = "put parentheses around this one, or join the two by AND";
+            return self.mistake("E0402", at, "a comparison inside a comparison is not clear", help);
+        }
+        Some(())
+    }
+
+    fn is_null(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
+        self.unchained(at)?;
+        Some(Expr::new(Type::Bool, Node::IsNull(Box::new(self.expr(at, depth)?))))
+    }
+
+    fn is(&mut self, truth: bool, at: &ast::Expr, depth: usize) -> Option<Expr> {
+        self.unchained(at)?;
+        Some(Expr::new(Type::Bool, Node::Is(truth, Box::new(self.boolean(at, depth)?))))
+    }
+
+    fn binary(
+        &mut self,
+        at: &ast::Expr,
+        left: &ast::Expr,
+        op: &BinaryOperator,
+        right: &ast::Expr,
+        depth: usize,
+    ) -> Option<Expr> {
+        if let Some(comparison) = comparison(op) {
+            self.unchained(left)?;
+            self.unchained(right)?;
+            let (a, rest) = self.list(Some(left), std::slice::from_ref(right), depth)?;
+            let b = rest.into_iter().next()?;
+            return Some(Expr::new(Type::Bool, Node::Compare(comparison, Box::new(a?), Box::new(b))));
+        }
+        if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
+            // Both sides first, so that a mistake in each is reported.
+            let (a, b) = (self.boolean(left, depth), self.boolean(right, depth));
+            let (a, b) = (Box::new(a?), Box::new(b?));
+            let node = if *op == BinaryOperator::And { Node::And(a, b) } else { Node::Or(a, b) };
+            return Some(Expr::new(Type::Bool, node));
+        }
+        let arithmetic = match op {
+            BinaryOperator::Plus => Arithmetic::Add,
+            BinaryOperator::Minus => Arithmetic::Subtract,
+            BinaryOperator::Multiply => Arithmetic::Multiply,
+            BinaryOperator::Divide => Arithmetic::Divide,
+            BinaryOperator::Modulo => Arithmetic::Remainder,
+            BinaryOperator::BitwiseAnd => Arithmetic::BitAnd,
+            BinaryOperator::BitwiseOr => Arithmetic::BitOr,
+            _ => return self.refuse(at, &format!("`{op}`")),
+        };
+        let (a, b) = (self.number(left, depth), self.number(right, depth));
+        let (a, b) = (a?, b?);
+        let ty = match arithmetic {
+            // As DuckDB has it: 7 / 2 is 3.5.
+            Arithmetic::Divide => Type::Float,
+            Arithmetic::BitAnd | Arithmetic::BitOr if (a.ty, b.ty) != (Type::Int, Type::Int) => {
+                return self.mistake("E0404", at, format!("`{op}` needs integers"), "");
+            }
+            _ => a.ty.common(b.ty)?,
+        };
+        Some(Expr::new(ty, Node::Arithmetic(arithmetic, Box::new(a.to(ty)), Box::new(b.to(ty)))))
+    }
+
+    /// Expressions brought to one type: the first, if there is one, and the others.
+    fn list(&mut self, first: Option<&ast::Expr>, rest: &[ast::Expr], depth: usize) -> Option<(Option<Expr>, Vec<Expr>)> {
+        let mut typed = Vec::new();
+        for at in first.into_iter().chain(rest) {
+            let expr = self.unchained(at).and_then(|()| self.expr(at, depth));
+            typed.push((at, expr));
+        }
+        let mut ty = Type::Null;
+        for (at, expr) in &typed {
+            let found = expr.as_ref()?.ty;
+            ty = match ty.common(found) {
+                Some(ty) => ty,
+                None => {
+                    let message = format!("this is of type {found}, but it stands beside {ty}");
+                    let help = match (ty, found) {
+                        (Type::Bool, Type::Int) => "write TRUE or FALSE, or NOT",
+                        (Type::Int | Type::Float, Type::Text) => "write numbers without quotes",
+                        _ => "",
+                    };
+                    return self.mistake("E0404", at, message, help);
+                }
+            };
+        }
+        let mut exprs = typed.into_iter().filter_map(|(_, expr)| Some(expr?.to(ty)));
+        let first = first.and_then(|_| exprs.next());
+        Some((first, exprs.collect()))
+    }
+
+    fn case(
+        &mut self,
+        at: &ast::Expr,
+        operand: Option<&ast::Expr>,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+        depth: usize,
+    ) -> Option<Expr> {
+        let whens: Vec<ast::Expr> = conditions.iter().map(|c| c.condition.clone()).collect();
+        let mut thens: Vec<ast::Expr> = conditions.iter().map(|c| c.result.clone()).collect();
+        thens.extend(otherwise.cloned());
+        let (operand, whens) = match operand {
+            Some(_) => self.list(operand, &whens, depth)?,
+            None => {
+                let whens: Vec<_> = whens.iter().map(|when| self.boolean(when, depth)).collect();
+                (None, whens.into_iter().collect::<Option<_>>()?)
+            }
+        };
+        let (_, mut thens) = self.list(None, &thens, depth)?;
+        let Some(ty) = thens.first().map(|then| then.ty) else {
+            return self.refuse(at, "CASE without WHEN");
+        };
+        let otherwise = otherwise.and_then(|_| thens.pop()).map(Box::new);
+        let branches = whens.into_iter().zip(thens).collect();
+        Some(Expr::new(ty, Node::Case(Case { operand: operand.map(Box::new), branches, otherwise })))
+    }
+
+    fn coalesce(&mut self, at: &ast::Expr, function: &ast::Function, depth: usize) -> Option<Expr> {
+        let name = function.name.to_string();
+        if !name.eq_ignore_ascii_case("coalesce") {
+            let span = self.sql.place(function.name.span());
+            let message = format!("the function {name} is not part of expressions");
+            self.mistakes.push(self.sql.diagnostic("E0402", span, message, Some(ALLOWED.into())));
+            return None;
+        }
+        let FunctionArguments::List(list) = &function.args else {
+            return self.refuse(at, "COALESCE without arguments");
+        };
+        let plain = list.clauses.is_empty()
+            && list.duplicate_treatment.is_none()
+            && function.filter.is_none()
+            && function.over.is_none()
+            && function.null_treatment.is_none()
+            && function.within_group.is_empty()
+            && function.parameters == FunctionArguments::None;
+        let args = list.args.iter().map(|arg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        });
+        let args: Vec<ast::Expr> = match args.collect::<Option<_>>() {
+            Some(args) if plain => args,
+            _ => return self.refuse(at, "COALESCE with anything but expressions"),
+        };
+        let (_, args) = self.list(None, &args, depth)?;
+        match args.first().map(|arg| arg.ty) {
+            Some(ty) => Some(Expr::new(ty, Node::Coalesce(args))),
+            None => self.refuse(at, "COALESCE without arguments"),
+        }
+    }
+}
+
+fn not(expr: Expr) -> Expr {
+    Expr::new(Type::Bool, Node::Not(Box::new(expr)))
+}
+
+fn comparison(op: &BinaryOperator) -> Option<Comparison> {
+    Some(match op {
+        BinaryOperator::Eq => Comparison::Eq,
+        BinaryOperator::NotEq => Comparison::NotEq,
+        BinaryOperator::Lt => Comparison::Less,
+        BinaryOperator::LtEq => Comparison::LessEq,
+        BinaryOperator::Gt => Comparison::Greater,
+        BinaryOperator::GtEq => Comparison::GreaterEq,
+        _ => return None,
+    })
+}
