@@ -25,10 +25,10 @@ pub(super) type Text = Spanned<String>;
 #[schemars(title = "pathspider measurement", extend("required" = ["name", "config"]))]
 pub(super) struct File {
     /// The measurement's name: letters, digits, - and _.
-    #[schemars(with = "Option<String>", example = "ecn", regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    #[schemars(with = "Option<String>", example = &"ecn", regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub(super) name: Option<Text>,
     /// A title of a few words.
-    #[schemars(example = "Explicit Congestion Notification")]
+    #[schemars(example = &"Explicit Congestion Notification")]
     pub(super) title: Option<String>,
     /// What is asked, and how the answers are to be read.
     pub(super) description: Option<String>,
@@ -48,6 +48,7 @@ pub(super) struct File {
     pub(super) observer: Observer,
     /// What is concluded from each record, in this order.
     #[serde(default)]
+    #[schemars(with = "Vec<Condition>")]
     pub(super) conditions: Vec<Spanned<Condition>>,
 }
 
@@ -67,10 +68,11 @@ pub(super) struct Configs {
 #[serde(deny_unknown_fields)]
 pub(super) struct Config {
     /// A title of a few words.
-    #[schemars(example = "ECN off")]
+    #[schemars(example = &"ECN off")]
     pub(super) title: Option<String>,
     /// What is changed, in this order; undone in the opposite one.
     #[serde(default)]
+    #[schemars(with = "Vec<Step>")]
     pub(super) steps: Vec<Spanned<Step>>,
 }
 
@@ -132,7 +134,7 @@ pub(super) struct Connect {
     #[schemars(schema_with = "kinds")]
     pub(super) kind: Option<Text>,
     /// How long one connection may take: a number with ms, s or m; more than zero, at most an hour.
-    #[schemars(with = "Option<String>", example = "5s", example = "500ms")]
+    #[schemars(with = "Option<String>", example = &"5s", example = &"500ms")]
     #[schemars(regex(pattern = "^[0-9]+(ms|s|m)$"), extend("default" = super::plan::DEFAULT_TIMEOUT))]
     pub(super) timeout: Option<Text>,
 }
@@ -183,22 +185,22 @@ impl Observer {
 ]))]
 pub(super) struct Condition {
     /// Begins every label: lower-case letters, digits, _ and dots.
-    #[schemars(with = "Option<String>", example = "ecn.negotiation")]
+    #[schemars(with = "Option<String>", example = &"ecn.negotiation")]
     #[schemars(regex(pattern = "^[a-z0-9_]+(\\.[a-z0-9_]+)*$"))]
     pub(super) name: Option<Text>,
     /// When the condition applies at all: a boolean SQL expression over zero.x, one.x and
     /// target.x. If it is false there is no label.
-    #[schemars(with = "Option<String>", example = "one.tcp_connected")]
+    #[schemars(with = "Option<String>", example = &"one.tcp_connected")]
     pub(super) given: Option<Text>,
     /// A boolean column, compared between zero and one: works (true in both), broken (in zero
     /// only), transient (in one only), offline (in neither).
-    #[schemars(with = "Option<String>", example = "ok")]
+    #[schemars(with = "Option<String>", example = &"ok")]
     pub(super) compare: Option<Text>,
     /// Possible answers; the first whose `when` is true is the label's last word.
     #[schemars(with = "Option<Vec<Answer>>")]
     pub(super) first_of: Option<Spanned<Vec<Spanned<Answer>>>>,
     /// A SQL expression whose value becomes part of the label, after a colon.
-    #[schemars(with = "Option<String>", example = "one.pkt_rev")]
+    #[schemars(with = "Option<String>", example = &"one.pkt_rev")]
     pub(super) value: Option<Text>,
 }
 
@@ -208,11 +210,11 @@ pub(super) struct Condition {
 #[schemars(extend("required" = ["is"]))]
 pub(super) struct Answer {
     /// The label's last word: lower-case letters, digits and _.
-    #[schemars(with = "Option<String>", example = "succeeded", regex(pattern = "^[a-z0-9_]+$"))]
+    #[schemars(with = "Option<String>", example = &"succeeded", regex(pattern = "^[a-z0-9_]+$"))]
     pub(super) is: Option<Text>,
     /// A boolean SQL expression over zero.x, one.x and target.x. Only the last answer may be
     /// without.
-    #[schemars(with = "Option<String>", example = "one.tcp_synack_ece AND NOT one.tcp_synack_cwr")]
+    #[schemars(with = "Option<String>", example = &"one.tcp_synack_ece AND NOT one.tcp_synack_cwr")]
     pub(super) when: Option<Text>,
 }
 

@@ -1,1 +1,83 @@
-//! Measurements.
+//! Measurements: the one place where a name becomes a thing.
+//!
+//! A measurement is one TOML file. `file` has it as written, [`plan`] as it is meant; whatever is
+//! wrong with it is reported at once, with its place and what to write instead. [`find`] knows
+//! where files are.
+//!
+//! Imports [`chain`](crate::chain), [`connect`](crate::connect), [`step`](crate::step),
+//! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
+
+mod conditions;
+mod file;
+pub mod plan;
+mod read;
+
+use std::path::{Path, PathBuf};
+
+pub use file::schema;
+pub use plan::{Configuration, Plan};
+
+use crate::error::{Doing as _, Error, Result, did_you_mean};
+
+/// The measurements that are compiled in: name and text.
+pub static SHIPPED: &[(&str, &str)] = &[("ecn", include_str!("../../measurements/ecn.toml"))];
+
+/// The folders in which measurements are looked up by name, in this order.
+pub fn folders() -> Vec<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let mut folders = vec![PathBuf::from("measurements")];
+    folders.extend(set("PATHSPIDER_MEASUREMENTS"));
+    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
+    folders.extend(config.map(|config| config.join("pathspider").join("measurements")));
+    folders
+}
+
+/// Finds a measurement: a path, or a name that is looked up in [`folders`] and then among the
+/// [`SHIPPED`]. Returns where it was found and its text.
+pub fn find(name_or_path: &str) -> Result<(String, String)> {
+    let read = |path: &Path| {
+        let text = std::fs::read(path).doing(|| format!("read {}", path.display()))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
+        Ok((path.display().to_string(), text))
+    };
+    let path = Path::new(name_or_path);
+    if path.is_file() {
+        return read(path);
+    }
+    let is_name = !name_or_path.is_empty() && !name_or_path.contains(['/', '\\']) && !name_or_path.ends_with(".toml");
+    if !is_name {
+        return Err(Error::Usage(format!("there is no measurement file {name_or_path}")));
+    }
+    let folders = folders();
+    for folder in &folders {
+        let path = folder.join(format!("{name_or_path}.toml"));
+        if path.is_file() {
+            return read(&path);
+        }
+    }
+    if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
+        return Ok((format!("{name}.toml (compiled in)"), (*text).to_owned()));
+    }
+    let shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+    let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+    let near = did_you_mean(name_or_path, shipped.iter().copied()).map_or(String::new(), |near| format!("; {near}"));
+    Err(Error::Usage(format!(
+        "there is no measurement {name_or_path}: not in {}, nor compiled in ({}){near}",
+        places.join(", "),
+        shipped.join(", "),
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nowhere_says_where_it_was_looked_for() {
+        let error = find("ecm").unwrap_err().to_string();
+        assert!(error.contains("measurements") && error.contains("did you mean `ecn`?"), "{error}");
+        assert!(find("no/such/file.toml").is_err());
+        assert!(find("").is_err());
+    }
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::Deserialize as _;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, Deserializer, Error};
+use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
 use crate::error::{Diagnostic, did_you_mean};
@@ -140,18 +140,22 @@ fn inside(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut Path
     match value.get_mut() {
         DeValue::Table(table) => remove(table, span, path),
         DeValue::Array(items) => {
-            for index in 0..items.len() {
+            let mut here = None;
+            for (index, item) in items.iter_mut().enumerate() {
                 path.push(index.to_string());
-                if inside(&mut items[index], span, path) {
-                    return true;
-                }
-                if items[index].span() == *span {
-                    items.remove(index);
+                if inside(item, span, path) {
                     return true;
                 }
                 path.pop();
+                if item.span() == *span {
+                    here = Some(index);
+                }
             }
-            false
+            let Some(here) = here else { return false };
+            let all = std::mem::replace(items, DeArray::new()).into_iter().enumerate();
+            *items = all.filter(|(index, _)| *index != here).map(|(_, item)| item).collect();
+            path.push(here.to_string());
+            true
         }
         _ => false,
     }

@@ -1,0 +1,151 @@
+//! From conditions as written to the sources of rules.
+
+use std::ops::Range;
+
+use toml::Spanned;
+
+use super::file::{Answer, Condition, Text};
+use super::plan::Checker;
+use crate::rule::{Choice, INSUFFICIENT, Question, RuleSource, Sql, column_of};
+
+impl Checker<'_> {
+    /// The sources of the rules that can be compiled; what is wrong with the others is noted.
+    pub(super) fn conditions(&mut self, conditions: &[Spanned<Condition>]) -> Vec<RuleSource> {
+        let mut seen: Vec<(String, Range<usize>)> = Vec::new();
+        let mut sources = Vec::new();
+        for spanned in conditions {
+            let condition = spanned.get_ref();
+            let name = match &condition.name {
+                Some(name) => {
+                    self.condition_name(name, &mut seen);
+                    name.get_ref().clone()
+                }
+                None => {
+                    let help = "write name = \"ecn.negotiation\", the beginning of its labels";
+                    self.incomplete("E0103", spanned.span(), "this condition has no `name`", help);
+                    String::new()
+                }
+            };
+            let given = condition.given.as_ref().map(|text| self.sql(text));
+            if let Some(question) = self.question(condition, spanned.span()) {
+                sources.push(RuleSource { name, given, question });
+            }
+        }
+        sources
+    }
+
+    fn condition_name(&mut self, name: &Text, seen: &mut Vec<(String, Range<usize>)>) {
+        let text = name.get_ref();
+        if !text.split('.').all(is_word) {
+            let help = "write lower-case letters, digits and _, in parts joined by dots: \"ecn.negotiation\"";
+            self.mistake("E0301", name.span(), format!("`{text}` cannot begin a label"), Some(help.into()));
+            return;
+        }
+        let column = column_of(text);
+        match seen.iter().find(|(other, _)| column_of(other) == column) {
+            Some((other, _)) => {
+                let message = match other == text {
+                    true => format!("there is a condition `{text}` already"),
+                    false => format!("`{text}` and `{other}` would be the same column, verdict.{column}"),
+                };
+                self.mistake("E0302", name.span(), message, Some("give it another name".into()));
+            }
+            None => seen.push((text.clone(), name.span())),
+        }
+    }
+
+    fn question(&mut self, condition: &Condition, span: Range<usize>) -> Option<Question<Sql>> {
+        match (&condition.compare, &condition.first_of, &condition.value) {
+            (Some(column), None, None) => Some(Question::Compare(self.sql(column))),
+            (None, Some(answers), None) => self.answers(answers),
+            (None, None, Some(value)) => Some(Question::Value(self.sql(value))),
+            (None, None, None) => {
+                let message = "this condition asks nothing: it has no `compare`, `first_of` or `value`";
+                let help = "write one of them: compare = \"ok\" tells works, broken, transient and offline apart";
+                self.incomplete("E0303", span, message, help);
+                None
+            }
+            (compare, first_of, value) => {
+                let spans = [
+                    compare.as_ref().map(Spanned::span),
+                    first_of.as_ref().map(Spanned::span),
+                    value.as_ref().map(Spanned::span),
+                ];
+                let last = spans.into_iter().flatten().max_by_key(|span| span.start).unwrap_or(span);
+                let message = "this condition has more than one of `compare`, `first_of` and `value`";
+                self.mistake("E0303", last, message, Some("make two conditions of it".into()));
+                None
+            }
+        }
+    }
+
+    /// Something is not there. If anything was taken out of the conditions because it could not be
+    /// read, it may have been that, and there is a mistake about it already.
+    fn incomplete(&mut self, code: &'static str, span: Range<usize>, message: &str, help: &str) {
+        if !self.was_removed(&["conditions".into()]) {
+            self.mistake(code, span, message, Some(help.into()));
+        }
+    }
+
+    fn answers(&mut self, answers: &Spanned<Vec<Spanned<Answer>>>) -> Option<Question<Sql>> {
+        let list = answers.get_ref();
+        if list.is_empty() {
+            let help = "write { is = \"...\", when = \"...\" } entries; the last may be without `when`";
+            self.mistake("E0307", answers.span(), "`first_of` has no entries", Some(help.into()));
+            return None;
+        }
+        let mut choices: Vec<Choice<Sql>> = Vec::new();
+        for (index, spanned) in list.iter().enumerate() {
+            let answer = spanned.get_ref();
+            let is = match &answer.is {
+                Some(is) => {
+                    self.word(is, &choices);
+                    is.get_ref().clone()
+                }
+                None => {
+                    let help = "write { is = \"seen\", when = \"...\" }";
+                    self.incomplete("E0103", spanned.span(), "this entry has no `is`, the label's last word", help);
+                    String::new()
+                }
+            };
+            if answer.when.is_none() && index + 1 < list.len() {
+                let message = "an entry without `when` always matches, so that those after it never do";
+                let help = "give it a `when`, or move it to the end";
+                self.incomplete("E0306", spanned.span(), message, help);
+            }
+            let when = answer.when.as_ref().map(|text| self.sql(text));
+            choices.push(Choice { is, when });
+        }
+        Some(Question::FirstOf(choices))
+    }
+
+    fn word(&mut self, is: &Text, before: &[Choice<Sql>]) {
+        let text = is.get_ref();
+        if !is_word(text) {
+            let help = "write lower-case letters, digits and _";
+            self.mistake("E0304", is.span(), format!("`{text}` cannot end a label"), Some(help.into()));
+        } else if text == INSUFFICIENT {
+            let message = format!("`{INSUFFICIENT}` is what a condition says by itself where facts are missing");
+            self.mistake("E0304", is.span(), message, Some("choose another word".into()));
+        } else if before.iter().any(|choice| choice.is == *text) {
+            let help = "join the two by OR, or choose another word";
+            self.mistake("E0305", is.span(), format!("`{text}` is an entry already"), Some(help.into()));
+        }
+    }
+
+    /// An expression with its place in the file.
+    fn sql(&self, text: &Text) -> Sql {
+        let span = text.span();
+        let written = self.text.get(span.clone()).unwrap_or_default();
+        let quotes: &[&str] = &["\"\"\"\r\n", "\"\"\"\n", "\"\"\"", "'''\r\n", "'''\n", "'''", "\"", "'"];
+        let start = quotes.iter().find(|quote| written.starts_with(**quote)).map(|quote| quote.len());
+        // Only if the text stands there letter for letter: no escapes.
+        let start = start.filter(|start| written[*start..].starts_with(text.get_ref().as_str()));
+        Sql { text: text.get_ref().clone(), start: start.map(|start| span.start + start), span }
+    }
+}
+
+/// Whether a text can be a part of a label.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}

@@ -1,0 +1,117 @@
+//! What a person sees who made a mistake in a measurement file: `tests/diagnostics/NAME.toml` has
+//! the mistake, `NAME.txt` what is said of it. `UPDATE_GOLDENS=1 cargo test --test diagnostics`
+//! accepts what is said now.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::Fields;
+use pathspider::error::{CODES, Report};
+use pathspider::measurement::{Plan, SHIPPED};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
+}
+
+fn cases() -> Vec<(String, Result<Plan, Report>)> {
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let result = Plan::load(&name, &text, &Fields::empty());
+            cases.push((name, result));
+        }
+    }
+    cases.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(cases.len() > 20, "only {} cases", cases.len());
+    cases
+}
+
+#[test]
+fn every_mistake_is_reported_as_agreed() {
+    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
+    let mut wrong = Vec::new();
+    for (name, result) in cases() {
+        let said = match result {
+            Ok(_) => "no mistake was found\n".to_owned(),
+            Err(report) => report.render(false),
+        };
+        let golden = folder().join(&name).with_extension("txt");
+        if update {
+            std::fs::write(&golden, &said).unwrap();
+        }
+        if std::fs::read_to_string(&golden).unwrap_or_default() != said {
+            wrong.push(format!("{name}:\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not as agreed (UPDATE_GOLDENS=1 accepts):\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let reports = cases().into_iter().filter_map(|(_, result)| result.err());
+    let seen: BTreeSet<_> = reports.flat_map(|report| report.diagnostics).map(|d| d.code).collect();
+    let all: BTreeSet<_> = CODES.iter().map(|(code, _)| *code).collect();
+    assert_eq!(seen, all);
+}
+
+#[test]
+fn every_shipped_measurement_is_right() {
+    for (name, text) in SHIPPED {
+        let plan = Plan::load(name, text, &Fields::empty()).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(plan.name, *name);
+        assert!(!plan.description.is_empty());
+        assert!(plan.rules.iter().next().is_some(), "{name} concludes nothing");
+    }
+}
+
+/// A random generator with a fixed seed: the same mutations in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound.max(1) as u64) as usize
+    }
+}
+
+/// Whatever a file has become, there is an answer, and every place it names is in the file.
+#[test]
+fn no_mutation_of_a_measurement_is_a_panic() {
+    let tokens = [
+        "\"", "'", "\"\"\"", "[", "]", "[[", "{", "}", "=", ",", "\n", "\r\n", "#", ".", "\\", "\\u00e9", "ä", "\u{0}",
+        "\u{1F980}", "(", ")", " AND ", " NOT ", " IN (", " BETWEEN ", " CASE ", " END", " NULL", "-- ", "/*", "one.",
+        "zero.", "99999999999999999999", "0x40", "1e400", "-", "%", "|", "''", "$$", "::", "true", "inf", "1979-05-27",
+    ];
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    for (name, text) in SHIPPED {
+        for round in 0..2000 {
+            let mut mutated = (*text).to_owned();
+            for _ in 0..1 + random.below(3) {
+                let at = mutated.floor_char_boundary(random.below(mutated.len() + 1));
+                let end = mutated.ceil_char_boundary((at + random.below(12)).min(mutated.len()));
+                let with = match random.below(3) {
+                    0 => "",
+                    1 => tokens[random.below(tokens.len())],
+                    _ => &mutated[at..end].repeat(2),
+                };
+                let with = with.to_owned();
+                let end = if random.below(2) == 0 { at } else { end };
+                mutated.replace_range(at..end, &with);
+            }
+            let Err(report) = Plan::load(name, &mutated, &Fields::empty()) else { continue };
+            assert!(!report.diagnostics.is_empty(), "refused without a reason:\n{mutated}");
+            for diagnostic in &report.diagnostics {
+                let inside = mutated.get(diagnostic.span.clone()).is_some();
+                assert!(inside, "{diagnostic:?} is not inside:\n{mutated}");
+            }
+            if round % 20 == 0 {
+                assert!(report.render(true).contains(name));
+            }
+        }
+    }
+}
