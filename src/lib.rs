@@ -26,6 +26,7 @@ pub mod error;
 pub mod field;
 pub mod merge;
 pub mod observer;
+pub mod lab;
 pub mod packet;
 pub mod sink;
 pub mod measurement;

@@ -1,0 +1,178 @@
+//! The lab: a small Internet with known truth, on one machine, without touching its network.
+//!
+//! It shows a newcomer the tool at work, and it is what every condition is held to. It consists
+//! of network namespaces inside a user namespace of this process's own:
+//!
+//! ```text
+//! prober --veth-- router --veth-- servers (Linux; one namespace per kind)
+//!                 nftables `------ wires (responders and relays in user space)
+//! ```
+//!
+//! Nothing on the host changes, and everything vanishes with the process.
+//!
+//! [`enter`] comes first, while the process has one thread; afterwards the process itself is
+//! in the prober's namespace. Then [`Spec`] reads a lab, [`Lab::build`] builds it, and a
+//! [`Tally`] compares what was measured with what is true.
+//!
+//! Imports [`error`](crate::error). Touches the operating system. Knows nothing of
+//! measurements but the labels that a lab file states as their truth.
+
+mod build;
+mod namespace;
+mod net;
+mod reflect;
+mod relay;
+mod server;
+pub mod spec;
+mod tun;
+#[cfg(any())]
+pub mod verdict;
+mod wire;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use namespace::{enter, entered};
+pub use spec::Spec;
+#[cfg(any())]
+pub use verdict::Tally;
+
+use crate::error::Result;
+use spec::HostSpec;
+
+/// The prober's interface, which has the default route.
+pub(crate) const INTERFACE: &str = "lab0";
+
+/// Hosts' addresses: the ranges for benchmarks (RFC 2544) and for documentation (RFC 3849).
+const HOSTS_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+const HOSTS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+
+/// A lab that stands. It is taken down when this is dropped, or when the process ends.
+pub struct Lab {
+    hosts: Vec<Host>,
+    targets: Vec<LabTarget>,
+    description: String,
+    /// Holds the threads, and they the namespaces.
+    _stop: worker::Stop,
+    _namespaces: Vec<namespace::Namespace>,
+}
+
+/// One kind of host in a lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Short unique name.
+    pub name: String,
+    /// What it does, in one sentence.
+    pub title: String,
+    /// It has that many IPv4 and that many IPv6 addresses.
+    pub count: usize,
+    /// Its IPv4 addresses lie in this prefix.
+    pub prefix_v4: String,
+    /// Its IPv6 addresses lie in this prefix.
+    pub prefix_v6: String,
+    /// Per measurement, all the conditions that are true, in order.
+    pub truth: BTreeMap<String, Vec<String>>,
+}
+
+/// One address to measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LabTarget {
+    /// Its address.
+    pub addr: IpAddr,
+    /// Its TCP port.
+    pub port: u16,
+    /// Index of its kind in [`Lab::hosts`].
+    pub host: usize,
+}
+
+impl Lab {
+    /// Builds the lab and waits until every server can be reached. [`enter`] must have been
+    /// called. Takes a fraction of a second, whatever the number of addresses.
+    pub fn build(spec: &Spec) -> Result<Self> {
+        build::build(spec)
+    }
+
+    /// The kinds of host in the order of the file.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// Every address of every host, IPv4 and IPv6; kinds of host are evenly mixed.
+    pub fn targets(&self) -> &[LabTarget] {
+        &self.targets
+    }
+
+    /// The prober's interface, over which every packet goes; it has the default route.
+    pub fn interface(&self) -> &str {
+        INTERFACE
+    }
+
+    /// What was built, in one line.
+    pub fn describe(&self) -> &str {
+        &self.description
+    }
+}
+
+impl HostSpec {
+    fn address_v4(&self, index: usize) -> Ipv4Addr {
+        Ipv4Addr::from_bits(HOSTS_V4.to_bits() + (self.offset + index) as u32)
+    }
+
+    fn address_v6(&self, index: usize) -> Ipv6Addr {
+        Ipv6Addr::from_bits(HOSTS_V6.to_bits() + (self.offset + index) as u128)
+    }
+
+    fn prefix_v4(&self) -> String {
+        format!("{}/{}", self.address_v4(0), 32 - self.block().ilog2())
+    }
+
+    fn prefix_v6(&self) -> String {
+        format!("{}/{}", self.address_v6(0), 128 - self.block().ilog2())
+    }
+
+    fn host(&self) -> Host {
+        Host {
+            name: self.name.clone(),
+            title: self.title.clone(),
+            count: self.count,
+            prefix_v4: self.prefix_v4(),
+            prefix_v6: self.prefix_v6(),
+            truth: self.truth.clone(),
+        }
+    }
+}
+
+/// Every address, such that any stretch of the list holds each kind of host in its share.
+fn targets(spec: &Spec) -> Vec<LabTarget> {
+    let mut placed = Vec::new();
+    for (host, kind) in spec.hosts.iter().enumerate() {
+        for index in 0..kind.count {
+            // Where in the list it belongs, in parts of 2^32.
+            let place = ((2 * index as u64 + 1) << 31) / kind.count as u64;
+            for addr in [IpAddr::V4(kind.address_v4(index)), IpAddr::V6(kind.address_v6(index))] {
+                placed.push((place, LabTarget { addr, port: server::PORT, host }));
+            }
+        }
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, target)| target).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_lie_in_the_prefixes_and_hosts_are_mixed() {
+        let spec = Spec::plain(90, 10).unwrap();
+        assert_eq!(spec.hosts[0].prefix_v4(), "198.18.0.128/25");
+        assert_eq!(spec.hosts[1].prefix_v6(), "2001:db8:1::100/124");
+        let targets = targets(&spec);
+        assert_eq!(targets.len(), 200);
+        assert_eq!(targets.iter().filter(|t| t.addr.is_ipv4()).count(), 100);
+        for stretch in targets.chunks(40) {
+            assert_eq!(stretch.iter().filter(|t| t.host == 1).count(), 4);
+        }
+    }
+}

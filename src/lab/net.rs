@@ -1,0 +1,72 @@
+//! The two commands that set up the network of a namespace, `ip` and `nft`: both take their
+//! whole work as text on standard input, and act in the namespace of the thread that calls.
+
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+
+use crate::error::{Doing, Error, Result};
+
+/// Runs lines of `ip` commands, without the word `ip`.
+pub(crate) fn ip_batch(lines: &str) -> Result<()> {
+    feed("ip", "iproute2", &["-batch", "-"], lines)
+}
+
+/// Loads a ruleset.
+pub(crate) fn nft(ruleset: &str) -> Result<()> {
+    feed("nft", "nftables", &["-f", "-"], ruleset)
+}
+
+fn feed(program: &str, package: &str, arguments: &[&str], text: &str) -> Result<()> {
+    let called = format!("{program} {}", arguments.join(" "));
+    // An ordinary user's PATH often lacks the directories of these commands.
+    let path = match std::env::var("PATH") {
+        Ok(path) => format!("{path}:/usr/sbin:/sbin:/usr/local/sbin"),
+        Err(_) => "/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
+    };
+    let spawned = Command::new(program)
+        .args(arguments)
+        .env("PATH", path)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = match spawned {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::failed(
+                format!("run {called}"),
+                format!("no such command; the lab needs it: install the package {package}"),
+            ));
+        }
+        other => other.doing(|| format!("run {called}"))?,
+    };
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(text.as_bytes()) {
+            // It stopped reading: its own message, below, says why.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            other => other.doing(|| format!("write to {called}"))?,
+        }
+    }
+    let output = child.wait_with_output().doing(|| format!("wait for {called}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::failed(
+        format!("set up the lab with {called}"),
+        format!("{}{}", said.trim(), blame(&said, text)),
+    ))
+}
+
+/// The line that the command complains about (`Command failed -:12`, `/dev/stdin:12:`), which
+/// neither `ip` nor an older `nft` repeats.
+fn blame(said: &str, text: &str) -> String {
+    let number = said.split("-:").nth(1).or_else(|| said.split("stdin:").nth(1)).and_then(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<usize>().ok()
+    });
+    number
+        .and_then(|number| text.lines().nth(number.checked_sub(1)?))
+        .map(|line| format!(" (line: {})", line.trim()))
+        .unwrap_or_default()
+}

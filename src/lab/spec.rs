@@ -1,0 +1,339 @@
+//! A lab as its author writes it: a TOML file of hosts, the fault on the path to each, and what
+//! is true of them per measurement.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::{Diagnostic, Report, Result};
+
+/// The text of the lab that comes with the program.
+pub const INTERNET: &str = include_str!("internet.toml");
+
+/// How many addresses of each family all hosts of a lab may have together.
+pub const CAPACITY: usize = 1 << 17;
+
+/// The smallest block of addresses that a host gets, so that neighbouring hosts are easy to
+/// tell apart by eye.
+const SMALLEST_BLOCK: usize = 16;
+
+/// A lab, read and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// The hosts in the order of the file.
+    pub hosts: Vec<HostSpec>,
+}
+
+/// One kind of host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostSpec {
+    /// Short unique name: small letters, digits and hyphens.
+    pub name: String,
+    /// What it does, in one sentence.
+    pub title: String,
+    /// That many IPv4 and that many IPv6 addresses.
+    pub count: usize,
+    /// What stands at the far end.
+    pub server: ServerSpec,
+    /// nftables rules applied to packets towards the host.
+    pub path: Vec<String>,
+    /// nftables rules applied to packets from the host.
+    pub path_back: Vec<String>,
+    /// Milliseconds that each packet towards the host is held back.
+    pub delay_ms: u64,
+    /// The conditions that are true, per measurement: all of them, no others.
+    pub truth: BTreeMap<String, Vec<String>>,
+    /// The first address of its block, counted from the start of the lab's ranges.
+    pub(crate) offset: usize,
+}
+
+impl HostSpec {
+    /// Size of its block of addresses: a power of two.
+    pub(crate) fn block(&self) -> usize {
+        self.count.next_power_of_two().max(SMALLEST_BLOCK)
+    }
+}
+
+/// What stands at the far end of a path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSpec {
+    /// What it does with a connection.
+    #[serde(default)]
+    pub plays: Play,
+    /// Kernel parameters of the server's namespace.
+    #[serde(default)]
+    pub sysctl: BTreeMap<String, Value>,
+}
+
+/// What a server does with a connection to port 80.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Play {
+    /// Linux: sends a line of text, reads until the client is done, closes.
+    #[default]
+    Greeting,
+    /// Linux: closes as soon as the connection stands, sends nothing.
+    Close,
+    /// Linux, but nothing listens: connections are refused by a reset.
+    Nothing,
+    /// No kernel: a responder that greets as well, and whose SYN-ACK carries the ECN flags
+    /// (ECE and CWR) of the SYN.
+    ReflectEcn,
+}
+
+/// The value of a kernel parameter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// A number.
+    Number(i64),
+    /// Anything else.
+    Text(String),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Number(number) => number.fmt(f),
+            Value::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileText {
+    #[serde(default)]
+    host: Vec<HostText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostText {
+    name: Spanned<String>,
+    title: String,
+    #[serde(default = "four")]
+    count: Spanned<usize>,
+    #[serde(default)]
+    server: Option<Spanned<ServerSpec>>,
+    #[serde(default)]
+    path: Vec<Spanned<String>>,
+    #[serde(default)]
+    path_back: Vec<Spanned<String>>,
+    #[serde(default)]
+    delay_ms: Option<Spanned<u64>>,
+    #[serde(default)]
+    truth: BTreeMap<String, Vec<String>>,
+}
+
+fn four() -> Spanned<usize> {
+    Spanned::new(0..0, 4)
+}
+
+impl Spec {
+    /// The lab that comes with the program.
+    pub fn internet() -> Result<Self> {
+        Self::parse("internet.toml", INTERNET)
+    }
+
+    /// Reads a lab file; `origin` is its name as the user gave it. Every mistake is reported
+    /// with its place.
+    pub fn parse(origin: &str, text: &str) -> Result<Self> {
+        let mut diagnostics = Vec::new();
+        let hosts = match toml::from_str::<FileText>(text) {
+            Ok(file) => check(file, &mut diagnostics),
+            Err(error) => {
+                diagnostics.push(Diagnostic {
+                    code: "E0901",
+                    span: error.span().unwrap_or(0..0),
+                    message: error.message().trim().to_owned(),
+                    label: String::new(),
+                    help: None,
+                });
+                Vec::new()
+            }
+        };
+        if diagnostics.is_empty() {
+            return Ok(Spec { hosts });
+        }
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }.into())
+    }
+
+    /// A lab for timing: `answering` addresses of each family that answer and `silent` ones
+    /// that never do (0: none).
+    pub fn plain(answering: usize, silent: usize) -> Result<Self> {
+        let mut text = String::new();
+        for (name, title, count, path) in [
+            ("plain", "Answers", answering, "[]"),
+            ("silent", "Never answers", silent, "[\"drop\"]"),
+        ] {
+            if count > 0 {
+                text.push_str(&format!(
+                    "[[host]]\nname = \"{name}\"\ntitle = \"{title}\"\ncount = {count}\npath = {path}\n"
+                ));
+            }
+        }
+        Self::parse("a plain lab", &text)
+    }
+}
+
+fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
+    let mut complain = |span: Range<usize>, message: String, help: &str| {
+        diagnostics.push(Diagnostic {
+            code: "E0902",
+            span,
+            message,
+            label: String::new(),
+            help: Some(help.to_owned()),
+        });
+    };
+    let mut names = BTreeSet::new();
+    let mut hosts: Vec<HostSpec> = Vec::new();
+    let mut next = SMALLEST_BLOCK;
+    for host in file.host {
+        let name = host.name.get_ref().clone();
+        if name.is_empty()
+            || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        {
+            complain(
+                host.name.span(),
+                format!("`{name}` cannot name a host"),
+                "use small letters, digits and hyphens",
+            );
+        }
+        if !names.insert(name.clone()) {
+            complain(
+                host.name.span(),
+                format!("there are two hosts `{name}`"),
+                "give each kind of host a name of its own",
+            );
+        }
+        let count = *host.count.get_ref();
+        if count == 0 || count > CAPACITY / 2 {
+            complain(
+                host.count.span(),
+                format!("a host cannot have {count} addresses"),
+                "write a number from 1 to 65536",
+            );
+            continue;
+        }
+        for rule in host.path.iter().chain(&host.path_back) {
+            if rule.get_ref().trim().is_empty() || rule.get_ref().contains(['\n', ';', '#']) {
+                complain(
+                    rule.span(),
+                    "this is not one nftables rule".to_owned(),
+                    "write each rule as a string of its own, on one line, without `;` and `#`",
+                );
+            }
+        }
+        let server = host.server.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
+        let span = host.server.as_ref().map(Spanned::span).unwrap_or(0..0);
+        if let Some(sysctl) = server.sysctl.keys().find(|name| !name.starts_with("net.")) {
+            complain(
+                span.clone(),
+                format!("`{sysctl}` is not a parameter of a network namespace"),
+                "only names that begin with `net.` can be set for a server",
+            );
+        }
+        let delay_ms = host.delay_ms.as_ref().map_or(0, |delay| *delay.get_ref());
+        if server.plays == Play::ReflectEcn && (delay_ms > 0 || !server.sysctl.is_empty()) {
+            complain(
+                span,
+                "the responder `reflect-ecn` takes no sysctl and no delay".to_owned(),
+                "it is not a kernel: leave out `sysctl` and `delay_ms`",
+            );
+        }
+        let mut spec = HostSpec {
+            name,
+            title: host.title,
+            count,
+            server,
+            path: host.path.into_iter().map(Spanned::into_inner).collect(),
+            path_back: host.path_back.into_iter().map(Spanned::into_inner).collect(),
+            delay_ms,
+            truth: host.truth,
+            offset: 0,
+        };
+        // A block begins at a multiple of its size, so that it is one prefix.
+        spec.offset = next.next_multiple_of(spec.block());
+        next = spec.offset + spec.block();
+        if next > CAPACITY {
+            complain(
+                host.count.span(),
+                format!("the hosts of this lab need more than {CAPACITY} addresses"),
+                "give them fewer; each host's number is rounded up to a power of two",
+            );
+            break;
+        }
+        hosts.push(spec);
+    }
+    if hosts.is_empty() && diagnostics.is_empty() {
+        diagnostics.push(Diagnostic {
+            code: "E0902",
+            span: 0..0,
+            message: "this lab has no hosts".to_owned(),
+            label: String::new(),
+            help: Some("write at least one [[host]] with a name and a title".to_owned()),
+        });
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn mistakes(text: &str) -> Vec<String> {
+        match Spec::parse("x.toml", text) {
+            Err(Error::File(report)) => {
+                report.diagnostics.iter().map(|d| d.message.clone()).collect()
+            }
+            other => panic!("expected mistakes, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_built_in_lab_is_sound_and_states_every_truth_for_ecn() {
+        let spec = Spec::internet().unwrap();
+        for host in &spec.hosts {
+            let truth = host.truth.get("ecn").unwrap_or_else(|| panic!("{}", host.name));
+            assert!(truth[0].starts_with("ecn.connectivity."), "{}", host.name);
+            assert!(host.count >= 4 && host.title.ends_with('.'), "{}", host.name);
+        }
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_do_not_overlap() {
+        let spec = Spec::plain(10_000, 1_000).unwrap();
+        let [plain, silent] = spec.hosts.as_slice() else { panic!() };
+        assert_eq!((plain.offset, plain.block()), (16_384, 16_384));
+        assert_eq!((silent.offset, silent.block()), (32_768, 1_024));
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let text = r#"
+            [[host]]
+            name = "A b"
+            title = "x"
+            count = 0
+            [[host]]
+            name = "c"
+            title = "x"
+            path = ["drop; drop"]
+            server = { plays = "reflect-ecn", sysctl = { "kernel.x" = 1 } }
+        "#;
+        let said = mistakes(text);
+        assert_eq!(said.len(), 5, "{said:?}");
+        assert!(mistakes("").concat().contains("no hosts"));
+        assert!(mistakes("[[host]]\nname='a'\ntitel='b'").concat().contains("titel"));
+        assert!(mistakes("[[host]]\nname='a'\ntitle='b'\ncount=-1").len() == 1);
+        let huge = "[[host]]\nname='a'\ntitle='b'\ncount=65536\n[[host]]\nname='b'\ntitle='b'\ncount=65536";
+        assert!(mistakes(huge).concat().contains("need more than"));
+    }
+}

@@ -1,0 +1,76 @@
+//! What the lab's threads have in common: each waits in its own poll, and all are told to stop
+//! when the lab is dropped.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mio::{Events, Poll, Token, Waker};
+
+use crate::error::{Doing, Result};
+
+/// The token of the waker.
+pub(crate) const WAKE: usize = 0;
+/// The first token that a worker may use itself.
+pub(crate) const FIRST: usize = 1;
+
+/// Tells workers to stop, and waits for them.
+#[derive(Debug, Default)]
+pub(crate) struct Stop {
+    flag: Arc<AtomicBool>,
+    wakers: Vec<Waker>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A worker's view of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopped(Arc<AtomicBool>);
+
+impl Stopped {
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Stop {
+    /// The poll of a new worker, which wakes when it is time to stop.
+    pub(crate) fn worker(&mut self) -> Result<(Poll, Stopped)> {
+        let poll = Poll::new().doing(|| "make a poll for a lab thread")?;
+        let waker = Waker::new(poll.registry(), Token(WAKE)).doing(|| "make a lab waker")?;
+        self.wakers.push(waker);
+        Ok((poll, Stopped(Arc::clone(&self.flag))))
+    }
+
+    /// A thread to wait for.
+    pub(crate) fn joins(&mut self, thread: JoinHandle<()>) {
+        self.threads.push(thread);
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.flag.store(true, Ordering::Release);
+        for waker in &self.wakers {
+            if let Err(error) = waker.wake() {
+                log::warn!("lab: wake a thread to stop it: {error}");
+            }
+        }
+        for thread in self.threads.drain(..) {
+            // Its panic was printed when it happened, and there is nothing left to undo.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Waits; an interruption by a signal is an empty wait.
+pub(crate) fn poll(poll: &mut Poll, events: &mut Events, wait: Option<Duration>) -> io::Result<()> {
+    match poll.poll(events, wait) {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            events.clear();
+            Ok(())
+        }
+        other => other,
+    }
+}
