@@ -20,17 +20,17 @@
 //! below them time is an argument.
 
 pub mod chain;
+pub mod cli;
 pub mod connect;
 pub mod engine;
 pub mod error;
 pub mod field;
+pub mod lab;
+pub mod measurement;
 pub mod merge;
 pub mod observer;
-pub mod lab;
-pub mod packet;
-pub mod sink;
-pub mod measurement;
 pub mod packet;
 pub mod rule;
+pub mod sink;
 pub mod step;
 pub mod targets;

@@ -160,7 +160,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn settings(&self) -> driver::Settings {
         driver::Settings {
-            configurations: self.plan.configurations.iter().map(|c| c.steps.clone()).collect(),
+            configurations: self.plan.configs.iter().map(|c| c.steps.clone()).collect(),
             timeout: self.plan.timeout,
             limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
             bind_device: self.args.interface.clone(),
@@ -195,7 +195,7 @@ impl Run<'_> {
             let shown = progress::Shown {
                 engine: &progress,
                 capture: &counters,
-                configurations: self.plan.configurations.len() as u64,
+                configurations: self.plan.configs.len() as u64,
                 targets: reader.total(),
                 quiet: self.quiet,
             };

@@ -88,9 +88,9 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
             })?;
             let straight = format!("from{}", node.number);
             let back = if node.delay.is_zero() { &device } else { &straight };
-            link(&router, back, &home, "up", node.number)?;
+            link(&router, back, &home, "eth0", node.number)?;
             home.run(|| {
-                uplink("up", node.number)?;
+                uplink("eth0", node.number)?;
                 let mut lines = String::new();
                 for prefix in node.prefixes() {
                     writeln!(lines, "route replace local {prefix} dev lo").ok();
@@ -256,7 +256,7 @@ fn uplink(device: &str, number: u8) -> Result<()> {
          neighbour replace fe80::1 lladdr 02:00:00:00:{number:02x}:01 \
             dev {device} nud permanent\n\
          route add default via {LINK_V4}.{ROUTER} dev {device} onlink src {LINK_V4}.{number}\n\
-         -6 route add default via fe80::1 dev {device} onlink src {LINK_V6}:{number:x}\n"
+         route add ::/0 via fe80::1 dev {device} onlink src {LINK_V6}:{number:x}\n"
     ))
 }
 
