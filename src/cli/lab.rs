@@ -1,6 +1,7 @@
 //! `pathspider lab`: what the lab is made of.
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::Format;
 use crate::error::{Exit, Result};
@@ -28,8 +29,24 @@ pub fn run(args: &Args) -> Result<Exit> {
     let Command::List { format } = args.command;
     let spec = lab::Spec::internet()?;
     match format {
-        Format::Json => println!("{}", spec.to_json()),
-        Format::Text => println!("{}", spec.to_text()),
+        Format::Json => {
+            let hosts = spec.hosts.iter().map(|host| {
+                json!({
+                    "name": host.name, "title": host.title, "count": host.count,
+                    "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
+                    "truth": host.truth,
+                })
+            });
+            println!("{}", json!({ "hosts": hosts.collect::<Vec<_>>() }));
+        }
+        Format::Text => {
+            for host in &spec.hosts {
+                println!("{} ({} IPv4, {} IPv6)\n  {}", host.name, host.count, host.count, host.title);
+                for labels in host.truth.values() {
+                    println!("  {}", labels.join(", "));
+                }
+            }
+        }
     }
     Ok(Exit::Done)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -62,8 +62,8 @@ pub struct Shown<'a> {
     pub capture: &'a Counters,
     /// Configurations, each an attempt per target.
     pub configurations: u64,
-    /// Targets in all, if that is known.
-    pub targets: Option<u64>,
+    /// Targets in all as far as that can be told; 0 while it cannot.
+    pub targets: &'a AtomicU64,
     /// Show nothing at all.
     pub quiet: bool,
 }
@@ -77,20 +77,23 @@ impl Shown<'_> {
             let _ = done.recv();
             return;
         }
-        let bar = BAR.get_or_init(|| self.bar(terminal));
+        let bar = BAR.get_or_init(|| bar(terminal));
         let start = Instant::now();
         let mut next_line = LINE;
         loop {
             let over = done.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout);
             let ended = self.engine.ended();
+            let total = self.targets.load(Relaxed) * self.configurations;
             if terminal {
+                if total > 0 && bar.length() != Some(total) {
+                    bar.set_length(total);
+                    bar.set_style(style(COUNTED));
+                }
                 bar.set_position(ended);
                 bar.set_message(self.message());
             } else if start.elapsed() >= next_line {
                 next_line += LINE;
-                let of = self.targets.map_or(String::new(), |targets| {
-                    format!(" of {}", HumanCount(targets * self.configurations))
-                });
+                let of = if total > 0 { format!(" of {}", HumanCount(total)) } else { String::new() };
                 let elapsed = HumanDuration(start.elapsed());
                 eprintln!("{elapsed}: {}{of} attempts, {}", HumanCount(ended), self.message());
             }
@@ -101,23 +104,8 @@ impl Shown<'_> {
         }
     }
 
-    fn bar(&self, terminal: bool) -> ProgressBar {
-        let (total, template) = match self.targets {
-            Some(targets) => (
-                Some(targets * self.configurations),
-                "{bar:24} {percent:>3}%  {human_pos}/{human_len} attempts  {per_sec}  {eta} left  {wide_msg}",
-            ),
-            None => (None, "{spinner} {human_pos} attempts  {per_sec}  {elapsed}  {wide_msg}"),
-        };
-        let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(total, target);
-        // The templates are constants of this function; a broken one shows the default bar.
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
-        bar
-    }
-
     fn message(&self) -> String {
-        let load = |count: &std::sync::atomic::AtomicU64| HumanCount(count.load(Relaxed));
+        let load = |count: &AtomicU64| HumanCount(count.load(Relaxed));
         let engine = self.engine;
         let mut message = format!(
             "{} ok, {} failed, {} timed out, {} packets",
@@ -135,4 +123,18 @@ impl Shown<'_> {
         }
         message
     }
+}
+
+const COUNTED: &str =
+    "{bar:20} {percent}%  {human_pos}/{human_len} attempts, {per_sec}, {eta} left  {wide_msg}";
+const UNCOUNTED: &str = "{spinner} {human_pos} attempts, {per_sec}, {elapsed}  {wide_msg}";
+
+fn bar(terminal: bool) -> ProgressBar {
+    let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    ProgressBar::with_draw_target(None, target).with_style(style(UNCOUNTED))
+}
+
+/// Both templates are constants of this file; a broken one would show the default bar.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar())
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Instant, SystemTime};
@@ -177,6 +177,7 @@ impl Run<'_> {
             });
         }
         let progress = driver::Progress::default();
+        let expected = AtomicU64::new(0);
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         let (low, high) = (ports::ALL.start(), ports::ALL.end());
         let filter = format!("tcp portrange {low}-{high}");
@@ -196,16 +197,20 @@ impl Run<'_> {
                 engine: &progress,
                 capture: &counters,
                 configurations: self.plan.configs.len() as u64,
-                targets: reader.total(),
+                targets: &expected,
                 quiet: self.quiet,
             };
             scope.spawn(move || shown.watch(&done));
             let writer = Writer::new(self.plan, reader.fields(), sink.as_mut(), tally);
             let writer = scope.spawn(move || writer.run(&inbox));
             let keep_going = || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
-            let mut asked = 0;
-            let engine_end = self.waves(&mut engine, reader, first, &capture, &waves, &keep_going, &mut asked);
-            drop(waves);
+            let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+            let mut feed =
+                Feed { engine: &mut engine, reader, capture: &capture, waves, size, expected: &expected, asked: 0 };
+            let engine_end = feed.run(first, &keep_going);
+            let asked = feed.asked;
+            // Closes the channel, which tells the writer that this was all.
+            drop(feed);
             let writer_end = writer.join().unwrap_or_else(|_| Err(Error::Failed("the writer panicked".into())));
             drop(running);
             (asked, engine_end, writer_end)
@@ -228,33 +233,41 @@ impl Run<'_> {
         outcome.written = Some(sink.finish(&summary::metadata(&outcome, self.plan))?);
         Ok(outcome)
     }
+}
 
+/// From targets to waves whose attempts have ended.
+struct Feed<'a, 'e> {
+    engine: &'a mut driver::Engine<'e>,
+    reader: &'a mut Reader,
+    capture: &'a capture::Capture,
+    waves: mpsc::SyncSender<Wave>,
+    /// The most targets of a wave.
+    size: usize,
+    /// Targets in all, as far as the list's length tells.
+    expected: &'a AtomicU64,
+    /// Targets handed to the engine.
+    asked: u64,
+}
+
+impl Feed<'_, '_> {
     /// Runs wave after wave until the targets or the wish to go on are at an end.
-    #[expect(clippy::too_many_arguments, reason = "the ends of every pipe meet here, once")]
-    fn waves(
-        &self,
-        engine: &mut driver::Engine<'_>,
-        reader: &mut Reader,
-        mut batch: Vec<Target>,
-        capture: &capture::Capture,
-        waves: &mpsc::SyncSender<Wave>,
-        keep_going: &dyn Fn() -> bool,
-        asked: &mut u64,
-    ) -> Result<()> {
-        let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
-        batch.extend(reader.next_batch(size - batch.len())?);
+    fn run(&mut self, mut batch: Vec<Target>, keep_going: &dyn Fn() -> bool) -> Result<()> {
+        batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
         while !batch.is_empty() && keep_going() {
-            *asked += batch.len() as u64;
+            self.asked += batch.len() as u64;
+            if let (read @ 1.., Some(total)) = self.reader.progress() {
+                self.expected.store(self.asked.saturating_mul(total) / read, Relaxed);
+            }
             let addresses: Vec<SocketAddr> = batch.iter().map(writer::address).collect();
-            let ports = engine.next_ports();
-            let attempts = engine.run_wave(&addresses, keep_going)?;
-            let flows = capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, attempts, flows, later: engine.next_ports() };
-            if waves.send(wave).is_err() {
+            let ports = self.engine.next_ports();
+            let attempts = self.engine.run_wave(&addresses, keep_going)?;
+            let flows = self.capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
+            let wave = Wave { targets: batch, attempts, flows, later: self.engine.next_ports() };
+            if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.
                 return Ok(());
             }
-            batch = reader.next_batch(size)?;
+            batch = self.reader.next_batch(self.size)?;
         }
         Ok(())
     }

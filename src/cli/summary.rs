@@ -1,5 +1,6 @@
 //! What a run was and cost: for the terminal, for programs, and for the file's metadata.
 
+use std::io::IsTerminal as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use super::Format;
 use super::writer::Totals;
 use crate::engine::driver::Progress;
 use crate::error::{Error, Exit, Result};
+use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
 use crate::measurement::Plan;
 use crate::observer::capture::Counters;
@@ -179,8 +181,9 @@ pub fn print(
 fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     let mut lines = Vec::new();
     if let Some((lab, tally)) = lab {
+        let (width, styles) = terminal();
         lines.push(format!("The lab: {}\n", lab.describe()));
-        lines.push(tally.table());
+        lines.push(tally.table(width, &styles));
     }
     let Totals { records, unfinished, unobserved, labels, .. } = &outcome.totals;
     lines.push(format!("{}: {} targets, {} records", plan.title, HumanCount(outcome.asked), HumanCount(*records)));
@@ -257,4 +260,16 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "lab_agrees": tally.map(Tally::agrees),
     })
     .to_string()
+}
+
+/// How wide the terminal is, and colours if there is one.
+fn terminal() -> (usize, Styles) {
+    use anstyle::{AnsiColor, Style};
+    let (_, width) = console::Term::stdout().size();
+    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
+        return (160, Styles::default());
+    }
+    let color = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
+    let styles = Styles { heading: Style::new().bold(), good: color(AnsiColor::Green), bad: color(AnsiColor::Red) };
+    (usize::from(width), styles)
 }

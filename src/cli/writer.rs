@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _};
+use arrow::array::{ArrayRef, AsArray as _};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
@@ -108,8 +108,10 @@ impl<'a> Writer<'a> {
                 .map(|labels| labels.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
                 .unwrap_or_default();
             if let Some(tally) = &mut self.tally {
-                let host = target.name.as_deref().unwrap_or_default();
-                tally.add(host, target.addr.is_ipv6(), &labels);
+                let name = target.name.as_deref().unwrap_or_default();
+                if let Some(host) = tally.rows().iter().position(|row| row.name == name) {
+                    tally.add(host, target.addr.is_ipv6(), &labels);
+                }
             }
             for label in labels {
                 *self.totals.labels.entry(label).or_default() += 1;
