@@ -47,7 +47,10 @@ impl Temporary {
         hidden.push(name);
         hidden.push(format!(".tmp-{}", process::id()));
         let temporary = folder.join(hidden);
-        let file = File::create(&temporary)
+        // The name can be guessed, and the folder may be everybody's: never write through a link
+        // that somebody left there. A leftover of a killed run with this number goes.
+        let _ = fs::remove_file(&temporary);
+        let file = File::create_new(&temporary)
             .map_err(|error| refuse(format!("cannot write in {}: {error}", folder.display())))?;
         Ok(Self { path, temporary, file: Some(file) })
     }
