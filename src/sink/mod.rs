@@ -2,7 +2,7 @@
 //!
 //! The name of the output says which ([`open`]). A file grows under a temporary name in the
 //! folder where it will stand and gets its own name when it is whole and on disk
-//! ([`temporary`]), so nobody ever reads half a result, and an older result is replaced only by
+//! (`temporary`), so nobody ever reads half a result, and an older result is replaced only by
 //! a finished one. A sink that is dropped without [`Sink::finish`] leaves nothing behind.
 //!
 //! Imports [`error`](crate::error) only; what a record consists of is decided elsewhere.

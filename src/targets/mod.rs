@@ -1,7 +1,7 @@
 //! Target lists: what is to be measured, read a batch at a time.
 //!
 //! A list is NDJSON (`{"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}`) or CSV, with a
-//! header or as `ip,port,name,rank`; its first line says which ([`format`]). It is read
+//! header or as `ip,port,name,rank`; its first line says which (`format`). It is read
 //! in constant memory, however long it is. A line that cannot be used is counted, reported with
 //! its number and its reason ([`Refusals`]) and skipped; it never ends a run.
 //!
