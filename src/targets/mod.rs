@@ -6,8 +6,8 @@
 //! its number and its reason ([`Refusals`]) and skipped; it never ends a run.
 //!
 //! What a list says beyond address, port and name goes into columns of its own, whose types
-//! are found in the first lines ([`columns`](mod@columns)), so that it can be joined with nothing
-//! else than the result.
+//! are found in the first lines ([`Reader::fields`]), so that a result can be read without the
+//! list it came from.
 //!
 //! Imports [`error`](crate::error) only.
 
