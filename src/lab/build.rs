@@ -349,7 +349,10 @@ fn reach(nodes: &[Node<'_>]) -> Result<()> {
                                 return Ok(());
                             }
                             Err(e) if Instant::now() > deadline => {
-                                return Err(Error::failed(format!("reach {address} in the lab"), e));
+                                return Err(Error::failed(
+                                    format!("reach {address} in the lab"),
+                                    e,
+                                ));
                             }
                             _ => thread::yield_now(),
                         }

@@ -25,7 +25,6 @@ mod relay;
 mod server;
 pub mod spec;
 mod tun;
-#[cfg(any())]
 pub mod verdict;
 mod wire;
 mod worker;
@@ -35,7 +34,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use namespace::{enter, entered};
 pub use spec::Spec;
-#[cfg(any())]
 pub use verdict::Tally;
 
 use crate::error::Result;

@@ -78,8 +78,9 @@ pub(crate) fn answer(packet: &[u8]) -> Option<Vec<u8>> {
         reply.cwr = tcp.cwr();
         // 1,220 fits the smallest path of IPv6.
         reply.set_options(&[TcpOptionElement::MaximumSegmentSize(1220)]).ok()?;
-    } else if tcp.ack() && tcp.acknowledgment_number().wrapping_sub(start).wrapping_sub(1)
-        > GREETING.len() as u32 + 1
+    } else if tcp.ack()
+        && tcp.acknowledgment_number().wrapping_sub(start).wrapping_sub(1)
+            > GREETING.len() as u32 + 1
     {
         // Never of ours: no state, and no connection that it could belong to.
         reply.ack = false;
@@ -114,8 +115,7 @@ fn build(from: IpAddr, to: IpAddr, mut tcp: TcpHeader, payload: &[u8]) -> Option
     match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let length = u16::try_from(length).ok()?;
-            let ip =
-                Ipv4Header::new(length, 64, IpNumber::TCP, from.octets(), to.octets()).ok()?;
+            let ip = Ipv4Header::new(length, 64, IpNumber::TCP, from.octets(), to.octets()).ok()?;
             tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).ok()?;
             ip.write(&mut packet).ok()?;
         }
@@ -193,8 +193,7 @@ mod tests {
     #[test]
     fn strangers_are_reset_and_resets_are_not_answered() {
         assert!(send(|tcp| tcp.rst = true).is_none());
-        let (reset, _) =
-            send(|tcp| (tcp.destination_port, tcp.syn) = (9, true)).unwrap();
+        let (reset, _) = send(|tcp| (tcp.destination_port, tcp.syn) = (9, true)).unwrap();
         assert!(reset.rst && reset.ack);
         let (reset, _) = send(|tcp| (tcp.ack, tcp.acknowledgment_number) = (true, 5)).unwrap();
         assert_eq!((reset.rst, reset.sequence_number), (true, 5));
@@ -203,7 +202,11 @@ mod tests {
     #[test]
     fn nothing_that_comes_in_can_hurt() {
         let mut syn = Vec::new();
-        PacketBuilder::ipv6([1; 16], [2; 16], 9).tcp(1, 80, 2, 3).syn().write(&mut syn, b"").unwrap();
+        PacketBuilder::ipv6([1; 16], [2; 16], 9)
+            .tcp(1, 80, 2, 3)
+            .syn()
+            .write(&mut syn, b"")
+            .unwrap();
         assert!(header(&answer(&syn).unwrap()).0.syn);
         for length in 0..syn.len() {
             answer(&syn[..length]);

@@ -33,7 +33,8 @@ const BREATHER: Duration = Duration::from_millis(10);
 /// Starts the responder of a namespace; it listens when this returns.
 pub(crate) fn start(namespace: &Namespace, play: Play, stop: &mut Stop) -> Result<JoinHandle<()>> {
     let name = namespace.name().to_owned();
-    let mut listener = namespace.run(|| listen().doing(|| format!("listen on port 80 of {name}")))?;
+    let mut listener =
+        namespace.run(|| listen().doing(|| format!("listen on port 80 of {name}")))?;
     let (poll, stopped) = stop.worker()?;
     poll.registry()
         .register(&mut listener, Token(worker::FIRST), Interest::READABLE)

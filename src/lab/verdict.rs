@@ -1,0 +1,388 @@
+//! Comparing what was measured with what is true: one row per kind of host.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use crate::lab::Host;
+
+/// The narrowest that a column of conditions gets.
+const NARROWEST: usize = 22;
+/// The gap between columns.
+const GAP: usize = 2;
+
+/// Collects the conditions of each record of a lab run.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    measurement: String,
+    rows: Vec<Row>,
+}
+
+/// What was measured of one kind of host, and what is true of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The kind of host.
+    pub name: String,
+    /// What it does, in one sentence.
+    pub title: String,
+    /// All the conditions that are true; nothing where the lab does not say for this
+    /// measurement.
+    pub truth: Option<Vec<String>>,
+    /// The records of its IPv4 addresses.
+    pub v4: Seen,
+    /// The records of its IPv6 addresses.
+    pub v6: Seen,
+}
+
+/// The records of the addresses of one kind of host and one family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// So many records there should be.
+    pub expected: usize,
+    /// So many there are.
+    pub records: usize,
+    /// So many have exactly the conditions that are true.
+    pub agreed: usize,
+    /// Every other set of conditions, with the number of its records.
+    pub differing: BTreeMap<Vec<String>, usize>,
+}
+
+impl Seen {
+    /// Records that should be there and are not.
+    pub fn missing(&self) -> usize {
+        self.expected.saturating_sub(self.records)
+    }
+
+    /// Whether each address has one record, with the truth in it.
+    pub fn agrees(&self) -> bool {
+        self.records == self.expected && self.agreed == self.records
+    }
+}
+
+impl Row {
+    /// Whether every record of it is there and says the truth. Where no truth is stated, it is
+    /// enough that the records are there.
+    pub fn agrees(&self) -> bool {
+        match self.truth {
+            Some(_) => self.v4.agrees() && self.v6.agrees(),
+            None => [&self.v4, &self.v6].iter().all(|seen| seen.records == seen.expected),
+        }
+    }
+
+    /// Its records, of both families.
+    pub fn records(&self) -> usize {
+        self.v4.records + self.v6.records
+    }
+
+    /// Its records that say the truth.
+    pub fn agreed(&self) -> usize {
+        self.v4.agreed + self.v6.agreed
+    }
+
+    /// The records that it lacks.
+    pub fn missing(&self) -> usize {
+        self.v4.missing() + self.v6.missing()
+    }
+
+    /// What to print as measured: each set of conditions with a note of who has it (empty where
+    /// it is every record).
+    fn measured(&self) -> Vec<(String, Vec<String>)> {
+        let mut sets: Vec<(Vec<String>, usize, usize)> = Vec::new();
+        if let Some(truth) = &self.truth
+            && self.agreed() > 0
+        {
+            sets.push((truth.clone(), self.v4.agreed, self.v6.agreed));
+        }
+        for set in self.v4.differing.keys().chain(self.v6.differing.keys()) {
+            if !sets.iter().any(|(known, ..)| known == set) {
+                let count = |seen: &Seen| seen.differing.get(set).copied().unwrap_or(0);
+                sets.push((set.clone(), count(&self.v4), count(&self.v6)));
+            }
+        }
+        let whole = sets.len() == 1 && self.records() == self.v4.expected + self.v6.expected;
+        let mut measured: Vec<_> = sets
+            .into_iter()
+            .map(|(set, v4, v6)| {
+                let note = match (v4, v6) {
+                    _ if whole => String::new(),
+                    (v4, 0) => format!("IPv4 {v4}x:"),
+                    (0, v6) => format!("IPv6 {v6}x:"),
+                    (v4, v6) => format!("IPv4 {v4}x, IPv6 {v6}x:"),
+                };
+                (note, set)
+            })
+            .collect();
+        match (self.v4.missing(), self.v6.missing()) {
+            (0, 0) => {}
+            (v4, 0) => measured.push((format!("IPv4 {v4}x: no record"), Vec::new())),
+            (0, v6) => measured.push((format!("IPv6 {v6}x: no record"), Vec::new())),
+            (v4, v6) => {
+                measured.push((format!("IPv4 {v4}x, IPv6 {v6}x: no record"), Vec::new()));
+            }
+        }
+        measured
+    }
+}
+
+/// Colours of the table; none by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Styles {
+    /// The line above the columns.
+    pub heading: Style,
+    /// A row that agrees.
+    pub good: Style,
+    /// A row that does not.
+    pub bad: Style,
+}
+
+impl Tally {
+    /// An empty one for the hosts of a lab and the name of a measurement, whose truths count.
+    pub fn new(hosts: &[Host], measurement: &str) -> Self {
+        let rows = hosts
+            .iter()
+            .map(|host| Row {
+                name: host.name.clone(),
+                title: host.title.clone(),
+                truth: host.truth.get(measurement).cloned(),
+                v4: Seen { expected: host.count, ..Seen::default() },
+                v6: Seen { expected: host.count, ..Seen::default() },
+            })
+            .collect();
+        Tally { measurement: measurement.to_owned(), rows }
+    }
+
+    /// Counts one record: the index of its kind of host (see
+    /// [`LabTarget::host`](crate::lab::LabTarget::host); others are ignored), its family, its
+    /// conditions in any order.
+    pub fn add<S: AsRef<str>>(&mut self, host: usize, is_v6: bool, conditions: &[S]) {
+        let Some(row) = self.rows.get_mut(host) else { return };
+        let seen = if is_v6 { &mut row.v6 } else { &mut row.v4 };
+        seen.records += 1;
+        let conditions: Vec<String> = conditions.iter().map(|c| c.as_ref().to_owned()).collect();
+        let sorted = |labels: &[String]| {
+            let mut labels = labels.to_vec();
+            labels.sort_unstable();
+            labels
+        };
+        if row.truth.as_ref().is_some_and(|truth| sorted(truth) == sorted(&conditions)) {
+            seen.agreed += 1;
+        } else {
+            *seen.differing.entry(conditions).or_default() += 1;
+        }
+    }
+
+    /// One row per kind of host, in the lab's order.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Whether every row agrees, and at least one truth was there to agree with.
+    pub fn agrees(&self) -> bool {
+        self.rows.iter().all(Row::agrees) && self.rows.iter().any(|row| row.truth.is_some())
+    }
+
+    /// The rows as a table that is at most `width` columns wide, if that is possible at all.
+    pub fn table(&self, width: usize, styles: &Styles) -> String {
+        let prefix = format!("{}.", self.measurement);
+        let plain = |labels: &[String]| -> Vec<String> {
+            labels.iter().map(|label| label.strip_prefix(&prefix).unwrap_or(label).into()).collect()
+        };
+        let cells: Vec<Cells> = self
+            .rows
+            .iter()
+            .map(|row| Cells {
+                name: row.name.clone(),
+                measured: row
+                    .measured()
+                    .into_iter()
+                    .map(|(note, set)| (note, plain(&set)))
+                    .collect(),
+                truth: match &row.truth {
+                    Some(truth) => vec![(String::new(), plain(truth))],
+                    None => vec![("not stated".to_owned(), Vec::new())],
+                },
+                agree: match (&row.truth, row.agrees()) {
+                    (Some(_), true) => format!("yes {}/{}", row.agreed(), row.records()),
+                    (None, true) => "-".to_owned(),
+                    _ => format!("NO {}/{}", row.agreed(), row.v4.expected + row.v6.expected),
+                },
+                good: row.agrees(),
+            })
+            .collect();
+        let names = cells.iter().map(|c| c.name.len()).max().unwrap_or(0).max("host".len());
+        let agree = cells.iter().map(|c| c.agree.len()).max().unwrap_or(0).max("agree".len());
+        let rest = width.saturating_sub(names + agree + 3 * GAP) / 2;
+        let column = |pick: fn(&Cells) -> &Vec<Part>| {
+            // No wider than the longest line that it would have if there were room.
+            let natural = cells
+                .iter()
+                .flat_map(|c| wrap(pick(c), usize::MAX))
+                .map(|line| line.len())
+                .max()
+                .unwrap_or(0);
+            natural.clamp(NARROWEST, rest.max(NARROWEST))
+        };
+        let (measured, truth) = (column(|c| &c.measured), column(|c| &c.truth));
+
+        let mut table = String::new();
+        let mut line = |style: Style, cells: [&str; 4]| {
+            let [a, b, c, d] = cells;
+            let text =
+                format!("{a:names$}{:GAP$}{b:measured$}{:GAP$}{c:truth$}{:GAP$}{d}", "", "", "");
+            let text = text.trim_end();
+            writeln!(table, "{style}{text}{style:#}").ok();
+        };
+        line(styles.heading, ["host", "measured", "truth", "agree"]);
+        for cells in &cells {
+            let style = if cells.good { styles.good } else { styles.bad };
+            let left = wrap(&cells.measured, measured);
+            let right = wrap(&cells.truth, truth);
+            for index in 0..left.len().max(right.len()).max(1) {
+                let first = index == 0;
+                line(
+                    style,
+                    [
+                        if first { &cells.name } else { "" },
+                        left.get(index).map_or("", String::as_str),
+                        right.get(index).map_or("", String::as_str),
+                        if first { &cells.agree } else { "" },
+                    ],
+                );
+            }
+        }
+        table
+    }
+}
+
+/// A note and the conditions that it is about.
+type Part = (String, Vec<String>);
+
+struct Cells {
+    name: String,
+    measured: Vec<Part>,
+    truth: Vec<Part>,
+    agree: String,
+    good: bool,
+}
+
+/// The lines of a cell: each part begins a new one, and no condition is broken.
+fn wrap(parts: &[Part], width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (note, labels) in parts {
+        let words: Vec<&str> = match (note.is_empty(), labels.is_empty()) {
+            (true, true) => vec!["none"],
+            (false, true) if note.ends_with(':') => vec![note, "none"],
+            (_, _) => {
+                let note = (!note.is_empty()).then_some(note);
+                note.into_iter().chain(labels).map(String::as_str).collect()
+            }
+        };
+        let mut line = String::new();
+        for word in words {
+            if !line.is_empty() && line.len() + 1 + word.len() > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, truth: &[&str]) -> Host {
+        let truth = truth.iter().map(|label| (*label).to_owned()).collect();
+        Host {
+            name: name.to_owned(),
+            title: String::new(),
+            count: 2,
+            prefix_v4: String::new(),
+            prefix_v6: String::new(),
+            truth: BTreeMap::from([("ecn".to_owned(), truth)]),
+        }
+    }
+
+    fn add_all(tally: &mut Tally, host: usize, conditions: &[&str]) {
+        for is_v6 in [false, false, true, true] {
+            tally.add(host, is_v6, conditions);
+        }
+    }
+
+    #[test]
+    fn all_true_in_any_order() {
+        let hosts = [host("a", &["ecn.x", "ecn.y"]), host("b", &[])];
+        let mut tally = Tally::new(&hosts, "ecn");
+        assert!(!tally.agrees(), "no record is there yet");
+        add_all(&mut tally, 0, &["ecn.y", "ecn.x"]);
+        add_all(&mut tally, 1, &[]);
+        tally.add(2, false, &["ecn.x"]);
+        assert!(tally.agrees());
+        assert_eq!((tally.rows()[0].records(), tally.rows()[0].agreed()), (4, 4));
+        let expected = "\
+host  measured                truth                   agree
+a     x y                     x y                     yes 4/4
+b     none                    none                    yes 4/4
+";
+        assert_eq!(tally.table(80, &Styles::default()), expected);
+    }
+
+    #[test]
+    fn what_differs_is_shown_with_who() {
+        let mut tally = Tally::new(&[host("a", &["ecn.x"])], "ecn");
+        tally.add(0, false, &["ecn.x"]);
+        tally.add(0, false, &["ecn.z"]);
+        tally.add(0, true, &["ecn.z"]);
+        assert!(!tally.agrees());
+        let row = &tally.rows()[0];
+        assert_eq!((row.v4.agreed, row.v6.agreed, row.missing()), (1, 0, 1));
+        let expected = "\
+host  measured                truth                   agree
+a     IPv4 1x: x              x                       NO 1/4
+      IPv4 1x, IPv6 1x: z
+      IPv6 1x: no record
+";
+        assert_eq!(tally.table(80, &Styles::default()), expected);
+    }
+
+    #[test]
+    fn one_record_too_many_is_no_agreement() {
+        let mut tally = Tally::new(&[host("a", &["ecn.x"])], "ecn");
+        add_all(&mut tally, 0, &["ecn.x"]);
+        tally.add(0, true, &["ecn.x"]);
+        assert!(!tally.agrees());
+    }
+
+    #[test]
+    fn without_a_truth_there_is_nothing_to_agree_with() {
+        let mut tally = Tally::new(&[host("a", &["ecn.x"])], "dscp");
+        add_all(&mut tally, 0, &["dscp.x"]);
+        assert!(tally.rows()[0].agrees() && !tally.agrees());
+        assert!(tally.table(80, &Styles::default()).contains("not stated"));
+    }
+
+    #[test]
+    fn lines_fit_the_width_and_colours_do_not_count() {
+        let labels = ["ecn.connectivity.works", "ecn.negotiation.succeeded", "ecn.ipmark.ce.seen"];
+        let mut tally = Tally::new(&[host("plain", &labels)], "ecn");
+        add_all(&mut tally, 0, &labels);
+        for width in [72, 80, 100, 120, 200] {
+            for line in tally.table(width, &Styles::default()).lines() {
+                assert!(line.len() <= width, "{width}: {line}");
+            }
+        }
+        let coloured = Styles { good: Style::new().bold(), ..Styles::default() };
+        let table = tally.table(80, &coloured);
+        assert!(table.contains("\u{1b}[1m"));
+        assert_eq!(
+            anstream::adapter::strip_str(&table).to_string(),
+            tally.table(80, &Styles::default())
+        );
+    }
+}

@@ -194,7 +194,8 @@ fn fill_checksum(packet: &mut [u8]) {
         return;
     }
     packet[at..at + 2].fill(0);
-    let sum = u64::from(protocol) + length as u64 + words(&packet[addresses]) + words(&packet[start..]);
+    let sum =
+        u64::from(protocol) + length as u64 + words(&packet[addresses]) + words(&packet[start..]);
     let mut folded = sum;
     while folded > 0xffff {
         folded = (folded & 0xffff) + (folded >> 16);
@@ -221,12 +222,12 @@ mod tests {
 
     #[test]
     fn checksums_are_what_a_packet_needs() {
-        let v4 = PacketBuilder::ipv4([192, 0, 2, 1], [198, 18, 0, 16], 64);
+        let v4 = || PacketBuilder::ipv4([192, 0, 2, 1], [198, 18, 0, 16], 64);
         let v6 = PacketBuilder::ipv6([1; 16], [2; 16], 64);
         let mut packets = [Vec::new(), Vec::new(), Vec::new()];
-        v4.clone().tcp(1, 80, 7, 9).syn().write(&mut packets[0], b"odd").unwrap();
+        v4().tcp(1, 80, 7, 9).syn().write(&mut packets[0], b"odd").unwrap();
         v6.tcp(1, 80, 7, 9).syn().write(&mut packets[1], b"even").unwrap();
-        v4.udp(1, 53).write(&mut packets[2], b"x").unwrap();
+        v4().udp(1, 53).write(&mut packets[2], b"x").unwrap();
         for (right, at) in packets.iter().zip([36, 56, 26]) {
             let mut packet = right.clone();
             packet[at] ^= 0x55;
