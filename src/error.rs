@@ -220,9 +220,16 @@ pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> O
     if written.len() > 200 {
         return None;
     }
-    let distances = words.into_iter().map(|word| (strsim::damerau_levenshtein(written, word), word));
+    let words: Vec<&str> = words.into_iter().collect();
+    // A word cut short, or with something added, is as near as one with a slip.
+    let prefix = |word: &str| {
+        !written.is_empty() && (word.starts_with(written) || written.starts_with(word))
+    };
+    let distances =
+        words.into_iter().map(|word| (strsim::damerau_levenshtein(written, word), word));
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= (written.chars().count() / 3).max(2) && distance < word.chars().count()).then_some(word)
+    let slip = distance <= (written.chars().count() / 3).max(2) && distance < word.chars().count();
+    (slip || (prefix(word) && distance <= 4)).then_some(word)
 }
 
 #[cfg(test)]
@@ -255,6 +262,7 @@ mod tests {
     fn only_near_words_are_suggested() {
         assert_eq!(nearest("ecn_cod", ["ecn_code", "basic_flow"]), Some("ecn_code"));
         assert_eq!(nearest("quic", ["ecn_code", "basic_flow"]), None);
+        assert_eq!(nearest("okay", ["ok", "error"]), Some("ok"));
         assert_eq!(nearest("", ["ok"]), None);
     }
 }

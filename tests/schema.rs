@@ -4,15 +4,20 @@
 use std::path::Path;
 
 #[test]
-fn the_schema_is_current() {
+fn the_schema_is_current() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/measurement.schema.json");
     let schema = pathspider::measurement::schema();
-    let current = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+    let current = serde_json::to_string_pretty(&schema)? + "\n";
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
-        std::fs::write(&path, &current).unwrap();
+        std::fs::write(&path, &current)?;
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == current, "{} is stale: UPDATE_GOLDENS=1 cargo test --test schema", path.display());
+    assert!(
+        stored == current,
+        "{} is stale: UPDATE_GOLDENS=1 cargo test --test schema",
+        path.display()
+    );
+    Ok(())
 }
 
 /// Whatever may be listed in a chain is known to the editor, with its explanation.

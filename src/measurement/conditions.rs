@@ -38,7 +38,12 @@ impl Checker<'_> {
         let text = name.get_ref();
         if !text.split('.').all(is_word) {
             let help = "write lower-case letters, digits and _, in parts joined by dots: \"ecn.negotiation\"";
-            self.mistake("E0301", name.span(), format!("`{text}` cannot begin a label"), Some(help.into()));
+            self.mistake(
+                "E0301",
+                name.span(),
+                format!("`{text}` cannot begin a label"),
+                Some(help.into()),
+            );
             return;
         }
         let column = column_of(text);
@@ -46,7 +51,9 @@ impl Checker<'_> {
             Some((other, _)) => {
                 let message = match other == text {
                     true => format!("there is a condition `{text}` already"),
-                    false => format!("`{text}` and `{other}` would be the same column, verdict.{column}"),
+                    false => {
+                        format!("`{text}` and `{other}` would be the same column, verdict.{column}")
+                    }
                 };
                 self.mistake("E0302", name.span(), message, Some("give it another name".into()));
             }
@@ -60,7 +67,8 @@ impl Checker<'_> {
             (None, Some(answers), None) => self.answers(answers),
             (None, None, Some(value)) => Some(Question::Value(self.sql(value))),
             (None, None, None) => {
-                let message = "this condition asks nothing: it has no `compare`, `first_of` or `value`";
+                let message =
+                    "this condition asks nothing: it has no `compare`, `first_of` or `value`";
                 let help = "write one of them: compare = \"ok\" tells works, broken, transient and offline apart";
                 self.incomplete("E0303", span, message, help);
                 None
@@ -71,8 +79,10 @@ impl Checker<'_> {
                     first_of.as_ref().map(Spanned::span),
                     value.as_ref().map(Spanned::span),
                 ];
-                let last = spans.into_iter().flatten().max_by_key(|span| span.start).unwrap_or(span);
-                let message = "this condition has more than one of `compare`, `first_of` and `value`";
+                let last =
+                    spans.into_iter().flatten().max_by_key(|span| span.start).unwrap_or(span);
+                let message =
+                    "this condition has more than one of `compare`, `first_of` and `value`";
                 self.mistake("E0303", last, message, Some("make two conditions of it".into()));
                 None
             }
@@ -90,7 +100,8 @@ impl Checker<'_> {
     fn answers(&mut self, answers: &Spanned<Vec<Spanned<Answer>>>) -> Option<Question<Sql>> {
         let list = answers.get_ref();
         if list.is_empty() {
-            let help = "write { is = \"...\", when = \"...\" } entries; the last may be without `when`";
+            let help =
+                "write { is = \"...\", when = \"...\" } entries; the last may be without `when`";
             self.mistake("E0307", answers.span(), "`first_of` has no entries", Some(help.into()));
             return None;
         }
@@ -104,12 +115,18 @@ impl Checker<'_> {
                 }
                 None => {
                     let help = "write { is = \"seen\", when = \"...\" }";
-                    self.incomplete("E0103", spanned.span(), "this entry has no `is`, the label's last word", help);
+                    self.incomplete(
+                        "E0103",
+                        spanned.span(),
+                        "this entry has no `is`, the label's last word",
+                        help,
+                    );
                     String::new()
                 }
             };
             if answer.when.is_none() && index + 1 < list.len() {
-                let message = "an entry without `when` always matches, so that those after it never do";
+                let message =
+                    "an entry without `when` always matches, so that those after it never do";
                 let help = "give it a `when`, or move it to the end";
                 self.incomplete("E0306", spanned.span(), message, help);
             }
@@ -123,13 +140,25 @@ impl Checker<'_> {
         let text = is.get_ref();
         if !is_word(text) {
             let help = "write lower-case letters, digits and _";
-            self.mistake("E0304", is.span(), format!("`{text}` cannot end a label"), Some(help.into()));
+            self.mistake(
+                "E0304",
+                is.span(),
+                format!("`{text}` cannot end a label"),
+                Some(help.into()),
+            );
         } else if text == INSUFFICIENT {
-            let message = format!("`{INSUFFICIENT}` is what a condition says by itself where facts are missing");
+            let message = format!(
+                "`{INSUFFICIENT}` is what a condition says by itself where facts are missing"
+            );
             self.mistake("E0304", is.span(), message, Some("choose another word".into()));
         } else if before.iter().any(|choice| choice.is == *text) {
             let help = "join the two by OR, or choose another word";
-            self.mistake("E0305", is.span(), format!("`{text}` is an entry already"), Some(help.into()));
+            self.mistake(
+                "E0305",
+                is.span(),
+                format!("`{text}` is an entry already"),
+                Some(help.into()),
+            );
         }
     }
 
@@ -137,8 +166,10 @@ impl Checker<'_> {
     fn sql(&self, text: &Text) -> Sql {
         let span = text.span();
         let written = self.text.get(span.clone()).unwrap_or_default();
-        let quotes: &[&str] = &["\"\"\"\r\n", "\"\"\"\n", "\"\"\"", "'''\r\n", "'''\n", "'''", "\"", "'"];
-        let start = quotes.iter().find(|quote| written.starts_with(**quote)).map(|quote| quote.len());
+        let quotes: &[&str] =
+            &["\"\"\"\r\n", "\"\"\"\n", "\"\"\"", "'''\r\n", "'''\n", "'''", "\"", "'"];
+        let start =
+            quotes.iter().find(|quote| written.starts_with(**quote)).map(|quote| quote.len());
         // Only if the text stands there letter for letter: no escapes.
         let start = start.filter(|start| written[*start..].starts_with(text.get_ref().as_str()));
         Sql { text: text.get_ref().clone(), start: start.map(|start| span.start + start), span }
@@ -147,5 +178,6 @@ impl Checker<'_> {
 
 /// Whether a text can be a part of a label.
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }

@@ -131,6 +131,7 @@ impl JsonSchema for Setting {
 #[serde(deny_unknown_fields)]
 pub(super) struct Connect {
     /// The kind of connection.
+    #[serde(default)]
     #[schemars(schema_with = "kinds")]
     pub(super) kind: Option<Text>,
     /// How long one connection may take: a number with ms, s or m; more than zero, at most an hour.

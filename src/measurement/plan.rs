@@ -69,7 +69,9 @@ impl Plan {
         let mut checker = Checker { text, mistakes: reading.mistakes, removed: reading.removed };
         let plan = reading.file.and_then(|file| checker.plan(file, target_columns));
         let mut diagnostics = checker.mistakes;
-        diagnostics.sort_by(|a, b| (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code)));
+        diagnostics.sort_by(|a, b| {
+            (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code))
+        });
         diagnostics.dedup();
         match plan {
             Some(plan) if diagnostics.is_empty() => Ok(plan),
@@ -91,7 +93,11 @@ impl Plan {
 
 fn configuration_fields(selection: &Selection) -> Vec<Field> {
     let attempt = connect::Attempt::FIELDS.iter();
-    attempt.chain([&connect::OBSERVED]).chain(selection.fields()).map(|field| field.arrow()).collect()
+    attempt
+        .chain([&connect::OBSERVED])
+        .chain(selection.fields())
+        .map(|field| field.arrow())
+        .collect()
 }
 
 fn record_schema(selection: &Selection, target_columns: &Fields) -> Schema {
@@ -126,7 +132,13 @@ impl Checker<'_> {
         message: impl Into<String>,
         help: Option<String>,
     ) {
-        self.mistakes.push(Diagnostic { code, span, message: message.into(), label: String::new(), help });
+        self.mistakes.push(Diagnostic {
+            code,
+            span,
+            message: message.into(),
+            label: String::new(),
+            help,
+        });
     }
 
     /// Whether reading took something out of this table (or all of it), so that what is not there
@@ -136,7 +148,13 @@ impl Checker<'_> {
     }
 
     /// Something that must be in a table is not there.
-    pub(super) fn missing(&mut self, table: &[String], span: Range<usize>, message: &str, help: &str) {
+    pub(super) fn missing(
+        &mut self,
+        table: &[String],
+        span: Range<usize>,
+        message: &str,
+        help: &str,
+    ) {
         let parent = |path: &Path| path.len() == table.len() + 1 && path.starts_with(table);
         if !self.removed.iter().any(|path| parent(path) || table.starts_with(path)) {
             self.mistake("E0103", span, message, Some(help.into()));
@@ -164,7 +182,8 @@ impl Checker<'_> {
         let everything = Selection::everything();
         let known = if trusted { &selection } else { &everything };
         let schema = record_schema(known, target_columns);
-        let (rules, mistakes) = Rules::compile(&sources, &schema, &|column| provider(column, &selection));
+        let (rules, mistakes) =
+            Rules::compile(&sources, &schema, &|column| provider(column, &selection));
         self.mistakes.extend(mistakes);
         let name = name?;
         Some(Plan {
@@ -183,18 +202,34 @@ impl Checker<'_> {
 
     fn name(&mut self, name: Option<&Text>) -> Option<String> {
         let Some(name) = name else {
-            self.missing(&[], self.top(), "the measurement has no `name`", "write name = \"ecn\" at the top");
+            self.missing(
+                &[],
+                self.top(),
+                "the measurement has no `name`",
+                "write name = \"ecn\" at the top",
+            );
             return None;
         };
         let text = name.get_ref();
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+        if text.is_empty()
+            || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        {
             let help = "write letters, digits, - and _: it becomes part of file names";
-            self.mistake("E0210", name.span(), "this cannot be a measurement's name", Some(help.into()));
+            self.mistake(
+                "E0210",
+                name.span(),
+                "this cannot be a measurement's name",
+                Some(help.into()),
+            );
         }
         Some(text.clone())
     }
 
-    fn config(&mut self, name: &'static str, config: Option<file::Config>) -> Option<Configuration> {
+    fn config(
+        &mut self,
+        name: &'static str,
+        config: Option<file::Config>,
+    ) -> Option<Configuration> {
         let Some(config) = config else {
             let message = format!("there is no configuration `{name}`");
             let help = match name {
@@ -213,7 +248,7 @@ impl Checker<'_> {
 
     fn step(&mut self, step: &Spanned<file::Step>, steps: &mut Vec<Step>) {
         let file::Step::Sysctl(settings) = step.get_ref();
-        if settings.is_empty() {
+        if settings.is_empty() && !self.was_removed(&["config".into()]) {
             let help = "write { sysctl = { \"net.ipv4.tcp_ecn\" = 1 } }";
             self.mistake("E0209", step.span(), "this step changes nothing", Some(help.into()));
         }
@@ -259,7 +294,12 @@ impl Checker<'_> {
             }
             None => {
                 let help = "write a whole number and a unit, without space: 500ms, 5s or 1m";
-                self.mistake("E0206", span, format!("`{text}` is not a duration"), Some(help.into()));
+                self.mistake(
+                    "E0206",
+                    span,
+                    format!("`{text}` is not a duration"),
+                    Some(help.into()),
+                );
                 None
             }
         }
@@ -279,8 +319,18 @@ impl Checker<'_> {
                     let chains: Vec<Chain> = function.chains.iter().collect();
                     let reads: Vec<&str> = chains.iter().map(|chain| chain.reads()).collect();
                     let keys: Vec<&str> = chains.iter().map(|chain| chain.key()).collect();
-                    let message = format!("{text} reads {}, but {} is for {}", reads.join(" and "), chain.key(), chain.reads());
-                    self.mistake("E0202", name.span(), message, Some(format!("list it in {}", keys.join(" and "))));
+                    let message = format!(
+                        "{text} reads {}, but {} is for {}",
+                        reads.join(" and "),
+                        chain.key(),
+                        chain.reads()
+                    );
+                    self.mistake(
+                        "E0202",
+                        name.span(),
+                        message,
+                        Some(format!("list it in {}", keys.join(" and "))),
+                    );
                 } else if placed.contains(&(chain, function.name)) {
                     let message = format!("{text} is in {} already", chain.key());
                     self.mistake("E0204", name.span(), message, Some("remove it here".into()));
@@ -292,7 +342,8 @@ impl Checker<'_> {
                 let Some(setup) = function.setup else { continue };
                 let there = observer.new_flow_chain.iter().any(|name| name.get_ref() == setup);
                 if !there && !self.was_removed(&["observer".into(), Chain::NewFlow.key().into()]) {
-                    let message = format!("{text} needs {setup}, which makes room for what it records");
+                    let message =
+                        format!("{text} needs {setup}, which makes room for what it records");
                     let help = format!("add \"{setup}\" to {}", Chain::NewFlow.key());
                     // Listed in several chains, it needs its set-up function all the same once.
                     if !self.mistakes.iter().any(|m| m.code == "E0203" && m.message == message) {
@@ -306,7 +357,8 @@ impl Checker<'_> {
 
     fn unknown_function(&mut self, name: &Text, chain: Chain) {
         let text = name.get_ref();
-        let fitting = chain::functions().map(|(_, function)| function).filter(|f| f.chains.has(chain));
+        let fitting =
+            chain::functions().map(|(_, function)| function).filter(|f| f.chains.has(chain));
         let fitting: Vec<&str> = fitting.map(|function| function.name).collect();
         let all = chain::functions().map(|(_, function)| function.name);
         let help = did_you_mean(text, fitting.iter().copied())
@@ -319,10 +371,13 @@ impl Checker<'_> {
 /// What to add to a measurement so that a column is recorded.
 fn provider(column: &str, selection: &Selection) -> Option<String> {
     let fields = chain::GROUPS.iter().flat_map(|group| group.fields);
-    let field = fields.into_iter().find(|field| field.name == column && !selection.has(field.by))?;
+    let field =
+        fields.into_iter().find(|field| field.name == column && !selection.has(field.by))?;
     let (_, function) = chain::function(field.by)?;
     let chains: Vec<&str> = function.chains.iter().map(Chain::key).collect();
-    let setup = function.setup.map_or(String::new(), |setup| format!(", and {setup} in {}", Chain::NewFlow.key()));
+    let setup = function
+        .setup
+        .map_or(String::new(), |setup| format!(", and {setup} in {}", Chain::NewFlow.key()));
     Some(format!("{} records it: list it in {}{setup}", function.name, chains.join(" and ")))
 }
 
@@ -359,7 +414,17 @@ mod tests {
         for good in ["net.ipv4.tcp_ecn", "net.ipv4.conf.eth0/1.forwarding", "net/core/rmem_max"] {
             assert!(is_sysctl(good), "{good}");
         }
-        for bad in ["", "net", "net.", "kernel.hostname", "net..x", "net/../kernel", "net.ipv4/..", "/net.x", "net.X"] {
+        for bad in [
+            "",
+            "net",
+            "net.",
+            "kernel.hostname",
+            "net..x",
+            "net/../kernel",
+            "net.ipv4/..",
+            "/net.x",
+            "net.X",
+        ] {
             assert!(!is_sysctl(bad), "{bad}");
         }
     }
@@ -368,7 +433,17 @@ mod tests {
     fn durations_are_read_whole() {
         assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
         assert_eq!(duration("1m"), Some(Duration::from_secs(60)));
-        for bad in ["", "5", "s", "5 s", "-5s", "1.5s", "5h", "99999999999999999999s", "18446744073709551615m"] {
+        for bad in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-5s",
+            "1.5s",
+            "5h",
+            "99999999999999999999s",
+            "18446744073709551615m",
+        ] {
             assert_eq!(duration(bad), None, "{bad}");
         }
     }

@@ -57,6 +57,13 @@ pub(super) fn read(text: &str) -> Reading {
             }
         }
     }
+    // A step that is empty only because its one key was taken out has its mistake already.
+    let spans: Vec<Range<usize>> =
+        reading.mistakes.iter().map(|mistake| mistake.span.clone()).collect();
+    let within = |outer: &Range<usize>| {
+        spans.iter().any(|span| span != outer && outer.start <= span.start && span.end <= outer.end)
+    };
+    reading.mistakes.retain(|mistake| mistake.code != "E0209" || !within(&mistake.span));
     reading
 }
 
@@ -76,7 +83,8 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
     let message = error.message();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = |what: &str| {
-        let (wrong, known) = quoted.split_first().map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
+        let (wrong, known) =
+            quoted.split_first().map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
         let near = did_you_mean(wrong, known.iter().copied());
         let all = || format!("what may stand here: {}", known.join(", "));
         (format!("unknown {what} `{wrong}`"), Some(near.unwrap_or_else(all)))
@@ -89,7 +97,10 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
         let help = "a step is a table with one key: { sysctl = { \"net.ipv4.tcp_ecn\" = 1 } }";
         ("E0209", ("a step does exactly one thing".into(), Some(help.into())))
     } else {
-        ("E0102", (wrong_type(message), None))
+        let dotted =
+            message.starts_with("invalid type: map") && message.contains("an integer, a string");
+        let help = "write the name in quotes, since a dot outside them makes a table: \"net.ipv4.tcp_ecn\" = 1";
+        ("E0102", (wrong_type(message), dotted.then(|| help.into())))
     };
     let span = if span.start > text.len() { 0..0 } else { span };
     Diagnostic { code, span, message, label: String::new(), help }
@@ -97,12 +108,8 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
 
 /// TOML's words instead of serde's.
 fn wrong_type(message: &str) -> String {
-    let words = [
-        ("a sequence", "an array"),
-        ("sequence", "array"),
-        ("a map", "a table"),
-        ("map", "table"),
-    ];
+    let words =
+        [("a sequence", "an array"), ("sequence", "array"), ("a map", "a table"), ("map", "table")];
     let mut message = message.replace("invalid type: ", "wrong type: ");
     if message.contains("expected struct ") || message.contains("expected enum ") {
         let end = message.find("expected ").unwrap_or(message.len());

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, new_null_array,
+    Array, ArrayRef, AsArray as _, BooleanArray, Float64Array, Int64Array, RecordBatch,
+    StringArray, new_null_array,
 };
 use arrow::compute::kernels::{boolean, cmp, zip::zip};
 use arrow::compute::{cast, nullif, prep_null_mask_filter};
@@ -21,7 +22,8 @@ type Result<T> = std::result::Result<T, ArrowError>;
 /// A column of a batch as it is stored, NULL where its struct is.
 pub(super) fn column(batch: &RecordBatch, table: &str, name: &str) -> Result<ArrayRef> {
     let missing = || ArrowError::SchemaError(format!("the records have no column {table}.{name}"));
-    let records = batch.column_by_name(table).and_then(|c| c.as_struct_opt()).ok_or_else(missing)?;
+    let records =
+        batch.column_by_name(table).and_then(|c| c.as_struct_opt()).ok_or_else(missing)?;
     let values = records.column_by_name(name).ok_or_else(missing)?;
     match records.null_count() {
         0 => Ok(Arc::clone(values)),
@@ -43,15 +45,21 @@ impl Expr {
                 Literal::Bool(value) => Arc::new(BooleanArray::from(vec![*value; rows])),
                 Literal::Int(value) => Arc::new(Int64Array::from_value(*value, rows)),
                 Literal::Float(value) => Arc::new(Float64Array::from_value(*value, rows)),
-                Literal::Text(value) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows))),
+                Literal::Text(value) => {
+                    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)))
+                }
             },
             Node::Cast(a) if a.ty == Type::Null => new_null_array(&self.ty.arrow(), rows),
             Node::Cast(a) => cast(&a.evaluate(batch)?, &self.ty.arrow())?,
             Node::Not(a) => Arc::new(boolean::not(&a.truth(batch)?)?),
             Node::And(a, b) => Arc::new(boolean::and_kleene(&a.truth(batch)?, &b.truth(batch)?)?),
             Node::Or(a, b) => Arc::new(boolean::or_kleene(&a.truth(batch)?, &b.truth(batch)?)?),
-            Node::Compare(op, a, b) => Arc::new(compare(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?),
-            Node::Arithmetic(op, a, b) => arithmetic(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?,
+            Node::Compare(op, a, b) => {
+                Arc::new(compare(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?)
+            }
+            Node::Arithmetic(op, a, b) => {
+                arithmetic(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?
+            }
             Node::Negate(a) => negate(&a.evaluate(batch)?),
             Node::IsNull(a) => Arc::new(boolean::is_null(&a.evaluate(batch)?)?),
             Node::Is(truth, a) => {
@@ -89,7 +97,8 @@ impl Expr {
     /// The values of a boolean expression.
     pub(super) fn truth(&self, batch: &RecordBatch) -> Result<BooleanArray> {
         let values = self.evaluate(batch)?;
-        let other = || ArrowError::SchemaError(format!("{} instead of boolean", values.data_type()));
+        let other =
+            || ArrowError::SchemaError(format!("{} instead of boolean", values.data_type()));
         values.as_boolean_opt().cloned().ok_or_else(other)
     }
 
@@ -117,6 +126,7 @@ fn known(values: &BooleanArray) -> BooleanArray {
 }
 
 fn compare(op: Comparison, a: &ArrayRef, b: &ArrayRef) -> Result<BooleanArray> {
+    let (a, b) = (&ordered(a), &ordered(b));
     match op {
         Comparison::Eq => cmp::eq(a, b),
         Comparison::NotEq => cmp::neq(a, b),
@@ -128,7 +138,9 @@ fn compare(op: Comparison, a: &ArrayRef, b: &ArrayRef) -> Result<BooleanArray> {
 }
 
 fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
-    if let (Some(a), Some(b)) = (a.as_primitive_opt::<Int64Type>(), b.as_primitive_opt::<Int64Type>()) {
+    if let (Some(a), Some(b)) =
+        (a.as_primitive_opt::<Int64Type>(), b.as_primitive_opt::<Int64Type>())
+    {
         let op: fn(i64, i64) -> Option<i64> = match op {
             Arithmetic::Add => i64::checked_add,
             Arithmetic::Subtract => i64::checked_sub,
@@ -141,7 +153,9 @@ fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
         let values = a.iter().zip(b).map(|(a, b)| op(a?, b?));
         return Ok(Arc::new(values.collect::<Int64Array>()));
     }
-    if let (Some(a), Some(b)) = (a.as_primitive_opt::<Float64Type>(), b.as_primitive_opt::<Float64Type>()) {
+    if let (Some(a), Some(b)) =
+        (a.as_primitive_opt::<Float64Type>(), b.as_primitive_opt::<Float64Type>())
+    {
         let op: fn(f64, f64) -> f64 = match op {
             Arithmetic::Add => |a, b| a + b,
             Arithmetic::Subtract => |a, b| a - b,
@@ -153,7 +167,11 @@ fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
         let values = a.iter().zip(b).map(|(a, b)| Some(plain(op(a?, b?))));
         return Ok(Arc::new(values.collect::<Float64Array>()));
     }
-    Err(ArrowError::ComputeError(format!("no arithmetic on {} and {}", a.data_type(), b.data_type())))
+    Err(ArrowError::ComputeError(format!(
+        "no arithmetic on {} and {}",
+        a.data_type(),
+        b.data_type()
+    )))
 }
 
 fn negate(a: &ArrayRef) -> ArrayRef {
@@ -163,6 +181,14 @@ fn negate(a: &ArrayRef) -> ArrayRef {
             Some(a) => Arc::new(a.iter().map(|a| Some(plain(-a?))).collect::<Float64Array>()),
             None => Arc::clone(a),
         },
+    }
+}
+
+/// Floats as SQL orders them; anything else as it is.
+fn ordered(values: &ArrayRef) -> ArrayRef {
+    match values.as_primitive_opt::<Float64Type>() {
+        Some(floats) => Arc::new(floats.unary::<_, Float64Type>(plain)),
+        None => Arc::clone(values),
     }
 }
 

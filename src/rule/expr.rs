@@ -171,7 +171,12 @@ impl Expr {
         all
     }
 
-    fn collect<'a>(&'a self, guard: bool, bare: &mut Vec<&'a Column>, guarded: &mut Vec<&'a Column>) {
+    fn collect<'a>(
+        &'a self,
+        guard: bool,
+        bare: &mut Vec<&'a Column>,
+        guarded: &mut Vec<&'a Column>,
+    ) {
         let mut each = |expr: &'a Expr, guard| expr.collect(guard, bare, guarded);
         match &self.node {
             Node::Column(column) if guard => guarded.push(column),

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, BooleanArray, ListBuilder, RecordBatch, StringArray, StringBuilder, StructArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray as _, BooleanArray, ListBuilder, RecordBatch, StringArray,
+    StringBuilder, StructArray,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimestampNanosecondType};
 use arrow::error::ArrowError;
@@ -14,7 +17,8 @@ use super::{COMPARED, CONFIGURATIONS, Compiled, INSUFFICIENT, Question, Rule, Ru
 use crate::error::{Error, Result};
 
 /// The columns that the engine and the merge fill: known even if the flow was not observed.
-const NOT_OBSERVERS: [&str; 7] = ["ok", "state", "error", "started", "ended", "source_port", "observed"];
+const NOT_OBSERVERS: [&str; 7] =
+    ["ok", "state", "error", "started", "ended", "source_port", "observed"];
 
 /// What a rule says of one record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +33,8 @@ impl Rules {
     /// The fields that judging adds: `conditions`, `verdict`, `insufficient`.
     fn fields(&self) -> [Field; 3] {
         let item = Field::new_list_field(DataType::Utf8, false);
-        let words: Fields = self.0.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
+        let words: Fields =
+            self.0.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
         [
             Field::new("conditions", DataType::List(Arc::new(item)), false),
             Field::new("verdict", DataType::Struct(words.clone()), false),
@@ -87,7 +92,12 @@ impl Rules {
         };
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(conditions.finish()));
-        columns.push(Arc::new(StructArray::try_new_with_length(words.clone(), verdicts, None, rows)?));
+        columns.push(Arc::new(StructArray::try_new_with_length(
+            words.clone(),
+            verdicts,
+            None,
+            rows,
+        )?));
         columns.push(Arc::new(StructArray::try_new_with_length(words, reasons, None, rows)?));
         RecordBatch::try_new(Arc::new(self.schema(&batch.schema())), columns)
     }
@@ -118,7 +128,8 @@ impl Answers {
         let mut local = Vec::new();
         for table in rule.configurations() {
             let state = cast(&column(batch, table, "state")?, &DataType::Utf8)?;
-            let local_error = state.as_string::<i32>().iter().map(|state| Some(state == Some("local_error")));
+            let local_error =
+                state.as_string::<i32>().iter().map(|state| Some(state == Some("local_error")));
             local.push((table, local_error.collect()));
         }
         let truth = |compiled: &Compiled| -> Result<_, ArrowError> {
@@ -132,7 +143,8 @@ impl Answers {
                 Values::Compare { zero: truth(zero.as_ref().ok_or_else(missing)?)?, one }
             }
             (Question::FirstOf(choices), _) => {
-                let whens = choices.iter().map(|choice| choice.when.as_ref().map(truth).transpose());
+                let whens =
+                    choices.iter().map(|choice| choice.when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
             (Question::Value(value), _) => {
@@ -159,9 +171,16 @@ impl Unknown {
         }
         let mut observed = Vec::new();
         for table in CONFIGURATIONS {
-            let observers = columns.iter().any(|(c, _)| c.table == table && !NOT_OBSERVERS.contains(&c.name.as_str()));
+            let observers = columns
+                .iter()
+                .any(|(c, _)| c.table == table && !NOT_OBSERVERS.contains(&c.name.as_str()));
             if observers {
-                observed.push((table, cast(&column(batch, table, "observed")?, &DataType::Boolean)?.as_boolean().clone()));
+                observed.push((
+                    table,
+                    cast(&column(batch, table, "observed")?, &DataType::Boolean)?
+                        .as_boolean()
+                        .clone(),
+                ));
             }
         }
         Ok(Self { columns, observed })

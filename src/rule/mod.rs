@@ -97,7 +97,11 @@ impl Rules {
     /// Checks rules against the schema of a record (structs `target`, `zero`, `one`). Returns
     /// those that are right, and every mistake. `elsewhere` says, for a column that the record
     /// lacks, what to add to have it.
-    pub fn compile(sources: &[RuleSource], schema: &Schema, elsewhere: Elsewhere<'_>) -> (Self, Vec<Diagnostic>) {
+    pub fn compile(
+        sources: &[RuleSource],
+        schema: &Schema,
+        elsewhere: Elsewhere<'_>,
+    ) -> (Self, Vec<Diagnostic>) {
         let mut mistakes = Vec::new();
         let mut rules = Vec::new();
         for source in sources {
@@ -175,10 +179,16 @@ impl Compiler<'_> {
         }
         let mut pair = Vec::new();
         for table in CONFIGURATIONS {
-            let sql = Sql { text: format!("{table}.{name}"), span: column.span.clone(), start: None };
+            let sql =
+                Sql { text: format!("{table}.{name}"), span: column.span.clone(), start: None };
             let before = self.mistakes.len();
             pair.push(self.condition(&sql));
-            // The same mistake in both is one mistake.
+            // The same mistake in both is one mistake, and the column is written without its table.
+            for mistake in &mut self.mistakes[before..] {
+                mistake.message = mistake.message.replace("zero.", "");
+                mistake.help =
+                    mistake.help.take().map(|help| help.replace("zero.", "").replace("one.", ""));
+            }
             if self.mistakes.len() > before {
                 return None;
             }
@@ -202,8 +212,12 @@ impl Rule {
     /// Every label that it can give; the value of a `value` rule is written `...`.
     pub fn labels(&self) -> Vec<String> {
         let mut labels: Vec<String> = match &self.question {
-            Question::Compare(_) => COMPARED.iter().map(|(word, _)| format!("{}.{word}", self.name)).collect(),
-            Question::FirstOf(choices) => choices.iter().map(|c| format!("{}.{}", self.name, c.is)).collect(),
+            Question::Compare(_) => {
+                COMPARED.iter().map(|(word, _)| format!("{}.{word}", self.name)).collect()
+            }
+            Question::FirstOf(choices) => {
+                choices.iter().map(|c| format!("{}.{}", self.name, c.is)).collect()
+            }
             Question::Value(_) => vec![format!("{}:...", self.name)],
         };
         labels.push(format!("{}.{INSUFFICIENT}", self.name));
@@ -230,7 +244,10 @@ impl Rule {
                         // An unknown answer is not passed over.
                         Some(when) => {
                             let text = when.text.trim();
-                            sql += &format!(" WHEN ({text}) IS NULL THEN NULL WHEN {text} THEN '{}'", choice.is);
+                            sql += &format!(
+                                " WHEN ({text}) IS NULL THEN NULL WHEN {text} THEN '{}'",
+                                choice.is
+                            );
                         }
                         None if sql == "CASE" => return format!("'{}'", choice.is),
                         None => sql += &format!(" ELSE '{}'", choice.is),

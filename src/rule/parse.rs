@@ -132,14 +132,20 @@ impl Sql {
             }
             _ => self.whole(),
         };
-        let message = message.replace("Expected: ", "expected ").replace("found: EOF", "but it ends here");
+        let message =
+            message.replace("Expected: ", "expected ").replace("found: EOF", "but it ends here");
         let help = Some(ALLOWED.into());
         self.diagnostic("E0401", span, format!("this expression cannot be read: {message}"), help)
     }
 
     pub(super) fn too_much(&self, why: &str) -> Diagnostic {
         let help = "divide it: several entries of `first_of` are tried in order, and IN (...) holds long lists";
-        self.diagnostic("E0406", self.whole(), format!("this expression is too much: {why}"), Some(help.into()))
+        self.diagnostic(
+            "E0406",
+            self.whole(),
+            format!("this expression is too much: {why}"),
+            Some(help.into()),
+        )
     }
 
     /// Reads the text.
@@ -149,7 +155,12 @@ impl Sql {
         }
         if self.text.trim().is_empty() {
             let help = Some("write a condition such as one.tcp_connected".into());
-            return Err(self.diagnostic("E0401", self.span.clone(), "this expression is empty", help));
+            return Err(self.diagnostic(
+                "E0401",
+                self.span.clone(),
+                "this expression is empty",
+                help,
+            ));
         }
         let tokens = match Tokenizer::new(&Subset, &self.text).tokenize_with_location() {
             Ok(tokens) => tokens,
@@ -169,7 +180,8 @@ impl Sql {
         if next.token == Token::EOF {
             return Ok(expr);
         }
-        let message = format!("this expression cannot be read: it should end before `{}`", next.token);
+        let message =
+            format!("this expression cannot be read: it should end before `{}`", next.token);
         Err(self.diagnostic("E0401", self.place(next.span), message, Some(ALLOWED.into())))
     }
 
@@ -185,7 +197,12 @@ impl Sql {
             Some(value) => format!("write it in decimal: {value} (DuckDB reads {digits} as 0)"),
             None => ALLOWED.into(),
         };
-        self.diagnostic("E0402", place, "hexadecimal numbers are not part of expressions", Some(help))
+        self.diagnostic(
+            "E0402",
+            place,
+            "hexadecimal numbers are not part of expressions",
+            Some(help),
+        )
     }
 
     /// The place of a part of the tree.

@@ -3,7 +3,8 @@
 
 use arrow::datatypes::{DataType, Fields, Schema};
 use sqlparser::ast::{
-    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned as _, UnaryOperator, Value,
+    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned as _,
+    UnaryOperator, Value,
 };
 
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
@@ -47,11 +48,22 @@ impl Typer<'_> {
             Type::Int => "compare it, such as: ... <> 0",
             _ => "write a comparison, or a boolean column such as one.ok",
         };
-        self.mistakes.push(self.sql.diagnostic("E0405", self.sql.whole(), message, Some(help.into())));
+        self.mistakes.push(self.sql.diagnostic(
+            "E0405",
+            self.sql.whole(),
+            message,
+            Some(help.into()),
+        ));
         None
     }
 
-    fn mistake<T>(&mut self, code: &'static str, at: &ast::Expr, message: impl Into<String>, help: &str) -> Option<T> {
+    fn mistake<T>(
+        &mut self,
+        code: &'static str,
+        at: &ast::Expr,
+        message: impl Into<String>,
+        help: &str,
+    ) -> Option<T> {
         let help = (!help.is_empty()).then(|| help.to_owned());
         self.mistakes.push(self.sql.diagnostic(code, self.sql.of(at), message, help));
         None
@@ -123,10 +135,14 @@ impl Typer<'_> {
 
     fn bare(&mut self, at: &ast::Expr, name: &str) -> Option<Expr> {
         let tables: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
-        let homes = tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
+        let homes =
+            tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
         let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
         let help = match homes.is_empty() {
-            true => format!("a column is written with where it comes from: {}", tables.join(".x, ") + ".x"),
+            true => format!(
+                "a column is written with where it comes from: {}",
+                tables.join(".x, ") + ".x"
+            ),
             false => format!("write {}", homes.join(" or ")),
         };
         self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
@@ -134,7 +150,8 @@ impl Typer<'_> {
 
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
         let Some(fields) = self.fields(table) else {
-            let tables: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+            let tables: Vec<&str> =
+                self.schema.fields().iter().map(|f| f.name().as_str()).collect();
             let message = format!("there is no `{table}` in a record");
             return self.mistake("E0403", at, message, &format!("it has {}", tables.join(", ")));
         };
@@ -142,12 +159,21 @@ impl Typer<'_> {
             let near = nearest(name, fields.iter().map(|f| f.name().as_str()));
             let help = match (self.elsewhere)(name) {
                 Some(remedy) if table != "target" => remedy,
-                _ => near.map_or_else(String::new, |near| format!("did you mean `{table}.{near}`?")),
+                _ => match near {
+                    Some(near) => format!("did you mean `{table}.{near}`?"),
+                    None => {
+                        let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+                        format!("{table} has {}", names.join(", "))
+                    }
+                },
             };
             return self.mistake("E0403", at, format!("unknown column `{table}.{name}`"), &help);
         };
         let Some(ty) = Type::of(field.data_type()) else {
-            let message = format!("`{table}.{name}` is of type {}, which expressions cannot use", field.data_type());
+            let message = format!(
+                "`{table}.{name}` is of type {}, which expressions cannot use",
+                field.data_type()
+            );
             return self.mistake("E0404", at, message, "");
         };
         let column = Column { table: table.into(), name: name.into() };
@@ -162,7 +188,9 @@ impl Typer<'_> {
             Value::Number(digits, false) if digits.bytes().all(|b| b.is_ascii_digit()) => {
                 match digits.parse() {
                     Ok(value) => (Type::Int, Literal::Int(value)),
-                    Err(_) => return self.mistake("E0404", at, "this number is beyond 64 bits", ""),
+                    Err(_) => {
+                        return self.mistake("E0404", at, "this number is beyond 64 bits", "");
+                    }
                 }
             }
             Value::Number(digits, false) => match digits.parse::<f64>() {
@@ -174,7 +202,13 @@ impl Typer<'_> {
         Some(Expr::new(ty, Node::Literal(literal)))
     }
 
-    fn unary(&mut self, at: &ast::Expr, op: UnaryOperator, inner: &ast::Expr, depth: usize) -> Option<Expr> {
+    fn unary(
+        &mut self,
+        at: &ast::Expr,
+        op: UnaryOperator,
+        inner: &ast::Expr,
+        depth: usize,
+    ) -> Option<Expr> {
         match op {
             UnaryOperator::Not => Some(not(self.boolean(inner, depth)?)),
             UnaryOperator::Minus => {
@@ -190,7 +224,12 @@ impl Typer<'_> {
         let expr = self.expr(at, depth)?;
         match expr.ty {
             Type::Bool | Type::Null => Some(expr.to(Type::Bool)),
-            ty => self.mistake("E0404", at, format!("this is of type {ty}, but boolean is needed here"), ""),
+            ty => self.mistake(
+                "E0404",
+                at,
+                format!("this is of type {ty}, but boolean is needed here"),
+                "",
+            ),
         }
     }
 
@@ -200,7 +239,12 @@ impl Typer<'_> {
         match expr.ty {
             Type::Int | Type::Float => Some(expr),
             Type::Null => Some(expr.to(Type::Int)),
-            ty => self.mistake("E0404", at, format!("this is of type {ty}, but a number is needed here"), ""),
+            ty => self.mistake(
+                "E0404",
+                at,
+                format!("this is of type {ty}, but a number is needed here"),
+                "",
+            ),
         }
     }
 
@@ -216,7 +260,12 @@ impl Typer<'_> {
         };
         if comparison {
             let help = "put parentheses around this one, or join the two by AND";
-            return self.mistake("E0402", at, "a comparison inside a comparison is not clear", help);
+            return self.mistake(
+                "E0402",
+                at,
+                "a comparison inside a comparison is not clear",
+                help,
+            );
         }
         Some(())
     }
@@ -244,7 +293,10 @@ impl Typer<'_> {
             self.unchained(right)?;
             let (a, rest) = self.list(Some(left), std::slice::from_ref(right), depth)?;
             let b = rest.into_iter().next()?;
-            return Some(Expr::new(Type::Bool, Node::Compare(comparison, Box::new(a?), Box::new(b))));
+            return Some(Expr::new(
+                Type::Bool,
+                Node::Compare(comparison, Box::new(a?), Box::new(b)),
+            ));
         }
         if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
             // Both sides first, so that a mistake in each is reported.
@@ -277,7 +329,12 @@ impl Typer<'_> {
     }
 
     /// Expressions brought to one type: the first, if there is one, and the others.
-    fn list(&mut self, first: Option<&ast::Expr>, rest: &[ast::Expr], depth: usize) -> Option<(Option<Expr>, Vec<Expr>)> {
+    fn list(
+        &mut self,
+        first: Option<&ast::Expr>,
+        rest: &[ast::Expr],
+        depth: usize,
+    ) -> Option<(Option<Expr>, Vec<Expr>)> {
         let mut typed = Vec::new();
         for at in first.into_iter().chain(rest) {
             let expr = self.unchained(at).and_then(|()| self.expr(at, depth));
@@ -328,7 +385,10 @@ impl Typer<'_> {
         };
         let otherwise = otherwise.and_then(|_| thens.pop()).map(Box::new);
         let branches = whens.into_iter().zip(thens).collect();
-        Some(Expr::new(ty, Node::Case(Case { operand: operand.map(Box::new), branches, otherwise })))
+        Some(Expr::new(
+            ty,
+            Node::Case(Case { operand: operand.map(Box::new), branches, otherwise }),
+        ))
     }
 
     fn coalesce(&mut self, at: &ast::Expr, function: &ast::Function, depth: usize) -> Option<Expr> {

@@ -1,0 +1,184 @@
+//! What expressions mean and what rules say, from the tables in `tests/rules.toml`.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray as _, RecordBatch};
+use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
+use serde_json::{Value, json};
+
+fn schema() -> Schema {
+    let fields: Fields = [
+        ("ok", DataType::Boolean),
+        ("state", DataType::Utf8),
+        ("observed", DataType::Boolean),
+        ("started", DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))),
+        ("b", DataType::Boolean),
+        ("c", DataType::Boolean),
+        ("i", DataType::Int64),
+        ("j", DataType::Int64),
+        ("u", DataType::UInt8),
+        ("f", DataType::Float64),
+        ("g", DataType::Float64),
+        ("s", DataType::Utf8),
+    ]
+    .into_iter()
+    .map(|(name, data_type)| Field::new(name, data_type, true))
+    .collect();
+    let table = |name| Field::new(name, DataType::Struct(fields.clone()), true);
+    Schema::new(vec![table("target"), table("zero"), table("one")])
+}
+
+/// A batch of records from the columns of zero and one that are not NULL.
+fn batch(records: &[(Value, Value)]) -> RecordBatch {
+    let full = |columns: &Value| {
+        let mut all = json!({ "state": "ok", "observed": true });
+        all.as_object_mut().unwrap().extend(columns.as_object().unwrap().clone());
+        all
+    };
+    let rows: Vec<Value> =
+        records.iter().map(|(z, o)| json!({ "zero": full(z), "one": full(o) })).collect();
+    let mut decoder = arrow::json::ReaderBuilder::new(Arc::new(schema())).build_decoder().unwrap();
+    decoder.serialize(&rows).unwrap();
+    decoder.flush().unwrap().unwrap()
+}
+
+fn sql(text: &str) -> Sql {
+    Sql { text: text.to_owned(), span: 0..text.len(), start: Some(0) }
+}
+
+fn compile(name: &str, given: Option<&str>, question: Question<Sql>) -> Rules {
+    let source = RuleSource { name: name.to_owned(), given: given.map(sql), question };
+    let (rules, mistakes) = Rules::compile(&[source], &schema(), &|_| None);
+    assert!(mistakes.is_empty(), "{mistakes:?}");
+    rules
+}
+
+/// The word and the reason that the only rule gives to each record.
+fn judge(rules: &Rules, batch: &RecordBatch) -> Vec<(Option<String>, Option<String>)> {
+    let judged = rules.judge(batch).unwrap();
+    assert_eq!(judged.schema().as_ref(), &rules.schema(&batch.schema()));
+    let text = |name: &str, row: usize| {
+        let column = judged.column_by_name(name).unwrap().as_struct().column(0).clone();
+        let column = column.as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row).to_owned())
+    };
+    (0..batch.num_rows()).map(|row| (text("verdict", row), text("insufficient", row))).collect()
+}
+
+fn value(expression: &str, records: &[(Value, Value)]) -> Vec<String> {
+    let rules = compile("x", None, Question::Value(sql(expression)));
+    let judged = judge(&rules, &batch(records)).into_iter();
+    judged
+        .map(|(word, why)| if why.is_some() { "NULL".to_owned() } else { word.unwrap() })
+        .collect()
+}
+
+fn tables() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rules.toml");
+    toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn expressions_mean_what_they_mean_in_sql() {
+    let tables = tables();
+    let mut wrong = Vec::new();
+    for case in
+        tables["expressions"].as_array().unwrap().iter().chain(tables["beyond"].as_array().unwrap())
+    {
+        let expression = case[0].as_str().unwrap();
+        let is = value(expression, &[(json!({}), case[1].clone())]);
+        if is[0] != case[2].as_str().unwrap() {
+            wrong.push(format!("{expression} of {} is {}, not {}", case[1], is[0], case[2]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn rules_say_what_they_should() {
+    for rule in tables()["rules"].as_array().unwrap() {
+        let text = |value: &Value| value.as_str().map(sql);
+        let question = match (&rule["compare"], &rule["value"]) {
+            (Value::String(column), _) => Question::Compare(sql(column)),
+            (_, Value::String(value)) => Question::Value(sql(value)),
+            _ => {
+                let choices = rule["first_of"].as_array().unwrap().iter();
+                let choice = |c: &Value| Choice {
+                    is: c["is"].as_str().unwrap().to_owned(),
+                    when: text(&c["when"]),
+                };
+                Question::FirstOf(choices.map(choice).collect())
+            }
+        };
+        let name = rule["name"].as_str().unwrap();
+        let is_value = matches!(question, Question::Value(_));
+        let rules = compile(name, rule["given"].as_str(), question);
+        let cases = rule["records"].as_array().unwrap();
+        let records: Vec<_> = cases.iter().map(|case| (case[0].clone(), case[1].clone())).collect();
+        let batch = batch(&records);
+        let judged = rules.judge(&batch).unwrap();
+        let conditions = judged.column_by_name("conditions").unwrap().as_list::<i32>().clone();
+        for (row, (word, why)) in judge(&rules, &batch).into_iter().enumerate() {
+            let case = &cases[row];
+            let said = word.clone().unwrap_or_else(|| "not applicable".to_owned());
+            assert_eq!(said, case[2].as_str().unwrap(), "{name}: {case}");
+            assert_eq!(why.as_deref(), case.get(3).and_then(Value::as_str), "{name}: {case}");
+            let labels = conditions.value(row);
+            let labels: Vec<_> = labels.as_string::<i32>().iter().flatten().collect();
+            let colon = if is_value && why.is_none() { ':' } else { '.' };
+            let expected: Vec<_> = word.iter().map(|word| format!("{name}{colon}{word}")).collect();
+            assert_eq!(labels, expected);
+            if !is_value {
+                let known = rules.iter().next().unwrap().labels();
+                assert!(
+                    labels.iter().all(|label| known.iter().any(|k| k == label)),
+                    "{labels:?} {known:?}"
+                );
+            }
+        }
+    }
+}
+
+/// AND, OR and NOT over true, false and unknown, all combinations.
+#[test]
+fn logic_has_three_values() {
+    let values = [Some(true), Some(false), None];
+    let text = |value: Option<bool>| value.map_or("NULL".to_owned(), |value| value.to_string());
+    let mut records = Vec::new();
+    let mut expected = Vec::new();
+    for b in values {
+        for c in values {
+            records.push((json!({}), json!({ "b": b, "c": c })));
+            let and = match (b, c) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (Some(true), Some(true)) => Some(true),
+                _ => None,
+            };
+            let or = match (b, c) {
+                (Some(true), _) | (_, Some(true)) => Some(true),
+                (Some(false), Some(false)) => Some(false),
+                _ => None,
+            };
+            expected.push([and, or, b.map(|b| !b), b.zip(c).map(|(b, c)| b == c)].map(text));
+        }
+    }
+    let expressions = ["one.b AND one.c", "one.b OR one.c", "NOT one.b", "one.b = one.c"];
+    for (column, expression) in expressions.into_iter().enumerate() {
+        let is = value(expression, &records);
+        let should: Vec<_> = expected.iter().map(|row| row[column].clone()).collect();
+        assert_eq!(is, should, "{expression}");
+    }
+}
+
+#[test]
+fn a_batch_without_records_or_rules_is_judged() {
+    let rules = compile("x", None, Question::Compare(sql("ok")));
+    let some = batch(&[(json!({}), json!({}))]);
+    assert_eq!(rules.judge(&some.slice(0, 0)).unwrap().num_rows(), 0);
+    assert_eq!(Rules::default().judge(&some).unwrap().num_rows(), 1);
+    let other = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    assert!(rules.judge(&other).unwrap_err().to_string().contains("no column zero."));
+}
