@@ -220,13 +220,13 @@ pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> O
     if written.len() > 200 {
         return None;
     }
-    let words: Vec<&str> = words.into_iter().collect();
+    let lower = written.to_lowercase();
     // A word cut short, or with something added, is as near as one with a slip.
-    let prefix = |word: &str| {
-        !written.is_empty() && (word.starts_with(written) || written.starts_with(word))
-    };
-    let distances =
-        words.into_iter().map(|word| (strsim::damerau_levenshtein(written, word), word));
+    let prefix =
+        |word: &str| !lower.is_empty() && (word.starts_with(&lower) || lower.starts_with(word));
+    let distances = words
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word));
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
     let slip = distance <= (written.chars().count() / 3).max(2) && distance < word.chars().count();
     (slip || (prefix(word) && distance <= 4)).then_some(word)
@@ -263,6 +263,7 @@ mod tests {
         assert_eq!(nearest("ecn_cod", ["ecn_code", "basic_flow"]), Some("ecn_code"));
         assert_eq!(nearest("quic", ["ecn_code", "basic_flow"]), None);
         assert_eq!(nearest("okay", ["ok", "error"]), Some("ok"));
+        assert_eq!(nearest("OK", ["ok", "error"]), Some("ok"));
         assert_eq!(nearest("", ["ok"]), None);
     }
 }

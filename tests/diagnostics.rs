@@ -59,6 +59,27 @@ fn every_code_has_a_case() {
     assert_eq!(seen, all);
 }
 
+/// A code that the program uses and the table lacks would be one nobody can look up.
+#[test]
+fn every_code_is_in_the_table() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (at, _) in text.match_indices("\"E0") {
+                let code = text.get(at + 1..at + 6).unwrap_or_default();
+                let known = CODES.iter().any(|(known, _)| *known == code);
+                assert!(known, "{}: {code} is not in the table", path.display());
+            }
+        }
+    }
+}
+
 #[test]
 fn every_shipped_measurement_is_right() {
     for (name, text) in SHIPPED {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
 use serde_json::{Value, json};
 
@@ -33,6 +34,10 @@ fn schema() -> Schema {
 
 /// A batch of records from the columns of zero and one that are not NULL.
 fn batch(records: &[(Value, Value)]) -> RecordBatch {
+    batch_of(schema(), records)
+}
+
+fn batch_of(schema: Schema, records: &[(Value, Value)]) -> RecordBatch {
     let full = |columns: &Value| {
         let mut all = json!({ "state": "ok", "observed": true });
         all.as_object_mut().unwrap().extend(columns.as_object().unwrap().clone());
@@ -40,7 +45,7 @@ fn batch(records: &[(Value, Value)]) -> RecordBatch {
     };
     let rows: Vec<Value> =
         records.iter().map(|(z, o)| json!({ "zero": full(z), "one": full(o) })).collect();
-    let mut decoder = arrow::json::ReaderBuilder::new(Arc::new(schema())).build_decoder().unwrap();
+    let mut decoder = arrow::json::ReaderBuilder::new(Arc::new(schema)).build_decoder().unwrap();
     decoder.serialize(&rows).unwrap();
     decoder.flush().unwrap().unwrap()
 }
@@ -181,4 +186,191 @@ fn a_batch_without_records_or_rules_is_judged() {
     assert_eq!(Rules::default().judge(&some).unwrap().num_rows(), 1);
     let other = RecordBatch::new_empty(Arc::new(Schema::empty()));
     assert!(rules.judge(&other).unwrap_err().to_string().contains("no column zero."));
+}
+
+/// The schema with the time zone written as an offset: the JSON reader knows no other.
+fn with_offset(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|table| match table.data_type() {
+        DataType::Struct(columns) => {
+            let columns: Fields = columns
+                .iter()
+                .map(|column| match column.data_type() {
+                    DataType::Timestamp(unit, _) => {
+                        let offset = DataType::Timestamp(*unit, Some("+00:00".into()));
+                        Field::new(column.name(), offset, true)
+                    }
+                    other => Field::new(column.name(), other.clone(), true),
+                })
+                .collect();
+            Field::new(table.name(), DataType::Struct(columns), true)
+        }
+        other => Field::new(table.name(), other.clone(), true),
+    });
+    Schema::new(fields.collect::<Fields>())
+}
+
+#[test]
+fn the_ecn_measurement_concludes_what_it_should() {
+    let (_, text) = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap();
+    let plan = Plan::load("ecn.toml", text, &Fields::empty()).unwrap();
+    let schema = with_offset(&plan.record_schema(&Fields::empty()));
+    for case in tables()["ecn"].as_array().unwrap() {
+        let facts = |name: &str| {
+            let mut facts = case.get(name).cloned().unwrap_or(json!({}));
+            if facts["state"] != "local_error" && facts.get("ok").is_none_or(Value::is_null) {
+                facts["ok"] = json!(true);
+            }
+            if facts["state"].is_null() {
+                facts["state"] = json!("ok");
+            }
+            facts
+        };
+        let batch = batch_of(schema.clone(), &[(facts("zero"), facts("one"))]);
+        let judged = plan.rules.judge(&batch).unwrap();
+        let labels = judged.column_by_name("conditions").unwrap().as_list::<i32>().value(0);
+        let labels: Vec<_> = labels.as_string::<i32>().iter().flatten().collect();
+        let expected: Vec<_> =
+            case["labels"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
+        assert_eq!(labels, expected, "{}", case["host"]);
+    }
+}
+
+/// Deep and long expressions of every kind, and words in no order, are answered, quickly.
+#[test]
+fn no_expression_is_a_panic() {
+    let schema = schema();
+    let records = batch(&[
+        (json!({}), json!({})),
+        (json!({ "b": true, "s": "x" }), json!({ "b": false, "i": 3, "f": 0.5 })),
+    ]);
+    let ask = |text: &str| {
+        let source =
+            RuleSource { name: "x".into(), given: None, question: Question::Value(sql(text)) };
+        let (rules, mistakes) = Rules::compile(&[source], &schema, &|_| None);
+        if mistakes.is_empty() {
+            rules.judge(&records).unwrap();
+        }
+        for mistake in mistakes {
+            assert!(text.get(mistake.span.clone()).is_some(), "{mistake:?} is not inside {text}");
+        }
+    };
+    let repeated = [
+        ("", "(", "1"),
+        ("", "NOT ", "one.b"),
+        ("", "- ", "1"),
+        ("1", " + 1", ""),
+        ("1", " IS NULL", ""),
+        ("one.b", " AND one.b", ""),
+        ("1", "::int", ""),
+        ("one", ".x", ""),
+        ("one.i", "[1]", ""),
+        ("", "CASE WHEN ", ""),
+        ("", "CASE ", "1"),
+        ("1", " IN (1", ""),
+        ("1", " BETWEEN 1 AND 1", ""),
+        ("", "COALESCE(", "1"),
+        ("", "EXISTS(", ""),
+        ("", "CAST(", ""),
+        ("", "ARRAY[", "1"),
+        ("", "{'a': ", "1"),
+        ("", "(SELECT ", "1"),
+        ("", "x -> ", "1"),
+        ("", "f(", "1"),
+        ("one.b", " = one.b", ""),
+        ("", "INTERVAL ", "1"),
+        ("", "(1, ", ""),
+        ("1", " COLLATE x", ""),
+        ("a", "'b'", ""),
+        ("", "((1) + (", ""),
+        ("", "NOT EXISTS (", ""),
+        ("", "(x, y) -> ", "1"),
+        ("1", " NOT IN ((1", ""),
+        ("", "/*", ""),
+    ];
+    for (head, body, tail) in repeated {
+        for times in [1, 39, 41, 300, 5000] {
+            ask(&format!("{head}{}{tail}", body.repeat(times)));
+        }
+    }
+    let words = [
+        "one.b",
+        "one.i",
+        "zero.s",
+        "one.f",
+        "1",
+        "0",
+        "1.5",
+        "'x'",
+        "NULL",
+        "TRUE",
+        "NOT",
+        "AND",
+        "OR",
+        "=",
+        "<>",
+        "<",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "&",
+        "|",
+        "(",
+        ")",
+        "(",
+        ")",
+        ",",
+        "IN",
+        "IN (",
+        "BETWEEN",
+        "CASE",
+        "WHEN",
+        "THEN",
+        "ELSE",
+        "END",
+        "IS",
+        "IS NULL",
+        "COALESCE(",
+        "--",
+        "\n",
+        "ä",
+        "\u{1F980}",
+        ".",
+        "\"",
+        "'",
+        "$1",
+        "::",
+        "[",
+        "]",
+        "{",
+        "}",
+        "SELECT",
+        "LIKE",
+        "CAST(",
+        "AS",
+        "INTERVAL",
+        "ANY(",
+        "@",
+        "x'40'",
+        "0x1F",
+        "E'\\'",
+        "DATE",
+        "EXTRACT(",
+        "^",
+        "!",
+    ];
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    for _ in 0..20_000 {
+        let mut text = String::new();
+        for _ in 0..state % 24 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            text += words[(state % words.len() as u64) as usize];
+            text.push(' ');
+        }
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1) | 1;
+        ask(&text);
+    }
 }

@@ -49,7 +49,10 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
         && !name_or_path.contains(['/', '\\'])
         && !name_or_path.ends_with(".toml");
     if !is_name {
-        return Err(Error::Usage(format!("there is no measurement file {name_or_path}")));
+        let name = path.file_stem().map_or(String::new(), |name| name.display().to_string());
+        return Err(Error::Usage(format!(
+            "there is no measurement file {name_or_path}; a name without .toml ({name}) is looked up in folders"
+        )));
     }
     let folders = folders();
     for folder in &folders {

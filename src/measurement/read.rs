@@ -29,13 +29,17 @@ pub(super) fn read(text: &str) -> Reading {
     let (mut document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let mut lines = Vec::new();
-        for error in errors {
+        // Of each line it looks for, it reads the text: of a file that is no TOML at all, not all.
+        for error in errors.into_iter().take(10 * MOST) {
             // One slip often makes several errors on its line, of which the first is the real one.
             let start = error.span().map_or(text.len(), |span| span.start.min(text.len()));
             let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count();
-            if !lines.contains(&line) && lines.len() < MOST {
+            if !lines.contains(&line) {
                 lines.push(line);
                 reading.mistakes.push(syntax(text, &error));
+            }
+            if lines.len() == MOST {
+                break;
             }
         }
         return reading;

@@ -164,7 +164,7 @@ fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
             Arithmetic::Remainder => |a, b| a % b,
             Arithmetic::BitAnd | Arithmetic::BitOr => |_, _| f64::NAN,
         };
-        let values = a.iter().zip(b).map(|(a, b)| Some(plain(op(a?, b?))));
+        let values = a.iter().zip(b).map(|(a, b)| Some(op(a?, b?)));
         return Ok(Arc::new(values.collect::<Float64Array>()));
     }
     Err(ArrowError::ComputeError(format!(
@@ -178,7 +178,7 @@ fn negate(a: &ArrayRef) -> ArrayRef {
     match a.as_primitive_opt::<Int64Type>() {
         Some(a) => Arc::new(a.iter().map(|a| a?.checked_neg()).collect::<Int64Array>()),
         None => match a.as_primitive_opt::<Float64Type>() {
-            Some(a) => Arc::new(a.iter().map(|a| Some(plain(-a?))).collect::<Float64Array>()),
+            Some(a) => Arc::new(a.iter().map(|a| Some(-a?)).collect::<Float64Array>()),
             None => Arc::clone(a),
         },
     }

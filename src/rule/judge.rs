@@ -30,28 +30,35 @@ enum Outcome<'a> {
 }
 
 impl Rules {
-    /// The fields that judging adds: `conditions`, `verdict`, `insufficient`.
-    fn fields(&self) -> [Field; 3] {
+    /// The fields that judging adds: `conditions`, `verdict`, `insufficient`. Without rules only the
+    /// first: Parquet has no structs without fields.
+    fn fields(&self) -> Vec<Field> {
         let item = Field::new_list_field(DataType::Utf8, false);
         let words: Fields =
             self.0.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
-        [
-            Field::new("conditions", DataType::List(Arc::new(item)), false),
-            Field::new("verdict", DataType::Struct(words.clone()), false),
-            Field::new("insufficient", DataType::Struct(words), false),
-        ]
+        let mut fields = vec![Field::new("conditions", DataType::List(Arc::new(item)), false)];
+        if !words.is_empty() {
+            fields.push(Field::new("verdict", DataType::Struct(words.clone()), false));
+            fields.push(Field::new("insufficient", DataType::Struct(words), false));
+        }
+        fields
     }
 
     /// The schema of judged records.
     pub fn schema(&self, record: &Schema) -> Schema {
-        let fields: Vec<FieldRef> =
-            record.fields().iter().cloned().chain(self.fields().map(Arc::new)).collect();
+        let fields: Vec<FieldRef> = record
+            .fields()
+            .iter()
+            .cloned()
+            .chain(self.fields().into_iter().map(Arc::new))
+            .collect();
         Schema::new_with_metadata(fields, record.metadata().clone())
     }
 
     /// Adds to every record of a batch what the rules say of it: `conditions`, the list of full
     /// labels; `verdict`, a column per rule with the last word, NULL where the rule does not
     /// apply; `insufficient`, a column per rule with the reason, NULL unless it is insufficient.
+    /// Without rules there are no structs.
     pub fn judge(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.judged(batch).map_err(|error| Error::failed("evaluate the conditions", error))
     }
@@ -86,19 +93,18 @@ impl Rules {
             labels.iter().for_each(|label| conditions.values().append_value(label));
             conditions.append(true);
         }
-        let words = match fields[1].data_type() {
-            DataType::Struct(words) => words.clone(),
-            _ => Fields::empty(),
-        };
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(conditions.finish()));
-        columns.push(Arc::new(StructArray::try_new_with_length(
-            words.clone(),
-            verdicts,
-            None,
-            rows,
-        )?));
-        columns.push(Arc::new(StructArray::try_new_with_length(words, reasons, None, rows)?));
+        for (field, words) in fields.iter().skip(1).zip([verdicts, reasons]) {
+            if let DataType::Struct(names) = field.data_type() {
+                columns.push(Arc::new(StructArray::try_new_with_length(
+                    names.clone(),
+                    words,
+                    None,
+                    rows,
+                )?));
+            }
+        }
         RecordBatch::try_new(Arc::new(self.schema(&batch.schema())), columns)
     }
 }

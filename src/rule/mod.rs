@@ -236,14 +236,14 @@ impl Rule {
                      WHEN NOT {zero} AND {one} THEN 'transient' WHEN NOT {zero} AND NOT {one} THEN 'offline' END"
                 )
             }
-            (Question::Value(value), _) => value.text.trim().to_owned(),
+            (Question::Value(value), _) => pasted(&value.text),
             (Question::FirstOf(choices), _) => {
                 let mut sql = "CASE".to_owned();
                 for choice in choices {
                     match &choice.when {
                         // An unknown answer is not passed over.
                         Some(when) => {
-                            let text = when.text.trim();
+                            let text = pasted(&when.text);
                             sql += &format!(
                                 " WHEN ({text}) IS NULL THEN NULL WHEN {text} THEN '{}'",
                                 choice.is
@@ -257,7 +257,7 @@ impl Rule {
             }
         };
         match &self.given {
-            Some(given) => format!("CASE WHEN {} THEN {verdict} END", given.text.trim()),
+            Some(given) => format!("CASE WHEN {} THEN {verdict} END", pasted(&given.text)),
             None => verdict,
         }
     }
@@ -276,6 +276,12 @@ impl Rule {
             self.expressions().flat_map(Expr::columns).map(|column| column.table).collect();
         CONFIGURATIONS.into_iter().filter(|name| tables.contains(*name)).collect()
     }
+}
+
+/// An expression as a part of a longer one: a remark at its end must not swallow what follows.
+fn pasted(text: &str) -> String {
+    let text = text.trim();
+    if text.contains("--") { format!("{text}\n") } else { text.to_owned() }
 }
 
 /// The name of a rule as a column: dots become underscores.

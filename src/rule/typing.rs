@@ -105,7 +105,9 @@ impl Typer<'_> {
                 Some(if *negated { not(node) } else { node })
             }
             ast::Expr::Between { expr, negated, low, high } => {
-                self.unchained(expr)?;
+                for operand in [expr, low, high] {
+                    self.unchained(operand)?;
+                }
                 let bounds = [low.as_ref().clone(), high.as_ref().clone()];
                 let (first, rest) = self.list(Some(expr), &bounds, deeper)?;
                 let mut rest = rest.into_iter();
@@ -337,7 +339,7 @@ impl Typer<'_> {
     ) -> Option<(Option<Expr>, Vec<Expr>)> {
         let mut typed = Vec::new();
         for at in first.into_iter().chain(rest) {
-            let expr = self.unchained(at).and_then(|()| self.expr(at, depth));
+            let expr = self.expr(at, depth);
             typed.push((at, expr));
         }
         let mut ty = Type::Null;
