@@ -3,6 +3,7 @@
 //! Runs as whoever calls it, and, for root, once more as an ordinary user. Has no harness: a
 //! user namespace can be entered only by a process with one thread. Where none can be entered,
 //! it says so and counts as skipped.
+#![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
@@ -68,6 +69,8 @@ fn inside() -> ExitCode {
         return ExitCode::from(SKIPPED);
     }
     lab::enter().expect("entering twice does nothing");
+    a_wrong_rule_is_shown();
+    drop(Lab::build(&Spec::plain(10_000, 1_000).unwrap()).unwrap());
     let began = Instant::now();
     let lab = Lab::build(&Spec::internet().unwrap()).unwrap_or_else(|error| panic!("{error}"));
     eprintln!("{} (built in {:?})", lab.describe(), began.elapsed());
@@ -108,6 +111,12 @@ fn inside() -> ExitCode {
     ask_for_ecn(&lab);
     drop(lab);
     ExitCode::SUCCESS
+}
+
+fn a_wrong_rule_is_shown() {
+    let text = "[[host]]\nname = 'a'\ntitle = 'b'\npath = ['drop', 'abolish']";
+    let Err(error) = Lab::build(&Spec::parse("x.toml", text).unwrap()) else { panic!() };
+    assert!(error.to_string().contains("abolish"), "{error}");
 }
 
 /// Under a configuration that insists on ECN, those that break it fail, and nobody else.

@@ -10,6 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Doing, Error, Result};
@@ -67,8 +68,14 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
     let router = Namespace::create("router")?;
     router.run(|| {
         quiet()?;
-        forward()
+        forward()?;
+        // First, because what a lab's author gets wrong is most likely here.
+        net::nft(&ruleset(spec))
     })?;
+    if if_nametoindex(INTERFACE).is_ok() {
+        // Of an earlier lab of this process, whose namespaces the kernel has not cleared yet.
+        prober.run(|| net::ip_batch(&format!("link delete {INTERFACE}\n")))?;
+    }
     link(&router, "prober", &prober, INTERFACE, 1)?;
     prober.run(|| uplink(INTERFACE, 1))?;
 
@@ -113,7 +120,6 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
         let routed = node.prefixes();
         router.run(|| routes(&device, node.number, &routed))?;
     }
-    router.run(|| net::nft(&ruleset(spec)))?;
     reach(&nodes)?;
     namespaces.push(router);
 

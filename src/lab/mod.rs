@@ -86,7 +86,8 @@ pub struct LabTarget {
 
 impl Lab {
     /// Builds the lab and waits until every server can be reached. [`enter`] must have been
-    /// called. Takes a fraction of a second, whatever the number of addresses.
+    /// called. Takes a fraction of a second, whatever the number of addresses. A process has
+    /// one lab at a time: another one cuts an earlier one off.
     pub fn build(spec: &Spec) -> Result<Self> {
         build::build(spec)
     }

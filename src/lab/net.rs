@@ -70,3 +70,26 @@ fn blame(said: &str, text: &str) -> String {
         .map(|line| format!(" (line: {})", line.trim()))
         .unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_command_is_named_with_its_package() {
+        let error = feed("pathspider-no-such", "some-package", &["-f", "-"], "x").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("pathspider-no-such -f -") && text.contains("some-package"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_line_at_fault_is_shown() {
+        assert_eq!(blame("Error: bad\nCommand failed -:2", "a\n  b c\nd"), " (line: b c)");
+        assert_eq!(blame("/dev/stdin:3:1-4: Error: syntax", "a\nb\nd"), " (line: d)");
+        assert_eq!(blame("something else", "a"), "");
+        assert_eq!(blame("Command failed -:0", "a"), "");
+    }
+}

@@ -16,6 +16,8 @@ use crate::lab::{net, tun};
 
 const ETHERNET: usize = 14;
 const LARGEST: usize = 65_536;
+/// A frame of an Ethernet MTU, and some.
+const SNAP_LENGTH: i32 = 2048;
 
 /// How the wires of this process are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +93,9 @@ impl Wire {
                 let capture = pcap::Capture::from_device("wire")?
                     .immediate_mode(true)
                     .promisc(false)
-                    .snaplen(LARGEST as i32)
+                    // In immediate mode every place of the ring is this long, so a
+                    // generous length leaves room for a handful of packets only.
+                    .snaplen(SNAP_LENGTH)
                     .buffer_size(4 << 20)
                     .open()?
                     .setnonblock()?;
