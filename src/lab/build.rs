@@ -73,8 +73,12 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
         net::nft(&ruleset(spec))
     })?;
     if if_nametoindex(INTERFACE).is_ok() {
-        // Of an earlier lab of this process, whose namespaces the kernel has not cleared yet.
-        prober.run(|| net::ip_batch(&format!("link delete {INTERFACE}\n")))?;
+        // Of an earlier lab of this process, whose namespaces the kernel has not cleared yet;
+        // it may do so at this very moment.
+        let deleted = prober.run(|| net::ip_batch(&format!("link delete {INTERFACE}\n")));
+        if if_nametoindex(INTERFACE).is_ok() {
+            deleted?;
+        }
     }
     link(&router, "prober", &prober, INTERFACE, 1)?;
     prober.run(|| uplink(INTERFACE, 1))?;
