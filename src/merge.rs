@@ -197,8 +197,9 @@ mod tests {
     fn the_same_target_twice_has_two_flows() {
         let mut merger = Merger::new(fields());
         let attempts = [vec![attempt(1), attempt(2)]];
-        let merged =
-            merger.merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[]).unwrap();
+        let merged = merger
+            .merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[])
+            .unwrap();
         assert_eq!(facts(&merged[0]), [(true, Some(1)), (true, Some(2))]);
     }
 

@@ -32,7 +32,9 @@ fn from_v4(table: &str) -> Option<String> {
 fn from_v6(table: &str) -> Option<String> {
     let routes = table.lines().filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [destination, "00", _, _, _, metric, _, _, _, interface] = words[..] else { return None };
+        let [destination, "00", _, _, _, metric, _, _, _, interface] = words[..] else {
+            return None;
+        };
         let zero = destination.bytes().all(|digit| digit == b'0');
         // The unreachable route that every namespace has stands on lo.
         (zero && interface != "lo").then_some((u64::from_str_radix(metric, 16).ok()?, interface))
@@ -58,7 +60,9 @@ mod tests {
     fn ipv6_passes_over_the_unreachable_route() {
         let zero = "0".repeat(32);
         let line = |metric: &str, interface: &str| {
-            format!("{zero} 00 {zero} 00 {zero} {metric} 00000001 00000000 00000001 {interface:>8}\n")
+            format!(
+                "{zero} 00 {zero} 00 {zero} {metric} 00000001 00000000 00000001 {interface:>8}\n"
+            )
         };
         let table = line("00000400", "eth0") + &line("ffffffff", "lo");
         assert_eq!(from_v6(&table).as_deref(), Some("eth0"));

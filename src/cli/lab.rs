@@ -41,7 +41,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         Format::Text => {
             for host in &spec.hosts {
-                println!("{} ({} IPv4, {} IPv6)\n  {}", host.name, host.count, host.count, host.title);
+                println!(
+                    "{} ({} IPv4, {} IPv6)\n  {}",
+                    host.name, host.count, host.count, host.title
+                );
                 for labels in host.truth.values() {
                     println!("  {}", labels.join(", "));
                 }

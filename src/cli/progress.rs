@@ -93,7 +93,8 @@ impl Shown<'_> {
                 bar.set_message(self.message());
             } else if start.elapsed() >= next_line {
                 next_line += LINE;
-                let of = if total > 0 { format!(" of {}", HumanCount(total)) } else { String::new() };
+                let of =
+                    if total > 0 { format!(" of {}", HumanCount(total)) } else { String::new() };
                 let elapsed = HumanDuration(start.elapsed());
                 eprintln!("{elapsed}: {}{of} attempts, {}", HumanCount(ended), self.message());
             }

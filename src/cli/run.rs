@@ -86,7 +86,8 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let stop = Arc::new(AtomicUsize::new(0));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         let number = usize::try_from(signal).unwrap_or_default();
-        signal_hook::flag::register_usize(signal, stop.clone(), number).doing(|| "watch for signals")?;
+        signal_hook::flag::register_usize(signal, stop.clone(), number)
+            .doing(|| "watch for signals")?;
     }
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
@@ -96,7 +97,12 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         // Before any thread exists: a namespace of users is for the whole process.
         lab::enter()?;
     }
-    let lab = args.lab.then(lab::Spec::internet).transpose()?.map(|spec| Lab::build(&spec)).transpose()?;
+    let lab = args
+        .lab
+        .then(lab::Spec::internet)
+        .transpose()?
+        .map(|spec| Lab::build(&spec))
+        .transpose()?;
     let (mut reader, interface) = match &lab {
         Some(lab) => (lab_targets(lab), lab.interface().to_owned()),
         None => {
@@ -110,7 +116,13 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let path = args.output.clone().unwrap_or_else(|| default_output(&plan.name));
     let run = Run { args: &args, plan: &plan, interface: &interface, stop: &stop, quiet };
     let outcome = run.measure(&mut reader, tally.as_mut(), &path)?;
-    summary::print(&outcome, &plan, lab.as_ref().zip(tally.as_ref()), args.format, path == Path::new("-"))
+    summary::print(
+        &outcome,
+        &plan,
+        lab.as_ref().zip(tally.as_ref()),
+        args.format,
+        path == Path::new("-"),
+    )
 }
 
 fn lab_targets(lab: &Lab) -> Reader {
@@ -167,7 +179,12 @@ impl Run<'_> {
         }
     }
 
-    fn measure(&self, reader: &mut Reader, tally: Option<&mut Tally>, path: &Path) -> Result<Outcome> {
+    fn measure(
+        &self,
+        reader: &mut Reader,
+        tally: Option<&mut Tally>,
+        path: &Path,
+    ) -> Result<Outcome> {
         let first = reader.next_batch(1)?;
         if first.is_empty() {
             let refused = reader.refusals().count;
@@ -203,15 +220,24 @@ impl Run<'_> {
             scope.spawn(move || shown.watch(&done));
             let writer = Writer::new(self.plan, reader.fields(), sink.as_mut(), tally);
             let writer = scope.spawn(move || writer.run(&inbox));
-            let keep_going = || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
+            let keep_going =
+                || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
             let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
-            let mut feed =
-                Feed { engine: &mut engine, reader, capture: &capture, waves, size, expected: &expected, asked: 0 };
+            let mut feed = Feed {
+                engine: &mut engine,
+                reader,
+                capture: &capture,
+                waves,
+                size,
+                expected: &expected,
+                asked: 0,
+            };
             let engine_end = feed.run(first, &keep_going);
             let asked = feed.asked;
             // Closes the channel, which tells the writer that this was all.
             drop(feed);
-            let writer_end = writer.join().unwrap_or_else(|_| Err(Error::Failed("the writer panicked".into())));
+            let writer_end =
+                writer.join().unwrap_or_else(|_| Err(Error::Failed("the writer panicked".into())));
             drop(running);
             (asked, engine_end, writer_end)
         });
@@ -261,7 +287,9 @@ impl Feed<'_, '_> {
             let addresses: Vec<SocketAddr> = batch.iter().map(writer::address).collect();
             let ports = self.engine.next_ports();
             let attempts = self.engine.run_wave(&addresses, keep_going)?;
-            let flows = self.capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
+            let flows = self
+                .capture
+                .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
             let wave = Wave { targets: batch, attempts, flows, later: self.engine.next_ports() };
             if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.

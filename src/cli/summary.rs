@@ -48,7 +48,13 @@ pub struct Outcome {
 
 impl Outcome {
     /// From the counters of a run's parts.
-    pub fn new(asked: u64, totals: Totals, engine: &Progress, capture: &Counters, elapsed: Duration) -> Self {
+    pub fn new(
+        asked: u64,
+        totals: Totals,
+        engine: &Progress,
+        capture: &Counters,
+        elapsed: Duration,
+    ) -> Self {
         let attempts = [&engine.ok, &engine.failed, &engine.timeout, &engine.local_error];
         let unread = [&capture.not_ip, &capture.bad_ip, &capture.bad_transport];
         let unread = unread.iter().map(|count| count.load(Relaxed)).sum();
@@ -117,7 +123,9 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
     let command: Vec<String> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     let kernel = nix::sys::utsname::uname()
-        .map(|name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()))
+        .map(|name| {
+            format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
+        })
         .unwrap_or_default();
     let hash = Sha256::digest(plan.text.as_bytes());
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -186,11 +194,19 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(tally.table(width, &styles));
     }
     let Totals { records, unfinished, unobserved, labels, .. } = &outcome.totals;
-    lines.push(format!("{}: {} targets, {} records", plan.title, HumanCount(outcome.asked), HumanCount(*records)));
+    lines.push(format!(
+        "{}: {} targets, {} records",
+        plan.title,
+        HumanCount(outcome.asked),
+        HumanCount(*records)
+    ));
     let width = labels.keys().map(String::len).max().unwrap_or(0);
     for (label, count) in labels {
         let share = 100.0 * *count as f64 / (*records).max(1) as f64;
-        lines.push(format!("  {label:width$}  {:>9}  {share:5.1} %", HumanCount(*count).to_string()));
+        lines.push(format!(
+            "  {label:width$}  {:>9}  {share:5.1} %",
+            HumanCount(*count).to_string()
+        ));
     }
     let [_, _, timeouts, local] = outcome.attempts;
     let notes = [
@@ -208,7 +224,11 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     }
     if let Some(written) = &outcome.written {
         let size = HumanBytes(written.bytes);
-        lines.push(format!("Results: {} ({} records, {size})", written.path.display(), written.rows));
+        lines.push(format!(
+            "Results: {} ({} records, {size})",
+            written.path.display(),
+            written.rows
+        ));
     }
     let [seen, dropped, ..] = outcome.packets;
     lines.push(format!(
@@ -270,6 +290,10 @@ fn terminal() -> (usize, Styles) {
         return (160, Styles::default());
     }
     let color = |color: AnsiColor| Style::new().fg_color(Some(color.into()));
-    let styles = Styles { heading: Style::new().bold(), good: color(AnsiColor::Green), bad: color(AnsiColor::Red) };
+    let styles = Styles {
+        heading: Style::new().bold(),
+        good: color(AnsiColor::Green),
+        bad: color(AnsiColor::Red),
+    };
     (usize::from(width), styles)
 }

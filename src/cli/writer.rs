@@ -81,8 +81,10 @@ impl<'a> Writer<'a> {
     }
 
     fn wave(&mut self, wave: Wave) -> Result<()> {
-        let flows = wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
-        let (targets, attempts) = finished(wave.targets, wave.attempts, &mut self.totals.unfinished);
+        let flows =
+            wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        let (targets, attempts) =
+            finished(wave.targets, wave.attempts, &mut self.totals.unfinished);
         let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
         let merged = self.merger.merge(&addresses, &attempts, flows, &wave.later)?;
         for configuration in &merged {
@@ -90,7 +92,8 @@ impl<'a> Writer<'a> {
                 self.totals.unobserved += observed.as_boolean().false_count() as u64;
             }
         }
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(targets::columns(&self.target_fields, &targets)?)];
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(targets::columns(&self.target_fields, &targets)?)];
         columns.extend(merged.into_iter().map(|configuration| Arc::new(configuration) as ArrayRef));
         let batch = RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|why| Error::failed("put a record together", why))?;
@@ -105,7 +108,9 @@ impl<'a> Writer<'a> {
         let Some(conditions) = judged.column_by_name("conditions") else { return };
         for (target, labels) in targets.iter().zip(conditions.as_list::<i32>().iter()) {
             let labels: Vec<String> = labels
-                .map(|labels| labels.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
+                .map(|labels| {
+                    labels.as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+                })
                 .unwrap_or_default();
             if let Some(tally) = &mut self.tally {
                 let name = target.name.as_deref().unwrap_or_default();
@@ -131,12 +136,20 @@ pub fn address(target: &Target) -> SocketAddr {
 }
 
 /// Leaves out targets that a stop came before.
-fn finished(targets: Vec<Target>, attempts: Attempts, unfinished: &mut u64) -> (Vec<Target>, Vec<Vec<Attempt>>) {
-    let done: Vec<bool> =
-        (0..targets.len()).map(|row| attempts.iter().all(|attempts| attempts[row].is_some())).collect();
+fn finished(
+    targets: Vec<Target>,
+    attempts: Attempts,
+    unfinished: &mut u64,
+) -> (Vec<Target>, Vec<Vec<Attempt>>) {
+    let done: Vec<bool> = (0..targets.len())
+        .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
+        .collect();
     *unfinished += done.iter().filter(|done| !**done).count() as u64;
     let keep = |rows: Vec<Option<Attempt>>| {
-        rows.into_iter().zip(&done).filter_map(|(attempt, done)| attempt.filter(|_| *done)).collect()
+        rows.into_iter()
+            .zip(&done)
+            .filter_map(|(attempt, done)| attempt.filter(|_| *done))
+            .collect()
     };
     let attempts = attempts.into_iter().map(keep).collect();
     let targets = targets.into_iter().zip(&done).filter(|(_, done)| **done);

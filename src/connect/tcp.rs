@@ -77,10 +77,16 @@ impl Tcp {
             (Tcp::Reading { bytes }, Event::Data(more)) => {
                 let bytes = bytes.saturating_add(more);
                 *self = Tcp::Reading { bytes };
-                if bytes > MOST_BYTES { Action::Close(State::Ok, Some("Peer sent too much")) } else { Action::Wait }
+                if bytes > MOST_BYTES {
+                    Action::Close(State::Ok, Some("Peer sent too much"))
+                } else {
+                    Action::Wait
+                }
             }
             (Tcp::Reading { .. }, Event::PeerClosed) => Action::Close(State::Ok, None),
-            (Tcp::Reading { .. }, Event::Failed(Fault { word, .. })) => Action::Close(State::Ok, Some(word)),
+            (Tcp::Reading { .. }, Event::Failed(Fault { word, .. })) => {
+                Action::Close(State::Ok, Some(word))
+            }
             (Tcp::Reading { .. }, Event::TimedOut) => {
                 Action::Close(State::Ok, Some("Peer did not close in time"))
             }

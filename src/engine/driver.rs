@@ -142,7 +142,11 @@ impl<'a> Engine<'a> {
 
     /// Asks every target of a wave under every configuration in turn, until done or until
     /// `keep_going` says no. Whatever happens, the steps are undone.
-    pub fn run_wave(&mut self, targets: &[SocketAddr], keep_going: impl Fn() -> bool) -> Result<Attempts> {
+    pub fn run_wave(
+        &mut self,
+        targets: &[SocketAddr],
+        keep_going: impl Fn() -> bool,
+    ) -> Result<Attempts> {
         debug_assert!(targets.len() <= self.largest_wave());
         let mut ports = self.next_ports();
         self.wave += 1;
@@ -164,7 +168,12 @@ impl<'a> Engine<'a> {
                     }
                     Next::Start(target) => {
                         let configuration = self.scheduler.configuration();
-                        let ended = self.start(target, targets[target], configuration, &mut ports[configuration]);
+                        let ended = self.start(
+                            target,
+                            targets[target],
+                            configuration,
+                            &mut ports[configuration],
+                        );
                         self.scheduler.handle_started(self.epoch.elapsed());
                         if let Some(attempt) = ended {
                             self.end(&mut attempts[configuration][target], attempt);
@@ -360,7 +369,12 @@ impl<'a> Engine<'a> {
     }
 }
 
-fn attempt(started: Timestamp, port: Option<u16>, state: State, error: Option<&'static str>) -> Attempt {
+fn attempt(
+    started: Timestamp,
+    port: Option<u16>,
+    state: State,
+    error: Option<&'static str>,
+) -> Attempt {
     Attempt {
         ok: (state != State::LocalError).then_some(state == State::Ok),
         state,
@@ -386,7 +400,16 @@ fn fault(why: &io::Error) -> Fault {
     use Errno::*;
     let local = matches!(
         errno,
-        EADDRINUSE | EADDRNOTAVAIL | EMFILE | ENFILE | ENOBUFS | ENOMEM | ENETDOWN | ENODEV | EBADF | EINVAL
+        EADDRINUSE
+            | EADDRNOTAVAIL
+            | EMFILE
+            | ENFILE
+            | ENOBUFS
+            | ENOMEM
+            | ENETDOWN
+            | ENODEV
+            | EBADF
+            | EINVAL
     );
     Fault { word: errno.desc(), local }
 }

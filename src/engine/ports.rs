@@ -32,7 +32,8 @@ impl Ports {
     /// The ports of a configuration in a wave.
     pub fn range(&self, configuration: usize, wave: u64) -> RangeInclusive<u16> {
         let part = configuration * 2 + usize::from(wave % 2 == 1);
-        let first = ALL.start() + u16::try_from(part).unwrap_or(u16::MAX).saturating_mul(self.share);
+        let first =
+            ALL.start() + u16::try_from(part).unwrap_or(u16::MAX).saturating_mul(self.share);
         first..=first + (self.share - 1)
     }
 }

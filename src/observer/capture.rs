@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -88,7 +88,9 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
     let linktype = capture.get_datalink();
     let link = Link::from_linktype(linktype.0).ok_or_else(|| {
         let name = linktype.get_name().unwrap_or_else(|_| linktype.0.to_string());
-        Error::Usage(format!("{doing}: link type {name} is not supported; choose another interface with -i"))
+        Error::Usage(format!(
+            "{doing}: link type {name} is not supported; choose another interface with -i"
+        ))
     })?;
     Ok(Opened { capture: capture.setnonblock().map_err(failed)?, link })
 }
@@ -96,7 +98,9 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
 fn explain(why: &pcap::Error) -> String {
     let text = why.to_string();
     if text.contains("ermission") || text.contains("not permitted") {
-        return format!("{text}; needs CAP_NET_RAW (run as root, or try --lab, which needs no privilege)");
+        return format!(
+            "{text}; needs CAP_NET_RAW (run as root, or try --lab, which needs no privilege)"
+        );
     }
     if text.contains("No such device") {
         return format!("{text}; `ip link` lists the interfaces");
@@ -140,7 +144,11 @@ impl Capture {
     pub fn flush(&self, wanted: impl Fn(&FlowKey) -> bool + Send + 'static) -> Receiver<Flows> {
         let (reply, flows) = mpsc::channel();
         // A failed capture closes `reply`, which is how the caller learns of it.
-        let _ = self.wishes.send(Flush { wanted: Box::new(wanted), at: Instant::now() + SETTLE, reply });
+        let _ = self.wishes.send(Flush {
+            wanted: Box::new(wanted),
+            at: Instant::now() + SETTLE,
+            reply,
+        });
         flows
     }
 
@@ -171,12 +179,7 @@ impl Reader {
             let before = Instant::now();
             while self.dispatch()? > 0 {}
             self.count_losses()?;
-            loop {
-                match inbox.try_recv() {
-                    Ok(wish) => wishes.push(wish),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-            }
+            wishes.extend(inbox.try_iter());
             // The ring was found empty after `before`: older wishes have seen all they asked for.
             let (ripe, rest) = wishes.into_iter().partition(|wish| wish.at <= before);
             wishes = rest;
@@ -225,7 +228,8 @@ impl Reader {
     }
 
     fn count_losses(&mut self) -> Result<()> {
-        let stats = self.capture.stats().map_err(|why| Error::failed("read capture statistics", why))?;
+        let stats =
+            self.capture.stats().map_err(|why| Error::failed("read capture statistics", why))?;
         self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
         self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
         self.counters.evicted.store(self.table.evicted(), Relaxed);

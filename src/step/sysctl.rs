@@ -35,7 +35,9 @@ impl Setting {
         written.doing(|| format!("set sysctl {name} to {value} (needs CAP_NET_ADMIN)"))?;
         let now = read(path).doing(|| format!("read back sysctl {name}"))?;
         if !same(&now, value) {
-            return Err(Error::Failed(format!("set sysctl {name} to {value}: the kernel took {now}")));
+            return Err(Error::Failed(format!(
+                "set sysctl {name} to {value}: the kernel took {now}"
+            )));
         }
         log::info!("sysctl {name} = {value}");
         Ok(())
