@@ -1,4 +1,4 @@
-//! What a person sees who made a mistake in a measurement file: `tests/diagnostics/NAME.toml` has
+//! What a person sees who made a mistake in a measurement file (or, `lab-*`, in a lab's): `tests/diagnostics/NAME.toml` has
 //! the mistake, `NAME.txt` what is said of it. `UPDATE_GOLDENS=1 cargo test --test diagnostics`
 //! accepts what is said now.
 
@@ -8,27 +8,39 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Fields;
-use pathspider::error::{CODES, Report};
+use pathspider::error::{CODES, Error, Report};
+use pathspider::lab::Spec;
 use pathspider::measurement::{Plan, SHIPPED};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
 }
 
-fn cases() -> Vec<(String, Result<Plan, Report>)> {
+fn cases() -> Vec<(String, Result<(), Report>)> {
     let mut cases = Vec::new();
     for entry in std::fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let text = std::fs::read_to_string(&path).unwrap();
-            let result = Plan::load(&name, &text, &Fields::empty());
+            let result = if name.starts_with("lab-") {
+                Spec::parse(&name, &text).map(drop).map_err(report)
+            } else {
+                Plan::load(&name, &text, &Fields::empty()).map(drop)
+            };
             cases.push((name, result));
         }
     }
     cases.sort_by(|a, b| a.0.cmp(&b.0));
     assert!(cases.len() > 20, "only {} cases", cases.len());
     cases
+}
+
+fn report(error: Error) -> Report {
+    match error {
+        Error::File(report) => *report,
+        other => panic!("{other}"),
+    }
 }
 
 #[test]

@@ -208,7 +208,9 @@ impl Run<'_> {
         let clock = Instant::now();
 
         let (asked, engine_end, writer_end) = thread::scope(|scope| {
-            let (waves, inbox) = mpsc::sync_channel::<Wave>(1);
+            // No room in between: a wave is taken when the one before has its flows. So two waves at most
+            // are under way, which is what their source ports can tell apart.
+            let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
             let (running, done) = mpsc::channel::<()>();
             let shown = progress::Shown {
                 engine: &progress,

@@ -1,0 +1,400 @@
+//! `pathspider run` as its users call it: in its own lab, and in namespaces that this test made.
+//!
+//! Has no harness: a user namespace can be entered only by a process with one thread, so the checks
+//! that need one run in a child of this program. Where none can be entered, it says so and
+//! counts as skipped.
+#![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pathspider::lab::{self, Lab, Spec};
+use pathspider::step::{Applied, Step};
+use serde_json::Value;
+
+const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
+const NOBODY: u32 = 65_534;
+const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
+const FALLBACK: &str = "/proc/sys/net/ipv4/tcp_ecn_fallback";
+
+fn main() -> ExitCode {
+    if std::env::args().any(|argument| argument == "--list") {
+        return ExitCode::SUCCESS;
+    }
+    let mut tests = Tests::default();
+    if std::env::var_os(INSIDE).is_some() {
+        lab::enter().unwrap();
+        let lab = Lab::build(&Spec::plain(300, 20).unwrap()).unwrap();
+        let bench = Bench::new(&lab);
+        tests.run("records out are targets in, each observed", || bench.whole_run());
+        tests.run("SIGTERM puts settings back and leaves a readable file", || {
+            bench.stopped(Signal::SIGTERM)
+        });
+        tests.run("SIGINT does too", || bench.stopped(Signal::SIGINT));
+        tests.run("no second has more SYNs than --rate", || bench.rate());
+        tests.run("a value that the kernel refuses is named and nothing is left", || {
+            bench.refused()
+        });
+        tests.run("steps are undone by a panic", undone_by_a_panic);
+        tests.run("a silent target is a record", || bench.silent());
+        return tests.end();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    tests.run("bad input is told before anything is done", || bad_input(folder.path()));
+    match Command::new("unshare").args(["-Urn", "true"]).status() {
+        Ok(status) if status.success() => {}
+        _ => {
+            tests.skip("everything else", "no user namespace can be entered here");
+            return tests.end();
+        }
+    }
+    tests.run("the lab agrees with the truth", || lab_run(folder.path(), None));
+    if nix::unistd::geteuid().is_root() {
+        tests.run("the lab agrees for an ordinary user", || lab_run(folder.path(), Some(NOBODY)));
+    } else {
+        tests.skip("the lab agrees for an ordinary user", "this is one already");
+    }
+    tests.run("Ctrl-C in the lab", || interrupted_lab(folder.path()));
+    tests.run("in namespaces of our own", || {
+        let inside =
+            Command::new(std::env::current_exe().unwrap()).env(INSIDE, "1").status().unwrap();
+        assert!(inside.success(), "{inside}");
+    });
+    tests.end()
+}
+
+/// Names, verdicts, and a last line as a harness would write it.
+#[derive(Default)]
+struct Tests {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Tests {
+    fn run(&mut self, name: &str, test: impl FnOnce()) {
+        let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
+        eprintln!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+        *if ok { &mut self.passed } else { &mut self.failed } += 1;
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        eprintln!("test {name} ... skipped: {why}");
+        self.skipped += 1;
+    }
+
+    fn end(self) -> ExitCode {
+        let Self { passed, failed, skipped } = self;
+        let word = if failed == 0 { "ok" } else { "FAILED" };
+        eprintln!("test result: {word}. {passed} passed; {failed} failed; {skipped} ignored");
+        ExitCode::from(u8::from(failed > 0))
+    }
+}
+
+fn pathspider() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn summary(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+fn lab_run(folder: &Path, user: Option<u32>) {
+    // The user must be able to write there and to execute the program.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let path = folder.join(format!("lab-{}.parquet", user.unwrap_or(0)));
+    let mut command = pathspider();
+    command.args(["run", "measurements/ecn.toml", "--lab", "--format", "json", "-o"]).arg(&path);
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let summary = summary(&output);
+    assert_eq!(summary["lab_agrees"], true, "{summary}");
+    assert_eq!(summary["records"], summary["targets"]["asked"]);
+    assert_eq!(summary["packets"]["dropped"], 0);
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    assert!(python.exists(), "no {}: make test-setup", python.display());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_parquet.py");
+    let check = Command::new(python).arg(script).arg(&path).output().unwrap();
+    assert!(check.status.success(), "{}{}", String::from_utf8_lossy(&check.stdout), stderr(&check));
+}
+
+fn interrupted_lab(folder: &Path) {
+    let mut command = pathspider();
+    command
+        .args(["run", "ecn", "--lab", "-v", "--format", "json", "-o"])
+        .arg(folder.join("int.parquet"));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first configuration is logged when it is put in force.
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("sysctl") {
+        line.clear();
+        assert_ne!(
+            std::io::BufRead::read_line(&mut log, &mut line).unwrap(),
+            0,
+            "no sysctl was set"
+        );
+    }
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    std::io::copy(&mut log, &mut std::io::sink()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    let summary = summary(&output);
+    assert_eq!(summary["complete"], false);
+    assert_eq!(summary["targets"]["unfinished"], summary["targets"]["asked"]);
+}
+
+fn bad_input(folder: &Path) {
+    let targets = folder.join("targets.csv");
+    fs::write(&targets, "192.0.2.1,80\n").unwrap();
+    let only_bad = folder.join("bad.csv");
+    fs::write(&only_bad, "nonsense,80\n").unwrap();
+    let mistaken = folder.join("mistaken.toml");
+    let text = fs::read_to_string("measurements/ecn.toml").unwrap();
+    fs::write(&mistaken, text.replace("ecn_code", "ecn_cod")).unwrap();
+    let [targets, only_bad, mistaken] =
+        [&targets, &only_bad, &mistaken].map(|path| path.to_str().unwrap());
+    for (arguments, expected) in [
+        (&["run", "ecn"][..], "--targets FILE"),
+        (&["run", "ecn"], "--lab"),
+        (&["run", "ecm", "--lab"], "did you mean `ecn`?"),
+        (&["run", mistaken, "--lab"], "did you mean `ecn_code`?"),
+        (&["run", "ecn", "--targets", "no/such/file"], "no/such/file"),
+        (&["run", "ecn", "--targets", only_bad], "refused"),
+        (&["run", "ecn", "--targets", targets, "--concurrency", "0"], "at least 1"),
+        (&["run", "ecn", "--lab", "--targets", targets], "cannot be used with"),
+        (&["run", "ecn", "--lab", "-o", "no/such/folder/x.parquet"], "no/such/folder"),
+        (&["run", "ecn", "--lab", "-o", "x.docx"], ".parquet"),
+        (&["run", "ecn", "--lab", "--concurrency", "99999999"], "open files"),
+    ] {
+        let output = pathspider().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(expected), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+/// A lab around this process, and its targets in a file.
+struct Bench<'a> {
+    lab: &'a Lab,
+    folder: tempfile::TempDir,
+    list: PathBuf,
+}
+
+impl<'a> Bench<'a> {
+    fn new(lab: &'a Lab) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("targets.ndjson");
+        let mut text = String::new();
+        for target in lab.targets().iter().filter(|target| lab.hosts()[target.host].name == "plain")
+        {
+            writeln!(text, r#"{{"dip": "{}", "dp": {}, "rank": 7}}"#, target.addr, target.port)
+                .unwrap();
+        }
+        fs::write(&list, text).unwrap();
+        Self { lab, folder, list }
+    }
+
+    fn command(&self, list: &Path, output: &str, more: &[&str]) -> Command {
+        let mut command = pathspider();
+        command.args(["run", "ecn", "--format", "json", "--targets"]).arg(list);
+        command.arg("-o").arg(self.folder.path().join(output)).args(more);
+        command
+    }
+
+    fn records(&self, output: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.path().join(output)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn whole_run(&self) {
+        // Some targets twice: each has a record and flows of its own.
+        let list = fs::read_to_string(&self.list).unwrap();
+        let twice: String = list.lines().take(50).map(|line| format!("{line}\n")).collect();
+        let both = self.folder.path().join("twice.ndjson");
+        fs::write(&both, format!("{list}{twice}not a target\n")).unwrap();
+        let before = settings();
+        let output = self.command(&both, "whole.ndjson", &["--wave", "97"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stderr(&output).contains("line 651"), "{}", stderr(&output));
+        let summary = summary(&output);
+        assert_eq!((&summary["records"], &summary["targets"]["refused"]), (&650.into(), &1.into()));
+        assert_eq!(settings(), before);
+        let records = self.records("whole.ndjson");
+        let mut asked: Vec<String> = list
+            .lines()
+            .chain(twice.lines())
+            .map(|l| serde_json::from_str::<Value>(l).unwrap()["dip"].to_string())
+            .collect();
+        let mut found: Vec<String> =
+            records.iter().map(|r| r["target"]["ip"].to_string()).collect();
+        asked.sort();
+        found.sort();
+        assert_eq!(found, asked);
+        let mut flows = BTreeSet::new();
+        for record in &records {
+            assert_eq!(record["target"]["rank"], 7);
+            assert_eq!(record["verdict"]["ecn_negotiation"], "succeeded", "{record}");
+            for configuration in ["zero", "one"] {
+                let attempt = &record[configuration];
+                assert_eq!(attempt["observed"], true);
+                assert_eq!(attempt["source_port"], attempt["sp"]);
+                assert!(
+                    attempt["tcp_fin_fwd"] == true && attempt["tcp_fin_rev"] == true,
+                    "{attempt}"
+                );
+                assert!(flows.insert(format!("{} {}", attempt["dip"], attempt["sp"])), "{attempt}");
+            }
+        }
+    }
+
+    fn stopped(&self, signal: Signal) {
+        let before = settings();
+        let mut command =
+            self.command(&self.list, "stopped.ndjson", &["--wave", "40", "--rate", "400"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // The third time that configuration one is in force, two waves are behind.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let (mut times, mut experiment) = (0, false);
+        while times < 3 {
+            let now = fs::read_to_string(ECN).unwrap().trim() == "1";
+            times += u32::from(now && !experiment);
+            experiment = now;
+            assert!(
+                Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+                "it ended early"
+            );
+            std::thread::yield_now();
+        }
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(5));
+        assert_eq!(settings(), before, "settings are not as they were");
+        let summary = summary(&output);
+        let records = self.records("stopped.ndjson");
+        assert!(records.len() >= 80, "{summary}");
+        assert_eq!(summary["records"], records.len());
+        let asked = summary["targets"]["asked"].as_u64().unwrap();
+        let unfinished = summary["targets"]["unfinished"].as_u64().unwrap();
+        assert_eq!(asked, records.len() as u64 + unfinished);
+        assert!(records.iter().all(|record| record["one"]["observed"] == true));
+        let left = fs::read_dir(self.folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("tmp"));
+        assert_eq!(left.count(), 0, "a temporary file is left");
+    }
+
+    fn rate(&self) {
+        const RATE: usize = 300;
+        let output = self
+            .command(&self.list, "rate.ndjson", &["--rate", &RATE.to_string()])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let mut syns: Vec<i64> = Vec::new();
+        for record in self.records("rate.ndjson") {
+            for configuration in ["zero", "one"] {
+                syns.push(nanoseconds(record[configuration]["pkt_first"].as_str().unwrap()));
+            }
+        }
+        syns.sort_unstable();
+        assert_eq!(syns.len(), 1200);
+        for (first, last) in syns.iter().zip(&syns[RATE..]) {
+            assert!(last - first >= 1_000_000_000, "{} SYNs in {} ns", RATE + 1, last - first);
+        }
+    }
+
+    fn refused(&self) {
+        let before = settings();
+        let text = fs::read_to_string("measurements/ecn.toml").unwrap();
+        let path = self.folder.path().join("refused.toml");
+        for (value, expected) in [
+            (r#""net.ipv4.tcp_ecn" = 77"#, "set sysctl net.ipv4.tcp_ecn to 77"),
+            (r#""net.ipv4.tcp_no_such" = 1"#, "read sysctl net.ipv4.tcp_no_such"),
+        ] {
+            let text = text.replace(r#""net.ipv4.tcp_ecn_fallback" = 0"#, value);
+            let text =
+                text.replace(r#""net.ipv4.tcp_ecn" = 1,"#, r#""net.ipv4.tcp_retries1" = 5,"#);
+            fs::write(&path, text).unwrap();
+            let mut command = pathspider();
+            command.arg("run").arg(&path).arg("--targets").arg(&self.list);
+            let output =
+                command.arg("-o").arg(self.folder.path().join("refused.ndjson")).output().unwrap();
+            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+            assert_eq!(settings(), before);
+        }
+    }
+
+    fn silent(&self) {
+        let list = self.folder.path().join("silent.csv");
+        let silent = self
+            .lab
+            .targets()
+            .iter()
+            .filter(|target| self.lab.hosts()[target.host].name == "silent");
+        let lines: String =
+            silent.map(|target| format!("{},{}\n", target.addr, target.port)).collect();
+        fs::write(&list, &lines).unwrap();
+        let output = self.command(&list, "silent.ndjson", &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let records = self.records("silent.ndjson");
+        assert_eq!(records.len(), lines.lines().count());
+        for record in records {
+            assert_eq!(record["conditions"], serde_json::json!(["ecn.connectivity.offline"]));
+            assert_eq!(record["one"]["state"], "timeout");
+            assert_eq!(
+                (&record["one"]["observed"], &record["one"]["pkt_rev"]),
+                (&true.into(), &0.into())
+            );
+        }
+    }
+}
+
+fn undone_by_a_panic() {
+    let before = settings();
+    let step = |name: &str, value: &str| Step::Sysctl { name: name.into(), value: value.into() };
+    let panicked = std::panic::catch_unwind(|| {
+        let steps = [step("net.ipv4.tcp_ecn", "1"), step("net.ipv4.tcp_ecn_fallback", "0")];
+        let _in_force = Applied::apply(&steps).unwrap();
+        assert_ne!(settings(), before);
+        std::panic::resume_unwind(Box::new("on purpose"));
+    });
+    assert!(panicked.is_err());
+    assert_eq!(settings(), before);
+}
+
+/// The kernel parameters that the measurement touches.
+fn settings() -> BTreeMap<&'static str, String> {
+    [ECN, FALLBACK].into_iter().map(|path| (path, fs::read_to_string(path).unwrap())).collect()
+}
+
+/// Nanoseconds since a fixed moment, of `2026-11-22T18:30:00.123456789Z`.
+fn nanoseconds(text: &str) -> i64 {
+    let parts: Vec<&str> = text.trim_end_matches('Z').split(['-', 'T', ':', '.']).collect();
+    let number = |at: usize| parts[at].parse::<i64>().unwrap();
+    // Days in the proleptic Gregorian calendar, years beginning in March.
+    let (year, month) =
+        if number(1) > 2 { (number(0), number(1)) } else { (number(0) - 1, number(1) + 12) };
+    let days =
+        365 * year + year / 4 - year / 100 + year / 400 + (153 * month - 457) / 5 + number(2);
+    let seconds = ((days * 24 + number(3)) * 60 + number(4)) * 60 + number(5);
+    let fraction = format!("{:0<9}", parts.get(6).copied().unwrap_or("0"));
+    seconds % (1 << 32) * 1_000_000_000 + fraction.parse::<i64>().unwrap()
+}
