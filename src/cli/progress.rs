@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use crate::engine::driver;
 use crate::observer::capture::Counters;
@@ -127,8 +129,8 @@ impl Shown<'_> {
 }
 
 const COUNTED: &str =
-    "{bar:20} {percent}%  {human_pos}/{human_len} attempts, {per_sec}, {eta} left  {wide_msg}";
-const UNCOUNTED: &str = "{spinner} {human_pos} attempts, {per_sec}, {elapsed}  {wide_msg}";
+    "{bar:20} {percent}%  {human_pos}/{human_len} attempts, {rate}, {eta} left  {wide_msg}";
+const UNCOUNTED: &str = "{spinner} {human_pos} attempts, {rate}, {elapsed}  {wide_msg}";
 
 fn bar(terminal: bool) -> ProgressBar {
     let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -137,5 +139,11 @@ fn bar(terminal: bool) -> ProgressBar {
 
 /// Both templates are constants of this file; a broken one would show the default bar.
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar())
+    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()).with_key(
+        "rate",
+        |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A key that cannot be written is left out, no more.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        },
+    )
 }

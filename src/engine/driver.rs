@@ -347,6 +347,12 @@ impl<'a> Engine<'a> {
 
     fn end(&mut self, place: &mut Option<Attempt>, attempt: Attempt) {
         self.scheduler.handle_ended();
+        log::debug!(
+            "from port {:?}: {} {}",
+            attempt.source_port,
+            attempt.state.as_str(),
+            attempt.error.unwrap_or("")
+        );
         let count = match attempt.state {
             State::Ok => &self.progress.ok,
             State::Failed => &self.progress.failed,

@@ -213,7 +213,10 @@ impl Reader {
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
             let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
             match dissect(*link, frame.data, time) {
-                Ok(packet) => table.packet(&packet),
+                Ok(packet) => {
+                    log::trace!("{packet:?}");
+                    table.packet(&packet);
+                }
                 Err(Unread::NotIp) => count(&counters.not_ip),
                 Err(Unread::BadIp) => count(&counters.bad_ip),
                 Err(Unread::BadTransport) => count(&counters.bad_transport),
