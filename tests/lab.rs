@@ -103,7 +103,7 @@ fn inside() -> ExitCode {
             };
             assert_eq!(fate, expected, "{host} {address}");
             // Two packets towards the host, each held back.
-            let delay = if host == "slow" { Duration::from_millis(2400) } else { Duration::ZERO };
+            let delay = if host == "slow" { Duration::from_millis(2200) } else { Duration::ZERO };
             assert!(took >= delay, "{host} {address} took {took:?}");
         }
     }
