@@ -207,7 +207,7 @@ impl Run<'_> {
         let started = SystemTime::now();
         let clock = Instant::now();
 
-        let (asked, engine_end, writer_end) = thread::scope(|scope| {
+        let (asked, engine_end, written) = thread::scope(|scope| {
             // No room in between: a wave is taken when the one before has its flows. So two waves at most
             // are under way, which is what their source ports can tell apart.
             let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
@@ -238,19 +238,17 @@ impl Run<'_> {
             let asked = feed.asked;
             // Closes the channel, which tells the writer that this was all.
             drop(feed);
-            let writer_end =
-                writer.join().unwrap_or_else(|_| Err(Error::Failed("the writer panicked".into())));
+            let written = writer.join();
             drop(running);
-            (asked, engine_end, writer_end)
+            (asked, engine_end, written)
         });
         let capture_end = capture.stop();
         let seconds = clock.elapsed();
         // Whatever ended the run, what was merged is written and readable.
-        let error = engine_end.err().or(capture_end.err());
-        let (totals, error) = match writer_end {
-            Ok(totals) => (totals, error),
-            Err(why) => (Totals::default(), error.or(Some(why))),
-        };
+        let (totals, writer_end) = written.unwrap_or_else(|_| {
+            (Totals::default(), Err(Error::Failed("the writer panicked".into())))
+        });
+        let error = engine_end.err().or(capture_end.err()).or(writer_end.err());
         let mut outcome = Outcome::new(asked, totals, &progress, &counters, seconds);
         outcome.refused = reader.refusals().count;
         outcome.interface = self.interface.to_owned();

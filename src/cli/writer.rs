@@ -71,13 +71,12 @@ impl<'a> Writer<'a> {
         Self { plan, target_fields, schema, merger, sink, tally, totals: Totals::default() }
     }
 
-    /// Writes every wave that comes, until no more can.
-    pub fn run(mut self, waves: &Receiver<Wave>) -> Result<Totals> {
-        while let Ok(wave) = waves.recv() {
-            self.wave(wave)?;
-        }
+    /// Writes every wave that comes, until no more can; says what was written even if that ended in
+    /// an error.
+    pub fn run(mut self, waves: &Receiver<Wave>) -> (Totals, Result<()>) {
+        let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.totals.strays = self.merger.strays();
-        Ok(self.totals)
+        (self.totals, end)
     }
 
     fn wave(&mut self, wave: Wave) -> Result<()> {

@@ -17,7 +17,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ports::Ports;
+use super::ports::{Draw, Ports};
 use super::scheduler::{Limits, Next, Scheduler};
 use crate::connect::tcp::{Action, Event, Fault, Tcp};
 use crate::connect::{Attempt, State};
@@ -129,9 +129,9 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// The most targets that a wave may have: some ports are spare, should others hold them.
+    /// The most targets that a wave may have.
     pub fn largest_wave(&self) -> usize {
-        (self.ports.per_wave() * 15 / 16).max(1)
+        self.ports.largest_wave()
     }
 
     /// The source ports of the wave that comes next, by configuration.
@@ -148,7 +148,8 @@ impl<'a> Engine<'a> {
         keep_going: impl Fn() -> bool,
     ) -> Result<Attempts> {
         debug_assert!(targets.len() <= self.largest_wave());
-        let mut ports = self.next_ports();
+        let draw = |configuration| self.ports.draw(configuration, self.wave);
+        let mut ports: Vec<Draw> = (0..self.settings.configurations.len()).map(draw).collect();
         self.wave += 1;
         let mut attempts: Attempts = vec![vec![None; targets.len()]; ports.len()];
         let mut in_force = Applied::default();
@@ -222,7 +223,7 @@ impl<'a> Engine<'a> {
         target: usize,
         address: SocketAddr,
         configuration: usize,
-        ports: &mut RangeInclusive<u16>,
+        ports: &mut Draw,
     ) -> Option<Attempt> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = now();
@@ -262,42 +263,37 @@ impl<'a> Engine<'a> {
     fn connect(
         &self,
         address: SocketAddr,
-        ports: &mut RangeInclusive<u16>,
+        ports: &mut Draw,
     ) -> Result<(Socket, u16), (io::Error, Option<u16>)> {
-        let mut port = None;
-        let mut attempt = || {
-            let kind = Type::STREAM.nonblocking();
-            let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-            // Ports are shared: the other end makes the difference.
-            socket.set_reuse_address(true)?;
-            if let Some(device) = &self.settings.bind_device {
-                socket.bind_device(Some(device.as_bytes()))?;
+        loop {
+            let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
+            match self.connect_from(port, address) {
+                // Another program listens there, or the kernel still remembers a connection to this very
+                // target: the next port will do.
+                Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
+                Err(why) => return Err((why, Some(port))),
+                Ok(socket) => return Ok((socket, port)),
             }
-            loop {
-                port = ports.next();
-                let Some(port) = port else { return Err(Errno::EADDRNOTAVAIL.into()) };
-                let source: IpAddr = match address {
-                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-                };
-                match socket.bind(&SocketAddr::new(source, port).into()) {
-                    // Another program listens there: the next port will do.
-                    Err(why) if why.kind() == io::ErrorKind::AddrInUse => {}
-                    Err(why) => return Err(why),
-                    Ok(()) => break,
-                }
-            }
-            match socket.connect(&address.into()) {
-                Err(why) if errno(&why) != Errno::EINPROGRESS => Err(why),
-                // A connection made on the spot is writable, which the loop is told like any other.
-                _ => Ok(socket),
-            }
+        }
+    }
+
+    fn connect_from(&self, port: u16, address: SocketAddr) -> io::Result<Socket> {
+        let kind = Type::STREAM.nonblocking();
+        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+        // Ports are shared: the other end makes the difference.
+        socket.set_reuse_address(true)?;
+        if let Some(device) = &self.settings.bind_device {
+            socket.bind_device(Some(device.as_bytes()))?;
+        }
+        let source: IpAddr = match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let outcome = attempt();
-        match (outcome, port) {
-            (Ok(socket), Some(port)) => Ok((socket, port)),
-            (Ok(_), None) => Err((Errno::EADDRNOTAVAIL.into(), None)),
-            (Err(why), port) => Err((why, port)),
+        socket.bind(&SocketAddr::new(source, port).into())?;
+        match socket.connect(&address.into()) {
+            Err(why) if errno(&why) != Errno::EINPROGRESS => Err(why),
+            // A connection made on the spot is writable, which the loop is told like any other.
+            _ => Ok(socket),
         }
     }
 

@@ -36,6 +36,41 @@ impl Ports {
             ALL.start() + u16::try_from(part).unwrap_or(u16::MAX).saturating_mul(self.share);
         first..=first + (self.share - 1)
     }
+
+    /// The ports of a configuration in a wave one by one, beginning where its wave before the last ended: a
+    /// target that is listed many times does not meet its own connections in TIME_WAIT.
+    pub fn draw(&self, configuration: usize, wave: u64) -> Draw {
+        let first = *self.range(configuration, wave).start();
+        let share = u64::from(self.share);
+        let skip = (wave / 2 % share * (self.largest_wave() as u64 % share)) % share;
+        // Both are smaller than `share`, which is a u16.
+        Draw { first, share: self.share, at: skip as u16, left: self.share }
+    }
+
+    /// The most targets that a wave may have: some ports are spare, should others hold them.
+    pub fn largest_wave(&self) -> usize {
+        (self.per_wave() * 15 / 16).max(1)
+    }
+}
+
+/// Source ports that are still to be had.
+#[derive(Debug, Clone)]
+pub struct Draw {
+    first: u16,
+    share: u16,
+    at: u16,
+    left: u16,
+}
+
+impl Iterator for Draw {
+    type Item = u16;
+
+    fn next(&mut self) -> Option<u16> {
+        self.left = self.left.checked_sub(1)?;
+        let port = self.first + self.at;
+        self.at = if self.at + 1 == self.share { 0 } else { self.at + 1 };
+        Some(port)
+    }
 }
 
 #[cfg(test)]
@@ -57,5 +92,16 @@ mod tests {
             }
             assert_eq!(ports.range(0, 0).len(), ports.per_wave());
         }
+    }
+
+    #[test]
+    fn a_draw_has_every_port_of_its_range_once() {
+        let ports = Ports::new(2);
+        for wave in [0, 1, 2, 3, 1000, u64::MAX] {
+            let mut drawn: Vec<u16> = ports.draw(1, wave).collect();
+            drawn.sort_unstable();
+            assert_eq!(drawn, ports.range(1, wave).collect::<Vec<_>>());
+        }
+        assert_ne!(ports.draw(0, 0).next(), ports.draw(0, 2).next());
     }
 }
