@@ -2,8 +2,9 @@
 //!
 //! Frames are read where the kernel put them (`dispatch`, no copy) from a large TPACKET_V3 ring.
 //! Such a ring hands out a block when it is full or [`RETIRE`] has passed, so on a quiet link a
-//! packet is seen a little late: whoever wants to have seen everything up to now
-//! ([`Capture::flush`]) waits that long, by the clock and never for a packet.
+//! packet is seen a little late. Whoever wants to have seen everything up to now
+//! ([`Capture::flush`]) waits that long, by the clock and never for a packet, and then until the
+//! kernel has counted no more packets than were read.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::packet::{FlowKey, Link, Unread, dissect};
 const RETIRE: Duration = Duration::from_millis(20);
 /// From a wish for everything up to now until everything up to now must have been handed out.
 const SETTLE: Duration = Duration::from_millis(60);
+/// Beyond that, how long to wait for packets that the kernel has counted and not handed out.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of the ring: two seconds of 200,000 packets/s.
 const BUFFER: i32 = 128 << 20;
 /// Bytes kept of a frame: link, IPv6 with extension headers, a full TCP header.
@@ -55,17 +58,38 @@ impl Counters {
     }
 }
 
-/// A wish for all flows whose keys fit, once every packet up to now has been taken in.
+/// A wish for all flows whose keys fit, once every packet up to its time has been taken in.
 struct Flush {
     wanted: Box<dyn Fn(&FlowKey) -> bool + Send>,
     at: Instant,
+    /// How many packets the kernel had counted when that time had come.
+    counted: Option<u32>,
     reply: Sender<Flows>,
+}
+
+impl Flush {
+    /// Whether everything it asked for has been read, or has been waited for long enough.
+    fn is_ripe(&mut self, now: Instant, counted: u32, read: u32) -> bool {
+        if now < self.at {
+            return false;
+        }
+        let counted = *self.counted.get_or_insert(counted);
+        // Both count modulo 2^32: the later one is less than half the circle ahead.
+        let missing = counted.wrapping_sub(read).cast_signed();
+        let late = missing > 0 && now >= self.at + PATIENCE;
+        if late {
+            log::warn!("the kernel counted {missing} packets more than it handed out");
+        }
+        missing <= 0 || late
+    }
 }
 
 /// A capture whose interface is open and filling its ring, but which nobody reads yet.
 pub struct Opened {
     capture: pcap::Capture<pcap::Active>,
     link: Link,
+    /// Packets that the kernel counted and that are none of ours: they came before the filter.
+    before: u32,
 }
 
 /// Opens an interface for capture: from here on packets are kept.
@@ -92,7 +116,52 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
             "{doing}: link type {name} is not supported; choose another interface with -i"
         ))
     })?;
-    Ok(Opened { capture: capture.setnonblock().map_err(failed)?, link })
+    let mut capture = capture.setnonblock().map_err(failed)?;
+    // What came before the filter was in place is passed over, so that from here on every packet
+    // that the kernel counts is one to be read.
+    let start = Instant::now();
+    while start.elapsed() < SETTLE {
+        wait(&capture)?;
+        let (read, _) = dispatch(&mut capture, |_| {})?;
+        log::trace!("{read} packets before the filter");
+    }
+    let before = handed_out(&statistics(&mut capture)?);
+    Ok(Opened { capture, link, before })
+}
+
+/// Packets that the kernel put into the ring, modulo 2^32.
+fn handed_out(stats: &pcap::Stat) -> u32 {
+    stats.received.wrapping_sub(stats.dropped)
+}
+
+fn statistics(capture: &mut pcap::Capture<pcap::Active>) -> Result<pcap::Stat> {
+    capture.stats().map_err(|why| Error::failed("read capture statistics", why))
+}
+
+fn wait(capture: &pcap::Capture<pcap::Active>) -> Result<()> {
+    let mut fds = [PollFd::new(capture.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(RETIRE).unwrap_or(PollTimeout::ZERO);
+    match poll(&mut fds, timeout) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(why) => Err(Error::failed("wait for packets", why)),
+    }
+}
+
+/// Reads what is there; says how many packets, and whether that was all.
+fn dispatch(
+    capture: &mut pcap::Capture<pcap::Active>,
+    mut each: impl FnMut(pcap::Packet<'_>),
+) -> Result<(u32, bool)> {
+    let mut packets = 0u32;
+    let read = capture.dispatch(None, |packet| {
+        packets = packets.wrapping_add(1);
+        each(packet);
+    });
+    match read {
+        Ok(read) => Ok((packets, read == 0)),
+        Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => Ok((packets, true)),
+        Err(why) => Err(Error::failed("read packets", why)),
+    }
 }
 
 fn explain(why: &pcap::Error) -> String {
@@ -128,6 +197,7 @@ impl Opened {
             link: self.link,
             table: FlowTable::new(selection, limits),
             counters: counters.clone(),
+            read: self.before,
         };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
@@ -144,11 +214,8 @@ impl Capture {
     pub fn flush(&self, wanted: impl Fn(&FlowKey) -> bool + Send + 'static) -> Receiver<Flows> {
         let (reply, flows) = mpsc::channel();
         // A failed capture closes `reply`, which is how the caller learns of it.
-        let _ = self.wishes.send(Flush {
-            wanted: Box::new(wanted),
-            at: Instant::now() + SETTLE,
-            reply,
-        });
+        let at = Instant::now() + SETTLE;
+        let _ = self.wishes.send(Flush { wanted: Box::new(wanted), at, counted: None, reply });
         flows
     }
 
@@ -169,24 +236,28 @@ struct Reader {
     link: Link,
     table: FlowTable,
     counters: Arc<Counters>,
+    /// Packets read so far, to be compared with what the kernel counts (modulo 2^32).
+    read: u32,
 }
 
 impl Reader {
     fn run(&mut self, inbox: &Receiver<Flush>, stop: &AtomicBool) -> Result<Flows> {
         let mut wishes: Vec<Flush> = Vec::new();
         loop {
-            self.wait()?;
+            wait(&self.capture)?;
             let before = Instant::now();
-            while self.dispatch()? > 0 {}
-            self.count_losses()?;
+            while !self.dispatch()? {}
+            let counted = self.count_losses()?;
             wishes.extend(inbox.try_iter());
-            // The ring was found empty after `before`: older wishes have seen all they asked for.
-            let (ripe, rest) = wishes.into_iter().partition(|wish| wish.at <= before);
-            wishes = rest;
-            for wish in ripe {
-                self.table.flush(&*wish.wanted);
-                // Nobody waits any more if the run was broken off.
-                let _ = wish.reply.send(self.table.take());
+            // The ring was found empty after `before`.
+            for mut wish in std::mem::take(&mut wishes) {
+                if wish.is_ripe(before, counted, self.read) {
+                    self.table.flush(&*wish.wanted);
+                    // Nobody waits any more if the run was broken off.
+                    let _ = wish.reply.send(self.table.take());
+                } else {
+                    wishes.push(wish);
+                }
             }
             if stop.load(Relaxed) && wishes.is_empty() {
                 self.table.flush(|_| true);
@@ -195,20 +266,10 @@ impl Reader {
         }
     }
 
-    fn wait(&self) -> Result<()> {
-        let mut fds = [PollFd::new(self.capture.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(RETIRE).unwrap_or(PollTimeout::ZERO);
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-            Err(why) => Err(Error::failed("wait for packets", why)),
-        }
-    }
-
-    fn dispatch(&mut self) -> Result<usize> {
-        let Self { capture, link, table, counters } = self;
-        let mut packets = 0;
-        let read = capture.dispatch(None, |frame| {
-            packets += 1;
+    /// Takes in the packets that are there; says whether there were none.
+    fn dispatch(&mut self) -> Result<bool> {
+        let Self { capture, link, table, counters, .. } = self;
+        let (packets, empty) = dispatch(capture, |frame| {
             // With nanosecond precision libpcap puts nanoseconds where microseconds stand.
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
             let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
@@ -221,18 +282,15 @@ impl Reader {
                 Err(Unread::BadIp) => count(&counters.bad_ip),
                 Err(Unread::BadTransport) => count(&counters.bad_transport),
             }
-        });
-        counters.packets.fetch_add(packets, Relaxed);
-        match read {
-            Ok(read) => Ok(read),
-            Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => Ok(0),
-            Err(why) => Err(Error::failed("read packets", why)),
-        }
+        })?;
+        self.read = self.read.wrapping_add(packets);
+        counters.packets.fetch_add(u64::from(packets), Relaxed);
+        Ok(empty)
     }
 
-    fn count_losses(&mut self) -> Result<()> {
-        let stats =
-            self.capture.stats().map_err(|why| Error::failed("read capture statistics", why))?;
+    /// Notes what was lost so far; gives the number of packets that the kernel counted.
+    fn count_losses(&mut self) -> Result<u32> {
+        let stats = statistics(&mut self.capture)?;
         self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
         self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
         self.counters.evicted.store(self.table.evicted(), Relaxed);
@@ -240,10 +298,40 @@ impl Reader {
         if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));
         }
-        Ok(())
+        Ok(handed_out(&stats))
     }
 }
 
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(at: Instant) -> Flush {
+        let (reply, _) = mpsc::channel();
+        Flush { wanted: Box::new(|_| true), at, counted: None, reply }
+    }
+
+    #[test]
+    fn a_wish_waits_for_its_time_and_for_what_was_counted_then() {
+        let at = Instant::now();
+        let later = at + Duration::from_millis(1);
+        let mut flush = wish(later);
+        assert!(!flush.is_ripe(at, 7, 7), "not yet");
+        assert!(!flush.is_ripe(later, 10, 7), "three packets are in a block that is not full");
+        assert!(flush.is_ripe(later, 99, 10), "what came after is not waited for");
+    }
+
+    #[test]
+    fn a_wish_does_not_wait_for_ever_and_survives_the_end_of_the_count() {
+        let at = Instant::now();
+        let mut flush = wish(at);
+        assert!(!flush.is_ripe(at, 10, 7));
+        assert!(flush.is_ripe(at + PATIENCE, 10, 7));
+        assert!(!wish(at).is_ripe(at, 1, u32::MAX), "two packets behind, across the wrap");
+        assert!(wish(at).is_ripe(at, u32::MAX, 1));
+    }
 }
