@@ -12,6 +12,7 @@ use std::io;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde_json::json;
 
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -198,6 +199,49 @@ impl Report {
         out.push('\n');
         out
     }
+
+    /// The mistakes as a program reads them: a JSON object a line, each mistake one, with its
+    /// place as [`Place`] counts.
+    pub fn json_lines(&self) -> String {
+        let mut out = String::new();
+        for diagnostic in &self.diagnostics {
+            let Place { line, column, end_line, end_column } = self.place(&diagnostic.span);
+            let label = Some(&diagnostic.label).filter(|label| !label.is_empty());
+            let object = json!({
+                "file": self.origin, "code": diagnostic.code,
+                "line": line, "column": column, "end_line": end_line, "end_column": end_column,
+                "message": diagnostic.message, "label": label, "help": diagnostic.help,
+            });
+            out += &format!("{object}\n");
+        }
+        out
+    }
+
+    /// Where a span is, for editors.
+    pub fn place(&self, span: &Range<usize>) -> Place {
+        let span = within(&self.text, span);
+        let position = |at: usize| {
+            let before = &self.text[..at];
+            let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+            (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+        };
+        let ((line, column), (end_line, end_column)) = (position(span.start), position(span.end));
+        Place { line, column, end_line, end_column }
+    }
+}
+
+/// A place in a text. Lines and columns count from 1, columns in characters (neither bytes nor
+/// UTF-16 units); the end is the first character that is no longer part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The line of the first character.
+    pub line: usize,
+    /// Its column.
+    pub column: usize,
+    /// The line of the first character behind.
+    pub end_line: usize,
+    /// Its column.
+    pub end_column: usize,
 }
 
 impl fmt::Display for Report {
@@ -257,7 +301,23 @@ mod tests {
             let origin = "x.toml".to_owned();
             let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
             assert!(report.render(true).contains("x.toml"));
+            assert_eq!(report.json_lines().lines().count(), 1);
         }
+    }
+
+    #[test]
+    fn places_count_characters_from_one_and_end_behind() {
+        let text = "näme = 1\nb = \"ü\"\n".to_owned();
+        let report = Report { origin: "x".into(), text, diagnostics: Vec::new() };
+        let place = |span| {
+            let Place { line, column, end_line, end_column } = report.place(&span);
+            [line, column, end_line, end_column]
+        };
+        assert_eq!(place(0..5), [1, 1, 1, 5]);
+        assert_eq!(place(14..18), [2, 5, 2, 8]);
+        assert_eq!(place(8..11), [1, 8, 2, 2]);
+        assert_eq!(place(19..19), [3, 1, 3, 1]);
+        assert_eq!(place(5000..6000), [3, 1, 3, 1]);
     }
 
     #[test]
