@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Format;
+use super::{Format, out};
 use crate::error::{Exit, Result};
 use crate::lab;
 
@@ -37,18 +37,18 @@ pub fn run(args: &Args) -> Result<Exit> {
                     "truth": host.truth,
                 })
             });
-            println!("{}", json!({ "hosts": hosts.collect::<Vec<_>>() }));
+            out::print_json(&json!({ "hosts": hosts.collect::<Vec<_>>() }))?;
         }
         Format::Text => {
+            let mut text = String::new();
             for host in &spec.hosts {
-                println!(
-                    "{} ({} IPv4, {} IPv6)\n  {}",
-                    host.name, host.count, host.count, host.title
-                );
+                let (name, count, title) = (&host.name, host.count, &host.title);
+                text += &format!("{name} ({count} IPv4, {count} IPv6)\n  {title}\n");
                 for labels in host.truth.values() {
-                    println!("  {}", labels.join(", "));
+                    text += &format!("  {}\n", labels.join(", "));
                 }
             }
+            out::print(&text)?;
         }
     }
     Ok(Exit::Done)

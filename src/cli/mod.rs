@@ -2,16 +2,20 @@
 //!
 //! May import every module.
 
-#![expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
-
+mod catalogue;
+mod check;
+mod codes;
+mod explain;
 mod interface;
 mod lab;
+mod list;
+mod out;
 mod progress;
 mod run;
 mod summary;
 mod writer;
 
-use std::io::IsTerminal as _;
+use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -43,6 +47,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Check(check::Args),
+    Explain(explain::Args),
+    List(list::Args),
     Lab(lab::Args),
 }
 
@@ -51,7 +58,7 @@ enum Command {
 enum Format {
     /// For people.
     Text,
-    /// For programs: one JSON object.
+    /// For programs: JSON.
     Json,
 }
 
@@ -79,6 +86,9 @@ pub fn main() -> Exit {
     progress::start_logging(cli.verbose, cli.quiet);
     let outcome = match cli.command {
         Command::Run(args) => run::run(args, cli.quiet),
+        Command::Check(args) => check::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::List(args) => list::run(&args),
         Command::Lab(args) => lab::run(&args),
     };
     outcome.unwrap_or_else(|error| {
@@ -87,10 +97,24 @@ pub fn main() -> Exit {
     })
 }
 
+/// Tells on standard error what stopped a command.
 fn report(error: &Error) {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    match error {
-        Error::File(report) => eprintln!("{}", report.render(color)),
-        other => eprintln!("pathspider: {other}"),
+    let text = match error {
+        Error::File(report) => report.render(out::colors(&io::stderr())),
+        other => format!("pathspider: {other}\n"),
+    };
+    // If nobody reads standard error, nobody can be told.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Tells of it as the user asked: to a program, mistakes of a file are JSON lines on standard
+/// output, as `check` has them. For commands with `--format`.
+fn report_as(error: &Error, format: Format) -> crate::error::Result<()> {
+    match (error, format) {
+        (Error::File(report), Format::Json) => out::print(&report.json_lines()),
+        _ => {
+            report(error);
+            Ok(())
+        }
     }
 }

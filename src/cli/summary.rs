@@ -1,6 +1,5 @@
 //! What a run was and cost: for the terminal, for programs, and for the file's metadata.
 
-use std::io::IsTerminal as _;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -8,8 +7,8 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::Format;
 use super::writer::Totals;
+use super::{Format, out};
 use crate::engine::driver::Progress;
 use crate::error::{Error, Exit, Result};
 use crate::lab::verdict::Styles;
@@ -110,7 +109,8 @@ impl Outcome {
         if !self.lost().is_empty() {
             return Exit::Lossy;
         }
-        if tally.is_some_and(|tally| !tally.agrees()) { Exit::Untrue } else { Exit::Done }
+        let untrue = tally.is_some_and(|tally| knows(tally) && !tally.agrees());
+        if untrue { Exit::Untrue } else { Exit::Done }
     }
 
     fn per_second(&self) -> f64 {
@@ -175,7 +175,7 @@ pub fn print(
     if records_on_stdout {
         eprintln!("{text}");
     } else {
-        println!("{text}");
+        out::print(&format!("{text}\n"))?;
     }
     for loss in outcome.lost() {
         log::warn!("lost: {loss}");
@@ -241,10 +241,12 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         HumanCount(dropped),
     ));
     if let Some((_, tally)) = lab {
-        lines.push(match tally.agrees() {
-            true => "Every condition agrees with the truth.".into(),
-            false => "Some conditions do NOT agree with the truth.".to_owned(),
-        });
+        let end = match (knows(tally), tally.agrees()) {
+            (false, _) => "The lab states no truth for this measurement: nothing was compared.",
+            (true, true) => "Every condition agrees with the truth.",
+            (true, false) => "Some conditions do NOT agree with the truth.",
+        };
+        lines.push(end.to_owned());
     }
     lines.join("\n")
 }
@@ -277,16 +279,21 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
         "output": outcome.written.as_ref().map(|written| written.path.display().to_string()),
-        "lab_agrees": tally.map(Tally::agrees),
+        "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
     })
     .to_string()
+}
+
+/// Whether the lab states what is true of this measurement: of a user's own it cannot know.
+fn knows(tally: &Tally) -> bool {
+    tally.rows().iter().any(|row| row.truth.is_some())
 }
 
 /// How wide the terminal is, and colours if there is one.
 fn terminal() -> (usize, Styles) {
     use anstyle::{AnsiColor, Style};
     let (_, width) = console::Term::stdout().size();
-    if !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {
+    if !out::colors(&std::io::stdout()) {
         return (160, Styles::default());
     }
     let color = |color: AnsiColor| Style::new().fg_color(Some(color.into()));

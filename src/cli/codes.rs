@@ -1,0 +1,120 @@
+//! What stands behind each code of a diagnostic: the texts of `codes.md`, a section a code.
+
+use crate::error::CODES;
+
+/// The texts.
+static TEXTS: &str = include_str!("codes.md");
+
+/// What is to be said of one code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The code, `E0202`.
+    pub code: &'static str,
+    /// What it stands for, as a fragment.
+    pub title: &'static str,
+    /// Why that is a mistake, in sentences; Markdown without blocks.
+    pub meaning: &'static str,
+    /// A small file, or a part of one, that has the mistake.
+    pub wrong: &'static str,
+    /// The same without it.
+    pub right: &'static str,
+}
+
+/// Every code, in order.
+pub fn all() -> impl Iterator<Item = Explained> {
+    CODES.iter().map(|(code, title)| explain(code, title))
+}
+
+/// The code that the user means, in capitals or not; `None` if there is no such code.
+pub fn find(written: &str) -> Option<Explained> {
+    let known = CODES.iter().find(|(code, _)| code.eq_ignore_ascii_case(written));
+    known.map(|(code, title)| explain(code, title))
+}
+
+/// Whether a word has the form of a code: E and four digits.
+pub fn is_code(word: &str) -> bool {
+    let digits = word.strip_prefix(['E', 'e']).unwrap_or_default();
+    digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn explain(code: &'static str, title: &'static str) -> Explained {
+    let section = section(code);
+    let meaning = section.split("```").next().unwrap_or_default().trim();
+    let example = |which| between(section, which, "\n```").unwrap_or_default();
+    Explained {
+        code,
+        title,
+        meaning,
+        wrong: example("```toml wrong\n"),
+        right: example("```toml right\n"),
+    }
+}
+
+/// The text below a code's heading; empty if it has none.
+fn section(code: &str) -> &'static str {
+    let parts = TEXTS.split("\n## ");
+    let mut sections = parts.filter_map(|part| part.split_once('\n'));
+    sections.find(|(heading, _)| heading.trim() == code).map_or("", |(_, text)| text)
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(inside, _)| inside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Report};
+    use crate::lab::Spec;
+    use crate::measurement::Plan;
+    use arrow::datatypes::Fields;
+
+    /// The codes that a text gives, if it is completed by what every measurement has.
+    fn codes(example: &str) -> Vec<&'static str> {
+        let report: Option<Report> = if example.starts_with("[[host]]") {
+            match Spec::parse("x", example) {
+                Err(Error::File(report)) => Some(*report),
+                other => other.map(|_| None).unwrap(),
+            }
+        } else {
+            let mut text = example.to_owned();
+            if !text.contains("[config.") {
+                text += "\n[config.zero]\n[config.one]\n";
+            }
+            if !text.starts_with("name = ") {
+                text = format!("name = \"example\"\n{text}");
+            }
+            Plan::load("x", &text, &Fields::empty()).err()
+        };
+        report.map_or(Vec::new(), |report| report.diagnostics.iter().map(|d| d.code).collect())
+    }
+
+    #[test]
+    fn every_code_has_a_text_and_examples_that_are_true() {
+        let mut wrong = Vec::new();
+        for Explained { code, meaning, wrong: bad, right, .. } in all() {
+            if !meaning.ends_with('.') || codes(bad) != [code] || right.is_empty() {
+                wrong.push(format!("{code}: {meaning:?}, wrong gives {:?}", codes(bad)));
+            }
+            if !codes(right).is_empty() {
+                wrong.push(format!("{code}: right gives {:?}", codes(right)));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+
+    #[test]
+    fn every_text_is_of_a_code_and_in_order() {
+        let headings = TEXTS.split("\n## ").skip(1).filter_map(|part| part.lines().next());
+        let codes = CODES.iter().map(|(code, _)| *code);
+        assert_eq!(headings.collect::<Vec<_>>(), codes.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn codes_are_found_in_any_case() {
+        assert_eq!(find("e0100").map(|found| found.code), Some("E0100"));
+        assert!(find("E9999").is_none());
+        assert!(is_code("E9999") && !is_code("ecn") && !is_code("E02025") && !is_code("Ex010"));
+    }
+}

@@ -1,0 +1,195 @@
+//! What an attempt sends to a target, and how that number comes about.
+
+use std::time::Duration;
+
+use crate::connect::tcp::MOST_BYTES;
+
+/// Seconds after its first SYN at which Linux sends it again while nothing answers: with
+/// net.ipv4.tcp_syn_retries = 6 and, since Linux 6.5, tcp_syn_linear_timeouts = 4. Older kernels do
+/// so less often, after 1, 3, 7, 15, 31 and 63 s.
+const SYN_AGAIN: [u64; 10] = [1, 2, 3, 4, 5, 7, 11, 19, 35, 67];
+
+/// How often a FIN is sent again once the program has let the socket go (Linux:
+/// net.ipv4.tcp_orphan_retries, whose 0 stands for 8), and at most while it has it
+/// (net.ipv4.tcp_retries2).
+const FIN_AGAIN: (u64, u64) = (8, 15);
+/// The shortest time after which anything is sent again; it doubles each time, up to the longest.
+const SHORTEST_RTO: Duration = Duration::from_millis(200);
+const LONGEST_RTO: Duration = Duration::from_secs(120);
+
+/// Octets of an IPv4 SYN with the kernel's usual options, and of the segments after it (timestamps).
+const USUAL: (u64, u64) = (60, 52);
+/// Octets of an IPv6 packet whose TCP header has all the options that fit.
+const MOST: u64 = 40 + 60;
+/// The least octets of data in a full segment: what is left of IPv6's smallest MTU, 1280.
+const SEGMENT: u64 = 1280 - 40 - 60;
+
+/// Packets of one sort.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// What they are.
+    pub packet: &'static str,
+    /// How many a target gets that answers and closes at once.
+    pub usual: u64,
+    /// How many a target gets at most.
+    pub most: u64,
+    /// Octets of each, usually and at most (IP header included).
+    pub octets: (u64, u64),
+    /// How the number comes about.
+    pub why: String,
+}
+
+/// What one attempt sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cost {
+    /// By sort of packet.
+    pub parts: Vec<Part>,
+}
+
+/// Packets and octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sum {
+    /// Packets.
+    pub packets: u64,
+    /// Octets of IP packets.
+    pub octets: u64,
+}
+
+impl Cost {
+    /// To a target that answers and closes at once, over a path that loses nothing.
+    pub fn usual(&self) -> Sum {
+        self.sum(|part| (part.usual, part.octets.0))
+    }
+
+    /// To a target that does whatever costs most.
+    pub fn most(&self) -> Sum {
+        self.sum(|part| (part.most, part.octets.1))
+    }
+
+    fn sum(&self, of: impl Fn(&Part) -> (u64, u64)) -> Sum {
+        let parts = self.parts.iter().map(of);
+        parts.fold(Sum { packets: 0, octets: 0 }, |sum, (packets, octets)| Sum {
+            packets: sum.packets + packets,
+            octets: sum.octets + packets * octets,
+        })
+    }
+}
+
+impl std::ops::Mul<u64> for Sum {
+    type Output = Sum;
+    fn mul(self, times: u64) -> Sum {
+        Sum { packets: self.packets * times, octets: self.octets * times }
+    }
+}
+
+/// What an attempt of a kind of connection sends; `None` for a kind of which that is not known.
+pub fn cost(kind: &str, timeout: Duration) -> Option<Cost> {
+    match kind {
+        "tcp" => Some(Cost { parts: tcp(timeout) }),
+        _ => None,
+    }
+}
+
+fn tcp(timeout: Duration) -> Vec<Part> {
+    let control = (USUAL.1, MOST);
+    // One that falls together with the timeout may still be sent before it.
+    let again = SYN_AGAIN.iter().filter(|second| Duration::from_secs(**second) <= timeout);
+    let again: Vec<String> = again.map(u64::to_string).collect();
+    let syn_why = match again.as_slice() {
+        [] => "one: the timeout comes before the kernel would send it again".to_owned(),
+        seconds => format!(
+            "one, and while nothing answers again after {} s (Linux 6.5 and later; before, less often)",
+            seconds.join(", ")
+        ),
+    };
+    let fin_again = fin_again(timeout);
+    // One more: the segment that goes over the limit.
+    let data = (MOST_BYTES as u64).div_ceil(SEGMENT) + 1;
+    vec![
+        Part {
+            packet: "SYN",
+            usual: 1,
+            most: 1 + again.len() as u64,
+            octets: (USUAL.0, MOST),
+            why: syn_why,
+        },
+        Part {
+            packet: "ACK of the SYN-ACK",
+            usual: 1,
+            most: 1,
+            octets: control,
+            why: "ends the handshake".into(),
+        },
+        Part {
+            packet: "FIN",
+            usual: 1,
+            most: 1 + fin_again,
+            octets: control,
+            why: format!(
+                "sent at once; to a target that falls silent the kernel sends it again up to {fin_again} times"
+            ),
+        },
+        Part {
+            packet: "ACK of data",
+            usual: 0,
+            most: data,
+            octets: control,
+            why: format!(
+                "at most one for each segment ({SEGMENT} octets or more) until {} KiB are read",
+                MOST_BYTES >> 10
+            ),
+        },
+        Part {
+            packet: "ACK of the FIN",
+            usual: 1,
+            most: 1,
+            octets: control,
+            why: "ends the connection; a reset instead if more data came".into(),
+        },
+    ]
+}
+
+/// How often a FIN can be sent again: while the attempt has time left, or afterwards.
+fn fin_again(timeout: Duration) -> u64 {
+    let (after, most) = FIN_AGAIN;
+    let mut count = 0;
+    let (mut at, mut wait) = (SHORTEST_RTO, SHORTEST_RTO);
+    while at <= timeout && count < most {
+        count += 1;
+        wait = LONGEST_RTO.min(wait * 2);
+        at += wait;
+    }
+    count.max(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn syns(timeout: Duration) -> u64 {
+        cost("tcp", timeout).unwrap().parts[0].most
+    }
+
+    #[test]
+    fn syns_are_sent_again_within_the_timeout() {
+        assert_eq!(syns(Duration::from_millis(900)), 1);
+        assert_eq!(syns(Duration::from_secs(3)), 4);
+        assert_eq!(syns(Duration::from_secs(3600)), 11);
+    }
+
+    #[test]
+    fn a_target_that_closes_at_once_gets_four_packets() {
+        let cost = cost("tcp", Duration::from_secs(3)).unwrap();
+        assert_eq!(cost.usual(), Sum { packets: 4, octets: 60 + 3 * 52 });
+        assert!(cost.most().packets > 60, "{:?}", cost.most());
+        assert_eq!(cost.most() * 2, Sum { packets: 144, octets: 14_400 });
+    }
+
+    #[test]
+    fn fins_double_their_wait() {
+        assert_eq!(fin_again(Duration::from_secs(1)), 8);
+        assert_eq!(fin_again(Duration::from_secs(60)), 8);
+        assert_eq!(fin_again(Duration::from_secs(120)), 9);
+        assert_eq!(fin_again(Duration::from_secs(3600)), 15);
+    }
+}

@@ -1,0 +1,234 @@
+//! `pathspider explain`: what a run would do, or what a code means.
+
+mod cost;
+mod plan;
+
+use std::path::PathBuf;
+
+use arrow::datatypes::Fields;
+use indicatif::HumanDuration;
+use serde_json::json;
+
+use super::codes::{self, Explained};
+use super::out::{self, Page};
+use super::{Format, catalogue, check};
+use crate::error::{Error, Exit, Result};
+use crate::measurement::{self, Plan};
+
+/// Say in plain words what a run of a measurement would do, or what a code such as E0202 means
+///
+/// Of a measurement: its configurations with every step, its undo and whom it affects; whether
+/// configurations take turns; the privileges needed; what a target is sent at most; the columns of
+/// the record; every label that a condition can give. Runs nothing, changes nothing and opens no
+/// socket.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A measurement (a file, or a name such as `ecn`), or the code of a mistake
+    target: String,
+
+    /// A target list whose columns go through to the record
+    #[arg(long, value_name = "FILE")]
+    targets: Option<PathBuf>,
+
+    /// How it is written: for people, or as one JSON object
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let target = &args.target;
+    if codes::is_code(target) {
+        let Some(explained) = codes::find(target) else {
+            let why = format!("there is no code {target}; `pathspider reference` lists them all");
+            return Err(Error::Usage(why));
+        };
+        match args.format {
+            Format::Text => out::print(&code_text(&explained, &Page::of_stdout()))?,
+            Format::Json => out::print_json(&json!({
+                "code": explained.code, "title": explained.title, "meaning": explained.meaning,
+                "wrong": explained.wrong, "right": explained.right,
+            }))?,
+        }
+        return Ok(Exit::Done);
+    }
+    let columns = check::target_columns(args.targets.as_deref())?;
+    let (origin, text) = measurement::find(target)?;
+    let plan = match Plan::load(&origin, &text, &columns) {
+        Ok(plan) => plan,
+        Err(report) => {
+            let error = Error::from(report);
+            super::report_as(&error, args.format)?;
+            return Ok(error.exit());
+        }
+    };
+    match args.format {
+        Format::Text => out::print(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
+        Format::Json => out::print_json(&plan::to_json(&plan, &origin, &columns))?,
+    }
+    Ok(Exit::Done)
+}
+
+fn code_text(explained: &Explained, page: &Page) -> String {
+    let Explained { code, title, meaning, wrong, right } = explained;
+    let example = |text: &str| {
+        let lines = text.lines().map(|line| match line.is_empty() {
+            true => "\n".to_owned(),
+            false => format!("    {line}\n"),
+        });
+        lines.collect::<String>()
+    };
+    let mut text = page.heading(&format!("{code}: {title}"));
+    text += &format!("\n{}\n", page.prose(0, meaning));
+    text += &format!("{}\n{}\n", page.heading("Wrong").trim_end(), example(wrong));
+    text + &format!("{}\n{}", page.heading("Right").trim_end(), example(right))
+}
+
+fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) -> String {
+    let mut text = page.heading(&format!("{}: {}", plan.name, plan.title));
+    let mut about = vec![["file".to_owned(), origin.to_owned()]];
+    if !plan.references.is_empty() {
+        about.push(["see".to_owned(), plan.references.join(", ")]);
+    }
+    text += &page.table(2, &about);
+    if !plan.description.trim().is_empty() {
+        text.push('\n');
+        // As it is written: it may have lists.
+        for line in plan.description.trim().lines() {
+            text += format!("  {line}").trim_end();
+            text.push('\n');
+        }
+    }
+    text += &configurations(plan, page);
+    text += &sent(plan, page);
+    text += &columns(plan, target_columns, page);
+    text + &conditions(plan, page)
+}
+
+fn configurations(plan: &Plan, page: &Page) -> String {
+    let mut text = format!("\n{}", page.heading("Each target is asked under each configuration"));
+    for config in &plan.configs {
+        let title = Some(&config.title).filter(|title| *title != config.name);
+        let title = title.map_or(String::new(), |title| format!(": {title}"));
+        text += &page.prose(2, &format!("{}{title}", config.name));
+        if config.steps.is_empty() {
+            text += "    changes nothing\n";
+        }
+        for step in &config.steps {
+            let (_, whom) = catalogue::scope(step.scope());
+            text += &page.table(
+                4,
+                &[
+                    ["step".to_owned(), catalogue::does(step)],
+                    ["undo".to_owned(), catalogue::undoes(step)],
+                    ["affects".to_owned(), whom.to_owned()],
+                ],
+            );
+        }
+    }
+    let (at_once, why) = plan::turns(&plan.configs);
+    let how = if at_once { "Configurations run at once" } else { "Configurations take turns" };
+    text += &format!("\n{}{}", page.heading(how), page.prose(2, &why));
+    let rows = plan::privileges(&plan.configs).into_iter().map(|(name, why)| [name, why]);
+    text += &format!("\n{}", page.heading("It needs (with --lab: no privilege)"));
+    text + &page.table(2, &rows.collect::<Vec<_>>())
+}
+
+fn sent(plan: &Plan, page: &Page) -> String {
+    let (kind, doc) = plan::kind(plan);
+    let mut text = format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
+    text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));
+    let Some(cost) = plan::cost(plan) else {
+        return text + &page.prose(2, "What a target is sent by this kind is not known.");
+    };
+    let configurations = plan.configs.len() as u64;
+    let (usual, most) = (cost.usual() * configurations, cost.most() * configurations);
+    let heading =
+        format!("A target is sent at most {} packets, {} octets", most.packets, most.octets);
+    text += &format!("\n{}", page.heading(&heading));
+    text += &page.prose(
+        2,
+        &format!(
+            "One that answers and closes at once gets {} packets, {} octets. Octets are those of IP packets: \
+             usually IPv4 with the kernel's options, at most IPv6 with all the options that fit. Answers to \
+             what the target itself repeats are not counted.",
+            usual.packets, usual.octets
+        ),
+    );
+    let mut rows = vec![["PACKET", "USUAL", "MOST", "WHY"].map(str::to_owned)];
+    for part in &cost.parts {
+        let (usual, most) = (part.usual.to_string(), part.most.to_string());
+        rows.push([part.packet.to_owned(), usual, most, part.why.clone()]);
+    }
+    let (usual, most) = (cost.usual(), cost.most());
+    rows.push([
+        "together".into(),
+        usual.packets.to_string(),
+        most.packets.to_string(),
+        format!("{} to {} octets", usual.octets, most.octets),
+    ]);
+    rows.push([
+        "in all".into(),
+        (usual.packets * configurations).to_string(),
+        (most.packets * configurations).to_string(),
+        format!("under {configurations} configurations"),
+    ]);
+    text + &page.table(2, &rows)
+}
+
+/// The columns of the record, those of like structs together.
+fn columns(plan: &Plan, target_columns: &Fields, page: &Page) -> String {
+    let columns = plan::columns(plan, target_columns);
+    let mut text = format!("\n{}", page.heading("A record has, for each target"));
+    for alike in columns.chunk_by(|a, b| a.tables == b.tables) {
+        let Some(first) = alike.first() else { continue };
+        let tables = first.tables.join(" and ");
+        let rows = alike.iter().map(|column| {
+            let name = if column.name.is_empty() { tables.clone() } else { column.name.clone() };
+            [name, column.type_word.clone(), column.doc.clone()]
+        });
+        let rows: Vec<_> = rows.collect();
+        if first.name.is_empty() {
+            text += &page.table(2, &rows);
+        } else {
+            text += &page.prose(2, &format!("{tables}:"));
+            text += &page.table(4, &rows);
+        }
+    }
+    text
+}
+
+/// `3 seconds`, `500ms`.
+fn seconds(plan: &Plan) -> String {
+    match plan.timeout.subsec_millis() {
+        0 => HumanDuration(plan.timeout).to_string(),
+        _ => format!("{}ms", plan.timeout.as_millis()),
+    }
+}
+
+fn conditions(plan: &Plan, page: &Page) -> String {
+    let mut text = String::new();
+    let written = plan::Written::of(plan);
+    for rule in plan.rules.iter() {
+        let name = rule.name();
+        let (given, compares) = (written.given(name), written.compares(name));
+        let mut heading = format!("Condition {name}");
+        if let Some(column) = compares {
+            heading += &format!(" compares {column} under zero and one");
+        }
+        text += &format!("\n{}", page.heading(&heading));
+        if let Some(given) = given {
+            text += &page.table(2, &[["only if".to_owned(), given]]);
+        }
+        let rows = rule.labels().into_iter().map(|label| {
+            let word = label.rsplit('.').next().unwrap_or_default();
+            let when = written.when(name, word);
+            let value = written.value(name).filter(|_| label.ends_with(":..."));
+            let meaning = plan::label_meaning(&label, compares.is_some()).to_owned();
+            let meaning = when.or(value).unwrap_or(meaning);
+            [label, meaning]
+        });
+        text += &page.table(2, &rows.collect::<Vec<_>>());
+    }
+    text
+}

@@ -1,0 +1,236 @@
+//! What a run of a measurement would do, gathered from its plan.
+
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Fields};
+use serde_json::{Value, json};
+
+use super::cost::{self, Cost, Sum};
+use crate::cli::{catalogue, writer};
+use crate::connect;
+use crate::measurement::{Configuration, Plan};
+use crate::rule::{COMPARED, Rule};
+use crate::step::Scope;
+
+/// A column of the record.
+pub struct Column {
+    /// Where it is: `target`, `zero`, `conditions`; several if they are alike.
+    pub tables: Vec<String>,
+    /// Its name within; empty if the column is no struct.
+    pub name: String,
+    /// The words for its type.
+    pub type_word: String,
+    /// What it means.
+    pub doc: String,
+}
+
+/// Whether configurations run at once, and why.
+pub fn turns(configs: &[Configuration]) -> (bool, String) {
+    let mut wide: Vec<&str> = Vec::new();
+    for step in configs.iter().flat_map(|config| &config.steps) {
+        let name = catalogue::step_def(step).name;
+        if step.scope() == Scope::Namespace && !wide.contains(&name) {
+            wide.push(name);
+        }
+    }
+    let how = "a wave of targets is asked under one configuration; when all its attempts have ended the steps \
+               are undone and the next configuration takes its turn, with the same targets";
+    let why = match wide.is_empty() {
+        true => "no step needs it, but so it is done always".to_owned(),
+        false => format!(
+            "{} changes the whole network namespace, so that no connection of another configuration may be open \
+             meanwhile",
+            wide.join(", ")
+        ),
+    };
+    (false, format!("{how}. Why: {why}"))
+}
+
+/// What a process needs to be allowed, and what for.
+pub fn privileges(configs: &[Configuration]) -> Vec<(String, String)> {
+    let mut needed = vec![("CAP_NET_RAW".to_owned(), "to watch the packets".to_owned())];
+    for step in configs.iter().flat_map(|config| &config.steps) {
+        let def = catalogue::step_def(step);
+        if let Some(privilege) = def.privilege {
+            let row = (privilege.to_owned(), format!("for steps of the kind {}", def.name));
+            if !needed.contains(&row) {
+                needed.push(row);
+            }
+        }
+    }
+    needed
+}
+
+/// The name of the plan's kind of connection, and what it does.
+pub fn kind(plan: &Plan) -> (&'static str, &'static str) {
+    let row = connect::KINDS.iter().find(|row| row.kind == plan.kind);
+    row.map_or(("", ""), |row| (row.name, row.doc))
+}
+
+/// What an attempt sends, if that is known of its kind.
+pub fn cost(plan: &Plan) -> Option<Cost> {
+    cost::cost(kind(plan).0, plan.timeout)
+}
+
+/// Every column of the record, in its order.
+pub fn columns(plan: &Plan, target_columns: &Fields) -> Vec<Column> {
+    let schema = writer::schema(plan, target_columns);
+    let mut columns: Vec<Column> = Vec::new();
+    let mut add = |table: &str, name: &str, data_type: &DataType, doc: String| {
+        let type_word = catalogue::type_word(data_type);
+        let like = |column: &&mut Column| {
+            table != "target" && column.name == name && column.doc == doc && !name.is_empty()
+        };
+        match columns.iter_mut().find(like) {
+            Some(column) => column.tables.push(table.to_owned()),
+            None => columns.push(Column {
+                tables: vec![table.to_owned()],
+                name: name.to_owned(),
+                type_word,
+                doc,
+            }),
+        }
+    };
+    for field in schema.fields() {
+        let table = field.name();
+        match field.data_type() {
+            DataType::Struct(inside) => {
+                for field in inside {
+                    add(table, field.name(), field.data_type(), doc(plan, table, field.name()));
+                }
+            }
+            other => add(table, "", other, "Every label that was given.".into()),
+        }
+    }
+    columns
+}
+
+fn doc(plan: &Plan, table: &str, name: &str) -> String {
+    let rule = || plan.rules.iter().find(|rule| rule.column() == name).map_or("", Rule::name);
+    match table {
+        "target" => {
+            let known = catalogue::TARGET.iter().find(|(column, ..)| *column == name);
+            known.map_or(catalogue::FROM_LIST, |(.., doc)| doc).to_owned()
+        }
+        "verdict" => format!("What {} says; NULL where it does not apply.", rule()),
+        "insufficient" => {
+            format!("Why {} could say nothing; NULL where it could, or does not apply.", rule())
+        }
+        _ => {
+            let field = catalogue::fields().find(|field| field.name == name);
+            field.map_or("", |field| field.doc.trim()).to_owned()
+        }
+    }
+}
+
+/// What a label of a rule means, as far as its words are the program's own.
+pub fn label_meaning(label: &str, compares: bool) -> &'static str {
+    let word = label.rsplit('.').next().unwrap_or_default();
+    match COMPARED.iter().find(|(known, _)| compares && *known == word) {
+        Some((_, meaning)) => meaning,
+        None if word == crate::rule::INSUFFICIENT => "a fact that it needs was not observed",
+        None => "",
+    }
+}
+
+/// A condition as it stands in the file: for which key which expression.
+pub struct Written(toml::Table);
+
+impl Written {
+    /// Of a plan's file.
+    pub fn of(plan: &Plan) -> Self {
+        Self(plan.text.parse().unwrap_or_default())
+    }
+
+    /// The condition of a name; `None` if the name in the file is not the rule's, letter for letter.
+    fn condition(&self, name: &str) -> Option<&toml::Table> {
+        let conditions = self.0.get("conditions")?.as_array()?;
+        let mut tables = conditions.iter().filter_map(toml::Value::as_table);
+        tables.find(|table| text(table, "name") == Some(name))
+    }
+
+    /// When it applies, if it says so.
+    pub fn given(&self, name: &str) -> Option<String> {
+        text(self.condition(name)?, "given").map(one_line)
+    }
+
+    /// The column that it compares, if it does.
+    pub fn compares(&self, name: &str) -> Option<&str> {
+        text(self.condition(name)?, "compare")
+    }
+
+    /// The expression whose value it gives, if it does.
+    pub fn value(&self, name: &str) -> Option<String> {
+        text(self.condition(name)?, "value").map(one_line)
+    }
+
+    /// The expression of the answer that ends with this word; `None` if it has none.
+    pub fn when(&self, name: &str, word: &str) -> Option<String> {
+        let answers = self.condition(name)?.get("first_of")?.as_array()?;
+        let mut answers = answers.iter().filter_map(toml::Value::as_table);
+        let answer = answers.find(|answer| text(answer, "is") == Some(word))?;
+        Some(text(answer, "when").map_or_else(|| "otherwise".to_owned(), one_line))
+    }
+}
+
+fn text<'a>(table: &'a toml::Table, key: &str) -> Option<&'a str> {
+    table.get(key)?.as_str()
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// All of it for programs.
+pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
+    let configurations = plan.configs.iter().map(|config| {
+        let steps = config.steps.iter().map(|step| {
+            let def = catalogue::step_def(step);
+            json!({ "step": def.name, "does": catalogue::does(step), "undo": catalogue::undoes(step),
+                    "scope": catalogue::scope(step.scope()).0, "privilege": def.privilege })
+        });
+        json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>() })
+    });
+    let (at_once, why) = turns(&plan.configs);
+    let privileges = privileges(&plan.configs);
+    let privileges = privileges.iter().map(|(name, why)| json!({ "name": name, "why": why }));
+    let columns = columns(plan, target_columns);
+    let columns = columns.iter().map(|column| {
+        json!({ "tables": column.tables, "name": Some(&column.name).filter(|name| !name.is_empty()),
+                "type": column.type_word, "doc": column.doc })
+    });
+    let conditions = plan.rules.iter().map(|rule| {
+        json!({ "name": rule.name(), "labels": rule.labels(), "column": rule.column(),
+                "sql": rule.sql() })
+    });
+    let (kind, doc) = kind(plan);
+    json!({
+        "measurement": plan.name, "title": plan.title, "description": plan.description,
+        "references": plan.references, "file": origin,
+        "configurations": configurations.collect::<Vec<_>>(),
+        "at_once": at_once, "turns": why,
+        "privileges": privileges.collect::<Vec<_>>(),
+        "connect": { "kind": kind, "doc": doc, "timeout_ms": milliseconds(plan.timeout) },
+        "sent": cost(plan).map(|cost| sent(&cost, plan.configs.len() as u64)),
+        "columns": columns.collect::<Vec<_>>(),
+        "conditions": conditions.collect::<Vec<_>>(),
+    })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn sent(cost: &Cost, configurations: u64) -> Value {
+    let sum = |sum: Sum| json!({ "packets": sum.packets, "octets": sum.octets });
+    let parts = cost.parts.iter().map(|part| {
+        json!({ "packet": part.packet, "usual": part.usual, "most": part.most,
+                "octets_usual": part.octets.0, "octets_most": part.octets.1, "why": part.why })
+    });
+    json!({
+        "per_attempt": { "usual": sum(cost.usual()), "most": sum(cost.most()),
+                         "parts": parts.collect::<Vec<_>>() },
+        "per_target": { "usual": sum(cost.usual() * configurations),
+                        "most": sum(cost.most() * configurations) },
+    })
+}

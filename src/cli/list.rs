@@ -1,0 +1,219 @@
+//! `pathspider list`: what the registries and the folders of measurements have.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use arrow::datatypes::Fields;
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::catalogue::{self, STEPS};
+use super::out::{self, Page};
+use super::{Format, check};
+use crate::chain::{self, Chain};
+use crate::connect;
+use crate::error::{Exit, Result};
+use crate::measurement::{self, Plan, SHIPPED};
+
+/// List what can be used: measurements, functions of chains, kinds of connections, steps, fields
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What is listed
+    #[arg(value_enum)]
+    what: What,
+
+    /// How the list is written: for people, or as one JSON object
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Measurements that can be run by name, in ./measurements, $PATHSPIDER_MEASUREMENTS,
+    /// $XDG_CONFIG_HOME/pathspider/measurements and compiled in; the first of a name counts
+    Measurements,
+    /// The functions that [observer] may list, by chain
+    Chains,
+    /// The kinds of connections, for `kind` in [connect]
+    Kinds,
+    /// The steps that a configuration may have
+    Steps,
+    /// The columns of the structs `zero` and `one` in a record
+    Fields,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let page = Page::of_stdout();
+    let text = matches!(args.format, Format::Text);
+    let (name, rows) = match args.what {
+        What::Measurements if text => {
+            let found = measurements()?;
+            let rows = found.iter().map(|found| {
+                let state = match found.mistakes {
+                    0 => "ok".to_owned(),
+                    1 => "1 mistake".to_owned(),
+                    count => format!("{count} mistakes"),
+                };
+                [found.name.clone(), found.place.clone(), state, found.title.clone()]
+            });
+            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            return Ok(Exit::Done);
+        }
+        What::Chains if text => return out::print(&chains_text(&page)).map(|()| Exit::Done),
+        What::Kinds if text => {
+            let rows = connect::KINDS.iter().map(|kind| [kind.name.into(), kind.doc.into()]);
+            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            return Ok(Exit::Done);
+        }
+        What::Steps if text => return out::print(&steps_text(&page)).map(|()| Exit::Done),
+        What::Fields if text => return out::print(&fields_text(&page)).map(|()| Exit::Done),
+        What::Measurements => {
+            let rows = measurements()?.into_iter().map(|found| {
+                json!({ "name": found.name, "title": found.title, "place": found.place,
+                        "ok": found.mistakes == 0, "mistakes": found.mistakes })
+            });
+            ("measurements", rows.collect::<Vec<_>>())
+        }
+        What::Chains => ("chains", chains_json()),
+        What::Kinds => {
+            let rows = connect::KINDS.iter();
+            let rows = rows.map(|kind| json!({ "name": kind.name, "doc": kind.doc }));
+            ("kinds", rows.collect())
+        }
+        What::Steps => ("steps", steps_json()),
+        What::Fields => ("fields", fields_json()),
+    };
+    out::print_json(&json!({ name: rows }))?;
+    Ok(Exit::Done)
+}
+
+/// A measurement that can be run by name.
+pub struct Found {
+    /// The name.
+    pub name: String,
+    /// Its title, as far as the file can be read.
+    pub title: String,
+    /// Where it is.
+    pub place: String,
+    /// How many mistakes it has.
+    pub mistakes: usize,
+}
+
+/// Every measurement of the folders and compiled in, by name; of one name the first that is found.
+pub fn measurements() -> Result<Vec<Found>> {
+    let columns = check::target_columns(None)?;
+    let mut names = HashSet::new();
+    let mut found = Vec::new();
+    for folder in measurement::folders() {
+        // A folder of the search path need not be there.
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let toml = path.extension().is_some_and(|extension| extension == "toml");
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned);
+            let (Some(name), true) = (stem, toml && path.is_file()) else { continue };
+            if names.insert(name.clone()) {
+                let place = path.display().to_string();
+                let text = measurement::find(&place).map(|(_, text)| text);
+                found.push(match text {
+                    Ok(text) => look(name, place, &text, &columns),
+                    Err(why) => Found { name, title: why.to_string(), place, mistakes: 1 },
+                });
+            }
+        }
+    }
+    for (name, text) in SHIPPED {
+        if names.insert((*name).to_owned()) {
+            found.push(look((*name).into(), "compiled in".into(), text, &columns));
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn look(name: String, place: String, text: &str, columns: &Fields) -> Found {
+    match Plan::load(&place, text, columns) {
+        Ok(plan) => Found { name, title: plan.title, place, mistakes: 0 },
+        Err(report) => {
+            let title = text.parse::<toml::Table>().ok().and_then(|table| {
+                table.get("title").and_then(|title| title.as_str()).map(str::to_owned)
+            });
+            let title = title.unwrap_or_default();
+            Found { name, title, place, mistakes: report.diagnostics.len() }
+        }
+    }
+}
+
+fn chains_text(page: &Page) -> String {
+    let mut text = String::new();
+    for chain in Chain::ALL {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text += &page.heading(&format!("{}: {}", chain.key(), chain.reads()));
+        let fitting = chain::functions().filter(|(_, function)| function.chains.has(chain));
+        let rows = fitting.map(|(_, function)| {
+            let needs = function.setup.map_or(String::new(), |setup| format!("; needs {setup}"));
+            [function.name.to_owned(), format!("{}{needs}", function.doc)]
+        });
+        text += &page.table(2, &rows.collect::<Vec<_>>());
+    }
+    text
+}
+
+fn chains_json() -> Vec<Value> {
+    let rows = chain::functions().map(|(group, function)| {
+        let fields = group.fields.iter().filter(|field| field.by == function.name);
+        json!({ "name": function.name, "group": group.name,
+                "chains": catalogue::chain_keys(function), "needs": function.setup,
+                "doc": function.doc, "fields": fields.map(|field| field.name).collect::<Vec<_>>() })
+    });
+    rows.collect()
+}
+
+fn steps_text(page: &Page) -> String {
+    let mut text = String::new();
+    for step in STEPS {
+        let (_, whom) = catalogue::scope(step.scope);
+        text += &page.heading(step.name);
+        text += &page.table(
+            2,
+            &[
+                ["does".to_owned(), step.doc.to_owned()],
+                ["written".to_owned(), step.example.to_owned()],
+                ["undo".to_owned(), step.undo.to_owned()],
+                ["affects".to_owned(), whom.to_owned()],
+                ["needs".to_owned(), step.privilege.unwrap_or("no privilege").to_owned()],
+            ],
+        );
+    }
+    text
+}
+
+fn steps_json() -> Vec<Value> {
+    let rows = STEPS.iter().map(|step| {
+        let (scope, whom) = catalogue::scope(step.scope);
+        json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
+                "scope": scope, "affects": whom, "privilege": step.privilege })
+    });
+    rows.collect()
+}
+
+fn fields_text(page: &Page) -> String {
+    let rows = catalogue::fields().map(|field| {
+        let word = catalogue::type_word(&(field.data_type)());
+        [field.name.to_owned(), word, field.by.to_owned(), field.doc.trim().to_owned()]
+    });
+    let head = ["COLUMN", "TYPE", "BY", "MEANING"].map(str::to_owned);
+    page.table(0, &std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+fn fields_json() -> Vec<Value> {
+    let rows = catalogue::fields().map(|field| {
+        json!({ "name": field.name, "type": catalogue::type_word(&(field.data_type)()),
+                "by": field.by, "doc": field.doc.trim() })
+    });
+    rows.collect()
+}
