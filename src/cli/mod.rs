@@ -9,9 +9,12 @@ mod explain;
 mod interface;
 mod lab;
 mod list;
+mod new;
 mod out;
 mod progress;
+mod reference;
 mod run;
+mod schema;
 mod summary;
 mod writer;
 
@@ -49,7 +52,10 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     Explain(explain::Args),
+    New(new::Args),
     List(list::Args),
+    Schema(schema::Args),
+    Reference(reference::Args),
     Lab(lab::Args),
 }
 
@@ -88,7 +94,10 @@ pub fn main() -> Exit {
         Command::Run(args) => run::run(args, cli.quiet),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::New(args) => new::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Schema(args) => schema::run(&args),
+        Command::Reference(args) => reference::run(&args),
         Command::Lab(args) => lab::run(&args),
     };
     outcome.unwrap_or_else(|error| {

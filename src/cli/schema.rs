@@ -1,0 +1,180 @@
+//! `pathspider schema`: JSON Schemas of what goes in and of what comes out.
+
+use arrow::datatypes::DataType;
+use clap::ValueEnum;
+use serde_json::{Map, Value, json};
+
+use super::{catalogue, out};
+use crate::error::{Exit, Result};
+use crate::measurement;
+
+/// The names that configurations can have, beyond zero and one.
+const FURTHER: [&str; 6] = ["two", "three", "four", "five", "six", "seven"];
+
+/// Print the JSON Schema of measurement files, or of records
+///
+/// For an editor: pathspider schema measurement > measurement.schema.json, and as the first line of the
+/// measurement #:schema measurement.schema.json
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Of what
+    #[arg(value_enum)]
+    of: Of,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Of {
+    /// A measurement file (TOML, read as if it were JSON)
+    Measurement,
+    /// A record of a result, one line of NDJSON
+    Record,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let schema = match args.of {
+        Of::Measurement => measurement::schema(),
+        Of::Record => record(),
+    };
+    out::print(&format!("{schema:#}\n"))?;
+    Ok(Exit::Done)
+}
+
+/// The JSON Schema of a record, as NDJSON has it, with the columns of every function. What depends
+/// on the measurement (its conditions, swept values) and on the target list is open.
+pub fn record() -> Value {
+    let mut target = Map::new();
+    for (name, data_type, doc) in &catalogue::TARGET {
+        // Without an address and a port nothing is asked.
+        let nullable = !matches!(*name, "ip" | "port");
+        target.insert((*name).into(), property(data_type, nullable, doc));
+    }
+    let mut facts = Map::new();
+    let mut always = Vec::new();
+    for field in catalogue::fields() {
+        let doc = field.doc.trim();
+        let nullable = field.arrow().is_nullable();
+        let mut property = property(&(field.data_type)(), nullable, doc);
+        property["x-by"] = field.by.into();
+        facts.insert(field.name.into(), property);
+        // What no function of a chain fills is there in every record.
+        if crate::chain::function(field.by).is_none() {
+            always.push(field.name);
+        }
+    }
+    let configuration = |doc: &str| json!({ "$ref": "#/$defs/configuration", "description": doc });
+    let mut properties = Map::new();
+    properties.insert(
+        "target".into(),
+        json!({
+            "type": "object", "description": "Who was asked; further columns are those of the target list.",
+            "properties": target, "required": catalogue::TARGET.each_ref().map(|(name, ..)| *name),
+        }),
+    );
+    properties.insert("zero".into(), configuration("What happened under the baseline."));
+    properties.insert("one".into(), configuration("What happened under the experiment."));
+    for name in FURTHER {
+        let doc = format!("What happened under configuration {name}, if the measurement has it.");
+        properties.insert(name.into(), configuration(&doc));
+    }
+    properties.insert(
+        "conditions".into(),
+        json!({ "type": "array", "items": { "type": "string" }, "examples": [["ecn.connectivity.works"]],
+                "description": "Every label that was given, in the order of the conditions." }),
+    );
+    let per_condition = "a property per condition, its name with _ for each dot";
+    let doc = format!(
+        "What each condition says ({per_condition}): the last word of its label, or the value; null where it does not apply."
+    );
+    let value = json!({ "type": ["string", "number", "boolean", "null"] });
+    properties.insert(
+        "verdict".into(),
+        json!({ "type": "object", "additionalProperties": value, "description": doc }),
+    );
+    let doc = format!("Why a condition could say nothing ({per_condition}); null where it could.");
+    let reason = json!({ "type": ["string", "null"] });
+    properties.insert(
+        "insufficient".into(),
+        json!({ "type": "object", "additionalProperties": reason, "description": doc }),
+    );
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pathspider record",
+        "description": "One target's record: a line of NDJSON, or a row of Parquet.",
+        "type": "object",
+        "properties": properties,
+        "required": ["target", "zero", "one"],
+        "additionalProperties": false,
+        "$defs": { "configuration": {
+            "type": "object",
+            "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
+                            measurement's chains have the function that fills them (x-by); in Parquet null is NULL.",
+            "properties": facts,
+            "required": always,
+        } },
+    })
+}
+
+/// The schema of a column's values, as the NDJSON writer has them.
+fn property(data_type: &DataType, nullable: bool, doc: &str) -> Value {
+    let word = match data_type {
+        DataType::Boolean => "boolean",
+        t if t.is_integer() => "integer",
+        t if t.is_floating() => "number",
+        DataType::List(_) => "array",
+        DataType::Struct(_) => "object",
+        // Texts, times, and whatever else is written as a text.
+        _ => "string",
+    };
+    let mut schema = Map::new();
+    let types = if nullable { json!([word, "null"]) } else { word.into() };
+    schema.insert("type".into(), types);
+    match data_type {
+        t if t.is_unsigned_integer() => {
+            schema.insert("minimum".into(), 0.into());
+            // The largest number of 64 bits is more than many readers of JSON can tell apart.
+            if let Some(bits @ 1..=4) = t.primitive_width() {
+                schema.insert("maximum".into(), ((1u64 << (8 * bits)) - 1).into());
+            }
+        }
+        DataType::Timestamp(..) => {
+            schema.insert("format".into(), "date-time".into());
+        }
+        DataType::List(item) => {
+            schema.insert("items".into(), property(item.data_type(), item.is_nullable(), ""));
+        }
+        _ => {}
+    }
+    if !doc.is_empty() {
+        schema.insert("description".into(), doc.into());
+    }
+    Value::Object(schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `UPDATE_GOLDENS=1 cargo test` writes it anew.
+    #[test]
+    fn the_stored_schema_of_a_record_is_current() {
+        let path =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/record.schema.json");
+        let current = format!("{:#}\n", record());
+        if std::env::var_os("UPDATE_GOLDENS").is_some() {
+            std::fs::write(&path, &current).unwrap();
+        }
+        let stored = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(stored == current, "{} is stale: UPDATE_GOLDENS=1 cargo test", path.display());
+    }
+
+    #[test]
+    fn numbers_have_their_bounds() {
+        assert_eq!(property(&DataType::UInt16, true, "")["maximum"], 65_535);
+        assert_eq!(property(&DataType::UInt64, true, "").get("maximum"), None);
+        assert_eq!(
+            property(&DataType::Utf8, false, "x"),
+            json!({"type": "string", "description": "x"})
+        );
+    }
+}
