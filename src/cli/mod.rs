@@ -15,6 +15,7 @@ mod progress;
 mod reference;
 mod run;
 mod schema;
+mod shell;
 mod summary;
 mod writer;
 
@@ -57,6 +58,8 @@ enum Command {
     Schema(schema::Args),
     Reference(reference::Args),
     Lab(lab::Args),
+    Completions(shell::Completions),
+    Man(shell::Man),
 }
 
 /// How a command writes its result.
@@ -99,6 +102,8 @@ pub fn main() -> Exit {
         Command::Schema(args) => schema::run(&args),
         Command::Reference(args) => reference::run(&args),
         Command::Lab(args) => lab::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
     };
     outcome.unwrap_or_else(|error| {
         report(&error);

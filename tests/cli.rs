@@ -1,0 +1,169 @@
+//! What the commands that run nothing print: `tests/cli/cases.toml` has the command lines, each
+//! with its exit code, `tests/cli/NAME.txt` what is printed. `UPDATE_GOLDENS=1 cargo test --test cli`
+//! accepts what is printed now.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cases {
+    case: Vec<Case>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What is shown, and the name of the golden file.
+    name: String,
+    /// The command line, in the folder `tests/cli`.
+    run: String,
+    #[serde(default)]
+    exit: i32,
+    /// Instead of a golden file, words that must be there: for pages that grow with the program.
+    #[serde(default)]
+    contains: Vec<String>,
+    /// Whether each line must be JSON.
+    #[serde(default)]
+    json: bool,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli")
+}
+
+/// The program as it runs on anybody's machine: no settings of this one.
+fn pathspider(line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+    command.args(line.split_whitespace()).current_dir(folder()).stdin(Stdio::null());
+    for name in ["HOME", "XDG_CONFIG_HOME", "RUST_LOG", "COLUMNS"] {
+        command.env_remove(name);
+    }
+    command.env("PATHSPIDER_MEASUREMENTS", "dropped-in");
+    command
+}
+
+fn text(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !error.is_empty() {
+        text += &format!("--- standard error\n{error}");
+    }
+    text
+}
+
+#[test]
+fn every_command_line_prints_what_was_agreed() {
+    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
+    let cases = std::fs::read_to_string(folder().join("cases.toml")).unwrap();
+    let cases: Cases = toml::from_str(&cases).unwrap();
+    let mut wrong = Vec::new();
+    let mut goldens = BTreeSet::new();
+    for Case { name, run, exit, contains, json } in &cases.case {
+        let output = pathspider(run).output().unwrap();
+        let said = text(&output);
+        if output.status.code() != Some(*exit) {
+            wrong.push(format!("{name}: {} instead of {exit}: {said}", output.status));
+        }
+        for line in said.lines().filter(|_| *json) {
+            if let Err(why) = serde_json::from_str::<Value>(line) {
+                wrong.push(format!("{name}: {why}: {line}"));
+            }
+        }
+        let missing: Vec<_> = contains.iter().filter(|words| !said.contains(*words)).collect();
+        if !missing.is_empty() {
+            wrong.push(format!("{name}: without {missing:?}: {said}"));
+        }
+        if !contains.is_empty() {
+            continue;
+        }
+        assert!(goldens.insert(format!("{name}.txt")), "{name} twice");
+        let golden = folder().join(format!("{name}.txt"));
+        if update {
+            std::fs::write(&golden, &said).unwrap();
+        }
+        if std::fs::read_to_string(&golden).unwrap_or_default() != said {
+            wrong.push(format!("{name}: pathspider {run}\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "not as agreed (UPDATE_GOLDENS=1 accepts):\n{}", wrong.join("\n"));
+    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    let files = files.map(|name| name.into_string().unwrap());
+    let files: BTreeSet<String> = files.filter(|name| name.ends_with(".txt")).collect();
+    assert_eq!(files, goldens, "goldens without a case");
+}
+
+#[test]
+fn a_new_measurement_is_right_and_is_never_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let new = |arguments: &str| {
+        let mut command = pathspider(arguments);
+        command.current_dir(folder.path()).output().unwrap()
+    };
+    let output = new("new My-First");
+    assert!(output.status.success(), "{}", text(&output));
+    let path = folder.path().join("My-First.toml");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let check = new("check My-First.toml");
+    assert_eq!(check.status.code(), Some(0), "{}", text(&check));
+
+    std::fs::write(&path, "mine").unwrap();
+    let again = new("new My-First");
+    assert_eq!(again.status.code(), Some(2), "{}", text(&again));
+    assert!(text(&again).contains("exists already"), "{}", text(&again));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+
+    let elsewhere = new("new My-First -o sub.toml");
+    assert!(elsewhere.status.success(), "{}", text(&elsewhere));
+    assert_eq!(std::fs::read_to_string(folder.path().join("sub.toml")).unwrap(), written);
+    assert_eq!(text(&new("new My-First -o -")), written);
+    // In a tree like ours, the schema is where its other measurements find it.
+    std::fs::create_dir_all(folder.path().join("measurements")).unwrap();
+    std::fs::create_dir_all(folder.path().join("schema")).unwrap();
+    std::fs::write(folder.path().join("schema/measurement.schema.json"), "{}").unwrap();
+    assert!(new("new x -o measurements/x.toml").status.success());
+    let inside = std::fs::read_to_string(folder.path().join("measurements/x.toml")).unwrap();
+    assert!(inside.starts_with("#:schema ../schema/measurement.schema.json\n"), "{inside}");
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man");
+    let output = pathspider("man").arg(&pages).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", text(&output));
+    for page in ["pathspider.1", "pathspider-run.1", "pathspider-check.1", "pathspider-lab-list.1"]
+    {
+        assert!(pages.join(page).is_file(), "no {page}");
+    }
+}
+
+/// A reader that goes away early is no error, and least of all a panic.
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    for line in ["reference", "list fields", "schema record", "completions zsh", "man", "lab list"]
+    {
+        let mut child =
+            pathspider(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut error = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        let status = child.wait().unwrap();
+        assert!(status.success() && error.is_empty(), "{line}: {status}: {error}");
+    }
+}
+
+#[test]
+fn printed_schemas_are_the_stored_ones() {
+    for of in ["measurement", "record"] {
+        let output = pathspider(&format!("schema {of}")).output().unwrap();
+        let path = folder().join(format!("../../schema/{of}.schema.json"));
+        let stored = std::fs::read_to_string(&path).unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(stored == printed, "{} is stale: UPDATE_GOLDENS=1 cargo test", path.display());
+    }
+}
