@@ -144,10 +144,30 @@ impl Nullable for IpAddr {
 }
 
 impl Timestamp {
+    /// No time is known; also what is written down by those who know none.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// The time, if it is known.
+    pub fn known(self) -> Option<Self> {
+        (self != Self::UNKNOWN).then_some(self)
+    }
+
     /// The Arrow type: nanoseconds, UTC.
     pub fn arrow_type() -> DataType {
         DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
     }
+}
+
+/// A row of columns, as [`fields!`](crate::field::fields) declares it.
+pub trait Row: Default {
+    /// The columns, in order.
+    const FIELDS: &'static [FieldDef];
+    /// The column builders.
+    type Columns: Default;
+    /// Adds this row at the end of the columns.
+    fn push(&self, columns: &mut Self::Columns);
+    /// Takes the columns, in the order of `FIELDS`, and leaves them empty.
+    fn finish(columns: &mut Self::Columns) -> Vec<ArrayRef>;
 }
 
 /// Builder of [`Timestamp`] columns; stands apart because it carries its time zone.
@@ -195,9 +215,10 @@ impl Nullable for Timestamp {
 ///         pkt_fwd: u64,
 ///     }
 /// }
+/// use pathspider::field::Row as _;
 /// let mut columns = CountColumns::default();
-/// columns.push(&Counts { pkt_fwd: 3 });
-/// assert_eq!(columns.finish()[0].len(), 1);
+/// Counts { pkt_fwd: 3 }.push(&mut columns);
+/// assert_eq!(Counts::finish(&mut columns)[0].len(), 1);
 /// assert_eq!(Counts::FIELDS[0].doc.trim(), "Packets in the forward direction.");
 /// ```
 #[macro_export]
@@ -219,7 +240,12 @@ macro_rules! __fields {
 
         impl $row {
             /// The columns, in order.
-            pub const FIELDS: &'static [$crate::field::FieldDef] = &[$($(
+            pub const FIELDS: &'static [$crate::field::FieldDef] =
+                <Self as $crate::field::Row>::FIELDS;
+        }
+
+        impl $crate::field::Row for $row {
+            const FIELDS: &'static [$crate::field::FieldDef] = &[$($(
                 $crate::field::FieldDef {
                     name: stringify!($name),
                     by: $by,
@@ -227,24 +253,21 @@ macro_rules! __fields {
                     data_type: <$type as $crate::field::Cell>::data_type,
                 },
             )*)*];
+            type Columns = $columns;
+
+            fn push(&self, columns: &mut $columns) {
+                $($($crate::field::Cell::append(&self.$name, &mut columns.$name);)*)*
+            }
+
+            fn finish(columns: &mut $columns) -> Vec<arrow::array::ArrayRef> {
+                vec![$($(<$type as $crate::field::Cell>::finish(&mut columns.$name),)*)*]
+            }
         }
 
         #[doc = concat!("Column builders of [`", stringify!($row), "`].")]
         #[derive(Debug, Default)]
         pub struct $columns {
             $($($name: <$type as $crate::field::Cell>::Column,)*)*
-        }
-
-        impl $columns {
-            /// Adds a row.
-            pub fn push(&mut self, row: &$row) {
-                $($($crate::field::Cell::append(&row.$name, &mut self.$name);)*)*
-            }
-
-            /// Takes the columns, in the order of `FIELDS`, and leaves them empty.
-            pub fn finish(&mut self) -> Vec<arrow::array::ArrayRef> {
-                vec![$($(<$type as $crate::field::Cell>::finish(&mut self.$name),)*)*]
-            }
         }
     };
 }

@@ -20,8 +20,9 @@ use foldhash::fast::RandomState;
 
 use crate::connect::{Attempt, AttemptColumns};
 use crate::error::{Error, Result};
+use crate::field::Row as _;
 use crate::observer::Flows;
-use crate::packet::{FlowKey, TCP};
+use crate::packet::{FlowKey, protocol};
 
 /// What is needed to find an attempt's flow; the source address is whatever the kernel chose.
 #[derive(PartialEq, Eq, Hash)]
@@ -72,7 +73,7 @@ impl Merger {
         let flows = join(std::mem::take(&mut self.early), flows).map_err(failed)?;
         let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
         for (row, key) in (0u32..).zip(&flows.keys) {
-            if key.protocol == TCP {
+            if key.protocol == protocol::TCP {
                 index.insert(Tail::of(key), row);
             }
         }
@@ -81,11 +82,13 @@ impl Merger {
             let mut facts = AttemptColumns::default();
             let mut rows = Vec::with_capacity(targets.len());
             for (attempt, target) in attempts.iter().zip(targets) {
-                facts.push(attempt);
+                attempt.push(&mut facts);
                 let flow = attempt.source_port.map(|port| Tail { port, target: *target });
                 rows.push(flow.and_then(|tail| index.remove(&tail)));
             }
-            records.push(self.record(facts.finish(), rows, &flows.columns).map_err(failed)?);
+            records.push(
+                self.record(Attempt::finish(&mut facts), rows, &flows.columns).map_err(failed)?,
+            );
         }
         let unmatched: Vec<u32> = index.into_values().collect();
         let is_later = |row: &u32| {
@@ -160,7 +163,8 @@ mod tests {
     fn flows(of: &[(u16, u8)]) -> Flows {
         let us = [198, 51, 100, 1].into();
         let key = |(port, host): &(u16, u8)| FlowKey {
-            protocol: TCP,
+            protocol: protocol::TCP,
+            has_ports: true,
             source: (us, *port),
             destination: (target(*host).ip(), 80),
         };

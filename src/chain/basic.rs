@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use arrow::array::ArrayRef;
-
-use super::{Chain, ChainSet, FunctionDef, Group, GroupDef, Progress, Seen, Selection, Slots};
+use super::group::{Facts, Runs, of, store};
+use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Timestamp, fields};
-use crate::packet::{Direction, Packet};
+use crate::packet::{FlowKey, Packet};
+
+/// The place of `basic_count` in the table of functions.
+const COUNT: usize = 1;
 
 /// The registry's row.
 pub static GROUP: GroupDef = GroupDef {
@@ -27,7 +29,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Basic::FIELDS,
-    new: |selection| Box::new(BasicGroup::new(selection)),
+    new: |selection| store::<Basic>(&GROUP, selection),
 };
 
 fields! {
@@ -44,10 +46,10 @@ fields! {
         sp: Option<u16>,
         /// Destination port of the first packet; NULL where the protocol has no ports.
         dp: Option<u16>,
-        /// When the flow's first packet crossed the interface (UTC).
-        pkt_first: Timestamp,
-        /// When its last packet did (UTC).
-        pkt_last: Timestamp,
+        /// When the flow's first packet crossed the interface (UTC); NULL if the capture does not say.
+        pkt_first: Option<Timestamp>,
+        /// When its last packet did (UTC); NULL if the capture does not say.
+        pkt_last: Option<Timestamp>,
     }
     "basic_count" {
         /// Packets in the direction of the first packet.
@@ -61,49 +63,27 @@ fields! {
     }
 }
 
-struct BasicGroup {
-    selection: Selection,
-    count: ChainSet,
-    flows: Slots<Basic>,
-    columns: BasicColumns,
-}
-
-impl BasicGroup {
-    fn new(selection: Selection) -> Self {
-        let count = selection.chains("basic_count");
-        Self { selection, count, flows: Slots::default(), columns: BasicColumns::default() }
-    }
-}
-
-impl Group for BasicGroup {
-    fn open(&mut self, slot: usize, packet: &Packet<'_>) {
-        let flow = self.flows.open(slot);
-        flow.sip = Some(packet.source);
-        flow.dip = Some(packet.destination);
-        flow.proto = packet.protocol;
-        (flow.sp, flow.dp) = packet.ports.unzip();
-        flow.pkt_first = packet.time;
+impl Facts for Basic {
+    type Row = Self;
+    fn row(&self) -> &Self {
+        self
     }
 
-    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress {
-        let flow = self.flows.at(slot);
-        flow.pkt_last = flow.pkt_last.max(packet.time);
-        if self.count.meets(seen.headers) {
-            let (packets, octets) = match seen.direction {
-                Direction::Forward => (&mut flow.pkt_fwd, &mut flow.oct_fwd),
-                Direction::Reverse => (&mut flow.pkt_rev, &mut flow.oct_rev),
-            };
-            *packets += 1;
-            *octets += u64::from(packet.ip_length);
+    fn open(&mut self, key: &FlowKey, packet: &Packet<'_>) {
+        self.sip = Some(key.source.0);
+        self.dip = Some(key.destination.0);
+        self.proto = key.protocol;
+        (self.sp, self.dp) = key.ports().unzip();
+        self.pkt_first = packet.time.known();
+    }
+
+    fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
+        self.pkt_last = self.pkt_last.max(packet.time.known());
+        if runs.function(COUNT) {
+            *of(seen.direction, &mut self.pkt_fwd, &mut self.pkt_rev) += 1;
+            let octets = u64::from(packet.ip.length);
+            *of(seen.direction, &mut self.oct_fwd, &mut self.oct_rev) += octets;
         }
         Progress::More
-    }
-
-    fn close(&mut self, slot: usize) {
-        self.columns.push(self.flows.at(slot));
-    }
-
-    fn finish(&mut self) -> Vec<ArrayRef> {
-        self.selection.pick(Basic::FIELDS, self.columns.finish())
     }
 }

@@ -3,11 +3,13 @@
 //! SYNs and data are kept apart. Segments without data and without SYN (pure ACKs, FINs) count
 //! in neither: RFC 3168, section 6.1.4, forbids marks on them, so their absence says nothing.
 
-use arrow::array::ArrayRef;
-
-use super::{Chain, ChainSet, FunctionDef, Group, GroupDef, Progress, Seen, Selection, Slots};
+use super::group::{Class, Facts, Runs, class, store};
+use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{Direction, Packet, flag};
+use crate::packet::{Direction, Packet};
+
+/// The place of `ecn_code` in the table of functions.
+const CODE: usize = 1;
 
 /// The registry's row.
 pub static GROUP: GroupDef = GroupDef {
@@ -28,7 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Ecn::FIELDS,
-    new: |selection| Box::new(EcnGroup::new(selection)),
+    new: |selection| store::<Ecn>(&GROUP, selection),
 };
 
 fields! {
@@ -66,70 +68,44 @@ fields! {
     }
 }
 
-struct EcnGroup {
-    selection: Selection,
-    code: ChainSet,
-    flows: Slots<Ecn>,
-    columns: EcnColumns,
-}
-
-impl EcnGroup {
-    fn new(selection: Selection) -> Self {
-        let code = selection.chains("ecn_code");
-        Self { selection, code, flows: Slots::default(), columns: EcnColumns::default() }
-    }
-}
-
-impl Group for EcnGroup {
-    fn open(&mut self, slot: usize, _: &Packet<'_>) {
-        self.flows.open(slot);
+impl Facts for Ecn {
+    type Row = Self;
+    fn row(&self) -> &Self {
+        self
     }
 
-    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress {
-        if !self.code.meets(seen.headers) {
-            return Progress::More;
-        }
-        let flow = self.flows.at(slot);
-        let syn = packet.tcp.as_ref().is_some_and(|tcp| tcp.has(flag::SYN));
-        let data = packet.tcp.as_ref().is_none_or(|tcp| tcp.payload > 0);
-        let marks = match (syn, data, seen.direction) {
-            (true, _, Direction::Forward) => [
+    fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
+        let class = class(packet).filter(|_| runs.function(CODE));
+        let marks = match (class, seen.direction) {
+            (Some(Class::Syn), Direction::Forward) => [
                 None,
-                Some(&mut flow.ecn_ect1_syn_fwd),
-                Some(&mut flow.ecn_ect0_syn_fwd),
-                Some(&mut flow.ecn_ce_syn_fwd),
+                Some(&mut self.ecn_ect1_syn_fwd),
+                Some(&mut self.ecn_ect0_syn_fwd),
+                Some(&mut self.ecn_ce_syn_fwd),
             ],
-            (true, _, Direction::Reverse) => [
+            (Some(Class::Syn), Direction::Reverse) => [
                 None,
-                Some(&mut flow.ecn_ect1_syn_rev),
-                Some(&mut flow.ecn_ect0_syn_rev),
-                Some(&mut flow.ecn_ce_syn_rev),
+                Some(&mut self.ecn_ect1_syn_rev),
+                Some(&mut self.ecn_ect0_syn_rev),
+                Some(&mut self.ecn_ce_syn_rev),
             ],
-            (false, true, Direction::Forward) => [
-                Some(&mut flow.ecn_notect_data_fwd),
-                Some(&mut flow.ecn_ect1_data_fwd),
-                Some(&mut flow.ecn_ect0_data_fwd),
-                Some(&mut flow.ecn_ce_data_fwd),
+            (Some(Class::Data), Direction::Forward) => [
+                Some(&mut self.ecn_notect_data_fwd),
+                Some(&mut self.ecn_ect1_data_fwd),
+                Some(&mut self.ecn_ect0_data_fwd),
+                Some(&mut self.ecn_ce_data_fwd),
             ],
-            (false, true, Direction::Reverse) => [
-                Some(&mut flow.ecn_notect_data_rev),
-                Some(&mut flow.ecn_ect1_data_rev),
-                Some(&mut flow.ecn_ect0_data_rev),
-                Some(&mut flow.ecn_ce_data_rev),
+            (Some(Class::Data), Direction::Reverse) => [
+                Some(&mut self.ecn_notect_data_rev),
+                Some(&mut self.ecn_ect1_data_rev),
+                Some(&mut self.ecn_ect0_data_rev),
+                Some(&mut self.ecn_ce_data_rev),
             ],
-            (false, false, _) => return Progress::More,
+            (None, _) => return Progress::More,
         };
-        if let Some(Some(mark)) = marks.into_iter().nth(usize::from(packet.ecn & 3)) {
+        if let Some(Some(mark)) = marks.into_iter().nth(usize::from(packet.ip.ecn())) {
             *mark = true;
         }
         Progress::More
-    }
-
-    fn close(&mut self, slot: usize) {
-        self.columns.push(self.flows.at(slot));
-    }
-
-    fn finish(&mut self) -> Vec<ArrayRef> {
-        self.selection.pick(Ecn::FIELDS, self.columns.finish())
     }
 }

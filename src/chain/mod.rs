@@ -8,13 +8,24 @@
 //! Imports [`packet`](crate::packet) and [`field`](crate::field).
 
 pub mod basic;
+pub mod dns;
+pub mod dscp;
 pub mod ecn;
+pub mod evil;
+mod group;
+pub mod icmp;
+pub mod mptcp;
+pub mod mss;
 pub mod tcp;
+pub mod tcpopt;
+pub mod tfo;
+pub mod ttl;
+pub mod udp;
 
 use arrow::array::ArrayRef;
 
 use crate::field::FieldDef;
-use crate::packet::{Direction, Packet};
+use crate::packet::{Direction, FlowKey, Packet, Transport, protocol};
 
 /// Where a function may be listed: which header makes it run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +38,28 @@ pub enum Chain {
     Ip6,
     /// Every TCP header.
     Tcp,
+    /// Every UDP header.
+    Udp,
+    /// Every ICMP message, those about a flow's packets included.
+    Icmp4,
+    /// Every ICMPv6 message, likewise.
+    Icmp6,
+    /// Every header of another transport.
+    L4,
 }
 
 impl Chain {
     /// Every chain, in the order of headers.
-    pub const ALL: [Chain; 4] = [Chain::NewFlow, Chain::Ip4, Chain::Ip6, Chain::Tcp];
+    pub const ALL: [Chain; 8] = [
+        Chain::NewFlow,
+        Chain::Ip4,
+        Chain::Ip6,
+        Chain::Tcp,
+        Chain::Udp,
+        Chain::Icmp4,
+        Chain::Icmp6,
+        Chain::L4,
+    ];
 
     /// The key in a measurement file.
     pub fn key(self) -> &'static str {
@@ -40,6 +68,10 @@ impl Chain {
             Chain::Ip4 => "ip4_chain",
             Chain::Ip6 => "ip6_chain",
             Chain::Tcp => "tcp_chain",
+            Chain::Udp => "udp_chain",
+            Chain::Icmp4 => "icmp4_chain",
+            Chain::Icmp6 => "icmp6_chain",
+            Chain::L4 => "l4_chain",
         }
     }
 
@@ -50,6 +82,10 @@ impl Chain {
             Chain::Ip4 => "IPv4 headers",
             Chain::Ip6 => "IPv6 headers",
             Chain::Tcp => "TCP headers",
+            Chain::Udp => "UDP headers",
+            Chain::Icmp4 => "ICMP messages",
+            Chain::Icmp6 => "ICMPv6 messages",
+            Chain::L4 => "headers of other transports",
         }
     }
 
@@ -91,9 +127,16 @@ impl ChainSet {
 
     /// The chains of the headers that a packet has.
     pub fn of_packet(packet: &Packet<'_>) -> Self {
-        let mut set = Self::of(&[if packet.source.is_ipv4() { Chain::Ip4 } else { Chain::Ip6 }]);
-        if packet.tcp.is_some() {
-            set.add(Chain::Tcp);
+        let mut set = Self::of(&[if packet.ip.source.is_ipv4() { Chain::Ip4 } else { Chain::Ip6 }]);
+        match &packet.transport {
+            Transport::Tcp(_) => set.add(Chain::Tcp),
+            Transport::Udp(_) => set.add(Chain::Udp),
+            Transport::Icmp(_) if packet.ip.protocol == protocol::ICMP => set.add(Chain::Icmp4),
+            Transport::Icmp(_) => set.add(Chain::Icmp6),
+            Transport::Other if packet.flaw.is_none() && !packet.ip.is_later_fragment() => {
+                set.add(Chain::L4);
+            }
+            Transport::Other => {}
         }
         set
     }
@@ -133,7 +176,21 @@ pub struct GroupDef {
 }
 
 /// Every group, in the order of the record's columns.
-pub static GROUPS: &[&GroupDef] = &[&basic::GROUP, &tcp::GROUP, &ecn::GROUP];
+pub static GROUPS: &[&GroupDef] = &[
+    &basic::GROUP,
+    &tcp::GROUP,
+    &ecn::GROUP,
+    &dscp::GROUP,
+    &mss::GROUP,
+    &tcpopt::GROUP,
+    &tfo::GROUP,
+    &mptcp::GROUP,
+    &evil::GROUP,
+    &udp::GROUP,
+    &dns::GROUP,
+    &icmp::GROUP,
+    &ttl::GROUP,
+];
 
 /// Every function with its group, in the order of the registry.
 pub fn functions() -> impl Iterator<Item = (&'static GroupDef, &'static FunctionDef)> {
@@ -160,7 +217,16 @@ impl Selection {
 
     /// Every function in every chain that it may be in: what `observe` does without a file.
     pub fn everything() -> Self {
-        Self(functions().map(|(_, function)| (function.name, function.chains)).collect())
+        let mut all = Self::default();
+        GROUPS.iter().for_each(|group| all.place_group(group));
+        all
+    }
+
+    /// Places every function of a group in every chain that it may be in.
+    pub fn place_group(&mut self, group: &'static GroupDef) {
+        for function in group.functions {
+            function.chains.iter().for_each(|chain| self.place(function, chain));
+        }
     }
 
     /// The chains in which a function was placed; empty if it was not.
@@ -211,31 +277,13 @@ pub struct Seen {
 /// The state of all flows for one group of functions.
 pub trait Group: Send {
     /// A flow begins in `slot`, with this packet. The slot may have been another flow's before.
-    fn open(&mut self, slot: usize, packet: &Packet<'_>);
+    fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>);
     /// A packet of the flow in `slot` (the first one too).
     fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress;
     /// The flow in `slot` is complete: its facts become a row of the columns.
     fn close(&mut self, slot: usize);
     /// Takes the columns of the placed functions, one row per closed flow in order of closing.
     fn finish(&mut self) -> Vec<ArrayRef>;
-}
-
-/// State of flows, contiguous, indexed by slot.
-#[derive(Debug, Default)]
-pub(crate) struct Slots<T>(Vec<T>);
-
-impl<T: Default> Slots<T> {
-    pub(crate) fn open(&mut self, slot: usize) -> &mut T {
-        if slot >= self.0.len() {
-            self.0.resize_with(slot + 1, T::default);
-        }
-        self.0[slot] = T::default();
-        &mut self.0[slot]
-    }
-
-    pub(crate) fn at(&mut self, slot: usize) -> &mut T {
-        &mut self.0[slot]
-    }
 }
 
 #[cfg(test)]

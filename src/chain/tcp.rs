@@ -1,10 +1,13 @@
 //! Group `tcp`: how the connection was opened and how it ended.
 
-use arrow::array::ArrayRef;
-
-use super::{Chain, ChainSet, FunctionDef, Group, GroupDef, Progress, Seen, Selection, Slots};
-use crate::field::fields;
+use super::group::{Facts, Runs, store};
+use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use crate::field::{Timestamp, fields};
 use crate::packet::{Direction, Packet, Tcp, flag};
+
+/// Places in the table of functions.
+const HANDSHAKE: usize = 1;
+const COMPLETE: usize = 2;
 
 /// The registry's row.
 pub static GROUP: GroupDef = GroupDef {
@@ -31,7 +34,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: TcpFacts::FIELDS,
-    new: |selection| Box::new(TcpGroup::new(selection)),
+    new: |selection| store::<TcpFacts>(&GROUP, selection),
 };
 
 fields! {
@@ -50,6 +53,17 @@ fields! {
         tcp_synack_ece: Option<bool>,
         /// Whether the first SYN-ACK had CWR set (RFC 3168, 6.1.1); NULL if there was none.
         tcp_synack_cwr: Option<bool>,
+        /// SYNs in the forward direction: more than 1 if it was retransmitted.
+        tcp_syn_count_fwd: u32,
+        /// SYNs (SYN-ACKs) in the reverse direction.
+        tcp_syn_count_rev: u32,
+        /// When the first SYN in the forward direction was seen (UTC); NULL if none.
+        tcp_syn_time_fwd: Option<Timestamp>,
+        /// When the first SYN-ACK was seen (UTC); NULL if none.
+        tcp_syn_time_rev: Option<Timestamp>,
+        /// Nanoseconds from SYN to SYN-ACK; NULL if the SYN had been sent again by then, for nobody knows which
+        /// was answered (RFC 6298, 3).
+        tcp_handshake_rtt: Option<u64>,
         /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK.
         tcp_connected: bool,
     }
@@ -65,31 +79,13 @@ fields! {
     }
 }
 
-struct TcpGroup {
-    handshake: bool,
-    complete: bool,
-    selection: Selection,
-    flows: Slots<TcpFacts>,
-    columns: TcpColumns,
-}
-
-impl TcpGroup {
-    fn new(selection: Selection) -> Self {
-        Self {
-            handshake: selection.has("tcp_handshake"),
-            complete: selection.has("tcp_complete"),
-            selection,
-            flows: Slots::default(),
-            columns: TcpColumns::default(),
-        }
-    }
-}
-
 impl TcpFacts {
-    fn handshake(&mut self, tcp: &Tcp<'_>, direction: Direction) {
+    fn handshake(&mut self, tcp: &Tcp<'_>, time: Timestamp, direction: Direction) {
         let syn = tcp.has(flag::SYN);
         match direction {
             Direction::Forward if syn => {
+                self.tcp_syn_count_fwd = self.tcp_syn_count_fwd.saturating_add(1);
+                self.tcp_syn_time_fwd.get_or_insert(time);
                 self.tcp_synflags_fwd.get_or_insert(tcp.flags);
                 self.tcp_synflags_last_fwd = Some(tcp.flags);
             }
@@ -100,6 +96,12 @@ impl TcpFacts {
                 }
             }
             Direction::Reverse if syn => {
+                self.tcp_syn_count_rev = self.tcp_syn_count_rev.saturating_add(1);
+                self.tcp_syn_time_rev.get_or_insert(time);
+                if self.tcp_syn_count_rev == 1 && self.tcp_syn_count_fwd == 1 {
+                    let sent = self.tcp_syn_time_fwd.map_or(time.0, |sent| sent.0);
+                    self.tcp_handshake_rtt = u64::try_from(time.0.saturating_sub(sent)).ok();
+                }
                 self.tcp_synflags_rev.get_or_insert(tcp.flags);
                 self.tcp_synflags_last_rev = Some(tcp.flags);
                 if tcp.has(flag::ACK) {
@@ -123,25 +125,17 @@ impl TcpFacts {
     }
 }
 
-impl Group for TcpGroup {
-    fn open(&mut self, slot: usize, _: &Packet<'_>) {
-        self.flows.open(slot);
+impl Facts for TcpFacts {
+    type Row = Self;
+    fn row(&self) -> &Self {
+        self
     }
 
-    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress {
-        let Some(tcp) = &packet.tcp else { return Progress::More };
-        let flow = self.flows.at(slot);
-        if self.handshake {
-            flow.handshake(tcp, seen.direction);
+    fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
+        let Some(tcp) = packet.tcp() else { return Progress::More };
+        if runs.function(HANDSHAKE) {
+            self.handshake(tcp, packet.time, seen.direction);
         }
-        if self.complete { flow.complete(tcp, seen.direction) } else { Progress::More }
-    }
-
-    fn close(&mut self, slot: usize) {
-        self.columns.push(self.flows.at(slot));
-    }
-
-    fn finish(&mut self) -> Vec<ArrayRef> {
-        self.selection.pick(TcpFacts::FIELDS, self.columns.finish())
+        if runs.function(COMPLETE) { self.complete(tcp, seen.direction) } else { Progress::More }
     }
 }

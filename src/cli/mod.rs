@@ -10,6 +10,7 @@ mod interface;
 mod lab;
 mod list;
 mod new;
+mod observe;
 mod out;
 mod progress;
 mod reference;
@@ -57,6 +58,7 @@ enum Command {
     List(list::Args),
     Schema(schema::Args),
     Reference(reference::Args),
+    Observe(observe::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -101,6 +103,7 @@ pub fn main() -> Exit {
         Command::List(args) => list::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -160,17 +160,37 @@ pub(super) struct Observer {
     #[serde(default)]
     #[schemars(schema_with = "tcp")]
     pub(super) tcp_chain: Vec<Text>,
+    /// Functions that read UDP headers.
+    #[serde(default)]
+    #[schemars(schema_with = "udp")]
+    pub(super) udp_chain: Vec<Text>,
+    /// Functions that read ICMP messages, those about a flow's packets included.
+    #[serde(default)]
+    #[schemars(schema_with = "icmp4")]
+    pub(super) icmp4_chain: Vec<Text>,
+    /// Functions that read ICMPv6 messages, likewise.
+    #[serde(default)]
+    #[schemars(schema_with = "icmp6")]
+    pub(super) icmp6_chain: Vec<Text>,
+    /// Functions that read headers of other transports.
+    #[serde(default)]
+    #[schemars(schema_with = "l4")]
+    pub(super) l4_chain: Vec<Text>,
 }
 
 impl Observer {
     /// Every chain with what is listed in it.
-    pub(super) fn chains(&self) -> [(Chain, &[Text]); 4] {
+    pub(super) fn chains(&self) -> [(Chain, &[Text]); 8] {
         Chain::ALL.map(|chain| {
             let listed = match chain {
                 Chain::NewFlow => &self.new_flow_chain,
                 Chain::Ip4 => &self.ip4_chain,
                 Chain::Ip6 => &self.ip6_chain,
                 Chain::Tcp => &self.tcp_chain,
+                Chain::Udp => &self.udp_chain,
+                Chain::Icmp4 => &self.icmp4_chain,
+                Chain::Icmp6 => &self.icmp6_chain,
+                Chain::L4 => &self.l4_chain,
             };
             (chain, listed.as_slice())
         })
@@ -256,6 +276,22 @@ fn ip6(_: &mut SchemaGenerator) -> Schema {
 
 fn tcp(_: &mut SchemaGenerator) -> Schema {
     listed(Chain::Tcp)
+}
+
+fn udp(_: &mut SchemaGenerator) -> Schema {
+    listed(Chain::Udp)
+}
+
+fn icmp4(_: &mut SchemaGenerator) -> Schema {
+    listed(Chain::Icmp4)
+}
+
+fn icmp6(_: &mut SchemaGenerator) -> Schema {
+    listed(Chain::Icmp6)
+}
+
+fn l4(_: &mut SchemaGenerator) -> Schema {
+    listed(Chain::L4)
 }
 
 /// The JSON Schema of measurement files.

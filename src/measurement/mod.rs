@@ -15,7 +15,7 @@ mod read;
 use std::path::{Path, PathBuf};
 
 pub use file::schema;
-pub use plan::{Configuration, Plan};
+pub use plan::{Configuration, Plan, duration};
 
 use crate::error::{Doing as _, Error, Result, did_you_mean};
 

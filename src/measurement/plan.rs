@@ -285,7 +285,7 @@ impl Checker<'_> {
     fn timeout(&mut self, timeout: Option<&Text>) -> Option<Duration> {
         let text = timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.get_ref());
         let span = timeout.map_or(0..0, Spanned::span);
-        match duration(text) {
+        match read_duration(text) {
             Some(duration) if !duration.is_zero() && duration <= LONGEST_TIMEOUT => Some(duration),
             Some(_) => {
                 let message = "a connection's timeout is more than zero and at most an hour";
@@ -392,8 +392,12 @@ fn is_sysctl(name: &str) -> bool {
         && parts.all(|part| !part.is_empty())
 }
 
-/// `500ms`, `5s`, `1m`.
-fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration as it is written in measurements and on the command line: 500ms, 5s, 1m.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    read_duration(text).ok_or_else(|| "write a whole number and a unit: 500ms, 5s or 1m".to_owned())
+}
+
+fn read_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
@@ -431,8 +435,8 @@ mod tests {
 
     #[test]
     fn durations_are_read_whole() {
-        assert_eq!(duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(duration("1m"), Some(Duration::from_secs(60)));
+        assert_eq!(read_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(read_duration("1m"), Some(Duration::from_secs(60)));
         for bad in [
             "",
             "5",
@@ -444,7 +448,7 @@ mod tests {
             "99999999999999999999s",
             "18446744073709551615m",
         ] {
-            assert_eq!(duration(bad), None, "{bad}");
+            assert_eq!(read_duration(bad), None, "{bad}");
         }
     }
 }

@@ -276,6 +276,9 @@ impl Reader {
             match dissect(*link, frame.data, time) {
                 Ok(packet) => {
                     log::trace!("{packet:?}");
+                    if packet.flaw.is_some() {
+                        count(&counters.bad_transport);
+                    }
                     table.packet(&packet);
                 }
                 Err(Unread::NotIp) => count(&counters.not_ip),

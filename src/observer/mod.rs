@@ -6,6 +6,8 @@
 //! Imports [`chain`](crate::chain) and [`packet`](crate::packet); never the engine.
 
 pub mod capture;
+pub mod file;
+mod fragments;
 mod table;
 
 pub use table::{FlowTable, Flows, Limits};

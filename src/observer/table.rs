@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use arrow::array::ArrayRef;
 use foldhash::fast::RandomState;
 
+use super::fragments::Fragments;
 use crate::chain::{ChainSet, Group, Progress, Seen, Selection};
 use crate::field::Timestamp;
 use crate::packet::{Direction, FlowKey, Packet, flag};
@@ -93,6 +94,7 @@ pub struct FlowTable {
     groups: Vec<Box<dyn Group>>,
     completed: Vec<FlowKey>,
     evicted: u64,
+    fragments: Fragments,
 }
 
 impl FlowTable {
@@ -109,6 +111,7 @@ impl FlowTable {
             groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
             completed: Vec::new(),
             evicted: 0,
+            fragments: Fragments::default(),
         }
     }
 
@@ -130,11 +133,11 @@ impl FlowTable {
     /// Takes in one packet, after completing what its time makes due.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         self.advance(packet.time);
-        let key = FlowKey::of(packet);
+        let key = self.key(packet);
         let ends = Ends::of(&key);
         let slot = match self.index.get(&ends) {
             // The same ports again after the end: another connection, not a straggler.
-            Some(&slot) if self.is_over(slot) && is_initial_syn(packet) => {
+            Some(&slot) if is_initial_syn(packet) && self.is_over(slot, &key) => {
                 self.complete(slot);
                 self.open(key, ends, packet)
             }
@@ -191,14 +194,38 @@ impl FlowTable {
         }
     }
 
+    /// How many completed flows wait to be taken.
+    pub fn completed(&self) -> usize {
+        self.completed.len()
+    }
+
     /// Takes the flows completed so far.
     pub fn take(&mut self) -> Flows {
         let columns = self.groups.iter_mut().flat_map(|group| group.finish()).collect();
         Flows { keys: std::mem::take(&mut self.completed), columns }
     }
 
-    fn is_over(&self, slot: usize) -> bool {
-        self.flows[slot].as_ref().is_some_and(|flow| flow.over)
+    /// The key of the packet's flow, in the packet's direction: its own, or that of the flow it
+    /// is about (an ICMP error goes against the packet that it quotes), or that of the first
+    /// fragment's flow.
+    fn key(&mut self, packet: &Packet<'_>) -> FlowKey {
+        if let Some(quote) = packet.quote() {
+            return quote.key().reversed();
+        }
+        let own = FlowKey::of(packet);
+        match packet.ip.fragment {
+            Some(0) if own.has_ports => {
+                self.fragments.first(packet, own);
+                own
+            }
+            Some(1..) => self.fragments.later(packet).unwrap_or(own),
+            _ => own,
+        }
+    }
+
+    /// Whether the flow is over, and was opened from the same end as this key.
+    fn is_over(&self, slot: usize, key: &FlowKey) -> bool {
+        self.flows[slot].as_ref().is_some_and(|flow| flow.over && flow.key.source == key.source)
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {
@@ -217,10 +244,14 @@ impl FlowTable {
         let generation = self.generation;
         self.flows[slot] = Some(Flow { key, last: packet.time, over: false, generation });
         self.index.insert(ends, slot);
-        let due = packet.time.0.saturating_add(self.limits.idle_timeout);
+        // Nobody can say when a flow without a time falls silent.
+        let due = packet
+            .time
+            .known()
+            .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
         for group in &mut self.groups {
-            group.open(slot, packet);
+            group.open(slot, &key, packet);
         }
         slot
     }
@@ -247,7 +278,7 @@ impl FlowTable {
 }
 
 fn is_initial_syn(packet: &Packet<'_>) -> bool {
-    packet.tcp.as_ref().is_some_and(|tcp| tcp.has(flag::SYN) && !tcp.has(flag::ACK))
+    packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN) && !tcp.has(flag::ACK))
 }
 
 #[cfg(test)]

@@ -1,13 +1,19 @@
 //! Packets as the observer functions see them: time, addresses, the headers that matter.
 //!
-//! [`dissect`] turns a captured frame into a [`Packet`] that borrows from it. What it does not
-//! understand is an [`Unread`] reason to be counted, never a guess.
+//! [`dissect`] turns a captured frame into a [`Packet`] that borrows from it: [`link`] finds the IP
+//! header, `ip` walks to the transport, `transport` reads it. What is not understood is an
+//! [`Unread`] reason to be counted, never a guess.
 //!
 //! Imports [`field`](crate::field) only.
 
 mod dissect;
+mod ip;
+pub mod link;
+pub mod tcp_option;
+mod transport;
 
-pub use dissect::{Link, dissect};
+pub use dissect::dissect;
+pub use link::Link;
 
 use std::net::IpAddr;
 
@@ -22,28 +28,145 @@ pub enum Direction {
     Reverse,
 }
 
-/// IP protocol number of TCP (IANA).
-pub const TCP: u8 = 6;
+impl Direction {
+    /// The other one.
+    pub fn opposite(self) -> Self {
+        match self {
+            Direction::Forward => Direction::Reverse,
+            Direction::Reverse => Direction::Forward,
+        }
+    }
+}
+
+/// IP protocol numbers (IANA).
+pub mod protocol {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMP6: u8 = 58;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+    /// UDP-Lite.
+    pub const UDP_LITE: u8 = 136;
+}
 
 /// One dissected packet.
 #[derive(Debug, Clone)]
 pub struct Packet<'a> {
-    /// When it crossed the interface.
+    /// When it crossed the interface, or [`Timestamp::UNKNOWN`].
     pub time: Timestamp,
-    /// Source address of the outermost IP header.
-    pub source: IpAddr,
-    /// Destination address of the outermost IP header.
-    pub destination: IpAddr,
-    /// The transport's IP protocol number.
-    pub protocol: u8,
-    /// Source and destination port, where the protocol has them.
+    /// The outermost IP header.
+    pub ip: Ip,
+    /// Source and destination port, where the protocol has them and they were captured.
     pub ports: Option<(u16, u16)>,
-    /// Octets of the IP packet by its own header, link layer and padding excluded.
-    pub ip_length: u32,
-    /// The ECN codepoint of the IP header (RFC 3168, section 5): 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
-    pub ecn: u8,
+    /// What stands behind the IP header.
+    pub transport: Transport<'a>,
+    /// What could not be read, though the rest could.
+    pub flaw: Option<Unread>,
+}
+
+impl<'a> Packet<'a> {
     /// The TCP header, if this is a TCP segment with a whole one.
-    pub tcp: Option<Tcp<'a>>,
+    pub fn tcp(&self) -> Option<&Tcp<'a>> {
+        match &self.transport {
+            Transport::Tcp(tcp) => Some(tcp),
+            _ => None,
+        }
+    }
+
+    /// The UDP header, if this is a datagram with a whole one.
+    pub fn udp(&self) -> Option<&Udp<'a>> {
+        match &self.transport {
+            Transport::Udp(udp) => Some(udp),
+            _ => None,
+        }
+    }
+
+    /// The ICMP message, if it is one.
+    pub fn icmp(&self) -> Option<&Icmp<'a>> {
+        match &self.transport {
+            Transport::Icmp(icmp) => Some(icmp),
+            _ => None,
+        }
+    }
+
+    /// The packet that an ICMP error quotes, if this is one and enough of it was captured to know
+    /// its flow.
+    pub fn quote(&self) -> Option<&Quote<'a>> {
+        self.icmp().and_then(|icmp| icmp.quote.as_ref())
+    }
+
+    /// Whether the marks of its IP header are the sender's of this flow: not those of a later
+    /// fragment, whose first one has them, nor those of a router's error.
+    pub fn carries_marks(&self) -> bool {
+        !self.ip.is_later_fragment() && self.quote().is_none()
+    }
+
+    /// Whether it carries data, on which marks are allowed: a TCP segment with payload, or
+    /// anything that is not TCP.
+    pub fn is_data(&self) -> bool {
+        self.tcp().map_or(self.ip.protocol != protocol::TCP, |tcp| tcp.payload > 0)
+    }
+}
+
+/// What the functions want to know of an IP header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ip {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// The transport's protocol number: for IPv6, what follows the extension headers (hop-by-hop,
+    /// destination options, routing, fragment); AH and ESP are transports here.
+    pub protocol: u8,
+    /// Octets of the packet by its own header, link layer and padding excluded.
+    pub length: u32,
+    /// DSCP (RFC 2474) and ECN (RFC 3168) as one octet.
+    pub traffic_class: u8,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// The reserved flag of an IPv4 header (RFC 3514); `None` for IPv6.
+    pub evil: Option<bool>,
+    /// The Identification of an IPv4 header, or that of an IPv6 fragment header.
+    pub id: Option<u32>,
+    /// The flow label of an IPv6 header (RFC 6437).
+    pub flow_label: Option<u32>,
+    /// If it is a fragment: its offset in octets.
+    pub fragment: Option<u32>,
+}
+
+impl Ip {
+    /// The ECN codepoint (RFC 3168, 5): 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
+    pub fn ecn(&self) -> u8 {
+        self.traffic_class & 3
+    }
+
+    /// The DSCP (RFC 2474).
+    pub fn dscp(&self) -> u8 {
+        self.traffic_class >> 2
+    }
+
+    /// Whether it is a fragment, and not the first.
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment.is_some_and(|offset| offset > 0)
+    }
+}
+
+/// What stands behind the IP header.
+#[derive(Debug, Clone)]
+pub enum Transport<'a> {
+    /// A TCP header.
+    Tcp(Tcp<'a>),
+    /// A UDP header and what was captured of the data.
+    Udp(Udp<'a>),
+    /// An ICMP message, of either version.
+    Icmp(Icmp<'a>),
+    /// Another protocol, a later fragment, or a header that could not be read.
+    Other,
 }
 
 /// A TCP header.
@@ -51,10 +174,16 @@ pub struct Packet<'a> {
 pub struct Tcp<'a> {
     /// The flags, see [`flag`].
     pub flags: u16,
+    /// Sequence number.
+    pub sequence: u32,
+    /// Acknowledgment number.
+    pub acknowledgment: u32,
     /// Octets of data after the header, by the lengths in the headers.
     pub payload: u32,
-    /// The options as they stand in the header.
+    /// The options as they stand in the header; see [`tcp_option`].
     pub options: &'a [u8],
+    /// What was captured of the data.
+    pub data: &'a [u8],
 }
 
 impl Tcp<'_> {
@@ -82,7 +211,47 @@ pub mod flag {
     pub const ALL: u16 = 0x1ff;
 }
 
-/// Why a frame was not understood.
+/// A UDP header.
+#[derive(Debug, Clone)]
+pub struct Udp<'a> {
+    /// The checksum field: 0 means that there is none (RFC 768).
+    pub checksum: u16,
+    /// What was captured of the data.
+    pub data: &'a [u8],
+}
+
+/// An ICMP message (RFC 792) or ICMPv6 message (RFC 4443).
+#[derive(Debug, Clone)]
+pub struct Icmp<'a> {
+    /// Type.
+    pub kind: u8,
+    /// Code.
+    pub code: u8,
+    /// Octets 4 to 8, whose meaning is the type's; 0 if not captured.
+    pub rest: u32,
+    /// The quoted packet of an error message.
+    pub quote: Option<Quote<'a>>,
+}
+
+/// What an ICMP error quotes of the packet that caused it: as it was where the error arose.
+#[derive(Debug, Clone)]
+pub struct Quote<'a> {
+    /// The quoted IP header.
+    pub ip: Ip,
+    /// The quoted ports, where the protocol has them.
+    pub ports: Option<(u16, u16)>,
+    /// What is quoted of the transport, from its first octet on.
+    pub transport: &'a [u8],
+}
+
+impl Quote<'_> {
+    /// The key of the quoted packet's flow, in that packet's direction.
+    pub fn key(&self) -> FlowKey {
+        FlowKey::new(&self.ip, self.ports)
+    }
+}
+
+/// Why a frame, or a part of it, was not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
     /// Not IP at all: ARP, LLDP and the like.
@@ -102,21 +271,33 @@ pub struct FlowKey {
     pub source: (IpAddr, u16),
     /// Address and port of its receiver.
     pub destination: (IpAddr, u16),
+    /// Whether the protocol has ports and they were seen.
+    pub has_ports: bool,
 }
 
 impl FlowKey {
+    fn new(ip: &Ip, ports: Option<(u16, u16)>) -> Self {
+        let (source, destination) = ports.unwrap_or_default();
+        Self {
+            protocol: ip.protocol,
+            source: (ip.source, source),
+            destination: (ip.destination, destination),
+            has_ports: ports.is_some(),
+        }
+    }
+
     /// The key of a flow that begins with this packet.
     pub fn of(packet: &Packet<'_>) -> Self {
-        let (source, destination) = packet.ports.unwrap_or_default();
-        Self {
-            protocol: packet.protocol,
-            source: (packet.source, source),
-            destination: (packet.destination, destination),
-        }
+        Self::new(&packet.ip, packet.ports)
     }
 
     /// The key as the other end would write it.
     pub fn reversed(self) -> Self {
-        Self { protocol: self.protocol, source: self.destination, destination: self.source }
+        Self { source: self.destination, destination: self.source, ..self }
+    }
+
+    /// The ports, if it has any.
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        self.has_ports.then_some((self.source.1, self.destination.1))
     }
 }

@@ -1,7 +1,7 @@
 //! The table in virtual time.
 
 use super::*;
-use crate::packet::{TCP, Tcp};
+use crate::packet::{Ip, Tcp, Transport, protocol};
 use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -32,13 +32,28 @@ impl Bench {
         let ports = if out { (port, 80) } else { (80, port) };
         self.table.packet(&Packet {
             time: Timestamp(at),
-            source,
-            destination,
-            protocol: TCP,
+            ip: Ip {
+                source,
+                destination,
+                protocol: protocol::TCP,
+                length: 40 + payload,
+                traffic_class: ecn,
+                ttl: 64,
+                evil: Some(false),
+                id: Some(0),
+                flow_label: None,
+                fragment: None,
+            },
             ports: Some(ports),
-            ip_length: 40 + payload,
-            ecn,
-            tcp: Some(Tcp { flags, payload, options: &[] }),
+            transport: Transport::Tcp(Tcp {
+                flags,
+                sequence: 0,
+                acknowledgment: 0,
+                payload,
+                options: &[],
+                data: &[],
+            }),
+            flaw: None,
         });
     }
 
@@ -71,11 +86,11 @@ fn synflags(batch: &RecordBatch, column: &str) -> Option<u16> {
 #[test]
 fn a_flow_that_is_over_is_completed_after_the_delay() {
     let mut bench = Bench::new(Limits::default());
-    bench.connection(0, 1000, flag::ECE | flag::CWR, flag::ECE);
+    bench.connection(1, 1000, flag::ECE | flag::CWR, flag::ECE);
     bench.table.advance(Timestamp(4 * SECOND));
     assert!(bench.take().0.is_empty(), "still within the expiry timeout");
     bench.packet(4 * SECOND, 1000, true, flag::ACK, 0, 0); // a straggler counts
-    bench.table.advance(Timestamp(5 * SECOND + 5));
+    bench.table.advance(Timestamp(5 * SECOND + 6));
     let (keys, batch) = bench.take();
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0].source.1, 1000);
@@ -100,7 +115,7 @@ fn a_flow_that_is_over_is_completed_after_the_delay() {
 #[test]
 fn a_silent_flow_is_completed_when_idle_and_not_before() {
     let mut bench = Bench::new(Limits::default());
-    bench.packet(0, 1000, true, SYN, 0, 0);
+    bench.packet(1, 1000, true, SYN, 0, 0);
     bench.packet(20 * SECOND, 1000, true, SYN, 0, 0);
     bench.table.advance(Timestamp(31 * SECOND));
     assert_eq!(bench.table.len(), 1, "it spoke at 20 s");
@@ -112,7 +127,7 @@ fn a_silent_flow_is_completed_when_idle_and_not_before() {
 #[test]
 fn first_and_last_syn_are_kept_apart() {
     let mut bench = Bench::new(Limits::default());
-    bench.packet(0, 1000, true, SYN | flag::ECE | flag::CWR, 0, 0);
+    bench.packet(1, 1000, true, SYN | flag::ECE | flag::CWR, 0, 0);
     bench.packet(SECOND, 1000, true, SYN, 0, 0); // the kernel's fallback
     bench.packet(SECOND + 1, 1000, false, SYNACK, 0, 0);
     bench.table.flush(|_| true);
@@ -126,7 +141,7 @@ fn first_and_last_syn_are_kept_apart() {
 #[test]
 fn the_same_ports_again_are_another_flow() {
     let mut bench = Bench::new(Limits::default());
-    bench.connection(0, 1000, 0, 0);
+    bench.connection(1, 1000, 0, 0);
     bench.connection(SECOND, 1000, 0, 0);
     bench.table.flush(|_| true);
     assert_eq!(bench.take().0.len(), 2);

@@ -1,0 +1,102 @@
+//! What all groups have in common: state by slot, columns, and which functions run on which
+//! headers.
+
+use arrow::array::ArrayRef;
+
+use super::{ChainSet, Group, GroupDef, Progress, Seen, Selection};
+use crate::field::Row;
+use crate::packet::{Direction, FlowKey, Packet};
+
+/// What a group's functions keep of one flow: the facts for the record, and what they need besides.
+pub(super) trait Facts: Default + Send {
+    /// The facts for the record.
+    type Row: Row<Columns: Send>;
+    /// The facts so far.
+    fn row(&self) -> &Self::Row;
+    /// A flow begins with this packet.
+    fn open(&mut self, _key: &FlowKey, _packet: &Packet<'_>) {}
+    /// A packet of the flow, the first one too. `runs` tells which of the group's functions have
+    /// a header to read.
+    fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress;
+}
+
+/// Which functions of a group run on a packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Runs<'a> {
+    placed: &'a [ChainSet],
+    headers: ChainSet,
+}
+
+impl Runs<'_> {
+    /// Whether the function at this place of the group's table runs.
+    pub(super) fn function(&self, place: usize) -> bool {
+        self.placed[place].meets(self.headers)
+    }
+}
+
+/// The state of all flows, contiguous, indexed by slot.
+struct Store<F: Facts> {
+    selection: Selection,
+    /// Where each function of the group was placed, in the order of its table.
+    placed: Vec<ChainSet>,
+    flows: Vec<F>,
+    columns: <F::Row as Row>::Columns,
+}
+
+/// Makes the object that keeps the state of a group's flows.
+pub(super) fn store<F: Facts + 'static>(group: &GroupDef, selection: Selection) -> Box<dyn Group> {
+    let placed = group.functions.iter().map(|function| selection.chains(function.name)).collect();
+    Box::new(Store::<F> { selection, placed, flows: Vec::new(), columns: Default::default() })
+}
+
+impl<F: Facts> Group for Store<F> {
+    fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) {
+        if slot >= self.flows.len() {
+            self.flows.resize_with(slot + 1, F::default);
+        }
+        self.flows[slot] = F::default();
+        self.flows[slot].open(key, packet);
+    }
+
+    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress {
+        let runs = Runs { placed: &self.placed, headers: seen.headers };
+        self.flows[slot].packet(packet, seen, runs)
+    }
+
+    fn close(&mut self, slot: usize) {
+        self.flows[slot].row().push(&mut self.columns);
+    }
+
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        self.selection.pick(F::Row::FIELDS, F::Row::finish(&mut self.columns))
+    }
+}
+
+/// Of a pair of facts, the one of a direction.
+pub(super) fn of<T>(direction: Direction, forward: T, reverse: T) -> T {
+    match direction {
+        Direction::Forward => forward,
+        Direction::Reverse => reverse,
+    }
+}
+
+/// What a marking function takes a packet for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A TCP SYN or SYN-ACK.
+    Syn,
+    /// What carries data, see [`Packet::is_data`].
+    Data,
+}
+
+/// The class of a packet, `None` for what carries neither (pure ACKs, FINs) and for what is not the
+/// sender's own (later fragments, ICMP errors).
+pub(super) fn class(packet: &Packet<'_>) -> Option<Class> {
+    let syn = packet.tcp().is_some_and(|tcp| tcp.has(crate::packet::flag::SYN));
+    match (packet.carries_marks(), syn, packet.is_data()) {
+        (false, ..) => None,
+        (_, true, _) => Some(Class::Syn),
+        (_, _, true) => Some(Class::Data),
+        _ => None,
+    }
+}

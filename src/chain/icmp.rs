@@ -1,0 +1,108 @@
+//! Group `icmp`: what routers and hosts said of a flow's packets, and what their quotes show.
+
+use std::net::IpAddr;
+
+use super::group::{Facts, Runs, store};
+use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use crate::field::fields;
+use crate::packet::{Direction, Packet, Quote, flag, protocol};
+
+/// The place of `icmp_extract` in the table of functions.
+const EXTRACT: usize = 1;
+
+/// The registry's row.
+pub static GROUP: GroupDef = GroupDef {
+    name: "icmp",
+    doc: "ICMP errors about the flow's packets, and what they quote",
+    functions: &[
+        FunctionDef {
+            name: "icmp_setup",
+            chains: ChainSet::of(&[Chain::NewFlow]),
+            setup: None,
+            doc: "makes room for what icmp_extract records",
+        },
+        FunctionDef {
+            name: "icmp_extract",
+            chains: ChainSet::of(&[Chain::Icmp4, Chain::Icmp6]),
+            setup: Some("icmp_setup"),
+            doc: "records ICMP errors about the flow's forward packets, and the quoted packet as it was where the error arose",
+        },
+    ],
+    fields: IcmpFacts::FIELDS,
+    new: |selection| store::<IcmpFacts>(&GROUP, selection),
+};
+
+fields! {
+    /// Facts of the group `icmp`.
+    pub struct IcmpFacts, IcmpFactsColumns;
+    "icmp_extract" {
+        /// Whether a destination-unreachable error about a forward packet was seen (RFC 792; RFC 4443, 3.1).
+        icmp_unreachable: bool,
+        /// Code of the first one; NULL if there was none.
+        icmp_unreachable_code: Option<u8>,
+        /// Whether a time-exceeded error about a forward packet was seen.
+        icmp_time_exceeded: bool,
+        /// Octets of MTU in a fragmentation-needed (RFC 1191) or packet-too-big (RFC 4443, 3.2) error; NULL if none.
+        icmp_too_big_mtu: Option<u32>,
+        /// Address of who sent the first error; NULL if there was none.
+        icmp_from: Option<IpAddr>,
+        /// TTL or hop limit of the packet as the first error quotes it; NULL if there was none.
+        icmp_quote_ttl: Option<u8>,
+        /// DSCP of the packet as the first error quotes it; NULL if there was none.
+        icmp_quote_dscp: Option<u8>,
+        /// ECN codepoint of the packet as the first error quotes it: 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE; NULL if none.
+        icmp_quote_ecn: Option<u8>,
+        /// TCP flags of the packet as the first error quotes it; NULL if that part is not quoted.
+        icmp_quote_tcpflags: Option<u16>,
+    }
+}
+
+impl Facts for IcmpFacts {
+    type Row = Self;
+    fn row(&self) -> &Self {
+        self
+    }
+
+    fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
+        let (Some(icmp), Some(quote)) = (packet.icmp(), packet.quote()) else {
+            return Progress::More;
+        };
+        // An error goes against the packet that it is about.
+        if seen.direction == Direction::Forward || !runs.function(EXTRACT) {
+            return Progress::More;
+        }
+        let v4 = packet.ip.protocol == protocol::ICMP;
+        match (v4, icmp.kind, icmp.code) {
+            (true, 3, 4) => {
+                self.unreachable(icmp.code);
+                self.icmp_too_big_mtu.get_or_insert(icmp.rest & 0xffff);
+            }
+            (true, 3, code) | (false, 1, code) => self.unreachable(code),
+            (false, 2, _) => {
+                self.icmp_too_big_mtu.get_or_insert(icmp.rest);
+            }
+            (true, 11, _) | (false, 3, _) => self.icmp_time_exceeded = true,
+            _ => {}
+        }
+        if self.icmp_from.is_none() {
+            self.icmp_from = Some(packet.ip.source);
+            self.icmp_quote_ttl = Some(quote.ip.ttl);
+            self.icmp_quote_dscp = Some(quote.ip.dscp());
+            self.icmp_quote_ecn = Some(quote.ip.ecn());
+            self.icmp_quote_tcpflags = tcp_flags(quote);
+        }
+        Progress::More
+    }
+}
+
+impl IcmpFacts {
+    fn unreachable(&mut self, code: u8) {
+        self.icmp_unreachable = true;
+        self.icmp_unreachable_code.get_or_insert(code);
+    }
+}
+
+fn tcp_flags(quote: &Quote<'_>) -> Option<u16> {
+    let flags = quote.transport.get(12..14).filter(|_| quote.ip.protocol == protocol::TCP)?;
+    Some(u16::from_be_bytes([flags[0], flags[1]]) & flag::ALL)
+}

@@ -1,0 +1,136 @@
+//! Group `tcpopt`: which TCP options SYN and SYN-ACK carried.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::array::builder::StringBuilder;
+use arrow::datatypes::DataType;
+
+use super::group::{Facts, Runs, of, store};
+use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use crate::field::{Cell, Nullable, fields};
+use crate::packet::tcp_option::{kind, options};
+use crate::packet::{Packet, flag};
+
+/// The place of `tcpopt_extract` in the table of functions.
+const EXTRACT: usize = 1;
+
+/// The registry's row.
+pub static GROUP: GroupDef = GroupDef {
+    name: "tcpopt",
+    doc: "the options of SYN and SYN-ACK",
+    functions: &[
+        FunctionDef {
+            name: "tcpopt_setup",
+            chains: ChainSet::of(&[Chain::NewFlow]),
+            setup: None,
+            doc: "makes room for what tcpopt_extract records",
+        },
+        FunctionDef {
+            name: "tcpopt_extract",
+            chains: ChainSet::of(&[Chain::Tcp]),
+            setup: Some("tcpopt_setup"),
+            doc: "records timestamps, window scale, SACK permitted and unknown options of the first SYN in each direction",
+        },
+    ],
+    fields: TcpOpt::FIELDS,
+    new: |selection| store::<TcpOpt>(&GROUP, selection),
+};
+
+fields! {
+    /// Facts of the group `tcpopt`.
+    pub struct TcpOpt, TcpOptColumns;
+    "tcpopt_extract" {
+        /// Whether the first forward SYN had the timestamps option (RFC 7323); NULL if there was no SYN.
+        tcpopt_ts_fwd: Option<bool>,
+        /// Whether the first reverse SYN had the timestamps option; NULL if there was no SYN.
+        tcpopt_ts_rev: Option<bool>,
+        /// Shift count of the window scale option (RFC 7323) in the first forward SYN; NULL if absent.
+        tcpopt_ws_fwd: Option<u8>,
+        /// Shift count of the window scale option in the first reverse SYN; NULL if absent.
+        tcpopt_ws_rev: Option<u8>,
+        /// Whether the first forward SYN had the SACK-permitted option (RFC 2018); NULL if there was no SYN.
+        tcpopt_sack_fwd: Option<bool>,
+        /// Whether the first reverse SYN had the SACK-permitted option; NULL if there was no SYN.
+        tcpopt_sack_rev: Option<bool>,
+        /// All option kinds of the first forward SYN in order, separated by spaces; NULL if there was no SYN.
+        tcpopt_kinds_fwd: Option<Kinds>,
+        /// All option kinds of the first reverse SYN in order, separated by spaces; NULL if there was no SYN.
+        tcpopt_kinds_rev: Option<Kinds>,
+    }
+}
+
+impl Facts for TcpOpt {
+    type Row = Self;
+    fn row(&self) -> &Self {
+        self
+    }
+
+    fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
+        let syn = packet.tcp().filter(|tcp| tcp.has(flag::SYN) && runs.function(EXTRACT));
+        let Some(tcp) = syn else { return Progress::More };
+        let direction = seen.direction;
+        let kinds = of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev);
+        // The first SYN counts: a later one may have fallen back.
+        if kinds.is_some() {
+            return Progress::More;
+        }
+        let kinds = kinds.insert(Kinds::default());
+        let (mut timestamps, mut sack) = (false, false);
+        for option in options(tcp.options) {
+            kinds.push(option.kind);
+            match (option.kind, option.value) {
+                (kind::TIMESTAMPS, [_, _, _, _, _, _, _, _]) => timestamps = true,
+                (kind::SACK_PERMITTED, []) => sack = true,
+                (kind::WINDOW_SCALE, [shift]) => {
+                    *of(direction, &mut self.tcpopt_ws_fwd, &mut self.tcpopt_ws_rev) = Some(*shift);
+                }
+                _ => {}
+            }
+        }
+        *of(direction, &mut self.tcpopt_ts_fwd, &mut self.tcpopt_ts_rev) = Some(timestamps);
+        *of(direction, &mut self.tcpopt_sack_fwd, &mut self.tcpopt_sack_rev) = Some(sack);
+        Progress::More
+    }
+}
+
+/// Kinds of options in their order; a header has room for no more than these.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kinds {
+    kinds: [u8; 20],
+    count: u8,
+}
+
+impl Kinds {
+    fn push(&mut self, kind: u8) {
+        if let Some(place) = self.kinds.get_mut(usize::from(self.count)) {
+            *place = kind;
+            self.count += 1;
+        }
+    }
+}
+
+impl Cell for Kinds {
+    type Column = StringBuilder;
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    fn append(&self, column: &mut StringBuilder) {
+        for (place, kind) in self.kinds[..usize::from(self.count)].iter().enumerate() {
+            let space = if place == 0 { "" } else { " " };
+            // Writing to the builder of a string cannot fail.
+            let _ = write!(column, "{space}{kind}");
+        }
+        column.append_value("");
+    }
+    fn finish(column: &mut StringBuilder) -> ArrayRef {
+        Arc::new(column.finish())
+    }
+}
+
+impl Nullable for Kinds {
+    fn append_null(column: &mut StringBuilder) {
+        column.append_null();
+    }
+}

@@ -1,0 +1,361 @@
+//! `pathspider observe`: the observer without the engine.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::chain::{GROUPS, Selection};
+use crate::error::{Doing as _, Error, Exit, Result};
+use crate::measurement::{self, Plan};
+use crate::observer::{self, FlowTable, Flows, capture, file};
+use crate::packet::{Unread, dissect};
+use crate::sink::{self, Sink};
+
+/// Watch packets, live or from a capture file, and write a record for each flow
+///
+/// A file is pcap or pcapng, plain or compressed by gzip or zstd, whatever its name. A live capture
+/// (-i) needs CAP_NET_RAW and ends by Ctrl-C, with everything written. From a capture alone nobody can
+/// tell which configuration a flow was made under, so with --measurement only the facts are
+/// written, no conclusions.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The capture file, `-` for standard input
+    #[arg(
+        value_name = "FILE",
+        required_unless_present = "interface",
+        conflicts_with = "interface"
+    )]
+    file: Option<PathBuf>,
+
+    /// Watch this interface instead
+    #[arg(short, long, value_name = "NAME")]
+    interface: Option<String>,
+
+    /// Groups of functions, separated by commas [default: all]
+    #[arg(long = "use", value_name = "GROUPS", value_delimiter = ',')]
+    groups: Vec<String>,
+
+    /// Take the functions, and where they are placed, from this measurement
+    #[arg(long, value_name = "FILE", conflicts_with = "groups")]
+    measurement: Option<String>,
+
+    /// Where the records go: .parquet, .ndjson, or - for NDJSON on standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+
+    /// Look only at packets that this pcap filter lets through
+    #[arg(long, value_name = "BPF")]
+    filter: Option<String>,
+
+    /// Packet time without a packet after which a flow is complete
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = measurement::duration)]
+    idle_timeout: Duration,
+
+    /// Packet time from the end of a flow (both FINs, or a RST) to its completion
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = measurement::duration)]
+    expiry_timeout: Duration,
+
+    /// Flows at the same time; above it the oldest is completed early
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
+    max_flows: usize,
+}
+
+/// Flows are written when so many are complete.
+const BATCH: usize = 16_384;
+
+/// Runs the command.
+pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
+    let selection = args.selection()?;
+    let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    let limits = observer::Limits {
+        expiry_timeout: nanoseconds(args.expiry_timeout),
+        idle_timeout: nanoseconds(args.idle_timeout),
+        max_flows: args.max_flows,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stop.clone()).doing(|| "watch for signals")?;
+    }
+    match (&args.interface, &args.file) {
+        (Some(interface), _) => live(args, interface, &selection, limits, schema, &stop),
+        (None, Some(path)) => offline(args, path, &selection, limits, schema, &stop, quiet),
+        // clap asks for one of them.
+        (None, None) => Err(Error::Usage("name a capture file, or an interface with -i".into())),
+    }
+}
+
+impl Args {
+    fn selection(&self) -> Result<Selection> {
+        if let Some(name) = &self.measurement {
+            let (origin, text) = measurement::find(name)?;
+            let base = crate::targets::Reader::from_targets(Vec::new()).fields();
+            log::warn!(
+                "a capture does not tell which configuration made a flow: facts only, no conclusions"
+            );
+            return Ok(Plan::load(&origin, &text, &base)?.selection);
+        }
+        if self.groups.is_empty() {
+            return Ok(Selection::everything());
+        }
+        let mut selection = Selection::default();
+        for name in &self.groups {
+            let group = GROUPS.iter().find(|group| group.name == name).ok_or_else(|| {
+                let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
+                Error::Usage(format!(
+                    "--use {name}: there is no such group; there are {}",
+                    known.join(", ")
+                ))
+            })?;
+            selection.place_group(group);
+        }
+        Ok(selection)
+    }
+}
+
+/// Where the flows go.
+struct Output {
+    sink: Box<dyn Sink>,
+    schema: SchemaRef,
+    flows: u64,
+}
+
+impl Output {
+    fn open(path: &Path, schema: SchemaRef) -> Result<Self> {
+        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0 })
+    }
+
+    fn write(&mut self, flows: Flows) -> Result<()> {
+        if flows.keys.is_empty() {
+            return Ok(());
+        }
+        self.flows += flows.keys.len() as u64;
+        let batch = RecordBatch::try_new(self.schema.clone(), flows.columns)
+            .map_err(|why| Error::failed("put flows together", why))?;
+        self.sink.write(&batch)
+    }
+}
+
+/// What was read and what was not understood.
+#[derive(Debug, Default)]
+struct Counts {
+    packets: u64,
+    not_ip: u64,
+    bad_ip: u64,
+    bad_transport: u64,
+    unknown_link: u64,
+    evicted: u64,
+    dropped: u64,
+}
+
+impl Counts {
+    fn unread(&mut self, why: Unread) {
+        *match why {
+            Unread::NotIp => &mut self.not_ip,
+            Unread::BadIp => &mut self.bad_ip,
+            Unread::BadTransport => &mut self.bad_transport,
+        } += 1;
+    }
+
+    /// The last words, on standard error; the exit code.
+    fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
+        let flows = output.flows;
+        let metadata = self.metadata(args, error.as_ref());
+        let written = output.sink.finish(&metadata)?;
+        let mut words =
+            format!("{} packets, {} flows", HumanCount(self.packets), HumanCount(flows));
+        for (count, what) in [
+            (self.not_ip, "not IP"),
+            (self.unknown_link, "of a link type that is not understood"),
+            (self.bad_ip, "with a broken IP header"),
+            (self.bad_transport, "with a broken transport header"),
+        ] {
+            if count > 0 {
+                words.push_str(&format!(", {} {what}", HumanCount(count)));
+            }
+        }
+        if args.output.as_os_str() != "-" {
+            words.push_str(&format!(
+                "; {} ({})",
+                written.path.display(),
+                HumanBytes(written.bytes)
+            ));
+        }
+        eprintln!("{words}");
+        for (count, what) in [
+            (self.dropped, "packets dropped: the capture was not fast enough"),
+            (self.evicted, "flows completed early: --max-flows was reached"),
+        ] {
+            if count > 0 {
+                log::warn!("lost: {} {what}", HumanCount(count));
+            }
+        }
+        match error {
+            Some(error) => {
+                log::error!("{error}");
+                Ok(Exit::Lossy)
+            }
+            None if self.dropped + self.evicted > 0 => Ok(Exit::Lossy),
+            None => Ok(Exit::Done),
+        }
+    }
+
+    fn metadata(&self, args: &Args, error: Option<&Error>) -> Vec<(String, String)> {
+        let source = match (&args.interface, &args.file) {
+            (Some(interface), _) => interface.clone(),
+            (_, path) => path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        };
+        [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("observed", source),
+            ("complete", error.is_none().to_string()),
+            ("packets_seen", self.packets.to_string()),
+            ("packets_dropped", self.dropped.to_string()),
+            ("packets_not_ip", self.not_ip.to_string()),
+            ("packets_of_unknown_link", self.unknown_link.to_string()),
+            ("packets_bad_ip", self.bad_ip.to_string()),
+            ("packets_bad_transport", self.bad_transport.to_string()),
+            ("flows_evicted", self.evicted.to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
+    }
+}
+
+fn offline(
+    args: &Args,
+    path: &Path,
+    selection: &Selection,
+    limits: observer::Limits,
+    schema: SchemaRef,
+    stop: &AtomicBool,
+    quiet: bool,
+) -> Result<Exit> {
+    let mut file = file::File::open(path, args.filter.as_deref())?;
+    let mut output = Output::open(&args.output, schema)?;
+    let mut table = FlowTable::new(selection, limits);
+    let mut counts = Counts::default();
+    let bar = Bar::new(path, file.position(), quiet);
+    let mut failed = None;
+    let end = file.read(|frame| {
+        counts.packets += 1;
+        match frame.link.map(|link| dissect(link, frame.bytes, frame.time)) {
+            None => counts.unknown_link += 1,
+            Some(Err(why)) => counts.unread(why),
+            Some(Ok(packet)) => {
+                if let Some(flaw) = packet.flaw {
+                    counts.unread(flaw);
+                }
+                table.packet(&packet);
+            }
+        }
+        if table.completed() >= BATCH {
+            failed = output.write(table.take()).err();
+        }
+        if counts.packets.is_multiple_of(1 << 16) {
+            bar.tick();
+        }
+        failed.is_none() && !stop.load(Relaxed)
+    });
+    bar.end();
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    table.flush(|_| true);
+    output.write(table.take())?;
+    counts.evicted = table.evicted();
+    let exit = counts.end(output, args, end.err())?;
+    Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
+}
+
+/// Progress by bytes of the file, if it takes long enough to be worth it.
+struct Bar {
+    bar: Option<ProgressBar>,
+    position: Arc<AtomicU64>,
+}
+
+impl Bar {
+    fn new(path: &Path, position: Arc<AtomicU64>, quiet: bool) -> Self {
+        let total =
+            std::fs::metadata(path).ok().filter(|about| about.is_file()).map(|about| about.len());
+        let shown = !quiet && std::io::stderr().is_terminal();
+        let template = match total {
+            Some(_) => "{bar:30} {percent}%  {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
+            None => "{spinner} {bytes}, {bytes_per_sec}, {elapsed}",
+        };
+        // The template is a constant of this function; a broken one would show the default bar.
+        let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
+        let bar = shown.then(|| match total {
+            Some(total) => ProgressBar::new(total).with_style(style),
+            None => ProgressBar::no_length().with_style(style),
+        });
+        Self { bar, position }
+    }
+
+    fn tick(&self) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.position.load(Relaxed));
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn live(
+    args: &Args,
+    interface: &str,
+    selection: &Selection,
+    limits: observer::Limits,
+    schema: SchemaRef,
+    stop: &AtomicBool,
+) -> Result<Exit> {
+    let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
+    let mut output = Output::open(&args.output, schema)?;
+    let capture = opened.start(selection, limits)?;
+    let counters = capture.counters.clone();
+    eprintln!("watching {interface}; Ctrl-C ends it");
+    let mut failed = None;
+    while !stop.load(Relaxed) && capture.is_alive() && failed.is_none() {
+        // What is complete, about every tenth of a second; nothing is completed for it.
+        let begun = Instant::now();
+        match capture.flush(|_| false).recv() {
+            Ok(flows) => failed = output.write(flows).err(),
+            Err(_) => break,
+        }
+        log::trace!("written after {:?}", begun.elapsed());
+    }
+    let end = capture.stop();
+    let load = |count: &AtomicU64| count.load(Relaxed);
+    let mut counts = Counts {
+        packets: load(&counters.packets),
+        not_ip: load(&counters.not_ip),
+        bad_ip: load(&counters.bad_ip),
+        bad_transport: load(&counters.bad_transport),
+        unknown_link: 0,
+        evicted: load(&counters.evicted),
+        dropped: load(&counters.dropped),
+    };
+    counts.dropped += load(&counters.interface_dropped);
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    match end {
+        Ok(flows) => {
+            output.write(flows)?;
+            counts.end(output, args, None)
+        }
+        Err(error) => counts.end(output, args, Some(error)),
+    }
+}

@@ -1,0 +1,54 @@
+//! Which flow a later fragment belongs to: that of the first fragment with its identification.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use foldhash::fast::RandomState;
+
+use crate::packet::{FlowKey, Packet};
+
+/// So many first fragments are remembered; then the oldest is forgotten, also by an attacker's wish.
+const MOST: usize = 65_536;
+/// Nanoseconds of packet time that a receiver would wait for the rest (RFC 8200, 4.5).
+const LIFETIME: i64 = 60_000_000_000;
+
+/// Source, destination, protocol and identification (RFC 791, RFC 8200).
+type Id = (IpAddr, IpAddr, u8, u32);
+
+/// The flows of first fragments, by identification.
+#[derive(Default)]
+pub(super) struct Fragments {
+    flows: HashMap<Id, (FlowKey, i64), RandomState>,
+    order: VecDeque<(Id, i64)>,
+}
+
+impl Fragments {
+    /// Remembers a first fragment.
+    pub(super) fn first(&mut self, packet: &Packet<'_>, key: FlowKey) {
+        let Some(id) = id(packet) else { return };
+        if self.order.len() >= MOST {
+            self.forget_oldest();
+        }
+        self.flows.insert(id, (key, packet.time.0));
+        self.order.push_back((id, packet.time.0));
+    }
+
+    /// The flow of a later fragment, if its first one is remembered.
+    pub(super) fn later(&mut self, packet: &Packet<'_>) -> Option<FlowKey> {
+        let (key, seen) = self.flows.get(&id(packet)?)?;
+        (packet.time.0.saturating_sub(*seen) <= LIFETIME).then_some(*key)
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((id, time)) = self.order.pop_front() else { return };
+        // The identification may have come again since.
+        if self.flows.get(&id).is_some_and(|(_, seen)| *seen == time) {
+            self.flows.remove(&id);
+        }
+    }
+}
+
+fn id(packet: &Packet<'_>) -> Option<Id> {
+    let ip = &packet.ip;
+    Some((ip.source, ip.destination, ip.protocol, ip.id?))
+}

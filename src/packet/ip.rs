@@ -1,0 +1,109 @@
+//! IP headers, down to the transport.
+
+use std::net::IpAddr;
+
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
+
+use super::Ip;
+
+/// An IP header, the octets before the transport, and what was captured of it, padding cut off.
+pub(super) type Found<'a> = (Ip, usize, &'a [u8]);
+
+/// Reads the IP header at the start of `bytes`.
+pub(super) fn read(bytes: &[u8]) -> Option<Found<'_>> {
+    match bytes.first()? >> 4 {
+        4 => v4(bytes),
+        6 => v6(bytes),
+        _ => None,
+    }
+}
+
+fn v4(bytes: &[u8]) -> Option<Found<'_>> {
+    let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
+    let own = header.slice();
+    let total = usize::from(header.total_len());
+    // 0 is what a host writes that leaves the length to its network card (TSO): take what is there.
+    let length = if total == 0 { bytes.len() } else { total };
+    let payload = bytes.get(own.len()..length.min(bytes.len())).unwrap_or_default();
+    let offset = u32::from(header.fragments_offset().value()) * 8;
+    let fragmented = header.more_fragments() || offset > 0;
+    let ip = Ip {
+        source: IpAddr::V4(header.source_addr()),
+        destination: IpAddr::V4(header.destination_addr()),
+        protocol: header.protocol().0,
+        length: u32::try_from(length).unwrap_or(u32::MAX),
+        traffic_class: own[1],
+        ttl: header.ttl(),
+        evil: Some(own[6] & 0x80 != 0),
+        id: Some(u32::from(header.identification())),
+        flow_label: None,
+        fragment: fragmented.then_some(offset),
+    };
+    Some((ip, own.len(), payload))
+}
+
+fn v6(bytes: &[u8]) -> Option<Found<'_>> {
+    let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
+    let declared = usize::from(header.payload_length());
+    let mut ip = Ip {
+        source: IpAddr::V6(header.source_addr()),
+        destination: IpAddr::V6(header.destination_addr()),
+        protocol: header.next_header().0,
+        length: 40 + u32::from(header.payload_length()),
+        traffic_class: header.traffic_class(),
+        ttl: header.hop_limit(),
+        evil: None,
+        id: None,
+        flow_label: Some(header.flow_label().value()),
+        fragment: None,
+    };
+    let rest = bytes.get(40..)?;
+    // 0 is the sign of a jumbogram (RFC 2675), or of a card that fills the length in.
+    let rest = if declared == 0 { rest } else { &rest[..declared.min(rest.len())] };
+    let payload = extensions(&mut ip, rest);
+    Some((ip, 40 + rest.len() - payload.len(), payload))
+}
+
+/// Walks hop-by-hop options (0), routing (43), fragment (44) and destination options (60) headers
+/// (RFC 8200). An authentication header (51) or ESP (50) ends the chain: what they protect is theirs.
+fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8]) -> &'a [u8] {
+    // Each header is eight octets at least, so a chain ends with its packet.
+    loop {
+        let length = match (ip.protocol, rest.get(1)) {
+            (0 | 43 | 60, Some(length)) => (usize::from(*length) + 1) * 8,
+            (44, Some(_)) => 8,
+            _ => return rest,
+        };
+        let Some(header) = rest.get(..length) else { return &[] };
+        if ip.protocol == 0 && ip.length == 40 {
+            ip.length = jumbo(header).map_or(40, |length| length.saturating_add(40));
+        }
+        let fragment = ip.protocol == 44;
+        ip.protocol = header[0];
+        rest = &rest[length..];
+        if fragment {
+            let offset = u32::from(u16::from_be_bytes([header[2], header[3]]) & 0xfff8);
+            ip.fragment = Some(offset);
+            ip.id = Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
+            if offset > 0 {
+                // The rest of the chain stands in the first fragment.
+                return rest;
+            }
+        }
+    }
+}
+
+/// The Jumbo Payload option (RFC 2675) of a hop-by-hop header.
+fn jumbo(header: &[u8]) -> Option<u32> {
+    let mut options = header.get(2..)?;
+    loop {
+        match *options.first()? {
+            0 => options = &options[1..],
+            0xc2 => {
+                let value = options.get(2..6)?;
+                return Some(u32::from_be_bytes([value[0], value[1], value[2], value[3]]));
+            }
+            _ => options = options.get(2 + usize::from(*options.get(1)?)..)?,
+        }
+    }
+}
