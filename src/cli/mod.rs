@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "what a command was asked for goes to standard output")]
 
 mod interface;
+mod judge;
 mod lab;
 mod progress;
 mod run;
@@ -43,6 +44,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Args),
+    Judge(judge::Args),
     Lab(lab::Args),
 }
 
@@ -79,6 +81,7 @@ pub fn main() -> Exit {
     progress::start_logging(cli.verbose, cli.quiet);
     let outcome = match cli.command {
         Command::Run(args) => run::run(args, cli.quiet),
+        Command::Judge(args) => judge::run(&args),
         Command::Lab(args) => lab::run(&args),
     };
     outcome.unwrap_or_else(|error| {
