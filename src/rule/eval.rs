@@ -2,7 +2,8 @@
 //!
 //! Arithmetic differs from DuckDB's in one way: where DuckDB stops with an error (an integer
 //! beyond its column's bits, a remainder by zero), integers here have 64 bits, and beyond them the
-//! result is NULL, so that one odd record does not end an analysis. Division is of floats, and
+//! result is NULL, so that one odd record does not end an analysis. (Of unsigned 64-bit columns with
+//! signed ones DuckDB makes 128 bits; the SQL of a rule says BIGINT.) Division is of floats, and
 //! by zero gives infinity, as in DuckDB. Times and durations are integers of nanoseconds.
 
 use std::sync::Arc;

@@ -361,11 +361,38 @@ fn shortest(value: f64) -> String {
             (_, false) => "-inf".into(),
         };
     }
-    let scientific = format!("{value:e}");
+    let scientific = fewest_digits(value);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    match exponent.parse::<i32>().unwrap_or(0) {
-        -4..16 => format!("{value:?}"),
-        exponent if exponent < 0 => format!("{mantissa}e-{:02}", -exponent),
-        exponent => format!("{mantissa}e+{exponent:02}"),
+    let (sign, unsigned) =
+        mantissa.strip_prefix('-').map_or(("", mantissa), |unsigned| ("-", unsigned));
+    let digits = unsigned.replace('.', "");
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let size = usize::try_from(exponent.abs()).unwrap_or(0);
+    match exponent {
+        -4..0 => format!("{sign}0.{}{digits}", "0".repeat(size - 1)),
+        0..16 => match digits.split_at_checked(size + 1) {
+            Some((whole, fraction)) if !fraction.is_empty() => format!("{sign}{whole}.{fraction}"),
+            _ => format!("{sign}{digits:0<width$}.0", width = size + 1),
+        },
+        _ => format!("{mantissa}e{}{size:02}", if exponent < 0 { '-' } else { '+' }),
     }
+}
+
+/// Scientific, and as near to the value as so many digits can be; between two that are equally
+/// near, the even one.
+fn fewest_digits(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    let places = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    // Only where all digits of a float are needed can two be equally near.
+    if places < 14 {
+        return shortest;
+    }
+    let exact = format!("{value:.40e}");
+    let Some((down, rest)) = exact.split_at_checked(mantissa.len()) else { return shortest };
+    let tie =
+        rest.starts_with('5') && rest.bytes().skip(1).take_while(|b| *b != b'e').all(|b| b == b'0');
+    let even = down.ends_with(['0', '2', '4', '6', '8']);
+    let lower = format!("{down}e{exponent}");
+    if tie && even && lower.parse() == Ok(value) { lower } else { shortest }
 }

@@ -264,7 +264,8 @@ impl Compiler<'_> {
         let prefix = format!("{configuration}.");
         for mistake in &mut self.mistakes[before..] {
             mistake.message = mistake.message.replace(&prefix, "");
-            mistake.help = mistake.help.take().map(|help| help.replace(&prefix, ""));
+            mistake.help =
+                mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", ""));
         }
         expr
     }
