@@ -1,6 +1,11 @@
-//! Literals of time: what stands behind TIMESTAMP, TIMESTAMPTZ and INTERVAL.
+//! Literals, and above all those of time: what stands behind TIMESTAMP, TIMESTAMPTZ and INTERVAL.
 //!
 //! What databases read differently, or round, is refused with what to write instead.
+
+use sqlparser::ast::{self, TimezoneInfo, Value};
+
+use super::expr::{Expr, Literal, Node, Type};
+use super::typing::Typer;
 
 /// Nanoseconds of each unit, with the words that DuckDB has for it. Months and years are not among
 /// them: they have no fixed length.
@@ -15,15 +20,87 @@ const UNITS: [(i64, &[&str]); 7] = [
 ];
 
 /// What is wrong with a literal, and what to write.
-pub(super) type Refusal = (String, &'static str);
+type Refusal = (String, &'static str);
 
 const DURATION: &str = "write INTERVAL '100 milliseconds', with a whole number or a decimal fraction of microseconds, \
     milliseconds, seconds, minutes, hours, days or weeks";
 const TIME: &str =
     "write TIMESTAMP '2026-11-22 18:30:00', in UTC, or TIMESTAMPTZ '2026-11-22 18:30:00+00'";
 
+impl Typer<'_> {
+    /// A number, a text, TRUE, FALSE or NULL.
+    pub(super) fn literal(&mut self, at: &ast::Expr, value: &Value) -> Option<Expr> {
+        let (ty, literal) = match value {
+            Value::Null => (Type::Null, Literal::Null),
+            Value::Boolean(value) => (Type::Bool, Literal::Bool(*value)),
+            Value::SingleQuotedString(text) => (Type::Text, Literal::Text(text.clone())),
+            Value::Number(digits, false) if digits.bytes().all(|b| b.is_ascii_digit()) => {
+                match digits.parse() {
+                    Ok(value) => (Type::Int, Literal::Int(value)),
+                    Err(_) => {
+                        return self.mistake("E0404", at, "this number is beyond 64 bits", "");
+                    }
+                }
+            }
+            Value::Number(digits, false) => match digits.parse::<f64>() {
+                Ok(value) if value.is_finite() => {
+                    let exponent = digits.contains(['e', 'E']);
+                    let ty = if exponent { Type::Float } else { Type::Decimal };
+                    (ty, Literal::Float(value))
+                }
+                _ => return self.mistake("E0404", at, "this number is out of range", ""),
+            },
+            _ => return self.refuse(at, "this literal"),
+        };
+        Some(Expr::new(ty, Node::Literal(literal)))
+    }
+
+    /// TIMESTAMP '...'
+    pub(super) fn time(&mut self, at: &ast::Expr, typed: &ast::TypedString) -> Option<Expr> {
+        let zoned = match typed.data_type {
+            ast::DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                false
+            }
+            ast::DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => true,
+            _ => return self.refuse(at, &format!("{} '...'", typed.data_type)),
+        };
+        match &typed.value.value {
+            Value::SingleQuotedString(text) if !typed.uses_odbc_syntax => match time(text, zoned) {
+                Ok(value) => Some(Expr::new(Type::Time, Node::Literal(Literal::Time(value)))),
+                Err((message, help)) => self.mistake("E0404", at, message, help),
+            },
+            _ => self.refuse(at, "this literal"),
+        }
+    }
+
+    /// INTERVAL '...' or INTERVAL 1 SECOND
+    pub(super) fn duration(&mut self, at: &ast::Expr, interval: &ast::Interval) -> Option<Expr> {
+        let plain = interval.leading_precision.is_none()
+            && interval.last_field.is_none()
+            && interval.fractional_seconds_precision.is_none();
+        let unit = interval.leading_field.as_ref().map(ToString::to_string);
+        let text = match interval.value.as_ref() {
+            ast::Expr::Value(value) => match &value.value {
+                Value::SingleQuotedString(text) => Some(text),
+                Value::Number(text, false) if unit.is_some() => Some(text),
+                _ => None,
+            },
+            _ => None,
+        };
+        match text {
+            Some(text) if plain => match duration(text, unit.as_deref()) {
+                Ok(value) => {
+                    Some(Expr::new(Type::Duration, Node::Literal(Literal::Duration(value))))
+                }
+                Err((message, help)) => self.mistake("E0404", at, message, help),
+            },
+            _ => self.refuse(at, "this kind of INTERVAL"),
+        }
+    }
+}
+
 /// `100 milliseconds`, `1 minute 30 seconds`; `unit` is the word behind the quotes, if there is one.
-pub(super) fn duration(text: &str, unit: Option<&str>) -> Result<i64, Refusal> {
+fn duration(text: &str, unit: Option<&str>) -> Result<i64, Refusal> {
     let refuse = || (format!("`{}` is not a duration", text.trim()), DURATION);
     let mut rest = text.trim();
     if let Some(unit) = unit {
@@ -88,7 +165,7 @@ fn part(number: &str, unit: &str) -> Result<i64, Refusal> {
 }
 
 /// `2026-11-22 18:30:00.123456`, with an offset if it has a zone.
-pub(super) fn time(text: &str, zoned: bool) -> Result<i64, Refusal> {
+fn time(text: &str, zoned: bool) -> Result<i64, Refusal> {
     let text = text.trim();
     let refuse = || (format!("`{text}` is not a time"), TIME);
     let (date, rest) = match text.find([' ', 'T']) {

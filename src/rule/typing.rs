@@ -6,11 +6,10 @@ use std::net::IpAddr;
 use arrow::datatypes::{DataType, Fields, Schema};
 use sqlparser::ast::{
     self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned as _,
-    TimezoneInfo, UnaryOperator, Value,
+    UnaryOperator,
 };
 
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
-use super::literal;
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
 
@@ -78,7 +77,7 @@ impl Typer<'_> {
         None
     }
 
-    fn mistake<T>(
+    pub(super) fn mistake<T>(
         &mut self,
         code: &'static str,
         at: &ast::Expr,
@@ -90,7 +89,7 @@ impl Typer<'_> {
         None
     }
 
-    fn refuse<T>(&mut self, at: &ast::Expr, what: &str) -> Option<T> {
+    pub(super) fn refuse<T>(&mut self, at: &ast::Expr, what: &str) -> Option<T> {
         self.mistake("E0402", at, format!("{what} is not part of expressions"), ALLOWED)
     }
 
@@ -206,77 +205,6 @@ impl Typer<'_> {
         let stored = field.data_type().clone();
         let column = Column { table: table.into(), name: name.into(), stored };
         Some(Expr::new(ty, Node::Column(column)))
-    }
-
-    fn literal(&mut self, at: &ast::Expr, value: &Value) -> Option<Expr> {
-        let (ty, literal) = match value {
-            Value::Null => (Type::Null, Literal::Null),
-            Value::Boolean(value) => (Type::Bool, Literal::Bool(*value)),
-            Value::SingleQuotedString(text) => (Type::Text, Literal::Text(text.clone())),
-            Value::Number(digits, false) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                match digits.parse() {
-                    Ok(value) => (Type::Int, Literal::Int(value)),
-                    Err(_) => {
-                        return self.mistake("E0404", at, "this number is beyond 64 bits", "");
-                    }
-                }
-            }
-            Value::Number(digits, false) => match digits.parse::<f64>() {
-                Ok(value) if value.is_finite() => {
-                    let exponent = digits.contains(['e', 'E']);
-                    let ty = if exponent { Type::Float } else { Type::Decimal };
-                    (ty, Literal::Float(value))
-                }
-                _ => return self.mistake("E0404", at, "this number is out of range", ""),
-            },
-            _ => return self.refuse(at, "this literal"),
-        };
-        Some(Expr::new(ty, Node::Literal(literal)))
-    }
-
-    /// TIMESTAMP '...'
-    fn time(&mut self, at: &ast::Expr, typed: &ast::TypedString) -> Option<Expr> {
-        let zoned = match typed.data_type {
-            ast::DataType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-                false
-            }
-            ast::DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => true,
-            _ => return self.refuse(at, &format!("{} '...'", typed.data_type)),
-        };
-        match &typed.value.value {
-            Value::SingleQuotedString(text) if !typed.uses_odbc_syntax => {
-                match literal::time(text, zoned) {
-                    Ok(value) => Some(Expr::new(Type::Time, Node::Literal(Literal::Time(value)))),
-                    Err((message, help)) => self.mistake("E0404", at, message, help),
-                }
-            }
-            _ => self.refuse(at, "this literal"),
-        }
-    }
-
-    /// INTERVAL '...' or INTERVAL 1 SECOND
-    fn duration(&mut self, at: &ast::Expr, interval: &ast::Interval) -> Option<Expr> {
-        let plain = interval.leading_precision.is_none()
-            && interval.last_field.is_none()
-            && interval.fractional_seconds_precision.is_none();
-        let unit = interval.leading_field.as_ref().map(ToString::to_string);
-        let text = match interval.value.as_ref() {
-            ast::Expr::Value(value) => match &value.value {
-                Value::SingleQuotedString(text) => Some(text),
-                Value::Number(text, false) if unit.is_some() => Some(text),
-                _ => None,
-            },
-            _ => None,
-        };
-        match text {
-            Some(text) if plain => match literal::duration(text, unit.as_deref()) {
-                Ok(value) => {
-                    Some(Expr::new(Type::Duration, Node::Literal(Literal::Duration(value))))
-                }
-                Err((message, help)) => self.mistake("E0404", at, message, help),
-            },
-            _ => self.refuse(at, "this kind of INTERVAL"),
-        }
     }
 
     fn unary(

@@ -3,7 +3,6 @@
 //! `cargo bench --bench rule` prints the time of all of them together; the throughput that
 //! criterion gives (elements per second) counts a record once per rule.
 
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
 #![expect(clippy::expect_used, reason = "a bench may stop where it fails")]
 
 use std::sync::Arc;
