@@ -16,6 +16,8 @@ fn schema() -> Schema {
         ("state", DataType::Utf8),
         ("observed", DataType::Boolean),
         ("started", DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))),
+        ("ended", DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))),
+        ("sip", DataType::Utf8),
         ("b", DataType::Boolean),
         ("c", DataType::Boolean),
         ("i", DataType::Int64),
@@ -100,6 +102,122 @@ fn expressions_mean_what_they_mean_in_sql() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_databases_read_differently_is_refused() {
+    let tables = tables();
+    let schema = schema();
+    let mut wrong = Vec::new();
+    for case in tables["refused"].as_array().unwrap() {
+        let [expression, place, words] = [0, 1, 2].map(|part| case[part].as_str().unwrap());
+        let question = Question::Value(sql(expression));
+        let source = RuleSource { name: "x".into(), given: None, question };
+        let (_, mistakes) = Rules::compile(&[source], &schema, &|_| None);
+        let said: Vec<String> = mistakes
+            .iter()
+            .map(|m| {
+                let help = m.help.as_deref().unwrap_or_default();
+                format!("{}: {}; {help}", &expression[m.span.clone()], m.message)
+            })
+            .collect();
+        if !matches!(said.as_slice(), [one] if one.starts_with(&format!("{place}: ")) && one.contains(words))
+        {
+            wrong.push(format!("{expression}: {said:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A schema with these configurations, and a batch of one record: what `ok` is under each.
+fn oks(of: &[(&str, bool)]) -> RecordBatch {
+    let fields: Fields = [("ok", DataType::Boolean), ("state", DataType::Utf8)]
+        .into_iter()
+        .map(|(name, data_type)| Field::new(name, data_type, true))
+        .collect();
+    let tables = ["target"].into_iter().chain(of.iter().map(|(name, _)| *name));
+    let tables = tables
+        .map(|name| Field::new(name, DataType::Struct(fields.clone()), true))
+        .collect::<Fields>();
+    let rows = of.iter().map(|(name, ok)| ((*name).to_owned(), json!({ "ok": ok, "state": "ok" })));
+    let row = Value::Object(rows.collect());
+    let mut decoder =
+        arrow::json::ReaderBuilder::new(Arc::new(Schema::new(tables))).build_decoder().unwrap();
+    decoder.serialize(&[row]).unwrap();
+    decoder.flush().unwrap().unwrap()
+}
+
+/// One to eight configurations: two are compared, which ones can be said, and one is told as it is.
+#[test]
+fn any_configurations_are_compared() {
+    let compare = || Question::Compare(sql("ok"));
+    let between = |baseline: &str, experiment: &str| Question::CompareBetween {
+        column: sql("ok"),
+        baseline: baseline.into(),
+        experiment: experiment.into(),
+    };
+    let three = [("zero", true), ("one", true), ("two", false)];
+    for (records, one, question, expected) in [
+        (&[("zero", true)][..], None, compare(), "online"),
+        (&[("zero", false)], None, compare(), "offline"),
+        (&three, None, compare(), "works"),
+        (&three, Some("two"), compare(), "broken"),
+        (&three, Some("two"), Question::Value(sql("one.ok")), "false"),
+        (&three, None, between("one", "two"), "broken"),
+        (&three, None, between("two", "zero"), "transient"),
+    ] {
+        let batch = oks(records);
+        let source = RuleSource { name: "x".into(), given: None, question };
+        let mut rules = Rules::default();
+        let mistakes = rules.add(&source, one, &batch.schema(), &|_| None);
+        assert!(mistakes.is_empty(), "{mistakes:?}");
+        let words: Vec<_> =
+            judge(&rules, &batch).into_iter().filter_map(|(word, _)| word).collect();
+        assert_eq!(words, [expected], "{records:?} {one:?}");
+        if let Some(one) = one {
+            let sql = rules.iter().next().unwrap().sql();
+            assert!(sql.contains(&format!("{one}.ok")) && !sql.contains("one.ok"), "{sql}");
+        }
+    }
+    let source = RuleSource { name: "x".into(), given: None, question: between("zero", "three") };
+    let (_, mistakes) = Rules::compile(&[source], &oks(&three).schema(), &|_| None);
+    assert!(mistakes[0].message.contains("`three`"), "{mistakes:?}");
+}
+
+#[test]
+fn a_rule_is_checked_against_older_records() {
+    let rules = compile("x", Some("one.b"), Question::Value(sql("one.i + zero.u")));
+    assert!(rules.against(&schema(), &|_| None).is_ok());
+    let older = oks(&[("zero", true), ("one", true)]).schema();
+    let mistakes = rules.against(&older, &|_| Some("it is not there".into())).unwrap_err();
+    let places: Vec<_> = mistakes.iter().map(|m| m.span.clone()).collect();
+    assert_eq!(places, [0..5, 0..5, 8..14]);
+    assert!(mistakes.iter().all(|m| m.help.as_deref() == Some("it is not there")));
+}
+
+/// The whole verdict as one expression.
+#[test]
+fn a_rule_is_one_expression_of_sql() {
+    let rules = compile(
+        "x",
+        Some("one.b AND (one.c OR NOT one.b)"),
+        Question::FirstOf(vec![
+            Choice { is: "big".into(), when: Some(sql("one.u + 255 > one.i")) },
+            Choice { is: "other".into(), when: None },
+        ]),
+    );
+    let expected = "CASE WHEN one.state = 'local_error' THEN 'insufficient' \
+        WHEN (one.b AND (one.c OR NOT one.b)) IS NULL THEN 'insufficient' \
+        WHEN NOT (one.b AND (one.c OR NOT one.b)) THEN NULL \
+        WHEN (TRY(CAST(one.u AS BIGINT) + 255) > one.i) IS NULL THEN 'insufficient' \
+        WHEN TRY(CAST(one.u AS BIGINT) + 255) > one.i THEN 'big' ELSE 'other' END";
+    assert_eq!(rules.iter().next().unwrap().sql(), expected);
+    let rules = compile("x", None, Question::Compare(sql("ok")));
+    let expected = "CASE WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
+        WHEN zero.ok IS NULL OR one.ok IS NULL THEN 'insufficient' \
+        WHEN zero.ok AND one.ok THEN 'works' WHEN zero.ok THEN 'broken' \
+        WHEN one.ok THEN 'transient' ELSE 'offline' END";
+    assert_eq!(rules.iter().next().unwrap().sql(), expected);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod check;
 mod codes;
 mod explain;
 mod interface;
+mod judge;
 mod lab;
 mod list;
 mod new;
@@ -59,6 +60,7 @@ enum Command {
     Schema(schema::Args),
     Reference(reference::Args),
     Observe(observe::Args),
+    Judge(judge::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -104,6 +106,7 @@ pub fn main() -> Exit {
         Command::Schema(args) => schema::run(&args),
         Command::Reference(args) => reference::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
+        Command::Judge(args) => judge::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

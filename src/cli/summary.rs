@@ -15,6 +15,7 @@ use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
 use crate::measurement::Plan;
 use crate::observer::capture::Counters;
+use crate::rule::Rules;
 use crate::sink::Written;
 
 /// How a run ended.
@@ -127,14 +128,13 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
             format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
         })
         .unwrap_or_default();
-    let hash = Sha256::digest(plan.text.as_bytes());
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let [seen, dropped, interface_dropped, evicted, unread] = outcome.packets;
     let complete = outcome.signal == 0 && outcome.error.is_none();
     [
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("measurement", plan.text.clone()),
-        ("measurement_sha256", hash),
+        ("measurement_sha256", sha256(&plan.text)),
+        ("conditions_sql", conditions_sql(&plan.rules)),
         ("command_line", command.join(" ")),
         ("kernel", kernel),
         ("interface", outcome.interface.clone()),
@@ -156,6 +156,17 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()
+}
+
+/// The hash of a measurement's text, in hexadecimal.
+pub fn sha256(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Each condition's verdict as one SQL expression over the file: a JSON object.
+pub fn conditions_sql(rules: &Rules) -> String {
+    let sql = rules.iter().map(|rule| (rule.name().to_owned(), rule.sql().into()));
+    serde_json::Value::Object(sql.collect()).to_string()
 }
 
 /// Prints how the run went and says with which code to exit. Where the records themselves go to

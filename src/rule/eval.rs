@@ -1,8 +1,10 @@
 //! Typed expressions over a batch of records, by Arrow's kernels, in three-valued logic.
 //!
 //! Arithmetic differs from DuckDB's in one way: where DuckDB stops with an error (an integer
-//! beyond 64 bits, a remainder by zero), the result here is NULL, so that one odd record does
-//! not end an analysis. Division is of floats, and by zero gives infinity, as in DuckDB.
+//! beyond its column's bits, a remainder by zero), integers here have 64 bits, and beyond them the
+//! result is NULL, so that one odd record does not end an analysis. (Of unsigned 64-bit columns with
+//! signed ones DuckDB makes 128 bits; the SQL of a rule says BIGINT.) Division is of floats, and
+//! by zero gives infinity, as in DuckDB. Times and durations are integers of nanoseconds.
 
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use arrow::array::{
 };
 use arrow::compute::kernels::{boolean, cmp, zip::zip};
 use arrow::compute::{cast, nullif, prep_null_mask_filter};
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
@@ -36,14 +38,20 @@ impl Expr {
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let rows = batch.num_rows();
         Ok(match &self.node {
-            Node::Column(Column { table, name }) => {
-                let values = column(batch, table, name)?;
+            Node::Column(Column { table, name, .. }) => {
+                let mut values = column(batch, table, name)?;
+                if let DataType::Timestamp(_, zone) = values.data_type() {
+                    values =
+                        cast(&values, &DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()))?;
+                }
                 cast(&values, &self.ty.arrow())?
             }
             Node::Literal(literal) => match literal {
                 Literal::Null => new_null_array(&self.ty.arrow(), rows),
                 Literal::Bool(value) => Arc::new(BooleanArray::from(vec![*value; rows])),
-                Literal::Int(value) => Arc::new(Int64Array::from_value(*value, rows)),
+                Literal::Int(value) | Literal::Time(value) | Literal::Duration(value) => {
+                    Arc::new(Int64Array::from_value(*value, rows))
+                }
                 Literal::Float(value) => Arc::new(Float64Array::from_value(*value, rows)),
                 Literal::Text(value) => {
                     Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)))
@@ -103,18 +111,13 @@ impl Expr {
     }
 
     fn case(&self, case: &Case, batch: &RecordBatch) -> Result<ArrayRef> {
-        let operand = case.operand.as_ref().map(|operand| operand.evaluate(batch)).transpose()?;
         let mut values = match &case.otherwise {
             Some(otherwise) => otherwise.evaluate(batch)?,
             None => new_null_array(&self.ty.arrow(), batch.num_rows()),
         };
         // From the last branch to the first, so that the first that is TRUE is left standing.
         for (when, then) in case.branches.iter().rev() {
-            let chosen = match &operand {
-                Some(operand) => compare(Comparison::Eq, operand, &when.evaluate(batch)?)?,
-                None => when.truth(batch)?,
-            };
-            values = zip(&known(&chosen), &then.evaluate(batch)?, &values)?;
+            values = zip(&known(&when.truth(batch)?), &then.evaluate(batch)?, &values)?;
         }
         Ok(values)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 
 /// The types of expressions. Every integer column is widened to the one integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,9 +11,14 @@ pub(super) enum Type {
     Null,
     Bool,
     Int,
+    /// A literal such as 1.5. Databases calculate with it in decimals, until it meets a float.
+    Decimal,
     Float,
     Text,
+    /// Nanoseconds since 1970 in UTC.
     Time,
+    /// Nanoseconds.
+    Duration,
 }
 
 impl Type {
@@ -35,10 +40,9 @@ impl Type {
         match self {
             // A NULL without a type of its own is computed as a boolean that is always NULL.
             Type::Null | Type::Bool => DataType::Boolean,
-            Type::Int => DataType::Int64,
-            Type::Float => DataType::Float64,
+            Type::Int | Type::Time | Type::Duration => DataType::Int64,
+            Type::Decimal | Type::Float => DataType::Float64,
             Type::Text => DataType::Utf8,
-            Type::Time => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
         }
     }
 
@@ -47,7 +51,9 @@ impl Type {
         match (self, other) {
             (a, b) if a == b => Some(a),
             (Type::Null, t) | (t, Type::Null) => Some(t),
-            (Type::Int, Type::Float) | (Type::Float, Type::Int) => Some(Type::Float),
+            (Type::Int | Type::Decimal, Type::Float) | (Type::Float, Type::Int | Type::Decimal) => {
+                Some(Type::Float)
+            }
             _ => None,
         }
     }
@@ -59,9 +65,11 @@ impl fmt::Display for Type {
             Type::Null => "NULL",
             Type::Bool => "boolean",
             Type::Int => "integer",
+            Type::Decimal => "decimal",
             Type::Float => "float",
             Type::Text => "text",
             Type::Time => "timestamp",
+            Type::Duration => "duration",
         })
     }
 }
@@ -73,6 +81,8 @@ pub(super) struct Column {
     pub(super) table: String,
     /// The field of the struct.
     pub(super) name: String,
+    /// How it is stored.
+    pub(super) stored: DataType,
 }
 
 impl fmt::Display for Column {
@@ -88,6 +98,10 @@ pub(super) enum Literal {
     Int(i64),
     Float(f64),
     Text(String),
+    /// Nanoseconds since 1970.
+    Time(i64),
+    /// Nanoseconds.
+    Duration(i64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +155,6 @@ pub(super) enum Node {
 
 #[derive(Debug, Clone)]
 pub(super) struct Case {
-    /// CASE x WHEN: each `when` is compared to it; without it, each is a boolean.
-    pub(super) operand: Option<Box<Expr>>,
     pub(super) branches: Vec<(Expr, Expr)>,
     pub(super) otherwise: Option<Box<Expr>>,
 }
@@ -154,7 +166,12 @@ impl Expr {
 
     /// This expression brought to a type; the type must be a common one.
     pub(super) fn to(self, ty: Type) -> Self {
-        if self.ty == ty { self } else { Self::new(ty, Node::Cast(Box::new(self))) }
+        match (self.ty, ty) {
+            (from, to) if from == to => self,
+            // The same numbers: only databases make a difference.
+            (Type::Decimal, Type::Float) => Self::new(ty, self.node),
+            _ => Self::new(ty, Node::Cast(Box::new(self))),
+        }
     }
 
     /// The columns it uses, each once. First those whose NULL makes the whole NULL, in the order
@@ -198,7 +215,6 @@ impl Expr {
                 list.iter().for_each(|e| each(e, guard));
             }
             Node::Case(case) => {
-                case.operand.iter().for_each(|e| each(e, true));
                 for (when, then) in &case.branches {
                     each(when, true);
                     each(then, true);

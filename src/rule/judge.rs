@@ -8,38 +8,45 @@ use arrow::array::{
     StringBuilder, StructArray,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type, Schema};
 use arrow::error::ArrowError;
+use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
 use super::eval::column;
-use super::expr::Column;
-use super::{COMPARED, CONFIGURATIONS, Compiled, INSUFFICIENT, Question, Rule, Rules};
+use super::expr::{Column, Expr, Type};
+use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
 
 /// The columns that the engine and the merge fill: known even if the flow was not observed.
 const NOT_OBSERVERS: [&str; 7] =
     ["ok", "state", "error", "started", "ended", "source_port", "observed"];
 
+/// The columns that judging adds.
+pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
+
 /// What a rule says of one record.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Outcome<'a> {
-    Word(&'a str),
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    /// The word of this number.
+    Word(usize),
+    /// The value that was computed.
+    Value,
     Insufficient(String),
-    #[default]
     NotApplicable,
 }
 
 impl Rules {
-    /// The fields that judging adds: `conditions`, `verdict`, `insufficient`. Without rules only the
-    /// first: Parquet has no structs without fields.
+    /// The fields that judging adds: [`ADDED`]. Without rules only the first: Parquet has no structs
+    /// without fields.
     fn fields(&self) -> Vec<Field> {
         let item = Field::new_list_field(DataType::Utf8, false);
         let words: Fields =
             self.0.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
-        let mut fields = vec![Field::new("conditions", DataType::List(Arc::new(item)), false)];
+        let [conditions, verdict, insufficient] = ADDED;
+        let mut fields = vec![Field::new(conditions, DataType::List(Arc::new(item)), false)];
         if !words.is_empty() {
-            fields.push(Field::new("verdict", DataType::Struct(words.clone()), false));
-            fields.push(Field::new("insufficient", DataType::Struct(words), false));
+            fields.push(Field::new(verdict, DataType::Struct(words.clone()), false));
+            fields.push(Field::new(insufficient, DataType::Struct(words), false));
         }
         fields
     }
@@ -65,33 +72,26 @@ impl Rules {
 
     fn judged(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let rows = batch.num_rows();
-        let (mut verdicts, mut reasons): (Vec<ArrayRef>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-        let mut labels = vec![Vec::new(); rows];
-        for rule in &self.0 {
-            let (mut verdict, mut reason) = (StringBuilder::new(), StringBuilder::new());
-            let answers = Answers::new(rule, batch)?;
-            for (row, labels) in labels.iter_mut().enumerate() {
-                let (word, why) = match rule.outcome(&answers, row) {
-                    Outcome::Word(word) => (Some(word.to_owned()), None),
-                    Outcome::Insufficient(why) => (Some(INSUFFICIENT.to_owned()), Some(why)),
-                    Outcome::NotApplicable => (None, None),
-                };
-                if let Some(word) = &word {
-                    let value = why.is_none() && matches!(rule.question, Question::Value(_));
-                    labels.push(format!("{}{}{word}", rule.name, if value { ':' } else { '.' }));
-                }
-                verdict.append_option(word);
-                reason.append_option(why);
-            }
-            verdicts.push(Arc::new(verdict.finish()));
-            reasons.push(Arc::new(reason.finish()));
-        }
-        let fields = self.fields();
+        let local = self.local_errors(batch)?;
+        let rules: Vec<(&Rule, Answers)> = self
+            .0
+            .iter()
+            .map(|rule| Ok((rule, Answers::new(rule, batch, &local)?)))
+            .collect::<Result<_, ArrowError>>()?;
+        let mut columns: Vec<Words> = rules.iter().map(|(rule, _)| Words::new(rule)).collect();
         let item = Field::new_list_field(DataType::Utf8, false);
         let mut conditions = ListBuilder::new(StringBuilder::new()).with_field(item);
-        for labels in labels {
-            labels.iter().for_each(|label| conditions.values().append_value(label));
+        for row in 0..rows {
+            for ((_, answers), words) in rules.iter().zip(&mut columns) {
+                words.append(answers.outcome(row), answers, row, conditions.values());
+            }
             conditions.append(true);
+        }
+        let fields = self.fields();
+        let (mut verdicts, mut reasons): (Vec<ArrayRef>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
+        for mut words in columns {
+            verdicts.push(Arc::new(words.verdict.finish()));
+            reasons.push(Arc::new(words.reason.finish()));
         }
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(conditions.finish()));
@@ -107,18 +107,96 @@ impl Rules {
         }
         RecordBatch::try_new(Arc::new(self.schema(&batch.schema())), columns)
     }
+
+    /// For every configuration that a rule refers to: whether this host failed by itself.
+    fn local_errors(&self, batch: &RecordBatch) -> Result<Vec<(String, BooleanArray)>, ArrowError> {
+        let mut local: Vec<(String, BooleanArray)> = Vec::new();
+        for name in self.0.iter().flat_map(|rule| &rule.configurations) {
+            if !local.iter().any(|(known, _)| known == name) {
+                let state = cast(&column(batch, name, "state")?, &DataType::Utf8)?;
+                let state = state.as_string::<i32>();
+                let failed = state.iter().map(|state| Some(state == Some("local_error")));
+                local.push((name.clone(), failed.collect()));
+            }
+        }
+        Ok(local)
+    }
+}
+
+/// The columns that a rule fills, and the words to fill them with.
+struct Words {
+    /// Each word, and the label that ends in it.
+    words: Vec<(String, String)>,
+    insufficient: String,
+    /// What stands before the value.
+    prefix: String,
+    verdict: StringBuilder,
+    reason: StringBuilder,
+}
+
+impl Words {
+    fn new(rule: &Rule) -> Self {
+        let name = rule.name();
+        let words = rule.words().into_iter();
+        Self {
+            words: words.map(|word| (word.to_owned(), format!("{name}.{word}"))).collect(),
+            insufficient: format!("{name}.{INSUFFICIENT}"),
+            prefix: format!("{name}:"),
+            verdict: StringBuilder::new(),
+            reason: StringBuilder::new(),
+        }
+    }
+
+    fn append(
+        &mut self,
+        outcome: Outcome,
+        answers: &Answers,
+        row: usize,
+        labels: &mut StringBuilder,
+    ) {
+        match (outcome, &answers.question) {
+            (Outcome::Word(number), _) => match self.words.get(number) {
+                Some((word, label)) => {
+                    self.verdict.append_value(word);
+                    labels.append_value(label);
+                    self.reason.append_null();
+                }
+                None => self.nothing(),
+            },
+            (Outcome::Value, Values::Value(text, _)) => {
+                let value = text.value(row);
+                self.verdict.append_value(value);
+                // Writing to the builder of a string cannot fail.
+                let _ = write!(labels, "{}{value}", self.prefix);
+                labels.append_value("");
+                self.reason.append_null();
+            }
+            (Outcome::Insufficient(why), _) => {
+                self.verdict.append_value(INSUFFICIENT);
+                labels.append_value(&self.insufficient);
+                self.reason.append_value(why);
+            }
+            (Outcome::NotApplicable | Outcome::Value, _) => self.nothing(),
+        }
+    }
+
+    fn nothing(&mut self) {
+        self.verdict.append_null();
+        self.reason.append_null();
+    }
 }
 
 /// The values of a rule's expressions over a batch.
 struct Answers {
     /// For every configuration the rule refers to: whether this host failed by itself.
-    local: Vec<(&'static str, BooleanArray)>,
+    local: Vec<(String, BooleanArray)>,
     given: Option<(BooleanArray, Unknown)>,
     question: Values,
 }
 
 enum Values {
     Compare { zero: (BooleanArray, Unknown), one: (BooleanArray, Unknown) },
+    Online(BooleanArray, Unknown),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
     Value(StringArray, Unknown),
 }
@@ -126,67 +204,101 @@ enum Values {
 /// What is needed to say why an expression is NULL.
 struct Unknown {
     columns: Vec<(Column, ArrayRef)>,
-    observed: Vec<(&'static str, BooleanArray)>,
+    observed: Vec<(String, BooleanArray)>,
 }
 
 impl Answers {
-    fn new(rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let mut local = Vec::new();
-        for table in rule.configurations() {
-            let state = cast(&column(batch, table, "state")?, &DataType::Utf8)?;
-            let local_error =
-                state.as_string::<i32>().iter().map(|state| Some(state == Some("local_error")));
-            local.push((table, local_error.collect()));
-        }
-        let truth = |compiled: &Compiled| -> Result<_, ArrowError> {
-            Ok((compiled.expr.truth(batch)?, Unknown::new(compiled, batch)?))
+    fn new(
+        rule: &Rule,
+        batch: &RecordBatch,
+        local: &[(String, BooleanArray)],
+    ) -> Result<Self, ArrowError> {
+        // Where nothing failed there is nothing to ask for.
+        let local = rule.configurations.iter().filter_map(|name| {
+            local.iter().find(|(known, failed)| known == name && failed.has_true()).cloned()
+        });
+        let local = local.collect();
+        let truth = |expr: &Expr| -> Result<_, ArrowError> {
+            Ok((expr.truth(batch)?, Unknown::new(expr, rule, batch)?))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
-        let question = match (&rule.question, &rule.baseline) {
-            (Question::Compare(one), zero) => {
-                let one = truth(one)?;
-                let missing = || ArrowError::ComputeError(format!("{} has no baseline", rule.name));
-                Values::Compare { zero: truth(zero.as_ref().ok_or_else(missing)?)?, one }
+        let question = match &rule.asked {
+            Asked::Compare { zero, one } => {
+                Values::Compare { zero: truth(zero)?, one: truth(one)? }
             }
-            (Question::FirstOf(choices), _) => {
-                let whens =
-                    choices.iter().map(|choice| choice.when.as_ref().map(truth).transpose());
+            Asked::Online(expr) => {
+                let (values, unknown) = truth(expr)?;
+                Values::Online(values, unknown)
+            }
+            Asked::FirstOf(choices) => {
+                let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
-            (Question::Value(value), _) => {
-                let values = value.expr.evaluate(batch)?;
-                // Without a time zone, since Arrow knows the name UTC only with a database of all.
-                let values = match values.as_primitive_opt::<TimestampNanosecondType>() {
-                    Some(times) => Arc::new(times.clone().with_timezone_opt(None::<&str>)),
-                    None => values,
-                };
-                let text = cast(&values, &DataType::Utf8)?;
-                Values::Value(text.as_string::<i32>().clone(), Unknown::new(value, batch)?)
-            }
+            Asked::Value(value) => Values::Value(
+                text(&value.evaluate(batch)?, value.ty)?,
+                Unknown::new(value, rule, batch)?,
+            ),
         };
         Ok(Self { local, given, question })
+    }
+
+    fn outcome(&self, row: usize) -> Outcome {
+        for (table, local) in &self.local {
+            if local.value(row) {
+                return Outcome::Insufficient(format!("{table}: local error"));
+            }
+        }
+        if let Some((given, unknown)) = &self.given {
+            match at(given, row) {
+                Some(true) => {}
+                Some(false) => return Outcome::NotApplicable,
+                None => return unknown.insufficient(row),
+            }
+        }
+        match &self.question {
+            Values::Compare { zero, one } => match (at(&zero.0, row), at(&one.0, row)) {
+                (Some(zero), Some(one)) => {
+                    Outcome::Word(usize::from(!zero) * 2 + usize::from(!one))
+                }
+                (None, _) => zero.1.insufficient(row),
+                (_, None) => one.1.insufficient(row),
+            },
+            Values::Online(values, unknown) => match at(values, row) {
+                Some(online) => Outcome::Word(usize::from(!online)),
+                None => unknown.insufficient(row),
+            },
+            Values::Value(text, _) if text.is_valid(row) => Outcome::Value,
+            Values::Value(_, unknown) => unknown.insufficient(row),
+            Values::FirstOf(whens) => {
+                for (number, when) in whens.iter().enumerate() {
+                    let Some((when, unknown)) = when else { return Outcome::Word(number) };
+                    match at(when, row) {
+                        Some(true) => return Outcome::Word(number),
+                        Some(false) => {}
+                        None => return unknown.insufficient(row),
+                    }
+                }
+                Outcome::NotApplicable
+            }
+        }
     }
 }
 
 impl Unknown {
-    fn new(compiled: &Compiled, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    fn new(expr: &Expr, rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let mut columns = Vec::new();
-        for name in compiled.expr.columns() {
+        for name in expr.columns() {
             let values = column(batch, &name.table, &name.name)?;
             columns.push((name, values));
         }
         let mut observed = Vec::new();
-        for table in CONFIGURATIONS {
+        for table in &rule.configurations {
             let observers = columns
                 .iter()
-                .any(|(c, _)| c.table == table && !NOT_OBSERVERS.contains(&c.name.as_str()));
+                .any(|(c, _)| c.table == *table && !NOT_OBSERVERS.contains(&c.name.as_str()));
             if observers {
-                observed.push((
-                    table,
-                    cast(&column(batch, table, "observed")?, &DataType::Boolean)?
-                        .as_boolean()
-                        .clone(),
-                ));
+                let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
+                observed.push((table.clone(), values.as_boolean().clone()));
             }
         }
         Ok(Self { columns, observed })
@@ -211,7 +323,7 @@ impl Unknown {
         }
     }
 
-    fn insufficient<'a>(&self, row: usize) -> Outcome<'a> {
+    fn insufficient(&self, row: usize) -> Outcome {
         Outcome::Insufficient(self.why(row))
     }
 }
@@ -221,44 +333,66 @@ fn at(values: &BooleanArray, row: usize) -> Option<bool> {
     values.is_valid(row).then(|| values.value(row))
 }
 
-impl Rule {
-    fn outcome<'a>(&'a self, answers: &'a Answers, row: usize) -> Outcome<'a> {
-        for (table, local) in &answers.local {
-            if local.value(row) {
-                return Outcome::Insufficient(format!("{table}: local error"));
-            }
-        }
-        if let Some((given, unknown)) = &answers.given {
-            match at(given, row) {
-                Some(true) => {}
-                Some(false) => return Outcome::NotApplicable,
-                None => return unknown.insufficient(row),
-            }
-        }
-        match (&answers.question, &self.question) {
-            (Values::Compare { zero, one }, _) => match (at(&zero.0, row), at(&one.0, row)) {
-                (Some(zero), Some(one)) => {
-                    Outcome::Word(COMPARED[usize::from(!zero) * 2 + usize::from(!one)].0)
-                }
-                (None, _) => zero.1.insufficient(row),
-                (_, None) => one.1.insufficient(row),
-            },
-            (Values::Value(text, unknown), _) => match text.is_valid(row) {
-                true => Outcome::Word(text.value(row)),
-                false => unknown.insufficient(row),
-            },
-            (Values::FirstOf(whens), Question::FirstOf(choices)) => {
-                for (choice, when) in choices.iter().zip(whens) {
-                    let Some((when, unknown)) = when else { return Outcome::Word(&choice.is) };
-                    match at(when, row) {
-                        Some(true) => return Outcome::Word(&choice.is),
-                        Some(false) => {}
-                        None => return unknown.insufficient(row),
-                    }
-                }
-                Outcome::NotApplicable
-            }
-            (Values::FirstOf(_), _) => Outcome::NotApplicable,
-        }
+/// Values as the ends of labels: in the words of DuckDB, but for times, which have a T between day
+/// and hour.
+fn text(values: &ArrayRef, ty: Type) -> Result<StringArray, ArrowError> {
+    if let (Type::Time, Some(times)) = (ty, values.as_primitive_opt::<Int64Type>()) {
+        return Ok(times.iter().map(|time| Some(iso(time?))).collect());
     }
+    match values.as_primitive_opt::<Float64Type>() {
+        Some(floats) => Ok(floats.iter().map(|value| Some(shortest(value?))).collect()),
+        None => Ok(cast(values, &DataType::Utf8)?.as_string::<i32>().clone()),
+    }
+}
+
+/// `2026-11-22T18:30:00.000000001`, without zeros at the end of the fraction.
+fn iso(nanoseconds: i64) -> String {
+    let time = timestamp_ns_to_datetime(nanoseconds);
+    let text = time.map_or_else(String::new, |t| t.format("%Y-%m-%dT%H:%M:%S%.9f").to_string());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The fewest digits that are read as the same float; from 1e16 and below 1e-4 with an exponent.
+fn shortest(value: f64) -> String {
+    if !value.is_finite() {
+        return match (value.is_nan(), value > 0.0) {
+            (true, _) => "nan".into(),
+            (_, true) => "inf".into(),
+            (_, false) => "-inf".into(),
+        };
+    }
+    let scientific = fewest_digits(value);
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let (sign, unsigned) =
+        mantissa.strip_prefix('-').map_or(("", mantissa), |unsigned| ("-", unsigned));
+    let digits = unsigned.replace('.', "");
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let size = usize::try_from(exponent.abs()).unwrap_or(0);
+    match exponent {
+        -4..0 => format!("{sign}0.{}{digits}", "0".repeat(size - 1)),
+        0..16 => match digits.split_at_checked(size + 1) {
+            Some((whole, fraction)) if !fraction.is_empty() => format!("{sign}{whole}.{fraction}"),
+            _ => format!("{sign}{digits:0<width$}.0", width = size + 1),
+        },
+        _ => format!("{mantissa}e{}{size:02}", if exponent < 0 { '-' } else { '+' }),
+    }
+}
+
+/// Scientific, and as near to the value as so many digits can be; between two that are equally
+/// near, the even one.
+fn fewest_digits(value: f64) -> String {
+    let shortest = format!("{value:e}");
+    let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
+    let places = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    // Only where all digits of a float are needed can two be equally near.
+    if places < 14 {
+        return shortest;
+    }
+    let exact = format!("{value:.40e}");
+    let Some((down, rest)) = exact.split_at_checked(mantissa.len()) else { return shortest };
+    let tie =
+        rest.starts_with('5') && rest.bytes().skip(1).take_while(|b| *b != b'e').all(|b| b == b'0');
+    let even = down.ends_with(['0', '2', '4', '6', '8']);
+    let lower = format!("{down}e{exponent}");
+    if tie && even && lower.parse() == Ok(value) { lower } else { shortest }
 }

@@ -2,8 +2,12 @@
 //!
 //! A rule is written as SQL expressions over the record's own columns (`zero.x`, `one.x`,
 //! `target.x`), is type-checked against the record's schema before a run, and is evaluated a
-//! batch at a time in SQL's three-valued logic: the same text pasted into DuckDB over the stored
-//! records gives the same answer.
+//! batch at a time in SQL's three-valued logic. [`Rule::sql`] gives the whole rule as one
+//! expression that has the same answer in DuckDB over the stored records. The text of the file,
+//! pasted there as it is, has the same answer or is an error there (DuckDB stops where integers
+//! leave their column's bits, and cannot subtract times of nanoseconds).
+//!
+//! Addresses are text, in the form of RFC 5952 for IPv6.
 //!
 //! Three things come out of a rule, never two: a label; *not applicable*; or *insufficient*, with
 //! the reason, when a fact that it needs is unknown. What is unknown is never taken for false.
@@ -13,13 +17,14 @@
 mod eval;
 mod expr;
 mod judge;
+mod literal;
 mod parse;
+mod sql;
 mod typing;
 
-use std::collections::HashSet;
+use arrow::datatypes::{DataType, Schema};
 
-use arrow::datatypes::Schema;
-
+pub use judge::ADDED;
 pub use parse::Sql;
 pub use typing::Elsewhere;
 
@@ -38,6 +43,9 @@ pub const COMPARED: [(&str, &str); 4] = [
     ("offline", "true under neither"),
 ];
 
+/// The words of such a rule where there is nothing to compare with, with their meaning.
+pub const ONLINE: [(&str, &str); 2] = [("online", "true"), ("offline", "false")];
+
 /// A rule as a file has it.
 #[derive(Debug, Clone)]
 pub struct RuleSource {
@@ -52,8 +60,18 @@ pub struct RuleSource {
 /// What a rule asks, with expressions of type `E`.
 #[derive(Debug, Clone)]
 pub enum Question<E> {
-    /// Of a boolean column, under zero and under one: [`COMPARED`].
+    /// Of a boolean column, under zero and under one: [`COMPARED`]. Of results with a single
+    /// configuration: [`ONLINE`].
     Compare(E),
+    /// The same of two configurations by name.
+    CompareBetween {
+        /// The column.
+        column: E,
+        /// The configuration that is held to be normal.
+        baseline: String,
+        /// The one that is compared with it.
+        experiment: String,
+    },
     /// Which of these is the first that is true? One without expression is always.
     FirstOf(Vec<Choice<E>>),
     /// Which value has this expression?
@@ -69,46 +87,86 @@ pub struct Choice<E> {
     pub when: Option<E>,
 }
 
-/// A compiled expression beside its text.
-#[derive(Debug, Clone)]
-struct Compiled {
-    text: String,
-    expr: Expr,
-}
-
 /// A rule that has been checked.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    name: String,
-    given: Option<Compiled>,
-    question: Question<Compiled>,
-    /// For `compare`: the column under zero. The question has the one under one.
-    baseline: Option<Compiled>,
+    source: RuleSource,
+    /// The configuration that the word `one` stands for, if another.
+    one: Option<String>,
+    given: Option<Expr>,
+    asked: Asked,
+    /// The configurations that it refers to, in the order of the record.
+    configurations: Vec<String>,
+}
+
+/// What a rule asks, checked.
+#[derive(Debug, Clone)]
+enum Asked {
+    Compare { zero: Expr, one: Expr },
+    Online(Expr),
+    FirstOf(Vec<(String, Option<Expr>)>),
+    Value(Expr),
 }
 
 /// All rules of a measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// The configurations that a rule may refer to.
-const CONFIGURATIONS: [&str; 2] = ["zero", "one"];
+/// The structs of a record that are not configurations.
+const OTHERS: [&str; 3] = ["target", "verdict", "insufficient"];
+
+/// The names of the configurations that a record has.
+fn configurations(schema: &Schema) -> Vec<&str> {
+    let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
+    structs.map(|f| f.name().as_str()).filter(|name| !OTHERS.contains(name)).collect()
+}
 
 impl Rules {
-    /// Checks rules against the schema of a record (structs `target`, `zero`, `one`). Returns
-    /// those that are right, and every mistake. `elsewhere` says, for a column that the record
-    /// lacks, what to add to have it.
+    /// Checks rules against the schema of a record (the struct `target` and one per
+    /// configuration). Returns those that are right, and every mistake. `elsewhere` says, for a
+    /// column that the record lacks, what to add to have it.
     pub fn compile(
         sources: &[RuleSource],
         schema: &Schema,
         elsewhere: Elsewhere<'_>,
     ) -> (Self, Vec<Diagnostic>) {
+        let mut rules = Self::default();
+        let mistakes =
+            sources.iter().flat_map(|source| rules.add(source, None, schema, elsewhere)).collect();
+        (rules, mistakes)
+    }
+
+    /// Checks one more rule, as [`Rules::compile`] does, and adds it if it is right. With `one`,
+    /// the word `one` in it stands for that configuration: so a rule of a sweep is added once per
+    /// configuration, and the places of its mistakes are still those of the file.
+    pub fn add(
+        &mut self,
+        source: &RuleSource,
+        one: Option<&str>,
+        schema: &Schema,
+        elsewhere: Elsewhere<'_>,
+    ) -> Vec<Diagnostic> {
         let mut mistakes = Vec::new();
-        let mut rules = Vec::new();
-        for source in sources {
-            let mut compiler = Compiler { schema, elsewhere, mistakes: &mut mistakes };
-            rules.extend(compiler.rule(source));
-        }
-        (Self(rules), mistakes)
+        let mut compiler = Compiler { schema, one, elsewhere, mistakes: &mut mistakes };
+        self.0.extend(compiler.rule(source));
+        mistakes
+    }
+
+    /// The same rules checked against other records: those of an older file, say.
+    ///
+    /// # Errors
+    ///
+    /// Every column that those records lack, and every one that has another type there.
+    pub fn against(
+        &self,
+        schema: &Schema,
+        elsewhere: Elsewhere<'_>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut rules = Self::default();
+        let again =
+            self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, elsewhere));
+        let mistakes: Vec<Diagnostic> = again.collect();
+        if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
     }
 
     /// The rules, in the order of the file.
@@ -119,35 +177,35 @@ impl Rules {
 
 struct Compiler<'a> {
     schema: &'a Schema,
+    one: Option<&'a str>,
     elsewhere: Elsewhere<'a>,
     mistakes: &'a mut Vec<Diagnostic>,
 }
 
 impl Compiler<'_> {
     fn typer<'b>(&'b mut self, sql: &'b Sql) -> Typer<'b> {
-        Typer { schema: self.schema, elsewhere: self.elsewhere, sql, mistakes: self.mistakes }
+        Typer {
+            schema: self.schema,
+            one: self.one,
+            elsewhere: self.elsewhere,
+            sql,
+            mistakes: self.mistakes,
+        }
     }
 
-    fn condition(&mut self, sql: &Sql) -> Option<Compiled> {
-        let expr = self.typer(sql).condition()?;
-        Some(Compiled { text: sql.text.clone(), expr })
+    fn condition(&mut self, sql: &Sql) -> Option<Expr> {
+        self.typer(sql).condition()
     }
 
     /// Everything is looked at before the first mistake ends it, so that all are reported.
     fn rule(&mut self, source: &RuleSource) -> Option<Rule> {
         let given = source.given.as_ref().map(|sql| self.condition(sql));
-        let mut baseline = None;
-        let question = match &source.question {
-            Question::Compare(column) => {
-                let pair = self.compared(column);
-                let (zero, one) = pair?;
-                baseline = Some(zero);
-                Some(Question::Compare(one))
+        let asked = match &source.question {
+            Question::Compare(column) => self.compared(column, None),
+            Question::CompareBetween { column, baseline, experiment } => {
+                self.compared(column, Some((baseline, experiment)))
             }
-            Question::Value(sql) => {
-                let expr = self.typer(sql).whole();
-                expr.map(|expr| Question::Value(Compiled { text: sql.text.clone(), expr }))
-            }
+            Question::Value(sql) => self.typer(sql).value().map(Asked::Value),
             Question::FirstOf(choices) => {
                 let choices = choices.iter().map(|choice| {
                     let when = choice.when.as_ref().map(|sql| self.condition(sql));
@@ -155,21 +213,32 @@ impl Compiler<'_> {
                 });
                 let choices: Vec<_> = choices.collect();
                 let choices = choices.into_iter().map(|(is, when)| match when {
-                    None => Some(Choice { is, when: None }),
-                    Some(when) => Some(Choice { is, when: Some(when?) }),
+                    None => Some((is, None)),
+                    Some(when) => Some((is, Some(when?))),
                 });
-                choices.collect::<Option<_>>().map(Question::FirstOf)
+                choices.collect::<Option<_>>().map(Asked::FirstOf)
             }
         };
         let given = match given {
             None => None,
             Some(given) => Some(given?),
         };
-        Some(Rule { name: source.name.clone(), given, question: question?, baseline })
+        let asked = asked?;
+        let tables: Vec<String> = given
+            .iter()
+            .chain(asked.expressions())
+            .flat_map(Expr::columns)
+            .map(|column| column.table)
+            .collect();
+        let mut configurations = configurations(self.schema);
+        configurations.retain(|name| tables.iter().any(|table| table == name));
+        let configurations = configurations.into_iter().map(str::to_owned).collect();
+        let one = self.one.map(str::to_owned);
+        Some(Rule { source: source.clone(), one, given, asked, configurations })
     }
 
-    /// The column under both configurations.
-    fn compared(&mut self, column: &Sql) -> Option<(Compiled, Compiled)> {
+    /// The column under two configurations: those named, or zero and one.
+    fn compared(&mut self, column: &Sql, between: Option<(&str, &str)>) -> Option<Asked> {
         let name = column.text.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             let message = "`compare` takes the name of one boolean column";
@@ -177,111 +246,77 @@ impl Compiler<'_> {
             self.mistakes.push(column.diagnostic("E0403", column.span.clone(), message, help));
             return None;
         }
-        let mut pair = Vec::new();
-        for table in CONFIGURATIONS {
-            let sql =
-                Sql { text: format!("{table}.{name}"), span: column.span.clone(), start: None };
-            let before = self.mistakes.len();
-            pair.push(self.condition(&sql));
-            // The same mistake in both is one mistake, and the column is written without its table.
-            for mistake in &mut self.mistakes[before..] {
-                mistake.message = mistake.message.replace("zero.", "");
-                mistake.help =
-                    mistake.help.take().map(|help| help.replace("zero.", "").replace("one.", ""));
-            }
-            if self.mistakes.len() > before {
-                return None;
-            }
+        let there = configurations(self.schema);
+        if let (None, None, [only]) = (between, self.one, there.as_slice()) {
+            return Some(Asked::Online(self.under(only, name, column)?));
         }
-        let one = pair.pop()??;
-        Some((pair.pop()??, one))
+        let (baseline, experiment) = between.unwrap_or(("zero", "one"));
+        let zero = self.under(baseline, name, column)?;
+        Some(Asked::Compare { zero, one: self.under(experiment, name, column)? })
+    }
+
+    fn under(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Expr> {
+        let text = format!("{configuration}.{name}");
+        let sql = Sql { text, span: column.span.clone(), start: None };
+        let before = self.mistakes.len();
+        let expr = self.condition(&sql);
+        // The column is written without its table.
+        let prefix = format!("{configuration}.");
+        for mistake in &mut self.mistakes[before..] {
+            mistake.message = mistake.message.replace(&prefix, "");
+            mistake.help =
+                mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", ""));
+        }
+        expr
+    }
+}
+
+impl Asked {
+    fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Asked::Compare { zero, one } => vec![zero, one],
+            Asked::Online(expr) | Asked::Value(expr) => vec![expr],
+            Asked::FirstOf(choices) => choices.iter().filter_map(|c| c.1.as_ref()).collect(),
+        }
     }
 }
 
 impl Rule {
     /// Its name: every label begins with it.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.source.name
     }
 
     /// Its column in the structs `verdict` and `insufficient`.
     pub fn column(&self) -> String {
-        column_of(&self.name)
+        column_of(self.name())
+    }
+
+    /// The configurations that it refers to, in the order of the record.
+    pub fn configurations(&self) -> &[String] {
+        &self.configurations
     }
 
     /// Every label that it can give; the value of a `value` rule is written `...`.
     pub fn labels(&self) -> Vec<String> {
-        let mut labels: Vec<String> = match &self.question {
-            Question::Compare(_) => {
-                COMPARED.iter().map(|(word, _)| format!("{}.{word}", self.name)).collect()
-            }
-            Question::FirstOf(choices) => {
-                choices.iter().map(|c| format!("{}.{}", self.name, c.is)).collect()
-            }
-            Question::Value(_) => vec![format!("{}:...", self.name)],
+        let name = self.name();
+        let mut labels = match &self.asked {
+            Asked::Value(_) => vec![format!("{name}:...")],
+            _ => self.words().into_iter().map(|word| format!("{name}.{word}")).collect(),
         };
-        labels.push(format!("{}.{INSUFFICIENT}", self.name));
+        labels.push(format!("{name}.{INSUFFICIENT}"));
         labels
     }
 
-    /// Its verdict as one SQL expression over the stored records, for pasting into a database:
-    /// NULL stands for not applicable as well as for insufficient, and local errors are not looked at.
-    pub fn sql(&self) -> String {
-        let verdict = match (&self.question, &self.baseline) {
-            (Question::Compare(one), zero) => {
-                let zero = zero.as_ref().map_or("NULL", |zero| zero.text.as_str());
-                let one = &one.text;
-                format!(
-                    "CASE WHEN {zero} AND {one} THEN 'works' WHEN {zero} AND NOT {one} THEN 'broken' \
-                     WHEN NOT {zero} AND {one} THEN 'transient' WHEN NOT {zero} AND NOT {one} THEN 'offline' END"
-                )
-            }
-            (Question::Value(value), _) => pasted(&value.text),
-            (Question::FirstOf(choices), _) => {
-                let mut sql = "CASE".to_owned();
-                for choice in choices {
-                    match &choice.when {
-                        // An unknown answer is not passed over.
-                        Some(when) => {
-                            let text = pasted(&when.text);
-                            sql += &format!(
-                                " WHEN ({text}) IS NULL THEN NULL WHEN {text} THEN '{}'",
-                                choice.is
-                            );
-                        }
-                        None if sql == "CASE" => return format!("'{}'", choice.is),
-                        None => sql += &format!(" ELSE '{}'", choice.is),
-                    }
-                }
-                sql + " END"
-            }
-        };
-        match &self.given {
-            Some(given) => format!("CASE WHEN {} THEN {verdict} END", pasted(&given.text)),
-            None => verdict,
+    /// The words it chooses from; of a `value` rule, none.
+    fn words(&self) -> Vec<&str> {
+        match &self.asked {
+            Asked::Compare { .. } => COMPARED.iter().map(|(word, _)| *word).collect(),
+            Asked::Online(_) => ONLINE.iter().map(|(word, _)| *word).collect(),
+            Asked::FirstOf(choices) => choices.iter().map(|(is, _)| is.as_str()).collect(),
+            Asked::Value(_) => Vec::new(),
         }
     }
-
-    fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        let choices = match &self.question {
-            Question::Compare(e) | Question::Value(e) => vec![e],
-            Question::FirstOf(choices) => choices.iter().filter_map(|c| c.when.as_ref()).collect(),
-        };
-        self.given.iter().chain(&self.baseline).chain(choices).map(|compiled| &compiled.expr)
-    }
-
-    /// The configurations that it refers to, in order.
-    fn configurations(&self) -> Vec<&'static str> {
-        let tables: HashSet<String> =
-            self.expressions().flat_map(Expr::columns).map(|column| column.table).collect();
-        CONFIGURATIONS.into_iter().filter(|name| tables.contains(*name)).collect()
-    }
-}
-
-/// An expression as a part of a longer one: a remark at its end must not swallow what follows.
-fn pasted(text: &str) -> String {
-    let text = text.trim();
-    if text.contains("--") { format!("{text}\n") } else { text.to_owned() }
 }
 
 /// The name of a rule as a column: dots become underscores.

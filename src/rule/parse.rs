@@ -30,7 +30,8 @@ const DEEPEST: usize = 40;
 
 /// What expressions may have, for messages.
 pub(super) const ALLOWED: &str = "expressions have AND OR NOT, = <> < <= > >=, IS [NOT] NULL/TRUE/FALSE, [NOT] IN (...), \
-    [NOT] BETWEEN, + - * / % & |, CASE, COALESCE, numbers, 'text', TRUE FALSE NULL, and columns such as one.ok";
+    [NOT] BETWEEN, + - * / % & |, CASE, COALESCE, numbers, 'text', TRUE FALSE NULL, TIMESTAMP '...', INTERVAL '...', \
+    and columns such as one.ok";
 
 /// The part of DuckDB's dialect that is used: words, numbers and precedences as DuckDB has them,
 /// since an expression is meant to be pasted there.

@@ -1,10 +1,12 @@
 //! From sqlparser's tree to typed expressions: columns are looked up, operands are brought to a
 //! common type, and whatever is not part of the subset is refused in words.
 
+use std::net::IpAddr;
+
 use arrow::datatypes::{DataType, Fields, Schema};
 use sqlparser::ast::{
     self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned as _,
-    UnaryOperator, Value,
+    UnaryOperator,
 };
 
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
@@ -14,12 +16,17 @@ use crate::error::{Diagnostic, nearest};
 /// Deepest tree: a chain of that many ANDs is one level each.
 const DEEPEST: usize = 100;
 
+/// The columns that have addresses.
+const ADDRESSES: [&str; 3] = ["ip", "sip", "dip"];
+
 /// For a column that the record does not have: what would provide it, if anything can.
 pub type Elsewhere<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Types one expression; every mistake in it is collected.
 pub(super) struct Typer<'a> {
     pub(super) schema: &'a Schema,
+    /// The configuration that the word `one` stands for, if another.
+    pub(super) one: Option<&'a str>,
     pub(super) elsewhere: Elsewhere<'a>,
     pub(super) sql: &'a Sql,
     pub(super) mistakes: &'a mut Vec<Diagnostic>,
@@ -57,7 +64,20 @@ impl Typer<'_> {
         None
     }
 
-    fn mistake<T>(
+    /// Types the whole expression, which must have a text that can end a label.
+    pub(super) fn value(&mut self) -> Option<Expr> {
+        let expr = self.whole()?;
+        if expr.ty != Type::Duration {
+            return Some(expr);
+        }
+        let message = "a duration cannot end a label";
+        let help = "compare it in a `first_of`: when = \"... < INTERVAL '100 milliseconds'\"";
+        let span = self.sql.whole();
+        self.mistakes.push(self.sql.diagnostic("E0404", span, message, Some(help.into())));
+        None
+    }
+
+    pub(super) fn mistake<T>(
         &mut self,
         code: &'static str,
         at: &ast::Expr,
@@ -69,7 +89,7 @@ impl Typer<'_> {
         None
     }
 
-    fn refuse<T>(&mut self, at: &ast::Expr, what: &str) -> Option<T> {
+    pub(super) fn refuse<T>(&mut self, at: &ast::Expr, what: &str) -> Option<T> {
         self.mistake("E0402", at, format!("{what} is not part of expressions"), ALLOWED)
     }
 
@@ -87,6 +107,8 @@ impl Typer<'_> {
             },
             ast::Expr::Identifier(name) => self.bare(at, &name.value),
             ast::Expr::Value(value) => self.literal(at, &value.value),
+            ast::Expr::TypedString(typed) => self.time(at, typed),
+            ast::Expr::Interval(interval) => self.duration(at, interval),
             ast::Expr::UnaryOp { op, expr } => self.unary(at, *op, expr, deeper),
             ast::Expr::BinaryOp { left, op, right } => self.binary(at, left, op, right, deeper),
             ast::Expr::IsNull(a) => self.is_null(a, deeper),
@@ -110,6 +132,7 @@ impl Typer<'_> {
                 }
                 let bounds = [low.as_ref().clone(), high.as_ref().clone()];
                 let (first, rest) = self.list(Some(expr), &bounds, deeper)?;
+                self.unordered(expr, first.as_ref()?)?;
                 let mut rest = rest.into_iter();
                 let (low, high) = (Box::new(rest.next()?), Box::new(rest.next()?));
                 let node = Expr::new(Type::Bool, Node::Between(Box::new(first?), low, high));
@@ -151,6 +174,7 @@ impl Typer<'_> {
     }
 
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
+        let table = self.one.filter(|_| table == "one").unwrap_or(table);
         let Some(fields) = self.fields(table) else {
             let tables: Vec<&str> =
                 self.schema.fields().iter().map(|f| f.name().as_str()).collect();
@@ -178,30 +202,9 @@ impl Typer<'_> {
             );
             return self.mistake("E0404", at, message, "");
         };
-        let column = Column { table: table.into(), name: name.into() };
+        let stored = field.data_type().clone();
+        let column = Column { table: table.into(), name: name.into(), stored };
         Some(Expr::new(ty, Node::Column(column)))
-    }
-
-    fn literal(&mut self, at: &ast::Expr, value: &Value) -> Option<Expr> {
-        let (ty, literal) = match value {
-            Value::Null => (Type::Null, Literal::Null),
-            Value::Boolean(value) => (Type::Bool, Literal::Bool(*value)),
-            Value::SingleQuotedString(text) => (Type::Text, Literal::Text(text.clone())),
-            Value::Number(digits, false) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-                match digits.parse() {
-                    Ok(value) => (Type::Int, Literal::Int(value)),
-                    Err(_) => {
-                        return self.mistake("E0404", at, "this number is beyond 64 bits", "");
-                    }
-                }
-            }
-            Value::Number(digits, false) => match digits.parse::<f64>() {
-                Ok(value) if value.is_finite() => (Type::Float, Literal::Float(value)),
-                _ => return self.mistake("E0404", at, "this number is out of range", ""),
-            },
-            _ => return self.refuse(at, "this literal"),
-        };
-        Some(Expr::new(ty, Node::Literal(literal)))
     }
 
     fn unary(
@@ -214,10 +217,23 @@ impl Typer<'_> {
         match op {
             UnaryOperator::Not => Some(not(self.boolean(inner, depth)?)),
             UnaryOperator::Minus => {
-                let expr = self.number(inner, depth)?;
-                Some(Expr::new(expr.ty, Node::Negate(Box::new(expr))))
+                let expr = self.expr(inner, depth)?;
+                let expr = if expr.ty == Type::Duration { expr } else { self.number(inner, expr)? };
+                let negated = match &expr.node {
+                    Node::Literal(Literal::Int(value)) => Some(Literal::Int(-value)),
+                    Node::Literal(Literal::Float(value)) => Some(Literal::Float(-value)),
+                    Node::Literal(Literal::Duration(value)) => Some(Literal::Duration(-value)),
+                    _ => None,
+                };
+                Some(match negated {
+                    Some(literal) => Expr::new(expr.ty, Node::Literal(literal)),
+                    None => Expr::new(expr.ty, Node::Negate(Box::new(expr))),
+                })
             }
-            UnaryOperator::Plus => self.number(inner, depth),
+            UnaryOperator::Plus => {
+                let expr = self.expr(inner, depth)?;
+                self.number(inner, expr)
+            }
             _ => self.refuse(at, &format!("`{op}`")),
         }
     }
@@ -236,10 +252,9 @@ impl Typer<'_> {
     }
 
     /// An integer or a float; a bare NULL counts as an integer.
-    fn number(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
-        let expr = self.expr(at, depth)?;
+    fn number(&mut self, at: &ast::Expr, expr: Expr) -> Option<Expr> {
         match expr.ty {
-            Type::Int | Type::Float => Some(expr),
+            Type::Int | Type::Decimal | Type::Float => Some(expr),
             Type::Null => Some(expr.to(Type::Int)),
             ty => self.mistake(
                 "E0404",
@@ -294,10 +309,14 @@ impl Typer<'_> {
             self.unchained(left)?;
             self.unchained(right)?;
             let (a, rest) = self.list(Some(left), std::slice::from_ref(right), depth)?;
-            let b = rest.into_iter().next()?;
+            let (a, b) = (a?, rest.into_iter().next()?);
+            if !matches!(comparison, Comparison::Eq | Comparison::NotEq) {
+                self.unordered(left, &a)?;
+                self.unordered(right, &b)?;
+            }
             return Some(Expr::new(
                 Type::Bool,
-                Node::Compare(comparison, Box::new(a?), Box::new(b)),
+                Node::Compare(comparison, Box::new(a), Box::new(b)),
             ));
         }
         if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
@@ -317,17 +336,44 @@ impl Typer<'_> {
             BinaryOperator::BitwiseOr => Arithmetic::BitOr,
             _ => return self.refuse(at, &format!("`{op}`")),
         };
-        let (a, b) = (self.number(left, depth), self.number(right, depth));
+        let (a, b) = (self.expr(left, depth), self.expr(right, depth));
         let (a, b) = (a?, b?);
-        let ty = match arithmetic {
+        let ty = match (arithmetic, a.ty, b.ty) {
+            (Arithmetic::Subtract, Type::Time, Type::Time) => Some(Type::Duration),
+            (Arithmetic::Add | Arithmetic::Subtract, Type::Duration, Type::Duration) => {
+                Some(Type::Duration)
+            }
+            (Arithmetic::Add | Arithmetic::Subtract, Type::Time, Type::Duration)
+            | (Arithmetic::Add, Type::Duration, Type::Time) => Some(Type::Time),
+            _ => None,
+        };
+        if let Some(ty) = ty {
+            return Some(Expr::new(ty, Node::Arithmetic(arithmetic, Box::new(a), Box::new(b))));
+        }
+        let (a, b) = (self.number(left, a), self.number(right, b));
+        let (a, b) = (a?, b?);
+        let ty = match (arithmetic, a.ty.common(b.ty)) {
             // As DuckDB has it: 7 / 2 is 3.5.
-            Arithmetic::Divide => Type::Float,
-            Arithmetic::BitAnd | Arithmetic::BitOr if (a.ty, b.ty) != (Type::Int, Type::Int) => {
+            (Arithmetic::Divide, _) => Type::Float,
+            (Arithmetic::BitAnd | Arithmetic::BitOr, _)
+                if (a.ty, b.ty) != (Type::Int, Type::Int) =>
+            {
                 return self.mistake("E0404", at, format!("`{op}` needs integers"), "");
             }
-            _ => a.ty.common(b.ty)?,
+            (_, Some(ty @ (Type::Int | Type::Float))) => ty,
+            _ => {
+                let fraction = if a.ty == Type::Decimal { left } else { right };
+                return self.decimal(fraction);
+            }
         };
         Some(Expr::new(ty, Node::Arithmetic(arithmetic, Box::new(a.to(ty)), Box::new(b.to(ty)))))
+    }
+
+    /// Databases calculate with 1.5 in decimals unless it meets a float: other results, and errors
+    /// where the digits do not suffice.
+    fn decimal<T>(&mut self, at: &ast::Expr) -> Option<T> {
+        let message = "a decimal fraction here is calculated with in decimals, not in floats";
+        self.mistake("E0404", at, message, "make a float of it with an exponent: 1.5e0")
     }
 
     /// Expressions brought to one type: the first, if there is one, and the others.
@@ -347,20 +393,58 @@ impl Typer<'_> {
             let found = expr.as_ref()?.ty;
             ty = match ty.common(found) {
                 Some(ty) => ty,
+                None if [ty, found] == [Type::Int, Type::Decimal]
+                    || [ty, found] == [Type::Decimal, Type::Int] =>
+                {
+                    return self.decimal(at);
+                }
                 None => {
                     let message = format!("this is of type {found}, but it stands beside {ty}");
                     let help = match (ty, found) {
                         (Type::Bool, Type::Int) => "write TRUE or FALSE, or NOT",
                         (Type::Int | Type::Float, Type::Text) => "write numbers without quotes",
+                        (Type::Time, Type::Text) | (Type::Text, Type::Time) => {
+                            "write TIMESTAMP before a time: TIMESTAMP '2026-11-22 18:30:00'"
+                        }
+                        (Type::Duration, _) | (_, Type::Duration) => {
+                            "write a duration as INTERVAL '100 milliseconds'"
+                        }
                         _ => "",
                     };
                     return self.mistake("E0404", at, message, help);
                 }
             };
         }
+        self.addresses(&typed)?;
         let mut exprs = typed.into_iter().filter_map(|(_, expr)| Some(expr?.to(ty)));
         let first = first.and_then(|_| exprs.next());
         Some((first, exprs.collect()))
+    }
+
+    /// Addresses are text: beside one, an address in another form would never be equal.
+    fn addresses(&mut self, typed: &[(&ast::Expr, Option<Expr>)]) -> Option<()> {
+        let exprs = || typed.iter().filter_map(|(at, expr)| Some((*at, expr.as_ref()?)));
+        if !exprs().any(|(_, expr)| is_address(expr)) {
+            return Some(());
+        }
+        for (at, expr) in exprs() {
+            let Node::Literal(Literal::Text(text)) = &expr.node else { continue };
+            let Ok(address) = text.parse::<IpAddr>() else { continue };
+            if address.to_string() != *text {
+                let message = "addresses are text, and in the records this one looks different";
+                return self.mistake("E0404", at, message, &format!("write '{address}'"));
+            }
+        }
+        Some(())
+    }
+
+    /// The order of addresses as text is nobody's order.
+    fn unordered(&mut self, at: &ast::Expr, expr: &Expr) -> Option<()> {
+        if is_address(expr) {
+            let message = "addresses are text: this would compare them letter by letter";
+            return self.mistake("E0404", at, message, "compare them by =, <> or IN");
+        }
+        Some(())
     }
 
     fn case(
@@ -374,23 +458,26 @@ impl Typer<'_> {
         let whens: Vec<ast::Expr> = conditions.iter().map(|c| c.condition.clone()).collect();
         let mut thens: Vec<ast::Expr> = conditions.iter().map(|c| c.result.clone()).collect();
         thens.extend(otherwise.cloned());
-        let (operand, whens) = match operand {
-            Some(_) => self.list(operand, &whens, depth)?,
-            None => {
-                let whens: Vec<_> = whens.iter().map(|when| self.boolean(when, depth)).collect();
-                (None, whens.into_iter().collect::<Option<_>>()?)
+        let whens: Vec<Option<Expr>> = match operand {
+            // Each is compared by itself, as databases have it: not all are brought to one type.
+            Some(operand) => {
+                let pair = |when: &ast::Expr| {
+                    let (a, b) = self.list(Some(operand), std::slice::from_ref(when), depth)?;
+                    let (a, b) = (Box::new(a?), Box::new(b.into_iter().next()?));
+                    Some(Expr::new(Type::Bool, Node::Compare(Comparison::Eq, a, b)))
+                };
+                whens.iter().map(pair).collect()
             }
+            None => whens.iter().map(|when| self.boolean(when, depth)).collect(),
         };
+        let whens: Vec<Expr> = whens.into_iter().collect::<Option<_>>()?;
         let (_, mut thens) = self.list(None, &thens, depth)?;
         let Some(ty) = thens.first().map(|then| then.ty) else {
             return self.refuse(at, "CASE without WHEN");
         };
         let otherwise = otherwise.and_then(|_| thens.pop()).map(Box::new);
         let branches = whens.into_iter().zip(thens).collect();
-        Some(Expr::new(
-            ty,
-            Node::Case(Case { operand: operand.map(Box::new), branches, otherwise }),
-        ))
+        Some(Expr::new(ty, Node::Case(Case { branches, otherwise })))
     }
 
     fn coalesce(&mut self, at: &ast::Expr, function: &ast::Function, depth: usize) -> Option<Expr> {
@@ -425,6 +512,11 @@ impl Typer<'_> {
             None => self.refuse(at, "COALESCE without arguments"),
         }
     }
+}
+
+/// A column of addresses, in the form of RFC 5952.
+fn is_address(expr: &Expr) -> bool {
+    matches!(&expr.node, Node::Column(column) if ADDRESSES.contains(&column.name.as_str()))
 }
 
 fn not(expr: Expr) -> Expr {

@@ -4,11 +4,12 @@
     check_parquet.py FILE
 
 pyarrow, DuckDB, polars and pandas each read it. Types and values are checked, and every
-condition is computed again by DuckDB, from the SQL in the measurement that the file carries in
-its metadata, and compared row by row. Exits with 1 and a message at the first thing wrong.
+condition is computed again by DuckDB, from the SQL that the file carries in its metadata, and
+compared row by row. Exits with 1 and a message at the first thing wrong.
 """
 
 import hashlib
+import json
 import sys
 import tomllib
 
@@ -66,6 +67,7 @@ METADATA = [
     "version",
     "measurement",
     "measurement_sha256",
+    "conditions_sql",
     "command_line",
     "kernel",
     "interface",
@@ -125,7 +127,7 @@ def check_schema(schema):
 
 
 def check_metadata(file):
-    """The run's own data; gives back the measurement."""
+    """The run's own data; gives back the measurement and its conditions in SQL."""
     found = file.metadata.metadata or {}
     stored = {}
     for key in METADATA:
@@ -139,7 +141,7 @@ def check_metadata(file):
     started, ended = pandas.Timestamp(stored["started"]), pandas.Timestamp(stored["ended"])
     check(started.tz is not None, f"started is {stored['started']!r}, without a time zone")
     check(started <= ended, "the run ended before it started")
-    return tomllib.loads(stored["measurement"])
+    return tomllib.loads(stored["measurement"]), json.loads(stored["conditions_sql"])
 
 
 def label(condition, verdict):
@@ -211,48 +213,23 @@ def check_rows(table, measurement, facts):
         check(set(got) == expected, f"row {row}: conditions {sorted(got)}, verdict {sorted(expected)}")
 
 
-def verdict_sql(condition):
-    """A condition's verdict as one SQL expression; NULL where it is not applicable or not known."""
-    if "compare" in condition:
-        zero, one = (f"{config}.{condition['compare']}" for config in ("zero", "one"))
-        cases = [
-            f"WHEN {zero} IS NULL OR {one} IS NULL THEN NULL",
-            f"WHEN {zero} AND {one} THEN 'works'",
-            f"WHEN {zero} THEN 'broken'",
-            f"WHEN {one} THEN 'transient'",
-            "ELSE 'offline'",
-        ]
-    elif "first_of" in condition:
-        cases = []
-        for rule in condition["first_of"]:
-            if "when" not in rule:
-                cases.append(f"ELSE {quoted(rule['is'])}")
-                break
-            # What is unknown is never taken for false: a later rule must not win by it.
-            cases.append(f"WHEN ({rule['when']}) IS NULL THEN NULL")
-            cases.append(f"WHEN ({rule['when']}) THEN {quoted(rule['is'])}")
-    elif "value" in condition:
-        cases = [f"ELSE CAST(({condition['value']}) AS VARCHAR)"]
-        # SQL wants at least one WHEN.
-        cases.insert(0, "WHEN FALSE THEN NULL")
-    else:
-        raise Wrong(f"do not know this kind of condition: {condition}")
-    if "given" in condition:
-        given = condition["given"]
-        cases.insert(0, f"WHEN ({given}) IS NULL OR NOT ({given}) THEN NULL")
-    return f"CASE {' '.join(cases)} END"
-
-
-def check_sql(path, condition):
+def check_sql(path, name, sql):
     """Computes a condition's verdict again in DuckDB and compares it in every row."""
-    name = column(condition["name"])
-    sql = verdict_sql(condition)
+    name = column(name)
     wrong = duckdb.sql(
         f"SELECT target.ip, target.port, verdict.{name}, again FROM ("
         f"SELECT *, {sql} AS again FROM read_parquet({quoted(path)})"
         f") WHERE again IS DISTINCT FROM verdict.{name}"
     ).fetchall()
-    check(not wrong, f"{condition['name']}: DuckDB disagrees in {len(wrong)} rows: {wrong[:3]}")
+    check(not wrong, f"{name}: DuckDB disagrees in {len(wrong)} rows: {wrong[:3]}\n{sql}")
+
+
+def check_conditions(path, measurement, conditions_sql):
+    """Every condition of the file, and no other, in the order of the measurement."""
+    names = [condition["name"] for condition in measurement["conditions"]]
+    check(list(conditions_sql) == names, f"conditions_sql has {list(conditions_sql)}, not {names}")
+    for name, sql in conditions_sql.items():
+        check_sql(path, name, sql)
 
 
 def check_duckdb(path, rows):
@@ -299,14 +276,13 @@ def check_pandas(path, rows, ok):
 def check_file(path):
     file = pq.ParquetFile(path)
     facts = check_schema(file.schema_arrow)
-    measurement = check_metadata(file)
+    measurement, conditions_sql = check_metadata(file)
     table = file.read()
     check_rows(table, measurement, facts)
     ok = check_duckdb(path, table.num_rows)
     check_polars(path, table.num_rows, ok)
     check_pandas(path, table.num_rows, ok)
-    for condition in measurement["conditions"]:
-        check_sql(path, condition)
+    check_conditions(path, measurement, conditions_sql)
     return table.num_rows
 
 

@@ -1,0 +1,227 @@
+//! `pathspider judge`: concludes anew from facts that were measured before.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use indicatif::{HumanBytes, HumanCount};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::json;
+
+use super::{Format, summary};
+use crate::error::{Doing as _, Error, Exit, Report, Result};
+use crate::measurement::{self, Plan};
+use crate::rule::{ADDED, Rules};
+use crate::sink::{self, METADATA_PREFIX, Written};
+
+/// Judge results again: compute the conditions anew from the facts in a Parquet file
+///
+/// By the rules of the measurement that the file carries, or of another. Facts are not
+/// touched, nothing is sent, and the file itself stays as it is.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The results of a run
+    #[arg(value_name = "RESULTS.parquet")]
+    results: PathBuf,
+
+    /// The measurement whose conditions are computed: a file or a name [default: the one that the
+    /// results carry]
+    #[arg(short, long, value_name = "FILE")]
+    measurement: Option<String>,
+
+    /// Where the records go: .parquet, .ndjson, or - for NDJSON on standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// How the summary is written
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Records that are read at once.
+const BATCH: usize = 8192;
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let results = Results::open(&args.results)?;
+    let (origin, text) = match &args.measurement {
+        Some(name) => measurement::find(name)?,
+        None => (format!("{} (its measurement)", args.results.display()), results.measurement()?),
+    };
+    let plan = Plan::load(&origin, &text, &results.target_columns())?;
+    let lacking = |_: &str| Some("the results do not have it".to_owned());
+    let rules = plan
+        .rules
+        .against(&results.facts, &lacking)
+        .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
+    if same_file(&args.results, &args.output) {
+        return Err(Error::Usage(format!(
+            "write {}: these are the results that are judged; choose another name",
+            args.output.display()
+        )));
+    }
+    let mut metadata = results.metadata.clone();
+    for (key, value) in [
+        ("measurement", text.clone()),
+        ("measurement_sha256", summary::sha256(&text)),
+        ("conditions_sql", summary::conditions_sql(&rules)),
+        ("judged_by", env!("CARGO_PKG_VERSION").to_owned()),
+        ("judged", now()),
+    ] {
+        match metadata.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => *old = value,
+            None => metadata.push((key.to_owned(), value)),
+        }
+    }
+    let mut sink = sink::open(&args.output, Arc::new(rules.schema(&results.facts)))?;
+    let mut labels = BTreeMap::new();
+    results.judge(&rules, sink.as_mut(), &mut labels)?;
+    let written = sink.finish(&metadata)?;
+    print(args, &plan, &written, &labels);
+    Ok(Exit::Done)
+}
+
+/// A file of results, of which nothing but its end has been read.
+struct Results<'a> {
+    path: &'a Path,
+    builder: ParquetRecordBatchReaderBuilder<File>,
+    /// The schema without what judging adds.
+    facts: SchemaRef,
+    /// The columns that it keeps.
+    kept: Vec<usize>,
+    /// In the file's order, without the prefix.
+    metadata: Vec<(String, String)>,
+}
+
+impl<'a> Results<'a> {
+    fn open(path: &'a Path) -> Result<Self> {
+        let refuse = |why: &str| Error::Usage(format!("read {}: {why}", path.display()));
+        let file = File::open(path).doing(|| format!("read {}", path.display()))?;
+        if !path.is_file() {
+            return Err(refuse("it is not a file"));
+        }
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+            refuse(&format!("it is not a Parquet file, or not whole ({error})"))
+        })?;
+        let schema = builder.schema();
+        let kept: Vec<usize> = (0..schema.fields().len())
+            .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
+            .collect();
+        let is_struct = |name: &str| {
+            let field = schema.field_with_name(name).ok();
+            field.is_some_and(|field| matches!(field.data_type(), DataType::Struct(_)))
+        };
+        if !is_struct("target") || !is_struct("zero") {
+            return Err(refuse("it is not a result of pathspider: no structs target and zero"));
+        }
+        // Without metadata: that of the file would otherwise stand in the schema, too.
+        let facts: Fields = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
+        let metadata = builder.metadata().file_metadata().key_value_metadata();
+        let metadata = metadata.into_iter().flatten().filter_map(|pair| {
+            let key = pair.key.strip_prefix(METADATA_PREFIX)?;
+            Some((key.to_owned(), pair.value.clone().unwrap_or_default()))
+        });
+        let metadata = metadata.collect();
+        Ok(Self { path, facts: Arc::new(Schema::new(facts)), kept, metadata, builder })
+    }
+
+    fn measurement(&self) -> Result<String> {
+        let found = self.metadata.iter().find(|(key, _)| key == "measurement");
+        let missing = || {
+            Error::Usage(format!(
+                "read {}: it does not say by which measurement; name one with --measurement",
+                self.path.display()
+            ))
+        };
+        found.map(|(_, text)| text.clone()).ok_or_else(missing)
+    }
+
+    fn target_columns(&self) -> Fields {
+        match self.facts.field_with_name("target").map(|field| field.data_type()) {
+            Ok(DataType::Struct(fields)) => fields.clone(),
+            _ => Fields::empty(),
+        }
+    }
+
+    /// Reads, judges and writes a batch at a time.
+    fn judge(
+        self,
+        rules: &Rules,
+        sink: &mut dyn sink::Sink,
+        labels: &mut BTreeMap<String, u64>,
+    ) -> Result<()> {
+        let path = self.path;
+        let failed = |why: String| Error::failed(format!("read {}", path.display()), why);
+        let reader = self.builder.with_batch_size(BATCH).build();
+        for batch in reader.map_err(|error| failed(error.to_string()))? {
+            let columns = batch.and_then(|batch| {
+                let columns = self.kept.iter().map(|column| batch.column(*column).clone());
+                RecordBatch::try_new(self.facts.clone(), columns.collect())
+            });
+            let judged = rules.judge(&columns.map_err(|error| failed(error.to_string()))?)?;
+            count(&judged, labels);
+            sink.write(&judged)?;
+        }
+        Ok(())
+    }
+}
+
+fn count(judged: &RecordBatch, labels: &mut BTreeMap<String, u64>) {
+    let Some(conditions) = judged.column_by_name("conditions") else { return };
+    for label in conditions.as_list::<i32>().values().as_string::<i32>().iter().flatten() {
+        match labels.get_mut(label) {
+            Some(count) => *count += 1,
+            None => drop(labels.insert(label.to_owned(), 1)),
+        }
+    }
+}
+
+/// Whether two names are of one file, also by way of links.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| -> io::Result<_> {
+        let metadata = path.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
+    };
+    matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// `2026-11-22T18:30:00Z`
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
+        .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Where the records themselves go to standard output, this goes to standard error.
+fn print(args: &Args, plan: &Plan, written: &Written, labels: &BTreeMap<String, u64>) {
+    let text = match args.format {
+        Format::Json => json!({
+            "measurement": plan.name,
+            "records": written.rows,
+            "conditions": labels,
+            "output": written.path.display().to_string(),
+        })
+        .to_string(),
+        Format::Text => {
+            let mut lines =
+                vec![format!("{}: {} records judged again", plan.title, HumanCount(written.rows))];
+            let width = labels.keys().map(String::len).max().unwrap_or(0);
+            for (label, count) in labels {
+                let share = 100.0 * *count as f64 / written.rows.max(1) as f64;
+                let count = HumanCount(*count).to_string();
+                lines.push(format!("  {label:width$}  {count:>9}  {share:5.1} %"));
+            }
+            let size = HumanBytes(written.bytes);
+            lines.push(format!("Results: {} ({size})", written.path.display()));
+            lines.join("\n")
+        }
+    };
+    if args.output.as_os_str() == "-" { eprintln!("{text}") } else { println!("{text}") }
+}

@@ -1,0 +1,253 @@
+//! From a rule back to SQL: one expression that gives its verdict, for pasting into DuckDB.
+//!
+//! It is written from the typed tree, not from the text of the file, so that it says outright what
+//! databases would otherwise decide by themselves: integers have 64 bits, fractions are floats,
+//! times are nanoseconds since 1970 (DuckDB cannot subtract its times of nanoseconds), and what
+//! cannot be computed is NULL instead of an error that ends the query.
+
+use arrow::datatypes::DataType;
+
+use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
+use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
+
+/// How tightly an expression holds together.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or,
+    And,
+    Operator,
+    Atom,
+}
+
+impl Rule {
+    /// Its verdict as one SQL expression over the stored records: exactly the column of the struct
+    /// `verdict`, with `insufficient` where facts are missing and NULL where it does not apply.
+    pub fn sql(&self) -> String {
+        let mut whens: Vec<(String, String)> = Vec::new();
+        let local: Vec<String> = self
+            .configurations
+            .iter()
+            .map(|name| format!("{}.state = 'local_error'", identifier(name)))
+            .collect();
+        if !local.is_empty() {
+            whens.push((local.join(" OR "), quoted(INSUFFICIENT)));
+        }
+        if let Some(given) = &self.given {
+            whens.push((is_null(given), quoted(INSUFFICIENT)));
+            whens.push((format!("NOT {}", at_least(given, Level::Atom)), "NULL".into()));
+        }
+        let mut otherwise = None;
+        match &self.asked {
+            Asked::Compare { zero, one } => {
+                whens
+                    .push((format!("{} OR {}", is_null(zero), is_null(one)), quoted(INSUFFICIENT)));
+                let [zero, one] = [zero, one].map(|expr| at_least(expr, Level::Operator));
+                let [works, broken, transient, offline] = COMPARED.map(|(word, _)| quoted(word));
+                whens.push((format!("{zero} AND {one}"), works));
+                whens.push((zero, broken));
+                whens.push((one, transient));
+                otherwise = Some(offline);
+            }
+            Asked::Online(expr) => {
+                let [online, offline] = ONLINE.map(|(word, _)| quoted(word));
+                whens.push((is_null(expr), quoted(INSUFFICIENT)));
+                whens.push((text(expr), online));
+                otherwise = Some(offline);
+            }
+            Asked::FirstOf(choices) => {
+                for (is, when) in choices {
+                    match when {
+                        Some(when) => {
+                            // What is unknown is not passed over.
+                            whens.push((is_null(when), quoted(INSUFFICIENT)));
+                            whens.push((text(when), quoted(is)));
+                        }
+                        None => {
+                            otherwise = Some(quoted(is));
+                            break;
+                        }
+                    }
+                }
+            }
+            Asked::Value(value) => {
+                whens.push((is_null(value), quoted(INSUFFICIENT)));
+                otherwise = Some(label(value));
+            }
+        }
+        let mut sql = String::from("CASE");
+        for (when, then) in &whens {
+            sql += &format!(" WHEN {when} THEN {then}");
+        }
+        match (whens.is_empty(), otherwise) {
+            (true, otherwise) => otherwise.unwrap_or_else(|| "NULL".into()),
+            (false, Some(otherwise)) => sql + " ELSE " + &otherwise + " END",
+            (false, None) => sql + " END",
+        }
+    }
+}
+
+fn is_null(expr: &Expr) -> String {
+    format!("{} IS NULL", at_least(expr, Level::Atom))
+}
+
+/// A value as the end of a label.
+fn label(value: &Expr) -> String {
+    let sql = text(value);
+    match value.ty {
+        Type::Text => sql,
+        // The sign of what is not a number depends on the processor.
+        Type::Float | Type::Decimal => {
+            format!("CASE WHEN isnan({sql}) THEN 'nan' ELSE CAST({sql} AS VARCHAR) END")
+        }
+        Type::Time => format!("replace(CAST(make_timestamp_ns({sql}) AS VARCHAR), ' ', 'T')"),
+        _ => format!("CAST({sql} AS VARCHAR)"),
+    }
+}
+
+fn text(expr: &Expr) -> String {
+    write(expr).0
+}
+
+/// In parentheses, unless it holds together that tightly.
+fn at_least(expr: &Expr, level: Level) -> String {
+    let (sql, own) = write(expr);
+    if own >= level { sql } else { format!("({sql})") }
+}
+
+fn write(expr: &Expr) -> (String, Level) {
+    let atom = |expr: &Expr| at_least(expr, Level::Atom);
+    let list = |list: &[Expr]| list.iter().map(text).collect::<Vec<_>>().join(", ");
+    match &expr.node {
+        Node::Column(column) => {
+            let sql = format!("{}.{}", identifier(&column.table), identifier(&column.name));
+            let sql = if expr.ty == Type::Time { format!("epoch_ns({sql})") } else { sql };
+            (sql, Level::Atom)
+        }
+        Node::Literal(literal) => (self::literal(literal), Level::Atom),
+        Node::Cast(a) => match &a.node {
+            Node::Literal(Literal::Int(value)) if expr.ty == Type::Float => {
+                (format!("{value}e0"), Level::Atom)
+            }
+            _ => (format!("CAST({} AS {})", text(a), name(expr.ty)), Level::Atom),
+        },
+        Node::Not(a) => (format!("NOT {}", atom(a)), Level::Operator),
+        Node::And(a, b) => {
+            (format!("{} AND {}", at_least(a, Level::And), at_least(b, Level::And)), Level::And)
+        }
+        Node::Or(a, b) => {
+            (format!("{} OR {}", at_least(a, Level::Or), at_least(b, Level::Or)), Level::Or)
+        }
+        Node::Compare(op, a, b) => {
+            let op = match op {
+                Comparison::Eq => "=",
+                Comparison::NotEq => "<>",
+                Comparison::Less => "<",
+                Comparison::LessEq => "<=",
+                Comparison::Greater => ">",
+                Comparison::GreaterEq => ">=",
+            };
+            (format!("{} {op} {}", atom(a), atom(b)), Level::Operator)
+        }
+        Node::Arithmetic(op, a, b) => arithmetic(*op, a, b),
+        Node::Negate(a) if a.is_integral() => {
+            (format!("TRY(-{})", wide(a, is_wide(a))), Level::Atom)
+        }
+        Node::Negate(a) => (format!("(-{})", atom(a)), Level::Atom),
+        Node::IsNull(a) => (format!("{} IS NULL", atom(a)), Level::Operator),
+        Node::Is(truth, a) => {
+            let truth = if *truth { "TRUE" } else { "FALSE" };
+            (format!("{} IS {truth}", atom(a)), Level::Operator)
+        }
+        Node::In(a, items) => (format!("{} IN ({})", atom(a), list(items)), Level::Operator),
+        Node::Between(a, low, high) => {
+            (format!("{} BETWEEN {} AND {}", atom(a), atom(low), atom(high)), Level::Operator)
+        }
+        Node::Case(case) => {
+            let mut sql = String::from("CASE");
+            for (when, then) in &case.branches {
+                sql += &format!(" WHEN {} THEN {}", text(when), text(then));
+            }
+            if let Some(otherwise) = &case.otherwise {
+                sql += &format!(" ELSE {}", text(otherwise));
+            }
+            (sql + " END", Level::Atom)
+        }
+        Node::Coalesce(items) => (format!("COALESCE({})", list(items)), Level::Atom),
+    }
+}
+
+fn arithmetic(op: Arithmetic, a: &Expr, b: &Expr) -> (String, Level) {
+    let sign = match op {
+        Arithmetic::Add => "+",
+        Arithmetic::Subtract => "-",
+        Arithmetic::Multiply => "*",
+        Arithmetic::Divide => "/",
+        Arithmetic::Remainder => "%",
+        Arithmetic::BitAnd => "&",
+        Arithmetic::BitOr => "|",
+    };
+    if !a.is_integral() || matches!(op, Arithmetic::BitAnd | Arithmetic::BitOr) {
+        let [a, b] = [a, b].map(|e| at_least(e, Level::Atom));
+        return (format!("{a} {sign} {b}"), Level::Operator);
+    }
+    // A literal is as wide as the other operand, which is wide by itself or is made so.
+    let is_literal = |e: &Expr| matches!(e.node, Node::Literal(_));
+    let left = is_wide(a) || (is_literal(a) && !is_literal(b));
+    let right = is_wide(b) || is_literal(b);
+    (format!("TRY({} {sign} {})", wide(a, left), wide(b, right)), Level::Atom)
+}
+
+/// An operand that does not overflow before 64 bits.
+fn wide(expr: &Expr, already: bool) -> String {
+    if already { at_least(expr, Level::Atom) } else { format!("CAST({} AS BIGINT)", text(expr)) }
+}
+
+/// Whether a database has 64 bits with sign for it.
+fn is_wide(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Column(column) => column.stored == DataType::Int64 || expr.ty == Type::Time,
+        Node::Arithmetic(op, ..) => !matches!(op, Arithmetic::BitAnd | Arithmetic::BitOr),
+        Node::Negate(_) | Node::Cast(_) => true,
+        _ => false,
+    }
+}
+
+impl Expr {
+    fn is_integral(&self) -> bool {
+        matches!(self.ty, Type::Int | Type::Time | Type::Duration)
+    }
+}
+
+fn literal(literal: &Literal) -> String {
+    match literal {
+        Literal::Null => "NULL".into(),
+        Literal::Bool(true) => "TRUE".into(),
+        Literal::Bool(false) => "FALSE".into(),
+        Literal::Int(value) | Literal::Time(value) | Literal::Duration(value) if *value < 0 => {
+            format!("({value})")
+        }
+        Literal::Int(value) | Literal::Time(value) | Literal::Duration(value) => value.to_string(),
+        // With an exponent, or it would be a decimal.
+        Literal::Float(value) => format!("{value:e}"),
+        Literal::Text(text) => quoted(text),
+    }
+}
+
+fn name(ty: Type) -> &'static str {
+    match ty {
+        Type::Null | Type::Bool => "BOOLEAN",
+        Type::Int | Type::Time | Type::Duration => "BIGINT",
+        Type::Decimal | Type::Float => "DOUBLE",
+        Type::Text => "VARCHAR",
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+fn identifier(name: &str) -> String {
+    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    if plain && begins { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}

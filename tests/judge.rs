@@ -1,0 +1,251 @@
+//! `pathspider judge` as its users call it, over results that this test makes.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
+};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use pathspider::measurement::{Plan, SHIPPED};
+use pathspider::sink;
+use serde_json::Value;
+
+/// More than are read at once.
+const RECORDS: usize = 20_000;
+
+fn ecn() -> &'static str {
+    SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap().1
+}
+
+/// Facts of all kinds, different from column to column; one flow in seven was not observed, one attempt
+/// in eleven could not be made.
+fn table(fields: &Fields, salt: usize) -> ArrayRef {
+    let lost = |row: usize| (row + salt).is_multiple_of(7);
+    let local = |row: usize| (row + salt).is_multiple_of(11);
+    let columns = fields.iter().enumerate().map(|(number, field)| -> ArrayRef {
+        let bit =
+            move |row: usize| (row * 31 + salt).wrapping_mul(2_654_435_761 + 2 * number) >> 9 & 1;
+        match (field.name().as_str(), field.data_type()) {
+            ("state", _) => Arc::new(StringArray::from_iter_values(
+                (0..RECORDS).map(|row| if local(row) { "local_error" } else { "ok" }),
+            )),
+            ("observed", _) => {
+                Arc::new((0..RECORDS).map(|row| Some(!lost(row))).collect::<BooleanArray>())
+            }
+            ("ok", _) => Arc::new(
+                (0..RECORDS)
+                    .map(|row| (!local(row)).then(|| bit(row) == 1))
+                    .collect::<BooleanArray>(),
+            ),
+            (_, DataType::Boolean) => Arc::new(
+                (0..RECORDS)
+                    .map(|row| (!lost(row)).then(|| bit(row) == 1))
+                    .collect::<BooleanArray>(),
+            ),
+            (_, DataType::UInt64) => {
+                Arc::new((0..RECORDS).map(|row| Some(row as u64 % 9)).collect::<UInt64Array>())
+            }
+            (_, data_type) => new_null_array(data_type, RECORDS),
+        }
+    });
+    Arc::new(StructArray::new(fields.clone(), columns.collect(), None))
+}
+
+fn records(schema: &Schema) -> RecordBatch {
+    let fields = schema.fields().iter().enumerate();
+    let tables = fields.map(|(salt, field)| match field.data_type() {
+        DataType::Struct(fields) => table(fields, salt),
+        other => panic!("{other}"),
+    });
+    RecordBatch::try_new(Arc::new(schema.clone()), tables.collect()).unwrap()
+}
+
+/// Results as a run writes them, with a column of the target list's own.
+fn results(folder: &Path) -> (PathBuf, RecordBatch) {
+    let own: Fields = vec![Field::new("rank", DataType::UInt64, true)].into();
+    let plan = Plan::load("ecn.toml", ecn(), &own).unwrap();
+    let judged = plan.rules.judge(&records(&plan.record_schema(&own))).unwrap();
+    let path = folder.join("results.parquet");
+    let mut sink = sink::open(&path, judged.schema()).unwrap();
+    sink.write(&judged).unwrap();
+    let metadata = [
+        ("version", "0.0.9"),
+        ("measurement", ecn()),
+        ("kernel", "Linux 6"),
+        ("packets_seen", "7"),
+    ];
+    sink.finish(&metadata.map(|(key, value)| (key.to_owned(), value.to_owned()))).unwrap();
+    (path, judged)
+}
+
+fn read(path: &Path) -> (RecordBatch, Value) {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(fs::File::open(path).unwrap()).unwrap();
+    let pairs = builder.metadata().file_metadata().key_value_metadata().unwrap().clone();
+    let pairs = pairs.into_iter().filter(|pair| pair.key != "ARROW:schema");
+    let metadata = Value::Object(
+        pairs.map(|pair| (pair.key, pair.value.unwrap_or_default().into())).collect(),
+    );
+    let schema = builder.schema().clone();
+    let batches: Vec<RecordBatch> = builder.build().unwrap().map(Result::unwrap).collect();
+    (concat_batches(&schema, &batches).unwrap(), metadata)
+}
+
+fn judge(arguments: &[&Path]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+    command.arg("judge").args(arguments).stdin(Stdio::null());
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap()
+}
+
+fn flag(text: &str) -> &Path {
+    Path::new(text)
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_same_rules_give_the_same_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, judged) = results(folder.path());
+    let again = folder.path().join("again.parquet");
+    let output = judge(&[&path, flag("-o"), &again, flag("--format"), flag("json")]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (records, metadata) = read(&again);
+    assert_eq!(records.num_rows(), RECORDS);
+    let names = |batch: &RecordBatch| -> Vec<String> {
+        batch.schema().fields().iter().map(|field| field.name().clone()).collect()
+    };
+    assert_eq!(names(&records), names(&judged));
+    for (number, name) in names(&judged).iter().enumerate() {
+        assert_eq!(records.column(number), judged.column(number), "{name}");
+    }
+    let told = |key: &str| metadata[format!("pathspider.{key}")].as_str().unwrap();
+    assert_eq!((told("version"), told("kernel"), told("packets_seen")), ("0.0.9", "Linux 6", "7"));
+    assert_eq!(told("measurement"), ecn());
+    assert_eq!(told("judged_by"), env!("CARGO_PKG_VERSION"));
+    assert!(told("judged").ends_with('Z') && told("measurement_sha256").len() == 64);
+    let sql: Value = serde_json::from_str(told("conditions_sql")).unwrap();
+    assert!(sql["ecn.connectivity"].as_str().unwrap().starts_with("CASE WHEN "), "{sql}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["records"], RECORDS);
+    let counts = summary["conditions"].as_object().unwrap().values();
+    let labels: u64 = counts.map(|count| count.as_u64().unwrap()).sum();
+    let conditions = records.column_by_name("conditions").unwrap();
+    let conditions = arrow::array::cast::as_list_array(conditions);
+    assert_eq!(labels, conditions.values().len() as u64);
+}
+
+#[test]
+fn other_rules_give_other_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, judged) = results(folder.path());
+    let other = folder.path().join("other.toml");
+    let (head, _) = ecn().split_once("[[conditions]]").unwrap();
+    let rule = "[[conditions]]\nname = \"rank\"\nvalue = \"target.rank % 2\"\n";
+    fs::write(&other, format!("{head}{rule}")).unwrap();
+    let lines = folder.path().join("again.ndjson");
+    let output = judge(&[&path, flag("--measurement"), &other, flag("-o"), &lines]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("rank:0") && said.contains("20,000 records"), "{said}");
+    let text = fs::read_to_string(&lines).unwrap();
+    assert_eq!(text.lines().count(), judged.num_rows());
+    let record: Value = serde_json::from_str(text.lines().nth(3).unwrap()).unwrap();
+    assert_eq!(record["verdict"], serde_json::json!({ "rank": "1" }));
+    assert_eq!(record["conditions"], serde_json::json!(["rank:1"]));
+}
+
+#[test]
+fn what_cannot_be_judged_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = results(folder.path());
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let whole = fs::read(&path).unwrap();
+    let truncated = file("truncated.parquet", &whole[..whole.len() / 2]);
+    let empty = file("empty.parquet", b"");
+    let text = file("text.parquet", ecn().as_bytes());
+    let link = folder.path().join("link.parquet");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let foreign = folder.path().join("foreign.parquet");
+    let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Boolean, true)]));
+    sink::open(&foreign, schema).unwrap().finish(&[]).unwrap();
+    let nameless = folder.path().join("nameless.parquet");
+    let plan = Plan::load("ecn.toml", ecn(), &Fields::empty()).unwrap();
+    let schema = Arc::new(plan.record_schema(&Fields::empty()));
+    sink::open(&nameless, schema).unwrap().finish(&[]).unwrap();
+    // Facts that these results have not, and a column that no target list gave.
+    let mistaken = ecn().replace("one.tcp_synack_ece\"", "one.tcp_synack_ece OR target.age > 3\"");
+    let mistaken = file("mistaken.toml", mistaken.as_bytes());
+    let narrow = folder.path().join("narrow.parquet");
+    let narrow_plan = Plan::load(
+        "narrow.toml",
+        "name = \"narrow\"\n[config.zero]\n[config.one]\n[connect]\n[observer]\n",
+        &Fields::empty(),
+    );
+    let narrow_plan = narrow_plan.unwrap_or_else(|report| panic!("{report}"));
+    let schema = Arc::new(narrow_plan.record_schema(&Fields::empty()));
+    sink::open(&narrow, schema).unwrap().finish(&[]).unwrap();
+    let out = folder.path().join("out.parquet");
+    let ecn = flag("ecn");
+    for (results, measurement, output, code, expected) in [
+        (&truncated, None, &out, 2, "not whole"),
+        (&empty, None, &out, 2, "not a Parquet file"),
+        (&text, None, &out, 2, "not a Parquet file"),
+        (&foreign, None, &out, 2, "not a result of pathspider"),
+        (&nameless, None, &out, 2, "--measurement"),
+        (&folder.path().join("no.parquet"), None, &out, 1, "no.parquet"),
+        (&folder.path().to_owned(), None, &out, 2, "not a file"),
+        (&path, None, &path, 2, "choose another name"),
+        (&path, None, &link, 2, "choose another name"),
+        (&path, Some(mistaken.as_path()), &out, 2, "unknown column `target.age`"),
+        (&narrow, Some(ecn), &out, 2, "the results do not have it"),
+        (&narrow, Some(ecn), &out, 2, "ecn.toml (compiled in):"),
+    ] {
+        let mut arguments: Vec<&Path> = vec![results, flag("-o"), output];
+        if let Some(measurement) = measurement {
+            arguments.extend([flag("-m"), measurement]);
+        }
+        let output = judge(&arguments);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        // Where a name is searched, the repository's own folder comes first.
+        let expected = expected.replace("ecn.toml (compiled in):", "ecn.toml:");
+        assert!(said.contains(&expected), "{arguments:?}: {said}");
+        assert!(!out.exists());
+    }
+    assert_eq!(fs::read(&path).unwrap(), whole, "the results are not as they were");
+}
+
+/// Broken pages are an error, at the latest when they are read; the sum of a page is not checked, so
+/// that damage may also go unnoticed, but never ends in a panic.
+#[test]
+fn damage_is_never_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = results(folder.path());
+    let whole = fs::read(&path).unwrap();
+    let broken = folder.path().join("broken.parquet");
+    for part in 1..12 {
+        let mut bytes = whole.clone();
+        let at = bytes.len() * part / 12;
+        for byte in bytes.iter_mut().skip(at).take(40) {
+            *byte ^= 0x5A;
+        }
+        fs::write(&broken, bytes).unwrap();
+        let output = judge(&[&broken, flag("-o"), &folder.path().join("out.parquet")]);
+        let said = stderr(&output);
+        assert!(matches!(output.status.code(), Some(0..=2)), "{part}: {said}");
+        assert!(!said.contains("panicked"), "{part}: {said}");
+    }
+}
