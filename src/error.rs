@@ -164,6 +164,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0404", "operands of the wrong type"),
     ("E0405", "an expression that is not boolean where one is asked for"),
     ("E0406", "an expression that is too long or too deep"),
+    ("E0407", "an expression that is never true"),
     ("E0901", "the lab file is not TOML, or has a key or value that a lab has not"),
     ("E0902", "a host of a lab that cannot be built"),
 ];

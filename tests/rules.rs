@@ -55,7 +55,8 @@ fn sql(text: &str) -> Sql {
 }
 
 fn compile(name: &str, given: Option<&str>, question: Question<Sql>) -> Rules {
-    let source = RuleSource { name: name.to_owned(), given: given.map(sql), question };
+    let source =
+        RuleSource { name: name.to_owned(), given: given.map(sql), question, between: None };
     let (rules, mistakes) = Rules::compile(&[source], &schema(), &|_| None);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     rules
@@ -244,8 +245,12 @@ fn no_expression_is_a_panic() {
         (json!({ "b": true, "s": "x" }), json!({ "b": false, "i": 3, "f": 0.5 })),
     ]);
     let ask = |text: &str| {
-        let source =
-            RuleSource { name: "x".into(), given: None, question: Question::Value(sql(text)) };
+        let source = RuleSource {
+            name: "x".into(),
+            given: None,
+            question: Question::Value(sql(text)),
+            between: None,
+        };
         let (rules, mistakes) = Rules::compile(&[source], &schema, &|_| None);
         if mistakes.is_empty() {
             rules.judge(&records).unwrap();

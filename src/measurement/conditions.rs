@@ -28,7 +28,7 @@ impl Checker<'_> {
             };
             let given = condition.given.as_ref().map(|text| self.sql(text));
             if let Some(question) = self.question(condition, spanned.span()) {
-                sources.push(RuleSource { name, given, question });
+                sources.push(RuleSource { name, given, question, between: None });
             }
         }
         sources

@@ -13,6 +13,7 @@
 mod eval;
 mod expr;
 mod judge;
+mod never;
 mod parse;
 mod typing;
 
@@ -47,6 +48,8 @@ pub struct RuleSource {
     pub given: Option<Sql>,
     /// What it asks.
     pub question: Question<Sql>,
+    /// The two configurations that `compare` compares; without, zero and one.
+    pub between: Option<[&'static str; 2]>,
 }
 
 /// What a rule asks, with expressions of type `E`.
@@ -91,7 +94,7 @@ pub struct Rule {
 pub struct Rules(Vec<Rule>);
 
 /// The configurations that a rule may refer to.
-const CONFIGURATIONS: [&str; 2] = ["zero", "one"];
+const CONFIGURATIONS: [&str; 8] = ["zero", "one", "two", "three", "four", "five", "six", "seven"];
 
 impl Rules {
     /// Checks rules against the schema of a record (structs `target`, `zero`, `one`). Returns
@@ -130,6 +133,11 @@ impl Compiler<'_> {
 
     fn condition(&mut self, sql: &Sql) -> Option<Compiled> {
         let expr = self.typer(sql).condition()?;
+        if expr.is_never_true() {
+            let help = "remove it, or let it look at a column such as one.ok";
+            let message = "this is never true, whatever a record says";
+            self.mistakes.push(sql.diagnostic("E0407", sql.whole(), message, Some(help.into())));
+        }
         Some(Compiled { text: sql.text.clone(), expr })
     }
 
@@ -139,7 +147,8 @@ impl Compiler<'_> {
         let mut baseline = None;
         let question = match &source.question {
             Question::Compare(column) => {
-                let pair = self.compared(column);
+                let [zero, one, ..] = CONFIGURATIONS;
+                let pair = self.compared(column, source.between.unwrap_or([zero, one]));
                 let (zero, one) = pair?;
                 baseline = Some(zero);
                 Some(Question::Compare(one))
@@ -169,7 +178,7 @@ impl Compiler<'_> {
     }
 
     /// The column under both configurations.
-    fn compared(&mut self, column: &Sql) -> Option<(Compiled, Compiled)> {
+    fn compared(&mut self, column: &Sql, between: [&str; 2]) -> Option<(Compiled, Compiled)> {
         let name = column.text.trim();
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             let message = "`compare` takes the name of one boolean column";
@@ -178,16 +187,17 @@ impl Compiler<'_> {
             return None;
         }
         let mut pair = Vec::new();
-        for table in CONFIGURATIONS {
+        for table in between {
             let sql =
                 Sql { text: format!("{table}.{name}"), span: column.span.clone(), start: None };
             let before = self.mistakes.len();
             pair.push(self.condition(&sql));
             // The same mistake in both is one mistake, and the column is written without its table.
             for mistake in &mut self.mistakes[before..] {
-                mistake.message = mistake.message.replace("zero.", "");
+                let prefix = format!("{table}.");
+                mistake.message = mistake.message.replace(&prefix, "");
                 mistake.help =
-                    mistake.help.take().map(|help| help.replace("zero.", "").replace("one.", ""));
+                    mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", ""));
             }
             if self.mistakes.len() > before {
                 return None;
