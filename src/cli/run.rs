@@ -17,7 +17,7 @@ use super::{Format, interface, progress};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
-use crate::measurement::{self, Plan};
+use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::sink;
 use crate::targets::{Reader, Target};
@@ -32,6 +32,10 @@ use crate::targets::{Reader, Target};
 pub struct Args {
     /// The measurement: a file, or a name such as `ecn`
     measurement: String,
+
+    /// Give a param of the measurement another value than the file's default; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
+    set: Vec<(String, String)>,
 
     /// Measure the lab, an Internet of network namespaces with known faults, and hold every
     /// condition to the truth
@@ -92,8 +96,9 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
+    let overrides = Overrides::new(args.set.clone());
     if args.lab {
-        Plan::load(&origin, &text, &base)?;
+        runnable(Plan::load_with(&origin, &text, &base, &overrides)?)?;
         // Before any thread exists: a namespace of users is for the whole process.
         lab::enter()?;
     }
@@ -111,7 +116,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
             (reader, interface)
         }
     };
-    let plan = Plan::load(&origin, &text, &reader.fields())?;
+    let plan = runnable(Plan::load_with(&origin, &text, &reader.fields(), &overrides)?)?;
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
     let path = args.output.clone().unwrap_or_else(|| default_output(&plan.name));
     let run = Run { args: &args, plan: &plan, interface: &interface, stop: &stop, quiet };
@@ -123,6 +128,14 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         args.format,
         path == Path::new("-"),
     )
+}
+
+/// Refuses what this version cannot run, before anything is changed.
+fn runnable(plan: Plan) -> Result<Plan> {
+    match plan.not_runnable() {
+        Some(reason) => Err(Error::Usage(reason)),
+        None => Ok(plan),
+    }
 }
 
 fn lab_targets(lab: &Lab) -> Reader {
