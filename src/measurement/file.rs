@@ -48,6 +48,7 @@ pub(super) struct File {
     /// ${name} becomes the value itself, with its type.
     #[serde(default)]
     #[schemars(example = schema::example("{ timeout = { default = '5s', help = 'How long' } }"))]
+    #[schemars(extend("propertyNames" = { "pattern": schema::NAME }))]
     #[expect(dead_code, reason = "here for its types; the values are put in before")]
     pub(super) params: BTreeMap<String, Param>,
     /// The configurations that are compared.
@@ -139,7 +140,7 @@ pub(super) struct Config {
     /// combination). ${codepoint} stands for the value in this configuration, and in conditions, which
     /// are then made once for every value. Only the last configuration can sweep.
     #[serde(default)]
-    #[schemars(example = BTreeMap::from([("codepoint", [1, 10, 46])]))]
+    #[schemars(schema_with = "schema::sweep", example = BTreeMap::from([("codepoint", [1, 10, 46])]))]
     #[expect(dead_code, reason = "here for its types; it is carried out before")]
     pub(super) sweep: BTreeMap<String, Vec<Scalar>>,
     /// What is different about the connections under this configuration.
@@ -165,15 +166,18 @@ pub(super) struct Connect {
     #[schemars(regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"), extend("default" = super::plan::DEFAULT_TIMEOUT))]
     pub(super) timeout: Option<Text>,
     /// Whether data goes with the SYN where a cookie is known (TCP Fast Open, RFC 7413).
+    #[serde(default)]
     #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
     pub(super) tfo: Option<Spanned<bool>>,
     /// Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.
-    #[schemars(with = "Option<Vec<String>>", example = ["h2", "http/1.1"])]
+    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["h2", "http/1.1"])]
     pub(super) alpn: Option<Spanned<Vec<String>>>,
     /// The version of HTTP to ask for.
+    #[serde(default)]
     #[schemars(schema_with = "schema::http_version", example = &"h2")]
     pub(super) version: Option<Text>,
     /// How often each target is asked, one time after the other: 1 to 100.
+    #[serde(default)]
     #[schemars(schema_with = "schema::repeat", example = 2, extend("default" = 1))]
     pub(super) repeat: Option<Spanned<i64>>,
     /// What is done once for every target, before all configurations, which share the result.
@@ -198,15 +202,18 @@ pub(super) struct OwnConnect {
     #[schemars(with = "Option<String>", example = &"5s", regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"))]
     pub(super) timeout: Option<Text>,
     /// Whether data goes with the SYN where a cookie is known (TCP Fast Open, RFC 7413).
+    #[serde(default)]
     #[schemars(schema_with = "schema::boolean", example = true)]
     pub(super) tfo: Option<Spanned<bool>>,
     /// Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.
-    #[schemars(with = "Option<Vec<String>>", example = ["h2"])]
+    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["h2"])]
     pub(super) alpn: Option<Spanned<Vec<String>>>,
     /// The version of HTTP to ask for.
+    #[serde(default)]
     #[schemars(schema_with = "schema::http_version", example = &"h2")]
     pub(super) version: Option<Text>,
     /// How often each target is asked, one time after the other: 1 to 100.
+    #[serde(default)]
     #[schemars(schema_with = "schema::repeat", example = 2)]
     pub(super) repeat: Option<Spanned<i64>>,
 }
@@ -216,9 +223,11 @@ pub(super) struct OwnConnect {
 #[serde(deny_unknown_fields)]
 pub(super) struct Prepare {
     /// Whether names of targets are looked up.
+    #[serde(default)]
     #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
     pub(super) resolve: Option<bool>,
     /// A connection that shows whether the target is up at all.
+    #[serde(default)]
     #[schemars(schema_with = "schema::kind", example = &"tcp")]
     pub(super) probe: Option<Text>,
 }
@@ -256,6 +265,7 @@ pub(super) struct Condition {
     #[schemars(with = "Option<String>", example = &"ok", regex(pattern = "^[A-Za-z0-9_${}]+$"))]
     pub(super) compare: Option<Text>,
     /// The two configurations that `compare` compares, the baseline first.
+    #[serde(default)]
     #[schemars(schema_with = "schema::between", example = ["zero", "two"], extend("default" = ["zero", "one"]))]
     pub(super) between: Option<Spanned<Vec<Text>>>,
     /// Possible answers; the first whose `when` is true is the label's last word.

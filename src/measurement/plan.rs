@@ -13,7 +13,7 @@ use super::params::{Overrides, Param};
 use super::read::{self, Path};
 use super::selection::provider;
 use super::sweep::Swept;
-use crate::chain::{self, Selection};
+use crate::chain::Selection;
 use crate::connect::{self, KindDef};
 use crate::error::{Diagnostic, Error, Report, Result};
 use crate::rule::Rules;
@@ -351,7 +351,6 @@ impl Checker<'_> {
         // Where the observer's part is wrong, columns are not missing by their own fault.
         let everything = Selection::everything();
         let known = if trusted { &selection } else { &everything };
-        self.swept_columns();
         let schema = {
             let swept = |name: &&'static str| {
                 let number = NAMES.iter().position(|known| known == name).unwrap_or_default();
@@ -478,26 +477,6 @@ impl Checker<'_> {
             }
         }
         Some(Configuration { name, title, steps, connection: connection?, swept })
-    }
-
-    /// A swept value is a column, and may not be called as one that is there.
-    fn swept_columns(&mut self) {
-        let fields = chain::GROUPS.iter().flat_map(|group| group.fields);
-        let taken: Vec<&str> = connect::Attempt::FIELDS
-            .iter()
-            .chain([&connect::OBSERVED])
-            .chain(fields)
-            .map(|field| field.name)
-            .collect();
-        let names: Vec<String> =
-            self.swept.last().into_iter().flatten().map(|swept| swept.name.clone()).collect();
-        for name in names.into_iter().filter(|name| taken.contains(&name.as_str())) {
-            let at = self.text.find("sweep").unwrap_or_default();
-            let at = at + self.text[at..].find(&name).unwrap_or_default();
-            let message = format!("`{name}` is a column of every configuration already");
-            let help = "give the swept value another name".to_owned();
-            self.mistake("E0219", at..at + name.len(), message, Some(help));
-        }
     }
 
     /// A duration that is more than zero and at most an hour.

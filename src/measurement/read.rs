@@ -110,9 +110,14 @@ fn format(document: &DeTable<'_>) -> Option<(Range<usize>, bool)> {
 }
 
 fn syntax(text: &str, error: &Error) -> Diagnostic {
+    let mut span = error.span().unwrap_or(text.len()..text.len());
+    if span.is_empty() {
+        // Something is missing in front of this character: there must be something to underline.
+        span.end = text.ceil_char_boundary((span.start + 1).min(text.len())).max(span.start);
+    }
     Diagnostic {
         code: "E0100",
-        span: error.span().unwrap_or(text.len()..text.len()),
+        span,
         message: format!("this is not TOML: {}", error.message()),
         label: String::new(),
         help: None,

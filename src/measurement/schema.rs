@@ -22,6 +22,9 @@ pub(super) fn example(text: &str) -> Value {
     table.and_then(|mut table| table.shift_remove("x")).unwrap_or_default()
 }
 
+/// What a name in `${...}` looks like.
+pub(super) const NAME: &str = "^[a-z_][a-z0-9_]*$";
+
 /// A string in which a param stands for the value of another type.
 const PARAM: &str = "^\\$\\{[a-z0-9_]+\\}$";
 
@@ -58,6 +61,20 @@ pub(super) fn kind(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn kinds(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": kind(generator).to_value(), "default": [] })
+}
+
+pub(super) fn sweep(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": { "pattern": NAME },
+        "additionalProperties": {
+            "type": "array",
+            "items": generator.subschema_for::<super::Scalar>().to_value(),
+            "minItems": 1,
+            "maxItems": NAMES.len() - 1,
+        },
+    })
 }
 
 pub(super) fn http_version(_: &mut SchemaGenerator) -> Schema {

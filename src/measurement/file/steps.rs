@@ -17,7 +17,7 @@ use crate::step::sockopt::{SOCKOPTS, Takes};
 #[serde(rename_all = "snake_case")]
 #[schemars(transform = schema::steps)]
 pub(in crate::measurement) enum Step {
-    Sysctl(#[schemars(with = "BTreeMap<String, Setting>")] BTreeMap<Text, Spanned<Setting>>),
+    Sysctl(#[schemars(schema_with = "sysctls")] BTreeMap<Text, Spanned<Setting>>),
     Netfilter(Netfilter),
     Route(Route),
     Sockopt(#[schemars(schema_with = "sockopts")] BTreeMap<Text, Spanned<SockoptValue>>),
@@ -77,6 +77,7 @@ pub(in crate::measurement) struct Netfilter {
     #[schemars(regex(pattern = "^[^;#\\r\\n]*$"))]
     pub(in crate::measurement) rule: Option<Text>,
     /// Where on a packet's way the rule is looked at.
+    #[serde(default)]
     #[schemars(schema_with = "schema::hook", example = &"output", extend("default" = "output"))]
     pub(in crate::measurement) hook: Option<Text>,
 }
@@ -91,27 +92,34 @@ pub(in crate::measurement) struct Route {
     #[schemars(schema_with = "schema::features", example = ["ecn"])]
     pub(in crate::measurement) features: Vec<Text>,
     /// The MSS to announce, in bytes.
+    #[serde(default)]
     #[schemars(schema_with = "schema::mss", example = 1400)]
     pub(in crate::measurement) advmss: Option<Spanned<i64>>,
     /// The initial congestion window, in segments.
+    #[serde(default)]
     #[schemars(schema_with = "schema::window", example = 10)]
     pub(in crate::measurement) initcwnd: Option<Spanned<i64>>,
     /// The MTU, in bytes.
+    #[serde(default)]
     #[schemars(schema_with = "schema::mtu", example = 1280)]
     pub(in crate::measurement) mtu: Option<Spanned<i64>>,
     /// Whether path MTU discovery is switched off; needs `mtu`.
+    #[serde(default)]
     #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
     pub(in crate::measurement) mtu_lock: Option<Spanned<bool>>,
     /// The TTL, or hop limit.
+    #[serde(default)]
     #[schemars(schema_with = "schema::hoplimit", example = 64)]
     pub(in crate::measurement) hoplimit: Option<Spanned<i64>>,
     /// The congestion control; the kernel must have it.
     #[schemars(with = "Option<String>", example = &"cubic", regex(pattern = "^[a-z0-9_]+$|\\$\\{"))]
     pub(in crate::measurement) congctl: Option<Text>,
     /// Whether ACKs are sent at once.
+    #[serde(default)]
     #[schemars(schema_with = "schema::boolean", example = true)]
     pub(in crate::measurement) quickack: Option<bool>,
     /// Whether TCP Fast Open works without a cookie (RFC 7413, 4.1.2).
+    #[serde(default)]
     #[schemars(schema_with = "schema::boolean", example = true)]
     pub(in crate::measurement) fastopen_no_cookie: Option<bool>,
 }
@@ -170,6 +178,16 @@ impl<'de> Deserialize<'de> for SockoptValue {
         }
         deserializer.deserialize_any(Any)
     }
+}
+
+/// Kernel parameters by their names.
+fn sysctls(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": { "pattern": "^net[./][a-z0-9_./-]+$" },
+        "additionalProperties": generator.subschema_for::<Setting>().to_value(),
+    })
 }
 
 /// Every option that has a name, and `raw`.
