@@ -2,6 +2,7 @@
 //! `PATHSPIDER_MUTATIONS` says how many files are tried.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![expect(clippy::print_stdout, reason = "what was measured is for who asks with --nocapture")]
 
 use std::time::{Duration, Instant};
 

@@ -50,11 +50,12 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
             reading.mistakes = vec![mistake("E0104", span, &message, help)];
             return reading;
         }
-        Some((span, _)) => {
+        // Of what is no TOML, the parser makes up a value.
+        Some((span, _)) if errors.is_empty() => {
             let help = format!("write format = {FORMAT}, or leave it out");
             reading.mistakes.push(mistake("E0104", span, "there is no such format", &help));
         }
-        None => {}
+        _ => {}
     }
     if !errors.is_empty() {
         let mut lines = Vec::new();
@@ -111,9 +112,10 @@ fn format(document: &DeTable<'_>) -> Option<(Range<usize>, bool)> {
 
 fn syntax(text: &str, error: &Error) -> Diagnostic {
     let mut span = error.span().unwrap_or(text.len()..text.len());
-    if span.is_empty() {
+    let next = text.get(span.start..).and_then(|rest| rest.chars().next());
+    if let Some(next) = next.filter(|c| span.is_empty() && !c.is_control()) {
         // Something is missing in front of this character: there must be something to underline.
-        span.end = text.ceil_char_boundary((span.start + 1).min(text.len())).max(span.start);
+        span.end += next.len_utf8();
     }
     Diagnostic {
         code: "E0100",

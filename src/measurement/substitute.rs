@@ -37,9 +37,9 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     while let Some(at) = rest.find('$') {
         let (plain, tail) = rest.split_at(at);
         pieces.push(Piece::Plain(plain));
-        if tail.starts_with("$$") {
+        if let Some(after) = tail.strip_prefix("$$") {
             pieces.push(Piece::Dollar);
-            rest = &tail[2..];
+            rest = after;
         } else if let Some(inner) = tail.strip_prefix("${") {
             let Some(end) = inner.find('}') else {
                 pieces.push(Piece::Open(tail));
