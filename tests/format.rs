@@ -1,8 +1,6 @@
 //! What the measurement format means: params, sweeps, configurations, and what `run` is told.
 //! How every key is written is in `tests/format/exhaustive.toml`.
 
-#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use arrow::datatypes::{DataType, Fields};
 use pathspider::error::Error;
 use pathspider::measurement::{Overrides, Plan, Turns};
