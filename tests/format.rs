@@ -214,3 +214,22 @@ fn groups_place_each_function_once_in_all_its_chains() {
     assert_eq!(chains, [Chain::Ip4, Chain::Ip6]);
     assert!(plan.selection.has("ecn_setup") && !plan.selection.has("tcp_setup"));
 }
+
+#[test]
+fn the_user_chooses_among_the_kinds_that_the_file_allows() {
+    let text = "name = 'x'\n[config.zero]\n[config.one]\nconnect = { kind = 'h2' }\n\
+                [connect]\nkind = 'https'\nkinds = ['tcp', 'dns_udp']\n";
+    let choose = |text: &str, kind: &str| {
+        let overrides = Overrides::default().connect(Some(kind.into()));
+        Plan::load_with("x.toml", text, &Fields::empty(), &overrides).map_err(|e| e.to_string())
+    };
+    let plan = choose(text, "tcp").unwrap();
+    let kinds: Vec<_> = plan.configs.iter().map(|config| config.connection.kind.name).collect();
+    assert_eq!(kinds, ["tcp", "h2"]);
+    let said = choose(text, "http").unwrap_err();
+    assert!(said.contains("leaves the choice of tcp, dns_udp"), "{said}");
+    let said = choose(&format!("{text}tfo = true"), "dns_udp").unwrap_err();
+    assert!(said.contains("it has no `tfo`"), "{said}");
+    let said = choose("name = 'x'\n[config.zero]", "tcp").unwrap_err();
+    assert!(said.contains("leaves no choice"), "{said}");
+}

@@ -37,6 +37,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
     set: Vec<(String, String)>,
 
+    /// Connect in another way than the measurement does by itself: one of its `kinds`
+    #[arg(long, value_name = "KIND")]
+    connect: Option<String>,
+
     /// Measure the lab, an Internet of network namespaces with known faults, and hold every
     /// condition to the truth
     #[arg(long, conflicts_with_all = ["targets", "interface"])]
@@ -96,7 +100,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
-    let overrides = Overrides::new(args.set.clone());
+    let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
     if args.lab {
         runnable(Plan::load_with(&origin, &text, &base, &overrides)?)?;
         // Before any thread exists: a namespace of users is for the whole process.

@@ -18,6 +18,8 @@ pub(super) const REPEATS: RangeInclusive<i64> = 1..=100;
 pub struct Connection {
     /// The kind.
     pub kind: &'static KindDef,
+    /// Whether the configuration itself names the kind, so that --connect does not change it.
+    pub own_kind: bool,
     /// How long one connection may take.
     pub timeout: Duration,
     /// What else was asked for.
@@ -81,7 +83,7 @@ impl Checker<'_> {
                 self.mistake("E0217", span, message, Some(help));
             }
         }
-        Some(Connection { kind, timeout: timeout?, options })
+        Some(Connection { kind, own_kind: own.kind.is_some(), timeout: timeout?, options })
     }
 
     fn kind(&mut self, kind: &Text) -> Option<&'static KindDef> {

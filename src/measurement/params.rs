@@ -7,14 +7,23 @@ use super::scalar::Scalar;
 use super::substitute::{Names, is_name, mistake};
 use crate::error::{Diagnostic, did_you_mean};
 
-/// Values that the user gave on the command line: `--set name=value`.
+/// What the user wants otherwise than the file has it: `--set name=value`, `--connect kind`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Overrides(Vec<(String, String)>);
+pub struct Overrides {
+    values: Vec<(String, String)>,
+    pub(super) connect: Option<String>,
+}
 
 impl Overrides {
     /// Of names with their values as they were typed. Of one name the last value counts.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(values.into_iter().collect())
+        Self { values: values.into_iter().collect(), connect: None }
+    }
+
+    /// Asks for another kind of connection, out of the file's `kinds`.
+    #[must_use]
+    pub fn connect(self, kind: Option<String>) -> Self {
+        Self { connect: kind, ..self }
     }
 
     /// Takes `name=value` apart.
@@ -95,7 +104,7 @@ impl<'a> Params<'a> {
         default: &Spanned<DeValue<'a>>,
         overrides: &'a Overrides,
     ) {
-        let given = overrides.0.iter().rev().find(|(given, _)| given == name);
+        let given = overrides.values.iter().rev().find(|(given, _)| given == name);
         let given = given.map(|(_, value)| value.as_str());
         let mut value = default.get_ref().clone();
         let Some(scalar) = Scalar::of(&value) else {
@@ -123,7 +132,7 @@ impl<'a> Params<'a> {
 
     fn check_names(&mut self, overrides: &Overrides) {
         let known: Vec<&str> = self.list.iter().map(|param| param.name.as_str()).collect();
-        for (name, value) in &overrides.0 {
+        for (name, value) in &overrides.values {
             if self.names.has(name) {
                 continue;
             }

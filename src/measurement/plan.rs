@@ -111,7 +111,10 @@ impl Plan {
         target_columns: &Fields,
         overrides: &Overrides,
     ) -> Result<Self> {
-        let (plan, refused) = Self::read(origin, text, target_columns, overrides)?;
+        let (mut plan, mut refused) = Self::read(origin, text, target_columns, overrides)?;
+        if let Some(kind) = &overrides.connect {
+            refused.extend(plan.choose(kind).err());
+        }
         match refused.is_empty() {
             true => Ok(plan),
             false => Err(Error::Usage(refused.join("\n"))),
@@ -142,6 +145,32 @@ impl Plan {
             Some(plan) if diagnostics.is_empty() => Ok((plan, reading.refused)),
             _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
         }
+    }
+
+    /// Takes another kind of connection, where the file lets the user choose it.
+    fn choose(&mut self, name: &str) -> Result<(), String> {
+        let Some(kind) = self.kinds.iter().copied().find(|kind| kind.name == name) else {
+            let names: Vec<&str> = self.kinds.iter().map(|kind| kind.name).collect();
+            return Err(match names.is_empty() {
+                true => format!(
+                    "--connect {name}: the measurement leaves no choice (it has no `kinds`)"
+                ),
+                false => format!(
+                    "--connect {name}: the measurement leaves the choice of {}",
+                    names.join(", ")
+                ),
+            });
+        };
+        for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
+            let given = config.connection.options.given();
+            if let Some(option) = given.iter().find(|option| !kind.options.contains(option)) {
+                return Err(format!(
+                    "--connect {name}: it has no `{option}`, which the measurement asks for"
+                ));
+            }
+            config.connection.kind = kind;
+        }
+        Ok(())
     }
 
     /// The fields of a configuration's struct: the attempt, whether its flow was observed, what the
