@@ -32,7 +32,7 @@ fn cases() -> Vec<(String, Result<(), Report>)> {
         }
     }
     cases.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(cases.len() > 20, "only {} cases", cases.len());
+    assert!(cases.len() > 60, "only {} cases", cases.len());
     cases
 }
 
@@ -100,95 +100,5 @@ fn every_shipped_measurement_is_right() {
         assert_eq!(plan.name, *name);
         assert!(!plan.description.is_empty());
         assert!(plan.rules.iter().next().is_some(), "{name} concludes nothing");
-    }
-}
-
-/// A random generator with a fixed seed: the same mutations in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound.max(1) as u64) as usize
-    }
-}
-
-/// Whatever a file has become, there is an answer, and every place it names is in the file.
-#[test]
-fn no_mutation_of_a_measurement_is_a_panic() {
-    let tokens = [
-        "\"",
-        "'",
-        "\"\"\"",
-        "[",
-        "]",
-        "[[",
-        "{",
-        "}",
-        "=",
-        ",",
-        "\n",
-        "\r\n",
-        "#",
-        ".",
-        "\\",
-        "\\u00e9",
-        "ä",
-        "\u{0}",
-        "\u{1F980}",
-        "(",
-        ")",
-        " AND ",
-        " NOT ",
-        " IN (",
-        " BETWEEN ",
-        " CASE ",
-        " END",
-        " NULL",
-        "-- ",
-        "/*",
-        "one.",
-        "zero.",
-        "99999999999999999999",
-        "0x40",
-        "1e400",
-        "-",
-        "%",
-        "|",
-        "''",
-        "$$",
-        "::",
-        "true",
-        "inf",
-        "1979-05-27",
-    ];
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    for (name, text) in SHIPPED {
-        for round in 0..4000 {
-            let mut mutated = (*text).to_owned();
-            for _ in 0..1 + random.below(3) {
-                let at = mutated.floor_char_boundary(random.below(mutated.len() + 1));
-                let end = mutated.ceil_char_boundary((at + random.below(12)).min(mutated.len()));
-                let with = match random.below(3) {
-                    0 => "",
-                    1 => tokens[random.below(tokens.len())],
-                    _ => &mutated[at..end].repeat(2),
-                };
-                let with = with.to_owned();
-                let end = if random.below(2) == 0 { at } else { end };
-                mutated.replace_range(at..end, &with);
-            }
-            let Err(report) = Plan::load(name, &mutated, &Fields::empty()) else { continue };
-            assert!(!report.diagnostics.is_empty(), "refused without a reason:\n{mutated}");
-            for diagnostic in &report.diagnostics {
-                let inside = mutated.get(diagnostic.span.clone()).is_some();
-                assert!(inside, "{diagnostic:?} is not inside:\n{mutated}");
-            }
-            if round % 20 == 0 {
-                assert!(report.render(true).contains(name));
-            }
-        }
     }
 }

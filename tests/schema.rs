@@ -1,15 +1,90 @@
-//! The committed JSON Schema is the one that the program would generate.
-//! `UPDATE_GOLDENS=1 cargo test --test schema` writes it anew.
+//! The JSON Schema: the committed one is the one that the program would generate
+//! (`UPDATE_GOLDENS=1 cargo test --test schema` writes it anew), it says of files what the program
+//! says of them, and `tests/format/exhaustive.toml` has every key that it knows.
 
-use std::path::Path;
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::Fields;
+use pathspider::connect::KINDS;
+use pathspider::measurement::{Plan, SHIPPED, schema};
+use pathspider::step::{STEPS, netfilter::HOOKS, sockopt::SOCKOPTS};
+use serde_json::Value;
+
+/// Broken files that a schema cannot know to be broken, each with the reason.
+const BEYOND_SCHEMAS: &[(&str, &str)] = &[
+    ("alone-compare", "columns"),
+    ("alone-refers-to-one", "columns"),
+    ("between-same", "one value against another"),
+    ("between-unknown", "one key against another"),
+    ("branch-without-when", "the place in a list"),
+    ("compare-not-boolean", "columns"),
+    ("compare-unknown", "columns"),
+    ("condition-twice", "one item against another"),
+    ("config-gap", "counting"),
+    ("connect-keep", "what a kind provides"),
+    ("connect-keep-anyway", "what a kind provides"),
+    ("connect-option", "what a kind takes"),
+    ("connect-own-timeout", "the value of a duration"),
+    ("label-twice", "one item against another"),
+    ("missing-setup", "one chain against another"),
+    ("netfilter-brace", "balance"),
+    ("never-true", "SQL"),
+    ("never-when", "SQL"),
+    ("not-boolean", "SQL"),
+    ("param-inside", "names of params"),
+    ("param-none", "names of params"),
+    ("param-open", "names of params"),
+    ("param-unknown", "names of params"),
+    ("param-value-duration", "values of params"),
+    ("param-value-type", "values of params"),
+    ("setup-missing-beside-use", "one chain against another"),
+    ("sockopt-mark", "one step against another"),
+    ("sweep-column", "columns"),
+    ("sweep-condition-column", "columns"),
+    ("sweep-mixed", "one value against another"),
+    ("sweep-not-last", "one key against another"),
+    ("sweep-outside", "names of params"),
+    ("sweep-param", "one key against another"),
+    ("sweep-unnamed", "names of params"),
+    ("sweep-value-range", "values of a sweep"),
+    ("sweep-zero", "one configuration against another"),
+    ("sysctl-twice", "one step against another"),
+    ("timeout-long", "the value of a duration"),
+    ("too-deep", "SQL"),
+    ("too-long", "SQL"),
+    ("type-mismatch", "SQL"),
+    ("zero-timeout", "the value of a duration"),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &str) -> Vec<(String, String)> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(root().join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    let name = |path: &PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.iter().map(|path| (name(path), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// A TOML file as a validator of JSON sees it; none if it is not TOML.
+fn json(text: &str) -> Option<Value> {
+    toml::from_str(text).ok()
+}
 
 #[test]
-fn the_schema_is_current() -> Result<(), Box<dyn std::error::Error>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/measurement.schema.json");
-    let schema = pathspider::measurement::schema();
-    let current = serde_json::to_string_pretty(&schema)? + "\n";
+fn the_schema_is_current() {
+    let path = root().join("schema/measurement.schema.json");
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
-        std::fs::write(&path, &current)?;
+        std::fs::write(&path, &current).unwrap();
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
@@ -17,16 +92,169 @@ fn the_schema_is_current() -> Result<(), Box<dyn std::error::Error>> {
         "{} is stale: UPDATE_GOLDENS=1 cargo test --test schema",
         path.display()
     );
-    Ok(())
 }
 
-/// Whatever may be listed in a chain is known to the editor, with its explanation.
+/// Whatever may be written as a name is known to the editor, with its explanation.
 #[test]
-fn every_function_is_in_the_schema() {
-    let schema = pathspider::measurement::schema().to_string();
-    for (_, function) in pathspider::chain::functions() {
-        assert!(schema.contains(&format!("\"{}\"", function.name)), "{}", function.name);
-        assert!(schema.contains(function.doc), "{}", function.name);
+fn every_registry_is_in_the_schema() {
+    let schema = schema().to_string();
+    let functions =
+        pathspider::chain::functions().map(|(_, function)| (function.name, function.doc));
+    let groups = pathspider::chain::GROUPS.iter().map(|group| (group.name, group.doc));
+    let kinds = KINDS.iter().map(|row| (row.name, row.doc));
+    let steps = STEPS.iter().map(|row| (row.name, row.doc));
+    let hooks = HOOKS.iter().map(|(name, _, doc)| (*name, *doc));
+    let sockopts = SOCKOPTS.iter().map(|row| (row.name, row.doc));
+    for (name, doc) in
+        functions.chain(groups).chain(kinds).chain(steps).chain(hooks).chain(sockopts)
+    {
+        assert!(schema.contains(&format!("\"{name}\"")), "{name}");
+        assert!(schema.contains(doc), "{name}: {doc}");
     }
     assert!(!schema.contains("null"), "TOML has no null");
+}
+
+#[test]
+fn the_schema_takes_what_the_program_takes() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let shipped = SHIPPED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+    let mut good: Vec<_> = shipped.collect();
+    good.extend(files("measurements"));
+    good.extend(files("tests/format"));
+    for (name, text) in good {
+        if let Err(report) = Plan::load(&name, &text, &Fields::empty()) {
+            panic!("{report}");
+        }
+        let document = json(&text).unwrap();
+        let faults: Vec<String> = validator
+            .iter_errors(&document)
+            .map(|fault| format!("{}: {fault}", fault.instance_path()))
+            .collect();
+        assert!(faults.is_empty(), "{name}: {faults:#?}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_it_can() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let mut wrong = Vec::new();
+    let (mut refused, mut broken) = (0, 0);
+    for (name, text) in files("tests/diagnostics") {
+        if name.starts_with("lab-") {
+            continue;
+        }
+        broken += 1;
+        let taken = json(&text).is_some_and(|document| validator.is_valid(&document));
+        // Of an expression a schema knows only that it is a string.
+        let beyond = name.starts_with("sql-")
+            || name.starts_with("unknown-column")
+            || BEYOND_SCHEMAS.iter().any(|(known, _)| *known == name);
+        if taken != beyond {
+            wrong.push(format!("{name}: {}", if taken { "taken" } else { "refused" }));
+        }
+        refused += usize::from(!taken);
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(broken >= 60 && refused >= 40, "{refused} of {broken}");
+}
+
+/// Walks every key below a schema.
+fn walk(root: &Value, schema: &Value, path: &str, visit: &mut dyn FnMut(&str, &str, &Value)) {
+    if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+        let target = root.pointer(name.trim_start_matches('#')).unwrap();
+        walk(root, target, path, visit);
+    }
+    for (key, inner) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        visit(path, key, inner);
+        walk(root, inner, &format!("{path}.{key}"), visit);
+    }
+    if let Some(inner) = schema.get("additionalProperties").filter(|inner| inner.is_object()) {
+        walk(root, inner, &format!("{path}.*"), visit);
+    }
+    if let Some(items) = schema.get("items") {
+        walk(root, items, path, visit);
+    }
+    for forms in ["anyOf", "oneOf", "allOf"] {
+        for form in schema.get(forms).and_then(Value::as_array).into_iter().flatten() {
+            walk(root, form, path, visit);
+        }
+    }
+}
+
+/// Every key of a file, with the keys above it.
+fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| keys(item, path, found)),
+        Value::Object(map) => {
+            for (key, inner) in map {
+                // Names that the author gives are one key to the schema.
+                let named = path == ".params";
+                let path = format!("{path}.{}", if named { "*" } else { key });
+                keys(inner, &path, found);
+                found.insert(path);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// In which configuration a key stands does not matter.
+fn any_config(path: &str) -> String {
+    let mut parts: Vec<&str> = path.split('.').collect();
+    if parts.len() > 3 && parts[1] == "config" {
+        parts[2] = "*";
+    }
+    parts.join(".")
+}
+
+#[test]
+fn the_exhaustive_file_has_every_key() {
+    let schema = schema();
+    let text = std::fs::read_to_string(root().join("tests/format/exhaustive.toml")).unwrap();
+    let mut found = BTreeSet::new();
+    keys(&json(&text).unwrap(), "", &mut found);
+    let found: BTreeSet<String> = found.iter().map(|path| any_config(path)).collect();
+    let mut missing = BTreeSet::new();
+    let mut count = 0;
+    walk(&schema, &schema, "", &mut |path, key, _| {
+        count += 1;
+        let key = any_config(&format!("{path}.{key}"));
+        if !found.contains(&key) {
+            missing.insert(key);
+        }
+    });
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(count > 80, "only {count} keys were found in the schema");
+}
+
+#[test]
+fn every_key_is_described_with_an_example() {
+    let schema = schema();
+    let mut bare = BTreeSet::new();
+    walk(&schema, &schema, "", &mut |path, key, inner| {
+        let example = inner.get("examples").and_then(Value::as_array);
+        if inner.get("description").is_none() || example.is_none_or(Vec::is_empty) {
+            bare.insert(format!("{path}.{key}"));
+        }
+    });
+    assert!(bare.is_empty(), "{bare:#?}");
+}
+
+/// An example that the schema itself refuses would teach a mistake.
+#[test]
+fn examples_and_defaults_are_right() {
+    let schema = schema();
+    let mut wrong = Vec::new();
+    walk(&schema, &schema, "", &mut |path, key, inner| {
+        let mut alone = inner.clone();
+        alone["$defs"] = schema["$defs"].clone();
+        let validator = jsonschema::validator_for(&alone).unwrap();
+        let examples = inner.get("examples").and_then(Value::as_array).into_iter().flatten();
+        for value in examples.chain(inner.get("default")) {
+            if !validator.is_valid(value) {
+                wrong.push(format!("{path}.{key}: {value}"));
+            }
+        }
+    });
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

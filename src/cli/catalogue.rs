@@ -6,62 +6,6 @@ use arrow::datatypes::DataType;
 use crate::chain::{self, Chain};
 use crate::connect::{Attempt, OBSERVED};
 use crate::field::FieldDef;
-use crate::step::{Scope, Step};
-
-/// A kind of step.
-#[derive(Debug, Clone, Copy)]
-pub struct StepDef {
-    /// The key in a measurement file.
-    pub name: &'static str,
-    /// What it does.
-    pub doc: &'static str,
-    /// How it is written.
-    pub example: &'static str,
-    /// How it is undone.
-    pub undo: &'static str,
-    /// Whom it affects.
-    pub scope: Scope,
-    /// What a process needs to be allowed to do it, if anything.
-    pub privilege: Option<&'static str>,
-}
-
-/// Every kind of step.
-pub static STEPS: &[StepDef] = &[StepDef {
-    name: "sysctl",
-    doc: "sets kernel parameters of the network namespace, and reads them back",
-    example: "{ sysctl = { \"net.ipv4.tcp_ecn\" = 1 } }",
-    undo: "puts the values back that were there before",
-    scope: Scope::Namespace,
-    privilege: Some("CAP_NET_ADMIN"),
-}];
-
-/// The row of a step.
-pub fn step_def(step: &Step) -> &'static StepDef {
-    match step {
-        Step::Sysctl { .. } => &STEPS[0],
-    }
-}
-
-/// What a step does, in a few words.
-pub fn does(step: &Step) -> String {
-    match step {
-        Step::Sysctl { name, value } => format!("sets sysctl {name} to {value}"),
-    }
-}
-
-/// How a step is undone, in a few words.
-pub fn undoes(step: &Step) -> String {
-    match step {
-        Step::Sysctl { name, .. } => format!("{name} gets the value back that it had before"),
-    }
-}
-
-/// A scope's word, and whom it affects.
-pub fn scope(scope: Scope) -> (&'static str, &'static str) {
-    match scope {
-        Scope::Namespace => ("namespace", "every connection of this network namespace"),
-    }
-}
 
 /// The columns that every target has.
 pub static TARGET: [(&str, DataType, &str); 4] = [
@@ -105,19 +49,6 @@ pub fn chain_keys(function: &chain::FunctionDef) -> Vec<&'static str> {
 mod tests {
     use super::*;
     use std::collections::HashSet;
-
-    #[test]
-    fn steps_are_unique_and_their_examples_are_steps() {
-        let mut names = HashSet::new();
-        for step in STEPS {
-            assert!(names.insert(step.name), "{} twice", step.name);
-            let text =
-                format!("name = \"x\"\n[config.zero]\n[config.one]\nsteps = [{}]\n", step.example);
-            let plan = crate::measurement::Plan::load("x", &text, &Default::default()).unwrap();
-            let [step_of_file] = plan.configs[1].steps.as_slice() else { panic!("{text}") };
-            assert_eq!(step_def(step_of_file).name, step.name);
-        }
-    }
 
     #[test]
     fn types_have_words() {

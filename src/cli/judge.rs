@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{Format, summary};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
-use crate::measurement::{self, Plan};
+use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, Rules};
 use crate::sink::{self, METADATA_PREFIX, Written};
 
@@ -54,7 +54,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         Some(name) => measurement::find(name)?,
         None => (format!("{} (its measurement)", args.results.display()), results.measurement()?),
     };
-    let plan = Plan::load(&origin, &text, &results.target_columns())?;
+    // What the user set for the run is part of what was asked; a file given now has its own defaults.
+    let set = if args.measurement.is_none() { results.params() } else { Vec::new() };
+    let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
     let lacking = |_: &str| Some("the results do not have it".to_owned());
     let rules = plan
         .rules
@@ -72,7 +74,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         ("measurement_sha256", summary::sha256(&text)),
         ("conditions_sql", summary::conditions_sql(&rules)),
         ("judged_by", env!("CARGO_PKG_VERSION").to_owned()),
-        ("judged", now()),
+        ("judged", summary::utc(SystemTime::now())),
     ] {
         match metadata.iter_mut().find(|(known, _)| known == key) {
             Some((_, old)) => *old = value,
@@ -83,7 +85,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut labels = BTreeMap::new();
     results.judge(&rules, sink.as_mut(), &mut labels)?;
     let written = sink.finish(&metadata)?;
-    print(args, &plan, &written, &labels);
+    print(args, &plan, &written, &labels)?;
     Ok(Exit::Done)
 }
 
@@ -129,6 +131,14 @@ impl<'a> Results<'a> {
         });
         let metadata = metadata.collect();
         Ok(Self { path, facts: Arc::new(Schema::new(facts)), kept, metadata, builder })
+    }
+
+    /// The values that the params of the measurement had.
+    fn params(&self) -> Vec<(String, String)> {
+        let text = self.metadata.iter().find(|(key, _)| key == "params").map(|(_, text)| text);
+        let values: Option<BTreeMap<String, String>> =
+            text.and_then(|text| serde_json::from_str(text).ok());
+        values.unwrap_or_default().into_iter().collect()
     }
 
     fn measurement(&self) -> Result<String> {
@@ -192,15 +202,13 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// `2026-11-22T18:30:00Z`
-fn now() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
-        .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
-}
-
 /// Where the records themselves go to standard output, this goes to standard error.
-fn print(args: &Args, plan: &Plan, written: &Written, labels: &BTreeMap<String, u64>) {
+fn print(
+    args: &Args,
+    plan: &Plan,
+    written: &Written,
+    labels: &BTreeMap<String, u64>,
+) -> Result<()> {
     let text = match args.format {
         Format::Json => json!({
             "measurement": plan.name,
@@ -223,5 +231,9 @@ fn print(args: &Args, plan: &Plan, written: &Written, labels: &BTreeMap<String, 
             lines.join("\n")
         }
     };
-    if args.output.as_os_str() == "-" { eprintln!("{text}") } else { println!("{text}") }
+    if args.output.as_os_str() == "-" {
+        eprintln!("{text}");
+        return Ok(());
+    }
+    super::out::print(&(text + "\n"))
 }

@@ -7,13 +7,14 @@ use arrow::datatypes::Fields;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::catalogue::{self, STEPS};
+use super::catalogue;
 use super::out::{self, Page};
 use super::{Format, check};
 use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::step::STEPS;
 
 /// List what can be used: measurements, functions of chains, kinds of connections, steps, fields
 #[derive(Debug, clap::Args)]
@@ -78,7 +79,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Chains => ("chains", chains_json()),
         What::Kinds => {
             let rows = connect::KINDS.iter();
-            let rows = rows.map(|kind| json!({ "name": kind.name, "doc": kind.doc }));
+            let rows = rows.map(
+                |kind| json!({ "name": kind.name, "doc": kind.doc, "runnable": kind.runnable }),
+            );
             ("kinds", rows.collect())
         }
         What::Steps => ("steps", steps_json()),
@@ -176,7 +179,7 @@ fn chains_json() -> Vec<Value> {
 fn steps_text(page: &Page) -> String {
     let mut text = String::new();
     for step in STEPS {
-        let (_, whom) = catalogue::scope(step.scope);
+        let whom = step.scope.doc();
         text += &page.heading(step.name);
         text += &page.table(
             2,
@@ -185,18 +188,24 @@ fn steps_text(page: &Page) -> String {
                 ["written".to_owned(), step.example.to_owned()],
                 ["undo".to_owned(), step.undo.to_owned()],
                 ["affects".to_owned(), whom.to_owned()],
-                ["needs".to_owned(), step.privilege.unwrap_or("no privilege").to_owned()],
+                ["needs".to_owned(), step.privilege.to_string()],
+                ["runs".to_owned(), runs(step.runnable).to_owned()],
             ],
         );
     }
     text
 }
 
+/// Whether this version can run a step or a kind, in words.
+fn runs(runnable: bool) -> &'static str {
+    if runnable { "yes" } else { "not in this version: it can be checked and explained" }
+}
+
 fn steps_json() -> Vec<Value> {
     let rows = STEPS.iter().map(|step| {
-        let (scope, whom) = catalogue::scope(step.scope);
+        let (scope, whom) = (step.scope.as_str(), step.scope.doc());
         json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
-                "scope": scope, "affects": whom, "privilege": step.privilege })
+                "scope": scope, "affects": whom, "privilege": step.privilege.as_str(), "runnable": step.runnable })
     });
     rows.collect()
 }

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use clap::CommandFactory as _;
 use serde_json::Value;
 
-use super::catalogue::{self, STEPS};
+use super::catalogue;
 use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::rule::{COMPARED, INSUFFICIENT};
+use crate::step::STEPS;
 
 /// Print the reference as Markdown: every key of a measurement file, function, field, kind, step and code
 #[derive(Debug, clap::Args)]
@@ -218,21 +219,25 @@ fn fields(page: &mut String) -> Written {
 
 fn kinds_and_steps(page: &mut String) -> Written {
     writeln!(page, "\n## Kinds of connections\n")?;
-    let rows = connect::KINDS.iter().map(|kind| [code(kind.name), kind.doc.to_owned()]);
-    table(page, ["kind", "does"], rows)?;
+    let runs = |runnable| if runnable { "yes" } else { "not in this version" }.to_owned();
+    let rows = connect::KINDS
+        .iter()
+        .map(|kind| [code(kind.name), kind.doc.to_owned(), runs(kind.runnable)]);
+    table(page, ["kind", "does", "runs"], rows)?;
     writeln!(page, "\n## Steps\n")?;
     let rows = STEPS.iter().map(|step| {
-        let (_, whom) = catalogue::scope(step.scope);
+        let whom = step.scope.doc();
         [
             code(step.name),
             step.doc.to_owned(),
             step.undo.to_owned(),
             whom.to_owned(),
-            step.privilege.unwrap_or_default().to_owned(),
+            step.privilege.to_string(),
             code(step.example),
+            runs(step.runnable),
         ]
     });
-    table(page, ["step", "does", "undo", "affects", "needs", "written"], rows)
+    table(page, ["step", "does", "undo", "affects", "needs", "written", "runs"], rows)
 }
 
 fn labels(page: &mut String) -> Written {

@@ -17,7 +17,7 @@ use super::{Format, interface, progress};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
-use crate::measurement::{self, Plan};
+use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::sink;
 use crate::targets::{Reader, Target};
@@ -32,6 +32,14 @@ use crate::targets::{Reader, Target};
 pub struct Args {
     /// The measurement: a file, or a name such as `ecn`
     measurement: String,
+
+    /// Give a param of the measurement another value than the file's default; repeatable
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
+    set: Vec<(String, String)>,
+
+    /// Connect in another way than the measurement does by itself: one of its `kinds`
+    #[arg(long, value_name = "KIND")]
+    connect: Option<String>,
 
     /// Measure the lab, an Internet of network namespaces with known faults, and hold every
     /// condition to the truth
@@ -92,8 +100,9 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
+    let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
     if args.lab {
-        Plan::load(&origin, &text, &base)?;
+        runnable(Plan::load_with(&origin, &text, &base, &overrides)?)?;
         // Before any thread exists: a namespace of users is for the whole process.
         lab::enter()?;
     }
@@ -111,7 +120,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
             (reader, interface)
         }
     };
-    let plan = Plan::load(&origin, &text, &reader.fields())?;
+    let plan = runnable(Plan::load_with(&origin, &text, &reader.fields(), &overrides)?)?;
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
     let path = args.output.clone().unwrap_or_else(|| default_output(&plan.name));
     let run = Run { args: &args, plan: &plan, interface: &interface, stop: &stop, quiet };
@@ -123,6 +132,14 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         args.format,
         path == Path::new("-"),
     )
+}
+
+/// Refuses what this version cannot run, before anything is changed.
+fn runnable(plan: Plan) -> Result<Plan> {
+    match plan.not_runnable() {
+        Some(reason) => Err(Error::Usage(reason)),
+        None => Ok(plan),
+    }
 }
 
 fn lab_targets(lab: &Lab) -> Reader {
@@ -148,16 +165,8 @@ fn no_targets() -> Error {
 }
 
 fn default_output(name: &str) -> PathBuf {
-    let now = humantime(SystemTime::now()).replace([':', '-'], "");
+    let now = summary::utc(SystemTime::now()).replace([':', '-'], "");
     PathBuf::from(format!("{name}-{now}.parquet"))
-}
-
-/// `2026-11-22T18:30:00Z`, by Arrow's own formatting.
-fn humantime(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
-        .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// One run, ready to go.
@@ -254,8 +263,8 @@ impl Run<'_> {
         outcome.interface = self.interface.to_owned();
         outcome.signal = self.stop.load(Relaxed);
         outcome.error = error;
-        outcome.started = humantime(started);
-        outcome.ended = humantime(SystemTime::now());
+        outcome.started = summary::utc(started);
+        outcome.ended = summary::utc(SystemTime::now());
         outcome.written = Some(sink.finish(&summary::metadata(&outcome, self.plan))?);
         Ok(outcome)
     }

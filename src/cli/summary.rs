@@ -1,7 +1,8 @@
 //! What a run was and cost: for the terminal, for programs, and for the file's metadata.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
@@ -119,6 +120,20 @@ impl Outcome {
     }
 }
 
+/// `2026-11-22T18:30:00Z`, by Arrow's own formatting.
+pub fn utc(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
+        .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// The values of a plan's params, as a JSON object of texts.
+fn params(plan: &Plan) -> String {
+    let values = plan.params.iter().map(|param| (param.name.clone(), param.value.to_string()));
+    json!(values.collect::<BTreeMap<_, _>>()).to_string()
+}
+
 /// The metadata of the result file; the sink puts `pathspider.` before each key.
 pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
     let command: Vec<String> =
@@ -133,6 +148,7 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
     [
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("measurement", plan.text.clone()),
+        ("params", params(plan)),
         ("measurement_sha256", sha256(&plan.text)),
         ("conditions_sql", conditions_sql(&plan.rules)),
         ("command_line", command.join(" ")),

@@ -14,7 +14,7 @@ use crate::connect::Attempt;
 use crate::engine::driver::Attempts;
 use crate::error::{Error, Result};
 use crate::lab::Tally;
-use crate::measurement::Plan;
+use crate::measurement::{Plan, Swept};
 use crate::merge::Merger;
 use crate::observer::Flows;
 use crate::sink::Sink;
@@ -93,7 +93,9 @@ impl<'a> Writer<'a> {
         }
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(targets::columns(&self.target_fields, &targets)?)];
-        columns.extend(merged.into_iter().map(|configuration| Arc::new(configuration) as ArrayRef));
+        for (configuration, record) in self.plan.configs.iter().zip(merged) {
+            columns.push(Arc::new(Swept::append(&configuration.swept, record)?));
+        }
         let batch = RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|why| Error::failed("put a record together", why))?;
         let judged = self.plan.rules.judge(&batch)?;

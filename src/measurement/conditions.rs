@@ -6,11 +6,17 @@ use toml::Spanned;
 
 use super::file::{Answer, Condition, Text};
 use super::plan::Checker;
+use crate::error::did_you_mean;
 use crate::rule::{Choice, INSUFFICIENT, Question, RuleSource, Sql, column_of};
 
 impl Checker<'_> {
     /// The sources of the rules that can be compiled; what is wrong with the others is noted.
-    pub(super) fn conditions(&mut self, conditions: &[Spanned<Condition>]) -> Vec<RuleSource> {
+    /// `configs` are the names of the configurations that there are.
+    pub(super) fn conditions(
+        &mut self,
+        conditions: &[Spanned<Condition>],
+        configs: &[&'static str],
+    ) -> Vec<RuleSource> {
         let mut seen: Vec<(String, Range<usize>)> = Vec::new();
         let mut sources = Vec::new();
         for spanned in conditions {
@@ -27,9 +33,18 @@ impl Checker<'_> {
                 }
             };
             let given = condition.given.as_ref().map(|text| self.sql(text));
-            if let Some(question) = self.question(condition, spanned.span()) {
-                sources.push(RuleSource { name, given, question });
-            }
+            let between = self.between(condition, configs);
+            let Some(question) = self.question(condition, spanned.span()) else { continue };
+            let question = match (between, question) {
+                (Some(Some([baseline, experiment])), Question::Compare(column)) => {
+                    let (baseline, experiment) = (baseline.to_owned(), experiment.to_owned());
+                    Question::CompareBetween { column, baseline, experiment }
+                }
+                // Between two that are not, nothing can be looked up.
+                (None, Question::Compare(_)) => continue,
+                (_, question) => question,
+            };
+            sources.push(RuleSource { name, given, question });
         }
         sources
     }
@@ -59,6 +74,47 @@ impl Checker<'_> {
             }
             None => seen.push((text.clone(), name.span())),
         }
+    }
+
+    /// What `compare` compares: none of its own, or two configurations of the file. The outer none
+    /// stands for a mistake.
+    fn between(
+        &mut self,
+        condition: &Condition,
+        configs: &[&'static str],
+    ) -> Option<Option<[&'static str; 2]>> {
+        let Some(between) = &condition.between else { return Some(None) };
+        let span = between.span();
+        if condition.compare.is_none() {
+            let message = "`between` says what `compare` compares, but there is no `compare`";
+            let help = "remove it; expressions name configurations themselves: one.ok, two.ok";
+            self.incomplete("E0308", span, message, help);
+            return None;
+        }
+        let [zero, one] = between.get_ref().as_slice() else {
+            let help = "write the baseline and the experiment: [\"zero\", \"two\"]".to_owned();
+            self.mistake("E0308", span, "`between` names two configurations", Some(help));
+            return None;
+        };
+        let pair = [zero, one].map(|name| {
+            let text = name.get_ref();
+            let known = configs.iter().find(|known| *known == text).copied();
+            if known.is_none() {
+                let help = did_you_mean(text, configs.iter().copied())
+                    .unwrap_or_else(|| format!("there is: {}", configs.join(", ")));
+                let message = format!("there is no configuration `{text}`");
+                self.mistake("E0308", name.span(), message, Some(help));
+            }
+            known
+        });
+        let [Some(zero), Some(one)] = pair else { return None };
+        if zero == one {
+            let message = format!("`{one}` is compared with itself");
+            let help = "write the baseline and the experiment: [\"zero\", \"two\"]".to_owned();
+            self.mistake("E0308", span, message, Some(help));
+            return None;
+        }
+        Some(Some([zero, one]))
     }
 
     fn question(&mut self, condition: &Condition, span: Range<usize>) -> Option<Question<Sql>> {
@@ -110,7 +166,7 @@ impl Checker<'_> {
             let answer = spanned.get_ref();
             let is = match &answer.is {
                 Some(is) => {
-                    self.word(is, &choices);
+                    self.last_word(is, &choices);
                     is.get_ref().clone()
                 }
                 None => {
@@ -136,7 +192,7 @@ impl Checker<'_> {
         Some(Question::FirstOf(choices))
     }
 
-    fn word(&mut self, is: &Text, before: &[Choice<Sql>]) {
+    fn last_word(&mut self, is: &Text, before: &[Choice<Sql>]) {
         let text = is.get_ref();
         if !is_word(text) {
             let help = "write lower-case letters, digits and _";

@@ -8,16 +8,32 @@
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
 mod conditions;
+mod connection;
 mod file;
+mod params;
 pub mod plan;
 mod read;
+mod scalar;
+mod schema;
+mod selection;
+mod steps;
+mod substitute;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
-pub use file::schema;
-pub use plan::{Configuration, Plan, duration};
+pub use connection::Connection;
+pub use params::{Overrides, Param};
+pub use plan::{Configuration, Plan, Prepare, Turns, duration};
+pub use read::FORMAT;
+pub use scalar::Scalar;
+pub use schema::schema;
+pub use sweep::Swept;
 
 use crate::error::{Doing as _, Error, Result, did_you_mean};
+
+/// The names of configurations: the baseline and at most seven experiments.
+pub const NAMES: [&str; 8] = ["zero", "one", "two", "three", "four", "five", "six", "seven"];
 
 /// The measurements that are compiled in: name and text.
 pub static SHIPPED: &[(&str, &str)] = &[("ecn", include_str!("../../measurements/ecn.toml"))];

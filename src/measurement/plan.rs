@@ -6,20 +6,23 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use toml::Spanned;
 
-use super::file::{self, File, Text};
+use super::NAMES;
+use super::connection::Connection;
+use super::file::{Config, Configs, File, Text};
+use super::params::{Overrides, Param};
 use super::read::{self, Path};
-use crate::chain::{self, Chain, Selection};
-use crate::connect::{self, Kind};
-use crate::error::{Diagnostic, Report, did_you_mean};
+use super::selection::provider;
+use super::sweep::Swept;
+use crate::chain::Selection;
+use crate::connect::{self, KindDef};
+use crate::error::{Diagnostic, Error, Report, Result};
 use crate::rule::Rules;
-use crate::step::Step;
+use crate::step::{Privilege, Step};
 
 /// The kind of connection if the file names none.
 pub const DEFAULT_KIND: &str = "tcp";
 /// How long a connection may take if the file does not say.
 pub const DEFAULT_TIMEOUT: &str = "5s";
-/// Nobody waits longer for a connection.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A measurement, ready to be run.
 #[derive(Debug, Clone)]
@@ -34,15 +37,21 @@ pub struct Plan {
     pub references: Vec<String>,
     /// The file as it was written.
     pub text: String,
-    /// The configurations: the baseline first.
+    /// The values that a user may change, in the order of the file.
+    pub params: Vec<Param>,
+    /// The configurations: the baseline first, then at most seven experiments.
     pub configs: Vec<Configuration>,
-    /// How targets are connected to.
-    pub kind: Kind,
-    /// How long one connection may take.
+    /// The kinds of connection that a user may choose instead of the file's.
+    pub kinds: Vec<&'static KindDef>,
+    /// How long one connection may take, where a configuration does not say otherwise.
     pub timeout: Duration,
+    /// What is done once for every target.
+    pub prepare: Prepare,
+    /// Columns of the kind that are kept.
+    pub keep: Vec<String>,
     /// The functions that look at the packets.
     pub selection: Selection,
-    /// What is concluded.
+    /// What is concluded; conditions over a sweep are already one for every value.
     pub rules: Rules,
 }
 
@@ -55,6 +64,28 @@ pub struct Configuration {
     pub title: String,
     /// What is changed, in this order.
     pub steps: Vec<Step>,
+    /// How targets are connected to.
+    pub connection: Connection,
+    /// The values that a sweep gave it: columns of its struct.
+    pub swept: Vec<Swept>,
+}
+
+/// What is done once for every target, before all configurations.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prepare {
+    /// Whether names of targets are looked up.
+    pub resolve: bool,
+    /// The connection that shows whether the target is up at all.
+    pub probe: Option<&'static KindDef>,
+}
+
+/// How configurations follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// Every step is scoped to packets or a socket: all configurations run at once.
+    AtOnce,
+    /// Some step is for the namespace or the world: a wave of targets under each configuration.
+    Waves,
 }
 
 impl Plan {
@@ -65,30 +96,187 @@ impl Plan {
     ///
     /// Every mistake of the file, in the order of their places.
     pub fn load(origin: &str, text: &str, target_columns: &Fields) -> Result<Self, Report> {
-        let reading = read::read(text);
-        let mut checker = Checker { text, mistakes: reading.mistakes, removed: reading.removed };
-        let plan = reading.file.and_then(|file| checker.plan(file, target_columns));
+        Self::read(origin, text, target_columns, &Overrides::default()).map(|(plan, _)| plan)
+    }
+
+    /// Reads a measurement, some of whose params the user gives other values.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of the file, in the order of their places; if there are none, every override
+    /// that names no param or is not of its type.
+    pub fn load_with(
+        origin: &str,
+        text: &str,
+        target_columns: &Fields,
+        overrides: &Overrides,
+    ) -> Result<Self> {
+        let (mut plan, mut refused) = Self::read(origin, text, target_columns, overrides)?;
+        if let Some(kind) = &overrides.connect {
+            refused.extend(plan.choose(kind).err());
+        }
+        match refused.is_empty() {
+            true => Ok(plan),
+            false => Err(Error::Usage(refused.join("\n"))),
+        }
+    }
+
+    fn read(
+        origin: &str,
+        text: &str,
+        target_columns: &Fields,
+        overrides: &Overrides,
+    ) -> Result<(Self, Vec<String>), Report> {
+        let reading = read::read(text, overrides);
+        let sweeps = !reading.swept.is_empty();
+        let mut checker = Checker {
+            text,
+            mistakes: reading.mistakes,
+            removed: reading.removed,
+            swept: reading.swept,
+        };
+        let plan = reading.file.and_then(|file| checker.plan(file, reading.params, target_columns));
         let mut diagnostics = checker.mistakes;
         diagnostics.sort_by(|a, b| {
             (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code))
         });
-        diagnostics.dedup();
+        without_echoes(&mut diagnostics, sweeps);
         match plan {
-            Some(plan) if diagnostics.is_empty() => Ok(plan),
+            Some(plan) if diagnostics.is_empty() => Ok((plan, reading.refused)),
             _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
         }
     }
 
-    /// The fields of the structs `zero` and `one`: the attempt, whether its flow was observed, and
-    /// what the observer's functions record.
+    /// Takes another kind of connection, where the file lets the user choose it.
+    fn choose(&mut self, name: &str) -> Result<(), String> {
+        let Some(kind) = self.kinds.iter().copied().find(|kind| kind.name == name) else {
+            let names: Vec<&str> = self.kinds.iter().map(|kind| kind.name).collect();
+            return Err(match names.is_empty() {
+                true => format!(
+                    "--connect {name}: the measurement leaves no choice (it has no `kinds`)"
+                ),
+                false => format!(
+                    "--connect {name}: the measurement leaves the choice of {}",
+                    names.join(", ")
+                ),
+            });
+        };
+        for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
+            let given = config.connection.options.given();
+            if let Some(option) = given.iter().find(|option| !kind.options.contains(option)) {
+                return Err(format!(
+                    "--connect {name}: it has no `{option}`, which the measurement asks for"
+                ));
+            }
+            config.connection.kind = kind;
+        }
+        Ok(())
+    }
+
+    /// The fields of a configuration's struct: the attempt, whether its flow was observed, what the
+    /// observer's functions record. Swept values come behind them ([`Configuration::swept`]).
     pub fn configuration_fields(&self) -> Vec<Field> {
         configuration_fields(&self.selection)
     }
 
-    /// The schema of a record: the structs `target`, `zero`, `one`.
+    /// The schema of a record: the structs `target`, `zero`, `one` and so on.
     pub fn record_schema(&self, target_columns: &Fields) -> Schema {
-        record_schema(&self.selection, target_columns)
+        let configs = self.configs.iter().map(|config| (config.name, config.swept.as_slice()));
+        record_schema(&self.selection, configs, target_columns)
     }
+
+    /// How configurations follow each other: derived from the scopes of their steps.
+    pub fn turns(&self) -> Turns {
+        let mut steps = self.configs.iter().flat_map(|config| &config.steps);
+        match steps.all(|step| step.scope().shares()) {
+            true => Turns::AtOnce,
+            false => Turns::Waves,
+        }
+    }
+
+    /// What the steps need to be allowed, each once; the capture's own needs are not among them.
+    pub fn privileges(&self) -> Vec<Privilege> {
+        let steps = self.configs.iter().flat_map(|config| &config.steps);
+        let mut all: Vec<Privilege> = steps.map(Step::privilege).collect();
+        all.sort();
+        all.dedup();
+        all.retain(|privilege| *privilege != Privilege::None);
+        all
+    }
+
+    /// Every condition with its verdict as one SQL expression over the records, sweeps expanded.
+    pub fn expanded_sql(&self) -> Vec<(String, String)> {
+        self.rules.iter().map(|rule| (rule.name().to_owned(), rule.sql())).collect()
+    }
+
+    /// Why this version cannot run the measurement, if it cannot.
+    pub fn not_runnable(&self) -> Option<String> {
+        let mut reasons: Vec<String> = Vec::new();
+        for config in &self.configs {
+            let name = config.name;
+            for step in config.steps.iter().filter(|step| !step.is_runnable()) {
+                let what = step.describe();
+                reasons.push(format!("a {} step of configuration {name} ({what})", step.kind()));
+            }
+            let connection = &config.connection;
+            if !connection.kind.runnable {
+                let kind = connection.kind.name;
+                reasons.push(format!("connections of kind {kind} (configuration {name})"));
+            }
+            if connection.timeout != self.timeout {
+                reasons.push(format!("a timeout of configuration {name} alone"));
+            }
+            for option in connection.options.given() {
+                reasons.push(format!("the option {option} (configuration {name})"));
+            }
+            if connection.options.repeat.is_some_and(|repeat| repeat != 1) {
+                reasons.push(format!("the option repeat (configuration {name})"));
+            }
+        }
+        if self.prepare.resolve {
+            reasons.push("connect.prepare.resolve".into());
+        }
+        if self.prepare.probe.is_some() {
+            reasons.push("connect.prepare.probe".into());
+        }
+        if !self.keep.is_empty() {
+            reasons.push("connect.after.keep".into());
+        }
+        let first = reasons.first()?;
+        let more = match reasons.len() - 1 {
+            0 => String::new(),
+            1 => ", nor 1 more thing that it asks for".into(),
+            more => format!(", nor {more} more things that it asks for"),
+        };
+        Some(format!(
+            "{}: this version can check and explain, but not run {first}{more}",
+            self.name
+        ))
+    }
+}
+
+/// Leaves out what is only another mistake's doing.
+fn without_echoes(diagnostics: &mut Vec<Diagnostic>, sweeps: bool) {
+    diagnostics.dedup();
+    if sweeps {
+        // What a sweep made several of has one place in the file.
+        diagnostics.dedup_by(|a, b| a.span == b.span && a.code == b.code);
+    }
+    let others: Vec<(Range<usize>, &str)> =
+        diagnostics.iter().map(|d| (d.span.clone(), d.code)).collect();
+    diagnostics.retain(|d| {
+        let covers = |span: &Range<usize>| d.span.start <= span.start && span.end <= d.span.end;
+        let is_name = |code: &str| matches!(code, "E0105" | "E0106");
+        !others.iter().filter(|(span, _)| covers(span)).any(|(span, code)| {
+            // A value that could not be put in is not wrong in another way too.
+            (is_name(code) && !is_name(d.code))
+                // A step that is empty only because its content is wrong.
+                || (d.code == "E0209" && *span != d.span)
+                // The same in a condition of which a sweep made several, where it has no exact place.
+                || (sweeps && *code == d.code && *span != d.span)
+        })
+    });
+    diagnostics.retain(|d| !d.message.is_empty());
 }
 
 fn configuration_fields(selection: &Selection) -> Vec<Field> {
@@ -100,13 +288,21 @@ fn configuration_fields(selection: &Selection) -> Vec<Field> {
         .collect()
 }
 
-fn record_schema(selection: &Selection, target_columns: &Fields) -> Schema {
-    let facts: Fields = configuration_fields(selection).into();
-    Schema::new(vec![
-        Field::new("target", DataType::Struct(target_fields(target_columns)), false),
-        Field::new("zero", DataType::Struct(facts.clone()), false),
-        Field::new("one", DataType::Struct(facts), false),
-    ])
+fn record_schema<'a>(
+    selection: &Selection,
+    configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
+    target_columns: &Fields,
+) -> Schema {
+    let facts = configuration_fields(selection);
+    let target = DataType::Struct(target_fields(target_columns));
+    let mut fields = vec![Field::new("target", target, false)];
+    for (name, swept) in configs {
+        let swept =
+            swept.iter().map(|swept| Field::new(&swept.name, swept.value.data_type(), true));
+        let facts: Fields = facts.iter().cloned().chain(swept).collect();
+        fields.push(Field::new(name, DataType::Struct(facts), false));
+    }
+    Schema::new(fields)
 }
 
 /// The columns that every target has, and those that the list adds.
@@ -122,6 +318,8 @@ pub(super) struct Checker<'a> {
     pub(super) text: &'a str,
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) removed: Vec<Path>,
+    /// The swept values of every configuration, by its number.
+    pub(super) swept: Vec<Vec<Swept>>,
 }
 
 impl Checker<'_> {
@@ -168,20 +366,27 @@ impl Checker<'_> {
         start..start + line
     }
 
-    fn plan(&mut self, file: File, target_columns: &Fields) -> Option<Plan> {
+    fn plan(&mut self, file: File, params: Vec<Param>, target_columns: &Fields) -> Option<Plan> {
         let name = self.name(file.name.as_ref());
-        let zero = self.config("zero", file.config.zero);
-        let one = self.config("one", file.config.one);
-        let kind = self.kind(file.connect.kind.as_ref());
-        let timeout = self.timeout(file.connect.timeout.as_ref());
+        let base = self.connection(&file.connect);
+        let (configs, names) = self.configs(file.config, &file.connect);
+        let kinds = self.kinds(&file.connect.kinds);
+        let prepare = self.prepare(&file.connect.prepare);
+        let keep = self.keep(&file.connect.after.keep, &configs);
         let before = self.mistakes.len();
         let selection = self.selection(&file.observer);
         let trusted = self.mistakes.len() == before && !self.was_removed(&["observer".into()]);
-        let sources = self.conditions(&file.conditions);
+        let sources = self.conditions(&file.conditions, &names);
         // Where the observer's part is wrong, columns are not missing by their own fault.
         let everything = Selection::everything();
         let known = if trusted { &selection } else { &everything };
-        let schema = record_schema(known, target_columns);
+        let schema = {
+            let swept = |name: &&'static str| {
+                let number = NAMES.iter().position(|known| known == name).unwrap_or_default();
+                (*name, self.swept.get(number).map_or(&[][..], Vec::as_slice))
+            };
+            record_schema(known, names.iter().map(swept), target_columns)
+        };
         let (rules, mistakes) =
             Rules::compile(&sources, &schema, &|column| provider(column, &selection));
         self.mistakes.extend(mistakes);
@@ -192,9 +397,12 @@ impl Checker<'_> {
             description: file.description.unwrap_or_default(),
             references: file.references,
             text: self.text.to_owned(),
-            configs: vec![zero?, one?],
-            kind: kind?,
-            timeout: timeout?,
+            params,
+            configs: configs?,
+            kinds,
+            timeout: base?.timeout,
+            prepare,
+            keep,
             selection,
             rules,
         })
@@ -225,174 +433,110 @@ impl Checker<'_> {
         Some(text.clone())
     }
 
+    /// The configurations, if all of them could be read, and the names of those that are there. Where
+    /// something was taken out, the names are as if it had been right.
+    fn configs(
+        &mut self,
+        configs: Configs,
+        base: &super::file::Connect,
+    ) -> (Option<Vec<Configuration>>, Vec<&'static str>) {
+        let list = configs.into_list();
+        let here = ["config".to_owned()];
+        let last = list.iter().rposition(Option::is_some).unwrap_or_default();
+        let mut all = Some(Vec::new());
+        let mut names = Vec::new();
+        let mut gap = None;
+        for (number, (name, config)) in NAMES.iter().zip(list).enumerate().take(last + 1) {
+            names.push(*name);
+            let Some(config) = config else {
+                all = None;
+                if number == 0 {
+                    let help = "write a section [config.zero], the baseline; it may have no steps";
+                    let message = "there is no configuration `zero`";
+                    self.missing(&here, self.top(), message, help);
+                } else if gap.is_none() && !self.was_removed(&here) {
+                    gap = Some(*name);
+                }
+                continue;
+            };
+            if let Some(gap) = gap.take() {
+                let message = format!("there is a configuration `{name}` without `{gap}`");
+                let help =
+                    format!("call it [config.{gap}]: configurations are counted without gaps");
+                self.mistake("E0108", config.span(), message, Some(help));
+            }
+            let made = self.config(name, number, config.get_ref(), base);
+            match (&mut all, made) {
+                (Some(all), Some(made)) => all.push(made),
+                _ => all = None,
+            }
+        }
+        // If a configuration was taken out whole, what names it is not wrong by its own fault.
+        for path in &self.removed {
+            if let [config, name, ..] = path.as_slice()
+                && config == "config"
+                && let Some(name) = NAMES.iter().find(|known| *known == name)
+                && !names.contains(name)
+            {
+                names.push(name);
+            }
+        }
+        (all, names)
+    }
+
     fn config(
         &mut self,
         name: &'static str,
-        config: Option<file::Config>,
+        number: usize,
+        config: &Config,
+        base: &super::file::Connect,
     ) -> Option<Configuration> {
-        let Some(config) = config else {
-            let message = format!("there is no configuration `{name}`");
-            let help = match name {
-                "zero" => "write a section [config.zero], the baseline; it may have no steps",
-                _ => "write a section [config.one], the experiment",
-            };
-            self.missing(&["config".into()], self.top(), &message, help);
-            return None;
-        };
         let mut steps = Vec::new();
         for step in &config.steps {
             self.step(step, &mut steps);
         }
-        Some(Configuration { name, title: config.title.unwrap_or_else(|| name.to_owned()), steps })
-    }
-
-    fn step(&mut self, step: &Spanned<file::Step>, steps: &mut Vec<Step>) {
-        let file::Step::Sysctl(settings) = step.get_ref();
-        if settings.is_empty() && !self.was_removed(&["config".into()]) {
-            let help = "write { sysctl = { \"net.ipv4.tcp_ecn\" = 1 } }";
-            self.mistake("E0209", step.span(), "this step changes nothing", Some(help.into()));
-        }
-        let mut settings: Vec<_> = settings.iter().collect();
-        settings.sort_by_key(|(name, _)| name.span().start);
-        for (name, value) in settings {
-            let text = name.get_ref();
-            if !is_sysctl(text) {
-                let message = format!("`{text}` is not the name of a network parameter");
-                let help = match text.strip_prefix("/proc/sys/") {
-                    Some(rest) => format!("write its dotted name: {}", rest.replace('/', ".")),
-                    None => "write a name that begins with net. such as net.ipv4.tcp_ecn".into(),
-                };
-                self.mistake("E0208", name.span(), message, Some(help));
+        self.contradictions(&config.steps);
+        let connection = self.own_connection(base, &config.connect);
+        let swept = self.swept.get(number).cloned().unwrap_or_default();
+        let mut title = config.title.clone().unwrap_or_else(|| name.to_owned());
+        // One title for several configurations would not tell them apart.
+        for Swept { name, value } in &swept {
+            if !title.contains(&value.to_string()) {
+                title += &format!(" ({name} = {value})");
             }
-            let value = value.get_ref().0.clone();
-            steps.push(Step::Sysctl { name: text.clone(), value });
         }
+        Some(Configuration { name, title, steps, connection: connection?, swept })
     }
 
-    fn kind(&mut self, kind: Option<&Text>) -> Option<Kind> {
-        let name = kind.map_or(DEFAULT_KIND, |kind| kind.get_ref());
-        if let Some(row) = connect::KINDS.iter().find(|row| row.name == name) {
-            return Some(row.kind);
-        }
-        let names: Vec<&str> = connect::KINDS.iter().map(|row| row.name).collect();
-        let near = did_you_mean(name, names.iter().copied());
-        let help = near.unwrap_or_else(|| format!("the kinds are: {}", names.join(", ")));
-        let span = kind.map_or(0..0, Spanned::span);
-        self.mistake("E0205", span, format!("unknown kind of connection `{name}`"), Some(help));
-        None
-    }
-
-    fn timeout(&mut self, timeout: Option<&Text>) -> Option<Duration> {
-        let text = timeout.map_or(DEFAULT_TIMEOUT, |timeout| timeout.get_ref());
-        let span = timeout.map_or(0..0, Spanned::span);
+    /// A duration that is more than zero and at most an hour.
+    pub(super) fn duration(&mut self, written: Option<&Text>, default: &str) -> Option<Duration> {
+        let text = written.map_or(default, |written| written.get_ref());
+        let span = written.map_or(0..0, Spanned::span);
         match read_duration(text) {
-            Some(duration) if !duration.is_zero() && duration <= LONGEST_TIMEOUT => Some(duration),
+            Some(duration) if !duration.is_zero() && duration <= LONGEST => Some(duration),
             Some(_) => {
-                let message = "a connection's timeout is more than zero and at most an hour";
-                self.mistake("E0207", span, message, Some(format!("{DEFAULT_TIMEOUT} is usual")));
+                let message = "a timeout is more than zero and at most an hour";
+                self.mistake("E0207", span, message, Some(format!("{default} is usual")));
                 None
             }
             None => {
                 let help = "write a whole number and a unit, without space: 500ms, 5s or 1m";
-                self.mistake(
-                    "E0206",
-                    span,
-                    format!("`{text}` is not a duration"),
-                    Some(help.into()),
-                );
+                let message = format!("`{text}` is not a duration");
+                self.mistake("E0206", span, message, Some(help.into()));
                 None
             }
         }
     }
-
-    fn selection(&mut self, observer: &file::Observer) -> Selection {
-        let mut selection = Selection::default();
-        let mut placed = Vec::new();
-        for (chain, listed) in observer.chains() {
-            for name in listed {
-                let text = name.get_ref();
-                let Some((_, function)) = chain::function(text) else {
-                    self.unknown_function(name, chain);
-                    continue;
-                };
-                if !function.chains.has(chain) {
-                    let chains: Vec<Chain> = function.chains.iter().collect();
-                    let reads: Vec<&str> = chains.iter().map(|chain| chain.reads()).collect();
-                    let keys: Vec<&str> = chains.iter().map(|chain| chain.key()).collect();
-                    let message = format!(
-                        "{text} reads {}, but {} is for {}",
-                        reads.join(" and "),
-                        chain.key(),
-                        chain.reads()
-                    );
-                    self.mistake(
-                        "E0202",
-                        name.span(),
-                        message,
-                        Some(format!("list it in {}", keys.join(" and "))),
-                    );
-                } else if placed.contains(&(chain, function.name)) {
-                    let message = format!("{text} is in {} already", chain.key());
-                    self.mistake("E0204", name.span(), message, Some("remove it here".into()));
-                    continue;
-                } else {
-                    placed.push((chain, function.name));
-                    selection.place(function, chain);
-                }
-                let Some(setup) = function.setup else { continue };
-                let there = observer.new_flow_chain.iter().any(|name| name.get_ref() == setup);
-                if !there && !self.was_removed(&["observer".into(), Chain::NewFlow.key().into()]) {
-                    let message =
-                        format!("{text} needs {setup}, which makes room for what it records");
-                    let help = format!("add \"{setup}\" to {}", Chain::NewFlow.key());
-                    // Listed in several chains, it needs its set-up function all the same once.
-                    if !self.mistakes.iter().any(|m| m.code == "E0203" && m.message == message) {
-                        self.mistake("E0203", name.span(), message, Some(help));
-                    }
-                }
-            }
-        }
-        selection
-    }
-
-    fn unknown_function(&mut self, name: &Text, chain: Chain) {
-        let text = name.get_ref();
-        let fitting =
-            chain::functions().map(|(_, function)| function).filter(|f| f.chains.has(chain));
-        let fitting: Vec<&str> = fitting.map(|function| function.name).collect();
-        let all = chain::functions().map(|(_, function)| function.name);
-        let help = did_you_mean(text, fitting.iter().copied())
-            .or_else(|| did_you_mean(text, all))
-            .unwrap_or_else(|| format!("functions of {}: {}", chain.key(), fitting.join(", ")));
-        self.mistake("E0201", name.span(), format!("unknown function `{text}`"), Some(help));
-    }
 }
 
-/// What to add to a measurement so that a column is recorded.
-fn provider(column: &str, selection: &Selection) -> Option<String> {
-    let fields = chain::GROUPS.iter().flat_map(|group| group.fields);
-    let field =
-        fields.into_iter().find(|field| field.name == column && !selection.has(field.by))?;
-    let (_, function) = chain::function(field.by)?;
-    let chains: Vec<&str> = function.chains.iter().map(Chain::key).collect();
-    let setup = function
-        .setup
-        .map_or(String::new(), |setup| format!(", and {setup} in {}", Chain::NewFlow.key()));
-    Some(format!("{} records it: list it in {}{setup}", function.name, chains.join(" and ")))
-}
-
-/// Whether a name stays below /proc/sys/net, whatever separator is used.
-fn is_sysctl(name: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-./".contains(&b);
-    let mut parts = name.split(['.', '/']);
-    name.len() <= 200
-        && name.bytes().all(allowed)
-        && parts.next() == Some("net")
-        && name.contains(['.', '/'])
-        && parts.all(|part| !part.is_empty())
-}
+/// Nobody waits longer for anything.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Reads a duration as it is written in measurements and on the command line: 500ms, 5s, 1m.
+///
+/// # Errors
+///
+/// What to write instead.
 pub fn duration(text: &str) -> Result<Duration, String> {
     read_duration(text).ok_or_else(|| "write a whole number and a unit: 500ms, 5s or 1m".to_owned())
 }
@@ -412,26 +556,6 @@ fn read_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sysctl_names_stay_below_net() {
-        for good in ["net.ipv4.tcp_ecn", "net.ipv4.conf.eth0/1.forwarding", "net/core/rmem_max"] {
-            assert!(is_sysctl(good), "{good}");
-        }
-        for bad in [
-            "",
-            "net",
-            "net.",
-            "kernel.hostname",
-            "net..x",
-            "net/../kernel",
-            "net.ipv4/..",
-            "/net.x",
-            "net.X",
-        ] {
-            assert!(!is_sysctl(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn durations_are_read_whole() {

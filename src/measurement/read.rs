@@ -8,7 +8,14 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
+use super::params::{Overrides, Param, Params};
+use super::scalar::integer;
+use super::substitute::mistake;
+use super::sweep::{self, Swept};
 use crate::error::{Diagnostic, did_you_mean};
+
+/// The newest format that this version reads.
+pub const FORMAT: i64 = 1;
 
 /// More mistakes than this in one file, and the rest can wait.
 const MOST: usize = 50;
@@ -17,16 +24,39 @@ const MOST: usize = 50;
 pub(super) type Path = Vec<String>;
 
 /// What could be read, what was wrong, and where something was taken out because of it.
+#[derive(Default)]
 pub(super) struct Reading {
     pub(super) file: Option<File>,
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) removed: Vec<Path>,
+    pub(super) params: Vec<Param>,
+    /// What is wrong with the overrides: these have no place in the file.
+    pub(super) refused: Vec<String>,
+    /// The swept values of every configuration, by its number; may be shorter than they are many.
+    pub(super) swept: Vec<Vec<Swept>>,
 }
 
 /// Reads the text of a measurement file.
-pub(super) fn read(text: &str) -> Reading {
-    let mut reading = Reading { file: None, mistakes: Vec::new(), removed: Vec::new() };
+pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
+    let mut reading = Reading::default();
     let (mut document, errors) = DeTable::parse_recoverable(text);
+    match format(document.get_ref()) {
+        Some((span, newer)) if newer => {
+            // A newer format may be anything: nothing else that could be said of it is sure.
+            let message = format!(
+                "this file is of a newer format than {FORMAT}, the newest that this version reads"
+            );
+            let help = "use a newer pathspider for it";
+            reading.mistakes = vec![mistake("E0104", span, &message, help)];
+            return reading;
+        }
+        // Of what is no TOML, the parser makes up a value.
+        Some((span, _)) if errors.is_empty() => {
+            let help = format!("write format = {FORMAT}, or leave it out");
+            reading.mistakes.push(mistake("E0104", span, "there is no such format", &help));
+        }
+        _ => {}
+    }
     if !errors.is_empty() {
         let mut lines = Vec::new();
         // Of each line it looks for, it reads the text: of a file that is no TOML at all, not all.
@@ -44,7 +74,12 @@ pub(super) fn read(text: &str) -> Reading {
         }
         return reading;
     }
-    while reading.mistakes.len() < MOST {
+    let params = Params::read(document.get_ref(), overrides, &mut reading.mistakes);
+    reading.swept = sweep::expand(text, document.get_mut(), &params.names, &mut reading.mistakes);
+    reading.params = params.list;
+    reading.refused = params.refused;
+    let most = reading.mistakes.len() + MOST;
+    while reading.mistakes.len() < most {
         match File::deserialize(Deserializer::from(document.clone())) {
             Ok(file) => {
                 reading.file = Some(file);
@@ -61,20 +96,30 @@ pub(super) fn read(text: &str) -> Reading {
             }
         }
     }
-    // A step that is empty only because its one key was taken out has its mistake already.
-    let spans: Vec<Range<usize>> =
-        reading.mistakes.iter().map(|mistake| mistake.span.clone()).collect();
-    let within = |outer: &Range<usize>| {
-        spans.iter().any(|span| span != outer && outer.start <= span.start && span.end <= outer.end)
-    };
-    reading.mistakes.retain(|mistake| mistake.code != "E0209" || !within(&mistake.span));
     reading
 }
 
+/// A format that is not ours: its place, and whether it is a newer one.
+fn format(document: &DeTable<'_>) -> Option<(Range<usize>, bool)> {
+    let value = document.get("format")?;
+    let DeValue::Integer(number) = value.get_ref() else { return None };
+    match integer(number) {
+        Some(FORMAT) => None,
+        Some(number) => Some((value.span(), number > FORMAT)),
+        None => Some((value.span(), !number.as_str().starts_with('-'))),
+    }
+}
+
 fn syntax(text: &str, error: &Error) -> Diagnostic {
+    let mut span = error.span().unwrap_or(text.len()..text.len());
+    let next = text.get(span.start..).and_then(|rest| rest.chars().next());
+    if let Some(next) = next.filter(|c| span.is_empty() && !c.is_control()) {
+        // Something is missing in front of this character: there must be something to underline.
+        span.end += next.len_utf8();
+    }
     Diagnostic {
         code: "E0100",
-        span: error.span().unwrap_or(text.len()..text.len()),
+        span,
         message: format!("this is not TOML: {}", error.message()),
         label: String::new(),
         help: None,
@@ -120,6 +165,7 @@ fn wrong_type(message: &str) -> String {
         message.truncate(end);
         message.push_str("expected a table");
     }
+    message = message.replace("expected i64", "expected an integer");
     for (theirs, ours) in words {
         message = message.replace(theirs, ours);
     }

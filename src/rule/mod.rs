@@ -18,6 +18,7 @@ mod eval;
 mod expr;
 mod judge;
 mod literal;
+mod never;
 mod parse;
 mod sql;
 mod typing;
@@ -194,7 +195,13 @@ impl Compiler<'_> {
     }
 
     fn condition(&mut self, sql: &Sql) -> Option<Expr> {
-        self.typer(sql).condition()
+        let expr = self.typer(sql).condition()?;
+        if expr.is_never_true() {
+            let help = "remove it, or let it look at a column such as one.ok";
+            let message = "this is never true, whatever a record says";
+            self.mistakes.push(sql.diagnostic("E0407", sql.whole(), message, Some(help.into())));
+        }
+        Some(expr)
     }
 
     /// Everything is looked at before the first mistake ends it, so that all are reported.

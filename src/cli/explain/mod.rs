@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::codes::{self, Explained};
 use super::out::{self, Page};
-use super::{Format, catalogue, check};
+use super::{Format, check};
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Plan};
 
@@ -115,29 +115,34 @@ fn configurations(plan: &Plan, page: &Page) -> String {
             text += "    changes nothing\n";
         }
         for step in &config.steps {
-            let (_, whom) = catalogue::scope(step.scope());
+            let whom = step.scope().doc();
             text += &page.table(
                 4,
                 &[
-                    ["step".to_owned(), catalogue::does(step)],
-                    ["undo".to_owned(), catalogue::undoes(step)],
+                    ["step".to_owned(), step.describe()],
+                    ["undo".to_owned(), step.describe_undo()],
                     ["affects".to_owned(), whom.to_owned()],
                 ],
             );
         }
     }
-    let (at_once, why) = plan::turns(&plan.configs);
+    let (at_once, why) = plan::turns(plan);
     let how = if at_once { "Configurations run at once" } else { "Configurations take turns" };
     text += &format!("\n{}{}", page.heading(how), page.prose(2, &why));
-    let rows = plan::privileges(&plan.configs).into_iter().map(|(name, why)| [name, why]);
+    let rows = plan::privileges(plan).into_iter().map(|(name, why)| [name, why]);
     text += &format!("\n{}", page.heading("It needs (with --lab: no privilege)"));
     text + &page.table(2, &rows.collect::<Vec<_>>())
 }
 
 fn sent(plan: &Plan, page: &Page) -> String {
-    let (kind, doc) = plan::kind(plan);
-    let mut text = format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
-    text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));
+    let mut text = String::new();
+    if let Some(why) = plan.not_runnable() {
+        text += &format!("\n{}{}", page.heading("This version cannot run it"), page.prose(2, &why));
+    }
+    for (kind, doc) in plan::kinds(plan) {
+        text += &format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
+        text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));
+    }
     let Some(cost) = plan::cost(plan) else {
         return text + &page.prose(2, "What a target is sent by this kind is not known.");
     };

@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
 use crate::cli::{catalogue, writer};
-use crate::connect;
-use crate::measurement::{Configuration, Plan};
+use crate::measurement::{Plan, Turns};
 use crate::rule::{COMPARED, Rule};
-use crate::step::Scope;
+use crate::step::Privilege;
 
 /// A column of the record.
 pub struct Column {
@@ -25,21 +24,20 @@ pub struct Column {
 }
 
 /// Whether configurations run at once, and why.
-pub fn turns(configs: &[Configuration]) -> (bool, String) {
+pub fn turns(plan: &Plan) -> (bool, String) {
     let mut wide: Vec<&str> = Vec::new();
-    for step in configs.iter().flat_map(|config| &config.steps) {
-        let name = catalogue::step_def(step).name;
-        if step.scope() == Scope::Namespace && !wide.contains(&name) {
-            wide.push(name);
+    for step in plan.configs.iter().flat_map(|config| &config.steps) {
+        if !step.scope().shares() && !wide.contains(&step.kind()) {
+            wide.push(step.kind());
         }
     }
     let how = "a wave of targets is asked under one configuration; when all its attempts have ended the steps \
                are undone and the next configuration takes its turn, with the same targets";
-    let why = match wide.is_empty() {
-        true => "no step needs it, but so it is done always".to_owned(),
-        false => format!(
-            "{} changes the whole network namespace, so that no connection of another configuration may be open \
-             meanwhile",
+    let why = match plan.turns() {
+        Turns::AtOnce => "no step needs it, but so it is done always".to_owned(),
+        Turns::Waves => format!(
+            "{} changes more than this configuration's own packets, so that no connection of another configuration \
+             may be open meanwhile",
             wide.join(", ")
         ),
     };
@@ -47,29 +45,36 @@ pub fn turns(configs: &[Configuration]) -> (bool, String) {
 }
 
 /// What a process needs to be allowed, and what for.
-pub fn privileges(configs: &[Configuration]) -> Vec<(String, String)> {
+pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
     let mut needed = vec![("CAP_NET_RAW".to_owned(), "to watch the packets".to_owned())];
-    for step in configs.iter().flat_map(|config| &config.steps) {
-        let def = catalogue::step_def(step);
-        if let Some(privilege) = def.privilege {
-            let row = (privilege.to_owned(), format!("for steps of the kind {}", def.name));
-            if !needed.contains(&row) {
-                needed.push(row);
-            }
+    for step in plan.configs.iter().flat_map(|config| &config.steps) {
+        let row = (step.privilege().to_string(), format!("for steps of the kind {}", step.kind()));
+        if step.privilege() != Privilege::None && !needed.contains(&row) {
+            needed.push(row);
         }
     }
     needed
 }
 
-/// The name of the plan's kind of connection, and what it does.
-pub fn kind(plan: &Plan) -> (&'static str, &'static str) {
-    let row = connect::KINDS.iter().find(|row| row.kind == plan.kind);
-    row.map_or(("", ""), |row| (row.name, row.doc))
+/// The kinds of connection of the plan's configurations, each once, with what they do.
+pub fn kinds(plan: &Plan) -> Vec<(&'static str, &'static str)> {
+    let mut kinds = Vec::new();
+    for config in &plan.configs {
+        let row = (config.connection.kind.name, config.connection.kind.doc);
+        if !kinds.contains(&row) {
+            kinds.push(row);
+        }
+    }
+    kinds
 }
 
-/// What an attempt sends, if that is known of its kind.
+/// What an attempt sends, if that is known of its kind; of the configuration that sends most.
 pub fn cost(plan: &Plan) -> Option<Cost> {
-    cost::cost(kind(plan).0, plan.timeout)
+    let connections = plan.configs.iter().map(|config| &config.connection);
+    let costs: Option<Vec<Cost>> = connections
+        .map(|connection| cost::cost(connection.kind.name, connection.timeout))
+        .collect();
+    costs?.into_iter().max_by_key(|cost| cost.most().packets)
 }
 
 /// Every column of the record, in its order.
@@ -185,14 +190,13 @@ fn one_line(text: &str) -> String {
 pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     let configurations = plan.configs.iter().map(|config| {
         let steps = config.steps.iter().map(|step| {
-            let def = catalogue::step_def(step);
-            json!({ "step": def.name, "does": catalogue::does(step), "undo": catalogue::undoes(step),
-                    "scope": catalogue::scope(step.scope()).0, "privilege": def.privilege })
+            json!({ "step": step.kind(), "does": step.describe(), "undo": step.describe_undo(),
+                    "scope": step.scope().as_str(), "privilege": step.privilege().as_str() })
         });
         json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>() })
     });
-    let (at_once, why) = turns(&plan.configs);
-    let privileges = privileges(&plan.configs);
+    let (at_once, why) = turns(plan);
+    let privileges = privileges(plan);
     let privileges = privileges.iter().map(|(name, why)| json!({ "name": name, "why": why }));
     let columns = columns(plan, target_columns);
     let columns = columns.iter().map(|column| {
@@ -203,14 +207,16 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         json!({ "name": rule.name(), "labels": rule.labels(), "column": rule.column(),
                 "sql": rule.sql() })
     });
-    let (kind, doc) = kind(plan);
+    let kinds = kinds(plan);
+    let kinds = kinds.iter().map(|(kind, doc)| json!({ "kind": kind, "doc": doc }));
     json!({
         "measurement": plan.name, "title": plan.title, "description": plan.description,
         "references": plan.references, "file": origin,
         "configurations": configurations.collect::<Vec<_>>(),
         "at_once": at_once, "turns": why,
         "privileges": privileges.collect::<Vec<_>>(),
-        "connect": { "kind": kind, "doc": doc, "timeout_ms": milliseconds(plan.timeout) },
+        "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
+        "not_runnable": plan.not_runnable(),
         "sent": cost(plan).map(|cost| sent(&cost, plan.configs.len() as u64)),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),

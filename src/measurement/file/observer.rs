@@ -1,0 +1,124 @@
+//! `[observer]`: its keys are those of the registry of chains, so a chain that is added there is
+//! a key here.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+
+use super::Text;
+use crate::chain::{self, Chain};
+use crate::measurement::schema::names;
+
+/// Which functions look at which packets.
+#[derive(Debug, Default)]
+pub(in crate::measurement) struct Observer {
+    /// Groups, whose functions are placed in their chains.
+    pub(in crate::measurement) groups: Vec<Text>,
+    chains: Vec<(Chain, Vec<Text>)>,
+}
+
+impl Observer {
+    /// Every chain with what is listed in it.
+    pub(in crate::measurement) fn chains(&self) -> impl Iterator<Item = (Chain, &[Text])> {
+        Chain::ALL.into_iter().map(|chain| (chain, self.chain(chain)))
+    }
+
+    /// What is listed in a chain.
+    pub(in crate::measurement) fn chain(&self, chain: Chain) -> &[Text] {
+        let listed = self.chains.iter().find(|(other, _)| *other == chain);
+        listed.map_or(&[], |(_, listed)| listed.as_slice())
+    }
+}
+
+/// A key of the table.
+enum Key {
+    Use,
+    Chain(Chain),
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let key = String::deserialize(deserializer)?;
+        if key == "use" {
+            return Ok(Key::Use);
+        }
+        if let Some(chain) = Chain::ALL.into_iter().find(|chain| chain.key() == key) {
+            return Ok(Key::Chain(chain));
+        }
+        let known: Vec<String> =
+            Chain::ALL.iter().map(|chain| format!("`{}`", chain.key())).collect();
+        // In serde's own words, which the reading of errors knows.
+        let known = known.join(", ");
+        Err(D::Error::custom(format!("unknown field `{key}`, expected one of `use`, {known}")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Observer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Table;
+        impl<'de> Visitor<'de> for Table {
+            type Value = Observer;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("struct Observer")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Observer, A::Error> {
+                let mut observer = Observer::default();
+                while let Some(key) = map.next_key()? {
+                    match key {
+                        Key::Use => observer.groups = map.next_value()?,
+                        Key::Chain(chain) => observer.chains.push((chain, map.next_value()?)),
+                    }
+                }
+                Ok(observer)
+            }
+        }
+        deserializer.deserialize_map(Table)
+    }
+}
+
+impl JsonSchema for Observer {
+    fn schema_name() -> Cow<'static, str> {
+        "Observer".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let groups: Vec<_> = chain::GROUPS.iter().map(|group| (group.name, group.doc)).collect();
+        let first = groups.first().map_or("", |(name, _)| *name);
+        let mut properties = serde_json::Map::new();
+        properties.insert(
+            "use".into(),
+            serde_json::json!({
+                "description": "Groups of functions, each of which is placed in all its chains. May be mixed with \
+                    chains; a function runs once.",
+                "type": "array",
+                "items": names(&groups),
+                "default": [],
+                "examples": [[first]],
+            }),
+        );
+        for chain in Chain::ALL {
+            let fitting = chain::functions().filter(|(_, function)| function.chains.has(chain));
+            let words: Vec<_> =
+                fitting.map(|(_, function)| (function.name, function.doc)).collect();
+            let first = words.first().map_or("", |(name, _)| *name);
+            properties.insert(
+                chain.key().into(),
+                serde_json::json!({
+                    "description": format!("Functions that read {}.", chain.reads()),
+                    "type": "array",
+                    "items": names(&words),
+                    "uniqueItems": true,
+                    "default": [],
+                    "examples": [[first]],
+                }),
+            );
+        }
+        json_schema!({
+            "description": "Which functions look at which packets.",
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+        })
+    }
+}

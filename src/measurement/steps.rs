@@ -1,0 +1,309 @@
+//! Steps as written become steps as meant.
+
+use std::ops::RangeInclusive;
+
+use toml::Spanned;
+
+use super::file::{self, SockoptValue, Text};
+use super::plan::Checker;
+use crate::error::did_you_mean;
+use crate::step::sockopt::{SOCKOPTS, Takes, Value};
+use crate::step::{Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
+
+/// The metrics of routes that are numbers, with their bounds.
+pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
+    ("advmss", 1..=65_535),
+    ("initcwnd", 1..=65_535),
+    ("mtu", 68..=65_535),
+    ("hoplimit", 1..=255),
+];
+
+impl Checker<'_> {
+    /// Makes one step, or several, of one that is written.
+    pub(super) fn step(&mut self, step: &Spanned<file::Step>, steps: &mut Vec<Step>) {
+        match step.get_ref() {
+            file::Step::Sysctl(settings) => {
+                self.nothing(step, settings.is_empty(), "sysctl");
+                let mut settings: Vec<_> = settings.iter().collect();
+                settings.sort_by_key(|(name, _)| name.span().start);
+                for (name, value) in settings {
+                    self.sysctl(name);
+                    let value = value.get_ref().0.clone();
+                    if value.trim().is_empty() {
+                        let help = "write the value as a number or a string";
+                        let message = "this kernel parameter gets no value";
+                        self.mistake("E0214", name.span(), message, Some(help.into()));
+                    }
+                    steps.push(Step::Sysctl { name: name.get_ref().clone(), value });
+                }
+            }
+            file::Step::Netfilter(written) => steps.extend(self.netfilter(step, written)),
+            file::Step::Route(written) => {
+                let route = self.route(written);
+                self.nothing(step, route.is_empty(), "route");
+                steps.push(Step::Route(route));
+            }
+            file::Step::Sockopt(options) => {
+                self.nothing(step, options.is_empty(), "sockopt");
+                let mut options: Vec<_> = options.iter().collect();
+                options.sort_by_key(|(name, _)| name.span().start);
+                for (name, value) in options {
+                    steps.extend(self.sockopt(name, value).map(Step::Sockopt));
+                }
+            }
+            file::Step::Command(written) => steps.extend(self.command(step, written)),
+        }
+    }
+
+    fn nothing(&mut self, step: &Spanned<file::Step>, is_empty: bool, kind: &str) {
+        if is_empty && !self.was_removed(&["config".into()]) {
+            let row = crate::step::STEPS.iter().find(|row| row.name == kind);
+            let help = row.map(|row| format!("write {}", row.example));
+            self.mistake("E0209", step.span(), "this step changes nothing", help);
+        }
+    }
+
+    fn sysctl(&mut self, name: &Text) {
+        let text = name.get_ref();
+        if is_sysctl(text) {
+            return;
+        }
+        let message = format!("`{text}` is not the name of a network parameter");
+        let help = match text.strip_prefix("/proc/sys/") {
+            Some(rest) => format!("write its dotted name: {}", rest.replace('/', ".")),
+            None => "write a name that begins with net. such as net.ipv4.tcp_ecn".into(),
+        };
+        self.mistake("E0208", name.span(), message, Some(help));
+    }
+
+    /// One of some words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        written: &Text,
+        what: &str,
+        words: &[(&'static str, T)],
+    ) -> Option<T> {
+        let text = written.get_ref();
+        if let Some((_, thing)) = words.iter().find(|(word, _)| word == text) {
+            return Some(*thing);
+        }
+        let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let help = did_you_mean(text, all.iter().copied())
+            .unwrap_or_else(|| format!("what may stand here: {}", all.join(", ")));
+        self.mistake("E0211", written.span(), format!("unknown {what} `{text}`"), Some(help));
+        None
+    }
+
+    fn netfilter(&mut self, step: &Spanned<file::Step>, written: &file::Netfilter) -> Option<Step> {
+        let hooks: Vec<_> = netfilter::HOOKS.iter().map(|(name, hook, _)| (*name, *hook)).collect();
+        let hook = match &written.hook {
+            Some(hook) => self.word(hook, "hook", &hooks),
+            None => Some(netfilter::Hook::default()),
+        };
+        let Some(rule) = &written.rule else {
+            if !self.was_removed(&["config".into()]) {
+                let help = "write { netfilter = { rule = \"ip dscp set 46\" } }";
+                let message = "this step has no `rule`";
+                self.mistake("E0103", step.span(), message, Some(help.into()));
+            }
+            return None;
+        };
+        if let Some(fault) = netfilter::fault(rule.get_ref()) {
+            let help = "write one rule as nft(8) reads it, such as ip dscp set 46";
+            let message = format!("this rule {fault}");
+            self.mistake("E0213", rule.span(), message, Some(help.into()));
+        }
+        Some(Step::Netfilter(Netfilter { rule: rule.get_ref().clone(), hook: hook? }))
+    }
+
+    fn route(&mut self, written: &file::Route) -> Route {
+        let features: Vec<_> = route::FEATURES.iter().map(|(name, _)| (*name, *name)).collect();
+        let chosen = written.features.iter();
+        let chosen: Vec<_> =
+            chosen.map(|feature| self.word(feature, "feature", &features)).collect();
+        if let (Some(lock), None) = (&written.mtu_lock, &written.mtu) {
+            let help = "write the mtu that is to be kept beside it";
+            let message = "`mtu_lock` keeps an MTU, but there is no `mtu`";
+            self.mistake("E0215", lock.span(), message, Some(help.into()));
+        }
+        if let Some(name) = &written.congctl {
+            self.congestion(name.span(), name.get_ref());
+        }
+        Route {
+            features: chosen.into_iter().flatten().collect(),
+            advmss: self.metric("advmss", written.advmss.as_ref()),
+            initcwnd: self.metric("initcwnd", written.initcwnd.as_ref()),
+            mtu: self.metric("mtu", written.mtu.as_ref()),
+            mtu_lock: written.mtu_lock.as_ref().is_some_and(|lock| *lock.get_ref()),
+            hoplimit: self.metric("hoplimit", written.hoplimit.as_ref()),
+            congctl: written.congctl.as_ref().map(|name| name.get_ref().clone()),
+            quickack: written.quickack,
+            fastopen_no_cookie: written.fastopen_no_cookie,
+        }
+    }
+
+    fn metric(&mut self, name: &str, value: Option<&Spanned<i64>>) -> Option<u32> {
+        let value = value?;
+        let (_, range) = METRICS.iter().find(|(metric, _)| *metric == name)?;
+        self.range(name, value.span(), *value.get_ref(), range)?;
+        u32::try_from(*value.get_ref()).ok()
+    }
+
+    /// Whether a number is within its bounds.
+    pub(super) fn range(
+        &mut self,
+        name: &str,
+        span: std::ops::Range<usize>,
+        value: i64,
+        range: &RangeInclusive<i64>,
+    ) -> Option<()> {
+        if range.contains(&value) {
+            return Some(());
+        }
+        let message = format!("`{name}` cannot be {value}");
+        let help = format!("write a number from {} to {}", range.start(), range.end());
+        self.mistake("E0214", span, message, Some(help));
+        None
+    }
+
+    /// A name of the kernel's, which is part of a netlink message or a socket option.
+    fn congestion(&mut self, span: std::ops::Range<usize>, name: &str) {
+        let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        if name.is_empty() || name.len() > 15 || !name.bytes().all(is_word) {
+            let message = "this cannot be the name of a congestion control";
+            let help = "see sysctl net.ipv4.tcp_available_congestion_control: cubic, reno, bbr";
+            self.mistake("E0214", span, message, Some(help.into()));
+        }
+    }
+
+    fn sockopt(&mut self, name: &Text, value: &Spanned<SockoptValue>) -> Option<Sockopt> {
+        let span = value.span();
+        if name.get_ref() == "raw" {
+            if let SockoptValue::List(list) = value.get_ref()
+                && let [level, option, value] = list.as_slice()
+            {
+                let small = |number: &i64| i32::try_from(*number).ok();
+                if let (Some(level), Some(name), Some(value)) =
+                    (small(level), small(option), small(value))
+                {
+                    return Some(Sockopt::Raw { level, name, value });
+                }
+            }
+            let help = "write three numbers of 32 bits: raw = [6, 30, 1]";
+            let message = "`raw` takes level, option and value";
+            self.mistake("E0102", span, message, Some(help.into()));
+            return None;
+        }
+        let words: Vec<_> = SOCKOPTS.iter().map(|row| (row.name, row)).collect();
+        let row = self.word(name, "socket option", &words)?;
+        let value = match (&row.takes, value.get_ref()) {
+            (Takes::Integer(range), SockoptValue::Integer(number)) => {
+                self.range(row.name, span, *number, range)?;
+                Value::Integer(*number)
+            }
+            (Takes::Boolean, SockoptValue::Boolean(value)) => Value::Boolean(*value),
+            (Takes::Text, SockoptValue::Text(text)) => {
+                self.congestion(span, text);
+                Value::Text(text.clone())
+            }
+            (takes, _) => {
+                let takes = match takes {
+                    Takes::Integer(_) => "a whole number",
+                    Takes::Text => "a string",
+                    Takes::Boolean => "true or false",
+                };
+                let help = format!("write {} = {}", row.name, row.example);
+                self.mistake("E0102", span, format!("`{}` takes {takes}", row.name), Some(help));
+                return None;
+            }
+        };
+        Some(Sockopt::Named(row, value))
+    }
+
+    fn command(&mut self, step: &Spanned<file::Step>, written: &file::Command) -> Option<Step> {
+        let timeout = self.duration(written.timeout.as_ref(), command::DEFAULT_TIMEOUT);
+        let Some(run) = &written.run else {
+            if !self.was_removed(&["config".into()]) {
+                let help = "write { command = { run = [\"dish\", \"east\"] } }";
+                let message = "this step has no `run`";
+                self.mistake("E0103", step.span(), message, Some(help.into()));
+            }
+            return None;
+        };
+        for words in [Some(run), written.undo.as_ref()].into_iter().flatten() {
+            let program = words.get_ref().first().map_or("", String::as_str);
+            if program.trim().is_empty() || words.get_ref().iter().any(|word| word.contains('\0')) {
+                let help = "write the program and its arguments: [\"dish\", \"east\"]";
+                self.mistake("E0216", words.span(), "this is no program", Some(help.into()));
+            }
+        }
+        let undo = written.undo.as_ref().map(|undo| undo.get_ref().clone()).unwrap_or_default();
+        Some(Step::Command(Command { run: run.get_ref().clone(), undo, timeout: timeout? }))
+    }
+
+    /// Steps of one configuration that undo each other's work.
+    pub(super) fn contradictions(&mut self, steps: &[Spanned<file::Step>]) {
+        let marks =
+            |step: &file::Step| matches!(step, file::Step::Netfilter(_) | file::Step::Route(_));
+        let marked = steps.iter().any(|step| marks(step.get_ref()));
+        let mut set: Vec<&str> = Vec::new();
+        for step in steps {
+            let names: Vec<&Text> = match step.get_ref() {
+                file::Step::Sysctl(settings) => settings.keys().collect(),
+                file::Step::Sockopt(options) => {
+                    options.keys().filter(|name| name.get_ref() != "raw").collect()
+                }
+                _ => continue,
+            };
+            for name in names {
+                let text = name.get_ref().as_str();
+                if set.contains(&text) {
+                    let message = format!("`{text}` is set in this configuration already");
+                    let help = "remove one of the two: only the last would count".to_owned();
+                    self.mistake("E0215", name.span(), message, Some(help));
+                } else if text == "mark" && marked {
+                    let message = "netfilter and route steps know this configuration's packets by a mark of their own";
+                    let help = "remove `mark`, or those steps".to_owned();
+                    self.mistake("E0215", name.span(), message, Some(help));
+                }
+                set.push(text);
+            }
+        }
+    }
+}
+
+/// Whether a name stays below /proc/sys/net, whatever separator is used.
+fn is_sysctl(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-./".contains(&b);
+    let mut parts = name.split(['.', '/']);
+    name.len() <= 200
+        && name.bytes().all(allowed)
+        && parts.next() == Some("net")
+        && name.contains(['.', '/'])
+        && parts.all(|part| !part.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctl_names_stay_below_net() {
+        for good in ["net.ipv4.tcp_ecn", "net.ipv4.conf.eth0/1.forwarding", "net/core/rmem_max"] {
+            assert!(is_sysctl(good), "{good}");
+        }
+        for bad in [
+            "",
+            "net",
+            "net.",
+            "kernel.hostname",
+            "net..x",
+            "net/../kernel",
+            "net.ipv4/..",
+            "/net.x",
+            "net.X",
+        ] {
+            assert!(!is_sysctl(bad), "{bad}");
+        }
+    }
+}

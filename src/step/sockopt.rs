@@ -1,0 +1,161 @@
+//! Options of sockets, as a measurement describes them: by name and typed, or raw by numbers.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use super::Privilege;
+
+/// What an option takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Takes {
+    /// A whole number within bounds.
+    Integer(RangeInclusive<i64>),
+    /// A word.
+    Text,
+    /// true or false.
+    Boolean,
+}
+
+/// A value of an option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A whole number.
+    Integer(i64),
+    /// A word.
+    Text(String),
+    /// true or false.
+    Boolean(bool),
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Integer(value) => value.fmt(f),
+            Value::Text(value) => value.fmt(f),
+            Value::Boolean(value) => value.fmt(f),
+        }
+    }
+}
+
+/// One row of the registry of socket options.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SockoptDef {
+    /// The name in a measurement file.
+    pub name: &'static str,
+    /// What the kernel's headers call it.
+    pub constant: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// An example of its value, as TOML.
+    pub example: &'static str,
+    /// What setting it needs.
+    pub privilege: Privilege,
+}
+
+/// Every option that has a name.
+pub static SOCKOPTS: &[SockoptDef] = &[
+    SockoptDef {
+        name: "ip_tos",
+        constant: "IP_TOS",
+        doc: "The IPv4 TOS byte: DSCP times four; TCP keeps its two ECN bits to itself.",
+        takes: Takes::Integer(0..=255),
+        example: "184",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "ipv6_tclass",
+        constant: "IPV6_TCLASS",
+        doc: "The IPv6 traffic class: DSCP times four; TCP keeps its two ECN bits to itself.",
+        takes: Takes::Integer(0..=255),
+        example: "184",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "ip_ttl",
+        constant: "IP_TTL",
+        doc: "The TTL of IPv4 packets.",
+        takes: Takes::Integer(1..=255),
+        example: "64",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "tcp_maxseg",
+        constant: "TCP_MAXSEG",
+        doc: "The MSS that is announced and not exceeded, in bytes.",
+        takes: Takes::Integer(88..=32767),
+        example: "1000",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "tcp_congestion",
+        constant: "TCP_CONGESTION",
+        doc: "The congestion control; the kernel must have it.",
+        takes: Takes::Text,
+        example: "\"cubic\"",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "tcp_fastopen_connect",
+        constant: "TCP_FASTOPEN_CONNECT",
+        doc: "Send data with the SYN where a cookie is known (RFC 7413).",
+        takes: Takes::Boolean,
+        example: "true",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "tcp_window_clamp",
+        constant: "TCP_WINDOW_CLAMP",
+        doc: "The largest receive window that is announced, in bytes.",
+        takes: Takes::Integer(0..=1 << 30),
+        example: "65535",
+        privilege: Privilege::None,
+    },
+    SockoptDef {
+        name: "mark",
+        constant: "SO_MARK",
+        doc: "The firewall mark of the socket's packets, for rules and routes of your own.",
+        takes: Takes::Integer(0..=u32::MAX as i64),
+        example: "7",
+        privilege: Privilege::NetAdmin,
+    },
+];
+
+/// An option with its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sockopt {
+    /// One of [`SOCKOPTS`].
+    Named(&'static SockoptDef, Value),
+    /// `setsockopt(level, name, value)` with an integer, for what has no name here.
+    Raw {
+        /// The level, SOL_TCP is 6.
+        level: i32,
+        /// The option's number.
+        name: i32,
+        /// Its value.
+        value: i32,
+    },
+}
+
+impl Sockopt {
+    /// What it does, in plain words.
+    pub fn describe(&self) -> String {
+        match self {
+            Sockopt::Named(row, value) => {
+                format!("set {} to {value} on each socket before it connects", row.constant)
+            }
+            Sockopt::Raw { level, name, value } => format!(
+                "set option {name} of level {level} to {value} on each socket before it connects"
+            ),
+        }
+    }
+
+    /// What setting it needs; of a raw option it is not known, so the most is taken.
+    pub fn privilege(&self) -> Privilege {
+        match self {
+            Sockopt::Named(row, _) => row.privilege,
+            Sockopt::Raw { .. } => Privilege::NetAdmin,
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What the measurement format means: params, sweeps, configurations, and what `run` is told.
+//! How every key is written is in `tests/format/exhaustive.toml`.
+
+use arrow::datatypes::{DataType, Fields};
+use pathspider::error::Error;
+use pathspider::measurement::{Overrides, Plan, Turns};
+use pathspider::step::{Privilege, Step};
+
+fn plan(text: &str) -> Plan {
+    Plan::load("x.toml", text, &Fields::empty()).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn with(text: &str, set: &[(&str, &str)]) -> Result<Plan, String> {
+    let set = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    match Plan::load_with("x.toml", text, &Fields::empty(), &Overrides::new(set)) {
+        Ok(plan) => Ok(plan),
+        Err(Error::Usage(text)) => Err(text),
+        Err(other) => Err(format!("in the file: {other}")),
+    }
+}
+
+const PARAMS: &str = r#"
+name = "params"
+title = "${word} and ${count}, $${word}"
+[params]
+timeout = { default = "3s", help = "How long" }
+count = { default = 2 }
+share = { default = 0.5 }
+on = { default = false }
+word = { default = "this" }
+[config.zero]
+[config.one]
+steps = [{ sysctl = { "net.ipv4.tcp_ecn" = "${count}", "net.ipv4.tcp_sack" = "${on}" } }]
+[connect]
+timeout = "${timeout}"
+"#;
+
+fn sysctls(plan: &Plan) -> Vec<(&str, &str)> {
+    let steps = plan.configs.iter().flat_map(|config| &config.steps);
+    let pairs = steps.filter_map(|step| match step {
+        Step::Sysctl { name, value } => Some((name.as_str(), value.as_str())),
+        _ => None,
+    });
+    pairs.collect()
+}
+
+#[test]
+fn params_have_the_values_of_the_file_unless_the_user_sets_others() {
+    let plain = plan(PARAMS);
+    assert_eq!(plain.title, "this and 2, ${word}");
+    assert_eq!(plain.timeout.as_secs(), 3);
+    // A whole value keeps its type: true and false are written as 1 and 0.
+    assert_eq!(sysctls(&plain), [("net.ipv4.tcp_ecn", "2"), ("net.ipv4.tcp_sack", "0")]);
+    let set =
+        [("count", "1"), ("on", "true"), ("timeout", "250ms"), ("word", "a = b"), ("word", "that")];
+    let set = with(PARAMS, &set).unwrap();
+    assert_eq!(set.title, "that and 1, ${word}");
+    assert_eq!(set.timeout.as_millis(), 250);
+    assert_eq!(sysctls(&set), [("net.ipv4.tcp_ecn", "1"), ("net.ipv4.tcp_sack", "1")]);
+    let count = set.params.iter().find(|param| param.name == "count").unwrap();
+    assert_eq!((count.value.to_string(), count.default.to_string()), ("1".into(), "2".into()));
+    assert_eq!(set.params[0].help, "How long");
+}
+
+#[test]
+fn a_value_that_cannot_be_set_is_named() {
+    for (name, value, expected) in [
+        ("cuont", "1", "there is no param cuont; did you mean `count`?"),
+        (
+            "quic",
+            "1",
+            "there is no param quic; the measurement has timeout, count, share, on, word",
+        ),
+        ("count", "many", "count is of type integer, as its default 2"),
+        ("count", "1.5", "count is of type integer"),
+        ("count", "99999999999999999999", "count is of type integer"),
+        ("on", "yes", "on is of type boolean, as its default false"),
+        ("share", "half", "share is of type float"),
+        ("timeout", "soon", "in the file: error[E0206]: `soon` is not a duration"),
+    ] {
+        let said = with(PARAMS, &[(name, value)]).unwrap_err();
+        assert!(said.contains(expected), "{name}={value}: {said}");
+    }
+    assert!(with(PARAMS, &[("share", "1")]).is_ok());
+    assert!(
+        with("name = 'x'\n[config.zero]", &[("x", "1")]).unwrap_err().contains("has no params")
+    );
+    assert_eq!(Overrides::assignment(" a =b=c").unwrap(), ("a".into(), "b=c".into()));
+    assert!(Overrides::assignment("a").is_err() && Overrides::assignment("=b").is_err());
+}
+
+const SWEEP: &str = r#"
+name = "sweep"
+[config.zero]
+[config.one]
+title = "DSCP ${codepoint}"
+sweep = { codepoint = [1, 10, 46] }
+steps = [{ netfilter = { rule = "dscp set ${codepoint}" } }]
+[observer]
+use = ["basic", "tcp"]
+[[conditions]]
+name = "dscp.${codepoint}.connectivity"
+compare = "ok"
+[[conditions]]
+name = "dscp.${codepoint}.seen"
+given = "one.tcp_connected"
+first_of = [{ is = "yes", when = "one.codepoint = ${codepoint} AND zero.ok" }, { is = "no" }]
+[[conditions]]
+name = "dscp.first"
+compare = "ok"
+"#;
+
+#[test]
+fn a_sweep_becomes_configurations_and_conditions() {
+    let plan = plan(SWEEP);
+    let configs: Vec<_> =
+        plan.configs.iter().map(|config| (config.name, config.title.as_str())).collect();
+    assert_eq!(
+        configs,
+        [("zero", "zero"), ("one", "DSCP 1"), ("two", "DSCP 10"), ("three", "DSCP 46")]
+    );
+    assert!(plan.configs[3].steps[0].describe().ends_with("dscp set 46"));
+    let names: Vec<String> = plan.expanded_sql().into_iter().map(|(name, _)| name).collect();
+    let expected = ["dscp.1.connectivity", "dscp.10.connectivity", "dscp.46.connectivity"];
+    assert_eq!(names[..3], expected);
+    assert_eq!(names[3..], ["dscp.1.seen", "dscp.10.seen", "dscp.46.seen", "dscp.first"]);
+    let sql = plan.expanded_sql();
+    assert!(sql[2].1.contains("zero.ok AND NOT three.ok"), "{}", sql[2].1);
+    assert!(sql[4].1.contains("two.codepoint = 10 AND zero.ok"), "{}", sql[4].1);
+    assert!(sql[6].1.contains("one.ok"), "{}", sql[6].1);
+    let schema = plan.record_schema(&Fields::empty());
+    let columns = |name: &str| match schema.field_with_name(name).unwrap().data_type() {
+        DataType::Struct(fields) => fields.find("codepoint").map(|(_, f)| f.data_type().clone()),
+        _ => None,
+    };
+    assert_eq!((columns("zero"), columns("three")), (None, Some(DataType::Int64)));
+}
+
+#[test]
+fn several_swept_names_are_combined() {
+    let text = SWEEP.replace("[1, 10, 46] }", "[1, 2], ttl = [5, 64] }");
+    let text = text.replace("dscp.${codepoint}", "x.${codepoint}.${ttl}");
+    let configs = plan(&text).configs;
+    let points: Vec<String> = configs[1..]
+        .iter()
+        .map(|config| config.swept.iter().map(|s| format!("{}{} ", s.name, s.value)).collect())
+        .collect();
+    assert_eq!(
+        points,
+        ["codepoint1 ttl5 ", "codepoint1 ttl64 ", "codepoint2 ttl5 ", "codepoint2 ttl64 "]
+    );
+    assert_eq!(configs[4].title, "DSCP 2 (ttl = 64)");
+}
+
+#[test]
+fn scopes_say_whether_configurations_take_turns() {
+    let of = |steps: &str| {
+        let plan = plan(&format!("name = 'x'\n[config.zero]\n[config.one]\nsteps = [{steps}]"));
+        (plan.turns(), plan.privileges())
+    };
+    let netfilter = "{ netfilter = { rule = 'ip dscp set 46' } }";
+    let sockopt = "{ sockopt = { ip_tos = 184 } }";
+    let sysctl = "{ sysctl = { 'net.ipv4.tcp_ecn' = 1 } }";
+    let command = "{ command = { run = ['dish'] } }";
+    assert_eq!(of(""), (Turns::AtOnce, vec![]));
+    assert_eq!(of(sockopt), (Turns::AtOnce, vec![]));
+    assert_eq!(of(&format!("{netfilter}, {sockopt}")), (Turns::AtOnce, vec![Privilege::NetAdmin]));
+    assert_eq!(of(&format!("{netfilter}, {sysctl}")), (Turns::Waves, vec![Privilege::NetAdmin]));
+    assert_eq!(of(command), (Turns::Waves, vec![Privilege::AllowCommands]));
+}
+
+#[test]
+fn what_cannot_be_run_is_told_before_anything_is_changed() {
+    let told = |rest: &str| plan(&format!("name = 'x'\n{rest}")).not_runnable();
+    assert_eq!(told("[config.zero]\nsteps = [{ sysctl = { 'net.ipv4.tcp_ecn' = 1 } }]"), None);
+    for (text, expected) in [
+        (
+            "[config.zero]\nsteps = [{ sockopt = { ip_tos = 4 } }]",
+            "a sockopt step of configuration zero (set IP_TOS to 4",
+        ),
+        ("[config.zero]\n[connect]\nkind = 'https'", "connections of kind https"),
+        ("[config.zero]\n[connect]\ntfo = true", "the option tfo"),
+        ("[config.zero]\nconnect = { timeout = '9s' }", "a timeout of configuration zero alone"),
+        ("[config.zero]\nconnect = { repeat = 2 }", "the option repeat"),
+        ("[config.zero]\n[connect.prepare]\nresolve = true", "connect.prepare.resolve"),
+        ("[config.zero]\n[connect.prepare]\nprobe = 'tcp'", "connect.prepare.probe"),
+    ] {
+        let reason = told(text).unwrap();
+        assert!(reason.contains(expected) && !reason.contains('\n'), "{text}: {reason}");
+    }
+}
+
+#[test]
+fn one_configuration_is_online_or_offline() {
+    let plan = plan(include_str!("format/alone.toml"));
+    let labels = plan.rules.iter().next().unwrap().labels();
+    assert_eq!(
+        labels,
+        [
+            "alone.connectivity.online",
+            "alone.connectivity.offline",
+            "alone.connectivity.insufficient"
+        ]
+    );
+    assert_eq!(plan.record_schema(&Fields::empty()).fields().len(), 2);
+}
+
+#[test]
+fn groups_place_each_function_once_in_all_its_chains() {
+    use pathspider::chain::Chain;
+    let text = "name = 'x'\n[config.zero]\n[observer]\nuse = ['ecn']\nip4_chain = ['ecn_code']";
+    let plan = plan(text);
+    let chains: Vec<Chain> = plan.selection.chains("ecn_code").iter().collect();
+    assert_eq!(chains, [Chain::Ip4, Chain::Ip6]);
+    assert!(plan.selection.has("ecn_setup") && !plan.selection.has("tcp_setup"));
+}
+
+#[test]
+fn the_user_chooses_among_the_kinds_that_the_file_allows() {
+    let text = "name = 'x'\n[config.zero]\n[config.one]\nconnect = { kind = 'h2' }\n\
+                [connect]\nkind = 'https'\nkinds = ['tcp', 'dns_udp']\n";
+    let choose = |text: &str, kind: &str| {
+        let overrides = Overrides::default().connect(Some(kind.into()));
+        Plan::load_with("x.toml", text, &Fields::empty(), &overrides).map_err(|e| e.to_string())
+    };
+    let plan = choose(text, "tcp").unwrap();
+    let kinds: Vec<_> = plan.configs.iter().map(|config| config.connection.kind.name).collect();
+    assert_eq!(kinds, ["tcp", "h2"]);
+    let said = choose(text, "http").unwrap_err();
+    assert!(said.contains("leaves the choice of tcp, dns_udp"), "{said}");
+    let said = choose(&format!("{text}tfo = true"), "dns_udp").unwrap_err();
+    assert!(said.contains("it has no `tfo`"), "{said}");
+    let said = choose("name = 'x'\n[config.zero]", "tcp").unwrap_err();
+    assert!(said.contains("leaves no choice"), "{said}");
+}

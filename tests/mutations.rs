@@ -1,0 +1,270 @@
+//! Whatever a measurement file has become, there is an answer: a plan, or mistakes with places.
+//! `PATHSPIDER_MUTATIONS` says how many files are tried.
+
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+#![expect(clippy::print_stdout, reason = "what was measured is for who asks with --nocapture")]
+
+use std::time::{Duration, Instant};
+
+use arrow::datatypes::Fields;
+use pathspider::measurement::{Plan, SHIPPED};
+
+/// Pieces of TOML, SQL and of our own language, to be put anywhere.
+const TOKENS: &[&str] = &[
+    "\"",
+    "'",
+    "\"\"\"",
+    "[",
+    "]",
+    "[[",
+    "{",
+    "}",
+    "=",
+    ",",
+    "\n",
+    "\r\n",
+    "#",
+    ".",
+    "\\",
+    "\\u00e9",
+    "ä",
+    "\u{0}",
+    "\u{1F980}",
+    "(",
+    ")",
+    " AND ",
+    " NOT ",
+    " IN (",
+    " BETWEEN ",
+    " CASE ",
+    " END",
+    " NULL",
+    "-- ",
+    "/*",
+    "one.",
+    "zero.",
+    "seven.",
+    "99999999999999999999",
+    "0x40",
+    "1e400",
+    "-",
+    "%",
+    "|",
+    "''",
+    "$$",
+    "${",
+    "${timeout}",
+    "${codepoint}",
+    "}",
+    "::",
+    "true",
+    "inf",
+    "1979-05-27",
+    "sweep = { a = [1, 2] }",
+    "[params]\n",
+    "[config.two]\n",
+    "format = 1\n",
+];
+
+/// Values to stand for others.
+const VALUES: &[&str] = &[
+    "0",
+    "-1",
+    "9223372036854775807",
+    "18446744073709551615",
+    "1e308",
+    "nan",
+    "true",
+    "\"\"",
+    "\"x\"",
+    "[]",
+    "{}",
+    "[[]]",
+    "[1, \"two\"]",
+    "{ x = {} }",
+    "\"${timeout}\"",
+    "\"${codepoint}\"",
+    "\"${no}\"",
+    "\"$${\"",
+    "1979-05-27T07:32:00Z",
+    "'''\n'''",
+    "\"ä\\u00e9\"",
+    "[1, 2, 3, 4, 5, 6, 7]",
+    "[1, 2, 3, 4, 5, 6, 7, 8]",
+    "[\"zero\", \"one\"]",
+    "\"1 = 2\"",
+];
+
+/// Keys to stand for others.
+const KEYS: &[&str] = &[
+    "name",
+    "format",
+    "params",
+    "config",
+    "zero",
+    "one",
+    "seven",
+    "eight",
+    "steps",
+    "sweep",
+    "sysctl",
+    "netfilter",
+    "rule",
+    "connect",
+    "timeout",
+    "use",
+    "ip4_chain",
+    "conditions",
+    "compare",
+    "between",
+    "first_of",
+    "when",
+    "\"\"",
+    "\"ä b\"",
+    "a.b",
+    "default",
+];
+
+/// A random generator with a fixed seed: the same mutations in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % bound.max(1) as u64).unwrap()
+    }
+
+    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len())]
+    }
+
+    /// One change of bytes, tokens, keys, values or lines.
+    fn mutate(&mut self, text: &mut String) {
+        let at = text.floor_char_boundary(self.below(text.len() + 1));
+        let end = text.ceil_char_boundary((at + self.below(12)).min(text.len()));
+        match self.below(7) {
+            0 => text.replace_range(at..end, ""),
+            1 => text.insert_str(at, self.of(TOKENS)),
+            2 => text.replace_range(at..end, self.of(TOKENS)),
+            3 => {
+                let twice = text[at..end].repeat(2);
+                text.replace_range(at..end, &twice);
+            }
+            4 => {
+                let value = self.of(VALUES);
+                if let Some(place) = after_equals(text, at) {
+                    text.replace_range(place, value);
+                }
+            }
+            5 => {
+                let key = self.of(KEYS);
+                if let Some(place) = before_equals(text, at) {
+                    text.replace_range(place, key);
+                }
+            }
+            _ => {
+                let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+                let (from, to) = (self.below(lines.len()), self.below(lines.len()));
+                let line = lines.remove(from);
+                lines.insert(to.min(lines.len()), line);
+                if self.below(2) == 0 {
+                    lines.insert(from.min(lines.len()), line);
+                }
+                *text = lines.concat();
+            }
+        }
+    }
+}
+
+/// The value behind the next equals sign: up to the end of its line, or to the next comma.
+fn after_equals(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
+    let start = at + text[at..].find("= ")? + 2;
+    let end = start + text[start..].find(['\n', ',', '}']).unwrap_or(text.len() - start);
+    Some(start..end)
+}
+
+/// The key before the next equals sign.
+fn before_equals(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
+    let end = at + text[at..].find(" =")?;
+    let start = text[..end].rfind([' ', '\n', '{', '.']).map_or(0, |at| at + 1);
+    Some(start..end)
+}
+
+fn seeds() -> Vec<(&'static str, &'static str)> {
+    let mut seeds = SHIPPED.to_vec();
+    seeds.push(("exhaustive", include_str!("format/exhaustive.toml")));
+    seeds.push((
+        "sweep",
+        "name = 'sweep'\n[params]\ntimeout = { default = '3s' }\n[config.zero]\n[config.one]\n\
+         sweep = { codepoint = [1, 10], ttl = [3, 4] }\n\
+         steps = [{ sockopt = { ip_tos = \"${codepoint}\", ip_ttl = '${ttl}' } }]\n\
+         [connect]\ntimeout = '${timeout}'\n[observer]\nuse = ['basic', 'tcp']\n\
+         [[conditions]]\nname = 'x.${codepoint}.${ttl}'\ncompare = 'ok'\n\
+         [[conditions]]\nname = 'y.${codepoint}.${ttl}'\n\
+         first_of = [{ is = 'a', when = 'one.ok AND one.ttl = ${ttl}' }, { is = 'b' }]\n",
+    ));
+    seeds
+}
+
+#[test]
+fn no_mutation_of_a_measurement_is_a_panic() {
+    let count = std::env::var("PATHSPIDER_MUTATIONS").ok().and_then(|n| n.parse().ok());
+    let count: usize = count.unwrap_or(4000);
+    let seeds = seeds();
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let (mut plans, mut mistakes) = (0u64, 0u64);
+    let mut slowest = Duration::ZERO;
+    let begin = Instant::now();
+    for round in 0..count {
+        let (name, text) = seeds[round % seeds.len()];
+        let mut mutated = text.to_owned();
+        for _ in 0..1 + random.below(3) {
+            random.mutate(&mut mutated);
+        }
+        let clock = Instant::now();
+        let result = Plan::load(name, &mutated, &Fields::empty());
+        slowest = slowest.max(clock.elapsed());
+        let Err(report) = result else {
+            plans += 1;
+            continue;
+        };
+        assert!(!report.diagnostics.is_empty(), "refused without a reason:\n{mutated}");
+        for diagnostic in &report.diagnostics {
+            mistakes += 1;
+            let span = diagnostic.span.clone();
+            // Where the file ends too early, the place is its end.
+            let placed = mutated.get(span.clone()).is_some_and(|t| !t.is_empty() || span.start > 0);
+            assert!(placed || mutated.is_empty(), "{diagnostic:?} has no place in:\n{mutated}");
+            assert!(!diagnostic.message.is_empty(), "{diagnostic:?}");
+        }
+        if round % 20 == 0 {
+            assert!(report.render(true).contains(name));
+        }
+    }
+    println!(
+        "{count} mutations in {:.1?}: {plans} plans, {mistakes} mistakes, the slowest took {slowest:.1?}",
+        begin.elapsed()
+    );
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    assert!(plans > 0 && mistakes > 0);
+}
+
+/// Whoever edits a file in an editor asks for it with every key.
+#[test]
+fn planning_takes_no_time() {
+    for (name, text) in seeds() {
+        let times: Vec<Duration> = (0..20)
+            .map(|_| {
+                let clock = Instant::now();
+                Plan::load(name, text, &Fields::empty()).unwrap();
+                clock.elapsed()
+            })
+            .collect();
+        let best = times.iter().min().unwrap();
+        println!("{name}: planned in {best:.2?}");
+        // The bound is 10 ms for the optimised program; this one need not be.
+        assert!(*best < Duration::from_millis(100), "{name}: {best:?}");
+    }
+}
