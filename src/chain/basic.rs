@@ -7,8 +7,9 @@ use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Timestamp, fields};
 use crate::packet::{FlowKey, Packet};
 
-/// The place of `basic_count` in the table of functions.
+/// Places in the table of functions.
 const COUNT: usize = 1;
+const L4: usize = 2;
 
 /// The registry's row.
 pub static GROUP: GroupDef = GroupDef {
@@ -26,6 +27,12 @@ pub static GROUP: GroupDef = GroupDef {
             chains: ChainSet::of(&[Chain::Ip4, Chain::Ip6]),
             setup: Some("basic_flow"),
             doc: "counts packets and octets in each direction",
+        },
+        FunctionDef {
+            name: "l4_count",
+            chains: ChainSet::of(&[Chain::L4]),
+            setup: Some("basic_flow"),
+            doc: "counts packets whose transport is none of TCP, UDP and ICMP: SCTP, DCCP, GRE and others",
         },
     ],
     fields: Basic::FIELDS,
@@ -61,6 +68,12 @@ fields! {
         /// Octets of IP packets in the other direction.
         oct_rev: u64,
     }
+    "l4_count" {
+        /// Forward packets with a header of another transport than TCP, UDP and ICMP.
+        l4_pkt_fwd: u64,
+        /// Reverse packets with a header of another transport than TCP, UDP and ICMP.
+        l4_pkt_rev: u64,
+    }
 }
 
 impl Facts for Basic {
@@ -83,6 +96,9 @@ impl Facts for Basic {
             *of(seen.direction, &mut self.pkt_fwd, &mut self.pkt_rev) += 1;
             let octets = u64::from(packet.ip.length);
             *of(seen.direction, &mut self.oct_fwd, &mut self.oct_rev) += octets;
+        }
+        if runs.function(L4) {
+            *of(seen.direction, &mut self.l4_pkt_fwd, &mut self.l4_pkt_rev) += 1;
         }
         Progress::More
     }

@@ -206,7 +206,8 @@ impl Run<'_> {
         let expected = AtomicU64::new(0);
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         let (low, high) = (ports::ALL.start(), ports::ALL.end());
-        let filter = format!("tcp portrange {low}-{high}");
+        // Our connections, and what routers say about them.
+        let filter = format!("tcp portrange {low}-{high} or icmp or icmp6");
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &filter)?;
         let schema = Arc::new(writer::schema(self.plan, &reader.fields()));
