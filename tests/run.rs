@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         });
         tests.run("steps are undone by a panic", undone_by_a_panic);
         tests.run("a silent target is a record", || bench.silent());
+        tests.run("socket options are those of one configuration", || bench.marked());
         return tests.end();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -339,6 +340,33 @@ impl<'a> Bench<'a> {
             assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
             assert!(stderr(&output).contains(expected), "{}", stderr(&output));
             assert_eq!(settings(), before);
+        }
+    }
+
+    fn marked(&self) {
+        let path = self.folder.path().join("dscp.toml");
+        let text = r#"
+            name = "dscp"
+            [config.zero]
+            [config.one]
+            steps = [{ sockopt = { ip_tos = 184, ipv6_tclass = 184, tcp_maxseg = 1000 } }]
+            [observer]
+            use = ["basic", "dscp", "mss"]
+        "#;
+        fs::write(&path, text).unwrap();
+        let mut command = pathspider();
+        command.arg("run").arg(&path).arg("--targets").arg(&self.list).arg("-o");
+        let output = command.arg(self.folder.path().join("dscp.ndjson")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let records = self.records("dscp.ndjson");
+        assert_eq!(records.len(), 600);
+        for record in records {
+            let (zero, one) = (&record["zero"], &record["one"]);
+            assert_eq!(
+                (&zero["dscp_mark_syn_fwd"], &one["dscp_mark_syn_fwd"]),
+                (&0.into(), &46.into())
+            );
+            assert!(zero["mss_value_fwd"] != 1000 && one["mss_value_fwd"] == 1000, "{record}");
         }
     }
 

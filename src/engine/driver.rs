@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::ops::RangeInclusive;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,6 +23,7 @@ use crate::connect::tcp::{Action, Event, Fault, Tcp};
 use crate::connect::{Attempt, State};
 use crate::error::{Doing as _, Error, Result};
 use crate::field::Timestamp;
+use crate::step::sockopt::{Family, Sockopt};
 use crate::step::{Applied, Step};
 
 /// How often a quiet loop looks whether it should stop.
@@ -72,6 +73,8 @@ pub type Attempts = Vec<Vec<Option<Attempt>>>;
 /// The engine of one run.
 pub struct Engine<'a> {
     settings: Settings,
+    /// The socket options of each configuration.
+    options: Vec<Vec<Sockopt>>,
     progress: &'a Progress,
     ports: Ports,
     poll: Poll,
@@ -113,6 +116,7 @@ impl<'a> Engine<'a> {
         let scheduler = Scheduler::new(settings.limits, settings.configurations.len());
         Ok(Self {
             ports: Ports::new(settings.configurations.len()),
+            options: settings.configurations.iter().map(|steps| options(steps)).collect(),
             settings,
             progress,
             poll,
@@ -227,7 +231,7 @@ impl<'a> Engine<'a> {
     ) -> Option<Attempt> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = now();
-        let (socket, port) = match self.connect(address, ports) {
+        let (socket, port) = match self.connect(address, configuration, ports) {
             Ok(connected) => connected,
             Err((why, port)) => {
                 let fault = at_once(&why);
@@ -263,11 +267,12 @@ impl<'a> Engine<'a> {
     fn connect(
         &self,
         address: SocketAddr,
+        configuration: usize,
         ports: &mut Draw,
     ) -> Result<(Socket, u16), (io::Error, Option<u16>)> {
         loop {
             let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
-            match self.connect_from(port, address) {
+            match self.connect_from(port, address, configuration) {
                 // Another program listens there, or the kernel still remembers a connection to this very
                 // target: the next port will do.
                 Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
@@ -277,7 +282,12 @@ impl<'a> Engine<'a> {
         }
     }
 
-    fn connect_from(&self, port: u16, address: SocketAddr) -> io::Result<Socket> {
+    fn connect_from(
+        &self,
+        port: u16,
+        address: SocketAddr,
+        configuration: usize,
+    ) -> io::Result<Socket> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         // Ports are shared: the other end makes the difference.
@@ -289,6 +299,10 @@ impl<'a> Engine<'a> {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
+        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
+        for option in &self.options[configuration] {
+            option.set(socket.as_fd(), family)?;
+        }
         socket.bind(&SocketAddr::new(source, port).into())?;
         match socket.connect(&address.into()) {
             Err(why) if errno(&why) != Errno::EINPROGRESS => Err(why),
@@ -369,6 +383,14 @@ impl<'a> Engine<'a> {
         }
         self.deadlines.clear();
     }
+}
+
+fn options(steps: &[Step]) -> Vec<Sockopt> {
+    let options = steps.iter().filter_map(|step| match step {
+        Step::Sockopt(option) => Some(option.clone()),
+        _ => None,
+    });
+    options.collect()
 }
 
 fn attempt(

@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::net::if_::InterfaceFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::table::{FlowTable, Flows, Limits};
@@ -90,6 +91,8 @@ pub struct Opened {
     link: Link,
     /// Packets that the kernel counted and that are none of ours: they came before the filter.
     before: u32,
+    /// Whether the kernel counts each packet twice, of which libpcap hands out one.
+    loopback: bool,
 }
 
 /// Opens an interface for capture: from here on packets are kept.
@@ -126,7 +129,14 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         log::trace!("{read} packets before the filter");
     }
     let before = handed_out(&statistics(&mut capture)?);
-    Ok(Opened { capture, link, before })
+    Ok(Opened { capture, link, before, loopback: is_loopback(interface) })
+}
+
+fn is_loopback(interface: &str) -> bool {
+    let addresses = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    addresses
+        .filter(|address| address.interface_name == interface)
+        .any(|address| address.flags.contains(InterfaceFlags::IFF_LOOPBACK))
 }
 
 /// Packets that the kernel put into the ring, modulo 2^32.
@@ -198,6 +208,7 @@ impl Opened {
             table: FlowTable::new(selection, limits),
             counters: counters.clone(),
             read: self.before,
+            loopback: self.loopback,
         };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
@@ -238,6 +249,7 @@ struct Reader {
     counters: Arc<Counters>,
     /// Packets read so far, to be compared with what the kernel counts (modulo 2^32).
     read: u32,
+    loopback: bool,
 }
 
 impl Reader {
@@ -301,7 +313,8 @@ impl Reader {
         if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));
         }
-        Ok(handed_out(&stats))
+        // Where the two counts cannot be compared, time alone must do.
+        Ok(if self.loopback { self.read } else { handed_out(&stats) })
     }
 }
 

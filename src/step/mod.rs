@@ -12,6 +12,7 @@
 pub mod command;
 pub mod netfilter;
 pub mod route;
+mod setsockopt;
 pub mod sockopt;
 mod sysctl;
 
@@ -152,7 +153,7 @@ pub static STEPS: &[StepDef] = &[
         undo: "nothing to undo: they end with the socket",
         example: "{ sockopt = { ip_tos = 184 } }",
         privilege: Privilege::None,
-        runnable: false,
+        runnable: true,
     },
     StepDef {
         name: "command",
@@ -240,12 +241,17 @@ impl Step {
 
     /// Whether this version can run it.
     pub fn is_runnable(&self) -> bool {
+        if let Step::Sockopt(option) = self {
+            return option.is_runnable();
+        }
         STEPS.iter().any(|row| row.name == self.kind() && row.runnable)
     }
 
+    /// Puts it in force for the configuration; what is done to each socket is not done here.
     fn apply(&self) -> Result<Undo> {
         match self {
             Step::Sysctl { name, value } => sysctl::Setting::change(name, value).map(Undo::Sysctl),
+            Step::Sockopt(_) => Ok(Undo::Nothing),
             // A plan with such a step is refused before anything is changed; this is for callers
             // that bring steps of their own.
             _ => Err(Error::Usage(format!(
@@ -260,12 +266,14 @@ impl Step {
 /// What it takes to undo one step.
 #[derive(Debug)]
 enum Undo {
+    Nothing,
     Sysctl(sysctl::Setting),
 }
 
 impl Undo {
     fn run(&self) -> Result<()> {
         match self {
+            Undo::Nothing => Ok(()),
             Undo::Sysctl(setting) => setting.restore(),
         }
     }

@@ -1,9 +1,13 @@
 //! Options of sockets, as a measurement describes them: by name and typed, or raw by numbers.
 
 use std::fmt;
+use std::io;
 use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 
-use super::Privilege;
+use nix::libc;
+
+use super::{Privilege, setsockopt};
 
 /// What an option takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,15 @@ impl fmt::Display for Value {
     }
 }
 
+/// A family of IP sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
 /// One row of the registry of socket options.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SockoptDef {
@@ -44,6 +57,12 @@ pub struct SockoptDef {
     pub name: &'static str,
     /// What the kernel's headers call it.
     pub constant: &'static str,
+    /// Level and number of it.
+    pub number: (i32, i32),
+    /// The only family of sockets that has it.
+    pub family: Option<Family>,
+    /// Whether this version can set it.
+    pub runnable: bool,
     /// What it does.
     pub doc: &'static str,
     /// What it takes.
@@ -59,6 +78,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "ip_tos",
         constant: "IP_TOS",
+        number: (libc::IPPROTO_IP, libc::IP_TOS),
+        family: Some(Family::V4),
+        runnable: true,
         doc: "The IPv4 TOS byte: DSCP times four; TCP keeps its two ECN bits to itself.",
         takes: Takes::Integer(0..=255),
         example: "184",
@@ -67,6 +89,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "ipv6_tclass",
         constant: "IPV6_TCLASS",
+        number: (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        family: Some(Family::V6),
+        runnable: true,
         doc: "The IPv6 traffic class: DSCP times four; TCP keeps its two ECN bits to itself.",
         takes: Takes::Integer(0..=255),
         example: "184",
@@ -75,6 +100,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "ip_ttl",
         constant: "IP_TTL",
+        number: (libc::IPPROTO_IP, libc::IP_TTL),
+        family: Some(Family::V4),
+        runnable: true,
         doc: "The TTL of IPv4 packets.",
         takes: Takes::Integer(1..=255),
         example: "64",
@@ -83,6 +111,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "tcp_maxseg",
         constant: "TCP_MAXSEG",
+        number: (libc::IPPROTO_TCP, libc::TCP_MAXSEG),
+        family: None,
+        runnable: true,
         doc: "The MSS that is announced and not exceeded, in bytes.",
         takes: Takes::Integer(88..=32767),
         example: "1000",
@@ -91,6 +122,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "tcp_congestion",
         constant: "TCP_CONGESTION",
+        number: (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
+        family: None,
+        runnable: true,
         doc: "The congestion control; the kernel must have it.",
         takes: Takes::Text,
         example: "\"cubic\"",
@@ -99,6 +133,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "tcp_fastopen_connect",
         constant: "TCP_FASTOPEN_CONNECT",
+        number: (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
+        family: None,
+        runnable: false,
         doc: "Send data with the SYN where a cookie is known (RFC 7413).",
         takes: Takes::Boolean,
         example: "true",
@@ -107,6 +144,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "tcp_window_clamp",
         constant: "TCP_WINDOW_CLAMP",
+        number: (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
+        family: None,
+        runnable: true,
         doc: "The largest receive window that is announced, in bytes.",
         takes: Takes::Integer(0..=1 << 30),
         example: "65535",
@@ -115,6 +155,9 @@ pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "mark",
         constant: "SO_MARK",
+        number: (libc::SOL_SOCKET, libc::SO_MARK),
+        family: None,
+        runnable: true,
         doc: "The firewall mark of the socket's packets, for rules and routes of your own.",
         takes: Takes::Integer(0..=u32::MAX as i64),
         example: "7",
@@ -148,6 +191,42 @@ impl Sockopt {
             Sockopt::Raw { level, name, value } => format!(
                 "set option {name} of level {level} to {value} on each socket before it connects"
             ),
+        }
+    }
+
+    /// Sets it on a socket that has not connected yet. What only the other family's sockets have is
+    /// passed over, so that one step can serve both.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set(&self, socket: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+        match self {
+            Sockopt::Named(row, _) if row.family.is_some_and(|only| only != family) => Ok(()),
+            Sockopt::Named(row, value) => {
+                let (level, name) = row.number;
+                match value {
+                    // Numbers are within the bounds of their option, which are those of 32 bits; a mark
+                    // is unsigned and goes bit by bit.
+                    Value::Integer(value) => {
+                        setsockopt::set(socket, level, name, &(*value as u32).to_ne_bytes())
+                    }
+                    Value::Boolean(value) => {
+                        setsockopt::set(socket, level, name, &u32::from(*value).to_ne_bytes())
+                    }
+                    Value::Text(value) => setsockopt::set(socket, level, name, value.as_bytes()),
+                }
+            }
+            Sockopt::Raw { level, name, value } => {
+                setsockopt::set(socket, *level, *name, &value.to_ne_bytes())
+            }
+        }
+    }
+
+    /// Whether this version can set it.
+    pub fn is_runnable(&self) -> bool {
+        match self {
+            Sockopt::Named(row, _) => row.runnable,
+            Sockopt::Raw { .. } => true,
         }
     }
 

@@ -1,0 +1,18 @@
+//! Setting a socket option by its numbers: the one system call of the steps that no safe wrapper
+//! offers for every option.
+#![expect(unsafe_code, reason = "setsockopt with a level and a name that a measurement gives")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::libc;
+
+/// Sets an option of a socket to these bytes.
+pub(super) fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `length`
+    // bytes from `value`, which has that many; it writes nothing.
+    let outcome =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
