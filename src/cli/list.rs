@@ -63,7 +63,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         What::Chains if text => return out::print(&chains_text(&page)).map(|()| Exit::Done),
         What::Kinds if text => {
-            let rows = connect::KINDS.iter().map(|kind| [kind.name.into(), kind.doc.into()]);
+            let rows = connect::KINDS.iter().map(|kind| {
+                let doc = format!("{}; runs: {}", kind.doc, runs(kind.runnable));
+                [kind.name.into(), doc]
+            });
             out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }

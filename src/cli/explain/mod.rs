@@ -13,7 +13,7 @@ use super::codes::{self, Explained};
 use super::out::{self, Page};
 use super::{Format, check};
 use crate::error::{Error, Exit, Result};
-use crate::measurement::{self, Plan};
+use crate::measurement::{self, Overrides, Plan};
 
 /// Say in plain words what a run of a measurement would do, or what a code such as E0202 means
 ///
@@ -29,6 +29,10 @@ pub struct Args {
     /// A target list whose columns go through to the record
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
+
+    /// Another value for a param of the measurement; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
+    set: Vec<(String, String)>,
 
     /// How it is written: for people, or as one JSON object
     #[arg(long, value_enum, default_value = "text")]
@@ -54,10 +58,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     let columns = check::target_columns(args.targets.as_deref())?;
     let (origin, text) = measurement::find(target)?;
-    let plan = match Plan::load(&origin, &text, &columns) {
+    let overrides = Overrides::new(args.set.clone());
+    let plan = match Plan::load_with(&origin, &text, &columns, &overrides) {
         Ok(plan) => plan,
-        Err(report) => {
-            let error = Error::from(report);
+        Err(error) => {
             super::report_as(&error, args.format)?;
             return Ok(error.exit());
         }
