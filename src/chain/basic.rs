@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use super::group::{Facts, Runs, of, store};
-use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Timestamp, fields};
 use crate::packet::{FlowKey, Packet};
 
+/// The largest IP packet in an ordinary Ethernet frame (RFC 894).
+const ETHERNET_MTU: u64 = 1500;
 /// Places in the table of functions.
 const COUNT: usize = 1;
 const L4: usize = 2;
@@ -20,18 +22,21 @@ pub static GROUP: GroupDef = GroupDef {
             name: "basic_flow",
             chains: ChainSet::of(&[Chain::NewFlow]),
             setup: None,
+            alone: false,
             doc: "records the flow's 5-tuple and the time of its first and last packet",
         },
         FunctionDef {
             name: "basic_count",
             chains: ChainSet::of(&[Chain::Ip4, Chain::Ip6]),
             setup: Some("basic_flow"),
+            alone: false,
             doc: "counts packets and octets in each direction",
         },
         FunctionDef {
             name: "l4_count",
             chains: ChainSet::of(&[Chain::L4]),
             setup: Some("basic_flow"),
+            alone: false,
             doc: "counts packets whose transport is none of TCP, UDP and ICMP: SCTP, DCCP, GRE and others",
         },
     ],
@@ -67,6 +72,11 @@ fields! {
         oct_fwd: u64,
         /// Octets of IP packets in the other direction.
         oct_rev: u64,
+        /// Forward TCP segments too large for Ethernet's 1500 octets: put together by the receiving host (GRO), or
+        /// not cut yet by the sending one (TSO). One such segment was several packets on the wire.
+        pkt_oversized_fwd: u64,
+        /// Reverse TCP segments too large for Ethernet's 1500 octets.
+        pkt_oversized_rev: u64,
     }
     "l4_count" {
         /// Forward packets with a header of another transport than TCP, UDP and ICMP.
@@ -82,12 +92,13 @@ impl Facts for Basic {
         self
     }
 
-    fn open(&mut self, key: &FlowKey, packet: &Packet<'_>) {
+    fn open(&mut self, key: &FlowKey, packet: &Packet<'_>, _: Runs<'_>) -> Admission {
         self.sip = Some(key.source.0);
         self.dip = Some(key.destination.0);
         self.proto = key.protocol;
         (self.sp, self.dp) = key.ports().unzip();
         self.pkt_first = packet.time.known();
+        Admission::Watch
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
@@ -96,6 +107,9 @@ impl Facts for Basic {
             *of(seen.direction, &mut self.pkt_fwd, &mut self.pkt_rev) += 1;
             let octets = u64::from(packet.ip.length);
             *of(seen.direction, &mut self.oct_fwd, &mut self.oct_rev) += octets;
+            if packet.tcp().is_some() && octets > ETHERNET_MTU {
+                *of(seen.direction, &mut self.pkt_oversized_fwd, &mut self.pkt_oversized_rev) += 1;
+            }
         }
         if runs.function(L4) {
             *of(seen.direction, &mut self.l4_pkt_fwd, &mut self.l4_pkt_rev) += 1;

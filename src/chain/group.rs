@@ -3,7 +3,7 @@
 
 use arrow::array::ArrayRef;
 
-use super::{ChainSet, Group, GroupDef, Progress, Seen, Selection};
+use super::{Admission, Chain, ChainSet, Group, GroupDef, Progress, Seen, Selection};
 use crate::field::Row;
 use crate::packet::{Direction, FlowKey, Packet};
 
@@ -13,8 +13,10 @@ pub(super) trait Facts: Default + Send {
     type Row: Row<Columns: Send>;
     /// The facts so far.
     fn row(&self) -> &Self::Row;
-    /// A flow begins with this packet.
-    fn open(&mut self, _key: &FlowKey, _packet: &Packet<'_>) {}
+    /// A flow begins with this packet. `runs` tells which functions stand in `new_flow_chain`.
+    fn open(&mut self, _key: &FlowKey, _packet: &Packet<'_>, _runs: Runs<'_>) -> Admission {
+        Admission::Watch
+    }
     /// A packet of the flow, the first one too. `runs` tells which of the group's functions have
     /// a header to read.
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress;
@@ -50,12 +52,13 @@ pub(super) fn store<F: Facts + 'static>(group: &GroupDef, selection: Selection) 
 }
 
 impl<F: Facts> Group for Store<F> {
-    fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) {
+    fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) -> Admission {
         if slot >= self.flows.len() {
             self.flows.resize_with(slot + 1, F::default);
         }
         self.flows[slot] = F::default();
-        self.flows[slot].open(key, packet);
+        let runs = Runs { placed: &self.placed, headers: ChainSet::of(&[Chain::NewFlow]) };
+        self.flows[slot].open(key, packet, runs)
     }
 
     fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress {

@@ -156,6 +156,8 @@ pub struct FunctionDef {
     pub chains: ChainSet,
     /// The function that must be in `new_flow_chain` for this one to have a place for its facts.
     pub setup: Option<&'static str>,
+    /// Whether it is placed only by its own name, never by its group's: it changes what others see.
+    pub alone: bool,
     /// What it records.
     pub doc: &'static str,
 }
@@ -224,7 +226,7 @@ impl Selection {
 
     /// Places every function of a group in every chain that it may be in.
     pub fn place_group(&mut self, group: &'static GroupDef) {
-        for function in group.functions {
+        for function in group.functions.iter().filter(|function| !function.alone) {
             function.chains.iter().for_each(|chain| self.place(function, chain));
         }
     }
@@ -265,6 +267,15 @@ pub enum Progress {
     Over,
 }
 
+/// What a function thinks of a new flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is watched.
+    Watch,
+    /// It is ignored, and counted.
+    Refuse,
+}
+
 /// What the observer adds to a packet.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
@@ -277,7 +288,7 @@ pub struct Seen {
 /// The state of all flows for one group of functions.
 pub trait Group: Send {
     /// A flow begins in `slot`, with this packet. The slot may have been another flow's before.
-    fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>);
+    fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) -> Admission;
     /// A packet of the flow in `slot` (the first one too).
     fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress;
     /// The flow in `slot` is complete: its facts become a row of the columns.

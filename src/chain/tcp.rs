@@ -1,13 +1,14 @@
 //! Group `tcp`: how the connection was opened and how it ended.
 
 use super::group::{Facts, Runs, store};
-use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Timestamp, fields};
-use crate::packet::{Direction, Packet, Tcp, flag};
+use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
 /// Places in the table of functions.
 const HANDSHAKE: usize = 1;
 const COMPLETE: usize = 2;
+const FROM_SYN: usize = 3;
 
 /// The registry's row.
 pub static GROUP: GroupDef = GroupDef {
@@ -18,19 +19,29 @@ pub static GROUP: GroupDef = GroupDef {
             name: "tcp_setup",
             chains: ChainSet::of(&[Chain::NewFlow]),
             setup: None,
+            alone: false,
             doc: "makes room for what the other functions of the group record",
         },
         FunctionDef {
             name: "tcp_handshake",
             chains: ChainSet::of(&[Chain::Tcp]),
             setup: Some("tcp_setup"),
+            alone: false,
             doc: "records the flags of the SYN and the SYN-ACK, first and last, and whether the handshake was completed",
         },
         FunctionDef {
             name: "tcp_complete",
             chains: ChainSet::of(&[Chain::Tcp]),
             setup: Some("tcp_setup"),
+            alone: false,
             doc: "records FIN and RST in each direction; both FINs or one RST end the flow",
+        },
+        FunctionDef {
+            name: "tcp_from_syn",
+            chains: ChainSet::of(&[Chain::NewFlow]),
+            setup: None,
+            alone: true,
+            doc: "refuses TCP flows that do not begin with a SYN: connections older than the capture; they are ignored and counted",
         },
     ],
     fields: TcpFacts::FIELDS,
@@ -129,6 +140,11 @@ impl Facts for TcpFacts {
     type Row = Self;
     fn row(&self) -> &Self {
         self
+    }
+
+    fn open(&mut self, _: &FlowKey, packet: &Packet<'_>, runs: Runs<'_>) -> Admission {
+        let late = packet.tcp().is_some_and(|tcp| !tcp.has(flag::SYN));
+        if late && runs.function(FROM_SYN) { Admission::Refuse } else { Admission::Watch }
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

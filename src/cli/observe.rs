@@ -153,6 +153,7 @@ struct Counts {
     bad_transport: u64,
     unknown_link: u64,
     evicted: u64,
+    refused: u64,
     dropped: u64,
 }
 
@@ -181,6 +182,9 @@ impl Counts {
             if count > 0 {
                 words.push_str(&format!(", {} {what}", HumanCount(count)));
             }
+        }
+        if self.refused > 0 {
+            words.push_str(&format!("; {} flows refused and ignored", HumanCount(self.refused)));
         }
         if args.output.as_os_str() != "-" {
             words.push_str(&format!(
@@ -224,6 +228,7 @@ impl Counts {
             ("packets_bad_ip", self.bad_ip.to_string()),
             ("packets_bad_transport", self.bad_transport.to_string()),
             ("flows_evicted", self.evicted.to_string()),
+            ("flows_refused", self.refused.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
@@ -272,6 +277,7 @@ fn offline(
     table.flush(|_| true);
     output.write(table.take())?;
     counts.evicted = table.evicted();
+    counts.refused = table.refused();
     let exit = counts.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
 }
@@ -345,6 +351,7 @@ fn live(
         bad_transport: load(&counters.bad_transport),
         unknown_link: 0,
         evicted: load(&counters.evicted),
+        refused: load(&counters.refused),
         dropped: load(&counters.dropped),
     };
     counts.dropped += load(&counters.interface_dropped);

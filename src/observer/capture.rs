@@ -50,6 +50,8 @@ pub struct Counters {
     pub bad_transport: AtomicU64,
     /// Flows completed early because the table was full.
     pub evicted: AtomicU64,
+    /// Flows that a function refused, and that are ignored.
+    pub refused: AtomicU64,
 }
 
 impl Counters {
@@ -309,6 +311,7 @@ impl Reader {
         self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
         self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
         self.counters.evicted.store(self.table.evicted(), Relaxed);
+        self.counters.refused.store(self.table.refused(), Relaxed);
         // A link that fell silent still completes its flows. Packet time is the system's clock.
         if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));

@@ -11,7 +11,7 @@ use arrow::array::ArrayRef;
 use foldhash::fast::RandomState;
 
 use super::fragments::Fragments;
-use crate::chain::{ChainSet, Group, Progress, Seen, Selection};
+use crate::chain::{Admission, ChainSet, Group, Progress, Seen, Selection};
 use crate::field::Timestamp;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
@@ -70,6 +70,8 @@ struct Flow {
     key: FlowKey,
     last: Timestamp,
     over: bool,
+    /// A function refused it: it only keeps its packets from being taken for a new flow.
+    ignored: bool,
     /// Tells a slot's present flow from its earlier ones in the queues.
     generation: u32,
 }
@@ -94,6 +96,7 @@ pub struct FlowTable {
     groups: Vec<Box<dyn Group>>,
     completed: Vec<FlowKey>,
     evicted: u64,
+    refused: u64,
     fragments: Fragments,
 }
 
@@ -111,6 +114,7 @@ impl FlowTable {
             groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
             completed: Vec::new(),
             evicted: 0,
+            refused: 0,
             fragments: Fragments::default(),
         }
     }
@@ -118,6 +122,11 @@ impl FlowTable {
     /// Flows that had to be completed early because the table was full.
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Flows that a function of `new_flow_chain` refused, and that are ignored.
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Flows that are not complete yet.
@@ -146,6 +155,9 @@ impl FlowTable {
         };
         let Some(flow) = &mut self.flows[slot] else { return };
         flow.last = flow.last.max(packet.time);
+        if flow.ignored {
+            return;
+        }
         let forward = flow.key.source == key.source;
         let seen = Seen {
             headers: ChainSet::of_packet(packet),
@@ -242,7 +254,12 @@ impl FlowTable {
         });
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        self.flows[slot] = Some(Flow { key, last: packet.time, over: false, generation });
+        let mut ignored = false;
+        for group in &mut self.groups {
+            ignored |= group.open(slot, &key, packet) == Admission::Refuse;
+        }
+        self.refused += u64::from(ignored);
+        self.flows[slot] = Some(Flow { key, last: packet.time, over: false, ignored, generation });
         self.index.insert(ends, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
@@ -250,9 +267,6 @@ impl FlowTable {
             .known()
             .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
-        for group in &mut self.groups {
-            group.open(slot, &key, packet);
-        }
         slot
     }
 
@@ -270,6 +284,9 @@ impl FlowTable {
         let Some(flow) = self.flows[slot].take() else { return };
         self.index.remove(&Ends::of(&flow.key));
         self.free.push(slot);
+        if flow.ignored {
+            return;
+        }
         self.completed.push(flow.key);
         for group in &mut self.groups {
             group.close(slot);

@@ -170,6 +170,22 @@ fn a_full_table_gives_up_its_oldest_flow_and_counts_it() {
 }
 
 #[test]
+fn a_refused_flow_is_ignored_and_counted() {
+    let mut selection = Selection::everything();
+    let (_, from_syn) = crate::chain::function("tcp_from_syn").unwrap();
+    selection.place(from_syn, crate::chain::Chain::NewFlow);
+    let mut bench = Bench::new(Limits::default());
+    bench.table = FlowTable::new(&selection, Limits::default());
+    bench.packet(1, 1000, false, flag::ACK, 9, 0); // older than the capture
+    bench.packet(2, 1000, true, flag::ACK, 0, 0);
+    bench.connection(3, 1001, 0, 0);
+    bench.table.flush(|_| true);
+    assert_eq!(bench.table.refused(), 1);
+    let (keys, _) = bench.take();
+    assert_eq!(keys.iter().map(|key| key.source.1).collect::<Vec<_>>(), [1001]);
+}
+
+#[test]
 fn time_that_runs_backwards_or_overflows_is_survived() {
     let mut bench = Bench::new(Limits::default());
     bench.packet(i64::MAX, 1000, true, SYN, 0, 0);
