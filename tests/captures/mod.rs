@@ -1,0 +1,197 @@
+//! Small captures of the project's own, made here packet by packet: each shows one thing, with
+//! addresses of RFC 5737 and RFC 3849.
+
+mod file;
+mod packet;
+
+use std::net::IpAddr;
+
+pub use file::{Frame, pcap, pcapng};
+use packet::{Connection, ethernet, fragment, icmp, sctp, udp};
+
+/// A capture: its name, its link type, its frames.
+pub struct Capture {
+    pub name: &'static str,
+    pub link: u32,
+    pub frames: Vec<Frame>,
+}
+
+const ETHERNET: u32 = 1;
+/// Nanoseconds since 1970 of the first frame of each capture; the next ones follow by 10 ms.
+const BEGIN: u64 = 1_700_000_000_000_000_000;
+
+const SYN: u16 = 0x02;
+const SYNACK: u16 = 0x12;
+const ACK: u16 = 0x10;
+const FINACK: u16 = 0x11;
+const ECE: u16 = 0x40;
+const CWR: u16 = 0x80;
+
+fn capture(name: &'static str, link: u32, frames: impl IntoIterator<Item = Vec<u8>>) -> Capture {
+    let frames = frames.into_iter().zip(0u64..);
+    let frames = frames.map(|(bytes, i)| Frame { time: BEGIN + i * 10_000_000, bytes }).collect();
+    Capture { name, link, frames }
+}
+
+fn on_ethernet(name: &'static str, packets: impl IntoIterator<Item = Vec<u8>>) -> Capture {
+    capture(name, ETHERNET, packets.into_iter().map(|packet| ethernet(&[], &packet)))
+}
+
+/// Every capture whose records are agreed.
+pub fn all() -> Vec<Capture> {
+    let mut all = vec![
+        connection(),
+        options(),
+        fallback(),
+        routers(),
+        fragments(),
+        checksums(),
+        dns(),
+        on_ethernet("sctp", [sctp(true), sctp(false)]),
+    ];
+    all.extend(links());
+    all
+}
+
+fn v4(port: u16) -> Connection {
+    Connection::new([192, 0, 2, 1].into(), [192, 0, 2, 2].into(), port, 80)
+}
+
+fn v6(port: u16) -> Connection {
+    let end = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
+    Connection::new(end(1), end(2), port, 443)
+}
+
+/// With ECN from SYN to FIN: marks on data, none on pure ACKs.
+fn connection() -> Capture {
+    let whole = |on: Connection| {
+        [
+            on.out(SYN | ECE | CWR, 0, &[], b""),
+            on.back(SYNACK | ECE, 0, &[], b""),
+            on.out(ACK, 0, &[], b""),
+            on.out(ACK, 2, &[], b"question"),
+            on.back(ACK, 0, &[], b""),
+            on.back(ACK, 3, &[], b"answer"),
+            on.out(ACK | ECE, 0, &[], b""),
+            on.out(FINACK, 0, &[], b""),
+            on.back(FINACK, 0, &[], b""),
+            on.out(ACK, 0, &[], b""),
+        ]
+    };
+    let (four, six) = (whole(v4(40_000)), whole(v6(40_001)));
+    on_ethernet("connection", four.into_iter().zip(six).flat_map(<[_; 2]>::from))
+}
+
+/// Every option that a function reads, and one that nobody knows.
+fn options() -> Capture {
+    let on = v4(40_000);
+    let mut syn = vec![2, 4, 5, 180, 4, 2, 1, 3, 3, 7, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
+    syn.extend([34, 2, 30, 4, 0x00, 0x01, 76, 4, 1, 2]);
+    let answer = [2, 4, 5, 100, 3, 3, 2, 1, 34, 6, 1, 2, 3, 4, 1, 1];
+    let old = [254, 4, 0xf9, 0x89, 254, 4, 0x12, 0x34];
+    let other = v4(40_001);
+    on_ethernet(
+        "options",
+        [on.out(SYN, 0, &syn, b""), on.back(SYNACK, 0, &answer, b""), other.out(SYN, 0, &old, b"")],
+    )
+}
+
+/// The second SYN asks for no ECN any more.
+fn fallback() -> Capture {
+    let on = v4(40_000);
+    let first = on.out(SYN | ECE | CWR, 0, &[], b"");
+    on_ethernet("fallback", [first, on.out(SYN, 0, &[], b""), on.back(SYNACK, 0, &[], b"")])
+}
+
+/// Errors go to the flow that they quote, also if only its first octets are quoted.
+fn routers() -> Capture {
+    let (tcp4, tcp6) = (v4(40_000), v6(40_000));
+    let question = udp([192, 0, 2, 1], [192, 0, 2, 2], 5000, 5001, true, b"anyone?");
+    let router: IpAddr = [198, 51, 100, 1].into();
+    let mut on_the_way = tcp4.out(ACK, 0, &[], b"much");
+    on_the_way[8] = 3; // hops left
+    on_ethernet(
+        "routers",
+        [
+            question.clone(),
+            icmp([192, 0, 2, 2].into(), [192, 0, 2, 1].into(), 3, 3, 0, &question[..28]),
+            tcp4.out(ACK, 2, &[], b"much"),
+            icmp(router, [192, 0, 2, 1].into(), 3, 4, 1400, &on_the_way),
+            tcp6.out(ACK, 0, &[], b"much"),
+            icmp(tcp6.them, tcp6.us, 2, 0, 1280, &tcp6.out(ACK, 0, &[], b"much")),
+            icmp(router, [192, 0, 2, 1].into(), 11, 0, 0, &question[..10]),
+        ],
+    )
+}
+
+/// Three pieces of a datagram, then one whose first piece nobody saw.
+fn fragments() -> Capture {
+    let whole = udp([192, 0, 2, 1], [192, 0, 2, 2], 5000, 5001, true, &[7; 64]);
+    let data = &whole[20..];
+    on_ethernet(
+        "fragments",
+        [
+            fragment(77, 0, true, &data[..24]),
+            fragment(77, 24, true, &data[24..48]),
+            fragment(77, 48, false, &data[48..]),
+            fragment(78, 24, false, &data[48..]),
+        ],
+    )
+}
+
+fn checksums() -> Capture {
+    let (us, them) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+    let out = udp(us, them, 5000, 5001, false, b"no checksum");
+    on_ethernet("checksums", [out, udp(them, us, 5001, 5000, true, b"checksum")])
+}
+
+/// One question is answered, one gets another's answer.
+fn dns() -> Capture {
+    let message = |id: u8, flags: [u8; 2], answers: u8, name: &[u8]| {
+        let mut bytes = vec![0, id, flags[0], flags[1], 0, 1, 0, answers, 0, 0, 0, 0];
+        bytes.extend(name);
+        bytes.extend([0, 0, 1, 0, 1]);
+        bytes
+    };
+    let (us, server) = ([192, 0, 2, 1], [192, 0, 2, 53]);
+    let ask = |port, id| udp(us, server, port, 53, true, &message(id, [1, 0], 0, b"\x04path"));
+    let answer = |port, id, name: &[u8]| {
+        udp(server, us, 53, port, true, &message(id, [0x83, 0x83], 2, name))
+    };
+    on_ethernet(
+        "dns",
+        [ask(5000, 1), ask(5001, 2), answer(5000, 1, b"\x04PATH"), answer(5001, 2, b"\x04hint")],
+    )
+}
+
+/// The same two packets behind every link layer.
+fn links() -> Vec<Capture> {
+    let on = v4(40_000);
+    let packets = [on.out(SYN, 0, &[], b""), on.back(SYNACK, 0, &[], b"")];
+    let behind = |name, link, before: &[u8]| {
+        capture(name, link, packets.iter().map(|packet| [before, packet].concat()))
+    };
+    let tagged = |name, tags: &[u8]| {
+        capture(name, ETHERNET, packets.iter().map(|packet| ethernet(tags, packet)))
+    };
+    vec![
+        tagged("link-vlan", &[0x81, 0, 0, 7]),
+        tagged("link-qinq", &[0x88, 0xa8, 0, 7, 0x81, 0, 0, 8]),
+        behind("link-raw", 101, &[]),
+        behind("link-null", 0, &[2, 0, 0, 0]),
+        behind("link-loop", 108, &[0, 0, 0, 2]),
+        behind("link-sll", 113, &[0, 4, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0]),
+        behind("link-sll2", 276, &[8, 0, 0, 0, 0, 0, 0, 1, 0, 1, 4, 6, 2, 2, 2, 2, 2, 2, 0, 0]),
+        behind("link-ppp", 9, &[0xff, 3, 0, 0x21]),
+        behind("link-pppoe", 1, &{
+            let mut before = ethernet(&[], &[])[..12].to_vec();
+            before.extend([0x88, 0x64, 0x11, 0, 0, 1, 0, 42, 0, 0x21]);
+            before
+        }),
+    ]
+}
+
+/// SYNs from so many ports.
+pub fn syns(count: u16) -> Capture {
+    on_ethernet("syns", (0..count).map(|i| v4(40_000 + i).out(SYN, 0, &[], b"")))
+}
