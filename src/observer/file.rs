@@ -15,7 +15,7 @@ use crate::field::Timestamp;
 use crate::packet::Link;
 
 /// Bytes of the buffer to begin with; it grows for larger blocks.
-const BUFFER: usize = 1 << 20;
+const BUFFER: usize = 1 << 17;
 /// Bytes of the largest block that is read; no sane one is that large.
 const LARGEST: usize = 64 << 20;
 

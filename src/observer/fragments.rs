@@ -39,6 +39,12 @@ impl Fragments {
         (packet.time.0.saturating_sub(*seen) <= LIFETIME).then_some(*key)
     }
 
+    /// Identifications that are remembered, and places in their order.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.flows.len(), self.order.len())
+    }
+
     fn forget_oldest(&mut self) {
         let Some((id, time)) = self.order.pop_front() else { return };
         // The identification may have come again since.

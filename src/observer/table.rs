@@ -15,6 +15,9 @@ use crate::chain::{Admission, ChainSet, Group, Progress, Seen, Selection};
 use crate::field::Timestamp;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
+/// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
+const SPARE: usize = 1024;
+
 /// The bounds of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -173,6 +176,7 @@ impl FlowTable {
             flow.over = true;
             let due = packet.time.0.saturating_add(self.limits.expiry_timeout);
             self.over.push_back(Due { due, slot, generation: flow.generation });
+            compact(&mut self.over, &self.flows, self.index.len());
         }
     }
 
@@ -241,7 +245,7 @@ impl FlowTable {
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {
-        self.flows[due.slot].as_ref().filter(|flow| flow.generation == due.generation)
+        current(&self.flows, due)
     }
 
     fn open(&mut self, key: FlowKey, ends: Ends, packet: &Packet<'_>) -> usize {
@@ -267,6 +271,7 @@ impl FlowTable {
             .known()
             .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
+        compact(&mut self.idle, &self.flows, self.index.len());
         slot
     }
 
@@ -291,6 +296,20 @@ impl FlowTable {
         for group in &mut self.groups {
             group.close(slot);
         }
+    }
+}
+
+/// The flow that a place in a queue is about, unless it is complete.
+fn current(flows: &[Option<Flow>], due: Due) -> Option<&Flow> {
+    flows[due.slot].as_ref().filter(|flow| flow.generation == due.generation)
+}
+
+/// Forgets the places of flows that are gone once they are more than those of flows that are not. A
+/// flow that ends early leaves its place until its time comes, which under a flood of short flows,
+/// or behind one packet from the far future, is long.
+fn compact(queue: &mut VecDeque<Due>, flows: &[Option<Flow>], live: usize) {
+    if queue.len() > 2 * live + SPARE {
+        queue.retain(|due| current(flows, *due).is_some());
     }
 }
 

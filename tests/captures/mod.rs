@@ -86,7 +86,7 @@ fn connection() -> Capture {
 fn options() -> Capture {
     let on = v4(40_000);
     let mut syn = vec![2, 4, 5, 180, 4, 2, 1, 3, 3, 7, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
-    syn.extend([34, 2, 30, 4, 0x00, 0x01, 76, 4, 1, 2]);
+    syn.extend([34, 2, 30, 4, 0x01, 0x81, 76, 4, 1, 2]);
     let answer = [2, 4, 5, 100, 3, 3, 2, 1, 34, 6, 1, 2, 3, 4, 1, 1];
     let old = [254, 4, 0xf9, 0x89, 254, 4, 0x12, 0x34];
     let other = v4(40_001);

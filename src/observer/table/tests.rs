@@ -17,6 +17,41 @@ struct Bench {
     schema: Arc<Schema>,
 }
 
+/// A segment without data.
+fn segment(
+    at: i64,
+    source: IpAddr,
+    destination: IpAddr,
+    ports: (u16, u16),
+    flags: u16,
+) -> Packet<'static> {
+    Packet {
+        time: Timestamp(at),
+        ip: Ip {
+            source,
+            destination,
+            protocol: protocol::TCP,
+            length: 40,
+            traffic_class: 0,
+            ttl: 64,
+            evil: Some(false),
+            id: Some(0),
+            flow_label: None,
+            fragment: None,
+        },
+        ports: Some(ports),
+        transport: Transport::Tcp(Tcp {
+            flags,
+            sequence: 0,
+            acknowledgment: 0,
+            payload: 0,
+            options: &[],
+            data: &[],
+        }),
+        flaw: None,
+    }
+}
+
 impl Bench {
     fn new(limits: Limits) -> Self {
         let selection = Selection::everything();
@@ -30,31 +65,17 @@ impl Bench {
         let (us, them): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let (source, destination) = if out { (us, them) } else { (them, us) };
         let ports = if out { (port, 80) } else { (80, port) };
-        self.table.packet(&Packet {
-            time: Timestamp(at),
-            ip: Ip {
-                source,
-                destination,
-                protocol: protocol::TCP,
-                length: 40 + payload,
-                traffic_class: ecn,
-                ttl: 64,
-                evil: Some(false),
-                id: Some(0),
-                flow_label: None,
-                fragment: None,
-            },
-            ports: Some(ports),
-            transport: Transport::Tcp(Tcp {
-                flags,
-                sequence: 0,
-                acknowledgment: 0,
-                payload,
-                options: &[],
-                data: &[],
-            }),
-            flaw: None,
-        });
+        let mut packet = segment(at, source, destination, ports, flags);
+        (packet.ip.length, packet.ip.traffic_class) = (40 + payload, ecn);
+        if let Transport::Tcp(tcp) = &mut packet.transport {
+            tcp.payload = payload;
+        }
+        self.table.packet(&packet);
+    }
+
+    /// A packet to our server.
+    fn send(&mut self, at: i64, from: IpAddr, port: u16, flags: u16) {
+        self.table.packet(&segment(at, from, [192, 0, 2, 2].into(), (port, 80), flags));
     }
 
     fn connection(&mut self, at: i64, port: u16, syn: u16, synack: u16) {
@@ -193,4 +214,56 @@ fn time_that_runs_backwards_or_overflows_is_survived() {
     bench.table.advance(Timestamp(i64::MAX));
     bench.table.flush(|_| true);
     assert_eq!(bench.take().0.len(), 2);
+}
+
+/// The sizes of everything that grows with flows, the columns aside, which their owner takes.
+fn sizes(table: &FlowTable) -> [usize; 5] {
+    [table.index.len(), table.flows.len(), table.free.len(), table.idle.len(), table.over.len()]
+}
+
+#[test]
+fn a_flood_of_spoofed_syns_stays_within_the_bounds() {
+    const MOST: usize = 100_000;
+    let mut selection = Selection::default();
+    selection.place_group(&crate::chain::basic::GROUP);
+    let limits = Limits { max_flows: MOST, ..Limits::default() };
+    let table = FlowTable::new(&selection, limits);
+    let mut bench = Bench { table, schema: Arc::new(Schema::empty()) };
+    for sender in 0..3_000_000u32 {
+        bench.send(i64::from(sender) * 1000, IpAddr::from(sender.to_be_bytes()), 80, SYN);
+        if sender % 8192 == 0 {
+            assert!(sizes(&bench.table).into_iter().all(|size| size <= 2 * MOST + SPARE + 1));
+            bench.table.take();
+        }
+    }
+    assert_eq!(bench.table.len(), MOST);
+    assert_eq!(bench.table.evicted(), 3_000_000 - MOST as u64);
+}
+
+#[test]
+fn flows_that_end_and_begin_again_leave_nothing_behind() {
+    let mut bench = Bench::new(Limits::default());
+    // Its end, from the far future, is at the head of the queues for ever.
+    bench.packet(i64::MAX, 999, true, flag::RST, 0, 0);
+    for round in 0..50_000 {
+        bench.packet(round, 1000, true, SYN, 0, 0);
+        bench.packet(round, 1000, false, flag::RST, 0, 0);
+        if round % 1000 == 0 {
+            assert!(sizes(&bench.table).into_iter().all(|size| size <= SPARE + 5));
+            bench.table.take();
+        }
+    }
+    assert_eq!(bench.table.len(), 2);
+}
+
+#[test]
+fn first_fragments_without_end_are_forgotten_again() {
+    let mut bench = Bench::new(Limits { max_flows: 10, ..Limits::default() });
+    for id in 0..200_000u32 {
+        let (us, them) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut packet = segment(1, us, them, (7, 7), SYN);
+        (packet.ip.id, packet.ip.fragment) = (Some(id), Some(0));
+        bench.table.packet(&packet);
+    }
+    assert_eq!(bench.table.fragments.len(), (65_536, 65_536));
 }
