@@ -9,7 +9,7 @@ use arrow::datatypes::DataType;
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Cell, Nullable, fields};
+use crate::field::{Cell, Nullable, decimal, fields};
 use crate::packet::tcp_option::{kind, options};
 use crate::packet::{Packet, flag};
 
@@ -120,9 +120,11 @@ impl Cell for Kinds {
     }
     fn append(&self, column: &mut StringBuilder) {
         for (place, kind) in self.kinds[..usize::from(self.count)].iter().enumerate() {
-            let space = if place == 0 { "" } else { " " };
-            // Writing to the builder of a string cannot fail.
-            let _ = write!(column, "{space}{kind}");
+            if place > 0 {
+                // Writing to the builder of a string cannot fail.
+                let _ = column.write_char(' ');
+            }
+            decimal(column, *kind);
         }
         column.append_value("");
     }

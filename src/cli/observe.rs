@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -249,33 +249,39 @@ fn offline(
     let mut table = FlowTable::new(selection, limits);
     let mut counts = Counts::default();
     let bar = Bar::new(path, file.position(), quiet);
-    let mut failed = None;
-    let end = file.read(|frame| {
-        counts.packets += 1;
-        match frame.link.map(|link| dissect(link, frame.bytes, frame.time)) {
-            None => counts.unknown_link += 1,
-            Some(Err(why)) => counts.unread(why),
-            Some(Ok(packet)) => {
-                if let Some(flaw) = packet.flaw {
-                    counts.unread(flaw);
+    // Encoding the records takes about as long as finding them: two threads, a batch apart.
+    let (batches, inbox) = mpsc::sync_channel::<Flows>(1);
+    let (end, written) = std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            inbox.into_iter().try_for_each(|flows| output.write(flows)).map(|()| output)
+        });
+        let end = file.read(|frame| {
+            counts.packets += 1;
+            match frame.link.map(|link| dissect(link, frame.bytes, frame.time)) {
+                None => counts.unknown_link += 1,
+                Some(Err(why)) => counts.unread(why),
+                Some(Ok(packet)) => {
+                    if let Some(flaw) = packet.flaw {
+                        counts.unread(flaw);
+                    }
+                    table.packet(&packet);
                 }
-                table.packet(&packet);
             }
-        }
-        if table.completed() >= BATCH {
-            failed = output.write(table.take()).err();
-        }
-        if counts.packets.is_multiple_of(1 << 16) {
-            bar.tick();
-        }
-        failed.is_none() && !stop.load(Relaxed)
+            if counts.packets.is_multiple_of(1 << 16) {
+                bar.tick();
+            }
+            // Nobody takes batches any more if one could not be written.
+            let taken = table.completed() < BATCH || batches.send(table.take()).is_ok();
+            taken && !stop.load(Relaxed)
+        });
+        bar.end();
+        table.flush(|_| true);
+        // As above; why it could not be written is what the writer says.
+        let _ = batches.send(table.take());
+        drop(batches);
+        (end, writer.join())
     });
-    bar.end();
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    table.flush(|_| true);
-    output.write(table.take())?;
+    let output = written.map_err(|_| Error::Failed("the writing thread panicked".into()))??;
     counts.evicted = table.evicted();
     counts.refused = table.refused();
     let exit = counts.end(output, args, end.err())?;

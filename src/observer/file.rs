@@ -191,6 +191,9 @@ impl Blocks {
         self.interfaces.push(Interface {
             link: Link::from_linktype(linktype),
             per_second,
+            nanoseconds: 1_000_000_000u64
+                .is_multiple_of(per_second)
+                .then(|| 1_000_000_000 / per_second),
             offset,
             filter,
         });
@@ -202,6 +205,8 @@ impl Blocks {
 struct Interface {
     link: Option<Link>,
     per_second: u64,
+    /// Nanoseconds of a tick, if it is so many whole ones: a division is too much for every packet.
+    nanoseconds: Option<u64>,
     /// Seconds to be added to every time.
     offset: i64,
     filter: Option<pcap::BpfProgram>,
@@ -209,7 +214,10 @@ struct Interface {
 
 impl Interface {
     fn time(&self, ticks: u64) -> Timestamp {
-        let nanoseconds = u128::from(ticks) * 1_000_000_000 / u128::from(self.per_second);
+        let nanoseconds = match self.nanoseconds {
+            Some(each) => u128::from(ticks) * u128::from(each),
+            None => u128::from(ticks) * 1_000_000_000 / u128::from(self.per_second),
+        };
         let offset = i128::from(self.offset) * 1_000_000_000;
         let time = i128::try_from(nanoseconds).unwrap_or(i128::MAX).saturating_add(offset);
         Timestamp(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64)

@@ -44,20 +44,23 @@ pub struct Flows {
     pub columns: Vec<ArrayRef>,
 }
 
-/// A flow's two ends in an order that both directions share.
+/// A flow's two ends in an order that both directions share, in few words: it is hashed for every
+/// packet.
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 struct Ends {
-    low: (u128, u16),
-    high: (u128, u16),
-    protocol: u8,
-    v4: bool,
+    low: u128,
+    high: u128,
+    /// Their ports, the protocol, and whether the addresses are of IPv4.
+    rest: u64,
 }
 
 impl Ends {
     fn of(key: &FlowKey) -> Self {
         let (a, b) = (end(key.source), end(key.destination));
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
-        Self { low, high, protocol: key.protocol, v4: key.source.0.is_ipv4() }
+        let ports = u64::from(low.1) << 16 | u64::from(high.1);
+        let kind = u64::from(key.protocol) << 1 | u64::from(key.source.0.is_ipv4());
+        Self { low: low.0, high: high.0, rest: ports << 16 | kind }
     }
 }
 
