@@ -71,7 +71,7 @@ test: test-setup
 	cargo test --locked
 
 bench: setup
-	cargo bench --locked --bench run
+	cargo bench --locked --bench run --bench observe --bench rule
 
 lint:
 	cargo fmt --check

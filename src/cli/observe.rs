@@ -1,5 +1,6 @@
 //! `pathspider observe`: the observer without the engine.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -275,9 +276,15 @@ fn offline(
             taken && !stop.load(Relaxed)
         });
         bar.end();
-        table.flush(|_| true);
-        // As above; why it could not be written is what the writer says.
-        let _ = batches.send(table.take());
+        // A batch at a time, or the records of all that is still open would be in memory at once.
+        while !table.is_empty() || table.completed() > 0 {
+            let left = Cell::new(BATCH);
+            table.flush(|_| left.replace(left.get().saturating_sub(1)) > 0);
+            // Why it could not be written is what the writer says.
+            if batches.send(table.take()).is_err() {
+                break;
+            }
+        }
         drop(batches);
         (end, writer.join())
     });
