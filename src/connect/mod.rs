@@ -167,6 +167,26 @@ impl Options {
         ];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
     }
+
+    /// What they ask for, in plain words; empty if nothing.
+    pub fn describe(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        match self.tfo {
+            Some(true) => words.push("with data in the SYN where a cookie is known".to_owned()),
+            Some(false) => words.push("without data in the SYN".to_owned()),
+            None => {}
+        }
+        if let Some(alpn) = &self.alpn {
+            words.push(format!("offering {}", alpn.join(", ")));
+        }
+        if let Some(version) = self.version {
+            words.push(format!("by HTTP version {version}"));
+        }
+        if let Some(repeat) = self.repeat.filter(|repeat| *repeat != 1) {
+            words.push(format!("{repeat} times one after the other"));
+        }
+        words
+    }
 }
 
 /// How an attempt ended. The words are the `state` column.

@@ -103,10 +103,25 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
             text.push('\n');
         }
     }
+    text += &params(plan, page);
     text += &configurations(plan, page);
     text += &sent(plan, page);
     text += &columns(plan, target_columns, page);
     text + &conditions(plan, page)
+}
+
+fn params(plan: &Plan, page: &Page) -> String {
+    if plan.params.is_empty() {
+        return String::new();
+    }
+    let rows = plan.params.iter().map(|param| {
+        let (value, default) = (param.value.to_string(), param.default.to_string());
+        let usually =
+            if value == default { String::new() } else { format!(" (usually {default})") };
+        [param.name.clone(), format!("{value}{usually}"), param.help.clone()]
+    });
+    let heading = page.heading("What may be set for a run, by --set NAME=VALUE");
+    format!("\n{heading}{}", page.table(2, &rows.collect::<Vec<_>>()))
 }
 
 fn configurations(plan: &Plan, page: &Page) -> String {
@@ -117,6 +132,9 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         text += &page.prose(2, &format!("{}{title}", config.name));
         if config.steps.is_empty() {
             text += "    changes nothing\n";
+        }
+        if let Some(how) = plan::connection(plan, config) {
+            text += &page.table(4, &[["connects".to_owned(), how]]);
         }
         for step in &config.steps {
             let whom = step.scope().doc();
@@ -129,6 +147,10 @@ fn configurations(plan: &Plan, page: &Page) -> String {
                 ],
             );
         }
+    }
+    let around = plan::around(plan);
+    if !around.is_empty() {
+        text += &format!("\n{}{}", page.heading("Before and after"), page.table(2, &around));
     }
     let (at_once, why) = plan::turns(plan);
     let how = if at_once { "Configurations run at once" } else { "Configurations take turns" };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
 use crate::cli::{catalogue, writer};
-use crate::measurement::{Plan, Turns};
+use crate::measurement::{Configuration, Plan, Turns};
 use crate::rule::{COMPARED, Rule};
 use crate::step::Privilege;
 
@@ -66,6 +66,43 @@ pub fn kinds(plan: &Plan) -> Vec<(&'static str, &'static str)> {
         }
     }
     kinds
+}
+
+/// How a configuration's connections are made, where that is said for it alone or needs more words
+/// than the kind's name.
+pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
+    let connection = &config.connection;
+    let mut words = vec![format!("{} within {}", connection.kind.name, time(connection.timeout))];
+    words.extend(connection.options.describe());
+    let plain = words.len() == 1 && connection.timeout == plan.timeout && kinds(plan).len() == 1;
+    (!plain).then(|| words.join(", "))
+}
+
+/// What is done once for every target, before all configurations, and what is kept afterwards.
+pub fn around(plan: &Plan) -> Vec<[String; 2]> {
+    let mut rows = Vec::new();
+    if plan.prepare.resolve {
+        rows.push(["before".to_owned(), "the target's name is looked up, once for all".to_owned()]);
+    }
+    if let Some(probe) = plan.prepare.probe {
+        let why = format!("a connection of the kind {} shows whether it is up at all", probe.name);
+        rows.push(["before".to_owned(), why]);
+    }
+    if !plan.keep.is_empty() {
+        rows.push([
+            "after".to_owned(),
+            format!("of the connection are kept: {}", plan.keep.join(", ")),
+        ]);
+    }
+    rows
+}
+
+/// A duration as files have it.
+pub fn time(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{}s", time.as_secs()),
+        _ => format!("{}ms", time.as_millis()),
+    }
 }
 
 /// What an attempt sends, if that is known of its kind; of the configuration that sends most.
@@ -193,7 +230,10 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
             json!({ "step": step.kind(), "does": step.describe(), "undo": step.describe_undo(),
                     "scope": step.scope().as_str(), "privilege": step.privilege().as_str() })
         });
-        json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>() })
+        let connection = &config.connection;
+        json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>(),
+                "connect": { "kind": connection.kind.name, "timeout_ms": milliseconds(connection.timeout),
+                             "options": connection.options.describe() } })
     });
     let (at_once, why) = turns(plan);
     let privileges = privileges(plan);
@@ -209,7 +249,14 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     });
     let kinds = kinds(plan);
     let kinds = kinds.iter().map(|(kind, doc)| json!({ "kind": kind, "doc": doc }));
+    let params = plan.params.iter().map(|param| {
+        json!({ "name": param.name, "value": param.value.to_string(),
+                "default": param.default.to_string(), "help": param.help })
+    });
     json!({
+        "params": params.collect::<Vec<_>>(),
+        "prepare": { "resolve": plan.prepare.resolve, "probe": plan.prepare.probe.map(|kind| kind.name) },
+        "keep": plan.keep,
         "measurement": plan.name, "title": plan.title, "description": plan.description,
         "references": plan.references, "file": origin,
         "configurations": configurations.collect::<Vec<_>>(),
