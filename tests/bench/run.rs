@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use pathspider::lab::{self, Lab, Spec};
 
 const TARGETS: usize = 20_000;
@@ -76,8 +77,11 @@ fn plain(folder: &Path) -> Result<()> {
     }
     ratios.sort_by(f64::total_cmp);
     println!("median ratio to the floor: {:.2}", ratios[ROUNDS / 2]);
-    let peak = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
-    println!("peak memory of pathspider: {} MB\n", peak / 1024);
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    println!("peak memory of pathspider: {} MB", usage.max_rss() / 1024);
+    let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
+    let (user, system) = (seconds(usage.user_time()), seconds(usage.system_time()));
+    println!("its processor time: {user:.1} s in itself, {system:.1} s in the kernel\n");
     Ok(())
 }
 
