@@ -1,7 +1,7 @@
 //! Live capture by libpcap, in a thread of its own, and the flow table that it feeds.
 //!
 //! Frames are read where the kernel put them (`dispatch`, no copy) from a large TPACKET_V3 ring.
-//! Such a ring hands out a block when it is full or [`RETIRE`] has passed, so on a quiet link a
+//! Such a ring hands out a block when it is full or `RETIRE` has passed, so on a quiet link a
 //! packet is seen a little late. Whoever wants to have seen everything up to now
 //! ([`Capture::flush`]) waits that long, by the clock and never for a packet, and then until the
 //! kernel has counted no more packets than were read.
