@@ -6,6 +6,7 @@
 //!
 //! Imports nothing from this crate.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -113,6 +114,25 @@ impl Cell for String {
     }
     fn finish(column: &mut Self::Column) -> ArrayRef {
         Arc::new(column.finish())
+    }
+}
+
+impl Cell for Cow<'static, str> {
+    type Column = b::StringBuilder;
+    fn data_type() -> DataType {
+        DataType::Utf8
+    }
+    fn append(&self, column: &mut Self::Column) {
+        column.append_value(self);
+    }
+    fn finish(column: &mut Self::Column) -> ArrayRef {
+        Arc::new(column.finish())
+    }
+}
+
+impl Nullable for Cow<'static, str> {
+    fn append_null(column: &mut Self::Column) {
+        column.append_null();
     }
 }
 

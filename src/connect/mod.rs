@@ -1,19 +1,17 @@
 //! Connection kinds: what is said to a target once a socket is open.
 //!
-//! Each kind is a state machine without sockets and clocks; the engine's driver feeds it with
-//! what the sockets say. The facts of one attempt ([`Attempt`]) are the same for all.
+//! Each kind is a state machine without sockets and clocks ([`Machine`]); the engine's driver feeds it
+//! with what the sockets say. [`KINDS`] is the registry. The facts of one attempt ([`Attempt`]) are the
+//! same for all; what a target said ([`Reply`]) is up to the kind.
 //!
 //! Imports [`field`](crate::field) only.
 
+mod facts;
+pub mod machine;
 pub mod tcp;
 
-use std::sync::Arc;
-
-use arrow::array::ArrayRef;
-use arrow::array::builder::StringBuilder;
-use arrow::datatypes::DataType;
-
-use crate::field::{Cell, Timestamp, fields};
+pub use facts::{Attempt, AttemptColumns, OBSERVED, Reply, ReplyColumns, Stage, State};
+pub use machine::{Action, Ending, Event, Fault, Machine, Peer, start};
 
 /// What is done with a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +36,19 @@ pub enum Kind {
     Mptcp,
 }
 
+/// What carries a kind: which socket the driver opens, and which flow the observer will see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A TCP socket.
+    Tcp,
+    /// A Multipath TCP socket, whose first subflow looks like TCP.
+    Mptcp,
+    /// A UDP socket.
+    Udp,
+    /// Packets made by hand; the packet says which protocol.
+    Raw,
+}
+
 /// One row of the registry of connection kinds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct KindDef {
@@ -47,6 +58,10 @@ pub struct KindDef {
     pub kind: Kind,
     /// What it does, in a sentence.
     pub doc: &'static str,
+    /// What carries it.
+    pub transport: Transport,
+    /// The port of targets that come without one, and of the lab's.
+    pub port: u16,
     /// The options of `[connect]` that it takes, beside `timeout` and `repeat`.
     pub options: &'static [&'static str],
     /// Columns that it adds to the attempt's own: what `keep` may name.
@@ -61,6 +76,8 @@ pub static KINDS: &[KindDef] = &[
         name: "tcp",
         kind: Kind::Tcp,
         doc: "open a TCP connection, half-close it, and read what the server sends until it closes too",
+        transport: Transport::Tcp,
+        port: 80,
         options: &["tfo"],
         columns: &[],
         runnable: true,
@@ -69,6 +86,8 @@ pub static KINDS: &[KindDef] = &[
         name: "http",
         kind: Kind::Http,
         doc: "ask for a page by HTTP without encryption",
+        transport: Transport::Tcp,
+        port: 80,
         options: &["tfo", "version"],
         columns: &[],
         runnable: false,
@@ -77,6 +96,8 @@ pub static KINDS: &[KindDef] = &[
         name: "https",
         kind: Kind::Https,
         doc: "ask for a page by HTTP over TLS",
+        transport: Transport::Tcp,
+        port: 443,
         options: &["tfo", "alpn", "version"],
         columns: &[],
         runnable: false,
@@ -85,6 +106,8 @@ pub static KINDS: &[KindDef] = &[
         name: "h2",
         kind: Kind::H2,
         doc: "ask for a page by HTTP/2 over TLS",
+        transport: Transport::Tcp,
+        port: 443,
         options: &["tfo", "alpn"],
         columns: &[],
         runnable: false,
@@ -93,6 +116,8 @@ pub static KINDS: &[KindDef] = &[
         name: "dns_udp",
         kind: Kind::DnsUdp,
         doc: "ask a name server one question over UDP",
+        transport: Transport::Udp,
+        port: 53,
         options: &[],
         columns: &[],
         runnable: false,
@@ -101,6 +126,8 @@ pub static KINDS: &[KindDef] = &[
         name: "dns_tcp",
         kind: Kind::DnsTcp,
         doc: "ask a name server one question over TCP",
+        transport: Transport::Tcp,
+        port: 53,
         options: &["tfo"],
         columns: &[],
         runnable: false,
@@ -109,6 +136,8 @@ pub static KINDS: &[KindDef] = &[
         name: "tcp_fastopen",
         kind: Kind::TcpFastopen,
         doc: "open a TCP connection with data in the SYN (RFC 7413)",
+        transport: Transport::Tcp,
+        port: 80,
         options: &[],
         columns: &[],
         runnable: false,
@@ -117,6 +146,8 @@ pub static KINDS: &[KindDef] = &[
         name: "forge",
         kind: Kind::Forge,
         doc: "send packets made by hand and watch for what comes back",
+        transport: Transport::Raw,
+        port: 80,
         options: &[],
         columns: &[],
         runnable: false,
@@ -125,6 +156,8 @@ pub static KINDS: &[KindDef] = &[
         name: "mptcp",
         kind: Kind::Mptcp,
         doc: "open a Multipath TCP connection (RFC 8684)",
+        transport: Transport::Mptcp,
+        port: 80,
         options: &[],
         columns: &[],
         runnable: false,
@@ -188,69 +221,3 @@ impl Options {
         words
     }
 }
-
-/// How an attempt ended. The words are the `state` column.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum State {
-    /// The connection was established (and whatever the kind asks for was answered).
-    Ok,
-    /// The path or the target refused: reset, unreachable, prohibited.
-    Failed,
-    /// No answer within the timeout.
-    Timeout,
-    /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
-    #[default]
-    LocalError,
-}
-
-impl Cell for State {
-    type Column = StringBuilder;
-    fn data_type() -> DataType {
-        DataType::Utf8
-    }
-    fn append(&self, column: &mut StringBuilder) {
-        column.append_value(self.as_str());
-    }
-    fn finish(column: &mut StringBuilder) -> ArrayRef {
-        Arc::new(column.finish())
-    }
-}
-
-impl State {
-    /// The word in the `state` column.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            State::Ok => "ok",
-            State::Failed => "failed",
-            State::Timeout => "timeout",
-            State::LocalError => "local_error",
-        }
-    }
-}
-
-fields! {
-    /// What the engine knows of one connection attempt.
-    pub struct Attempt, AttemptColumns;
-    "attempt" {
-        /// Whether the connection was established. NULL if this host could not try.
-        ok: Option<bool>,
-        /// How the attempt ended: `ok`, `failed`, `timeout` or `local_error`.
-        state: State,
-        /// What went wrong in the operating system's words, `Connection refused`; NULL if nothing did.
-        error: Option<&'static str>,
-        /// When the connection was started (UTC).
-        started: Timestamp,
-        /// When the attempt was over (UTC).
-        ended: Timestamp,
-        /// The TCP source port that the engine chose: with address and port of the target, the flow key.
-        source_port: Option<u16>,
-    }
-}
-
-/// Added by the merge: whether the observer saw the attempt's flow.
-pub const OBSERVED: crate::field::FieldDef = crate::field::FieldDef {
-    name: "observed",
-    by: "merge",
-    doc: "Whether the observer saw this attempt's flow. If false, every fact of the observer is NULL.",
-    data_type: <bool as crate::field::Cell>::data_type,
-};

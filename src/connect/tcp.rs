@@ -4,42 +4,7 @@
 //! on the wire what the observer wants to see: data that can carry marks, and both FINs. How
 //! that part ends is noted as the attempt's error, but does not undo the `ok`.
 
-use super::State;
-
-/// What the driver reports of the socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The handshake is done.
-    Connected,
-    /// So many bytes were read and thrown away.
-    Data(usize),
-    /// The peer's FIN was read.
-    PeerClosed,
-    /// The attempt's time is up.
-    TimedOut,
-    /// The socket reported an error; the word for it, and whose fault it is.
-    Failed(Fault),
-}
-
-/// An error of the operating system, put to one of two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
-    /// The word for it, for the `error` column.
-    pub word: &'static str,
-    /// Whether this host is to blame: no port, descriptor, buffer, route or permission.
-    pub local: bool,
-}
-
-/// What the driver is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Wait for the next event.
-    Wait,
-    /// Send a FIN, then wait.
-    HalfClose,
-    /// Close the socket: this is how the attempt ended.
-    Close(State, Option<&'static str>),
-}
+use super::{Action, Ending, Event, Fault, Machine, Stage, State};
 
 /// One connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,38 +22,40 @@ pub enum Tcp {
 /// More than this is not read of any target: enough for marks, little enough for everybody.
 pub const MOST_BYTES: usize = 64 << 10;
 
-impl Tcp {
-    /// Takes in an event and says what follows.
-    pub fn handle(&mut self, event: Event) -> Action {
+impl Machine for Tcp {
+    fn handle(&mut self, event: Event<'_>, _out: &mut Vec<u8>) -> Action {
+        let ok = |stage, error| Action::Close(Ending::new(State::Ok, stage, error));
         match (*self, event) {
             (Tcp::Connecting, Event::Connected) => {
                 *self = Tcp::Reading { bytes: 0 };
                 Action::HalfClose
             }
-            (_, Event::Failed(Fault { word, local: true })) => {
-                Action::Close(State::LocalError, Some(word))
+            (Tcp::Connecting, Event::Failed(fault)) => {
+                Action::Close(Ending::failed(fault, Stage::Connect))
             }
-            (Tcp::Connecting, Event::Failed(Fault { word, .. })) => {
-                Action::Close(State::Failed, Some(word))
+            (Tcp::Reading { .. }, Event::Failed(fault @ Fault { local: true, .. })) => {
+                Action::Close(Ending::failed(fault, Stage::Response))
             }
-            (Tcp::Connecting, Event::TimedOut) => Action::Close(State::Timeout, None),
+            (Tcp::Connecting, Event::TimedOut) => {
+                Action::Close(Ending::new(State::Timeout, Stage::Connect, None))
+            }
             (Tcp::Connecting, Event::Data(_) | Event::PeerClosed) => Action::Wait,
             (Tcp::Reading { .. }, Event::Connected) => Action::Wait,
             (Tcp::Reading { bytes }, Event::Data(more)) => {
-                let bytes = bytes.saturating_add(more);
+                let bytes = bytes.saturating_add(more.len());
                 *self = Tcp::Reading { bytes };
                 if bytes > MOST_BYTES {
-                    Action::Close(State::Ok, Some("Peer sent too much"))
+                    ok(Stage::Response, Some("Peer sent too much"))
                 } else {
                     Action::Wait
                 }
             }
-            (Tcp::Reading { .. }, Event::PeerClosed) => Action::Close(State::Ok, None),
+            (Tcp::Reading { .. }, Event::PeerClosed) => ok(Stage::Done, None),
             (Tcp::Reading { .. }, Event::Failed(Fault { word, .. })) => {
-                Action::Close(State::Ok, Some(word))
+                ok(Stage::Response, Some(word))
             }
             (Tcp::Reading { .. }, Event::TimedOut) => {
-                Action::Close(State::Ok, Some("Peer did not close in time"))
+                ok(Stage::Response, Some("Peer did not close in time"))
             }
         }
     }
@@ -102,10 +69,10 @@ mod tests {
     const NO_ROUTE: Fault = Fault { word: "Network is unreachable", local: true };
 
     /// Events until the connection is closed, and how.
-    fn end(events: &[Event]) -> Option<(State, Option<&'static str>)> {
+    fn end(events: &[Event<'_>]) -> Option<Ending> {
         let mut tcp = Tcp::default();
-        events.iter().find_map(|event| match tcp.handle(*event) {
-            Action::Close(state, error) => Some((state, error)),
+        events.iter().find_map(|event| match tcp.handle(*event, &mut Vec::new()) {
+            Action::Close(ending) => Some(ending),
             Action::Wait | Action::HalfClose => None,
         })
     }
@@ -113,27 +80,32 @@ mod tests {
     #[test]
     fn every_way_to_end() {
         use Event::*;
+        use Stage::{Connect, Done, Response};
         let late = Some("Peer did not close in time");
-        for (events, expected) in [
-            (&[Connected, Data(9), Data(9), PeerClosed][..], (State::Ok, None)),
-            (&[Connected, Data(1), Data(MOST_BYTES)], (State::Ok, Some("Peer sent too much"))),
-            (&[Connected, PeerClosed], (State::Ok, None)),
-            (&[Connected, Failed(REFUSED)], (State::Ok, Some("Connection refused"))),
-            (&[Connected, Data(1), TimedOut], (State::Ok, late)),
-            (&[Failed(REFUSED)], (State::Failed, Some("Connection refused"))),
-            (&[TimedOut], (State::Timeout, None)),
-            (&[Failed(NO_ROUTE)], (State::LocalError, Some("Network is unreachable"))),
-            (&[Connected, Failed(NO_ROUTE)], (State::LocalError, Some("Network is unreachable"))),
+        let much = Some("Peer sent too much");
+        let (refused, no_route) = (Some(REFUSED.word), Some(NO_ROUTE.word));
+        let flood = vec![0; MOST_BYTES];
+        for (events, state, stage, error) in [
+            (&[Connected, Data(b"ab"), Data(b"c"), PeerClosed][..], State::Ok, Done, None),
+            (&[Connected, Data(b"a"), Data(&flood)], State::Ok, Response, much),
+            (&[Connected, PeerClosed], State::Ok, Done, None),
+            (&[Connected, Failed(REFUSED)], State::Ok, Response, refused),
+            (&[Connected, Data(b"a"), TimedOut], State::Ok, Response, late),
+            (&[Failed(REFUSED)], State::Failed, Connect, refused),
+            (&[TimedOut], State::Timeout, Connect, None),
+            (&[Failed(NO_ROUTE)], State::LocalError, Connect, no_route),
+            (&[Connected, Failed(NO_ROUTE)], State::LocalError, Response, no_route),
         ] {
-            assert_eq!(end(events), Some(expected), "{events:?}");
+            assert_eq!(end(events), Some(Ending::new(state, stage, error)), "{events:?}");
         }
     }
 
     #[test]
     fn the_half_close_comes_once_and_only_after_the_handshake() {
-        let mut tcp = Tcp::default();
-        assert_eq!(tcp.handle(Event::Data(1)), Action::Wait);
-        assert_eq!(tcp.handle(Event::Connected), Action::HalfClose);
-        assert_eq!(tcp.handle(Event::Connected), Action::Wait);
+        let (mut tcp, mut out) = (Tcp::default(), Vec::new());
+        assert_eq!(tcp.handle(Event::Data(b"a"), &mut out), Action::Wait);
+        assert_eq!(tcp.handle(Event::Connected, &mut out), Action::HalfClose);
+        assert_eq!(tcp.handle(Event::Connected, &mut out), Action::Wait);
+        assert!(out.is_empty());
     }
 }

@@ -19,8 +19,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ports::{Draw, Ports};
 use super::scheduler::{Limits, Next, Scheduler};
-use crate::connect::tcp::{Action, Event, Fault, Tcp};
-use crate::connect::{Attempt, State};
+use crate::connect::{Action, Attempt, Ending, Event, Fault, Machine, Stage, State, tcp::Tcp};
 use crate::error::{Doing as _, Error, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::{Family, Sockopt};
@@ -93,7 +92,8 @@ pub struct Engine<'a> {
 
 struct Connection {
     socket: Socket,
-    machine: Tcp,
+    machine: Box<dyn Machine>,
+    connected: bool,
     target: usize,
     configuration: usize,
     generation: u64,
@@ -234,9 +234,7 @@ impl<'a> Engine<'a> {
         let (socket, port) = match self.connect(address, configuration, ports) {
             Ok(connected) => connected,
             Err((why, port)) => {
-                let fault = at_once(&why);
-                let state = if fault.local { State::LocalError } else { State::Failed };
-                return Some(attempt(started, port, state, Some(fault.word)));
+                return Some(attempt(started, port, Ending::failed(at_once(&why), Stage::Connect)));
             }
         };
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -247,7 +245,8 @@ impl<'a> Engine<'a> {
         let fd = socket.as_raw_fd();
         if let Err(why) = self.poll.registry().register(&mut SourceFd(&fd), Token(slot), interest) {
             self.free.push(slot);
-            return Some(attempt(started, Some(port), State::LocalError, Some(fault(&why).word)));
+            let fault = Fault { local: true, ..fault(&why) };
+            return Some(attempt(started, Some(port), Ending::failed(fault, Stage::Connect)));
         }
         log::debug!("{address} from port {port}, configuration {configuration}");
         self.generation += 1;
@@ -257,9 +256,18 @@ impl<'a> Engine<'a> {
             slot,
             generation,
         });
-        let machine = Tcp::default();
-        self.connections[slot] =
-            Some(Connection { socket, machine, target, configuration, generation, started, port });
+        let machine = Box::new(Tcp::default());
+        let connected = false;
+        self.connections[slot] = Some(Connection {
+            socket,
+            machine,
+            connected,
+            target,
+            configuration,
+            generation,
+            started,
+            port,
+        });
         None
     }
 
@@ -313,21 +321,31 @@ impl<'a> Engine<'a> {
 
     /// Handles what happened on a socket.
     fn handle(&mut self, slot: usize, writable: bool, attempts: &mut Attempts) {
-        let Some(Some(connection)) = self.connections.get(slot) else { return };
-        if connection.machine == Tcp::Connecting && writable {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
+        if !connection.connected && writable {
             let event = match connection.socket.take_error() {
-                Ok(None) => Event::Connected,
+                Ok(None) => {
+                    connection.connected = true;
+                    Event::Connected
+                }
                 Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
             };
             self.step(slot, event, attempts);
         }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        self.read(slot, &mut buffer, attempts);
+        self.buffer = buffer;
+    }
+
+    /// Reads what there is.
+    fn read(&mut self, slot: usize, buffer: &mut [u8], attempts: &mut Attempts) {
         while let Some(Some(connection)) = self.connections.get(slot) {
-            if connection.machine == Tcp::Connecting {
+            if !connection.connected {
                 return;
             }
-            let event = match (&connection.socket).read(&mut self.buffer) {
+            let event = match (&connection.socket).read(buffer) {
                 Ok(0) => Event::PeerClosed,
-                Ok(bytes) => Event::Data(bytes),
+                Ok(bytes) => Event::Data(&buffer[..bytes]),
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
                 Err(why) => Event::Failed(fault(&why)),
@@ -337,19 +355,19 @@ impl<'a> Engine<'a> {
     }
 
     /// Feeds one event to a connection's state machine and does what it says.
-    fn step(&mut self, slot: usize, event: Event, attempts: &mut Attempts) {
+    fn step(&mut self, slot: usize, event: Event<'_>, attempts: &mut Attempts) {
         let Some(connection) = &mut self.connections[slot] else { return };
-        match connection.machine.handle(event) {
+        match connection.machine.handle(event, &mut Vec::new()) {
             Action::Wait => {}
             Action::HalfClose => {
                 // Fails only if the peer has reset meanwhile, which reading will tell.
                 let _ = connection.socket.shutdown(Shutdown::Write);
             }
-            Action::Close(state, error) => {
+            Action::Close(ending) => {
                 let Some(connection) = self.connections[slot].take() else { return };
                 self.freed.push(slot);
                 let Connection { target, configuration, started, port, .. } = connection;
-                let ended = attempt(started, Some(port), state, error);
+                let ended = attempt(started, Some(port), ending);
                 self.end(&mut attempts[configuration][target], ended);
             }
         }
@@ -361,7 +379,7 @@ impl<'a> Engine<'a> {
             "from port {:?}: {} {}",
             attempt.source_port,
             attempt.state.as_str(),
-            attempt.error.unwrap_or("")
+            attempt.error.as_deref().unwrap_or("")
         );
         let count = match attempt.state {
             State::Ok => &self.progress.ok,
@@ -393,15 +411,12 @@ fn options(steps: &[Step]) -> Vec<Sockopt> {
     options.collect()
 }
 
-fn attempt(
-    started: Timestamp,
-    port: Option<u16>,
-    state: State,
-    error: Option<&'static str>,
-) -> Attempt {
+fn attempt(started: Timestamp, port: Option<u16>, ending: Ending) -> Attempt {
+    let Ending { state, stage, error, .. } = ending;
     Attempt {
         ok: (state != State::LocalError).then_some(state == State::Ok),
         state,
+        stage,
         error,
         started,
         ended: now(),
