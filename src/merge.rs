@@ -18,22 +18,27 @@ use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 
-use crate::connect::{Attempt, AttemptColumns};
+use crate::connect::{Attempt, AttemptColumns, Ended};
 use crate::error::{Error, Result};
 use crate::field::Row as _;
 use crate::observer::Flows;
-use crate::packet::{FlowKey, protocol};
+use crate::packet::FlowKey;
 
 /// What is needed to find an attempt's flow; the source address is whatever the kernel chose.
 #[derive(PartialEq, Eq, Hash)]
 struct Tail {
+    protocol: u8,
     port: u16,
     target: SocketAddr,
 }
 
 impl Tail {
     fn of(key: &FlowKey) -> Self {
-        Self { port: key.source.1, target: SocketAddr::from(key.destination) }
+        Self {
+            protocol: key.protocol,
+            port: key.source.1,
+            target: SocketAddr::from(key.destination),
+        }
     }
 }
 
@@ -42,6 +47,8 @@ impl Tail {
 pub struct Merger {
     /// The fields of a configuration's struct.
     fields: Fields,
+    /// The protocol of each configuration's flows.
+    protocols: Vec<u8>,
     /// Flows of this wave that were complete before the wave before was merged.
     early: Flows,
     strays: u64,
@@ -50,8 +57,10 @@ pub struct Merger {
 impl Merger {
     /// For records whose configurations have these fields: those of [`Attempt`], `observed`, and
     /// those of the selected chain functions.
-    pub fn new(fields: Fields) -> Self {
-        Self { fields, early: Flows::default(), strays: 0 }
+    ///
+    /// `protocols` are the IP protocols of the configurations' flows.
+    pub fn new(fields: Fields, protocols: Vec<u8>) -> Self {
+        Self { fields, protocols, early: Flows::default(), strays: 0 }
     }
 
     /// Flows that belonged to no attempt: other connections of this host, late answers.
@@ -61,35 +70,39 @@ impl Merger {
 
     /// One struct column per configuration, one row per target. `attempts` is by configuration,
     /// then by target, each target asked under every configuration. `later` are the source ports
-    /// of the wave after this one, whose flows may already be among these.
+    /// of the wave after this one, whose flows may already be among these; `repeated` those of attempts
+    /// that were made once more and have no record.
     pub fn merge(
         &mut self,
         targets: &[SocketAddr],
-        attempts: &[Vec<Attempt>],
+        attempts: &[Vec<Ended>],
         flows: Flows,
         later: &[RangeInclusive<u16>],
+        repeated: &[u16],
     ) -> Result<Vec<StructArray>> {
         let failed = |why: ArrowError| Error::failed("merge flows with attempts", why);
         let flows = join(std::mem::take(&mut self.early), flows).map_err(failed)?;
         let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
         for (row, key) in (0u32..).zip(&flows.keys) {
-            if key.protocol == protocol::TCP {
+            if self.protocols.contains(&key.protocol) {
                 index.insert(Tail::of(key), row);
             }
         }
         let mut records = Vec::with_capacity(attempts.len());
-        for attempts in attempts {
+        for (attempts, protocol) in attempts.iter().zip(&self.protocols) {
             let mut facts = AttemptColumns::default();
             let mut rows = Vec::with_capacity(targets.len());
-            for (attempt, target) in attempts.iter().zip(targets) {
+            for (Ended { attempt, .. }, target) in attempts.iter().zip(targets) {
                 attempt.push(&mut facts);
-                let flow = attempt.source_port.map(|port| Tail { port, target: *target });
+                let (protocol, target) = (*protocol, *target);
+                let flow = attempt.source_port.map(|port| Tail { protocol, port, target });
                 rows.push(flow.and_then(|tail| index.remove(&tail)));
             }
             records.push(
                 self.record(Attempt::finish(&mut facts), rows, &flows.columns).map_err(failed)?,
             );
         }
+        index.retain(|tail, _| !repeated.contains(&tail.port));
         let unmatched: Vec<u32> = index.into_values().collect();
         let is_later = |row: &u32| {
             let port = flows.keys[*row as usize].source.1;
@@ -143,7 +156,8 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::{OBSERVED, State};
+    use crate::connect::{Attempt, OBSERVED, State};
+    use crate::packet::protocol;
     use arrow::array::{AsArray, UInt64Array};
     use arrow::datatypes::{DataType, Field, UInt64Type};
 
@@ -156,8 +170,14 @@ mod tests {
         ([192, 0, 2, host], 80).into()
     }
 
-    fn attempt(port: u16) -> Attempt {
-        Attempt { ok: Some(true), state: State::Ok, source_port: Some(port), ..Attempt::default() }
+    fn attempt(port: u16) -> Ended {
+        let (ok, source_port) = (Some(true), Some(port));
+        let attempt = Attempt { ok, state: State::Ok, source_port, ..Attempt::default() };
+        Ended { attempt, reply: None }
+    }
+
+    fn merger() -> Merger {
+        Merger::new(fields(), vec![protocol::TCP, protocol::TCP])
     }
 
     fn flows(of: &[(u16, u8)]) -> Flows {
@@ -181,38 +201,38 @@ mod tests {
 
     #[test]
     fn a_flow_that_was_not_seen_is_a_fact() {
-        let mut merger = Merger::new(fields());
-        let attempts = [vec![attempt(1), attempt(2), Attempt::default()]];
+        let mut merger = merger();
+        let attempts = [vec![attempt(1), attempt(2), Ended::default()]];
         let targets = [target(1), target(2), target(3)];
-        let merged = merger.merge(&targets, &attempts, flows(&[(2, 2)]), &[]).unwrap();
+        let merged = merger.merge(&targets, &attempts, flows(&[(2, 2)]), &[], &[]).unwrap();
         assert_eq!(facts(&merged[0]), [(false, None), (true, Some(2)), (false, None)]);
     }
 
     #[test]
     fn no_flows_at_all_still_give_every_record() {
-        let mut merger = Merger::new(fields());
+        let mut merger = merger();
         let attempts = [vec![attempt(1)], vec![attempt(2)]];
-        let merged = merger.merge(&[target(1)], &attempts, flows(&[]), &[]).unwrap();
+        let merged = merger.merge(&[target(1)], &attempts, flows(&[]), &[], &[]).unwrap();
         assert_eq!(merged.len(), 2);
         assert_eq!(facts(&merged[1]), [(false, None)]);
     }
 
     #[test]
     fn the_same_target_twice_has_two_flows() {
-        let mut merger = Merger::new(fields());
+        let mut merger = merger();
         let attempts = [vec![attempt(1), attempt(2)]];
         let merged = merger
-            .merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[])
+            .merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[], &[])
             .unwrap();
         assert_eq!(facts(&merged[0]), [(true, Some(1)), (true, Some(2))]);
     }
 
     #[test]
     fn flows_of_the_next_wave_are_kept_for_it_and_strays_are_counted() {
-        let mut merger = Merger::new(fields());
+        let mut merger = merger();
         let merge = |merger: &mut Merger, port, flows| {
             let attempts = [vec![attempt(port)]];
-            facts(&merger.merge(&[target(1)], &attempts, flows, &[50..=59]).unwrap()[0])
+            facts(&merger.merge(&[target(1)], &attempts, flows, &[50..=59], &[]).unwrap()[0])
         };
         let first = merge(&mut merger, 40, flows(&[(50, 1), (40, 1), (7, 1)]));
         assert_eq!(first, [(true, Some(40))]);

@@ -3,8 +3,8 @@
 
 use arrow::datatypes::{DataType, Fields};
 use pathspider::error::Error;
-use pathspider::measurement::{Overrides, Plan, Turns};
-use pathspider::step::{Privilege, Step};
+use pathspider::measurement::{Overrides, Plan};
+use pathspider::step::{Privilege, Step, Turns};
 
 fn plan(text: &str) -> Plan {
     Plan::load("x.toml", text, &Fields::empty()).unwrap_or_else(|report| panic!("{report}"))

@@ -1,7 +1,6 @@
 //! `pathspider run`: the main job.
 
 use std::io::{self, IsTerminal as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -181,8 +180,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn settings(&self) -> driver::Settings {
         driver::Settings {
-            configurations: self.plan.configs.iter().map(|c| c.steps.clone()).collect(),
-            timeout: self.plan.timeout,
+            configurations: self.plan.configs.iter().map(configuration).collect(),
             limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
             bind_device: self.args.interface.clone(),
         }
@@ -245,6 +243,8 @@ impl Run<'_> {
                 asked: 0,
             };
             let engine_end = feed.run(first, &keep_going);
+            // Whatever ended it, the host is put back before anything else.
+            let engine_end = engine_end.and(feed.engine.finish());
             let asked = feed.asked;
             // Closes the channel, which tells the writer that this was all.
             drop(feed);
@@ -271,6 +271,20 @@ impl Run<'_> {
     }
 }
 
+/// What the engine needs to know of a configuration.
+fn configuration(of: &measurement::Configuration) -> driver::Configuration {
+    driver::Configuration {
+        steps: of.steps.clone(),
+        kind: of.connection.kind,
+        options: of.connection.options.clone(),
+        timeout: of.connection.timeout,
+    }
+}
+
+fn address(target: &Target) -> driver::Address {
+    driver::Address { at: writer::address(target), name: target.name.clone() }
+}
+
 /// From targets to waves whose attempts have ended.
 struct Feed<'a, 'e> {
     engine: &'a mut driver::Engine<'e>,
@@ -294,13 +308,13 @@ impl Feed<'_, '_> {
             if let (read @ 1.., Some(total)) = self.reader.progress() {
                 self.expected.store(self.asked.saturating_mul(total) / read, Relaxed);
             }
-            let addresses: Vec<SocketAddr> = batch.iter().map(writer::address).collect();
+            let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
             let ports = self.engine.next_ports();
-            let attempts = self.engine.run_wave(&addresses, keep_going)?;
+            let asked = self.engine.run_wave(&addresses, keep_going)?;
             let flows = self
                 .capture
                 .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, attempts, flows, later: self.engine.next_ports() };
+            let wave = Wave { targets: batch, asked, flows, later: self.engine.next_ports() };
             if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.
                 return Ok(());

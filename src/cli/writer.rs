@@ -10,8 +10,8 @@ use arrow::array::{ArrayRef, AsArray as _};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use crate::connect::Attempt;
-use crate::engine::driver::Attempts;
+use crate::connect::Ended;
+use crate::engine::driver::{Asked, Attempts};
 use crate::error::{Error, Result};
 use crate::lab::Tally;
 use crate::measurement::{Plan, Swept};
@@ -25,7 +25,7 @@ pub struct Wave {
     /// Its targets.
     pub targets: Vec<Target>,
     /// What became of each, under each configuration.
-    pub attempts: Attempts,
+    pub asked: Asked,
     /// Where its flows will come from.
     pub flows: Receiver<Flows>,
     /// The source ports of the next wave.
@@ -67,7 +67,8 @@ impl<'a> Writer<'a> {
         tally: Option<&'a mut Tally>,
     ) -> Self {
         let schema = Arc::new(plan.record_schema(&target_fields));
-        let merger = Merger::new(plan.configuration_fields().into());
+        let protocols = plan.configs.iter().map(|config| config.connection.protocol()).collect();
+        let merger = Merger::new(plan.configuration_fields().into(), protocols);
         Self { plan, target_fields, schema, merger, sink, tally, totals: Totals::default() }
     }
 
@@ -83,9 +84,10 @@ impl<'a> Writer<'a> {
         let flows =
             wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         let (targets, attempts) =
-            finished(wave.targets, wave.attempts, &mut self.totals.unfinished);
+            finished(wave.targets, wave.asked.attempts, &mut self.totals.unfinished);
         let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
-        let merged = self.merger.merge(&addresses, &attempts, flows, &wave.later)?;
+        let merged =
+            self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
         for configuration in &merged {
             if let Some(observed) = configuration.column_by_name("observed") {
                 self.totals.unobserved += observed.as_boolean().false_count() as u64;
@@ -141,12 +143,12 @@ fn finished(
     targets: Vec<Target>,
     attempts: Attempts,
     unfinished: &mut u64,
-) -> (Vec<Target>, Vec<Vec<Attempt>>) {
+) -> (Vec<Target>, Vec<Vec<Ended>>) {
     let done: Vec<bool> = (0..targets.len())
         .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
         .collect();
     *unfinished += done.iter().filter(|done| !**done).count() as u64;
-    let keep = |rows: Vec<Option<Attempt>>| {
+    let keep = |rows: Vec<Option<Ended>>| {
         rows.into_iter()
             .zip(&done)
             .filter_map(|(attempt, done)| attempt.filter(|_| *done))

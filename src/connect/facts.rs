@@ -121,6 +121,15 @@ fields! {
     }
 }
 
+/// An attempt that has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Ended {
+    /// What the engine knows of it.
+    pub attempt: Attempt,
+    /// What the target said, if it came to that.
+    pub reply: Option<Box<Reply>>,
+}
+
 /// Added by the merge: whether the observer saw the attempt's flow.
 pub const OBSERVED: FieldDef = FieldDef {
     name: "observed",

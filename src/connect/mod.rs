@@ -7,10 +7,11 @@
 //! Imports [`field`](crate::field) only.
 
 mod facts;
+pub mod forge;
 pub mod machine;
 pub mod tcp;
 
-pub use facts::{Attempt, AttemptColumns, OBSERVED, Reply, ReplyColumns, Stage, State};
+pub use facts::{Attempt, AttemptColumns, Ended, OBSERVED, Reply, ReplyColumns, Stage, State};
 pub use machine::{Action, Ending, Event, Fault, Machine, Peer, start};
 
 /// What is done with a target.
@@ -68,6 +69,19 @@ pub struct KindDef {
     pub columns: &'static [&'static str],
     /// Whether this version can run it.
     pub runnable: bool,
+}
+
+impl KindDef {
+    /// The IP protocol of the flow that an attempt with these options makes.
+    pub fn protocol(&self, options: &Options) -> u8 {
+        const TCP: u8 = 6;
+        const UDP: u8 = 17;
+        match (self.transport, &options.packet) {
+            (Transport::Raw, Some(packet)) if packet.protocol == forge::Protocol::Udp => UDP,
+            (Transport::Udp, _) => UDP,
+            _ => TCP,
+        }
+    }
 }
 
 /// Every connection kind.
@@ -186,8 +200,10 @@ pub struct Options {
     pub alpn: Option<Vec<String>>,
     /// Version of HTTP, out of [`HTTP_VERSIONS`].
     pub version: Option<&'static str>,
-    /// How often each target is asked, one after the other.
+    /// How often each target is asked, one after the other; the record is that of the last time.
     pub repeat: Option<u32>,
+    /// The packet that is made by hand.
+    pub packet: Option<forge::Packet>,
 }
 
 impl Options {

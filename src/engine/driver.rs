@@ -4,10 +4,11 @@
 //! kind's state machine in [`connect`](crate::connect).
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::ops::RangeInclusive;
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::{Range, RangeInclusive};
+use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,30 +16,57 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
 
+use super::connection::Connection;
 use super::ports::{Draw, Ports};
-use super::scheduler::{Limits, Next, Scheduler};
-use crate::connect::{Action, Attempt, Ending, Event, Fault, Machine, Stage, State, tcp::Tcp};
+use super::raw::Raw;
+use super::scheduler::{Job, Limits, Next, Scheduler};
+use super::socket::{Channel, Opening, at_once, errno};
+use crate::connect::forge::{Forge, Packet, Protocol};
+use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State, Transport};
 use crate::error::{Doing as _, Error, Result};
 use crate::field::Timestamp;
-use crate::step::sockopt::{Family, Sockopt};
-use crate::step::{Applied, Step};
+use crate::step::sockopt::Sockopt;
+use crate::step::{Applied, Step, Turns};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
+/// Tokens of the ears for packets made by hand; every other token is a slot.
+const EAR_V4: usize = usize::MAX - 1;
+const EAR_V6: usize = usize::MAX - 2;
+
 /// What the engine needs to know of a measurement and its run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The steps of each configuration.
-    pub configurations: Vec<Vec<Step>>,
-    /// How long one attempt may take.
-    pub timeout: Duration,
+    /// The configurations, the baseline first.
+    pub configurations: Vec<Configuration>,
     /// Limits on what is sent.
     pub limits: Limits,
     /// Send through this interface, whatever the routing table prefers.
     pub bind_device: Option<String>,
+}
+
+/// One configuration, as far as the engine cares.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// What is changed while it is in force.
+    pub steps: Vec<Step>,
+    /// The kind of connection.
+    pub kind: &'static connect::KindDef,
+    /// What else was asked for.
+    pub options: connect::Options,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+}
+
+/// Whom to ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Address and port.
+    pub at: SocketAddr,
+    /// Its name, if it has one.
+    pub name: Option<String>,
 }
 
 /// How far the run is, readable from other threads.
@@ -67,45 +95,105 @@ impl Progress {
 }
 
 /// The attempts of one wave: by configuration, then by target. `None` where a stop came first.
-pub type Attempts = Vec<Vec<Option<Attempt>>>;
+pub type Attempts = Vec<Vec<Option<Ended>>>;
+
+/// What became of a wave.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Of each target, under each configuration.
+    pub attempts: Attempts,
+    /// Source ports of attempts that were made once more: their flows belong to no record.
+    pub repeated: Vec<u16>,
+}
 
 /// The engine of one run.
 pub struct Engine<'a> {
-    settings: Settings,
-    /// The socket options of each configuration.
-    options: Vec<Vec<Sockopt>>,
+    settings: Rc<Settings>,
+    ways: Vec<Way>,
     progress: &'a Progress,
     ports: Ports,
     poll: Poll,
     events: Events,
     scheduler: Scheduler,
+    turns: Turns,
+    in_force: Applied,
     epoch: Instant,
     wave: u64,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
     /// Slots freed while events are handled: a late event must not meet their next owner.
     freed: Vec<usize>,
-    deadlines: VecDeque<Deadline>,
+    /// By configuration: attempts of one have the same timeout, so they time out in the order of their start.
+    deadlines: Vec<VecDeque<Deadline>>,
     generation: u64,
+    raw: Raw,
     buffer: Box<[u8]>,
 }
 
-struct Connection {
-    socket: Socket,
-    machine: Box<dyn Machine>,
-    connected: bool,
-    target: usize,
-    configuration: usize,
-    generation: u64,
-    started: Timestamp,
-    port: u16,
+/// How targets are reached under a configuration.
+struct Way {
+    transport: Transport,
+    /// Whether data may go with the SYN.
+    early: bool,
+    options: Vec<Sockopt>,
+    /// The firewall mark of its packets.
+    mark: Option<u32>,
+    /// How often each target is asked.
+    repeat: u32,
 }
 
-/// All attempts have the same timeout, so they time out in the order of their start.
+/// An attempt that is under way.
+struct Begun {
+    /// Its channel, and how much of `out` went with the SYN.
+    opened: (Channel, usize),
+    port: u16,
+    machine: Box<dyn Machine>,
+    out: Vec<u8>,
+}
+
+/// Why nothing could be sent, and from which port.
+type Unsent = (io::Error, Option<u16>);
+
+/// Tries port after port until one can be had.
+fn from_some_port<T>(
+    ports: &mut Draw,
+    mut open: impl FnMut(u16) -> io::Result<T>,
+) -> Result<(T, u16), Unsent> {
+    loop {
+        let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
+        match open(port) {
+            // Another program listens there, or the kernel still remembers a connection to this very
+            // target: the next port will do.
+            Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
+            Err(why) => return Err((why, Some(port))),
+            Ok(opened) => return Ok((opened, port)),
+        }
+    }
+}
+
+/// When an attempt is given up.
 struct Deadline {
     at: Instant,
     slot: usize,
     generation: u64,
+}
+
+impl Way {
+    fn of(configuration: &Configuration) -> Self {
+        let options = configuration.steps.iter().filter_map(|step| match step {
+            Step::Sockopt(option) => Some(option.clone()),
+            _ => None,
+        });
+        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
+            configuration;
+        Self {
+            transport: kind.transport,
+            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
+            options: options.collect(),
+            mark: None,
+            repeat: repeat.unwrap_or(1).max(1),
+        }
+    }
 }
 
 impl<'a> Engine<'a> {
@@ -113,50 +201,64 @@ impl<'a> Engine<'a> {
     pub fn new(settings: Settings, progress: &'a Progress) -> Result<Self> {
         allow_descriptors(settings.limits.concurrency)?;
         let poll = Poll::new().doing(|| "create the event loop")?;
-        let scheduler = Scheduler::new(settings.limits, settings.configurations.len());
+        let configurations = &settings.configurations;
+        let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
         Ok(Self {
-            ports: Ports::new(settings.configurations.len()),
-            options: settings.configurations.iter().map(|steps| options(steps)).collect(),
-            settings,
+            ports: Ports::new(configurations.len()),
+            ways: configurations.iter().map(Way::of).collect(),
+            scheduler: Scheduler::new(settings.limits, turns, configurations.len()),
+            deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
+            settings: Rc::new(settings),
             progress,
             poll,
             events: Events::with_capacity(1024),
-            scheduler,
+            turns,
+            in_force: Applied::default(),
             epoch: Instant::now(),
             wave: 0,
             connections: Vec::new(),
             free: Vec::new(),
             freed: Vec::new(),
-            deadlines: VecDeque::new(),
             generation: 0,
-            buffer: vec![0; 16 << 10].into_boxed_slice(),
+            raw: Raw::new(super::ports::ALL),
+            buffer: vec![0; 64 << 10].into_boxed_slice(),
         })
     }
 
     /// The most targets that a wave may have.
     pub fn largest_wave(&self) -> usize {
-        self.ports.largest_wave()
+        let repeats = self.ways.iter().map(|way| way.repeat as usize).max().unwrap_or(1);
+        (self.ports.largest_wave() / repeats).max(1)
     }
 
     /// The source ports of the wave that comes next, by configuration.
     pub fn next_ports(&self) -> Vec<RangeInclusive<u16>> {
-        let configurations = 0..self.settings.configurations.len();
+        let configurations = 0..self.ways.len();
         configurations.map(|configuration| self.ports.range(configuration, self.wave)).collect()
     }
 
-    /// Asks every target of a wave under every configuration in turn, until done or until
-    /// `keep_going` says no. Whatever happens, the steps are undone.
+    /// Asks every target of a wave under every configuration, until done or until `keep_going` says no.
     pub fn run_wave(
         &mut self,
-        targets: &[SocketAddr],
+        targets: &[Address],
         keep_going: impl Fn() -> bool,
-    ) -> Result<Attempts> {
+    ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
         let draw = |configuration| self.ports.draw(configuration, self.wave);
-        let mut ports: Vec<Draw> = (0..self.settings.configurations.len()).map(draw).collect();
+        let mut wave = Wave {
+            targets,
+            ports: (0..self.ways.len()).map(draw).collect(),
+            left: self.ways.iter().map(|way| vec![way.repeat; targets.len()]).collect(),
+            asked: Asked {
+                attempts: self
+                    .ways
+                    .iter()
+                    .map(|_| targets.iter().map(|_| None).collect())
+                    .collect(),
+                repeated: Vec::new(),
+            },
+        };
         self.wave += 1;
-        let mut attempts: Attempts = vec![vec![None; targets.len()]; ports.len()];
-        let mut in_force = Applied::default();
         self.scheduler.handle_wave(targets.len());
         loop {
             if !keep_going() {
@@ -165,38 +267,53 @@ impl<'a> Engine<'a> {
             }
             let wait = loop {
                 match self.scheduler.poll(self.epoch.elapsed()) {
-                    Next::Apply(configuration) => {
-                        std::mem::take(&mut in_force).undo()?;
-                        log::info!("wave {}: configuration {configuration}", self.wave);
-                        in_force = Applied::apply(&self.settings.configurations[configuration])?;
+                    Next::Apply(configurations) => {
+                        self.apply(configurations)?;
                         self.scheduler.handle_applied();
                     }
-                    Next::Start(target) => {
-                        let configuration = self.scheduler.configuration();
-                        let ended = self.start(
-                            target,
-                            targets[target],
-                            configuration,
-                            &mut ports[configuration],
-                        );
+                    Next::Start(job) => {
+                        let ended = self.start(job, &mut wave);
                         self.scheduler.handle_started(self.epoch.elapsed());
-                        if let Some(attempt) = ended {
-                            self.end(&mut attempts[configuration][target], attempt);
+                        if let Some(ended) = ended {
+                            self.end(job, ended, &mut wave);
                         }
                     }
                     Next::Wait(until) => break until,
-                    Next::WaveDone => return in_force.undo().map(|()| attempts),
+                    Next::WaveDone => {
+                        if self.turns == Turns::Waves {
+                            self.finish()?;
+                        }
+                        return Ok(wave.asked);
+                    }
                 }
             };
             let wait = wait.map(|until| until.saturating_sub(self.epoch.elapsed()));
-            self.turn(wait.unwrap_or(LOOK_UP).min(LOOK_UP), &mut attempts)?;
+            self.turn(wait.unwrap_or(LOOK_UP).min(LOOK_UP), &mut wave)?;
         }
     }
 
+    /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the
+    /// engine is dropped.
+    pub fn finish(&mut self) -> Result<()> {
+        std::mem::take(&mut self.in_force).undo()
+    }
+
+    fn apply(&mut self, configurations: Range<usize>) -> Result<()> {
+        self.finish()?;
+        log::info!("wave {}: configurations {configurations:?}", self.wave);
+        let steps: Vec<Step> = self.settings.configurations[configurations]
+            .iter()
+            .flat_map(|c| c.steps.clone())
+            .collect();
+        self.in_force = Applied::apply(&steps)?;
+        Ok(())
+    }
+
     /// Waits for events at most this long and handles them and what has timed out.
-    fn turn(&mut self, mut wait: Duration, attempts: &mut Attempts) -> Result<()> {
-        if let Some(first) = self.deadlines.front() {
-            wait = wait.min(first.at.saturating_duration_since(Instant::now()));
+    fn turn(&mut self, mut wait: Duration, wave: &mut Wave<'_>) -> Result<()> {
+        let now = Instant::now();
+        for first in self.deadlines.iter().filter_map(VecDeque::front) {
+            wait = wait.min(first.at.saturating_duration_since(now));
         }
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(why) if why.kind() != io::ErrorKind::Interrupted => {
@@ -205,181 +322,190 @@ impl<'a> Engine<'a> {
             _ => {}
         }
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
-            self.handle(event.token().0, event.is_writable() || event.is_error(), attempts);
+            let (slot, writable) = (event.token().0, event.is_writable() || event.is_error());
+            if matches!(slot, EAR_V4 | EAR_V6) {
+                self.hear(slot == EAR_V6, &mut buffer, wave);
+            } else if let Some(Some(connection)) = self.connections.get_mut(slot)
+                && let Some(ending) = connection.ready(writable, &mut buffer)
+            {
+                self.close(slot, ending, wave);
+            }
         }
+        self.buffer = buffer;
         self.events = events;
         self.free.append(&mut self.freed);
         let now = Instant::now();
-        while let Some(first) = self.deadlines.front().filter(|first| first.at <= now) {
-            let (slot, generation) = (first.slot, first.generation);
-            self.deadlines.pop_front();
-            if self.connections[slot].as_ref().is_some_and(|c| c.generation == generation) {
-                self.step(slot, Event::TimedOut, attempts);
+        for configuration in 0..self.deadlines.len() {
+            while let Some(first) = self.deadlines[configuration].pop_front_if(|d| d.at <= now) {
+                if let Some(Some(connection)) = self.connections.get_mut(first.slot)
+                    && connection.generation == first.generation
+                {
+                    let ending = connection.time_out();
+                    self.close(first.slot, ending, wave);
+                }
             }
         }
         Ok(())
     }
 
     /// Starts an attempt; gives it back if it is over at once.
-    fn start(
-        &mut self,
-        target: usize,
-        address: SocketAddr,
-        configuration: usize,
-        ports: &mut Draw,
-    ) -> Option<Attempt> {
+    fn start(&mut self, job: Job, wave: &mut Wave<'_>) -> Option<Ended> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = now();
-        let (socket, port) = match self.connect(address, configuration, ports) {
-            Ok(connected) => connected,
-            Err((why, port)) => {
-                return Some(attempt(started, port, Ending::failed(at_once(&why), Stage::Connect)));
-            }
+        let target = &wave.targets[job.target];
+        let settings = self.settings.clone();
+        let configuration = &settings.configurations[job.configuration];
+        let peer = Peer {
+            address: target.at.ip(),
+            port: target.at.port(),
+            name: target.name.as_deref(),
+            random: rand::random(),
         };
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let fd = socket.as_raw_fd();
-        if let Err(why) = self.poll.registry().register(&mut SourceFd(&fd), Token(slot), interest) {
-            self.free.push(slot);
-            let fault = Fault { local: true, ..fault(&why) };
-            return Some(attempt(started, Some(port), Ending::failed(fault, Stage::Connect)));
-        }
-        log::debug!("{address} from port {port}, configuration {configuration}");
+        let ports = &mut wave.ports[job.configuration];
+        let begun = match &configuration.options.packet {
+            Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, ports),
+            None => {
+                let mut machine =
+                    connect::start(configuration.kind.kind, &configuration.options, peer);
+                let mut early = Vec::new();
+                if self.ways[job.configuration].early {
+                    machine.early(&mut early);
+                }
+                self.connect(target.at, job.configuration, &early, ports)
+                    .map(|(opened, port)| Begun { opened, port, machine, out: early })
+            }
+        };
+        let begun = begun.and_then(|begun| match begun.opened.0.hears {
+            true => {
+                self.watch(begun.opened.0.fd(), slot).map(|()| begun).map_err(|why| (why, None))
+            }
+            false => Ok(begun),
+        });
+        let Begun { opened, port, machine, out } = match begun {
+            Ok(begun) => begun,
+            Err((why, port)) => {
+                self.free.push(slot);
+                return Some(ended(started, port, Ending::failed(at_once(&why), Stage::Connect)));
+            }
+        };
+        log::debug!("{} from port {port}, configuration {}", target.at, job.configuration);
         self.generation += 1;
         let generation = self.generation;
-        self.deadlines.push_back(Deadline {
-            at: Instant::now() + self.settings.timeout,
-            slot,
-            generation,
-        });
-        let machine = Box::new(Tcp::default());
-        let connected = false;
-        self.connections[slot] = Some(Connection {
-            socket,
-            machine,
-            connected,
-            target,
-            configuration,
-            generation,
-            started,
-            port,
-        });
+        let at = Instant::now() + configuration.timeout;
+        self.deadlines[job.configuration].push_back(Deadline { at, slot, generation });
+        let when = (generation, started, port);
+        let by_hand = !opened.0.hears;
+        let connection = Connection::new(opened, machine, out, job, when);
+        let connection = self.connections[slot].insert(connection);
+        // No socket will say that it is ready.
+        if by_hand && let Some(ending) = connection.ready(true, &mut []) {
+            self.connections[slot] = None;
+            self.raw.forget(port, target.at);
+            self.free.push(slot);
+            return Some(ended(started, Some(port), ending));
+        }
         None
     }
 
-    /// A socket whose SYN is sent, from the next port that can be had.
+    /// Has the event loop watch a descriptor.
+    fn watch(&self, fd: RawFd, token: usize) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest)
+    }
+
+    /// What an attempt's socket is to be like.
+    fn opening<'e>(
+        &'e self,
+        address: SocketAddr,
+        configuration: usize,
+        early: &'e [u8],
+    ) -> Opening<'e> {
+        let way = &self.ways[configuration];
+        Opening {
+            transport: way.transport,
+            address,
+            device: self.settings.bind_device.as_deref(),
+            mark: way.mark,
+            options: &way.options,
+            early: way.early.then_some(early),
+        }
+    }
+
+    /// A channel whose SYN is sent, from the next port that can be had, and how much of the early data
+    /// went with it.
     fn connect(
         &self,
         address: SocketAddr,
         configuration: usize,
+        early: &[u8],
         ports: &mut Draw,
-    ) -> Result<(Socket, u16), (io::Error, Option<u16>)> {
-        loop {
-            let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
-            match self.connect_from(port, address, configuration) {
-                // Another program listens there, or the kernel still remembers a connection to this very
-                // target: the next port will do.
-                Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
-                Err(why) => return Err((why, Some(port))),
-                Ok(socket) => return Ok((socket, port)),
-            }
-        }
+    ) -> Result<((Channel, usize), u16), Unsent> {
+        let opening = self.opening(address, configuration, early);
+        from_some_port(ports, |port| opening.open(port))
     }
 
-    fn connect_from(
-        &self,
-        port: u16,
+    /// A way for a packet made by hand, and its machine.
+    fn forge(
+        &mut self,
+        packet: Packet,
+        peer: Peer<'_>,
         address: SocketAddr,
-        configuration: usize,
-    ) -> io::Result<Socket> {
-        let kind = Type::STREAM.nonblocking();
-        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-        // Ports are shared: the other end makes the difference.
-        socket.set_reuse_address(true)?;
-        if let Some(device) = &self.settings.bind_device {
-            socket.bind_device(Some(device.as_bytes()))?;
+        job: Job,
+        slot: usize,
+        ports: &mut Draw,
+    ) -> Result<Begun, Unsent> {
+        let tcp = packet.protocol == Protocol::Tcp;
+        let mut raw = std::mem::replace(&mut self.raw, Raw::new(super::ports::ALL));
+        let opening = self.opening(address, job.configuration, &[]);
+        let opened = from_some_port(ports, |port| raw.open(&opening, job.configuration, port, tcp));
+        self.raw = raw;
+        let (way, port) = opened?;
+        if let Some(ear) = way.ear {
+            let token = if address.is_ipv6() { EAR_V6 } else { EAR_V4 };
+            self.watch(ear, token).map_err(|why| (why, Some(port)))?;
         }
-        let source: IpAddr = match address {
-            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-        for option in &self.options[configuration] {
-            option.set(socket.as_fd(), family)?;
+        if tcp {
+            self.raw.wait(port, address, slot);
         }
-        socket.bind(&SocketAddr::new(source, port).into())?;
-        match socket.connect(&address.into()) {
-            Err(why) if errno(&why) != Errno::EINPROGRESS => Err(why),
-            // A connection made on the spot is writable, which the loop is told like any other.
-            _ => Ok(socket),
-        }
+        let machine = Box::new(Forge::new(packet, peer, way.source));
+        Ok(Begun { opened: (way.channel, 0), port, machine, out: Vec::new() })
     }
 
-    /// Handles what happened on a socket.
-    fn handle(&mut self, slot: usize, writable: bool, attempts: &mut Attempts) {
-        let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
-        if !connection.connected && writable {
-            let event = match connection.socket.take_error() {
-                Ok(None) => {
-                    connection.connected = true;
-                    Event::Connected
-                }
-                Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
-            };
-            self.step(slot, event, attempts);
-        }
-        let mut buffer = std::mem::take(&mut self.buffer);
-        self.read(slot, &mut buffer, attempts);
-        self.buffer = buffer;
-    }
-
-    /// Reads what there is.
-    fn read(&mut self, slot: usize, buffer: &mut [u8], attempts: &mut Attempts) {
-        while let Some(Some(connection)) = self.connections.get(slot) {
-            if !connection.connected {
-                return;
-            }
-            let event = match (&connection.socket).read(buffer) {
-                Ok(0) => Event::PeerClosed,
-                Ok(bytes) => Event::Data(&buffer[..bytes]),
-                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
-                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
-                Err(why) => Event::Failed(fault(&why)),
-            };
-            self.step(slot, event, attempts);
-        }
-    }
-
-    /// Feeds one event to a connection's state machine and does what it says.
-    fn step(&mut self, slot: usize, event: Event<'_>, attempts: &mut Attempts) {
-        let Some(connection) = &mut self.connections[slot] else { return };
-        match connection.machine.handle(event, &mut Vec::new()) {
-            Action::Wait => {}
-            Action::HalfClose => {
-                // Fails only if the peer has reset meanwhile, which reading will tell.
-                let _ = connection.socket.shutdown(Shutdown::Write);
-            }
-            Action::Close(ending) => {
-                let Some(connection) = self.connections[slot].take() else { return };
-                self.freed.push(slot);
-                let Connection { target, configuration, started, port, .. } = connection;
-                let ended = attempt(started, Some(port), ending);
-                self.end(&mut attempts[configuration][target], ended);
+    /// Takes in what came back of TCP segments made by hand.
+    fn hear(&mut self, v6: bool, buffer: &mut [u8], wave: &mut Wave<'_>) {
+        while let Some((slot, segment)) = self.raw.hear(v6, buffer) {
+            if let Some(Some(connection)) = self.connections.get_mut(slot)
+                && let Some(ending) = connection.hear(&buffer[segment])
+            {
+                self.close(slot, ending, wave);
             }
         }
     }
 
-    fn end(&mut self, place: &mut Option<Attempt>, attempt: Attempt) {
-        self.scheduler.handle_ended();
+    /// Lets a connection go that has ended.
+    fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
+        let Some(connection) = self.connections[slot].take() else { return };
+        self.freed.push(slot);
+        let Connection { job, started, port, .. } = connection;
+        if !connection.channel.hears {
+            self.raw.forget(port, wave.targets[job.target].at);
+        }
+        self.end(job, ended(started, Some(port), ending), wave);
+    }
+
+    fn end(&mut self, job: Job, ended: Ended, wave: &mut Wave<'_>) {
+        let attempt = &ended.attempt;
         log::debug!(
             "from port {:?}: {} {}",
             attempt.source_port,
             attempt.state.as_str(),
-            attempt.error.as_deref().unwrap_or("")
+            attempt.error.as_deref().unwrap_or("").escape_debug()
         );
         let count = match attempt.state {
             State::Ok => &self.progress.ok,
@@ -388,7 +514,18 @@ impl<'a> Engine<'a> {
             State::LocalError => &self.progress.local_error,
         };
         count.fetch_add(1, Relaxed);
-        *place = Some(attempt);
+        let left = &mut wave.left[job.configuration][job.target];
+        *left -= 1;
+        match *left {
+            0 => {
+                self.scheduler.handle_ended();
+                wave.asked.attempts[job.configuration][job.target] = Some(ended);
+            }
+            _ => {
+                self.scheduler.handle_again(job);
+                wave.asked.repeated.extend(attempt.source_port);
+            }
+        }
     }
 
     /// Closes what is under way; those attempts did not happen.
@@ -399,21 +536,22 @@ impl<'a> Engine<'a> {
                 self.scheduler.handle_ended();
             }
         }
-        self.deadlines.clear();
+        self.deadlines.iter_mut().for_each(VecDeque::clear);
     }
 }
 
-fn options(steps: &[Step]) -> Vec<Sockopt> {
-    let options = steps.iter().filter_map(|step| match step {
-        Step::Sockopt(option) => Some(option.clone()),
-        _ => None,
-    });
-    options.collect()
+/// A wave under way.
+struct Wave<'t> {
+    targets: &'t [Address],
+    ports: Vec<Draw>,
+    /// How often each target is still to be asked, by configuration.
+    left: Vec<Vec<u32>>,
+    asked: Asked,
 }
 
-fn attempt(started: Timestamp, port: Option<u16>, ending: Ending) -> Attempt {
-    let Ending { state, stage, error, .. } = ending;
-    Attempt {
+fn ended(started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
+    let Ending { state, stage, error, reply } = ending;
+    let attempt = Attempt {
         ok: (state != State::LocalError).then_some(state == State::Ok),
         state,
         stage,
@@ -421,44 +559,13 @@ fn attempt(started: Timestamp, port: Option<u16>, ending: Ending) -> Attempt {
         started,
         ended: now(),
         source_port: port,
-    }
+    };
+    Ended { attempt, reply }
 }
 
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
-fn errno(why: &io::Error) -> Errno {
-    Errno::from_raw(why.raw_os_error().unwrap_or(0))
-}
-
-/// An error that came back from the network, or later than the call that sent the SYN.
-fn fault(why: &io::Error) -> Fault {
-    let errno = errno(why);
-    use Errno::*;
-    let local = matches!(
-        errno,
-        EADDRINUSE
-            | EADDRNOTAVAIL
-            | EMFILE
-            | ENFILE
-            | ENOBUFS
-            | ENOMEM
-            | ENETDOWN
-            | ENODEV
-            | EBADF
-            | EINVAL
-    );
-    Fault { word: errno.desc(), local }
-}
-
-/// An error of the very call that should have sent the SYN: no packet of the path's can have
-/// caused it, but for a reset that came back on the spot.
-fn at_once(why: &io::Error) -> Fault {
-    let errno = errno(why);
-    let answered = matches!(errno, Errno::ECONNREFUSED | Errno::ECONNRESET);
-    Fault { word: errno.desc(), local: !answered }
 }
 
 /// Sees to it that so many sockets can be open at once.

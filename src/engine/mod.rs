@@ -1,10 +1,14 @@
 //! The engine: makes the connections.
 //!
-//! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] owns the sockets
-//! and does it; [`ports`] gives every attempt a source port that tells its configuration and wave.
+//! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a
+//! `connection` for each attempt over a `socket`, or over the `raw` ones of packets made by hand;
+//! [`ports`] gives every attempt a source port that tells its configuration and wave.
 //!
 //! Imports [`connect`](crate::connect) and [`step`](crate::step); never the observer.
 
+mod connection;
 pub mod driver;
 pub mod ports;
+mod raw;
 pub mod scheduler;
+mod socket;

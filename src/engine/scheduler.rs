@@ -5,7 +5,10 @@
 //! virtual time.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
+
+use crate::step::Turns;
 
 /// Limits on what is sent.
 #[derive(Debug, Clone, Copy)]
@@ -16,13 +19,22 @@ pub struct Limits {
     pub rate: Option<u32>,
 }
 
-/// What the driver is to do next.
+/// One thing to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Job {
+    /// A target of the wave.
+    pub target: usize,
+    /// The configuration to ask it under.
+    pub configuration: usize,
+}
+
+/// What the driver is to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Put this configuration in force, then call [`Scheduler::handle_applied`].
-    Apply(usize),
-    /// Connect to this target of the wave, then call [`Scheduler::handle_started`].
-    Start(usize),
+    /// Put these configurations in force and no others, then call [`Scheduler::handle_applied`].
+    Apply(Range<usize>),
+    /// Connect, then call [`Scheduler::handle_started`].
+    Start(Job),
     /// Nothing before an attempt ends, or before this time if one is given.
     Wait(Option<Duration>),
     /// Every target of the wave has been asked under every configuration.
@@ -33,11 +45,16 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Scheduler {
     limits: Limits,
+    turns: Turns,
     configurations: usize,
     targets: usize,
-    configuration: usize,
+    /// Which turn it is: that of a configuration, or the only one of all.
+    turn: usize,
     applied: bool,
+    /// The next thing to ask in this turn.
     next: usize,
+    /// What is to be asked once more, the oldest first.
+    again: VecDeque<Job>,
     in_flight: usize,
     stopping: bool,
     pace: Pace,
@@ -45,69 +62,89 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler with no wave yet.
-    pub fn new(limits: Limits, configurations: usize) -> Self {
+    pub fn new(limits: Limits, turns: Turns, configurations: usize) -> Self {
         Self {
             limits,
+            turns,
             configurations,
             targets: 0,
-            configuration: configurations,
+            turn: usize::MAX,
             applied: false,
             next: 0,
+            again: VecDeque::new(),
             in_flight: 0,
             stopping: false,
             pace: Pace::new(limits.rate),
         }
     }
 
-    /// Begins a wave of this many targets with the first configuration.
+    /// Begins a wave of this many targets. Configurations that are all in force at once stay so from
+    /// wave to wave.
     pub fn handle_wave(&mut self, targets: usize) {
         self.targets = targets;
-        self.configuration = 0;
-        self.applied = false;
+        self.turn = 0;
+        self.applied = self.applied && self.turns == Turns::AtOnce;
         self.next = 0;
     }
 
     /// What to do at this time.
     pub fn poll(&mut self, now: Duration) -> Next {
-        if self.stopping || self.configuration >= self.configurations {
+        if self.stopping || self.turn >= self.turns() {
             return if self.in_flight == 0 { Next::WaveDone } else { Next::Wait(None) };
         }
-        if self.next == self.targets {
+        let job = self.again.front().copied().or_else(|| self.job());
+        let Some(job) = job else {
             // The barrier: nobody is under way when the configuration changes.
             if self.in_flight > 0 {
                 return Next::Wait(None);
             }
-            self.configuration += 1;
-            self.applied = false;
+            self.turn += 1;
+            self.applied = self.turns == Turns::AtOnce;
             self.next = 0;
             return self.poll(now);
-        }
+        };
         if !self.applied {
-            return Next::Apply(self.configuration);
+            return Next::Apply(match self.turns {
+                Turns::AtOnce => 0..self.configurations,
+                Turns::Waves => self.turn..self.turn + 1,
+            });
         }
         if self.in_flight >= self.limits.concurrency {
             return Next::Wait(None);
         }
         match self.pace.free_at(now) {
             Some(later) => Next::Wait(Some(later)),
-            None => Next::Start(self.next),
+            None => Next::Start(job),
         }
     }
 
-    /// The configuration that is in force, or about to be.
-    pub fn configuration(&self) -> usize {
-        self.configuration
+    fn turns(&self) -> usize {
+        match self.turns {
+            Turns::AtOnce => 1,
+            Turns::Waves => self.configurations,
+        }
     }
 
-    /// The configuration asked for is in force.
+    /// What comes next in this turn, if anything is left of it.
+    fn job(&self) -> Option<Job> {
+        let (target, configuration) = match self.turns {
+            Turns::AtOnce => (self.next / self.configurations, self.next % self.configurations),
+            Turns::Waves => (self.next, self.turn),
+        };
+        (target < self.targets).then_some(Job { target, configuration })
+    }
+
+    /// The configurations asked for are in force.
     pub fn handle_applied(&mut self) {
         self.applied = true;
     }
 
-    /// The target asked for has been connected to; `now` is after its SYN was sent, so that two
-    /// SYNs are never closer than two of these times.
+    /// What was asked for is under way; `now` is after its first packet was sent, so that two first packets
+    /// are never closer than two of these times.
     pub fn handle_started(&mut self, now: Duration) {
-        self.next += 1;
+        if self.again.pop_front().is_none() {
+            self.next += 1;
+        }
         self.in_flight += 1;
         self.pace.handle_started(now);
     }
@@ -117,9 +154,16 @@ impl Scheduler {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
+    /// An attempt ended, and the same is to be asked once more.
+    pub fn handle_again(&mut self, job: Job) {
+        self.handle_ended();
+        self.again.push_back(job);
+    }
+
     /// Starts nothing any more.
     pub fn handle_stop(&mut self) {
         self.stopping = true;
+        self.again.clear();
     }
 }
 

@@ -26,6 +26,13 @@ pub struct Connection {
     pub options: Options,
 }
 
+impl Connection {
+    /// The IP protocol of its flows.
+    pub fn protocol(&self) -> u8 {
+        self.kind.protocol(&self.options)
+    }
+}
+
 impl Checker<'_> {
     /// The file's own connection, without what configurations change about it.
     pub(super) fn connection(&mut self, base: &file::Connect) -> Option<Connection> {
@@ -66,6 +73,7 @@ impl Checker<'_> {
             alpn: alpn.map(|alpn| alpn.get_ref().clone()),
             version: version.and_then(|version| self.word(version, "version of HTTP", &versions)),
             repeat: repeat.and_then(|repeat| u32::try_from(*repeat.get_ref()).ok()),
+            packet: None,
         };
         let places = [
             ("tfo", tfo.map(Spanned::span)),

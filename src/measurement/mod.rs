@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use connection::Connection;
 pub use params::{Overrides, Param};
-pub use plan::{Configuration, Plan, Prepare, Turns, duration};
+pub use plan::{Configuration, Plan, Prepare, duration};
 pub use read::FORMAT;
 pub use scalar::Scalar;
 pub use schema::schema;

@@ -17,7 +17,7 @@ use crate::chain::Selection;
 use crate::connect::{self, KindDef};
 use crate::error::{Diagnostic, Error, Report, Result};
 use crate::rule::Rules;
-use crate::step::{Privilege, Step};
+use crate::step::{Privilege, Step, Turns};
 
 /// The kind of connection if the file names none.
 pub const DEFAULT_KIND: &str = "tcp";
@@ -77,15 +77,6 @@ pub struct Prepare {
     pub resolve: bool,
     /// The connection that shows whether the target is up at all.
     pub probe: Option<&'static KindDef>,
-}
-
-/// How configurations follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turns {
-    /// Every step is scoped to packets or a socket: all configurations run at once.
-    AtOnce,
-    /// Some step is for the namespace or the world: a wave of targets under each configuration.
-    Waves,
 }
 
 impl Plan {
@@ -187,11 +178,7 @@ impl Plan {
 
     /// How configurations follow each other: derived from the scopes of their steps.
     pub fn turns(&self) -> Turns {
-        let mut steps = self.configs.iter().flat_map(|config| &config.steps);
-        match steps.all(|step| step.scope().shares()) {
-            true => Turns::AtOnce,
-            false => Turns::Waves,
-        }
+        Turns::of(self.configs.iter().flat_map(|config| &config.steps))
     }
 
     /// What the steps need to be allowed, each once; the capture's own needs are not among them.

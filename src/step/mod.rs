@@ -15,6 +15,7 @@ pub mod route;
 mod setsockopt;
 pub mod sockopt;
 mod sysctl;
+mod turns;
 
 use std::fmt;
 
@@ -23,6 +24,7 @@ pub use command::Command;
 pub use netfilter::Netfilter;
 pub use route::Route;
 pub use sockopt::Sockopt;
+pub use turns::Turns;
 
 /// Whom a step affects while it is in force, from the narrowest to the widest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

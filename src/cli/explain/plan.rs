@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
 use crate::cli::{catalogue, writer};
-use crate::measurement::{Configuration, Plan, Turns};
+use crate::measurement::{Configuration, Plan};
 use crate::rule::{COMPARED, Rule};
-use crate::step::Privilege;
+use crate::step::{Privilege, Turns};
 
 /// A column of the record.
 pub struct Column {

@@ -1,0 +1,365 @@
+//! Kind `forge`: one packet made by hand, and what comes back.
+//!
+//! A [`Packet`] is what a measurement describes; [`Forge`] makes the octets of it for one target and knows the
+//! answer when it sees it. The packet is sent once: what a lost packet and a dropping path have in common
+//! is for the conclusions to tell apart, not for a second packet to hide.
+//!
+//! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
+//! (RFC 3514, IPv4 only) is a local error, not a path's fault.
+
+use std::net::{IpAddr, SocketAddr};
+
+use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice, UdpHeader};
+
+use super::{Action, Ending, Event, Fault, Machine, Peer, Stage, State};
+
+/// The transport of a packet made by hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// What a UDP header says of its payload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Checksum {
+    /// The checksum that the receiver will compute.
+    #[default]
+    Right,
+    /// Zero: none was computed (RFC 768; of IPv6, RFC 6935).
+    Zero,
+    /// Another one than the receiver will compute.
+    Wrong,
+}
+
+/// What counts as an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// A SYN-ACK that acknowledges the packet.
+    SynAck,
+    /// A DNS message that answers the packet's question.
+    Dns,
+    /// Any packet from the target's port to ours, a reset too.
+    Any,
+}
+
+/// A TCP option (RFC 9293, 3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TcpOption {
+    /// Its kind.
+    pub kind: u8,
+    /// What follows kind and length; `None` for the kinds that have no length (0 and 1).
+    pub data: Option<Vec<u8>>,
+}
+
+/// What a packet carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Payload {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// These octets.
+    Bytes(Vec<u8>),
+    /// A DNS question of this type for the target's name: `A` or `AAAA`.
+    Question(&'static str),
+}
+
+/// One packet, as a measurement describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Its transport.
+    pub protocol: Protocol,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// The codepoint in the IP header (RFC 2474): 0 to 63.
+    pub dscp: u8,
+    /// The ECN field of the IP header (RFC 3168): 0 to 3.
+    pub ecn: u8,
+    /// The reserved bit of the IPv4 header, "evil" in RFC 3514.
+    pub evil: bool,
+    /// The bit "don't fragment" of the IPv4 header.
+    pub dont_fragment: bool,
+    /// TCP flags, FIN being 1, and AE (formerly NS) 256.
+    pub flags: u16,
+    /// The TCP window, unscaled.
+    pub window: u16,
+    /// TCP options in their order; padded with zeros to a multiple of four octets.
+    pub options: Vec<TcpOption>,
+    /// The UDP checksum.
+    pub checksum: Checksum,
+    /// What it carries.
+    pub payload: Payload,
+    /// What counts as an answer.
+    pub answer: Answer,
+}
+
+/// TCP flags by their names (RFC 9293, 3.1; `ae` RFC 9768).
+pub static TCP_FLAGS: &[(&str, u16)] = &[
+    ("fin", 1),
+    ("syn", 2),
+    ("rst", 4),
+    ("psh", 8),
+    ("ack", 16),
+    ("urg", 32),
+    ("ece", 64),
+    ("cwr", 128),
+    ("ae", 256),
+];
+const SYN: u16 = 2;
+const FIN: u16 = 1;
+const RST: u16 = 4;
+
+impl Packet {
+    /// What it is, in plain words.
+    pub fn describe(&self) -> String {
+        let flags = TCP_FLAGS.iter().filter(|(_, bit)| self.flags & bit != 0);
+        let flags: Vec<String> = flags.map(|(name, _)| name.to_uppercase()).collect();
+        let mut words = match self.protocol {
+            Protocol::Tcp if flags.is_empty() => "a TCP segment without flags".to_owned(),
+            Protocol::Tcp => format!("a TCP segment with {}", flags.join(" and ")),
+            Protocol::Udp => "a UDP datagram".to_owned(),
+        };
+        match self.checksum {
+            Checksum::Zero if self.protocol == Protocol::Udp => words.push_str(" without checksum"),
+            Checksum::Wrong if self.protocol == Protocol::Udp => {
+                words.push_str(" with a wrong checksum");
+            }
+            _ => {}
+        }
+        if self.evil {
+            words.push_str(", with the evil bit (IPv4 only)");
+        }
+        words
+    }
+
+    /// Octets of its IP packet to an IPv4 target without a payload of unknown length.
+    pub fn octets(&self) -> u64 {
+        let transport = match self.protocol {
+            Protocol::Tcp => 20 + self.options_octets().len() as u64,
+            Protocol::Udp => 8,
+        };
+        let payload = match &self.payload {
+            Payload::Nothing => 0,
+            Payload::Bytes(bytes) => bytes.len() as u64,
+            // Header, a name of usual length, type and class.
+            Payload::Question(_) => 12 + 20 + 4,
+        };
+        20 + transport + payload
+    }
+
+    fn options_octets(&self) -> Vec<u8> {
+        let mut octets = Vec::new();
+        for TcpOption { kind, data } in &self.options {
+            octets.push(*kind);
+            if let Some(data) = data {
+                octets.push(u8::try_from(data.len() + 2).unwrap_or(u8::MAX));
+                octets.extend_from_slice(data);
+            }
+        }
+        octets.resize(octets.len().next_multiple_of(4), 0);
+        octets
+    }
+}
+
+/// One packet on its way.
+#[derive(Debug)]
+pub struct Forge {
+    packet: Packet,
+    source: SocketAddr,
+    target: SocketAddr,
+    sequence: u32,
+    payload: Vec<u8>,
+    /// What the answer to a DNS question must carry.
+    question: Option<Question>,
+}
+
+#[derive(Debug)]
+struct Question {
+    id: u16,
+    query: hickory_proto::op::Query,
+}
+
+impl Forge {
+    /// For one target, from this address and port.
+    pub fn new(packet: Packet, peer: Peer<'_>, source: SocketAddr) -> Self {
+        let mut forge = Self {
+            source,
+            target: SocketAddr::new(peer.address, peer.port),
+            // Both halves are of a number that nobody can guess.
+            sequence: (peer.random >> 32) as u32,
+            payload: Vec::new(),
+            question: None,
+            packet,
+        };
+        match &forge.packet.payload {
+            Payload::Nothing => {}
+            Payload::Bytes(bytes) => forge.payload = bytes.clone(),
+            Payload::Question(kind) => forge.ask(kind, peer),
+        }
+        forge
+    }
+
+    fn ask(&mut self, kind: &str, peer: Peer<'_>) {
+        use hickory_proto::op::{Message, MessageType, OpCode, Query};
+        use hickory_proto::rr::{Name, RecordType};
+        let id = peer.random as u16;
+        // The root is a name that every server has heard of.
+        let name =
+            peer.name.and_then(|name| Name::from_ascii(name).ok()).unwrap_or_else(Name::root);
+        let kind = if kind == "AAAA" { RecordType::AAAA } else { RecordType::A };
+        let query = Query::query(name, kind);
+        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(query.clone());
+        // A name that was read fits a message.
+        self.payload = message.to_vec().unwrap_or_default();
+        self.question = Some(Question { id, query });
+    }
+
+    /// The IP packet with these flags, options and payload.
+    fn build(&self, flags: u16, sequence: u32, first: bool) -> Option<Vec<u8>> {
+        let (payload, options) = match first {
+            true => (self.payload.as_slice(), self.packet.options_octets()),
+            false => (&[][..], Vec::new()),
+        };
+        let (from, to) = (self.source.port(), self.target.port());
+        let mut tcp = TcpHeader::new(from, to, sequence, self.packet.window);
+        let bit = |name: u16| flags & name != 0;
+        (tcp.fin, tcp.syn, tcp.rst, tcp.psh) = (bit(1), bit(2), bit(4), bit(8));
+        (tcp.ack, tcp.urg, tcp.ece, tcp.cwr) = (bit(16), bit(32), bit(64), bit(128));
+        tcp.ns = bit(256);
+        tcp.set_options_raw(&options).ok()?;
+        let (header, number) = match self.packet.protocol {
+            Protocol::Tcp => (tcp.header_len(), IpNumber::TCP),
+            Protocol::Udp => (UdpHeader::LEN, IpNumber::UDP),
+        };
+        let length = u16::try_from(header + payload.len()).ok()?;
+        let mut octets = Vec::with_capacity(60 + usize::from(length));
+        let traffic_class = self.packet.dscp << 2 | self.packet.ecn;
+        let mut udp = UdpHeader { source_port: from, destination_port: to, length, checksum: 0 };
+        match (self.source.ip(), self.target.ip()) {
+            (IpAddr::V4(source), IpAddr::V4(target)) => {
+                let (source, target) = (source.octets(), target.octets());
+                let mut ip =
+                    Ipv4Header::new(length, self.packet.ttl, number, source, target).ok()?;
+                ip.dont_fragment = self.packet.dont_fragment;
+                tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).ok()?;
+                udp.checksum = udp.calc_checksum_ipv4(&ip, payload).ok()?;
+                ip.write(&mut octets).ok()?;
+                octets[1] = traffic_class;
+                if first && self.packet.evil {
+                    octets[6] |= 0x80;
+                }
+            }
+            (IpAddr::V6(source), IpAddr::V6(target)) => {
+                let ip = Ipv6Header {
+                    traffic_class,
+                    flow_label: Ipv6FlowLabel::ZERO,
+                    payload_length: length,
+                    next_header: number,
+                    hop_limit: self.packet.ttl,
+                    source: source.octets(),
+                    destination: target.octets(),
+                };
+                tcp.checksum = tcp.calc_checksum_ipv6(&ip, payload).ok()?;
+                udp.checksum = udp.calc_checksum_ipv6(&ip, payload).ok()?;
+                ip.write(&mut octets).ok()?;
+            }
+            _ => return None,
+        }
+        match self.packet.protocol {
+            Protocol::Tcp => tcp.write(&mut octets).ok()?,
+            Protocol::Udp => {
+                udp.checksum = match self.packet.checksum {
+                    Checksum::Right => udp.checksum,
+                    Checksum::Zero => 0,
+                    // Never zero, which would be none at all.
+                    Checksum::Wrong => match udp.checksum ^ 0x5555 {
+                        0 => 1,
+                        wrong => wrong,
+                    },
+                };
+                udp.write(&mut octets).ok()?;
+            }
+        }
+        octets.extend_from_slice(payload);
+        Some(octets)
+    }
+
+    /// What of the sequence space the packet takes up ends here.
+    fn acknowledged(&self) -> u32 {
+        let flags = self.packet.flags;
+        let ends = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
+        self.sequence.wrapping_add(self.payload.len() as u32).wrapping_add(ends)
+    }
+
+    /// Takes in a TCP segment from the target's port to ours.
+    fn segment(&self, segment: &[u8], out: &mut Vec<u8>) -> Action {
+        let Ok(tcp) = TcpSlice::from_slice(segment) else { return Action::Wait };
+        let end = |state, error| Action::Close(Ending::new(state, Stage::Done, error));
+        // A server may leave the data of a SYN to be sent again (RFC 9293, 3.10.7.4).
+        let mine = [self.acknowledged(), self.sequence.wrapping_add(1)];
+        let acknowledges = tcp.ack() && mine.contains(&tcp.acknowledgment_number());
+        if tcp.syn() && tcp.ack() && acknowledges {
+            // The server has begun a connection that nobody wants.
+            out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
+            return end(State::Ok, None);
+        }
+        match (self.packet.answer, tcp.rst()) {
+            (Answer::Any, _) => end(State::Ok, None),
+            (_, true) if acknowledges => end(State::Failed, Some("Connection refused")),
+            _ => Action::Wait,
+        }
+    }
+
+    /// Takes in a UDP datagram from the target's port to ours.
+    fn datagram(&self, payload: &[u8]) -> Action {
+        let done = Action::Close(Ending::new(State::Ok, Stage::Done, None));
+        match (self.packet.answer, &self.question) {
+            (Answer::Dns, Some(question)) if !question.is_answered_by(payload) => Action::Wait,
+            _ => done,
+        }
+    }
+}
+
+impl Question {
+    fn is_answered_by(&self, payload: &[u8]) -> bool {
+        use hickory_proto::op::{Message, MessageType};
+        Message::from_vec(payload).is_ok_and(|message| {
+            message.metadata.id == self.id
+                && message.metadata.message_type == MessageType::Response
+                && message.queries == [self.query.clone()]
+        })
+    }
+}
+
+impl Machine for Forge {
+    fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
+        match event {
+            Event::Connected if self.packet.evil && self.target.is_ipv6() => {
+                let fault = Fault { word: "IPv6 has no evil bit", local: true };
+                Action::Close(Ending::failed(fault, Stage::Request))
+            }
+            Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
+                Some(packet) => {
+                    out.extend(packet);
+                    Action::Wait
+                }
+                None => {
+                    let fault = Fault { word: "Packet too large", local: true };
+                    Action::Close(Ending::failed(fault, Stage::Request))
+                }
+            },
+            Event::Data(data) => match self.packet.protocol {
+                Protocol::Tcp => self.segment(data, out),
+                Protocol::Udp => self.datagram(data),
+            },
+            Event::PeerClosed => Action::Wait,
+            Event::TimedOut => Action::Close(Ending::new(State::Timeout, Stage::Response, None)),
+            Event::Failed(fault) => Action::Close(Ending::failed(fault, Stage::Response)),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! One connection under way: its channel, its machine, and what is still to be sent.
+
+use std::io;
+
+use super::scheduler::Job;
+use super::socket::{Channel, fault};
+use crate::connect::{Action, Ending, Event, Fault, Machine, Stage, State};
+use crate::field::Timestamp;
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) channel: Channel,
+    machine: Box<dyn Machine>,
+    /// Whether the machine has been told of the handshake's end.
+    connected: bool,
+    /// Whether the peer's FIN was read: there is nothing to read any more.
+    finished: bool,
+    /// What the machine wants to be sent, and how much of it is.
+    out: Vec<u8>,
+    sent: usize,
+    /// A FIN is to follow.
+    half_close: bool,
+    /// Why nothing can be sent any more; told once all that came before has been read.
+    broken: Option<Fault>,
+    pub(super) job: Job,
+    /// Tells this from an earlier connection in the same slot.
+    pub(super) generation: u64,
+    pub(super) started: Timestamp,
+    pub(super) port: u16,
+}
+
+impl Connection {
+    /// A connection whose first packet is on its way; `sent` octets of `out` went with it.
+    pub(super) fn new(
+        (channel, sent): (Channel, usize),
+        machine: Box<dyn Machine>,
+        out: Vec<u8>,
+        job: Job,
+        (generation, started, port): (u64, Timestamp, u16),
+    ) -> Self {
+        Self {
+            channel,
+            machine,
+            connected: false,
+            finished: false,
+            out,
+            sent,
+            half_close: false,
+            broken: None,
+            job,
+            generation,
+            started,
+            port,
+        }
+    }
+
+    /// Does all that the socket is ready for; says how the attempt ended if it did.
+    pub(super) fn ready(&mut self, writable: bool, buffer: &mut [u8]) -> Option<Ending> {
+        if writable && !self.connected {
+            let event = match self.channel.take_error() {
+                Ok(None) => {
+                    self.connected = true;
+                    Event::Connected
+                }
+                Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
+            };
+            if let Some(ending) = self.feed(event) {
+                return Some(ending);
+            }
+        } else if writable {
+            self.flush();
+        }
+        self.read(buffer)
+    }
+
+    /// Takes in what came for it by another way than its own socket.
+    pub(super) fn hear(&mut self, data: &[u8]) -> Option<Ending> {
+        self.feed(Event::Data(data))
+    }
+
+    /// Its time is up.
+    pub(super) fn time_out(&mut self) -> Ending {
+        let late = || Ending::new(State::Timeout, Stage::Connect, None);
+        self.feed(Event::TimedOut).unwrap_or_else(late)
+    }
+
+    /// Reads what there is.
+    fn read(&mut self, buffer: &mut [u8]) -> Option<Ending> {
+        while self.connected && self.channel.hears && !self.finished {
+            let event = match self.channel.receive(buffer) {
+                Ok(0) if !self.channel.datagrams => {
+                    self.finished = true;
+                    self.broken.map_or(Event::PeerClosed, Event::Failed)
+                }
+                Ok(bytes) => Event::Data(&buffer[..bytes]),
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => match self.broken {
+                    Some(fault) => Event::Failed(fault),
+                    None => return None,
+                },
+                Err(why) => Event::Failed(fault(&why)),
+            };
+            if let Some(ending) = self.feed(event) {
+                return Some(ending);
+            }
+        }
+        None
+    }
+
+    /// Feeds one event to the machine and does what it says.
+    fn feed(&mut self, event: Event<'_>) -> Option<Ending> {
+        let ending = match self.machine.handle(event, &mut self.out) {
+            Action::Wait => None,
+            Action::HalfClose => {
+                self.half_close = true;
+                None
+            }
+            Action::Close(ending) => Some(ending),
+        };
+        self.flush();
+        match event {
+            // Whatever the machine makes of it, nothing more can come.
+            Event::Failed(fault) => ending.or_else(|| Some(Ending::failed(fault, Stage::Connect))),
+            _ => ending,
+        }
+    }
+
+    /// Sends what can be sent.
+    fn flush(&mut self) {
+        if !self.connected {
+            return;
+        }
+        while self.sent < self.out.len() && self.broken.is_none() {
+            match self.channel.send(&self.out[self.sent..]) {
+                Ok(bytes) => self.sent += bytes,
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => self.broken = Some(fault(&why)),
+            }
+        }
+        self.out.clear();
+        self.sent = 0;
+        if std::mem::take(&mut self.half_close) {
+            self.channel.half_close();
+        }
+    }
+}

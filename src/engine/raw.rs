@@ -1,0 +1,173 @@
+//! Packets made by hand: the raw sockets that send them, and the ears for what the kernel, which knows
+//! nothing of such connections, would throw away.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::rc::Rc;
+
+use nix::libc;
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use super::socket::{Channel, Opening, unspecified};
+
+/// Room for answers that come faster than they are read.
+const BUFFER: usize = 8 << 20;
+
+/// What packets made by hand need, for one run.
+pub(super) struct Raw {
+    /// The only source ports whose answers are wanted.
+    ports: RangeInclusive<u16>,
+    /// By configuration and family (IPv6 last).
+    senders: HashMap<(usize, bool), Rc<Socket>>,
+    /// By family.
+    ears: HashMap<bool, UdpSocket>,
+    /// Which slot waits at a source port for a target.
+    waiting: HashMap<(u16, SocketAddr), usize>,
+}
+
+/// A way for a packet made by hand.
+pub(super) struct ByHand {
+    pub(super) channel: Channel,
+    /// Where the packet says it comes from.
+    pub(super) source: SocketAddr,
+    /// A new ear, which the event loop is to watch.
+    pub(super) ear: Option<RawFd>,
+}
+
+impl Raw {
+    pub(super) fn new(ports: RangeInclusive<u16>) -> Self {
+        Self { ports, senders: HashMap::new(), ears: HashMap::new(), waiting: HashMap::new() }
+    }
+
+    /// A way from this port. `tcp` says whether the packet is a TCP segment.
+    pub(super) fn open(
+        &mut self,
+        opening: &Opening<'_>,
+        configuration: usize,
+        port: u16,
+        tcp: bool,
+    ) -> io::Result<ByHand> {
+        let address = opening.address;
+        let domain = Domain::for_address(address);
+        // Connected, a UDP socket says from which address the kernel would send.
+        let guide = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        opening.prepare(&guide)?;
+        let at = SocketAddr::new(unspecified(address), port);
+        guide.bind(&SocketAddr::new(at.ip(), if tcp { 0 } else { port }).into())?;
+        guide.connect(&address.into())?;
+        let source = guide.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let source = SocketAddr::new(source.ip(), port);
+        let v6 = address.is_ipv6();
+        let sender = match self.senders.get(&(configuration, v6)) {
+            Some(sender) => sender.clone(),
+            None => {
+                let sender = Rc::new(sender(opening, domain)?);
+                self.senders.insert((configuration, v6), sender.clone());
+                sender
+            }
+        };
+        let mut ear = None;
+        let holder = if tcp {
+            if !self.ears.contains_key(&v6) {
+                let socket = listen(domain, &self.ports)?;
+                ear = Some(socket.as_raw_fd());
+                self.ears.insert(v6, socket);
+            }
+            // Nobody else gets the port meanwhile.
+            let holder = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+            holder.set_reuse_address(true)?;
+            holder.bind(&at.into())?;
+            holder
+        } else {
+            guide
+        };
+        Ok(ByHand { channel: Channel::by_hand(holder, !tcp, sender, address), source, ear })
+    }
+
+    /// A slot waits for answers of this target at this port.
+    pub(super) fn wait(&mut self, port: u16, target: SocketAddr, slot: usize) {
+        self.waiting.insert((port, target), slot);
+    }
+
+    /// It waits no longer.
+    pub(super) fn forget(&mut self, port: u16, target: SocketAddr) {
+        self.waiting.remove(&(port, target));
+    }
+
+    /// The next segment that somebody waits for, as far as one has come: the slot, and the segment's place in
+    /// `buffer`.
+    pub(super) fn hear(
+        &self,
+        v6: bool,
+        buffer: &mut [u8],
+    ) -> Option<(usize, std::ops::Range<usize>)> {
+        let ear = self.ears.get(&v6)?;
+        loop {
+            let (length, from) = match ear.recv_from(buffer) {
+                Ok(received) => received,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return None,
+            };
+            let packet = buffer.get(..length).unwrap_or_default();
+            // An IPv4 raw socket gives the IP header too, an IPv6 one does not (RFC 3542, 3).
+            let start = match (v6, packet.first()) {
+                (true, _) => 0,
+                (false, Some(first)) => usize::from(first & 15) * 4,
+                (false, None) => continue,
+            };
+            let Some([a, b, c, d, ..]) = packet.get(start..) else { continue };
+            let theirs = SocketAddr::new(from.ip(), u16::from_be_bytes([*a, *b]));
+            let ours = u16::from_be_bytes([*c, *d]);
+            if let Some(slot) = self.waiting.get(&(ours, theirs)) {
+                return Some((*slot, start..length));
+            }
+        }
+    }
+}
+
+/// A socket that sends IP packets as they are.
+fn sender(opening: &Opening<'_>, domain: Domain) -> io::Result<Socket> {
+    let socket =
+        Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::from(libc::IPPROTO_RAW)))?;
+    opening.prepare(&socket)?;
+    match domain {
+        Domain::IPV6 => socket.set_header_included_v6(true)?,
+        _ => socket.set_header_included_v4(true)?,
+    }
+    Ok(socket)
+}
+
+/// A socket that hears TCP segments for these ports, whatever the kernel makes of them.
+///
+/// As a `UdpSocket`, which reads from any socket a packet at a time and says where it came from.
+fn listen(domain: Domain, ports: &RangeInclusive<u16>) -> io::Result<UdpSocket> {
+    let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::TCP))?;
+    socket.attach_filter(&filter(domain == Domain::IPV6, ports))?;
+    // Less is granted where the system's limit is lower; what is lost then, the observer has still seen.
+    let _ = socket.set_recv_buffer_size(BUFFER);
+    Ok(socket.into())
+}
+
+/// Classic BPF: the destination port is one of these.
+fn filter(v6: bool, ports: &RangeInclusive<u16>) -> Vec<SockFilter> {
+    let op = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
+    let mut program = match v6 {
+        true => vec![op(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 2)],
+        false => vec![
+            // X: the length of the IP header.
+            op(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, 0, 0, 0),
+            op(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, 0, 0, 2),
+        ],
+    };
+    let jump = libc::BPF_JMP | libc::BPF_K;
+    program.extend([
+        op(jump | libc::BPF_JGE, 0, 2, u32::from(*ports.start())),
+        op(jump | libc::BPF_JGT, 1, 0, u32::from(*ports.end())),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+        op(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+    ]);
+    program
+}

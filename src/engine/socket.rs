@@ -1,0 +1,162 @@
+//! Sockets: opened for an attempt, and read and written without regard to what carries them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::libc;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::connect::{Fault, Transport};
+use crate::step::sockopt::{Family, Sockopt};
+
+/// What a new socket is to be like.
+pub(super) struct Opening<'a> {
+    /// What carries the attempt: TCP, MPTCP or UDP.
+    pub(super) transport: Transport,
+    /// Whom it goes to.
+    pub(super) address: SocketAddr,
+    /// Send through this interface, whatever the routing table prefers.
+    pub(super) device: Option<&'a str>,
+    /// The firewall mark of its packets.
+    pub(super) mark: Option<u32>,
+    /// Options that a measurement sets, in order.
+    pub(super) options: &'a [Sockopt],
+    /// Ask for TCP Fast Open, and send this with the SYN if a cookie is known (RFC 7413).
+    pub(super) early: Option<&'a [u8]>,
+}
+
+impl Opening<'_> {
+    /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
+    /// the early data went with it.
+    pub(super) fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
+        let (kind, protocol) = match self.transport {
+            Transport::Tcp | Transport::Raw => (Type::STREAM, Protocol::TCP),
+            Transport::Mptcp => (Type::STREAM, Protocol::MPTCP),
+            Transport::Udp => (Type::DGRAM, Protocol::UDP),
+        };
+        let domain = Domain::for_address(self.address);
+        let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
+        self.prepare(&socket)?;
+        socket.bind(&SocketAddr::new(unspecified(self.address), port).into())?;
+        let address = self.address.into();
+        let sent = match self.early {
+            // Without a cookie the SYN asks for one and the data stays with us.
+            Some(data) => socket.send_to_with_flags(data, &address, libc::MSG_FASTOPEN),
+            None => socket.connect(&address).map(|()| 0),
+        };
+        let sent = match sent {
+            Err(why) if errno(&why) == Errno::EINPROGRESS => 0,
+            Err(why) => return Err(why),
+            // A connection made on the spot is writable, which the loop is told like any other.
+            Ok(sent) => sent,
+        };
+        let datagrams = kind == Type::DGRAM;
+        Ok((Channel { socket, datagrams, hears: true, raw: None }, sent))
+    }
+
+    /// What is set before anything is sent.
+    pub(super) fn prepare(&self, socket: &Socket) -> io::Result<()> {
+        // Ports are shared: the other end makes the difference.
+        socket.set_reuse_address(true)?;
+        if let Some(device) = self.device {
+            socket.bind_device(Some(device.as_bytes()))?;
+        }
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
+        let family = if self.address.is_ipv4() { Family::V4 } else { Family::V6 };
+        self.options.iter().try_for_each(|option| option.set(socket.as_fd(), family))
+    }
+}
+
+/// The address that lets the kernel choose the source.
+pub(super) fn unspecified(target: SocketAddr) -> IpAddr {
+    match target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// An open way to a target.
+pub(super) struct Channel {
+    socket: Socket,
+    /// Whether it carries datagrams rather than a stream of bytes.
+    pub(super) datagrams: bool,
+    /// Whether what comes back is read from the socket.
+    pub(super) hears: bool,
+    /// Where packets made by hand go out, and whom they go to.
+    raw: Option<(Rc<Socket>, SocketAddr)>,
+}
+
+impl Channel {
+    /// A way for packets made by hand: they leave by `raw`, while `socket` holds the port.
+    /// A UDP socket also hears what comes back; TCP without a connection would not.
+    pub(super) fn by_hand(socket: Socket, hears: bool, raw: Rc<Socket>, to: SocketAddr) -> Self {
+        Self { socket, datagrams: true, hears, raw: Some((raw, to)) }
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
+    /// The error that the socket reported, if it did.
+    pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.socket.take_error()
+    }
+
+    /// Sends what can be sent now.
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.raw {
+            // The port in the address would be taken for a protocol.
+            Some((raw, to)) => raw.send_to(bytes, &SocketAddr::new(to.ip(), 0).into()),
+            None => self.socket.send(bytes),
+        }
+    }
+
+    /// Reads what is there.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        io::Read::read(&mut &self.socket, buffer)
+    }
+
+    /// Sends a FIN.
+    pub(super) fn half_close(&self) {
+        // Fails only if the peer has reset meanwhile, which reading will tell.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+pub(super) fn errno(why: &io::Error) -> Errno {
+    Errno::from_raw(why.raw_os_error().unwrap_or(0))
+}
+
+/// An error that came back from the network, or later than the call that sent the first packet.
+pub(super) fn fault(why: &io::Error) -> Fault {
+    let errno = errno(why);
+    use Errno::*;
+    let local = matches!(
+        errno,
+        EADDRINUSE
+            | EADDRNOTAVAIL
+            | EMFILE
+            | ENFILE
+            | ENOBUFS
+            | ENOMEM
+            | ENETDOWN
+            | ENODEV
+            | EBADF
+            | EINVAL
+            | EPERM
+    );
+    Fault { word: errno.desc(), local }
+}
+
+/// An error of the very call that should have sent the first packet: no packet of the path's can have
+/// caused it, but for a reset that came back on the spot.
+pub(super) fn at_once(why: &io::Error) -> Fault {
+    let errno = errno(why);
+    let answered = matches!(errno, Errno::ECONNREFUSED | Errno::ECONNRESET);
+    Fault { word: errno.desc(), local: !answered }
+}
