@@ -24,7 +24,7 @@ use crate::connect::{Attempt, State};
 use crate::error::{Doing as _, Error, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::{Family, Sockopt};
-use crate::step::{Applied, Step};
+use crate::step::{Applied, Context, Flows, Step, mark, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -168,7 +168,7 @@ impl<'a> Engine<'a> {
                     Next::Apply(configuration) => {
                         std::mem::take(&mut in_force).undo()?;
                         log::info!("wave {}: configuration {configuration}", self.wave);
-                        in_force = Applied::apply(&self.settings.configurations[configuration])?;
+                        in_force = self.apply(configuration)?;
                         self.scheduler.handle_applied();
                     }
                     Next::Start(target) => {
@@ -191,6 +191,15 @@ impl<'a> Engine<'a> {
             let wait = wait.map(|until| until.saturating_sub(self.epoch.elapsed()));
             self.turn(wait.unwrap_or(LOOK_UP).min(LOOK_UP), &mut attempts)?;
         }
+    }
+
+    /// Puts the steps of a configuration in force.
+    fn apply(&self, configuration: usize) -> Result<Applied> {
+        let steps = &self.settings.configurations[configuration];
+        let [even, odd] = [0, 1].map(|wave| self.ports.range(configuration, wave));
+        let flows = Flows { mark: mark(configuration), ports: *even.start()..=*odd.end() };
+        let interface = self.settings.bind_device.clone();
+        Applied::apply(&[(steps, &flows)], &Context { interface, allow_commands: false })
     }
 
     /// Waits for events at most this long and handles them and what has timed out.
@@ -302,6 +311,9 @@ impl<'a> Engine<'a> {
         let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
         for option in &self.options[configuration] {
             option.set(socket.as_fd(), family)?;
+        }
+        if needs_mark(&self.settings.configurations[configuration]) {
+            socket.set_mark(mark(configuration))?;
         }
         socket.bind(&SocketAddr::new(source, port).into())?;
         match socket.connect(&address.into()) {
