@@ -19,7 +19,8 @@ use crate::error::{Error, Result};
 const ABSENT: &str = "No such process";
 
 /// Makes the kernel forget what it remembers of these addresses: round-trip times, windows, TCP
-/// Fast Open cookies. Needs CAP_NET_ADMIN.
+/// Fast Open cookies. Needs CAP_NET_ADMIN, and that of the host: in a user namespace, such as
+/// the lab's, the kernel lets nobody; but a network namespace that was just made remembers nothing.
 ///
 /// # Errors
 /// If `ip` is missing or refused. That nothing is remembered of an address is no error.
@@ -36,7 +37,12 @@ pub fn forget(addresses: &[IpAddr]) -> Result<()> {
         return Ok(());
     }
     let said = Said { error: others.join("\n"), ..said };
-    Err(Error::failed("make the kernel forget what it knows of targets", said.complaint()))
+    let hint = match said.error.contains("not permitted") {
+        true => ", and not in a user namespace",
+        false => "",
+    };
+    let why = format!("{}{hint}", said.complaint());
+    Err(Error::failed("make the kernel forget what it knows of targets", why))
 }
 
 fn is_absent(line: &str) -> bool {

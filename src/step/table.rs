@@ -112,8 +112,7 @@ impl Plan {
         for (option, lines) in &self.0 {
             let said = IP.run(&[option, "-batch", "-"], lines)?;
             if !said.ok {
-                let line = said.line().and_then(|line| lines.lines().nth(line)).unwrap_or_default();
-                return Err(refused(&said, line));
+                return Err(refused(&said, lines));
             }
             log::info!("ip {option}: {} routes and rules", lines.lines().count());
         }
@@ -121,14 +120,19 @@ impl Plan {
     }
 }
 
-/// Why a line of a batch was not done.
-fn refused(said: &Said, line: &str) -> Error {
-    let hint = if line.contains("tcp_usec_ts") && said.error.contains("features") {
-        " (tcp_usec_ts needs iproute2 6.8 or later)"
-    } else {
-        ""
+/// Why a batch was not done.
+fn refused(said: &Said, lines: &str) -> Error {
+    // What ip itself finds wrong with a line comes without its number.
+    let line = said.line().and_then(|line| lines.lines().nth(line));
+    let doing = match line {
+        Some(line) => format!("ip {line}"),
+        None => "make the routing tables".into(),
     };
-    Error::failed(format!("ip {line}"), format!("{}{hint}", said.complaint()))
+    let hint = match said.error.contains("features") && lines.contains("tcp_usec_ts") {
+        true => " (tcp_usec_ts needs iproute2 6.8 or later)",
+        false => "",
+    };
+    Error::failed(doing, format!("{}{hint}", said.complaint()))
 }
 
 /// The families that this kernel knows.
@@ -244,9 +248,9 @@ impl Copied {
         }
         let nowhere = route["type"].as_str().is_some_and(|kind| kind != "unicast");
         let hops = route["nexthops"].as_array();
-        if let Some(id) = route.get("nhid").and_then(plain) {
-            how += &format!("nhid {id} ");
-        } else if hops.is_none() && !nowhere {
+        // A next hop that is an object of its own (`nhid`) is copied as what it stands for: ip cannot
+        // flush routes through such objects.
+        if hops.is_none() && !nowhere {
             how += &hop(route);
         }
         let mut metrics = Vec::new();
@@ -262,6 +266,8 @@ impl Copied {
                 // As text, since there times have their unit, and locks are shown.
                 let mut words = text.split_whitespace();
                 let value = match (words.next(), words.next()) {
+                    // Which ip locks by itself, and does not let one say so.
+                    (Some("lock"), Some(value)) if name == "rto_min" => value.to_owned(),
                     (Some("lock"), Some(value)) => format!("lock {value}"),
                     (Some(value), _) => value.to_owned(),
                     (None, _) => value,
@@ -270,12 +276,13 @@ impl Copied {
             }
         }
         // These come last on the command line, after the metrics of the whole route.
+        how += &hops
+            .into_iter()
+            .flatten()
+            .map(|one| format!("nexthop {}", hop(one)))
+            .collect::<String>();
         let has_gateway =
-            hops.is_some() || ["gateway", "via", "nhid"].iter().any(|key| route.get(key).is_some());
-        if route.get("nhid").is_none() {
-            let hops = hops.into_iter().flatten();
-            how += &hops.map(|one| format!("nexthop {}", hop(one))).collect::<String>();
-        }
+            hops.is_some() || ["gateway", "via"].iter().any(|key| route.get(key).is_some());
         Ok(Copied { whither, how, metrics, features, has_gateway })
     }
 
@@ -397,7 +404,7 @@ mod tests {
             (
                 json!({"dst": "10.5.0.0/16", "nhid": 5, "gateway": "10.0.0.9", "dev": "va",
                        "flags": []}),
-                "10.5.0.0/16 table 7 features ecn nhid 5",
+                "10.5.0.0/16 table 7 features ecn via 10.0.0.9 dev va",
             ),
         ] {
             assert_eq!(copy(route, "", &ecn), expected);
@@ -412,7 +419,7 @@ mod tests {
                     features ecn congctl cubic ";
         assert_eq!(
             copy(route.clone(), line, &Route { advmss: Some(900), ..Route::default() }),
-            "default table 7 mtu lock 1400 congctl cubic rto_min lock 5ms advmss 900 features ecn \
+            "default table 7 mtu lock 1400 congctl cubic rto_min 5ms advmss 900 features ecn \
              via 10.0.0.2 dev va"
         );
         let every = Route {
@@ -428,7 +435,7 @@ mod tests {
         };
         assert_eq!(
             copy(route, line, &every),
-            "default table 7 rto_min lock 5ms advmss 900 initcwnd 3 mtu lock 1280 hoplimit 9 \
+            "default table 7 rto_min 5ms advmss 900 initcwnd 3 mtu lock 1280 hoplimit 9 \
              congctl reno quickack 0 fastopen_no_cookie 1 features ecn tcp_usec_ts \
              via 10.0.0.2 dev va"
         );
