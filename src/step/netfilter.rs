@@ -201,7 +201,7 @@ pub(super) fn remove() -> Result<()> {
 }
 
 /// The rules of these steps at a hook, in order.
-fn rules<'a>(steps: &'a [Step], hook: Hook) -> impl Iterator<Item = &'a str> {
+fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = &str> {
     steps.iter().filter_map(move |step| match step {
         Step::Netfilter(step) if step.hook == hook => Some(step.rule.trim()),
         _ => None,
