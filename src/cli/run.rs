@@ -205,7 +205,14 @@ impl Run<'_> {
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         let (low, high) = (ports::ALL.start(), ports::ALL.end());
         // Our connections, and what routers say about them.
-        let filter = format!("tcp portrange {low}-{high} or icmp or icmp6");
+        let ours: String = [(6, "tcp"), (17, "udp")]
+            .into_iter()
+            .filter(|(number, _)| {
+                self.plan.configs.iter().any(|config| config.connection.protocol() == *number)
+            })
+            .map(|(_, protocol)| format!("{protocol} portrange {low}-{high} or "))
+            .collect();
+        let filter = format!("{ours}icmp or icmp6");
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &filter)?;
         let schema = Arc::new(writer::schema(self.plan, &reader.fields()));

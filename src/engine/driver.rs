@@ -543,6 +543,7 @@ impl<'a> Engine<'a> {
                 self.scheduler.handle_ended();
             }
         }
+        self.raw.forget_all();
         self.deadlines.iter_mut().for_each(VecDeque::clear);
     }
 }

@@ -73,12 +73,14 @@ impl Checker<'_> {
             alpn: alpn.map(|alpn| alpn.get_ref().clone()),
             version: version.and_then(|version| self.word(version, "version of HTTP", &versions)),
             repeat: repeat.and_then(|repeat| u32::try_from(*repeat.get_ref()).ok()),
-            packet: None,
+            packet: (base.packet.is_some() || own.packet.is_some())
+                .then(|| self.packet(base.packet.as_ref(), own.packet.as_ref())),
         };
         let places = [
             ("tfo", tfo.map(Spanned::span)),
             ("alpn", alpn.map(Spanned::span)),
             ("version", version.map(Spanned::span)),
+            ("packet", own.packet.as_ref().or(base.packet.as_ref()).map(Spanned::span)),
         ];
         let kind = kind?;
         for (option, span) in places {

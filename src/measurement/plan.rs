@@ -14,6 +14,7 @@ use super::read::{self, Path};
 use super::selection::provider;
 use super::sweep::Swept;
 use crate::chain::Selection;
+use crate::connect::forge::Packet;
 use crate::connect::{self, KindDef};
 use crate::error::{Diagnostic, Error, Report, Result};
 use crate::rule::Rules;
@@ -153,13 +154,17 @@ impl Plan {
             });
         };
         for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
-            let given = config.connection.options.given();
+            // A plain SYN is what the kind does by itself.
+            let plain = config.connection.options.packet == Some(Packet::default());
+            let mut given = config.connection.options.given();
+            given.retain(|option| !(*option == "packet" && plain));
             if let Some(option) = given.iter().find(|option| !kind.options.contains(option)) {
                 return Err(format!(
                     "--connect {name}: it has no `{option}`, which the measurement asks for"
                 ));
             }
             config.connection.kind = kind;
+            config.complete();
         }
         Ok(())
     }
@@ -209,7 +214,7 @@ impl Plan {
             if connection.timeout != self.timeout {
                 reasons.push(format!("a timeout of configuration {name} alone"));
             }
-            for option in connection.options.given() {
+            for option in connection.options.given().iter().filter(|option| **option != "packet") {
                 reasons.push(format!("the option {option} (configuration {name})"));
             }
             if connection.options.repeat.is_some_and(|repeat| repeat != 1) {
@@ -488,7 +493,9 @@ impl Checker<'_> {
                 title += &format!(" ({name} = {value})");
             }
         }
-        Some(Configuration { name, title, steps, connection: connection?, swept })
+        let mut made = Configuration { name, title, steps, connection: connection?, swept };
+        made.complete();
+        Some(made)
     }
 
     /// A duration that is more than zero and at most an hour.

@@ -15,6 +15,7 @@
 
 use super::Step;
 use super::applied::{Failure, Flows};
+use super::hold;
 use super::tool::NFT;
 use crate::error::{Error, Result};
 
@@ -114,7 +115,12 @@ impl Script {
         for (name, hook, _) in HOOKS {
             let rules: Vec<Vec<&str>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
-            if rules.iter().all(Vec::is_empty) {
+            let holds: Vec<&Flows> = configurations
+                .iter()
+                .filter(|(steps, _)| *hook == Hook::Output && steps.contains(&Step::HoldReset))
+                .map(|(_, flows)| *flows)
+                .collect();
+            if rules.iter().all(Vec::is_empty) && holds.is_empty() {
                 continue;
             }
             let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
@@ -124,6 +130,10 @@ impl Script {
                 format!("add chain {TABLE} {name} {{ type {kind} hook {name} priority mangle; policy accept; }}"),
                 None,
             );
+            for flows in holds {
+                let rule = hold::rule(flows);
+                script.line(format!("add rule {TABLE} {name} {rule}"), Some(&rule));
+            }
             for ((_, flows), rules) in configurations.iter().zip(rules) {
                 if rules.is_empty() {
                     continue;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::connect::forge::Packet;
 use crate::connect::tcp::MOST_BYTES;
 
 /// Seconds after its first SYN at which Linux sends it again while nothing answers: with
@@ -88,6 +89,27 @@ pub fn cost(kind: &str, timeout: Duration) -> Option<Cost> {
         "tcp" => Some(Cost { parts: tcp(timeout) }),
         _ => None,
     }
+}
+
+/// What an attempt with a packet made by hand sends: that packet once, whatever becomes of it.
+pub fn forge(packet: &Packet) -> Cost {
+    let mut parts = vec![Part {
+        packet: "packet made by hand",
+        usual: 1,
+        most: 1,
+        octets: packet.octets(),
+        why: "sent once, also if nothing answers".into(),
+    }];
+    if packet.opens() {
+        parts.push(Part {
+            packet: "RST",
+            usual: 1,
+            most: 1,
+            octets: (40, 60),
+            why: "to a SYN-ACK, once; those of the kernel are held back".into(),
+        });
+    }
+    Cost { parts }
 }
 
 fn tcp(timeout: Duration) -> Vec<Part> {
@@ -183,6 +205,15 @@ mod tests {
         assert_eq!(cost.usual(), Sum { packets: 4, octets: 60 + 3 * 52 });
         assert!(cost.most().packets > 60, "{:?}", cost.most());
         assert_eq!(cost.most() * 2, Sum { packets: 144, octets: 14_400 });
+    }
+
+    #[test]
+    fn a_packet_made_by_hand_is_sent_once() {
+        let syn = forge(&Packet::default());
+        assert_eq!(syn.usual(), Sum { packets: 2, octets: 80 });
+        assert_eq!(syn.most(), Sum { packets: 2, octets: 120 });
+        let fin = forge(&Packet { flags: 1, ..Packet::default() });
+        assert_eq!(fin.most(), Sum { packets: 1, octets: 60 });
     }
 
     #[test]

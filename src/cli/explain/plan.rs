@@ -47,6 +47,9 @@ pub fn turns(plan: &Plan) -> (bool, String) {
 /// What a process needs to be allowed, and what for.
 pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
     let mut needed = vec![("CAP_NET_RAW".to_owned(), "to watch the packets".to_owned())];
+    if plan.configs.iter().any(|config| config.connection.options.packet.is_some()) {
+        needed.push(("CAP_NET_RAW".to_owned(), "to send packets made by hand".to_owned()));
+    }
     for step in plan.configs.iter().flat_map(|config| &config.steps) {
         let row = (step.privilege().to_string(), format!("for steps of the kind {}", step.kind()));
         if step.privilege() != Privilege::None && !needed.contains(&row) {
@@ -109,7 +112,10 @@ pub fn time(time: Duration) -> String {
 pub fn cost(plan: &Plan) -> Option<Cost> {
     let connections = plan.configs.iter().map(|config| &config.connection);
     let costs: Option<Vec<Cost>> = connections
-        .map(|connection| cost::cost(connection.kind.name, connection.timeout))
+        .map(|connection| match &connection.options.packet {
+            Some(packet) => Some(cost::forge(packet)),
+            None => cost::cost(connection.kind.name, connection.timeout),
+        })
         .collect();
     costs?.into_iter().max_by_key(|cost| cost.most().packets)
 }
