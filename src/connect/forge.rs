@@ -17,7 +17,6 @@ use super::{Action, Ending, Event, Fault, Machine, Peer, Stage, State};
 #[cfg(test)]
 mod tests;
 
-
 /// The transport of a packet made by hand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -151,10 +150,8 @@ pub static ANSWERS: Words<Answer> = &[
 ];
 
 /// Questions that may be asked.
-pub static QUESTIONS: Words<&str> = &[
-    ("A", "A", "the name's IPv4 addresses"),
-    ("AAAA", "AAAA", "the name's IPv6 addresses"),
-];
+pub static QUESTIONS: Words<&str> =
+    &[("A", "A", "the name's IPv4 addresses"), ("AAAA", "AAAA", "the name's IPv6 addresses")];
 
 /// Flags of the IPv4 header.
 pub static IP_FLAGS: &[(&str, &str)] = &[

@@ -4,10 +4,10 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
-use super::file::{Packet as Written, TcpOption as WrittenOption, Text};
+use super::file::{Connect, Packet as Written, TcpOption as WrittenOption, Text};
 use super::plan::{Checker, Configuration};
 use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, Words};
-use crate::connect::{Kind, Options};
+use crate::connect::Kind;
 use crate::step::Step;
 
 /// A TTL that takes a packet anywhere.
@@ -20,6 +20,8 @@ pub(super) const SIXTEEN: RangeInclusive<i64> = 0..=65_535;
 pub(super) const SCALE: RangeInclusive<i64> = 0..=255;
 /// Kinds of TCP options that have a length.
 pub(super) const KIND: RangeInclusive<i64> = 2..=255;
+/// The kind that sends packets.
+const FORGE: &str = "forge";
 /// The most octets of payload: with all headers it is still one IP packet.
 const PAYLOAD: usize = 65_000;
 
@@ -77,13 +79,20 @@ impl Checker<'_> {
         packet
     }
 
+    /// A packet of `[connect]` is for its kind, or for one that a user may choose; configurations of
+    /// other kinds have no part in it.
+    pub(super) fn packet_for_somebody(&mut self, connect: &Connect) {
+        let Some(packet) = &connect.packet else { return };
+        let kinds = connect.kind.iter().chain(&connect.kinds);
+        if !kinds.map(Spanned::get_ref).any(|kind| kind == FORGE) {
+            let message = "nobody sends this packet: [connect] is of another kind than forge";
+            let help = "write kind = \"forge\", or kinds = [\"forge\"] to leave the choice";
+            self.mistake("E0217", packet.span(), message, Some(help.into()));
+        }
+    }
+
     /// One of some words.
-    fn named<T: Copy>(
-        &mut self,
-        written: Option<&Text>,
-        what: &str,
-        words: Words<T>,
-    ) -> Option<T> {
+    fn named<T: Copy>(&mut self, written: Option<&Text>, what: &str, words: Words<T>) -> Option<T> {
         let words: Vec<_> = words.iter().map(|(name, thing, _)| (*name, *thing)).collect();
         self.word(written?, what, &words)
     }
@@ -282,12 +291,10 @@ impl Configuration {
     /// not meddle with its connections.
     pub(super) fn complete(&mut self) {
         let connection = &mut self.connection;
-        let Options { packet, .. } = &mut connection.options;
-        match connection.kind.kind {
-            Kind::Forge => drop(packet.get_or_insert_default()),
-            _ => *packet = None,
-        }
+        let packet = (connection.kind.kind == Kind::Forge)
+            .then(|| connection.packet.clone().unwrap_or_default());
         let hold = packet.as_ref().is_some_and(|packet| packet.protocol == Protocol::Tcp);
+        connection.options.packet = packet;
         self.steps.retain(|step| *step != Step::HoldReset);
         if hold {
             self.steps.insert(0, Step::HoldReset);

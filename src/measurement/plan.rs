@@ -14,7 +14,6 @@ use super::read::{self, Path};
 use super::selection::provider;
 use super::sweep::Swept;
 use crate::chain::Selection;
-use crate::connect::forge::Packet;
 use crate::connect::{self, KindDef};
 use crate::error::{Diagnostic, Error, Report, Result};
 use crate::rule::Rules;
@@ -154,10 +153,9 @@ impl Plan {
             });
         };
         for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
-            // A plain SYN is what the kind does by itself.
-            let plain = config.connection.options.packet == Some(Packet::default());
             let mut given = config.connection.options.given();
-            given.retain(|option| !(*option == "packet" && plain));
+            // A plain SYN is what the kind does by itself.
+            given.retain(|option| *option != "packet" || config.connection.packet.is_some());
             if let Some(option) = given.iter().find(|option| !kind.options.contains(option)) {
                 return Err(format!(
                     "--connect {name}: it has no `{option}`, which the measurement asks for"

@@ -231,7 +231,9 @@ impl Step {
     pub fn describe_undo(&self) -> String {
         match self {
             Step::Sysctl { name, .. } => format!("write back what {name} was before"),
-            Step::Netfilter(_) | Step::HoldReset => "take the rule out of the tool's own table".into(),
+            Step::Netfilter(_) | Step::HoldReset => {
+                "take the rule out of the tool's own table".into()
+            }
             Step::Route(_) => "remove the configuration's rule and routing table".into(),
             Step::Sockopt(_) => "nothing: it ends with the socket".into(),
             Step::Command(step) => step.describe_undo(),

@@ -61,7 +61,7 @@ fn a_plain_syn_octet_for_octet() {
     #[rustfmt::skip]
     let v4 = [
         0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0xf6, 0xcc, 192, 0, 2, 1, 192, 0, 2, 2,
-        0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0xd9, 0x6c, 0, 0,
+        0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0xd9, 0x68, 0, 0,
     ];
     assert_eq!(sent(&Packet::default(), false).1, v4);
     #[rustfmt::skip]
@@ -69,7 +69,7 @@ fn a_plain_syn_octet_for_octet() {
         0x60, 0, 0, 0, 0, 20, 6, 64,
         0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
         0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
-        0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0x01, 0xfd, 0, 0,
+        0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0x01, 0xf8, 0, 0,
     ];
     assert_eq!(sent(&Packet::default(), true).1, v6);
 }
