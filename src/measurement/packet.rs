@@ -6,8 +6,8 @@ use toml::Spanned;
 
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption, Text};
 use super::plan::{Checker, Configuration};
-use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, Words};
 use crate::connect::Kind;
+use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, Words};
 use crate::step::Step;
 
 /// A TTL that takes a packet anywhere.

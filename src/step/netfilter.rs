@@ -348,6 +348,26 @@ add rule inet pathspider output_11 tcp flags rst drop
     }
 
     #[test]
+    fn resets_are_held_back_by_port_whatever_the_other_rules() {
+        let zero = [Step::HoldReset];
+        let one = [step("ip ttl set 9", Hook::Output), Step::HoldReset];
+        let flows = |mark, ports| Flows { mark, ports };
+        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        assert_eq!(
+            Script::new(&[(&zero, &f0), (&one, &f1)]).text(),
+            "\
+create table inet pathspider
+add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
+add rule inet pathspider output tcp flags & rst == rst tcp sport 1000-1999 meta mark != 0x10 drop
+add rule inet pathspider output tcp flags & rst == rst tcp sport 2000-2999 meta mark != 0x11 drop
+add chain inet pathspider output_11
+add rule inet pathspider output meta mark 0x11 jump output_11
+add rule inet pathspider output_11 ip ttl set 9
+"
+        );
+    }
+
+    #[test]
     fn what_changes_the_way_is_routed_again() {
         for (rule, expected) in [
             ("meta mark set 7", true),
