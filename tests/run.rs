@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pathspider::lab::{self, Lab, Spec};
-use pathspider::step::{Applied, Step};
+use pathspider::step::{Applied, Context, Flows, Step, mark};
 use serde_json::Value;
 
 const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
@@ -400,7 +400,8 @@ fn undone_by_a_panic() {
     let step = |name: &str, value: &str| Step::Sysctl { name: name.into(), value: value.into() };
     let panicked = std::panic::catch_unwind(|| {
         let steps = [step("net.ipv4.tcp_ecn", "1"), step("net.ipv4.tcp_ecn_fallback", "0")];
-        let _in_force = Applied::apply(&steps).unwrap();
+        let flows = Flows { mark: mark(1), ports: 20_000..=20_999 };
+        let _in_force = Applied::apply(&[(&steps, &flows)], &Context::default()).unwrap();
         assert_ne!(settings(), before);
         std::panic::resume_unwind(Box::new("on purpose"));
     });

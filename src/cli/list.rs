@@ -192,14 +192,13 @@ fn steps_text(page: &Page) -> String {
                 ["undo".to_owned(), step.undo.to_owned()],
                 ["affects".to_owned(), whom.to_owned()],
                 ["needs".to_owned(), step.privilege.to_string()],
-                ["runs".to_owned(), runs(step.runnable).to_owned()],
             ],
         );
     }
     text
 }
 
-/// Whether this version can run a step or a kind, in words.
+/// Whether this version can run a kind, in words.
 fn runs(runnable: bool) -> &'static str {
     if runnable { "yes" } else { "not in this version: it can be checked and explained" }
 }
@@ -208,7 +207,7 @@ fn steps_json() -> Vec<Value> {
     let rows = STEPS.iter().map(|step| {
         let (scope, whom) = (step.scope.as_str(), step.scope.doc());
         json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
-                "scope": scope, "affects": whom, "privilege": step.privilege.as_str(), "runnable": step.runnable })
+                "scope": scope, "affects": whom, "privilege": step.privilege.as_str() })
     });
     rows.collect()
 }

@@ -234,10 +234,9 @@ fn kinds_and_steps(page: &mut String) -> Written {
             whom.to_owned(),
             step.privilege.to_string(),
             code(step.example),
-            runs(step.runnable),
         ]
     });
-    table(page, ["step", "does", "undo", "affects", "needs", "written", "runs"], rows)
+    table(page, ["step", "does", "undo", "affects", "needs", "written"], rows)
 }
 
 fn labels(page: &mut String) -> Written {

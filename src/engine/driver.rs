@@ -27,7 +27,7 @@ use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, S
 use crate::error::{Doing as _, Error, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::Sockopt;
-use crate::step::{Applied, Step, Turns};
+use crate::step::{Applied, Context, Flows, Step, Turns, mark, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -179,7 +179,7 @@ struct Deadline {
 }
 
 impl Way {
-    fn of(configuration: &Configuration) -> Self {
+    fn of((number, configuration): (usize, &Configuration)) -> Self {
         let options = configuration.steps.iter().filter_map(|step| match step {
             Step::Sockopt(option) => Some(option.clone()),
             _ => None,
@@ -190,7 +190,7 @@ impl Way {
             transport: kind.transport,
             early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
             options: options.collect(),
-            mark: None,
+            mark: needs_mark(&configuration.steps).then(|| mark(number)),
             repeat: repeat.unwrap_or(1).max(1),
         }
     }
@@ -205,7 +205,7 @@ impl<'a> Engine<'a> {
         let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
         Ok(Self {
             ports: Ports::new(configurations.len()),
-            ways: configurations.iter().map(Way::of).collect(),
+            ways: configurations.iter().enumerate().map(Way::of).collect(),
             scheduler: Scheduler::new(settings.limits, turns, configurations.len()),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
             settings: Rc::new(settings),
@@ -298,15 +298,22 @@ impl<'a> Engine<'a> {
         std::mem::take(&mut self.in_force).undo()
     }
 
+    /// Puts the steps of these configurations in force.
     fn apply(&mut self, configurations: Range<usize>) -> Result<()> {
         self.finish()?;
         log::info!("wave {}: configurations {configurations:?}", self.wave);
-        let steps: Vec<Step> = self.settings.configurations[configurations]
-            .iter()
-            .flat_map(|c| c.steps.clone())
-            .collect();
-        self.in_force = Applied::apply(&steps)?;
+        let flows: Vec<Flows> = configurations.clone().map(|number| self.flows(number)).collect();
+        let steps = self.settings.configurations[configurations].iter().zip(&flows);
+        let steps: Vec<_> = steps.map(|(c, flows)| (c.steps.as_slice(), flows)).collect();
+        let interface = self.settings.bind_device.clone();
+        self.in_force = Applied::apply(&steps, &Context { interface, allow_commands: false })?;
         Ok(())
+    }
+
+    /// Whose the packets of a configuration are.
+    fn flows(&self, configuration: usize) -> Flows {
+        let [even, odd] = [0, 1].map(|wave| self.ports.range(configuration, wave));
+        Flows { mark: mark(configuration), ports: *even.start()..=*odd.end() }
     }
 
     /// Waits for events at most this long and handles them and what has timed out.

@@ -201,10 +201,6 @@ impl Plan {
         let mut reasons: Vec<String> = Vec::new();
         for config in &self.configs {
             let name = config.name;
-            for step in config.steps.iter().filter(|step| !step.is_runnable()) {
-                let what = step.describe();
-                reasons.push(format!("a {} step of configuration {name} ({what})", step.kind()));
-            }
             let connection = &config.connection;
             if !connection.kind.runnable {
                 let kind = connection.kind.name;

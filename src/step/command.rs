@@ -32,7 +32,7 @@ impl Command {
 }
 
 /// The words, with quotes around those that need them.
-fn line(words: &[String]) -> String {
+pub(super) fn line(words: &[String]) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
     let words = words.iter().map(|word| match !word.is_empty() && word.chars().all(plain) {
         true => word.clone(),

@@ -2,26 +2,33 @@
 //! how to undo itself, and whom it affects ([`Scope`]).
 //!
 //! [`STEPS`] is the registry, a row per kind of step; [`Step`] is one step with its values, and says
-//! in plain words what it does and how it is undone, without doing anything.
+//! in plain words what it does and how it is undone, without doing anything. What is set on each
+//! socket is for the owner of the socket to set ([`Sockopt::set`]), as is its mark ([`needs_mark`]).
 //! [`Applied`] stands for the steps that are in force. It undoes them when asked
 //! ([`Applied::undo`], which can fail and say so) and in any case when it is dropped, so an early
 //! return or a panic leaves the host as it was found.
 //!
 //! Imports [`error`](crate::error) only. Touches the operating system.
 
+mod applied;
 pub mod command;
+pub mod metrics;
 pub mod netfilter;
+mod process;
 pub mod route;
 mod setsockopt;
 pub mod sockopt;
 mod sysctl;
+mod table;
+mod tool;
 mod turns;
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+pub use applied::{Applied, Context, Flows, check, mark, needs_mark};
 pub use command::Command;
 pub use netfilter::Netfilter;
+pub use process::CommandOutput;
 pub use route::Route;
 pub use sockopt::Sockopt;
 pub use turns::Turns;
@@ -115,8 +122,6 @@ pub struct StepDef {
     pub example: &'static str,
     /// What it needs; one option of `sockopt` needs more ([`Step::privilege`]).
     pub privilege: Privilege,
-    /// Whether this version can run it.
-    pub runnable: bool,
 }
 
 /// Every kind of step.
@@ -128,7 +133,6 @@ pub static STEPS: &[StepDef] = &[
         undo: "the values from before are written back",
         example: r#"{ sysctl = { "net.ipv4.tcp_ecn" = 1 } }"#,
         privilege: Privilege::NetAdmin,
-        runnable: true,
     },
     StepDef {
         name: "netfilter",
@@ -137,7 +141,6 @@ pub static STEPS: &[StepDef] = &[
         undo: "the rule is taken out; other tables are never touched",
         example: r#"{ netfilter = { rule = "ip dscp set 46", hook = "output" } }"#,
         privilege: Privilege::NetAdmin,
-        runnable: false,
     },
     StepDef {
         name: "route",
@@ -146,7 +149,6 @@ pub static STEPS: &[StepDef] = &[
         undo: "the rule and the routing table are removed; the main table is never changed",
         example: r#"{ route = { features = ["ecn"], advmss = 1400 } }"#,
         privilege: Privilege::NetAdmin,
-        runnable: false,
     },
     StepDef {
         name: "sockopt",
@@ -155,7 +157,6 @@ pub static STEPS: &[StepDef] = &[
         undo: "nothing to undo: they end with the socket",
         example: "{ sockopt = { ip_tos = 184 } }",
         privilege: Privilege::None,
-        runnable: true,
     },
     StepDef {
         name: "command",
@@ -164,7 +165,6 @@ pub static STEPS: &[StepDef] = &[
         undo: "the program after `undo` is run",
         example: r#"{ command = { run = ["dish", "east"], undo = ["dish", "west"] } }"#,
         privilege: Privilege::AllowCommands,
-        runnable: false,
     },
 ];
 
@@ -240,82 +240,6 @@ impl Step {
             Step::Command(_) => Privilege::AllowCommands,
         }
     }
-
-    /// Whether this version can run it.
-    pub fn is_runnable(&self) -> bool {
-        if let Step::Sockopt(option) = self {
-            return option.is_runnable();
-        }
-        STEPS.iter().any(|row| row.name == self.kind() && row.runnable)
-    }
-
-    /// Puts it in force for the configuration; what is done to each socket is not done here.
-    fn apply(&self) -> Result<Undo> {
-        match self {
-            Step::Sysctl { name, value } => sysctl::Setting::change(name, value).map(Undo::Sysctl),
-            Step::Sockopt(_) => Ok(Undo::Nothing),
-            // A plan with such a step is refused before anything is changed; this is for callers
-            // that bring steps of their own.
-            _ => Err(Error::Usage(format!(
-                "{}: this version cannot run {} steps",
-                self.describe(),
-                self.kind()
-            ))),
-        }
-    }
-}
-
-/// What it takes to undo one step.
-#[derive(Debug)]
-enum Undo {
-    Nothing,
-    Sysctl(sysctl::Setting),
-}
-
-impl Undo {
-    fn run(&self) -> Result<()> {
-        match self {
-            Undo::Nothing => Ok(()),
-            Undo::Sysctl(setting) => setting.restore(),
-        }
-    }
-}
-
-/// The steps that are in force.
-#[derive(Debug, Default)]
-pub struct Applied(Vec<Undo>);
-
-impl Applied {
-    /// Applies the steps in order. If one fails, those before it are undone.
-    pub fn apply(steps: &[Step]) -> Result<Self> {
-        let mut applied = Self::default();
-        for step in steps {
-            // On error `applied` is dropped, which undoes what was done.
-            applied.0.push(step.apply()?);
-        }
-        Ok(applied)
-    }
-
-    /// Undoes the steps, last first. All are tried; the first failure is told.
-    pub fn undo(mut self) -> Result<()> {
-        self.undo_all()
-    }
-
-    fn undo_all(&mut self) -> Result<()> {
-        let mut outcome = Ok(());
-        while let Some(undo) = self.0.pop() {
-            outcome = outcome.and(undo.run());
-        }
-        outcome
-    }
-}
-
-impl Drop for Applied {
-    fn drop(&mut self) {
-        if let Err(why) = self.undo_all() {
-            log::error!("the host is not as it was found: {why}");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -343,18 +267,9 @@ mod tests {
         assert_eq!(kinds, STEPS.iter().map(|row| row.name).collect::<Vec<_>>());
         for (step, row) in steps.iter().zip(STEPS) {
             assert_eq!(step.scope(), row.scope, "{}", row.name);
-            assert_eq!(step.is_runnable(), row.runnable, "{}", row.name);
             assert!(!step.describe().is_empty() && !step.describe_undo().is_empty());
             // An option of a socket may need more than most.
             assert!(step.privilege() >= row.privilege, "{}", row.name);
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_run_changes_nothing() {
-        for step in one_of_each().into_iter().filter(|step| !step.is_runnable()) {
-            let error = Applied::apply(&[step]).unwrap_err().to_string();
-            assert!(error.contains("this version cannot run"), "{error}");
         }
     }
 }

@@ -1,7 +1,22 @@
-//! Rules of nftables, as a measurement describes them.
+//! Rules of nftables: as a measurement describes them, and in force.
 //!
-//! A rule lives in a table of the tool's own and matches only packets that carry the
-//! configuration's mark, so whatever it says is about them.
+//! All rules of the configurations in force live in one table of the tool's own, [`TABLE`], which one
+//! transaction makes and one command deletes. In it every hook that is used has a base chain at
+//! the priority `mangle`, which sends each configuration's packets, and no others, to a chain of
+//! that configuration with its rules in their order; so whatever a rule says is about them.
+//!
+//! Which packets are a configuration's is told by its mark at `output` and `postrouting`. At `prerouting`
+//! and `input` packets carry no mark of ours, so there it is TCP and UDP packets *to* the source
+//! ports of the configuration. What quotes those ports inside (ICMP errors) and fragments behind
+//! the first are not among them.
+//!
+//! The transaction is in nft's own language: libnftables' JSON cannot carry a rule that is written
+//! as text, and a measurement's rules are.
+
+use super::Step;
+use super::applied::{Failure, Flows};
+use super::tool::NFT;
+use crate::error::{Error, Result};
 
 /// Where on a packet's way through this host a rule is looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +51,8 @@ impl Hook {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Netfilter {
     /// The rule as nft(8) reads it, without the match of the mark: `ip dscp set 46`. Statements
-    /// without family (`dscp set 46`) are meant for both IP versions.
+    /// that set dscp, ecn, ttl or hoplimit without family (`dscp set 46`) are meant for both IP
+    /// versions.
     pub rule: String,
     /// Where it is looked at.
     pub hook: Hook,
@@ -60,6 +76,7 @@ pub fn fault(rule: &str) -> Option<&'static str> {
         match c {
             '\n' | '\r' | ';' => return Some("is more than one statement"),
             '#' => return Some("has a remark, which would hide what is put behind it"),
+            '\\' => return Some("has a backslash, which would join it to what is put behind it"),
             _ if c.is_control() => return Some("has a control character"),
             '{' => open += 1,
             '}' if open == 0 => return Some("closes a brace that is not open"),
@@ -67,11 +84,201 @@ pub fn fault(rule: &str) -> Option<&'static str> {
             _ => {}
         }
     }
-    match (rule.trim().is_empty(), open) {
-        (true, _) => Some("is empty"),
+    let quotes = rule.matches('"').count();
+    match (rule.split_whitespace().next(), open) {
+        (None, _) => Some("is empty"),
+        (Some("handle" | "position" | "index"), _) => Some("says where it stands among others"),
+        (_, 0) if quotes % 2 == 1 => Some("opens a quote and does not close it"),
         (_, 0) => None,
         _ => Some("opens a brace and does not close it"),
     }
+}
+
+/// The table that our rules are in, with its family.
+pub const TABLE: &str = "inet pathspider";
+
+/// What makes our table: a transaction in nft's language, a command a line.
+#[derive(Debug)]
+pub(super) struct Script {
+    lines: Vec<String>,
+    /// The rule, as the measurement has it, that a line puts in force.
+    rules: Vec<Option<String>>,
+}
+
+impl Script {
+    /// For the `netfilter` steps of all configurations that are in force at once.
+    pub fn new(configurations: &[(&[Step], &Flows)]) -> Self {
+        let mut script = Script { lines: Vec::new(), rules: Vec::new() };
+        // `create`, unlike `add`, fails if there is one.
+        script.line(format!("create table {TABLE}"), None);
+        for (name, hook, _) in HOOKS {
+            let rules: Vec<Vec<&str>> =
+                configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
+            if rules.iter().all(Vec::is_empty) {
+                continue;
+            }
+            let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
+            // A packet of ours whose mark or address is changed takes the way of its new one.
+            let kind = if reroutes { "route" } else { "filter" };
+            script.line(
+                format!("add chain {TABLE} {name} {{ type {kind} hook {name} priority mangle; policy accept; }}"),
+                None,
+            );
+            for ((_, flows), rules) in configurations.iter().zip(rules) {
+                if rules.is_empty() {
+                    continue;
+                }
+                let chain = format!("{name}_{:x}", flows.mark);
+                script.line(format!("add chain {TABLE} {chain}"), None);
+                let ours = match hook {
+                    Hook::Output | Hook::Postrouting => format!("meta mark {:#x}", flows.mark),
+                    Hook::Prerouting | Hook::Input => {
+                        let (first, last) = (flows.ports.start(), flows.ports.end());
+                        format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}")
+                    }
+                };
+                script.line(format!("add rule {TABLE} {name} {ours} jump {chain}"), None);
+                for rule in rules {
+                    for text in by_family(rule) {
+                        script.line(format!("add rule {TABLE} {chain} {text}"), Some(rule));
+                    }
+                }
+            }
+        }
+        script
+    }
+
+    fn line(&mut self, line: String, rule: Option<&str>) {
+        self.lines.push(line);
+        self.rules.push(rule.map(str::to_owned));
+    }
+
+    /// Puts the rules in force: all, or on error none.
+    pub fn load(&self) -> Result<(), Failure> {
+        let said = NFT.run(&["-f", "-"], &self.text()).map_err(Failure::Unchanged)?;
+        if said.ok {
+            log::info!("nftables: {} rules in table {TABLE}", self.rules.iter().flatten().count());
+            return Ok(());
+        }
+        let complaint = said.complaint();
+        let line = said.line();
+        let rule = line.and_then(|line| self.rules.get(line)?.as_deref());
+        let why = match (rule, line) {
+            (Some(rule), _) => {
+                Error::failed(format!("put the nftables rule `{rule}` in force"), complaint)
+            }
+            (None, Some(0)) if complaint.contains("File exists") => Error::Failed(format!(
+                "make the nftables table {TABLE}: there is one already; if no other run of pathspider is \
+                 under way in this network namespace, remove it: nft delete table {TABLE}"
+            )),
+            _ => Error::failed(format!("make the nftables table {TABLE}"), complaint),
+        };
+        Err(Failure::Unchanged(why))
+    }
+
+    fn text(&self) -> String {
+        self.lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
+/// Deletes our table.
+///
+/// # Errors
+/// If it cannot be, or if it is gone: then the rules were not in force all the time.
+pub(super) fn remove() -> Result<()> {
+    let said = NFT.run(&["-f", "-"], &format!("delete table {TABLE}\n"))?;
+    if said.ok {
+        return Ok(());
+    }
+    let doing = format!("delete the nftables table {TABLE}");
+    let complaint = said.complaint();
+    if complaint.contains("No such file or directory") {
+        let why =
+            "it is gone; another program removed it while its rules should have been in force";
+        return Err(Error::failed(doing, why));
+    }
+    Err(Error::failed(doing, complaint))
+}
+
+/// The rules of these steps at a hook, in order.
+fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = &str> {
+    steps.iter().filter_map(move |step| match step {
+        Step::Netfilter(step) if step.hook == hook => Some(step.rule.trim()),
+        _ => None,
+    })
+}
+
+/// The words of a rule that are not within quotes, with their places.
+fn words(rule: &str) -> Vec<(usize, &str)> {
+    let mut words = Vec::new();
+    let mut quoted = false;
+    let mut start = None;
+    for (at, c) in rule.char_indices().chain([(rule.len(), ' ')]) {
+        quoted ^= c == '"';
+        let part = !quoted && !c.is_whitespace() && c != '"';
+        match (start, part) {
+            (None, true) => start = Some(at),
+            (Some(from), false) => {
+                words.push((from, &rule[from..at]));
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    words
+}
+
+/// Whether a rule changes what the way of a packet depends on.
+fn reroutes(rule: &str) -> bool {
+    let words = words(rule);
+    words.iter().enumerate().any(|(at, (_, word))| {
+        let set = words.get(at + 1).is_some_and(|(_, next)| *next == "set");
+        let of_connection = at > 0 && words[at - 1].1 == "ct";
+        set && (matches!(*word, "saddr" | "daddr") || (*word == "mark" && !of_connection))
+    })
+}
+
+/// The rule once per IP version, if it sets a field (`dscp set 46`) of neither in particular; nft
+/// knows such fields of one version only.
+fn by_family(rule: &str) -> Vec<String> {
+    /// Fields of both versions: their name here and in each.
+    const FIELDS: [(&str, &str, &str); 4] = [
+        ("dscp", "ip dscp", "ip6 dscp"),
+        ("ecn", "ip ecn", "ip6 ecn"),
+        ("ttl", "ip ttl", "ip6 hoplimit"),
+        ("hoplimit", "ip ttl", "ip6 hoplimit"),
+    ];
+    let words = words(rule);
+    let is = |at: Option<usize>, what: &[&str]| {
+        at.and_then(|at| words.get(at)).is_some_and(|(_, word)| what.contains(word))
+    };
+    let mut neither = Vec::new();
+    for (at, (place, word)) in words.iter().enumerate() {
+        if let Some(field) = FIELDS.iter().find(|(field, ..)| field == word)
+            && is(Some(at + 1), &["set"])
+            && !is(at.checked_sub(1), &["ip", "ip6"])
+        {
+            neither.push((*place, field));
+        }
+    }
+    if neither.is_empty() {
+        return vec![rule.to_owned()];
+    }
+    let names = |family: &str| words.iter().any(|(_, word)| *word == family);
+    let versions = [("ip", "ip6", "ipv4"), ("ip6", "ip", "ipv6")];
+    versions
+        .iter()
+        .enumerate()
+        // What names one version is about that one.
+        .filter(|(_, (own, other, _))| names(own) || !names(other))
+        .map(|(version, (_, _, nfproto))| {
+            let mut text = rule.to_owned();
+            for (place, (field, four, six)) in neither.iter().rev() {
+                text.replace_range(*place..place + field.len(), [four, six][version]);
+            }
+            format!("meta nfproto {nfproto} {text}")
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -83,10 +290,91 @@ mod tests {
         for good in ["ip dscp set 46", "tcp dport { 80, 443 } tcp option maxseg size set 1000"] {
             assert_eq!(fault(good), None, "{good}");
         }
-        for bad in
-            ["", " ", "drop; flush ruleset", "drop } table x {", "drop {", "drop # x", "a\nb"]
-        {
+        for bad in [
+            "",
+            " ",
+            "drop; flush ruleset",
+            "drop } table x {",
+            "drop {",
+            "drop # x",
+            "a\nb",
+            "drop \\",
+            "counter comment \"x",
+            "handle 3 drop",
+        ] {
             assert!(fault(bad).is_some(), "{bad:?}");
+        }
+    }
+
+    fn step(rule: &str, hook: Hook) -> Step {
+        Step::Netfilter(Netfilter { rule: rule.into(), hook })
+    }
+
+    #[test]
+    fn all_configurations_are_one_transaction() {
+        let zero = [step("dscp set 46", Hook::Output), step("counter", Hook::Input)];
+        let one = [step("ip ttl set 9", Hook::Output), step("tcp flags rst drop", Hook::Output)];
+        let flows = |mark, ports| Flows { mark, ports };
+        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        assert_eq!(
+            Script::new(&[(&zero, &f0), (&one, &f1)]).text(),
+            "\
+create table inet pathspider
+add chain inet pathspider input { type filter hook input priority mangle; policy accept; }
+add chain inet pathspider input_10
+add rule inet pathspider input meta l4proto { tcp, udp } th dport 1000-1999 jump input_10
+add rule inet pathspider input_10 counter
+add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
+add chain inet pathspider output_10
+add rule inet pathspider output meta mark 0x10 jump output_10
+add rule inet pathspider output_10 meta nfproto ipv4 ip dscp set 46
+add rule inet pathspider output_10 meta nfproto ipv6 ip6 dscp set 46
+add chain inet pathspider output_11
+add rule inet pathspider output meta mark 0x11 jump output_11
+add rule inet pathspider output_11 ip ttl set 9
+add rule inet pathspider output_11 tcp flags rst drop
+"
+        );
+    }
+
+    #[test]
+    fn what_changes_the_way_is_routed_again() {
+        for (rule, expected) in [
+            ("meta mark set 7", true),
+            ("counter ip daddr set 192.0.2.1", true),
+            ("ct mark set 7", false),
+            ("meta mark 7 drop", false),
+            ("counter comment \"mark set 7\"", false),
+        ] {
+            assert_eq!(reroutes(rule), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn fields_of_no_version_are_set_in_both() {
+        for (rule, expected) in [
+            (
+                "dscp set 46",
+                &["meta nfproto ipv4 ip dscp set 46", "meta nfproto ipv6 ip6 dscp set 46"][..],
+            ),
+            (
+                "tcp dport 80 ttl set 3 ecn set ce",
+                &[
+                    "meta nfproto ipv4 tcp dport 80 ip ttl set 3 ip ecn set ce",
+                    "meta nfproto ipv6 tcp dport 80 ip6 hoplimit set 3 ip6 ecn set ce",
+                ],
+            ),
+            (
+                "ip saddr 192.0.2.1 dscp set 4",
+                &["meta nfproto ipv4 ip saddr 192.0.2.1 ip dscp set 4"],
+            ),
+            ("ip6 daddr ::1 ttl set 4", &["meta nfproto ipv6 ip6 daddr ::1 ip6 hoplimit set 4"]),
+            ("ip dscp set 46", &["ip dscp set 46"]),
+            ("ip6 hoplimit set 4", &["ip6 hoplimit set 4"]),
+            ("tcp flags ecn drop", &["tcp flags ecn drop"]),
+            ("counter comment \"dscp set 4\"", &["counter comment \"dscp set 4\""]),
+        ] {
+            assert_eq!(by_family(rule), expected, "{rule}");
         }
     }
 

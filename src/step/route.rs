@@ -1,6 +1,10 @@
 //! Route metrics, as a measurement describes them.
 //!
-//! The routes stand in a routing table of the configuration's own, reached by its mark.
+//! The routes stand in a routing table of the configuration's own, reached by its mark: see
+//! `table`.
+
+use super::Step;
+use super::applied::Flows;
 
 /// Features of a route, as ip-route(8) names them, with their meaning.
 pub static FEATURES: &[(&str, &str)] = &[
@@ -35,6 +39,43 @@ impl Route {
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The metrics of each configuration that has some: those of its later steps count.
+    pub(super) fn of<'a>(configurations: &[(&[Step], &'a Flows)]) -> Vec<(Route, &'a Flows)> {
+        let mut all = Vec::new();
+        for (steps, flows) in configurations {
+            let routes = steps.iter().filter_map(|step| match step {
+                Step::Route(route) => Some(route.clone()),
+                _ => None,
+            });
+            all.extend(routes.reduce(Route::then).map(|route| (route, *flows)));
+        }
+        all
+    }
+
+    /// This one, with what a later one says put on.
+    fn then(self, later: Route) -> Route {
+        let mut features = self.features;
+        features.extend(
+            later
+                .features
+                .iter()
+                .filter(|name| !features.contains(name))
+                .copied()
+                .collect::<Vec<_>>(),
+        );
+        Route {
+            features,
+            advmss: later.advmss.or(self.advmss),
+            initcwnd: later.initcwnd.or(self.initcwnd),
+            mtu_lock: if later.mtu.is_some() { later.mtu_lock } else { self.mtu_lock },
+            mtu: later.mtu.or(self.mtu),
+            hoplimit: later.hoplimit.or(self.hoplimit),
+            congctl: later.congctl.or(self.congctl),
+            quickack: later.quickack.or(self.quickack),
+            fastopen_no_cookie: later.fastopen_no_cookie.or(self.fastopen_no_cookie),
+        }
     }
 
     /// What it does, in plain words.
@@ -88,5 +129,33 @@ mod tests {
              mtu 1280 without path MTU discovery; hoplimit 9; congctl bbr; quickack on; fastopen_no_cookie off"
         );
         assert!(!route.is_empty() && Route::default().is_empty());
+    }
+
+    #[test]
+    fn of_two_steps_the_later_counts() {
+        let first = Route {
+            features: vec!["ecn"],
+            mtu: Some(1280),
+            mtu_lock: true,
+            initcwnd: Some(2),
+            ..Route::default()
+        };
+        let later = Route {
+            features: vec!["ecn", "tcp_usec_ts"],
+            mtu: Some(1400),
+            quickack: Some(true),
+            ..Route::default()
+        };
+        let both = Route {
+            features: vec!["ecn", "tcp_usec_ts"],
+            mtu: Some(1400),
+            initcwnd: Some(2),
+            quickack: Some(true),
+            ..Route::default()
+        };
+        let steps = [Step::Route(first), Step::Route(later)];
+        let flows = Flows { mark: 1, ports: 1..=2 };
+        let configurations: [(&[Step], &Flows); 2] = [(&steps, &flows), (&[], &flows)];
+        assert_eq!(Route::of(&configurations), [(both, &flows)]);
     }
 }

@@ -61,8 +61,6 @@ pub struct SockoptDef {
     pub number: (i32, i32),
     /// The only family of sockets that has it.
     pub family: Option<Family>,
-    /// Whether this version can set it.
-    pub runnable: bool,
     /// What it does.
     pub doc: &'static str,
     /// What it takes.
@@ -80,7 +78,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "IP_TOS",
         number: (libc::IPPROTO_IP, libc::IP_TOS),
         family: Some(Family::V4),
-        runnable: true,
         doc: "The IPv4 TOS byte: DSCP times four; TCP keeps its two ECN bits to itself.",
         takes: Takes::Integer(0..=255),
         example: "184",
@@ -91,7 +88,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "IPV6_TCLASS",
         number: (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
         family: Some(Family::V6),
-        runnable: true,
         doc: "The IPv6 traffic class: DSCP times four; TCP keeps its two ECN bits to itself.",
         takes: Takes::Integer(0..=255),
         example: "184",
@@ -102,7 +98,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "IP_TTL",
         number: (libc::IPPROTO_IP, libc::IP_TTL),
         family: Some(Family::V4),
-        runnable: true,
         doc: "The TTL of IPv4 packets.",
         takes: Takes::Integer(1..=255),
         example: "64",
@@ -113,7 +108,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "TCP_MAXSEG",
         number: (libc::IPPROTO_TCP, libc::TCP_MAXSEG),
         family: None,
-        runnable: true,
         doc: "The MSS that is announced and not exceeded, in bytes.",
         takes: Takes::Integer(88..=32767),
         example: "1000",
@@ -124,7 +118,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "TCP_CONGESTION",
         number: (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
         family: None,
-        runnable: true,
         doc: "The congestion control; the kernel must have it.",
         takes: Takes::Text,
         example: "\"cubic\"",
@@ -135,7 +128,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "TCP_FASTOPEN_CONNECT",
         number: (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
         family: None,
-        runnable: false,
         doc: "Send data with the SYN where a cookie is known (RFC 7413).",
         takes: Takes::Boolean,
         example: "true",
@@ -146,7 +138,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "TCP_WINDOW_CLAMP",
         number: (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
         family: None,
-        runnable: true,
         doc: "The largest receive window that is announced, in bytes.",
         takes: Takes::Integer(0..=1 << 30),
         example: "65535",
@@ -157,7 +148,6 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         constant: "SO_MARK",
         number: (libc::SOL_SOCKET, libc::SO_MARK),
         family: None,
-        runnable: true,
         doc: "The firewall mark of the socket's packets, for rules and routes of your own.",
         takes: Takes::Integer(0..=u32::MAX as i64),
         example: "7",
@@ -222,19 +212,84 @@ impl Sockopt {
         }
     }
 
-    /// Whether this version can set it.
-    pub fn is_runnable(&self) -> bool {
-        match self {
-            Sockopt::Named(row, _) => row.runnable,
-            Sockopt::Raw { .. } => true,
-        }
-    }
-
     /// What setting it needs; of a raw option it is not known, so the most is taken.
     pub fn privilege(&self) -> Privilege {
         match self {
             Sockopt::Named(row, _) => row.privilege,
             Sockopt::Raw { .. } => Privilege::NetAdmin,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    fn socket(family: Family) -> Socket {
+        let domain = if family == Family::V4 { Domain::IPV4 } else { Domain::IPV6 };
+        Socket::new(domain, Type::STREAM, None).unwrap()
+    }
+
+    fn get(socket: &Socket, (level, name): (i32, i32)) -> Vec<u8> {
+        setsockopt::get(socket.as_fd(), level, name, 64).unwrap()
+    }
+
+    #[test]
+    fn every_option_is_what_it_was_set_to() {
+        for row in SOCKOPTS {
+            let value = match row.takes {
+                Takes::Integer(_) => Value::Integer(row.example.parse().unwrap()),
+                Takes::Boolean => Value::Boolean(row.example.parse().unwrap()),
+                Takes::Text => Value::Text(row.example.trim_matches('"').into()),
+            };
+            let option = Sockopt::Named(row, value.clone());
+            let family = row.family.unwrap_or(Family::V4);
+            let socket = socket(family);
+            let before = get(&socket, row.number);
+            match option.set(socket.as_fd(), family) {
+                Err(why) if row.privilege == Privilege::NetAdmin => {
+                    // An ordinary user; a test in a namespace sets it.
+                    assert_eq!(why.kind(), io::ErrorKind::PermissionDenied, "{}", row.name);
+                    continue;
+                }
+                outcome => outcome.unwrap(),
+            }
+            let now = get(&socket, row.number);
+            let wanted = match value {
+                Value::Integer(value) => (value as u32).to_ne_bytes().to_vec(),
+                Value::Boolean(value) => u32::from(value).to_ne_bytes().to_vec(),
+                Value::Text(value) => value.into_bytes(),
+            };
+            assert!(now.starts_with(&wanted), "{}: {now:?}", row.name);
+            // Cubic is what most hosts have anyway, and 64 the TTL.
+            let usual = matches!(row.name, "tcp_congestion" | "ip_ttl");
+            assert!(usual || before != now, "{}: {now:?}", row.name);
+        }
+    }
+
+    #[test]
+    fn an_option_by_its_numbers() {
+        let socket = socket(Family::V4);
+        let option = Sockopt::Raw { level: 6, name: libc::TCP_FASTOPEN_CONNECT, value: 1 };
+        option.set(socket.as_fd(), Family::V4).unwrap();
+        assert_eq!(get(&socket, (6, libc::TCP_FASTOPEN_CONNECT)), 1_i32.to_ne_bytes());
+        let option = Sockopt::Raw { level: 6, name: 99_999, value: 1 };
+        assert_eq!(
+            option.set(socket.as_fd(), Family::V4).unwrap_err().raw_os_error(),
+            Some(libc::ENOPROTOOPT)
+        );
+    }
+
+    #[test]
+    fn what_the_other_family_has_is_passed_over() {
+        let tos = SOCKOPTS.iter().find(|row| row.name == "ip_tos").unwrap();
+        let socket = socket(Family::V6);
+        let before = get(&socket, tos.number);
+        Sockopt::Named(tos, Value::Integer(184)).set(socket.as_fd(), Family::V6).unwrap();
+        assert_eq!(get(&socket, tos.number), before);
     }
 }

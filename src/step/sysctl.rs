@@ -4,43 +4,46 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
+use super::applied::Failure;
 use crate::error::{Doing as _, Error, Result};
 
-/// A changed parameter and the value that it had before.
-#[derive(Debug)]
+/// A parameter and the value that it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     name: String,
-    path: PathBuf,
     before: String,
 }
 
 impl Setting {
-    /// Sets a parameter, reads it back, and remembers what it was.
-    pub fn change(name: &str, value: &str) -> Result<Self> {
+    /// Remembers what a parameter is now.
+    pub fn read(name: &str) -> Result<Self> {
+        let before = read(&path(name)).doing(|| format!("read sysctl {name}"))?;
+        Ok(Self { name: name.to_owned(), before })
+    }
+
+    /// Sets it to something else, and reads it back.
+    pub fn change(&self, value: &str) -> Result<(), Failure> {
+        let Self { name, .. } = self;
         let path = path(name);
-        let before = read(&path).doing(|| format!("read sysctl {name}"))?;
-        let setting = Self { name: name.to_owned(), path, before };
-        setting.set(value)?;
-        Ok(setting)
+        // With a line's end, so that an empty value is written too.
+        let written = fs::write(&path, format!("{value}\n"));
+        written
+            .doing(|| format!("set sysctl {name} to {value} (needs CAP_NET_ADMIN)"))
+            .map_err(Failure::Unchanged)?;
+        let now = read(&path).doing(|| format!("read back sysctl {name}"))?;
+        if !same(&now, value) {
+            let why = format!("set sysctl {name} to {value}: the kernel took {now}");
+            return Err(Error::Failed(why).into());
+        }
+        log::info!("sysctl {name} = {value}");
+        Ok(())
     }
 
     /// Puts the old value back.
     pub fn restore(&self) -> Result<()> {
-        self.set(&self.before)
-    }
-
-    fn set(&self, value: &str) -> Result<()> {
-        let Self { name, path, .. } = self;
-        let written = fs::write(path, value);
-        written.doing(|| format!("set sysctl {name} to {value} (needs CAP_NET_ADMIN)"))?;
-        let now = read(path).doing(|| format!("read back sysctl {name}"))?;
-        if !same(&now, value) {
-            return Err(Error::Failed(format!(
-                "set sysctl {name} to {value}: the kernel took {now}"
-            )));
-        }
-        log::info!("sysctl {name} = {value}");
-        Ok(())
+        self.change(&self.before).map_err(Failure::into_error)
     }
 }
 
@@ -79,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_exist_is_named() {
-        let error = Setting::change("net.ipv4.tcp_no_such", "1").unwrap_err().to_string();
+        let error = Setting::read("net.ipv4.tcp_no_such").unwrap_err().to_string();
         assert!(error.starts_with("read sysctl net.ipv4.tcp_no_such: "), "{error}");
     }
 }

@@ -1,0 +1,323 @@
+//! Steps in force: put there in order, undone in the opposite one.
+//!
+//! What it takes to undo a change is known, as plain data ([`Undo`]), before the change is made.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::netfilter::Script;
+use super::process::{self, CommandOutput};
+use super::route::Route;
+use super::sysctl::Setting;
+use super::table::Tables;
+use super::tool::{IP, NFT};
+use super::{Command, Step, netfilter};
+use crate::error::{Error, Result};
+
+/// The mark of configuration number 0; the others follow. Up to number 255 it keeps off the bits
+/// that others test one by one (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, mwan3 0x3f00, Calico
+/// 0xf0000), and off the values that Tailscale looks for in 0xff0000.
+const MARKS: u32 = 0x5050_0000;
+
+/// Whose the packets of a configuration are: what its scoped steps match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flows {
+    /// The firewall mark of every socket of it, [`mark`].
+    pub mark: u32,
+    /// Every source port of it, in whatever wave.
+    pub ports: RangeInclusive<u16>,
+}
+
+/// What is needed to apply steps beside themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// The device that sockets are bound to; without it routes are as the main table has them.
+    pub interface: Option<String>,
+    /// Whether programs may be run.
+    pub allow_commands: bool,
+}
+
+/// The firewall mark of a configuration, by its number: also the number of its routing table.
+pub fn mark(configuration: usize) -> u32 {
+    MARKS | (configuration as u32 & 0xffff)
+}
+
+/// Whether a configuration's packets must carry its mark (SO_MARK needs CAP_NET_ADMIN or
+/// CAP_NET_RAW): some step of it is netfilter or route.
+pub fn needs_mark(steps: &[Step]) -> bool {
+    steps.iter().any(|step| matches!(step, Step::Netfilter(_) | Step::Route(_)))
+}
+
+/// Whether what the steps need beside privileges is there: the programs `nft` and `ip`, and the
+/// permission to run commands. Changes nothing.
+///
+/// # Errors
+/// What is missing, and what to do about it.
+pub fn check<'a>(steps: impl IntoIterator<Item = &'a Step>, context: &Context) -> Result<()> {
+    for step in steps {
+        match step {
+            Step::Netfilter(_) => NFT.find().map(drop)?,
+            Step::Route(_) => IP.find().map(drop)?,
+            Step::Command(_) if !context.allow_commands => {
+                return Err(Error::Usage(format!(
+                    "{}: programs are run only with --allow-commands",
+                    step.describe()
+                )));
+            }
+            Step::Command(_) | Step::Sysctl { .. } | Step::Sockopt(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Why a change was not made as it should be.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Nothing was changed: there is nothing to undo.
+    Unchanged(Error),
+    /// Something may have been changed.
+    Changed(Error),
+}
+
+impl Failure {
+    /// The error, whatever was changed.
+    pub fn into_error(self) -> Error {
+        match self {
+            Failure::Unchanged(error) | Failure::Changed(error) => error,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Changed(error)
+    }
+}
+
+/// A change to the host. What all configurations share of a kind is one change, at the place of
+/// the first step of that kind.
+enum Change<'a> {
+    Sysctl(&'a str, &'a str),
+    Netfilter(Script),
+    Route(Vec<(Route, &'a Flows)>),
+    Command(&'a Command),
+}
+
+/// The changes that these configurations are, in order.
+fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)]) -> Vec<Change<'a>> {
+    let mut changes = Vec::new();
+    let (mut rules, mut routes) = (false, false);
+    for (steps, _) in configurations {
+        for step in *steps {
+            match step {
+                Step::Sysctl { name, value } => changes.push(Change::Sysctl(name, value)),
+                Step::Command(command) => changes.push(Change::Command(command)),
+                Step::Netfilter(_) if !std::mem::replace(&mut rules, true) => {
+                    changes.push(Change::Netfilter(Script::new(configurations)));
+                }
+                Step::Route(_) if !std::mem::replace(&mut routes, true) => {
+                    changes.push(Change::Route(Route::of(configurations)));
+                }
+                Step::Netfilter(_) | Step::Route(_) | Step::Sockopt(_) => {}
+            }
+        }
+    }
+    changes
+}
+
+/// What it takes to undo one change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Undo {
+    /// Write a kernel parameter back.
+    Sysctl(Setting),
+    /// Delete our table of rules.
+    Netfilter,
+    /// Remove our routing tables and the rules that lead there.
+    Route(Tables),
+    /// Run a program.
+    Command {
+        /// The program and its arguments.
+        run: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
+}
+
+impl Undo {
+    fn run(&self) -> Result<()> {
+        match self {
+            Undo::Sysctl(setting) => setting.restore(),
+            Undo::Netfilter => netfilter::remove(),
+            Undo::Route(tables) => tables.remove(),
+            Undo::Command { run, timeout } => {
+                let done = process::run(run, *timeout).map_err(Failure::into_error);
+                done.map(drop).map_err(|why| Error::failed("undo a command", why))
+            }
+        }
+    }
+}
+
+/// The steps that are in force.
+#[derive(Debug, Default)]
+pub struct Applied {
+    undo: Vec<Undo>,
+    outputs: Vec<CommandOutput>,
+}
+
+impl Applied {
+    /// Applies the steps of these configurations, which are in force at once, in order. What is
+    /// done to each socket is not done here.
+    ///
+    /// # Errors
+    /// If a step fails, it and those before it are undone; if that fails too, both are told. A
+    /// missing program or permission is told before anything is changed.
+    pub fn apply(configurations: &[(&[Step], &Flows)], context: &Context) -> Result<Self> {
+        check(configurations.iter().flat_map(|(steps, _)| *steps), context)?;
+        let mut applied = Self::default();
+        for change in changes(configurations) {
+            if let Err(why) = applied.make(change, context) {
+                return Err(match applied.undo_all() {
+                    Ok(()) => why,
+                    Err(more) => Error::Failed(format!(
+                        "{why}; then, while undoing what was done: {more}; the host is not as it was found"
+                    )),
+                });
+            }
+        }
+        Ok(applied)
+    }
+
+    /// What the programs of `command` steps said while these steps were applied, in order.
+    pub fn outputs(&self) -> &[CommandOutput] {
+        &self.outputs
+    }
+
+    /// Undoes the steps, last first. All are tried; the first failure is told.
+    pub fn undo(mut self) -> Result<()> {
+        self.undo_all()
+    }
+
+    fn make(&mut self, change: Change<'_>, context: &Context) -> Result<()> {
+        match change {
+            Change::Sysctl(name, value) => {
+                let setting = Setting::read(name)?;
+                self.with(Undo::Sysctl(setting.clone()), |_| setting.change(value))
+            }
+            Change::Netfilter(script) => self.with(Undo::Netfilter, |_| script.load()),
+            Change::Route(routes) => {
+                let (tables, plan) = Tables::plan(&routes, context.interface.as_deref())?;
+                self.with(Undo::Route(tables), |_| plan.make().map_err(Failure::from))
+            }
+            Change::Command(command) => {
+                let run = |outputs: &mut Vec<CommandOutput>| {
+                    outputs.push(process::run(&command.run, command.timeout)?);
+                    Ok(())
+                };
+                if command.undo.is_empty() {
+                    return run(&mut self.outputs).map_err(Failure::into_error);
+                }
+                let undo = Undo::Command { run: command.undo.clone(), timeout: command.timeout };
+                self.with(undo, run)
+            }
+        }
+    }
+
+    /// Makes a change whose undoing is known.
+    fn with(
+        &mut self,
+        undo: Undo,
+        change: impl FnOnce(&mut Vec<CommandOutput>) -> Result<(), Failure>,
+    ) -> Result<()> {
+        self.undo.push(undo);
+        change(&mut self.outputs).map_err(|why| {
+            if matches!(why, Failure::Unchanged(_)) {
+                self.undo.pop();
+            }
+            why.into_error()
+        })
+    }
+
+    fn undo_all(&mut self) -> Result<()> {
+        let mut outcome = Ok(());
+        while let Some(undo) = self.undo.pop() {
+            match (undo.run(), &outcome) {
+                (Err(why), Ok(())) => outcome = Err(why),
+                (Err(why), Err(_)) => log::error!("the host is not as it was found: {why}"),
+                (Ok(()), _) => {}
+            }
+        }
+        outcome
+    }
+}
+
+impl Drop for Applied {
+    fn drop(&mut self) {
+        if let Err(why) = self.undo_all() {
+            log::error!("the host is not as it was found: {why}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flows(number: usize) -> Flows {
+        Flows { mark: mark(number), ports: 10_000..=10_999 }
+    }
+
+    #[test]
+    fn marks_differ_and_keep_off_the_bits_that_others_test() {
+        let marks: Vec<u32> = (0..256).map(mark).collect();
+        for (number, mark) in marks.iter().enumerate() {
+            assert_eq!(mark & 0xf_ff00, 0, "{mark:#x}");
+            assert!(!marks[..number].contains(mark));
+        }
+    }
+
+    #[test]
+    fn undoing_is_plain_data() {
+        let undo = vec![
+            Undo::Netfilter,
+            Undo::Route(Tables::of([mark(0), mark(1)])),
+            Undo::Command { run: vec!["dish".into()], timeout: Duration::from_millis(1500) },
+        ];
+        let text = serde_json::to_string(&undo).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Undo>>(&text).unwrap(), undo);
+    }
+
+    #[test]
+    fn a_command_without_permission_stops_everything_before_it_begins() {
+        let steps = [
+            Step::Sysctl { name: "net.ipv4.tcp_no_such".into(), value: "1".into() },
+            Step::Command(Command { run: vec!["true".into()], ..Command::default() }),
+        ];
+        let flows = flows(0);
+        let error = Applied::apply(&[(&steps, &flows)], &Context::default()).unwrap_err();
+        assert!(error.to_string().contains("only with --allow-commands"), "{error}");
+        assert!(matches!(error, Error::Usage(_)));
+    }
+
+    #[test]
+    fn rules_and_routes_of_all_are_one_change_each() {
+        let rule = |rule: &str| {
+            Step::Netfilter(netfilter::Netfilter { rule: rule.into(), hook: Default::default() })
+        };
+        let sysctl = Step::Sysctl { name: "net.ipv4.tcp_ecn".into(), value: "1".into() };
+        let zero = [rule("drop"), rule("accept"), Step::Route(Route::default())];
+        let one = [sysctl, rule("drop"), Step::Route(Route::default())];
+        let (f0, f1) = (flows(0), flows(1));
+        let kinds: Vec<&str> = changes(&[(&zero, &f0), (&one, &f1)])
+            .iter()
+            .map(|change| match change {
+                Change::Sysctl(..) => "sysctl",
+                Change::Netfilter(_) => "netfilter",
+                Change::Route(routes) => ["", "one route", "two routes"][routes.len()],
+                Change::Command(_) => "command",
+            })
+            .collect();
+        assert_eq!(kinds, ["netfilter", "two routes", "sysctl"]);
+    }
+}
