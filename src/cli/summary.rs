@@ -18,6 +18,7 @@ use crate::measurement::Plan;
 use crate::observer::capture::Counters;
 use crate::rule::Rules;
 use crate::sink::Written;
+use crate::step::CommandOutput;
 
 /// How a run ended.
 pub struct Outcome {
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub signal: usize,
     /// The error that ended the run early.
     pub error: Option<Error>,
+    /// What programs of `command` steps said.
+    pub outputs: Vec<CommandOutput>,
     /// The file.
     pub written: Option<Written>,
 }
@@ -78,6 +81,7 @@ impl Outcome {
             ended: String::new(),
             signal: 0,
             error: None,
+            outputs: Vec::new(),
             written: None,
         }
     }
@@ -169,9 +173,19 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
         ("flows_of_others", outcome.totals.strays.to_string()),
         ("attempts_not_observed", outcome.totals.unobserved.to_string()),
         ("attempts_local_error", outcome.attempts[3].to_string()),
+        ("command_outputs", outputs(&outcome.outputs)),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()
+}
+
+/// What programs said: a JSON array.
+fn outputs(outputs: &[CommandOutput]) -> String {
+    let outputs = outputs.iter().map(|output| {
+        let CommandOutput { line, status, stdout, stderr } = output;
+        json!({ "line": line, "status": status, "stdout": stdout, "stderr": stderr })
+    });
+    serde_json::Value::Array(outputs.collect()).to_string()
 }
 
 /// The hash of a measurement's text, in hexadecimal.
