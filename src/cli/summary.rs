@@ -100,6 +100,10 @@ impl Outcome {
             (interface_dropped, "packets dropped by the interface"),
             (evicted, "flows given up early because the flow table was full"),
             (missing, "targets without a record"),
+            (
+                self.totals.unobserved,
+                "attempts whose packets the capture did not see (another interface? see -i)",
+            ),
         ];
         let losses = losses.into_iter().filter(|(count, _)| *count > 0);
         losses.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
@@ -234,7 +238,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(format!("The lab: {}\n", lab.describe()));
         lines.push(tally.table(width, &styles));
     }
-    let Totals { records, unfinished, unobserved, labels, .. } = &outcome.totals;
+    let Totals { records, unfinished, labels, .. } = &outcome.totals;
     lines.push(format!(
         "{}: {} targets, {} records",
         plan.title,
@@ -253,7 +257,6 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     let notes = [
         (outcome.refused, "lines of the target list were refused"),
         (*unfinished, "targets were begun and not finished"),
-        (*unobserved, "attempts were not observed (another interface? see -i)"),
         (timeouts, "attempts timed out"),
         (local, "attempts failed on this host (local_error): nothing is concluded from them"),
     ];
