@@ -45,8 +45,8 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
     let (mut seen, mut unseen) = (0, 0);
     for line in text.lines() {
         let record: Value = serde_json::from_str(line).unwrap();
-        let labels: Vec<&str> =
-            record["conditions"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let labels = record["conditions"].as_array().unwrap().iter().filter_map(Value::as_str);
+        let labels: Vec<&str> = labels.filter(|label| !label.ends_with(".insufficient")).collect();
         let host = record["target"]["name"].as_str().unwrap();
         for label in &labels {
             assert!(truth[host].iter().any(|truth| truth == label), "{host}: {label}");
