@@ -18,6 +18,7 @@ use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
+use crate::packet::protocol;
 use crate::sink;
 use crate::targets::{Reader, Target};
 
@@ -74,6 +75,10 @@ pub struct Args {
     /// [default: as many as source ports allow]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     wave: Option<usize>,
+
+    /// Let `command` steps of the measurement run their programs
+    #[arg(long)]
+    allow_commands: bool,
 
     /// How the summary is written
     #[arg(long, value_enum, default_value = "text")]
@@ -183,6 +188,9 @@ impl Run<'_> {
             configurations: self.plan.configs.iter().map(configuration).collect(),
             limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
             bind_device: self.args.interface.clone(),
+            allow_commands: self.args.allow_commands,
+            // A lab's namespace was made just now: its kernel remembers nobody.
+            forget: !self.args.lab && self.plan.configs.iter().any(|c| c.connection.fast_open()),
         }
     }
 
@@ -205,14 +213,10 @@ impl Run<'_> {
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         let (low, high) = (ports::ALL.start(), ports::ALL.end());
         // Our connections, and what routers say about them.
-        let ours: String = [(6, "tcp"), (17, "udp")]
-            .into_iter()
-            .filter(|(number, _)| {
-                self.plan.configs.iter().any(|config| config.connection.protocol() == *number)
-            })
-            .map(|(_, protocol)| format!("{protocol} portrange {low}-{high} or "))
-            .collect();
-        let filter = format!("{ours}icmp or icmp6");
+        let udp =
+            self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
+        let udp = if udp { format!("udp portrange {low}-{high} or ") } else { String::new() };
+        let filter = format!("tcp portrange {low}-{high} or {udp}icmp or icmp6");
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &filter)?;
         let schema = Arc::new(writer::schema(self.plan, &reader.fields()));
@@ -266,7 +270,9 @@ impl Run<'_> {
             (Totals::default(), Err(Error::Failed("the writer panicked".into())))
         });
         let error = engine_end.err().or(capture_end.err()).or(writer_end.err());
+        let outputs = engine.outputs().to_vec();
         let mut outcome = Outcome::new(asked, totals, &progress, &counters, seconds);
+        outcome.outputs = outputs;
         outcome.refused = reader.refusals().count;
         outcome.interface = self.interface.to_owned();
         outcome.signal = self.stop.load(Relaxed);

@@ -18,6 +18,7 @@ use crate::measurement::Plan;
 use crate::observer::capture::Counters;
 use crate::rule::Rules;
 use crate::sink::Written;
+use crate::step::CommandOutput;
 
 /// How a run ended.
 pub struct Outcome {
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub signal: usize,
     /// The error that ended the run early.
     pub error: Option<Error>,
+    /// What programs of `command` steps said.
+    pub outputs: Vec<CommandOutput>,
     /// The file.
     pub written: Option<Written>,
 }
@@ -78,6 +81,7 @@ impl Outcome {
             ended: String::new(),
             signal: 0,
             error: None,
+            outputs: Vec::new(),
             written: None,
         }
     }
@@ -96,6 +100,10 @@ impl Outcome {
             (interface_dropped, "packets dropped by the interface"),
             (evicted, "flows given up early because the flow table was full"),
             (missing, "targets without a record"),
+            (
+                self.totals.unobserved,
+                "attempts whose packets the capture did not see (another interface? see -i)",
+            ),
         ];
         let losses = losses.into_iter().filter(|(count, _)| *count > 0);
         losses.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
@@ -169,9 +177,19 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
         ("flows_of_others", outcome.totals.strays.to_string()),
         ("attempts_not_observed", outcome.totals.unobserved.to_string()),
         ("attempts_local_error", outcome.attempts[3].to_string()),
+        ("command_outputs", outputs(&outcome.outputs)),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into()
+}
+
+/// What programs said: a JSON array.
+fn outputs(outputs: &[CommandOutput]) -> String {
+    let outputs = outputs.iter().map(|output| {
+        let CommandOutput { line, status, stdout, stderr } = output;
+        json!({ "line": line, "status": status, "stdout": stdout, "stderr": stderr })
+    });
+    serde_json::Value::Array(outputs.collect()).to_string()
 }
 
 /// The hash of a measurement's text, in hexadecimal.
@@ -220,7 +238,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(format!("The lab: {}\n", lab.describe()));
         lines.push(tally.table(width, &styles));
     }
-    let Totals { records, unfinished, unobserved, labels, .. } = &outcome.totals;
+    let Totals { records, unfinished, labels, .. } = &outcome.totals;
     lines.push(format!(
         "{}: {} targets, {} records",
         plan.title,
@@ -239,7 +257,6 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     let notes = [
         (outcome.refused, "lines of the target list were refused"),
         (*unfinished, "targets were begun and not finished"),
-        (*unobserved, "attempts were not observed (another interface? see -i)"),
         (timeouts, "attempts timed out"),
         (local, "attempts failed on this host (local_error): nothing is concluded from them"),
     ];

@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, AsArray as _};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use crate::connect::Ended;
+use crate::connect::{Ended, State};
 use crate::engine::driver::{Asked, Attempts};
 use crate::error::{Error, Result};
 use crate::lab::Tally;
@@ -39,7 +39,7 @@ pub struct Totals {
     pub records: u64,
     /// Targets that a stop came before.
     pub unfinished: u64,
-    /// Attempts whose flow was not seen.
+    /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
     /// Flows that belonged to no attempt.
     pub strays: u64,
@@ -88,10 +88,13 @@ impl<'a> Writer<'a> {
         let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
         let merged =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
-        for configuration in &merged {
-            if let Some(observed) = configuration.column_by_name("observed") {
-                self.totals.unobserved += observed.as_boolean().false_count() as u64;
-            }
+        for (configuration, attempts) in merged.iter().zip(&attempts) {
+            let Some(observed) = configuration.column_by_name("observed") else { continue };
+            let sent = attempts.iter().map(|ended| ended.attempt.state != State::LocalError);
+            let unobserved = observed.as_boolean().iter().zip(sent);
+            self.totals.unobserved += unobserved
+                .filter(|(observed, sent)| *sent && *observed == Some(false))
+                .count() as u64;
         }
         let mut columns: Vec<ArrayRef> =
             vec![Arc::new(targets::columns(&self.target_fields, &targets)?)];

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -27,10 +27,13 @@ use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, S
 use crate::error::{Doing as _, Error, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::Sockopt;
-use crate::step::{Applied, Context, Flows, Step, Turns, mark, needs_mark};
+use crate::step::{self, Applied, CommandOutput, Context, Flows, Step, Turns, mark, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// Of so many programs it is kept what they said.
+const MOST_OUTPUTS: usize = 64;
 
 /// Tokens of the ears for packets made by hand; every other token is a slot.
 const EAR_V4: usize = usize::MAX - 1;
@@ -45,6 +48,17 @@ pub struct Settings {
     pub limits: Limits,
     /// Send through this interface, whatever the routing table prefers.
     pub bind_device: Option<String>,
+    /// Whether `command` steps may run their programs.
+    pub allow_commands: bool,
+    /// Whether the kernel forgets what it knows of targets (TCP Fast Open cookies, round-trip times) before
+    /// they are asked.
+    pub forget: bool,
+}
+
+impl Settings {
+    fn context(&self) -> Context {
+        Context { interface: self.bind_device.clone(), allow_commands: self.allow_commands }
+    }
 }
 
 /// One configuration, as far as the engine cares.
@@ -117,6 +131,8 @@ pub struct Engine<'a> {
     scheduler: Scheduler,
     turns: Turns,
     in_force: Applied,
+    /// What the programs of `command` steps said, as far as it is kept.
+    outputs: Vec<CommandOutput>,
     epoch: Instant,
     wave: u64,
     connections: Vec<Option<Connection>>,
@@ -200,6 +216,8 @@ impl<'a> Engine<'a> {
     /// Prepares the loop. Fails if the limits cannot be kept on this host.
     pub fn new(settings: Settings, progress: &'a Progress) -> Result<Self> {
         allow_descriptors(settings.limits.concurrency)?;
+        let steps = settings.configurations.iter().flat_map(|c| &c.steps);
+        step::check(steps, &settings.context())?;
         let poll = Poll::new().doing(|| "create the event loop")?;
         let configurations = &settings.configurations;
         let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
@@ -214,6 +232,7 @@ impl<'a> Engine<'a> {
             events: Events::with_capacity(1024),
             turns,
             in_force: Applied::default(),
+            outputs: Vec::new(),
             epoch: Instant::now(),
             wave: 0,
             connections: Vec::new(),
@@ -259,6 +278,10 @@ impl<'a> Engine<'a> {
             },
         };
         self.wave += 1;
+        if self.settings.forget {
+            let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
+            step::metrics::forget(&addresses)?;
+        }
         self.scheduler.handle_wave(targets.len());
         loop {
             if !keep_going() {
@@ -292,6 +315,11 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// What the programs of the first `command` steps said: what the rest of them says is the same thing again.
+    pub fn outputs(&self) -> &[CommandOutput] {
+        &self.outputs
+    }
+
     /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the
     /// engine is dropped.
     pub fn finish(&mut self) -> Result<()> {
@@ -305,8 +333,9 @@ impl<'a> Engine<'a> {
         let flows: Vec<Flows> = configurations.clone().map(|number| self.flows(number)).collect();
         let steps = self.settings.configurations[configurations].iter().zip(&flows);
         let steps: Vec<_> = steps.map(|(c, flows)| (c.steps.as_slice(), flows)).collect();
-        let interface = self.settings.bind_device.clone();
-        self.in_force = Applied::apply(&steps, &Context { interface, allow_commands: false })?;
+        self.in_force = Applied::apply(&steps, &self.settings.context())?;
+        let room = MOST_OUTPUTS.saturating_sub(self.outputs.len());
+        self.outputs.extend(self.in_force.outputs().iter().take(room).cloned());
         Ok(())
     }
 

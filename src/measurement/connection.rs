@@ -30,6 +30,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether it depends on what the kernel remembers of TCP Fast Open.
+    pub fn fast_open(&self) -> bool {
+        self.kind.kind == connect::Kind::TcpFastopen || self.options.tfo.is_some()
+    }
+
     /// The IP protocol of its flows.
     pub fn protocol(&self) -> u8 {
         self.kind.protocol(&self.options)

@@ -5,7 +5,7 @@
 //! namespace.
 //!
 //! Besides, the kernel gives TCP Fast Open up for a while, for every host, once connections with it
-//! looked like a black hole (RFC 7413, 7.3 is about why). A `sysctl` step that writes
+//! looked like a black hole. A `sysctl` step that writes
 //! `net.ipv4.tcp_fastopen_blackhole_timeout_sec` ends that at once, whatever the value, and with
 //! 0 keeps it from happening.
 

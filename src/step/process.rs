@@ -31,9 +31,9 @@ pub struct CommandOutput {
     pub line: String,
     /// How it ended: `exit status: 0`.
     pub status: String,
-    /// The last [`KEPT`] bytes of its standard output.
+    /// The last 4 KiB of its standard output.
     pub stdout: String,
-    /// The last [`KEPT`] bytes of its standard error.
+    /// The last 4 KiB of its standard error.
     pub stderr: String,
 }
 

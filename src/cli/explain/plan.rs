@@ -31,17 +31,23 @@ pub fn turns(plan: &Plan) -> (bool, String) {
             wide.push(step.kind());
         }
     }
-    let how = "a wave of targets is asked under one configuration; when all its attempts have ended the steps \
-               are undone and the next configuration takes its turn, with the same targets";
-    let why = match plan.turns() {
-        Turns::AtOnce => "no step needs it, but so it is done always".to_owned(),
-        Turns::Waves => format!(
-            "{} changes more than this configuration's own packets, so that no connection of another configuration \
-             may be open meanwhile",
-            wide.join(", ")
-        ),
-    };
-    (false, format!("{how}. Why: {why}"))
+    match plan.turns() {
+        Turns::AtOnce => {
+            let how = "each target is asked under one after the other, and nobody waits for anybody. Why: every \
+                       step is for this configuration's own packets or sockets";
+            (true, how.to_owned())
+        }
+        Turns::Waves => {
+            let how = "a wave of targets is asked under one configuration; when all its attempts have ended the \
+                       steps are undone and the next configuration takes its turn, with the same targets";
+            let wide = wide.join(", ");
+            let why = format!(
+                "{wide} changes more than this configuration's own packets, so that no connection of another \
+                 configuration may be open meanwhile"
+            );
+            (false, format!("{how}. Why: {why}"))
+        }
+    }
 }
 
 /// What a process needs to be allowed, and what for.
