@@ -20,6 +20,8 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
 
+pub use temporary::Temporary;
+
 /// What stands before every key of the metadata that a sink stores.
 pub const METADATA_PREFIX: &str = "pathspider.";
 
