@@ -15,6 +15,7 @@ mod new;
 mod observe;
 mod out;
 mod progress;
+mod records;
 mod reference;
 mod run;
 mod schema;
