@@ -312,8 +312,8 @@ mod tests {
         assert_eq!(change(&|m| m.metadata.id ^= 1), stranger);
         assert_eq!(change(&|m| m.metadata.message_type = MessageType::Query), stranger);
         assert_eq!(change(&|m| m.queries.clear()), stranger);
-        assert_eq!(change(&|m| drop(m.queries[0].set_name(name("ww.example.org.")))), stranger);
-        assert_eq!(change(&|m| drop(m.queries[0].set_query_type(RecordType::AAAA))), stranger);
+        assert_eq!(change(&|m| _ = m.queries[0].set_name(name("ww.example.org."))), stranger);
+        assert_eq!(change(&|m| _ = m.queries[0].set_query_type(RecordType::AAAA)), stranger);
         assert_eq!(change(&|m| m.queries.push(m.queries[0].clone())), stranger);
         for length in 0..right.len() {
             let _ = question.reply(&right[..length]); // no panic on anything
