@@ -92,10 +92,12 @@ impl<W: Write> Writer<W> {
                 let port = entry.port.map(|port| port.to_string());
                 writer.write_field(addr.to_string())?;
                 writer.write_field(port.unwrap_or_default())?;
-                writer.write_field(entry.name.as_deref().unwrap_or_default())?;
+                let name = entry.name.as_deref().unwrap_or_default();
+                writer.write_field(one_line(name, &mut self.dropped))?;
                 for column in columns.iter() {
                     let cell = entry.rest.iter().find(|(key, _)| key == column);
-                    writer.write_field(cell.map(|(_, cell)| text(cell)).unwrap_or_default())?;
+                    let text = cell.map(|(_, cell)| text(cell)).unwrap_or_default();
+                    writer.write_field(one_line(&text, &mut self.dropped))?;
                 }
                 writer.write_record(None::<&[u8]>)?;
                 let unknown = entry.rest.iter().filter(|(key, _)| !known.contains(key));
@@ -110,7 +112,8 @@ impl<W: Write> Writer<W> {
         self.lines
     }
 
-    /// Values that had no column in the CSV, because the first thousand lines did not have it.
+    /// Values that had no place in the CSV: the first thousand lines did not have their column, or they are
+    /// more than one line, which [`Reader`](super::Reader) does not read.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
@@ -125,4 +128,13 @@ impl<W: Write> Writer<W> {
             Form::Csv { writer, .. } => writer.flush(),
         }
     }
+}
+
+/// The text, or nothing, and it counts as dropped, if it is more than one line.
+fn one_line<'a>(text: &'a str, dropped: &mut u64) -> &'a str {
+    if text.contains(['\n', '\r']) {
+        *dropped += 1;
+        return "";
+    }
+    text
 }

@@ -139,7 +139,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     }
     if dropped > 0 {
         text += &format!(
-            "{} values had no column in the CSV and are lost: write NDJSON to keep them\n",
+            "{} values had no place in the CSV and are lost: write NDJSON to keep them\n",
             HumanCount(dropped)
         );
     }

@@ -28,7 +28,7 @@ pub struct Destination {
 
     /// How the list is written [default: by the name of the output; ndjson]
     ///
-    /// CSV has the columns of the first thousand lines. NDJSON keeps whatever comes.
+    /// CSV has the columns of the first thousand lines, and values of one line. NDJSON keeps whatever comes.
     #[arg(long, value_enum)]
     format: Option<Form>,
 }
@@ -86,7 +86,7 @@ impl Output {
     }
 
     /// Gives the file its name. Returns how many lines were written, and how many values had no
-    /// column.
+    /// place in CSV.
     ///
     /// # Errors
     /// Names the file.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use indicatif::HumanCount;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::dns::{self, Answer, Resolver, Settings};
@@ -173,17 +174,20 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     eprint!("{}", failures.summary());
     let seconds = start.elapsed().as_secs_f64();
     let mut text = format!(
-        "{done} names, {resolved} resolved, {lines} addresses; {} questions in {seconds:.1} s\n",
-        resolver.sent
+        "{} names, {} resolved, {} addresses; {} questions in {seconds:.1} s\n",
+        HumanCount(done),
+        HumanCount(resolved),
+        HumanCount(lines),
+        HumanCount(resolver.sent)
     );
     for (count, what) in [
         (refused, "lines were refused"),
         (unfinished, "names were begun and not finished"),
         (resolver.strangers, "messages were not answers to what was asked, and not looked at"),
-        (dropped, "values had no column in the CSV and are lost: write NDJSON to keep them"),
+        (dropped, "values had no place in the CSV and are lost: write NDJSON to keep them"),
     ] {
         if count > 0 {
-            text += &format!("{count} {what}\n");
+            text += &format!("{} {what}\n", HumanCount(count));
         }
     }
     eprint!("{text}");
