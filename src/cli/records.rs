@@ -24,7 +24,7 @@ enum Choice {
 /// How records and their summary are written.
 #[derive(Debug, clap::Args)]
 pub struct Form {
-    /// How the summary is written; or `pathspider` for records as PATHspider 2 wrote them
+    /// How the summary is written; or `pathspider` for records as PATHspider 2 wrote them, in .ndjson
     #[arg(long, value_enum, default_value = "text")]
     format: Choice,
 
