@@ -159,12 +159,12 @@ pub static KINDS: &[KindDef] = &[
     KindDef {
         name: "forge",
         kind: Kind::Forge,
-        doc: "send packets made by hand and watch for what comes back",
+        doc: "send one packet made by hand, and watch for what comes back",
         transport: Transport::Raw,
         port: 80,
-        options: &[],
+        options: &["packet"],
         columns: &[],
-        runnable: false,
+        runnable: true,
     },
     KindDef {
         name: "mptcp",
@@ -202,7 +202,7 @@ pub struct Options {
     pub version: Option<&'static str>,
     /// How often each target is asked, one after the other; the record is that of the last time.
     pub repeat: Option<u32>,
-    /// The packet that is made by hand.
+    /// The packet that is made by hand: there is one exactly for the kind `forge`.
     pub packet: Option<forge::Packet>,
 }
 
@@ -213,6 +213,7 @@ impl Options {
             (self.tfo.is_some(), "tfo"),
             (self.alpn.is_some(), "alpn"),
             (self.version.is_some(), "version"),
+            (self.packet.is_some(), "packet"),
         ];
         given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
     }
@@ -230,6 +231,9 @@ impl Options {
         }
         if let Some(version) = self.version {
             words.push(format!("by HTTP version {version}"));
+        }
+        if let Some(packet) = &self.packet {
+            words.push(packet.describe());
         }
         if let Some(repeat) = self.repeat.filter(|repeat| *repeat != 1) {
             words.push(format!("{repeat} times one after the other"));

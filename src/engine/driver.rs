@@ -572,6 +572,7 @@ impl<'a> Engine<'a> {
                 self.scheduler.handle_ended();
             }
         }
+        self.raw.forget_all();
         self.deadlines.iter_mut().for_each(VecDeque::clear);
     }
 }

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::file::{self, Text};
 use super::plan::{Checker, Configuration, DEFAULT_KIND, DEFAULT_TIMEOUT, Prepare};
+use crate::connect::forge::Packet;
 use crate::connect::{self, HTTP_VERSIONS, KindDef, Options};
 use crate::error::did_you_mean;
 
@@ -24,6 +25,8 @@ pub struct Connection {
     pub timeout: Duration,
     /// What else was asked for.
     pub options: Options,
+    /// The packet that the file describes: what the kind `forge` sends, be it chosen later.
+    pub packet: Option<Packet>,
 }
 
 impl Connection {
@@ -41,6 +44,7 @@ impl Connection {
 impl Checker<'_> {
     /// The file's own connection, without what configurations change about it.
     pub(super) fn connection(&mut self, base: &file::Connect) -> Option<Connection> {
+        self.packet_for_somebody(base);
         self.own_connection(base, &file::OwnConnect::default())
     }
 
@@ -80,10 +84,13 @@ impl Checker<'_> {
             repeat: repeat.and_then(|repeat| u32::try_from(*repeat.get_ref()).ok()),
             packet: None,
         };
+        let packet = (base.packet.is_some() || own.packet.is_some())
+            .then(|| self.packet(base.packet.as_ref(), own.packet.as_ref()));
         let places = [
             ("tfo", tfo.map(Spanned::span)),
             ("alpn", alpn.map(Spanned::span)),
             ("version", version.map(Spanned::span)),
+            ("packet", own.packet.as_ref().map(Spanned::span)),
         ];
         let kind = kind?;
         for (option, span) in places {
@@ -96,7 +103,8 @@ impl Checker<'_> {
                 self.mistake("E0217", span, message, Some(help));
             }
         }
-        Some(Connection { kind, own_kind: own.kind.is_some(), timeout: timeout?, options })
+        let (own_kind, timeout) = (own.kind.is_some(), timeout?);
+        Some(Connection { kind, own_kind, timeout, options, packet })
     }
 
     fn kind(&mut self, kind: &Text) -> Option<&'static KindDef> {

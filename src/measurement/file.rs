@@ -5,6 +5,7 @@
 //! in [`plan`](super::plan). The doc comments are the texts that an editor shows.
 
 mod observer;
+mod packet;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use toml::Spanned;
 use super::scalar::Scalar;
 use super::schema;
 pub(super) use observer::Observer;
+pub(super) use packet::{Packet, TcpOption};
 pub(super) use steps::{Command, Netfilter, Route, SockoptValue, Step};
 
 /// A text with its place.
@@ -180,6 +182,9 @@ pub(super) struct Connect {
     #[serde(default)]
     #[schemars(schema_with = "schema::repeat", example = 2, extend("default" = 1))]
     pub(super) repeat: Option<Spanned<i64>>,
+    /// The packet that connections of the kind `forge` send.
+    #[schemars(with = "Option<Packet>", example = schema::example("{ tcp_flags = ['syn'], ttl = 64 }"))]
+    pub(super) packet: Option<Spanned<Packet>>,
     /// What is done once for every target, before all configurations, which share the result.
     #[serde(default)]
     #[schemars(example = schema::example("{ resolve = true, probe = 'tcp' }"))]
@@ -216,6 +221,9 @@ pub(super) struct OwnConnect {
     #[serde(default)]
     #[schemars(schema_with = "schema::repeat", example = 2)]
     pub(super) repeat: Option<Spanned<i64>>,
+    /// What is different about the packet of the kind `forge`.
+    #[schemars(with = "Option<Packet>", example = schema::example("{ ip_flags = ['evil'] }"))]
+    pub(super) packet: Option<Spanned<Packet>>,
 }
 
 /// What is done once for every target, before all configurations.

@@ -10,6 +10,7 @@
 mod conditions;
 mod connection;
 mod file;
+mod packet;
 mod params;
 pub mod plan;
 mod read;

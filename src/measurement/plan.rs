@@ -153,13 +153,16 @@ impl Plan {
             });
         };
         for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
-            let given = config.connection.options.given();
+            let mut given = config.connection.options.given();
+            // A plain SYN is what the kind does by itself.
+            given.retain(|option| *option != "packet" || config.connection.packet.is_some());
             if let Some(option) = given.iter().find(|option| !kind.options.contains(option)) {
                 return Err(format!(
                     "--connect {name}: it has no `{option}`, which the measurement asks for"
                 ));
             }
             config.connection.kind = kind;
+            config.complete();
         }
         Ok(())
     }
@@ -209,7 +212,7 @@ impl Plan {
             if connection.timeout != self.timeout {
                 reasons.push(format!("a timeout of configuration {name} alone"));
             }
-            for option in connection.options.given() {
+            for option in connection.options.given().iter().filter(|option| **option != "packet") {
                 reasons.push(format!("the option {option} (configuration {name})"));
             }
             if connection.options.repeat.is_some_and(|repeat| repeat != 1) {
@@ -488,7 +491,9 @@ impl Checker<'_> {
                 title += &format!(" ({name} = {value})");
             }
         }
-        Some(Configuration { name, title, steps, connection: connection?, swept })
+        let mut made = Configuration { name, title, steps, connection: connection?, swept };
+        made.complete();
+        Some(made)
     }
 
     /// A duration that is more than zero and at most an hour.
