@@ -12,14 +12,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::summary::{self, Outcome};
 use super::writer::{self, Totals, Wave, Writer};
-use super::{Format, interface, progress};
+use super::{interface, progress, records};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::protocol;
-use crate::sink;
 use crate::targets::{Reader, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
@@ -80,9 +79,8 @@ pub struct Args {
     #[arg(long)]
     allow_commands: bool,
 
-    /// How the summary is written
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: records::Form,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -101,6 +99,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         signal_hook::flag::register_usize(signal, stop.clone(), number)
             .doing(|| "watch for signals")?;
     }
+    args.form.check(args.output.as_deref())?;
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
@@ -126,14 +125,15 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     };
     let plan = runnable(Plan::load_with(&origin, &text, &reader.fields(), &overrides)?)?;
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
-    let path = args.output.clone().unwrap_or_else(|| default_output(&plan.name));
+    let path =
+        args.output.clone().unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let run = Run { args: &args, plan: &plan, interface: &interface, stop: &stop, quiet };
     let outcome = run.measure(&mut reader, tally.as_mut(), &path)?;
     summary::print(
         &outcome,
         &plan,
         lab.as_ref().zip(tally.as_ref()),
-        args.format,
+        args.form.summary(),
         path == Path::new("-"),
     )
 }
@@ -168,9 +168,9 @@ fn no_targets() -> Error {
     )
 }
 
-fn default_output(name: &str) -> PathBuf {
+fn default_output(name: &str, extension: &str) -> PathBuf {
     let now = summary::utc(SystemTime::now()).replace([':', '-'], "");
-    PathBuf::from(format!("{name}-{now}.parquet"))
+    PathBuf::from(format!("{name}-{now}.{extension}"))
 }
 
 /// One run, ready to go.
@@ -220,7 +220,7 @@ impl Run<'_> {
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &filter)?;
         let schema = Arc::new(writer::schema(self.plan, &reader.fields()));
-        let mut sink = sink::open(path, schema)?;
+        let mut sink = self.args.form.open(path, schema)?;
         let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
         let counters = capture.counters.clone();
         let started = SystemTime::now();

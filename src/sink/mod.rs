@@ -1,4 +1,4 @@
-//! Where records go: Parquet, NDJSON in a file, NDJSON on standard output.
+//! Where records go: Parquet, NDJSON in a file, NDJSON on standard output, and the NDJSON of upstream.
 //!
 //! The name of the output says which ([`open`]). A file grows under a temporary name in the
 //! folder where it will stand and gets its own name when it is whole and on disk
@@ -10,6 +10,7 @@
 mod ndjson;
 mod parquet;
 mod temporary;
+mod upstream;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -19,6 +20,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
+
+pub use temporary::Temporary;
+pub use upstream::{check as check_upstream, open as open_upstream};
 
 /// What stands before every key of the metadata that a sink stores.
 pub const METADATA_PREFIX: &str = "pathspider.";
