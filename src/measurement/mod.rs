@@ -22,7 +22,7 @@ mod sweep;
 
 use std::path::{Path, PathBuf};
 
-pub use connection::Connection;
+pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
 pub use plan::{Configuration, Plan, Prepare, Turns, duration};
 pub use read::FORMAT;
