@@ -63,7 +63,7 @@ impl Checker<'_> {
         let timeout = own.timeout.as_ref().or(base.timeout.as_ref());
         let timeout = self.duration(timeout, DEFAULT_TIMEOUT);
         let inherits = |option: &str| {
-            own.kind.is_none() || kind.is_none_or(|kind| kind.options.contains(&option))
+            others.is_some() || kind.is_none_or(|kind| kind.options.contains(&option))
         };
         fn pick<'a, T>(own: &'a Option<T>, base: &'a Option<T>, inherits: bool) -> Option<&'a T> {
             own.as_ref().or(base.as_ref().filter(|_| inherits))
@@ -152,7 +152,11 @@ impl Checker<'_> {
         if let Some((option, message)) = options.conflict(kind).filter(|_| fits) {
             let span = places.into_iter().find(|(name, _)| *name == option);
             let span = span.and_then(|(_, span)| span).unwrap_or(0..0);
-            self.mistake("E0217", span, message, None);
+            let help = match option {
+                "version" => None,
+                _ => Some(format!("leave out `{option}`, or write another `version`")),
+            };
+            self.mistake("E0217", span, message, help);
         }
         Some(Connection { kind, own_kind: own.kind.is_some(), timeout: timeout?, options })
     }

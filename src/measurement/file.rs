@@ -195,7 +195,7 @@ pub(super) struct Connect {
     pub(super) method: Option<Text>,
     /// The path of the page that is asked for over HTTP.
     #[serde(default)]
-    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/|.*\\$\\{)"), extend("default" = "/"))]
+    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/[!-~]*|.*\\$\\{.*)$"), extend("default" = "/"))]
     pub(super) path: Option<Text>,
     /// What a name server is asked for.
     #[serde(default)]
@@ -247,7 +247,7 @@ pub(super) struct OwnConnect {
     pub(super) method: Option<Text>,
     /// The path of the page that is asked for over HTTP.
     #[serde(default)]
-    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/|.*\\$\\{)"))]
+    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/[!-~]*|.*\\$\\{.*)$"))]
     pub(super) path: Option<Text>,
     /// What a name server is asked for.
     #[serde(default)]

@@ -13,6 +13,7 @@ mod file;
 mod params;
 pub mod plan;
 mod read;
+mod record;
 mod scalar;
 mod schema;
 mod selection;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{Field, Fields, Schema};
 use toml::Spanned;
 
 use super::NAMES;
@@ -11,6 +11,7 @@ use super::connection::{Connection, Keep};
 use super::file::{Config, Configs, File, Text};
 use super::params::{Overrides, Param};
 use super::read::{self, Path};
+use super::record::{configuration_fields, record_schema};
 use super::selection::provider;
 use super::sweep::Swept;
 use crate::chain::Selection;
@@ -297,42 +298,6 @@ fn without_echoes(diagnostics: &mut Vec<Diagnostic>, sweeps: bool) {
         })
     });
     diagnostics.retain(|d| !d.message.is_empty());
-}
-
-fn configuration_fields(selection: &Selection, reply: &[&'static FieldDef]) -> Vec<Field> {
-    let attempt = connect::Attempt::FIELDS.iter();
-    attempt
-        .chain(reply.iter().copied())
-        .chain([&connect::OBSERVED])
-        .chain(selection.fields())
-        .map(|field| field.arrow())
-        .collect()
-}
-
-fn record_schema<'a>(
-    selection: &Selection,
-    reply: &[&'static FieldDef],
-    configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
-    target_columns: &Fields,
-) -> Schema {
-    let facts = configuration_fields(selection, reply);
-    let target = DataType::Struct(target_fields(target_columns));
-    let mut fields = vec![Field::new("target", target, false)];
-    for (name, swept) in configs {
-        let swept =
-            swept.iter().map(|swept| Field::new(&swept.name, swept.value.data_type(), true));
-        let facts: Fields = facts.iter().cloned().chain(swept).collect();
-        fields.push(Field::new(name, DataType::Struct(facts), false));
-    }
-    Schema::new(fields)
-}
-
-/// The columns that every target has, and those that the list adds.
-fn target_fields(extra: &Fields) -> Fields {
-    let base = [("ip", DataType::Utf8), ("port", DataType::UInt16), ("name", DataType::Utf8)];
-    let base = base.into_iter().filter(|(name, _)| extra.find(name).is_none());
-    let base = base.map(|(name, data_type)| Field::new(name, data_type, true).into());
-    base.chain(extra.iter().cloned()).collect()
 }
 
 /// Turns names into things, and notes what is wrong on the way.
