@@ -104,8 +104,10 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
     let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
+    let mut port = 0;
     if args.lab {
-        runnable(Plan::load_with(&origin, &text, &base, &overrides)?)?;
+        let plan = runnable(Plan::load_with(&origin, &text, &base, &overrides)?)?;
+        port = plan.port();
         // Before any thread exists: a namespace of users is for the whole process.
         lab::enter()?;
     }
@@ -116,7 +118,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         .map(|spec| Lab::build(&spec))
         .transpose()?;
     let (mut reader, interface) = match &lab {
-        Some(lab) => (lab_targets(lab), lab.interface().to_owned()),
+        Some(lab) => (lab_targets(lab, port), lab.interface().to_owned()),
         None => {
             let reader = open_targets(&args)?;
             let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
@@ -146,11 +148,11 @@ fn runnable(plan: Plan) -> Result<Plan> {
     }
 }
 
-fn lab_targets(lab: &Lab) -> Reader {
+fn lab_targets(lab: &Lab, port: u16) -> Reader {
     let hosts = lab.hosts();
     let name = |host: usize| hosts.get(host).map(|host| host.name.clone());
     let targets = lab.targets().iter();
-    Reader::from_targets(targets.map(|t| Target::new(t.addr, t.port, name(t.host))).collect())
+    Reader::from_targets(targets.map(|t| Target::new(t.addr, port, name(t.host))).collect())
 }
 
 fn open_targets(args: &Args) -> Result<Reader> {

@@ -68,7 +68,8 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let schema = Arc::new(plan.record_schema(&target_fields));
         let protocols = plan.configs.iter().map(|config| config.connection.protocol()).collect();
-        let merger = Merger::new(plan.configuration_fields().into(), protocols);
+        let fields = plan.configuration_fields().into();
+        let merger = Merger::new(fields, plan.reply_columns(), protocols);
         Self { plan, target_fields, schema, merger, sink, tally, totals: Totals::default() }
     }
 

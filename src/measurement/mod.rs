@@ -14,6 +14,7 @@ mod packet;
 mod params;
 pub mod plan;
 mod read;
+mod record;
 mod scalar;
 mod schema;
 mod selection;
@@ -23,7 +24,7 @@ mod sweep;
 
 use std::path::{Path, PathBuf};
 
-pub use connection::Connection;
+pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
 pub use plan::{Configuration, Plan, Prepare, duration};
 pub use read::FORMAT;

@@ -97,11 +97,9 @@ pub fn around(plan: &Plan) -> Vec<[String; 2]> {
         let why = format!("a connection of the kind {} shows whether it is up at all", probe.name);
         rows.push(["before".to_owned(), why]);
     }
-    if !plan.keep.is_empty() {
-        rows.push([
-            "after".to_owned(),
-            format!("of the connection are kept: {}", plan.keep.join(", ")),
-        ]);
+    let kept: Vec<&str> = plan.reply_columns().iter().map(|field| field.name).collect();
+    if !kept.is_empty() {
+        rows.push(["after".to_owned(), format!("of the reply are kept: {}", kept.join(", "))]);
     }
     rows
 }
@@ -277,7 +275,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     json!({
         "params": params.collect::<Vec<_>>(),
         "prepare": { "resolve": plan.prepare.resolve, "probe": plan.prepare.probe.map(|kind| kind.name) },
-        "keep": plan.keep,
+        "keep": plan.reply_columns().iter().map(|field| field.name).collect::<Vec<_>>(),
         "measurement": plan.name, "title": plan.title, "description": plan.description,
         "references": plan.references, "file": origin,
         "configurations": configurations.collect::<Vec<_>>(),
