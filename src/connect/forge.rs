@@ -460,8 +460,8 @@ impl Machine for Forge {
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
         match event {
             Event::Connected if self.packet.evil && self.target.is_ipv6() => {
-                let fault = Fault { word: "IPv6 has no evil bit", local: true };
-                Action::Close(Ending::failed(fault, Stage::Request))
+                let why = Some("IPv6 has no evil bit");
+                Action::Close(Ending::new(State::Skipped, Stage::Request, why))
             }
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {
