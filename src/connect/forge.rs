@@ -5,7 +5,7 @@
 //! is for the conclusions to tell apart, not for a second packet to hide.
 //!
 //! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
-//! (RFC 3514, IPv4 only) is a local error, not a path's fault.
+//! (RFC 3514, IPv4 only) is skipped.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -155,7 +155,7 @@ pub static QUESTIONS: Words<&str> =
 
 /// Flags of the IPv4 header.
 pub static IP_FLAGS: &[(&str, &str)] = &[
-    ("evil", "the reserved bit (RFC 3514); an IPv6 target is a local error"),
+    ("evil", "the reserved bit (RFC 3514); an IPv6 target is skipped"),
     ("df", "don't fragment; IPv6 packets are never fragmented on the way anyway"),
 ];
 
