@@ -12,7 +12,7 @@
 pub mod command;
 pub mod netfilter;
 pub mod route;
-mod setsockopt;
+pub(crate) mod setsockopt;
 pub mod sockopt;
 mod sysctl;
 

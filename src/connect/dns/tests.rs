@@ -75,7 +75,8 @@ fn questions() {
         assert_eq!(message.metadata.id, ID);
         assert!(message.metadata.recursion_desired && message.queries.len() == 1);
         let query = &message.queries[0];
-        let said = format!("{} {} {}", query.name().to_ascii(), query.query_class(), query.query_type());
+        let said =
+            format!("{} {} {}", query.name().to_ascii(), query.query_class(), query.query_type());
         assert_eq!(said, asked);
         assert!(!over_tcp || out == framed(octets));
     }
