@@ -28,8 +28,8 @@ pub struct Outcome {
     pub refused: u64,
     /// What was written.
     pub totals: Totals,
-    /// Attempts by how they ended: ok, failed, timeout, local error.
-    pub attempts: [u64; 4],
+    /// Attempts by how they ended: ok, failed, timeout, local error, skipped.
+    pub attempts: [u64; 5],
     /// Packets seen; dropped by the kernel, dropped by the interface; flows evicted; not understood.
     pub packets: [u64; 5],
     /// How long it took.
@@ -59,7 +59,8 @@ impl Outcome {
         capture: &Counters,
         elapsed: Duration,
     ) -> Self {
-        let attempts = [&engine.ok, &engine.failed, &engine.timeout, &engine.local_error];
+        let attempts =
+            [&engine.ok, &engine.failed, &engine.timeout, &engine.local_error, &engine.skipped];
         let unread = [&capture.not_ip, &capture.bad_ip, &capture.bad_transport];
         let unread = unread.iter().map(|count| count.load(Relaxed)).sum();
         let load = |count: &std::sync::atomic::AtomicU64| count.load(Relaxed);
@@ -177,6 +178,7 @@ pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
         ("flows_of_others", outcome.totals.strays.to_string()),
         ("attempts_not_observed", outcome.totals.unobserved.to_string()),
         ("attempts_local_error", outcome.attempts[3].to_string()),
+        ("attempts_skipped", outcome.attempts[4].to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -253,12 +255,16 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
             HumanCount(*count).to_string()
         ));
     }
-    let [_, _, timeouts, local] = outcome.attempts;
+    let [_, _, timeouts, local, skipped] = outcome.attempts;
     let notes = [
         (outcome.refused, "lines of the target list were refused"),
         (*unfinished, "targets were begun and not finished"),
         (timeouts, "attempts timed out"),
         (local, "attempts failed on this host (local_error): nothing is concluded from them"),
+        (
+            skipped,
+            "attempts were skipped: the target's version of IP does not have what was to be sent",
+        ),
     ];
     for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
         lines.push(format!("{} {what}", HumanCount(count)));
@@ -296,7 +302,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
 }
 
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
-    let [ok, failed, timeout, local_error] = outcome.attempts;
+    let [ok, failed, timeout, local_error, skipped] = outcome.attempts;
     let [seen, dropped, interface_dropped, evicted, unread] = outcome.packets;
     json!({
         "measurement": plan.name,
@@ -315,6 +321,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "records": outcome.totals.records,
         "attempts": {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
+            "skipped": skipped,
             "not_observed": outcome.totals.unobserved,
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,

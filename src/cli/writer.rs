@@ -10,7 +10,7 @@ use arrow::array::{ArrayRef, AsArray as _};
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use crate::connect::{Ended, State};
+use crate::connect::Ended;
 use crate::engine::driver::{Asked, Attempts};
 use crate::error::{Error, Result};
 use crate::lab::Tally;
@@ -91,7 +91,7 @@ impl<'a> Writer<'a> {
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
         for (configuration, attempts) in merged.iter().zip(&attempts) {
             let Some(observed) = configuration.column_by_name("observed") else { continue };
-            let sent = attempts.iter().map(|ended| ended.attempt.state != State::LocalError);
+            let sent = attempts.iter().map(|ended| ended.attempt.state.tells());
             let unobserved = observed.as_boolean().iter().zip(sent);
             self.totals.unobserved += unobserved
                 .filter(|(observed, sent)| *sent && *observed == Some(false))

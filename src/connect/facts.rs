@@ -21,6 +21,16 @@ pub enum State {
     /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
     #[default]
     LocalError,
+    /// Nothing was sent, since the target's version of IP does not have what was to be sent.
+    Skipped,
+}
+
+impl State {
+    /// Whether something was sent to the target, or was about to be when the kernel refused: only then is there
+    /// anything to say of it.
+    pub fn tells(self) -> bool {
+        !matches!(self, State::LocalError | State::Skipped)
+    }
 }
 
 impl State {
@@ -31,6 +41,7 @@ impl State {
             State::Failed => "failed",
             State::Timeout => "timeout",
             State::LocalError => "local_error",
+            State::Skipped => "skipped",
         }
     }
 }
@@ -91,9 +102,10 @@ fields! {
     pub struct Attempt, AttemptColumns;
     "attempt" {
         /// Whether the connection was established and what the kind asks for was answered. NULL if this
-        /// host could not try.
+        /// host could not try, or had nothing to send.
         ok: Option<bool>,
-        /// How the attempt ended: `ok`, `failed`, `timeout` or `local_error`.
+        /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if the target's version of IP does not
+        /// have what was to be sent, `skipped`.
         state: State,
         /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
@@ -104,6 +116,8 @@ fields! {
         started: Timestamp,
         /// When the attempt was over (UTC).
         ended: Timestamp,
+        /// Version of IP that the target's address is of: 4 or 6.
+        ip_version: Option<u8>,
         /// The source port that the engine chose: with address and port of the target, the flow key.
         source_port: Option<u16>,
     }

@@ -5,7 +5,7 @@
 //! is for the conclusions to tell apart, not for a second packet to hide.
 //!
 //! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
-//! (RFC 3514, IPv4 only) is a local error, not a path's fault.
+//! (RFC 3514, IPv4 only) is skipped.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -155,7 +155,7 @@ pub static QUESTIONS: Words<&str> =
 
 /// Flags of the IPv4 header.
 pub static IP_FLAGS: &[(&str, &str)] = &[
-    ("evil", "the reserved bit (RFC 3514); an IPv6 target is a local error"),
+    ("evil", "the reserved bit (RFC 3514); an IPv6 target is skipped"),
     ("df", "don't fragment; IPv6 packets are never fragmented on the way anyway"),
 ];
 
@@ -460,8 +460,8 @@ impl Machine for Forge {
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
         match event {
             Event::Connected if self.packet.evil && self.target.is_ipv6() => {
-                let fault = Fault { word: "IPv6 has no evil bit", local: true };
-                Action::Close(Ending::failed(fault, Stage::Request))
+                let why = Some("IPv6 has no evil bit");
+                Action::Close(Ending::new(State::Skipped, Stage::Request, why))
             }
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {

@@ -94,12 +94,14 @@ pub struct Progress {
     pub timeout: AtomicU64,
     /// Attempts that ended `local_error`.
     pub local_error: AtomicU64,
+    /// Attempts that ended `skipped`.
+    pub skipped: AtomicU64,
 }
 
 impl Progress {
     /// Attempts that ended, however they did.
     pub fn ended(&self) -> u64 {
-        [&self.ok, &self.failed, &self.timeout, &self.local_error]
+        [&self.ok, &self.failed, &self.timeout, &self.local_error, &self.skipped]
             .iter()
             .map(|count| count.load(Relaxed))
             .sum()
@@ -405,7 +407,12 @@ impl<'a> Engine<'a> {
             Ok(begun) => begun,
             Err((why, port)) => {
                 self.free.push(slot);
-                return Some(ended(started, port, Ending::failed(at_once(&why), Stage::Connect)));
+                return Some(ended(
+                    target.at,
+                    started,
+                    port,
+                    Ending::failed(at_once(&why), Stage::Connect),
+                ));
             }
         };
         log::debug!("{} from port {port}, configuration {}", target.at, job.configuration);
@@ -422,7 +429,7 @@ impl<'a> Engine<'a> {
             self.connections[slot] = None;
             self.raw.forget(port, target.at);
             self.free.push(slot);
-            return Some(ended(started, Some(port), ending));
+            return Some(ended(target.at, started, Some(port), ending));
         }
         None
     }
@@ -510,7 +517,8 @@ impl<'a> Engine<'a> {
         if !connection.channel.hears {
             self.raw.forget(port, wave.targets[job.target].at);
         }
-        self.end(job, ended(started, Some(port), ending), wave);
+        let target = wave.targets[job.target].at;
+        self.end(job, ended(target, started, Some(port), ending), wave);
     }
 
     fn end(&mut self, job: Job, ended: Ended, wave: &mut Wave<'_>) {
@@ -526,6 +534,7 @@ impl<'a> Engine<'a> {
             State::Failed => &self.progress.failed,
             State::Timeout => &self.progress.timeout,
             State::LocalError => &self.progress.local_error,
+            State::Skipped => &self.progress.skipped,
         };
         count.fetch_add(1, Relaxed);
         let left = &mut wave.left[job.configuration][job.target];
@@ -564,15 +573,16 @@ struct Wave<'t> {
     asked: Asked,
 }
 
-fn ended(started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
+fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
     let Ending { state, stage, error, reply } = ending;
     let attempt = Attempt {
-        ok: (state != State::LocalError).then_some(state == State::Ok),
+        ok: state.tells().then_some(state == State::Ok),
         state,
         stage,
         error,
         started,
         ended: now(),
+        ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };
     Ended { attempt, reply }

@@ -17,7 +17,7 @@ pub mod metrics;
 pub mod netfilter;
 mod process;
 pub mod route;
-mod setsockopt;
+pub(crate) mod setsockopt;
 pub mod sockopt;
 mod sysctl;
 mod table;
