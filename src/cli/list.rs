@@ -83,7 +83,9 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Kinds => {
             let rows = connect::KINDS.iter();
             let rows = rows.map(
-                |kind| json!({ "name": kind.name, "doc": kind.doc, "runnable": kind.runnable }),
+                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.options,
+                               "versions": kind.versions, "columns": kind.columns, "port": kind.port,
+                               "runnable": kind.runnable }),
             );
             ("kinds", rows.collect())
         }

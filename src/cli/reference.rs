@@ -220,11 +220,25 @@ fn fields(page: &mut String) -> Written {
 fn kinds_and_steps(page: &mut String) -> Written {
     writeln!(page, "\n## Kinds of connections\n")?;
     let runs = |runnable| if runnable { "yes" } else { "not in this version" }.to_owned();
-    let rows = connect::KINDS
-        .iter()
-        .map(|kind| [code(kind.name), kind.doc.to_owned(), runs(kind.runnable)]);
-    table(page, ["kind", "does", "runs"], rows)?;
-    writeln!(page, "\n## Steps\n")?;
+    let codes = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
+    let rows = connect::KINDS.iter().map(|kind| {
+        let (takes, columns) = (codes(kind.options), codes(kind.columns));
+        let versions = codes(kind.versions);
+        [code(kind.name), kind.doc.to_owned(), takes, versions, columns, runs(kind.runnable)]
+    });
+    table(page, ["kind", "does", "options", "versions", "columns", "runs"], rows)?;
+    writeln!(page, "\nEvery kind takes `timeout` and `repeat`.\n")?;
+    for (option, words) in [
+        ("version", connect::HTTP_VERSIONS),
+        ("method", connect::METHODS),
+        ("question", connect::QUESTIONS),
+        ("groups", connect::GROUPS),
+    ] {
+        let rows = words.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
+        table(page, [option, "meaning"], rows)?;
+        writeln!(page)?;
+    }
+    writeln!(page, "## Steps\n")?;
     let rows = STEPS.iter().map(|step| {
         let whom = step.scope.doc();
         [
