@@ -298,3 +298,40 @@ fn the_user_may_choose_packets_made_by_hand_and_connections_instead_of_plain_one
     let said = choose(&format!("{FORGE}kinds = ['tcp']"), "tcp").unwrap_err();
     assert!(said.contains("it has no `packet`"), "{said}");
 }
+
+#[test]
+fn columns_of_replies_are_kept_as_the_file_says() {
+    let columns = |rest: &str, kind: Option<&str>| {
+        let text = format!("name = 'x'\n[config.zero]\n{rest}");
+        let overrides = Overrides::default().connect(kind.map(str::to_owned));
+        let plan = Plan::load_with("x.toml", &text, &Fields::empty(), &overrides);
+        plan.map_err(|why| why.to_string()).map(|plan| {
+            let fields = plan.configuration_fields();
+            let mut names: Vec<_> = fields.iter().map(|field| field.name().clone()).collect();
+            // Between the attempt's own and the observer's.
+            assert_eq!(names.iter().rposition(|name| name == "source_port"), Some(7));
+            let observed = names.iter().position(|name| name == "observed").unwrap();
+            names.drain(8..observed).collect::<Vec<_>>().join(" ")
+        })
+    };
+    assert_eq!(columns("", None).unwrap(), "");
+    let http = "[connect]\nkind = 'http'\nkinds = ['tcp', 'https']\n";
+    assert_eq!(columns(http, None).unwrap(), "http_status http_version http_body");
+    assert_eq!(columns(http, Some("tcp")).unwrap(), "");
+    assert!(columns(http, Some("https")).unwrap().ends_with("tls_cert_from tls_cert_until"));
+    let some = format!("{http}after = {{ keep = ['http_version', 'http_status'] }}");
+    assert_eq!(columns(&some, Some("https")).unwrap(), "http_status http_version");
+    let none = format!("{http}after = {{ keep = [] }}");
+    assert_eq!(columns(&none, None).unwrap(), "");
+    let mixed = format!("connect = {{ kind = 'dns_udp' }}\n[config.one]\n{http}");
+    let mixed = columns(&mixed, None).unwrap();
+    assert!(mixed.starts_with("http_status") && mixed.ends_with("dns_reply_mismatched"), "{mixed}");
+    // A condition is about a column that the chosen kind does not provide.
+    let rule = "[[conditions]]\nname = 'x.status'\nvalue = 'zero.http_status'";
+    assert!(columns(&format!("{http}{rule}"), Some("https")).is_ok());
+    let said = columns(&format!("{http}{rule}"), Some("tcp")).unwrap_err();
+    assert!(said.contains("--connect tcp") && said.contains("http_status"), "{said}");
+    let said =
+        columns("[connect]\nkind = 'http'\nkinds = ['https']\nversion = 'h2c'", Some("https"));
+    assert!(said.unwrap_err().contains("cannot be by HTTP version `h2c`"));
+}

@@ -79,10 +79,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Chains => ("chains", chains_json()),
         What::Kinds => {
             let rows = connect::KINDS.iter();
-            let rows = rows.map(|kind| {
-                json!({ "name": kind.name, "doc": kind.doc, "port": kind.port,
-                        "options": kind.options, "columns": kind.columns })
-            });
+            let rows = rows.map(
+                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.options,
+                               "versions": kind.versions, "columns": kind.columns, "port": kind.port }),
+            );
             ("kinds", rows.collect())
         }
         What::Steps => ("steps", steps_json()),

@@ -219,12 +219,25 @@ fn fields(page: &mut String) -> Written {
 
 fn kinds_and_steps(page: &mut String) -> Written {
     writeln!(page, "\n## Kinds of connections\n")?;
+    let codes = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
     let rows = connect::KINDS.iter().map(|kind| {
-        let options: Vec<String> = kind.options.iter().map(|option| code(option)).collect();
-        [code(kind.name), kind.doc.to_owned(), kind.port.to_string(), options.join(", ")]
+        let (takes, columns) = (codes(kind.options), codes(kind.columns));
+        let versions = codes(kind.versions);
+        [code(kind.name), kind.doc.to_owned(), kind.port.to_string(), takes, versions, columns]
     });
-    table(page, ["kind", "does", "port", "options"], rows)?;
-    writeln!(page, "\n## Steps\n")?;
+    table(page, ["kind", "does", "port", "options", "versions", "columns"], rows)?;
+    writeln!(page, "\nEvery kind takes `timeout` and `repeat`.\n")?;
+    for (option, words) in [
+        ("version", connect::HTTP_VERSIONS),
+        ("method", connect::METHODS),
+        ("question", connect::QUESTIONS),
+        ("groups", connect::GROUPS),
+    ] {
+        let rows = words.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
+        table(page, [option, "meaning"], rows)?;
+        writeln!(page)?;
+    }
+    writeln!(page, "## Steps\n")?;
     let rows = STEPS.iter().map(|step| {
         let whom = step.scope.doc();
         [

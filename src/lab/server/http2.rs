@@ -71,18 +71,20 @@ impl Session for Http2 {
         let right = preface == &PREFACE[self.preface..][..part];
         self.preface += part;
         self.frames.feed(bytes);
-        while right {
-            let then = match self.frames.next() {
-                Ok(None) => return Then::Wait,
-                Ok(Some(frame)) => self.frame(&frame, out),
-                Err(wrong) => Err(wrong),
-            };
-            match then {
-                Ok(Then::Wait) => {}
-                Ok(Then::Finish) => return Then::Finish,
-                Err(wrong) => {
-                    log::debug!("lab: a client's HTTP/2: {wrong}");
-                    break;
+        if right {
+            loop {
+                let then = match self.frames.next() {
+                    Ok(None) => return Then::Wait,
+                    Ok(Some(frame)) => self.frame(&frame, out),
+                    Err(wrong) => Err(wrong),
+                };
+                match then {
+                    Ok(Then::Wait) => {}
+                    Ok(Then::Finish) => return Then::Finish,
+                    Err(wrong) => {
+                        log::debug!("lab: a client's HTTP/2: {wrong}");
+                        break;
+                    }
                 }
             }
         }
