@@ -18,7 +18,7 @@ use crate::lab::namespace::{self, Namespace, set_sysctl};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;
-use crate::lab::{INTERFACE, Lab, net, reflect, relay, server, targets};
+use crate::lab::{INTERFACE, Lab, net, relay, responder, server, targets};
 
 /// The ends of the lab's links (RFC 5737 and RFC 3849); `.1` is the prober's.
 const LINK_V4: &str = "192.0.2";
@@ -87,9 +87,9 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
     let mut wires = 0;
     for node in &nodes {
         let device = format!("to{}", node.number);
-        if node.server.plays == Play::ReflectEcn {
+        if let Some(script) = &node.server.responder {
             let wire = Wire::open(kind, &router, &device, node.number)?;
-            let thread = reflect::start(&router, wire, &mut stop)?;
+            let thread = responder::start(&router, wire, script.clone(), &mut stop)?;
             stop.joins(thread);
             wires += 1;
         } else {
