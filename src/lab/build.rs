@@ -192,9 +192,13 @@ fn forward() -> Result<()> {
     set_sysctl("net.ipv4.icmp_ratelimit", "0")?;
     set_sysctl("net.ipv6.icmp.ratelimit", "0")?;
     // Per namespace only in newer kernels; an older one keeps its global limit.
-    for (name, value) in
-        [("net.ipv4.icmp_ratemask", "0"), ("net.ipv4.icmp_msgs_per_sec", "1000000000")]
-    {
+    for (name, value) in [
+        ("net.ipv4.icmp_ratemask", "0"),
+        ("net.ipv4.icmp_msgs_per_sec", "1000000000"),
+        ("net.ipv4.icmp_msgs_burst", "1000000000"),
+        // No error is limited, only a type that never is; a mask cannot be empty.
+        ("net.ipv6.icmp.ratemask", "128"),
+    ] {
         if let Err(error) = set_sysctl(name, value) {
             log::debug!("lab: {error}");
         }
