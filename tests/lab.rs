@@ -87,6 +87,7 @@ fn inside() -> ExitCode {
     default_route_is(lab.interface());
 
     portrait::check(&lab, &spec);
+    portrait::losses(&lab, &spec);
     every_connection_ends_as_it_should(&lab, &spec);
     applications_answer(&lab);
     data_in_the_syn_is_taken(&lab);

@@ -3,12 +3,13 @@
 //! Crafted packets go to every host over both families, and what comes back is written down.
 //! The path is seen from where it ends: for the packets to port 9 the router refuses, behind
 //! every rule of a host, what is left of them, and its ICMP error quotes it. Other ports are
-//! answered by the server. Of hosts other than `plain` only what differs from it is written,
-//! so that the file says what a fault does and that it does nothing else.
+//! answered by the server. Of a host with a fault on its path only what differs is written from the
+//! first host with the same server and no fault, and of that what differs from `plain`; so the file
+//! says what a fault does and that it does nothing else.
 //!
 //! `UPDATE_GOLDENS=1 cargo test --test lab` accepts what is seen now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use etherparse::{
     IpNumber, IpSlice, TcpHeader, TcpOptionElement, TcpOptionReadError, TcpSlice, UdpSlice,
 };
+use pathspider::lab::spec::HostSpec;
 use pathspider::lab::{Lab, Spec};
 
 /// The port behind which the router ends the path.
@@ -104,6 +106,7 @@ fn probes() -> Vec<Probe> {
         syn("80: SYN with ECN", 80, "EW", USUAL, b""),
         Probe { class: 1, ..syn("80: SYN with accurate ECN and ECT(1)", 80, "AEW", MSS, b"") },
         Probe { class: 46 << 2, ..syn("80: SYN with DSCP 46", 80, "", MSS, b"") },
+        Probe { evil: true, ..syn("80: SYN with evil bit", 80, "", MSS, b"") },
         syn("80: SYN with MPTCP", 80, "", MPTCP, b""),
         syn("80: SYN asking for a cookie", 80, "", COOKIE, b""),
         syn("443: SYN with usual options", 443, "", USUAL, b""),
@@ -120,15 +123,7 @@ type Seen = BTreeMap<(IpAddr, String), String>;
 pub fn check(lab: &Lab, spec: &Spec) {
     let probes = probes();
     keep_the_kernel_out();
-    let mut capture = pcap::Capture::from_device(lab.interface())
-        .unwrap()
-        .immediate_mode(true)
-        .snaplen(2048)
-        .buffer_size(64 << 20)
-        .open()
-        .unwrap()
-        .setnonblock()
-        .unwrap();
+    let mut capture = open(lab);
     let mut seen = Seen::new();
     let mut subjects = Vec::new();
     for (host, known) in spec.hosts.iter().zip(lab.hosts()) {
@@ -137,7 +132,7 @@ pub fn check(lab: &Lab, spec: &Spec) {
         if host.name.starts_with("lossy") {
             continue;
         }
-        for to in [IpAddr::V4(host.address_v4(0)), IpAddr::V6(host.address_v6(0))] {
+        for to in [v4(host), v6(host)] {
             for (number, probe) in probes.iter().enumerate() {
                 // What is answered late is timed by its own check.
                 if (host.delay_ms > 0 && probe.port != END) || (probe.evil && to.is_ipv6()) {
@@ -147,8 +142,8 @@ pub fn check(lab: &Lab, spec: &Spec) {
                 send(&mut capture, &packet);
             }
             drain(&mut capture, &probes, &mut seen);
-            subjects.push((host, to));
         }
+        subjects.push(host);
     }
     let mut last = Instant::now();
     while last.elapsed() < QUIET {
@@ -157,10 +152,7 @@ pub fn check(lab: &Lab, spec: &Spec) {
         }
         std::thread::yield_now();
     }
-    let mut text = String::new();
-    let mut usual: [Vec<String>; 2] = Default::default();
-    for (host, to) in subjects {
-        let family = usize::from(to.is_ipv6());
+    let lines = |host: &HostSpec, to: IpAddr| {
         let mut lines = Vec::new();
         for probe in probes.iter().filter(|probe| !probe.evil || to.is_ipv4()) {
             for name in [probe.name.to_owned(), format!("{}, then", probe.name)] {
@@ -173,18 +165,78 @@ pub fn check(lab: &Lab, spec: &Spec) {
                 lines.push(format!("{name}: {said}"));
             }
         }
-        if host.name == "plain" {
-            usual[family] = lines.clone();
-        }
-        writeln!(text, "[{} over IPv{}]", host.name, if family == 0 { 4 } else { 6 }).unwrap();
-        for (line, usual) in lines.iter().zip(&usual[family]) {
-            if host.name == "plain" || line != usual {
-                writeln!(text, "{line}").unwrap();
+        lines
+    };
+    // Our own rule is the only one.
+    let faultless =
+        |host: &HostSpec| host.path.len() == 1 && host.path_back.is_empty() && host.delay_ms == 0;
+    let mut text = String::new();
+    for host in subjects {
+        let likes = |other: &&HostSpec| faultless(other) && other.server == host.server;
+        let model = match spec.hosts.iter().find(likes) {
+            Some(model) if model.name != host.name => model,
+            _ => &spec.hosts[0],
+        };
+        for (family, (to, model_to)) in [(4, (v4(host), v4(model))), (6, (v6(host), v6(model)))] {
+            writeln!(text, "[{} over IPv{family}, other than {}]", host.name, model.name).unwrap();
+            for (line, usual) in lines(host, to).iter().zip(&lines(model, model_to)) {
+                if host.name == model.name || line != usual {
+                    writeln!(text, "{line}").unwrap();
+                }
             }
+            text.push('\n');
         }
-        text.push('\n');
     }
     compare(&text);
+}
+
+fn v4(host: &HostSpec) -> IpAddr {
+    host.address_v4(0).into()
+}
+
+fn v6(host: &HostSpec) -> IpAddr {
+    host.address_v6(0).into()
+}
+
+/// Of any two hundred segments in a row, the lossy paths lose as many as they say, and no datagram.
+pub fn losses(lab: &Lab, spec: &Spec) {
+    const SENT: u16 = 200;
+    let mut capture = open(lab);
+    for (name, lost) in [("lossy-1", 2), ("lossy-5", 10)] {
+        let host = spec.hosts.iter().find(|host| host.name == name).unwrap();
+        for to in [v4(host), v6(host)] {
+            for (probe, expected) in [("path: SYN", SENT - lost), ("path: UDP", SENT)] {
+                let probe = probes().into_iter().find(|known| known.name == probe).unwrap();
+                let mut came = BTreeSet::new();
+                for source in SOURCE..SOURCE + SENT {
+                    send(&mut capture, &probe.packet(to, source));
+                }
+                let mut last = Instant::now();
+                while last.elapsed() < QUIET / 2 {
+                    while let Ok(frame) = capture.next_packet() {
+                        if let Some(answer) = Answer::read(&frame.data[14..])
+                            && frame.data[..6] == FRAME[6..]
+                            && answer.from == to
+                        {
+                            came.insert(answer.port);
+                            last = Instant::now();
+                        }
+                    }
+                    std::thread::yield_now();
+                }
+                assert_eq!(came.len(), usize::from(expected), "{name} {to} {}", probe.name);
+            }
+        }
+    }
+}
+
+fn open(lab: &Lab) -> pcap::Capture<pcap::Active> {
+    let capture = pcap::Capture::from_device(lab.interface())
+        .unwrap()
+        .immediate_mode(true)
+        .snaplen(2048)
+        .buffer_size(64 << 20);
+    capture.open().unwrap().setnonblock().unwrap()
 }
 
 fn compare(text: &str) {
@@ -222,7 +274,7 @@ fn keep_the_kernel_out() {
     assert!(nft.wait().unwrap().success());
 }
 
-pub fn send(capture: &mut pcap::Capture<pcap::Active>, packet: &[u8]) {
+fn send(capture: &mut pcap::Capture<pcap::Active>, packet: &[u8]) {
     let mut frame = FRAME.to_vec();
     frame.extend(if packet[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] });
     frame.extend_from_slice(packet);
@@ -246,7 +298,9 @@ fn drain(capture: &mut pcap::Capture<pcap::Active>, probes: &[Probe], seen: &mut
         };
         let mut name = probe.name.to_owned();
         if let (true, Some(tcp)) = (probe.goes_on(), &answer.tcp) {
-            if tcp.syn {
+            if tcp.rst && !seen.contains_key(&(answer.from, name.clone())) {
+                // Refused at once.
+            } else if tcp.syn {
                 let fin = segment(tcp.destination_port, tcp.source_port, |fin| {
                     (fin.ack, fin.fin) = (true, true);
                     fin.sequence_number = tcp.acknowledgment_number;
@@ -322,8 +376,9 @@ fn wrap(
         IpAddr::V4(to) => {
             let total = (inner.len() as u16 + 20).to_be_bytes();
             let flags = if evil { 0xc0 } else { 0x40 };
-            let mut header =
-                vec![0x45, class, total[0], total[1], 0, 1, flags, 0, 64, protocol, 0, 0, 192, 0, 2, 1];
+            let mut header = vec![
+                0x45, class, total[0], total[1], 0, 1, flags, 0, 64, protocol, 0, 0, 192, 0, 2, 1,
+            ];
             header.extend(to.octets());
             let sum = (!sum(&header)).to_be_bytes();
             header[10..12].copy_from_slice(&sum);
@@ -351,9 +406,9 @@ fn wrap(
 
 /// The sum of RFC 1071, not yet inverted.
 fn sum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| {
-        u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low))
-    });
+    let words = bytes
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | pair.get(1).map_or(0, |&low| u32::from(low)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -377,8 +432,7 @@ impl Answer {
         let ip = IpSlice::from_slice(packet).ok()?;
         let payload = ip.payload().payload;
         let quote = match ip.payload_ip_number() {
-            IpNumber::ICMP => payload,
-            IpNumber::IPV6_ICMP => payload,
+            IpNumber::ICMP | IpNumber::IPV6_ICMP => payload,
             _ => {
                 let (port, words, tcp, data) = describe(packet, false)?;
                 return Some(Answer { from: ip.source_addr(), port, words, tcp, data });
