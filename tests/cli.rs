@@ -142,6 +142,41 @@ fn manual_pages_are_written_for_every_command() {
     }
 }
 
+#[test]
+fn the_lab_is_listed_with_what_is_on_each_path_and_true_of_each_family() {
+    let output = pathspider("lab list --format json").output().unwrap();
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let host = |name: &str| {
+        let hosts = list["hosts"].as_array().unwrap();
+        hosts.iter().find(|host| host["name"] == name).unwrap().clone()
+    };
+    let evil = host("evil-only");
+    let (count, v4) = (evil["count"].as_u64().unwrap(), evil["addresses_v4"].as_array().unwrap());
+    assert!(v4.len() as u64 == count && v4[0].as_str().unwrap().starts_with("198.18."), "{evil}");
+    assert!(evil["path"][0].as_str().unwrap().ends_with("drop"), "{evil}");
+    assert_eq!(evil["truth_v4"]["ecn"][0], "ecn.connectivity.offline");
+    assert_eq!(evil["truth_v6"]["ecn"], host("plain")["truth_v6"]["ecn"]);
+    let text = text(&pathspider("lab list").output().unwrap());
+    let evil = "  out: ip frag-off & 0x8000 == 0 drop\n  ecn (IPv4): ecn.connectivity.offline\n";
+    assert!(text.contains(evil), "{text}");
+}
+
+#[test]
+fn a_command_runs_inside_the_lab() {
+    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
+    if !namespaces.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no user namespace can be entered here");
+        return;
+    }
+    let output = pathspider("lab shell cat /proc/net/dev").output().unwrap();
+    assert!(output.status.success() && text(&output).contains("lab0:"), "{}", text(&output));
+    let output = pathspider("lab shell --").arg("false").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("run false in the lab: "), "{}", text(&output));
+    let output = pathspider("lab shell").env("SHELL", "/bin/sh").output().unwrap();
+    assert!(output.status.success() && text(&output).contains("lab0 leads"), "{}", text(&output));
+}
+
 /// A reader that goes away early is no error, and least of all a panic.
 #[test]
 fn a_closed_pipe_ends_quietly() {

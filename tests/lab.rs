@@ -5,6 +5,9 @@
 //! it says so and counts as skipped.
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
+#[path = "lab/portrait.rs"]
+mod portrait;
+
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
@@ -78,48 +81,58 @@ fn inside() -> ExitCode {
     a_wrong_rule_is_shown();
     drop(Lab::build(&Spec::plain(10_000, 1_000).unwrap()).unwrap());
     let began = Instant::now();
-    let lab = Lab::build(&Spec::internet().unwrap()).unwrap_or_else(|error| panic!("{error}"));
+    let spec = portrait::with_ends(Spec::internet().unwrap());
+    let lab = Lab::build(&spec).unwrap_or_else(|error| panic!("{error}"));
     eprintln!("{} (built in {:?})", lab.describe(), began.elapsed());
     default_route_is(lab.interface());
 
-    let mut seen = observe(&lab);
-    for (host, expected) in [
-        ("plain", Fate::Greeted),
-        ("ecn-refused", Fate::Greeted),
-        ("ecn-blackhole", Fate::Greeted),
-        ("ecn-reset", Fate::Greeted),
-        ("ecn-reflect", Fate::Greeted),
-        ("bleached", Fate::Greeted),
-        ("ce-marked", Fate::Greeted),
-        ("ect1-marked", Fate::Greeted),
-        ("slow", Fate::Greeted),
-        ("early-close", Fate::Closed),
-        ("closed", Fate::Failed(ErrorKind::ConnectionRefused)),
-        ("silent", Fate::Failed(ErrorKind::TimedOut)),
-        ("unreachable", Fate::Failed(ErrorKind::HostUnreachable)),
-        ("prohibited", Fate::Failed(ErrorKind::HostUnreachable)),
-    ] {
-        let fates = seen.remove(host).unwrap_or_else(|| panic!("no host {host}"));
-        assert_eq!(fates.len(), 8, "{host}");
-        for (address, fate, took) in fates {
-            let fate = match fate {
-                // What IPv6 calls administratively prohibited.
-                Fate::Failed(ErrorKind::PermissionDenied) if host == "prohibited" => expected,
-                other => other,
-            };
-            assert_eq!(fate, expected, "{host} {address}");
-            // Two packets towards the host, each held back.
-            let delay = if host == "slow" { Duration::from_millis(2200) } else { Duration::ZERO };
-            assert!(took >= delay, "{host} {address} took {took:?}");
-        }
-    }
-    assert!(seen.is_empty(), "hosts that this test does not know: {seen:?}");
+    portrait::check(&lab, &spec);
+    portrait::losses(&lab, &spec);
+    every_connection_ends_as_it_should(&lab, &spec);
     applications_answer(&lab);
     data_in_the_syn_is_taken(&lab);
     ask_for_ecn(&lab);
     drop(lab);
     switches_of_servers();
     ExitCode::SUCCESS
+}
+
+/// With the kernel as it comes.
+fn every_connection_ends_as_it_should(lab: &Lab, spec: &Spec) {
+    let mut seen = observe(lab);
+    for host in &spec.hosts {
+        let name = host.name.as_str();
+        let fates = seen.remove(name).unwrap_or_else(|| panic!("no host {name}"));
+        assert_eq!(fates.len(), 2 * host.count, "{name}");
+        // Two packets towards the host, each held back.
+        let delay = Duration::from_millis(2 * host.delay_ms);
+        for (address, fate, took) in fates {
+            assert_eq!(fate, expected_fate(name, address), "{name} {address}");
+            assert!(fate != Fate::Greeted || took >= delay, "{name} {address} took {took:?}");
+        }
+    }
+}
+
+fn expected_fate(host: &str, address: IpAddr) -> Fate {
+    let by_family = |v4, v6| Fate::Failed(if address.is_ipv4() { v4 } else { v6 });
+    match host {
+        "early-close" => Fate::Closed,
+        "closed" | "options-reset" | "port-unreachable" => {
+            Fate::Failed(ErrorKind::ConnectionRefused)
+        }
+        "silent" | "too-slow" | "dscp-only" | "mptcp-only" | "tfo-only" | "ecn-only" => {
+            Fate::Failed(ErrorKind::TimedOut)
+        }
+        "evil-only" if address.is_ipv4() => Fate::Failed(ErrorKind::TimedOut),
+        "unreachable" => Fate::Failed(ErrorKind::HostUnreachable),
+        "prohibited" => by_family(ErrorKind::HostUnreachable, ErrorKind::PermissionDenied),
+        "host-prohibited" => by_family(ErrorKind::HostUnreachable, ErrorKind::PermissionDenied),
+        "net-unreachable" => Fate::Failed(ErrorKind::NetworkUnreachable),
+        "net-prohibited" => by_family(ErrorKind::NetworkUnreachable, ErrorKind::PermissionDenied),
+        "protocol-unreachable" if address.is_ipv4() => Fate::NoProtocol,
+        "protocol-unreachable" => Fate::Failed(ErrorKind::PermissionDenied),
+        _ => Fate::Greeted,
+    }
 }
 
 /// Every kind of connection against a host of the lab, over both families.
@@ -364,6 +377,8 @@ enum Fate {
     Greeted,
     Closed,
     Failed(ErrorKind),
+    /// An error without a kind of its own.
+    NoProtocol,
 }
 
 /// Connects to every address at once.
@@ -381,6 +396,9 @@ fn observe(lab: &Lab) -> BTreeMap<String, Vec<(IpAddr, Fate, Duration)>> {
                         Ok(text) => {
                             assert_eq!(text, "pathspider lab: hello\r\n");
                             Fate::Greeted
+                        }
+                        Err(error) if error.raw_os_error() == Some(nix::libc::ENOPROTOOPT) => {
+                            Fate::NoProtocol
                         }
                         Err(error) => Fate::Failed(error.kind()),
                     };

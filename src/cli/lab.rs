@@ -1,11 +1,18 @@
-//! `pathspider lab`: what the lab is made of.
+//! `pathspider lab`: what the lab is made of, and a look from the inside.
+
+use std::process::Command as Process;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::{Format, out};
-use crate::error::{Exit, Result};
-use crate::lab;
+use crate::error::{Doing as _, Error, Exit, Result};
+use crate::lab::spec::HostSpec;
+use crate::lab::truth::Truth;
+use crate::lab::{self, Lab, Spec};
 
 /// Look at the lab: hosts in network namespaces, each with a known fault on its path
 #[derive(Debug, clap::Args)]
@@ -16,40 +23,137 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the hosts, what each does, and what is true of it
+    /// List the hosts: what each does, its addresses, what is on the path, and what is true of it
     List {
         /// How the list is written
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Build the lab and open a shell inside, where measurements are made from
+    ///
+    /// The lab stands until the shell ends, and you are root in it, whoever you are outside.
+    /// Nothing that is done there touches this machine's network.
+    Shell {
+        /// A command with its arguments to run instead of the shell that SHELL names
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let Command::List { format } = args.command;
-    let spec = lab::Spec::internet()?;
-    match format {
-        Format::Json => {
-            let hosts = spec.hosts.iter().map(|host| {
-                json!({
-                    "name": host.name, "title": host.title, "count": host.count,
-                    "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
-                    "truth": host.truth,
-                })
-            });
-            out::print_json(&json!({ "hosts": hosts.collect::<Vec<_>>() }))?;
-        }
-        Format::Text => {
-            let mut text = String::new();
-            for host in &spec.hosts {
-                let (name, count, title) = (&host.name, host.count, &host.title);
-                text += &format!("{name} ({count} IPv4, {count} IPv6)\n  {title}\n");
-                for labels in host.truth.values() {
-                    text += &format!("  {}\n", labels.join(", "));
-                }
-            }
-            out::print(&text)?;
-        }
+    match &args.command {
+        Command::List { format: Format::Json } => list_json(&Spec::internet()?)?,
+        Command::List { format: Format::Text } => out::print(&list_text(&Spec::internet()?))?,
+        Command::Shell { command } => return shell(command),
     }
     Ok(Exit::Done)
+}
+
+fn list_json(spec: &Spec) -> Result<()> {
+    let hosts = spec.hosts.iter().map(|host| {
+        let (addresses_v4, addresses_v6): (Vec<_>, Vec<_>) = (0..host.count)
+            .map(|index| (host.address_v4(index).to_string(), host.address_v6(index).to_string()))
+            .unzip();
+        let known = host.host();
+        json!({
+            "name": host.name, "title": host.title, "count": host.count,
+            "prefix_v4": known.prefix_v4, "prefix_v6": known.prefix_v6,
+            "addresses_v4": addresses_v4, "addresses_v6": addresses_v6,
+            "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
+            "truth_v4": host.truth_v4, "truth_v6": host.truth_v6, "unmeasured": host.unmeasured,
+        })
+    });
+    out::print_json(&json!({ "hosts": hosts.collect::<Vec<_>>() }))
+}
+
+/// Of each host what it is, and what is true of it alone.
+fn list_text(spec: &Spec) -> String {
+    let mut text = String::new();
+    let add = |text: &mut String, host: &HostSpec| {
+        let (name, title, known) = (&host.name, &host.title, host.host());
+        *text += &format!("{name}\n  {title}\n");
+        let count = host.count;
+        *text += &format!("  {count} in {}, {count} in {}\n", known.prefix_v4, known.prefix_v6);
+        for (direction, rules) in [("out", &host.path), ("back", &host.path_back)] {
+            for rule in rules {
+                *text += &format!("  {direction}: {rule}\n");
+            }
+        }
+        if host.delay_ms > 0 {
+            *text += &format!("  out: held back for {} ms\n", host.delay_ms);
+        }
+        let (own_v4, own_v6) =
+            (differing(&host.truth_v4, &spec.truth_v4), differing(&host.truth_v6, &spec.truth_v6));
+        for (measurement, labels) in &own_v4 {
+            let family = if own_v6.get(measurement) == Some(labels) { "" } else { " (IPv4)" };
+            *text += &true_of(measurement, family, labels);
+        }
+        for (measurement, labels) in &own_v6 {
+            if own_v4.get(measurement) != Some(labels) {
+                *text += &true_of(measurement, " (IPv6)", labels);
+            }
+        }
+        for measurement in &host.unmeasured {
+            *text += &format!("  {measurement}: not compared\n");
+        }
+    };
+    for host in &spec.hosts {
+        add(&mut text, host);
+    }
+    text += "\nTrue of every host of which nothing else is said:\n";
+    for (measurement, labels) in &spec.truth_v4 {
+        let family = if spec.truth_v6.get(measurement) == Some(labels) { "" } else { " (IPv4)" };
+        text += &true_of(measurement, family, labels);
+    }
+    for (measurement, labels) in &differing(&spec.truth_v6, &spec.truth_v4) {
+        text += &true_of(measurement, " (IPv6)", labels);
+    }
+    text
+}
+
+/// What is said here and not there, or otherwise.
+fn differing(here: &Truth, there: &Truth) -> Truth {
+    here.iter()
+        .filter(|(measurement, labels)| there.get(*measurement) != Some(labels))
+        .map(|(measurement, labels)| (measurement.clone(), labels.clone()))
+        .collect()
+}
+
+fn true_of(measurement: &str, family: &str, labels: &[String]) -> String {
+    let labels = if labels.is_empty() { "no condition".to_owned() } else { labels.join(", ") };
+    format!("  {measurement}{family}: {labels}\n")
+}
+
+/// Runs a shell, or a command, where a measurement of the lab would run.
+fn shell(command: &[String]) -> Result<Exit> {
+    // Before any thread exists: a namespace of users is for the whole process.
+    lab::enter()?;
+    let lab = Lab::build(&Spec::internet()?)?;
+    // They are for what runs in the foreground: the lab stands until that ends.
+    for signal in [SIGINT, SIGQUIT] {
+        signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
+            .doing(|| "watch for signals")?;
+    }
+    let mut child = match command {
+        [program, arguments @ ..] => {
+            let mut child = Process::new(program);
+            child.args(arguments);
+            child
+        }
+        [] => {
+            let (interface, text) = (lab.interface(), lab.describe());
+            out::print(&format!(
+                "The lab: {text}\nThis shell is inside; {interface} leads to the hosts. Leave it to take the lab down.\n"
+            ))?;
+            Process::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()))
+        }
+    };
+    let named = format!("run {} in the lab", child.get_program().display());
+    let status = child.status().doing(|| named.clone())?;
+    // The last status of a shell that somebody left is of no interest.
+    if command.is_empty() || status.success() {
+        return Ok(Exit::Done);
+    }
+    Err(Error::failed(named, status))
 }

@@ -337,7 +337,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
 
 /// Whether the lab states what is true of this measurement: of a user's own it cannot know.
 fn knows(tally: &Tally) -> bool {
-    tally.rows().iter().any(|row| row.truth.is_some())
+    tally.rows().iter().any(|row| row.is_known())
 }
 
 /// How wide the terminal is, and colours if there is one.

@@ -18,7 +18,7 @@ use crate::lab::namespace::{self, Namespace, set_sysctl};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;
-use crate::lab::{INTERFACE, Lab, net, reflect, relay, server, targets};
+use crate::lab::{INTERFACE, Lab, net, relay, responder, server, targets};
 
 /// The ends of the lab's links (RFC 5737 and RFC 3849); `.1` is the prober's.
 const LINK_V4: &str = "192.0.2";
@@ -87,9 +87,9 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
     let mut wires = 0;
     for node in &nodes {
         let device = format!("to{}", node.number);
-        if node.server.plays == Play::ReflectEcn {
+        if let Some(script) = &node.server.responder {
             let wire = Wire::open(kind, &router, &device, node.number)?;
-            let thread = reflect::start(&router, wire, &mut stop)?;
+            let thread = responder::start(&router, wire, script.clone(), &mut stop)?;
             stop.joins(thread);
             wires += 1;
         } else {
@@ -192,9 +192,13 @@ fn forward() -> Result<()> {
     set_sysctl("net.ipv4.icmp_ratelimit", "0")?;
     set_sysctl("net.ipv6.icmp.ratelimit", "0")?;
     // Per namespace only in newer kernels; an older one keeps its global limit.
-    for (name, value) in
-        [("net.ipv4.icmp_ratemask", "0"), ("net.ipv4.icmp_msgs_per_sec", "1000000000")]
-    {
+    for (name, value) in [
+        ("net.ipv4.icmp_ratemask", "0"),
+        ("net.ipv4.icmp_msgs_per_sec", "1000000000"),
+        ("net.ipv4.icmp_msgs_burst", "1000000000"),
+        // No error is limited, only a type that never is; a mask cannot be empty.
+        ("net.ipv6.icmp.ratemask", "128"),
+    ] {
         if let Err(error) = set_sysctl(name, value) {
             log::debug!("lab: {error}");
         }

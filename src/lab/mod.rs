@@ -21,16 +21,16 @@
 mod build;
 mod namespace;
 mod net;
-mod reflect;
 mod relay;
+mod responder;
 mod server;
 pub mod spec;
+pub mod truth;
 mod tun;
 pub mod verdict;
 mod wire;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 pub use namespace::{enter, entered};
@@ -39,6 +39,7 @@ pub use verdict::Tally;
 
 use crate::error::Result;
 use spec::HostSpec;
+use truth::Truth;
 
 /// The prober's interface, which has the default route.
 pub(crate) const INTERFACE: &str = "lab0";
@@ -70,8 +71,10 @@ pub struct Host {
     pub prefix_v4: String,
     /// Its IPv6 addresses lie in this prefix.
     pub prefix_v6: String,
-    /// Per measurement, all the conditions that are true, in order.
-    pub truth: BTreeMap<String, Vec<String>>,
+    /// Per measurement, all the conditions that are true over IPv4, in order.
+    pub truth_v4: Truth,
+    /// The same over IPv6.
+    pub truth_v6: Truth,
 }
 
 /// One address to measure.
@@ -115,11 +118,13 @@ impl Lab {
 }
 
 impl HostSpec {
-    fn address_v4(&self, index: usize) -> Ipv4Addr {
+    /// One of its IPv4 addresses, counted from 0.
+    pub fn address_v4(&self, index: usize) -> Ipv4Addr {
         Ipv4Addr::from_bits(HOSTS_V4.to_bits() + (self.offset + index) as u32)
     }
 
-    fn address_v6(&self, index: usize) -> Ipv6Addr {
+    /// One of its IPv6 addresses, counted from 0.
+    pub fn address_v6(&self, index: usize) -> Ipv6Addr {
         Ipv6Addr::from_bits(HOSTS_V6.to_bits() + (self.offset + index) as u128)
     }
 
@@ -131,14 +136,16 @@ impl HostSpec {
         format!("{}/{}", self.address_v6(0), 128 - self.block().ilog2())
     }
 
-    fn host(&self) -> Host {
+    /// What is known of it in a lab.
+    pub fn host(&self) -> Host {
         Host {
             name: self.name.clone(),
             title: self.title.clone(),
             count: self.count,
             prefix_v4: self.prefix_v4(),
             prefix_v6: self.prefix_v6(),
-            truth: self.truth.clone(),
+            truth_v4: self.truth_v4.clone(),
+            truth_v6: self.truth_v6.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Diagnostic, Report, Result};
+use crate::lab::truth::{Spans, Stated, Truth};
 
 /// The text of the lab that comes with the program.
 pub const INTERNET: &str = include_str!("internet.toml");
@@ -24,6 +25,10 @@ const SMALLEST_BLOCK: usize = 16;
 pub struct Spec {
     /// The hosts in the order of the file.
     pub hosts: Vec<HostSpec>,
+    /// What is true, over IPv4, of a host that does not say otherwise.
+    pub truth_v4: Truth,
+    /// The same over IPv6.
+    pub truth_v6: Truth,
 }
 
 /// One kind of host.
@@ -43,8 +48,13 @@ pub struct HostSpec {
     pub path_back: Vec<String>,
     /// Milliseconds that each packet towards the host is held back.
     pub delay_ms: u64,
-    /// The conditions that are true, per measurement: all of them, no others.
-    pub truth: BTreeMap<String, Vec<String>>,
+    /// The conditions that are true over IPv4, per measurement: all of them, no others. What is
+    /// true of every host is among them.
+    pub truth_v4: Truth,
+    /// The same over IPv6.
+    pub truth_v6: Truth,
+    /// Measurements whose outcome is left to chance, so that it is not compared.
+    pub unmeasured: Vec<String>,
     /// The first address of its block, counted from the start of the lab's ranges.
     pub(crate) offset: usize,
 }
@@ -75,6 +85,38 @@ pub struct ServerSpec {
     /// How it answers questions, over UDP and TCP.
     #[serde(default)]
     pub dns: Answers,
+    /// No kernel but a responder, which sends what no kernel would. It takes none of the above.
+    #[serde(default)]
+    pub responder: Option<Responder>,
+}
+
+/// What a responder does other than a usual server. It speaks HTTP/1.1 and DNS, no TLS: port 443
+/// is closed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Responder {
+    /// The ECN flags of its SYN-ACK.
+    #[serde(default)]
+    pub ecn: Mirror,
+    /// The maximum segment size that it announces, in octets; without it, what Ethernet has room for.
+    #[serde(default)]
+    pub mss: Option<u16>,
+    /// More options of its SYN-ACK, asked for or not: the kind of each, and its octets.
+    #[serde(default)]
+    pub options: Vec<Vec<u8>>,
+}
+
+/// The ECN flags of a responder's SYN-ACK.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mirror {
+    /// None: it does not know ECN.
+    #[default]
+    None,
+    /// ECE and CWR as in the SYN, without meaning them.
+    Reflect,
+    /// Accurate ECN (RFC 9768): AE, CWR and ECE tell the codepoint that the SYN came with.
+    Accurate,
 }
 
 fn yes() -> bool {
@@ -84,7 +126,7 @@ fn yes() -> bool {
 impl Default for ServerSpec {
     fn default() -> Self {
         let (plays, sysctl, dns) = Default::default();
-        Self { plays, sysctl, mptcp: false, h2: true, dns }
+        Self { plays, sysctl, mptcp: false, h2: true, dns, responder: None }
     }
 }
 
@@ -117,9 +159,6 @@ pub enum Play {
     Close,
     /// Linux, but nothing listens: connections are refused by a reset.
     Nothing,
-    /// No kernel: a responder that greets as well, and whose SYN-ACK carries the ECN flags
-    /// (ECE and CWR) of the SYN.
-    ReflectEcn,
 }
 
 /// The value of a kernel parameter.
@@ -145,6 +184,12 @@ impl std::fmt::Display for Value {
 #[serde(deny_unknown_fields)]
 struct FileText {
     #[serde(default)]
+    truth: Spans,
+    #[serde(default)]
+    truth_v4: Spans,
+    #[serde(default)]
+    truth_v6: Spans,
+    #[serde(default)]
     host: Vec<HostText>,
 }
 
@@ -164,7 +209,13 @@ struct HostText {
     #[serde(default)]
     delay_ms: Option<Spanned<u64>>,
     #[serde(default)]
-    truth: BTreeMap<String, Vec<String>>,
+    truth: Spans,
+    #[serde(default)]
+    truth_v4: Spans,
+    #[serde(default)]
+    truth_v6: Spans,
+    #[serde(default)]
+    unmeasured: Vec<Spanned<String>>,
 }
 
 fn four() -> Spanned<usize> {
@@ -181,7 +232,7 @@ impl Spec {
     /// with its place.
     pub fn parse(origin: &str, text: &str) -> Result<Self> {
         let mut diagnostics = Vec::new();
-        let hosts = match toml::from_str::<FileText>(text) {
+        let spec = match toml::from_str::<FileText>(text) {
             Ok(file) => check(file, &mut diagnostics),
             Err(error) => {
                 diagnostics.push(Diagnostic {
@@ -191,11 +242,11 @@ impl Spec {
                     label: String::new(),
                     help: None,
                 });
-                Vec::new()
+                Spec { hosts: Vec::new(), truth_v4: Truth::new(), truth_v6: Truth::new() }
             }
         };
         if diagnostics.is_empty() {
-            return Ok(Spec { hosts });
+            return Ok(spec);
         }
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }.into())
@@ -219,7 +270,7 @@ impl Spec {
     }
 }
 
-fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
+fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
     let mut complain = |span: Range<usize>, message: String, help: &str| {
         diagnostics.push(Diagnostic {
             code: "E0902",
@@ -229,6 +280,12 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
             help: Some(help.to_owned()),
         });
     };
+    const ONCE: &str = "write each label once";
+    let all = Stated { truth: file.truth, truth_v4: file.truth_v4, truth_v6: file.truth_v6 };
+    if let Some((span, label)) = all.twice() {
+        complain(span, format!("the truth says `{label}` twice"), ONCE);
+    }
+    let (truth_v4, truth_v6) = all.over((&Truth::new(), &Truth::new()));
     let mut names = BTreeSet::new();
     let mut hosts: Vec<HostSpec> = Vec::new();
     let mut next = SMALLEST_BLOCK;
@@ -291,12 +348,47 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
             );
         }
         let delay_ms = host.delay_ms.as_ref().map_or(0, |delay| *delay.get_ref());
-        if server.plays == Play::ReflectEcn && (delay_ms > 0 || !server.sysctl.is_empty()) {
-            complain(
-                span,
-                "the responder `reflect-ecn` takes no sysctl and no delay".to_owned(),
-                "it is not a kernel: leave out `sysctl` and `delay_ms`",
-            );
+        if let Some(responder) = &server.responder {
+            let alone = ServerSpec { responder: Some(responder.clone()), ..ServerSpec::default() };
+            if delay_ms > 0 || server != alone {
+                complain(
+                    span.clone(),
+                    "a responder stands alone".to_owned(),
+                    "it is not a kernel: leave out everything else about the server, and `delay_ms`",
+                );
+            }
+            // The data offset counts to 15 words, of which the header takes five and the segment
+            // size one.
+            let lengths = responder.options.iter().map(|option| option.len() + 1);
+            if responder.options.iter().any(Vec::is_empty) || lengths.sum::<usize>() > 36 {
+                complain(
+                    span,
+                    "these options do not fit a TCP header".to_owned(),
+                    "each is its kind and its octets; with a length each they have 36 octets in all",
+                );
+            }
+        }
+        let stated = Stated { truth: host.truth, truth_v4: host.truth_v4, truth_v6: host.truth_v6 };
+        if let Some((span, label)) = stated.twice() {
+            complain(span, format!("the truth says `{label}` twice"), ONCE);
+        }
+        let (mut own_v4, mut own_v6) = stated.over((&truth_v4, &truth_v6));
+        for name in &host.unmeasured {
+            if let Some(span) = stated.place(name.get_ref()) {
+                complain(
+                    span,
+                    format!("`{}` has a truth here and is `unmeasured`", name.get_ref()),
+                    "leave out one of them",
+                );
+            }
+            let removed = [own_v4.remove(name.get_ref()), own_v6.remove(name.get_ref())];
+            if removed == [None, None] {
+                complain(
+                    name.span(),
+                    format!("nothing is said of `{}` anyway", name.get_ref()),
+                    "name a measurement of which the lab's [truth] speaks",
+                );
+            }
         }
         let mut spec = HostSpec {
             name,
@@ -306,7 +398,9 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
             path: host.path.into_iter().map(Spanned::into_inner).collect(),
             path_back: host.path_back.into_iter().map(Spanned::into_inner).collect(),
             delay_ms,
-            truth: host.truth,
+            truth_v4: own_v4,
+            truth_v6: own_v6,
+            unmeasured: host.unmeasured.into_iter().map(Spanned::into_inner).collect(),
             offset: 0,
         };
         // A block begins at a multiple of its size, so that it is one prefix.
@@ -331,7 +425,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
             help: Some("write at least one [[host]] with a name and a title".to_owned()),
         });
     }
-    hosts
+    Spec { hosts, truth_v4, truth_v6 }
 }
 
 #[cfg(test)]
@@ -359,9 +453,11 @@ mod tests {
     fn the_built_in_lab_is_sound_and_states_every_truth_for_ecn() {
         let spec = Spec::internet().unwrap();
         for host in &spec.hosts {
-            let truth = host.truth.get("ecn").unwrap_or_else(|| panic!("{}", host.name));
-            assert!(truth[0].starts_with("ecn.connectivity."), "{}", host.name);
-            assert!(host.count >= 4 && host.title.ends_with('.'), "{}", host.name);
+            for truth in [&host.truth_v4, &host.truth_v6] {
+                let truth = truth.get("ecn").unwrap_or_else(|| panic!("{}", host.name));
+                assert!(truth[0].starts_with("ecn.connectivity."), "{}", host.name);
+            }
+            assert!(host.count >= 2 && host.title.ends_with('.'), "{}", host.name);
         }
     }
 
@@ -384,7 +480,7 @@ mod tests {
             name = "c"
             title = "x"
             path = ["drop; drop"]
-            server = { plays = "reflect-ecn", sysctl = { "kernel.x" = 1 } }
+            server = { responder = {}, sysctl = { "kernel.x" = 1 } }
         "#;
         let said = mistakes(text);
         assert_eq!(said.len(), 5, "{said:?}");
@@ -394,9 +490,17 @@ mod tests {
         assert!(plays("h2 = false, dns = 'other_id', mptcp = true").is_empty());
         assert!(plays("plays = 'close', mptcp = true").is_empty());
         assert!(plays("plays = 'nothing', h2 = false").concat().contains("answers nothing"));
+        assert!(plays("responder = {}, dns = 'silent'").concat().contains("stands alone"));
         assert!(
-            plays("plays = 'reflect-ecn', dns = 'silent'").concat().contains("answers nothing")
+            plays("responder = { mss = 9, ecn = 'accurate', options = [[4], [3, 7]] }").is_empty()
         );
+        for options in [
+            "[[]]",
+            "[[1, 2, 3], [254, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]",
+        ] {
+            let said = plays(&format!("responder = {{ options = {options} }}")).concat();
+            assert!(said.contains("do not fit"), "{options}: {said}");
+        }
         assert!(plays("dns = 'wrong'").concat().contains("servfail"));
         assert!(mistakes("").concat().contains("no hosts"));
         assert!(mistakes("[[host]]\nname='a'\ntitel='b'").concat().contains("titel"));

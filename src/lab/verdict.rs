@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use crate::lab::Host;
+use crate::lab::truth::Truth;
 
 /// The narrowest that a column of conditions gets.
 const NARROWEST: usize = 22;
@@ -26,9 +27,6 @@ pub struct Row {
     pub name: String,
     /// What it does, in one sentence.
     pub title: String,
-    /// All the conditions that are true; nothing where the lab does not say for this
-    /// measurement.
-    pub truth: Option<Vec<String>>,
     /// The records of its IPv4 addresses.
     pub v4: Seen,
     /// The records of its IPv6 addresses.
@@ -38,6 +36,9 @@ pub struct Row {
 /// The records of the addresses of one kind of host and one family.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// All the conditions that are true; nothing where the lab does not say for this
+    /// measurement.
+    pub truth: Option<Vec<String>>,
     /// So many records there should be.
     pub expected: usize,
     /// So many there are.
@@ -54,20 +55,44 @@ impl Seen {
         self.expected.saturating_sub(self.records)
     }
 
-    /// Whether each address has one record, with the truth in it.
+    /// Whether each address has one record, with the truth in it. Where no truth is stated, it is
+    /// enough that the records are there.
     pub fn agrees(&self) -> bool {
-        self.records == self.expected && self.agreed == self.records
+        self.records == self.expected && (self.truth.is_none() || self.agreed == self.records)
+    }
+
+    /// How many records have this set of conditions.
+    fn count(&self, set: &[String]) -> usize {
+        match &self.truth {
+            Some(truth) if truth == set => self.agreed,
+            _ => self.differing.get(set).copied().unwrap_or(0),
+        }
     }
 }
 
 impl Row {
-    /// Whether every record of it is there and says the truth. Where no truth is stated, it is
-    /// enough that the records are there.
+    /// Whether every record of it is there and says the truth, as far as one is stated.
     pub fn agrees(&self) -> bool {
-        match self.truth {
-            Some(_) => self.v4.agrees() && self.v6.agrees(),
-            None => [&self.v4, &self.v6].iter().all(|seen| seen.records == seen.expected),
+        self.v4.agrees() && self.v6.agrees()
+    }
+
+    /// Whether the lab says what is true of it, of one family at least.
+    pub fn is_known(&self) -> bool {
+        self.v4.truth.is_some() || self.v6.truth.is_some()
+    }
+
+    /// What to print as true: each set of conditions with a note of the family that it is true
+    /// of (empty where it is both).
+    fn truth(&self) -> Vec<Part> {
+        let part = |note: &str, truth: &Option<Vec<String>>| match truth {
+            Some(truth) => (note.to_owned(), truth.clone()),
+            // A note without a colon stands for itself.
+            None => (format!("{note} not stated").trim().to_owned(), Vec::new()),
+        };
+        if self.v4.truth == self.v6.truth {
+            return vec![part("", &self.v4.truth)];
         }
+        vec![part("IPv4:", &self.v4.truth), part("IPv6:", &self.v6.truth)]
     }
 
     /// Its records, of both families.
@@ -80,6 +105,12 @@ impl Row {
         self.v4.agreed + self.v6.agreed
     }
 
+    /// Records that there should be, of the families of which a truth is stated, if any is.
+    fn compared(&self) -> usize {
+        let counts = |seen: &&Seen| seen.truth.is_some() || !self.is_known();
+        [&self.v4, &self.v6].into_iter().filter(counts).map(|seen| seen.expected).sum()
+    }
+
     /// The records that it lacks.
     pub fn missing(&self) -> usize {
         self.v4.missing() + self.v6.missing()
@@ -89,15 +120,14 @@ impl Row {
     /// it is every record).
     fn measured(&self) -> Vec<(String, Vec<String>)> {
         let mut sets: Vec<(Vec<String>, usize, usize)> = Vec::new();
-        if let Some(truth) = &self.truth
-            && self.agreed() > 0
+        let true_sets = [&self.v4, &self.v6].into_iter().filter(|seen| seen.agreed > 0);
+        for set in true_sets
+            .flat_map(|seen| &seen.truth)
+            .chain(self.v4.differing.keys())
+            .chain(self.v6.differing.keys())
         {
-            sets.push((truth.clone(), self.v4.agreed, self.v6.agreed));
-        }
-        for set in self.v4.differing.keys().chain(self.v6.differing.keys()) {
             if !sets.iter().any(|(known, ..)| known == set) {
-                let count = |seen: &Seen| seen.differing.get(set).copied().unwrap_or(0);
-                sets.push((set.clone(), count(&self.v4), count(&self.v6)));
+                sets.push((set.clone(), self.v4.count(set), self.v6.count(set)));
             }
         }
         let whole = sets.len() == 1 && self.records() == self.v4.expected + self.v6.expected;
@@ -141,12 +171,18 @@ impl Tally {
     pub fn new(hosts: &[Host], measurement: &str) -> Self {
         let rows = hosts
             .iter()
-            .map(|host| Row {
-                name: host.name.clone(),
-                title: host.title.clone(),
-                truth: host.truth.get(measurement).cloned(),
-                v4: Seen { expected: host.count, ..Seen::default() },
-                v6: Seen { expected: host.count, ..Seen::default() },
+            .map(|host| {
+                let seen = |truth: &Truth| Seen {
+                    truth: truth.get(measurement).cloned(),
+                    expected: host.count,
+                    ..Seen::default()
+                };
+                Row {
+                    name: host.name.clone(),
+                    title: host.title.clone(),
+                    v4: seen(&host.truth_v4),
+                    v6: seen(&host.truth_v6),
+                }
             })
             .collect();
         Tally { measurement: measurement.to_owned(), rows }
@@ -165,7 +201,7 @@ impl Tally {
             labels.sort_unstable();
             labels
         };
-        if row.truth.as_ref().is_some_and(|truth| sorted(truth) == sorted(&conditions)) {
+        if seen.truth.as_ref().is_some_and(|truth| sorted(truth) == sorted(&conditions)) {
             seen.agreed += 1;
         } else {
             *seen.differing.entry(conditions).or_default() += 1;
@@ -179,7 +215,7 @@ impl Tally {
 
     /// Whether every row agrees, and at least one truth was there to agree with.
     pub fn agrees(&self) -> bool {
-        self.rows.iter().all(Row::agrees) && self.rows.iter().any(|row| row.truth.is_some())
+        self.rows.iter().all(Row::agrees) && self.rows.iter().any(Row::is_known)
     }
 
     /// The rows as a table that is at most `width` columns wide, if that is possible at all.
@@ -198,14 +234,11 @@ impl Tally {
                     .into_iter()
                     .map(|(note, set)| (note, plain(&set)))
                     .collect(),
-                truth: match &row.truth {
-                    Some(truth) => vec![(String::new(), plain(truth))],
-                    None => vec![("not stated".to_owned(), Vec::new())],
-                },
-                agree: match (&row.truth, row.agrees()) {
-                    (Some(_), true) => format!("yes {}/{}", row.agreed(), row.records()),
-                    (None, true) => "-".to_owned(),
-                    _ => format!("NO {}/{}", row.agreed(), row.v4.expected + row.v6.expected),
+                truth: row.truth().into_iter().map(|(note, set)| (note, plain(&set))).collect(),
+                agree: match (row.is_known(), row.agrees()) {
+                    (true, true) => format!("yes {}/{}", row.agreed(), row.compared()),
+                    (false, true) => "-".to_owned(),
+                    _ => format!("NO {}/{}", row.agreed(), row.compared()),
                 },
                 good: row.agrees(),
             })
@@ -298,14 +331,16 @@ mod tests {
     use super::*;
 
     fn host(name: &str, truth: &[&str]) -> Host {
-        let truth = truth.iter().map(|label| (*label).to_owned()).collect();
+        let truth: Vec<String> = truth.iter().map(|label| (*label).to_owned()).collect();
+        let truth_v6 = truth.clone();
         Host {
             name: name.to_owned(),
             title: String::new(),
             count: 2,
             prefix_v4: String::new(),
             prefix_v6: String::new(),
-            truth: BTreeMap::from([("ecn".to_owned(), truth)]),
+            truth_v4: BTreeMap::from([("ecn".to_owned(), truth)]),
+            truth_v6: BTreeMap::from([("ecn".to_owned(), truth_v6)]),
         }
     }
 
@@ -349,6 +384,32 @@ a     IPv4 1x: x              x                       NO 1/4
       IPv6 1x: no record
 ";
         assert_eq!(tally.table(80, &Styles::default()), expected);
+    }
+
+    #[test]
+    fn families_may_differ() {
+        let mut host = host("a", &["ecn.x"]);
+        host.truth_v6.insert("ecn".to_owned(), Vec::new());
+        let mut tally = Tally::new(&[host.clone()], "ecn");
+        for (is_v6, conditions) in [(false, &["ecn.x"][..]), (true, &[])] {
+            tally.add(0, is_v6, conditions);
+            tally.add(0, is_v6, conditions);
+        }
+        assert!(tally.agrees());
+        let expected = "\
+host  measured                truth                   agree
+a     IPv4 2x: x              IPv4: x                 yes 4/4
+      IPv6 2x: none           IPv6: none
+";
+        assert_eq!(tally.table(80, &Styles::default()), expected);
+        host.truth_v6.clear();
+        let mut tally = Tally::new(&[host], "ecn");
+        add_all(&mut tally, 0, &["ecn.x"]);
+        assert!(tally.agrees());
+        let table = tally.table(80, &Styles::default());
+        assert!(table.contains("IPv6: not stated") && table.contains("yes 2/2"), "{table}");
+        tally.add(0, false, &["ecn.z"]);
+        assert!(!tally.agrees());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use mio::{Events, Interest, Token};
 
 use crate::error::{Doing, Result};
 use crate::lab::namespace::Namespace;
-use crate::lab::spec::{Play, ServerSpec};
+use crate::lab::spec::{Answers, Play, ServerSpec};
 use crate::lab::worker::{self, Stop};
 
 pub(crate) use tls::Identity;
@@ -36,7 +36,7 @@ pub(crate) const PORT: u16 = 80;
 /// Where TLS is spoken.
 const TLS_PORT: u16 = 443;
 /// Where questions are answered.
-const DNS_PORT: u16 = 53;
+pub(crate) const DNS_PORT: u16 = 53;
 
 /// Where TCP is listened to; a listener's token is its place, and behind them is that of UDP.
 const PORTS: [u16; 3] = [PORT, TLS_PORT, DNS_PORT];
@@ -67,6 +67,18 @@ enum Then {
     Wait,
     /// Nothing more is said: a FIN.
     Finish,
+}
+
+/// The right answer to a question over UDP that was sent to an address; none to what is no question.
+pub(crate) fn dns_answer(question: &[u8], asked: IpAddr) -> Option<Vec<u8>> {
+    dns::answer(question, asked, Answers::Right)
+}
+
+/// The right answers to whole questions over TCP that came in one segment.
+pub(crate) fn dns_stream(questions: &[u8], asked: IpAddr) -> Vec<u8> {
+    let mut answers = Vec::new();
+    dns::Stream::new(asked, Answers::Right).data(questions, &mut answers);
+    answers
 }
 
 /// Starts the servers of a namespace; they listen when this returns.

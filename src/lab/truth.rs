@@ -1,0 +1,88 @@
+//! What is true of a host per measurement, put together from what a lab says of all hosts, of
+//! this one, and of one family alone.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// The labels that are true, per measurement: all of them, no others.
+pub type Truth = BTreeMap<String, Vec<String>>;
+
+/// What a lab file states in one place: of all hosts, or of one.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Stated {
+    /// Of both families.
+    #[serde(default)]
+    pub(crate) truth: Spans,
+    /// Of IPv4 alone, instead of what is said of both.
+    #[serde(default)]
+    pub(crate) truth_v4: Spans,
+    /// Of IPv6 alone.
+    #[serde(default)]
+    pub(crate) truth_v6: Spans,
+}
+
+/// Truth as it stands in a file.
+pub(crate) type Spans = BTreeMap<Spanned<String>, Spanned<Vec<String>>>;
+
+impl Stated {
+    /// A label that is written twice in one list, and where that list is.
+    pub(crate) fn twice(&self) -> Option<(std::ops::Range<usize>, String)> {
+        let lists = [&self.truth, &self.truth_v4, &self.truth_v6].into_iter().flatten();
+        lists.into_iter().find_map(|(_, list)| {
+            let labels = list.get_ref();
+            let twice = |(at, label): (usize, &String)| {
+                labels[..at].contains(label).then(|| (list.span(), label.clone()))
+            };
+            labels.iter().enumerate().find_map(twice)
+        })
+    }
+
+    /// Where something is said of a measurement.
+    pub(crate) fn place(&self, measurement: &str) -> Option<std::ops::Range<usize>> {
+        [&self.truth, &self.truth_v4, &self.truth_v6]
+            .into_iter()
+            .flatten()
+            .find_map(|(name, _)| (name.get_ref() == measurement).then(|| name.span()))
+    }
+
+    /// Lays what is said here over what was said of more: once for IPv4 and once for IPv6.
+    pub(crate) fn over(&self, (v4, v6): (&Truth, &Truth)) -> (Truth, Truth) {
+        let lay = |below: &Truth, own: &Spans| {
+            let mut truth = below.clone();
+            for (measurement, labels) in self.truth.iter().chain(own) {
+                truth.insert(measurement.get_ref().clone(), labels.get_ref().clone());
+            }
+            truth
+        };
+        (lay(v4, &self.truth_v4), lay(v6, &self.truth_v6))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stated(text: &str) -> Stated {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_said_of_less_goes_before() {
+        let all = stated("truth = { a = ['a.x'], b = ['b.x'] }\ntruth_v6 = { b = [] }");
+        let host = stated("truth = { b = ['b.y'] }\ntruth_v4 = { c = ['c.x'] }");
+        let (v4, v6) = all.over((&Truth::new(), &Truth::new()));
+        assert_eq!((&v4["b"][..], &v6["b"][..]), (&["b.x".to_owned()][..], &[][..]));
+        let (v4, v6) = host.over((&v4, &v6));
+        assert_eq!((&v4["a"][0][..], &v6["a"][0][..]), ("a.x", "a.x"));
+        assert_eq!((&v4["b"][0][..], &v6["b"][0][..]), ("b.y", "b.y"));
+        assert!(v4.contains_key("c") && !v6.contains_key("c"));
+    }
+
+    #[test]
+    fn a_label_written_twice_is_found() {
+        assert_eq!(stated("truth_v6 = { a = ['x', 'y', 'x'] }").twice().unwrap().1, "x");
+        assert!(stated("truth = { a = ['x'], b = ['x'] }").twice().is_none());
+    }
+}
