@@ -2,6 +2,7 @@
 //! how often it was given, and both. Fails on any miss and on any false alarm, and on a label that is
 //! true of no host.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
+#![expect(clippy::print_stdout, reason = "the table is for people")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -110,7 +111,10 @@ fn measure(name: &str, truth: &Truth, folder: &Path) -> Report {
     let mut table = format!("{name:44} expected  given  precision  recall\n");
     for (label, count) in &counts {
         let Count { expected, given, both } = count;
-        let share = |of: &u32| format!("{:.3}", f64::from(*both) / f64::from((*of).max(1)));
+        let share = |of: &u32| match of {
+            0 => "-".to_owned(),
+            of => format!("{:.3}", f64::from(*both) / f64::from(*of)),
+        };
         writeln!(
             table,
             "  {label:42} {expected:8} {given:6}  {:>9}  {:>6}",

@@ -82,6 +82,9 @@ pub struct ServerSpec {
     /// Whether it speaks HTTP/2, over TLS and without.
     #[serde(default = "yes")]
     pub h2: bool,
+    /// Whether it takes datagrams without a checksum over IPv6 too (RFC 6935).
+    #[serde(default)]
+    pub udp_zero6: bool,
     /// How it answers questions, over UDP and TCP.
     #[serde(default)]
     pub dns: Answers,
@@ -126,7 +129,7 @@ fn yes() -> bool {
 impl Default for ServerSpec {
     fn default() -> Self {
         let (plays, sysctl, dns) = Default::default();
-        Self { plays, sysctl, mptcp: false, h2: true, dns, responder: None }
+        Self { plays, sysctl, mptcp: false, h2: true, udp_zero6: false, dns, responder: None }
     }
 }
 

@@ -97,7 +97,8 @@ pub(crate) fn start(
         })?);
     }
     let mut datagrams = namespace.run(|| {
-        socket::datagrams(DNS_PORT).doing(|| format!("open UDP port {DNS_PORT} of {name}"))
+        socket::datagrams(DNS_PORT, spec.udp_zero6)
+            .doing(|| format!("open UDP port {DNS_PORT} of {name}"))
     })?;
     let (poll, stopped) = stop.worker()?;
     for (place, listener) in listeners.iter_mut().enumerate() {

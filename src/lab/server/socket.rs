@@ -16,6 +16,9 @@ use crate::step::setsockopt;
 /// The longest queue, of connections and of those with data in the SYN.
 const QUEUE: u16 = 65_535;
 
+/// Octets of datagrams that may wait for a server.
+const ROOM: libc::c_int = 8 << 20;
+
 /// A listener that takes connections as they come, data in the SYN too. With `mptcp` it takes those
 /// of Multipath TCP as such, where the kernel can.
 pub(super) fn listen(port: u16, mptcp: bool) -> io::Result<TcpListener> {
@@ -44,14 +47,27 @@ fn open(mptcp: bool) -> io::Result<Socket> {
     Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))
 }
 
-/// A socket for datagrams that tells to which address each was sent.
-pub(super) fn datagrams(port: u16) -> io::Result<UdpSocket> {
+/// A socket for datagrams that tells to which address each was sent. With `zero6` it takes those without a
+/// checksum over IPv6 too.
+pub(super) fn datagrams(port: u16, zero6: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_only_v6(false)?;
     socket.set_nonblocking(true)?;
     // Whole prefixes are local here, and no address of theirs is on a device.
     socket.set_freebind_v6(true)?;
     nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    // A wave's questions come faster than a thread that waits for a processor takes them.
+    let room = ROOM.to_ne_bytes();
+    let force = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
+    if let Err(error) = setsockopt::set(socket.as_fd(), force.0, force.1, &room) {
+        log::debug!("lab: a large buffer for datagrams: {error}");
+    }
+    if zero6 {
+        // linux/udp.h: UDP_NO_CHECK6_RX.
+        const NO_CHECK6_RX: libc::c_int = 102;
+        let on = libc::c_int::from(true).to_ne_bytes();
+        setsockopt::set(socket.as_fd(), libc::IPPROTO_UDP, NO_CHECK6_RX, &on)?;
+    }
     socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
     Ok(UdpSocket::from_std(socket.into()))
 }
