@@ -6,6 +6,7 @@ mod catalogue;
 mod check;
 mod codes;
 mod explain;
+mod host;
 mod interface;
 mod judge;
 mod lab;
@@ -15,6 +16,7 @@ mod observe;
 mod out;
 mod progress;
 mod reference;
+mod restore;
 mod run;
 mod schema;
 mod shell;
@@ -61,6 +63,7 @@ enum Command {
     Reference(reference::Args),
     Observe(observe::Args),
     Judge(judge::Args),
+    Restore(restore::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -107,6 +110,7 @@ pub fn main() -> Exit {
         Command::Reference(args) => reference::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
