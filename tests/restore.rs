@@ -80,6 +80,7 @@ fn main() -> ExitCode {
     tests.run("what another program changed is kept, unless forced", || bench.conflict());
     tests.run("what was left in a namespace that is gone is dropped", || bench.gone());
     tests.run("a folder that others may write is not trusted", || bench.not_trusted());
+    tests.run("a program that outlived its run is waited for", || bench.outlived());
     tests.run("a second run is refused by name of the first", || bench.refused());
     tests.run("scoped runs go on at once", || bench.at_once());
     tests.end()
@@ -386,6 +387,24 @@ impl Bench {
             assert!(stderr(&output).contains("others may write"), "{output:?}");
         }
         others(0o700);
+    }
+
+    fn outlived(&self) {
+        let fifo = self.folder.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let slow = ALL_KINDS.replace("\"echo 7", "\"cat fifo; echo 7");
+        fs::write(self.folder.path().join("slow.toml"), slow).unwrap();
+        let mut run = self.start("slow", " --rate 10 --wave 1");
+        run.until("running sh");
+        run.kill();
+        let mut restore = self.command("restore -v");
+        let mut child = restore.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut restore = Running { child, log };
+        restore.until("waiting for a program of the killed run");
+        // Now the program goes on, and changes what only then is put back.
+        fs::write(&fifo, "").unwrap();
+        assert_eq!(restore.end(), Some(0));
     }
 
     fn refused(&self) {
