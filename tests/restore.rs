@@ -8,10 +8,12 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::libc::O_NONBLOCK;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pathspider::lab::{self, Lab, Spec};
@@ -396,6 +398,16 @@ impl Bench {
         fs::write(self.folder.path().join("slow.toml"), slow).unwrap();
         let mut run = self.start("slow", " --rate 10 --wave 1");
         run.until("running sh");
+        // Can be opened so once the program reads from it.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let open = || fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&fifo);
+        let held = loop {
+            match open() {
+                Ok(held) => break held,
+                Err(why) => assert!(Instant::now() < deadline, "{why}"),
+            }
+            std::thread::yield_now();
+        };
         run.kill();
         let mut restore = self.command("restore -v");
         let mut child = restore.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -403,7 +415,7 @@ impl Bench {
         let mut restore = Running { child, log };
         restore.until("waiting for a program of the killed run");
         // Now the program goes on, and changes what only then is put back.
-        fs::write(&fifo, "").unwrap();
+        drop(held);
         assert_eq!(restore.end(), Some(0));
     }
 
