@@ -103,6 +103,7 @@ impl Tests {
 fn pathspider() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command.env("PATHSPIDER_STATE", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
     command
 }
 

@@ -167,7 +167,7 @@ fn flows(number: usize) -> Flows {
 }
 
 fn context() -> Context {
-    Context { interface: None, allow_commands: true }
+    Context { allow_commands: true, ..Context::default() }
 }
 
 /// Configuration one, alone in force.

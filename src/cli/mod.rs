@@ -6,6 +6,7 @@ mod catalogue;
 mod check;
 mod codes;
 mod explain;
+mod host;
 mod interface;
 mod judge;
 mod lab;
@@ -17,6 +18,7 @@ mod out;
 mod progress;
 mod records;
 mod reference;
+mod restore;
 mod run;
 mod schema;
 mod shell;
@@ -65,6 +67,7 @@ enum Command {
     Observe(observe::Args),
     Judge(judge::Args),
     Targets(targets::Args),
+    Restore(restore::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -112,6 +115,7 @@ pub fn main() -> Exit {
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
+        Command::Restore(args) => restore::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -10,9 +10,10 @@ use std::time::{Instant, SystemTime};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::host::Host;
 use super::summary::{self, Outcome};
 use super::writer::{self, Totals, Wave, Writer};
-use super::{interface, progress, records};
+use super::{interface, progress, records, restore};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -81,6 +82,9 @@ pub struct Args {
 
     #[command(flatten)]
     form: records::Form,
+
+    #[command(flatten)]
+    state: restore::State,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -129,7 +133,13 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
     let path =
         args.output.clone().unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
-    let run = Run { args: &args, plan: &plan, interface: &interface, stop: &stop, quiet };
+    // The lab's namespace is nobody else's and vanishes with this process.
+    let host = match lab {
+        Some(_) => Host::default(),
+        None => Host::hold(args.state.folder.as_deref(), &plan)?,
+    };
+    let run =
+        Run { args: &args, plan: &plan, interface: &interface, host: &host, stop: &stop, quiet };
     let outcome = run.measure(&mut reader, tally.as_mut(), &path)?;
     summary::print(
         &outcome,
@@ -180,6 +190,7 @@ struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
     interface: &'a str,
+    host: &'a Host,
     stop: &'a AtomicUsize,
     quiet: bool,
 }
@@ -191,6 +202,8 @@ impl Run<'_> {
             limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
             bind_device: self.args.interface.clone(),
             allow_commands: self.args.allow_commands,
+            slot: self.host.slot(),
+            journal: self.host.journal(),
             // A lab's namespace was made just now: its kernel remembers nobody.
             forget: !self.args.lab && self.plan.configs.iter().any(|c| c.connection.fast_open()),
         }
@@ -213,7 +226,8 @@ impl Run<'_> {
         let progress = driver::Progress::default();
         let expected = AtomicU64::new(0);
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
-        let (low, high) = (ports::ALL.start(), ports::ALL.end());
+        let ports = ports::of(self.host.slot());
+        let (low, high) = (ports.start(), ports.end());
         // Our connections, and what routers say about them.
         let udp =
             self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);

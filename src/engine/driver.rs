@@ -16,7 +16,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::connection::Connection;
-use super::ports::{Draw, Ports};
+use super::ports::{self, Draw, Ports};
 use super::raw::Raw;
 use super::scheduler::{Job, Limits, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
@@ -25,7 +25,9 @@ use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, S
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Context, Flows, Step, Turns, mark, needs_mark};
+use crate::step::{
+    self, Applied, CommandOutput, Context, Flows, Journal, Slot, Step, Turns, needs_mark,
+};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -48,6 +50,10 @@ pub struct Settings {
     pub bind_device: Option<String>,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
+    /// The place of this run among others of its network namespace.
+    pub slot: Slot,
+    /// Where changes to the host are written down before they are made.
+    pub journal: Option<Journal>,
     /// Whether the kernel forgets what it knows of targets (TCP Fast Open cookies, round-trip times) before
     /// they are asked.
     pub forget: bool,
@@ -55,7 +61,12 @@ pub struct Settings {
 
 impl Settings {
     fn context(&self) -> Context {
-        Context { interface: self.bind_device.clone(), allow_commands: self.allow_commands }
+        Context {
+            interface: self.bind_device.clone(),
+            allow_commands: self.allow_commands,
+            slot: self.slot,
+            journal: self.journal.clone(),
+        }
     }
 }
 
@@ -175,7 +186,7 @@ struct Deadline {
 }
 
 impl Way {
-    fn of((number, configuration): (usize, &Configuration)) -> Self {
+    fn of(slot: Slot, (number, configuration): (usize, &Configuration)) -> Self {
         let options = configuration.steps.iter().filter_map(|step| match step {
             Step::Sockopt(option) => Some(option.clone()),
             _ => None,
@@ -186,7 +197,7 @@ impl Way {
             transport: kind.transport,
             early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
             options: options.collect(),
-            mark: needs_mark(&configuration.steps).then(|| mark(number)),
+            mark: needs_mark(&configuration.steps).then(|| slot.mark(number)),
             repeat: repeat.unwrap_or(1).max(1),
         }
     }
@@ -200,10 +211,15 @@ impl<'a> Engine<'a> {
         step::check(steps, &settings.context())?;
         let poll = Poll::new().doing(|| "create the event loop")?;
         let configurations = &settings.configurations;
+        let all = ports::of(settings.slot);
         let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
         Ok(Self {
-            ports: Ports::new(configurations.len()),
-            ways: configurations.iter().enumerate().map(Way::of).collect(),
+            ports: Ports::new(&all, configurations.len()),
+            ways: configurations
+                .iter()
+                .enumerate()
+                .map(|one| Way::of(settings.slot, one))
+                .collect(),
             scheduler: Scheduler::new(settings.limits, turns, configurations.len()),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
             settings: Rc::new(settings),
@@ -219,7 +235,7 @@ impl<'a> Engine<'a> {
             free: Vec::new(),
             freed: Vec::new(),
             generation: 0,
-            raw: Raw::new(super::ports::ALL),
+            raw: Raw::new(all),
             buffer: vec![0; 64 << 10].into_boxed_slice(),
         })
     }
@@ -322,7 +338,7 @@ impl<'a> Engine<'a> {
     /// Whose the packets of a configuration are.
     fn flows(&self, configuration: usize) -> Flows {
         let [even, odd] = [0, 1].map(|wave| self.ports.range(configuration, wave));
-        Flows { mark: mark(configuration), ports: *even.start()..=*odd.end() }
+        Flows { mark: self.settings.slot.mark(configuration), ports: *even.start()..=*odd.end() }
     }
 
     /// Waits for events at most this long and handles them and what has timed out.
@@ -482,7 +498,7 @@ impl<'a> Engine<'a> {
         ports: &mut Draw,
     ) -> Result<Begun, Unsent> {
         let tcp = packet.protocol == Protocol::Tcp;
-        let mut raw = std::mem::replace(&mut self.raw, Raw::new(super::ports::ALL));
+        let mut raw = std::mem::replace(&mut self.raw, Raw::new(ports::of(self.settings.slot)));
         let opening = self.opening(address, job.configuration, &[]);
         let opened = from_some_port(ports, |port| raw.open(&opening, job.configuration, port, tcp));
         self.raw = raw;

@@ -7,21 +7,31 @@
 
 use std::ops::RangeInclusive;
 
-/// All source ports: above the well-known and most registered services, below Linux's
-/// default `ip_local_port_range`, so that other programs' connections are not met.
-pub const ALL: RangeInclusive<u16> = 10240..=32767;
+use crate::step::Slot;
+
+/// The source ports of a run: those of the first slot are above the well-known and most registered
+/// services and below Linux's default `ip_local_port_range`, those of the others above it, so that other
+/// programs' connections are not met, nor those of other runs.
+pub fn of(slot: Slot) -> RangeInclusive<u16> {
+    match slot.number() {
+        0 => 10240..=32767,
+        1 => 61000..=63267,
+        _ => 63268..=65535,
+    }
+}
 
 /// How the ports are divided.
 #[derive(Debug, Clone, Copy)]
 pub struct Ports {
+    first: u16,
     share: u16,
 }
 
 impl Ports {
-    /// A division for this many configurations (at least one).
-    pub fn new(configurations: usize) -> Self {
+    /// A division of these for this many configurations (at least one).
+    pub fn new(all: &RangeInclusive<u16>, configurations: usize) -> Self {
         let parts = u16::try_from(configurations.max(1) * 2).unwrap_or(u16::MAX);
-        Self { share: ((ALL.end() - ALL.start() + 1) / parts).max(1) }
+        Self { first: *all.start(), share: ((all.end() - all.start() + 1) / parts).max(1) }
     }
 
     /// How many ports a configuration has in one wave: the most targets that a wave may have.
@@ -32,8 +42,7 @@ impl Ports {
     /// The ports of a configuration in a wave.
     pub fn range(&self, configuration: usize, wave: u64) -> RangeInclusive<u16> {
         let part = configuration * 2 + usize::from(wave % 2 == 1);
-        let first =
-            ALL.start() + u16::try_from(part).unwrap_or(u16::MAX).saturating_mul(self.share);
+        let first = self.first + u16::try_from(part).unwrap_or(u16::MAX).saturating_mul(self.share);
         first..=first + (self.share - 1)
     }
 
@@ -79,13 +88,14 @@ mod tests {
 
     #[test]
     fn configurations_and_consecutive_waves_share_no_port() {
-        for configurations in 1..=8 {
-            let ports = Ports::new(configurations);
+        for (configurations, slot) in (1..=8).flat_map(|n| Slot::all().map(move |slot| (n, slot))) {
+            let all = of(slot);
+            let ports = Ports::new(&all, configurations);
             let mut seen = std::collections::HashSet::new();
             for configuration in 0..configurations {
                 for wave in 0..2 {
                     for port in ports.range(configuration, wave) {
-                        assert!(ALL.contains(&port) && seen.insert(port), "{port}");
+                        assert!(all.contains(&port) && seen.insert(port), "{port}");
                     }
                 }
                 assert_eq!(ports.range(configuration, 0), ports.range(configuration, 2));
@@ -95,8 +105,14 @@ mod tests {
     }
 
     #[test]
+    fn slots_share_no_port() {
+        let ranges: Vec<_> = Slot::all().map(of).collect();
+        assert!(ranges.is_sorted_by(|a, b| a.end() < b.start()), "{ranges:?}");
+    }
+
+    #[test]
     fn a_draw_has_every_port_of_its_range_once() {
-        let ports = Ports::new(2);
+        let ports = Ports::new(&of(Slot::default()), 2);
         for wave in [0, 1, 2, 3, 1000, u64::MAX] {
             let mut drawn: Vec<u16> = ports.draw(1, wave).collect();
             drawn.sort_unstable();

@@ -7,24 +7,22 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::netfilter::Script;
+use super::journal::{Journal, Mark};
+use super::lock::Run;
+use super::netfilter::{Script, Table};
 use super::process::{self, CommandOutput};
 use super::route::Route;
+use super::slot::Slot;
 use super::sysctl::Setting;
 use super::table::Tables;
 use super::tool::{IP, NFT};
-use super::{Command, Step, netfilter};
+use super::{Command, Step, command};
 use crate::error::{Error, Result};
-
-/// The mark of configuration number 0; the others follow. Up to number 255 it keeps off the bits
-/// that others test one by one (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, mwan3 0x3f00, Calico
-/// 0xf0000), and off the values that Tailscale looks for in 0xff0000.
-const MARKS: u32 = 0x5050_0000;
 
 /// Whose the packets of a configuration are: what its scoped steps match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flows {
-    /// The firewall mark of every socket of it, [`mark`].
+    /// The firewall mark of every socket of it, [`Slot::mark`].
     pub mark: u32,
     /// Every source port of it, in whatever wave.
     pub ports: RangeInclusive<u16>,
@@ -37,11 +35,11 @@ pub struct Context {
     pub interface: Option<String>,
     /// Whether programs may be run.
     pub allow_commands: bool,
-}
-
-/// The firewall mark of a configuration, by its number: also the number of its routing table.
-pub fn mark(configuration: usize) -> u32 {
-    MARKS | (configuration as u32 & 0xffff)
+    /// The place of this run among others of its network namespace.
+    pub slot: Slot,
+    /// Where changes are written down before they are made; without it they are lost if the process
+    /// is killed.
+    pub journal: Option<Journal>,
 }
 
 /// Whether a configuration's packets must carry its mark (SO_MARK needs CAP_NET_ADMIN or
@@ -108,7 +106,7 @@ enum Change<'a> {
 }
 
 /// The changes that these configurations are, in order.
-fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)]) -> Vec<Change<'a>> {
+fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)], table: &Table) -> Vec<Change<'a>> {
     let mut changes = Vec::new();
     let (mut rules, mut routes) = (false, false);
     for (steps, _) in configurations {
@@ -117,7 +115,7 @@ fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)]) -> Vec<Change<'a>> {
                 Step::Sysctl { name, value } => changes.push(Change::Sysctl(name, value)),
                 Step::Command(command) => changes.push(Change::Command(command)),
                 Step::Netfilter(_) | Step::HoldReset if !std::mem::replace(&mut rules, true) => {
-                    changes.push(Change::Netfilter(Script::new(configurations)));
+                    changes.push(Change::Netfilter(Script::new(configurations, table.clone())));
                 }
                 Step::Route(_) if !std::mem::replace(&mut routes, true) => {
                     changes.push(Change::Route(Route::of(configurations)));
@@ -135,7 +133,7 @@ pub(super) enum Undo {
     /// Write a kernel parameter back.
     Sysctl(Setting),
     /// Delete our table of rules.
-    Netfilter,
+    Netfilter(Table),
     /// Remove our routing tables and the rules that lead there.
     Route(Tables),
     /// Run a program.
@@ -147,11 +145,32 @@ pub(super) enum Undo {
     },
 }
 
+/// What came of putting back what a killed run left.
+#[derive(Debug)]
+pub(super) enum Recovered {
+    /// It is as before; the words say what was done.
+    Done(String),
+    /// It was already: the run was killed before it changed anything, or after it had put it back.
+    Nothing(String),
+    /// It is left, since another program changed it meanwhile.
+    Kept(String),
+}
+
+/// How long `nft` or `ip` may take before a killed run's are no longer waited for.
+const TOOL: Duration = Duration::from_secs(60);
+
 impl Undo {
     fn run(&self) -> Result<()> {
         match self {
             Undo::Sysctl(setting) => setting.restore(),
-            Undo::Netfilter => netfilter::remove(),
+            Undo::Netfilter(table) => match table.remove()? {
+                true => Ok(()),
+                false => Err(Error::Failed(format!(
+                    "delete the nftables table {}: it is gone; another program removed it while its rules \
+                     should have been in force",
+                    table.name()
+                ))),
+            },
             Undo::Route(tables) => tables.remove(),
             Undo::Command { run, timeout } => {
                 let done = process::run(run, *timeout).map_err(Failure::into_error);
@@ -159,12 +178,66 @@ impl Undo {
             }
         }
     }
+
+    /// Puts back what a killed run left of a change that it had made, was making, or was about to make.
+    /// May be done any number of times.
+    pub fn recover(&self, force: bool) -> Result<Recovered> {
+        Ok(match self {
+            Undo::Sysctl(setting) => setting.recover(force)?,
+            Undo::Netfilter(table) => match table.remove()? {
+                true => Recovered::Done(format!("the nftables table {} is removed", table.name())),
+                false => Recovered::Nothing(format!(
+                    "no nftables table {} of that run is there",
+                    table.name()
+                )),
+            },
+            Undo::Route(tables) => {
+                tables.remove()?;
+                Recovered::Done(format!("{} are removed", tables.describe()))
+            }
+            Undo::Command { run, .. } => {
+                self.run()?;
+                Recovered::Done(format!("the program {} was run", command::line(run)))
+            }
+        })
+    }
+
+    /// The key of the step in a measurement file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Undo::Sysctl(_) => "sysctl",
+            Undo::Netfilter(_) => "netfilter",
+            Undo::Route(_) => "route",
+            Undo::Command { .. } => "command",
+        }
+    }
+
+    /// What there is to do.
+    pub fn describe(&self) -> String {
+        match self {
+            Undo::Sysctl(setting) => setting.describe(),
+            Undo::Netfilter(table) => format!("delete the nftables table {}", table.name()),
+            Undo::Route(tables) => format!("remove {}", tables.describe()),
+            Undo::Command { run, .. } => format!("run the program {}", command::line(run)),
+        }
+    }
+
+    /// How long a program that makes or undoes the change may take.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Undo::Sysctl(_) => Duration::ZERO,
+            Undo::Netfilter(_) | Undo::Route(_) => TOOL,
+            Undo::Command { timeout, .. } => *timeout,
+        }
+    }
 }
 
 /// The steps that are in force.
 #[derive(Debug, Default)]
 pub struct Applied {
-    undo: Vec<Undo>,
+    /// With their numbers in the journal.
+    undo: Vec<(Undo, Option<u64>)>,
+    journal: Option<Journal>,
     outputs: Vec<CommandOutput>,
 }
 
@@ -177,8 +250,13 @@ impl Applied {
     /// missing program or permission is told before anything is changed.
     pub fn apply(configurations: &[(&[Step], &Flows)], context: &Context) -> Result<Self> {
         check(configurations.iter().flat_map(|(steps, _)| *steps), context)?;
-        let mut applied = Self::default();
-        for change in changes(configurations) {
+        let mut applied =
+            Self { undo: Vec::new(), journal: context.journal.clone(), outputs: Vec::new() };
+        let run = match &context.journal {
+            Some(journal) => journal.run().clone(),
+            None => Run::this("")?,
+        };
+        for change in changes(configurations, &Table::new(context.slot, &run)) {
             if let Err(why) = applied.make(change, context) {
                 return Err(match applied.undo_all() {
                     Ok(()) => why,
@@ -204,10 +282,12 @@ impl Applied {
     fn make(&mut self, change: Change<'_>, context: &Context) -> Result<()> {
         match change {
             Change::Sysctl(name, value) => {
-                let setting = Setting::read(name)?;
-                self.with(Undo::Sysctl(setting.clone()), |_| setting.change(value))
+                let setting = Setting::read(name, value)?;
+                self.with(Undo::Sysctl(setting.clone()), |_| setting.change())
             }
-            Change::Netfilter(script) => self.with(Undo::Netfilter, |_| script.load()),
+            Change::Netfilter(script) => {
+                self.with(Undo::Netfilter(script.table().clone()), |_| script.load())
+            }
             Change::Route(routes) => {
                 let (tables, plan) = Tables::plan(&routes, context.interface.as_deref())?;
                 self.with(Undo::Route(tables), |_| plan.make().map_err(Failure::from))
@@ -226,28 +306,38 @@ impl Applied {
         }
     }
 
-    /// Makes a change whose undoing is known.
+    /// Makes a change whose undoing is known, and written down before.
     fn with(
         &mut self,
         undo: Undo,
         change: impl FnOnce(&mut Vec<CommandOutput>) -> Result<(), Failure>,
     ) -> Result<()> {
-        self.undo.push(undo);
-        change(&mut self.outputs).map_err(|why| {
-            if matches!(why, Failure::Unchanged(_)) {
-                self.undo.pop();
-            }
-            why.into_error()
-        })
+        let number = self.journal.as_ref().map(|journal| journal.make(&undo)).transpose()?;
+        self.undo.push((undo, number));
+        let outcome = change(&mut self.outputs);
+        if matches!(outcome, Err(Failure::Unchanged(_))) {
+            self.undo.pop();
+            self.note(number, Mark::Undone);
+        } else {
+            self.note(number, Mark::Made);
+        }
+        outcome.map_err(Failure::into_error)
+    }
+
+    fn note(&self, number: Option<u64>, mark: Mark) {
+        if let (Some(journal), Some(number)) = (&self.journal, number) {
+            journal.note(number, mark);
+        }
     }
 
     fn undo_all(&mut self) -> Result<()> {
         let mut outcome = Ok(());
-        while let Some(undo) = self.undo.pop() {
+        while let Some((undo, number)) = self.undo.pop() {
+            self.note(number, Mark::Undo);
             match (undo.run(), &outcome) {
                 (Err(why), Ok(())) => outcome = Err(why),
                 (Err(why), Err(_)) => log::error!("the host is not as it was found: {why}"),
-                (Ok(()), _) => {}
+                (Ok(()), _) => self.note(number, Mark::Undone),
             }
         }
         outcome
@@ -264,25 +354,21 @@ impl Drop for Applied {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{mark, netfilter};
     use super::*;
 
     fn flows(number: usize) -> Flows {
         Flows { mark: mark(number), ports: 10_000..=10_999 }
     }
 
-    #[test]
-    fn marks_differ_and_keep_off_the_bits_that_others_test() {
-        let marks: Vec<u32> = (0..256).map(mark).collect();
-        for (number, mark) in marks.iter().enumerate() {
-            assert_eq!(mark & 0xf_ff00, 0, "{mark:#x}");
-            assert!(!marks[..number].contains(mark));
-        }
+    fn table() -> Table {
+        Table::new(Slot::default(), &Run::this("x").unwrap())
     }
 
     #[test]
     fn undoing_is_plain_data() {
         let undo = vec![
-            Undo::Netfilter,
+            Undo::Netfilter(table()),
             Undo::Route(Tables::of([mark(0), mark(1)])),
             Undo::Command { run: vec!["dish".into()], timeout: Duration::from_millis(1500) },
         ];
@@ -311,7 +397,7 @@ mod tests {
         let zero = [rule("drop"), rule("accept"), Step::Route(Route::default())];
         let one = [sysctl, rule("drop"), Step::Route(Route::default())];
         let (f0, f1) = (flows(0), flows(1));
-        let kinds: Vec<&str> = changes(&[(&zero, &f0), (&one, &f1)])
+        let kinds: Vec<&str> = changes(&[(&zero, &f0), (&one, &f1)], &table())
             .iter()
             .map(|change| match change {
                 Change::Sysctl(..) => "sysctl",

@@ -8,17 +8,26 @@
 //! ([`Applied::undo`], which can fail and say so) and in any case when it is dropped, so an early
 //! return or a panic leaves the host as it was found.
 //!
+//! A [`Journal`] on disk has each change before it is made, so that [`restore`] can undo what a run left
+//! that was killed; a [`Lock`] keeps runs apart that would get into each other's way.
+//!
 //! Imports [`error`](crate::error) only. Touches the operating system.
 
 mod applied;
 pub mod command;
 mod hold;
+mod journal;
+pub mod lock;
 pub mod metrics;
+mod namespace;
 pub mod netfilter;
 mod process;
+pub mod restore;
 pub mod route;
 pub(crate) mod setsockopt;
+mod slot;
 pub mod sockopt;
+mod state;
 mod sysctl;
 mod table;
 mod tool;
@@ -26,11 +35,14 @@ mod turns;
 
 use std::fmt;
 
-pub use applied::{Applied, Context, Flows, check, mark, needs_mark};
+pub use applied::{Applied, Context, Flows, check, needs_mark};
 pub use command::Command;
+pub use journal::Journal;
+pub use lock::{Lock, Run};
 pub use netfilter::Netfilter;
 pub use process::CommandOutput;
 pub use route::Route;
+pub use slot::{SLOTS, Slot, mark};
 pub use sockopt::Sockopt;
 pub use turns::Turns;
 

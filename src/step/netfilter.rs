@@ -1,7 +1,8 @@
 //! Rules of nftables: as a measurement describes them, and in force.
 //!
-//! All rules of the configurations in force live in one table of the tool's own, [`TABLE`], which one
-//! transaction makes and one command deletes. In it every hook that is used has a base chain at
+//! All rules of the configurations in force live in one table of the tool's own, that of the run's
+//! [`Slot`], which one transaction makes and one deletes. A chain without rules (`run_PID_START`) says
+//! whose it is, so that a table of somebody else is never deleted. In it every hook that is used has a base chain at
 //! the priority `mangle`, which sends each configuration's packets, and no others, to a chain of
 //! that configuration with its rules in their order; so whatever a rule says is about them.
 //!
@@ -13,9 +14,13 @@
 //! The transaction is in nft's own language: libnftables' JSON cannot carry a rule that is written
 //! as text, and a measurement's rules are.
 
+use serde::{Deserialize, Serialize};
+
 use super::Step;
 use super::applied::{Failure, Flows};
 use super::hold;
+use super::lock::Run;
+use super::slot::Slot;
 use super::tool::NFT;
 use crate::error::{Error, Result};
 
@@ -95,12 +100,17 @@ pub fn fault(rule: &str) -> Option<&'static str> {
     }
 }
 
-/// The table that our rules are in, with its family.
-pub const TABLE: &str = "inet pathspider";
+/// A table of ours: its name with the family, and the chain that says whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Table {
+    name: String,
+    chain: String,
+}
 
 /// What makes our table: a transaction in nft's language, a command a line.
 #[derive(Debug)]
 pub(super) struct Script {
+    table: Table,
     lines: Vec<String>,
     /// The rule, as the measurement has it, that a line puts in force.
     rules: Vec<Option<String>>,
@@ -108,10 +118,12 @@ pub(super) struct Script {
 
 impl Script {
     /// For the `netfilter` steps of all configurations that are in force at once.
-    pub fn new(configurations: &[(&[Step], &Flows)]) -> Self {
-        let mut script = Script { lines: Vec::new(), rules: Vec::new() };
+    pub fn new(configurations: &[(&[Step], &Flows)], of: Table) -> Self {
+        let table = of.name.clone();
+        let mut script = Script { lines: Vec::new(), rules: Vec::new(), table: of };
         // `create`, unlike `add`, fails if there is one.
-        script.line(format!("create table {TABLE}"), None);
+        script.line(format!("create table {table}"), None);
+        script.line(format!("add chain {table} {}", script.table.chain), None);
         for (name, hook, _) in HOOKS {
             let rules: Vec<Vec<&str>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
@@ -127,19 +139,19 @@ impl Script {
             // A packet of ours whose mark or address is changed takes the way of its new one.
             let kind = if reroutes { "route" } else { "filter" };
             script.line(
-                format!("add chain {TABLE} {name} {{ type {kind} hook {name} priority mangle; policy accept; }}"),
+                format!("add chain {table} {name} {{ type {kind} hook {name} priority mangle; policy accept; }}"),
                 None,
             );
             for flows in holds {
                 let rule = hold::rule(flows);
-                script.line(format!("add rule {TABLE} {name} {rule}"), Some(&rule));
+                script.line(format!("add rule {table} {name} {rule}"), Some(&rule));
             }
             for ((_, flows), rules) in configurations.iter().zip(rules) {
                 if rules.is_empty() {
                     continue;
                 }
                 let chain = format!("{name}_{:x}", flows.mark);
-                script.line(format!("add chain {TABLE} {chain}"), None);
+                script.line(format!("add chain {table} {chain}"), None);
                 let ours = match hook {
                     Hook::Output | Hook::Postrouting => format!("meta mark {:#x}", flows.mark),
                     Hook::Prerouting | Hook::Input => {
@@ -147,10 +159,10 @@ impl Script {
                         format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}")
                     }
                 };
-                script.line(format!("add rule {TABLE} {name} {ours} jump {chain}"), None);
+                script.line(format!("add rule {table} {name} {ours} jump {chain}"), None);
                 for rule in rules {
                     for text in by_family(rule) {
-                        script.line(format!("add rule {TABLE} {chain} {text}"), Some(rule));
+                        script.line(format!("add rule {table} {chain} {text}"), Some(rule));
                     }
                 }
             }
@@ -163,11 +175,17 @@ impl Script {
         self.rules.push(rule.map(str::to_owned));
     }
 
+    /// The table that it makes.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
     /// Puts the rules in force: all, or on error none.
     pub fn load(&self) -> Result<(), Failure> {
+        let table = &self.table.name;
         let said = NFT.run(&["-f", "-"], &self.text()).map_err(Failure::Unchanged)?;
         if said.ok {
-            log::info!("nftables: {} rules in table {TABLE}", self.rules.iter().flatten().count());
+            log::info!("nftables: {} rules in table {table}", self.rules.iter().flatten().count());
             return Ok(());
         }
         let complaint = said.complaint();
@@ -178,10 +196,10 @@ impl Script {
                 Error::failed(format!("put the nftables rule `{rule}` in force"), complaint)
             }
             (None, Some(0)) if complaint.contains("File exists") => Error::Failed(format!(
-                "make the nftables table {TABLE}: there is one already; if no other run of pathspider is \
-                 under way in this network namespace, remove it: nft delete table {TABLE}"
+                "make the nftables table {table}: there is one already, of another program; remove it: \
+                 nft delete table {table}"
             )),
-            _ => Error::failed(format!("make the nftables table {TABLE}"), complaint),
+            _ => Error::failed(format!("make the nftables table {table}"), complaint),
         };
         Err(Failure::Unchanged(why))
     }
@@ -191,23 +209,31 @@ impl Script {
     }
 }
 
-/// Deletes our table.
-///
-/// # Errors
-/// If it cannot be, or if it is gone: then the rules were not in force all the time.
-pub(super) fn remove() -> Result<()> {
-    let said = NFT.run(&["-f", "-"], &format!("delete table {TABLE}\n"))?;
-    if said.ok {
-        return Ok(());
+impl Table {
+    /// That of a slot, marked as this run's.
+    pub fn new(slot: Slot, run: &Run) -> Self {
+        Self { name: slot.table(), chain: run.chain() }
     }
-    let doing = format!("delete the nftables table {TABLE}");
-    let complaint = said.complaint();
-    if complaint.contains("No such file or directory") {
-        let why =
-            "it is gone; another program removed it while its rules should have been in force";
-        return Err(Error::failed(doing, why));
+
+    /// Its name, with the family.
+    pub fn name(&self) -> &str {
+        &self.name
     }
-    Err(Error::failed(doing, complaint))
+
+    /// Deletes it, if it is there and ours; says whether it was.
+    pub fn remove(&self) -> Result<bool> {
+        let Self { name, chain } = self;
+        let text = format!("delete chain {name} {chain}\ndelete table {name}\n");
+        let said = NFT.run(&["-f", "-"], &text)?;
+        if said.ok {
+            return Ok(true);
+        }
+        let complaint = said.complaint();
+        match complaint.contains("No such file or directory") {
+            true => Ok(false),
+            false => Err(Error::failed(format!("delete the nftables table {name}"), complaint)),
+        }
+    }
 }
 
 /// The rules of these steps at a hook, in order.
@@ -325,11 +351,14 @@ mod tests {
         let zero = [step("dscp set 46", Hook::Output), step("counter", Hook::Input)];
         let one = [step("ip ttl set 9", Hook::Output), step("tcp flags rst drop", Hook::Output)];
         let flows = |mark, ports| Flows { mark, ports };
+        let run = Run { pid: 7, started: 8, since: 9, measurement: "x".into() };
+        let table = Table::new(Slot::default(), &run);
         let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
         assert_eq!(
-            Script::new(&[(&zero, &f0), (&one, &f1)]).text(),
+            Script::new(&[(&zero, &f0), (&one, &f1)], table).text(),
             "\
 create table inet pathspider
+add chain inet pathspider run_7_8
 add chain inet pathspider input { type filter hook input priority mangle; policy accept; }
 add chain inet pathspider input_10
 add rule inet pathspider input meta l4proto { tcp, udp } th dport 1000-1999 jump input_10
@@ -353,10 +382,13 @@ add rule inet pathspider output_11 tcp flags rst drop
         let one = [step("ip ttl set 9", Hook::Output), Step::HoldReset];
         let flows = |mark, ports| Flows { mark, ports };
         let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        let run = Run { pid: 7, started: 8, since: 9, measurement: "x".into() };
+        let table = Table::new(Slot::default(), &run);
         assert_eq!(
-            Script::new(&[(&zero, &f0), (&one, &f1)]).text(),
+            Script::new(&[(&zero, &f0), (&one, &f1)], table).text(),
             "\
 create table inet pathspider
+add chain inet pathspider run_7_8
 add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
 add rule inet pathspider output tcp flags & rst == rst tcp sport 1000-1999 meta mark != 0x10 drop
 add rule inet pathspider output tcp flags & rst == rst tcp sport 2000-2999 meta mark != 0x11 drop

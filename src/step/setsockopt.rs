@@ -1,6 +1,6 @@
-//! Setting a socket option by its numbers: the one system call of the steps (and of the lab) that no
-//! safe wrapper offers for every option.
-#![expect(unsafe_code, reason = "setsockopt with a level and a name that a measurement gives")]
+//! Setting and reading a socket option by its numbers: the system calls of the steps that no safe
+//! wrapper offers for every option.
+#![expect(unsafe_code, reason = "socket options whose level and name no crate knows")]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,7 +18,6 @@ pub(crate) fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -
 }
 
 /// Reads an option of a socket, at most this many bytes of it.
-#[cfg(test)]
 pub(super) fn get(
     socket: BorrowedFd<'_>,
     level: i32,

@@ -6,45 +6,104 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::applied::Failure;
+use super::applied::{Failure, Recovered};
 use crate::error::{Doing as _, Error, Result};
 
-/// A parameter and the value that it had.
+/// A parameter, the value that it had, and the one that it is to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setting {
     name: String,
     before: String,
+    value: String,
 }
 
 impl Setting {
-    /// Remembers what a parameter is now.
-    pub fn read(name: &str) -> Result<Self> {
+    /// Remembers what a parameter is now, and what it is to be.
+    pub fn read(name: &str, value: &str) -> Result<Self> {
         let before = read(&path(name)).doing(|| format!("read sysctl {name}"))?;
-        Ok(Self { name: name.to_owned(), before })
+        Ok(Self { name: name.to_owned(), before, value: value.to_owned() })
     }
 
-    /// Sets it to something else, and reads it back.
-    pub fn change(&self, value: &str) -> Result<(), Failure> {
-        let Self { name, .. } = self;
-        let path = path(name);
-        // With a line's end, so that an empty value is written too.
-        let written = fs::write(&path, format!("{value}\n"));
-        written
-            .doing(|| format!("set sysctl {name} to {value} (needs CAP_NET_ADMIN)"))
-            .map_err(Failure::Unchanged)?;
-        let now = read(&path).doing(|| format!("read back sysctl {name}"))?;
-        if !same(&now, value) {
-            let why = format!("set sysctl {name} to {value}: the kernel took {now}");
-            return Err(Error::Failed(why).into());
+    /// Sets it, and reads it back.
+    pub fn change(&self) -> Result<(), Failure> {
+        let Self { name, before, value } = self;
+        put(name, value).map_err(Failure::Unchanged)?;
+        let now = now(name)?;
+        if same(&now, value) {
+            log::info!("sysctl {name} = {value}");
+            return Ok(());
         }
-        log::info!("sysctl {name} = {value}");
-        Ok(())
+        // Afterwards nobody could tell this value from one that another program set.
+        put(name, before)?;
+        let why = format!("set sysctl {name} to {value}: the kernel took {now}");
+        Err(Failure::Unchanged(Error::Failed(why)))
     }
 
     /// Puts the old value back.
+    ///
+    /// # Errors
+    /// If it cannot be, or if the value is not the one that was set: another program changed it, so
+    /// it was not in force all the time. What that program chose is left.
     pub fn restore(&self) -> Result<()> {
-        self.change(&self.before).map_err(Failure::into_error)
+        let Self { name, before, value } = self;
+        let now = now(name)?;
+        if !same(&now, value) {
+            return Err(Error::Failed(format!(
+                "put back sysctl {name}: it is {now}, not {value}, which should have been in force; another \
+                 program changed it, so it is left (it was {before} before)"
+            )));
+        }
+        self.put_back()
     }
+
+    /// Puts back what a run that was killed set, or meant to set.
+    pub fn recover(&self, force: bool) -> Result<Recovered> {
+        let Self { name, before, value } = self;
+        if !path(name).exists() {
+            return Ok(Recovered::Nothing(format!("sysctl {name} is gone, and its value with it")));
+        }
+        let now = now(name)?;
+        if same(&now, before) {
+            return Ok(Recovered::Nothing(format!("sysctl {name} is {before}, as before the run")));
+        }
+        if !same(&now, value) && !force {
+            return Ok(Recovered::Kept(format!(
+                "sysctl {name} is {now}: another program changed it after the run set it to {value}; it was \
+                 {before} before"
+            )));
+        }
+        self.put_back()?;
+        Ok(Recovered::Done(format!("sysctl {name} is {before} again, it was {now}")))
+    }
+
+    /// What there is to put back.
+    pub fn describe(&self) -> String {
+        let Self { name, before, value } = self;
+        format!("put sysctl {name} back to {before}, the run set it to {value}")
+    }
+
+    fn put_back(&self) -> Result<()> {
+        let Self { name, before, .. } = self;
+        put(name, before)?;
+        let now = now(name)?;
+        if !same(&now, before) {
+            return Err(Error::Failed(format!(
+                "put sysctl {name} back to {before}: the kernel took {now}"
+            )));
+        }
+        log::info!("sysctl {name} = {before}");
+        Ok(())
+    }
+}
+
+fn put(name: &str, value: &str) -> Result<()> {
+    // With a line's end, so that an empty value is written too.
+    fs::write(path(name), format!("{value}\n"))
+        .doing(|| format!("set sysctl {name} to {value} (needs CAP_NET_ADMIN)"))
+}
+
+fn now(name: &str) -> Result<String> {
+    read(&path(name)).doing(|| format!("read back sysctl {name}"))
 }
 
 /// Dots separate, unless the name is written with slashes (as sysctl(8) has it, for names of
@@ -82,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_exist_is_named() {
-        let error = Setting::read("net.ipv4.tcp_no_such").unwrap_err().to_string();
+        let error = Setting::read("net.ipv4.tcp_no_such", "1").unwrap_err().to_string();
         assert!(error.starts_with("read sysctl net.ipv4.tcp_no_such: "), "{error}");
     }
 }

@@ -61,8 +61,8 @@ impl Tables {
                 let mark = flows.mark;
                 if in_use(option, mark)? {
                     return Err(Error::Failed(format!(
-                        "make routing table {mark}: it, or the mark {mark:#x}, is in use for {name}; if no other \
-                         run of pathspider is under way in this network namespace, remove it: \
+                        "make routing table {mark}: it, or the mark {mark:#x}, is in use for {name} by another \
+                         program; remove it: \
                          ip {option} rule del fwmark {mark:#x}; ip {option} route flush table {mark}"
                     )));
                 }
@@ -79,6 +79,12 @@ impl Tables {
             return Err(Error::failed("copy the main routing table", why));
         }
         Ok((Tables(routes.iter().map(|(_, flows)| flows.mark).collect()), Plan(plan)))
+    }
+
+    /// What there is to remove.
+    pub fn describe(&self) -> String {
+        let numbers: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        format!("routing tables {} and the rules that lead there", numbers.join(", "))
     }
 
     /// Removes the tables and the rules that lead there, whatever is there of them.

@@ -137,6 +137,7 @@ fn pathspider(
         .arg(targets)
         .arg("--output")
         .arg(folder.join("out.parquet"))
+        .env("PATHSPIDER_STATE", folder.join("state"))
         .output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());

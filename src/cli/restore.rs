@@ -1,0 +1,111 @@
+//! `pathspider restore`: put back what killed runs left.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::host::{run_told, told};
+use super::{Format, out};
+use crate::error::{Exit, Result};
+use crate::step::Run;
+use crate::step::restore::{self, How, Item, Report};
+
+/// Put back what runs changed in this network namespace that were killed
+///
+/// Every change to the host is in a journal on disk before it is made. A run puts back by itself
+/// what it changed, also when it fails or is interrupted; only after kill -9 something can be left. The
+/// next run puts it back before it begins, or this does. Exits with 1 if something could not be put back,
+/// or was not, since another program changed it meanwhile.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only tell what is left; change nothing, and exit with 0
+    #[arg(long)]
+    list: bool,
+
+    /// Put back the old value also where another program changed it meanwhile
+    #[arg(long, conflicts_with = "list")]
+    force: bool,
+
+    /// Leave everything as it is, and drop it from the journal
+    #[arg(long, conflicts_with_all = ["list", "force"])]
+    forget: bool,
+
+    #[command(flatten)]
+    state: State,
+
+    /// How it is told
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Where journals are.
+#[derive(Debug, clap::Args)]
+pub struct State {
+    /// Folder of the journal of changes to this host [default: /run/pathspider for root, else
+    /// $XDG_RUNTIME_DIR/pathspider or ~/.local/state/pathspider]
+    #[arg(long = "state", value_name = "DIR", env = "PATHSPIDER_STATE", hide_env_values = true)]
+    pub folder: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<Exit> {
+    let how = match (args.list, args.force, args.forget) {
+        (true, ..) => How::List,
+        (_, true, _) => How::Force,
+        (.., true) => How::Forget,
+        _ => How::Restore,
+    };
+    let report = restore::leftovers(args.state.folder.as_deref(), None, how)?;
+    match args.format {
+        Format::Text => out::print(&text(&report))?,
+        Format::Json => out::print_json(&as_json(&report))?,
+    }
+    let stays = report.kept.len() + report.failed.len();
+    Ok(if how == How::List || stays == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn groups(report: &Report) -> [(&'static str, &Vec<Item>); 6] {
+    [
+        ("left", &report.left),
+        ("restored", &report.restored),
+        ("kept", &report.kept),
+        ("failed", &report.failed),
+        ("dropped", &report.dropped),
+        ("elsewhere", &report.elsewhere),
+    ]
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for (name, items) in groups(report) {
+        for item in items {
+            text += &format!("{name}: {}\n", told(item));
+        }
+    }
+    for run in &report.under_way {
+        text += &format!("under way: {}\n", run_told(run));
+    }
+    if !report.kept.is_empty() {
+        text += "--force puts back what was kept, --forget leaves it for good\n";
+    }
+    if !report.elsewhere.is_empty() {
+        text += "what was left in another network namespace is put back from within it\n";
+    }
+    if text.is_empty() { "nothing is left of killed runs\n".into() } else { text }
+}
+
+fn as_json(report: &Report) -> Value {
+    let item = |item: &Item| json!({ "kind": item.kind, "what": item.what, "run": item.run.as_ref().map(run_json) });
+    let groups = groups(report)
+        .map(|(name, items)| (name.to_owned(), Value::Array(items.iter().map(item).collect())));
+    let under_way = Value::Array(report.under_way.iter().map(run_json).collect());
+    groups
+        .into_iter()
+        .chain([("under_way".to_owned(), under_way)])
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn run_json(run: &Run) -> Value {
+    json!({ "measurement": run.measurement, "pid": run.pid, "since": run.since_utc() })
+}

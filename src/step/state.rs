@@ -1,0 +1,193 @@
+//! Folders of states: where journals are kept, and that nobody else can write there.
+//!
+//! What a journal says is done with the rights of who reads it, programs included. So a folder, and
+//! every file in it, must belong to the user who reads, and be writable by nobody else; links are
+//! not followed.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use crate::error::{Doing as _, Error, Result};
+
+/// The bits of a mode that let others write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// A folder of journals.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    handle: File,
+}
+
+/// Where journals may be, the best first: where the user says, or else `/run/pathspider` for root,
+/// `$XDG_RUNTIME_DIR/pathspider`, `~/.local/state/pathspider`.
+fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
+    if let Some(chosen) = chosen {
+        return vec![chosen.to_owned()];
+    }
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    [
+        geteuid().is_root().then(|| PathBuf::from("/run/pathspider")),
+        variable("XDG_RUNTIME_DIR").map(|path| path.join("pathspider")),
+        variable("HOME").map(|path| path.join(".local/state/pathspider")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+impl Folder {
+    /// Every folder of states that is there.
+    ///
+    /// # Errors
+    /// If the one that the user chose cannot be trusted or opened; others are passed over.
+    pub fn existing(chosen: Option<&Path>) -> Result<Vec<Self>> {
+        let mut folders = Vec::new();
+        for place in places(chosen) {
+            match Self::open(&place) {
+                Ok(folder) => folders.push(folder),
+                Err(Error::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(why) if chosen.is_some() => return Err(why),
+                Err(why) => log::debug!("not looked at: {why}"),
+            }
+        }
+        Ok(folders)
+    }
+
+    /// The first folder of states that can be had; it is made if it is not there.
+    pub fn first(chosen: Option<&Path>) -> Result<Self> {
+        let mut told = "no place for it is known".to_owned();
+        for place in places(chosen) {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
+            match made
+                .doing(|| format!("make {}", place.display()))
+                .and_then(|()| Self::open(&place))
+            {
+                Ok(folder) => return Ok(folder),
+                Err(why) => told = why.to_string(),
+            }
+        }
+        Err(Error::Failed(format!(
+            "keep a journal of changes to this host: {told}; say where with --state DIR"
+        )))
+    }
+
+    fn open(path: &Path) -> Result<Self> {
+        let doing = || format!("open {}", path.display());
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let handle = File::from(open(path, flags, Mode::empty()).doing(doing)?);
+        trusted(&handle, &path.display().to_string())?;
+        Ok(Self { path: path.to_owned(), handle })
+    }
+
+    /// Where a file of it is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The names of its files, in order.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let doing = || format!("read {}", self.path.display());
+        // Of its own: a handle remembers how far it was read.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut folder = Dir::openat(&self.handle, ".", flags, Mode::empty()).doing(doing)?;
+        let mut names = Vec::new();
+        for entry in folder.iter() {
+            names.extend(entry.doing(doing)?.file_name().to_str().map(str::to_owned).ok());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// A new file, to be appended to.
+    pub fn create(&self, name: &str) -> Result<File> {
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_APPEND;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = openat(&self.handle, name, flags | OFlag::O_CLOEXEC, mode);
+        file.map(File::from).doing(|| format!("make {}", self.path(name).display()))
+    }
+
+    /// A file to be read and appended to.
+    pub fn file(&self, name: &str) -> Result<File> {
+        let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let path = self.path(name).display().to_string();
+        // A pipe that somebody left there must not be waited for.
+        let file = openat(&self.handle, name, flags | OFlag::O_NONBLOCK, Mode::empty());
+        let file = File::from(file.doing(|| format!("open {path}"))?);
+        trusted(&file, &path)?;
+        Ok(file)
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        unlinkat(self.handle.as_fd(), name, UnlinkatFlags::NoRemoveDir)?;
+        self.sync()
+    }
+
+    /// Brings to disk which files there are.
+    pub fn sync(&self) -> io::Result<()> {
+        self.handle.sync_all()
+    }
+}
+
+/// Refuses what others could have written.
+fn trusted(file: &File, path: &str) -> Result<()> {
+    let about = file.metadata().doing(|| format!("look at {path}"))?;
+    let user = geteuid().as_raw();
+    let why = match (about.uid() == user, about.mode() & OTHERS_WRITE) {
+        (true, 0) => return Ok(()),
+        (false, _) => format!("it belongs to user {}, not to user {user}", about.uid()),
+        (true, _) => "others may write to it".to_owned(),
+    };
+    Err(Error::failed(format!("trust {path}"), why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_others_can_write_is_not_trusted() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("deep/state");
+        assert!(Folder::existing(Some(&path)).unwrap().is_empty());
+        let folder = Folder::first(Some(&path)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        folder.create("a").unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::metadata(path.join("a")).unwrap().mode() & 0o777, 0o600);
+        assert!(folder.create("a").is_err());
+        folder.file("a").unwrap();
+        assert!(folder.names().unwrap().contains(&"a".to_owned()));
+
+        fs::set_permissions(path.join("a"), fs::Permissions::from_mode(0o666)).unwrap();
+        let error = folder.file("a").unwrap_err().to_string();
+        assert!(error.contains("others may write"), "{error}");
+        symlink("a", path.join("b")).unwrap();
+        assert!(folder.file("b").is_err());
+        folder.remove("a").unwrap();
+
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
+        for error in
+            [Folder::existing(Some(&path)).unwrap_err(), Folder::first(Some(&path)).unwrap_err()]
+        {
+            assert!(error.to_string().contains("others may write"), "{error}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let link = base.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert!(Folder::existing(Some(&link)).is_err());
+    }
+}
