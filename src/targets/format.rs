@@ -30,6 +30,8 @@ const HEADERLESS: [&str; 4] = ["ip", "port", "name", "rank"];
 /// A line that can be used, its further columns not yet placed.
 #[derive(Debug)]
 pub struct Raw {
+    /// The number of its line, from 1.
+    pub line: u64,
     /// The address.
     pub addr: IpAddr,
     /// The port.
@@ -183,7 +185,7 @@ fn read_object(line: &str, default_port: Option<u16>) -> Result<Raw, String> {
         .filter(|(_, value)| !value.is_null())
         .map(|(key, value)| (key.into(), Cell::Json(value)))
         .collect();
-    Ok(Raw { addr, port, name, rest })
+    Ok(Raw { line: 0, addr, port, name, rest })
 }
 
 /// serde_json counts lines itself, and here there is always one.
@@ -248,7 +250,7 @@ impl Csv {
             }
             rest.push((Arc::clone(&self.names[index]), Cell::Csv(text.to_owned())));
         }
-        Ok(Raw { addr, port, name, rest })
+        Ok(Raw { line: 0, addr, port, name, rest })
     }
 }
 
