@@ -18,9 +18,9 @@ use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 
-use crate::connect::{Attempt, AttemptColumns, Ended};
+use crate::connect::{Attempt, AttemptColumns, Ended, reply_columns};
 use crate::error::{Error, Result};
-use crate::field::Row as _;
+use crate::field::{FieldDef, Row as _};
 use crate::flags::Flags;
 use crate::observer::Flows;
 use crate::packet::FlowKey;
@@ -57,6 +57,8 @@ pub struct Merged {
 pub struct Merger {
     /// The fields of a configuration's struct.
     fields: Fields,
+    /// The columns of the target's reply among them.
+    reply: Vec<&'static FieldDef>,
     /// The protocol of each configuration's flows.
     protocols: Vec<u8>,
     /// Flows of this wave that were complete before the wave before was merged.
@@ -68,9 +70,10 @@ impl Merger {
     /// For records whose configurations have these fields: those of [`Attempt`], `observed`, and
     /// those of the selected chain functions.
     ///
-    /// `protocols` are the IP protocols of the configurations' flows.
-    pub fn new(fields: Fields, protocols: Vec<u8>) -> Self {
-        Self { fields, protocols, early: Flows::default(), strays: 0 }
+    /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `protocols` are the IP
+    /// protocols of the configurations' flows.
+    pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, protocols: Vec<u8>) -> Self {
+        Self { fields, reply, protocols, early: Flows::default(), strays: 0 }
     }
 
     /// Flows that belonged to no attempt: other connections of this host, late answers.
@@ -119,9 +122,10 @@ impl Merger {
                 }
                 rows.push(row);
             }
-            records.push(
-                self.record(Attempt::finish(&mut facts), rows, &flows.columns).map_err(failed)?,
-            );
+            let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
+            let mut facts = Attempt::finish(&mut facts);
+            facts.extend(reply_columns(&replies, &self.reply));
+            records.push(self.record(facts, rows, &flows.columns).map_err(failed)?);
         }
         index.retain(|tail, _| !repeated.contains(&tail.port));
         let unmatched: Vec<u32> = index.into_values().collect();
@@ -201,7 +205,7 @@ mod tests {
     }
 
     fn merger() -> Merger {
-        Merger::new(fields(), vec![protocol::TCP, protocol::TCP])
+        Merger::new(fields(), Vec::new(), vec![protocol::TCP, protocol::TCP])
     }
 
     fn flows(of: &[(u16, u8)]) -> Flows {

@@ -175,11 +175,11 @@ fn what_cannot_be_run_is_told_before_anything_is_changed() {
     for step in pathspider::step::STEPS {
         assert_eq!(told(&format!("[config.zero]\nsteps = [{}]", step.example)), None);
     }
+    for kind in pathspider::connect::KINDS {
+        assert_eq!(told(&format!("[config.zero]\n[connect]\nkind = '{}'", kind.name)), None);
+    }
+    assert_eq!(told("[config.zero]\nconnect = { timeout = '9s', repeat = 2, tfo = true }"), None);
     for (text, expected) in [
-        ("[config.zero]\n[connect]\nkind = 'https'", "connections of kind https"),
-        ("[config.zero]\n[connect]\ntfo = true", "the option tfo"),
-        ("[config.zero]\nconnect = { timeout = '9s' }", "a timeout of configuration zero alone"),
-        ("[config.zero]\nconnect = { repeat = 2 }", "the option repeat"),
         ("[config.zero]\n[connect.prepare]\nresolve = true", "connect.prepare.resolve"),
         ("[config.zero]\n[connect.prepare]\nprobe = 'tcp'", "connect.prepare.probe"),
     ] {
@@ -230,4 +230,71 @@ fn the_user_chooses_among_the_kinds_that_the_file_allows() {
     assert!(said.contains("it has no `tfo`"), "{said}");
     let said = choose("name = 'x'\n[config.zero]", "tcp").unwrap_err();
     assert!(said.contains("leaves no choice"), "{said}");
+}
+
+const FORGE: &str = "name = 'x'\n[config.zero]\n[config.one]\n\
+                     connect = { packet = { ip_flags = ['evil'], ttl = 9 } }\n\
+                     [connect]\nkind = 'forge'\n";
+
+/// The packets of a plan, in words.
+fn packets(plan: &Plan) -> Vec<Option<String>> {
+    let options = plan.configs.iter().map(|config| &config.connection.options);
+    options.map(|options| options.packet.as_ref().map(|packet| packet.describe())).collect()
+}
+
+#[test]
+fn a_packet_is_a_plain_syn_but_for_what_is_said_of_it() {
+    let made = plan(&format!("{FORGE}packet = {{ ttl = 64, tcp_flags = ['syn', 'ece'] }}"));
+    let answered = ", answered by a SYN-ACK that acknowledges the packet";
+    let words = |words: &str| Some(format!("a TCP segment with {words}{answered}"));
+    let evil = ", with the evil bit (IPv4 only), TTL 9";
+    assert_eq!(packets(&made), [words("SYN and ECE"), words(&format!("SYN and ECE{evil}"))]);
+    assert_eq!(packets(&plan(FORGE)), [words("SYN"), words(&format!("SYN{evil}"))]);
+    let twice = plan(&format!("{FORGE}kinds = ['tcp']").replace("'evil'", "'evil', 'evil'"));
+    assert_eq!(packets(&twice), packets(&plan(FORGE)));
+}
+
+#[test]
+fn the_kernels_resets_are_held_back_where_tcp_is_made_by_hand() {
+    let made = plan(&FORGE.replace("ttl = 9", "ttl = 9, protocol = 'udp'"));
+    let steps = made.configs.iter().map(|config| config.steps.as_slice());
+    assert_eq!(steps.collect::<Vec<_>>(), [&[Step::HoldReset][..], &[]]);
+    assert_eq!((made.turns(), made.privileges()), (Turns::AtOnce, vec![Privilege::NetAdmin]));
+    assert_eq!(made.not_runnable(), None);
+}
+
+#[test]
+fn a_value_that_is_swept_makes_a_packet_for_each() {
+    let text = "name = 'x'\n[params]\nmss = { default = 1000 }\n[config.zero]\n[config.one]\n\
+                sweep = { on = [true, false], flag = ['syn', 'fin'] }\n\
+                [config.one.connect.packet]\ntcp_flags = ['${flag}']\n\
+                tcp_options = [{ mss = '${mss}' }, { sack_permitted = '${on}' }]\n\
+                [connect]\nkind = 'forge'\n";
+    let options: Vec<_> = plan(text)
+        .configs
+        .iter()
+        .map(|config| config.connection.options.packet.as_ref().unwrap())
+        .map(|packet| (packet.flags, packet.options.len()))
+        .collect();
+    assert_eq!(options, [(2, 0), (2, 2), (1, 2), (2, 1), (1, 1)]);
+}
+
+#[test]
+fn the_user_may_choose_packets_made_by_hand_and_connections_instead_of_plain_ones() {
+    let choose = |text: &str, kind: &str| {
+        let overrides = Overrides::default().connect(Some(kind.into()));
+        Plan::load_with("x.toml", text, &Fields::empty(), &overrides).map_err(|e| e.to_string())
+    };
+    let tcp = "name = 'x'\n[config.zero]\n[connect]\nkinds = ['forge']\n";
+    let made = choose(tcp, "forge").unwrap();
+    assert!(packets(&made)[0].as_ref().unwrap().starts_with("a TCP segment with SYN"));
+    assert_eq!(made.configs[0].steps, [Step::HoldReset]);
+    let made = choose(&format!("{tcp}packet = {{ tcp_flags = ['fin'] }}"), "forge").unwrap();
+    assert!(packets(&made)[0].as_ref().unwrap().starts_with("a TCP segment with FIN"));
+    assert_eq!(packets(&plan(tcp)), [None]);
+    let plain = "name = 'x'\n[config.zero]\n[connect]\nkind = 'forge'\nkinds = ['tcp']\n";
+    let made = choose(plain, "tcp").unwrap();
+    assert_eq!((packets(&made), made.configs[0].steps.len()), (vec![None], 0));
+    let said = choose(&format!("{FORGE}kinds = ['tcp']"), "tcp").unwrap_err();
+    assert!(said.contains("it has no `packet`"), "{said}");
 }

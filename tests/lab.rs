@@ -6,20 +6,26 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind, Read};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpFastOpenConnect;
+use pathspider::connect::{self, Action, Ending, Event, Fault, Options, Peer, Transport};
 use pathspider::lab::{self, Lab, Spec};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Set in the children that do the work.
 const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
 const SKIPPED: u8 = 77;
 const NOBODY: u32 = 65_534;
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// For answers of hosts without delay.
+const SHORT: Duration = Duration::from_millis(700);
 
 fn main() -> ExitCode {
     if std::env::var_os(INSIDE).is_some() {
@@ -108,9 +114,220 @@ fn inside() -> ExitCode {
         }
     }
     assert!(seen.is_empty(), "hosts that this test does not know: {seen:?}");
+    applications_answer(&lab);
+    data_in_the_syn_is_taken(&lab);
     ask_for_ecn(&lab);
     drop(lab);
+    switches_of_servers();
     ExitCode::SUCCESS
+}
+
+/// Every kind of connection against a host of the lab, over both families.
+fn applications_answer(lab: &Lab) {
+    let plain = lab.hosts().iter().position(|host| host.name == "plain").unwrap();
+    for target in lab.targets().iter().filter(|target| target.host == plain) {
+        for (kind, options, expected) in [
+            ("tcp", Options::default(), "ok done -"),
+            ("http", Options::default(), "ok done 200 1.1"),
+            ("http", version("h2c"), "ok done 200 2"),
+            ("h2", version("h2c_upgrade"), "ok done 200 2"),
+            ("https", version("1.1"), "ok done 200 1.1"),
+            ("h2", Options::default(), "ok done 200 2"),
+            ("dns_udp", Options::default(), "ok done 0"),
+            ("dns_tcp", Options::default(), "ok done 0"),
+            ("tcp_fastopen", Options::default(), "ok done -"),
+        ] {
+            assert_eq!(said(kind, &options, target.addr), expected, "{kind} {}", target.addr);
+        }
+    }
+}
+
+fn version(version: &'static str) -> Options {
+    Options { version: Some(version), ..Options::default() }
+}
+
+/// Asks by plain sockets, and says how that ended: state, stage, and what was answered.
+fn said(kind: &str, options: &Options, address: IpAddr) -> String {
+    let kind = connect::kind(kind).unwrap();
+    let port = options.port(kind);
+    let peer = Peer { address, port, name: None, random: 0x1234 };
+    let machine = connect::start(kind.kind, options, peer);
+    let at = SocketAddr::from((address, port));
+    let ending = match kind.transport {
+        Transport::Udp => {
+            let any: IpAddr =
+                if at.is_ipv4() { [0; 4].into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+            let socket = UdpSocket::bind((any, 0)).unwrap();
+            // So that an answer from any other address than the one that was asked is not heard.
+            socket.connect(at).unwrap();
+            socket.set_read_timeout(Some(SHORT)).unwrap();
+            play(machine, |buffer| socket.recv(buffer), |bytes| drop(socket.send(bytes)), || {})
+        }
+        _ => {
+            let stream = TcpStream::connect_timeout(&at, TIMEOUT).unwrap();
+            stream.set_read_timeout(Some(SHORT)).unwrap();
+            let half_close = || stream.shutdown(Shutdown::Write).unwrap();
+            play(
+                machine,
+                |buffer| (&stream).read(buffer),
+                |bytes| (&stream).write_all(bytes).unwrap(),
+                half_close,
+            )
+        }
+    };
+    let reply = ending.reply.unwrap_or_default();
+    let mut words = vec![ending.state.as_str().to_owned(), ending.stage.as_str().to_owned()];
+    match (reply.http_status, reply.dns_reply_rcode) {
+        (Some(status), _) => words.extend([status.to_string(), reply.http_version.unwrap().into()]),
+        (None, Some(rcode)) => words.push(rcode.to_string()),
+        (None, None) => words.push(ending.error.unwrap_or("-".into()).into_owned()),
+    }
+    if let Some(addresses) = reply.dns_reply_addresses.filter(|text| !text.is_empty()) {
+        let own = if address.is_ipv4() { address.to_string() } else { "192.0.2.53".into() };
+        assert_eq!(addresses, own);
+    }
+    words.join(" ")
+}
+
+/// Drives a machine.
+fn play(
+    mut machine: Box<dyn connect::Machine>,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    mut send: impl FnMut(&[u8]),
+    half_close: impl Fn(),
+) -> Ending {
+    let (mut buffer, mut out) = ([0; 2048], Vec::new());
+    let mut action = machine.handle(Event::Connected, &mut out);
+    loop {
+        if !out.is_empty() {
+            send(&out);
+            out.clear();
+        }
+        match action {
+            Action::Close(ending) => return ending,
+            Action::HalfClose => half_close(),
+            Action::Wait => {}
+        }
+        let event = match read(&mut buffer) {
+            Ok(0) => Event::PeerClosed,
+            Ok(length) => Event::Data(&buffer[..length]),
+            Err(why) if why.kind() == ErrorKind::WouldBlock => Event::TimedOut,
+            Err(why) if why.kind() == ErrorKind::ConnectionRefused => {
+                Event::Failed(Fault { word: "refused", local: false })
+            }
+            Err(why) => panic!("{why}"),
+        };
+        action = machine.handle(event, &mut out);
+    }
+}
+
+/// The first connection brings the cookie, the second carries data in its SYN: the kernel counts
+/// those whose data were acknowledged in the SYN-ACK.
+fn data_in_the_syn_is_taken(lab: &Lab) {
+    let plain = lab.hosts().iter().position(|host| host.name == "plain").unwrap();
+    let active = || netstat("TCPFastOpenActive");
+    let before = active();
+    let targets: Vec<_> = lab.targets().iter().filter(|target| target.host == plain).collect();
+    for target in &targets {
+        for _ in 0..2 {
+            let domain = if target.addr.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+            let socket = Socket::new(domain, Type::STREAM, None).unwrap();
+            setsockopt(&socket, TcpFastOpenConnect, &true).unwrap();
+            socket.connect(&SocketAddr::from((target.addr, target.port)).into()).unwrap();
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+            stream.write_all(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+    }
+    assert_eq!(active() - before, targets.len() as u64);
+}
+
+/// A server takes Multipath TCP as such, or the connection is one of plain TCP: the kernel counts the
+/// SYN-ACKs that agree.
+fn multipath(lab: &Lab) {
+    for (name, agreed) in [("old", 2), ("mute", 0)] {
+        let host = lab.hosts().iter().position(|host| host.name == name).unwrap();
+        let targets = lab.targets().iter().filter(|target| target.host == host);
+        let agreements = || netstat("MPCapableSYNACKRX");
+        let before = agreements();
+        for index in [0, 1] {
+            let target = targets.clone().nth(index).unwrap();
+            let domain = if target.addr.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+            let socket = match Socket::new(domain, Type::STREAM, Some(Protocol::MPTCP)) {
+                Ok(socket) => socket,
+                Err(why) => return eprintln!("Multipath TCP ... skipped: {why}"),
+            };
+            socket.connect(&SocketAddr::from((target.addr, target.port)).into()).unwrap();
+            let mut stream = TcpStream::from(socket);
+            stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "pathspider lab: hello\r\n");
+        }
+        assert_eq!(agreements() - before, agreed, "{name}");
+    }
+}
+
+/// A counter of this network namespace.
+fn netstat(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/netstat").unwrap();
+    let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+    let pair = lines.chunks(2).find(|pair| pair[0].contains(&name)).unwrap();
+    let place = pair[0].iter().position(|known| *known == name).unwrap();
+    pair[1][place].parse().unwrap()
+}
+
+/// Servers that are other than usual.
+fn switches_of_servers() {
+    let text = "
+        [[host]]
+        name = 'old'
+        title = 'Knows HTTP/1 alone'
+        server = { h2 = false, dns = 'other_id', mptcp = true }
+        [[host]]
+        name = 'mute'
+        title = 'Answers no question'
+        server = { dns = 'silent' }
+        [[host]]
+        name = 'ill'
+        title = 'Answers that it cannot'
+        server = { dns = 'servfail' }
+        [[host]]
+        name = 'shut'
+        title = 'Closes'
+        server = { plays = 'close' }
+    ";
+    let lab = Lab::build(&Spec::parse("x.toml", text).unwrap()).unwrap();
+    multipath(&lab);
+    let expected = [
+        ("old", "http", Options::default(), "ok done 200 1.1"),
+        ("old", "https", Options::default(), "ok done 200 1.1"),
+        ("old", "h2", Options::default(), "failed tls Peer's TLS alert: no_application_protocol"),
+        ("old", "h2", version("h2c"), "failed response Peer's answer is no HTTP/2"),
+        ("old", "http", version("h2c_upgrade"), "failed request 200 1.1"),
+        ("old", "dns_udp", Options::default(), "timeout response -"),
+        ("mute", "dns_udp", Options::default(), "timeout response -"),
+        ("mute", "dns_tcp", Options::default(), "timeout response -"),
+        ("ill", "dns_udp", Options::default(), "ok done 2"),
+        ("shut", "dns_udp", Options::default(), "timeout response -"),
+    ];
+    thread::scope(|scope| {
+        for (name, kind, options, expected) in expected {
+            for index in [0, 1] {
+                let host = lab.hosts().iter().position(|host| host.name == name).unwrap();
+                let mut targets = lab.targets().iter().filter(|target| target.host == host);
+                let address = targets.nth(index).unwrap().addr;
+                let options = options.clone();
+                scope.spawn(move || {
+                    assert_eq!(said(kind, &options, address), expected, "{name} {kind} {address}");
+                });
+            }
+        }
+    });
 }
 
 fn a_wrong_rule_is_shown() {

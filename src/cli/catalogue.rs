@@ -4,7 +4,7 @@
 use arrow::datatypes::DataType;
 
 use crate::chain::{self, Chain};
-use crate::connect::{Attempt, OBSERVED};
+use crate::connect::{Attempt, OBSERVED, Reply};
 use crate::field::FieldDef;
 
 /// The columns that every target has.
@@ -24,7 +24,7 @@ pub const FROM_LIST: &str = "As it stands in the target list.";
 
 /// Every field of a configuration's struct, in the order of a record.
 pub fn fields() -> impl Iterator<Item = &'static FieldDef> {
-    let attempt = Attempt::FIELDS.iter().chain([&OBSERVED]);
+    let attempt = Attempt::FIELDS.iter().chain(Reply::FIELDS).chain([&OBSERVED]);
     attempt.chain(chain::GROUPS.iter().flat_map(|group| group.fields))
 }
 

@@ -14,7 +14,7 @@ use indicatif::{HumanBytes, HumanCount};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
-use super::{Format, summary};
+use super::{Format, records, summary};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, Rules};
@@ -39,9 +39,8 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// How the summary is written
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: records::Form,
 }
 
 /// Records that are read at once.
@@ -81,7 +80,7 @@ pub fn run(args: &Args) -> Result<Exit> {
             None => metadata.push((key.to_owned(), value)),
         }
     }
-    let mut sink = sink::open(&args.output, Arc::new(rules.schema(&results.facts)))?;
+    let mut sink = args.form.open(&args.output, Arc::new(rules.schema(&results.facts)))?;
     let mut labels = BTreeMap::new();
     results.judge(&rules, sink.as_mut(), &mut labels)?;
     let written = sink.finish(&metadata)?;
@@ -209,7 +208,7 @@ fn print(
     written: &Written,
     labels: &BTreeMap<String, u64>,
 ) -> Result<()> {
-    let text = match args.format {
+    let text = match args.form.summary() {
         Format::Json => json!({
             "measurement": plan.name,
             "records": written.rows,

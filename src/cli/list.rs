@@ -63,10 +63,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         What::Chains if text => return out::print(&chains_text(&page)).map(|()| Exit::Done),
         What::Kinds if text => {
-            let rows = connect::KINDS.iter().map(|kind| {
-                let doc = format!("{}; runs: {}", kind.doc, runs(kind.runnable));
-                [kind.name.into(), doc]
-            });
+            let rows = connect::KINDS.iter().map(|kind| [kind.name.into(), kind.doc.into()]);
             out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
@@ -82,9 +79,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Chains => ("chains", chains_json()),
         What::Kinds => {
             let rows = connect::KINDS.iter();
-            let rows = rows.map(
-                |kind| json!({ "name": kind.name, "doc": kind.doc, "runnable": kind.runnable }),
-            );
+            let rows = rows.map(|kind| {
+                json!({ "name": kind.name, "doc": kind.doc, "port": kind.port,
+                        "options": kind.options, "columns": kind.columns })
+            });
             ("kinds", rows.collect())
         }
         What::Steps => ("steps", steps_json()),
@@ -196,11 +194,6 @@ fn steps_text(page: &Page) -> String {
         );
     }
     text
-}
-
-/// Whether this version can run a kind, in words.
-fn runs(runnable: bool) -> &'static str {
-    if runnable { "yes" } else { "not in this version: it can be checked and explained" }
 }
 
 fn steps_json() -> Vec<Value> {

@@ -2,23 +2,29 @@
 //!
 //! May import every module.
 
+mod account;
 mod catalogue;
 mod check;
 mod codes;
+mod counts;
 mod explain;
 mod interface;
 mod judge;
 mod lab;
 mod list;
+mod meter;
 mod new;
 mod observe;
 mod out;
+mod output;
 mod progress;
+mod records;
 mod reference;
 mod run;
 mod schema;
 mod shell;
 mod summary;
+mod targets;
 mod writer;
 
 use std::io::{self, Write as _};
@@ -61,6 +67,7 @@ enum Command {
     Reference(reference::Args),
     Observe(observe::Args),
     Judge(judge::Args),
+    Targets(targets::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -107,6 +114,7 @@ pub fn main() -> Exit {
         Command::Reference(args) => reference::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
+        Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -17,9 +17,9 @@ use crate::observer::capture::Counters;
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// How often a bar moves.
-const FRAME: Duration = Duration::from_millis(100);
+pub(super) const FRAME: Duration = Duration::from_millis(100);
 /// How often a line is written where there is no terminal.
-const LINE: Duration = Duration::from_secs(10);
+pub(super) const LINE: Duration = Duration::from_secs(10);
 
 /// Starts logging to standard error: warnings, and more with each `-v`; `RUST_LOG` goes before.
 pub fn start_logging(verbose: u8, quiet: bool) {
@@ -54,6 +54,14 @@ impl Write for AroundBar {
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// A bar that shows only its message.
+pub(super) fn bar_of_process(terminal: bool) -> &'static ProgressBar {
+    let plain = ProgressStyle::with_template("{spinner} {wide_msg}");
+    BAR.get_or_init(|| {
+        bar(terminal).with_style(plain.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    })
 }
 
 /// What a run shows of itself.

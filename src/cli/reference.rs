@@ -219,11 +219,11 @@ fn fields(page: &mut String) -> Written {
 
 fn kinds_and_steps(page: &mut String) -> Written {
     writeln!(page, "\n## Kinds of connections\n")?;
-    let runs = |runnable| if runnable { "yes" } else { "not in this version" }.to_owned();
-    let rows = connect::KINDS
-        .iter()
-        .map(|kind| [code(kind.name), kind.doc.to_owned(), runs(kind.runnable)]);
-    table(page, ["kind", "does", "runs"], rows)?;
+    let rows = connect::KINDS.iter().map(|kind| {
+        let options: Vec<String> = kind.options.iter().map(|option| code(option)).collect();
+        [code(kind.name), kind.doc.to_owned(), kind.port.to_string(), options.join(", ")]
+    });
+    table(page, ["kind", "does", "port", "options"], rows)?;
     writeln!(page, "\n## Steps\n")?;
     let rows = STEPS.iter().map(|step| {
         let whom = step.scope.doc();

@@ -7,7 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
-use crate::field::{Cell, FieldDef, Timestamp, fields};
+use crate::field::{Cell, FieldDef, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub enum State {
     /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
     #[default]
     LocalError,
+    /// Nothing was sent, since the target's version of IP does not have what was to be sent.
+    Skipped,
+}
+
+impl State {
+    /// Whether something was sent to the target, or was about to be when the kernel refused: only then is there
+    /// anything to say of it.
+    pub fn tells(self) -> bool {
+        !matches!(self, State::LocalError | State::Skipped)
+    }
 }
 
 impl State {
@@ -31,6 +41,7 @@ impl State {
             State::Failed => "failed",
             State::Timeout => "timeout",
             State::LocalError => "local_error",
+            State::Skipped => "skipped",
         }
     }
 }
@@ -91,9 +102,10 @@ fields! {
     pub struct Attempt, AttemptColumns;
     "attempt" {
         /// Whether the connection was established and what the kind asks for was answered. NULL if this
-        /// host could not try.
+        /// host could not try, or had nothing to send.
         ok: Option<bool>,
-        /// How the attempt ended: `ok`, `failed`, `timeout` or `local_error`.
+        /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if the target's version of IP does not
+        /// have what was to be sent, `skipped`.
         state: State,
         /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
@@ -104,6 +116,8 @@ fields! {
         started: Timestamp,
         /// When the attempt was over (UTC).
         ended: Timestamp,
+        /// Version of IP that the target's address is of: 4 or 6.
+        ip_version: Option<u8>,
         /// The source port that the engine chose: with address and port of the target, the flow key.
         source_port: Option<u16>,
     }
@@ -112,13 +126,67 @@ fields! {
 fields! {
     /// What the target said, as far as a kind of connection keeps it. Which of these columns a record
     /// has is up to the kinds in use ([`KindDef::columns`](super::KindDef::columns)) and to
-    /// `[connect.after] keep`.
+    /// `[connect.after] keep`. Texts are as the network sent them, control characters and all: whoever
+    /// prints one to a terminal makes those harmless first.
     #[derive(PartialEq)]
     pub struct Reply, ReplyColumns;
     "http" {
-        /// Status code of the response (RFC 9110, 15).
+        /// Status code of the final response (RFC 9110, 15).
         http_status: Option<u16>,
+        /// Version of HTTP that the response came in: `1.0`, `1.1` or `2`.
+        http_version: Option<&'static str>,
+        /// The first 256 octets of the response's content, what is no UTF-8 in them replaced by U+FFFD;
+        /// NULL if none was asked for (HEAD).
+        http_body: Option<String>,
     }
+    "tls" {
+        /// Version of TLS that was agreed on: `1.2` or `1.3`.
+        tls_version: Option<&'static str>,
+        /// Cipher suite that was agreed on, by its IANA name.
+        tls_cipher: Option<&'static str>,
+        /// Group of the key exchange: `x25519`, `secp256r1` or `secp384r1`.
+        tls_group: Option<&'static str>,
+        /// Protocol that the server chose of those that were offered (ALPN, RFC 7301); NULL if none.
+        tls_alpn: Option<String>,
+        /// SHA-256 of the server's own certificate in hexadecimal: another one under another configuration
+        /// means another server, or somebody between. It is not trusted and need not be.
+        tls_cert_sha256: Option<String>,
+        /// Whether the certificate is for the target's name (RFC 9525), or for its address if it has no name.
+        tls_cert_matches: Option<bool>,
+        /// Whether the certificate is signed with its own key.
+        tls_cert_self_signed: Option<bool>,
+        /// Since when the certificate is valid (RFC 5280, 4.1.2.5).
+        tls_cert_from: Option<Timestamp>,
+        /// Until when the certificate is valid; the year 2262 if later.
+        tls_cert_until: Option<Timestamp>,
+    }
+    "dns" {
+        /// RCODE of the answer (RFC 1035, 4.1.1): 0 is no error.
+        dns_reply_rcode: Option<u16>,
+        /// Resource records in the answer's answer section.
+        dns_reply_answers: Option<u16>,
+        /// Addresses in the answer's answer section, sorted, a space between them, at most 32.
+        dns_reply_addresses: Option<String>,
+        /// TC bit of the answer: it was cut to fit a datagram.
+        dns_reply_truncated: Option<bool>,
+        /// AA bit of the answer: the server is an authority for the name.
+        dns_reply_authoritative: Option<bool>,
+        /// Messages that were passed over, because their identifier or question was not ours (RFC 5452, 9.1).
+        dns_reply_mismatched: Option<u32>,
+    }
+}
+
+/// Columns of what targets said, one row for each attempt; only those of [`Reply::FIELDS`] that are
+/// kept, in their order. An attempt without a reply has NULL in each.
+pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> Vec<ArrayRef> {
+    if kept.is_empty() {
+        return Vec::new();
+    }
+    let (mut columns, nothing) = (ReplyColumns::default(), Reply::default());
+    replies.iter().for_each(|reply| reply.unwrap_or(&nothing).push(&mut columns));
+    let all = Reply::FIELDS.iter().zip(Reply::finish(&mut columns));
+    let is_kept = |name| kept.iter().any(|field| field.name == name);
+    all.filter(|(field, _)| is_kept(field.name)).map(|(_, column)| column).collect()
 }
 
 /// An attempt that has ended.
@@ -137,3 +205,26 @@ pub const OBSERVED: FieldDef = FieldDef {
     doc: "Whether the observer saw this attempt's flow. If false, every fact of the observer is NULL.",
     data_type: <bool as Cell>::data_type,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array as _, AsArray as _};
+    use arrow::datatypes::UInt16Type;
+
+    #[test]
+    fn replies_become_the_columns_that_are_kept() {
+        let reply =
+            Reply { http_status: Some(204), tls_alpn: Some("h2".into()), ..Reply::default() };
+        let kept: Vec<_> = Reply::FIELDS
+            .iter()
+            .filter(|field| ["tls_alpn", "http_status"].contains(&field.name))
+            .collect();
+        let columns = reply_columns(&[None, Some(&reply)], &kept);
+        assert_eq!(columns.len(), 2);
+        let status = columns[0].as_primitive::<UInt16Type>();
+        assert!(status.is_null(0) && status.value(1) == 204);
+        assert_eq!(columns[1].as_string::<i32>().value(1), "h2");
+        assert!(reply_columns(&[None], &[]).is_empty());
+    }
+}

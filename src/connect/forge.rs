@@ -5,13 +5,17 @@
 //! is for the conclusions to tell apart, not for a second packet to hide.
 //!
 //! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
-//! (RFC 3514, IPv4 only) is a local error, not a path's fault.
+//! (RFC 3514, IPv4 only) is skipped.
 
 use std::net::{IpAddr, SocketAddr};
 
+use etherparse::checksum::Sum16BitWords;
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice, UdpHeader};
 
 use super::{Action, Ending, Event, Fault, Machine, Peer, Stage, State};
+
+#[cfg(test)]
+mod tests;
 
 /// The transport of a packet made by hand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,6 +100,68 @@ pub struct Packet {
     pub answer: Answer,
 }
 
+impl Default for Packet {
+    /// A plain SYN.
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::Tcp,
+            ttl: 64,
+            dscp: 0,
+            ecn: 0,
+            evil: false,
+            dont_fragment: false,
+            flags: SYN,
+            window: u16::MAX,
+            options: Vec::new(),
+            checksum: Checksum::Right,
+            payload: Payload::Nothing,
+            answer: Answer::SynAck,
+        }
+    }
+}
+
+/// Names for things, with what they mean.
+pub type Words<T> = &'static [(&'static str, T, &'static str)];
+
+/// Transports.
+pub static PROTOCOLS: Words<Protocol> =
+    &[("tcp", Protocol::Tcp, "a TCP segment"), ("udp", Protocol::Udp, "a UDP datagram")];
+
+/// Values of the ECN field (RFC 3168, 5).
+pub static ECN: Words<u8> = &[
+    ("not-ect", 0, "the sender does not use ECN"),
+    ("ect1", 1, "the sender uses ECN, and is of the L4S kind (RFC 9331)"),
+    ("ect0", 2, "the sender uses ECN"),
+    ("ce", 3, "congestion was met"),
+];
+
+/// What a UDP checksum may be.
+pub static CHECKSUMS: Words<Checksum> = &[
+    ("right", Checksum::Right, "the one that the receiver will compute"),
+    ("zero", Checksum::Zero, "zero: none was computed"),
+    ("wrong", Checksum::Wrong, "another one than the receiver will compute"),
+];
+
+/// What may count as an answer.
+pub static ANSWERS: Words<Answer> = &[
+    ("syn_ack", Answer::SynAck, "a SYN-ACK that acknowledges the packet"),
+    ("dns", Answer::Dns, "a DNS message that answers the question"),
+    ("any", Answer::Any, "any packet from the target's port to ours, a reset too"),
+];
+
+/// Questions that may be asked.
+pub static QUESTIONS: Words<&str> =
+    &[("A", "A", "the name's IPv4 addresses"), ("AAAA", "AAAA", "the name's IPv6 addresses")];
+
+/// Flags of the IPv4 header.
+pub static IP_FLAGS: &[(&str, &str)] = &[
+    ("evil", "the reserved bit (RFC 3514); an IPv6 target is skipped"),
+    ("df", "don't fragment; IPv6 packets are never fragmented on the way anyway"),
+];
+
+/// The most octets of TCP options.
+pub const MOST_OPTIONS: usize = 40;
+
 /// TCP flags by their names (RFC 9293, 3.1; `ae` RFC 9768).
 pub static TCP_FLAGS: &[(&str, u16)] = &[
     ("fin", 1),
@@ -108,9 +174,11 @@ pub static TCP_FLAGS: &[(&str, u16)] = &[
     ("cwr", 128),
     ("ae", 256),
 ];
-const SYN: u16 = 2;
+/// The flag that opens a connection.
+pub const SYN: u16 = 2;
 const FIN: u16 = 1;
 const RST: u16 = 4;
+const ACK: u16 = 16;
 
 impl Packet {
     /// What it is, in plain words.
@@ -129,25 +197,67 @@ impl Packet {
             }
             _ => {}
         }
+        let plain = Self::default();
+        let mut more = |words_of: String| {
+            words.push_str(", ");
+            words.push_str(&words_of);
+        };
         if self.evil {
-            words.push_str(", with the evil bit (IPv4 only)");
+            more("with the evil bit (IPv4 only)".into());
+        }
+        if self.dont_fragment {
+            more("not to be fragmented".into());
+        }
+        if self.ttl != plain.ttl {
+            more(format!("TTL {}", self.ttl));
+        }
+        if self.dscp != plain.dscp {
+            more(format!("DSCP {}", self.dscp));
+        }
+        if let Some((name, ..)) = ECN.iter().find(|(_, ecn, _)| *ecn == self.ecn && *ecn != 0) {
+            more(format!("ECN {name}"));
+        }
+        if self.protocol == Protocol::Tcp && self.window != plain.window {
+            more(format!("window {}", self.window));
+        }
+        if !self.options.is_empty() {
+            more(format!("{} octets of options", self.options_octets().len()));
+        }
+        match &self.payload {
+            Payload::Nothing => {}
+            Payload::Bytes(bytes) => more(format!("{} octets of payload", bytes.len())),
+            Payload::Question(kind) => more(format!("asking DNS for the {kind} of its name")),
+        }
+        if let Some((.., doc)) = ANSWERS.iter().find(|(_, answer, _)| *answer == self.answer) {
+            more(format!("answered by {doc}"));
         }
         words
     }
 
-    /// Octets of its IP packet to an IPv4 target without a payload of unknown length.
-    pub fn octets(&self) -> u64 {
+    /// Whether a server answers it with a SYN-ACK, which is then answered with a reset.
+    pub fn opens(&self) -> bool {
+        self.protocol == Protocol::Tcp && self.flags & (SYN | RST | ACK) == SYN
+    }
+
+    /// Octets of its IP packet: to an IPv4 target with a name of usual length, and at most (to an IPv6
+    /// target, with the longest name).
+    pub fn octets(&self) -> (u64, u64) {
         let transport = match self.protocol {
             Protocol::Tcp => 20 + self.options_octets().len() as u64,
             Protocol::Udp => 8,
         };
-        let payload = match &self.payload {
-            Payload::Nothing => 0,
-            Payload::Bytes(bytes) => bytes.len() as u64,
-            // Header, a name of usual length, type and class.
-            Payload::Question(_) => 12 + 20 + 4,
+        // Of a question: header, name, type and class.
+        let (usual, most) = match &self.payload {
+            Payload::Nothing => (0, 0),
+            Payload::Bytes(bytes) => (bytes.len() as u64, bytes.len() as u64),
+            Payload::Question(_) => (12 + 20 + 4, 12 + 255 + 4),
         };
-        20 + transport + payload
+        (20 + transport + usual, 40 + transport + most)
+    }
+
+    /// Octets that its TCP options take, with their padding.
+    pub fn options_length(&self) -> usize {
+        self.options_octets().len()
     }
 
     fn options_octets(&self) -> Vec<u8> {
@@ -207,8 +317,10 @@ impl Forge {
         use hickory_proto::rr::{Name, RecordType};
         let id = peer.random as u16;
         // The root is a name that every server has heard of.
-        let name =
-            peer.name.and_then(|name| Name::from_ascii(name).ok()).unwrap_or_else(Name::root);
+        let name = peer.name.and_then(|name| Name::from_ascii(name).ok());
+        let mut name = name.unwrap_or_else(Name::root);
+        // So are all names in messages, and those that are not are other names.
+        name.set_fqdn(true);
         let kind = if kind == "AAAA" { RecordType::AAAA } else { RecordType::A };
         let query = Query::query(name, kind);
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
@@ -253,6 +365,9 @@ impl Forge {
                 if first && self.packet.evil {
                     octets[6] |= 0x80;
                 }
+                octets[10..12].fill(0);
+                let sum = Sum16BitWords::new().add_slice(&octets).ones_complement();
+                octets[10..12].copy_from_slice(&sum.to_ne_bytes());
             }
             (IpAddr::V6(source), IpAddr::V6(target)) => {
                 let ip = Ipv6Header {
@@ -308,19 +423,24 @@ impl Forge {
             out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
             return end(State::Ok, None);
         }
-        match (self.packet.answer, tcp.rst()) {
+        // The reset of a segment that acknowledges something, as ours then does with 0, says so in its
+        // sequence number instead (RFC 9293, 3.5.2).
+        let refuses = match self.packet.flags & ACK != 0 {
+            true => !tcp.ack() && tcp.sequence_number() == 0,
+            false => acknowledges,
+        };
+        match (self.packet.answer, tcp.rst() && refuses) {
             (Answer::Any, _) => end(State::Ok, None),
-            (_, true) if acknowledges => end(State::Failed, Some("Connection refused")),
+            (_, true) => end(State::Failed, Some("Connection refused")),
             _ => Action::Wait,
         }
     }
 
     /// Takes in a UDP datagram from the target's port to ours.
     fn datagram(&self, payload: &[u8]) -> Action {
-        let done = Action::Close(Ending::new(State::Ok, Stage::Done, None));
         match (self.packet.answer, &self.question) {
             (Answer::Dns, Some(question)) if !question.is_answered_by(payload) => Action::Wait,
-            _ => done,
+            _ => Action::Close(Ending::new(State::Ok, Stage::Done, None)),
         }
     }
 }
@@ -340,8 +460,8 @@ impl Machine for Forge {
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
         match event {
             Event::Connected if self.packet.evil && self.target.is_ipv6() => {
-                let fault = Fault { word: "IPv6 has no evil bit", local: true };
-                Action::Close(Ending::failed(fault, Stage::Request))
+                let why = Some("IPv6 has no evil bit");
+                Action::Close(Ending::new(State::Skipped, Stage::Request, why))
             }
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {

@@ -7,7 +7,12 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::{Options, Reply, Stage, State};
+use super::dns::Dns;
+use super::fastopen::Fastopen;
+use super::http::{Ask, Http, Protocol};
+use super::tcp::Tcp;
+use super::tls::Tls;
+use super::{Kind, Options, Reply, Stage, State};
 
 /// What the driver reports of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,9 +100,44 @@ pub trait Machine: Send {
 }
 
 /// The machine of a kind for one attempt. `kind` is run with `options`, which fit it.
-pub fn start(kind: super::Kind, _options: &Options, _peer: Peer<'_>) -> Box<dyn Machine> {
-    match kind {
-        // The other kinds get their machines here.
-        _ => Box::new(super::tcp::Tcp::default()),
+pub fn start(kind: Kind, options: &Options, peer: Peer<'_>) -> Box<dyn Machine> {
+    machine(kind, options, peer).unwrap_or_else(|word| Box::new(Unable(word)))
+}
+
+fn machine(
+    kind: Kind,
+    options: &Options,
+    peer: Peer<'_>,
+) -> Result<Box<dyn Machine>, &'static str> {
+    let encrypted = kind == Kind::Https
+        || (kind == Kind::H2 && options.version.is_none_or(|version| version == "h2"));
+    Ok(match kind {
+        Kind::Tcp | Kind::Mptcp | Kind::Forge => Box::new(Tcp::default()),
+        Kind::TcpFastopen => Box::new(Fastopen::new(options, peer)?),
+        Kind::Http | Kind::H2 if !encrypted => {
+            let protocol = match options.version {
+                Some("1.0") => Protocol::Http1 { minor: 0 },
+                Some("h2c") => Protocol::Http2,
+                Some("h2c_upgrade") => Protocol::Upgrade,
+                _ => Protocol::Http1 { minor: 1 },
+            };
+            Box::new(Http::new(Ask::new(options, peer, "http")?, protocol))
+        }
+        Kind::Http | Kind::Https | Kind::H2 => {
+            let version = if kind == Kind::H2 { Some("h2") } else { options.version };
+            Box::new(Tls::new(options, version, Ask::new(options, peer, "https")?)?)
+        }
+        Kind::DnsUdp => Box::new(Dns::new(options, peer, false)?),
+        Kind::DnsTcp => Box::new(Dns::new(options, peer, true)?),
+    })
+}
+
+/// An attempt for which nothing can be sent: this host's fault, since no packet of the path's can
+/// have caused it.
+struct Unable(&'static str);
+
+impl Machine for Unable {
+    fn handle(&mut self, _: Event<'_>, _: &mut Vec<u8>) -> Action {
+        Action::Close(Ending::new(State::LocalError, Stage::Request, Some(self.0)))
     }
 }

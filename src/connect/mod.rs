@@ -6,13 +6,25 @@
 //!
 //! Imports [`field`](crate::field) only.
 
+mod certificate;
+pub mod dns;
 mod facts;
+pub mod fastopen;
 pub mod forge;
+pub mod http;
+pub mod http2;
 pub mod machine;
+mod options;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
+pub mod tls;
 
-pub use facts::{Attempt, AttemptColumns, Ended, OBSERVED, Reply, ReplyColumns, Stage, State};
+pub use facts::{
+    Attempt, AttemptColumns, Ended, OBSERVED, Reply, ReplyColumns, Stage, State, reply_columns,
+};
 pub use machine::{Action, Ending, Event, Fault, Machine, Peer, start};
+pub use options::{DEFAULT_NAME, GROUPS, HTTP_VERSIONS, LONGEST_PATH, METHODS, Options, QUESTIONS};
 
 /// What is done with a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +35,7 @@ pub enum Kind {
     Http,
     /// HTTP over TLS.
     Https,
-    /// HTTP/2 over TLS.
+    /// HTTP/2, over TLS or without.
     H2,
     /// One DNS question over UDP.
     DnsUdp,
@@ -65,10 +77,10 @@ pub struct KindDef {
     pub port: u16,
     /// The options of `[connect]` that it takes, beside `timeout` and `repeat`.
     pub options: &'static [&'static str],
+    /// Versions of HTTP that `version` may ask it for.
+    pub versions: &'static [&'static str],
     /// Columns that it adds to the attempt's own: what `keep` may name.
     pub columns: &'static [&'static str],
-    /// Whether this version can run it.
-    pub runnable: bool,
 }
 
 impl KindDef {
@@ -83,6 +95,31 @@ impl KindDef {
         }
     }
 }
+const HTTP_COLUMNS: &[&str] = &["http_status", "http_version", "http_body"];
+
+const HTTPS_COLUMNS: &[&str] = &[
+    "http_status",
+    "http_version",
+    "http_body",
+    "tls_version",
+    "tls_cipher",
+    "tls_group",
+    "tls_alpn",
+    "tls_cert_sha256",
+    "tls_cert_matches",
+    "tls_cert_self_signed",
+    "tls_cert_from",
+    "tls_cert_until",
+];
+
+const DNS_COLUMNS: &[&str] = &[
+    "dns_reply_rcode",
+    "dns_reply_answers",
+    "dns_reply_addresses",
+    "dns_reply_truncated",
+    "dns_reply_authoritative",
+    "dns_reply_mismatched",
+];
 
 /// Every connection kind.
 pub static KINDS: &[KindDef] = &[
@@ -93,8 +130,8 @@ pub static KINDS: &[KindDef] = &[
         transport: Transport::Tcp,
         port: 80,
         options: &["tfo"],
+        versions: &[],
         columns: &[],
-        runnable: true,
     },
     KindDef {
         name: "http",
@@ -102,49 +139,49 @@ pub static KINDS: &[KindDef] = &[
         doc: "ask for a page by HTTP without encryption",
         transport: Transport::Tcp,
         port: 80,
-        options: &["tfo", "version"],
-        columns: &[],
-        runnable: false,
+        options: &["tfo", "version", "method", "path"],
+        versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
+        columns: HTTP_COLUMNS,
     },
     KindDef {
         name: "https",
         kind: Kind::Https,
-        doc: "ask for a page by HTTP over TLS",
+        doc: "ask for a page by HTTP over TLS; the certificate is noted, not trusted",
         transport: Transport::Tcp,
         port: 443,
-        options: &["tfo", "alpn", "version"],
-        columns: &[],
-        runnable: false,
+        options: &["tfo", "alpn", "groups", "version", "method", "path"],
+        versions: &["1.1", "1.0", "h2"],
+        columns: HTTPS_COLUMNS,
     },
     KindDef {
         name: "h2",
         kind: Kind::H2,
-        doc: "ask for a page by HTTP/2 over TLS",
+        doc: "ask for a page by HTTP/2 over TLS, or without",
         transport: Transport::Tcp,
         port: 443,
-        options: &["tfo", "alpn"],
-        columns: &[],
-        runnable: false,
+        options: &["tfo", "alpn", "groups", "version", "method", "path"],
+        versions: &["h2", "h2c", "h2c_upgrade"],
+        columns: HTTPS_COLUMNS,
     },
     KindDef {
         name: "dns_udp",
         kind: Kind::DnsUdp,
-        doc: "ask a name server one question over UDP",
+        doc: "ask a name server one question over UDP, for the target's name or example.org",
         transport: Transport::Udp,
         port: 53,
-        options: &[],
-        columns: &[],
-        runnable: false,
+        options: &["question"],
+        versions: &[],
+        columns: DNS_COLUMNS,
     },
     KindDef {
         name: "dns_tcp",
         kind: Kind::DnsTcp,
-        doc: "ask a name server one question over TCP",
+        doc: "ask a name server one question over TCP, for the target's name or example.org",
         transport: Transport::Tcp,
         port: 53,
-        options: &["tfo"],
-        columns: &[],
-        runnable: false,
+        options: &["tfo", "question"],
+        versions: &[],
+        columns: DNS_COLUMNS,
     },
     KindDef {
         name: "tcp_fastopen",
@@ -153,18 +190,18 @@ pub static KINDS: &[KindDef] = &[
         transport: Transport::Tcp,
         port: 80,
         options: &[],
+        versions: &[],
         columns: &[],
-        runnable: false,
     },
     KindDef {
         name: "forge",
         kind: Kind::Forge,
-        doc: "send packets made by hand and watch for what comes back",
+        doc: "send one packet made by hand, and watch for what comes back",
         transport: Transport::Raw,
         port: 80,
-        options: &[],
+        options: &["packet"],
+        versions: &[],
         columns: &[],
-        runnable: false,
     },
     KindDef {
         name: "mptcp",
@@ -173,8 +210,8 @@ pub static KINDS: &[KindDef] = &[
         transport: Transport::Mptcp,
         port: 80,
         options: &[],
+        versions: &[],
         columns: &[],
-        runnable: false,
     },
 ];
 
@@ -183,57 +220,22 @@ pub fn kind(name: &str) -> Option<&'static KindDef> {
     KINDS.iter().find(|row| row.name == name)
 }
 
-/// Versions of HTTP that `version` may ask for, with their meaning.
-pub static HTTP_VERSIONS: &[(&str, &str)] = &[
-    ("1.0", "HTTP/1.0"),
-    ("1.1", "HTTP/1.1"),
-    ("h2", "HTTP/2"),
-    ("h2c", "HTTP/2 without encryption"),
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
 
-/// Options of a connection; what is not given is as the kind has it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Whether data goes with the SYN where a cookie is known.
-    pub tfo: Option<bool>,
-    /// Protocols offered in the TLS handshake, the preferred first.
-    pub alpn: Option<Vec<String>>,
-    /// Version of HTTP, out of [`HTTP_VERSIONS`].
-    pub version: Option<&'static str>,
-    /// How often each target is asked, one after the other; the record is that of the last time.
-    pub repeat: Option<u32>,
-    /// The packet that is made by hand.
-    pub packet: Option<forge::Packet>,
-}
-
-impl Options {
-    /// The names of those that are given, beside `repeat`, which every kind can.
-    pub fn given(&self) -> Vec<&'static str> {
-        let given = [
-            (self.tfo.is_some(), "tfo"),
-            (self.alpn.is_some(), "alpn"),
-            (self.version.is_some(), "version"),
-        ];
-        given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
-    }
-
-    /// What they ask for, in plain words; empty if nothing.
-    pub fn describe(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        match self.tfo {
-            Some(true) => words.push("with data in the SYN where a cookie is known".to_owned()),
-            Some(false) => words.push("without data in the SYN".to_owned()),
-            None => {}
+    #[test]
+    fn the_registry_speaks_of_what_there_is() {
+        let mut provided = HashSet::new();
+        for row in KINDS {
+            provided.extend(row.columns);
+            let versions: Vec<&str> = HTTP_VERSIONS.iter().map(|(name, _)| *name).collect();
+            assert!(row.versions.iter().all(|version| versions.contains(version)), "{}", row.name);
+            let has_version = row.options.contains(&"version");
+            assert_eq!(has_version, !row.versions.is_empty(), "{}", row.name);
         }
-        if let Some(alpn) = &self.alpn {
-            words.push(format!("offering {}", alpn.join(", ")));
-        }
-        if let Some(version) = self.version {
-            words.push(format!("by HTTP version {version}"));
-        }
-        if let Some(repeat) = self.repeat.filter(|repeat| *repeat != 1) {
-            words.push(format!("{repeat} times one after the other"));
-        }
-        words
+        let fields: HashSet<&str> = Reply::FIELDS.iter().map(|field| field.name).collect();
+        assert_eq!(provided, fields);
     }
 }

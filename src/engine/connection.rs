@@ -3,7 +3,7 @@
 use std::io;
 
 use super::scheduler::Job;
-use super::socket::{Channel, fault};
+use super::socket::{Channel, at_once, fault};
 use crate::connect::{Action, Ending, Event, Fault, Machine, Stage, State};
 use crate::field::Timestamp;
 
@@ -104,7 +104,11 @@ impl Connection {
                 return Some(ending);
             }
         }
-        None
+        // What is not read cannot tell.
+        match self.broken {
+            Some(fault) if !self.channel.hears => self.feed(Event::Failed(fault)),
+            _ => None,
+        }
     }
 
     /// Feeds one event to the machine and does what it says.
@@ -135,6 +139,8 @@ impl Connection {
                 Ok(bytes) => self.sent += bytes,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                // No packet of the path's can have caused it: none is under way.
+                Err(why) if self.channel.is_by_hand() => self.broken = Some(at_once(&why)),
                 Err(why) => self.broken = Some(fault(&why)),
             }
         }

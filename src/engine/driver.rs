@@ -17,6 +17,7 @@ use mio::{Events, Interest, Poll, Token};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::clock::Clock;
 use super::connection::Connection;
 use super::ports::{Draw, Ports};
 use super::raw::Raw;
@@ -96,12 +97,14 @@ pub struct Progress {
     pub timeout: AtomicU64,
     /// Attempts that ended `local_error`.
     pub local_error: AtomicU64,
+    /// Attempts that ended `skipped`.
+    pub skipped: AtomicU64,
 }
 
 impl Progress {
     /// Attempts that ended, however they did.
     pub fn ended(&self) -> u64 {
-        [&self.ok, &self.failed, &self.timeout, &self.local_error]
+        [&self.ok, &self.failed, &self.timeout, &self.local_error, &self.skipped]
             .iter()
             .map(|count| count.load(Relaxed))
             .sum()
@@ -118,6 +121,8 @@ pub struct Asked {
     pub attempts: Attempts,
     /// Source ports of attempts that were made once more: their flows belong to no record.
     pub repeated: Vec<u16>,
+    /// Whether the system's clock jumped meanwhile.
+    pub clock_step: bool,
 }
 
 /// The engine of one run.
@@ -134,6 +139,7 @@ pub struct Engine<'a> {
     /// What the programs of `command` steps said, as far as it is kept.
     outputs: Vec<CommandOutput>,
     epoch: Instant,
+    clock: Clock,
     wave: u64,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
@@ -234,6 +240,7 @@ impl<'a> Engine<'a> {
             in_force: Applied::default(),
             outputs: Vec::new(),
             epoch: Instant::now(),
+            clock: Clock::default(),
             wave: 0,
             connections: Vec::new(),
             free: Vec::new(),
@@ -275,9 +282,11 @@ impl<'a> Engine<'a> {
                     .map(|_| targets.iter().map(|_| None).collect())
                     .collect(),
                 repeated: Vec::new(),
+                clock_step: false,
             },
         };
         self.wave += 1;
+        self.read_clocks();
         if self.settings.forget {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
@@ -303,6 +312,8 @@ impl<'a> Engine<'a> {
                     }
                     Next::Wait(until) => break until,
                     Next::WaveDone => {
+                        self.read_clocks();
+                        wave.asked.clock_step = self.clock.poll_stepped();
                         if self.turns == Turns::Waves {
                             self.finish()?;
                         }
@@ -345,8 +356,18 @@ impl<'a> Engine<'a> {
         Flows { mark: mark(configuration), ports: *even.start()..=*odd.end() }
     }
 
+    fn read_clocks(&mut self) {
+        let before = self.epoch.elapsed();
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        // If this process had to wait between the two, they tell nothing.
+        if self.epoch.elapsed() - before < Duration::from_millis(1) {
+            self.clock.handle_reading(wall, before);
+        }
+    }
+
     /// Waits for events at most this long and handles them and what has timed out.
     fn turn(&mut self, mut wait: Duration, wave: &mut Wave<'_>) -> Result<()> {
+        self.read_clocks();
         let now = Instant::now();
         for first in self.deadlines.iter().filter_map(VecDeque::front) {
             wait = wait.min(first.at.saturating_duration_since(now));
@@ -427,7 +448,12 @@ impl<'a> Engine<'a> {
             Ok(begun) => begun,
             Err((why, port)) => {
                 self.free.push(slot);
-                return Some(ended(started, port, Ending::failed(at_once(&why), Stage::Connect)));
+                return Some(ended(
+                    target.at,
+                    started,
+                    port,
+                    Ending::failed(at_once(&why), Stage::Connect),
+                ));
             }
         };
         log::debug!("{} from port {port}, configuration {}", target.at, job.configuration);
@@ -444,7 +470,7 @@ impl<'a> Engine<'a> {
             self.connections[slot] = None;
             self.raw.forget(port, target.at);
             self.free.push(slot);
-            return Some(ended(started, Some(port), ending));
+            return Some(ended(target.at, started, Some(port), ending));
         }
         None
     }
@@ -532,7 +558,8 @@ impl<'a> Engine<'a> {
         if !connection.channel.hears {
             self.raw.forget(port, wave.targets[job.target].at);
         }
-        self.end(job, ended(started, Some(port), ending), wave);
+        let target = wave.targets[job.target].at;
+        self.end(job, ended(target, started, Some(port), ending), wave);
     }
 
     fn end(&mut self, job: Job, ended: Ended, wave: &mut Wave<'_>) {
@@ -548,6 +575,7 @@ impl<'a> Engine<'a> {
             State::Failed => &self.progress.failed,
             State::Timeout => &self.progress.timeout,
             State::LocalError => &self.progress.local_error,
+            State::Skipped => &self.progress.skipped,
         };
         count.fetch_add(1, Relaxed);
         let left = &mut wave.left[job.configuration][job.target];
@@ -572,6 +600,7 @@ impl<'a> Engine<'a> {
                 self.scheduler.handle_ended();
             }
         }
+        self.raw.forget_all();
         self.deadlines.iter_mut().for_each(VecDeque::clear);
     }
 }
@@ -585,15 +614,16 @@ struct Wave<'t> {
     asked: Asked,
 }
 
-fn ended(started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
+fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
     let Ending { state, stage, error, reply } = ending;
     let attempt = Attempt {
-        ok: (state != State::LocalError).then_some(state == State::Ok),
+        ok: state.tells().then_some(state == State::Ok),
         state,
         stage,
         error,
         started,
         ended: now(),
+        ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };
     Ended { attempt, reply }

@@ -97,6 +97,11 @@ impl Raw {
         self.waiting.remove(&(port, target));
     }
 
+    /// Nobody waits any longer.
+    pub(super) fn forget_all(&mut self) {
+        self.waiting.clear();
+    }
+
     /// The next segment that somebody waits for, as far as one has come: the slot, and the segment's place in
     /// `buffer`.
     pub(super) fn hear(

@@ -98,6 +98,11 @@ impl Channel {
         Self { socket, datagrams: true, hears, raw: Some((raw, to)) }
     }
 
+    /// Whether its packets are made by hand.
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.raw.is_some()
+    }
+
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }

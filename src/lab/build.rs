@@ -60,6 +60,7 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
     raise_descriptor_limit();
     let nodes = nodes(spec)?;
     let kind = Kind::available();
+    let identity = server::Identity::new()?;
     let mut stop = Stop::default();
     let mut namespaces = Vec::new();
 
@@ -116,7 +117,7 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
                 wires += 2;
             }
             if node.server.plays != Play::Nothing {
-                let thread = server::start(&home, node.server.plays, &mut stop)?;
+                let thread = server::start(&home, node.server, &identity, &mut stop)?;
                 stop.joins(thread);
             }
             namespaces.push(home);
@@ -206,6 +207,8 @@ fn forward() -> Result<()> {
 fn serve(server: &ServerSpec) -> Result<()> {
     for (name, value) in [
         ("net.ipv4.tcp_ecn", "2"),
+        // For connections that it takes as for those that it makes.
+        ("net.ipv4.tcp_fastopen", "3"),
         ("net.core.somaxconn", "65535"),
         ("net.ipv4.tcp_max_syn_backlog", "65535"),
         // A SYN cookie forgets what the SYN asked for.

@@ -14,7 +14,8 @@
 //! in the prober's namespace. Then [`Spec`] reads a lab, [`Lab::build`] builds it, and a
 //! [`Tally`] compares what was measured with what is true.
 //!
-//! Imports [`error`](crate::error). Touches the operating system. Knows nothing of
+//! Imports [`error`](crate::error), and of [`connect`](crate::connect) the frames of HTTP/2,
+//! and of [`step`](crate::step) the setting of socket options. Touches the operating system. Knows nothing of
 //! measurements but the labels that a lab file states as their truth.
 
 mod build;

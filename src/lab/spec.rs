@@ -57,7 +57,7 @@ impl HostSpec {
 }
 
 /// What stands at the far end of a path.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
     /// What it does with a connection.
@@ -66,13 +66,51 @@ pub struct ServerSpec {
     /// Kernel parameters of the server's namespace.
     #[serde(default)]
     pub sysctl: BTreeMap<String, Value>,
+    /// Whether it takes connections of Multipath TCP as such, where the kernel can.
+    #[serde(default)]
+    pub mptcp: bool,
+    /// Whether it speaks HTTP/2, over TLS and without.
+    #[serde(default = "yes")]
+    pub h2: bool,
+    /// How it answers questions, over UDP and TCP.
+    #[serde(default)]
+    pub dns: Answers,
 }
 
-/// What a server does with a connection to port 80.
+fn yes() -> bool {
+    true
+}
+
+impl Default for ServerSpec {
+    fn default() -> Self {
+        let (plays, sysctl, dns) = Default::default();
+        Self { plays, sysctl, mptcp: false, h2: true, dns }
+    }
+}
+
+/// How a server answers questions on port 53.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answers {
+    /// Any name has the address that was asked; in the other family, one for documentation.
+    #[default]
+    Right,
+    /// With an identifier that is not the question's.
+    OtherId,
+    /// With the answer to a question that nobody asked.
+    OtherQuestion,
+    /// With the code SERVFAIL.
+    Servfail,
+    /// Not at all.
+    Silent,
+}
+
+/// What a server does with a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Play {
-    /// Linux: sends a line of text, reads until the client is done, closes.
+    /// Linux: answers HTTP on port 80, HTTP over TLS on port 443, DNS on port 53. A client that closes port
+    /// 80 without a word gets a line of text.
     #[default]
     Greeting,
     /// Linux: closes as soon as the connection stands, sends nothing.
@@ -239,6 +277,19 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Vec<HostSpec> {
                 "only names that begin with `net.` can be set for a server",
             );
         }
+        let plain = ServerSpec {
+            plays: server.plays,
+            sysctl: server.sysctl.clone(),
+            mptcp: server.mptcp && server.plays == Play::Close,
+            ..ServerSpec::default()
+        };
+        if server.plays != Play::Greeting && server != plain {
+            complain(
+                span.clone(),
+                "a server that answers nothing takes no `mptcp`, `h2` and `dns`".to_owned(),
+                "leave them out, or write plays = \"greeting\"",
+            );
+        }
         let delay_ms = host.delay_ms.as_ref().map_or(0, |delay| *delay.get_ref());
         if server.plays == Play::ReflectEcn && (delay_ms > 0 || !server.sysctl.is_empty()) {
             complain(
@@ -289,7 +340,14 @@ mod tests {
     use crate::error::Error;
 
     fn mistakes(text: &str) -> Vec<String> {
+        let mistakes = mistakes_of(text);
+        assert!(!mistakes.is_empty(), "expected mistakes in {text}");
+        mistakes
+    }
+
+    fn mistakes_of(text: &str) -> Vec<String> {
         match Spec::parse("x.toml", text) {
+            Ok(_) => Vec::new(),
             Err(Error::File(report)) => {
                 report.diagnostics.iter().map(|d| d.message.clone()).collect()
             }
@@ -330,6 +388,16 @@ mod tests {
         "#;
         let said = mistakes(text);
         assert_eq!(said.len(), 5, "{said:?}");
+        let plays = |with: &str| {
+            mistakes_of(&format!("[[host]]\nname='a'\ntitle='b'\nserver = {{ {with} }}"))
+        };
+        assert!(plays("h2 = false, dns = 'other_id', mptcp = true").is_empty());
+        assert!(plays("plays = 'close', mptcp = true").is_empty());
+        assert!(plays("plays = 'nothing', h2 = false").concat().contains("answers nothing"));
+        assert!(
+            plays("plays = 'reflect-ecn', dns = 'silent'").concat().contains("answers nothing")
+        );
+        assert!(plays("dns = 'wrong'").concat().contains("servfail"));
         assert!(mistakes("").concat().contains("no hosts"));
         assert!(mistakes("[[host]]\nname='a'\ntitel='b'").concat().contains("titel"));
         assert!(mistakes("[[host]]\nname='a'\ntitle='b'\ncount=-1").len() == 1);

@@ -7,8 +7,12 @@ use toml::Spanned;
 
 use super::file::{self, Text};
 use super::plan::{Checker, Configuration, DEFAULT_KIND, DEFAULT_TIMEOUT, Prepare};
-use crate::connect::{self, HTTP_VERSIONS, KindDef, Options};
+use crate::connect::forge::Packet;
+use crate::connect::{
+    self, GROUPS, HTTP_VERSIONS, KindDef, LONGEST_PATH, METHODS, Options, QUESTIONS,
+};
 use crate::error::did_you_mean;
+use crate::field::FieldDef;
 
 /// How often a target may be asked.
 pub(super) const REPEATS: RangeInclusive<i64> = 1..=100;
@@ -24,6 +28,8 @@ pub struct Connection {
     pub timeout: Duration,
     /// What else was asked for.
     pub options: Options,
+    /// The packet that the file describes: what the kind `forge` sends, be it chosen later.
+    pub packet: Option<Packet>,
 }
 
 impl Connection {
@@ -39,16 +45,31 @@ impl Connection {
 }
 
 impl Checker<'_> {
-    /// The file's own connection, without what configurations change about it.
-    pub(super) fn connection(&mut self, base: &file::Connect) -> Option<Connection> {
-        self.own_connection(base, &file::OwnConnect::default())
+    /// The file's own connection, without what configurations change about it. An option that only
+    /// the kind of some configuration takes (`others`) is right here too.
+    pub(super) fn connection(
+        &mut self,
+        base: &file::Connect,
+        others: &[&'static KindDef],
+    ) -> Option<Connection> {
+        self.packet_for_somebody(base);
+        self.merged(base, &file::OwnConnect::default(), Some(others))
     }
 
-    /// The connection of a configuration.
+    /// The connection of a configuration. It has what [connect] says as far as its own kind takes it.
     pub(super) fn own_connection(
         &mut self,
         base: &file::Connect,
         own: &file::OwnConnect,
+    ) -> Option<Connection> {
+        self.merged(base, own, None)
+    }
+
+    fn merged(
+        &mut self,
+        base: &file::Connect,
+        own: &file::OwnConnect,
+        others: Option<&[&'static KindDef]>,
     ) -> Option<Connection> {
         let kind = own.kind.as_ref().or(base.kind.as_ref());
         let kind = match kind {
@@ -57,9 +78,19 @@ impl Checker<'_> {
         };
         let timeout = own.timeout.as_ref().or(base.timeout.as_ref());
         let timeout = self.duration(timeout, DEFAULT_TIMEOUT);
-        let tfo = own.tfo.as_ref().or(base.tfo.as_ref());
-        let alpn = own.alpn.as_ref().or(base.alpn.as_ref());
-        let version = own.version.as_ref().or(base.version.as_ref());
+        let inherits = |option: &str| {
+            others.is_some() || kind.is_none_or(|kind| kind.options.contains(&option))
+        };
+        fn pick<'a, T>(own: &'a Option<T>, base: &'a Option<T>, inherits: bool) -> Option<&'a T> {
+            own.as_ref().or(base.as_ref().filter(|_| inherits))
+        }
+        let tfo = pick(&own.tfo, &base.tfo, inherits("tfo"));
+        let alpn = pick(&own.alpn, &base.alpn, inherits("alpn"));
+        let groups = pick(&own.groups, &base.groups, inherits("groups"));
+        let version = pick(&own.version, &base.version, inherits("version"));
+        let method = pick(&own.method, &base.method, inherits("method"));
+        let path = pick(&own.path, &base.path, inherits("path"));
+        let question = pick(&own.question, &base.question, inherits("question"));
         let repeat = own.repeat.as_ref().or(base.repeat.as_ref());
         if let Some(alpn) = alpn
             && (alpn.get_ref().is_empty()
@@ -72,31 +103,83 @@ impl Checker<'_> {
         if let Some(repeat) = repeat {
             self.range("repeat", repeat.span(), *repeat.get_ref(), &REPEATS);
         }
-        let versions: Vec<_> = HTTP_VERSIONS.iter().map(|(name, _)| (*name, *name)).collect();
+        if let Some(path) = path
+            && (!path.get_ref().starts_with('/')
+                || path.get_ref().len() > LONGEST_PATH
+                || !path.get_ref().bytes().all(|b| b.is_ascii_graphic()))
+        {
+            let help = format!(
+                "write \"/\" and letters without spaces, at most {LONGEST_PATH}; others as %20"
+            );
+            self.mistake("E0214", path.span(), "this cannot be the path of a page", Some(help));
+        }
+        if let Some(groups) = groups
+            && groups.get_ref().is_empty()
+        {
+            let help = "write [\"x25519\"]";
+            let message = "without a group there is no key exchange";
+            self.mistake("E0214", groups.span(), message, Some(help.into()));
+        }
+        let words = |words: &'static [(&'static str, &'static str)]| -> Vec<_> {
+            words.iter().map(|(name, _)| (*name, *name)).collect()
+        };
         let options = Options {
             tfo: tfo.map(|tfo| *tfo.get_ref()),
             alpn: alpn.map(|alpn| alpn.get_ref().clone()),
-            version: version.and_then(|version| self.word(version, "version of HTTP", &versions)),
+            groups: groups.map(|groups| {
+                let of = words(GROUPS);
+                let groups = groups.get_ref().iter();
+                groups
+                    .filter_map(|group| self.word(group, "group of the key exchange", &of))
+                    .collect()
+            }),
+            version: version
+                .and_then(|version| self.word(version, "version of HTTP", &words(HTTP_VERSIONS))),
+            method: method.and_then(|method| self.word(method, "method", &words(METHODS))),
+            path: path.map(|path| path.get_ref().clone()),
+            question: question
+                .and_then(|question| self.word(question, "question", &words(QUESTIONS))),
             repeat: repeat.and_then(|repeat| u32::try_from(*repeat.get_ref()).ok()),
             packet: None,
         };
+        let packet = (base.packet.is_some() || own.packet.is_some())
+            .then(|| self.packet(base.packet.as_ref(), own.packet.as_ref()));
         let places = [
             ("tfo", tfo.map(Spanned::span)),
             ("alpn", alpn.map(Spanned::span)),
+            ("groups", groups.map(Spanned::span)),
             ("version", version.map(Spanned::span)),
+            ("packet", own.packet.as_ref().map(Spanned::span)),
+            ("method", method.map(Spanned::span)),
+            ("path", path.map(Spanned::span)),
+            ("question", question.map(Spanned::span)),
         ];
         let kind = kind?;
-        for (option, span) in places {
+        let others = others.unwrap_or_default();
+        let mut fits = true;
+        for (option, span) in places.clone() {
             let Some(span) = span else { continue };
-            if !kind.options.contains(&option) {
+            let elsewhere = others.iter().any(|kind| kind.options.contains(&option));
+            if !kind.options.contains(&option) && !elsewhere {
                 let message = format!("connections of kind {} have no `{option}`", kind.name);
                 let able = connect::KINDS.iter().filter(|row| row.options.contains(&option));
                 let able: Vec<&str> = able.map(|row| row.name).collect();
                 let help = format!("`{option}` is for {}", able.join(", "));
                 self.mistake("E0217", span, message, Some(help));
+                fits = false;
             }
         }
-        Some(Connection { kind, own_kind: own.kind.is_some(), timeout: timeout?, options })
+        if let Some((option, message)) = options.conflict(kind).filter(|_| fits) {
+            let span = places.into_iter().find(|(name, _)| *name == option);
+            let span = span.and_then(|(_, span)| span).unwrap_or(0..0);
+            let help = match option {
+                "version" => None,
+                _ => Some(format!("leave out `{option}`, or write another `version`")),
+            };
+            self.mistake("E0217", span, message, help);
+        }
+        let (own_kind, timeout) = (own.kind.is_some(), timeout?);
+        Some(Connection { kind, own_kind, timeout, options, packet })
     }
 
     fn kind(&mut self, kind: &Text) -> Option<&'static KindDef> {
@@ -124,25 +207,27 @@ impl Checker<'_> {
         }
     }
 
-    /// Columns to keep: those that the kind of some configuration provides.
+    /// The columns of replies that are kept: of those that the kinds of the configurations provide,
+    /// the named ones, or all if the file names none.
     pub(super) fn keep(
         &mut self,
-        keep: &[Text],
-        configs: &Option<Vec<Configuration>>,
-    ) -> Vec<String> {
-        let Some(configs) = configs else { return Vec::new() };
+        keep: Option<&[Text]>,
+        configs: Option<&[Configuration]>,
+    ) -> Keep {
+        let names = keep.map(|keep| keep.iter().map(|name| name.get_ref().clone()).collect());
+        let Some(configs) = configs else { return Keep(names) };
         let mut kinds: Vec<&KindDef> =
             configs.iter().map(|config| config.connection.kind).collect();
         kinds.dedup();
-        let columns: Vec<&str> = kinds.iter().flat_map(|kind| kind.columns).copied().collect();
-        for name in keep {
+        for name in keep.unwrap_or_default() {
             let text = name.get_ref().as_str();
+            let columns: Vec<&str> = provided(configs).map(|field| field.name).collect();
             if columns.contains(&text) {
                 continue;
             }
-            let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
             let message =
-                format!("connections of kind {} provide no column `{text}`", names.join(" and "));
+                format!("connections of kind {} provide no column `{text}`", kinds.join(" and "));
             let every = connect::Attempt::FIELDS.iter().chain([&connect::OBSERVED]);
             let help = match did_you_mean(text, columns.iter().copied()) {
                 Some(near) => near,
@@ -157,6 +242,28 @@ impl Checker<'_> {
             };
             self.mistake("E0218", name.span(), message, Some(help));
         }
-        keep.iter().map(|name| name.get_ref().clone()).collect()
+        Keep(names)
     }
+}
+
+/// Which columns of replies are kept: all, or those that are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keep(Option<Vec<String>>);
+
+impl Keep {
+    /// The columns that are kept under these configurations, in the order of [`connect::Reply`].
+    pub(super) fn columns(&self, configs: &[Configuration]) -> Vec<&'static FieldDef> {
+        let wanted = |field: &&FieldDef| {
+            self.0.as_ref().is_none_or(|names| names.iter().any(|name| name == field.name))
+        };
+        provided(configs).filter(wanted).collect()
+    }
+}
+
+/// The columns that the kinds of some configurations provide.
+fn provided(configs: &[Configuration]) -> impl Iterator<Item = &'static FieldDef> {
+    let provides = |kind: &KindDef, field: &FieldDef| kind.columns.contains(&field.name);
+    connect::Reply::FIELDS
+        .iter()
+        .filter(move |field| configs.iter().any(|config| provides(config.connection.kind, field)))
 }

@@ -5,6 +5,7 @@
 //! in [`plan`](super::plan). The doc comments are the texts that an editor shows.
 
 mod observer;
+mod packet;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,9 @@ use toml::Spanned;
 
 use super::scalar::Scalar;
 use super::schema;
+use crate::connect::{self, KindDef};
 pub(super) use observer::Observer;
+pub(super) use packet::{Packet, TcpOption};
 pub(super) use steps::{Command, Netfilter, Route, SockoptValue, Step};
 
 /// A text with its place.
@@ -117,6 +120,14 @@ pub(super) struct Configs {
 }
 
 impl Configs {
+    /// The kinds of connection that configurations have of their own, as far as they are known.
+    pub(super) fn kinds(&self) -> Vec<&'static KindDef> {
+        let Self { zero, one, two, three, four, five, six, seven } = self;
+        let all = [zero, one, two, three, four, five, six, seven].into_iter().flatten();
+        let kinds = all.filter_map(|config| config.get_ref().connect.kind.as_ref());
+        kinds.filter_map(|kind| connect::kind(kind.get_ref())).collect()
+    }
+
     /// All eight, in their order.
     pub(super) fn into_list(self) -> [Option<Spanned<Config>>; 8] {
         let Self { zero, one, two, three, four, five, six, seven } = self;
@@ -172,14 +183,33 @@ pub(super) struct Connect {
     /// Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.
     #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["h2", "http/1.1"])]
     pub(super) alpn: Option<Spanned<Vec<String>>>,
+    /// Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"], extend("default" = ["x25519"]))]
+    pub(super) groups: Option<Spanned<Vec<Text>>>,
     /// The version of HTTP to ask for.
     #[serde(default)]
     #[schemars(schema_with = "schema::http_version", example = &"h2")]
     pub(super) version: Option<Text>,
+    /// The method of the request over HTTP.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::method", example = &"HEAD", extend("default" = "GET"))]
+    pub(super) method: Option<Text>,
+    /// The path of the page that is asked for over HTTP.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/[!-~]*|.*\\$\\{.*)$"), extend("default" = "/"))]
+    pub(super) path: Option<Text>,
+    /// What a name server is asked for.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::question", example = &"AAAA", extend("default" = "A"))]
+    pub(super) question: Option<Text>,
     /// How often each target is asked, one time after the other: 1 to 100.
     #[serde(default)]
     #[schemars(schema_with = "schema::repeat", example = 2, extend("default" = 1))]
     pub(super) repeat: Option<Spanned<i64>>,
+    /// The packet that connections of the kind `forge` send.
+    #[schemars(with = "Option<Packet>", example = schema::example("{ tcp_flags = ['syn'], ttl = 64 }"))]
+    pub(super) packet: Option<Spanned<Packet>>,
     /// What is done once for every target, before all configurations, which share the result.
     #[serde(default)]
     #[schemars(example = schema::example("{ resolve = true, probe = 'tcp' }"))]
@@ -208,14 +238,33 @@ pub(super) struct OwnConnect {
     /// Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.
     #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["h2"])]
     pub(super) alpn: Option<Spanned<Vec<String>>>,
+    /// Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"])]
+    pub(super) groups: Option<Spanned<Vec<Text>>>,
     /// The version of HTTP to ask for.
     #[serde(default)]
     #[schemars(schema_with = "schema::http_version", example = &"h2")]
     pub(super) version: Option<Text>,
+    /// The method of the request over HTTP.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::method", example = &"HEAD")]
+    pub(super) method: Option<Text>,
+    /// The path of the page that is asked for over HTTP.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/[!-~]*|.*\\$\\{.*)$"))]
+    pub(super) path: Option<Text>,
+    /// What a name server is asked for.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::question", example = &"AAAA")]
+    pub(super) question: Option<Text>,
     /// How often each target is asked, one time after the other: 1 to 100.
     #[serde(default)]
     #[schemars(schema_with = "schema::repeat", example = 2)]
     pub(super) repeat: Option<Spanned<i64>>,
+    /// What is different about the packet of the kind `forge`.
+    #[schemars(with = "Option<Packet>", example = schema::example("{ ip_flags = ['evil'] }"))]
+    pub(super) packet: Option<Spanned<Packet>>,
 }
 
 /// What is done once for every target, before all configurations.
@@ -236,10 +285,10 @@ pub(super) struct Prepare {
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct After {
-    /// Columns that the kind of connection provides, beside those that every record has.
-    #[serde(default)]
-    #[schemars(with = "Vec<String>", example = ["http_status", "tls_version"])]
-    pub(super) keep: Vec<Text>,
+    /// Columns to keep of those that the kind of connection provides, beside those that every record
+    /// has; without it, all.
+    #[schemars(with = "Option<Vec<String>>", example = ["http_status", "tls_version"])]
+    pub(super) keep: Option<Vec<Text>>,
 }
 
 /// One conclusion: a name, and exactly one of compare, first_of and value. Where a fact that it

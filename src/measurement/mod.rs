@@ -10,9 +10,11 @@
 mod conditions;
 mod connection;
 mod file;
+mod packet;
 mod params;
 pub mod plan;
 mod read;
+mod record;
 mod scalar;
 mod schema;
 mod selection;
@@ -22,7 +24,7 @@ mod sweep;
 
 use std::path::{Path, PathBuf};
 
-pub use connection::Connection;
+pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
 pub use plan::{Configuration, Plan, Prepare, duration};
 pub use read::FORMAT;
@@ -35,8 +37,26 @@ use crate::error::{Doing as _, Error, Result, did_you_mean};
 /// The names of configurations: the baseline and at most seven experiments.
 pub const NAMES: [&str; 8] = ["zero", "one", "two", "three", "four", "five", "six", "seven"];
 
+macro_rules! shipped {
+    ($($name:literal),*) => {
+        &[$(($name, include_str!(concat!("../../measurements/", $name, ".toml")))),*]
+    };
+}
+
 /// The measurements that are compiled in: name and text.
-pub static SHIPPED: &[(&str, &str)] = &[("ecn", include_str!("../../measurements/ecn.toml"))];
+pub static SHIPPED: &[(&str, &str)] = shipped![
+    "dscp",
+    "ecn",
+    "ecn-scoped",
+    "evilbit",
+    "h2",
+    "mptcp",
+    "mss",
+    "tcpopt",
+    "template",
+    "tfo",
+    "udpzero"
+];
 
 /// The folders in which measurements are looked up by name, in this order.
 pub fn folders() -> Vec<PathBuf> {

@@ -3,19 +3,21 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{Field, Fields, Schema};
 use toml::Spanned;
 
 use super::NAMES;
-use super::connection::Connection;
+use super::connection::{Connection, Keep};
 use super::file::{Config, Configs, File, Text};
 use super::params::{Overrides, Param};
 use super::read::{self, Path};
+use super::record::{configuration_fields, record_schema};
 use super::selection::provider;
 use super::sweep::Swept;
 use crate::chain::Selection;
 use crate::connect::{self, KindDef};
 use crate::error::{Diagnostic, Error, Report, Result};
+use crate::field::FieldDef;
 use crate::rule::Rules;
 use crate::step::{Privilege, Step, Turns};
 
@@ -47,8 +49,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// What is done once for every target.
     pub prepare: Prepare,
-    /// Columns of the kind that are kept.
-    pub keep: Vec<String>,
+    /// Which columns of replies the file keeps.
+    pub keep: Keep,
     /// The functions that look at the packets.
     pub selection: Selection,
     /// What is concluded; conditions over a sweep are already one for every value.
@@ -104,7 +106,7 @@ impl Plan {
     ) -> Result<Self> {
         let (mut plan, mut refused) = Self::read(origin, text, target_columns, overrides)?;
         if let Some(kind) = &overrides.connect {
-            refused.extend(plan.choose(kind).err());
+            refused.extend(plan.choose(kind, target_columns).err());
         }
         match refused.is_empty() {
             true => Ok(plan),
@@ -139,7 +141,7 @@ impl Plan {
     }
 
     /// Takes another kind of connection, where the file lets the user choose it.
-    fn choose(&mut self, name: &str) -> Result<(), String> {
+    fn choose(&mut self, name: &str, target_columns: &Fields) -> Result<(), String> {
         let Some(kind) = self.kinds.iter().copied().find(|kind| kind.name == name) else {
             let names: Vec<&str> = self.kinds.iter().map(|kind| kind.name).collect();
             return Err(match names.is_empty() {
@@ -153,27 +155,58 @@ impl Plan {
             });
         };
         for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
-            let given = config.connection.options.given();
+            let mut given = config.connection.options.given();
+            // A plain SYN is what the kind does by itself.
+            given.retain(|option| *option != "packet" || config.connection.packet.is_some());
             if let Some(option) = given.iter().find(|option| !kind.options.contains(option)) {
                 return Err(format!(
                     "--connect {name}: it has no `{option}`, which the measurement asks for"
                 ));
             }
+            if let Some((_, why)) = config.connection.options.conflict(kind) {
+                return Err(format!("--connect {name}: {why}"));
+            }
             config.connection.kind = kind;
+            config.complete();
         }
-        Ok(())
+        // Another kind may not provide what a condition is about.
+        let schema = self.record_schema(target_columns);
+        let elsewhere = |column: &str| provider(column, &self.selection);
+        match self.rules.against(&schema, &elsewhere) {
+            Ok(rules) => {
+                self.rules = rules;
+                Ok(())
+            }
+            Err(mistakes) => {
+                let first = mistakes.first().map_or("", |mistake| mistake.message.as_str());
+                Err(format!("--connect {name}: with it, the conditions are not right: {first}"))
+            }
+        }
     }
 
-    /// The fields of a configuration's struct: the attempt, whether its flow was observed, what the
-    /// observer's functions record. Swept values come behind them ([`Configuration::swept`]).
+    /// The columns of replies that are kept, in the order of [`Reply`](connect::Reply): those that the
+    /// kinds in use provide, as far as the file does not keep fewer.
+    pub fn reply_columns(&self) -> Vec<&'static FieldDef> {
+        self.keep.columns(&self.configs)
+    }
+
+    /// The fields of a configuration's struct: the attempt, what is kept of the reply, whether the
+    /// attempt's flow was observed, what the observer's functions record. Swept values come behind
+    /// them ([`Configuration::swept`]).
     pub fn configuration_fields(&self) -> Vec<Field> {
-        configuration_fields(&self.selection)
+        configuration_fields(&self.selection, &self.reply_columns())
     }
 
     /// The schema of a record: the structs `target`, `zero`, `one` and so on.
     pub fn record_schema(&self, target_columns: &Fields) -> Schema {
         let configs = self.configs.iter().map(|config| (config.name, config.swept.as_slice()));
-        record_schema(&self.selection, configs, target_columns)
+        record_schema(&self.selection, &self.reply_columns(), configs, target_columns)
+    }
+
+    /// The port of targets that have none of their own: that of the baseline's kind.
+    pub fn port(&self) -> u16 {
+        let connection = self.configs.first().map(|config| &config.connection);
+        connection.map_or(0, |connection| connection.options.port(connection.kind))
     }
 
     /// How configurations follow each other: derived from the scopes of their steps.
@@ -199,37 +232,16 @@ impl Plan {
     /// Why this version cannot run the measurement, if it cannot.
     pub fn not_runnable(&self) -> Option<String> {
         let mut reasons: Vec<String> = Vec::new();
-        for config in &self.configs {
-            let name = config.name;
-            let connection = &config.connection;
-            if !connection.kind.runnable {
-                let kind = connection.kind.name;
-                reasons.push(format!("connections of kind {kind} (configuration {name})"));
-            }
-            if connection.timeout != self.timeout {
-                reasons.push(format!("a timeout of configuration {name} alone"));
-            }
-            for option in connection.options.given() {
-                reasons.push(format!("the option {option} (configuration {name})"));
-            }
-            if connection.options.repeat.is_some_and(|repeat| repeat != 1) {
-                reasons.push(format!("the option repeat (configuration {name})"));
-            }
-        }
         if self.prepare.resolve {
             reasons.push("connect.prepare.resolve".into());
         }
         if self.prepare.probe.is_some() {
             reasons.push("connect.prepare.probe".into());
         }
-        if !self.keep.is_empty() {
-            reasons.push("connect.after.keep".into());
-        }
         let first = reasons.first()?;
         let more = match reasons.len() - 1 {
             0 => String::new(),
-            1 => ", nor 1 more thing that it asks for".into(),
-            more => format!(", nor {more} more things that it asks for"),
+            more => format!(", nor {more} more of what it asks for"),
         };
         Some(format!(
             "{}: this version can check and explain, but not run {first}{more}",
@@ -260,40 +272,6 @@ fn without_echoes(diagnostics: &mut Vec<Diagnostic>, sweeps: bool) {
         })
     });
     diagnostics.retain(|d| !d.message.is_empty());
-}
-
-fn configuration_fields(selection: &Selection) -> Vec<Field> {
-    let attempt = connect::Attempt::FIELDS.iter();
-    attempt
-        .chain([&connect::OBSERVED])
-        .chain(selection.fields())
-        .map(|field| field.arrow())
-        .collect()
-}
-
-fn record_schema<'a>(
-    selection: &Selection,
-    configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
-    target_columns: &Fields,
-) -> Schema {
-    let facts = configuration_fields(selection);
-    let target = DataType::Struct(target_fields(target_columns));
-    let mut fields = vec![Field::new("target", target, false)];
-    for (name, swept) in configs {
-        let swept =
-            swept.iter().map(|swept| Field::new(&swept.name, swept.value.data_type(), true));
-        let facts: Fields = facts.iter().cloned().chain(swept).collect();
-        fields.push(Field::new(name, DataType::Struct(facts), false));
-    }
-    Schema::new(fields)
-}
-
-/// The columns that every target has, and those that the list adds.
-fn target_fields(extra: &Fields) -> Fields {
-    let base = [("ip", DataType::Utf8), ("port", DataType::UInt16), ("name", DataType::Utf8)];
-    let base = base.into_iter().filter(|(name, _)| extra.find(name).is_none());
-    let base = base.map(|(name, data_type)| Field::new(name, data_type, true).into());
-    base.chain(extra.iter().cloned()).collect()
 }
 
 /// Turns names into things, and notes what is wrong on the way.
@@ -351,11 +329,18 @@ impl Checker<'_> {
 
     fn plan(&mut self, file: File, params: Vec<Param>, target_columns: &Fields) -> Option<Plan> {
         let name = self.name(file.name.as_ref());
-        let base = self.connection(&file.connect);
+        let others = file.config.kinds();
+        let base = self.connection(&file.connect, &others);
         let (configs, names) = self.configs(file.config, &file.connect);
         let kinds = self.kinds(&file.connect.kinds);
         let prepare = self.prepare(&file.connect.prepare);
-        let keep = self.keep(&file.connect.after.keep, &configs);
+        let keep = file.connect.after.keep.as_deref();
+        let keep = self.keep(keep, configs.as_deref());
+        // Where a configuration is wrong, no column is missing by a condition's fault.
+        let reply = match &configs {
+            Some(configs) => keep.columns(configs),
+            None => connect::Reply::FIELDS.iter().collect(),
+        };
         let before = self.mistakes.len();
         let selection = self.selection(&file.observer);
         let trusted = self.mistakes.len() == before && !self.was_removed(&["observer".into()]);
@@ -368,7 +353,7 @@ impl Checker<'_> {
                 let number = NAMES.iter().position(|known| known == name).unwrap_or_default();
                 (*name, self.swept.get(number).map_or(&[][..], Vec::as_slice))
             };
-            record_schema(known, names.iter().map(swept), target_columns)
+            record_schema(known, &reply, names.iter().map(swept), target_columns)
         };
         let (rules, mistakes) =
             Rules::compile(&sources, &schema, &|column| provider(column, &selection));
@@ -488,7 +473,9 @@ impl Checker<'_> {
                 title += &format!(" ({name} = {value})");
             }
         }
-        Some(Configuration { name, title, steps, connection: connection?, swept })
+        let mut made = Configuration { name, title, steps, connection: connection?, swept };
+        made.complete();
+        Some(made)
     }
 
     /// A duration that is more than zero and at most an hour.

@@ -81,6 +81,18 @@ pub(super) fn http_version(_: &mut SchemaGenerator) -> Schema {
     names(connect::HTTP_VERSIONS)
 }
 
+pub(super) fn groups(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": names(connect::GROUPS).to_value(), "minItems": 1 })
+}
+
+pub(super) fn method(_: &mut SchemaGenerator) -> Schema {
+    names(connect::METHODS)
+}
+
+pub(super) fn question(_: &mut SchemaGenerator) -> Schema {
+    names(connect::QUESTIONS)
+}
+
 pub(super) fn repeat(_: &mut SchemaGenerator) -> Schema {
     let range = super::connection::REPEATS;
     integer(*range.start(), *range.end())

@@ -3,6 +3,7 @@
 use super::file::{Observer, Text};
 use super::plan::Checker;
 use crate::chain::{self, Chain, Selection};
+use crate::connect;
 use crate::error::did_you_mean;
 
 impl Checker<'_> {
@@ -108,6 +109,14 @@ impl Checker<'_> {
 
 /// What to add to a measurement so that a column is recorded.
 pub(super) fn provider(column: &str, selection: &Selection) -> Option<String> {
+    let kinds = connect::KINDS.iter().filter(|kind| kind.columns.contains(&column));
+    let kinds: Vec<&str> = kinds.map(|kind| kind.name).collect();
+    if !kinds.is_empty() {
+        let kinds = kinds.join(", ");
+        return Some(format!(
+            "connections of kind {kinds} provide it, if `keep` in [connect.after] does not leave it out"
+        ));
+    }
     let fields = chain::GROUPS.iter().flat_map(|group| group.fields);
     let field =
         fields.into_iter().find(|field| field.name == column && !selection.has(field.by))?;

@@ -214,7 +214,8 @@ fn read<'a>(
 /// Whether a configuration's struct may have such a column anyway.
 fn is_column(name: &str) -> bool {
     let facts = chain::GROUPS.iter().flat_map(|group| group.fields);
-    let mut all = connect::Attempt::FIELDS.iter().chain([&connect::OBSERVED]).chain(facts);
+    let attempt = connect::Attempt::FIELDS.iter().chain(connect::Reply::FIELDS);
+    let mut all = attempt.chain([&connect::OBSERVED]).chain(facts);
     all.any(|field| field.name == name)
 }
 

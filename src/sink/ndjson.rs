@@ -62,6 +62,21 @@ impl NdjsonSink {
         Self { writer: Counted::new(BufWriter::new(to)), target, rows: 0 }
     }
 
+    /// Adds lines that are made already.
+    pub(super) fn write_lines(&mut self, lines: &[u8], rows: u64) -> Result<()> {
+        self.writer.write_all(lines).map_err(|error| write_error(&self.path(), error))?;
+        self.written(rows)
+    }
+
+    /// Counts rows; whoever reads standard output has them at once.
+    fn written(&mut self, rows: u64) -> Result<()> {
+        if matches!(self.target, Target::Stdout) {
+            self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
+        }
+        self.rows += rows;
+        Ok(())
+    }
+
     #[cfg(test)]
     pub(super) fn into_files(records: Temporary, metadata: Temporary) -> Result<Self> {
         Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
@@ -92,20 +107,35 @@ impl Sink for NdjsonSink {
                 return Err(Error::failed(format!("write {}", self.path().display()), other));
             }
         }
-        if matches!(self.target, Target::Stdout) {
-            self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
-        }
-        self.rows += batch.num_rows() as u64;
-        Ok(())
+        self.written(batch.num_rows() as u64)
     }
 
-    fn finish(mut self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
+        self.finish_with(&[], metadata)
+    }
+}
+
+impl NdjsonSink {
+    /// [`Sink::finish`], with metadata whose keys stay as they are before the other.
+    pub(super) fn finish_with(
+        mut self,
+        bare: &[(String, String)],
+        metadata: &[(String, String)],
+    ) -> Result<Written> {
         self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
         let (path, bytes, rows) = (self.path(), self.writer.bytes, self.rows);
         if let Target::File { records, metadata: beside } = self.target {
-            let object: serde_json::Map<String, serde_json::Value> = metadata
+            let ours =
+                metadata.iter().map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value));
+            let object: serde_json::Map<String, serde_json::Value> = bare
                 .iter()
-                .map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value.as_str().into()))
+                .map(|(key, value)| (key.clone(), value))
+                .chain(ours)
+                .map(|(key, value)| (key, value.as_str().into()))
                 .collect();
             let text = format!("{:#}\n", serde_json::Value::Object(object));
             beside
@@ -118,7 +148,7 @@ impl Sink for NdjsonSink {
             beside.keep()?;
             records.keep()?;
         }
-        Ok(Written { path, bytes, rows })
+        Ok(Written { path, bytes, rows, parts: None })
     }
 }
 

@@ -45,9 +45,11 @@ pub fn mark(configuration: usize) -> u32 {
 }
 
 /// Whether a configuration's packets must carry its mark (SO_MARK needs CAP_NET_ADMIN or
-/// CAP_NET_RAW): some step of it is netfilter or route.
+/// CAP_NET_RAW): some step of it is netfilter or route, or
+/// holds back resets.
 pub fn needs_mark(steps: &[Step]) -> bool {
-    steps.iter().any(|step| matches!(step, Step::Netfilter(_) | Step::Route(_)))
+    let marks = |step: &Step| matches!(step, Step::Netfilter(_) | Step::Route(_) | Step::HoldReset);
+    steps.iter().any(marks)
 }
 
 /// Whether what the steps need beside privileges is there: the programs `nft` and `ip`, and the
@@ -58,7 +60,7 @@ pub fn needs_mark(steps: &[Step]) -> bool {
 pub fn check<'a>(steps: impl IntoIterator<Item = &'a Step>, context: &Context) -> Result<()> {
     for step in steps {
         match step {
-            Step::Netfilter(_) => NFT.find().map(drop)?,
+            Step::Netfilter(_) | Step::HoldReset => NFT.find().map(drop)?,
             Step::Route(_) => IP.find().map(drop)?,
             Step::Command(_) if !context.allow_commands => {
                 return Err(Error::Usage(format!(
@@ -114,13 +116,13 @@ fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)]) -> Vec<Change<'a>> {
             match step {
                 Step::Sysctl { name, value } => changes.push(Change::Sysctl(name, value)),
                 Step::Command(command) => changes.push(Change::Command(command)),
-                Step::Netfilter(_) if !std::mem::replace(&mut rules, true) => {
+                Step::Netfilter(_) | Step::HoldReset if !std::mem::replace(&mut rules, true) => {
                     changes.push(Change::Netfilter(Script::new(configurations)));
                 }
                 Step::Route(_) if !std::mem::replace(&mut routes, true) => {
                     changes.push(Change::Route(Route::of(configurations)));
                 }
-                Step::Netfilter(_) | Step::Route(_) | Step::Sockopt(_) => {}
+                Step::Netfilter(_) | Step::HoldReset | Step::Route(_) | Step::Sockopt(_) => {}
             }
         }
     }

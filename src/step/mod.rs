@@ -12,11 +12,12 @@
 
 mod applied;
 pub mod command;
+mod hold;
 pub mod metrics;
 pub mod netfilter;
 mod process;
 pub mod route;
-mod setsockopt;
+pub(crate) mod setsockopt;
 pub mod sockopt;
 mod sysctl;
 mod table;
@@ -186,6 +187,9 @@ pub enum Step {
     Sockopt(Sockopt),
     /// Run a program.
     Command(Command),
+    /// Hold back the kernel's resets for segments made by hand. Plans add it; no file writes it, so
+    /// that [`STEPS`] has no row of it.
+    HoldReset,
 }
 
 impl Step {
@@ -197,6 +201,7 @@ impl Step {
             Step::Route(_) => "route",
             Step::Sockopt(_) => "sockopt",
             Step::Command(_) => "command",
+            Step::HoldReset => hold::KIND,
         }
     }
 
@@ -204,7 +209,7 @@ impl Step {
     pub fn scope(&self) -> Scope {
         match self {
             Step::Sysctl { .. } => Scope::Namespace,
-            Step::Netfilter(_) | Step::Route(_) => Scope::Packets,
+            Step::Netfilter(_) | Step::Route(_) | Step::HoldReset => Scope::Packets,
             Step::Sockopt(_) => Scope::Socket,
             Step::Command(_) => Scope::World,
         }
@@ -218,6 +223,7 @@ impl Step {
             Step::Route(step) => step.describe(),
             Step::Sockopt(step) => step.describe(),
             Step::Command(step) => step.describe(),
+            Step::HoldReset => hold::DOES.into(),
         }
     }
 
@@ -225,7 +231,9 @@ impl Step {
     pub fn describe_undo(&self) -> String {
         match self {
             Step::Sysctl { name, .. } => format!("write back what {name} was before"),
-            Step::Netfilter(_) => "take the rule out of the tool's own table".into(),
+            Step::Netfilter(_) | Step::HoldReset => {
+                "take the rule out of the tool's own table".into()
+            }
             Step::Route(_) => "remove the configuration's rule and routing table".into(),
             Step::Sockopt(_) => "nothing: it ends with the socket".into(),
             Step::Command(step) => step.describe_undo(),
@@ -235,7 +243,9 @@ impl Step {
     /// What it needs to be allowed.
     pub fn privilege(&self) -> Privilege {
         match self {
-            Step::Sysctl { .. } | Step::Netfilter(_) | Step::Route(_) => Privilege::NetAdmin,
+            Step::Sysctl { .. } | Step::Netfilter(_) | Step::Route(_) | Step::HoldReset => {
+                Privilege::NetAdmin
+            }
             Step::Sockopt(step) => step.privilege(),
             Step::Command(_) => Privilege::AllowCommands,
         }
@@ -271,5 +281,6 @@ mod tests {
             // An option of a socket may need more than most.
             assert!(step.privilege() >= row.privilege, "{}", row.name);
         }
+        assert!(STEPS.iter().all(|row| row.name != Step::HoldReset.kind()), "no file writes it");
     }
 }

@@ -15,6 +15,7 @@
 
 use super::Step;
 use super::applied::{Failure, Flows};
+use super::hold;
 use super::tool::NFT;
 use crate::error::{Error, Result};
 
@@ -114,7 +115,12 @@ impl Script {
         for (name, hook, _) in HOOKS {
             let rules: Vec<Vec<&str>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
-            if rules.iter().all(Vec::is_empty) {
+            let holds: Vec<&Flows> = configurations
+                .iter()
+                .filter(|(steps, _)| *hook == Hook::Output && steps.contains(&Step::HoldReset))
+                .map(|(_, flows)| *flows)
+                .collect();
+            if rules.iter().all(Vec::is_empty) && holds.is_empty() {
                 continue;
             }
             let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
@@ -124,6 +130,10 @@ impl Script {
                 format!("add chain {TABLE} {name} {{ type {kind} hook {name} priority mangle; policy accept; }}"),
                 None,
             );
+            for flows in holds {
+                let rule = hold::rule(flows);
+                script.line(format!("add rule {TABLE} {name} {rule}"), Some(&rule));
+            }
             for ((_, flows), rules) in configurations.iter().zip(rules) {
                 if rules.is_empty() {
                     continue;
@@ -333,6 +343,26 @@ add chain inet pathspider output_11
 add rule inet pathspider output meta mark 0x11 jump output_11
 add rule inet pathspider output_11 ip ttl set 9
 add rule inet pathspider output_11 tcp flags rst drop
+"
+        );
+    }
+
+    #[test]
+    fn resets_are_held_back_by_port_whatever_the_other_rules() {
+        let zero = [Step::HoldReset];
+        let one = [step("ip ttl set 9", Hook::Output), Step::HoldReset];
+        let flows = |mark, ports| Flows { mark, ports };
+        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        assert_eq!(
+            Script::new(&[(&zero, &f0), (&one, &f1)]).text(),
+            "\
+create table inet pathspider
+add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
+add rule inet pathspider output tcp flags & rst == rst tcp sport 1000-1999 meta mark != 0x10 drop
+add rule inet pathspider output tcp flags & rst == rst tcp sport 2000-2999 meta mark != 0x11 drop
+add chain inet pathspider output_11
+add rule inet pathspider output meta mark 0x11 jump output_11
+add rule inet pathspider output_11 ip ttl set 9
 "
         );
     }

@@ -1,5 +1,5 @@
-//! Setting a socket option by its numbers: the one system call of the steps that no safe wrapper
-//! offers for every option.
+//! Setting a socket option by its numbers: the one system call of the steps (and of the lab) that no
+//! safe wrapper offers for every option.
 #![expect(unsafe_code, reason = "setsockopt with a level and a name that a measurement gives")]
 
 use std::io;
@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::libc;
 
 /// Sets an option of a socket to these bytes.
-pub(super) fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+pub(crate) fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
     // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `length`
     // bytes from `value`, which has that many; it writes nothing.

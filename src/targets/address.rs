@@ -18,6 +18,14 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
     }
     let address: IpAddr =
         bare.parse().map_err(|_| format!("{} is not an IP address", shown(text)))?;
+    usable(address)
+}
+
+/// The address as a connection goes to it: an IPv4-mapped IPv6 address is the IPv4 address.
+///
+/// # Errors
+/// Says, as a lowercase fragment, why no connection can go there.
+pub fn usable(address: IpAddr) -> Result<IpAddr, String> {
     let address = address.to_canonical();
     let why = match address {
         IpAddr::V4(v4) if v4.octets()[0] == 0 => "an unspecified address (0.0.0.0/8)",

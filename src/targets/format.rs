@@ -4,12 +4,16 @@
 //! CSV. CSV has a header if one of its fields is a word for the address. Without one the
 //! columns are `ip,port,name,rank`, as upstream's 1.x target lists had them.
 //!
+//! A list of names to resolve is read alike, but must have names, not addresses. Without a header
+//! its columns are `name`, `rank,name` or `name,rank`, whichever the first line looks like.
+//!
 //! A quoted CSV field ends on the line on which it began: a stray quote then costs one line
 //! and not the rest of the list.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -27,14 +31,43 @@ const NAME_WORDS: [&str; 4] = ["domain", "name", "host", "hostname"];
 /// What CSV without a header means.
 const HEADERLESS: [&str; 4] = ["ip", "port", "name", "rank"];
 
+/// What a list must say on every line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Want {
+    /// An address and a port: a list to measure.
+    #[default]
+    Targets,
+    /// An address: a list of targets whose ports may be given later.
+    Addresses,
+    /// A name: a list to resolve. Addresses are not looked at.
+    Names,
+}
+
+impl Want {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Want::Targets | Want::Addresses => &ADDRESS_WORDS,
+            Want::Names => &NAME_WORDS,
+        }
+    }
+
+    /// What to say of a first line that cannot be used: perhaps it was meant as a header.
+    pub fn header_hint(self) -> &'static str {
+        match self {
+            Want::Targets | Want::Addresses => "a header has a column dip, ip or addr",
+            Want::Names => "a header has a column domain or name",
+        }
+    }
+}
+
 /// A line that can be used, its further columns not yet placed.
 #[derive(Debug)]
 pub struct Raw {
-    /// The number of its line, from 1.
+    /// The number of the line, from 1; 0 until the list sets it.
     pub line: u64,
-    /// The address.
+    /// The address; of a list of names, the unspecified one.
     pub addr: IpAddr,
-    /// The port.
+    /// The port; 0 if neither the line nor a default gives one, which [`Want::Targets`] refuses.
     pub port: u16,
     /// The name, if any.
     pub name: Option<String>,
@@ -42,8 +75,36 @@ pub struct Raw {
     pub rest: Vec<(Arc<str>, Cell)>,
 }
 
+impl Raw {
+    fn new(
+        want: Want,
+        default_port: Option<u16>,
+        addr: Result<Cow<'_, str>, String>,
+        port: Option<Cow<'_, str>>,
+        name: Option<String>,
+        rest: Vec<(Arc<str>, Cell)>,
+    ) -> Result<Self, String> {
+        let addr = match want {
+            Want::Targets | Want::Addresses => address::address(&addr?)?,
+            Want::Names if name.is_none() => return Err("no name (domain or name)".into()),
+            Want::Names => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let port = match port.filter(|text| !text.trim().is_empty()) {
+            Some(text) => address::port(&text)?,
+            None => match default_port {
+                Some(port) => port,
+                None if want == Want::Targets => {
+                    return Err("no port, and no default port was given".into());
+                }
+                None => 0,
+            },
+        };
+        Ok(Self { line: 0, addr, port, name, rest })
+    }
+}
+
 /// A value as the list has it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Cell {
     /// A field of a CSV record: its type is what it looks like.
     Csv(String),
@@ -61,7 +122,7 @@ pub enum Format {
 
 impl Format {
     /// Tells the format by the first line that says anything, and whether this line is a header.
-    pub fn of_first_line(line: &str) -> Result<(Self, bool), String> {
+    pub fn of_first_line(line: &str, want: Want) -> Result<(Self, bool), String> {
         let start = line.trim_start();
         if start.starts_with('{') {
             return Ok((Format::Ndjson, false));
@@ -76,11 +137,11 @@ impl Format {
             Ok(record) => record.iter().map(str::to_owned).collect(),
             Err(_) => Vec::new(), // the line is refused for it when it is read as a record
         };
-        let is_header = fields.iter().any(|field| is_word(field, &ADDRESS_WORDS));
-        let columns = if is_header {
-            fields
-        } else {
-            HEADERLESS.iter().map(|&name| name.to_owned()).collect()
+        let is_header = fields.iter().any(|field| is_word(field, want.words()));
+        let columns = match want {
+            _ if is_header => fields,
+            Want::Targets | Want::Addresses => HEADERLESS.map(str::to_owned).into(),
+            Want::Names => columns_of_names(&fields),
         };
         Ok((Format::Csv(Box::new(Csv::new(splitter, &columns, is_header))), is_header))
     }
@@ -99,12 +160,29 @@ impl Format {
     }
 
     /// Reads a line, or says why it cannot be used.
-    pub fn read(&mut self, line: &str, default_port: Option<u16>) -> Result<Raw, String> {
+    pub fn read(
+        &mut self,
+        line: &str,
+        want: Want,
+        default_port: Option<u16>,
+    ) -> Result<Raw, String> {
         match self {
-            Format::Ndjson => read_object(line, default_port),
-            Format::Csv(csv) => csv.read(line, default_port),
+            Format::Ndjson => read_object(line, want, default_port),
+            Format::Csv(csv) => csv.read(line, want, default_port),
         }
     }
+}
+
+/// The columns of a list of names without a header, by what its first line looks like.
+fn columns_of_names(first: &[String]) -> Vec<String> {
+    let is_number = |field: &String| field.parse::<f64>().is_ok();
+    let columns: &[&str] = match first {
+        [] | [_] => &["name"],
+        [addr, ..] if address::address(addr).is_ok() => &HEADERLESS,
+        [rank, ..] if is_number(rank) => &["rank", "name"],
+        _ => &["name", "rank"],
+    };
+    columns.iter().map(|&name| name.to_owned()).collect()
 }
 
 fn is_word(name: &str, words: &[&str]) -> bool {
@@ -114,10 +192,6 @@ fn is_word(name: &str, words: &[&str]) -> bool {
 /// Where the first of `words` stands among `names`.
 fn position<'a>(words: &[&str], names: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
     words.iter().find_map(|word| names.clone().position(|name| word.eq_ignore_ascii_case(name)))
-}
-
-fn port_or(default_port: Option<u16>) -> Result<u16, String> {
-    default_port.ok_or_else(|| "no port, and no default port was given".into())
 }
 
 // --- NDJSON ---------------------------------------------------------------------------------
@@ -146,7 +220,7 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-fn read_object(line: &str, default_port: Option<u16>) -> Result<Raw, String> {
+fn read_object(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
     let Members(mut members) = serde_json::from_str(line).map_err(json_reason)?;
     let mut sorted: Vec<&str> = members.iter().map(|(key, _)| key.as_str()).collect();
     sorted.sort_unstable();
@@ -163,18 +237,14 @@ fn read_object(line: &str, default_port: Option<u16>) -> Result<Raw, String> {
         Some(members.remove(index).1)
     };
     let addr = match take(&ADDRESS_WORDS) {
-        Some(Json::String(text)) => address::address(&text)?,
-        Some(other) => {
-            return Err(format!("the address is not text but {}", shown(&other.to_string())));
-        }
-        None => return Err("no address (dip, ip or addr)".into()),
+        Some(Json::String(text)) => Ok(text.into()),
+        Some(other) => Err(format!("the address is not text but {}", shown(&other.to_string()))),
+        None => Err("no address (dip, ip or addr)".into()),
     };
-    let port = match take(&PORT_WORDS) {
-        Some(Json::String(text)) if text.trim().is_empty() => port_or(default_port)?,
-        Some(Json::String(text)) => address::port(&text)?,
-        Some(other) => address::port(&other.to_string())?,
-        None => port_or(default_port)?,
-    };
+    let port = take(&PORT_WORDS).map(|port| match port {
+        Json::String(text) => text.into(),
+        other => other.to_string().into(),
+    });
     let name = match take(&NAME_WORDS) {
         Some(Json::String(text)) => Some(text).filter(|text| !text.is_empty()),
         Some(other) => Some(other.to_string()),
@@ -185,7 +255,7 @@ fn read_object(line: &str, default_port: Option<u16>) -> Result<Raw, String> {
         .filter(|(_, value)| !value.is_null())
         .map(|(key, value)| (key.into(), Cell::Json(value)))
         .collect();
-    Ok(Raw { line: 0, addr, port, name, rest })
+    Raw::new(want, default_port, addr, port, name, rest)
 }
 
 /// serde_json counts lines itself, and here there is always one.
@@ -223,16 +293,13 @@ impl Csv {
         Self { splitter, names, has_header, addr, port, name }
     }
 
-    fn read(&mut self, line: &str, default_port: Option<u16>) -> Result<Raw, String> {
+    fn read(&mut self, line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
         let record = self.splitter.split(line)?;
         let field = |index: Option<usize>| {
             index.and_then(|index| record.get(index)).filter(|field| !field.is_empty())
         };
-        let addr = address::address(field(self.addr).unwrap_or_default())?;
-        let port = match field(self.port) {
-            Some(text) => address::port(text)?,
-            None => port_or(default_port)?,
-        };
+        let addr = Ok(field(self.addr).unwrap_or_default().into());
+        let port = field(self.port).map(Cow::from);
         let name = field(self.name).map(str::to_owned);
         if record.len() > WIDEST {
             return Err(format!("more than {WIDEST} fields"));
@@ -250,7 +317,7 @@ impl Csv {
             }
             rest.push((Arc::clone(&self.names[index]), Cell::Csv(text.to_owned())));
         }
-        Ok(Raw { line: 0, addr, port, name, rest })
+        Raw::new(want, default_port, addr, port, name, rest)
     }
 }
 

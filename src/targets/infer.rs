@@ -214,6 +214,31 @@ fn fit(cell: Cell, kind: Kind) -> Result<Value, Json> {
     fitting.ok_or_else(|| json(cell))
 }
 
+/// The value with the type that it looks like: what goes into NDJSON.
+pub fn looks_like(cell: Cell) -> Json {
+    match (csv_bool_of(&cell), int(&cell), float(&cell)) {
+        (Some(value), _, _) => value.into(),
+        (None, Some(value), _) => value.into(),
+        (None, None, Some(value)) => value.into(),
+        (None, None, None) => json(cell),
+    }
+}
+
+fn csv_bool_of(cell: &Cell) -> Option<bool> {
+    match cell {
+        Cell::Csv(text) => csv_bool(text),
+        Cell::Json(_) => None,
+    }
+}
+
+/// The value as text: what goes into CSV; arrays and objects as JSON.
+pub fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Csv(text) | Cell::Json(Json::String(text)) => text.clone(),
+        Cell::Json(value) => value.to_string(),
+    }
+}
+
 fn json(cell: Cell) -> Json {
     match cell {
         Cell::Csv(text) => Json::String(text),

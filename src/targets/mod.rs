@@ -18,12 +18,16 @@
 mod address;
 mod columns;
 mod digest;
+mod entries;
 mod format;
 mod infer;
 mod lines;
+mod name;
 mod positions;
+mod prefixes;
 mod refusal;
 mod shard;
+mod writer;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -36,11 +40,17 @@ use arrow::datatypes::Fields;
 
 use crate::error::{Doing as _, Error, Result};
 
+pub use address::usable;
 pub use columns::columns;
 pub use digest::of_file as file_digest;
+pub use entries::{Entries, Entry};
+pub use format::Want;
+pub use name::check as check_name;
 pub use positions::Positions;
-pub use refusal::{Reason, Refusal, Refusals};
+pub use prefixes::Prefixes;
+pub use refusal::{Reason, Refusal, Refusals, shown};
 pub use shard::Shard;
+pub use writer::{Listing, Writer};
 
 use digest::Digest;
 use format::{Format, Raw};
@@ -136,8 +146,7 @@ impl Reader {
     /// array). A list without a single target is not an error here.
     pub fn new(input: Box<dyn BufRead + Send>, options: Options) -> Result<Self> {
         let mut refusals = Refusals::new(&options.origin);
-        let mut list =
-            List { lines: Lines::new(input), format: None, options, vacant: Positions::default() };
+        let mut list = List::new(input, Want::Targets, options);
         let mut sample = VecDeque::new();
         let mut held = 0;
         while sample.len() < SAMPLE_LINES && held < HELD_BYTES {
@@ -155,22 +164,8 @@ impl Reader {
     /// # Errors
     /// As [`Reader::new`]; a file that cannot be opened is [`Error::Usage`].
     pub fn open(path: &Path, default_port: Option<u16>) -> Result<Self> {
-        if path.as_os_str() == "-" {
-            let origin = "standard input".to_owned();
-            let options = Options { default_port, origin, total_bytes: None };
-            return Self::new(Box::new(BufReader::new(io::stdin())), options);
-        }
-        let origin = path.display().to_string();
-        let unusable = |why: &dyn fmt::Display| Error::Usage(format!("read {origin}: {why}"));
-        let file = File::open(path).map_err(|error| unusable(&error))?;
-        let about = file.metadata().map_err(|error| unusable(&error))?;
-        if about.is_dir() {
-            return Err(unusable(&"it is a folder, not a target list"));
-        }
-        // A pipe has no length that means anything.
-        let total_bytes = about.is_file().then_some(about.len());
-        let input = BufReader::with_capacity(256 * 1024, file);
-        Self::new(Box::new(input), Options { default_port, origin, total_bytes })
+        let (input, options) = open(path)?;
+        Self::new(input, Options { default_port, ..options })
     }
 
     /// Hands out targets that are known already, without columns beyond the common ones.
@@ -288,6 +283,7 @@ impl Reader {
 /// The list itself: lines and what they mean.
 struct List {
     lines: Lines,
+    want: Want,
     /// Known from the first line that says anything.
     format: Option<Format>,
     options: Options,
@@ -303,7 +299,31 @@ fn passed_over(shard: Option<Shard>, done: &Positions, position: u64) -> Option<
     done.contains(position).then_some(Reason::Resumed)
 }
 
+/// Opens the file `path`, or standard input if it is `-`.
+fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Options)> {
+    if path.as_os_str() == "-" {
+        let origin = "standard input".to_owned();
+        let options = Options { default_port: None, origin, total_bytes: None };
+        return Ok((Box::new(BufReader::new(io::stdin())), options));
+    }
+    let origin = path.display().to_string();
+    let unusable = |why: &dyn fmt::Display| Error::Usage(format!("read {origin}: {why}"));
+    let file = File::open(path).map_err(|error| unusable(&error))?;
+    let about = file.metadata().map_err(|error| unusable(&error))?;
+    if about.is_dir() {
+        return Err(unusable(&"it is a folder, not a target list"));
+    }
+    // A pipe has no length that means anything.
+    let total_bytes = about.is_file().then_some(about.len());
+    let input = BufReader::with_capacity(256 * 1024, file);
+    Ok((Box::new(input), Options { default_port: None, origin, total_bytes }))
+}
+
 impl List {
+    fn new(input: Box<dyn BufRead + Send>, want: Want, options: Options) -> Self {
+        Self { lines: Lines::new(input), want, format: None, options, vacant: Positions::default() }
+    }
+
     /// The next usable line and its length; `None` at the end.
     fn next(&mut self, refusals: &mut Refusals) -> Result<Option<(Raw, u64)>> {
         loop {
@@ -329,9 +349,10 @@ impl List {
             let format = match &mut self.format {
                 Some(format) => format,
                 None => {
-                    let (format, is_header) = Format::of_first_line(text).map_err(|why| {
-                        Error::Usage(format!("read {origin}: line {number}: {why}"))
-                    })?;
+                    let (format, is_header) =
+                        Format::of_first_line(text, self.want).map_err(|why| {
+                            Error::Usage(format!("read {origin}: line {number}: {why}"))
+                        })?;
                     let format = self.format.insert(format);
                     if is_header {
                         continue;
@@ -339,14 +360,15 @@ impl List {
                     format
                 }
             };
-            match format.read(text, self.options.default_port) {
+            match format.read(text, self.want, self.options.default_port) {
                 Ok(raw) => {
                     self.vacant.remove(number);
                     return Ok(Some((Raw { line: number, ..raw }, text.len() as u64)));
                 }
                 // Perhaps it was meant as a header.
-                Err(reason) if first && matches!(format, Format::Csv(_)) => refusals
-                    .add(number, format!("{reason} (a header has a column dip, ip or addr)")),
+                Err(reason) if first && matches!(format, Format::Csv(_)) => {
+                    refusals.add(number, format!("{reason} ({})", self.want.header_hint()));
+                }
                 Err(reason) => refusals.add(number, reason),
             }
         }

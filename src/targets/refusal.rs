@@ -86,7 +86,7 @@ impl Refusals {
 }
 
 /// A piece of a line for a message: short, and without anything that moves a cursor.
-pub(super) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     const LONGEST: usize = 40;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{:?}...", &text[..end]),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::connect::forge::Packet;
 use crate::connect::tcp::MOST_BYTES;
 
 /// Seconds after its first SYN at which Linux sends it again while nothing answers: with
@@ -68,17 +69,16 @@ impl Cost {
 
     fn sum(&self, of: impl Fn(&Part) -> (u64, u64)) -> Sum {
         let parts = self.parts.iter().map(of);
-        parts.fold(Sum { packets: 0, octets: 0 }, |sum, (packets, octets)| Sum {
-            packets: sum.packets + packets,
-            octets: sum.octets + packets * octets,
-        })
+        parts.map(|(packets, octets)| Sum { packets, octets: packets * octets }).sum()
     }
 }
 
-impl std::ops::Mul<u64> for Sum {
-    type Output = Sum;
-    fn mul(self, times: u64) -> Sum {
-        Sum { packets: self.packets * times, octets: self.octets * times }
+impl std::iter::Sum for Sum {
+    fn sum<I: Iterator<Item = Sum>>(sums: I) -> Sum {
+        sums.fold(Sum { packets: 0, octets: 0 }, |all, one| Sum {
+            packets: all.packets + one.packets,
+            octets: all.octets + one.octets,
+        })
     }
 }
 
@@ -88,6 +88,27 @@ pub fn cost(kind: &str, timeout: Duration) -> Option<Cost> {
         "tcp" => Some(Cost { parts: tcp(timeout) }),
         _ => None,
     }
+}
+
+/// What an attempt with a packet made by hand sends: that packet once, whatever becomes of it.
+pub fn forge(packet: &Packet) -> Cost {
+    let mut parts = vec![Part {
+        packet: "packet made by hand",
+        usual: 1,
+        most: 1,
+        octets: packet.octets(),
+        why: "sent once, also if nothing answers".into(),
+    }];
+    if packet.opens() {
+        parts.push(Part {
+            packet: "RST",
+            usual: 1,
+            most: 1,
+            octets: (40, 60),
+            why: "to a SYN-ACK, once; those of the kernel are held back".into(),
+        });
+    }
+    Cost { parts }
 }
 
 fn tcp(timeout: Duration) -> Vec<Part> {
@@ -182,7 +203,16 @@ mod tests {
         let cost = cost("tcp", Duration::from_secs(3)).unwrap();
         assert_eq!(cost.usual(), Sum { packets: 4, octets: 60 + 3 * 52 });
         assert!(cost.most().packets > 60, "{:?}", cost.most());
-        assert_eq!(cost.most() * 2, Sum { packets: 144, octets: 14_400 });
+        assert_eq!(cost.most(), Sum { packets: 72, octets: 7_200 });
+    }
+
+    #[test]
+    fn a_packet_made_by_hand_is_sent_once() {
+        let syn = forge(&Packet::default());
+        assert_eq!(syn.usual(), Sum { packets: 2, octets: 80 });
+        assert_eq!(syn.most(), Sum { packets: 2, octets: 120 });
+        let fin = forge(&Packet { flags: 1, ..Packet::default() });
+        assert_eq!(fin.most(), Sum { packets: 1, octets: 60 });
     }
 
     #[test]

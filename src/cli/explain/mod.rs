@@ -169,11 +169,9 @@ fn sent(plan: &Plan, page: &Page) -> String {
         text += &format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
         text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));
     }
-    let Some(cost) = plan::cost(plan) else {
+    let Some((cost, (usual, most))) = plan::cost(plan).zip(plan::in_all(plan)) else {
         return text + &page.prose(2, "What a target is sent by this kind is not known.");
     };
-    let configurations = plan.configs.len() as u64;
-    let (usual, most) = (cost.usual() * configurations, cost.most() * configurations);
     let heading =
         format!("A target is sent at most {} packets, {} octets", most.packets, most.octets);
     text += &format!("\n{}", page.heading(&heading));
@@ -191,18 +189,18 @@ fn sent(plan: &Plan, page: &Page) -> String {
         let (usual, most) = (part.usual.to_string(), part.most.to_string());
         rows.push([part.packet.to_owned(), usual, most, part.why.clone()]);
     }
-    let (usual, most) = (cost.usual(), cost.most());
+    let attempt = (cost.usual(), cost.most());
     rows.push([
         "together".into(),
-        usual.packets.to_string(),
-        most.packets.to_string(),
-        format!("{} to {} octets", usual.octets, most.octets),
+        attempt.0.packets.to_string(),
+        attempt.1.packets.to_string(),
+        format!("{} to {} octets", attempt.0.octets, attempt.1.octets),
     ]);
     rows.push([
         "in all".into(),
-        (usual.packets * configurations).to_string(),
-        (most.packets * configurations).to_string(),
-        format!("under {configurations} configurations"),
+        usual.packets.to_string(),
+        most.packets.to_string(),
+        format!("under {} configurations", plan.configs.len()),
     ]);
     text + &page.table(2, &rows)
 }

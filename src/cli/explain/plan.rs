@@ -53,6 +53,9 @@ pub fn turns(plan: &Plan) -> (bool, String) {
 /// What a process needs to be allowed, and what for.
 pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
     let mut needed = vec![("CAP_NET_RAW".to_owned(), "to watch the packets".to_owned())];
+    if plan.configs.iter().any(|config| config.connection.options.packet.is_some()) {
+        needed.push(("CAP_NET_RAW".to_owned(), "to send packets made by hand".to_owned()));
+    }
     for step in plan.configs.iter().flat_map(|config| &config.steps) {
         let row = (step.privilege().to_string(), format!("for steps of the kind {}", step.kind()));
         if step.privilege() != Privilege::None && !needed.contains(&row) {
@@ -94,11 +97,9 @@ pub fn around(plan: &Plan) -> Vec<[String; 2]> {
         let why = format!("a connection of the kind {} shows whether it is up at all", probe.name);
         rows.push(["before".to_owned(), why]);
     }
-    if !plan.keep.is_empty() {
-        rows.push([
-            "after".to_owned(),
-            format!("of the connection are kept: {}", plan.keep.join(", ")),
-        ]);
+    let kept: Vec<&str> = plan.reply_columns().iter().map(|field| field.name).collect();
+    if !kept.is_empty() {
+        rows.push(["after".to_owned(), format!("of the reply are kept: {}", kept.join(", "))]);
     }
     rows
 }
@@ -113,11 +114,23 @@ pub fn time(time: Duration) -> String {
 
 /// What an attempt sends, if that is known of its kind; of the configuration that sends most.
 pub fn cost(plan: &Plan) -> Option<Cost> {
+    costs(plan)?.into_iter().max_by_key(|cost| (cost.most().packets, cost.most().octets))
+}
+
+/// What a target is sent under all configurations, usually and at most.
+pub fn in_all(plan: &Plan) -> Option<(Sum, Sum)> {
+    let costs = costs(plan)?;
+    Some((costs.iter().map(Cost::usual).sum(), costs.iter().map(Cost::most).sum()))
+}
+
+fn costs(plan: &Plan) -> Option<Vec<Cost>> {
     let connections = plan.configs.iter().map(|config| &config.connection);
-    let costs: Option<Vec<Cost>> = connections
-        .map(|connection| cost::cost(connection.kind.name, connection.timeout))
-        .collect();
-    costs?.into_iter().max_by_key(|cost| cost.most().packets)
+    connections
+        .map(|connection| match &connection.options.packet {
+            Some(packet) => Some(cost::forge(packet)),
+            None => cost::cost(connection.kind.name, connection.timeout),
+        })
+        .collect()
 }
 
 /// Every column of the record, in its order.
@@ -262,7 +275,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     json!({
         "params": params.collect::<Vec<_>>(),
         "prepare": { "resolve": plan.prepare.resolve, "probe": plan.prepare.probe.map(|kind| kind.name) },
-        "keep": plan.keep,
+        "keep": plan.reply_columns().iter().map(|field| field.name).collect::<Vec<_>>(),
         "measurement": plan.name, "title": plan.title, "description": plan.description,
         "references": plan.references, "file": origin,
         "configurations": configurations.collect::<Vec<_>>(),
@@ -270,7 +283,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "privileges": privileges.collect::<Vec<_>>(),
         "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
         "not_runnable": plan.not_runnable(),
-        "sent": cost(plan).map(|cost| sent(&cost, plan.configs.len() as u64)),
+        "sent": cost(plan).zip(in_all(plan)).map(|(cost, in_all)| sent(&cost, in_all)),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),
     })
@@ -280,7 +293,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn sent(cost: &Cost, configurations: u64) -> Value {
+fn sent(cost: &Cost, (usual, most): (Sum, Sum)) -> Value {
     let sum = |sum: Sum| json!({ "packets": sum.packets, "octets": sum.octets });
     let parts = cost.parts.iter().map(|part| {
         json!({ "packet": part.packet, "usual": part.usual, "most": part.most,
@@ -289,7 +302,6 @@ fn sent(cost: &Cost, configurations: u64) -> Value {
     json!({
         "per_attempt": { "usual": sum(cost.usual()), "most": sum(cost.most()),
                          "parts": parts.collect::<Vec<_>>() },
-        "per_target": { "usual": sum(cost.usual() * configurations),
-                        "most": sum(cost.most() * configurations) },
+        "per_target": { "usual": sum(usual), "most": sum(most) },
     })
 }

@@ -1,0 +1,390 @@
+//! A stub resolver for many questions at once: one thread, one mio loop, a socket a question.
+//!
+//! Each sending of a question has a socket of its own, connected to the server: the kernel picks
+//! a random source port and lets through only what comes from the server (RFC 5452). A question without
+//! an answer is sent again, to the next server; an answer that did not fit is asked for again over TCP.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Token};
+
+use super::pace::Pace;
+use super::question::{Family, Question, Reason, Reply};
+use crate::error::{Doing as _, Result};
+
+/// How the resolver asks.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whom it asks, in turn; at least one.
+    pub servers: Vec<SocketAddr>,
+    /// Questions under way at once.
+    pub concurrency: usize,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How often a question is sent again.
+    pub retries: u32,
+    /// Sendings in any one second, at most.
+    pub rate: Option<u32>,
+}
+
+/// What became of a question.
+#[derive(Debug)]
+pub struct Answer {
+    /// The number under which it was asked.
+    pub ticket: u64,
+    /// What was asked for.
+    pub family: Family,
+    /// The addresses, or why there are none.
+    pub found: Result<Vec<IpAddr>, Reason>,
+}
+
+/// Asks.
+pub struct Resolver {
+    settings: Settings,
+    poll: Poll,
+    events: Events,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    /// To be sent as soon as there is a slot and the rate allows.
+    waiting: VecDeque<Pending>,
+    /// All have the same timeout, so the first sent is the first to expire.
+    deadlines: VecDeque<(Instant, Token)>,
+    pace: Pace,
+    next_server: usize,
+    answers: Vec<Answer>,
+    buffer: Box<[u8; 65_536]>,
+    /// Sendings, repeated ones included.
+    pub sent: u64,
+    /// Messages that were not the answer to the question of their socket.
+    pub strangers: u64,
+}
+
+/// A place for a socket. Its number and generation are the token: events of an old
+/// socket find another generation.
+#[derive(Default)]
+struct Slot {
+    generation: usize,
+    flight: Option<(Pending, Wire)>,
+}
+
+/// Bits of a token that are the slot's number; above them is its generation.
+const INDEX_BITS: u32 = 20;
+/// The most questions under way: more have no tokens, nor ports.
+pub const MOST: usize = 20_000;
+
+fn index(token: Token) -> usize {
+    token.0 & ((1 << INDEX_BITS) - 1)
+}
+
+/// A question that has no answer yet.
+struct Pending {
+    ticket: u64,
+    family: Family,
+    question: Question,
+    server: usize,
+    /// How often it may still be sent again.
+    left: u32,
+    over_tcp: bool,
+}
+
+enum Wire {
+    Udp(UdpSocket),
+    Tcp { stream: TcpStream, out: Vec<u8>, written: usize, read: Vec<u8> },
+}
+
+impl Resolver {
+    /// A resolver with nothing to do.
+    ///
+    /// # Errors
+    /// When the kernel gives no event queue.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let now = Instant::now();
+        Ok(Self {
+            poll: Poll::new().doing(|| "open an event queue")?,
+            events: Events::with_capacity(1024),
+            slots: Vec::new(),
+            free: Vec::new(),
+            waiting: VecDeque::new(),
+            deadlines: VecDeque::new(),
+            pace: Pace::new(settings.rate, now),
+            next_server: 0,
+            answers: Vec::new(),
+            buffer: Box::new([0; 65_536]),
+            sent: 0,
+            strangers: 0,
+            settings,
+        })
+    }
+
+    /// How many questions may be handed in now.
+    pub fn room(&self) -> usize {
+        self.settings.concurrency.saturating_sub(self.under_way())
+    }
+
+    /// How many have no answer yet.
+    pub fn under_way(&self) -> usize {
+        self.slots.len() - self.free.len() + self.waiting.len()
+    }
+
+    /// Takes a question; the answer comes from [`Resolver::turn`].
+    pub fn ask(&mut self, ticket: u64, family: Family, question: Question) {
+        let server = self.next_server;
+        self.next_server = (server + 1) % self.settings.servers.len();
+        let left = self.settings.retries;
+        self.waiting.push_back(Pending { ticket, family, question, server, left, over_tcp: false });
+    }
+
+    /// Sends what may be sent, waits until something happens, and returns what was answered.
+    ///
+    /// # Errors
+    /// When this host cannot open or watch a socket.
+    pub fn turn(&mut self) -> Result<Vec<Answer>> {
+        let mut now = Instant::now();
+        while !self.waiting.is_empty()
+            && self.slots.len() - self.free.len() < self.settings.concurrency
+        {
+            if self.pace.wait(now).is_some() {
+                break;
+            }
+            let Some(pending) = self.waiting.pop_front() else { break };
+            self.send(pending, now)?;
+        }
+        let expires = self.deadlines.front().map(|(at, _)| at.saturating_duration_since(now));
+        let paced = if self.waiting.is_empty() { None } else { self.pace.peek(now) };
+        let wait = match self.answers.is_empty() {
+            false => Some(Duration::ZERO),
+            true => [expires, paced].into_iter().flatten().min(),
+        };
+        if wait.is_some() || self.under_way() > 0 {
+            match self.poll.poll(&mut self.events, wait) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                outcome => outcome.doing(|| "wait for answers")?,
+            }
+        }
+        let happened: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
+        self.events.clear();
+        now = Instant::now();
+        // Answers before deadlines: one that is there was in time, however late we look.
+        for token in happened {
+            self.hear(token);
+        }
+        while let Some((_, token)) = self.deadlines.pop_front_if(|(at, _)| *at <= now) {
+            if let Some((pending, _)) = self.release(token) {
+                self.again(pending, Reason::Timeout);
+            }
+        }
+        Ok(std::mem::take(&mut self.answers))
+    }
+
+    fn send(&mut self, mut pending: Pending, now: Instant) -> Result<()> {
+        let server = self.settings.servers[pending.server];
+        let Some(message) = pending.question.message() else {
+            self.answer(pending, Err(Reason::BadName));
+            return Ok(());
+        };
+        self.sent += 1;
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                self.slots.push(Slot::default());
+                self.slots.len() - 1
+            }
+        };
+        let token = self.token(index);
+        let opened = if pending.over_tcp {
+            self.open_tcp(server, token, &message)
+        } else {
+            self.open_udp(server, token, &message)
+        };
+        match opened {
+            Ok(wire) => {
+                self.slots[index].flight = Some((pending, wire));
+                self.deadlines.push_back((now + self.settings.timeout, token));
+                Ok(())
+            }
+            Err(error) => {
+                self.free.push(index);
+                match error.kind() {
+                    // Of this host: without descriptors, ports or buffers nothing can be asked.
+                    ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory => {
+                        Err(error).doing(|| "open a socket to ask the resolver")
+                    }
+                    _ if is_exhausted(&error) => {
+                        Err(error).doing(|| "open a socket to ask the resolver")
+                    }
+                    _ => {
+                        log::debug!("ask {server}: {error}");
+                        self.again(pending, Reason::Unreachable);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    fn open_udp(&self, server: SocketAddr, token: Token, message: &[u8]) -> io::Result<Wire> {
+        let any: IpAddr = match server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let mut socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        socket.connect(server)?;
+        self.poll.registry().register(&mut socket, token, Interest::READABLE)?;
+        socket.send(message)?;
+        Ok(Wire::Udp(socket))
+    }
+
+    fn open_tcp(&self, server: SocketAddr, token: Token, message: &[u8]) -> io::Result<Wire> {
+        let mut stream = TcpStream::connect(server)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, token, interest)?;
+        let length = u16::try_from(message.len()).map_err(|_| ErrorKind::InvalidInput)?;
+        let mut out = length.to_be_bytes().to_vec();
+        out.extend_from_slice(message);
+        Ok(Wire::Tcp { stream, out, written: 0, read: Vec::new() })
+    }
+
+    fn token(&self, index: usize) -> Token {
+        Token(index | self.slots[index].generation << INDEX_BITS)
+    }
+
+    /// Something happened on a socket.
+    fn hear(&mut self, token: Token) {
+        if self.token(index(token)) != token {
+            return;
+        }
+        let slot = &mut self.slots[index(token)];
+        let Some((pending, wire)) = &mut slot.flight else { return };
+        let heard = match wire {
+            Wire::Udp(socket) => {
+                read_udp(socket, &pending.question, &mut self.buffer[..], &mut self.strangers)
+            }
+            Wire::Tcp { stream, out, written, read } => {
+                converse(stream, out, written, read, &mut self.buffer[..])
+                    .map(|whole| whole.map(|message| pending.question.reply(&message)))
+            }
+        };
+        let tcp = matches!(wire, Wire::Tcp { .. });
+        let reply = match heard {
+            Ok(None) => return,
+            Ok(Some(reply)) => reply,
+            Err(error) => {
+                log::debug!("hear from the resolver: {error}");
+                let reason = match error.kind() {
+                    ErrorKind::UnexpectedEof => Reason::BadAnswer,
+                    _ => Reason::Unreachable,
+                };
+                Reply::Nothing(reason)
+            }
+        };
+        let Some((mut pending, _)) = self.release(token) else { return };
+        match reply {
+            Reply::Addresses(found) => self.answer(pending, Ok(found)),
+            Reply::Nothing(reason) if reason.is_answer() => self.answer(pending, Err(reason)),
+            Reply::Nothing(reason) => self.again(pending, reason),
+            // Over TCP, where it had room and nobody else could speak.
+            Reply::Truncated | Reply::Stranger if tcp => self.again(pending, Reason::BadAnswer),
+            Reply::Stranger => self.again(pending, Reason::BadAnswer),
+            Reply::Truncated => {
+                pending.over_tcp = true;
+                self.waiting.push_front(pending);
+            }
+        }
+    }
+
+    /// Closes a socket; its question is to be dealt with. `None` if that happened before.
+    fn release(&mut self, token: Token) -> Option<(Pending, Wire)> {
+        let index = index(token);
+        if self.token(index) != token {
+            return None;
+        }
+        let slot = &mut self.slots[index];
+        let flight = slot.flight.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(index);
+        Some(flight)
+    }
+
+    /// Sends it again, to the next server, if it may be.
+    fn again(&mut self, mut pending: Pending, reason: Reason) {
+        if pending.left == 0 {
+            return self.answer(pending, Err(reason));
+        }
+        pending.left -= 1;
+        pending.server = (pending.server + 1) % self.settings.servers.len();
+        pending.over_tcp = false;
+        self.waiting.push_back(pending);
+    }
+
+    fn answer(&mut self, pending: Pending, found: Result<Vec<IpAddr>, Reason>) {
+        self.answers.push(Answer { ticket: pending.ticket, family: pending.family, found });
+    }
+}
+
+/// Whether this host has no more descriptors, which is no fault of a server.
+fn is_exhausted(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EACCES];
+    error.raw_os_error().is_some_and(|number| exhausted.contains(&Errno::from_raw(number)))
+}
+
+/// Reads datagrams until one is the answer.
+fn read_udp(
+    socket: &UdpSocket,
+    question: &Question,
+    buffer: &mut [u8],
+    strangers: &mut u64,
+) -> io::Result<Option<Reply>> {
+    loop {
+        match socket.recv(buffer) {
+            Ok(length) => match question.reply(&buffer[..length]) {
+                Reply::Stranger => *strangers += 1,
+                reply => return Ok(Some(reply)),
+            },
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes and reads as far as it goes; the message once it is whole (RFC 1035, 4.2.2).
+fn converse(
+    stream: &mut TcpStream,
+    out: &[u8],
+    written: &mut usize,
+    read: &mut Vec<u8>,
+    buffer: &mut [u8],
+) -> io::Result<Option<Vec<u8>>> {
+    while *written < out.len() {
+        match stream.write(&out[*written..]) {
+            Ok(length) => *written += length,
+            Err(error) if is_not_yet(&error) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    loop {
+        if let Some((length, message)) = read.split_first_chunk() {
+            let length = usize::from(u16::from_be_bytes(*length));
+            if message.len() >= length {
+                return Ok(Some(message[..length].to_vec()));
+            }
+        }
+        match stream.read(buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(length) => read.extend_from_slice(&buffer[..length]),
+            Err(error) if is_not_yet(&error) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_not_yet(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected)
+}

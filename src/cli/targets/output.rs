@@ -1,0 +1,102 @@
+//! Where a list goes: standard output, or a file that is there when it is whole.
+
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::error::{Doing as _, Result};
+use crate::sink::Temporary;
+use crate::targets::{Entries, Entry, Listing, Writer};
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// One JSON object a line.
+    Ndjson,
+    /// CSV with a header.
+    Csv,
+}
+
+/// Where a list goes, and how it is written.
+#[derive(Debug, clap::Args)]
+pub struct Destination {
+    /// Where the list goes; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+
+    /// How the list is written [default: by the name of the output; ndjson]
+    ///
+    /// CSV has the columns of the first thousand lines, and values of one line. NDJSON keeps whatever comes.
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+}
+
+/// A list that is being written.
+pub struct Output {
+    writer: Writer<Box<dyn Write>>,
+    file: Option<Temporary>,
+    name: String,
+}
+
+impl Destination {
+    /// Starts the list, with the columns that `entries` have beside the common ones.
+    ///
+    /// # Errors
+    /// When the file cannot be made, or the input not be read.
+    pub fn open(&self, entries: &mut Entries) -> Result<Output> {
+        let csv = self.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
+        let (listing, columns) = match self.format {
+            Some(Form::Csv) => (Listing::Csv, entries.columns()?),
+            None if csv => (Listing::Csv, entries.columns()?),
+            _ => (Listing::Ndjson, Vec::new()),
+        };
+        let (to, file) = open(&self.output)?;
+        let name = self.output.display().to_string();
+        let writer = Writer::new(to, listing, &columns).doing(|| format!("write {name}"))?;
+        Ok(Output { writer, file, name })
+    }
+}
+
+/// Opens a file of lines, or standard output.
+pub fn open(path: &Path) -> Result<(Box<dyn Write>, Option<Temporary>)> {
+    if path.as_os_str() == "-" {
+        return Ok((Box::new(BufWriter::with_capacity(64 * 1024, io::stdout())), None));
+    }
+    let file = Temporary::create(path)?;
+    Ok((Box::new(BufWriter::with_capacity(64 * 1024, file.writer()?)), Some(file)))
+}
+
+impl Output {
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn write(&mut self, entry: &Entry, addr: IpAddr) -> Result<()> {
+        self.writer.write(entry, addr).doing(|| format!("write {}", self.name))
+    }
+
+    /// Hands on what is held back.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn flush(&mut self) -> Result<()> {
+        self.writer.flush().doing(|| format!("write {}", self.name))
+    }
+
+    /// Gives the file its name. Returns how many lines were written, and how many values had no
+    /// place in CSV.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn finish(mut self) -> Result<(u64, u64)> {
+        self.flush()?;
+        let counts = (self.writer.lines(), self.writer.dropped());
+        drop(self.writer);
+        if let Some(file) = self.file {
+            file.keep()?;
+        }
+        Ok(counts)
+    }
+}

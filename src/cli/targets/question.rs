@@ -1,0 +1,334 @@
+//! DNS questions and what an answer says: messages only, no sockets and no clock.
+//!
+//! A stub resolver's part of RFC 1035 and 5452: the answer must have the identifier and the
+//! question that were sent, and the recursive server has followed every CNAME.
+
+use std::net::IpAddr;
+
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+use crate::targets;
+
+/// CNAMEs that are followed within an answer.
+const LONGEST_CHAIN: usize = 16;
+
+/// Which addresses a question asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4: A records.
+    V4,
+    /// IPv6: AAAA records.
+    V6,
+}
+
+impl Family {
+    /// 4 or 6.
+    pub fn number(self) -> u8 {
+        match self {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        }
+    }
+
+    fn record(self) -> RecordType {
+        match self {
+            Family::V4 => RecordType::A,
+            Family::V6 => RecordType::AAAA,
+        }
+    }
+}
+
+/// Why a question has no addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// There is no such name.
+    Nxdomain,
+    /// The name is there, an address of this family is not.
+    NoAddress,
+    /// Nothing but addresses that no connection can go to.
+    UnusableAddress,
+    /// CNAMEs that lead nowhere: in a circle, or too many.
+    CnameLoop,
+    /// The server failed (RFC 1035, 4.1.1: RCODE 2), each time.
+    Servfail,
+    /// The server refused (RCODE 5), each time.
+    Refused,
+    /// Another RCODE, each time.
+    OtherRcode,
+    /// An answer that could not be read.
+    BadAnswer,
+    /// No answer in time, each time.
+    Timeout,
+    /// The server cannot be reached.
+    Unreachable,
+    /// The text cannot be a name, nothing was asked.
+    BadName,
+}
+
+impl Reason {
+    /// The word in reports, and what it means.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Reason::Nxdomain => ("nxdomain", "no such name"),
+            Reason::NoAddress => ("no_address", "a name without an address"),
+            Reason::UnusableAddress => ("unusable_address", "no address that one can connect to"),
+            Reason::CnameLoop => ("cname_loop", "aliases that end nowhere"),
+            Reason::Servfail => ("servfail", "the resolver failed"),
+            Reason::Refused => ("refused", "the resolver refused"),
+            Reason::OtherRcode => ("other_rcode", "the resolver answered with another error"),
+            Reason::BadAnswer => ("bad_answer", "an answer that cannot be read"),
+            Reason::Timeout => ("timeout", "no answer in time"),
+            Reason::Unreachable => ("unreachable", "the resolver cannot be reached"),
+            Reason::BadName => ("bad_name", "not a name"),
+        }
+    }
+
+    /// Whether the DNS itself said so: then asking again gives the same, and nothing is lost.
+    pub fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Reason::Nxdomain | Reason::NoAddress | Reason::UnusableAddress | Reason::CnameLoop
+        )
+    }
+}
+
+/// What a datagram or a TCP message is to a question.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Not the answer: another identifier or question, or no answer at all.
+    Stranger,
+    /// The answer did not fit: to be asked again over TCP.
+    Truncated,
+    /// Addresses in the server's order, each once; never empty.
+    Addresses(Vec<IpAddr>),
+    /// None, and why.
+    Nothing(Reason),
+}
+
+/// A question, sent with a fresh identifier each time.
+#[derive(Debug, Clone)]
+pub struct Question {
+    query: Query,
+    id: u16,
+}
+
+impl Question {
+    /// For the addresses of a name; `None` if it cannot be one.
+    pub fn new(name: &str, family: Family) -> Option<Self> {
+        let mut name = Name::from_ascii(name).ok()?;
+        name.set_fqdn(true);
+        Some(Self { query: Query::query(name, family.record()), id: 0 })
+    }
+
+    /// The message with a new random identifier.
+    pub fn message(&mut self) -> Option<Vec<u8>> {
+        let mut message = Message::query();
+        self.id = message.metadata.id;
+        message.metadata.recursion_desired = true;
+        message.add_query(self.query.clone());
+        message.to_vec().ok()
+    }
+
+    /// What a message is to this question.
+    pub fn reply(&self, message: &[u8]) -> Reply {
+        // Read by hand first: a message of another identifier is not worth reading.
+        if message.get(..2) != Some(self.id.to_be_bytes().as_slice()) {
+            return Reply::Stranger;
+        }
+        let message = match Message::from_vec(message) {
+            Ok(message) => message,
+            // Over UDP anything may come from anybody, but the truncated may end in mid-record.
+            Err(_) if self.is_truncated(message) => return Reply::Truncated,
+            Err(_) => return Reply::Stranger,
+        };
+        let about = &message.metadata;
+        let same = |query: &Query| {
+            query.name() == self.query.name()
+                && query.query_type() == self.query.query_type()
+                && query.query_class() == self.query.query_class()
+        };
+        let ours = about.message_type == MessageType::Response
+            && about.op_code == OpCode::Query
+            && matches!(message.queries.as_slice(), [query] if same(query));
+        if !ours {
+            return Reply::Stranger;
+        }
+        if about.truncation {
+            return Reply::Truncated;
+        }
+        match about.response_code {
+            ResponseCode::NoError => self.addresses(&message),
+            ResponseCode::NXDomain => Reply::Nothing(Reason::Nxdomain),
+            ResponseCode::ServFail => Reply::Nothing(Reason::Servfail),
+            ResponseCode::Refused => Reply::Nothing(Reason::Refused),
+            _ => Reply::Nothing(Reason::OtherRcode),
+        }
+    }
+
+    /// Whether the head of a message that cannot be read whole says TC and has our question.
+    fn is_truncated(&self, message: &[u8]) -> bool {
+        const HEAD: usize = 12;
+        const RESPONSE_AND_TC: u8 = 0x82;
+        if message.len() < HEAD || message[2] & RESPONSE_AND_TC != RESPONSE_AND_TC {
+            return false;
+        }
+        // The same with no records but the question.
+        let mut head = message.to_vec();
+        head[6..HEAD].fill(0);
+        matches!(
+            Message::from_vec(&head).as_ref().map(|head| head.queries.as_slice()),
+            Ok([query]) if query.name() == self.query.name()
+                && query.query_type() == self.query.query_type()
+        )
+    }
+
+    /// The addresses at the end of the CNAMEs.
+    fn addresses(&self, message: &Message) -> Reply {
+        let mut name = self.query.name();
+        for _ in 0..=LONGEST_CHAIN {
+            let mut found = Vec::new();
+            let mut unusable = false;
+            let mut alias = None;
+            for record in message.answers.iter().filter(|record| record.name == *name) {
+                let address = match &record.data {
+                    RData::A(a) if self.query.query_type() == RecordType::A => a.0.into(),
+                    RData::AAAA(a) if self.query.query_type() == RecordType::AAAA => a.0.into(),
+                    RData::CNAME(target) => {
+                        alias = Some(&target.0);
+                        continue;
+                    }
+                    _ => continue,
+                };
+                match targets::usable(address) {
+                    Ok(address) if !found.contains(&address) => found.push(address),
+                    Ok(_) => {}
+                    Err(_) => unusable = true,
+                }
+            }
+            match alias {
+                _ if !found.is_empty() => return Reply::Addresses(found),
+                _ if unusable => return Reply::Nothing(Reason::UnusableAddress),
+                Some(target) => name = target,
+                None => return Reply::Nothing(Reason::NoAddress),
+            }
+        }
+        Reply::Nothing(Reason::CnameLoop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::rr::Record;
+    use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    /// The question for `www.example.org` and a right answer to it with these records.
+    fn answered(records: &[(&str, RData)]) -> (Question, Message) {
+        let mut question = Question::new("www.example.org", Family::V4).unwrap();
+        let asked = Message::from_vec(&question.message().unwrap()).unwrap();
+        assert!(asked.metadata.recursion_desired);
+        let mut answer = Message::response(asked.metadata.id, OpCode::Query);
+        answer.add_queries(asked.queries);
+        for (owner, data) in records {
+            answer.add_answer(Record::from_rdata(name(owner), 60, data.clone()));
+        }
+        (question, answer)
+    }
+
+    fn a(last: u8) -> RData {
+        RData::A(A(Ipv4Addr::new(192, 0, 2, last)))
+    }
+
+    fn cname(to: &str) -> RData {
+        RData::CNAME(CNAME(name(to)))
+    }
+
+    fn reply(records: &[(&str, RData)]) -> Reply {
+        let (question, answer) = answered(records);
+        question.reply(&answer.to_vec().unwrap())
+    }
+
+    #[test]
+    fn what_answers_say() {
+        let www = "WWW.example.org.";
+        let ip = |last| IpAddr::from([192, 0, 2, last]);
+        assert_eq!(
+            reply(&[(www, a(2)), (www, a(1)), (www, a(2))]),
+            Reply::Addresses(vec![ip(2), ip(1)])
+        );
+        // In any order, and nothing that the name does not lead to.
+        let chain = [
+            ("b.example.", a(3)),
+            ("x.example.", a(9)),
+            (www, cname("a.example.")),
+            ("a.example.", cname("b.example.")),
+        ];
+        assert_eq!(reply(&chain), Reply::Addresses(vec![ip(3)]));
+        let none = Reply::Nothing(Reason::NoAddress);
+        assert_eq!(reply(&[]), none);
+        assert_eq!(reply(&[("x.example.", a(1))]), none);
+        assert_eq!(reply(&[(www, cname("a.example."))]), none);
+        assert_eq!(reply(&[(www, RData::AAAA(AAAA("2001:db8::1".parse().unwrap())))]), none);
+        let circle = [(www, cname("a.example.")), ("a.example.", cname(www))];
+        assert_eq!(reply(&circle), Reply::Nothing(Reason::CnameLoop));
+        let zero = RData::A(A(Ipv4Addr::UNSPECIFIED));
+        assert_eq!(reply(&[(www, zero.clone())]), Reply::Nothing(Reason::UnusableAddress));
+        assert_eq!(reply(&[(www, zero), (www, a(1))]), Reply::Addresses(vec![ip(1)]));
+    }
+
+    #[test]
+    fn rcodes() {
+        for (code, reason) in [
+            (ResponseCode::NXDomain, Reason::Nxdomain),
+            (ResponseCode::ServFail, Reason::Servfail),
+            (ResponseCode::Refused, Reason::Refused),
+            (ResponseCode::FormErr, Reason::OtherRcode),
+        ] {
+            let (question, mut answer) = answered(&[]);
+            answer.metadata.response_code = code;
+            assert_eq!(question.reply(&answer.to_vec().unwrap()), Reply::Nothing(reason));
+        }
+    }
+
+    #[test]
+    fn strangers() {
+        let (question, answer) = answered(&[("www.example.org.", a(1))]);
+        let right = answer.to_vec().unwrap();
+        assert!(matches!(question.reply(&right), Reply::Addresses(_)));
+        let change = |change: &dyn Fn(&mut Message)| {
+            let mut other = answer.clone();
+            change(&mut other);
+            question.reply(&other.to_vec().unwrap())
+        };
+        let stranger = Reply::Stranger;
+        assert_eq!(change(&|m| m.metadata.id ^= 1), stranger);
+        assert_eq!(change(&|m| m.metadata.message_type = MessageType::Query), stranger);
+        assert_eq!(change(&|m| m.queries.clear()), stranger);
+        assert_eq!(change(&|m| _ = m.queries[0].set_name(name("ww.example.org."))), stranger);
+        assert_eq!(change(&|m| _ = m.queries[0].set_query_type(RecordType::AAAA)), stranger);
+        assert_eq!(change(&|m| m.queries.push(m.queries[0].clone())), stranger);
+        for length in 0..right.len() {
+            let _ = question.reply(&right[..length]); // no panic on anything
+        }
+    }
+
+    #[test]
+    fn truncated_in_mid_record_is_truncated() {
+        let (question, mut answer) = answered(&[("www.example.org.", a(1))]);
+        answer.metadata.truncation = true;
+        let whole = answer.to_vec().unwrap();
+        assert_eq!(question.reply(&whole), Reply::Truncated);
+        assert_eq!(question.reply(&whole[..whole.len() - 2]), Reply::Truncated);
+        answer.metadata.truncation = false;
+        let whole = answer.to_vec().unwrap();
+        assert_eq!(question.reply(&whole[..whole.len() - 2]), Reply::Stranger);
+    }
+}

@@ -1,0 +1,322 @@
+//! `pathspider targets resolve`: from names to targets.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use indicatif::HumanCount;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::dns::{self, Answer, Resolver, Settings};
+use super::failures::Failures;
+use super::output::{Destination, Output};
+use super::question::{Family, Question, Reason};
+use super::{input, servers, watch_signals};
+use crate::cli::meter::Meter;
+use crate::error::{Doing as _, Error, Exit, Result};
+use crate::measurement::duration;
+use crate::targets::{Entries, Entry, Want, check_name};
+
+/// Resolve names to addresses, thousands at a time: a line for each address
+///
+/// The list has one name a line, or is CSV (`rank,name`, `name,rank`, or with a header that has a
+/// column domain or name), or NDJSON with `domain` or `name`. A port (`dp` or `port`) and all further
+/// columns go through to each line that comes out, which `pathspider run` and `targets filter` read. The
+/// order is kept. Addresses that the list has already are replaced.
+///
+/// Names are host names in ASCII; names in other scripts must be given in their xn-- form (IDNA is
+/// not done here). Questions go over UDP, each from a random port with a random identifier, and over TCP
+/// where the answer did not fit. Aliases (CNAME) are followed as the resolver's answer has them.
+///
+/// Every failure is counted by its reason and the first are shown; --failures keeps all. Exits with 3 if
+/// for some names there was no answer at all (timeout, servfail, refused, unreachable and the like):
+/// asking again may help. Names that do not exist or have no address are answers, and no loss.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// File of names, - for standard input (the default unless that is a terminal)
+    #[arg(value_name = "NAMES")]
+    names: Option<PathBuf>,
+
+    #[command(flatten)]
+    destination: Destination,
+
+    /// Whom to ask; repeatable, then they take turns [default: those of /etc/resolv.conf]
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = servers::server)]
+    resolver: Vec<SocketAddr>,
+
+    /// Which addresses to ask for: A, AAAA or both
+    #[arg(long, value_enum, default_value = "both")]
+    family: Families,
+
+    /// Only the first address of each name and family, as the resolver orders them
+    #[arg(long)]
+    first: bool,
+
+    /// Port of targets that come without one
+    #[arg(long, value_name = "PORT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+
+    /// Questions under way at the same time, up to 20000
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = concurrency)]
+    concurrency: usize,
+
+    /// Questions sent in any one second, at most, repeated ones included
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+
+    /// How long an answer may take
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = timeout)]
+    timeout: Duration,
+
+    /// How often a question without an answer is sent again, to the next resolver if there are several
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=20))]
+    retries: u32,
+
+    /// Where all failures go: NDJSON with line, domain, family (null: all that were asked) and reason
+    #[arg(long, value_name = "FILE")]
+    failures: Option<PathBuf>,
+}
+
+/// Which families are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Families {
+    /// IPv4.
+    #[value(name = "4")]
+    V4,
+    /// IPv6.
+    #[value(name = "6")]
+    V6,
+    /// Both.
+    Both,
+}
+
+impl Families {
+    fn list(self) -> &'static [Family] {
+        match self {
+            Families::V4 => &[Family::V4],
+            Families::V6 => &[Family::V6],
+            Families::Both => &[Family::V4, Family::V6],
+        }
+    }
+}
+
+fn concurrency(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=dns::MOST) => Ok(number),
+        _ => Err(format!("must be a whole number, 1 to {}", dns::MOST)),
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let time = duration(text)?;
+    match (Duration::from_millis(1)..=Duration::from_secs(60)).contains(&time) {
+        true => Ok(time),
+        false => Err("must be 1ms to 60s".into()),
+    }
+}
+
+/// Names that are held at most, so that they come out in order though one of them takes long.
+const WINDOW_PER_QUESTION: usize = 64;
+
+/// Runs the command.
+pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
+    let servers = match args.resolver.as_slice() {
+        [] => servers::of_system(Path::new("/etc/resolv.conf"))?,
+        given => given.to_vec(),
+    };
+    let stop = watch_signals()?;
+    allow_descriptors(args.concurrency)?;
+    let mut entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names)?;
+    let mut run = Run {
+        args,
+        resolver: Resolver::new(Settings {
+            servers,
+            concurrency: args.concurrency,
+            timeout: args.timeout,
+            retries: args.retries,
+            rate: args.rate,
+        })?,
+        output: args.destination.open(&mut entries)?,
+        failures: Failures::open(args.failures.as_deref())?,
+        jobs: VecDeque::new(),
+        done: 0,
+        resolved: 0,
+    };
+    let start = Instant::now();
+    let mut meter = Meter::new("names", quiet);
+    let mut more = true;
+    let stopped = || stop.load(Relaxed) != 0;
+    while (more || !run.jobs.is_empty()) && !stopped() {
+        while more && run.has_room() && !stopped() {
+            match entries.next()? {
+                Some(entry) => run.ask(entry)?,
+                None => more = false,
+            }
+        }
+        run.turn()?;
+        let message = format!("{} failures", run.failures.count());
+        meter.show(run.done, entries.progress(), &message);
+    }
+    meter.end();
+    let unfinished = run.stop()?;
+    let refused = entries.refusals().count;
+    let Run { output, failures, resolver, done, resolved, .. } = run;
+    let (lines, dropped) = output.finish()?;
+    if done == 0 && !stopped() {
+        return Err(Error::Usage(match refused {
+            0 => "no names: the list is empty".into(),
+            refused => format!("no names: all {refused} lines were refused"),
+        }));
+    }
+    eprint!("{}", failures.summary());
+    let seconds = start.elapsed().as_secs_f64();
+    let mut text = format!(
+        "{} names, {} resolved, {} addresses; {} questions in {seconds:.1} s\n",
+        HumanCount(done),
+        HumanCount(resolved),
+        HumanCount(lines),
+        HumanCount(resolver.sent)
+    );
+    for (count, what) in [
+        (refused, "lines were refused"),
+        (unfinished, "names were begun and not finished"),
+        (resolver.strangers, "messages were not answers to what was asked, and not looked at"),
+        (dropped, "values had no place in the CSV and are lost: write NDJSON to keep them"),
+    ] {
+        if count > 0 {
+            text += &format!("{} {what}\n", HumanCount(count));
+        }
+    }
+    eprint!("{text}");
+    let lost = failures.unanswered() > 0 || dropped > 0;
+    failures.finish()?;
+    Ok(match (stopped(), lost) {
+        (true, _) => Exit::Interrupted,
+        (false, true) => Exit::Lossy,
+        (false, false) => Exit::Done,
+    })
+}
+
+/// Sees to it that there may be as many sockets as questions.
+fn allow_descriptors(concurrency: usize) -> Result<()> {
+    const OTHERS: u64 = 64;
+    let needed = concurrency as u64 + OTHERS;
+    let (soft, hard) =
+        getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
+    if soft >= needed {
+        return Ok(());
+    }
+    if hard < needed {
+        return Err(Error::Usage(format!(
+            "--concurrency {concurrency} needs {needed} open files, the limit is {hard}: lower it"
+        )));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).doing(|| "raise the limit of open files")
+}
+
+/// A name whose questions are under way, or whose turn to be written has not come.
+struct Job {
+    entry: Entry,
+    /// Questions without an answer.
+    open: usize,
+    found: Vec<(Family, Vec<IpAddr>)>,
+    failed: Vec<(Family, Reason)>,
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    resolver: Resolver,
+    output: Output,
+    failures: Failures,
+    /// In the order of the list; the first has the ticket `done`.
+    jobs: VecDeque<Job>,
+    done: u64,
+    resolved: u64,
+}
+
+impl Run<'_> {
+    fn has_room(&self) -> bool {
+        let window = self.args.concurrency.saturating_mul(WINDOW_PER_QUESTION);
+        self.resolver.room() >= self.args.family.list().len() && self.jobs.len() < window
+            || self.resolver.under_way() == 0 && self.jobs.is_empty()
+    }
+
+    fn ask(&mut self, mut entry: Entry) -> Result<()> {
+        let text = entry.name.take().unwrap_or_default();
+        let ticket = self.done + self.jobs.len() as u64;
+        let mut job = Job { entry, open: 0, found: Vec::new(), failed: Vec::new() };
+        match check_name(&text) {
+            Ok(name) => {
+                for family in self.args.family.list() {
+                    match Question::new(name, *family) {
+                        Some(question) => {
+                            self.resolver.ask(ticket, *family, question);
+                            job.open += 1;
+                        }
+                        None => job.failed.push((*family, Reason::BadName)),
+                    }
+                }
+                job.entry.name = Some(name.to_owned());
+                job.entry.port = job.entry.port.or(Some(self.args.port));
+            }
+            Err(why) => {
+                self.failures.bad_name(job.entry.line, &text, &why)?;
+            }
+        }
+        self.jobs.push_back(job);
+        Ok(())
+    }
+
+    /// Asks and hears, and writes what is finished.
+    fn turn(&mut self) -> Result<()> {
+        for Answer { ticket, family, found } in self.resolver.turn()? {
+            let index = ticket.checked_sub(self.done).and_then(|index| usize::try_from(index).ok());
+            let Some(job) = index.and_then(|index| self.jobs.get_mut(index)) else { continue };
+            job.open -= 1;
+            match found {
+                Ok(addresses) => job.found.push((family, addresses)),
+                Err(reason) => job.failed.push((family, reason)),
+            }
+        }
+        while let Some(job) = self.jobs.pop_front_if(|job| job.open == 0) {
+            self.write(job)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what is finished, in whatever order; says how many are not.
+    fn stop(&mut self) -> Result<u64> {
+        let mut unfinished = 0;
+        for job in std::mem::take(&mut self.jobs) {
+            if job.open == 0 {
+                self.write(job)?;
+            } else {
+                unfinished += 1;
+            }
+        }
+        Ok(unfinished)
+    }
+
+    fn write(&mut self, mut job: Job) -> Result<()> {
+        self.done += 1;
+        job.found.sort_by_key(|(family, _)| *family);
+        for (_, addresses) in &job.found {
+            let most = if self.args.first { 1 } else { usize::MAX };
+            for address in addresses.iter().take(most) {
+                self.output.write(&job.entry, *address)?;
+            }
+        }
+        if !job.found.is_empty() {
+            self.resolved += 1;
+            // An address of one family is all that many names have.
+            job.failed.retain(|(_, reason)| !reason.is_answer());
+        }
+        job.failed.sort();
+        let name = job.entry.name.as_deref().unwrap_or_default();
+        let asked = self.args.family.list().len();
+        self.failures.add(job.entry.line, name, &job.failed, asked)
+    }
+}

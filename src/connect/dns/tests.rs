@@ -1,0 +1,204 @@
+use hickory_proto::rr::Record;
+use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+
+use super::*;
+use crate::connect::testing::{NO_ROUTE, REFUSED, assert_same_however_cut, mutations, peer, play};
+use crate::connect::{Kind, start};
+
+const ID: u16 = 0xdef0;
+
+fn machine(over_tcp: bool, question: Option<&'static str>, name: Option<&str>) -> Box<dyn Machine> {
+    let kind = if over_tcp { Kind::DnsTcp } else { Kind::DnsUdp };
+    start(kind, &Options { question, ..Options::default() }, peer(53, name))
+}
+
+fn udp() -> Box<dyn Machine> {
+    machine(false, None, Some("a.example"))
+}
+
+fn tcp() -> Box<dyn Machine> {
+    machine(true, None, Some("a.example"))
+}
+
+fn name(name: &str) -> Name {
+    Name::from_ascii(name).unwrap()
+}
+
+/// An answer to the question of [`udp`].
+fn answer(change: impl FnOnce(&mut Message)) -> Vec<u8> {
+    let mut message = Message::new(ID, MessageType::Response, OpCode::Query);
+    message.add_query(Query::query(name("A.Example."), RecordType::A));
+    message.metadata.authoritative = true;
+    for data in [
+        RData::CNAME(CNAME(name("b.example."))),
+        RData::A(A([192, 0, 2, 9].into())),
+        RData::A(A([192, 0, 2, 10].into())),
+        RData::AAAA(AAAA("2001:db8::1".parse().unwrap())),
+    ] {
+        message.add_answer(Record::from_rdata(name("a.example."), 60, data));
+    }
+    change(&mut message);
+    message.to_vec().unwrap()
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&(message.len() as u16).to_be_bytes(), message].concat()
+}
+
+fn words(ending: &Ending) -> String {
+    let reply = ending.reply.clone().unwrap_or_default();
+    format!(
+        "{} {} {} {:?} {:?} {:?} {:?}",
+        ending.state.as_str(),
+        ending.stage.as_str(),
+        ending.error.as_deref().unwrap_or("-"),
+        reply.dns_reply_rcode,
+        reply.dns_reply_answers,
+        reply.dns_reply_addresses,
+        reply.dns_reply_mismatched,
+    )
+}
+
+#[test]
+fn questions() {
+    for (over_tcp, question, of, asked) in [
+        (false, None, Some("a.example"), "a.example. IN A"),
+        (true, Some("AAAA"), Some("B.example."), "b.example. IN AAAA"),
+        (false, None, None, "example.org. IN A"),
+        (false, None, Some("bücher.example"), "xn--bcher-kva.example. IN A"),
+    ] {
+        let (mut machine, mut out) = (machine(over_tcp, question, of), Vec::new());
+        assert_eq!(machine.handle(Event::Connected, &mut out), Action::Wait);
+        assert_eq!(machine.handle(Event::Connected, &mut Vec::new()), Action::Wait);
+        let octets = if over_tcp { &out[2..] } else { &out[..] };
+        let message = Message::from_vec(octets).unwrap();
+        assert_eq!(message.metadata.id, ID);
+        assert!(message.metadata.recursion_desired && message.queries.len() == 1);
+        let query = &message.queries[0];
+        let said =
+            format!("{} {} {}", query.name().to_ascii(), query.query_class(), query.query_type());
+        assert_eq!(said, asked);
+        assert!(!over_tcp || out == framed(octets));
+    }
+}
+
+#[test]
+fn an_answer_is_ours_or_passed_over() {
+    let right = answer(|_| {});
+    let expected = r#"ok done - Some(0) Some(4) Some("192.0.2.9 192.0.2.10 2001:db8::1") Some(0)"#;
+    assert_eq!(words(&play(udp(), &[Event::Connected, Event::Data(&right)])), expected);
+    let mut machine = udp();
+    machine.handle(Event::Connected, &mut Vec::new());
+    for wrong in [
+        answer(|message| message.metadata.id ^= 1),
+        answer(|message| {
+            message.queries[0].set_name(name("b.example."));
+        }),
+        answer(|message| {
+            message.queries[0].set_query_type(RecordType::AAAA);
+        }),
+        answer(|message| message.queries.clear()),
+        answer(|message| message.metadata.message_type = MessageType::Query),
+        b"garbage".to_vec(),
+        Vec::new(),
+    ] {
+        assert_eq!(machine.handle(Event::Data(&wrong), &mut Vec::new()), Action::Wait);
+    }
+    let Action::Close(ending) = machine.handle(Event::Data(&right), &mut Vec::new()) else {
+        panic!()
+    };
+    assert_eq!(ending.reply.unwrap().dns_reply_mismatched, Some(7));
+}
+
+#[test]
+fn what_an_answer_may_say() {
+    let servfail = answer(|message| {
+        message.metadata.response_code = ResponseCode::ServFail;
+        message.metadata.truncation = true;
+        message.metadata.authoritative = false;
+        message.answers.clear();
+    });
+    let ending = play(udp(), &[Event::Connected, Event::Data(&servfail)]);
+    assert_eq!(words(&ending), r#"ok done - Some(2) Some(0) Some("") Some(0)"#);
+    let reply = ending.reply.unwrap();
+    assert_eq!(reply.dns_reply_truncated, Some(true));
+    assert_eq!(reply.dns_reply_authoritative, Some(false));
+    let formerr = answer(|message| {
+        message.metadata.response_code = ResponseCode::FormErr;
+        message.queries.clear();
+        message.answers.clear();
+    });
+    let ending = play(udp(), &[Event::Connected, Event::Data(&formerr)]);
+    assert_eq!(words(&ending), r#"ok done - Some(1) Some(0) Some("") Some(0)"#);
+    let mut cut = answer(|_| {});
+    cut.truncate(cut.len() - 3);
+    let ending = play(udp(), &[Event::Connected, Event::Data(&cut)]);
+    assert_eq!(
+        words(&ending),
+        "failed response Peer's answer cannot be read None None None Some(0)"
+    );
+}
+
+#[test]
+fn a_stream_of_messages_may_be_cut_anywhere() {
+    let wrong = framed(&answer(|message| message.metadata.id ^= 1));
+    let sent = [wrong.clone(), framed(b""), framed(&answer(|_| {}))].concat();
+    assert_same_however_cut(&tcp, &sent);
+    let ending = play(tcp(), &[Event::Connected, Event::Data(&sent)]);
+    assert_eq!(ending.reply.unwrap().dns_reply_mismatched, Some(2));
+    let half = &sent[..sent.len() - 1];
+    let ending = play(tcp(), &[Event::Connected, Event::Data(half), Event::PeerClosed]);
+    assert_eq!(
+        words(&ending),
+        "failed response Peer closed before it answered None None None Some(2)"
+    );
+    let flood = framed(b"xyz").repeat(20_000);
+    let ending = play(tcp(), &[Event::Connected, Event::Data(&flood)]);
+    assert_eq!(ending.error.as_deref(), Some("Peer sent too much"));
+}
+
+#[test]
+fn every_other_way_to_end() {
+    use Event::*;
+    for over_tcp in [false, true] {
+        for (events, expected) in [
+            (&[TimedOut][..], "timeout connect - None None None None"),
+            (&[Failed(REFUSED)], "failed connect Connection refused None None None None"),
+            (&[Failed(NO_ROUTE)], "local_error connect Network is unreachable None None None None"),
+            (&[Connected, TimedOut], "timeout response - None None None Some(0)"),
+            (
+                &[Connected, Failed(REFUSED)],
+                "failed response Connection refused None None None Some(0)",
+            ),
+            (
+                &[Connected, Failed(NO_ROUTE)],
+                "local_error response Network is unreachable None None None Some(0)",
+            ),
+        ] {
+            let machine = machine(over_tcp, None, Some("a.example"));
+            assert_eq!(words(&play(machine, events)), expected, "{events:?}");
+        }
+    }
+    let machine = machine(false, None, Some(&"a".repeat(64)));
+    let expected = "local_error request Target's name cannot be asked for None None None None";
+    assert_eq!(words(&play(machine, &[Connected])), expected);
+}
+
+#[test]
+fn no_garbage_makes_it_panic_or_grow() {
+    mutations(&answer(|_| {}), |garbage| {
+        udp_and_tcp(garbage);
+    });
+    mutations(&framed(&answer(|_| {})), |garbage| {
+        udp_and_tcp(garbage);
+    });
+}
+
+fn udp_and_tcp(garbage: &[u8]) {
+    for machine in [&mut udp(), &mut tcp()] {
+        let mut out = Vec::new();
+        machine.handle(Event::Connected, &mut out);
+        machine.handle(Event::Data(garbage), &mut out);
+        assert!(out.len() < 100);
+    }
+}

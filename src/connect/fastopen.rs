@@ -1,0 +1,72 @@
+//! Kind `tcp_fastopen`: a connection with data in the SYN (RFC 7413).
+//!
+//! The data is a small request that any web server answers. Whether the SYN carried it, and whether
+//! the server took it, is on the wire and the observer's to say; the attempt is as of kind `tcp`.
+
+use super::http::Ask;
+use super::tcp::Tcp;
+use super::{Action, Event, Machine, Options, Peer};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Fastopen {
+    tcp: Tcp,
+    /// What has yet to be sent.
+    request: Vec<u8>,
+}
+
+impl Fastopen {
+    /// A connection to a peer.
+    ///
+    /// # Errors
+    ///
+    /// If the target's name cannot stand in a request.
+    pub(super) fn new(options: &Options, peer: Peer<'_>) -> Result<Self, &'static str> {
+        let options = Options { method: Some("HEAD"), ..options.clone() };
+        let request = Ask::new(&options, peer, "http")?.whole_http1();
+        Ok(Self { tcp: Tcp::default(), request })
+    }
+}
+
+impl Machine for Fastopen {
+    fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
+        if event == Event::Connected {
+            self.early(out);
+        }
+        self.tcp.handle(event, out)
+    }
+
+    fn early(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.request);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::{Ending, Stage, State};
+
+    fn new() -> Fastopen {
+        let peer = Peer { address: [192, 0, 2, 1].into(), port: 80, name: None, random: 0 };
+        Fastopen::new(&Options::default(), peer).unwrap()
+    }
+
+    #[test]
+    fn the_request_goes_with_the_syn_or_after_the_handshake_and_never_twice() {
+        for early in [true, false] {
+            let (mut machine, mut with_syn, mut later) = (new(), Vec::new(), Vec::new());
+            if early {
+                machine.early(&mut with_syn);
+            }
+            assert_eq!(machine.handle(Event::Connected, &mut later), Action::HalfClose);
+            let (sent, empty) = if early { (with_syn, later) } else { (later, with_syn) };
+            assert!(empty.is_empty());
+            let sent = String::from_utf8(sent).unwrap();
+            assert!(sent.starts_with("HEAD / HTTP/1.1\r\nHost: 192.0.2.1\r\n"), "{sent}");
+            assert!(sent.ends_with("\r\nConnection: close\r\n\r\n"), "{sent}");
+            let ok = Ending::new(State::Ok, Stage::Done, None);
+            assert_eq!(machine.handle(Event::Data(b"HTTP"), &mut Vec::new()), Action::Wait);
+            assert_eq!(machine.handle(Event::PeerClosed, &mut Vec::new()), Action::Close(ok));
+        }
+    }
+}

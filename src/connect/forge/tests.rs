@@ -1,0 +1,351 @@
+//! Packets as they leave, read back; and what counts as an answer.
+
+use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice, UdpHeaderSlice};
+use hickory_proto::op::{Message, MessageType};
+use hickory_proto::rr::{Name, RecordType};
+
+use super::*;
+
+const RANDOM: u64 = 0x0102_0304_0506_0708;
+const SEQUENCE: u32 = 0x0102_0304;
+const ID: u16 = 0x0708;
+
+fn source(v6: bool) -> SocketAddr {
+    if v6 { "[2001:db8::1]:20000" } else { "192.0.2.1:20000" }.parse().unwrap()
+}
+
+fn forge(packet: &Packet, v6: bool) -> Forge {
+    let address = if v6 { "2001:db8::2" } else { "192.0.2.2" }.parse().unwrap();
+    let peer = Peer { address, port: 80, name: Some("example.org"), random: RANDOM };
+    Forge::new(packet.clone(), peer, source(v6))
+}
+
+/// The machine once its packet is sent, and the packet.
+fn sent(packet: &Packet, v6: bool) -> (Forge, Vec<u8>) {
+    let (mut forge, mut out) = (forge(packet, v6), Vec::new());
+    assert_eq!(forge.handle(Event::Connected, &mut out), Action::Wait);
+    (forge, out)
+}
+
+/// The sum of 16-bit words that the Internet checksum makes 0xffff (RFC 1071).
+fn sum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u64;
+    for part in parts {
+        for pair in part.chunks(2) {
+            sum += u64::from(pair[0]) << 8 | u64::from(*pair.get(1).unwrap_or(&0));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// The transport's part of a packet, and the sum over it with its pseudo-header.
+fn transport(packet: &[u8]) -> (&[u8], u16) {
+    let (inner, addresses, protocol) = match packet[0] >> 4 {
+        4 => (&packet[20..], &packet[12..20], packet[9]),
+        _ => (&packet[40..], &packet[8..40], packet[6]),
+    };
+    let length = (inner.len() as u32).to_be_bytes();
+    (inner, sum(&[addresses, &length, &[0, protocol], inner]))
+}
+
+fn options() -> Vec<TcpOption> {
+    let option = |kind, data: &[u8]| TcpOption { kind, data: Some(data.to_vec()) };
+    vec![option(2, &[5, 180]), TcpOption { kind: 1, data: None }, option(4, &[]), option(3, &[7])]
+}
+
+#[test]
+fn a_plain_syn_octet_for_octet() {
+    #[rustfmt::skip]
+    let v4 = [
+        0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0xf6, 0xcc, 192, 0, 2, 1, 192, 0, 2, 2,
+        0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0xd9, 0x68, 0, 0,
+    ];
+    assert_eq!(sent(&Packet::default(), false).1, v4);
+    #[rustfmt::skip]
+    let v6 = [
+        0x60, 0, 0, 0, 0, 20, 6, 64,
+        0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+        0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
+        0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0x01, 0xf8, 0, 0,
+    ];
+    assert_eq!(sent(&Packet::default(), true).1, v6);
+}
+
+#[test]
+fn every_field_is_where_it_belongs() {
+    let packet = Packet {
+        ttl: 9,
+        dscp: 46,
+        ecn: 2,
+        dont_fragment: true,
+        flags: 0x1c2,
+        window: 1024,
+        options: options(),
+        payload: Payload::Bytes(b"hello".to_vec()),
+        ..Packet::default()
+    };
+    for v6 in [false, true] {
+        let (_, octets) = sent(&packet, v6);
+        if v6 {
+            let ip = Ipv6HeaderSlice::from_slice(&octets).unwrap();
+            assert_eq!((ip.traffic_class(), ip.hop_limit()), (46 << 2 | 2, 9));
+            assert_eq!(usize::from(ip.payload_length()), octets.len() - 40);
+        } else {
+            assert_eq!(sum(&[&octets[..20]]), 0xffff);
+            let ip = Ipv4HeaderSlice::from_slice(&octets).unwrap();
+            assert_eq!((ip.dcp().value(), ip.ecn().value(), ip.ttl()), (46, 2, 9));
+            assert_eq!((usize::from(ip.total_len()), octets[6]), (octets.len(), 0x40));
+        }
+        let (inner, sum) = transport(&octets);
+        assert_eq!(sum, 0xffff);
+        let tcp = TcpSlice::from_slice(inner).unwrap();
+        // 10 octets of options, and two of padding.
+        assert_eq!(tcp.options(), [2, 4, 5, 180, 1, 4, 2, 3, 3, 7, 0, 0]);
+        assert_eq!((tcp.window_size(), tcp.payload()), (1024, &b"hello"[..]));
+        assert_eq!((inner[12] & 1, inner[13]), (1, 0xc2), "AE, CWR, ECE, SYN");
+        assert_eq!(packet.octets(), (20 + 32 + 5, 40 + 32 + 5));
+        assert_eq!(octets.len() as u64, if v6 { packet.octets().1 } else { packet.octets().0 });
+    }
+}
+
+#[test]
+fn each_flag_is_its_bit() {
+    for (name, flag) in TCP_FLAGS {
+        let (_, octets) = sent(&Packet { flags: *flag, ..Packet::default() }, false);
+        let found = u16::from_be_bytes([octets[32] & 1, octets[33]]);
+        assert_eq!(found, *flag, "{name}");
+    }
+}
+
+#[test]
+fn the_evil_bit_is_set_under_a_right_checksum_and_not_in_the_reset() {
+    let packet = Packet { evil: true, ..Packet::default() };
+    let (mut forge, octets) = sent(&packet, false);
+    assert_eq!((octets[6], sum(&[&octets[..20]])), (0x80, 0xffff));
+    let mut out = Vec::new();
+    forge.handle(Event::Data(&segment(18, SEQUENCE + 1)), &mut out);
+    assert_eq!((out[6], sum(&[&out[..20]])), (0, 0xffff));
+}
+
+#[test]
+fn the_evil_bit_cannot_be_sent_over_ipv6() {
+    let (mut forge, mut out) = (forge(&Packet { evil: true, ..Packet::default() }, true), vec![]);
+    let fault = Ending::new(State::Skipped, Stage::Request, Some("IPv6 has no evil bit"));
+    assert_eq!(forge.handle(Event::Connected, &mut out), Action::Close(fault));
+    assert!(out.is_empty());
+}
+
+#[test]
+fn what_is_too_large_is_this_hosts_fault() {
+    for packet in [
+        Packet { payload: Payload::Bytes(vec![0; 65_530]), ..Packet::default() },
+        Packet { options: vec![options()[0].clone(); 11], ..Packet::default() },
+    ] {
+        let (mut forge, mut out) = (forge(&packet, false), Vec::new());
+        let fault = Ending::new(State::LocalError, Stage::Request, Some("Packet too large"));
+        assert_eq!(forge.handle(Event::Connected, &mut out), Action::Close(fault));
+    }
+}
+
+#[test]
+fn udp_checksums_are_right_zero_or_wrong() {
+    let udp = |checksum| Packet {
+        protocol: Protocol::Udp,
+        checksum,
+        payload: Payload::Bytes(b"odd".to_vec()),
+        answer: Answer::Any,
+        ..Packet::default()
+    };
+    for v6 in [false, true] {
+        for checksum in [Checksum::Right, Checksum::Zero, Checksum::Wrong] {
+            let (_, octets) = sent(&udp(checksum), v6);
+            let (inner, sum) = transport(&octets);
+            let header = UdpHeaderSlice::from_slice(inner).unwrap();
+            assert_eq!((header.source_port(), header.destination_port()), (20_000, 80));
+            assert_eq!((header.length(), &inner[8..]), (11, &b"odd"[..]));
+            assert_eq!(header.checksum() == 0, checksum == Checksum::Zero);
+            assert_eq!(sum == 0xffff, checksum == Checksum::Right);
+        }
+    }
+}
+
+/// A segment from the target with these flags and this acknowledgment number.
+fn segment(flags: u8, acknowledges: u32) -> Vec<u8> {
+    let mut octets = vec![0, 80, 0x4e, 0x20, 0, 0, 0, 9];
+    octets.extend(acknowledges.to_be_bytes());
+    octets.extend([0x50, flags, 0x10, 0, 0, 0, 0, 0]);
+    octets
+}
+
+/// What follows from a segment, and the reset that goes out.
+fn after(packet: &Packet, segment: &[u8]) -> (Option<(State, Option<String>)>, Vec<u8>) {
+    let (mut forge, _) = sent(packet, false);
+    let mut out = Vec::new();
+    let end = match forge.handle(Event::Data(segment), &mut out) {
+        Action::Close(ending) => Some((ending.state, ending.error.map(|e| e.into_owned()))),
+        _ => None,
+    };
+    (end, out)
+}
+
+#[test]
+fn a_syn_ack_is_an_answer_and_gets_a_reset() {
+    let (end, out) = after(&Packet::default(), &segment(0x12, SEQUENCE + 1));
+    assert_eq!(end, Some((State::Ok, None)));
+    let (inner, sum) = transport(&out);
+    assert_eq!(sum, 0xffff);
+    let tcp = TcpSlice::from_slice(inner).unwrap();
+    // Acceptable to the server (RFC 9293, 3.5.3): it is at the number that the server acknowledged.
+    assert_eq!((tcp.sequence_number(), inner[13]), (SEQUENCE + 1, 4));
+    assert_eq!((tcp.source_port(), tcp.destination_port(), tcp.header_len()), (20_000, 80, 20));
+    assert_eq!(after(&Packet::default(), &segment(0x52, SEQUENCE + 1)).0, end, "with ECE");
+}
+
+#[test]
+fn only_what_answers_is_an_answer() {
+    let refused = Some((State::Failed, Some("Connection refused".to_owned())));
+    let ok = Some((State::Ok, None));
+    let syn = Packet::default();
+    let any = Packet { answer: Answer::Any, ..Packet::default() };
+    let data = Packet { payload: Payload::Bytes(b"four".to_vec()), ..Packet::default() };
+    let ack = Packet { flags: 18, ..Packet::default() };
+    let (one, five) = (SEQUENCE + 1, SEQUENCE + 5);
+    for (packet, flags, number, expected, resets) in [
+        (&syn, 0x12, SEQUENCE, None, false),
+        (&syn, 0x12, SEQUENCE + 2, None, false),
+        (&syn, 0x14, one, refused.clone(), false),
+        (&syn, 0x14, SEQUENCE, None, false),
+        (&syn, 0x04, one, None, false),
+        (&syn, 0x10, one, None, false),
+        (&syn, 0x02, one, None, false),
+        (&any, 0x14, 0, ok.clone(), false),
+        (&any, 0x10, 0, ok.clone(), false),
+        (&any, 0x12, one, ok.clone(), true),
+        (&any, 0x12, 0, ok.clone(), false),
+        (&data, 0x12, five, ok.clone(), true),
+        (&data, 0x12, one, ok.clone(), true),
+        (&data, 0x12, SEQUENCE + 3, None, false),
+        (&data, 0x14, five, refused.clone(), false),
+        // A reset of a SYN-ACK out of the blue has our acknowledgment number as its own: 0, not 9.
+        (&ack, 0x14, one, None, false),
+        (&ack, 0x04, 0, None, false),
+    ] {
+        let (end, out) = after(packet, &segment(flags, number));
+        assert_eq!((end, !out.is_empty()), (expected, resets), "{flags:#x} {number:#x} {packet:?}");
+    }
+    let mut reset = segment(4, 0);
+    reset[7] = 0;
+    assert_eq!(after(&ack, &reset).0, refused);
+}
+
+#[test]
+fn events_of_the_socket_end_it() {
+    let refused = Fault { word: "Connection refused", local: false };
+    let (mut forge, mut out) = (sent(&Packet::default(), true).0, Vec::new());
+    for (event, expected) in [
+        (Event::PeerClosed, Action::Wait),
+        (
+            Event::Failed(refused),
+            Action::Close(Ending::new(State::Failed, Stage::Response, Some(refused.word))),
+        ),
+        (Event::TimedOut, Action::Close(Ending::new(State::Timeout, Stage::Response, None))),
+    ] {
+        assert_eq!(forge.handle(event, &mut out), expected);
+    }
+    assert!(out.is_empty());
+}
+
+fn question(kind: &'static str) -> Packet {
+    Packet {
+        protocol: Protocol::Udp,
+        payload: Payload::Question(kind),
+        answer: Answer::Dns,
+        ..Packet::default()
+    }
+}
+
+#[test]
+fn a_question_is_answered_by_its_answer_only() {
+    for (kind, record) in [("A", RecordType::A), ("AAAA", RecordType::AAAA)] {
+        let (_, octets) = sent(&question(kind), false);
+        assert_eq!(transport(&octets).1, 0xffff);
+        let asked = Message::from_vec(&octets[28..]).unwrap();
+        assert_eq!((asked.metadata.id, asked.queries[0].query_type()), (ID, record));
+        assert_eq!(asked.queries[0].name(), &Name::from_ascii("example.org.").unwrap());
+        assert!(asked.metadata.recursion_desired);
+        let answer = |change: &dyn Fn(&mut Message)| {
+            let mut message = asked.clone();
+            message.metadata.message_type = MessageType::Response;
+            change(&mut message);
+            after(&question(kind), &message.to_vec().unwrap()).0
+        };
+        assert_eq!(answer(&|_| {}), Some((State::Ok, None)));
+        assert_eq!(answer(&|m| m.metadata.id = ID + 1), None);
+        assert_eq!(answer(&|m| m.metadata.message_type = MessageType::Query), None);
+        assert_eq!(answer(&|m| m.queries.clear()), None);
+        let other = |m: &mut Message| {
+            m.queries[0].set_query_type(RecordType::MX);
+        };
+        assert_eq!(answer(&other), None);
+        let other = |m: &mut Message| {
+            m.queries[0].set_name(Name::from_ascii("example.com.").unwrap());
+        };
+        assert_eq!(answer(&other), None);
+    }
+}
+
+#[test]
+fn a_question_may_take_any_answer() {
+    let packet = Packet { answer: Answer::Any, ..question("A") };
+    assert_eq!(after(&packet, b"x").0, Some((State::Ok, None)));
+}
+
+#[test]
+fn a_target_without_a_name_is_asked_for_the_root() {
+    for name in [None, Some("a..b")] {
+        let peer = Peer { address: "192.0.2.2".parse().unwrap(), port: 53, name, random: RANDOM };
+        let mut forge = Forge::new(question("A"), peer, source(false));
+        let mut out = Vec::new();
+        forge.handle(Event::Connected, &mut out);
+        assert!(Message::from_vec(&out[28..]).unwrap().queries[0].name().is_root());
+    }
+}
+
+#[test]
+fn no_answer_makes_it_panic() {
+    let response = {
+        let (_, octets) = sent(&question("A"), false);
+        octets[28..].to_vec()
+    };
+    for (packet, good) in
+        [(Packet::default(), segment(0x12, SEQUENCE + 1)), (question("A"), response)]
+    {
+        for length in 0..good.len() {
+            after(&packet, &good[..length]);
+        }
+        for at in 0..good.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xc0, 0xf0, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                after(&packet, &bad);
+            }
+        }
+    }
+}
+
+#[test]
+fn words_say_what_it_is() {
+    assert_eq!(
+        Packet::default().describe(),
+        "a TCP segment with SYN, answered by a SYN-ACK that acknowledges the packet"
+    );
+    let packet = Packet { evil: true, ttl: 9, dscp: 46, ecn: 3, ..question("AAAA") };
+    assert_eq!(
+        Packet { checksum: Checksum::Zero, ..packet }.describe(),
+        "a UDP datagram without checksum, with the evil bit (IPv4 only), TTL 9, DSCP 46, ECN ce, asking DNS \
+         for the AAAA of its name, answered by a DNS message that answers the question"
+    );
+}

@@ -1,0 +1,227 @@
+//! A request in HTTP/2 and its response (RFC 9113), begun by HTTP/2 itself or by an Upgrade.
+
+use fluke_hpack::Encoder;
+
+use super::ask::{AGENT, Ask};
+use super::asking::{Answer, Progress};
+use super::http1::Head;
+use crate::connect::http2::{
+    Block, Frame, Frames, Headers, PREFACE, Wrong, error_word, flag, kind, setting, write,
+};
+
+/// The stream of the only request.
+const STREAM: u32 = 1;
+/// Room for more than is read of any target, so that no window ever closes.
+const WINDOW: u32 = 1 << 20;
+/// The window of a connection before anything is said (RFC 9113, 6.9.2).
+const FIRST_WINDOW: u32 = 65_535;
+
+/// A request and its response.
+pub(super) struct Http2 {
+    ask: Ask,
+    /// Before the server has switched to HTTP/2: the header of its answer in HTTP/1.1.
+    upgrading: Option<Head>,
+    /// Whether the server's own preface was read, its SETTINGS.
+    greeted: bool,
+    frames: Frames,
+    headers: Headers,
+}
+
+impl Http2 {
+    pub(super) fn new(ask: Ask, upgrade: bool) -> Self {
+        Self {
+            ask,
+            upgrading: upgrade.then(Head::default),
+            greeted: false,
+            frames: Frames::default(),
+            headers: Headers::default(),
+        }
+    }
+
+    /// Whether the server has yet to say that it goes on with HTTP/2.
+    pub(super) fn is_upgrading(&self) -> bool {
+        self.upgrading.is_some()
+    }
+
+    pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
+        if self.upgrading.is_some() {
+            let header = self.ask.http1(1, "Upgrade, HTTP2-Settings");
+            let settings = base64url(&settings());
+            out.extend_from_slice(
+                format!("{header}Upgrade: h2c\r\nHTTP2-Settings: {settings}\r\n\r\n").as_bytes(),
+            );
+            return;
+        }
+        preface(out);
+        let Ask { method, path, authority, scheme, .. } = &self.ask;
+        let block = Encoder::new().encode([
+            (&b":method"[..], method.as_bytes()),
+            (b":scheme", scheme.as_bytes()),
+            (b":authority", authority.as_bytes()),
+            (b":path", path.as_bytes()),
+            (b"user-agent", AGENT.as_bytes()),
+            (b"accept", b"*/*"),
+        ]);
+        write(out, kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, STREAM, &block);
+    }
+
+    pub(super) fn data(
+        &mut self,
+        mut bytes: &[u8],
+        answer: &mut Answer,
+        out: &mut Vec<u8>,
+    ) -> Progress {
+        if let Some(head) = &mut self.upgrading {
+            match head.read(&mut bytes) {
+                Ok(None) => return Progress::More,
+                Ok(Some(header)) if header.status == 101 => {}
+                Ok(Some(header)) => {
+                    answer.status = Some(header.status);
+                    answer.version = Some(header.version());
+                    return Progress::Wrong("Peer did not switch to HTTP/2".into());
+                }
+                Err(word) => return Progress::Wrong(word.into()),
+            }
+            self.upgrading = None;
+            preface(out);
+        }
+        self.frames.feed(bytes);
+        let progress = loop {
+            let frame = match self.frames.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Progress::More,
+                Err(word) => break self.wrong(word),
+            };
+            match self.frame(&frame, answer, out) {
+                Ok(Progress::More) => {}
+                Ok(other) => break other,
+                Err(word) => break self.wrong(word),
+            }
+        };
+        let code: u32 = if progress == Progress::Done { 0 } else { 1 };
+        let code = code.to_be_bytes();
+        write(out, kind::GOAWAY, 0, 0, &[[0; 4], code].concat());
+        progress
+    }
+
+    fn wrong(&self, word: Wrong) -> Progress {
+        let word = if self.greeted { word } else { "Peer's answer is no HTTP/2" };
+        Progress::Wrong(word.into())
+    }
+
+    fn frame(
+        &mut self,
+        frame: &Frame,
+        answer: &mut Answer,
+        out: &mut Vec<u8>,
+    ) -> Result<Progress, Wrong> {
+        if !self.greeted && (frame.kind != kind::SETTINGS || frame.has(flag::ACK)) {
+            return Err("Peer's answer is no HTTP/2");
+        }
+        self.greeted = true;
+        if let Some(block) = self.headers.take(frame)? {
+            return self.block(&block, answer);
+        }
+        match frame.kind {
+            kind::SETTINGS if !frame.has(flag::ACK) => {
+                if frame.stream != 0 || !frame.payload.len().is_multiple_of(6) {
+                    return Err("Peer's HTTP/2 settings cannot be read");
+                }
+                write(out, kind::SETTINGS, flag::ACK, 0, &[]);
+            }
+            kind::PING if !frame.has(flag::ACK) => {
+                if frame.payload.len() != 8 {
+                    return Err("Peer's HTTP/2 ping has not eight octets");
+                }
+                write(out, kind::PING, flag::ACK, 0, &frame.payload);
+            }
+            kind::DATA if frame.stream == STREAM => {
+                if !answer.whole {
+                    return Err("Peer's HTTP/2 data come before their header");
+                }
+                if self.ask.has_body() {
+                    answer.body(frame.content()?);
+                }
+                if frame.has(flag::END_STREAM) {
+                    return Ok(Progress::Done);
+                }
+            }
+            kind::RST_STREAM if frame.stream == STREAM => {
+                let word = error_word(frame.word(0)?);
+                return Ok(Progress::Wrong(format!("Peer reset the stream: {word}").into()));
+            }
+            kind::GOAWAY => {
+                let (last, code) = (frame.word(0)? & !(1 << 31), frame.word(4)?);
+                if last < STREAM || code != 0 {
+                    let word = error_word(code);
+                    return Ok(Progress::Wrong(format!("Peer went away: {word}").into()));
+                }
+            }
+            kind::PUSH_PROMISE => return Err("Peer pushed, which it was told not to"),
+            _ => {}
+        }
+        Ok(Progress::More)
+    }
+
+    fn block(&self, block: &Block, answer: &mut Answer) -> Result<Progress, Wrong> {
+        if block.stream != STREAM {
+            return Err("Peer's HTTP/2 headers are out of order");
+        }
+        if !answer.whole {
+            let status = block.field(b":status").filter(|digits| digits.len() == 3);
+            let status = status.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            match status {
+                Some(100..=199) if !block.last => return Ok(Progress::More),
+                Some(status @ 200..) => {
+                    answer.status = Some(status);
+                    answer.version = Some("2");
+                    answer.whole = true;
+                }
+                _ => return Err("Peer's HTTP status is none"),
+            }
+        }
+        Ok(if block.last { Progress::Done } else { Progress::More })
+    }
+}
+
+/// What we want of the server: no pushes, and windows that never close.
+fn settings() -> [u8; 12] {
+    let mut payload = [0; 12];
+    for (place, (name, value)) in
+        [(setting::ENABLE_PUSH, 0), (setting::INITIAL_WINDOW_SIZE, WINDOW)].into_iter().enumerate()
+    {
+        payload[place * 6..][..2].copy_from_slice(&name.to_be_bytes());
+        payload[place * 6 + 2..][..4].copy_from_slice(&u32::to_be_bytes(value));
+    }
+    payload
+}
+
+fn preface(out: &mut Vec<u8>) {
+    out.extend_from_slice(PREFACE);
+    write(out, kind::SETTINGS, 0, 0, &settings());
+    write(out, kind::WINDOW_UPDATE, 0, 0, &(WINDOW - FIRST_WINDOW).to_be_bytes());
+}
+
+/// Octets, a multiple of three, in the letters of RFC 4648, 5.
+fn base64url(octets: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(octets.len() / 3 * 4);
+    for three in octets.chunks_exact(3) {
+        let bits = u32::from_be_bytes([0, three[0], three[1], three[2]]);
+        for shift in [18, 12, 6, 0] {
+            text.push(char::from(LETTERS[(bits >> shift) as usize & 63]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_written_in_letters() {
+        assert_eq!(base64url(&settings()), "AAIAAAAAAAQAEAAA");
+        assert_eq!(base64url(&[0xfb, 0xff, 0xfe]), "-__-");
+    }
+}

@@ -1,0 +1,65 @@
+//! Kind `http`, and `h2` without TLS: one request, and its response.
+//!
+//! The target counts as reached when the header of a final response was read whole, whatever its
+//! status. How reading on ends is noted as the attempt's error, but does not undo the `ok`.
+//!
+//! [`Asking`] is the part that is the same with TLS and without.
+
+mod ask;
+mod asking;
+mod http1;
+mod http2;
+
+pub(super) use ask::Ask;
+pub(super) use asking::{Asking, Protocol};
+
+use super::{Action, Ending, Event, Machine, Stage, State};
+use crate::connect::Reply;
+
+/// One request without encryption.
+pub struct Http {
+    asking: Asking,
+    connected: bool,
+    begun: bool,
+}
+
+impl Http {
+    /// What is asked, and how.
+    pub(super) fn new(ask: Ask, protocol: Protocol) -> Self {
+        Self { asking: Asking::new(ask, protocol), connected: false, begun: false }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.asking.begin(out);
+        }
+    }
+}
+
+impl Machine for Http {
+    fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
+        if !self.connected {
+            return match event {
+                Event::Connected => {
+                    self.connected = true;
+                    self.begin(out);
+                    Action::Wait
+                }
+                Event::Failed(fault) => Action::Close(Ending::failed(fault, Stage::Connect)),
+                Event::TimedOut => Action::Close(Ending::new(State::Timeout, Stage::Connect, None)),
+                Event::Data(_) | Event::PeerClosed => Action::Wait,
+            };
+        }
+        match self.asking.handle(event, Reply::default(), out) {
+            Some(ending) => Action::Close(ending),
+            None => Action::Wait,
+        }
+    }
+
+    fn early(&mut self, out: &mut Vec<u8>) {
+        self.begin(out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

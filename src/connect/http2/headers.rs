@@ -1,0 +1,119 @@
+//! Header blocks: one HEADERS frame and its CONTINUATIONs (RFC 9113, 4.3), decoded by HPACK (RFC 7541).
+
+use fluke_hpack::Decoder;
+
+use super::Wrong;
+use super::frame::{Frame, flag, kind};
+
+/// The longest header block: more than any answer to one question needs, little enough to decode.
+const LONGEST: usize = 16 << 10;
+/// The size of the table that the peer's encoder may use, if nothing else was said (RFC 7541, 4.2).
+const TABLE: usize = 4096;
+
+/// A header block that is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// The stream.
+    pub(crate) stream: u32,
+    /// Whether nothing follows on it.
+    pub(crate) last: bool,
+    /// The fields that begin with a colon, in their order; each shorter than [`LONGEST`].
+    pub(crate) pseudo: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// Reads the header blocks of one connection.
+pub(crate) struct Headers {
+    decoder: Decoder<'static>,
+    /// The block that is not whole yet: its stream, whether it is the stream's last, its octets.
+    open: Option<(u32, bool, Vec<u8>)>,
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        let mut decoder = Decoder::new();
+        decoder.set_max_allowed_table_size(TABLE);
+        Self { decoder, open: None }
+    }
+}
+
+impl Headers {
+    /// Takes any frame in; gives a block out if this one ends it. While a block is open, nothing but
+    /// its continuation may come.
+    pub(crate) fn take(&mut self, frame: &Frame) -> Result<Option<Block>, Wrong> {
+        let part = match (&self.open, frame.kind) {
+            (None, kind::HEADERS) => {
+                self.open = Some((frame.stream, frame.has(flag::END_STREAM), Vec::new()));
+                frame.content()?
+            }
+            (Some((stream, ..)), kind::CONTINUATION) if *stream == frame.stream => &frame.payload,
+            (None, kind::CONTINUATION) | (Some(_), _) => {
+                return Err("Peer's HTTP/2 headers are out of order");
+            }
+            (None, _) => return Ok(None),
+        };
+        let Some((stream, last, mut octets)) = self.open.take() else { return Ok(None) };
+        if octets.len() + part.len() > LONGEST {
+            return Err("Peer's HTTP/2 headers are too long");
+        }
+        octets.extend_from_slice(part);
+        if !frame.has(flag::END_HEADERS) {
+            self.open = Some((stream, last, octets));
+            return Ok(None);
+        }
+        let mut pseudo = Vec::new();
+        let mut size = 0;
+        self.decoder
+            .decode_with_cb(&octets, |name, value| {
+                // A table makes much out of few octets: what is kept has its own bound.
+                size += name.len() + value.len();
+                if name.starts_with(b":") && size <= LONGEST {
+                    pseudo.push((name.into_owned(), value.into_owned()));
+                }
+            })
+            .map_err(|_| "Peer's HTTP/2 headers cannot be decoded")?;
+        Ok(Some(Block { stream, last, pseudo }))
+    }
+}
+
+impl Block {
+    /// The value of a field whose name begins with a colon.
+    pub(crate) fn field(&self, name: &[u8]) -> Option<&[u8]> {
+        self.pseudo.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Frame {
+        Frame { kind, flags, stream: 1, payload: payload.to_vec() }
+    }
+
+    #[test]
+    fn a_block_is_put_together_from_its_parts() {
+        // RFC 7541, C.6.1: `:status: 302`, in Huffman's code.
+        let whole = [0x48, 0x82, 0x64, 0x02];
+        for cut in 0..=whole.len() {
+            let mut headers = Headers::default();
+            let (a, b) = whole.split_at(cut);
+            assert_eq!(headers.take(&frame(kind::HEADERS, flag::END_STREAM, a)), Ok(None));
+            let block =
+                headers.take(&frame(kind::CONTINUATION, flag::END_HEADERS, b)).unwrap().unwrap();
+            assert!(block.last);
+            assert_eq!(block.field(b":status"), Some(&b"302"[..]));
+        }
+    }
+
+    #[test]
+    fn what_interrupts_or_overflows_a_block_is_refused() {
+        let mut headers = Headers::default();
+        assert_eq!(headers.take(&frame(kind::PING, 0, &[])), Ok(None));
+        assert!(headers.take(&frame(kind::CONTINUATION, 0, &[])).is_err());
+        headers.take(&frame(kind::HEADERS, 0, &[])).unwrap();
+        assert!(headers.take(&frame(kind::PING, 0, &[])).is_err());
+        let mut headers = Headers::default();
+        headers.take(&frame(kind::HEADERS, 0, &[0; LONGEST])).unwrap();
+        assert!(headers.take(&frame(kind::CONTINUATION, 0, &[0])).is_err());
+    }
+}

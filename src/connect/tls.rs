@@ -1,0 +1,366 @@
+//! Kind `https`, and `h2` over TLS: one request over TLS (RFC 8446, RFC 5246).
+//!
+//! TLS is rustls without sockets. The server's certificate is not trusted, nor refused: a
+//! measurement asks what the path does, and whoever sits on it may well show one of its own. That the server
+//! holds the certificate's key is checked, since without that the facts noted of it would be
+//! anybody's.
+
+use std::borrow::Cow;
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, ClientConnection, Resumption};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{
+    AlertDescription, DigitallySignedStruct, NamedGroup, ProtocolVersion, SignatureScheme,
+};
+
+use super::certificate;
+use super::http::{Ask, Asking, Protocol};
+use super::options::{GROUPS, alpn_of};
+use super::tcp::MOST_BYTES;
+use super::{Action, Ending, Event, Machine, Options, Reply, Stage, State};
+
+/// Octets of TLS that are read of any target: a handshake and a response.
+const MOST_TLS: usize = 2 * MOST_BYTES;
+
+/// One request over TLS.
+pub struct Tls {
+    tls: ClientConnection,
+    server: ServerName<'static>,
+    ask: Ask,
+    /// The version of HTTP that it must be, if any.
+    version: Option<&'static str>,
+    /// The request, once the handshake is done.
+    asking: Option<Asking>,
+    /// What the handshake told.
+    reply: Reply,
+    connected: bool,
+    begun: bool,
+    /// Octets taken in.
+    bytes: usize,
+}
+
+impl Tls {
+    /// What is asked, and in which version of HTTP, if not in any.
+    ///
+    /// # Errors
+    ///
+    /// If the target's name cannot stand in a handshake; in the words of the `error` column.
+    pub(super) fn new(
+        options: &Options,
+        version: Option<&'static str>,
+        ask: Ask,
+    ) -> Result<Self, &'static str> {
+        const WRONG: &str = "Target's name is no name of a host";
+        let server = ServerName::try_from(ask.server().to_owned()).map_err(|_| WRONG)?;
+        let config = config(options, version).map_err(|_| "TLS cannot be set up")?;
+        let tls = ClientConnection::new(Arc::new(config), server.clone()).map_err(|_| WRONG)?;
+        Ok(Self {
+            tls,
+            server,
+            ask,
+            version,
+            asking: None,
+            reply: Reply::default(),
+            connected: false,
+            begun: false,
+            bytes: 0,
+        })
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            self.flush(out);
+        }
+    }
+
+    /// Adds what TLS wants to send.
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        while self.tls.wants_write() {
+            // Writing to memory cannot fail.
+            if self.tls.write_tls(out).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Gives plain octets to TLS, to be sent.
+    fn say(&mut self, plain: &[u8], out: &mut Vec<u8>) {
+        for part in plain.chunks(16 << 10) {
+            // There is room: what was given before is sent.
+            let _ = self.tls.writer().write_all(part);
+            self.flush(out);
+        }
+    }
+
+    fn data(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Option<Ending> {
+        let (allowed, over) = bytes.split_at(bytes.len().min(MOST_TLS - self.bytes));
+        let too_much = !over.is_empty();
+        self.bytes += allowed.len();
+        bytes = allowed;
+        while !bytes.is_empty() {
+            match self.tls.read_tls(&mut bytes) {
+                Ok(0) | Err(_) => return Some(self.broken("Peer's TLS is too long".into())),
+                Ok(_) => {}
+            }
+            let processed = self.tls.process_new_packets();
+            // Also the alert that says what was wrong.
+            self.flush(out);
+            if let Some(ending) = self.plain(out) {
+                return Some(ending);
+            }
+            match processed {
+                Ok(state) if state.peer_has_closed() => {
+                    return Some(self.stopped(Event::PeerClosed, out));
+                }
+                Ok(_) => {}
+                Err(why) => return Some(self.broken(word(&why))),
+            }
+        }
+        too_much.then(|| self.broken("Peer sent too much".into()))
+    }
+
+    /// Asks once the handshake is done, and takes in what was decrypted.
+    fn plain(&mut self, out: &mut Vec<u8>) -> Option<Ending> {
+        if self.asking.is_none() {
+            if self.tls.is_handshaking() {
+                return None;
+            }
+            self.note();
+            let protocol = match self.protocol() {
+                Ok(protocol) => protocol,
+                Err(word) => return Some(self.broken(word.into())),
+            };
+            let (mut asking, mut request) = (Asking::new(self.ask.clone(), protocol), Vec::new());
+            asking.begin(&mut request);
+            self.asking = Some(asking);
+            self.say(&request, out);
+        }
+        let mut buffer = [0; 4096];
+        loop {
+            // An error is that there is nothing more, for now or for ever, which is told otherwise.
+            let length = match self.tls.reader().read(&mut buffer) {
+                Ok(0) | Err(_) => return None,
+                Ok(length) => length,
+            };
+            let (mut answer, reply) = (Vec::new(), self.reply.clone());
+            let asking = self.asking.as_mut()?;
+            let ending = asking.handle(Event::Data(&buffer[..length]), reply, &mut answer);
+            self.say(&answer, out);
+            if ending.is_some() {
+                self.tls.send_close_notify();
+                self.flush(out);
+                return ending;
+            }
+        }
+    }
+
+    /// What the handshake told.
+    fn note(&mut self) {
+        let Self { tls, reply, server, .. } = self;
+        reply.tls_version = tls.protocol_version().and_then(|version| match version {
+            ProtocolVersion::TLSv1_2 => Some("1.2"),
+            ProtocolVersion::TLSv1_3 => Some("1.3"),
+            _ => None,
+        });
+        let suite = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        // rustls alone has 13 where the registry has none.
+        reply.tls_cipher = suite.map(|suite| match suite {
+            "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+            "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+            "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+            other => other,
+        });
+        let group = tls.negotiated_key_exchange_group();
+        reply.tls_group = group.and_then(|group| group_word(group.name()));
+        let alpn = tls.alpn_protocol();
+        reply.tls_alpn = alpn.map(|alpn| String::from_utf8_lossy(alpn).into_owned());
+        if let Some([own, ..]) = tls.peer_certificates() {
+            certificate::note(reply, own, server);
+        }
+    }
+
+    /// In which version of HTTP to ask, after what was agreed on.
+    fn protocol(&self) -> Result<Protocol, &'static str> {
+        let http2 = self.tls.alpn_protocol() == Some(b"h2");
+        match self.version {
+            Some("h2") if !http2 => Err("Peer did not agree to HTTP/2"),
+            Some("h2") | None if http2 => Ok(Protocol::Http2),
+            _ if http2 => Err("Peer did not agree to HTTP/1"),
+            Some("1.0") => Ok(Protocol::Http1 { minor: 0 }),
+            _ => Ok(Protocol::Http1 { minor: 1 }),
+        }
+    }
+
+    fn broken(&mut self, error: Cow<'static, str>) -> Ending {
+        let reply = self.reply.clone();
+        if let Some(asking) = &mut self.asking {
+            return asking.broken(error, reply);
+        }
+        let reply = (reply != Reply::default()).then(|| Box::new(reply));
+        Ending { state: State::Failed, stage: Stage::Tls, error: Some(error), reply }
+    }
+
+    /// How the attempt ended by an event that can only end it.
+    fn stopped(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Ending {
+        let ending = match &mut self.asking {
+            Some(asking) => asking.handle(event, self.reply.clone(), out),
+            None => None,
+        };
+        ending.unwrap_or_else(|| match event {
+            Event::Failed(fault) => Ending::failed(fault, Stage::Tls),
+            Event::TimedOut => Ending::new(State::Timeout, Stage::Tls, None),
+            _ => self.broken("Peer closed in the TLS handshake".into()),
+        })
+    }
+}
+
+impl Machine for Tls {
+    fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
+        if !self.connected {
+            return match event {
+                Event::Connected => {
+                    self.connected = true;
+                    self.begin(out);
+                    Action::Wait
+                }
+                Event::Failed(fault) => Action::Close(Ending::failed(fault, Stage::Connect)),
+                Event::TimedOut => Action::Close(Ending::new(State::Timeout, Stage::Connect, None)),
+                Event::Data(_) | Event::PeerClosed => Action::Wait,
+            };
+        }
+        let ending = match event {
+            Event::Connected => None,
+            Event::Data(bytes) => self.data(bytes, out),
+            _ => Some(self.stopped(event, out)),
+        };
+        ending.map_or(Action::Wait, Action::Close)
+    }
+
+    fn early(&mut self, out: &mut Vec<u8>) {
+        self.begin(out);
+    }
+}
+
+/// The words of [`GROUPS`] for what rustls calls a group.
+fn group_word(group: NamedGroup) -> Option<&'static str> {
+    match group {
+        NamedGroup::X25519 => Some("x25519"),
+        NamedGroup::secp256r1 => Some("secp256r1"),
+        NamedGroup::secp384r1 => Some("secp384r1"),
+        _ => None,
+    }
+}
+
+fn config(options: &Options, version: Option<&'static str>) -> Result<ClientConfig, rustls::Error> {
+    let mut provider = ring::default_provider();
+    // One group by default, so that every ClientHello is alike and fits a segment.
+    let default = [GROUPS[0].0];
+    let groups = options.groups.as_deref().unwrap_or(&default);
+    let all = std::mem::take(&mut provider.kx_groups);
+    let named = |word: &&str| all.iter().find(|group| group_word(group.name()) == Some(word));
+    // One that is named twice is offered once.
+    let first = |(place, word): &(usize, &&str)| !groups[..*place].contains(word);
+    let groups = groups.iter().enumerate().filter(first).filter_map(|(_, word)| named(word));
+    provider.kx_groups = groups.copied().collect();
+    let provider = Arc::new(provider);
+    let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(NoClock))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(anybody)
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    let offered = match (&options.alpn, version) {
+        (Some(alpn), _) => alpn.iter().map(|name| name.clone().into_bytes()).collect(),
+        (None, Some(version)) => vec![alpn_of(version).into()],
+        (None, None) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    config.alpn_protocols = offered;
+    Ok(config)
+}
+
+/// Time matters to rustls for tickets, of which none are kept, and to whoever trusts a certificate.
+#[derive(Debug)]
+struct NoClock;
+
+impl TimeProvider for NoClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(std::time::Duration::ZERO))
+    }
+}
+
+/// Takes any certificate whose key the server has.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// An error of TLS in the words of the `error` column. None has octets of the peer's in it.
+fn word(why: &rustls::Error) -> Cow<'static, str> {
+    match why {
+        rustls::Error::AlertReceived(alert) => {
+            format!("Peer's TLS alert: {}", alert_word(*alert)).into()
+        }
+        rustls::Error::InvalidMessage(_) => "Peer's answer is no TLS".into(),
+        rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {how:?}").into(),
+        rustls::Error::PeerIncompatible(how) => format!("Peer's TLS is not ours: {how:?}").into(),
+        rustls::Error::InvalidCertificate(how) => {
+            format!("Peer's certificate cannot be used: {how:?}").into()
+        }
+        _ => "TLS failed".into(),
+    }
+}
+
+/// The name of an alert as RFC 8446, 6 writes it.
+fn alert_word(alert: AlertDescription) -> String {
+    let Some(name) = alert.as_str() else { return u8::from(alert).to_string() };
+    let mut word = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && word.ends_with(|last: char| last.is_ascii_lowercase()) {
+            word.push('_');
+        }
+        word.push(letter.to_ascii_lowercase());
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests;

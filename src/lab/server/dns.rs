@@ -1,0 +1,82 @@
+//! DNS of a lab's server: it knows the addresses of every name, since all are its own.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
+
+use super::{Session, Then};
+use crate::lab::spec::Answers;
+
+/// The address of every name in the family that was not asked over (RFC 5737, RFC 3849).
+const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
+const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53);
+/// For how many seconds an answer may be kept.
+const TTL: u32 = 60;
+
+/// The answer to a question that was sent to an address; none to what is no question.
+pub(super) fn answer(question: &[u8], asked: IpAddr, answers: Answers) -> Option<Vec<u8>> {
+    let question = Message::from_vec(question).ok()?;
+    let [query] = question.queries.as_slice() else { return None };
+    if question.metadata.message_type != MessageType::Query || answers == Answers::Silent {
+        return None;
+    }
+    let mut answer = Message::new(question.metadata.id, MessageType::Response, OpCode::Query);
+    answer.metadata.recursion_desired = question.metadata.recursion_desired;
+    answer.metadata.recursion_available = true;
+    answer.metadata.authoritative = true;
+    let mut query = query.clone();
+    match answers {
+        Answers::OtherId => answer.metadata.id = !answer.metadata.id,
+        Answers::OtherQuestion => {
+            query.set_name(Name::from_ascii("other.example.").ok()?);
+        }
+        Answers::Servfail => answer.metadata.response_code = ResponseCode::ServFail,
+        Answers::Right | Answers::Silent => {}
+    }
+    let data = match (query.query_type(), asked) {
+        _ if answers == Answers::Servfail => None,
+        (RecordType::A, IpAddr::V4(own)) => Some(RData::A(rdata::A(own))),
+        (RecordType::A, IpAddr::V6(_)) => Some(RData::A(rdata::A(V4))),
+        (RecordType::AAAA, IpAddr::V6(own)) => Some(RData::AAAA(rdata::AAAA(own))),
+        (RecordType::AAAA, IpAddr::V4(_)) => Some(RData::AAAA(rdata::AAAA(V6))),
+        _ => None,
+    };
+    if let Some(data) = data {
+        answer.add_answer(Record::from_rdata(query.name().clone(), TTL, data));
+    }
+    answer.add_query(query);
+    answer.to_vec().ok()
+}
+
+/// Questions over TCP, two octets of length before each (RFC 1035, 4.2.2).
+pub(super) struct Stream {
+    asked: IpAddr,
+    answers: Answers,
+    /// A question that is not whole: shorter than a length can say.
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    pub(super) fn new(asked: IpAddr, answers: Answers) -> Self {
+        Self { asked, answers, buffer: Vec::new() }
+    }
+}
+
+impl Session for Stream {
+    fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Then {
+        self.buffer.extend_from_slice(bytes);
+        while let Some((length, rest)) = self.buffer.split_first_chunk() {
+            let length = usize::from(u16::from_be_bytes(*length));
+            let Some(question) = rest.get(..length) else { break };
+            if let Some(answer) = answer(question, self.asked, self.answers)
+                && let Ok(length) = u16::try_from(answer.len())
+            {
+                out.extend_from_slice(&length.to_be_bytes());
+                out.extend_from_slice(&answer);
+            }
+            self.buffer.drain(..2 + length);
+        }
+        Then::Wait
+    }
+}

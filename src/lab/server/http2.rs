@@ -1,0 +1,92 @@
+//! HTTP/2 of a lab's server: every request is answered with the same page (RFC 9113).
+
+use fluke_hpack::Encoder;
+
+use super::{GREETING, Session, Then};
+use crate::connect::http2::{Block, Frame, Frames, Headers, PREFACE, Wrong, flag, kind, write};
+
+/// One connection.
+pub(super) struct Http2 {
+    /// How much of the client's preface was read.
+    preface: usize,
+    frames: Frames,
+    headers: Headers,
+    encoder: Encoder<'static>,
+}
+
+impl Http2 {
+    /// Begins with the server's own preface.
+    pub(super) fn new(out: &mut Vec<u8>) -> Self {
+        write(out, kind::SETTINGS, 0, 0, &[]);
+        Self {
+            preface: 0,
+            frames: Frames::default(),
+            headers: Headers::default(),
+            encoder: Encoder::new(),
+        }
+    }
+
+    /// Answers the request of a stream.
+    pub(super) fn answer(&mut self, stream: u32, head: bool, out: &mut Vec<u8>) {
+        let length = GREETING.len().to_string();
+        let block = self.encoder.encode([
+            (&b":status"[..], &b"200"[..]),
+            (b"content-type", b"text/plain"),
+            (b"content-length", length.as_bytes()),
+        ]);
+        let last = if head { flag::END_STREAM } else { 0 };
+        write(out, kind::HEADERS, flag::END_HEADERS | last, stream, &block);
+        if !head {
+            write(out, kind::DATA, flag::END_STREAM, stream, GREETING);
+        }
+    }
+
+    fn frame(&mut self, frame: &Frame, out: &mut Vec<u8>) -> Result<Then, Wrong> {
+        if let Some(block) = self.headers.take(frame)? {
+            let Block { stream, .. } = block;
+            let head = block.field(b":method") == Some(b"HEAD");
+            self.answer(stream, head, out);
+            return Ok(Then::Wait);
+        }
+        match frame.kind {
+            kind::SETTINGS if !frame.has(flag::ACK) => {
+                write(out, kind::SETTINGS, flag::ACK, 0, &[])
+            }
+            kind::PING if !frame.has(flag::ACK) => {
+                let octets = frame.payload.get(..8).ok_or("A ping has eight octets")?;
+                write(out, kind::PING, flag::ACK, 0, octets);
+            }
+            kind::GOAWAY => return Ok(Then::Finish),
+            _ => {}
+        }
+        Ok(Then::Wait)
+    }
+}
+
+impl Session for Http2 {
+    fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Then {
+        const PROTOCOL_ERROR: [u8; 8] = [0, 0, 0, 0, 0, 0, 0, 1];
+        let part = bytes.len().min(PREFACE.len() - self.preface);
+        let (preface, bytes) = bytes.split_at(part);
+        let right = preface == &PREFACE[self.preface..][..part];
+        self.preface += part;
+        self.frames.feed(bytes);
+        while right {
+            let then = match self.frames.next() {
+                Ok(None) => return Then::Wait,
+                Ok(Some(frame)) => self.frame(&frame, out),
+                Err(wrong) => Err(wrong),
+            };
+            match then {
+                Ok(Then::Wait) => {}
+                Ok(Then::Finish) => return Then::Finish,
+                Err(wrong) => {
+                    log::debug!("lab: a client's HTTP/2: {wrong}");
+                    break;
+                }
+            }
+        }
+        write(out, kind::GOAWAY, 0, 0, &PROTOCOL_ERROR);
+        Then::Finish
+    }
+}

@@ -1,0 +1,182 @@
+//! The lab's servers and the program's own clients, talking in memory.
+
+use std::net::IpAddr;
+
+use super::*;
+use crate::connect::{self, Action, Ending, Event, Kind, Options, Peer};
+use crate::lab::spec::Answers;
+
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 16));
+
+fn client(kind: Kind, options: &Options, name: Option<&str>) -> Box<dyn connect::Machine> {
+    let port = connect::KINDS.iter().find(|row| row.kind == kind).unwrap().port;
+    connect::start(kind, options, Peer { address: ADDRESS, port, name, random: 7 })
+}
+
+/// The whole course of an attempt, each side getting what the other sends in pieces of `size`.
+fn talk(mut client: Box<dyn connect::Machine>, server: &mut dyn Session, size: usize) -> Ending {
+    let (mut asked, mut said) = (Vec::new(), Vec::new());
+    let mut then = Then::Wait;
+    match client.handle(Event::Connected, &mut asked) {
+        Action::Close(ending) => return ending,
+        Action::HalfClose => {
+            server.closed(&mut said);
+            then = Then::Finish;
+        }
+        Action::Wait => {}
+    }
+    loop {
+        let silent = asked.is_empty() && said.is_empty();
+        for piece in std::mem::take(&mut asked).chunks(size) {
+            if then == Then::Wait {
+                then = server.data(piece, &mut said);
+            }
+        }
+        for piece in std::mem::take(&mut said).chunks(size) {
+            if let Action::Close(ending) = client.handle(Event::Data(piece), &mut asked) {
+                return ending;
+            }
+        }
+        if silent {
+            let event = if then == Then::Finish { Event::PeerClosed } else { Event::TimedOut };
+            let Action::Close(ending) = client.handle(event, &mut asked) else { panic!() };
+            return ending;
+        }
+    }
+}
+
+/// State, stage, error, status and version.
+fn words(ending: &Ending) -> String {
+    let reply = ending.reply.clone().unwrap_or_default();
+    format!(
+        "{} {} {} {:?} {}",
+        ending.state.as_str(),
+        ending.stage.as_str(),
+        ending.error.as_deref().unwrap_or("-"),
+        reply.http_status.unwrap_or_default(),
+        reply.http_version.unwrap_or("-"),
+    )
+}
+
+#[test]
+fn a_silent_client_is_greeted_and_one_that_speaks_is_not() {
+    let ending = talk(client(Kind::Tcp, &Options::default(), None), &mut web::Web::new(true), 9);
+    assert_eq!(words(&ending), "ok done - 0 -");
+    let mut out = Vec::new();
+    web::Web::new(true).closed(&mut out);
+    assert_eq!(out, GREETING);
+    let mut web = web::Web::new(true);
+    out.clear();
+    assert_eq!(web.data(b"G", &mut out), Then::Wait);
+    web.closed(&mut out);
+    assert!(out.is_empty());
+}
+
+#[test]
+fn every_version_of_http_without_tls() {
+    let refused = "failed response Peer's answer is no HTTP/2 0 -";
+    for (version, method, h2, expected) in [
+        ("1.0", "GET", true, "ok done - 200 1.1"),
+        ("1.1", "GET", true, "ok done - 200 1.1"),
+        ("1.1", "HEAD", false, "ok done - 200 1.1"),
+        ("h2c", "GET", true, "ok done - 200 2"),
+        ("h2c", "HEAD", true, "ok done - 200 2"),
+        ("h2c", "GET", false, refused),
+        ("h2c_upgrade", "GET", true, "ok done - 200 2"),
+        ("h2c_upgrade", "HEAD", true, "ok done - 200 2"),
+        ("h2c_upgrade", "GET", false, "failed request Peer did not switch to HTTP/2 200 1.1"),
+    ] {
+        let options =
+            Options { version: Some(version), method: Some(method), ..Options::default() };
+        for size in [1, 10, 100_000] {
+            let client = client(Kind::Http, &options, None);
+            let ending = talk(client, &mut web::Web::new(h2), size);
+            assert_eq!(words(&ending), expected, "{version} {method} {h2} by {size}");
+            let body = ending.reply.and_then(|reply| reply.http_body);
+            let whole = expected.starts_with("ok") && method == "GET";
+            assert_eq!(body, whole.then(|| String::from_utf8(GREETING.into()).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn http_inside_tls() {
+    let identity = Identity::new().unwrap();
+    let no_h2 = "failed tls Peer's TLS alert: no_application_protocol 0 -";
+    for (kind, version, h2, expected) in [
+        (Kind::Https, None, true, "ok done - 200 2"),
+        (Kind::Https, None, false, "ok done - 200 1.1"),
+        (Kind::Https, Some("1.1"), true, "ok done - 200 1.1"),
+        (Kind::Https, Some("1.0"), true, "ok done - 200 1.1"),
+        (Kind::H2, None, true, "ok done - 200 2"),
+        (Kind::H2, None, false, no_h2),
+    ] {
+        let options = Options { version, ..Options::default() };
+        for (size, name, matches) in [(1, None, false), (5000, Some("a.lab.example"), true)] {
+            let mut server = tls::Tls::new(identity.config(h2).unwrap()).unwrap();
+            let ending = talk(client(kind, &options, name), &mut server, size);
+            assert_eq!(words(&ending), expected, "{kind:?} {version:?} {h2}");
+            let known = ending.reply.and_then(|reply| reply.tls_cert_matches);
+            assert_eq!(known, expected.starts_with("ok").then_some(matches));
+        }
+    }
+    // Without TLS nothing is understood.
+    let mut server = tls::Tls::new(identity.config(true).unwrap()).unwrap();
+    let ending = talk(client(Kind::Http, &Options::default(), None), &mut server, 100);
+    assert_eq!(words(&ending), "failed response Peer's answer is no HTTP 0 -");
+}
+
+#[test]
+fn questions_and_what_is_answered() {
+    let own = Some("198.18.0.16");
+    for (question, answers, state, rcode, addresses, passed_over) in [
+        ("A", Answers::Right, "ok", Some(0), own, 0),
+        ("AAAA", Answers::Right, "ok", Some(0), Some("2001:db8::53"), 0),
+        ("A", Answers::Servfail, "ok", Some(2), Some(""), 0),
+        ("A", Answers::OtherId, "timeout", None, None, 1),
+        ("A", Answers::OtherQuestion, "timeout", None, None, 1),
+        ("A", Answers::Silent, "timeout", None, None, 0),
+    ] {
+        let options = Options { question: Some(question), ..Options::default() };
+        let mut udp = client(Kind::DnsUdp, &options, None);
+        let mut asked = Vec::new();
+        udp.handle(Event::Connected, &mut asked);
+        let answer = dns::answer(&asked, ADDRESS, answers);
+        let action = answer.map(|answer| udp.handle(Event::Data(&answer), &mut Vec::new()));
+        let over_udp = match action {
+            Some(Action::Close(ending)) => ending,
+            _ => match udp.handle(Event::TimedOut, &mut Vec::new()) {
+                Action::Close(ending) => ending,
+                other => panic!("{other:?}"),
+            },
+        };
+        let mut server = dns::Stream::new(ADDRESS, answers);
+        let over_tcp = talk(client(Kind::DnsTcp, &options, None), &mut server, 3);
+        for ending in [over_udp, over_tcp] {
+            assert_eq!(ending.state.as_str(), state, "{question} {answers:?}");
+            let reply = ending.reply.unwrap();
+            assert_eq!(reply.dns_reply_rcode, rcode);
+            assert_eq!(reply.dns_reply_addresses.as_deref(), addresses);
+            assert_eq!(reply.dns_reply_mismatched, Some(passed_over));
+        }
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused_and_nothing_grows() {
+    for request in [&b"GET\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nno\r\n\r\n", &[0xff; 100]] {
+        let (mut web, mut out) = (web::Web::new(false), Vec::new());
+        assert_eq!(web.data(request, &mut out), Then::Finish);
+        assert!(out.starts_with(b"HTTP/1.1 400 "), "{request:?}");
+    }
+    let (mut web, mut out) = (web::Web::new(true), Vec::new());
+    let endless = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 20_000]].concat();
+    assert_eq!(web.data(&endless, &mut out), Then::Finish);
+    let preface = crate::connect::http2::PREFACE;
+    for wrong in [&b"\xff\xff\xff\0\0\0\0\0\0"[..], b"\0\0\x02\x06\0\0\0\0\0ab"] {
+        let (mut web, mut out) = (web::Web::new(true), Vec::new());
+        assert_eq!(web.data(&[preface, wrong].concat(), &mut out), Then::Finish);
+    }
+    assert_eq!(dns::answer(b"garbage", ADDRESS, Answers::Right), None);
+    assert_eq!(dns::answer(&[], ADDRESS, Answers::Right), None);
+}

@@ -1,0 +1,118 @@
+//! HTTP of a lab's server: HTTP/1, and HTTP/2 without TLS by either way to it.
+
+use super::http2::Http2;
+use super::{GREETING, Session, Then};
+use crate::connect::http2::PREFACE;
+
+/// A request is shorter than that.
+const MOST_HEADER: usize = 16 << 10;
+const MOST_FIELDS: usize = 64;
+
+/// One connection.
+pub(super) struct Web {
+    /// Whether HTTP/2 is spoken where it is asked for.
+    h2: bool,
+    /// Whether a client that says nothing is greeted.
+    greets: bool,
+    state: State,
+}
+
+enum State {
+    /// A request that is not whole.
+    Asked(Vec<u8>),
+    Http2(Box<Http2>),
+}
+
+impl Web {
+    /// Of a client without TLS.
+    pub(super) fn new(h2: bool) -> Self {
+        Self { h2, greets: true, state: State::Asked(Vec::new()) }
+    }
+
+    /// HTTP/1 of a client with TLS, where another version is agreed on before.
+    pub(super) fn inside_tls() -> Self {
+        Self { h2: false, greets: false, state: State::Asked(Vec::new()) }
+    }
+}
+
+impl Session for Web {
+    fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Then {
+        let buffer = match &mut self.state {
+            State::Asked(buffer) => buffer,
+            State::Http2(http2) => return http2.data(bytes, out),
+        };
+        buffer.extend_from_slice(bytes);
+        let start = buffer.len().min(PREFACE.len());
+        if self.h2 && buffer[..start] == PREFACE[..start] {
+            if start == PREFACE.len() {
+                return self.go_on_with_http2(None, out);
+            }
+            return Then::Wait;
+        }
+        let mut fields = [httparse::EMPTY_HEADER; MOST_FIELDS];
+        let mut request = httparse::Request::new(&mut fields);
+        match request.parse(buffer) {
+            Ok(httparse::Status::Partial) if buffer.len() <= MOST_HEADER => Then::Wait,
+            Ok(httparse::Status::Complete(length)) => {
+                let head = request.method == Some("HEAD");
+                if self.h2 && wants_http2(&request) {
+                    out.extend_from_slice(
+                        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+                    );
+                    buffer.drain(..length);
+                    return self.go_on_with_http2(Some(head), out);
+                }
+                page("200 OK", head, out);
+                Then::Finish
+            }
+            _ => {
+                page("400 Bad Request", false, out);
+                Then::Finish
+            }
+        }
+    }
+
+    fn closed(&mut self, out: &mut Vec<u8>) {
+        if self.greets && matches!(&self.state, State::Asked(buffer) if buffer.is_empty()) {
+            out.extend_from_slice(GREETING);
+        }
+    }
+}
+
+impl Web {
+    /// The rest of what was read is HTTP/2. If a request was before it, it is answered first; of that,
+    /// whether it was a HEAD.
+    fn go_on_with_http2(&mut self, before: Option<bool>, out: &mut Vec<u8>) -> Then {
+        let mut http2 = Box::new(Http2::new(out));
+        if let Some(head) = before {
+            http2.answer(1, head, out);
+        }
+        let rest = match std::mem::replace(&mut self.state, State::Asked(Vec::new())) {
+            State::Asked(rest) => rest,
+            State::Http2(_) => Vec::new(),
+        };
+        let then = http2.data(&rest, out);
+        self.state = State::Http2(http2);
+        then
+    }
+}
+
+/// Whether a request asks to go on with HTTP/2 (RFC 7540, 3.2).
+fn wants_http2(request: &httparse::Request<'_, '_>) -> bool {
+    let field = |name: &str| request.headers.iter().find(|f| f.name.eq_ignore_ascii_case(name));
+    let wants = field("upgrade").is_some_and(|field| field.value.eq_ignore_ascii_case(b"h2c"));
+    wants && field("http2-settings").is_some()
+}
+
+fn page(status: &str, head: bool, out: &mut Vec<u8>) {
+    let length = GREETING.len();
+    out.extend_from_slice(
+        format!(
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    if !head {
+        out.extend_from_slice(GREETING);
+    }
+}

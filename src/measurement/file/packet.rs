@@ -1,0 +1,169 @@
+//! A packet made by hand as it is written.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use toml::Spanned;
+
+use super::Text;
+use crate::connect::forge::{self, Words};
+use crate::measurement::{packet, schema};
+
+/// The packet that connections of the kind `forge` send, once. What is not given is that of a plain SYN;
+/// in [config.NAME.connect], that of [connect].
+#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("not" = { "anyOf": [
+    { "required": ["payload", "payload_hex"] },
+    { "required": ["payload", "question"] },
+    { "required": ["payload_hex", "question"] },
+] }))]
+pub(in crate::measurement) struct Packet {
+    /// What it is.
+    #[serde(default)]
+    #[schemars(schema_with = "protocol", example = &"tcp", extend("default" = "tcp"))]
+    pub(in crate::measurement) protocol: Option<Text>,
+    /// The TTL, or hop limit.
+    #[serde(default)]
+    #[schemars(schema_with = "ttl", example = 64, extend("default" = 64))]
+    pub(in crate::measurement) ttl: Option<Spanned<i64>>,
+    /// The codepoint in the IP header (RFC 2474).
+    #[serde(default)]
+    #[schemars(schema_with = "dscp", example = 46, extend("default" = 0))]
+    pub(in crate::measurement) dscp: Option<Spanned<i64>>,
+    /// The ECN field of the IP header (RFC 3168).
+    #[serde(default)]
+    #[schemars(schema_with = "ecn", example = &"ect0", extend("default" = "not-ect"))]
+    pub(in crate::measurement) ecn: Option<Text>,
+    /// Flags of the IPv4 header.
+    #[serde(default)]
+    #[schemars(schema_with = "ip_flags", example = ["evil"], extend("default" = []))]
+    pub(in crate::measurement) ip_flags: Option<Vec<Text>>,
+    /// Flags of the TCP header.
+    #[serde(default)]
+    #[schemars(schema_with = "tcp_flags", example = ["syn", "ece", "cwr"], extend("default" = ["syn"]))]
+    pub(in crate::measurement) tcp_flags: Option<Spanned<Vec<Text>>>,
+    /// The TCP window, unscaled.
+    #[serde(default)]
+    #[schemars(schema_with = "window", example = 1024, extend("default" = 65535))]
+    pub(in crate::measurement) window: Option<Spanned<i64>>,
+    /// TCP options in their order, together at most 40 octets. They are padded with zeros.
+    #[schemars(with = "Option<Vec<TcpOption>>", example = schema::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
+    pub(in crate::measurement) tcp_options: Option<Spanned<Vec<Spanned<TcpOption>>>>,
+    /// What it carries, as text.
+    #[schemars(with = "Option<String>", example = &"hello")]
+    pub(in crate::measurement) payload: Option<Text>,
+    /// What it carries, as hexadecimal digits, two for each octet.
+    #[schemars(with = "Option<String>", example = &"00ff", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
+    pub(in crate::measurement) payload_hex: Option<Text>,
+    /// The type of a DNS question for the target's name that it carries (of a target without name, for the
+    /// root); for UDP.
+    #[serde(default)]
+    #[schemars(schema_with = "question", example = &"A")]
+    pub(in crate::measurement) question: Option<Text>,
+    /// The UDP checksum.
+    #[serde(default)]
+    #[schemars(schema_with = "checksum", example = &"zero", extend("default" = "right"))]
+    pub(in crate::measurement) udp_checksum: Option<Text>,
+    /// What counts as an answer. Without it: `syn_ack` for a SYN, `dns` for a question, or else `any`.
+    #[serde(default)]
+    #[schemars(schema_with = "answer", example = &"any")]
+    pub(in crate::measurement) answer: Option<Text>,
+}
+
+/// One TCP option: a table with one of these keys, and `data` beside `kind`.
+#[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    { "required": ["mss"] }, { "required": ["window_scale"] }, { "required": ["sack_permitted"] },
+    { "required": ["timestamps"] }, { "required": ["nop"] }, { "required": ["kind"] },
+], "dependentRequired" = { "data": ["kind"] }))]
+pub(in crate::measurement) struct TcpOption {
+    /// Maximum Segment Size (RFC 9293, 3.7.1).
+    #[serde(default)]
+    #[schemars(schema_with = "sixteen", example = 1460)]
+    pub(in crate::measurement) mss: Option<Spanned<i64>>,
+    /// Window Scale (RFC 7323, 2): a shift count.
+    #[serde(default)]
+    #[schemars(schema_with = "scale", example = 7)]
+    pub(in crate::measurement) window_scale: Option<Spanned<i64>>,
+    /// SACK-permitted (RFC 2018, 2); false leaves it out.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean", example = true)]
+    pub(in crate::measurement) sack_permitted: Option<bool>,
+    /// Timestamps (RFC 7323, 3) with the TSval 1 and the TSecr 0; false leaves them out.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean", example = true)]
+    pub(in crate::measurement) timestamps: Option<bool>,
+    /// No-Operation, one octet; false leaves it out.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::boolean", example = true)]
+    pub(in crate::measurement) nop: Option<bool>,
+    /// Any other option, by its number.
+    #[serde(default)]
+    #[schemars(schema_with = "kind", example = 253)]
+    pub(in crate::measurement) kind: Option<Spanned<i64>>,
+    /// What such an option carries behind kind and length, as hexadecimal digits.
+    #[schemars(with = "Option<String>", example = &"f989", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
+    pub(in crate::measurement) data: Option<Text>,
+}
+
+fn words<T>(words: Words<T>) -> Schema {
+    let words: Vec<_> = words.iter().map(|(name, _, doc)| (*name, *doc)).collect();
+    schema::names(&words)
+}
+
+fn protocol(_: &mut SchemaGenerator) -> Schema {
+    words(forge::PROTOCOLS)
+}
+
+fn ecn(_: &mut SchemaGenerator) -> Schema {
+    words(forge::ECN)
+}
+
+fn question(_: &mut SchemaGenerator) -> Schema {
+    words(forge::QUESTIONS)
+}
+
+fn checksum(_: &mut SchemaGenerator) -> Schema {
+    words(forge::CHECKSUMS)
+}
+
+fn answer(_: &mut SchemaGenerator) -> Schema {
+    words(forge::ANSWERS)
+}
+
+fn ip_flags(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": schema::names(forge::IP_FLAGS).to_value() })
+}
+
+fn tcp_flags(_: &mut SchemaGenerator) -> Schema {
+    let words: Vec<_> = forge::TCP_FLAGS.iter().map(|(name, _)| (*name, "")).collect();
+    json_schema!({ "type": "array", "items": schema::names(&words).to_value() })
+}
+
+fn range(range: &std::ops::RangeInclusive<i64>) -> Schema {
+    schema::integer(*range.start(), *range.end())
+}
+
+fn ttl(_: &mut SchemaGenerator) -> Schema {
+    range(&packet::TTL)
+}
+
+fn dscp(_: &mut SchemaGenerator) -> Schema {
+    range(&packet::DSCP)
+}
+
+fn window(_: &mut SchemaGenerator) -> Schema {
+    range(&packet::SIXTEEN)
+}
+
+fn sixteen(_: &mut SchemaGenerator) -> Schema {
+    range(&packet::SIXTEEN)
+}
+
+fn scale(_: &mut SchemaGenerator) -> Schema {
+    range(&packet::SCALE)
+}
+
+fn kind(_: &mut SchemaGenerator) -> Schema {
+    range(&packet::KIND)
+}

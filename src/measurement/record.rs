@@ -1,0 +1,49 @@
+//! What a record of a measurement has, before it is judged.
+
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+
+use super::sweep::Swept;
+use crate::chain::Selection;
+use crate::connect;
+use crate::field::FieldDef;
+
+/// The fields of a configuration's struct, without swept values.
+pub(super) fn configuration_fields(
+    selection: &Selection,
+    reply: &[&'static FieldDef],
+) -> Vec<Field> {
+    let attempt = connect::Attempt::FIELDS.iter();
+    attempt
+        .chain(reply.iter().copied())
+        .chain([&connect::OBSERVED])
+        .chain(selection.fields())
+        .map(|field| field.arrow())
+        .collect()
+}
+
+/// The schema of a record: the structs `target`, `zero`, `one` and so on.
+pub(super) fn record_schema<'a>(
+    selection: &Selection,
+    reply: &[&'static FieldDef],
+    configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
+    target_columns: &Fields,
+) -> Schema {
+    let facts = configuration_fields(selection, reply);
+    let target = DataType::Struct(target_fields(target_columns));
+    let mut fields = vec![Field::new("target", target, false)];
+    for (name, swept) in configs {
+        let swept =
+            swept.iter().map(|swept| Field::new(&swept.name, swept.value.data_type(), true));
+        let facts: Fields = facts.iter().cloned().chain(swept).collect();
+        fields.push(Field::new(name, DataType::Struct(facts), false));
+    }
+    Schema::new(fields)
+}
+
+/// The columns that every target has, and those that the list adds.
+fn target_fields(extra: &Fields) -> Fields {
+    let base = [("ip", DataType::Utf8), ("port", DataType::UInt16), ("name", DataType::Utf8)];
+    let base = base.into_iter().filter(|(name, _)| extra.find(name).is_none());
+    let base = base.map(|(name, data_type)| Field::new(name, data_type, true).into());
+    base.chain(extra.iter().cloned()).collect()
+}

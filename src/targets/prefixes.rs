@@ -1,0 +1,192 @@
+//! Lists of prefixes: which addresses are meant.
+//!
+//! One prefix (`192.0.2.0/24`) or address a line; `#` begins a comment. A line that cannot be
+//! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
+//! of it is.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use super::refusal::shown;
+use crate::error::{Error, Result};
+
+/// A set of addresses; looked up in logarithmic time, kept in 32 octets a prefix.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Prefixes {
+    /// First and last address, apart, in order, not touching.
+    v4: Vec<(u32, u32)>,
+    v6: Vec<(u128, u128)>,
+}
+
+impl Prefixes {
+    /// Reads the lists, all into one set.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] with the first line that cannot be read.
+    pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
+        let mut all = Self::default();
+        for path in paths {
+            let path = path.as_ref();
+            let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
+            let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+            all.add_lines(&text).map_err(|(line, why)| refuse(format!("line {line}: {why}")))?;
+        }
+        all.merge();
+        Ok(all)
+    }
+
+    /// Whether an address is in the set; an IPv4-mapped IPv6 address counts as the IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => within(&self.v4, v4.to_bits()),
+            IpAddr::V6(v6) => within(&self.v6, v6.to_bits()),
+        }
+    }
+
+    fn add_lines(&mut self, text: &str) -> Result<(), (usize, String)> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        for (number, line) in (1..).zip(text.lines()) {
+            let prefix = line.split('#').next().unwrap_or_default().trim();
+            if !prefix.is_empty() {
+                self.add(prefix).map_err(|why| (number, why))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, text: &str) -> Result<(), String> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address.trim(), Some(length.trim())),
+            None => (text, None),
+        };
+        let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+        let address: IpAddr =
+            bare.parse().map_err(|_| format!("{} is not a prefix or address", shown(text)))?;
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let length = match length {
+            None => whole,
+            Some(digits) => digits
+                .parse::<u32>()
+                .ok()
+                .filter(|length| *length <= whole && !digits.starts_with('+'))
+                .ok_or_else(|| format!("{} has a length that is not 0 to {whole}", shown(text)))?,
+        };
+        match address {
+            IpAddr::V4(v4) => self.add_v4(v4, length),
+            IpAddr::V6(v6) => match (v6.to_ipv4_mapped(), length) {
+                (Some(v4), 96..) => self.add_v4(v4, length - 96),
+                _ => self.add_v6(v6, length),
+            },
+        }
+    }
+
+    fn add_v4(&mut self, v4: Ipv4Addr, length: u32) -> Result<(), String> {
+        let first = v4.to_bits();
+        let host = u32::MAX.checked_shr(length).unwrap_or(0);
+        if first & host != 0 {
+            let meant = Ipv4Addr::from_bits(first & !host);
+            return Err(format!("{v4}/{length} has bits behind its length: {meant}/{length}?"));
+        }
+        self.v4.push((first, first | host));
+        Ok(())
+    }
+
+    fn add_v6(&mut self, v6: Ipv6Addr, length: u32) -> Result<(), String> {
+        let first = v6.to_bits();
+        let host = u128::MAX.checked_shr(length).unwrap_or(0);
+        if first & host != 0 {
+            let meant = Ipv6Addr::from_bits(first & !host);
+            return Err(format!("{v6}/{length} has bits behind its length: {meant}/{length}?"));
+        }
+        self.v6.push((first, first | host));
+        Ok(())
+    }
+
+    fn merge(&mut self) {
+        merge(&mut self.v4);
+        merge(&mut self.v6);
+    }
+}
+
+/// Sorts, and makes one of those that overlap.
+fn merge<N: Ord + Copy>(ranges: &mut Vec<(N, N)>) {
+    ranges.sort_unstable();
+    ranges.dedup_by(|next, before| {
+        let overlaps = next.0 <= before.1;
+        if overlaps {
+            before.1 = before.1.max(next.1);
+        }
+        overlaps
+    });
+}
+
+fn within<N: Ord + Copy>(ranges: &[(N, N)], address: N) -> bool {
+    let behind = ranges.partition_point(|(first, _)| *first <= address);
+    behind.checked_sub(1).is_some_and(|at| address <= ranges[at].1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Prefixes;
+
+    fn set(text: &str) -> Result<Prefixes, (usize, String)> {
+        let mut set = Prefixes::default();
+        set.add_lines(text)?;
+        set.merge();
+        Ok(set)
+    }
+
+    #[test]
+    fn what_is_in_and_what_is_not() {
+        let set = set("# networks of others\n10.0.0.0/8\n10.1.0.0/16 # inside\n192.0.2.7\n\n\
+                       ::ffff:198.51.100.0/120\n2001:db8::/32\n[2001:db9::1]\n255.255.255.255/32\n");
+        let set = set.unwrap();
+        for (address, inside) in [
+            ("9.255.255.255", false),
+            ("10.0.0.0", true),
+            ("10.255.255.255", true),
+            ("11.0.0.0", false),
+            ("192.0.2.6", false),
+            ("192.0.2.7", true),
+            ("::ffff:192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("198.51.100.255", true),
+            ("198.51.101.0", false),
+            ("255.255.255.255", true),
+            ("2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", false),
+            ("2001:db8::", true),
+            ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", true),
+            ("2001:db9::1", true),
+            ("2001:db9::2", false),
+        ] {
+            assert_eq!(set.contains(address.parse().unwrap()), inside, "{address}");
+        }
+    }
+
+    #[test]
+    fn everything_and_nothing() {
+        let [nothing, all4, mapped, all6] =
+            ["", "0.0.0.0/0", "::ffff:0:0/96", "::/0"].map(|text| set(text).unwrap());
+        let v4 = "192.0.2.1".parse().unwrap();
+        let v6 = "2001:db8::1".parse().unwrap();
+        assert_eq!(all4, mapped);
+        let found = [nothing, all4, all6].map(|set| (set.contains(v4), set.contains(v6)));
+        assert_eq!(found, [(false, false), (true, false), (false, true)]);
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_told() {
+        for (text, line, why) in [
+            ("10.0.0.0/8\nexample.org\n", 2, "\"example.org\" is not a prefix or address"),
+            ("10.0.0.1/8", 1, "10.0.0.1/8 has bits behind its length: 10.0.0.0/8?"),
+            ("2001:db8::1/64", 1, "2001:db8::1/64 has bits behind its length: 2001:db8::/64?"),
+            ("10.0.0.0/33", 1, "\"10.0.0.0/33\" has a length that is not 0 to 32"),
+            ("10.0.0.0/+8", 1, "\"10.0.0.0/+8\" has a length that is not 0 to 32"),
+            ("::/129", 1, "\"::/129\" has a length that is not 0 to 128"),
+            ("10.0.0.0-10.0.0.9", 1, "\"10.0.0.0-10.0.0.9\" is not a prefix or address"),
+        ] {
+            assert_eq!(set(text), Err((line, why.to_owned())));
+        }
+    }
+}

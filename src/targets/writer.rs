@@ -1,0 +1,140 @@
+//! Target lists as they are written: NDJSON with upstream's words (`dip`, `dp`, `domain`), or CSV with
+//! a header of the same words. Both are read again by [`Reader`](super::Reader).
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json};
+
+use super::Entry;
+use super::infer::{looks_like, text, unique_names};
+
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// One JSON object a line.
+    Ndjson,
+    /// One CSV record a line, below a header.
+    Csv,
+}
+
+const COMMON: [&str; 3] = ["dip", "dp", "domain"];
+
+/// Writes a list.
+pub struct Writer<W: Write> {
+    form: Form<W>,
+    lines: u64,
+    dropped: u64,
+}
+
+enum Form<W: Write> {
+    Ndjson(W),
+    Csv { writer: Box<csv::Writer<W>>, columns: Vec<Arc<str>>, known: HashSet<Arc<str>> },
+}
+
+impl<W: Write> fmt::Debug for Writer<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer")
+            .field("lines", &self.lines)
+            .field("dropped", &self.dropped)
+            .finish()
+    }
+}
+
+impl<W: Write> Writer<W> {
+    /// A list to `out`. CSV has `columns` (those of [`Entries`](super::Entries::columns)) beside
+    /// address, port and name, and no others.
+    ///
+    /// # Errors
+    /// When the header cannot be written.
+    pub fn new(out: W, listing: Listing, columns: &[Arc<str>]) -> io::Result<Self> {
+        let form = match listing {
+            Listing::Ndjson => Form::Ndjson(out),
+            Listing::Csv => {
+                let mut writer = Box::new(csv::Writer::from_writer(out));
+                let own = unique_names(&COMMON, columns.iter().map(AsRef::as_ref));
+                let header = COMMON.into_iter().chain(own.iter().map(String::as_str));
+                writer.write_record(header)?;
+                let known = columns.iter().cloned().collect();
+                Form::Csv { writer, columns: columns.to_vec(), known }
+            }
+        };
+        Ok(Self { form, lines: 0, dropped: 0 })
+    }
+
+    /// Writes a line: `entry` with this address.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn write(&mut self, entry: &Entry, addr: IpAddr) -> io::Result<()> {
+        self.lines += 1;
+        match &mut self.form {
+            Form::Ndjson(out) => {
+                let mut object = Map::new();
+                object.insert("dip".into(), addr.to_string().into());
+                if let Some(port) = entry.port {
+                    object.insert("dp".into(), port.into());
+                }
+                if let Some(name) = &entry.name {
+                    object.insert("domain".into(), name.as_str().into());
+                }
+                for (key, cell) in &entry.rest {
+                    // What stands for the target keeps its meaning.
+                    object.entry(key.as_ref()).or_insert_with(|| looks_like(cell.clone()));
+                }
+                serde_json::to_writer(&mut *out, &Json::Object(object))?;
+                out.write_all(b"\n")
+            }
+            Form::Csv { writer, columns, known } => {
+                let port = entry.port.map(|port| port.to_string());
+                writer.write_field(addr.to_string())?;
+                writer.write_field(port.unwrap_or_default())?;
+                let name = entry.name.as_deref().unwrap_or_default();
+                writer.write_field(one_line(name, &mut self.dropped))?;
+                for column in columns.iter() {
+                    let cell = entry.rest.iter().find(|(key, _)| key == column);
+                    let text = cell.map(|(_, cell)| text(cell)).unwrap_or_default();
+                    writer.write_field(one_line(&text, &mut self.dropped))?;
+                }
+                writer.write_record(None::<&[u8]>)?;
+                let unknown = entry.rest.iter().filter(|(key, _)| !known.contains(key));
+                self.dropped += unknown.count() as u64;
+                Ok(())
+            }
+        }
+    }
+
+    /// Lines written, without the header.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Values that had no place in the CSV: the first thousand lines did not have their column, or they are
+    /// more than one line, which [`Reader`](super::Reader) does not read.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Hands on what is held back.
+    ///
+    /// # Errors
+    /// When writing fails.
+    pub fn flush(&mut self) -> io::Result<()> {
+        match &mut self.form {
+            Form::Ndjson(out) => out.flush(),
+            Form::Csv { writer, .. } => writer.flush(),
+        }
+    }
+}
+
+/// The text, or nothing, and it counts as dropped, if it is more than one line.
+fn one_line<'a>(text: &'a str, dropped: &mut u64) -> &'a str {
+    if text.contains(['\n', '\r']) {
+        *dropped += 1;
+        return "";
+    }
+    text
+}

@@ -1,0 +1,163 @@
+//! Every shipped measurement, held to the lab's truth: label by label, how often it was true of a target,
+//! how often it was given, and both. Fails on any miss and on any false alarm, and on a label that is
+//! true of no host.
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+
+use serde_json::Value;
+
+/// Most of a run is waiting for targets that are silent, so several go on at the same time.
+const AT_ONCE: usize = 4;
+
+/// Truth by measurement, host and family.
+type Truth = BTreeMap<(String, String, bool), BTreeSet<String>>;
+
+#[test]
+fn every_label_of_every_measurement_is_given_where_it_is_true_and_nowhere_else() {
+    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
+    if !namespaces.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no user namespace can be entered here");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("measurements")).unwrap();
+    let mut names: Vec<String> = files
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    let truth = truth(&names);
+    let queue = Mutex::new(names.iter());
+    let reports = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(name) = { queue.lock().unwrap().next() } {
+                    let report = measure(name, &truth, folder.path());
+                    reports.lock().unwrap().insert(name.clone(), report);
+                }
+            });
+        }
+    });
+    let reports = reports.into_inner().unwrap();
+    assert_eq!(reports.len(), names.len(), "a run ended in a panic");
+    let mut wrong = Vec::new();
+    for (name, report) in reports {
+        println!("{}", report.table);
+        wrong.extend(report.wrong.into_iter().map(|what| format!("{name}: {what}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// How often a label was expected, given, and both.
+#[derive(Default)]
+struct Count {
+    expected: u32,
+    given: u32,
+    both: u32,
+}
+
+struct Report {
+    table: String,
+    wrong: Vec<String>,
+}
+
+/// Runs a measurement over the lab and compares.
+fn measure(name: &str, truth: &Truth, folder: &Path) -> Report {
+    let out = folder.join(format!("{name}.ndjson"));
+    let mut run = pathspider();
+    run.args(["run", &format!("measurements/{name}.toml"), "--lab", "-o"]).arg(&out);
+    let output = run.output().unwrap();
+    let mut wrong = Vec::new();
+    if output.status.code() != Some(0) {
+        wrong.push(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
+    }
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    for label in labels(name) {
+        counts.entry(label).or_default();
+    }
+    for line in fs::read_to_string(&out).unwrap_or_default().lines() {
+        let record: Value = serde_json::from_str(line).unwrap();
+        let host = record["target"]["name"].as_str().unwrap().to_owned();
+        let v6 = record["target"]["ip"].as_str().unwrap().contains(':');
+        // A host may be left out of a measurement for a reason that the lab states.
+        let Some(expected) = truth.get(&(name.to_owned(), host.clone(), v6)) else { continue };
+        let given: BTreeSet<String> = record["conditions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|label| label.as_str().unwrap().to_owned())
+            .collect();
+        for label in expected.union(&given) {
+            let (is_expected, is_given) = (expected.contains(label), given.contains(label));
+            let count = counts.entry(label.clone()).or_default();
+            count.expected += u32::from(is_expected);
+            count.given += u32::from(is_given);
+            count.both += u32::from(is_expected && is_given);
+            if is_expected != is_given {
+                let how = if is_given { "false alarm" } else { "missed" };
+                let family = if v6 { "IPv6" } else { "IPv4" };
+                wrong.push(format!("{how}: {host} ({family}): {label}"));
+            }
+        }
+    }
+    let mut table = format!("{name:44} expected  given  precision  recall\n");
+    for (label, count) in &counts {
+        let Count { expected, given, both } = count;
+        let share = |of: &u32| format!("{:.3}", f64::from(*both) / f64::from((*of).max(1)));
+        writeln!(
+            table,
+            "  {label:42} {expected:8} {given:6}  {:>9}  {:>6}",
+            share(given),
+            share(expected)
+        )
+        .unwrap();
+        // What only a failing capture or host can give is proved elsewhere.
+        if *expected == 0 && !label.ends_with(".insufficient") {
+            wrong.push(format!("true of no host: {label}"));
+        }
+    }
+    Report { table, wrong }
+}
+
+/// What is true of each host, as the program itself lists it.
+fn truth(measurements: &[String]) -> Truth {
+    let output = pathspider().args(["lab", "list", "--format", "json"]).output().unwrap();
+    let list: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut truth = Truth::new();
+    for host in list["hosts"].as_array().unwrap() {
+        for measurement in measurements {
+            for (v6, key) in [(false, "truth_v4"), (true, "truth_v6")] {
+                let Some(labels) = host[key][measurement].as_array() else { continue };
+                let labels =
+                    labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect();
+                let name = host["name"].as_str().unwrap().to_owned();
+                truth.insert((measurement.clone(), name, v6), labels);
+            }
+        }
+    }
+    assert!(!truth.is_empty(), "{list}");
+    truth
+}
+
+/// Every label that a measurement can give, but for those that carry a value.
+fn labels(name: &str) -> Vec<String> {
+    let output = pathspider().args(["explain", name, "--format", "json"]).output().unwrap();
+    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let conditions = plan["conditions"].as_array().unwrap().iter();
+    let labels = conditions.flat_map(|condition| condition["labels"].as_array().unwrap());
+    let labels = labels.map(|label| label.as_str().unwrap().to_owned());
+    labels.filter(|label| !label.contains(':')).collect()
+}
+
+fn pathspider() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
