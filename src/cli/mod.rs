@@ -12,6 +12,7 @@ mod interface;
 mod judge;
 mod lab;
 mod list;
+mod merge;
 mod meter;
 mod new;
 mod observe;
@@ -67,6 +68,7 @@ enum Command {
     Reference(reference::Args),
     Observe(observe::Args),
     Judge(judge::Args),
+    Merge(merge::Args),
     Targets(targets::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
@@ -114,6 +116,7 @@ pub fn main() -> Exit {
         Command::Reference(args) => reference::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),

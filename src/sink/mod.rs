@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 
 pub use journal::NAME as JOURNAL;
 pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, discard};
-pub use stored::Stored;
+pub use stored::{Stored, files as parquet_files};
 pub use temporary::Temporary;
 pub use upstream::{check as check_upstream, open as open_upstream};
 

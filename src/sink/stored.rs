@@ -78,7 +78,10 @@ impl Stored {
 }
 
 /// Every Parquet file in a folder, in the order of their names.
-pub(super) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("read {}", folder.display());
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).doing(doing)? {
