@@ -72,6 +72,9 @@ impl Folder {
         let mut folder = Self::open(path)?;
         // A run that was killed before its first part.
         folder.journal.clear()?;
+        for folder in [path, super::temporary::folder(path)] {
+            sync_folder(folder).doing(|| format!("write {}", folder.display()))?;
+        }
         folder.made = made;
         Ok(folder)
     }
