@@ -16,7 +16,7 @@
 //! | 6 | [`lab`] |
 //! | 7 | [`cli`] |
 //!
-//! Only `engine::driver`, `observer::capture` and `file`, `step` and `lab` touch the operating system;
+//! Only `engine::driver`, `raw` and `socket`, `observer::capture` and `file`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
 pub mod chain;

@@ -14,18 +14,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::clock::Clock;
 use super::connection::Connection;
 use super::ports::{Draw, Ports};
 use super::raw::Raw;
 use super::scheduler::{Job, Limits, Next, Scheduler};
-use super::socket::{Channel, Opening, at_once, errno};
+use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::connect::forge::{Forge, Packet, Protocol};
 use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State, Transport};
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::Sockopt;
 use crate::step::{self, Applied, CommandOutput, Context, Flows, Step, Turns, mark, needs_mark};
@@ -171,26 +169,6 @@ struct Begun {
     port: u16,
     machine: Box<dyn Machine>,
     out: Vec<u8>,
-}
-
-/// Why nothing could be sent, and from which port.
-type Unsent = (io::Error, Option<u16>);
-
-/// Tries port after port until one can be had.
-fn from_some_port<T>(
-    ports: &mut Draw,
-    mut open: impl FnMut(u16) -> io::Result<T>,
-) -> Result<(T, u16), Unsent> {
-    loop {
-        let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
-        match open(port) {
-            // Another program listens there, or the kernel still remembers a connection to this very
-            // target: the next port will do.
-            Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
-            Err(why) => return Err((why, Some(port))),
-            Ok(opened) => return Ok((opened, port)),
-        }
-    }
 }
 
 /// When an attempt is given up.
@@ -632,22 +610,4 @@ fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Endi
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
-/// Sees to it that so many sockets can be open at once.
-fn allow_descriptors(concurrency: usize) -> Result<()> {
-    // The capture, the files of the run, the event loop and what libraries hold.
-    const OTHERS: u64 = 64;
-    let needed = u64::try_from(concurrency).unwrap_or(u64::MAX).saturating_add(OTHERS);
-    let limits = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
-    let (soft, hard) = limits;
-    if soft >= needed {
-        return Ok(());
-    }
-    if hard < needed {
-        return Err(Error::Usage(format!(
-            "--concurrency {concurrency} needs {needed} open files, the limit is {hard}: lower it, or raise the limit (ulimit -Hn)"
-        )));
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).doing(|| "raise the limit of open files")
 }

@@ -7,9 +7,12 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ports::Draw;
 use crate::connect::{Fault, Transport};
+use crate::error::{Doing as _, Error, Result};
 use crate::step::sockopt::{Family, Sockopt};
 
 /// What a new socket is to be like.
@@ -164,4 +167,42 @@ pub(super) fn at_once(why: &io::Error) -> Fault {
     let errno = errno(why);
     let answered = matches!(errno, Errno::ECONNREFUSED | Errno::ECONNRESET);
     Fault { word: errno.desc(), local: !answered }
+}
+
+/// Why nothing could be sent, and from which port.
+pub(super) type Unsent = (io::Error, Option<u16>);
+
+/// Tries port after port until one can be had.
+pub(super) fn from_some_port<T>(
+    ports: &mut Draw,
+    mut open: impl FnMut(u16) -> io::Result<T>,
+) -> std::result::Result<(T, u16), Unsent> {
+    loop {
+        let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
+        match open(port) {
+            // Another program listens there, or the kernel still remembers a connection to this very
+            // target: the next port will do.
+            Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
+            Err(why) => return Err((why, Some(port))),
+            Ok(opened) => return Ok((opened, port)),
+        }
+    }
+}
+
+/// Sees to it that so many sockets can be open at once.
+pub(super) fn allow_descriptors(concurrency: usize) -> Result<()> {
+    // The capture, the files of the run, the event loop and what libraries hold.
+    const OTHERS: u64 = 64;
+    let needed = u64::try_from(concurrency).unwrap_or(u64::MAX).saturating_add(OTHERS);
+    let limits = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
+    let (soft, hard) = limits;
+    if soft >= needed {
+        return Ok(());
+    }
+    if hard < needed {
+        return Err(Error::Usage(format!(
+            "--concurrency {concurrency} needs {needed} open files, the limit is {hard}: lower it, or raise the limit (ulimit -Hn)"
+        )));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, needed, hard).doing(|| "raise the limit of open files")
 }

@@ -130,7 +130,7 @@ fn configurations_in_force_at_once_have_no_barrier() {
 fn they_are_put_in_force_once() {
     let limits = Limits { concurrency: 1, rate: None };
     for (turns, expected) in
-        [(Turns::AtOnce, vec![0..2]), (Turns::Waves, vec![0..1, 1..2, 0..1, 1..2])]
+        [(Turns::AtOnce, &[(0, 2)][..]), (Turns::Waves, &[(0, 1), (1, 2), (0, 1), (1, 2)])]
     {
         let mut scheduler = Scheduler::new(limits, turns, 2);
         let mut applied = Vec::new();
@@ -139,7 +139,7 @@ fn they_are_put_in_force_once() {
             loop {
                 match scheduler.poll(Duration::ZERO) {
                     Next::Apply(configurations) => {
-                        applied.push(configurations);
+                        applied.push((configurations.start, configurations.end));
                         scheduler.handle_applied();
                     }
                     Next::Start(_) => {

@@ -37,7 +37,8 @@ pub(in crate::measurement) struct Packet {
     #[serde(default)]
     #[schemars(schema_with = "ip_flags", example = ["evil"], extend("default" = []))]
     pub(in crate::measurement) ip_flags: Option<Vec<Text>>,
-    /// Flags of the TCP header.
+    /// Flags of the TCP header. Where the function tcp_setup is used, flows that begin without a SYN are
+    /// not observed.
     #[serde(default)]
     #[schemars(schema_with = "tcp_flags", example = ["syn", "ece", "cwr"], extend("default" = ["syn"]))]
     pub(in crate::measurement) tcp_flags: Option<Spanned<Vec<Text>>>,
