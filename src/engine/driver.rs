@@ -3,6 +3,8 @@
 //! It owns the sockets, the clock and the steps in force; a connection's own course is up to its
 //! kind's state machine in [`connect`](crate::connect).
 
+mod clocks;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,7 +12,7 @@ use std::ops::{Range, RangeInclusive};
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -249,22 +251,15 @@ impl<'a> Engine<'a> {
     ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
         let draw = |configuration| self.ports.draw(configuration, self.wave);
+        let attempts = self.ways.iter().map(|_| targets.iter().map(|_| None).collect()).collect();
         let mut wave = Wave {
             targets,
             ports: (0..self.ways.len()).map(draw).collect(),
             left: self.ways.iter().map(|way| vec![way.repeat; targets.len()]).collect(),
-            asked: Asked {
-                attempts: self
-                    .ways
-                    .iter()
-                    .map(|_| targets.iter().map(|_| None).collect())
-                    .collect(),
-                repeated: Vec::new(),
-                clock_step: false,
-            },
+            asked: Asked { attempts, ..Asked::default() },
         };
         self.wave += 1;
-        self.read_clocks();
+        clocks::read(&mut self.clock, self.epoch);
         if self.settings.forget {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
@@ -290,7 +285,7 @@ impl<'a> Engine<'a> {
                     }
                     Next::Wait(until) => break until,
                     Next::WaveDone => {
-                        self.read_clocks();
+                        clocks::read(&mut self.clock, self.epoch);
                         wave.asked.clock_step = self.clock.poll_stepped();
                         if self.turns == Turns::Waves {
                             self.finish()?;
@@ -334,18 +329,9 @@ impl<'a> Engine<'a> {
         Flows { mark: mark(configuration), ports: *even.start()..=*odd.end() }
     }
 
-    fn read_clocks(&mut self) {
-        let before = self.epoch.elapsed();
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        // If this process had to wait between the two, they tell nothing.
-        if self.epoch.elapsed() - before < Duration::from_millis(1) {
-            self.clock.handle_reading(wall, before);
-        }
-    }
-
     /// Waits for events at most this long and handles them and what has timed out.
     fn turn(&mut self, mut wait: Duration, wave: &mut Wave<'_>) -> Result<()> {
-        self.read_clocks();
+        clocks::read(&mut self.clock, self.epoch);
         let now = Instant::now();
         for first in self.deadlines.iter().filter_map(VecDeque::front) {
             wait = wait.min(first.at.saturating_duration_since(now));
@@ -388,7 +374,7 @@ impl<'a> Engine<'a> {
     /// Starts an attempt; gives it back if it is over at once.
     fn start(&mut self, job: Job, wave: &mut Wave<'_>) -> Option<Ended> {
         self.progress.started.fetch_add(1, Relaxed);
-        let started = now();
+        let started = clocks::now();
         let target = &wave.targets[job.target];
         let settings = self.settings.clone();
         let configuration = &settings.configurations[job.configuration];
@@ -600,14 +586,9 @@ fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Endi
         stage,
         error,
         started,
-        ended: now(),
+        ended: clocks::now(),
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };
     Ended { attempt, reply }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

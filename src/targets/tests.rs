@@ -196,7 +196,6 @@ fn every_target_is_handed_out_or_counted() {
         let mut reader = Reader::new(input, Options::default()).unwrap();
         reader.only(Shard::parse(&format!("{number}/3")).unwrap());
         reader.pass_over([5].into_iter().collect());
-        assert_eq!(reader.digest(), None, "its end was not reached");
         let mut positions = Vec::new();
         loop {
             let batch = reader.next_batch(1).unwrap();
