@@ -277,3 +277,16 @@ fn finished(
     let targets = targets.into_iter().zip(&done).filter(|(_, done)| **done);
     (targets.map(|(target, _)| target).collect(), attempts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_lost_meanwhile_flags_the_records_of_that_time() {
+        let before = Lost { dropped: 3, short: 1 };
+        assert!(before.flags(before).is_empty(), "it was lost before");
+        assert_eq!(before.flags(Lost { dropped: 4, ..before }), Flag::CaptureDropped.into());
+        assert_eq!(before.flags(Lost { short: 2, ..before }), Flag::ShortPacket.into());
+    }
+}
