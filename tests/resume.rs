@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -292,6 +292,7 @@ impl Bench {
         let whole = done(&mut kills::go_on(&self.list, &results, &[]));
         assert_eq!(whole["targets"]["refused"]["resumed"], records);
         assert_eq!(kills::records(&results), self.truth);
+        umount(&disk).unwrap();
     }
 
     fn shards(&self) {

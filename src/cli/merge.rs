@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use arrow::array::AsArray as _;
-use arrow::datatypes::{SchemaRef, UInt64Type};
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{Schema, SchemaRef};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
@@ -80,10 +81,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut seen = Positions::default();
     for input in &inputs {
         input.read(&[], |batch| {
-            let new: arrow::array::BooleanArray =
+            let new: BooleanArray =
                 positions(&batch, input)?.iter().map(|at| Some(seen.insert(*at))).collect();
-            let batch = arrow::compute::filter_record_batch(&batch, &new)
-                .map_err(|why| Error::failed("merge", why))?;
+            let batch =
+                filter_record_batch(&batch, &new).map_err(|why| Error::failed("merge", why))?;
             sink.write(&batch)
         })?;
     }
@@ -119,7 +120,7 @@ impl Input {
         let stored = Stored::open(last)?;
         let schema = stored.schema().clone();
         // Metadata of the file would otherwise stand in the schema, too.
-        let schema = SchemaRef::new(arrow::datatypes::Schema::new(schema.fields().clone()));
+        let schema = SchemaRef::new(Schema::new(schema.fields().clone()));
         let run = path.join(sink::RUN);
         let metadata = match run.is_file() {
             true => read_run(&run)?,
@@ -167,7 +168,7 @@ impl Input {
     fn read(
         &self,
         columns: &[&str],
-        mut each: impl FnMut(arrow::array::RecordBatch) -> Result<()>,
+        mut each: impl FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
         self.files.iter().try_for_each(|file| Stored::open(file)?.read(columns, &mut each))
     }
@@ -183,9 +184,8 @@ fn read_run(path: &Path) -> Result<Metadata> {
     Ok(own.collect())
 }
 
-fn positions<'a>(batch: &'a arrow::array::RecordBatch, input: &Input) -> Result<&'a [u64]> {
-    let column = batch.column_by_name(POSITION).and_then(|c| c.as_primitive_opt::<UInt64Type>());
-    column.map(|column| &**column.values()).ok_or_else(|| {
+fn positions<'a>(batch: &'a RecordBatch, input: &Input) -> Result<&'a [u64]> {
+    super::output::positions(batch).ok_or_else(|| {
         Error::Usage(format!("merge {}: its records have no positions", input.path.display()))
     })
 }

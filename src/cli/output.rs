@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use arrow::array::AsArray as _;
+use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use serde_json::{Value, json};
 
@@ -138,8 +138,10 @@ impl Output {
             |why: &str| Err(Error::Usage(format!("resume {}: {why}", self.path().display())));
         match self.parts() {
             None => refuse("only a run into a folder or a .parquet file can be resumed"),
-            Some(parts) if parts.is_dir() => Ok(()),
-            Some(_) if self.path().exists() => refuse("it is finished: there is nothing to resume"),
+            Some(parts) if parts.join(sink::JOURNAL).is_file() => Ok(()),
+            Some(_) if self.is_single() && self.path().exists() => {
+                refuse("it is finished: there is nothing to resume")
+            }
             Some(_) => refuse("there is no run; begin one with -o"),
         }
     }
@@ -212,13 +214,11 @@ fn earlier(
     }
     for part in folder.parts() {
         Stored::open(part)?.read(&DONE, |batch| {
-            let positions =
-                batch.column_by_name(POSITION).and_then(|c| c.as_primitive_opt::<UInt64Type>());
-            let Some(positions) = positions else {
+            let Some(positions) = positions(&batch) else {
                 let part = part.display();
                 return Err(Error::Usage(format!("resume {part}: its records have no positions")));
             };
-            for position in positions.values() {
+            for position in positions {
                 if !earlier.done.insert(*position) {
                     return Err(Error::Failed(format!(
                         "resume {}: the target in line {position} has two records",
@@ -231,4 +231,11 @@ fn earlier(
         })?;
     }
     Ok((folder, earlier))
+}
+
+/// The positions of stored records, if they have any that can be.
+pub fn positions(batch: &RecordBatch) -> Option<&[u64]> {
+    let column = batch.column_by_name(POSITION)?.as_primitive_opt::<UInt64Type>()?;
+    let positions: &[u64] = column.values();
+    positions.iter().all(|position| *position <= Positions::MOST).then_some(positions)
 }

@@ -13,6 +13,9 @@ use crate::error::{Doing as _, Error, Result};
 /// Its name in the folder of the parts.
 pub const NAME: &str = "journal.ndjson";
 
+/// How it begins: its first line says which run it is of.
+const BEGINNING: &[u8] = b"{\"run\":";
+
 /// An open journal. As long as it is open no other run can open it.
 #[derive(Debug)]
 pub struct Journal {
@@ -20,6 +23,8 @@ pub struct Journal {
     file: File,
     /// The lines that were there when it was opened.
     lines: Vec<Value>,
+    /// Whether a run has begun it.
+    ours: bool,
 }
 
 impl Journal {
@@ -44,7 +49,9 @@ impl Journal {
         file.read_to_end(&mut bytes).doing(doing)?;
         let text = String::from_utf8_lossy(&bytes);
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let journal = Self { path, file, lines };
+        // The first line may have been cut off, too.
+        let ours = bytes.iter().zip(BEGINNING).all(|(byte, known)| byte == known);
+        let journal = Self { path, file, lines, ours };
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             journal.append(b"\n")?;
         }
@@ -57,7 +64,17 @@ impl Journal {
     }
 
     /// Makes it empty.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it is something else of this name.
     pub fn clear(&mut self) -> Result<()> {
+        if !self.ours {
+            let path = self.path.display();
+            return Err(Error::Usage(format!(
+                "write {path}: it is there and is no journal of a run"
+            )));
+        }
+
         self.lines.clear();
         let cleared = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         cleared.map(drop).map_err(|error| write_error(&self.path, error))
@@ -98,6 +115,9 @@ mod tests {
         journal.clear().unwrap();
         journal.add(&json!(3)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+        drop(journal);
+        let why = Journal::open(folder.path()).unwrap().clear().unwrap_err();
+        assert!(why.to_string().contains("no journal"), "{why}");
     }
 
     #[test]

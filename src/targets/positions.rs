@@ -11,6 +11,9 @@ pub struct Positions {
 }
 
 impl Positions {
+    /// No list has more lines: a larger position is no line's.
+    pub const MOST: u64 = 1 << 32;
+
     /// Adds a position; says whether it was new.
     pub fn insert(&mut self, position: u64) -> bool {
         let (word, bit) = place(position);
@@ -68,8 +71,12 @@ impl Positions {
         })
     }
 
-    /// Reads what `Display` writes; `None` if it is something else, or reaches beyond `last`.
+    /// Reads what `Display` writes; `None` if it is something else, or reaches beyond `last`, or if that is more than
+    /// [`Positions::MOST`].
     pub fn parse(text: &str, last: u64) -> Option<Self> {
+        if last > Self::MOST {
+            return None;
+        }
         let mut positions = Self::default();
         for range in text.split(',').filter(|range| !range.is_empty()) {
             let (from, to) = range.split_once('-').unwrap_or((range, range));
@@ -130,5 +137,6 @@ mod tests {
         for bad in ["x", "1-", "1,2-x", "-3", "1-300"] {
             assert_eq!(Positions::parse(bad, 200), None, "{bad}");
         }
+        assert_eq!(Positions::parse("1", u64::MAX), None);
     }
 }

@@ -63,7 +63,7 @@ pub fn go_on(list: &Path, output: &Path, more: &[&str]) -> Command {
     let mut command = command(list, more);
     let folder = output.as_os_str().as_encoded_bytes().ends_with(b"/");
     let parts = if folder { output.to_owned() } else { sink::beside(output) };
-    command.arg(if parts.is_dir() { "--resume" } else { "-o" }).arg(output);
+    command.arg(if parts.join(sink::JOURNAL).exists() { "--resume" } else { "-o" }).arg(output);
     command
 }
 
