@@ -241,6 +241,14 @@ impl Coverage {
             })?;
         }
         let (last, vacant) = list.clone().unwrap_or_default();
+        let has_target = |at: u64| (1..=last).contains(&at) && !vacant.contains(at);
+        if list.is_some()
+            && let Some(at) = seen.iter().find(|at| !has_target(*at))
+        {
+            return Err(Error::Usage(format!(
+                "merge: there is a record of line {at}, where the target list has no target"
+            )));
+        }
         let has_none = |at: &u64| !vacant.contains(*at) && !seen.contains(*at);
         let unfinished = inputs.iter().filter(|input| !input.is_complete());
         Ok(Self {
@@ -377,4 +385,56 @@ fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) ->
         return Ok(());
     }
     out::print(&(text + "\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, UInt64Array};
+    use std::sync::Arc;
+
+    /// Results of a list of three lines, the first of which is a header.
+    fn input(folder: &Path, name: &str, positions: &[u64], metadata: &[(&str, &str)]) -> Input {
+        let path = folder.join(name);
+        let column: ArrayRef = Arc::new(UInt64Array::from(positions.to_vec()));
+        let batch = RecordBatch::try_from_iter([(POSITION, column)]).unwrap();
+        let mut sink = sink::open(&path, batch.schema()).unwrap();
+        sink.write(&batch).unwrap();
+        let known = [("targets_last_position", "3"), ("targets_no_target", "1")];
+        let metadata = known.iter().chain(metadata);
+        let metadata = metadata.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        sink.finish(&metadata.collect::<Metadata>()).unwrap();
+        Input::open(&path).unwrap()
+    }
+
+    #[test]
+    fn coverage_is_of_the_lines_that_have_targets() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = |name, positions| input(folder.path(), name, positions, &[]);
+        let of = |inputs: &[Input]| Coverage::of(inputs).map(|coverage| coverage.faults());
+        let [two, three, both] = [&[2][..], &[3], &[2, 3]];
+        assert_eq!(of(&[input("a.parquet", two), input("b.parquet", three)]).unwrap(), None);
+        let faults = of(&[input("a.parquet", two), input("b.parquet", two)]).unwrap().unwrap();
+        assert!(faults.contains("1 targets have no record (lines 3)"), "{faults}");
+        assert!(faults.contains("1 targets have several records (lines 2)"), "{faults}");
+        for foreign in [1, 4] {
+            let why = of(&[input("a.parquet", both), input("b.parquet", &[foreign])]).unwrap_err();
+            assert!(why.to_string().contains(&format!("line {foreign},")), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_is_counted_is_added_up_and_what_differs_is_not_claimed_of_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name, position, interface| {
+            let metadata = [("packets_seen", "20"), ("interface", interface), ("kernel", "x")];
+            input(folder.path(), name, &[position], &metadata)
+        };
+        let inputs = [of("a.parquet", 2, "eth0"), of("b.parquet", 3, "eth1")];
+        let coverage = Coverage::of(&inputs).unwrap();
+        let metadata: BTreeMap<_, _> = metadata(&inputs, &coverage).into_iter().collect();
+        assert_eq!((&*metadata["packets_seen"], &*metadata["records"]), ("40", "2"));
+        assert_eq!((&*metadata["kernel"], metadata.get("interface")), ("x", None));
+        assert!(metadata["merged_from"].contains("eth1"));
+    }
 }
