@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn coverage_is_of_the_lines_that_have_targets() {
         let folder = tempfile::tempdir().unwrap();
-        let input = |name, positions| input(folder.path(), name, positions, &[]);
+        let input = |name, positions: &[u64]| input(folder.path(), name, positions, &[]);
         let of = |inputs: &[Input]| Coverage::of(inputs).map(|coverage| coverage.faults());
         let [two, three, both] = [&[2][..], &[3], &[2, 3]];
         assert_eq!(of(&[input("a.parquet", two), input("b.parquet", three)]).unwrap(), None);
