@@ -71,7 +71,7 @@ test: test-setup
 	cargo test --locked
 
 bench: setup
-	cargo bench --locked --bench run --bench observe --bench live --bench rule
+	cargo bench --locked --bench run --bench observe --bench live --bench rule --bench resume
 
 lint:
 	cargo fmt --check

@@ -28,7 +28,7 @@ pub enum Exit {
     /// Bad input (command line, measurement, target list): nothing was run, nothing changed.
     BadInput = 2,
     /// The run ended, but something was lost: packets the capture dropped, flows the table
-    /// evicted, or records that do not add up. The results say which.
+    /// evicted, or targets that do not add up to records and refusals. The results say which.
     Lossy = 3,
     /// A lab run ended and a condition was not the known truth.
     Untrue = 4,

@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`error`] [`field`] |
+//! | 0 | [`error`] [`field`] [`flags`] |
 //! | 1 | [`packet`] [`sink`] [`targets`] |
 //! | 2 | [`chain`] (packet), [`step`], [`connect`], [`rule`] |
 //! | 3 | [`measurement`]: the only place where a name becomes a thing |
@@ -25,6 +25,7 @@ pub mod connect;
 pub mod engine;
 pub mod error;
 pub mod field;
+pub mod flags;
 pub mod lab;
 pub mod measurement;
 pub mod merge;

@@ -4,8 +4,8 @@
 //! `take`: an attempt whose flow was not seen takes nulls and says `observed = false`. A target
 //! never loses its record here.
 //!
-//! Imports [`connect`](crate::connect), [`observer`](crate::observer), [`packet`](crate::packet)
-//! and [`error`](crate::error).
+//! Imports [`connect`](crate::connect), [`observer`](crate::observer), [`packet`](crate::packet),
+//! [`flags`](crate::flags) and [`error`](crate::error).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,6 +21,7 @@ use foldhash::fast::RandomState;
 use crate::connect::{Attempt, AttemptColumns, Ended, reply_columns};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
+use crate::flags::Flags;
 use crate::observer::Flows;
 use crate::packet::FlowKey;
 
@@ -40,6 +41,15 @@ impl Tail {
             target: SocketAddr::from(key.destination),
         }
     }
+}
+
+/// The records of a wave.
+#[derive(Debug)]
+pub struct Merged {
+    /// One struct column per configuration, one row per target.
+    pub configurations: Vec<StructArray>,
+    /// For each target, what may be missing from its flows.
+    pub flags: Vec<Flags>,
 }
 
 /// Puts flows to attempts, wave by wave.
@@ -71,7 +81,7 @@ impl Merger {
         self.strays
     }
 
-    /// One struct column per configuration, one row per target. `attempts` is by configuration,
+    /// Merges the attempts of a wave with their flows. `attempts` is by configuration,
     /// then by target, each target asked under every configuration. `later` are the source ports
     /// of the wave after this one, whose flows may already be among these; `repeated` those of attempts
     /// that were made once more and have no record.
@@ -82,24 +92,35 @@ impl Merger {
         flows: Flows,
         later: &[RangeInclusive<u16>],
         repeated: &[u16],
-    ) -> Result<Vec<StructArray>> {
+    ) -> Result<Merged> {
         let failed = |why: ArrowError| Error::failed("merge flows with attempts", why);
-        let flows = join(std::mem::take(&mut self.early), flows).map_err(failed)?;
+        let mut flows = join(std::mem::take(&mut self.early), flows).map_err(failed)?;
         let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
         for (row, key) in (0u32..).zip(&flows.keys) {
-            if self.protocols.contains(&key.protocol) {
-                index.insert(Tail::of(key), row);
+            if self.protocols.contains(&key.protocol)
+                && let Some(before) = index.insert(Tail::of(key), row)
+            {
+                // Whatever ended the flow's first part early is true of the record.
+                let before = flows.flags[before as usize];
+                flows.flags[row as usize] |= before;
             }
         }
+        let mut flags = vec![Flags::default(); targets.len()];
         let mut records = Vec::with_capacity(attempts.len());
         for (attempts, protocol) in attempts.iter().zip(&self.protocols) {
             let mut facts = AttemptColumns::default();
             let mut rows = Vec::with_capacity(targets.len());
-            for (Ended { attempt, .. }, target) in attempts.iter().zip(targets) {
+            for ((Ended { attempt, .. }, target), flags) in
+                attempts.iter().zip(targets).zip(&mut flags)
+            {
                 attempt.push(&mut facts);
                 let (protocol, target) = (*protocol, *target);
                 let flow = attempt.source_port.map(|port| Tail { protocol, port, target });
-                rows.push(flow.and_then(|tail| index.remove(&tail)));
+                let row = flow.and_then(|tail| index.remove(&tail));
+                if let Some(row) = row {
+                    *flags |= flows.flags[row as usize];
+                }
+                rows.push(row);
             }
             let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
             let mut facts = Attempt::finish(&mut facts);
@@ -115,7 +136,7 @@ impl Merger {
         let early: Vec<u32> = unmatched.iter().copied().filter(is_later).collect();
         self.strays += (unmatched.len() - early.len()) as u64;
         self.early = pick(&flows, early).map_err(failed)?;
-        Ok(records)
+        Ok(Merged { configurations: records, flags })
     }
 
     fn record(
@@ -140,6 +161,7 @@ fn join(mut before: Flows, now: Flows) -> Result<Flows, ArrowError> {
         return Ok(now);
     }
     before.keys.extend(now.keys);
+    before.flags.extend(now.flags);
     let pairs = before.columns.iter().zip(&now.columns);
     before.columns =
         pairs.map(|(a, b)| concat(&[a.as_ref(), b.as_ref()])).collect::<Result<_, _>>()?;
@@ -151,16 +173,18 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
         return Ok(Flows::default());
     }
     let keys = rows.iter().map(|row| flows.keys[*row as usize]).collect();
+    let flags = rows.iter().map(|row| flows.flags[*row as usize]).collect();
     let rows = UInt32Array::from(rows);
     let columns =
         flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
-    Ok(Flows { keys, columns })
+    Ok(Flows { keys, flags, columns })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connect::{Attempt, OBSERVED, State};
+    use crate::flags::Flag;
     use crate::packet::protocol;
     use arrow::array::{AsArray, UInt64Array};
     use arrow::datatypes::{DataType, Field, UInt64Type};
@@ -193,7 +217,8 @@ mod tests {
             destination: (target(*host).ip(), 80),
         };
         let packets: UInt64Array = of.iter().map(|(port, _)| Some(u64::from(*port))).collect();
-        Flows { keys: of.iter().map(key).collect(), columns: vec![Arc::new(packets)] }
+        let flags = vec![Flags::default(); of.len()];
+        Flows { keys: of.iter().map(key).collect(), flags, columns: vec![Arc::new(packets)] }
     }
 
     /// For each record: whether its flow was observed, and its packets.
@@ -209,7 +234,10 @@ mod tests {
         let attempts = [vec![attempt(1), attempt(2), Ended::default()]];
         let targets = [target(1), target(2), target(3)];
         let merged = merger.merge(&targets, &attempts, flows(&[(2, 2)]), &[], &[]).unwrap();
-        assert_eq!(facts(&merged[0]), [(false, None), (true, Some(2)), (false, None)]);
+        assert_eq!(
+            facts(&merged.configurations[0]),
+            [(false, None), (true, Some(2)), (false, None)]
+        );
     }
 
     #[test]
@@ -217,8 +245,8 @@ mod tests {
         let mut merger = merger();
         let attempts = [vec![attempt(1)], vec![attempt(2)]];
         let merged = merger.merge(&[target(1)], &attempts, flows(&[]), &[], &[]).unwrap();
-        assert_eq!(merged.len(), 2);
-        assert_eq!(facts(&merged[1]), [(false, None)]);
+        assert_eq!(merged.configurations.len(), 2);
+        assert_eq!(facts(&merged.configurations[1]), [(false, None)]);
     }
 
     #[test]
@@ -228,7 +256,7 @@ mod tests {
         let merged = merger
             .merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[], &[])
             .unwrap();
-        assert_eq!(facts(&merged[0]), [(true, Some(1)), (true, Some(2))]);
+        assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (true, Some(2))]);
     }
 
     #[test]
@@ -236,12 +264,24 @@ mod tests {
         let mut merger = merger();
         let merge = |merger: &mut Merger, port, flows| {
             let attempts = [vec![attempt(port)]];
-            facts(&merger.merge(&[target(1)], &attempts, flows, &[50..=59], &[]).unwrap()[0])
+            let merged = merger.merge(&[target(1)], &attempts, flows, &[50..=59], &[]).unwrap();
+            facts(&merged.configurations[0])
         };
         let first = merge(&mut merger, 40, flows(&[(50, 1), (40, 1), (7, 1)]));
         assert_eq!(first, [(true, Some(40))]);
         assert_eq!(merger.strays(), 1);
         assert_eq!(merge(&mut merger, 50, flows(&[])), [(true, Some(50))]);
         assert_eq!(merger.strays(), 1);
+    }
+
+    #[test]
+    fn a_flow_in_two_parts_keeps_the_flags_of_both() {
+        let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
+        flows.flags[0] = Flag::FlowEvicted.into();
+        flows.flags[2] = Flag::ShortPacket.into();
+        let attempts = [vec![attempt(1), attempt(2)]];
+        let merged = merger().merge(&[target(1), target(2)], &attempts, flows, &[], &[]).unwrap();
+        let both = [Flag::FlowEvicted, Flag::ShortPacket].into_iter().collect();
+        assert_eq!(merged.flags, [Flags::default(), both]);
     }
 }

@@ -58,7 +58,7 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
         unseen += 1;
         if record["one"]["observed"] == false {
             let about_packets = |label: &&str| !label.starts_with("ecn.connectivity.");
-            assert!(!labels.iter().any(|label| about_packets(&label)), "{line}");
+            assert!(!labels.iter().any(about_packets), "{line}");
             for condition in
                 ["ecn_negotiation", "ecn_ipmark_ect0", "ecn_ipmark_ect1", "ecn_ipmark_ce"]
             {
@@ -92,7 +92,7 @@ fn blind(process: u32) {
         let path = entry.unwrap().path();
         let Ok(socket) = fs::read_link(&path) else { continue };
         let is = |inode: &&str| socket == Path::new(&format!("socket:[{inode}]"));
-        if inodes.iter().any(|inode| is(inode)) {
+        if inodes.iter().any(is) {
             let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
             let fd: OwnedFd = pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).unwrap();
             // Classic BPF: return 0.

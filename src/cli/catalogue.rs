@@ -3,9 +3,11 @@
 
 use arrow::datatypes::DataType;
 
+use super::writer::POSITION;
 use crate::chain::{self, Chain};
 use crate::connect::{Attempt, OBSERVED, Reply};
 use crate::field::FieldDef;
+use crate::flags;
 
 /// The columns that every target has.
 pub static TARGET: [(&str, DataType, &str); 4] = [
@@ -16,6 +18,20 @@ pub static TARGET: [(&str, DataType, &str); 4] = [
         "extra",
         DataType::Utf8,
         "What of the target's line fits no column of its own, as a JSON object; NULL if nothing.",
+    ),
+];
+
+/// What a record says of itself.
+pub static RECORD: [(&str, &str, &str); 2] = [
+    (
+        POSITION,
+        "uint64",
+        "The target's place in its list: the number of its line, from 1. No two records of a run have the same.",
+    ),
+    (
+        flags::COLUMN,
+        "list of text",
+        "Where something may be missing from the record, and why; empty if nothing is.",
     ),
 ];
 

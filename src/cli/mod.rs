@@ -2,19 +2,23 @@
 //!
 //! May import every module.
 
+mod account;
 mod catalogue;
 mod check;
 mod codes;
+mod counts;
 mod explain;
 mod host;
 mod interface;
 mod judge;
 mod lab;
 mod list;
+mod merge;
 mod meter;
 mod new;
 mod observe;
 mod out;
+mod output;
 mod progress;
 mod records;
 mod reference;
@@ -66,6 +70,7 @@ enum Command {
     Reference(reference::Args),
     Observe(observe::Args),
     Judge(judge::Args),
+    Merge(merge::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Lab(lab::Args),
@@ -114,6 +119,7 @@ pub fn main() -> Exit {
         Command::Reference(args) => reference::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Lab(args) => lab::run(&args),

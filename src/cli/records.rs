@@ -42,6 +42,11 @@ impl Form {
         }
     }
 
+    /// Whether the records are upstream's.
+    pub fn is_upstream(&self) -> bool {
+        self.format == Choice::Pathspider
+    }
+
     /// How a file that the user gave no name for should end.
     pub fn extension(&self) -> &'static str {
         match self.format {

@@ -11,6 +11,7 @@ use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
+use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::rule::{COMPARED, INSUFFICIENT};
 use crate::step::STEPS;
@@ -200,6 +201,13 @@ fn fields(page: &mut String) -> Written {
         [code(field.name), word, code(field.by), field.doc.trim().to_owned()]
     });
     table(page, ["column", "type", "filled by", "meaning"], rows)?;
+    writeln!(page, "\n### Of the record itself\n")?;
+    let rows =
+        catalogue::RECORD.map(|(name, word, doc)| [code(name), word.to_owned(), doc.to_owned()]);
+    table(page, ["column", "type", "meaning"], rows.into_iter())?;
+    writeln!(page)?;
+    let rows = Flag::ALL.map(|(_, word, doc)| [code(word), doc.to_owned()]);
+    table(page, ["flag", "meaning"], rows.into_iter())?;
     writeln!(page, "\n### Conclusions\n")?;
     let rows = [
         ["`conditions`", "list of text", "Every label that was given."],

@@ -6,13 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use arrow::datatypes::SchemaRef;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::account::Account;
 use super::host::Host;
+use super::output::{Earlier, Identity, Output};
 use super::summary::{self, Outcome};
-use super::writer::{self, Totals, Wave, Writer};
+use super::writer::{self, Known, Lost, Wave, Writer};
 use super::{interface, progress, records, restore};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
@@ -20,7 +23,8 @@ use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::protocol;
-use crate::targets::{Reader, Target};
+use crate::sink::{Metadata, Sink};
+use crate::targets::{self, Reader, Reason, Shard, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
 ///
@@ -58,10 +62,20 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Where the records go: .parquet, .ndjson, or - for NDJSON on standard output
-    /// [default: NAME-TIME.parquet]
+    /// Ask only the targets of one shard: `2/8` is the second of eight. Other machines ask the others, and
+    /// `merge` puts their results together
+    #[arg(long, value_name = "K/N", value_parser = Shard::parse)]
+    shard: Option<Shard>,
+
+    /// Where the records go: .parquet, .ndjson, a folder (with a / at the end) for Parquet in parts, or -
+    /// for NDJSON on standard output [default: NAME-TIME.parquet]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    /// Go on with a run that was killed or interrupted, into its folder or .parquet file; everything else as it
+    /// was given before
+    #[arg(long, value_name = "OUTPUT", conflicts_with = "output")]
+    resume: Option<PathBuf>,
 
     /// Connections in flight at the same time
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
@@ -103,7 +117,10 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         signal_hook::flag::register_usize(signal, stop.clone(), number)
             .doing(|| "watch for signals")?;
     }
-    args.form.check(args.output.as_deref())?;
+    args.form.check(args.output.as_deref().or(args.resume.as_deref()))?;
+    if let Some(path) = &args.resume {
+        Output::of(path, &args.form).can_resume()?;
+    }
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
@@ -131,8 +148,9 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     };
     let plan = runnable(Plan::load_with(&origin, &text, &reader.fields(), &overrides)?)?;
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
-    let path =
-        args.output.clone().unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
+    let path = args.output.clone().or(args.resume.clone());
+    let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
+    let output = Output::of(&path, &args.form);
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
@@ -140,7 +158,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     };
     let run =
         Run { args: &args, plan: &plan, interface: &interface, host: &host, stop: &stop, quiet };
-    let outcome = run.measure(&mut reader, tally.as_mut(), &path)?;
+    let outcome = run.measure(&mut reader, tally.as_mut(), &output)?;
     summary::print(
         &outcome,
         &plan,
@@ -172,6 +190,15 @@ fn open_targets(args: &Args) -> Result<Reader> {
         None => PathBuf::from("-"),
     };
     Reader::open(&path, args.port)
+}
+
+/// What the list is known by, if it can be read more than once.
+fn list_digest(args: &Args, reader: &Reader) -> Result<Option<String>> {
+    match &args.targets {
+        _ if args.lab => Ok(reader.digest()),
+        Some(path) if path.as_os_str() != "-" => targets::file_digest(path),
+        _ => Ok(None),
+    }
 }
 
 fn no_targets() -> Error {
@@ -209,40 +236,93 @@ impl Run<'_> {
         }
     }
 
-    fn measure(
+    /// What the run is known by.
+    fn identity(&self, digest: Option<&str>, columns: &SchemaRef) -> Identity {
+        let Args { connect, port, shard, .. } = self.args;
+        let options = [
+            ("--connect", connect.clone().unwrap_or_default()),
+            ("--port", port.map_or_else(String::new, |port| port.to_string())),
+            ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
+        ];
+        Identity::new(self.plan, digest, columns, &options)
+    }
+
+    /// Opens the output, and has the reader pass over what is done and what others do.
+    fn open(
         &self,
         reader: &mut Reader,
         tally: Option<&mut Tally>,
-        path: &Path,
-    ) -> Result<Outcome> {
-        let first = reader.next_batch(1)?;
-        if first.is_empty() {
-            let refused = reader.refusals().count;
-            return Err(match refused {
-                0 => no_targets(),
-                _ => Error::Usage(format!("no targets: all {refused} lines were refused")),
-            });
+        output: &Output,
+    ) -> Result<(Box<dyn Sink>, Earlier, Option<String>)> {
+        let digest = list_digest(self.args, reader)?;
+        let resume = self.args.resume.is_some();
+        if resume && digest.is_none() {
+            return Err(Error::Usage(
+                "--resume: standard input cannot be read once more; give the list as a file, by --targets FILE".into(),
+            ));
         }
-        let progress = driver::Progress::default();
-        let expected = AtomicU64::new(0);
-        let mut engine = driver::Engine::new(self.settings(), &progress)?;
+        let schema: SchemaRef = Arc::new(writer::schema(self.plan, &reader.fields()));
+        let identity = self.identity(digest.as_deref(), &schema);
+        let (sink, mut earlier) =
+            output.open(resume, &self.args.form, &identity, &schema, tally)?;
+        reader.pass_over(std::mem::take(&mut earlier.done));
+        if let Some(shard) = self.args.shard {
+            reader.only(shard);
+        }
+        Ok((sink, earlier, digest))
+    }
+
+    /// What the metadata say from the beginning on.
+    fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
+        let Args { connect, port, shard, .. } = self.args;
+        let more = [
+            ("targets_sha256", digest.map(str::to_owned)),
+            ("connect", connect.clone()),
+            ("port", port.map(|port| port.to_string())),
+            ("shard", shard.map(|shard| shard.to_string())),
+            ("sessions", Some(sessions.to_string())),
+        ];
+        let more = more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        summary::about(self.plan, self.interface, started, more.collect())
+    }
+
+    fn capture_filter(&self) -> String {
         let ports = ports::of(self.host.slot());
         let (low, high) = (ports.start(), ports.end());
         // Our connections, and what routers say about them.
         let udp =
             self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
         let udp = if udp { format!("udp portrange {low}-{high} or ") } else { String::new() };
-        let filter = format!("tcp portrange {low}-{high} or {udp}icmp or icmp6");
+        format!("tcp portrange {low}-{high} or {udp}icmp or icmp6")
+    }
+
+    fn measure(
+        &self,
+        reader: &mut Reader,
+        mut tally: Option<&mut Tally>,
+        output: &Output,
+    ) -> Result<Outcome> {
+        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
+        let first = reader.next_batch(1)?;
+        if first.is_empty() && reader.refusals().total() == reader.refusals().count {
+            return Err(match reader.refusals().count {
+                0 => no_targets(),
+                refused => Error::Usage(format!("no targets: all {refused} lines were refused")),
+            });
+        }
+        let progress = driver::Progress::default();
+        let expected = AtomicU64::new(0);
+        let mut engine = driver::Engine::new(self.settings(), &progress)?;
         // The capture fills its ring from here on, before the first SYN.
-        let capture = capture::open(self.interface, &filter)?;
-        let schema = Arc::new(writer::schema(self.plan, &reader.fields()));
-        let mut sink = self.args.form.open(path, schema)?;
+        let capture = capture::open(self.interface, &self.capture_filter())?;
         let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
         let counters = capture.counters.clone();
-        let started = SystemTime::now();
         let clock = Instant::now();
+        let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));
+        let about = self.about(&started, digest.as_deref(), earlier.sessions + 1);
+        let before = earlier.totals.records;
 
-        let (asked, engine_end, written) = thread::scope(|scope| {
+        let (fed, engine_end, written) = thread::scope(|scope| {
             // No room in between: a wave is taken when the one before has its flows. So two waves at most
             // are under way, which is what their source ports can tell apart.
             let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
@@ -255,7 +335,16 @@ impl Run<'_> {
                 quiet: self.quiet,
             };
             scope.spawn(move || shown.watch(&done));
-            let writer = Writer::new(self.plan, reader.fields(), sink.as_mut(), tally);
+            let known = Known {
+                about: &about,
+                progress: &progress,
+                counters: &counters,
+                earlier: &earlier.counts,
+                began: clock,
+            };
+            let totals = std::mem::take(&mut earlier.totals);
+            let writer =
+                Writer::new(self.plan, reader.fields(), sink.as_mut(), tally, known, totals);
             let writer = scope.spawn(move || writer.run(&inbox));
             let keep_going =
                 || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
@@ -267,35 +356,52 @@ impl Run<'_> {
                 waves,
                 size,
                 expected: &expected,
-                asked: 0,
+                fed: Fed::default(),
             };
             let engine_end = feed.run(first, &keep_going);
             // Whatever ended it, the host is put back before anything else.
             let engine_end = engine_end.and(feed.engine.finish());
-            let asked = feed.asked;
+            let fed = std::mem::take(&mut feed.fed);
             // Closes the channel, which tells the writer that this was all.
             drop(feed);
             let written = writer.join();
             drop(running);
-            (asked, engine_end, written)
+            (fed, engine_end, written)
         });
         let capture_end = capture.stop();
-        let seconds = clock.elapsed();
+        let elapsed = clock.elapsed();
         // Whatever ended the run, what was merged is written and readable.
-        let (totals, writer_end) = written.unwrap_or_else(|_| {
-            (Totals::default(), Err(Error::Failed("the writer panicked".into())))
+        let (written, writer_end) = written.unwrap_or_else(|_| {
+            (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
         });
         let error = engine_end.err().or(capture_end.err()).or(writer_end.err());
-        let outputs = engine.outputs().to_vec();
-        let mut outcome = Outcome::new(asked, totals, &progress, &counters, seconds);
-        outcome.outputs = outputs;
-        outcome.refused = reader.refusals().count;
-        outcome.interface = self.interface.to_owned();
-        outcome.signal = self.stop.load(Relaxed);
-        outcome.error = error;
-        outcome.started = summary::utc(started);
-        outcome.ended = summary::utc(SystemTime::now());
-        outcome.written = Some(sink.finish(&summary::metadata(&outcome, self.plan))?);
+        let counts = written.counts(&progress, &counters, &earlier.counts);
+        let meanwhile = || summary::metadata_meanwhile(&about, &counts, written.totals.records);
+        // All records are on disk before they are counted.
+        let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
+        let mut account = Account::of(reader);
+        account.records = sink.rows() - before;
+        account.unfinished = fed.unasked + written.unfinished;
+        let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
+        let changed = changed
+            .then(|| Error::Failed("the target list was changed while the run went on".into()));
+        let mut outcome = Outcome {
+            asked: fed.asked,
+            account,
+            totals: written.totals,
+            counts,
+            elapsed,
+            interface: self.interface.to_owned(),
+            started,
+            ended: summary::utc(SystemTime::now()),
+            signal: self.stop.load(Relaxed),
+            error: error.or(changed),
+            outputs: engine.outputs().to_vec(),
+            records: sink.rows(),
+            written: None,
+            resume: None,
+        };
+        outcome.close(sink, &about, output, digest.is_some());
         Ok(outcome)
     }
 }
@@ -324,8 +430,16 @@ struct Feed<'a, 'e> {
     size: usize,
     /// Targets in all, as far as the list's length tells.
     expected: &'a AtomicU64,
+    fed: Fed,
+}
+
+/// What became of the targets that were read.
+#[derive(Debug, Default)]
+struct Fed {
     /// Targets handed to the engine.
     asked: u64,
+    /// Targets in hand that a stop came before.
+    unasked: u64,
 }
 
 impl Feed<'_, '_> {
@@ -333,23 +447,33 @@ impl Feed<'_, '_> {
     fn run(&mut self, mut batch: Vec<Target>, keep_going: &dyn Fn() -> bool) -> Result<()> {
         batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
         while !batch.is_empty() && keep_going() {
-            self.asked += batch.len() as u64;
-            if let (read @ 1.., Some(total)) = self.reader.progress() {
-                self.expected.store(self.asked.saturating_mul(total) / read, Relaxed);
-            }
+            self.fed.asked += batch.len() as u64;
+            self.expect();
             let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
             let ports = self.engine.next_ports();
+            let lost = Lost::now(&self.capture.counters);
             let asked = self.engine.run_wave(&addresses, keep_going)?;
             let flows = self
                 .capture
                 .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, asked, flows, later: self.engine.next_ports() };
+            let wave = Wave { targets: batch, asked, flows, lost, later: self.engine.next_ports() };
             if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.
                 return Ok(());
             }
             batch = self.reader.next_batch(self.size)?;
         }
+        self.fed.unasked = batch.len() as u64;
         Ok(())
+    }
+
+    /// Estimates how many targets there are to be asked.
+    fn expect(&self) {
+        if let (read @ 1.., Some(total)) = self.reader.progress() {
+            // Those that have their records were read fast and say nothing of the rest.
+            let done = self.reader.refusals().of(Reason::Resumed);
+            let all = (self.fed.asked + done).saturating_mul(total) / read;
+            self.expected.store(all.saturating_sub(done), Relaxed);
+        }
     }
 }

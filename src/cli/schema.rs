@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{catalogue, out};
 use crate::error::{Exit, Result};
+use crate::flags::Flag;
 use crate::measurement;
 
 /// The names that configurations can have, beyond zero and one.
@@ -71,6 +72,19 @@ pub fn record() -> Value {
             "properties": target, "required": catalogue::TARGET.each_ref().map(|(name, ..)| *name),
         }),
     );
+    let [(position, _, of_position), (flags, _, of_flags)] = catalogue::RECORD;
+    properties.insert(
+        position.into(),
+        json!({ "type": "integer", "minimum": 1, "description": of_position }),
+    );
+    let words: Vec<Value> = Flag::ALL
+        .iter()
+        .map(|(_, word, doc)| json!({ "const": word, "description": doc }))
+        .collect();
+    properties.insert(
+        flags.into(),
+        json!({ "type": "array", "items": { "oneOf": words }, "description": of_flags }),
+    );
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));
     for name in FURTHER {
@@ -103,7 +117,7 @@ pub fn record() -> Value {
         "description": "One target's record: a line of NDJSON, or a row of Parquet.",
         "type": "object",
         "properties": properties,
-        "required": ["target", "zero", "one"],
+        "required": ["target", position, flags, "zero", "one"],
         "additionalProperties": false,
         "$defs": { "configuration": {
             "type": "object",

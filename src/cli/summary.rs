@@ -1,38 +1,37 @@
 //! What a run was and cost: for the terminal, for programs, and for the file's metadata.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::account::Account;
+use super::counts::Counts;
+use super::output::Output;
 use super::writer::Totals;
 use super::{Format, out};
-use crate::engine::driver::Progress;
 use crate::error::{Error, Exit, Result};
 use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
 use crate::measurement::Plan;
-use crate::observer::capture::Counters;
 use crate::rule::Rules;
-use crate::sink::Written;
+use crate::sink::{self, Metadata, Sink, Written};
 use crate::step::CommandOutput;
 
 /// How a run ended.
 pub struct Outcome {
     /// Targets handed to the engine.
     pub asked: u64,
-    /// Lines of the target list that were refused.
-    pub refused: u64,
-    /// What was written.
+    /// What became of the targets that were read.
+    pub account: Account,
+    /// What the records say, of a resumed run all of them.
     pub totals: Totals,
-    /// Attempts by how they ended: ok, failed, timeout, local error, skipped.
-    pub attempts: [u64; 5],
-    /// Packets seen; dropped by the kernel, dropped by the interface; flows evicted; not understood.
-    pub packets: [u64; 5],
-    /// How long it took.
+    /// What was counted, of a resumed run from its beginning.
+    pub counts: Counts,
+    /// How long it took, since it was resumed.
     pub elapsed: Duration,
     /// The interface watched.
     pub interface: String,
@@ -46,63 +45,51 @@ pub struct Outcome {
     pub error: Option<Error>,
     /// What programs of `command` steps said.
     pub outputs: Vec<CommandOutput>,
+    /// Records in all, on disk.
+    pub records: u64,
     /// The file.
     pub written: Option<Written>,
+    /// What to resume, if the run did not come to its end and can be.
+    pub resume: Option<PathBuf>,
 }
 
 impl Outcome {
-    /// From the counters of a run's parts.
-    pub fn new(
-        asked: u64,
-        totals: Totals,
-        engine: &Progress,
-        capture: &Counters,
-        elapsed: Duration,
-    ) -> Self {
-        let attempts =
-            [&engine.ok, &engine.failed, &engine.timeout, &engine.local_error, &engine.skipped];
-        let unread = [&capture.not_ip, &capture.bad_ip, &capture.bad_transport];
-        let unread = unread.iter().map(|count| count.load(Relaxed)).sum();
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(Relaxed);
-        Self {
-            asked,
-            refused: 0,
-            totals,
-            attempts: attempts.map(load),
-            packets: [
-                load(&capture.packets),
-                load(&capture.dropped),
-                load(&capture.interface_dropped),
-                load(&capture.evicted),
-                unread,
-            ],
-            elapsed,
-            interface: String::new(),
-            started: String::new(),
-            ended: String::new(),
-            signal: 0,
-            error: None,
-            outputs: Vec::new(),
-            written: None,
+    /// Whether every target that there is was asked.
+    pub fn is_complete(&self) -> bool {
+        self.signal == 0 && self.error.is_none() && self.account.missing() == 0
+    }
+
+    /// Finishes the file, whatever ended the run, and says whether it can be resumed: its targets can be read
+    /// `again`, and it was written in parts.
+    pub fn close(&mut self, sink: Box<dyn Sink>, about: &Metadata, output: &Output, again: bool) {
+        if self.error.is_some() {
+            self.account.close();
+        }
+        match sink.finish(&metadata(self, about)) {
+            Ok(written) => self.written = Some(written),
+            Err(error) => drop(self.error.get_or_insert(error)),
+        }
+        let parts = self.written.as_mut().and_then(|written| written.parts.take());
+        if !self.is_complete() && again && output.has_parts() {
+            self.resume = Some(output.path().to_owned());
+        } else if let Some(parts) = parts.filter(|_| output.is_single())
+            && let Err(error) = sink::discard(&parts)
+        {
+            log::warn!("{error}");
         }
     }
 
-    /// Targets that have neither a record nor a reason: always 0, unless the program is wrong.
-    fn missing(&self) -> u64 {
-        self.asked.saturating_sub(self.totals.records + self.totals.unfinished)
-    }
-
     fn lost(&self) -> Vec<String> {
-        let [_, dropped, interface_dropped, evicted, _] = self.packets;
+        let [_, dropped, interface_dropped, _] = self.counts.packets;
         let interrupted = self.signal != 0 || self.error.is_some();
-        let missing = if interrupted { 0 } else { self.missing() + self.totals.unfinished };
+        let unfinished = if interrupted { 0 } else { self.account.unfinished };
         let losses = [
             (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
             (interface_dropped, "packets dropped by the interface"),
-            (evicted, "flows given up early because the flow table was full"),
-            (missing, "targets without a record"),
+            (self.counts.evicted, "flows given up early because the flow table was full"),
+            (unfinished + self.account.missing(), "targets without a record"),
             (
-                self.totals.unobserved,
+                self.counts.unobserved,
                 "attempts whose packets the capture did not see (another interface? see -i)",
             ),
         ];
@@ -114,7 +101,7 @@ impl Outcome {
         if let Some(error) = &self.error {
             return error.exit().max(Exit::Failed);
         }
-        if self.signal != 0 {
+        if self.signal != 0 && self.account.missing() == 0 {
             return Exit::Interrupted;
         }
         if !self.lost().is_empty() {
@@ -138,51 +125,75 @@ pub fn utc(time: SystemTime) -> String {
 }
 
 /// The values of a plan's params, as a JSON object of texts.
-fn params(plan: &Plan) -> String {
+pub fn params(plan: &Plan) -> String {
     let values = plan.params.iter().map(|param| (param.name.clone(), param.value.to_string()));
     json!(values.collect::<BTreeMap<_, _>>()).to_string()
 }
 
-/// The metadata of the result file; the sink puts `pathspider.` before each key.
-pub fn metadata(outcome: &Outcome, plan: &Plan) -> Vec<(String, String)> {
-    let command: Vec<String> =
-        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+/// The command line of this process.
+pub fn command_line() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn owned<const N: usize>(pairs: [(&str, String); N]) -> Metadata {
+    pairs.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// The metadata that is known when a run begins; `more` is what only its command line says.
+pub fn about(plan: &Plan, interface: &str, started: &str, more: Metadata) -> Metadata {
     let kernel = nix::sys::utsname::uname()
         .map(|name| {
             format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
         })
         .unwrap_or_default();
-    let [seen, dropped, interface_dropped, evicted, unread] = outcome.packets;
-    let complete = outcome.signal == 0 && outcome.error.is_none();
-    [
+    let mut about = owned([
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("measurement", plan.text.clone()),
         ("params", params(plan)),
         ("measurement_sha256", sha256(&plan.text)),
         ("conditions_sql", conditions_sql(&plan.rules)),
-        ("command_line", command.join(" ")),
+        ("command_line", command_line()),
         ("kernel", kernel),
-        ("interface", outcome.interface.clone()),
-        ("started", outcome.started.clone()),
+        ("interface", interface.to_owned()),
+        ("started", started.to_owned()),
+    ]);
+    about.extend(more);
+    about
+}
+
+/// The metadata of a part, which is made while the run goes on; the sink puts `pathspider.` before each key.
+pub fn metadata_meanwhile(about: &Metadata, counts: &Counts, records: u64) -> Metadata {
+    let now = owned([("complete", false.to_string()), ("records", records.to_string())]);
+    [about.clone(), now, counts.metadata()].concat()
+}
+
+/// The metadata of the result; the sink puts `pathspider.` before each key.
+pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
+    let account = &outcome.account;
+    let (last, vacant) = &account.positions;
+    let mut now = owned([
         ("ended", outcome.ended.clone()),
-        ("complete", complete.to_string()),
+        ("complete", outcome.is_complete().to_string()),
+        ("targets_read", account.read.to_string()),
         ("targets_asked", outcome.asked.to_string()),
-        ("targets_refused", outcome.refused.to_string()),
-        ("targets_unfinished", outcome.totals.unfinished.to_string()),
-        ("records", outcome.totals.records.to_string()),
-        ("packets_seen", seen.to_string()),
-        ("packets_dropped", dropped.to_string()),
-        ("packets_dropped_by_interface", interface_dropped.to_string()),
-        ("packets_not_understood", unread.to_string()),
-        ("flows_evicted", evicted.to_string()),
-        ("flows_of_others", outcome.totals.strays.to_string()),
-        ("attempts_not_observed", outcome.totals.unobserved.to_string()),
-        ("attempts_local_error", outcome.attempts[3].to_string()),
-        ("attempts_skipped", outcome.attempts[4].to_string()),
+        ("targets_refused", account.refusals().to_string()),
+        ("targets_unfinished", account.unfinished.to_string()),
+        ("records", outcome.records.to_string()),
+        ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into()
+    ]);
+    if let Some(digest) = &account.digest {
+        now.extend(owned([
+            ("targets_sha256", digest.clone()),
+            ("targets_last_position", last.to_string()),
+            ("targets_no_target", vacant.to_string()),
+        ]));
+    }
+    // What is known now goes before what was known at the beginning.
+    let fresh = |(key, _): &&(String, String)| now.iter().all(|(known, _)| known != key);
+    let about: Metadata = about.iter().filter(fresh).cloned().collect();
+    [about, now, outcome.counts.metadata()].concat()
 }
 
 /// What programs said: a JSON array.
@@ -240,25 +251,25 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(format!("The lab: {}\n", lab.describe()));
         lines.push(tally.table(width, &styles));
     }
-    let Totals { records, unfinished, labels, .. } = &outcome.totals;
+    let Totals { labels, flagged, .. } = &outcome.totals;
+    let records = outcome.records;
     lines.push(format!(
         "{}: {} targets, {} records",
         plan.title,
-        HumanCount(outcome.asked),
-        HumanCount(*records)
+        HumanCount(outcome.account.read),
+        HumanCount(records)
     ));
     let width = labels.keys().map(String::len).max().unwrap_or(0);
     for (label, count) in labels {
-        let share = 100.0 * *count as f64 / (*records).max(1) as f64;
+        let share = 100.0 * *count as f64 / records.max(1) as f64;
         lines.push(format!(
             "  {label:width$}  {:>9}  {share:5.1} %",
             HumanCount(*count).to_string()
         ));
     }
-    let [_, _, timeouts, local, skipped] = outcome.attempts;
+    lines.extend(outcome.account.notes());
+    let [_, _, timeouts, local, skipped] = outcome.counts.attempts;
     let notes = [
-        (outcome.refused, "lines of the target list were refused"),
-        (*unfinished, "targets were begun and not finished"),
         (timeouts, "attempts timed out"),
         (local, "attempts failed on this host (local_error): nothing is concluded from them"),
         (
@@ -268,6 +279,9 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     ];
     for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
         lines.push(format!("{} {what}", HumanCount(count)));
+    }
+    for (word, count) in flagged {
+        lines.push(format!("{} records are flagged {word}", HumanCount(*count)));
     }
     if outcome.signal != 0 {
         lines.push("Interrupted by a signal; what was finished is written.".into());
@@ -280,12 +294,15 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
             written.rows
         ));
     }
-    let [seen, dropped, ..] = outcome.packets;
+    if let Some(path) = &outcome.resume {
+        lines.push(format!("Go on with the same command and --resume {}", path.display()));
+    }
+    let [seen, dropped, ..] = outcome.counts.packets;
     lines.push(format!(
         "Cost: {:.1} s, {:.0} targets/s, {} attempts, {} packets seen on {}, {} dropped",
         outcome.elapsed.as_secs_f64(),
         outcome.per_second(),
-        HumanCount(outcome.attempts.iter().sum()),
+        HumanCount(outcome.counts.attempts.iter().sum()),
         HumanCount(seen),
         outcome.interface,
         HumanCount(dropped),
@@ -302,34 +319,39 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
 }
 
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
-    let [ok, failed, timeout, local_error, skipped] = outcome.attempts;
-    let [seen, dropped, interface_dropped, evicted, unread] = outcome.packets;
+    let Counts { attempts, unobserved, packets, evicted, strays } = &outcome.counts;
+    let [ok, failed, timeout, local_error, skipped] = attempts;
+    let [seen, dropped, interface_dropped, unread] = packets;
+    let shown = |path: &PathBuf| path.display().to_string();
     json!({
         "measurement": plan.name,
-        "complete": outcome.signal == 0 && outcome.error.is_none(),
+        "complete": outcome.is_complete(),
         "exit": outcome.exit(tally) as u8,
         "error": outcome.error.as_ref().map(ToString::to_string),
         "started": outcome.started,
         "ended": outcome.ended,
         "seconds": outcome.elapsed.as_secs_f64(),
         "targets": {
+            "read": outcome.account.read,
             "asked": outcome.asked,
-            "refused": outcome.refused,
-            "unfinished": outcome.totals.unfinished,
+            "refused": outcome.account.refusals(),
+            "unfinished": outcome.account.unfinished,
             "per_second": outcome.per_second(),
         },
-        "records": outcome.totals.records,
+        "records": outcome.records,
         "attempts": {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
             "skipped": skipped,
-            "not_observed": outcome.totals.unobserved,
+            "not_observed": unobserved,
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                      "not_understood": unread },
-        "flows": { "evicted": evicted, "of_others": outcome.totals.strays },
+        "flows": { "evicted": evicted, "of_others": strays },
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
-        "output": outcome.written.as_ref().map(|written| written.path.display().to_string()),
+        "flags": outcome.totals.flagged,
+        "output": outcome.written.as_ref().map(|written| shown(&written.path)),
+        "resume": outcome.resume.as_ref().map(shown),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
     })
     .to_string()

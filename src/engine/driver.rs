@@ -3,18 +3,24 @@
 //! It owns the sockets, the clock and the steps in force; a connection's own course is up to its
 //! kind's state machine in [`connect`](crate::connect).
 
+mod clocks;
+mod progress;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+pub use progress::Progress;
+
+use super::clock::Clock;
 use super::connection::Connection;
 use super::ports::{self, Draw, Ports};
 use super::raw::Raw;
@@ -92,33 +98,6 @@ pub struct Address {
     pub name: Option<String>,
 }
 
-/// How far the run is, readable from other threads.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Attempts started.
-    pub started: AtomicU64,
-    /// Attempts that ended `ok`.
-    pub ok: AtomicU64,
-    /// Attempts that ended `failed`.
-    pub failed: AtomicU64,
-    /// Attempts that ended `timeout`.
-    pub timeout: AtomicU64,
-    /// Attempts that ended `local_error`.
-    pub local_error: AtomicU64,
-    /// Attempts that ended `skipped`.
-    pub skipped: AtomicU64,
-}
-
-impl Progress {
-    /// Attempts that ended, however they did.
-    pub fn ended(&self) -> u64 {
-        [&self.ok, &self.failed, &self.timeout, &self.local_error, &self.skipped]
-            .iter()
-            .map(|count| count.load(Relaxed))
-            .sum()
-    }
-}
-
 /// The attempts of one wave: by configuration, then by target. `None` where a stop came first.
 pub type Attempts = Vec<Vec<Option<Ended>>>;
 
@@ -129,6 +108,8 @@ pub struct Asked {
     pub attempts: Attempts,
     /// Source ports of attempts that were made once more: their flows belong to no record.
     pub repeated: Vec<u16>,
+    /// Whether the system's clock jumped meanwhile.
+    pub clock_step: bool,
 }
 
 /// The engine of one run.
@@ -145,6 +126,7 @@ pub struct Engine<'a> {
     /// What the programs of `command` steps said, as far as it is kept.
     outputs: Vec<CommandOutput>,
     epoch: Instant,
+    clock: Clock,
     wave: u64,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
@@ -230,6 +212,7 @@ impl<'a> Engine<'a> {
             in_force: Applied::default(),
             outputs: Vec::new(),
             epoch: Instant::now(),
+            clock: Clock::default(),
             wave: 0,
             connections: Vec::new(),
             free: Vec::new(),
@@ -260,20 +243,15 @@ impl<'a> Engine<'a> {
     ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
         let draw = |configuration| self.ports.draw(configuration, self.wave);
+        let attempts = self.ways.iter().map(|_| targets.iter().map(|_| None).collect()).collect();
         let mut wave = Wave {
             targets,
             ports: (0..self.ways.len()).map(draw).collect(),
             left: self.ways.iter().map(|way| vec![way.repeat; targets.len()]).collect(),
-            asked: Asked {
-                attempts: self
-                    .ways
-                    .iter()
-                    .map(|_| targets.iter().map(|_| None).collect())
-                    .collect(),
-                repeated: Vec::new(),
-            },
+            asked: Asked { attempts, ..Asked::default() },
         };
         self.wave += 1;
+        clocks::read(&mut self.clock, self.epoch);
         if self.settings.forget {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
@@ -299,6 +277,8 @@ impl<'a> Engine<'a> {
                     }
                     Next::Wait(until) => break until,
                     Next::WaveDone => {
+                        clocks::read(&mut self.clock, self.epoch);
+                        wave.asked.clock_step = self.clock.poll_stepped();
                         if self.turns == Turns::Waves {
                             self.finish()?;
                         }
@@ -343,6 +323,7 @@ impl<'a> Engine<'a> {
 
     /// Waits for events at most this long and handles them and what has timed out.
     fn turn(&mut self, mut wait: Duration, wave: &mut Wave<'_>) -> Result<()> {
+        clocks::read(&mut self.clock, self.epoch);
         let now = Instant::now();
         for first in self.deadlines.iter().filter_map(VecDeque::front) {
             wait = wait.min(first.at.saturating_duration_since(now));
@@ -385,7 +366,7 @@ impl<'a> Engine<'a> {
     /// Starts an attempt; gives it back if it is over at once.
     fn start(&mut self, job: Job, wave: &mut Wave<'_>) -> Option<Ended> {
         self.progress.started.fetch_add(1, Relaxed);
-        let started = now();
+        let started = clocks::now();
         let target = &wave.targets[job.target];
         let settings = self.settings.clone();
         let configuration = &settings.configurations[job.configuration];
@@ -597,14 +578,9 @@ fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Endi
         stage,
         error,
         started,
-        ended: now(),
+        ended: clocks::now(),
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };
     Ended { attempt, reply }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

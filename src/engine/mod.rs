@@ -2,10 +2,12 @@
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a
 //! `connection` for each attempt over a `socket`, or over the `raw` ones of packets made by hand;
-//! [`ports`] gives every attempt a source port that tells its configuration and wave.
+//! [`ports`] gives every attempt a source port that tells its configuration and wave; `clock` notices when the
+//! system's clock is set.
 //!
 //! Imports [`connect`](crate::connect) and [`step`](crate::step); never the observer.
 
+mod clock;
 mod connection;
 pub mod driver;
 pub mod ports;

@@ -13,6 +13,7 @@ use foldhash::fast::RandomState;
 use super::fragments::Fragments;
 use crate::chain::{Admission, ChainSet, Group, Progress, Seen, Selection};
 use crate::field::Timestamp;
+use crate::flags::{Flag, Flags};
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
@@ -40,6 +41,8 @@ impl Default for Limits {
 pub struct Flows {
     /// Keys, in the direction of each flow's first packet.
     pub keys: Vec<FlowKey>,
+    /// What may be missing from each.
+    pub flags: Vec<Flags>,
     /// The columns of [`Selection::fields`], one row per key.
     pub columns: Vec<ArrayRef>,
 }
@@ -76,6 +79,7 @@ struct Flow {
     key: FlowKey,
     last: Timestamp,
     over: bool,
+    flags: Flags,
     /// A function refused it: it only keeps its packets from being taken for a new flow.
     ignored: bool,
     /// Tells a slot's present flow from its earlier ones in the queues.
@@ -101,6 +105,7 @@ pub struct FlowTable {
     over: VecDeque<Due>,
     groups: Vec<Box<dyn Group>>,
     completed: Vec<FlowKey>,
+    flags: Vec<Flags>,
     evicted: u64,
     refused: u64,
     fragments: Fragments,
@@ -119,6 +124,7 @@ impl FlowTable {
             over: VecDeque::new(),
             groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
             completed: Vec::new(),
+            flags: Vec::new(),
             evicted: 0,
             refused: 0,
             fragments: Fragments::default(),
@@ -161,6 +167,9 @@ impl FlowTable {
         };
         let Some(flow) = &mut self.flows[slot] else { return };
         flow.last = flow.last.max(packet.time);
+        if packet.flaw.is_some() {
+            flow.flags |= Flag::ShortPacket.into();
+        }
         if flow.ignored {
             return;
         }
@@ -221,7 +230,11 @@ impl FlowTable {
     /// Takes the flows completed so far.
     pub fn take(&mut self) -> Flows {
         let columns = self.groups.iter_mut().flat_map(|group| group.finish()).collect();
-        Flows { keys: std::mem::take(&mut self.completed), columns }
+        Flows {
+            keys: std::mem::take(&mut self.completed),
+            flags: std::mem::take(&mut self.flags),
+            columns,
+        }
     }
 
     /// The key of the packet's flow, in the packet's direction: its own, or that of the flow it
@@ -266,7 +279,14 @@ impl FlowTable {
             ignored |= group.open(slot, &key, packet) == Admission::Refuse;
         }
         self.refused += u64::from(ignored);
-        self.flows[slot] = Some(Flow { key, last: packet.time, over: false, ignored, generation });
+        self.flows[slot] = Some(Flow {
+            key,
+            last: packet.time,
+            over: false,
+            flags: Flags::default(),
+            ignored,
+            generation,
+        });
         self.index.insert(ends, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
@@ -280,7 +300,10 @@ impl FlowTable {
 
     fn evict(&mut self) {
         while let Some(oldest) = self.idle.pop_front() {
-            if self.current(oldest).is_some() {
+            if let Some(Some(flow)) = self.flows.get_mut(oldest.slot)
+                && flow.generation == oldest.generation
+            {
+                flow.flags |= Flag::FlowEvicted.into();
                 self.complete(oldest.slot);
                 self.evicted += 1;
                 return;
@@ -296,6 +319,7 @@ impl FlowTable {
             return;
         }
         self.completed.push(flow.key);
+        self.flags.push(flow.flags);
         for group in &mut self.groups {
             group.close(slot);
         }

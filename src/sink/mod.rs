@@ -5,27 +5,39 @@
 //! (`temporary`), so nobody ever reads half a result, and an older result is replaced only by
 //! a finished one. A sink that is dropped without [`Sink::finish`] leaves nothing behind.
 //!
+//! A run's Parquet grows in parts (`parts`), from which it can be resumed after anything.
+//!
 //! Imports [`error`](crate::error) only; what a record consists of is decided elsewhere.
 
+mod journal;
 mod ndjson;
 mod parquet;
+mod parts;
+mod stored;
 mod temporary;
 mod upstream;
 
 use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
 
+pub use journal::NAME as JOURNAL;
+pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, discard};
+pub use stored::{Stored, files as parquet_files};
 pub use temporary::Temporary;
 pub use upstream::{check as check_upstream, open as open_upstream};
 
 /// What stands before every key of the metadata that a sink stores.
 pub const METADATA_PREFIX: &str = "pathspider.";
+
+/// What is said of records as a whole: keys without [`METADATA_PREFIX`], and values.
+pub type Metadata = Vec<(String, String)>;
 
 /// Takes records, a batch at a time.
 pub trait Sink: Send + fmt::Debug {
@@ -35,6 +47,18 @@ pub trait Sink: Send + fmt::Debug {
     /// Names the file, for instance when the disk is full. After an error the sink can only be
     /// dropped.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Brings to disk what was written so far, if this sink can do so before its end and it is time: `elapsed`
+    /// since the run began. `known` gives the metadata as far as it is known.
+    ///
+    /// # Errors
+    /// Names the file.
+    fn checkpoint(&mut self, _elapsed: Duration, _known: &dyn Fn() -> Metadata) -> Result<()> {
+        Ok(())
+    }
+
+    /// Rows that were written; those of a part that failed are not among them.
+    fn rows(&self) -> u64;
 
     /// Stores `metadata` (keys without [`METADATA_PREFIX`], which is put before them), brings
     /// everything to disk and gives the file its name.
@@ -53,6 +77,8 @@ pub struct Written {
     pub bytes: u64,
     /// Rows in it.
     pub rows: u64,
+    /// The folder of its parts, from which the run can be resumed.
+    pub parts: Option<PathBuf>,
 }
 
 /// Opens the sink that `path` names: `*.parquet`, `*.ndjson` or `*.jsonl`, or `-` for NDJSON on
@@ -74,7 +100,7 @@ pub fn open(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
         Some("ndjson" | "jsonl") => Ok(Box::new(ndjson::NdjsonSink::create(path)?)),
         _ => Err(Error::Usage(format!(
             "write {}: do not know this kind of file; the name must end in .parquet, .ndjson or \
-             .jsonl, or be - for NDJSON on standard output",
+             .jsonl, or in / for a folder of Parquet files, or be - for NDJSON on standard output",
             path.display()
         ))),
     }

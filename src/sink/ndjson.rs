@@ -110,6 +110,10 @@ impl Sink for NdjsonSink {
         self.written(batch.num_rows() as u64)
     }
 
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
         self.finish_with(&[], metadata)
     }
@@ -144,7 +148,7 @@ impl NdjsonSink {
             beside.keep()?;
             records.keep()?;
         }
-        Ok(Written { path, bytes, rows })
+        Ok(Written { path, bytes, rows, parts: None })
     }
 }
 

@@ -68,6 +68,10 @@ impl Sink for ParquetSink {
         Ok(())
     }
 
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
         let Self { mut writer, file, rows } = *self;
         for (key, value) in metadata {
@@ -78,7 +82,7 @@ impl Sink for ParquetSink {
         }
         let counted = writer.into_inner().map_err(|error| failed(file.path(), error))?;
         let bytes = counted.bytes;
-        Ok(Written { path: file.keep()?, bytes, rows })
+        Ok(Written { path: file.keep()?, bytes, rows, parts: None })
     }
 }
 

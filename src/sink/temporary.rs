@@ -100,12 +100,13 @@ impl Drop for Temporary {
     }
 }
 
-fn folder(path: &Path) -> &Path {
+/// The folder that a file stands in.
+pub(super) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The rename itself is on disk only when the folder is.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|folder| folder.sync_all()) {
         // A folder that may be written but not read, or a file system without the notion: the
         // file itself is on disk all the same.

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray,
@@ -14,7 +15,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::ndjson::NdjsonSink;
 use super::parquet::ParquetSink;
 use super::temporary::Temporary;
-use super::{Sink as _, open};
+use super::{
+    Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, beside, discard, open,
+};
 use crate::error::Error;
 
 fn batch(rows: i64) -> RecordBatch {
@@ -212,4 +215,129 @@ fn a_folder_that_may_not_be_written_is_refused() {
     // Nobody, not even root, may create files there.
     let error = open(Path::new("/proc/self/out.parquet"), batch(0).schema()).unwrap_err();
     assert!(error.to_string().contains("cannot write in /proc/self"), "{error}");
+}
+
+/// Parts of a run, begun in a folder.
+fn parts(path: &Path, journaled: &'static [&'static str]) -> PartsSink {
+    let folder = Folder::begin(path, path).unwrap();
+    PartsSink::new(folder, batch(1).schema(), journaled).unwrap()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("results");
+    let mut sink = parts(&path, &["version"]);
+    let known = || metadata();
+    let mut at = |elapsed: u64| {
+        sink.write(&batch(10)).unwrap();
+        sink.checkpoint(Duration::from_millis(elapsed), &known).unwrap();
+        names(&path).iter().filter(|name| name.starts_with("part-")).count()
+    };
+    // For its age: one second at first, in the end a minute.
+    assert_eq!([at(900), at(1100), at(1500), at(2100)], [0, 1, 1, 2]);
+    assert_eq!([at(1_000_000), at(1_009_000), at(1_010_500)], [3, 3, 4]);
+    assert_eq!([at(100_000_000), at(100_059_000), at(100_060_000)], [5, 5, 6]);
+    // For its size.
+    sink.write(&batch(70_000)).unwrap();
+    assert_eq!(sink.rows(), 70_100);
+    sink.checkpoint(Duration::from_millis(100_060_001), &known).unwrap();
+    let written = Box::new(sink).finish(&metadata()).unwrap();
+    assert_eq!((written.rows, written.parts.as_ref()), (70_100, Some(&path)));
+    let stored = Stored::open(&path.join("part-00006.parquet")).unwrap();
+    assert_eq!(
+        (stored.rows(), stored.metadata()[0].clone()),
+        (70_000, ("version".into(), "1".into()))
+    );
+    let journal = fs::read_to_string(path.join(JOURNAL)).unwrap();
+    assert_eq!(journal.lines().count(), 8, "{journal}");
+    assert!(
+        journal.contains(r#"{"part":"part-00000.parquet","rows":20,"counts":{"version":"1"}}"#)
+    );
+    assert!(path.join(RUN).exists());
+}
+
+#[test]
+fn a_killed_run_leaves_its_parts_and_nothing_else_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("results");
+    let mut sink = parts(&path, &[]);
+    sink.write(&batch(10)).unwrap();
+    sink.checkpoint(seconds(2), &metadata).unwrap();
+    sink.write(&batch(5)).unwrap();
+    // As after kill -9: the part in hand has no name, and the journal's last line is cut off.
+    let hidden = path.join(".part-00001.parquet.tmp-1");
+    fs::write(&hidden, "PAR1").unwrap();
+    drop(sink);
+    let why = Folder::begin(&path, &path).unwrap_err();
+    assert!(why.to_string().contains("--resume"), "{why}");
+    let again = Folder::resume(&path).unwrap();
+    assert!(!hidden.exists());
+    assert_eq!(again.parts(), [path.join("part-00000.parquet")]);
+    let mut sink = PartsSink::new(again, batch(1).schema(), &[]).unwrap();
+    sink.write(&batch(7)).unwrap();
+    assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 17);
+    assert_eq!(Stored::open(&path.join("part-00001.parquet")).unwrap().rows(), 7);
+}
+
+#[test]
+fn a_run_that_never_began_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(parts(&folder.path().join("results"), &[]));
+    assert!(names(folder.path()).is_empty());
+    // A folder of the user's own stays.
+    let own = folder.path().join("own");
+    fs::create_dir(&own).unwrap();
+    drop(parts(&own, &[]));
+    assert_eq!(names(folder.path()), ["own"]);
+    // Without records there is a part all the same, for those who read *.parquet.
+    Box::new(parts(&own, &[])).finish(&[]).unwrap();
+    assert_eq!(Stored::open(&own.join("part-00000.parquet")).unwrap().rows(), 0);
+}
+
+#[test]
+fn a_single_file_is_made_of_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    let hidden = beside(&path);
+    let mut sink = Box::new(SingleSink::new(&path, parts(&hidden, &[])));
+    for at in 1..4 {
+        sink.write(&batch(10)).unwrap();
+        sink.checkpoint(seconds(2 * at), &metadata).unwrap();
+    }
+    let written = sink.finish(&metadata()).unwrap();
+    assert_eq!((written.rows, &written.path, written.parts.as_ref()), (30, &path, Some(&hidden)));
+    let stored = Stored::open(&path).unwrap();
+    assert_eq!(stored.schema().fields(), batch(1).schema().fields());
+    assert_eq!(stored.metadata(), metadata());
+    let mut rows = 0;
+    let read = stored.read(&["name", "zero.ok"], |batch| {
+        assert_eq!((batch.num_columns(), batch["zero"].data_type().is_nested()), (2, true));
+        rows += batch.num_rows();
+        Ok(())
+    });
+    read.unwrap();
+    assert_eq!(rows, 30);
+    discard(&hidden).unwrap();
+    assert_eq!(names(folder.path()), ["x.parquet"]);
+}
+
+#[test]
+fn a_part_that_fails_costs_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("results");
+    let mut sink = parts(&path, &[]);
+    sink.write(&batch(10)).unwrap();
+    sink.checkpoint(seconds(2), &metadata).unwrap();
+    fs::remove_file(path.join(JOURNAL)).unwrap();
+    let aside = folder.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    assert!(sink.write(&batch(5)).is_err(), "the folder is gone");
+    assert_eq!(sink.rows(), 10);
+    fs::rename(&aside, &path).unwrap();
+    assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 10);
 }

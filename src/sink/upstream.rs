@@ -30,7 +30,7 @@ use crate::error::{Error, Result};
 /// What the engine adds to a flow's facts; upstream had other words for it.
 const ENGINE: [&str; 7] = ["ok", "state", "error", "started", "ended", "source_port", "observed"];
 /// Columns of a record that are no configuration.
-const OTHERS: [&str; 4] = ["target", "conditions", "verdict", "insufficient"];
+const OTHERS: [&str; 6] = ["target", "position", "flags", "conditions", "verdict", "insufficient"];
 /// How labels of conditions end that could not be judged.
 const NOT_JUDGED: &str = ".insufficient";
 /// Upstream's times: UTC, but they do not say so.
@@ -104,6 +104,10 @@ impl Sink for UpstreamSink {
             }
         }
         self.lines.write_lines(&text, batch.num_rows() as u64)
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows
     }
 
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {

@@ -189,7 +189,7 @@ impl Layout {
             }
         }
         let extra = (!extra.is_empty()).then(|| Json::Object(extra).to_string());
-        Target { addr: raw.addr, port: raw.port, name: raw.name, more, extra }
+        Target { position: raw.line, addr: raw.addr, port: raw.port, name: raw.name, more, extra }
     }
 }
 

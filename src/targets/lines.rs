@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, Read as _};
 
+use super::digest::Digest;
+
 /// Bytes that a line may have.
 const LONGEST: usize = 1024 * 1024;
 
@@ -11,6 +13,8 @@ pub struct Lines {
     buffer: Vec<u8>,
     number: u64,
     bytes: u64,
+    digest: Digest,
+    ended: bool,
 }
 
 /// A line without its end, or why it cannot be used.
@@ -24,7 +28,14 @@ pub struct Line<'a> {
 impl Lines {
     /// Lines of `input`.
     pub fn new(input: Box<dyn BufRead + Send>) -> Self {
-        Self { input, buffer: Vec::new(), number: 0, bytes: 0 }
+        Self {
+            input,
+            buffer: Vec::new(),
+            number: 0,
+            bytes: 0,
+            digest: Digest::default(),
+            ended: false,
+        }
     }
 
     /// The number of the last line read, which is how many there were.
@@ -37,6 +48,11 @@ impl Lines {
         self.bytes
     }
 
+    /// The SHA-256 of everything, in hexadecimal, once the end was reached.
+    pub fn digest(&self) -> Option<String> {
+        self.ended.then(|| self.digest.text())
+    }
+
     /// The next line; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.buffer.clear();
@@ -44,8 +60,10 @@ impl Lines {
         let limit = LONGEST as u64 + 2;
         let read = (&mut self.input).take(limit).read_until(b'\n', &mut self.buffer)?;
         if read == 0 {
+            self.ended = true;
             return Ok(None);
         }
+        self.digest.add(&self.buffer);
         self.bytes += read as u64;
         self.number += 1;
         let number = self.number;
@@ -80,6 +98,7 @@ impl Lines {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            self.digest.add(&self.input.fill_buf()?[..used]);
             self.input.consume(used);
             self.bytes += used as u64;
             if ended {

@@ -5,6 +5,10 @@
 //! in constant memory, however long it is. A line that cannot be used is counted, reported with
 //! its number and its reason ([`Refusals`]) and skipped; it never ends a run.
 //!
+//! Every target has a *position*, the number of its line, by which a resumed run and the shards of a run know it;
+//! the same target on two lines is two targets. Each one read is handed out or counted by the
+//! [`Reason`] why not.
+//!
 //! What a list says beyond address, port and name goes into columns of its own, whose types
 //! are found in the first lines ([`Reader::fields`]), so that a result can be read without the
 //! list it came from.
@@ -13,13 +17,16 @@
 
 mod address;
 mod columns;
+mod digest;
 mod entries;
 mod format;
 mod infer;
 mod lines;
 mod name;
+mod positions;
 mod prefixes;
 mod refusal;
+mod shard;
 mod writer;
 
 use std::collections::VecDeque;
@@ -35,13 +42,17 @@ use crate::error::{Doing as _, Error, Result};
 
 pub use address::usable;
 pub use columns::columns;
+pub use digest::of_file as file_digest;
 pub use entries::{Entries, Entry};
 pub use format::Want;
 pub use name::check as check_name;
+pub use positions::Positions;
 pub use prefixes::Prefixes;
-pub use refusal::{Refusal, Refusals, shown};
+pub use refusal::{Reason, Refusal, Refusals, shown};
+pub use shard::Shard;
 pub use writer::{Listing, Writer};
 
+use digest::Digest;
 use format::{Format, Raw};
 use infer::Layout;
 use lines::Lines;
@@ -54,6 +65,8 @@ const HELD_BYTES: u64 = 16 * 1024 * 1024;
 /// One thing to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
+    /// The number of its line, from 1; of targets that were given, its place among them.
+    pub position: u64,
     /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to.
     pub addr: IpAddr,
     /// Its port, never 0.
@@ -69,7 +82,7 @@ pub struct Target {
 impl Target {
     /// A target without further columns.
     pub fn new(addr: IpAddr, port: u16, name: Option<String>) -> Self {
-        Self { addr, port, name, more: Vec::new(), extra: None }
+        Self { position: 0, addr, port, name, more: Vec::new(), extra: None }
     }
 }
 
@@ -102,11 +115,17 @@ pub struct Reader {
     source: Source,
     layout: Layout,
     refusals: Refusals,
+    /// Targets handed out.
+    given: u64,
+    /// The share of the list that is handed out, if not all.
+    shard: Option<Shard>,
+    /// Those that are passed over because they have their records.
+    done: Positions,
 }
 
 enum Source {
     List { list: Box<List>, sample: VecDeque<Raw> },
-    Given { targets: std::vec::IntoIter<Target>, total: usize },
+    Given { targets: std::vec::IntoIter<Target>, total: usize, digest: String },
 }
 
 impl fmt::Debug for Reader {
@@ -137,7 +156,7 @@ impl Reader {
         }
         let header = list.format.as_ref().map(Format::header).unwrap_or_default();
         let layout = Layout::infer(header, &sample);
-        Ok(Self { source: Source::List { list: Box::new(list), sample }, layout, refusals })
+        Ok(Self::over(Source::List { list: Box::new(list), sample }, layout, refusals))
     }
 
     /// Reads the file `path`, or standard input if it is `-`.
@@ -150,13 +169,30 @@ impl Reader {
     }
 
     /// Hands out targets that are known already, without columns beyond the common ones.
-    pub fn from_targets(targets: Vec<Target>) -> Self {
+    pub fn from_targets(mut targets: Vec<Target>) -> Self {
         let total = targets.len();
-        Self {
-            source: Source::Given { targets: targets.into_iter(), total },
-            layout: Layout::default(),
-            refusals: Refusals::new("the targets"),
+        let mut digest = Digest::default();
+        for (position, target) in (1..).zip(&mut targets) {
+            target.position = position;
+            let Target { addr, port, name, .. } = target;
+            digest.add(format!("{addr},{port},{}\n", name.as_deref().unwrap_or("")).as_bytes());
         }
+        let source = Source::Given { targets: targets.into_iter(), total, digest: digest.text() };
+        Self::over(source, Layout::default(), Refusals::new("the targets"))
+    }
+
+    fn over(source: Source, layout: Layout, refusals: Refusals) -> Self {
+        Self { source, layout, refusals, given: 0, shard: None, done: Positions::default() }
+    }
+
+    /// Hands out only this share of the list.
+    pub fn only(&mut self, shard: Shard) {
+        self.shard = Some(shard);
+    }
+
+    /// Passes over targets that have their records already.
+    pub fn pass_over(&mut self, done: Positions) {
+        self.done = done;
     }
 
     /// The columns of a record's `target`: `ip`, `port`, `name`, the list's own, and `extra`
@@ -171,24 +207,51 @@ impl Reader {
     /// # Errors
     /// When reading fails.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<Target>> {
-        match &mut self.source {
-            Source::Given { targets, .. } => Ok(targets.take(max).collect()),
-            Source::List { list, sample } => {
-                let mut batch = Vec::with_capacity(max.min(4096));
-                let mut held = 0;
-                while batch.len() < max && held < HELD_BYTES {
+        let mut batch = Vec::with_capacity(max.min(4096));
+        let mut held = 0;
+        while batch.len() < max && held < HELD_BYTES {
+            let target = match &mut self.source {
+                Source::Given { targets, .. } => targets.next().map(|target| (target, 0)),
+                Source::List { list, sample } => {
                     let raw = match sample.pop_front() {
-                        Some(raw) => raw,
-                        None => {
-                            let Some((raw, bytes)) = list.next(&mut self.refusals)? else { break };
-                            held += bytes;
-                            raw
-                        }
+                        Some(raw) => Some((raw, 0)),
+                        None => list.next(&mut self.refusals)?,
                     };
-                    batch.push(self.layout.place(raw));
+                    raw.map(|(raw, bytes)| (self.layout.place(raw), bytes))
                 }
-                Ok(batch)
+            };
+            let Some((target, bytes)) = target else { break };
+            match passed_over(self.shard, &self.done, target.position) {
+                Some(reason) => self.refusals.pass(reason),
+                None => {
+                    held += bytes;
+                    batch.push(target);
+                }
             }
+        }
+        self.given += batch.len() as u64;
+        Ok(batch)
+    }
+
+    /// Targets read so far: those handed out, and those refused.
+    pub fn targets_read(&self) -> u64 {
+        self.given + self.refusals.total()
+    }
+
+    /// The SHA-256 of the list, in hexadecimal; `None` until its end was reached.
+    pub fn digest(&self) -> Option<String> {
+        match &self.source {
+            Source::List { list, .. } => list.lines.digest(),
+            Source::Given { digest, .. } => Some(digest.clone()),
+        }
+    }
+
+    /// The last position that was read, and those up to it that have no target: blank lines, comments, a header, lines
+    /// that could not be used.
+    pub fn positions(&self) -> (u64, Positions) {
+        match &self.source {
+            Source::List { list, .. } => (list.lines.number(), list.vacant.clone()),
+            Source::Given { total, .. } => (*total as u64, Positions::default()),
         }
     }
 
@@ -210,7 +273,7 @@ impl Reader {
     pub fn progress(&self) -> (u64, Option<u64>) {
         match &self.source {
             Source::List { list, .. } => (list.lines.bytes(), list.options.total_bytes),
-            Source::Given { targets, total } => {
+            Source::Given { targets, total, .. } => {
                 ((total - targets.len()) as u64, Some(*total as u64))
             }
         }
@@ -224,6 +287,16 @@ struct List {
     /// Known from the first line that says anything.
     format: Option<Format>,
     options: Options,
+    /// Lines that have no target.
+    vacant: Positions,
+}
+
+/// Why the target at this position is not handed out, if it is not.
+fn passed_over(shard: Option<Shard>, done: &Positions, position: u64) -> Option<Reason> {
+    if shard.is_some_and(|shard| !shard.has(position)) {
+        return Some(Reason::OtherShard);
+    }
+    done.contains(position).then_some(Reason::Resumed)
 }
 
 /// Opens the file `path`, or standard input if it is `-`.
@@ -248,7 +321,7 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Options)> {
 
 impl List {
     fn new(input: Box<dyn BufRead + Send>, want: Want, options: Options) -> Self {
-        Self { lines: Lines::new(input), want, format: None, options }
+        Self { lines: Lines::new(input), want, format: None, options, vacant: Positions::default() }
     }
 
     /// The next usable line and its length; `None` at the end.
@@ -259,6 +332,8 @@ impl List {
                 return Ok(None);
             };
             let number = line.number;
+            // Until a target is found in it.
+            self.vacant.insert(number);
             let text = match line.text {
                 Ok(text) => text,
                 Err(reason) => {
@@ -286,7 +361,10 @@ impl List {
                 }
             };
             match format.read(text, self.want, self.options.default_port) {
-                Ok(raw) => return Ok(Some((Raw { line: number, ..raw }, text.len() as u64))),
+                Ok(raw) => {
+                    self.vacant.remove(number);
+                    return Ok(Some((Raw { line: number, ..raw }, text.len() as u64)));
+                }
                 // Perhaps it was meant as a header.
                 Err(reason) if first && matches!(format, Format::Csv(_)) => {
                     refusals.add(number, format!("{reason} ({})", self.want.header_hint()));

@@ -1,7 +1,28 @@
-//! Lines that could not be used.
+//! Targets of a list that were not asked, each for a reason that is counted, and lines that could not be used.
 
 /// How many refusals are kept and logged one by one.
 const KEPT: usize = 20;
+
+/// Why a target of the list was not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Reason {
+    /// The line cannot be used.
+    BadLine,
+    /// Another shard has it.
+    OtherShard,
+    /// It has its record from before the run was resumed.
+    Resumed,
+}
+
+impl Reason {
+    /// Every reason, its word, and what it says of the targets counted under it.
+    pub const ALL: [(Reason, &'static str, &'static str); 3] = [
+        (Reason::BadLine, "bad_line", "lines of the target list were refused"),
+        (Reason::OtherShard, "other_shard", "targets belong to other shards"),
+        (Reason::Resumed, "resumed", "targets had their records from before"),
+    ];
+}
 
 /// A line that could not be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,12 +33,14 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// All lines that could not be used: how many, and the first 20 in full.
+/// All targets that were not asked; of lines that could not be used the first 20 in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
-    /// How many there were.
+    /// Lines that could not be used.
     pub count: u64,
-    /// The first of them.
+    /// Targets by every other reason.
+    others: [u64; Reason::ALL.len()],
+    /// The first lines that could not be used.
     pub first: Vec<Refusal>,
     origin: String,
 }
@@ -25,7 +48,30 @@ pub struct Refusals {
 impl Refusals {
     pub(super) fn new(origin: &str) -> Self {
         let origin = if origin.is_empty() { "target list" } else { origin };
-        Self { count: 0, first: Vec::new(), origin: origin.to_owned() }
+        Self { count: 0, others: Default::default(), first: Vec::new(), origin: origin.to_owned() }
+    }
+
+    /// How many were refused for a reason.
+    pub fn of(&self, reason: Reason) -> u64 {
+        match reason {
+            Reason::BadLine => self.count,
+            other => self.others[other as usize],
+        }
+    }
+
+    /// How many were refused for each reason.
+    pub fn counts(&self) -> [u64; Reason::ALL.len()] {
+        Reason::ALL.map(|(reason, ..)| self.of(reason))
+    }
+
+    /// How many were refused in all.
+    pub fn total(&self) -> u64 {
+        self.counts().iter().sum()
+    }
+
+    /// Counts a target that is not asked.
+    pub(super) fn pass(&mut self, reason: Reason) {
+        self.others[reason as usize] += 1;
     }
 
     pub(super) fn add(&mut self, line: u64, reason: String) {

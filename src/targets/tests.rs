@@ -184,13 +184,57 @@ fn what_is_no_list_is_refused() {
     assert!(error.to_string().contains("a folder"), "{error}");
 }
 
+/// A comment, a header, four targets of which one is there twice, a blank line, a bad one.
+const MIXED: &str =
+    "# list\nip,port\n192.0.2.1,80\n\n192.0.2.2,80\nnonsense,80\n192.0.2.1,80\n192.0.2.3,80\n";
+
+#[test]
+fn every_target_is_handed_out_or_counted() {
+    let mut everywhere = Vec::new();
+    for number in 1..=3 {
+        let input = Box::new(Cursor::new(MIXED));
+        let mut reader = Reader::new(input, Options::default()).unwrap();
+        reader.only(Shard::parse(&format!("{number}/3")).unwrap());
+        reader.pass_over([5].into_iter().collect());
+        let mut positions = Vec::new();
+        loop {
+            let batch = reader.next_batch(1).unwrap();
+            let [target] = batch.as_slice() else { break };
+            positions.push(target.position);
+        }
+        assert_eq!(reader.targets_read(), 5);
+        assert_eq!(reader.refusals().total() + positions.len() as u64, 5);
+        assert_eq!(reader.refusals().of(Reason::BadLine), 1);
+        let (last, vacant) = reader.positions();
+        assert_eq!((last, vacant.to_string().as_str()), (8, "1-2,4,6"));
+        let digest = reader.digest().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), MIXED).unwrap();
+        assert_eq!(file_digest(file.path()).unwrap(), Some(digest));
+        everywhere.extend(positions);
+    }
+    everywhere.sort_unstable();
+    assert_eq!(everywhere, [3, 7, 8], "5 is done");
+}
+
+#[test]
+fn a_line_too_long_belongs_to_the_digest_too() {
+    let text = format!("192.0.2.1,80\n{}\n192.0.2.2,80", "x".repeat(3 << 20));
+    let (reader, targets) = read(text.clone()).unwrap();
+    assert_eq!((targets.len(), reader.refusals().count), (2, 1));
+    let mut digest = Digest::default();
+    digest.add(text.as_bytes());
+    assert_eq!(reader.digest(), Some(digest.text()));
+}
+
 #[test]
 fn given_targets_come_out_as_they_are() {
     let target = Target::new([192, 0, 2, 1].into(), 80, Some("plain".into()));
     let mut reader = Reader::from_targets(vec![target.clone(); 5]);
     let names: Vec<_> = reader.fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["ip", "port", "name", "extra"]);
-    assert_eq!(reader.next_batch(3).unwrap(), vec![target; 3]);
+    let expected = (1..=3).map(|position| Target { position, ..target.clone() });
+    assert_eq!(reader.next_batch(3).unwrap(), expected.collect::<Vec<_>>());
     assert_eq!(reader.progress(), (3, Some(5)));
     assert_eq!(reader.next_batch(3).unwrap().len(), 2);
     assert!(reader.next_batch(3).unwrap().is_empty());

@@ -27,9 +27,11 @@ TARGET = {"ip": pa.string(), "port": pa.uint16(), "name": pa.string()}
 ATTEMPT = {
     "ok": pa.bool_(),
     "state": pa.string(),
+    "stage": pa.string(),
     "error": pa.string(),
     "started": UTC_NS,
     "ended": UTC_NS,
+    "ip_version": pa.uint8(),
     "source_port": pa.uint16(),
     "observed": pa.bool_(),
 }

@@ -160,7 +160,11 @@ pub fn columns(plan: &Plan, target_columns: &Fields) -> Vec<Column> {
                     add(table, field.name(), field.data_type(), doc(plan, table, field.name()));
                 }
             }
-            other => add(table, "", other, "Every label that was given.".into()),
+            other => {
+                let own = catalogue::RECORD.iter().find(|(name, ..)| name == table);
+                let doc = own.map_or("Every label that was given.", |(.., doc)| doc);
+                add(table, "", other, doc.into());
+            }
         }
     }
     columns

@@ -267,3 +267,27 @@ fn first_fragments_without_end_are_forgotten_again() {
     }
     assert_eq!(bench.table.fragments.len(), (65_536, 65_536));
 }
+
+#[test]
+fn what_may_be_missing_from_a_flow_is_flagged() {
+    let mut bench = Bench::new(Limits { max_flows: 2, ..Limits::default() });
+    bench.packet(1, 1000, true, SYN, 0, 0);
+    bench.packet(2, 2000, true, SYN, 0, 0);
+    // The header of its answer is cut short.
+    let mut cut = segment(3, [192, 0, 2, 2].into(), [192, 0, 2, 1].into(), (80, 2000), SYNACK);
+    cut.transport = Transport::Other;
+    cut.flaw = Some(crate::packet::Unread::BadTransport);
+    bench.table.packet(&cut);
+    // No room for a third one: the first has to go.
+    bench.packet(4, 3000, true, SYN, 0, 0);
+    bench.table.flush(|_| true);
+    let Flows { keys, flags, .. } = bench.table.take();
+    let mut flagged: Vec<_> = keys.iter().map(|key| key.source.1).zip(flags).collect();
+    flagged.sort_by_key(|(port, _)| *port);
+    let expected = [
+        (1000, Flag::FlowEvicted.into()),
+        (2000, Flag::ShortPacket.into()),
+        (3000, Flags::default()),
+    ];
+    assert_eq!(flagged, expected);
+}

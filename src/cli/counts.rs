@@ -1,0 +1,130 @@
+//! What a run counts on its way: added up over its sessions if it was resumed, and stored with its records.
+
+use std::ops::AddAssign;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::engine::driver::Progress;
+use crate::observer::capture::Counters;
+use crate::sink::Metadata;
+
+/// The counts of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Attempts by how they ended: ok, failed, timeout, local error, skipped.
+    pub attempts: [u64; 5],
+    /// Attempts that were sent and whose flow was not seen.
+    pub unobserved: u64,
+    /// Packets seen; dropped by the kernel, dropped by the interface; not understood.
+    pub packets: [u64; 4],
+    /// Flows given up early because the table was full.
+    pub evicted: u64,
+    /// Flows that belonged to no attempt.
+    pub strays: u64,
+}
+
+/// The keys of the metadata, in the order of [`Counts::values`].
+pub const KEYS: [&str; 12] = [
+    "attempts_ok",
+    "attempts_failed",
+    "attempts_timeout",
+    "attempts_local_error",
+    "attempts_skipped",
+    "attempts_not_observed",
+    "packets_seen",
+    "packets_dropped",
+    "packets_dropped_by_interface",
+    "packets_not_understood",
+    "flows_evicted",
+    "flows_of_others",
+];
+
+impl Counts {
+    /// What engine and capture have counted so far.
+    pub fn now(engine: &Progress, capture: &Counters) -> Self {
+        let load = |count: &AtomicU64| count.load(Relaxed);
+        let unread = [&capture.not_ip, &capture.bad_ip, &capture.bad_transport];
+        Self {
+            attempts: [
+                &engine.ok,
+                &engine.failed,
+                &engine.timeout,
+                &engine.local_error,
+                &engine.skipped,
+            ]
+            .map(load),
+            packets: [
+                load(&capture.packets),
+                load(&capture.dropped),
+                load(&capture.interface_dropped),
+                unread.into_iter().map(load).sum(),
+            ],
+            evicted: load(&capture.evicted),
+            ..Self::default()
+        }
+    }
+
+    /// Those that were stored; what is not there counts as 0.
+    pub fn stored(value: impl Fn(&str) -> Option<u64>) -> Self {
+        let mut counts = Self::default();
+        for (key, count) in KEYS.into_iter().zip(counts.values_mut()) {
+            *count = value(key).unwrap_or_default();
+        }
+        counts
+    }
+
+    /// For storing.
+    pub fn metadata(&self) -> Metadata {
+        let mut counts = self.clone();
+        let values = counts.values_mut().map(|count| count.to_string());
+        KEYS.into_iter().map(str::to_owned).zip(values).collect()
+    }
+
+    fn values_mut(&mut self) -> [&mut u64; 12] {
+        let Self { attempts, unobserved, packets, evicted, strays } = self;
+        let [ok, failed, timeout, local_error, skipped] = attempts;
+        let [seen, dropped, interface_dropped, unread] = packets;
+        [
+            ok,
+            failed,
+            timeout,
+            local_error,
+            skipped,
+            unobserved,
+            seen,
+            dropped,
+            interface_dropped,
+            unread,
+            evicted,
+            strays,
+        ]
+    }
+}
+
+impl AddAssign<&Counts> for Counts {
+    fn add_assign(&mut self, more: &Counts) {
+        let mut more = more.clone();
+        for (count, more) in self.values_mut().into_iter().zip(more.values_mut()) {
+            *count += *more;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_read_back_and_adds_up() {
+        let mut number = 0;
+        let mut counts = Counts::default();
+        for count in counts.values_mut() {
+            number += 1;
+            *count = number;
+        }
+        let stored = counts.metadata();
+        let find = |key: &str| stored.iter().find(|(known, _)| known == key)?.1.parse().ok();
+        assert_eq!(Counts::stored(find), counts);
+        counts += &Counts::stored(find);
+        assert_eq!((counts.attempts[0], counts.strays), (2, 24));
+    }
+}

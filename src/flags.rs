@@ -1,0 +1,138 @@
+//! Flags: words on a record where something may be missing from it.
+//!
+//! A flag is no verdict. It says that the packets of this target, or its times, may not be all of what
+//! happened, and why; a record without flags is whole as far as the program can know.
+//!
+//! Imports nothing from this crate.
+
+use std::ops::BitOrAssign;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ListBuilder, StringBuilder};
+use arrow::datatypes::{DataType, Field};
+
+/// The column of a record's flags.
+pub const COLUMN: &str = "flags";
+
+/// A reason to think that something is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Flag {
+    /// The capture lost packets while the target's wave was under way.
+    CaptureDropped = 1,
+    /// The flow table was full and gave a flow of the target up.
+    FlowEvicted = 2,
+    /// A header was cut short, or contradicts itself.
+    ShortPacket = 4,
+    /// The system's clock jumped while the target's wave was under way.
+    ClockStep = 8,
+}
+
+impl Flag {
+    /// Every flag with its word and what it says, in the order in which a record has them.
+    pub const ALL: [(Flag, &'static str, &'static str); 4] = [
+        (
+            Flag::CaptureDropped,
+            "capture_dropped",
+            "the kernel or the interface dropped packets of the capture while the target's wave was under way",
+        ),
+        (
+            Flag::FlowEvicted,
+            "flow_evicted",
+            "the flow table was full and completed a flow of the target early",
+        ),
+        (
+            Flag::ShortPacket,
+            "short_packet",
+            "a packet of the target's flows had a header that was cut short or contradicts itself",
+        ),
+        (
+            Flag::ClockStep,
+            "clock_step",
+            "the system's clock jumped against the monotonic one while the target's wave was under way: times of \
+             packets and attempts do not fit each other",
+        ),
+    ];
+
+    /// The word that stands in a record.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(flag, ..)| *flag == self).map_or("", |(_, word, _)| word)
+    }
+}
+
+/// Any number of flags.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Whether this flag is among them.
+    pub fn has(self, flag: Flag) -> bool {
+        self.0 & flag as u8 != 0
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Those that are there, in order.
+    pub fn iter(self) -> impl Iterator<Item = Flag> {
+        Flag::ALL.into_iter().map(|(flag, ..)| flag).filter(move |flag| self.has(*flag))
+    }
+}
+
+impl From<Flag> for Flags {
+    fn from(flag: Flag) -> Self {
+        Self(flag as u8)
+    }
+}
+
+impl FromIterator<Flag> for Flags {
+    fn from_iter<T: IntoIterator<Item = Flag>>(flags: T) -> Self {
+        Self(flags.into_iter().fold(0, |bits, flag| bits | flag as u8))
+    }
+}
+
+impl BitOrAssign for Flags {
+    fn bitor_assign(&mut self, more: Self) {
+        self.0 |= more.0;
+    }
+}
+
+/// The Arrow field: a list of words, empty where nothing is doubted.
+pub fn field() -> Field {
+    Field::new(COLUMN, DataType::List(Arc::new(item())), false)
+}
+
+fn item() -> Field {
+    Field::new_list_field(DataType::Utf8, false)
+}
+
+/// The column, a row per record.
+pub fn column(records: &[Flags]) -> ArrayRef {
+    let mut list = ListBuilder::new(StringBuilder::new()).with_field(item());
+    for flags in records {
+        flags.iter().for_each(|flag| list.values().append_value(flag.word()));
+        list.append(true);
+    }
+    Arc::new(list.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{Array as _, AsArray as _};
+
+    #[test]
+    fn flags_are_bits_of_their_own_and_words_in_order() {
+        let all: Flags = Flag::ALL.into_iter().map(|(flag, ..)| flag).collect();
+        assert_eq!(all.0.count_ones() as usize, Flag::ALL.len());
+        let two: Flags = [Flag::ClockStep, Flag::FlowEvicted].into_iter().collect();
+        let column = column(&[two, Flags::default()]);
+        assert_eq!(column.data_type(), field().data_type());
+        let words = column.as_list::<i32>().value(0);
+        let words: Vec<_> = words.as_string::<i32>().iter().flatten().collect();
+        assert_eq!(words, ["flow_evicted", "clock_step"]);
+        assert!(column.as_list::<i32>().value(1).is_empty());
+    }
+}

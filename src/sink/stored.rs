@@ -1,0 +1,96 @@
+//! Reading back what a Parquet sink has written.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::METADATA_PREFIX;
+use crate::error::{Doing as _, Error, Result};
+
+/// Rows that are read at once.
+const BATCH: usize = 8192;
+
+/// A file of which nothing but its end has been read.
+#[derive(Debug)]
+pub struct Stored {
+    path: PathBuf,
+    builder: ParquetRecordBatchReaderBuilder<File>,
+}
+
+impl Stored {
+    /// Opens a Parquet file.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it is none, or not whole.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).doing(|| format!("read {}", path.display()))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+            let path = path.display();
+            Error::Usage(format!("read {path}: it is not a Parquet file, or not whole ({error})"))
+        })?;
+        Ok(Self { path: path.to_owned(), builder })
+    }
+
+    /// Its columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.builder.schema()
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> u64 {
+        u64::try_from(self.builder.metadata().file_metadata().num_rows()).unwrap_or_default()
+    }
+
+    /// What the sink stored, in the file's order, without the prefix.
+    pub fn metadata(&self) -> Vec<(String, String)> {
+        let pairs = self.builder.metadata().file_metadata().key_value_metadata();
+        let own = pairs.into_iter().flatten().filter_map(|pair| {
+            let key = pair.key.strip_prefix(METADATA_PREFIX)?;
+            Some((key.to_owned(), pair.value.clone().unwrap_or_default()))
+        });
+        own.collect()
+    }
+
+    /// Reads a batch at a time: only these columns (`target.ip`), or all if none is named.
+    ///
+    /// # Errors
+    /// Those of `each`, and names the file if it cannot be read.
+    pub fn read(
+        self,
+        columns: &[&str],
+        mut each: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let failed = |why: String| Error::failed(format!("read {}", self.path.display()), why);
+        let mut builder = self.builder.with_batch_size(BATCH);
+        if !columns.is_empty() {
+            let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+            builder = builder.with_projection(mask);
+        }
+        for batch in builder.build().map_err(|error| failed(error.to_string()))? {
+            each(batch.map_err(|error| failed(error.to_string()))?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Every Parquet file in a folder, in the order of their names.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let doing = || format!("read {}", folder.display());
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).doing(doing)? {
+        let path = entry.doing(doing)?.path();
+        // A part without its own name yet does not end so.
+        if path.extension().is_some_and(|extension| extension == "parquet") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,44 @@
+//! What a list is known by: the SHA-256 of its bytes.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Doing as _, Result};
+
+/// The digest of what was read so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Digest(Sha256);
+
+impl Digest {
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// In hexadecimal.
+    pub fn text(&self) -> String {
+        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The SHA-256 of a file, in hexadecimal; `None` of what can be read only once (a pipe).
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn of_file(path: &Path) -> Result<Option<String>> {
+    let doing = || format!("read {}", path.display());
+    if !path.metadata().doing(doing)?.is_file() {
+        return Ok(None);
+    }
+    let mut file = File::open(path).doing(doing)?;
+    let mut digest = Digest::default();
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut buffer).doing(doing)? {
+            0 => return Ok(Some(digest.text())),
+            read => digest.add(&buffer[..read]),
+        }
+    }
+}
