@@ -24,7 +24,7 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
     let out = folder.path().join("blind.ndjson");
     let mut run = Command::new(env!("CARGO_BIN_EXE_pathspider"));
     run.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    run.args(["run", "measurements/ecn.toml", "--lab", "--wave", "60", "-v", "-o"]).arg(&out);
+    run.args(["run", "measurements/ecn.toml", "--lab", "--wave", "200", "-v", "-o"]).arg(&out);
     let mut run = run.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(run.stderr.take().unwrap());
     let mut line = String::new();
@@ -48,8 +48,10 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
         let labels = record["conditions"].as_array().unwrap().iter().filter_map(Value::as_str);
         let labels: Vec<&str> = labels.filter(|label| !label.ends_with(".insufficient")).collect();
         let host = record["target"]["name"].as_str().unwrap();
+        // Of some hosts the lab states no truth, or another one over IPv6.
+        let Some(truth) = truth.get(host) else { continue };
         for label in &labels {
-            assert!(truth[host].iter().any(|truth| truth == label), "{host}: {label}");
+            assert!(truth.iter().any(|truth| truth == label), "{host}: {label}");
         }
         if record["one"]["observed"] == true && record["zero"]["observed"] == true {
             seen += 1;
@@ -74,9 +76,15 @@ fn truth() -> BTreeMap<String, Vec<String>> {
     let mut list = Command::new(env!("CARGO_BIN_EXE_pathspider"));
     let output = list.args(["lab", "list", "--format", "json"]).output().unwrap();
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let hosts = list["hosts"].as_array().unwrap().iter();
-    let of = |host: &Value| serde_json::from_value(host["truth"]["ecn"].clone()).unwrap();
-    hosts.map(|host| (host["name"].as_str().unwrap().to_owned(), of(host))).collect()
+    let mut truth = BTreeMap::new();
+    for host in list["hosts"].as_array().unwrap() {
+        let (v4, v6) = (&host["truth_v4"]["ecn"], &host["truth_v6"]["ecn"]);
+        if v4.is_array() && v4 == v6 {
+            let labels = serde_json::from_value(v4.clone()).unwrap();
+            truth.insert(host["name"].as_str().unwrap().to_owned(), labels);
+        }
+    }
+    truth
 }
 
 /// Lets no packet through to the packet socket of a process any more.

@@ -157,8 +157,8 @@ fn the_lab_is_listed_with_what_is_on_each_path_and_true_of_each_family() {
     assert_eq!(evil["truth_v4"]["ecn"][0], "ecn.connectivity.offline");
     assert_eq!(evil["truth_v6"]["ecn"], host("plain")["truth_v6"]["ecn"]);
     let text = text(&pathspider("lab list").output().unwrap());
-    let evil = "  out: ip frag-off & 0x8000 == 0 drop\n  ecn (IPv4): ecn.connectivity.offline\n";
-    assert!(text.contains(evil), "{text}");
+    assert!(text.contains("  out: ip frag-off & 0x8000 == 0 drop\n"), "{text}");
+    assert!(text.contains("\n  ecn (IPv4): ecn.connectivity.offline\n"), "{text}");
 }
 
 #[test]

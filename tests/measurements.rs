@@ -1,6 +1,6 @@
 //! Every shipped measurement, held to the lab's truth: label by label, how often it was true of a target,
 //! how often it was given, and both. Fails on any miss and on any false alarm, and on a label that is
-//! true of no host.
+//! true of no host. Besides, what each target was sent is counted and held to what `explain` says.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 #![expect(clippy::print_stdout, reason = "the table is for people")]
 
@@ -80,13 +80,15 @@ fn measure(name: &str, truth: &Truth, folder: &Path) -> Report {
         wrong.push(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)));
     }
     let mut counts: BTreeMap<String, Count> = BTreeMap::new();
-    for label in labels(name) {
+    let plan = explain(name);
+    for label in labels(&plan) {
         counts.entry(label).or_default();
     }
     for line in fs::read_to_string(&out).unwrap_or_default().lines() {
         let record: Value = serde_json::from_str(line).unwrap();
         let host = record["target"]["name"].as_str().unwrap().to_owned();
         let v6 = record["target"]["ip"].as_str().unwrap().contains(':');
+        wrong.extend(sent(&plan, &record).map(|what| format!("{host}: {what}")));
         // A host may be left out of a measurement for a reason that the lab states.
         let Some(expected) = truth.get(&(name.to_owned(), host.clone(), v6)) else { continue };
         let given: BTreeSet<String> = record["conditions"]
@@ -150,10 +152,32 @@ fn truth(measurements: &[String]) -> Truth {
     truth
 }
 
-/// Every label that a measurement can give, but for those that carry a value.
-fn labels(name: &str) -> Vec<String> {
+/// What is wrong about the packets that a target was sent, if anything is.
+fn sent(plan: &Value, record: &Value) -> Option<String> {
+    let names = plan["configurations"].as_array().unwrap().iter();
+    let packets = names.map(|config| record[config["name"].as_str().unwrap()]["pkt_fwd"].as_u64());
+    let packets: Vec<Option<u64>> = packets.collect();
+    let total: u64 = packets.iter().flatten().sum();
+    let [usual, most] = ["usual", "most"]
+        .map(|bound| plan["sent"]["per_target"][bound]["packets"].as_u64().unwrap());
+    if total > most {
+        return Some(format!("sent {total} packets, more than {most}"));
+    }
+    // Over a path that loses nothing, to a server that answers at once: what is usual, but for a few ACKs in each
+    // connection, which fall together or go with something else, or are one more on a busy machine.
+    let connections = packets.len() as u64;
+    let expected = usual.saturating_sub(4 * connections)..=usual + 2 * connections;
+    let plain = record["target"]["name"] == "plain" && packets.iter().all(Option::is_some);
+    (plain && !expected.contains(&total)).then(|| format!("sent {total} packets, not {expected:?}"))
+}
+
+fn explain(name: &str) -> Value {
     let output = pathspider().args(["explain", name, "--format", "json"]).output().unwrap();
-    let plan: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Every label that a measurement can give, but for those that carry a value.
+fn labels(plan: &Value) -> Vec<String> {
     let conditions = plan["conditions"].as_array().unwrap().iter();
     let labels = conditions.flat_map(|condition| condition["labels"].as_array().unwrap());
     let labels = labels.map(|label| label.as_str().unwrap().to_owned());

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         tests.run("steps are undone by a panic", undone_by_a_panic);
         tests.run("a silent target is a record", || bench.silent());
         tests.run("socket options are those of one configuration", || bench.marked());
+        tests.run("scoped steps leave other programs' connections alone", || bench.scoped());
         return tests.end();
     }
     let folder = tempfile::tempdir().unwrap();
@@ -371,6 +372,47 @@ impl<'a> Bench<'a> {
             );
             assert!(zero["mss_value_fwd"] != 1000 && one["mss_value_fwd"] == 1000, "{record}");
         }
+    }
+
+    /// Makes connections of its own while a run goes on, and counts how many of their SYNs asked for ECN.
+    fn scoped(&self) {
+        let (seen, asked) = self.strangers("ecn-scoped");
+        assert!(seen > 0 && asked == 0, "{asked} of {seen} SYNs of others asked for ECN");
+        // What the count is worth: a namespace-wide step does reach them.
+        let (seen, asked) = self.strangers("ecn");
+        assert!(asked > 0, "none of {seen}");
+    }
+
+    /// SYNs of connections that are not the run's, and how many of them asked for ECN.
+    fn strangers(&self, measurement: &str) -> (u32, u32) {
+        let capture = pcap::Capture::from_device(self.lab.interface()).unwrap();
+        // It waits that long for a packet, which is also what keeps the connections below from being too many.
+        let mut capture = capture.snaplen(128).timeout(10).open().unwrap();
+        // Not from the engine's ports, but from those that the kernel chooses.
+        let filter = "tcp[tcpflags] & (tcp-syn|tcp-ack) = tcp-syn and src portrange 32768-60999";
+        capture.filter(filter, true).unwrap();
+        let plain = self
+            .lab
+            .targets()
+            .iter()
+            .find(|t| t.addr.is_ipv4() && self.lab.hosts()[t.host].name == "plain");
+        let plain = std::net::SocketAddr::new(plain.unwrap().addr, plain.unwrap().port);
+        let mut command = pathspider();
+        command.args(["run", measurement, "--targets"]).arg(&self.list).args(["-q", "-o"]);
+        command.arg(self.folder.path().join("strangers.ndjson"));
+        let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let (mut seen, mut asked, mut made) = (0, 0, 0);
+        while run.try_wait().unwrap().is_none() {
+            std::net::TcpStream::connect(plain).unwrap();
+            made += 1;
+            while let Ok(packet) = capture.next_packet() {
+                // Ethernet, IPv4 without options, then the flags of TCP.
+                seen += 1;
+                asked += u32::from(packet.data[14 + 20 + 13] & 0xc0 == 0xc0);
+            }
+        }
+        assert!(run.wait().unwrap().success() && made > 0);
+        (seen, asked)
     }
 
     fn silent(&self) {

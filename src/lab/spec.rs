@@ -457,8 +457,12 @@ mod tests {
         let spec = Spec::internet().unwrap();
         for host in &spec.hosts {
             for truth in [&host.truth_v4, &host.truth_v6] {
-                let truth = truth.get("ecn").unwrap_or_else(|| panic!("{}", host.name));
-                assert!(truth[0].starts_with("ecn.connectivity."), "{}", host.name);
+                let Some(ecn) = truth.get("ecn") else {
+                    // Of the hosts that only those measurements need which send the same twice.
+                    assert!(host.name.ends_with("-ports"), "{}", host.name);
+                    continue;
+                };
+                assert!(ecn[0].starts_with("ecn.connectivity."), "{}", host.name);
             }
             assert!(host.count >= 2 && host.title.ends_with('.'), "{}", host.name);
         }

@@ -183,7 +183,9 @@ def check_rows(table, measurement, facts):
             if time["started"] is not None and time["ended"] is not None:
                 check(time["started"] <= time["ended"], f"{here}: ended before it started")
             if value["ok"]:
-                check(value["error"] is None, f"{here}: ok, but {value['error']}")
+                # A server that is very slow is there, though it takes longer to close than anybody waits.
+                late = value["error"] == "Peer did not close in time" and value["stage"] == "response"
+                check(value["error"] is None or late, f"{here}: ok, but {value['error']}")
             check(value["observed"] is not None, f"{here}: observed is NULL")
             if not value["observed"]:
                 some = [key for key in names if value[key] is not None]

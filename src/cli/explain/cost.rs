@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::connect::Kind;
 use crate::connect::forge::Packet;
 use crate::connect::tcp::MOST_BYTES;
+use crate::measurement::Connection;
 
 /// Seconds after its first SYN at which Linux sends it again while nothing answers: with
 /// net.ipv4.tcp_syn_retries = 6 and, since Linux 6.5, tcp_syn_linear_timeouts = 4. Older kernels do
@@ -30,7 +32,7 @@ const SEGMENT: u64 = 1280 - 40 - 60;
 pub struct Part {
     /// What they are.
     pub packet: &'static str,
-    /// How many a target gets that answers and closes at once.
+    /// How many a target gets that answers in one segment and closes.
     pub usual: u64,
     /// How many a target gets at most.
     pub most: u64,
@@ -57,7 +59,8 @@ pub struct Sum {
 }
 
 impl Cost {
-    /// To a target that answers and closes at once, over a path that loses nothing.
+    /// To a target that answers in one segment and closes, over a path that loses nothing; fewer where
+    /// ACKs fall together or go with something else.
     pub fn usual(&self) -> Sum {
         self.sum(|part| (part.usual, part.octets.0))
     }
@@ -82,16 +85,103 @@ impl std::iter::Sum for Sum {
     }
 }
 
-/// What an attempt of a kind of connection sends; `None` for a kind of which that is not known.
-pub fn cost(kind: &str, timeout: Duration) -> Option<Cost> {
-    match kind {
-        "tcp" => Some(Cost { parts: tcp(timeout) }),
-        _ => None,
+/// What the attempts of a configuration send to one target.
+pub fn cost(connection: &Connection) -> Cost {
+    let Connection { kind, timeout, options, .. } = connection;
+    let encrypted = kind.kind == Kind::Https
+        || (kind.kind == Kind::H2 && options.version.is_none_or(|version| version == "h2"));
+    let says = Says { timeout: *timeout };
+    let mut cost = match (&options.packet, kind.kind) {
+        (Some(packet), _) => forge(packet),
+        (None, Kind::DnsUdp) => Cost { parts: vec![question()] },
+        (None, kind) => Cost {
+            parts: stream(
+                *timeout,
+                match kind {
+                    Kind::Http | Kind::Https | Kind::H2 if encrypted => says.encrypted(),
+                    Kind::Http | Kind::Https | Kind::H2 => says.request(options.version),
+                    Kind::DnsTcp => vec![says.once("question", 50, "asked once")],
+                    Kind::TcpFastopen => vec![Part {
+                        usual: 0,
+                        ..says.once("data", 180, "only where it did not go with the SYN")
+                    }],
+                    Kind::Mptcp => vec![says.signals()],
+                    Kind::Tcp | Kind::DnsUdp | Kind::Forge => Vec::new(),
+                },
+            ),
+        },
+    };
+    let times = u64::from(options.repeat.unwrap_or(1));
+    for part in &mut cost.parts {
+        (part.usual, part.most) = (part.usual * times, part.most * times);
+    }
+    cost
+}
+
+/// A DNS question over UDP.
+fn question() -> Part {
+    Part {
+        packet: "question",
+        usual: 1,
+        most: 1,
+        octets: (60, 40 + 8 + 12 + 255 + 4),
+        why: "sent once, also if nothing answers".into(),
+    }
+}
+
+/// What is said over a connection.
+struct Says {
+    timeout: Duration,
+}
+
+impl Says {
+    /// One segment of so many octets of data, sent again while nobody acknowledges it.
+    fn once(&self, packet: &'static str, data: u64, why: &str) -> Part {
+        let again = fin_again(self.timeout);
+        let why = format!("{why}; to a target that falls silent again up to {again} times");
+        Part { packet, usual: 1, most: 1 + again, octets: (USUAL.1 + data, MOST + SEGMENT), why }
+    }
+
+    fn request(&self, version: Option<&str>) -> Vec<Part> {
+        let mut parts = vec![self.once("request", 120, "fits a segment")];
+        if version.is_some_and(|version| version.starts_with("h2c")) {
+            parts.push(self.once(
+                "answers to HTTP/2 settings",
+                20,
+                "with what else HTTP/2 must answer",
+            ));
+        }
+        parts
+    }
+
+    fn encrypted(&self) -> Vec<Part> {
+        vec![
+            self.once(
+                "ClientHello",
+                270,
+                "the groups of the key exchange are such that it fits a segment",
+            ),
+            self.once("end of the TLS handshake", 80, "with the request, or before it"),
+            self.once("request", 200, "with answers to HTTP/2 settings, where it is spoken"),
+            self.once("alert that ends TLS", 24, "before the FIN, or with it"),
+        ]
+    }
+
+    /// What Multipath TCP sends beside TCP's own.
+    fn signals(&self) -> Part {
+        Part {
+            usual: 2,
+            ..self.once(
+                "signals of Multipath TCP",
+                0,
+                "to a server that speaks it: DATA_FIN, DATA_ACK",
+            )
+        }
     }
 }
 
 /// What an attempt with a packet made by hand sends: that packet once, whatever becomes of it.
-pub fn forge(packet: &Packet) -> Cost {
+fn forge(packet: &Packet) -> Cost {
     let mut parts = vec![Part {
         packet: "packet made by hand",
         usual: 1,
@@ -111,7 +201,8 @@ pub fn forge(packet: &Packet) -> Cost {
     Cost { parts }
 }
 
-fn tcp(timeout: Duration) -> Vec<Part> {
+/// What a connection over TCP sends, with what the kind says in between.
+fn stream(timeout: Duration, says: Vec<Part>) -> Vec<Part> {
     let control = (USUAL.1, MOST);
     // One that falls together with the timeout may still be sent before it.
     let again = SYN_AGAIN.iter().filter(|second| Duration::from_secs(**second) <= timeout);
@@ -126,7 +217,7 @@ fn tcp(timeout: Duration) -> Vec<Part> {
     let fin_again = fin_again(timeout);
     // One more: the segment that goes over the limit.
     let data = (MOST_BYTES as u64).div_ceil(SEGMENT) + 1;
-    vec![
+    let mut parts = vec![
         Part {
             packet: "SYN",
             usual: 1,
@@ -141,6 +232,9 @@ fn tcp(timeout: Duration) -> Vec<Part> {
             octets: control,
             why: "ends the handshake".into(),
         },
+    ];
+    parts.extend(says);
+    parts.extend([
         Part {
             packet: "FIN",
             usual: 1,
@@ -152,7 +246,7 @@ fn tcp(timeout: Duration) -> Vec<Part> {
         },
         Part {
             packet: "ACK of data",
-            usual: 0,
+            usual: 1,
             most: data,
             octets: control,
             why: format!(
@@ -167,7 +261,8 @@ fn tcp(timeout: Duration) -> Vec<Part> {
             octets: control,
             why: "ends the connection; a reset instead if more data came".into(),
         },
-    ]
+    ]);
+    parts
 }
 
 /// How often a FIN can be sent again: while the attempt has time left, or afterwards.
@@ -187,8 +282,12 @@ fn fin_again(timeout: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    fn tcp(timeout: Duration) -> Cost {
+        Cost { parts: stream(timeout, Vec::new()) }
+    }
+
     fn syns(timeout: Duration) -> u64 {
-        cost("tcp", timeout).unwrap().parts[0].most
+        tcp(timeout).parts[0].most
     }
 
     #[test]
@@ -199,9 +298,9 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_closes_at_once_gets_four_packets() {
-        let cost = cost("tcp", Duration::from_secs(3)).unwrap();
-        assert_eq!(cost.usual(), Sum { packets: 4, octets: 60 + 3 * 52 });
+    fn a_target_that_answers_and_closes_gets_five_packets() {
+        let cost = tcp(Duration::from_secs(3));
+        assert_eq!(cost.usual(), Sum { packets: 5, octets: 60 + 4 * 52 });
         assert!(cost.most().packets > 60, "{:?}", cost.most());
         assert_eq!(cost.most(), Sum { packets: 72, octets: 7_200 });
     }

@@ -169,16 +169,17 @@ fn sent(plan: &Plan, page: &Page) -> String {
         text += &format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
         text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));
     }
-    let Some((cost, (usual, most))) = plan::cost(plan).zip(plan::in_all(plan)) else {
-        return text + &page.prose(2, "What a target is sent by this kind is not known.");
-    };
+    // A plan has a configuration, or it would not be one.
+    let Some(cost) = plan::cost(plan) else { return text };
+    let (usual, most) = plan::in_all(plan);
     let heading =
         format!("A target is sent at most {} packets, {} octets", most.packets, most.octets);
     text += &format!("\n{}", page.heading(&heading));
     text += &page.prose(
         2,
         &format!(
-            "One that answers and closes at once gets {} packets, {} octets. Octets are those of IP packets: \
+            "One that answers in one segment and closes gets {} packets, {} octets; fewer where ACKs fall together. \
+             Octets are those of IP packets: \
              usually IPv4 with the kernel's options, at most IPv6 with all the options that fit. Answers to \
              what the target itself repeats are not counted.",
             usual.packets, usual.octets

@@ -114,23 +114,16 @@ pub fn time(time: Duration) -> String {
 
 /// What an attempt sends, if that is known of its kind; of the configuration that sends most.
 pub fn cost(plan: &Plan) -> Option<Cost> {
-    costs(plan)?.into_iter().max_by_key(|cost| (cost.most().packets, cost.most().octets))
+    costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
 }
 
 /// What a target is sent under all configurations, usually and at most.
-pub fn in_all(plan: &Plan) -> Option<(Sum, Sum)> {
-    let costs = costs(plan)?;
-    Some((costs.iter().map(Cost::usual).sum(), costs.iter().map(Cost::most).sum()))
+pub fn in_all(plan: &Plan) -> (Sum, Sum) {
+    (costs(plan).map(|cost| cost.usual()).sum(), costs(plan).map(|cost| cost.most()).sum())
 }
 
-fn costs(plan: &Plan) -> Option<Vec<Cost>> {
-    let connections = plan.configs.iter().map(|config| &config.connection);
-    connections
-        .map(|connection| match &connection.options.packet {
-            Some(packet) => Some(cost::forge(packet)),
-            None => cost::cost(connection.kind.name, connection.timeout),
-        })
-        .collect()
+fn costs(plan: &Plan) -> impl Iterator<Item = Cost> {
+    plan.configs.iter().map(|config| cost::cost(&config.connection))
 }
 
 /// Every column of the record, in its order.
@@ -287,7 +280,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "privileges": privileges.collect::<Vec<_>>(),
         "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
         "not_runnable": plan.not_runnable(),
-        "sent": cost(plan).zip(in_all(plan)).map(|(cost, in_all)| sent(&cost, in_all)),
+        "sent": cost(plan).map(|cost| sent(&cost, in_all(plan))),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),
     })
