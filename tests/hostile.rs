@@ -110,7 +110,7 @@ impl Observer {
     }
 
     fn take(&mut self) {
-        let flows = self.table.take();
+        let flows = self.table.take().into_flows();
         let batch = RecordBatch::try_new(self.schema.clone(), flows.columns).unwrap();
         assert_eq!(batch.num_rows(), flows.keys.len());
         self.records += batch.num_rows();

@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
-use crate::observer::{self, FlowTable, Flows, capture, file};
+use crate::observer::{self, Completed, FlowTable, Flows, capture, file};
 use crate::packet::{Unread, dissect};
 use crate::sink::{self, Sink};
 
@@ -69,7 +69,7 @@ pub struct Args {
 }
 
 /// Flows are written when so many are complete.
-const BATCH: usize = 16_384;
+const BATCH: usize = 4096;
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
@@ -250,11 +250,12 @@ fn offline(
     let mut table = FlowTable::new(selection, limits);
     let mut counts = Counts::default();
     let bar = Bar::new(path, file.position(), quiet);
-    // Encoding the records takes about as long as finding them: two threads, a batch apart.
-    let (batches, inbox) = mpsc::sync_channel::<Flows>(1);
+    // Encoding the records takes about as long as finding them: two threads, a few batches apart.
+    let (batches, inbox) = mpsc::sync_channel::<Completed>(4);
     let (end, written) = std::thread::scope(|scope| {
         let writer = scope.spawn(move || {
-            inbox.into_iter().try_for_each(|flows| output.write(flows)).map(|()| output)
+            let mut flows = inbox.into_iter().map(Completed::into_flows);
+            flows.try_for_each(|flows| output.write(flows)).map(|()| output)
         });
         let end = file.read(|frame| {
             counts.packets += 1;

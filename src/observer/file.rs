@@ -69,7 +69,7 @@ impl File {
             Error::Usage(format!("read {origin}: {why}"))
         })?;
         let blocks =
-            Blocks { interfaces: Vec::new(), per_second: 1, filter: filter.map(str::to_owned) };
+            Blocks { interfaces: Vec::new(), pcap: None, filter: filter.map(str::to_owned) };
         Ok(Self { origin, reader, blocks, position })
     }
 
@@ -84,6 +84,12 @@ impl File {
     /// If the capture is damaged or ends within a packet: what came before has been handed out.
     pub fn read(&mut self, mut each: impl FnMut(Frame<'_>) -> bool) -> Result<()> {
         loop {
+            // Most of a pcap file is read here, without a block made of each record.
+            let (length, go_on) = self.blocks.records(self.reader.data(), &mut each);
+            self.reader.consume_noshift(length);
+            if !go_on {
+                return Ok(());
+            }
             let at = self.reader.consumed();
             let why = match self.reader.next() {
                 Ok((length, block)) => match self.blocks.frame(&block) {
@@ -132,25 +138,79 @@ impl File {
 /// What the blocks so far have said of those to come.
 struct Blocks {
     interfaces: Vec<Interface>,
-    /// Fractions of a second in a pcap record's second field.
-    per_second: u64,
+    /// How the records of a pcap file are written, once its header has said so.
+    pcap: Option<Pcap>,
     filter: Option<String>,
 }
 
+/// How the records of a pcap file are written.
+#[derive(Clone, Copy)]
+struct Pcap {
+    /// Fractions of a second in a record's second field.
+    per_second: u64,
+    big_endian: bool,
+    /// Whether records have more fields than the four that all have (Kuznetzov's variant).
+    modified: bool,
+}
+
+impl Pcap {
+    fn ticks(self, seconds: u32, fraction: u32) -> u64 {
+        u64::from(seconds) * self.per_second + u64::from(fraction)
+    }
+
+    /// The first of some records: its time, its data, and what comes after it. `None` if it is not whole.
+    fn record<'a>(self, bytes: &'a [u8]) -> Option<(u64, &'a [u8], &'a [u8])> {
+        let (header, rest) = bytes.split_first_chunk::<16>()?;
+        let (fields, _) = header.as_chunks::<4>();
+        let number = |place: usize| match self.big_endian {
+            true => u32::from_be_bytes(fields[place]),
+            false => u32::from_le_bytes(fields[place]),
+        };
+        let (data, rest) = rest.split_at_checked(number(2) as usize)?;
+        Some((self.ticks(number(0), number(1)), data, rest))
+    }
+}
+
 impl Blocks {
+    /// Hands on what the whole records of a pcap file at the start of `bytes` have captured; says
+    /// how many bytes they take, and whether `each` wants more.
+    fn records(&self, bytes: &[u8], each: &mut impl FnMut(Frame<'_>) -> bool) -> (usize, bool) {
+        let mut rest = bytes;
+        let mut go_on = true;
+        if let (Some(pcap), [interface]) = (self.pcap, self.interfaces.as_slice())
+            && !pcap.modified
+        {
+            while go_on && let Some((ticks, data, after)) = pcap.record(rest) {
+                go_on = interface.frame(interface.time(ticks), data).is_none_or(&mut *each);
+                rest = after;
+            }
+        }
+        (bytes.len() - rest.len(), go_on)
+    }
+
     /// The frame of a block, if it has one; why it cannot be used, if it cannot.
     fn frame<'a>(&mut self, block: &'a PcapBlockOwned<'a>) -> Result<Option<Frame<'a>>, String> {
         let found = match block {
             PcapBlockOwned::LegacyHeader(header) => {
-                self.per_second =
-                    if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-                self.add(header.network.0, self.per_second, 0)?;
+                let pcap = Pcap {
+                    per_second: match header.is_nanosecond_precision() {
+                        true => 1_000_000_000,
+                        false => 1_000_000,
+                    },
+                    big_endian: header.is_bigendian(),
+                    modified: header.is_modified_format(),
+                };
+                self.add(header.network.0, pcap.per_second, 0)?;
+                self.pcap = Some(pcap);
                 None
             }
-            PcapBlockOwned::Legacy(record) => self.interfaces.first().map(|interface| {
-                let ticks = u64::from(record.ts_sec) * self.per_second + u64::from(record.ts_usec);
-                (interface, interface.time(ticks), record.data)
-            }),
+            PcapBlockOwned::Legacy(record) => {
+                let interface = self.pcap.zip(self.interfaces.first());
+                interface.map(|(pcap, interface)| {
+                    let ticks = pcap.ticks(record.ts_sec, record.ts_usec);
+                    (interface, interface.time(ticks), record.data)
+                })
+            }
             PcapBlockOwned::NG(Block::SectionHeader(section)) => {
                 if section.major_version != 1 {
                     return Err(format!("a section of version {}", section.major_version));
@@ -177,10 +237,7 @@ impl Blocks {
                 .map(|interface| (interface, Timestamp::UNKNOWN, packet.packet_data())),
             PcapBlockOwned::NG(_) => None,
         };
-        Ok(found.and_then(|(interface, time, bytes)| {
-            let wanted = interface.filter.as_ref().is_none_or(|filter| filter.filter(bytes));
-            wanted.then_some(Frame { time, link: interface.link, bytes })
-        }))
+        Ok(found.and_then(|(interface, time, bytes)| interface.frame(time, bytes)))
     }
 
     fn add(&mut self, linktype: i32, per_second: u64, offset: i64) -> Result<(), String> {
@@ -213,6 +270,12 @@ struct Interface {
 }
 
 impl Interface {
+    /// A frame of this interface, if the filter lets it through.
+    fn frame<'a>(&self, time: Timestamp, bytes: &'a [u8]) -> Option<Frame<'a>> {
+        let wanted = self.filter.as_ref().is_none_or(|filter| filter.filter(bytes));
+        wanted.then_some(Frame { time, link: self.link, bytes })
+    }
+
     fn time(&self, ticks: u64) -> Timestamp {
         let nanoseconds = match self.nanoseconds {
             Some(each) => u128::from(ticks) * u128::from(each),

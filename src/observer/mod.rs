@@ -10,4 +10,4 @@ pub mod file;
 mod fragments;
 mod table;
 
-pub use table::{FlowTable, Flows, Limits};
+pub use table::{Completed, FlowTable, Flows, Limits};

@@ -4,14 +4,16 @@
 //! `expiry_timeout` (stragglers still count), one that fell silent after `idle_timeout`, and any
 //! flow when its owner asks ([`FlowTable::flush`]). Completed flows become rows at once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
 use arrow::array::ArrayRef;
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::fragments::Fragments;
-use crate::chain::{Admission, ChainSet, Group, Progress, Seen, Selection};
+use crate::chain::{Admission, ChainSet, Closed, Group, Progress, Seen, Selection};
 use crate::field::Timestamp;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
@@ -42,6 +44,20 @@ pub struct Flows {
     pub keys: Vec<FlowKey>,
     /// The columns of [`Selection::fields`], one row per key.
     pub columns: Vec<ArrayRef>,
+}
+
+/// Completed flows of which no columns have been made yet.
+pub struct Completed {
+    keys: Vec<FlowKey>,
+    groups: Vec<Box<dyn Closed>>,
+}
+
+impl Completed {
+    /// Makes the columns.
+    pub fn into_flows(self) -> Flows {
+        let columns = self.groups.iter().flat_map(|group| group.columns()).collect();
+        Flows { keys: self.keys, columns }
+    }
 }
 
 /// A flow's two ends in an order that both directions share, in few words: it is hashed for every
@@ -86,16 +102,18 @@ struct Flow {
 #[derive(Clone, Copy)]
 struct Due {
     due: i64,
-    slot: usize,
+    slot: u32,
     generation: u32,
 }
 
 /// All flows that are not complete yet.
 pub struct FlowTable {
     limits: Limits,
-    index: HashMap<Ends, usize, RandomState>,
+    /// The slots of the flows, by the hash of their ends.
+    index: HashTable<u32>,
+    hasher: RandomState,
     flows: Vec<Option<Flow>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
     generation: u32,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
@@ -108,10 +126,13 @@ pub struct FlowTable {
 
 impl FlowTable {
     /// A table whose flows are watched by the selected functions.
-    pub fn new(selection: &Selection, limits: Limits) -> Self {
+    pub fn new(selection: &Selection, mut limits: Limits) -> Self {
+        // As many as there are numbers for slots; nobody has the memory for so many.
+        limits.max_flows = limits.max_flows.min(u32::MAX as usize);
         Self {
             limits,
-            index: HashMap::default(),
+            index: HashTable::new(),
+            hasher: RandomState::default(),
             flows: Vec::new(),
             free: Vec::new(),
             generation: 0,
@@ -149,17 +170,18 @@ impl FlowTable {
     pub fn packet(&mut self, packet: &Packet<'_>) {
         self.advance(packet.time);
         let key = self.key(packet);
-        let ends = Ends::of(&key);
-        let slot = match self.index.get(&ends) {
+        let hash = self.hasher.hash_one(Ends::of(&key));
+        let found = self.index.find(hash, |slot| has(&self.flows, *slot, &key)).copied();
+        let slot = match found {
             // The same ports again after the end: another connection, not a straggler.
-            Some(&slot) if is_initial_syn(packet) && self.is_over(slot, &key) => {
+            Some(slot) if is_initial_syn(packet) && self.is_over(slot, &key) => {
                 self.complete(slot);
-                self.open(key, ends, packet)
+                self.open(key, hash, packet)
             }
-            Some(&slot) => slot,
-            None => self.open(key, ends, packet),
+            Some(slot) => slot,
+            None => self.open(key, hash, packet),
         };
-        let Some(flow) = &mut self.flows[slot] else { return };
+        let Some(flow) = &mut self.flows[slot as usize] else { return };
         flow.last = flow.last.max(packet.time);
         if flow.ignored {
             return;
@@ -171,7 +193,7 @@ impl FlowTable {
         };
         let mut progress = Progress::More;
         for group in &mut self.groups {
-            if group.packet(slot, packet, seen) == Progress::Over {
+            if group.packet(slot as usize, packet, seen) == Progress::Over {
                 progress = Progress::Over;
             }
         }
@@ -206,8 +228,9 @@ impl FlowTable {
 
     /// Completes every flow whose key the owner wants now.
     pub fn flush(&mut self, wanted: impl Fn(&FlowKey) -> bool) {
-        for slot in 0..self.flows.len() {
-            if self.flows[slot].as_ref().is_some_and(|flow| wanted(&flow.key)) {
+        // There are no more than `max_flows`.
+        for slot in 0..self.flows.len() as u32 {
+            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.key)) {
                 self.complete(slot);
             }
         }
@@ -219,9 +242,11 @@ impl FlowTable {
     }
 
     /// Takes the flows completed so far.
-    pub fn take(&mut self) -> Flows {
-        let columns = self.groups.iter_mut().flat_map(|group| group.finish()).collect();
-        Flows { keys: std::mem::take(&mut self.completed), columns }
+    pub fn take(&mut self) -> Completed {
+        Completed {
+            keys: std::mem::take(&mut self.completed),
+            groups: self.groups.iter_mut().map(|group| group.take()).collect(),
+        }
     }
 
     /// The key of the packet's flow, in the packet's direction: its own, or that of the flow it
@@ -243,31 +268,35 @@ impl FlowTable {
     }
 
     /// Whether the flow is over, and was opened from the same end as this key.
-    fn is_over(&self, slot: usize, key: &FlowKey) -> bool {
-        self.flows[slot].as_ref().is_some_and(|flow| flow.over && flow.key.source == key.source)
+    fn is_over(&self, slot: u32, key: &FlowKey) -> bool {
+        self.flows[slot as usize].as_ref().is_some_and(|flow| flow.over && flow.key.source == key.source)
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {
         current(&self.flows, due)
     }
 
-    fn open(&mut self, key: FlowKey, ends: Ends, packet: &Packet<'_>) -> usize {
+    fn open(&mut self, key: FlowKey, hash: u64, packet: &Packet<'_>) -> u32 {
         if self.index.len() >= self.limits.max_flows {
             self.evict();
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
-            self.flows.len() - 1
+            self.flows.len() as u32 - 1
         });
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let mut ignored = false;
         for group in &mut self.groups {
-            ignored |= group.open(slot, &key, packet) == Admission::Refuse;
+            ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
         }
         self.refused += u64::from(ignored);
-        self.flows[slot] = Some(Flow { key, last: packet.time, over: false, ignored, generation });
-        self.index.insert(ends, slot);
+        self.flows[slot as usize] =
+            Some(Flow { key, last: packet.time, over: false, ignored, generation });
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        self.index.insert_unique(hash, slot, |slot| {
+            flows[*slot as usize].as_ref().map_or(0, |flow| hasher.hash_one(Ends::of(&flow.key)))
+        });
         // Nobody can say when a flow without a time falls silent.
         let due = packet
             .time
@@ -288,23 +317,36 @@ impl FlowTable {
         }
     }
 
-    fn complete(&mut self, slot: usize) {
-        let Some(flow) = self.flows[slot].take() else { return };
-        self.index.remove(&Ends::of(&flow.key));
+    fn complete(&mut self, slot: u32) {
+        let Some(flow) = self.flows[slot as usize].take() else { return };
+        let hash = self.hasher.hash_one(Ends::of(&flow.key));
+        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
         self.free.push(slot);
         if flow.ignored {
             return;
         }
         self.completed.push(flow.key);
         for group in &mut self.groups {
-            group.close(slot);
+            group.close(slot as usize);
         }
     }
 }
 
 /// The flow that a place in a queue is about, unless it is complete.
 fn current(flows: &[Option<Flow>], due: Due) -> Option<&Flow> {
-    flows[due.slot].as_ref().filter(|flow| flow.generation == due.generation)
+    flows[due.slot as usize].as_ref().filter(|flow| flow.generation == due.generation)
+}
+
+/// Whether the slot's flow has these ends, in either order.
+fn has(flows: &[Option<Flow>], slot: u32, key: &FlowKey) -> bool {
+    flows[slot as usize].as_ref().is_some_and(|flow| {
+        let (own, other) = (&flow.key, key);
+        own.protocol == other.protocol
+            && (own.source == other.source && own.destination == other.destination
+                || own.source == other.destination && own.destination == other.source)
+    })
 }
 
 /// Forgets the places of flows that are gone once they are more than those of flows that are not. A

@@ -88,7 +88,7 @@ impl Bench {
     }
 
     fn take(&mut self) -> (Vec<FlowKey>, RecordBatch) {
-        let flows = self.table.take();
+        let flows = self.table.take().into_flows();
         let batch = RecordBatch::try_new(self.schema.clone(), flows.columns).unwrap();
         assert_eq!(flows.keys.len(), batch.num_rows());
         (flows.keys, batch)
