@@ -296,8 +296,8 @@ pub trait Row: Default {
     fn push(&self, columns: &mut Self::Columns);
     /// Takes the columns, in the order of `FIELDS`, and leaves them empty.
     fn finish(columns: &mut Self::Columns) -> Vec<ArrayRef>;
-    /// The columns of many rows at once, in the order of `FIELDS`; `row` finds the row in what it is a part of.
-    fn collect<R>(rows: &[R], row: impl Fn(&R) -> &Self) -> Vec<ArrayRef>;
+    /// The columns of many rows at once, in the order of `FIELDS`.
+    fn collect(rows: &[Self]) -> Vec<ArrayRef>;
 }
 
 /// Builder of [`Timestamp`] columns; stands apart because it carries its time zone.
@@ -359,7 +359,7 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
 /// use pathspider::field::Row as _;
 /// let mut columns = CountColumns::default();
 /// Counts { pkt_fwd: 3 }.push(&mut columns);
-/// assert_eq!(Counts::finish(&mut columns), Counts::collect(&[Counts { pkt_fwd: 3 }], |row| row));
+/// assert_eq!(Counts::finish(&mut columns), Counts::collect(&[Counts { pkt_fwd: 3 }]));
 /// assert_eq!(Counts::FIELDS[0].doc.trim(), "Packets in the forward direction.");
 /// ```
 #[macro_export]
@@ -404,8 +404,8 @@ macro_rules! __fields {
                 vec![$($(<$type as $crate::field::Cell>::finish(&mut columns.$name),)*)*]
             }
 
-            fn collect<R>(rows: &[R], row: impl Fn(&R) -> &Self) -> Vec<arrow::array::ArrayRef> {
-                vec![$($(<$type as $crate::field::Cell>::collect(rows, |of| &row(of).$name),)*)*]
+            fn collect(rows: &[Self]) -> Vec<arrow::array::ArrayRef> {
+                vec![$($(<$type as $crate::field::Cell>::collect(rows, |row| &row.$name),)*)*]
             }
         }
 

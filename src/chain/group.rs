@@ -7,12 +7,13 @@ use super::{Admission, Chain, ChainSet, Closed, Group, GroupDef, Progress, Seen,
 use crate::field::Row;
 use crate::packet::{Direction, FlowKey, Packet};
 
-/// What a group's functions keep of one flow: the facts for the record, and what they need besides.
+/// What a group's functions keep of one flow: what the facts for the record are made of, in as little
+/// room as can be, for there are as many of these as flows are live.
 pub(super) trait Facts: Default + Send {
     /// The facts for the record.
     type Row: Row;
-    /// The facts so far.
-    fn row(&self) -> &Self::Row;
+    /// The facts so far, of the flow with this key.
+    fn row(&self, key: &FlowKey) -> Self::Row;
     /// A flow begins with this packet. `runs` tells which functions stand in `new_flow_chain`.
     fn open(&mut self, _key: &FlowKey, _packet: &Packet<'_>, _runs: Runs<'_>) -> Admission {
         Admission::Watch
@@ -85,8 +86,10 @@ struct Rows<F: Facts> {
 }
 
 impl<F: Facts> Closed for Rows<F> {
-    fn columns(&self) -> Vec<ArrayRef> {
-        self.selection.pick(F::Row::FIELDS, F::Row::collect(&self.flows, F::row))
+    fn columns(&self, keys: &[FlowKey]) -> Vec<ArrayRef> {
+        let rows: Vec<F::Row> =
+            self.flows.iter().zip(keys).map(|(flow, key)| flow.row(key)).collect();
+        self.selection.pick(F::Row::FIELDS, F::Row::collect(&rows))
     }
 }
 

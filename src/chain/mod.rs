@@ -301,8 +301,9 @@ pub trait Group: Send {
 /// The facts of flows that are complete, from one group. To make columns of them is as much work as to find
 /// them: a thread of its own may do it.
 pub trait Closed: Send {
-    /// The columns of the placed functions, one row per flow in order of closing.
-    fn columns(&self) -> Vec<ArrayRef>;
+    /// The columns of the placed functions, one row per flow in order of closing. `keys` are the
+    /// keys of these flows.
+    fn columns(&self, keys: &[FlowKey]) -> Vec<ArrayRef>;
 }
 
 #[cfg(test)]

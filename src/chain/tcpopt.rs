@@ -10,7 +10,7 @@ use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Cell, Nullable, Text, fields};
 use crate::packet::tcp_option::{kind, options};
-use crate::packet::{Packet, flag};
+use crate::packet::{FlowKey, Packet, flag};
 
 /// The place of `tcpopt_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -64,8 +64,8 @@ fields! {
 
 impl Facts for TcpOpt {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

@@ -1,6 +1,5 @@
 //! `pathspider observe`: the observer without the engine.
 
-use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -252,11 +251,13 @@ fn offline(
     let bar = Bar::new(path, file.position(), quiet);
     // Encoding the records takes about as long as finding them: two threads, a few batches apart.
     let (batches, inbox) = mpsc::sync_channel::<Completed>(4);
-    let (end, written) = std::thread::scope(|scope| {
-        let writer = scope.spawn(move || {
+    let (end, written) = std::thread::scope(|scope| -> Result<_> {
+        let writer = std::thread::Builder::new().name("records".into());
+        let writer = writer.spawn_scoped(scope, move || {
             let mut flows = inbox.into_iter().map(Completed::into_flows);
             flows.try_for_each(|flows| output.write(flows)).map(|()| output)
         });
+        let writer = writer.doing(|| "start the writing thread")?;
         let end = file.read(|frame| {
             counts.packets += 1;
             match frame.link.map(|link| dissect(link, frame.bytes, frame.time)) {
@@ -279,16 +280,15 @@ fn offline(
         bar.end();
         // A batch at a time, or the records of all that is still open would be in memory at once.
         while !table.is_empty() || table.completed() > 0 {
-            let left = Cell::new(BATCH);
-            table.flush(|_| left.replace(left.get().saturating_sub(1)) > 0);
+            table.flush_oldest(BATCH);
             // Why it could not be written is what the writer says.
             if batches.send(table.take()).is_err() {
                 break;
             }
         }
         drop(batches);
-        (end, writer.join())
-    });
+        Ok((end, writer.join()))
+    })?;
     let output = written.map_err(|_| Error::Failed("the writing thread panicked".into()))??;
     counts.evicted = table.evicted();
     counts.refused = table.refused();

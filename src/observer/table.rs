@@ -55,7 +55,7 @@ pub struct Completed {
 impl Completed {
     /// Makes the columns.
     pub fn into_flows(self) -> Flows {
-        let columns = self.groups.iter().flat_map(|group| group.columns()).collect();
+        let columns = self.groups.iter().flat_map(|group| group.columns(&self.keys)).collect();
         Flows { keys: self.keys, columns }
     }
 }
@@ -236,6 +236,15 @@ impl FlowTable {
         }
     }
 
+    /// Completes so many of the flows, the oldest ones.
+    pub fn flush_oldest(&mut self, most: usize) {
+        for _ in 0..most {
+            if !self.complete_oldest() {
+                return;
+            }
+        }
+    }
+
     /// How many completed flows wait to be taken.
     pub fn completed(&self) -> usize {
         self.completed.len()
@@ -278,7 +287,7 @@ impl FlowTable {
 
     fn open(&mut self, key: FlowKey, hash: u64, packet: &Packet<'_>) -> u32 {
         if self.index.len() >= self.limits.max_flows {
-            self.evict();
+            self.evicted += u64::from(self.complete_oldest());
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
@@ -307,14 +316,15 @@ impl FlowTable {
         slot
     }
 
-    fn evict(&mut self) {
+    /// Completes the oldest flow; whether there was one.
+    fn complete_oldest(&mut self) -> bool {
         while let Some(oldest) = self.idle.pop_front() {
             if self.current(oldest).is_some() {
                 self.complete(oldest.slot);
-                self.evicted += 1;
-                return;
+                return true;
             }
         }
+        false
     }
 
     fn complete(&mut self, slot: u32) {

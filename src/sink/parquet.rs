@@ -6,11 +6,11 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::temporary::Temporary;
 use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
@@ -22,7 +22,7 @@ const GROUP_ROWS: usize = 64 * 1024;
 /// group, so this bounds the memory of a run of any length.
 const GROUP_BYTES: usize = 64 * 1024 * 1024;
 /// Better than half of what higher levels save, at a fraction of their time.
-const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 1;
 
 /// Writes one Parquet file.
 pub struct ParquetSink {
@@ -46,13 +46,24 @@ impl ParquetSink {
 
     pub(super) fn into_file(file: Temporary, schema: SchemaRef) -> Result<Self> {
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| failed(file.path(), error))?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(concat!("pathspider ", env!("CARGO_PKG_VERSION")).into())
             .set_compression(Compression::ZSTD(level))
             .set_dictionary_enabled(true)
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .build();
-        let writer = ArrowWriter::try_new(Counted::new(file.writer()?), schema, Some(properties))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_row_count(Some(GROUP_ROWS));
+        let converted = ArrowSchemaConverter::new().convert(&schema);
+        let columns = converted.map_err(|error| failed(file.path(), error))?;
+        for column in columns.columns() {
+            if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
+                let path = column.path();
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        let properties = Some(properties.build());
+        let writer = ArrowWriter::try_new(Counted::new(file.writer()?), schema, properties)
             .map_err(|error| failed(file.path(), error))?;
         Ok(Self { writer, file, rows: 0 })
     }
