@@ -260,15 +260,18 @@ fn offline(
         let writer = writer.doing(|| "start the writing thread")?;
         let end = file.read(|frame| {
             counts.packets += 1;
-            match frame.link.map(|link| dissect(link, frame.bytes, frame.time)) {
-                None => counts.unknown_link += 1,
-                Some(Err(why)) => counts.unread(why),
-                Some(Ok(packet)) => {
-                    if let Some(flaw) = packet.flaw {
-                        counts.unread(flaw);
+            if let Some(link) = frame.link {
+                match dissect(link, frame.bytes, frame.time) {
+                    Ok(packet) => {
+                        if let Some(flaw) = packet.flaw {
+                            counts.unread(flaw);
+                        }
+                        table.packet(&packet);
                     }
-                    table.packet(&packet);
+                    Err(why) => counts.unread(why),
                 }
+            } else {
+                counts.unknown_link += 1;
             }
             if counts.packets.is_multiple_of(1 << 16) {
                 bar.tick();

@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod file;
 mod fragments;
+mod index;
 mod table;
 
 pub use table::{Completed, FlowTable, Flows, Limits};

@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrow::array::ArrayRef;
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 
 use super::fragments::Fragments;
+use super::index::Index;
 use crate::chain::{Admission, ChainSet, Closed, Group, Progress, Seen, Selection};
 use crate::field::Timestamp;
 use crate::packet::{Direction, FlowKey, Packet, flag};
@@ -60,42 +60,65 @@ impl Completed {
     }
 }
 
-/// A flow's two ends in an order that both directions share, in few words: it is hashed for every
-/// packet.
+/// A flow's two ends in an order that both directions share, in few words: it is hashed and compared
+/// for every packet.
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 struct Ends {
-    low: u128,
-    high: u128,
+    low: [u64; 2],
+    high: [u64; 2],
     /// Their ports, the protocol, and whether the addresses are of IPv4.
     rest: u64,
 }
 
 impl Ends {
-    fn of(key: &FlowKey) -> Self {
+    /// The ends of a key, and whether its source is the lower one.
+    fn of(key: &FlowKey) -> (Self, bool) {
         let (a, b) = (end(key.source), end(key.destination));
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        let low_first = a <= b;
+        let (low, high) = if low_first { (a, b) } else { (b, a) };
         let ports = u64::from(low.1) << 16 | u64::from(high.1);
         let kind = u64::from(key.protocol) << 1 | u64::from(key.source.0.is_ipv4());
-        Self { low: low.0, high: high.0, rest: ports << 16 | kind }
+        (Self { low: low.0, high: high.0, rest: ports << 16 | kind }, low_first)
     }
 }
 
-fn end((address, port): (IpAddr, u16)) -> (u128, u16) {
+fn end((address, port): (IpAddr, u16)) -> ([u64; 2], u16) {
     match address {
-        IpAddr::V4(v4) => (u128::from(v4.to_bits()), port),
-        IpAddr::V6(v6) => (v6.to_bits(), port),
+        IpAddr::V4(v4) => ([0, u64::from(v4.to_bits())], port),
+        IpAddr::V6(v6) => ([(v6.to_bits() >> 64) as u64, v6.to_bits() as u64], port),
     }
 }
 
+/// What the table itself knows of a flow: one cache line.
 #[derive(Clone, Copy)]
 struct Flow {
-    key: FlowKey,
+    ends: Ends,
     last: Timestamp,
+    /// By which the index knows it.
+    tag: u32,
+    /// Tells a slot's present flow from its earlier ones in the queues.
+    generation: u32,
+    /// Whether the first packet came from the lower end.
+    low_first: bool,
+    has_ports: bool,
     over: bool,
     /// A function refused it: it only keeps its packets from being taken for a new flow.
     ignored: bool,
-    /// Tells a slot's present flow from its earlier ones in the queues.
-    generation: u32,
+}
+
+impl Flow {
+    fn key(&self) -> FlowKey {
+        let Ends { low, high, rest } = self.ends;
+        let address = |[upper, lower]: [u64; 2]| match rest & 1 {
+            1 => IpAddr::V4(Ipv4Addr::from_bits(lower as u32)),
+            _ => IpAddr::V6(Ipv6Addr::from_bits(u128::from(upper) << 64 | u128::from(lower))),
+        };
+        let low = (address(low), (rest >> 32) as u16);
+        let high = (address(high), (rest >> 16) as u16);
+        let (source, destination) = if self.low_first { (low, high) } else { (high, low) };
+        let protocol = (rest >> 1) as u8;
+        FlowKey { protocol, source, destination, has_ports: self.has_ports }
+    }
 }
 
 /// A place in a queue: look at the slot's flow when packet time reaches `due`.
@@ -109,8 +132,7 @@ struct Due {
 /// All flows that are not complete yet.
 pub struct FlowTable {
     limits: Limits,
-    /// The slots of the flows, by the hash of their ends.
-    index: HashTable<u32>,
+    index: Index,
     hasher: RandomState,
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
@@ -128,10 +150,10 @@ impl FlowTable {
     /// A table whose flows are watched by the selected functions.
     pub fn new(selection: &Selection, mut limits: Limits) -> Self {
         // As many as there are numbers for slots; nobody has the memory for so many.
-        limits.max_flows = limits.max_flows.min(u32::MAX as usize);
+        limits.max_flows = limits.max_flows.min(Index::MOST);
         Self {
             limits,
-            index: HashTable::new(),
+            index: Index::default(),
             hasher: RandomState::default(),
             flows: Vec::new(),
             free: Vec::new(),
@@ -163,30 +185,33 @@ impl FlowTable {
 
     /// Whether no flow is waiting for completion.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.index.len() == 0
     }
 
     /// Takes in one packet, after completing what its time makes due.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         self.advance(packet.time);
         let key = self.key(packet);
-        let hash = self.hasher.hash_one(Ends::of(&key));
-        let found = self.index.find(hash, |slot| has(&self.flows, *slot, &key)).copied();
+        let (ends, low_first) = Ends::of(&key);
+        let tag = self.hasher.hash_one(ends) as u32;
+        let flow = |slot: u32| self.flows[slot as usize].as_ref();
+        let found = self.index.find(tag, |slot| flow(slot).is_some_and(|flow| flow.ends == ends));
+        // The same ports again after the end: another connection, not a straggler.
+        let again = |flow: &Flow| flow.over && flow.low_first == low_first && is_initial_syn(packet);
         let slot = match found {
-            // The same ports again after the end: another connection, not a straggler.
-            Some(slot) if is_initial_syn(packet) && self.is_over(slot, &key) => {
+            Some(slot) if flow(slot).is_some_and(again) => {
                 self.complete(slot);
-                self.open(key, hash, packet)
+                self.open(&key, tag, packet)
             }
             Some(slot) => slot,
-            None => self.open(key, hash, packet),
+            None => self.open(&key, tag, packet),
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         flow.last = flow.last.max(packet.time);
         if flow.ignored {
             return;
         }
-        let forward = flow.key.source == key.source;
+        let forward = flow.low_first == low_first;
         let seen = Seen {
             headers: ChainSet::of_packet(packet),
             direction: if forward { Direction::Forward } else { Direction::Reverse },
@@ -230,7 +255,7 @@ impl FlowTable {
     pub fn flush(&mut self, wanted: impl Fn(&FlowKey) -> bool) {
         // There are no more than `max_flows`.
         for slot in 0..self.flows.len() as u32 {
-            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.key)) {
+            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.key())) {
                 self.complete(slot);
             }
         }
@@ -276,16 +301,11 @@ impl FlowTable {
         }
     }
 
-    /// Whether the flow is over, and was opened from the same end as this key.
-    fn is_over(&self, slot: u32, key: &FlowKey) -> bool {
-        self.flows[slot as usize].as_ref().is_some_and(|flow| flow.over && flow.key.source == key.source)
-    }
-
     fn current(&self, due: Due) -> Option<&Flow> {
         current(&self.flows, due)
     }
 
-    fn open(&mut self, key: FlowKey, hash: u64, packet: &Packet<'_>) -> u32 {
+    fn open(&mut self, key: &FlowKey, tag: u32, packet: &Packet<'_>) -> u32 {
         if self.index.len() >= self.limits.max_flows {
             self.evicted += u64::from(self.complete_oldest());
         }
@@ -297,15 +317,21 @@ impl FlowTable {
         let generation = self.generation;
         let mut ignored = false;
         for group in &mut self.groups {
-            ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
+            ignored |= group.open(slot as usize, key, packet) == Admission::Refuse;
         }
         self.refused += u64::from(ignored);
-        self.flows[slot as usize] =
-            Some(Flow { key, last: packet.time, over: false, ignored, generation });
-        let (flows, hasher) = (&self.flows, &self.hasher);
-        self.index.insert_unique(hash, slot, |slot| {
-            flows[*slot as usize].as_ref().map_or(0, |flow| hasher.hash_one(Ends::of(&flow.key)))
+        let (ends, low_first) = Ends::of(key);
+        self.flows[slot as usize] = Some(Flow {
+            ends,
+            last: packet.time,
+            tag,
+            generation,
+            low_first,
+            has_ports: key.has_ports,
+            over: false,
+            ignored,
         });
+        self.index.insert(tag, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
             .time
@@ -329,15 +355,12 @@ impl FlowTable {
 
     fn complete(&mut self, slot: u32) {
         let Some(flow) = self.flows[slot as usize].take() else { return };
-        let hash = self.hasher.hash_one(Ends::of(&flow.key));
-        if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
-            entry.remove();
-        }
+        self.index.remove(flow.tag, slot);
         self.free.push(slot);
         if flow.ignored {
             return;
         }
-        self.completed.push(flow.key);
+        self.completed.push(flow.key());
         for group in &mut self.groups {
             group.close(slot as usize);
         }
@@ -347,16 +370,6 @@ impl FlowTable {
 /// The flow that a place in a queue is about, unless it is complete.
 fn current(flows: &[Option<Flow>], due: Due) -> Option<&Flow> {
     flows[due.slot as usize].as_ref().filter(|flow| flow.generation == due.generation)
-}
-
-/// Whether the slot's flow has these ends, in either order.
-fn has(flows: &[Option<Flow>], slot: u32, key: &FlowKey) -> bool {
-    flows[slot as usize].as_ref().is_some_and(|flow| {
-        let (own, other) = (&flow.key, key);
-        own.protocol == other.protocol
-            && (own.source == other.source && own.destination == other.destination
-                || own.source == other.destination && own.destination == other.source)
-    })
 }
 
 /// Forgets the places of flows that are gone once they are more than those of flows that are not. A
