@@ -177,10 +177,12 @@ fn every_file_is_read_or_refused_in_words() {
         std::fs::write(&path, &bytes).unwrap();
         let begun = Instant::now();
         let result = file::File::open(&path, None).and_then(|mut file| {
-            file.read(|frame| {
-                frames += 1;
-                if let Some(link) = frame.link {
-                    observer.frame(link, frame.bytes, frame.time);
+            file.read(|some| {
+                frames += some.len() as u64;
+                for frame in some {
+                    if let Some(link) = frame.link {
+                        observer.frame(link, frame.bytes, frame.time);
+                    }
                 }
                 true
             })

@@ -258,24 +258,22 @@ fn offline(
             flows.try_for_each(|flows| output.write(flows)).map(|()| output)
         });
         let writer = writer.doing(|| "start the writing thread")?;
-        let end = file.read(|frame| {
-            counts.packets += 1;
-            if let Some(link) = frame.link {
+        let end = file.read(|frames| {
+            counts.packets += frames.len() as u64;
+            let mut packets = Vec::with_capacity(frames.len());
+            for frame in frames {
+                let Some(link) = frame.link else {
+                    counts.unknown_link += 1;
+                    continue;
+                };
                 match dissect(link, frame.bytes, frame.time) {
-                    Ok(packet) => {
-                        if let Some(flaw) = packet.flaw {
-                            counts.unread(flaw);
-                        }
-                        table.packet(&packet);
-                    }
+                    Ok(packet) => packets.push(packet),
                     Err(why) => counts.unread(why),
                 }
-            } else {
-                counts.unknown_link += 1;
             }
-            if counts.packets.is_multiple_of(1 << 16) {
-                bar.tick();
-            }
+            packets.iter().filter_map(|packet| packet.flaw).for_each(|flaw| counts.unread(flaw));
+            table.packets(&packets);
+            bar.tick();
             // Nobody takes batches any more if one could not be written.
             let taken = table.completed() < BATCH || batches.send(table.take()).is_ok();
             taken && !stop.load(Relaxed)

@@ -19,6 +19,9 @@ const BUFFER: usize = 1 << 17;
 /// Bytes of the largest block that is read; no sane one is that large.
 const LARGEST: usize = 64 << 20;
 
+/// Frames that are handed out together, at most.
+const TOGETHER: usize = 32;
+
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
@@ -78,11 +81,11 @@ impl File {
         self.position.clone()
     }
 
-    /// Hands every frame to `each`, until the end or until it says no.
+    /// Hands every frame to `each`, some at a time, until the end or until it says no.
     ///
     /// # Errors
     /// If the capture is damaged or ends within a packet: what came before has been handed out.
-    pub fn read(&mut self, mut each: impl FnMut(Frame<'_>) -> bool) -> Result<()> {
+    pub fn read(&mut self, mut each: impl FnMut(&[Frame<'_>]) -> bool) -> Result<()> {
         loop {
             // Most of a pcap file is read here, without a block made of each record.
             let (length, go_on) = self.blocks.records(self.reader.data(), &mut each);
@@ -94,7 +97,7 @@ impl File {
             let why = match self.reader.next() {
                 Ok((length, block)) => match self.blocks.frame(&block) {
                     Ok(frame) => {
-                        let go_on = frame.is_none_or(&mut each);
+                        let go_on = frame.is_none_or(|frame| each(&[frame]));
                         self.reader.consume_noshift(length);
                         if go_on {
                             continue;
@@ -174,16 +177,27 @@ impl Pcap {
 impl Blocks {
     /// Hands on what the whole records of a pcap file at the start of `bytes` have captured; says
     /// how many bytes they take, and whether `each` wants more.
-    fn records(&self, bytes: &[u8], each: &mut impl FnMut(Frame<'_>) -> bool) -> (usize, bool) {
+    fn records(&self, bytes: &[u8], each: &mut impl FnMut(&[Frame<'_>]) -> bool) -> (usize, bool) {
+        let (Some(pcap), [interface]) = (self.pcap, self.interfaces.as_slice()) else {
+            return (0, true);
+        };
         let mut rest = bytes;
+        let mut next = || {
+            let (ticks, data, after) = pcap.record(rest).filter(|_| !pcap.modified)?;
+            rest = after;
+            Some(interface.frame(interface.time(ticks), data))
+        };
+        let mut frames = Vec::with_capacity(TOGETHER);
         let mut go_on = true;
-        if let (Some(pcap), [interface]) = (self.pcap, self.interfaces.as_slice())
-            && !pcap.modified
-        {
-            while go_on && let Some((ticks, data, after)) = pcap.record(rest) {
-                go_on = interface.frame(interface.time(ticks), data).is_none_or(&mut *each);
-                rest = after;
+        while go_on && let Some(frame) = next() {
+            frames.extend(frame);
+            if frames.len() == TOGETHER {
+                go_on = each(&frames);
+                frames.clear();
             }
+        }
+        if go_on && !frames.is_empty() {
+            go_on = each(&frames);
         }
         (bytes.len() - rest.len(), go_on)
     }

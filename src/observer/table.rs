@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use arrow::array::ArrayRef;
@@ -121,6 +122,15 @@ impl Flow {
     }
 }
 
+/// Where to look for a flow.
+#[derive(Clone, Copy)]
+struct Place {
+    key: FlowKey,
+    ends: Ends,
+    low_first: bool,
+    tag: u32,
+}
+
 /// A place in a queue: look at the slot's flow when packet time reaches `due`.
 #[derive(Clone, Copy)]
 struct Due {
@@ -144,6 +154,9 @@ pub struct FlowTable {
     evicted: u64,
     refused: u64,
     fragments: Fragments,
+    /// Kept between [`FlowTable::packets`], for their memory.
+    places: Vec<Place>,
+    tags: Vec<u32>,
 }
 
 impl FlowTable {
@@ -165,6 +178,8 @@ impl FlowTable {
             evicted: 0,
             refused: 0,
             fragments: Fragments::default(),
+            places: Vec::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -188,12 +203,42 @@ impl FlowTable {
         self.index.len() == 0
     }
 
+    /// Takes in some packets, as [`FlowTable::packet`] does: in less time than one after the other.
+    pub fn packets(&mut self, packets: &[Packet<'_>]) {
+        let Some(last) = packets.last() else { return };
+        let mut places = std::mem::take(&mut self.places);
+        places.clear();
+        places.extend(packets.iter().map(|packet| self.place(packet)));
+        // What the packets need is far away in memory: begin to fetch all of it at once. First the
+        // flows that will be completed, then the index, for which the former say where to look.
+        let due = self.over.iter().take_while(|next| next.due <= last.time.0).take(packets.len());
+        let tags = due.filter_map(|next| self.flows[next.slot as usize].map(|flow| flow.tag));
+        self.tags.clear();
+        self.tags.extend(tags);
+        let tags = self.tags.iter().copied().chain(places.iter().map(|place| place.tag));
+        black_box(tags.fold(0, |all, tag| all ^ self.index.touch(tag)));
+        for (packet, place) in packets.iter().zip(&places) {
+            self.take_in(packet, place);
+        }
+        self.places = places;
+    }
+
     /// Takes in one packet, after completing what its time makes due.
     pub fn packet(&mut self, packet: &Packet<'_>) {
-        self.advance(packet.time);
+        let place = self.place(packet);
+        self.take_in(packet, &place);
+    }
+
+    /// Where to look for the packet's flow.
+    fn place(&mut self, packet: &Packet<'_>) -> Place {
         let key = self.key(packet);
         let (ends, low_first) = Ends::of(&key);
-        let tag = self.hasher.hash_one(ends) as u32;
+        Place { key, ends, low_first, tag: self.hasher.hash_one(ends) as u32 }
+    }
+
+    fn take_in(&mut self, packet: &Packet<'_>, place: &Place) {
+        self.advance(packet.time);
+        let Place { ref key, ends, low_first, tag } = *place;
         let flow = |slot: u32| self.flows[slot as usize].as_ref();
         let found = self.index.find(tag, |slot| flow(slot).is_some_and(|flow| flow.ends == ends));
         // The same ports again after the end: another connection, not a straggler.
@@ -201,10 +246,10 @@ impl FlowTable {
         let slot = match found {
             Some(slot) if flow(slot).is_some_and(again) => {
                 self.complete(slot);
-                self.open(&key, tag, packet)
+                self.open(key, tag, packet)
             }
             Some(slot) => slot,
-            None => self.open(&key, tag, packet),
+            None => self.open(key, tag, packet),
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         flow.last = flow.last.max(packet.time);

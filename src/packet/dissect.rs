@@ -4,6 +4,7 @@ use super::{Link, Packet, Transport, Unread, ip, transport};
 use crate::field::Timestamp;
 
 /// Dissects one frame as it was captured (perhaps cut by the snap length).
+#[inline]
 pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, Unread> {
     let bytes = link.strip(frame).ok_or(Unread::NotIp)?;
     let (ip, headers, payload) = ip::read(bytes).ok_or(Unread::BadIp)?;
