@@ -21,6 +21,9 @@ use crate::packet::{Direction, FlowKey, Packet, flag};
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
 const SPARE: usize = 1024;
 
+/// Flows that are completed together at the end.
+const FEW: usize = 32;
+
 /// The bounds of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -71,43 +74,37 @@ struct Ends {
     rest: u64,
 }
 
-impl Ends {
-    /// The ends of a key, and whether its source is the lower one.
-    fn of(key: &FlowKey) -> (Self, bool) {
-        let (a, b) = (end(key.source), end(key.destination));
-        let low_first = a <= b;
-        let (low, high) = if low_first { (a, b) } else { (b, a) };
-        let ports = u64::from(low.1) << 16 | u64::from(high.1);
-        let kind = u64::from(key.protocol) << 1 | u64::from(key.source.0.is_ipv4());
-        (Self { low: low.0, high: high.0, rest: ports << 16 | kind }, low_first)
-    }
-}
-
-fn end((address, port): (IpAddr, u16)) -> ([u64; 2], u16) {
-    match address {
-        IpAddr::V4(v4) => ([0, u64::from(v4.to_bits())], port),
-        IpAddr::V6(v6) => ([(v6.to_bits() >> 64) as u64, v6.to_bits() as u64], port),
-    }
-}
-
-/// What the table itself knows of a flow: one cache line.
+/// A [`FlowKey`] as the table wants it.
 #[derive(Clone, Copy)]
-struct Flow {
+struct Identity {
     ends: Ends,
-    last: Timestamp,
-    /// By which the index knows it.
+    /// A part of the hash of the ends, by which the index knows the flow.
     tag: u32,
-    /// Tells a slot's present flow from its earlier ones in the queues.
-    generation: u32,
-    /// Whether the first packet came from the lower end.
+    /// Whether the source is the lower end.
     low_first: bool,
     has_ports: bool,
-    over: bool,
-    /// A function refused it: it only keeps its packets from being taken for a new flow.
-    ignored: bool,
 }
 
-impl Flow {
+impl Identity {
+    /// The parts are those of a key; they are not copied into one for every packet.
+    #[inline(always)]
+    fn of(
+        protocol: u8,
+        (source, destination): (&IpAddr, &IpAddr),
+        ports: Option<(u16, u16)>,
+        hasher: &RandomState,
+    ) -> Self {
+        let from_to = ports.unwrap_or_default();
+        let (a, b) = ((bits(source), from_to.0), (bits(destination), from_to.1));
+        let low_first = a <= b;
+        let (low, high) = if low_first { (a, b) } else { (b, a) };
+        let ends = u64::from(low.1) << 16 | u64::from(high.1);
+        let kind = u64::from(protocol) << 1 | u64::from(source.is_ipv4());
+        let ends = Ends { low: low.0, high: high.0, rest: ends << 16 | kind };
+        let tag = hasher.hash_one(ends) as u32;
+        Self { ends, tag, low_first, has_ports: ports.is_some() }
+    }
+
     fn key(&self) -> FlowKey {
         let Ends { low, high, rest } = self.ends;
         let address = |[upper, lower]: [u64; 2]| match rest & 1 {
@@ -122,13 +119,24 @@ impl Flow {
     }
 }
 
-/// Where to look for a flow.
+#[inline(always)]
+fn bits(address: &IpAddr) -> [u64; 2] {
+    match address {
+        IpAddr::V4(v4) => [0, u64::from(v4.to_bits())],
+        IpAddr::V6(v6) => [(v6.to_bits() >> 64) as u64, v6.to_bits() as u64],
+    }
+}
+
+/// What the table itself knows of a flow: one cache line.
 #[derive(Clone, Copy)]
-struct Place {
-    key: FlowKey,
-    ends: Ends,
-    low_first: bool,
-    tag: u32,
+struct Flow {
+    identity: Identity,
+    last: Timestamp,
+    /// Tells a slot's present flow from its earlier ones in the queues.
+    generation: u32,
+    over: bool,
+    /// A function refused it: it only keeps its packets from being taken for a new flow.
+    ignored: bool,
 }
 
 /// A place in a queue: look at the slot's flow when packet time reaches `due`.
@@ -154,8 +162,9 @@ pub struct FlowTable {
     evicted: u64,
     refused: u64,
     fragments: Fragments,
-    /// Kept between [`FlowTable::packets`], for their memory.
-    places: Vec<Place>,
+    /// Of the packets that are being taken in; kept for its memory.
+    identities: Vec<Identity>,
+    /// By which the index knows what is about to be looked up; likewise.
     tags: Vec<u32>,
 }
 
@@ -178,7 +187,7 @@ impl FlowTable {
             evicted: 0,
             refused: 0,
             fragments: Fragments::default(),
-            places: Vec::new(),
+            identities: Vec::new(),
             tags: Vec::new(),
         }
     }
@@ -206,57 +215,85 @@ impl FlowTable {
     /// Takes in some packets, as [`FlowTable::packet`] does: in less time than one after the other.
     pub fn packets(&mut self, packets: &[Packet<'_>]) {
         let Some(last) = packets.last() else { return };
-        let mut places = std::mem::take(&mut self.places);
-        places.clear();
-        places.extend(packets.iter().map(|packet| self.place(packet)));
-        // What the packets need is far away in memory: begin to fetch all of it at once. First the
-        // flows that will be completed, then the index, for which the former say where to look.
+        let mut identities = std::mem::take(&mut self.identities);
+        identities.clear();
+        identities.extend(packets.iter().map(|packet| self.identity(packet)));
         let due = self.over.iter().take_while(|next| next.due <= last.time.0).take(packets.len());
-        let tags = due.filter_map(|next| self.flows[next.slot as usize].map(|flow| flow.tag));
+        let due = due.filter_map(|next| current(&self.flows, *next).map(|flow| flow.identity.tag));
         self.tags.clear();
-        self.tags.extend(tags);
-        let tags = self.tags.iter().copied().chain(places.iter().map(|place| place.tag));
-        black_box(tags.fold(0, |all, tag| all ^ self.index.touch(tag)));
-        for (packet, place) in packets.iter().zip(&places) {
-            self.take_in(packet, place);
+        self.tags.extend(due.chain(identities.iter().map(|identity| identity.tag)));
+        self.fetch();
+        for (packet, identity) in packets.iter().zip(&identities) {
+            self.take_in(packet, identity);
         }
-        self.places = places;
+        self.identities = identities;
     }
 
     /// Takes in one packet, after completing what its time makes due.
     pub fn packet(&mut self, packet: &Packet<'_>) {
-        let place = self.place(packet);
-        self.take_in(packet, &place);
+        let identity = self.identity(packet);
+        self.take_in(packet, &identity);
     }
 
-    /// Where to look for the packet's flow.
-    fn place(&mut self, packet: &Packet<'_>) -> Place {
-        let key = self.key(packet);
-        let (ends, low_first) = Ends::of(&key);
-        Place { key, ends, low_first, tag: self.hasher.hash_one(ends) as u32 }
+    /// Begins to read what will be looked up: it is far away in memory, all of it at once takes as
+    /// long as one look-up.
+    fn fetch(&self) {
+        black_box(self.tags.iter().fold(0, |all, tag| all ^ self.index.touch(*tag)));
     }
 
-    fn take_in(&mut self, packet: &Packet<'_>, place: &Place) {
+    /// The identity of the packet's flow, in the packet's direction: its own, or that of the flow it
+    /// is about (an ICMP error goes against the packet that it quotes), or that of the first
+    /// fragment's flow.
+    fn identity(&mut self, packet: &Packet<'_>) -> Identity {
+        let other = match (packet.quote(), packet.ip.fragment) {
+            (None, None) => None,
+            (Some(quote), _) => Some(quote.key().reversed()),
+            (None, Some(0)) => {
+                let own = FlowKey::of(packet);
+                if own.has_ports {
+                    self.fragments.first(packet, own);
+                }
+                None
+            }
+            (None, Some(_)) => self.fragments.later(packet),
+        };
+        match other {
+            None => {
+                let ip = &packet.ip;
+                let addresses = (&ip.source, &ip.destination);
+                Identity::of(ip.protocol, addresses, packet.ports, &self.hasher)
+            }
+            Some(key) => {
+                let addresses = (&key.source.0, &key.destination.0);
+                Identity::of(key.protocol, addresses, key.ports(), &self.hasher)
+            }
+        }
+    }
+
+    fn take_in(&mut self, packet: &Packet<'_>, identity: &Identity) {
         self.advance(packet.time);
-        let Place { ref key, ends, low_first, tag } = *place;
+        let Identity { ends, tag, low_first, .. } = *identity;
         let flow = |slot: u32| self.flows[slot as usize].as_ref();
-        let found = self.index.find(tag, |slot| flow(slot).is_some_and(|flow| flow.ends == ends));
+        let is = |slot| flow(slot).is_some_and(|flow| flow.identity.ends == ends);
+        let found = self.index.find(tag, is);
         // The same ports again after the end: another connection, not a straggler.
-        let again = |flow: &Flow| flow.over && flow.low_first == low_first && is_initial_syn(packet);
+        let again = |flow: &Flow| {
+            flow.over && flow.identity.low_first == low_first && is_initial_syn(packet)
+        };
         let slot = match found {
             Some(slot) if flow(slot).is_some_and(again) => {
                 self.complete(slot);
-                self.open(key, tag, packet)
+                self.open(identity, packet)
             }
             Some(slot) => slot,
-            None => self.open(key, tag, packet),
+            None => self.open(identity, packet),
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         flow.last = flow.last.max(packet.time);
         if flow.ignored {
             return;
         }
-        let forward = flow.low_first == low_first;
+        let forward = flow.identity.low_first == low_first;
         let seen = Seen {
             headers: ChainSet::of_packet(packet),
             direction: if forward { Direction::Forward } else { Direction::Reverse },
@@ -300,7 +337,7 @@ impl FlowTable {
     pub fn flush(&mut self, wanted: impl Fn(&FlowKey) -> bool) {
         // There are no more than `max_flows`.
         for slot in 0..self.flows.len() as u32 {
-            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.key())) {
+            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.identity.key())) {
                 self.complete(slot);
             }
         }
@@ -308,9 +345,16 @@ impl FlowTable {
 
     /// Completes so many of the flows, the oldest ones.
     pub fn flush_oldest(&mut self, most: usize) {
-        for _ in 0..most {
-            if !self.complete_oldest() {
-                return;
+        for few in (0..most).step_by(FEW).map(|done| FEW.min(most - done)) {
+            let next = self.idle.iter().take(few);
+            let next = next.filter_map(|next| current(&self.flows, *next));
+            self.tags.clear();
+            self.tags.extend(next.map(|flow| flow.identity.tag));
+            self.fetch();
+            for _ in 0..few {
+                if !self.complete_oldest() {
+                    return;
+                }
             }
         }
     }
@@ -328,29 +372,11 @@ impl FlowTable {
         }
     }
 
-    /// The key of the packet's flow, in the packet's direction: its own, or that of the flow it
-    /// is about (an ICMP error goes against the packet that it quotes), or that of the first
-    /// fragment's flow.
-    fn key(&mut self, packet: &Packet<'_>) -> FlowKey {
-        if let Some(quote) = packet.quote() {
-            return quote.key().reversed();
-        }
-        let own = FlowKey::of(packet);
-        match packet.ip.fragment {
-            Some(0) if own.has_ports => {
-                self.fragments.first(packet, own);
-                own
-            }
-            Some(1..) => self.fragments.later(packet).unwrap_or(own),
-            _ => own,
-        }
-    }
-
     fn current(&self, due: Due) -> Option<&Flow> {
         current(&self.flows, due)
     }
 
-    fn open(&mut self, key: &FlowKey, tag: u32, packet: &Packet<'_>) -> u32 {
+    fn open(&mut self, identity: &Identity, packet: &Packet<'_>) -> u32 {
         if self.index.len() >= self.limits.max_flows {
             self.evicted += u64::from(self.complete_oldest());
         }
@@ -360,23 +386,15 @@ impl FlowTable {
         });
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
+        let key = identity.key();
         let mut ignored = false;
         for group in &mut self.groups {
-            ignored |= group.open(slot as usize, key, packet) == Admission::Refuse;
+            ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
         }
         self.refused += u64::from(ignored);
-        let (ends, low_first) = Ends::of(key);
-        self.flows[slot as usize] = Some(Flow {
-            ends,
-            last: packet.time,
-            tag,
-            generation,
-            low_first,
-            has_ports: key.has_ports,
-            over: false,
-            ignored,
-        });
-        self.index.insert(tag, slot);
+        let (identity, last) = (*identity, packet.time);
+        self.flows[slot as usize] = Some(Flow { identity, last, generation, over: false, ignored });
+        self.index.insert(identity.tag, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
             .time
@@ -400,12 +418,12 @@ impl FlowTable {
 
     fn complete(&mut self, slot: u32) {
         let Some(flow) = self.flows[slot as usize].take() else { return };
-        self.index.remove(flow.tag, slot);
+        self.index.remove(flow.identity.tag, slot);
         self.free.push(slot);
         if flow.ignored {
             return;
         }
-        self.completed.push(flow.key());
+        self.completed.push(flow.identity.key());
         for group in &mut self.groups {
             group.close(slot as usize);
         }

@@ -10,7 +10,7 @@ use super::Ip;
 pub(super) type Found<'a> = (Ip, usize, &'a [u8]);
 
 /// Reads the IP header at the start of `bytes`.
-#[inline]
+#[inline(always)]
 pub(super) fn read(bytes: &[u8]) -> Option<Found<'_>> {
     match bytes.first()? >> 4 {
         4 => v4(bytes),
@@ -19,7 +19,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Found<'_>> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn v4(bytes: &[u8]) -> Option<Found<'_>> {
     let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
     let own = header.slice();

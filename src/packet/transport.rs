@@ -5,7 +5,7 @@ use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 use super::{Icmp, Ip, Quote, Tcp, Transport, Udp, flag, ip, protocol};
 
 /// The ports, if the protocol has them and they are there.
-#[inline]
+#[inline(always)]
 pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
     let has =
         matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE);
@@ -16,7 +16,7 @@ pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
 }
 
 /// Reads the transport header; `None` if it should be there and cannot be read.
-#[inline]
+#[inline(always)]
 pub(super) fn read<'a>(ip: &Ip, headers: usize, bytes: &'a [u8]) -> Option<Transport<'a>> {
     match ip.protocol {
         protocol::TCP => {
