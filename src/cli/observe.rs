@@ -15,7 +15,7 @@ use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
 use crate::observer::{self, Completed, FlowTable, Flows, capture, file};
-use crate::packet::{Unread, dissect};
+use crate::packet::{Unread, dissect_onto};
 use crate::sink::{self, Sink};
 
 /// Watch packets, live or from a capture file, and write a record for each flow
@@ -266,9 +266,8 @@ fn offline(
                     counts.unknown_link += 1;
                     continue;
                 };
-                match dissect(link, frame.bytes, frame.time) {
-                    Ok(packet) => packets.push(packet),
-                    Err(why) => counts.unread(why),
+                if let Err(why) = dissect_onto(&mut packets, link, frame.bytes, frame.time) {
+                    counts.unread(why);
                 }
             }
             packets.iter().filter_map(|packet| packet.flaw).for_each(|flaw| counts.unread(flaw));

@@ -244,6 +244,7 @@ impl FlowTable {
     /// The identity of the packet's flow, in the packet's direction: its own, or that of the flow it
     /// is about (an ICMP error goes against the packet that it quotes), or that of the first
     /// fragment's flow.
+    #[inline(always)]
     fn identity(&mut self, packet: &Packet<'_>) -> Identity {
         let other = match (packet.quote(), packet.ip.fragment) {
             (None, None) => None,
