@@ -70,6 +70,21 @@ pub struct Args {
 /// Flows are written when so many are complete.
 const BATCH: usize = 4096;
 
+/// Flows on their way to the thread that writes them.
+enum Batch {
+    Facts(Completed),
+    Columns(Flows),
+}
+
+impl Batch {
+    fn into_flows(self) -> Flows {
+        match self {
+            Batch::Facts(completed) => completed.into_flows(),
+            Batch::Columns(flows) => flows,
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let selection = args.selection()?;
@@ -250,11 +265,11 @@ fn offline(
     let mut counts = Counts::default();
     let bar = Bar::new(path, file.position(), quiet);
     // Encoding the records takes about as long as finding them: two threads, a few batches apart.
-    let (batches, inbox) = mpsc::sync_channel::<Completed>(4);
+    let (batches, inbox) = mpsc::sync_channel::<Batch>(4);
     let (end, written) = std::thread::scope(|scope| -> Result<_> {
         let writer = std::thread::Builder::new().name("records".into());
         let writer = writer.spawn_scoped(scope, move || {
-            let mut flows = inbox.into_iter().map(Completed::into_flows);
+            let mut flows = inbox.into_iter().map(Batch::into_flows);
             flows.try_for_each(|flows| output.write(flows)).map(|()| output)
         });
         let writer = writer.doing(|| "start the writing thread")?;
@@ -274,15 +289,16 @@ fn offline(
             table.packets(&packets);
             bar.tick();
             // Nobody takes batches any more if one could not be written.
-            let taken = table.completed() < BATCH || batches.send(table.take()).is_ok();
+            let taken = table.completed() < BATCH || batches.send(Batch::Facts(table.take())).is_ok();
             taken && !stop.load(Relaxed)
         });
         bar.end();
         // A batch at a time, or the records of all that is still open would be in memory at once.
         while !table.is_empty() || table.completed() > 0 {
             table.flush_oldest(BATCH);
-            // Why it could not be written is what the writer says.
-            if batches.send(table.take()).is_err() {
+            // Nothing else is left to do for this thread. Why it could not be written is what the
+            // writer says.
+            if batches.send(Batch::Columns(table.take().into_flows())).is_err() {
                 break;
             }
         }

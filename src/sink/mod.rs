@@ -9,6 +9,7 @@
 
 mod ndjson;
 mod parquet;
+mod row_group;
 mod temporary;
 
 use std::fmt;
