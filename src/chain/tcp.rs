@@ -103,8 +103,9 @@ struct State {
     /// Whether the first reverse SYN came while there had been one forward.
     answered: bool,
     connected: bool,
-    fin: [bool; 2],
-    rst: [bool; 2],
+    /// Bits: 1 forward, 2 reverse.
+    fin: u8,
+    rst: u8,
 }
 
 impl State {
@@ -138,10 +139,9 @@ impl State {
 
     fn complete(&mut self, tcp: &Tcp<'_>, direction: Direction) -> Progress {
         let way = of(direction, 0, 1);
-        self.fin[way] |= tcp.has(flag::FIN);
-        self.rst[way] |= tcp.has(flag::RST);
-        let over = self.fin == [true; 2] || self.rst != [false; 2];
-        if over { Progress::Over } else { Progress::More }
+        self.fin |= u8::from(tcp.has(flag::FIN)) << way;
+        self.rst |= u8::from(tcp.has(flag::RST)) << way;
+        if self.fin == 3 || self.rst != 0 { Progress::Over } else { Progress::More }
     }
 }
 
@@ -161,10 +161,10 @@ impl Facts for State {
             tcp_syn_time_rev: self.syn_times[1].known(),
             tcp_handshake_rtt: self.round_trip(),
             tcp_connected: self.connected,
-            tcp_fin_fwd: self.fin[0],
-            tcp_fin_rev: self.fin[1],
-            tcp_rst_fwd: self.rst[0],
-            tcp_rst_rev: self.rst[1],
+            tcp_fin_fwd: self.fin & 1 != 0,
+            tcp_fin_rev: self.fin & 2 != 0,
+            tcp_rst_fwd: self.rst & 1 != 0,
+            tcp_rst_rev: self.rst & 2 != 0,
         }
     }
 
