@@ -15,7 +15,6 @@ use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
 use crate::observer::{self, Completed, FlowTable, Flows, capture, file};
-use crate::packet::{Unread, dissect_onto};
 use crate::sink::{self, Sink};
 
 /// Watch packets, live or from a capture file, and write a record for each flow
@@ -173,12 +172,12 @@ struct Counts {
 }
 
 impl Counts {
-    fn unread(&mut self, why: Unread) {
-        *match why {
-            Unread::NotIp => &mut self.not_ip,
-            Unread::BadIp => &mut self.bad_ip,
-            Unread::BadTransport => &mut self.bad_transport,
-        } += 1;
+    fn add(&mut self, batch: &file::Batch<'_>) {
+        self.packets += batch.frames;
+        self.unknown_link += batch.unknown_link;
+        self.not_ip += batch.not_ip;
+        self.bad_ip += batch.bad_ip;
+        self.bad_transport += batch.bad_transport;
     }
 
     /// The last words, on standard error; the exit code.
@@ -273,20 +272,9 @@ fn offline(
             flows.try_for_each(|flows| output.write(flows)).map(|()| output)
         });
         let writer = writer.doing(|| "start the writing thread")?;
-        let end = file.read(|frames| {
-            counts.packets += frames.len() as u64;
-            let mut packets = Vec::with_capacity(frames.len());
-            for frame in frames {
-                let Some(link) = frame.link else {
-                    counts.unknown_link += 1;
-                    continue;
-                };
-                if let Err(why) = dissect_onto(&mut packets, link, frame.bytes, frame.time) {
-                    counts.unread(why);
-                }
-            }
-            packets.iter().filter_map(|packet| packet.flaw).for_each(|flaw| counts.unread(flaw));
-            table.packets(&packets);
+        let end = file.read(|batch| {
+            counts.add(batch);
+            table.packets(&batch.packets);
             bar.tick();
             // Nobody takes batches any more if one could not be written.
             let taken = table.completed() < BATCH || batches.send(Batch::Facts(table.take())).is_ok();
