@@ -6,7 +6,6 @@
 //!
 //! Imports nothing from this crate.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use arrow::array::builder as b;
@@ -51,8 +50,7 @@ pub trait Cell {
     /// Takes the finished column and leaves an empty one.
     fn finish(column: &mut Self::Column) -> ArrayRef;
     /// The column of one cell of each row: where it can be, in less time than one after the other.
-    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef
-    {
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
         let mut column = Self::Column::default();
         rows.iter().for_each(|row| cell(row).append(&mut column));
         Self::finish(&mut column)
@@ -88,8 +86,7 @@ impl<T: Nullable> Cell for Option<T> {
     fn finish(column: &mut Self::Column) -> ArrayRef {
         T::finish(column)
     }
-    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef
-    {
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
         T::collect_some(rows, cell)
     }
 }
@@ -215,11 +212,11 @@ impl Cell for IpAddr {
                 }
                 column.append_value(text.as_str());
             }
-            IpAddr::V6(address) => {
+            IpAddr::V6(address) => match address.to_ipv4_mapped() {
                 // Writing to the builder of a string cannot fail.
-                let _ = write!(column, "{address}");
-                column.append_value("");
-            }
+                Some(v4) => column.append_value(format!("::ffff:{v4}")),
+                None => column.append_value(v6(address.segments()).as_str()),
+            },
         }
     }
     fn finish(column: &mut Self::Column) -> ArrayRef {
@@ -258,11 +255,50 @@ impl<const MOST: usize> Text<MOST> {
         }
     }
 
+    /// Adds a number to the base of 16.
+    fn hexadecimal(&mut self, number: u16) {
+        for shift in [12, 8, 4, 0] {
+            if number >> shift != 0 || shift == 0 {
+                self.push(b"0123456789abcdef"[usize::from(number >> shift & 0xf)]);
+            }
+        }
+    }
+
     /// What was added.
     pub(crate) fn as_str(&self) -> &str {
         // Only ASCII was added.
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
+}
+
+/// An IPv6 address in its canonical form (RFC 5952): the first of the longest runs of two or more zero
+/// groups is left out.
+fn v6(groups: [u16; 8]) -> Text<39> {
+    let (mut run, mut longest) = (0..0, 0..0);
+    for (place, group) in groups.into_iter().enumerate() {
+        run = if group == 0 { run.start..place + 1 } else { place + 1..place + 1 };
+        if run.len() > longest.len().max(1) {
+            longest = run.clone();
+        }
+    }
+    let mut text = Text::default();
+    for (place, group) in groups.into_iter().enumerate() {
+        if longest.contains(&place) {
+            if place == longest.start {
+                text.push(b':');
+            }
+            // The colon before what follows is the second; at the end there is nothing to put it before.
+            if place == 7 {
+                text.push(b':');
+            }
+            continue;
+        }
+        if place > 0 {
+            text.push(b':');
+        }
+        text.hexadecimal(group);
+    }
+    text
 }
 
 impl Nullable for IpAddr {
@@ -418,3 +454,50 @@ macro_rules! __fields {
 }
 #[doc(inline)]
 pub use crate::__fields as fields;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::AsArray as _;
+    use std::net::Ipv6Addr;
+
+    #[test]
+    fn addresses_are_written_as_everybody_writes_them() {
+        let mut addresses: Vec<IpAddr> =
+            [0, 9, 10, 99, 100, 255].map(|octet| [octet, 1, octet, 200].into()).into();
+        // Every pattern of zero groups, with groups of each length.
+        for zeros in 0..=255u16 {
+            let groups = [1, 0x20, 0xabc, 0xffff, 0x10, 0x2001, 0xf0, 0xb];
+            let group = |place: usize| if zeros >> place & 1 == 1 { 0 } else { groups[place] };
+            addresses.push(Ipv6Addr::from(std::array::from_fn::<u16, 8, _>(group)).into());
+        }
+        addresses.push(Ipv6Addr::from([0, 0, 0, 0, 0, 0xffff, 0xc000, 0x0201]).into());
+        let column = IpAddr::collect(&addresses, |address| address);
+        for (written, address) in column.as_string::<i32>().iter().zip(&addresses) {
+            assert_eq!(written, Some(address.to_string().as_str()));
+        }
+    }
+
+    #[test]
+    fn columns_collected_are_columns_appended() {
+        fn same<T: Nullable + Copy>(values: [T; 3]) {
+            let appended = |cells: &[Option<T>]| {
+                let mut column = T::Column::default();
+                cells.iter().for_each(|cell| cell.append(&mut column));
+                T::finish(&mut column)
+            };
+            let known = values.map(Some);
+            assert_eq!(&T::collect(&values, |value| value), &appended(&known));
+            for cells in [known, [None, known[1], None], [None; 3]] {
+                assert_eq!(&Option::<T>::collect(&cells, |cell| cell), &appended(&cells));
+            }
+        }
+        same([true, false, true]);
+        same([1u8, 0, 255]);
+        same([1u16, 0, u16::MAX]);
+        same([1u32, 0, u32::MAX]);
+        same([1u64, 0, u64::MAX]);
+        same([1, 0, i64::MIN].map(Timestamp));
+        same(["a", "", "c"]);
+    }
+}

@@ -277,7 +277,8 @@ fn offline(
             table.packets(&batch.packets);
             bar.tick();
             // Nobody takes batches any more if one could not be written.
-            let taken = table.completed() < BATCH || batches.send(Batch::Facts(table.take())).is_ok();
+            let taken =
+                table.completed() < BATCH || batches.send(Batch::Facts(table.take())).is_ok();
             taken && !stop.load(Relaxed)
         });
         bar.end();

@@ -101,8 +101,7 @@ fn frame<'a>(
         PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
             let id = usize::try_from(packet.if_id).ok();
             let interface = id.and_then(|id| interfaces.get(id));
-            let interface =
-                interface.ok_or("a packet of an interface that is not described")?;
+            let interface = interface.ok_or("a packet of an interface that is not described")?;
             let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
             Some((interface, interface.time(ticks), packet.packet_data()))
         }

@@ -46,10 +46,14 @@ impl File {
         let position = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner: raw, position: position.clone() };
         let mut input = decompressed(counted).map_err(unusable)?;
-        let first = peek(&mut input, HEADER).map_err(unusable)?;
+        // In one piece, however small the pieces of a pipe are: a reader of blocks looks but once.
+        let mut first = peek(&mut input, 4096).map_err(unusable)?;
         let unusable = |why: String| Error::Usage(format!("read {origin}: {why}"));
         let format = match Header::read(first.get_ref(), filter).map_err(unusable)? {
-            Some(header) => Format::Pcap(Records::new(header, input, stdin)),
+            Some(header) => {
+                first.set_position(HEADER as u64);
+                Format::Pcap(Records::new(header, Box::new(first.chain(input)), stdin))
+            }
             None => Format::PcapNg(Blocks::open(first.chain(input), filter).map_err(unusable)?),
         };
         Ok(Self { origin, format, position })
@@ -92,19 +96,16 @@ impl Read for Counted {
     }
 }
 
-/// The bytes themselves, whatever they are packed in. The first ones come in one piece, however
-/// small the pieces of a pipe are.
+/// The bytes themselves, whatever they are packed in.
 fn decompressed(mut raw: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
     let packed = peek(&mut raw, 4)?;
-    let mut bytes: Box<dyn Read + Send> = match packed.get_ref().as_slice() {
+    Ok(match packed.get_ref().as_slice() {
         [0x1f, 0x8b, ..] => {
             Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(packed.chain(raw))))
         }
         [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(packed.chain(raw))?),
         _ => Box::new(packed.chain(raw)),
-    };
-    let first = peek(&mut bytes, 4096)?;
-    Ok(Box::new(first.chain(bytes)))
+    })
 }
 
 /// Up to so many first bytes.

@@ -51,7 +51,10 @@ impl Index {
         if (self.live + 1) * 3 > self.entries.len() * 2 {
             let larger = (self.entries.len() * 2).max(FEWEST);
             let entries = std::mem::replace(&mut self.entries, vec![EMPTY; larger]);
-            entries.into_iter().filter(|entry| entry.slot != NOBODY).for_each(|entry| self.put(entry));
+            entries
+                .into_iter()
+                .filter(|entry| entry.slot != NOBODY)
+                .for_each(|entry| self.put(entry));
         }
         self.put(Entry { tag, slot });
         self.live += 1;

@@ -218,16 +218,23 @@ impl FlowTable {
     }
 
     fn few_packets(&mut self, packets: &[Packet<'_>]) {
-        let Some(last) = packets.last() else { return };
+        let times = packets.iter().map(|packet| packet.time.0);
+        let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return };
         let mut identities = std::mem::take(&mut self.identities);
         identities.clear();
         identities.extend(packets.iter().map(|packet| self.identity(packet)));
-        let due = self.over.iter().take_while(|next| next.due <= last.time.0).take(packets.len());
+        let due = self.over.iter().take_while(|next| next.due <= last).take(packets.len());
         let due = due.filter_map(|next| current(&self.flows, *next).map(|flow| flow.identity.tag));
         self.tags.clear();
         self.tags.extend(due.chain(identities.iter().map(|identity| identity.tag)));
         self.fetch();
+        // Whether nothing that is in a queue, or comes into one, is due before the last packet.
+        let timeout = self.limits.expiry_timeout.min(self.limits.idle_timeout);
+        let calm = last.saturating_sub(first) < timeout && !self.is_due(last);
         for (packet, identity) in packets.iter().zip(&identities) {
+            if !calm {
+                self.advance(packet.time);
+            }
             self.take_in(packet, identity);
         }
         self.identities = identities;
@@ -236,6 +243,7 @@ impl FlowTable {
     /// Takes in one packet, after completing what its time makes due.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         let identity = self.identity(packet);
+        self.advance(packet.time);
         self.take_in(packet, &identity);
     }
 
@@ -276,7 +284,6 @@ impl FlowTable {
     }
 
     fn take_in(&mut self, packet: &Packet<'_>, identity: &Identity) {
-        self.advance(packet.time);
         let Identity { ends, tag, low_first, .. } = *identity;
         let flow = |slot: u32| self.flows[slot as usize].as_ref();
         let is = |slot| flow(slot).is_some_and(|flow| flow.identity.ends == ends);
@@ -315,6 +322,13 @@ impl FlowTable {
             self.over.push_back(Due { due, slot, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
         }
+    }
+
+    /// Whether some flow may be due for completion at this packet time.
+    fn is_due(&self, now: i64) -> bool {
+        [&self.over, &self.idle]
+            .iter()
+            .any(|queue| queue.front().is_some_and(|next| next.due <= now))
     }
 
     /// Completes what is due at this packet time.
