@@ -69,7 +69,7 @@ struct Layout {
 impl Layout {
     /// The first of some records: its time in fractions of a second, its data, and what comes after it. `None` if
     /// it is not whole.
-    fn record<'a>(self, bytes: &'a [u8]) -> Option<(u64, &'a [u8], &'a [u8])> {
+    fn record(self, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
         let [seconds, fraction, length] = self.fields(bytes)?;
         let (data, rest) = bytes.get(self.header..)?.split_at_checked(length as usize)?;
         Some((u64::from(seconds) * self.per_second + u64::from(fraction), data, rest))

@@ -2,7 +2,17 @@
 //!
 //! Time is the packets' own. A flow that a function called over is completed after
 //! `expiry_timeout` (stragglers still count), one that fell silent after `idle_timeout`, and any
-//! flow when its owner asks ([`FlowTable::flush`]). Completed flows become rows at once.
+//! flow when its owner asks ([`FlowTable::flush`]). The facts of completed flows are set aside at
+//! once, and become columns where there is time for it ([`Completed`]).
+//!
+//! # Memory
+//!
+//! A live flow takes 64 octets here, 12 to 24 in the index, 16 in each queue that it is in, and what
+//! each group keeps of it: with basic, tcp, ecn, dscp and tcpopt about 330 octets together, with
+//! every group about 500. Measured as the peak resident memory of `pathspider observe` on a million
+//! flows that all stay live (327 and 485 MB), less what it takes on one flow (14 MB). What bounds it is
+//! [`Limits::max_flows`]. First fragments are remembered up to a number of their own, and an ICMP
+//! error about a flow that nobody saw is a flow as any other.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher as _;
