@@ -17,7 +17,7 @@ use pathspider::chain::Selection;
 use pathspider::error::Error;
 use pathspider::field::Timestamp;
 use pathspider::observer::{FlowTable, Limits, file};
-use pathspider::packet::{Link, dissect};
+use pathspider::packet::{Link, Packet, dissect};
 
 /// More time than any of these small inputs may take, on a busy machine.
 const LONG: Duration = Duration::from_secs(10);
@@ -101,8 +101,12 @@ impl Observer {
 
     fn frame(&mut self, link: Link, bytes: &[u8], time: Timestamp) {
         if let Ok(packet) = dissect(link, bytes, time) {
-            self.table.packet(&packet);
+            self.packets(&[packet]);
         }
+    }
+
+    fn packets(&mut self, packets: &[Packet<'_>]) {
+        self.table.packets(packets);
         assert!(self.table.len() <= MOST);
         if self.table.completed() > 4096 {
             self.take();
@@ -110,7 +114,7 @@ impl Observer {
     }
 
     fn take(&mut self) {
-        let flows = self.table.take();
+        let flows = self.table.take().into_flows();
         let batch = RecordBatch::try_new(self.schema.clone(), flows.columns).unwrap();
         assert_eq!(batch.num_rows(), flows.keys.len());
         self.records += batch.num_rows();
@@ -177,11 +181,9 @@ fn every_file_is_read_or_refused_in_words() {
         std::fs::write(&path, &bytes).unwrap();
         let begun = Instant::now();
         let result = file::File::open(&path, None).and_then(|mut file| {
-            file.read(|frame| {
-                frames += 1;
-                if let Some(link) = frame.link {
-                    observer.frame(link, frame.bytes, frame.time);
-                }
+            file.read(|batch| {
+                frames += batch.frames;
+                observer.packets(&batch.packets);
                 true
             })
         });

@@ -41,7 +41,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Basic::FIELDS,
-    new: |selection| store::<Basic>(&GROUP, selection),
+    new: |selection| store::<State>(&GROUP, selection),
 };
 
 fields! {
@@ -86,33 +86,61 @@ fields! {
     }
 }
 
-impl Facts for Basic {
-    type Row = Self;
-    fn row(&self) -> &Self {
-        self
+/// What the facts are made of; the 5-tuple is the flow's key.
+#[derive(Debug, Default)]
+struct State {
+    first: Timestamp,
+    last: Timestamp,
+    /// Forward, reverse; so are the others.
+    packets: [u64; 2],
+    octets: [u64; 2],
+    oversized: [u64; 2],
+    others: [u64; 2],
+}
+
+impl Facts for State {
+    type Row = Basic;
+    fn row(&self, key: &FlowKey) -> Basic {
+        let (sp, dp) = key.ports().unzip();
+        Basic {
+            sip: Some(key.source.0),
+            dip: Some(key.destination.0),
+            proto: key.protocol,
+            sp,
+            dp,
+            pkt_first: self.first.known(),
+            pkt_last: self.last.known(),
+            pkt_fwd: self.packets[0],
+            pkt_rev: self.packets[1],
+            oct_fwd: self.octets[0],
+            oct_rev: self.octets[1],
+            pkt_oversized_fwd: self.oversized[0],
+            pkt_oversized_rev: self.oversized[1],
+            l4_pkt_fwd: self.others[0],
+            l4_pkt_rev: self.others[1],
+        }
     }
 
-    fn open(&mut self, key: &FlowKey, packet: &Packet<'_>, _: Runs<'_>) -> Admission {
-        self.sip = Some(key.source.0);
-        self.dip = Some(key.destination.0);
-        self.proto = key.protocol;
-        (self.sp, self.dp) = key.ports().unzip();
-        self.pkt_first = packet.time.known();
+    fn open(&mut self, _: &FlowKey, packet: &Packet<'_>, _: Runs<'_>) -> Admission {
+        self.first = packet.time;
         Admission::Watch
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        self.pkt_last = self.pkt_last.max(packet.time.known());
+        if self.last.known() < packet.time.known() {
+            self.last = packet.time;
+        }
+        let way = of(seen.direction, 0, 1);
         if runs.function(COUNT) {
-            *of(seen.direction, &mut self.pkt_fwd, &mut self.pkt_rev) += 1;
+            self.packets[way] += 1;
             let octets = u64::from(packet.ip.length);
-            *of(seen.direction, &mut self.oct_fwd, &mut self.oct_rev) += octets;
+            self.octets[way] += octets;
             if packet.tcp().is_some() && octets > ETHERNET_MTU {
-                *of(seen.direction, &mut self.pkt_oversized_fwd, &mut self.pkt_oversized_rev) += 1;
+                self.oversized[way] += 1;
             }
         }
         if runs.function(L4) {
-            *of(seen.direction, &mut self.l4_pkt_fwd, &mut self.l4_pkt_rev) += 1;
+            self.others[way] += 1;
         }
         Progress::More
     }

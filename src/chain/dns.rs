@@ -3,7 +3,7 @@
 use super::group::{Facts, Runs, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{Direction, Packet, Transport};
+use crate::packet::{Direction, FlowKey, Packet, Transport};
 
 /// The place of `dns_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -60,8 +60,8 @@ struct State {
 
 impl Facts for State {
     type Row = Dns;
-    fn row(&self) -> &Dns {
-        &self.facts
+    fn row(&self, _: &FlowKey) -> Dns {
+        self.facts.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

@@ -3,7 +3,7 @@
 use super::group::{Class, Facts, Runs, class, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::Packet;
+use crate::packet::{FlowKey, Packet};
 
 /// The place of `dscp_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -53,8 +53,8 @@ fields! {
 
 impl Facts for Dscp {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

@@ -6,7 +6,7 @@
 use super::group::{Class, Facts, Runs, class, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{Direction, Packet};
+use crate::packet::{Direction, FlowKey, Packet};
 
 /// The place of `ecn_code` in the table of functions.
 const CODE: usize = 1;
@@ -72,8 +72,8 @@ fields! {
 
 impl Facts for Ecn {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

@@ -3,16 +3,17 @@
 
 use arrow::array::ArrayRef;
 
-use super::{Admission, Chain, ChainSet, Group, GroupDef, Progress, Seen, Selection};
+use super::{Admission, Chain, ChainSet, Closed, Group, GroupDef, Progress, Seen, Selection};
 use crate::field::Row;
 use crate::packet::{Direction, FlowKey, Packet};
 
-/// What a group's functions keep of one flow: the facts for the record, and what they need besides.
+/// What a group's functions keep of one flow: what the facts for the record are made of, in as little
+/// room as can be, for there are as many of these as flows are live.
 pub(super) trait Facts: Default + Send {
     /// The facts for the record.
-    type Row: Row<Columns: Send>;
-    /// The facts so far.
-    fn row(&self) -> &Self::Row;
+    type Row: Row;
+    /// The facts so far, of the flow with this key.
+    fn row(&self, key: &FlowKey) -> Self::Row;
     /// A flow begins with this packet. `runs` tells which functions stand in `new_flow_chain`.
     fn open(&mut self, _key: &FlowKey, _packet: &Packet<'_>, _runs: Runs<'_>) -> Admission {
         Admission::Watch
@@ -42,16 +43,17 @@ struct Store<F: Facts> {
     /// Where each function of the group was placed, in the order of its table.
     placed: Vec<ChainSet>,
     flows: Vec<F>,
-    columns: <F::Row as Row>::Columns,
+    /// What is left of those that are complete, in order of closing.
+    closed: Vec<F>,
 }
 
 /// Makes the object that keeps the state of a group's flows.
 pub(super) fn store<F: Facts + 'static>(group: &GroupDef, selection: Selection) -> Box<dyn Group> {
     let placed = group.functions.iter().map(|function| selection.chains(function.name)).collect();
-    Box::new(Store::<F> { selection, placed, flows: Vec::new(), columns: Default::default() })
+    Box::new(Store::<F> { selection, placed, flows: Vec::new(), closed: Vec::new() })
 }
 
-impl<F: Facts> Group for Store<F> {
+impl<F: Facts + 'static> Group for Store<F> {
     fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) -> Admission {
         if slot >= self.flows.len() {
             self.flows.resize_with(slot + 1, F::default);
@@ -67,11 +69,27 @@ impl<F: Facts> Group for Store<F> {
     }
 
     fn close(&mut self, slot: usize) {
-        self.flows[slot].row().push(&mut self.columns);
+        self.closed.push(std::mem::take(&mut self.flows[slot]));
     }
 
-    fn finish(&mut self) -> Vec<ArrayRef> {
-        self.selection.pick(F::Row::FIELDS, F::Row::finish(&mut self.columns))
+    fn take(&mut self) -> Box<dyn Closed> {
+        let next = Vec::with_capacity(self.closed.len());
+        let flows = std::mem::replace(&mut self.closed, next);
+        Box::new(Rows { selection: self.selection.clone(), flows })
+    }
+}
+
+/// Flows that are complete, on their way to become columns.
+struct Rows<F: Facts> {
+    selection: Selection,
+    flows: Vec<F>,
+}
+
+impl<F: Facts> Closed for Rows<F> {
+    fn columns(&self, keys: &[FlowKey]) -> Vec<ArrayRef> {
+        let rows: Vec<F::Row> =
+            self.flows.iter().zip(keys).map(|(flow, key)| flow.row(key)).collect();
+        self.selection.pick(F::Row::FIELDS, F::Row::collect(&rows))
     }
 }
 

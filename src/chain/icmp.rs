@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::group::{Facts, Runs, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{Direction, Packet, Quote, flag, protocol};
+use crate::packet::{Direction, FlowKey, Packet, Quote, flag, protocol};
 
 /// The place of `icmp_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -61,8 +61,8 @@ fields! {
 
 impl Facts for IcmpFacts {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

@@ -2,8 +2,9 @@
 //!
 //! A measurement names functions and places them in chains by the header that they read
 //! ([`Chain`]). Functions that share state form a [`Group`]: one object that keeps the state of
-//! all flows contiguously, indexed by the flow's slot, and finishes its own Arrow columns. So
-//! a packet costs one virtual call per group, and a flow no allocation.
+//! all flows contiguously, indexed by the flow's slot, and sets it aside when the flow is complete, to
+//! be made Arrow columns of ([`Closed`]). So a packet costs one virtual call per group, and a flow
+//! no allocation.
 //!
 //! Imports [`packet`](crate::packet) and [`field`](crate::field).
 
@@ -291,10 +292,18 @@ pub trait Group: Send {
     fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) -> Admission;
     /// A packet of the flow in `slot` (the first one too).
     fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress;
-    /// The flow in `slot` is complete: its facts become a row of the columns.
+    /// The flow in `slot` is complete: its facts are set aside.
     fn close(&mut self, slot: usize);
-    /// Takes the columns of the placed functions, one row per closed flow in order of closing.
-    fn finish(&mut self) -> Vec<ArrayRef>;
+    /// Takes the facts of the closed flows, in order of closing.
+    fn take(&mut self) -> Box<dyn Closed>;
+}
+
+/// The facts of flows that are complete, from one group. To make columns of them is as much work as to find
+/// them: a thread of its own may do it.
+pub trait Closed: Send {
+    /// The columns of the placed functions, one row per flow in order of closing. `keys` are the
+    /// keys of these flows.
+    fn columns(&self, keys: &[FlowKey]) -> Vec<ArrayRef>;
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::tcp_option::{kind, options};
-use crate::packet::{Packet, flag};
+use crate::packet::{FlowKey, Packet, flag};
 
 /// The place of `mss_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -58,8 +58,8 @@ struct State {
 
 impl Facts for State {
     type Row = Mss;
-    fn row(&self) -> &Mss {
-        &self.facts
+    fn row(&self, _: &FlowKey) -> Mss {
+        self.facts.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

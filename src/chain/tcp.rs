@@ -1,6 +1,6 @@
 //! Group `tcp`: how the connection was opened and how it ended.
 
-use super::group::{Facts, Runs, store};
+use super::group::{Facts, Runs, of, store};
 use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Timestamp, fields};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
@@ -45,7 +45,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: TcpFacts::FIELDS,
-    new: |selection| store::<TcpFacts>(&GROUP, selection),
+    new: |selection| store::<State>(&GROUP, selection),
 };
 
 fields! {
@@ -68,12 +68,12 @@ fields! {
         tcp_syn_count_fwd: u32,
         /// SYNs (SYN-ACKs) in the reverse direction.
         tcp_syn_count_rev: u32,
-        /// When the first SYN in the forward direction was seen (UTC); NULL if none.
+        /// When the first SYN in the forward direction was seen (UTC); NULL if none, or if the capture does not say.
         tcp_syn_time_fwd: Option<Timestamp>,
-        /// When the first SYN-ACK was seen (UTC); NULL if none.
+        /// When the first SYN in the reverse direction (the SYN-ACK) was seen (UTC); NULL likewise.
         tcp_syn_time_rev: Option<Timestamp>,
-        /// Nanoseconds from SYN to SYN-ACK; NULL if the SYN had been sent again by then, for nobody knows which
-        /// was answered (RFC 6298, 3).
+        /// Nanoseconds from SYN to SYN-ACK; NULL if the capture does not say when they came, or if the SYN had been
+        /// sent again by then, for nobody knows which was answered (RFC 6298, 3).
         tcp_handshake_rtt: Option<u64>,
         /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK.
         tcp_connected: bool,
@@ -90,56 +90,82 @@ fields! {
     }
 }
 
-impl TcpFacts {
+/// What the facts are made of. Pairs are forward, reverse.
+#[derive(Debug, Default)]
+struct State {
+    syn_times: [Timestamp; 2],
+    syn_counts: [u32; 2],
+    /// Flags of the first SYN, and of the last one.
+    flags: [Option<u16>; 2],
+    last_flags: [Option<u16>; 2],
+    /// Flags of the first SYN-ACK that is one.
+    synack: Option<u16>,
+    /// Whether the first reverse SYN came while there had been one forward.
+    answered: bool,
+    connected: bool,
+    /// Bits: 1 forward, 2 reverse.
+    fin: u8,
+    rst: u8,
+}
+
+impl State {
     fn handshake(&mut self, tcp: &Tcp<'_>, time: Timestamp, direction: Direction) {
-        let syn = tcp.has(flag::SYN);
-        match direction {
-            Direction::Forward if syn => {
-                self.tcp_syn_count_fwd = self.tcp_syn_count_fwd.saturating_add(1);
-                self.tcp_syn_time_fwd.get_or_insert(time);
-                self.tcp_synflags_fwd.get_or_insert(tcp.flags);
-                self.tcp_synflags_last_fwd = Some(tcp.flags);
+        let way = of(direction, 0, 1);
+        if tcp.has(flag::SYN) {
+            self.syn_counts[way] = self.syn_counts[way].saturating_add(1);
+            if self.flags[way].is_none() {
+                self.flags[way] = Some(tcp.flags);
+                self.syn_times[way] = time;
             }
-            Direction::Forward => {
-                let synack = self.tcp_synack_ece.is_some();
-                if synack && self.tcp_synflags_fwd.is_some() && tcp.has(flag::ACK) {
-                    self.tcp_connected |= !tcp.has(flag::RST);
-                }
-            }
-            Direction::Reverse if syn => {
-                self.tcp_syn_count_rev = self.tcp_syn_count_rev.saturating_add(1);
-                self.tcp_syn_time_rev.get_or_insert(time);
-                if self.tcp_syn_count_rev == 1 && self.tcp_syn_count_fwd == 1 {
-                    let sent = self.tcp_syn_time_fwd.map_or(time.0, |sent| sent.0);
-                    self.tcp_handshake_rtt = u64::try_from(time.0.saturating_sub(sent)).ok();
-                }
-                self.tcp_synflags_rev.get_or_insert(tcp.flags);
-                self.tcp_synflags_last_rev = Some(tcp.flags);
+            self.last_flags[way] = Some(tcp.flags);
+            if direction == Direction::Reverse {
+                self.answered |= self.syn_counts == [1, 1];
                 if tcp.has(flag::ACK) {
-                    self.tcp_synack_ece.get_or_insert(tcp.has(flag::ECE));
-                    self.tcp_synack_cwr.get_or_insert(tcp.has(flag::CWR));
+                    self.synack.get_or_insert(tcp.flags);
                 }
             }
-            Direction::Reverse => {}
+        } else if direction == Direction::Forward && tcp.has(flag::ACK) {
+            let answered = self.synack.is_some() && self.flags[0].is_some();
+            self.connected |= answered && !tcp.has(flag::RST);
         }
     }
 
+    /// Nanoseconds from SYN to SYN-ACK, if they can be known.
+    fn round_trip(&self) -> Option<u64> {
+        let (sent, answered) = (self.syn_times[0].known()?, self.syn_times[1].known()?);
+        let time = answered.0.saturating_sub(sent.0);
+        u64::try_from(time).ok().filter(|_| self.answered)
+    }
+
     fn complete(&mut self, tcp: &Tcp<'_>, direction: Direction) -> Progress {
-        let (fin, rst) = match direction {
-            Direction::Forward => (&mut self.tcp_fin_fwd, &mut self.tcp_rst_fwd),
-            Direction::Reverse => (&mut self.tcp_fin_rev, &mut self.tcp_rst_rev),
-        };
-        *fin |= tcp.has(flag::FIN);
-        *rst |= tcp.has(flag::RST);
-        let closed = self.tcp_fin_fwd && self.tcp_fin_rev;
-        if closed || self.tcp_rst_fwd || self.tcp_rst_rev { Progress::Over } else { Progress::More }
+        let way = of(direction, 0, 1);
+        self.fin |= u8::from(tcp.has(flag::FIN)) << way;
+        self.rst |= u8::from(tcp.has(flag::RST)) << way;
+        if self.fin == 3 || self.rst != 0 { Progress::Over } else { Progress::More }
     }
 }
 
-impl Facts for TcpFacts {
-    type Row = Self;
-    fn row(&self) -> &Self {
-        self
+impl Facts for State {
+    type Row = TcpFacts;
+    fn row(&self, _: &FlowKey) -> TcpFacts {
+        TcpFacts {
+            tcp_synflags_fwd: self.flags[0],
+            tcp_synflags_rev: self.flags[1],
+            tcp_synflags_last_fwd: self.last_flags[0],
+            tcp_synflags_last_rev: self.last_flags[1],
+            tcp_synack_ece: self.synack.map(|flags| flags & flag::ECE != 0),
+            tcp_synack_cwr: self.synack.map(|flags| flags & flag::CWR != 0),
+            tcp_syn_count_fwd: self.syn_counts[0],
+            tcp_syn_count_rev: self.syn_counts[1],
+            tcp_syn_time_fwd: self.syn_times[0].known(),
+            tcp_syn_time_rev: self.syn_times[1].known(),
+            tcp_handshake_rtt: self.round_trip(),
+            tcp_connected: self.connected,
+            tcp_fin_fwd: self.fin & 1 != 0,
+            tcp_fin_rev: self.fin & 2 != 0,
+            tcp_rst_fwd: self.rst & 1 != 0,
+            tcp_rst_rev: self.rst & 2 != 0,
+        }
     }
 
     fn open(&mut self, _: &FlowKey, packet: &Packet<'_>, runs: Runs<'_>) -> Admission {

@@ -1,6 +1,5 @@
 //! Group `tcpopt`: which TCP options SYN and SYN-ACK carried.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -9,9 +8,9 @@ use arrow::datatypes::DataType;
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Cell, Nullable, decimal, fields};
+use crate::field::{Cell, Nullable, Text, fields};
 use crate::packet::tcp_option::{kind, options};
-use crate::packet::{Packet, flag};
+use crate::packet::{FlowKey, Packet, flag};
 
 /// The place of `tcpopt_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -65,8 +64,8 @@ fields! {
 
 impl Facts for TcpOpt {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
@@ -119,14 +118,14 @@ impl Cell for Kinds {
         DataType::Utf8
     }
     fn append(&self, column: &mut StringBuilder) {
+        let mut text = Text::<{ 20 * 4 }>::default();
         for (place, kind) in self.kinds[..usize::from(self.count)].iter().enumerate() {
             if place > 0 {
-                // Writing to the builder of a string cannot fail.
-                let _ = column.write_char(' ');
+                text.push(b' ');
             }
-            decimal(column, *kind);
+            text.decimal(*kind);
         }
-        column.append_value("");
+        column.append_value(text.as_str());
     }
     fn finish(column: &mut StringBuilder) -> ArrayRef {
         Arc::new(column.finish())

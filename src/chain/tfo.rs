@@ -4,7 +4,7 @@ use super::group::{Facts, Runs, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::tcp_option::{FAST_OPEN_EXPERIMENT, kind, options};
-use crate::packet::{Direction, Packet, Tcp, flag};
+use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
 /// The place of `tfo_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -57,8 +57,8 @@ fields! {
 
 impl Facts for Tfo {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

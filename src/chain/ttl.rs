@@ -3,7 +3,7 @@
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{Direction, Packet, flag};
+use crate::packet::{Direction, FlowKey, Packet, flag};
 
 /// The place of `ttl_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -56,8 +56,8 @@ struct State {
 
 impl Facts for State {
     type Row = Ttl;
-    fn row(&self) -> &Ttl {
-        &self.facts
+    fn row(&self, _: &FlowKey) -> Ttl {
+        self.facts.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

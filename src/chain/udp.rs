@@ -3,7 +3,7 @@
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::Packet;
+use crate::packet::{FlowKey, Packet};
 
 /// The place of `udp_zero_checksum` in the table of functions.
 const ZERO: usize = 1;
@@ -45,8 +45,8 @@ fields! {
 
 impl Facts for UdpFacts {
     type Row = Self;
-    fn row(&self) -> &Self {
-        self
+    fn row(&self, _: &FlowKey) -> Self {
+        self.clone()
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {

@@ -1,6 +1,5 @@
 //! `pathspider observe`: the observer without the engine.
 
-use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,8 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
-use crate::observer::{self, FlowTable, Flows, capture, file};
-use crate::packet::{Unread, dissect};
+use crate::observer::{self, Completed, FlowTable, Flows, capture, file};
 use crate::sink::{self, Sink};
 
 /// Watch packets, live or from a capture file, and write a record for each flow
@@ -69,7 +67,22 @@ pub struct Args {
 }
 
 /// Flows are written when so many are complete.
-const BATCH: usize = 16_384;
+const BATCH: usize = 4096;
+
+/// Flows on their way to the thread that writes them.
+enum Batch {
+    Facts(Completed),
+    Columns(Flows),
+}
+
+impl Batch {
+    fn into_flows(self) -> Flows {
+        match self {
+            Batch::Facts(completed) => completed.into_flows(),
+            Batch::Columns(flows) => flows,
+        }
+    }
+}
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
@@ -159,12 +172,12 @@ struct Counts {
 }
 
 impl Counts {
-    fn unread(&mut self, why: Unread) {
-        *match why {
-            Unread::NotIp => &mut self.not_ip,
-            Unread::BadIp => &mut self.bad_ip,
-            Unread::BadTransport => &mut self.bad_transport,
-        } += 1;
+    fn add(&mut self, batch: &file::Batch<'_>) {
+        self.packets += batch.frames;
+        self.unknown_link += batch.unknown_link;
+        self.not_ip += batch.not_ip;
+        self.bad_ip += batch.bad_ip;
+        self.bad_transport += batch.bad_transport;
     }
 
     /// The last words, on standard error; the exit code.
@@ -250,44 +263,37 @@ fn offline(
     let mut table = FlowTable::new(selection, limits);
     let mut counts = Counts::default();
     let bar = Bar::new(path, file.position(), quiet);
-    // Encoding the records takes about as long as finding them: two threads, a batch apart.
-    let (batches, inbox) = mpsc::sync_channel::<Flows>(1);
-    let (end, written) = std::thread::scope(|scope| {
-        let writer = scope.spawn(move || {
-            inbox.into_iter().try_for_each(|flows| output.write(flows)).map(|()| output)
+    // Encoding the records takes about as long as finding them: two threads, a few batches apart.
+    let (batches, inbox) = mpsc::sync_channel::<Batch>(4);
+    let (end, written) = std::thread::scope(|scope| -> Result<_> {
+        let writer = std::thread::Builder::new().name("records".into());
+        let writer = writer.spawn_scoped(scope, move || {
+            let mut flows = inbox.into_iter().map(Batch::into_flows);
+            flows.try_for_each(|flows| output.write(flows)).map(|()| output)
         });
-        let end = file.read(|frame| {
-            counts.packets += 1;
-            match frame.link.map(|link| dissect(link, frame.bytes, frame.time)) {
-                None => counts.unknown_link += 1,
-                Some(Err(why)) => counts.unread(why),
-                Some(Ok(packet)) => {
-                    if let Some(flaw) = packet.flaw {
-                        counts.unread(flaw);
-                    }
-                    table.packet(&packet);
-                }
-            }
-            if counts.packets.is_multiple_of(1 << 16) {
-                bar.tick();
-            }
+        let writer = writer.doing(|| "start the writing thread")?;
+        let end = file.read(|batch| {
+            counts.add(batch);
+            table.packets(&batch.packets);
+            bar.tick();
             // Nobody takes batches any more if one could not be written.
-            let taken = table.completed() < BATCH || batches.send(table.take()).is_ok();
+            let taken =
+                table.completed() < BATCH || batches.send(Batch::Facts(table.take())).is_ok();
             taken && !stop.load(Relaxed)
         });
         bar.end();
         // A batch at a time, or the records of all that is still open would be in memory at once.
         while !table.is_empty() || table.completed() > 0 {
-            let left = Cell::new(BATCH);
-            table.flush(|_| left.replace(left.get().saturating_sub(1)) > 0);
-            // Why it could not be written is what the writer says.
-            if batches.send(table.take()).is_err() {
+            table.flush_oldest(BATCH);
+            // Nothing else is left to do for this thread. Why it could not be written is what the
+            // writer says.
+            if batches.send(Batch::Columns(table.take().into_flows())).is_err() {
                 break;
             }
         }
         drop(batches);
-        (end, writer.join())
-    });
+        Ok((end, writer.join()))
+    })?;
     let output = written.map_err(|_| Error::Failed("the writing thread panicked".into()))??;
     counts.evicted = table.evicted();
     counts.refused = table.refused();

@@ -268,14 +268,14 @@ impl Reader {
                 if wish.is_ripe(before, counted, self.read) {
                     self.table.flush(&*wish.wanted);
                     // Nobody waits any more if the run was broken off.
-                    let _ = wish.reply.send(self.table.take());
+                    let _ = wish.reply.send(self.table.take().into_flows());
                 } else {
                     wishes.push(wish);
                 }
             }
             if stop.load(Relaxed) && wishes.is_empty() {
                 self.table.flush(|_| true);
-                return Ok(self.table.take());
+                return Ok(self.table.take().into_flows());
             }
         }
     }

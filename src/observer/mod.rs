@@ -5,9 +5,13 @@
 //!
 //! Imports [`chain`](crate::chain) and [`packet`](crate::packet); never the engine.
 
+mod blocks;
 pub mod capture;
 pub mod file;
 mod fragments;
+mod frame;
+mod index;
+mod records;
 mod table;
 
-pub use table::{FlowTable, Flows, Limits};
+pub use table::{Completed, FlowTable, Flows, Limits};

@@ -1,22 +1,44 @@
 //! From a captured frame to a [`Packet`].
 
-use super::{Link, Packet, Transport, Unread, ip, transport};
+use super::{Link, Packet, Unread, ip, transport};
 use crate::field::Timestamp;
 
 /// Dissects one frame as it was captured (perhaps cut by the snap length).
 pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, Unread> {
-    let bytes = link.strip(frame).ok_or(Unread::NotIp)?;
-    let (ip, headers, payload) = ip::read(bytes).ok_or(Unread::BadIp)?;
-    let mut packet = Packet { time, ip, ports: None, transport: Transport::Other, flaw: None };
-    if ip.is_later_fragment() {
-        return Ok(packet);
-    }
-    packet.ports = transport::ports(ip.protocol, payload);
-    match transport::read(&ip, headers, payload) {
-        Some(transport) => packet.transport = transport,
-        None => packet.flaw = Some(Unread::BadTransport),
-    }
+    let mut packet = Packet::blank(time);
+    fill(&mut packet, link, frame)?;
     Ok(packet)
+}
+
+/// As [`dissect`], into the place at the end of `packets`: a packet is so large that each move of it
+/// would cost as much as a header. Nothing is added if the frame is not understood.
+pub fn dissect_onto<'a>(
+    packets: &mut Vec<Packet<'a>>,
+    link: Link,
+    frame: &'a [u8],
+    time: Timestamp,
+) -> Result<(), Unread> {
+    packets.push(Packet::blank(time));
+    let Some(packet) = packets.last_mut() else { return Ok(()) };
+    let read = fill(packet, link, frame);
+    if read.is_err() {
+        packets.pop();
+    }
+    read
+}
+
+#[inline(always)]
+fn fill<'a>(packet: &mut Packet<'a>, link: Link, frame: &'a [u8]) -> Result<(), Unread> {
+    let bytes = link.strip(frame).ok_or(Unread::NotIp)?;
+    let (headers, payload) = ip::read(bytes, &mut packet.ip).ok_or(Unread::BadIp)?;
+    if packet.ip.is_later_fragment() {
+        return Ok(());
+    }
+    packet.ports = transport::ports(packet.ip.protocol, payload);
+    if transport::read(&packet.ip, headers, payload, &mut packet.transport).is_none() {
+        packet.flaw = Some(Unread::BadTransport);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

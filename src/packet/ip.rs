@@ -6,19 +6,21 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use super::Ip;
 
-/// An IP header, the octets before the transport, and what was captured of it, padding cut off.
-pub(super) type Found<'a> = (Ip, usize, &'a [u8]);
+/// The octets before the transport, and what was captured of it, padding cut off.
+pub(super) type Found<'a> = (usize, &'a [u8]);
 
 /// Reads the IP header at the start of `bytes`.
-pub(super) fn read(bytes: &[u8]) -> Option<Found<'_>> {
+#[inline(always)]
+pub(super) fn read<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     match bytes.first()? >> 4 {
-        4 => v4(bytes),
-        6 => v6(bytes),
+        4 => v4(bytes, ip),
+        6 => v6(bytes, ip),
         _ => None,
     }
 }
 
-fn v4(bytes: &[u8]) -> Option<Found<'_>> {
+#[inline(always)]
+fn v4<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
     let own = header.slice();
     let total = usize::from(header.total_len());
@@ -27,7 +29,7 @@ fn v4(bytes: &[u8]) -> Option<Found<'_>> {
     let payload = bytes.get(own.len()..length.min(bytes.len())).unwrap_or_default();
     let offset = u32::from(header.fragments_offset().value()) * 8;
     let fragmented = header.more_fragments() || offset > 0;
-    let ip = Ip {
+    *ip = Ip {
         source: IpAddr::V4(header.source_addr()),
         destination: IpAddr::V4(header.destination_addr()),
         protocol: header.protocol().0,
@@ -39,13 +41,13 @@ fn v4(bytes: &[u8]) -> Option<Found<'_>> {
         flow_label: None,
         fragment: fragmented.then_some(offset),
     };
-    Some((ip, own.len(), payload))
+    Some((own.len(), payload))
 }
 
-fn v6(bytes: &[u8]) -> Option<Found<'_>> {
+fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let declared = usize::from(header.payload_length());
-    let mut ip = Ip {
+    *ip = Ip {
         source: IpAddr::V6(header.source_addr()),
         destination: IpAddr::V6(header.destination_addr()),
         protocol: header.next_header().0,
@@ -60,8 +62,8 @@ fn v6(bytes: &[u8]) -> Option<Found<'_>> {
     let rest = bytes.get(40..)?;
     // 0 is the sign of a jumbogram (RFC 2675), or of a card that fills the length in.
     let rest = if declared == 0 { rest } else { &rest[..declared.min(rest.len())] };
-    let payload = extensions(&mut ip, rest);
-    Some((ip, 40 + rest.len() - payload.len(), payload))
+    let payload = extensions(ip, rest);
+    Some((40 + rest.len() - payload.len(), payload))
 }
 
 /// Walks hop-by-hop options (0), routing (43), fragment (44) and destination options (60) headers

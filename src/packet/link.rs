@@ -61,6 +61,7 @@ impl Link {
     }
 
     /// The bytes from the IP header on; `None` if there is no IP header.
+    #[inline]
     pub fn strip(self, frame: &[u8]) -> Option<&[u8]> {
         match self {
             Link::Raw => is_ip(frame),
@@ -90,6 +91,7 @@ fn is_ip(bytes: &[u8]) -> Option<&[u8]> {
     matches!(bytes.first()? >> 4, 4 | 6).then_some(bytes)
 }
 
+#[inline]
 fn ethertype(mut ethertype: u16, mut rest: &[u8]) -> Option<&[u8]> {
     for _ in 0..DEEPEST {
         match ethertype {

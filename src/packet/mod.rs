@@ -12,10 +12,10 @@ pub mod link;
 pub mod tcp_option;
 mod transport;
 
-pub use dissect::dissect;
+pub use dissect::{dissect, dissect_onto};
 pub use link::Link;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::field::Timestamp;
 
@@ -70,6 +70,11 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    /// A packet of which nothing has been read yet.
+    fn blank(time: Timestamp) -> Self {
+        Self { time, ip: Ip::BLANK, ports: None, transport: Transport::Other, flaw: None }
+    }
+
     /// The TCP header, if this is a TCP segment with a whole one.
     pub fn tcp(&self) -> Option<&Tcp<'a>> {
         match &self.transport {
@@ -140,6 +145,20 @@ pub struct Ip {
 }
 
 impl Ip {
+    /// A header of which nothing has been read yet.
+    const BLANK: Self = Self {
+        source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        protocol: 0,
+        length: 0,
+        traffic_class: 0,
+        ttl: 0,
+        evil: None,
+        id: None,
+        flow_label: None,
+        fragment: None,
+    };
+
     /// The ECN codepoint (RFC 3168, 5): 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
     pub fn ecn(&self) -> u8 {
         self.traffic_class & 3

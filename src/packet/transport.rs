@@ -5,6 +5,7 @@ use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
 use super::{Icmp, Ip, Quote, Tcp, Transport, Udp, flag, ip, protocol};
 
 /// The ports, if the protocol has them and they are there.
+#[inline(always)]
 pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
     let has =
         matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE);
@@ -15,13 +16,19 @@ pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
 }
 
 /// Reads the transport header; `None` if it should be there and cannot be read.
-pub(super) fn read<'a>(ip: &Ip, headers: usize, bytes: &'a [u8]) -> Option<Transport<'a>> {
+#[inline(always)]
+pub(super) fn read<'a>(
+    ip: &Ip,
+    headers: usize,
+    bytes: &'a [u8],
+    transport: &mut Transport<'a>,
+) -> Option<()> {
     match ip.protocol {
         protocol::TCP => {
             let header = TcpHeaderSlice::from_slice(bytes).ok()?;
             let own = header.slice();
             let before = u32::try_from(headers + own.len()).unwrap_or(u32::MAX);
-            Some(Transport::Tcp(Tcp {
+            *transport = Transport::Tcp(Tcp {
                 flags: u16::from_be_bytes([own[12], own[13]]) & flag::ALL,
                 sequence: header.sequence_number(),
                 acknowledgment: header.acknowledgment_number(),
@@ -29,11 +36,11 @@ pub(super) fn read<'a>(ip: &Ip, headers: usize, bytes: &'a [u8]) -> Option<Trans
                 payload: ip.length.saturating_sub(before),
                 options: &bytes[20..own.len()],
                 data: &bytes[own.len()..],
-            }))
+            });
         }
         protocol::UDP => {
             let header = UdpHeaderSlice::from_slice(bytes).ok()?;
-            Some(Transport::Udp(Udp { checksum: header.checksum(), data: &bytes[8..] }))
+            *transport = Transport::Udp(Udp { checksum: header.checksum(), data: &bytes[8..] });
         }
         protocol::ICMP | protocol::ICMP6 => {
             let [kind, code] = *bytes.get(..2)? else { return None };
@@ -45,15 +52,17 @@ pub(super) fn read<'a>(ip: &Ip, headers: usize, bytes: &'a [u8]) -> Option<Trans
                 .get(4..8)
                 .map_or(0, |four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
             let quote = if is_error { bytes.get(8..).and_then(quote) } else { None };
-            Some(Transport::Icmp(Icmp { kind, code, rest, quote }))
+            *transport = Transport::Icmp(Icmp { kind, code, rest, quote });
         }
-        _ => Some(Transport::Other),
+        _ => {}
     }
+    Some(())
 }
 
 /// The quoted packet, if the quote is long enough to know its flow.
 fn quote(bytes: &[u8]) -> Option<Quote<'_>> {
-    let (ip, _, transport) = ip::read(bytes)?;
+    let mut ip = Ip::BLANK;
+    let (_, transport) = ip::read(bytes, &mut ip)?;
     if ip.is_later_fragment() {
         return None;
     }

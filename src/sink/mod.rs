@@ -13,6 +13,7 @@ mod journal;
 mod ndjson;
 mod parquet;
 mod parts;
+mod row_group;
 mod stored;
 mod temporary;
 mod upstream;

@@ -6,12 +6,15 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 
+use super::row_group::RowGroup;
 use super::temporary::Temporary;
 use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
@@ -22,11 +25,13 @@ const GROUP_ROWS: usize = 64 * 1024;
 /// group, so this bounds the memory of a run of any length.
 const GROUP_BYTES: usize = 64 * 1024 * 1024;
 /// Better than half of what higher levels save, at a fraction of their time.
-const ZSTD_LEVEL: i32 = 3;
+const ZSTD_LEVEL: i32 = 1;
 
 /// Writes one Parquet file.
 pub struct ParquetSink {
-    writer: ArrowWriter<Counted<File>>,
+    writer: SerializedFileWriter<Counted<File>>,
+    columns: ArrowRowGroupWriterFactory,
+    group: Option<RowGroup>,
     // After the writer: the file is removed when nothing writes to it any more.
     file: Temporary,
     rows: u64,
@@ -46,24 +51,57 @@ impl ParquetSink {
 
     pub(super) fn into_file(file: Temporary, schema: SchemaRef) -> Result<Self> {
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| failed(file.path(), error))?;
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(concat!("pathspider ", env!("CARGO_PKG_VERSION")).into())
             .set_compression(Compression::ZSTD(level))
             .set_dictionary_enabled(true)
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
-            .build();
-        let writer = ArrowWriter::try_new(Counted::new(file.writer()?), schema, Some(properties))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_row_count(Some(GROUP_ROWS));
+        let converted = ArrowSchemaConverter::new().convert(&schema);
+        let columns = converted.map_err(|error| failed(file.path(), error))?;
+        // What is counted or measured has too many values for a dictionary, and small differences.
+        for column in columns.columns() {
+            if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
+                let path = column.path();
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), false)
+                    .set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
+            }
+        }
+        let properties = Some(properties.build());
+        let writer = ArrowWriter::try_new(Counted::new(file.writer()?), schema, properties)
             .map_err(|error| failed(file.path(), error))?;
-        Ok(Self { writer, file, rows: 0 })
+        let (writer, columns) =
+            writer.into_serialized_writer().map_err(|error| failed(file.path(), error))?;
+        Ok(Self { writer, columns, group: None, file, rows: 0 })
+    }
+
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let mut group = match self.group.take() {
+                Some(group) => group,
+                None => {
+                    let place = self.writer.flushed_row_groups().len();
+                    RowGroup::new(self.columns.create_column_writers(place)?)
+                }
+            };
+            let rows = (batch.num_rows() - from).min(GROUP_ROWS - group.rows());
+            group.write(&batch.slice(from, rows))?;
+            from += rows;
+            let full = group.rows() == GROUP_ROWS || group.memory_size() > GROUP_BYTES;
+            self.group = Some(group);
+            if full {
+                end_group(&mut self.group, &mut self.writer)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Sink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.writer.write(batch).map_err(|error| failed(self.file.path(), error))?;
-        if self.writer.memory_size() > GROUP_BYTES {
-            self.writer.flush().map_err(|error| failed(self.file.path(), error))?;
-        }
+        self.add(batch).map_err(|error| failed(self.file.path(), error))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -73,7 +111,8 @@ impl Sink for ParquetSink {
     }
 
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
-        let Self { mut writer, file, rows } = *self;
+        let Self { mut writer, mut group, file, rows, .. } = *self;
+        end_group(&mut group, &mut writer).map_err(|error| failed(file.path(), error))?;
         for (key, value) in metadata {
             writer.append_key_value_metadata(KeyValue::new(
                 format!("{METADATA_PREFIX}{key}"),
@@ -84,6 +123,19 @@ impl Sink for ParquetSink {
         let bytes = counted.bytes;
         Ok(Written { path: file.keep()?, bytes, rows, parts: None })
     }
+}
+
+/// Writes the row group, if there is one.
+fn end_group(
+    group: &mut Option<RowGroup>,
+    writer: &mut SerializedFileWriter<Counted<File>>,
+) -> Result<(), ParquetError> {
+    let Some(group) = group.take() else { return Ok(()) };
+    let mut place = writer.next_row_group()?;
+    for chunk in group.close()? {
+        chunk.append_to_row_group(&mut place)?;
+    }
+    place.close().map(drop)
 }
 
 /// Says in the operating system's words what it said, if it was the one who refused.

@@ -1,7 +1,7 @@
 //! The table in virtual time.
 
 use super::*;
-use crate::packet::{Ip, Tcp, Transport, protocol};
+use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
 use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -88,7 +88,7 @@ impl Bench {
     }
 
     fn take(&mut self) -> (Vec<FlowKey>, RecordBatch) {
-        let flows = self.table.take();
+        let flows = self.table.take().into_flows();
         let batch = RecordBatch::try_new(self.schema.clone(), flows.columns).unwrap();
         assert_eq!(flows.keys.len(), batch.num_rows());
         (flows.keys, batch)
@@ -281,7 +281,7 @@ fn what_may_be_missing_from_a_flow_is_flagged() {
     // No room for a third one: the first has to go.
     bench.packet(4, 3000, true, SYN, 0, 0);
     bench.table.flush(|_| true);
-    let Flows { keys, flags, .. } = bench.table.take();
+    let Flows { keys, flags, .. } = bench.table.take().into_flows();
     let mut flagged: Vec<_> = keys.iter().map(|key| key.source.1).zip(flags).collect();
     flagged.sort_by_key(|(port, _)| *port);
     let expected = [
@@ -290,4 +290,71 @@ fn what_may_be_missing_from_a_flow_is_flagged() {
         (3000, Flags::default()),
     ];
     assert_eq!(flagged, expected);
+}
+
+#[test]
+fn errors_that_quote_what_nobody_sent_stay_within_the_bounds() {
+    const MOST: usize = 1000;
+    let mut bench = Bench::new(Limits { max_flows: MOST, ..Limits::default() });
+    for sender in 0..100_000u32 {
+        let (router, us) = ([198, 51, 100, 1].into(), IpAddr::from(sender.to_be_bytes()));
+        let quoted = segment(1, us, [192, 0, 2, 2].into(), (7, 7), SYN).ip;
+        let mut packet = segment(1, router, us, (0, 0), 0);
+        (packet.ip.protocol, packet.ports) = (protocol::ICMP, None);
+        let quote = Some(Quote { ip: quoted, ports: Some((7, 7)), transport: &[] });
+        packet.transport = Transport::Icmp(Icmp { kind: 11, code: 0, rest: 0, quote });
+        bench.table.packet(&packet);
+        if sender % 1024 == 0 {
+            assert!(sizes(&bench.table).into_iter().all(|size| size <= 2 * MOST + SPARE + 1));
+            bench.table.take();
+        }
+    }
+    assert_eq!(bench.table.len(), MOST);
+}
+
+#[test]
+fn packets_together_are_as_one_after_the_other() {
+    let seconds = |time: i64| time * SECOND;
+    // Timeouts from none to longer than everything.
+    for (expiry, idle, most) in [(5, 30, 1000), (0, 30, 1000), (1, 2, 1000), (90, 30, 7), (0, 0, 3)]
+    {
+        let limits = Limits {
+            expiry_timeout: seconds(expiry),
+            idle_timeout: seconds(idle),
+            max_flows: most,
+        };
+        let (mut one, mut many) = (Bench::new(limits), Bench::new(limits));
+        let (mut dice, mut time) = (0x2545_f491_4f6c_dd1du64, SECOND);
+        let mut packets = Vec::new();
+        for _ in 0..20_000 {
+            dice ^= dice << 13;
+            dice ^= dice >> 7;
+            dice ^= dice << 17;
+            // Mostly the same second, sometimes later or earlier.
+            time += [0, 0, 0, 1000, SECOND / 2, 3 * SECOND, -SECOND][(dice >> 40) as usize % 7];
+            let (us, them) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+            let port = 1000 + (dice >> 20) as u16 % 20;
+            let flags = [SYN, SYNACK, flag::ACK, FINACK, flag::RST][(dice >> 50) as usize % 5];
+            packets.push(match dice & 1 {
+                0 => segment(time, us, them, (port, 80), flags),
+                _ => segment(time, them, us, (80, port), flags),
+            });
+        }
+        packets.iter().for_each(|packet| one.table.packet(packet));
+        packets.chunks(101).for_each(|some| many.table.packets(some));
+        one.table.flush(|_| true);
+        many.table.flush_oldest(usize::MAX);
+        let (left, right) = (one.take(), many.take());
+        assert!(left.0.len() > 20);
+        // What was open at the end is completed in another order.
+        let rows = |(keys, batch): &(Vec<FlowKey>, RecordBatch)| {
+            let mut rows: Vec<String> = (0..keys.len())
+                .map(|row| format!("{:?} {:?}", keys[row], batch.slice(row, 1)))
+                .collect();
+            rows.sort();
+            rows
+        };
+        assert!(rows(&left) == rows(&right), "{expiry} {idle} {most}");
+        assert_eq!(one.table.evicted(), many.table.evicted());
+    }
 }

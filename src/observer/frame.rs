@@ -1,0 +1,124 @@
+//! Frames of a file, on their way to become packets.
+
+use crate::field::Timestamp;
+use crate::packet::{Link, Packet, Unread, dissect_onto};
+
+/// Packets that are handed out together, and what else was read with them.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// Packets that were understood, though perhaps not to the last header.
+    pub packets: Vec<Packet<'a>>,
+    /// Frames that were read.
+    pub frames: u64,
+    /// Those of a link type that is not understood.
+    pub unknown_link: u64,
+    /// Those that are not IP.
+    pub not_ip: u64,
+    /// Those whose IP header could not be read.
+    pub bad_ip: u64,
+    /// Packets whose transport header could not be read.
+    pub bad_transport: u64,
+}
+
+impl<'a> Batch<'a> {
+    /// Forgets everything, but keeps the memory.
+    pub(super) fn clear(&mut self) {
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.clear();
+        *self = Self { packets, ..Self::default() };
+    }
+
+    /// Adds what a frame is, if there is one.
+    pub(super) fn add(&mut self, frame: Option<Frame<'a>>) {
+        let Some(frame) = frame else { return };
+        self.frames += 1;
+        let Some(link) = frame.link else {
+            self.unknown_link += 1;
+            return;
+        };
+        let read = dissect_onto(&mut self.packets, link, frame.bytes, frame.time);
+        let flaw = match read {
+            Ok(()) => self.packets.last().and_then(|packet| packet.flaw),
+            Err(why) => Some(why),
+        };
+        match flaw {
+            None => {}
+            Some(Unread::NotIp) => self.not_ip += 1,
+            Some(Unread::BadIp) => self.bad_ip += 1,
+            Some(Unread::BadTransport) => self.bad_transport += 1,
+        }
+    }
+}
+
+/// One captured frame.
+pub(super) struct Frame<'a> {
+    /// When it was captured; [`Timestamp::UNKNOWN`] for a packet without a time (pcapng, 4.4).
+    time: Timestamp,
+    /// Its link type; `None` if it is one that is not understood.
+    link: Option<Link>,
+    /// What was captured of it.
+    bytes: &'a [u8],
+}
+
+/// An interface that a capture has packets of.
+pub(super) struct Interface {
+    link: Option<Link>,
+    per_second: u64,
+    /// Nanoseconds of a tick, if it is so many whole ones: a division is too much for every packet.
+    nanoseconds: Option<u64>,
+    /// Seconds to be added to every time.
+    offset: i64,
+    filter: Option<pcap::BpfProgram>,
+}
+
+impl Interface {
+    /// One with this link-layer header type, whose times are so many fractions of a second, `offset` seconds late.
+    ///
+    /// # Errors
+    /// If the filter does not fit its link type.
+    pub(super) fn new(
+        linktype: i32,
+        per_second: u64,
+        offset: i64,
+        filter: Option<&str>,
+    ) -> Result<Self, String> {
+        // The upper bits say how long the frame check sequence is.
+        let linktype = linktype & 0xffff;
+        let per_second = per_second.max(1);
+        Ok(Self {
+            link: Link::from_linktype(linktype),
+            per_second,
+            nanoseconds: 1_000_000_000u64
+                .is_multiple_of(per_second)
+                .then(|| 1_000_000_000 / per_second),
+            offset,
+            filter: filter.map(|text| compile(linktype, text)).transpose()?,
+        })
+    }
+
+    /// A frame of this interface, if the filter lets it through.
+    pub(super) fn frame<'a>(&self, time: Timestamp, bytes: &'a [u8]) -> Option<Frame<'a>> {
+        let wanted = self.filter.as_ref().is_none_or(|filter| filter.filter(bytes));
+        wanted.then_some(Frame { time, link: self.link, bytes })
+    }
+
+    /// The time that is written as so many fractions of a second.
+    pub(super) fn time(&self, ticks: u64) -> Timestamp {
+        let nanoseconds = match self.nanoseconds {
+            Some(each) => u128::from(ticks) * u128::from(each),
+            None => u128::from(ticks) * 1_000_000_000 / u128::from(self.per_second),
+        };
+        let offset = i128::from(self.offset) * 1_000_000_000;
+        let time = i128::try_from(nanoseconds).unwrap_or(i128::MAX).saturating_add(offset);
+        Timestamp(time.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
+    }
+}
+
+/// A filter for packets of this link type.
+pub(super) fn compile(linktype: i32, filter: &str) -> Result<pcap::BpfProgram, String> {
+    let failed = |why: pcap::Error| format!("filter {filter:?}: {why}");
+    pcap::Capture::dead(pcap::Linktype(linktype))
+        .map_err(failed)?
+        .compile(filter, true)
+        .map_err(failed)
+}

@@ -1,0 +1,78 @@
+//! A row group on its way into a Parquet file. To encode columns is most of a sink's work, and what is
+//! left of it when all records are there, so two threads share it.
+
+use std::sync::{Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
+use parquet::errors::{ParquetError, Result};
+
+/// Rows from which on a thread is worth its start.
+const MANY: usize = 1024;
+
+/// The columns of a row group that is not full yet.
+pub(super) struct RowGroup {
+    columns: Vec<ArrowColumnWriter>,
+    rows: usize,
+}
+
+impl RowGroup {
+    /// A row group whose columns go to these writers.
+    pub(super) fn new(columns: Vec<ArrowColumnWriter>) -> Self {
+        Self { columns, rows: 0 }
+    }
+
+    /// Rows in it.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Octets of memory that it takes.
+    pub(super) fn memory_size(&self) -> usize {
+        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+    }
+
+    /// Adds rows.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut leaves = Vec::with_capacity(self.columns.len());
+        for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+            leaves.extend(compute_leaves(field, array)?);
+        }
+        self.rows += batch.num_rows();
+        let columns = self.columns.iter_mut().zip(leaves).collect();
+        let much = batch.num_rows() >= MANY;
+        shared(columns, much, |(column, leaf)| column.write(&leaf)).map(drop)
+    }
+
+    /// Ends it: what its columns are in the file.
+    pub(super) fn close(self) -> Result<Vec<ArrowColumnChunk>> {
+        shared(self.columns, self.rows >= MANY, ArrowColumnWriter::close)
+    }
+}
+
+/// Does something with each; if it is much, on two threads that take what is next.
+fn shared<T: Send, R: Send>(
+    all: Vec<T>,
+    much: bool,
+    each: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    if !much {
+        return all.into_iter().map(each).collect();
+    }
+    let queue = Mutex::new(all.into_iter().enumerate());
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let some = std::iter::from_fn(next);
+        some.map(|(place, one)| Ok((place, each(one)?))).collect::<Result<Vec<_>>>()
+    };
+    std::thread::scope(|scope| {
+        let other = std::thread::Builder::new().name("columns".into()).spawn_scoped(scope, work);
+        let other = other.map_err(|error| ParquetError::External(Box::new(error)))?;
+        let done = work();
+        let panicked = |_| ParquetError::General("the encoding thread panicked".into());
+        let (mut done, others) = (done?, other.join().map_err(panicked)??);
+        done.extend(others);
+        done.sort_unstable_by_key(|(place, _)| *place);
+        Ok(done.into_iter().map(|(_, one)| one).collect())
+    })
+}
