@@ -100,9 +100,35 @@ impl Page {
     }
 }
 
+/// A text that may have come from the network, with what a terminal would obey written out: control
+/// characters and the like (`\u{1b}`). Longer ones are cut.
+pub fn printable(text: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut chars = text.chars();
+    let mut out: String = chars
+        .by_ref()
+        .take(LONGEST)
+        .flat_map(|c| match c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() {
+            true => vec![c],
+            false => c.escape_debug().collect(),
+        })
+        .collect();
+    if chars.next().is_some() {
+        out.push_str("...");
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        assert_eq!(printable("http.server:caf\u{e9} \"x\""), "http.server:caf\u{e9} \"x\"");
+        assert_eq!(printable("a\u{1b}[2J\r\nb\u{202e}"), "a\\u{1b}[2J\\r\\nb\\u{202e}");
+        assert_eq!(printable(&"x".repeat(200)).len(), 123);
+    }
 
     #[test]
     fn the_last_cell_is_broken_into_lines() {

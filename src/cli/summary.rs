@@ -259,7 +259,9 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         HumanCount(outcome.account.read),
         HumanCount(records)
     ));
-    let width = labels.keys().map(String::len).max().unwrap_or(0);
+    let labels: Vec<_> =
+        labels.iter().map(|(label, count)| (out::printable(label), count)).collect();
+    let width = labels.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     for (label, count) in labels {
         let share = 100.0 * *count as f64 / records.max(1) as f64;
         lines.push(format!(
