@@ -386,8 +386,8 @@ impl<'a> Bench<'a> {
     /// SYNs of connections that are not the run's, and how many of them asked for ECN.
     fn strangers(&self, measurement: &str) -> (u32, u32) {
         let capture = pcap::Capture::from_device(self.lab.interface()).unwrap();
-        // It waits that long for a packet, which is also what keeps the connections below from being too many.
-        let mut capture = capture.snaplen(128).timeout(10).open().unwrap();
+        let capture = capture.snaplen(128).timeout(10).open().unwrap();
+        let mut capture = capture.setnonblock().unwrap();
         // Not from the engine's ports, but from those that the kernel chooses.
         let filter = "tcp[tcpflags] & (tcp-syn|tcp-ack) = tcp-syn and src portrange 32768-60999";
         capture.filter(filter, true).unwrap();
@@ -402,9 +402,15 @@ impl<'a> Bench<'a> {
         command.arg(self.folder.path().join("strangers.ndjson"));
         let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let (mut seen, mut asked, mut made) = (0, 0, 0);
+        let mut next = Instant::now();
         while run.try_wait().unwrap().is_none() {
-            std::net::TcpStream::connect(plain).unwrap();
-            made += 1;
+            // Spread over the whole run, and few enough for the kernel's ports.
+            if Instant::now() >= next {
+                std::net::TcpStream::connect(plain).unwrap();
+                made += 1;
+                next += Duration::from_millis(5);
+            }
+            std::thread::yield_now();
             while let Ok(packet) = capture.next_packet() {
                 // Ethernet, IPv4 without options, then the flags of TCP.
                 seen += 1;
