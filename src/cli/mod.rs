@@ -8,6 +8,7 @@ mod check;
 mod codes;
 mod counts;
 mod explain;
+mod feed;
 mod host;
 mod interface;
 mod judge;

@@ -12,10 +12,11 @@ use arrow::datatypes::SchemaRef;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::account::Account;
+use super::feed::{Fed, Feed};
 use super::host::Host;
 use super::output::{Earlier, Identity, Output};
 use super::summary::{self, Outcome};
-use super::writer::{self, Known, Lost, Wave, Writer};
+use super::writer::{self, Known, Wave, Writer};
 use super::{interface, progress, records, restore};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
@@ -24,7 +25,7 @@ use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
-use crate::targets::{self, Reader, Reason, Shard, Target};
+use crate::targets::{self, Reader, Shard, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
 ///
@@ -413,67 +414,5 @@ fn configuration(of: &measurement::Configuration) -> driver::Configuration {
         kind: of.connection.kind,
         options: of.connection.options.clone(),
         timeout: of.connection.timeout,
-    }
-}
-
-fn address(target: &Target) -> driver::Address {
-    driver::Address { at: writer::address(target), name: target.name.clone() }
-}
-
-/// From targets to waves whose attempts have ended.
-struct Feed<'a, 'e> {
-    engine: &'a mut driver::Engine<'e>,
-    reader: &'a mut Reader,
-    capture: &'a capture::Capture,
-    waves: mpsc::SyncSender<Wave>,
-    /// The most targets of a wave.
-    size: usize,
-    /// Targets in all, as far as the list's length tells.
-    expected: &'a AtomicU64,
-    fed: Fed,
-}
-
-/// What became of the targets that were read.
-#[derive(Debug, Default)]
-struct Fed {
-    /// Targets handed to the engine.
-    asked: u64,
-    /// Targets in hand that a stop came before.
-    unasked: u64,
-}
-
-impl Feed<'_, '_> {
-    /// Runs wave after wave until the targets or the wish to go on are at an end.
-    fn run(&mut self, mut batch: Vec<Target>, keep_going: &dyn Fn() -> bool) -> Result<()> {
-        batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
-        while !batch.is_empty() && keep_going() {
-            self.fed.asked += batch.len() as u64;
-            self.expect();
-            let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
-            let ports = self.engine.next_ports();
-            let lost = Lost::now(&self.capture.counters);
-            let asked = self.engine.run_wave(&addresses, keep_going)?;
-            let flows = self
-                .capture
-                .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, asked, flows, lost, later: self.engine.next_ports() };
-            if self.waves.send(wave).is_err() {
-                // The writer has failed; its own error says why.
-                return Ok(());
-            }
-            batch = self.reader.next_batch(self.size)?;
-        }
-        self.fed.unasked = batch.len() as u64;
-        Ok(())
-    }
-
-    /// Estimates how many targets there are to be asked.
-    fn expect(&self) {
-        if let (read @ 1.., Some(total)) = self.reader.progress() {
-            // Those that have their records were read fast and say nothing of the rest.
-            let done = self.reader.refusals().of(Reason::Resumed);
-            let all = (self.fed.asked + done).saturating_mul(total) / read;
-            self.expected.store(all.saturating_sub(done), Relaxed);
-        }
     }
 }

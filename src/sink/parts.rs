@@ -259,11 +259,13 @@ fn number(part: &Path) -> Option<u32> {
     part.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
 }
 
-/// Whether a file can have this name: better told before a run of days than behind it.
+/// Whether a file can have this name: better told before a run of days than behind it. What a killed run left of it
+/// is removed.
 ///
 /// # Errors
 /// [`Error::Usage`] if it cannot.
 pub fn can_be(path: &Path) -> Result<()> {
+    Temporary::sweep(path);
     Temporary::create(path).map(drop)
 }
 

@@ -10,7 +10,8 @@ use super::write_error;
 use crate::error::{Error, Result};
 
 /// A file under a temporary name (`.NAME.tmp-PID`, beside the final one), removed on drop unless
-/// it was [kept](Temporary::keep).
+/// it was [kept](Temporary::keep). It is locked while it is open, so that one whose process was killed can be told
+/// from one that is being written.
 #[derive(Debug)]
 pub struct Temporary {
     /// The name that the file will have.
@@ -52,7 +53,25 @@ impl Temporary {
         let _ = fs::remove_file(&temporary);
         let file = File::create_new(&temporary)
             .map_err(|error| refuse(format!("cannot write in {}: {error}", folder.display())))?;
+        // Where there are no locks, leftovers stay.
+        let _ = file.try_lock();
         Ok(Self { path, temporary, file: Some(file) })
+    }
+
+    /// Removes what processes that were killed have left of the file `path`.
+    pub fn sweep(path: &Path) {
+        let Some(name) = path.file_name() else { return };
+        let hidden = format!(".{}.tmp-", name.to_string_lossy());
+        let Ok(entries) = fs::read_dir(folder(path)) else { return };
+        for entry in entries.flatten() {
+            let left = entry.file_name().to_string_lossy().starts_with(&hidden)
+                && entry.file_type().is_ok_and(|kind| kind.is_file())
+                && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+            if left {
+                // A hidden file does no harm.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// A second handle to write with.

@@ -341,3 +341,19 @@ fn a_part_that_fails_costs_no_other() {
     fs::rename(&aside, &path).unwrap();
     assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 10);
 }
+
+#[test]
+fn a_file_that_a_killed_run_left_is_swept_away_and_one_in_the_making_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    let left = folder.path().join(".x.parquet.tmp-1");
+    let other = folder.path().join(".y.parquet.tmp-1");
+    for file in [&left, &other] {
+        std::fs::write(file, "half").unwrap();
+    }
+    let making = Temporary::create(&path).unwrap();
+    Temporary::sweep(&path);
+    assert!(!left.exists() && other.exists());
+    making.keep().unwrap();
+    assert!(path.exists());
+}

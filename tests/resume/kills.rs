@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::UInt64Type;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{Lab, Spec};
 use pathspider::sink::{self, Stored};
 
@@ -78,17 +80,15 @@ pub fn kill_and_resume(
     for _ in 0..kills {
         let mut command = go_on(list, output, more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let moment = Instant::now() + longest.mul_f64(rand::random::<f64>());
-        while Instant::now() < moment && child.try_wait().unwrap().is_none() {
-            // The moment is what is tested; nothing is waited for.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let ended = child.try_wait().unwrap().is_some();
-        child.kill().unwrap();
-        let output = child.wait_with_output().unwrap();
+        // It says something when it has come to its end; until then the moment is all there is.
+        let moment = longest.mul_f64(rand::random::<f64>());
+        let mut word = [PollFd::new(child.stdout.as_ref().unwrap().as_fd(), PollFlags::POLLIN)];
+        let ended = poll(&mut word, PollTimeout::try_from(moment).unwrap()).unwrap() > 0;
         if ended {
-            return (killed, output);
+            return (killed, child.wait_with_output().unwrap());
         }
+        child.kill().unwrap();
+        child.wait_with_output().unwrap();
         killed += 1;
     }
     (killed, go_on(list, output, more).output().unwrap())
