@@ -359,7 +359,8 @@ impl Run<'_> {
             let shown = progress::Shown {
                 engine: &progress,
                 capture: &counters,
-                configurations: self.plan.configs.len() as u64,
+                configurations: (self.plan.configs.len() + usize::from(self.plan.probe().is_some()))
+                    as u64,
                 targets: &expected,
                 quiet: self.quiet,
             };

@@ -262,6 +262,12 @@ impl<'a> Engine<'a> {
         }
     }
 
+    /// Counts an attempt that came to its end before it was begun.
+    pub fn handle_unasked(&self, state: State) {
+        self.progress.started.fetch_add(1, Relaxed);
+        self.progress.count(state);
+    }
+
     /// What the programs of the first `command` steps said: what the rest of them says is the same thing again.
     pub fn outputs(&self) -> &[CommandOutput] {
         &self.outputs
@@ -497,14 +503,7 @@ impl<'a> Engine<'a> {
             attempt.state.as_str(),
             attempt.error.as_deref().unwrap_or("").escape_debug()
         );
-        let count = match attempt.state {
-            State::Ok => &self.progress.ok,
-            State::Failed => &self.progress.failed,
-            State::Timeout => &self.progress.timeout,
-            State::LocalError => &self.progress.local_error,
-            State::Skipped => &self.progress.skipped,
-        };
-        count.fetch_add(1, Relaxed);
+        self.progress.count(attempt.state);
         let left = &mut wave.left[job.configuration][job.target];
         *left -= 1;
         match *left {

@@ -102,7 +102,7 @@ impl Scheduler {
                 return Next::Wait(None);
             }
             self.turn += 1;
-            self.applied = self.turns == Turns::AtOnce;
+            self.applied = self.applied && self.turns == Turns::AtOnce;
             self.next = 0;
             return self.poll(now);
         };

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::connect::State;
+
 /// How far the run is, readable from other threads.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -20,6 +22,18 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Counts an attempt that has ended.
+    pub(super) fn count(&self, state: State) {
+        let count = match state {
+            State::Ok => &self.ok,
+            State::Failed => &self.failed,
+            State::Timeout => &self.timeout,
+            State::LocalError => &self.local_error,
+            State::Skipped => &self.skipped,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
     /// Attempts that ended, however they did.
     pub fn ended(&self) -> u64 {
         [&self.ok, &self.failed, &self.timeout, &self.local_error, &self.skipped]

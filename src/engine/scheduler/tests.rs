@@ -179,3 +179,25 @@ fn what_is_asked_again_comes_before_the_barrier() {
     }
     assert_eq!(order, [(0, 0), (0, 0), (1, 0), (1, 0), (0, 1), (0, 1), (1, 1), (1, 1)]);
 }
+
+#[test]
+fn a_wave_of_nobody_and_a_probe_leave_no_configuration_in_force() {
+    let now = Duration::ZERO;
+    for turns in [Turns::AtOnce, Turns::Waves] {
+        let limits = Limits { concurrency: 10, rate: None };
+        let mut scheduler = Scheduler::new(limits, turns);
+        scheduler.handle_wave(0, 0..2);
+        assert_eq!(scheduler.poll(now), Next::WaveDone);
+        // The probe is a configuration of its own.
+        scheduler.handle_wave(1, 2..3);
+        assert_eq!(scheduler.poll(now), Next::Apply(2..3));
+        scheduler.handle_applied();
+        assert_eq!(scheduler.poll(now), Next::Start(Job { target: 0, configuration: 2 }));
+        scheduler.handle_started(now);
+        scheduler.handle_ended();
+        assert_eq!(scheduler.poll(now), Next::WaveDone);
+        scheduler.handle_wave(1, 0..2);
+        let all = if turns == Turns::AtOnce { 0..2 } else { 0..1 };
+        assert_eq!(scheduler.poll(now), Next::Apply(all), "{turns:?}");
+    }
+}
