@@ -198,6 +198,11 @@ fn a_wave_of_nobody_and_a_probe_leave_no_configuration_in_force() {
         assert_eq!(scheduler.poll(now), Next::WaveDone);
         scheduler.handle_wave(1, 0..2);
         let all = if turns == Turns::AtOnce { 0..2 } else { 0..1 };
+        assert_eq!(scheduler.poll(now), Next::Apply(all.clone()), "{turns:?}");
+        let mut scheduler = Scheduler::new(limits, turns);
+        scheduler.handle_wave(0, 0..2);
+        assert_eq!(scheduler.poll(now), Next::WaveDone);
+        scheduler.handle_wave(1, 0..2);
         assert_eq!(scheduler.poll(now), Next::Apply(all), "{turns:?}");
     }
 }
