@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
+use super::confirm::{Rounds, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
@@ -195,7 +196,11 @@ struct Answers {
 }
 
 enum Values {
-    Compare { zero: (BooleanArray, Unknown), one: (BooleanArray, Unknown) },
+    Compare {
+        zero: (BooleanArray, Unknown),
+        one: (BooleanArray, Unknown),
+        rounds: Option<Rounds>,
+    },
     Online(BooleanArray, Unknown),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
     Value(StringArray, Unknown),
@@ -224,7 +229,9 @@ impl Answers {
         let given = rule.given.as_ref().map(truth).transpose()?;
         let question = match &rule.asked {
             Asked::Compare { zero, one } => {
-                Values::Compare { zero: truth(zero)?, one: truth(one)? }
+                let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch));
+                let rounds = rounds.transpose()?;
+                Values::Compare { zero: truth(zero)?, one: truth(one)?, rounds }
             }
             Asked::Online(expr) => {
                 let (values, unknown) = truth(expr)?;
@@ -256,9 +263,14 @@ impl Answers {
             }
         }
         match &self.question {
-            Values::Compare { zero, one } => match (at(&zero.0, row), at(&one.0, row)) {
+            Values::Compare { zero, one, rounds } => match (at(&zero.0, row), at(&one.0, row)) {
                 (Some(zero), Some(one)) => {
-                    Outcome::Word(usize::from(!zero) * 2 + usize::from(!one))
+                    let word = usize::from(!zero) * 2 + usize::from(!one);
+                    let rounds = rounds.as_ref().and_then(|rounds| rounds.at(row));
+                    match rounds.map_or(Some(word), |rounds| rounds.verdict(word)) {
+                        Some(word) => Outcome::Word(word),
+                        None => Outcome::Insufficient(UNTOLD.into()),
+                    }
                 }
                 (None, _) => zero.1.insufficient(row),
                 (_, None) => one.1.insufficient(row),

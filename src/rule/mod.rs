@@ -14,6 +14,7 @@
 //!
 //! Imports [`error`](crate::error) only.
 
+pub mod confirm;
 mod eval;
 mod expr;
 mod judge;
@@ -58,6 +59,13 @@ pub struct RuleSource {
     pub question: Question<Sql>,
 }
 
+impl RuleSource {
+    /// Whether it compares a configuration with another.
+    pub fn compares(&self) -> bool {
+        matches!(self.question, Question::Compare(_) | Question::CompareBetween { .. })
+    }
+}
+
 /// What a rule asks, with expressions of type `E`.
 #[derive(Debug, Clone)]
 pub enum Question<E> {
@@ -98,6 +106,8 @@ pub struct Rule {
     asked: Asked,
     /// The configurations that it refers to, in the order of the record.
     configurations: Vec<String>,
+    /// Whether the records have the counts of its further rounds.
+    confirmed: bool,
 }
 
 /// What a rule asks, checked.
@@ -114,7 +124,7 @@ enum Asked {
 pub struct Rules(Vec<Rule>);
 
 /// The structs of a record that are not configurations.
-const OTHERS: [&str; 3] = ["target", "verdict", "insufficient"];
+const OTHERS: [&str; 4] = ["target", confirm::CONFIRM, "verdict", "insufficient"];
 
 /// The names of the configurations that a record has.
 fn configurations(schema: &Schema) -> Vec<&str> {
@@ -241,7 +251,17 @@ impl Compiler<'_> {
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
-        Some(Rule { source: source.clone(), one, given, asked, configurations })
+        let confirmed = matches!(asked, Asked::Compare { .. }) && self.has_rounds(&source.name);
+        Some(Rule { source: source.clone(), one, given, asked, configurations, confirmed })
+    }
+
+    /// Whether records have the further rounds of a rule.
+    fn has_rounds(&self, rule: &str) -> bool {
+        let confirm = self.schema.field_with_name(confirm::CONFIRM).ok();
+        confirm.is_some_and(|field| match field.data_type() {
+            DataType::Struct(rules) => rules.find(&column_of(rule)).is_some(),
+            _ => false,
+        })
     }
 
     /// The column under two configurations: those named, or zero and one.
@@ -318,7 +338,10 @@ impl Rule {
     /// The words it chooses from; of a `value` rule, none.
     fn words(&self) -> Vec<&str> {
         match &self.asked {
-            Asked::Compare { .. } => COMPARED.iter().map(|(word, _)| *word).collect(),
+            Asked::Compare { .. } => {
+                let rounds: &[_] = if self.confirmed { &confirm::CONFIRMED } else { &[] };
+                COMPARED.iter().chain(rounds).map(|(word, _)| *word).collect()
+            }
             Asked::Online(_) => ONLINE.iter().map(|(word, _)| *word).collect(),
             Asked::FirstOf(choices) => choices.iter().map(|(is, _)| is.as_str()).collect(),
             Asked::Value(_) => Vec::new(),

@@ -7,6 +7,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::confirm::{CONFIRM, CONFIRMED};
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
 
@@ -44,9 +45,29 @@ impl Rule {
                 let [zero, one] = [zero, one].map(|expr| at_least(expr, Level::Operator));
                 let [works, broken, transient, offline] = COMPARED.map(|(word, _)| quoted(word));
                 whens.push((format!("{zero} AND {one}"), works));
-                whens.push((zero, broken));
-                whens.push((one, transient));
-                otherwise = Some(offline);
+                if self.confirmed {
+                    let [intermittent, unconfirmed] = CONFIRMED.map(|(word, _)| quoted(word));
+                    let rounds = format!("{CONFIRM}.{}", identifier(&self.column()));
+                    let none = |word| format!("{rounds}.{word} = 0");
+                    let [no_works, no_broken, no_transient] =
+                        ["works", "broken", "transient"].map(none);
+                    let none_tells = format!("{no_works} AND {no_broken} AND {no_transient}");
+                    let differ = format!(
+                        "{rounds}.works > 0 OR ({rounds}.broken > 0 AND {rounds}.transient > 0)"
+                    );
+                    // Without rounds these are NULL, so that none of them is taken.
+                    whens.push((format!("NOT ({zero} OR {one})"), offline));
+                    whens.push((none_tells, quoted(INSUFFICIENT)));
+                    whens.push((format!("{zero} AND {no_broken}"), unconfirmed.clone()));
+                    whens.push((format!("{one} AND {no_transient}"), unconfirmed));
+                    whens.push((differ, intermittent));
+                    whens.push((zero, broken));
+                    otherwise = Some(transient);
+                } else {
+                    whens.push((zero, broken));
+                    whens.push((one, transient));
+                    otherwise = Some(offline);
+                }
             }
             Asked::Online(expr) => {
                 let [online, offline] = ONLINE.map(|(word, _)| quoted(word));
