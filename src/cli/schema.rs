@@ -8,6 +8,7 @@ use super::{catalogue, out};
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement;
+use crate::rule::confirm;
 
 /// The names that configurations can have, beyond zero and one.
 const FURTHER: [&str; 6] = ["two", "three", "four", "five", "six", "seven"];
@@ -72,7 +73,8 @@ pub fn record() -> Value {
             "properties": target, "required": catalogue::TARGET.each_ref().map(|(name, ..)| *name),
         }),
     );
-    let [(position, _, of_position), (flags, _, of_flags)] = catalogue::RECORD;
+    let [(position, _, of_position), (flags, _, of_flags), (control, _, of_control)] =
+        catalogue::RECORD;
     properties.insert(
         position.into(),
         json!({ "type": "integer", "minimum": 1, "description": of_position }),
@@ -85,12 +87,30 @@ pub fn record() -> Value {
         flags.into(),
         json!({ "type": "array", "items": { "oneOf": words }, "description": of_flags }),
     );
+    properties
+        .insert(control.into(), json!({ "type": "boolean", "description": of_control }));
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));
     for name in FURTHER {
         let doc = format!("What happened under configuration {name}, if the measurement has it.");
         properties.insert(name.into(), configuration(&doc));
     }
+    let mut counts = Map::new();
+    for (name, doc) in confirm::COUNTS {
+        counts.insert(name.into(), property(&DataType::UInt16, false, doc));
+    }
+    properties.insert(
+        confirm::CONFIRM.into(),
+        json!({
+            "type": "object",
+            "description": "How the further rounds of a target went that looked broken or transient: a property per \
+                            condition that compares, its name with _ for each dot; null if it was not asked again.",
+            "additionalProperties": {
+                "type": ["object", "null"], "properties": counts,
+                "required": confirm::COUNTS.map(|(name, _)| name),
+            },
+        }),
+    );
     properties.insert(
         "conditions".into(),
         json!({ "type": "array", "items": { "type": "string" }, "examples": [["ecn.connectivity.works"]],
@@ -117,7 +137,7 @@ pub fn record() -> Value {
         "description": "One target's record: a line of NDJSON, or a row of Parquet.",
         "type": "object",
         "properties": properties,
-        "required": ["target", position, flags, "zero", "one"],
+        "required": ["target", position, flags, control, "zero", "one"],
         "additionalProperties": false,
         "$defs": { "configuration": {
             "type": "object",

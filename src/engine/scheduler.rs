@@ -139,6 +139,11 @@ impl Scheduler {
         self.applied = true;
     }
 
+    /// No configuration is in force any more.
+    pub fn handle_undone(&mut self) {
+        self.applied = false;
+    }
+
     /// What was asked for is under way; `now` is after its first packet was sent, so that two first packets
     /// are never closer than two of these times.
     pub fn handle_started(&mut self, now: Duration) {
