@@ -100,7 +100,9 @@ impl<'a> Held<'a> {
             return Ok((judged, None));
         }
         let rules = words(&self.plan.rules, &judged);
-        let looks = |row: usize| rules.iter().any(|words| word(words, row).is_some_and(confirm::asks_again));
+        let looks = |row: usize| {
+            rules.iter().any(|words| word(words, row).is_some_and(confirm::asks_again))
+        };
         let again: Vec<bool> = (0..judged.num_rows()).map(looks).collect();
         if !again.contains(&true) {
             return Ok((judged, None));
@@ -158,9 +160,8 @@ impl Waiting {
     fn finish(self) -> Result<RecordBatch, ArrowError> {
         let schema = self.records.schema();
         let mut columns = self.records.columns().to_vec();
-        let mut put = |name: &str, column: ArrayRef| {
-            schema.index_of(name).map(|at| columns[at] = column)
-        };
+        let mut put =
+            |name: &str, column: ArrayRef| schema.index_of(name).map(|at| columns[at] = column);
         let counts: Vec<_> = self.counts.iter().map(|counts| Some(counts.as_slice())).collect();
         put(CONFIRM, confirm::column(schema.field_with_name(CONFIRM)?, &counts)?)?;
         put(flags::COLUMN, flags::column(&self.flags))?;

@@ -169,7 +169,13 @@ mod tests {
 
     #[test]
     fn only_what_alarms_is_a_false_alarm() {
-        let labels = [("a.b.works", 90), ("a.b.broken", 6), ("a.b.offline", 4), ("a.b.insufficient", 9), ("a.v:46", 2)];
+        let labels = [
+            ("a.b.works", 90),
+            ("a.b.broken", 6),
+            ("a.b.offline", 4),
+            ("a.b.insufficient", 9),
+            ("a.v:46", 2),
+        ];
         let labels = labels.map(|(label, count)| (label.to_owned(), count));
         let controls = Controls { records: 109, labels: labels.into() };
         let of = |label: &str| controls.alarms(label).map(|alarms| (alarms.given, alarms.of));

@@ -160,9 +160,8 @@ impl Feed<'_, '_> {
         let ports = self.engine.next_ports();
         let lost = Lost::now(&self.capture.counters);
         let asked = self.engine.run_wave(&addresses, keep_going)?;
-        let flows = self
-            .capture
-            .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
+        let flows =
+            self.capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
         self.again.handle_sent(again.iter().map(|(_, targets)| targets).sum());
         let later = self.engine.next_ports();
         let wave = Wave { targets, asked, flows, lost, later, again, is_control };

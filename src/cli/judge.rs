@@ -165,12 +165,7 @@ impl<'a> Results<'a> {
     }
 
     /// Reads, judges and writes a batch at a time.
-    fn judge(
-        self,
-        rules: &Rules,
-        sink: &mut dyn sink::Sink,
-        totals: &mut Totals,
-    ) -> Result<()> {
+    fn judge(self, rules: &Rules, sink: &mut dyn sink::Sink, totals: &mut Totals) -> Result<()> {
         let path = self.path;
         let failed = |why: String| Error::failed(format!("read {}", path.display()), why);
         let reader = self.builder.with_batch_size(BATCH).build();
@@ -198,12 +193,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 /// `2026-11-22T18:30:00Z`
 /// Where the records themselves go to standard output, this goes to standard error.
-fn print(
-    args: &Args,
-    plan: &Plan,
-    written: &Written,
-    totals: &Totals,
-) -> Result<()> {
+fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result<()> {
     let text = match args.form.summary() {
         Format::Json => json!({
             "measurement": plan.name,

@@ -87,8 +87,7 @@ pub fn record() -> Value {
         flags.into(),
         json!({ "type": "array", "items": { "oneOf": words }, "description": of_flags }),
     );
-    properties
-        .insert(control.into(), json!({ "type": "boolean", "description": of_control }));
+    properties.insert(control.into(), json!({ "type": "boolean", "description": of_control }));
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));
     for name in FURTHER {

@@ -249,8 +249,7 @@ impl<'a> Writer<'a> {
         }
         let failed = |why| Error::failed("put a record together", why);
         if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
-            columns
-                .push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
+            columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
         }
         let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
         let judged = self.plan.rules.judge(&merged)?;
@@ -333,10 +332,7 @@ pub fn address(target: &Target) -> SocketAddr {
 }
 
 /// Leaves out targets that a stop came before, and says which.
-fn finished(
-    targets: Vec<Target>,
-    attempts: Attempts,
-) -> (Vec<bool>, Vec<Target>, Vec<Vec<Ended>>) {
+fn finished(targets: Vec<Target>, attempts: Attempts) -> (Vec<bool>, Vec<Target>, Vec<Vec<Ended>>) {
     let done: Vec<bool> = (0..targets.len())
         .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
         .collect();

@@ -42,9 +42,6 @@ impl Checker<'_> {
             let help = "write a whole number and a unit, without space: 500ms, 5s or 1m";
             self.mistake(code, written.span(), message, Some(help.into()));
         }
-        Confirm {
-            rounds: rounds.unwrap_or(DEFAULT_ROUNDS),
-            spread: spread.unwrap_or_default(),
-        }
+        Confirm { rounds: rounds.unwrap_or(DEFAULT_ROUNDS), spread: spread.unwrap_or_default() }
     }
 }

@@ -12,7 +12,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, Fields, UInt16Type};
 use arrow::error::ArrowError;
 
-use super::{Asked, COMPARED, INSUFFICIENT, Rule, Rules};
+use super::{Asked, COMPARED, INSUFFICIENT, Question, Rule, RuleSource, Rules};
 
 /// The struct of a record that has the rounds, a struct per rule.
 pub const CONFIRM: &str = "confirm";
@@ -23,9 +23,16 @@ pub const CONFIRMED: [(&str, &str); 2] = [
     ("not_confirmed", "broken or transient at first, and in none of the further rounds"),
 ];
 
-/// The numbers of [`CONFIRMED`] among the words of a rule.
-const INTERMITTENT: usize = COMPARED.len();
-const NOT_CONFIRMED: usize = COMPARED.len() + 1;
+/// What rounds say of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It stands.
+    Confirmed,
+    /// This number of [`CONFIRMED`] instead.
+    Instead(usize),
+    /// Nothing, for none of them tells.
+    Nothing,
+}
 
 /// Why nothing is said where no round says anything.
 pub(super) const UNTOLD: &str = "confirm: offline or insufficient in every further round";
@@ -55,20 +62,19 @@ impl Counts {
         }
     }
 
-    /// The number of the word that is said of a target which first looked like this number of [`COMPARED`];
-    /// `None` if no round tells.
-    pub(super) fn verdict(self, first: usize) -> Option<usize> {
+    /// What they say of the word that a target looked like first.
+    pub(super) fn verdict(self, first: &str) -> Said {
         let [_, works, broken, transient, ..] = self.0;
         let (same, other) = match first {
-            1 => (broken, works | transient),
-            2 => (transient, works | broken),
-            _ => return Some(first),
+            _ if !asks_again(first) => return Said::Confirmed,
+            "broken" => (broken, works | transient),
+            _ => (transient, works | broken),
         };
         match (same, other) {
-            (0, 0) => None,
-            (0, _) => Some(NOT_CONFIRMED),
-            (_, 0) => Some(first),
-            _ => Some(INTERMITTENT),
+            (0, 0) => Said::Nothing,
+            (0, _) => Said::Instead(1),
+            (_, 0) => Said::Confirmed,
+            _ => Said::Instead(0),
         }
     }
 }
@@ -139,6 +145,24 @@ impl Rounds {
     }
 }
 
+impl RuleSource {
+    /// Whether it compares a configuration with another: by `compare`, or by `first_of` with the words of
+    /// [`COMPARED`] alone, works and another among them.
+    pub fn compares(&self) -> bool {
+        match &self.question {
+            Question::Compare(_) | Question::CompareBetween { .. } => true,
+            Question::Value(_) => false,
+            Question::FirstOf(choices) => {
+                let is = |word: &str| choices.iter().any(|choice| choice.is == word);
+                let known = |is: &str| COMPARED.iter().any(|(word, _)| *word == is);
+                is("works")
+                    && choices.iter().all(|choice| known(&choice.is))
+                    && choices.iter().any(|choice| asks_again(&choice.is))
+            }
+        }
+    }
+}
+
 impl Rules {
     /// The rules that further rounds confirm: those that compare with an experiment, in records that have
     /// [`CONFIRM`].
@@ -148,8 +172,14 @@ impl Rules {
 
     /// The columns of the rules that compare with an experiment.
     pub fn comparing(&self) -> impl Iterator<Item = String> {
-        let comparing = self.iter().filter(|rule| matches!(rule.asked, Asked::Compare { .. }));
-        comparing.map(Rule::column)
+        self.iter().filter(|rule| rule.compares()).map(Rule::column)
+    }
+}
+
+impl Rule {
+    /// Whether it compares with an experiment.
+    pub(super) fn compares(&self) -> bool {
+        !matches!(self.asked, Asked::Online(_)) && self.source.compares()
     }
 }
 
@@ -184,7 +214,6 @@ mod tests {
             transient  : offline                          -> insufficient\n\
             works      : broken broken                    -> works\n\
             offline    : works                            -> offline\n";
-        let words: Vec<&str> = COMPARED.iter().chain(&CONFIRMED).map(|(word, _)| *word).collect();
         for case in cases.lines() {
             let (first, rest) = case.split_once(':').unwrap();
             let (rounds, expected) = rest.split_once("->").unwrap();
@@ -192,8 +221,11 @@ mod tests {
             let rounds: Vec<&str> = rounds.split_whitespace().collect();
             rounds.iter().for_each(|word| counts.add(Some(*word).filter(|word| *word != "-")));
             assert_eq!(usize::from(counts.0[0]), rounds.len(), "{case}");
-            let first = words.iter().position(|word| *word == first.trim()).unwrap();
-            let verdict = counts.verdict(first).map_or(INSUFFICIENT, |number| words[number]);
+            let verdict = match counts.verdict(first.trim()) {
+                Said::Confirmed => first.trim(),
+                Said::Instead(number) => CONFIRMED[number].0,
+                Said::Nothing => INSUFFICIENT,
+            };
             assert_eq!(verdict, expected.trim(), "{case}");
         }
     }

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
-use super::confirm::{Rounds, UNTOLD};
+use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
@@ -84,7 +84,8 @@ impl Rules {
         let mut conditions = ListBuilder::new(StringBuilder::new()).with_field(item);
         for row in 0..rows {
             for ((_, answers), words) in rules.iter().zip(&mut columns) {
-                words.append(answers.outcome(row), answers, row, conditions.values());
+                let outcome = words.confirm(answers.outcome(row), answers, row);
+                words.append(outcome, answers, row, conditions.values());
             }
             conditions.append(true);
         }
@@ -148,6 +149,19 @@ impl Words {
         }
     }
 
+    /// What is said in the end, with the rounds of a record that has any.
+    fn confirm(&self, outcome: Outcome, answers: &Answers, row: usize) -> Outcome {
+        let rounds = answers.rounds.as_ref().and_then(|rounds| rounds.at(row));
+        let (Outcome::Word(number), Some(rounds)) = (&outcome, rounds) else { return outcome };
+        let Some((word, _)) = self.words.get(*number) else { return outcome };
+        match rounds.verdict(word) {
+            Said::Confirmed => outcome,
+            // They stand behind the rule's own words.
+            Said::Instead(number) => Outcome::Word(self.words.len() - CONFIRMED.len() + number),
+            Said::Nothing => Outcome::Insufficient(UNTOLD.into()),
+        }
+    }
+
     fn append(
         &mut self,
         outcome: Outcome,
@@ -193,14 +207,12 @@ struct Answers {
     local: Vec<(String, BooleanArray)>,
     given: Option<(BooleanArray, Unknown)>,
     question: Values,
+    /// The further rounds, of a rule that they confirm.
+    rounds: Option<Rounds>,
 }
 
 enum Values {
-    Compare {
-        zero: (BooleanArray, Unknown),
-        one: (BooleanArray, Unknown),
-        rounds: Option<Rounds>,
-    },
+    Compare { zero: (BooleanArray, Unknown), one: (BooleanArray, Unknown) },
     Online(BooleanArray, Unknown),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
     Value(StringArray, Unknown),
@@ -229,9 +241,7 @@ impl Answers {
         let given = rule.given.as_ref().map(truth).transpose()?;
         let question = match &rule.asked {
             Asked::Compare { zero, one } => {
-                let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch));
-                let rounds = rounds.transpose()?;
-                Values::Compare { zero: truth(zero)?, one: truth(one)?, rounds }
+                Values::Compare { zero: truth(zero)?, one: truth(one)? }
             }
             Asked::Online(expr) => {
                 let (values, unknown) = truth(expr)?;
@@ -246,7 +256,8 @@ impl Answers {
                 Unknown::new(value, rule, batch)?,
             ),
         };
-        Ok(Self { local, given, question })
+        let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
+        Ok(Self { local, given, question, rounds })
     }
 
     fn outcome(&self, row: usize) -> Outcome {
@@ -263,14 +274,9 @@ impl Answers {
             }
         }
         match &self.question {
-            Values::Compare { zero, one, rounds } => match (at(&zero.0, row), at(&one.0, row)) {
+            Values::Compare { zero, one } => match (at(&zero.0, row), at(&one.0, row)) {
                 (Some(zero), Some(one)) => {
-                    let word = usize::from(!zero) * 2 + usize::from(!one);
-                    let rounds = rounds.as_ref().and_then(|rounds| rounds.at(row));
-                    match rounds.map_or(Some(word), |rounds| rounds.verdict(word)) {
-                        Some(word) => Outcome::Word(word),
-                        None => Outcome::Insufficient(UNTOLD.into()),
-                    }
+                    Outcome::Word(usize::from(!zero) * 2 + usize::from(!one))
                 }
                 (None, _) => zero.1.insufficient(row),
                 (_, None) => one.1.insufficient(row),

@@ -59,13 +59,6 @@ pub struct RuleSource {
     pub question: Question<Sql>,
 }
 
-impl RuleSource {
-    /// Whether it compares a configuration with another.
-    pub fn compares(&self) -> bool {
-        matches!(self.question, Question::Compare(_) | Question::CompareBetween { .. })
-    }
-}
-
 /// What a rule asks, with expressions of type `E`.
 #[derive(Debug, Clone)]
 pub enum Question<E> {
@@ -251,8 +244,10 @@ impl Compiler<'_> {
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
-        let confirmed = matches!(asked, Asked::Compare { .. }) && self.has_rounds(&source.name);
-        Some(Rule { source: source.clone(), one, given, asked, configurations, confirmed })
+        let source = source.clone();
+        let mut rule = Rule { source, one, given, asked, configurations, confirmed: false };
+        rule.confirmed = rule.compares() && self.has_rounds(rule.name());
+        Some(rule)
     }
 
     /// Whether records have the further rounds of a rule.
@@ -337,15 +332,16 @@ impl Rule {
 
     /// The words it chooses from; of a `value` rule, none.
     fn words(&self) -> Vec<&str> {
-        match &self.asked {
-            Asked::Compare { .. } => {
-                let rounds: &[_] = if self.confirmed { &confirm::CONFIRMED } else { &[] };
-                COMPARED.iter().chain(rounds).map(|(word, _)| *word).collect()
-            }
+        let mut words: Vec<&str> = match &self.asked {
+            Asked::Compare { .. } => COMPARED.iter().map(|(word, _)| *word).collect(),
             Asked::Online(_) => ONLINE.iter().map(|(word, _)| *word).collect(),
             Asked::FirstOf(choices) => choices.iter().map(|(is, _)| is.as_str()).collect(),
             Asked::Value(_) => Vec::new(),
+        };
+        if self.confirmed {
+            words.extend(confirm::CONFIRMED.map(|(word, _)| word));
         }
+        words
     }
 }
 

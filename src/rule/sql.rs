@@ -7,7 +7,7 @@
 
 use arrow::datatypes::DataType;
 
-use super::confirm::{CONFIRM, CONFIRMED};
+use super::confirm::{CONFIRM, CONFIRMED, asks_again};
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
 
@@ -43,31 +43,11 @@ impl Rule {
                 whens
                     .push((format!("{} OR {}", is_null(zero), is_null(one)), quoted(INSUFFICIENT)));
                 let [zero, one] = [zero, one].map(|expr| at_least(expr, Level::Operator));
-                let [works, broken, transient, offline] = COMPARED.map(|(word, _)| quoted(word));
+                let [works, broken, transient, offline] = COMPARED.map(|(word, _)| self.word(word));
                 whens.push((format!("{zero} AND {one}"), works));
-                if self.confirmed {
-                    let [intermittent, unconfirmed] = CONFIRMED.map(|(word, _)| quoted(word));
-                    let rounds = format!("{CONFIRM}.{}", identifier(&self.column()));
-                    let none = |word| format!("{rounds}.{word} = 0");
-                    let [no_works, no_broken, no_transient] =
-                        ["works", "broken", "transient"].map(none);
-                    let none_tells = format!("{no_works} AND {no_broken} AND {no_transient}");
-                    let differ = format!(
-                        "{rounds}.works > 0 OR ({rounds}.broken > 0 AND {rounds}.transient > 0)"
-                    );
-                    // Without rounds these are NULL, so that none of them is taken.
-                    whens.push((format!("NOT ({zero} OR {one})"), offline));
-                    whens.push((none_tells, quoted(INSUFFICIENT)));
-                    whens.push((format!("{zero} AND {no_broken}"), unconfirmed.clone()));
-                    whens.push((format!("{one} AND {no_transient}"), unconfirmed));
-                    whens.push((differ, intermittent));
-                    whens.push((zero, broken));
-                    otherwise = Some(transient);
-                } else {
-                    whens.push((zero, broken));
-                    whens.push((one, transient));
-                    otherwise = Some(offline);
-                }
+                whens.push((zero, broken));
+                whens.push((one, transient));
+                otherwise = Some(offline);
             }
             Asked::Online(expr) => {
                 let [online, offline] = ONLINE.map(|(word, _)| quoted(word));
@@ -81,10 +61,10 @@ impl Rule {
                         Some(when) => {
                             // What is unknown is not passed over.
                             whens.push((is_null(when), quoted(INSUFFICIENT)));
-                            whens.push((text(when), quoted(is)));
+                            whens.push((text(when), self.word(is)));
                         }
                         None => {
-                            otherwise = Some(quoted(is));
+                            otherwise = Some(self.word(is));
                             break;
                         }
                     }
@@ -104,6 +84,25 @@ impl Rule {
             (false, Some(otherwise)) => sql + " ELSE " + &otherwise + " END",
             (false, None) => sql + " END",
         }
+    }
+}
+
+impl Rule {
+    /// A word of it, or what its rounds say instead. Where there are none their counts are NULL, so that the word stands.
+    fn word(&self, word: &str) -> String {
+        let word_quoted = quoted(word);
+        if !self.confirmed || !asks_again(word) {
+            return word_quoted;
+        }
+        let rounds = format!("{CONFIRM}.{}", identifier(&self.column()));
+        let [intermittent, not_confirmed] = CONFIRMED.map(|(word, _)| quoted(word));
+        let insufficient = quoted(INSUFFICIENT);
+        let other = if word == "broken" { "transient" } else { "broken" };
+        format!(
+            "CASE WHEN {rounds}.works = 0 AND {rounds}.broken = 0 AND {rounds}.transient = 0 THEN {insufficient} \
+             WHEN {rounds}.{word} = 0 THEN {not_confirmed} \
+             WHEN {rounds}.works > 0 OR {rounds}.{other} > 0 THEN {intermittent} ELSE {word_quoted} END"
+        )
     }
 }
 
