@@ -122,6 +122,7 @@ impl Bench {
         // Two attempts for each of 70 targets, and six more for each that looks broken.
         assert_eq!(ran["attempts"]["ok"].as_u64(), Some(60 * 2 + 10 + 3 * 10), "{ran}");
         assert_eq!(ran["attempts"]["failed"].as_u64(), Some(4 * 10), "{ran}");
+        assert_eq!(ran["targets"]["asked_again"], 30, "{ran}");
         let judged = self.path("judged.ndjson");
         let again = pathspider(&["judge"]).arg(&out).arg("-o").arg(&judged).output().unwrap();
         assert_eq!(again.status.code(), Some(0), "{again:?}");

@@ -90,6 +90,23 @@ impl Controls {
         (of > 0).then(|| Alarms { given, of, interval: wilson(given, of) })
     }
 
+    /// What several results say together, each as [`Controls::to_json`] has it; nothing where none has controls.
+    pub fn together<'t>(texts: impl Iterator<Item = &'t str>) -> Option<Value> {
+        let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or_default();
+        let mut all = Self::default();
+        let mut given = BTreeMap::new();
+        for one in texts.filter_map(|text| serde_json::from_str::<Value>(text).ok()) {
+            all.records += number(one.get("records"));
+            let labels = one.get("conditions").and_then(Value::as_object).into_iter().flatten();
+            for (label, count) in labels {
+                *all.labels.entry(label.clone()).or_default() += number(Some(count));
+            }
+            let alarms = one.get("false_alarms").and_then(Value::as_object).into_iter().flatten();
+            given.extend(alarms.map(|(label, _)| (label.clone(), 0)));
+        }
+        (all.records > 0).then(|| all.to_json(&given))
+    }
+
     /// For programs: what there is to be said, label by label, of those given and those given to controls.
     pub fn to_json(&self, labels: &BTreeMap<String, u64>) -> Value {
         let all = labels.keys().chain(self.labels.keys().filter(|l| !labels.contains_key(*l)));
@@ -165,6 +182,20 @@ mod tests {
         assert_eq!(rounded(15, 148), [0.0624, 0.1605]);
         assert_eq!(rounded(0, 20), [0.0, 0.1611]);
         assert_eq!(rounded(1, 29), [0.0061, 0.1718]);
+    }
+
+    #[test]
+    fn results_that_are_put_together_add_up() {
+        let of = |records, broken| {
+            let labels = [("a.works", records - broken), ("a.broken", broken)];
+            let labels = labels.map(|(label, count)| (label.to_owned(), count)).into();
+            Controls { records, labels }.to_json(&BTreeMap::new()).to_string()
+        };
+        let all = Controls::together([&*of(10, 1), &*of(30, 0), "no JSON"].into_iter()).unwrap();
+        assert_eq!((&all["records"], &all["conditions"]["a.works"]), (&json!(40), &json!(39)));
+        let broken = &all["false_alarms"]["a.broken"];
+        assert_eq!((&broken["given"], &broken["of"]), (&json!(1), &json!(40)));
+        assert_eq!(Controls::together(std::iter::empty()), None);
     }
 
     #[test]

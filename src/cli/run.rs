@@ -405,6 +405,7 @@ impl Run<'_> {
             .then(|| Error::Failed("the target list was changed while the run went on".into()));
         let mut outcome = Outcome {
             asked: fed.asked,
+            again: fed.again,
             account,
             totals: written.totals,
             counts,

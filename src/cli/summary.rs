@@ -25,6 +25,8 @@ use crate::step::CommandOutput;
 pub struct Outcome {
     /// Targets handed to the engine.
     pub asked: u64,
+    /// How often targets were asked again that looked broken or transient.
+    pub again: u64,
     /// What became of the targets that were read.
     pub account: Account,
     /// What the records say, of a resumed run all of them.
@@ -264,6 +266,12 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         HumanCount(records)
     ));
     lines.extend(labels(&outcome.totals));
+    if outcome.again > 0 {
+        let again = HumanCount(outcome.again);
+        lines.push(format!(
+            "{again} times a target that looked broken or transient was asked again"
+        ));
+    }
     lines.extend(outcome.account.notes());
     let [_, _, timeouts, local, skipped] = outcome.counts.attempts;
     let notes = [
@@ -357,6 +365,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "targets": {
             "read": outcome.account.read,
             "asked": outcome.asked,
+            "asked_again": outcome.again,
             "refused": outcome.account.refusals(),
             "unfinished": outcome.account.unfinished,
             "per_second": outcome.per_second(),
