@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::again::{Again, Group};
 use super::control::Share;
-use super::writer::{self, Lost, Wave};
+use super::prepare::Preparation;
+use super::writer::{Lost, Wave};
 use crate::engine::driver;
 use crate::error::Result;
 use crate::observer::capture;
@@ -21,6 +22,8 @@ pub struct Feed<'a, 'e> {
     pub engine: &'a mut driver::Engine<'e>,
     /// Where they come from.
     pub list: List<'a>,
+    /// What is done before.
+    pub preparation: Preparation,
     /// What watches.
     pub capture: &'a capture::Capture,
     /// Where waves go that have ended.
@@ -153,18 +156,19 @@ impl Feed<'_, '_> {
 
     /// Has a wave asked; says whether the writer has taken it.
     fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
-        let Next { again, targets, is_control } = next;
+        let Next { again, mut targets, is_control } = next;
         self.expect();
         self.engine.control(is_control)?;
-        let addresses: Vec<driver::Address> = targets.iter().map(address).collect();
+        let ready = self.preparation.prepare(&mut targets, self.engine, keep_going)?;
         let ports = self.engine.next_ports();
         let lost = Lost::now(&self.capture.counters);
-        let asked = self.engine.run_wave(&addresses, keep_going)?;
+        let asked = self.engine.run_wave(&ready.addresses(&targets), keep_going)?;
+        let (prepared, asked) = ready.complete(asked);
         let flows =
             self.capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
         self.again.handle_sent(again.iter().map(|(_, targets)| targets).sum());
         let later = self.engine.next_ports();
-        let wave = Wave { targets, asked, flows, lost, later, again, is_control };
+        let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
         Ok(self.waves.send(wave).is_ok())
     }
 
@@ -189,8 +193,4 @@ impl Feed<'_, '_> {
             self.expected.store(all.saturating_sub(done) + self.fed.again, Relaxed);
         }
     }
-}
-
-fn address(target: &Target) -> driver::Address {
-    driver::Address { at: writer::address(target), name: target.name.clone() }
 }

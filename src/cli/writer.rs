@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, UInt64Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, StructArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
@@ -17,9 +17,10 @@ use super::confirm::{Held, Judged, Round};
 use super::control::{CONTROL, Controls};
 use super::counts::Counts;
 use super::summary;
-use crate::connect::Ended;
+use crate::connect::{Ended, Prepared};
 use crate::engine::driver::{Asked, Attempts, Progress};
 use crate::error::{Error, Result};
+use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
 use crate::lab::Tally;
 use crate::measurement::{Plan, Swept};
@@ -34,6 +35,8 @@ use crate::targets::{self, Target};
 pub struct Wave {
     /// Its targets.
     pub targets: Vec<Target>,
+    /// What was found out about each before, if anything was to be.
+    pub prepared: Vec<Prepared>,
     /// What became of each, under each configuration.
     pub asked: Asked,
     /// Where its flows will come from.
@@ -223,14 +226,17 @@ impl<'a> Writer<'a> {
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
         }
-        let (done, targets, attempts) = finished(wave.targets, wave.asked.attempts);
+        let Done { whole, targets, prepared, attempts } =
+            finished(wave.targets, wave.prepared, wave.asked.attempts);
         self.merger.control(wave.is_control);
-        let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
+        let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
         let Merged { configurations, mut flags } =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
         for (configuration, attempts) in configurations.iter().zip(&attempts) {
             let Some(observed) = configuration.column_by_name("observed") else { continue };
-            let sent = attempts.iter().map(|ended| ended.attempt.state.tells());
+            let sent = attempts.iter().map(|Ended { attempt, .. }| {
+                attempt.state.tells() && attempt.source_port.is_some()
+            });
             let unobserved = observed.as_boolean().iter().zip(sent);
             self.written.unobserved += unobserved
                 .filter(|(observed, sent)| *sent && *observed == Some(false))
@@ -244,17 +250,22 @@ impl<'a> Writer<'a> {
             flags::column(&flags),
             Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
         ];
+        let failed = |why| Error::failed("put a record together", why);
+        if self.plan.prepare.is_something() {
+            let fields = Prepared::FIELDS.iter().map(FieldDef::arrow).collect();
+            let found = StructArray::try_new(fields, Prepared::collect(&prepared), None);
+            columns.push(Arc::new(found.map_err(failed)?));
+        }
         for (configuration, record) in self.plan.configs.iter().zip(configurations) {
             columns.push(Arc::new(Swept::append(&configuration.swept, record)?));
         }
-        let failed = |why| Error::failed("put a record together", why);
         if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
             columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
         }
         let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
         let judged = self.plan.rules.judge(&merged)?;
         let all = Judged { merged, judged, flags, targets };
-        let answer = self.conclude(all, &wave.again, wave.is_control, &done)?;
+        let answer = self.conclude(all, &wave.again, wave.is_control, &whole)?;
         // The feed may have ended: then nobody is asked any more.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
@@ -326,13 +337,22 @@ pub fn schema(plan: &Plan, target_fields: &Fields) -> Schema {
     plan.rules.schema(&record(plan, target_fields))
 }
 
-/// The address to connect to.
-pub fn address(target: &Target) -> SocketAddr {
-    SocketAddr::new(target.addr, target.port)
+/// The address to connect to, if one is known.
+pub fn address(target: &Target) -> Option<SocketAddr> {
+    target.addr.map(|addr| SocketAddr::new(addr, target.port))
 }
 
-/// Leaves out targets that a stop came before, and says which.
-fn finished(targets: Vec<Target>, attempts: Attempts) -> (Vec<bool>, Vec<Target>, Vec<Vec<Ended>>) {
+/// Targets that were asked under every configuration.
+struct Done {
+    /// Of each target of the wave, whether it is one of them.
+    whole: Vec<bool>,
+    targets: Vec<Target>,
+    prepared: Vec<Prepared>,
+    attempts: Vec<Vec<Ended>>,
+}
+
+/// Leaves out targets that a stop came before.
+fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -> Done {
     let done: Vec<bool> = (0..targets.len())
         .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
         .collect();
@@ -344,8 +364,13 @@ fn finished(targets: Vec<Target>, attempts: Attempts) -> (Vec<bool>, Vec<Target>
     };
     let attempts = attempts.into_iter().map(keep).collect();
     let targets = targets.into_iter().zip(&done).filter(|(_, done)| **done);
-    let targets = targets.map(|(target, _)| target).collect();
-    (done, targets, attempts)
+    let prepared = prepared.into_iter().zip(&done).filter(|(_, done)| **done);
+    Done {
+        targets: targets.map(|(target, _)| target).collect(),
+        prepared: prepared.map(|(prepared, _)| prepared).collect(),
+        attempts,
+        whole: done,
+    }
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ enum Asked {
 pub struct Rules(Vec<Rule>);
 
 /// The structs of a record that are not configurations.
-const OTHERS: [&str; 4] = ["target", confirm::CONFIRM, "verdict", "insufficient"];
+const OTHERS: [&str; 5] = ["target", "prepare", confirm::CONFIRM, "verdict", "insufficient"];
 
 /// The names of the configurations that a record has.
 fn configurations(schema: &Schema) -> Vec<&str> {

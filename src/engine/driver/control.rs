@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Configuration, Engine, Settings, Way};
+use super::{Engine, Settings, Way};
 use crate::error::Result;
 
 /// What an engine is like in waves of the other sort.
@@ -16,9 +16,11 @@ pub(super) struct Other {
 impl Other {
     /// Of an engine with these settings: those of control waves.
     pub(super) fn control(settings: &Settings) -> Self {
-        let Settings { configurations, slot, .. } = settings;
-        let alike = |_: &Configuration| configurations.first().cloned();
-        let configurations: Vec<_> = configurations.iter().filter_map(alike).collect();
+        let Settings { slot, .. } = settings;
+        let mut configurations = settings.configurations.clone();
+        if let Some((first, others)) = configurations[settings.measured()].split_first_mut() {
+            others.fill(first.clone());
+        }
         let ways = configurations.iter().enumerate().map(|one| Way::of(*slot, one)).collect();
         let settings = Settings { configurations, ..settings.clone() };
         Self { settings: Rc::new(settings), ways, is_control: true }
