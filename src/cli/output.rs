@@ -7,6 +7,7 @@ use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use serde_json::{Value, json};
 
+use super::control::CONTROL;
 use super::counts::{self, Counts};
 use super::records::Form;
 use super::summary;
@@ -18,7 +19,7 @@ use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
-const DONE: [&str; 5] = [POSITION, "target.ip", "target.name", "flags", "conditions"];
+const DONE: [&str; 6] = [POSITION, "target.ip", "target.name", "flags", CONTROL, "conditions"];
 
 /// What a run is known by: of two runs with the same identity, one can go on where the other stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

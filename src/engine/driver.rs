@@ -4,6 +4,7 @@
 //! kind's state machine in [`connect`](crate::connect).
 
 mod clocks;
+mod control;
 mod progress;
 mod settings;
 
@@ -64,6 +65,7 @@ pub struct Asked {
 pub struct Engine<'a> {
     settings: Rc<Settings>,
     ways: Vec<Way>,
+    other: control::Other,
     progress: &'a Progress,
     ports: Ports,
     poll: Poll,
@@ -152,6 +154,7 @@ impl<'a> Engine<'a> {
                 .collect(),
             scheduler: Scheduler::new(settings.limits, turns),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
+            other: control::Other::control(&settings),
             settings: Rc::new(settings),
             progress,
             poll,

@@ -206,3 +206,21 @@ fn a_wave_of_nobody_and_a_probe_leave_no_configuration_in_force() {
         assert_eq!(scheduler.poll(now), Next::Apply(all), "{turns:?}");
     }
 }
+
+#[test]
+fn what_was_never_in_force_or_is_no_more_is_applied() {
+    // A wave may have nobody to ask; the steps are not in force by that.
+    let limits = Limits { concurrency: 9, rate: None };
+    let run = simulate(limits, Turns::AtOnce, &[0, 2], |_| Duration::ZERO, None);
+    assert_eq!(run.starts.len(), 4);
+    let mut scheduler = Scheduler::new(limits, Turns::AtOnce);
+    scheduler.handle_wave(1, 0..1);
+    assert_eq!(scheduler.poll(Duration::ZERO), Next::Apply(0..1));
+    scheduler.handle_applied();
+    scheduler.handle_stop();
+    let mut scheduler = Scheduler { stopping: false, ..scheduler };
+    scheduler.handle_wave(1, 0..1);
+    assert!(matches!(scheduler.poll(Duration::ZERO), Next::Start(_)), "it stays");
+    scheduler.handle_undone();
+    assert_eq!(scheduler.poll(Duration::ZERO), Next::Apply(0..1));
+}
