@@ -20,6 +20,7 @@ mod new;
 mod observe;
 mod out;
 mod output;
+mod privilege;
 mod progress;
 mod records;
 mod reference;

@@ -15,6 +15,7 @@ use super::account::Account;
 use super::feed::{Fed, Feed};
 use super::host::Host;
 use super::output::{Earlier, Identity, Output};
+use super::privilege::{self, needs::Needs};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
 use super::{interface, progress, records, restore};
@@ -29,8 +30,8 @@ use crate::targets::{self, Reader, Shard, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
 ///
-/// Needs CAP_NET_RAW for the capture and, for sysctl steps, CAP_NET_ADMIN; with --lab it needs
-/// neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
+/// Needs CAP_NET_RAW for the capture and, for most steps, CAP_NET_ADMIN (`explain` says which and why); all
+/// other rights are given up first of all. With --lab it needs neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
 /// with a header or as ip,port,name,rank. Ctrl-C ends a run in order: settings are put back and
 /// what was finished is written.
 #[derive(Debug, clap::Args)]
@@ -100,6 +101,9 @@ pub struct Args {
 
     #[command(flatten)]
     state: restore::State,
+
+    #[command(flatten)]
+    privilege: privilege::Args,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -121,6 +125,16 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     args.form.check(args.output.as_deref().or(args.resume.as_deref()))?;
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
+    }
+    // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
+    match (args.lab, &args.privilege.user) {
+        (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
+        (true, Some(_)) => {
+            return Err(Error::Usage(
+                "--user: the lab needs no root; start it as that user".into(),
+            ));
+        }
+        (true, None) => {}
     }
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
@@ -152,13 +166,25 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
+    privilege::check_output(&path)?;
+    let needs = Needs::of(&plan);
+    let needs = if args.interface.is_some() { needs.bound() } else { needs };
+    privilege::require(&needs)?;
+    privilege::check_programs(&plan, args.allow_commands)?;
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
         None => Host::hold(args.state.folder.as_deref(), &plan)?,
     };
-    let run =
-        Run { args: &args, plan: &plan, interface: &interface, host: &host, stop: &stop, quiet };
+    let run = Run {
+        args: &args,
+        plan: &plan,
+        interface: &interface,
+        needs,
+        host: &host,
+        stop: &stop,
+        quiet,
+    };
     let outcome = run.measure(&mut reader, tally.as_mut(), &output)?;
     summary::print(
         &outcome,
@@ -218,6 +244,7 @@ struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
     interface: &'a str,
+    needs: Needs,
     host: &'a Host,
     stop: &'a AtomicUsize,
     quiet: bool,
@@ -316,6 +343,7 @@ impl Run<'_> {
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
+        privilege::keep(&self.needs)?;
         let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
         let counters = capture.counters.clone();
         let clock = Instant::now();

@@ -6,10 +6,11 @@ use arrow::datatypes::{DataType, Fields};
 use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
+use crate::cli::privilege::needs::{Need, Needs};
 use crate::cli::{catalogue, writer};
 use crate::measurement::{Configuration, Plan};
 use crate::rule::{COMPARED, Rule};
-use crate::step::{Privilege, Turns};
+use crate::step::Turns;
 
 /// A column of the record.
 pub struct Column {
@@ -52,17 +53,12 @@ pub fn turns(plan: &Plan) -> (bool, String) {
 
 /// What a process needs to be allowed, and what for.
 pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
-    let mut needed = vec![("CAP_NET_RAW".to_owned(), "to watch the packets".to_owned())];
-    if plan.configs.iter().any(|config| config.connection.options.packet.is_some()) {
-        needed.push(("CAP_NET_RAW".to_owned(), "to send packets made by hand".to_owned()));
-    }
-    for step in plan.configs.iter().flat_map(|config| &config.steps) {
-        let row = (step.privilege().to_string(), format!("for steps of the kind {}", step.kind()));
-        if step.privilege() != Privilege::None && !needed.contains(&row) {
-            needed.push(row);
-        }
-    }
-    needed
+    let needs = Needs::of(plan).bound();
+    let row = |need: &Need| {
+        let perhaps = if need.required { "" } else { "perhaps " };
+        (need.name.to_owned(), format!("{perhaps}{}", need.why))
+    };
+    needs.iter().map(row).collect()
 }
 
 /// The kinds of connection of the plan's configurations, each once, with what they do.
