@@ -67,7 +67,7 @@ pub struct Args {
     max_flows: usize,
 
     #[command(flatten)]
-    privilege: privilege::Args,
+    privilege: privilege::Rights,
 }
 
 /// Flows are written when so many are complete.

@@ -34,7 +34,7 @@ pub struct Args {
     state: State,
 
     #[command(flatten)]
-    privilege: privilege::Args,
+    privilege: privilege::Rights,
 
     /// How it is told
     #[arg(long, value_enum, default_value = "text")]

@@ -103,7 +103,7 @@ pub struct Args {
     state: restore::State,
 
     #[command(flatten)]
-    privilege: privilege::Args,
+    privilege: privilege::Rights,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {

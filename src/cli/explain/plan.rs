@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Fields};
 use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
-use crate::cli::privilege::needs::{Need, Needs};
+use crate::cli::privilege::needs::Needs;
 use crate::cli::{catalogue, writer};
 use crate::measurement::{Configuration, Plan};
 use crate::rule::{COMPARED, Rule};
@@ -54,11 +54,7 @@ pub fn turns(plan: &Plan) -> (bool, String) {
 /// What a process needs to be allowed, and what for.
 pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
     let needs = Needs::of(plan).bound();
-    let row = |need: &Need| {
-        let perhaps = if need.required { "" } else { "perhaps " };
-        (need.name.to_owned(), format!("{perhaps}{}", need.why))
-    };
-    needs.iter().map(row).collect()
+    needs.iter().map(|need| (need.name.to_owned(), need.why.clone())).collect()
 }
 
 /// The kinds of connection of the plan's configurations, each once, with what they do.

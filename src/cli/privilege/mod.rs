@@ -22,7 +22,7 @@ use crate::step;
 
 /// As whom a command works.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub struct Rights {
     /// Started as root: become this user before anything is opened, and keep of root's rights only what the run
     /// needs. Results, and the journal of changes, are then that user's
     #[arg(long, value_name = "NAME|UID[:GID]")]
@@ -39,7 +39,7 @@ const WITHOUT: &str =
 ///
 /// # Errors
 /// If there is no such user, or this process may not become another.
-pub fn hold(args: &Args, journal: bool) -> Result<()> {
+pub fn hold(args: &Rights, journal: bool) -> Result<()> {
     let both = CapabilitySet::NET_RAW | CapabilitySet::NET_ADMIN;
     if let Some(text) = &args.user {
         let account = user::find(text)?;

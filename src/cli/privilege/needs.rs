@@ -72,7 +72,7 @@ impl Needs {
     /// With sockets that are bound to an interface.
     #[must_use]
     pub fn bound(mut self) -> Self {
-        let why = "with -i: to bind sockets to the interface, before Linux 5.7";
+        let why = "to bind sockets to the interface, with -i before Linux 5.7";
         self.add(Need { required: false, ..Need::new(NET_RAW, why) });
         self
     }
@@ -157,7 +157,9 @@ mod tests {
         let (none, raw) = (CapabilitySet::empty(), CapabilitySet::NET_RAW);
         let admin = CapabilitySet::NET_ADMIN;
         for (measurement, lasting, programs) in [
-            ("dscp", none, none),
+            ("mss", none, none),
+            ("dscp", admin, admin),
+            ("udpzero", raw, none),
             ("ecn", admin, none),
             ("ecn-scoped", admin, admin),
             ("tfo", admin, admin),
@@ -177,8 +179,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_only_what_is_required() {
-        let dscp = needs("dscp");
-        assert!(dscp.missing(CapabilitySet::NET_RAW).is_empty());
+        let mss = needs("mss");
+        assert!(mss.missing(CapabilitySet::NET_RAW).is_empty());
         let ecn = needs("ecn");
         let missing = ecn.missing(CapabilitySet::NET_RAW);
         assert_eq!(missing.iter().map(|need| need.name).collect::<Vec<_>>(), [NET_ADMIN]);
