@@ -3,9 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 
+use super::disturbed::{self, Disturbed};
 use super::writer::{self, Lost, Wave};
 use crate::engine::driver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
 
@@ -34,6 +35,10 @@ pub struct Fed {
     pub asked: u64,
     /// Targets in hand that a stop came before.
     pub unasked: u64,
+    /// Waves that were disturbed.
+    pub disturbed: Disturbed,
+    /// Whether anything was sent.
+    sent: bool,
 }
 
 impl Feed<'_, '_> {
@@ -44,20 +49,50 @@ impl Feed<'_, '_> {
             self.fed.asked += batch.len() as u64;
             self.expect();
             let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
-            let ports = self.engine.next_ports();
-            let lost = Lost::now(&self.capture.counters);
-            let asked = self.engine.run_wave(&addresses, keep_going)?;
-            let flows = self
-                .capture
-                .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, asked, flows, lost, later: self.engine.next_ports() };
-            if self.waves.send(wave).is_err() {
-                // The writer has failed; its own error says why.
-                return Ok(());
+            let mut was_disturbed = false;
+            loop {
+                let ports = self.engine.next_ports();
+                let lost = Lost::now(&self.capture.counters);
+                let mut asked = self.engine.run_wave(&addresses, keep_going)?;
+                let again = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
+                if !again {
+                    self.stuck(&asked, batch.len())?;
+                }
+                let flows = self
+                    .capture
+                    .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
+                let later = self.engine.next_ports();
+                let (targets, asked) = match again {
+                    true => (Vec::new(), disturbed::nothing(&asked)),
+                    false => (std::mem::take(&mut batch), asked),
+                };
+                if self.waves.send(Wave { targets, asked, flows, lost, later }).is_err() {
+                    // The writer has failed; its own error says why.
+                    return Ok(());
+                }
+                was_disturbed = again;
+                if !again {
+                    break;
+                }
             }
             batch = self.reader.next_batch(self.size)?;
         }
         self.fed.unasked = batch.len() as u64;
+        Ok(())
+    }
+
+    /// Refuses to go on where nothing can be sent any more: what is left of the list would be spent on it.
+    fn stuck(&mut self, asked: &driver::Asked, targets: usize) -> Result<()> {
+        if asked.disturbed.is_empty() && !disturbed::is_stuck(asked) {
+            self.fed.sent = true;
+        } else if self.fed.sent && disturbed::is_stuck(asked) && asked.disturbed.is_empty() {
+            let errors = asked.attempts.iter().flatten().flatten();
+            let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
+            return Err(Error::failed(
+                format!("ask {targets} targets: not one packet could be sent"),
+                format!("{}; they have no record", error.unwrap_or_default()),
+            ));
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod catalogue;
 mod check;
 mod codes;
 mod counts;
+mod disturbed;
 mod explain;
 mod feed;
 mod host;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::account::Account;
 use super::counts::Counts;
+use super::disturbed::Disturbed;
 use super::output::Output;
 use super::writer::Totals;
 use super::{Format, out};
@@ -31,6 +32,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// What was counted, of a resumed run from its beginning.
     pub counts: Counts,
+    /// Waves that were disturbed, since it was resumed.
+    pub disturbed: Disturbed,
     /// How long it took, since it was resumed.
     pub elapsed: Duration,
     /// The interface watched.
@@ -87,6 +90,10 @@ impl Outcome {
             (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
             (interface_dropped, "packets dropped by the interface"),
             (self.counts.evicted, "flows given up early because the flow table was full"),
+            (
+                self.disturbed.marked,
+                "waves disturbed twice: nothing is concluded from their attempts",
+            ),
             (unfinished + self.account.missing(), "targets without a record"),
             (
                 self.counts.unobserved,
@@ -180,6 +187,8 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("targets_refused", account.refusals().to_string()),
         ("targets_unfinished", account.unfinished.to_string()),
         ("records", outcome.records.to_string()),
+        ("waves_repeated", outcome.disturbed.repeated.to_string()),
+        ("waves_disturbed", outcome.disturbed.marked.to_string()),
         ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
     ]);
@@ -285,6 +294,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     for (word, count) in flagged {
         lines.push(format!("{} records are flagged {word}", HumanCount(*count)));
     }
+    lines.extend(outcome.disturbed.notes());
     if outcome.signal != 0 {
         lines.push("Interrupted by a signal; what was finished is written.".into());
     }
@@ -352,6 +362,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
         "flags": outcome.totals.flagged,
+        "disturbed": outcome.disturbed.json(),
         "output": outcome.written.as_ref().map(|written| shown(&written.path)),
         "resume": outcome.resume.as_ref().map(shown),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::counts::Counts;
+use super::disturbed::Disturbed;
 use super::summary;
 use crate::connect::Ended;
 use crate::engine::driver::{Asked, Attempts, Progress};
@@ -199,11 +200,16 @@ impl<'a> Writer<'a> {
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
         }
+        of_all |= Disturbed::flags(&wave.asked);
         let (targets, attempts) =
             finished(wave.targets, wave.asked.attempts, &mut self.written.unfinished);
         let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
         let Merged { configurations, mut flags } =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
+        // A wave that is asked once more has nothing to be written.
+        if targets.is_empty() {
+            return Ok(());
+        }
         for (configuration, attempts) in configurations.iter().zip(&attempts) {
             let Some(observed) = configuration.column_by_name("observed") else { continue };
             let sent = attempts.iter().map(|ended| ended.attempt.state.tells());

@@ -139,6 +139,11 @@ impl Scheduler {
         self.applied = true;
     }
 
+    /// They are in force no more: they are to be asked for again.
+    pub fn handle_lost(&mut self) {
+        self.applied = false;
+    }
+
     /// What was asked for is under way; `now` is after its first packet was sent, so that two first packets
     /// are never closer than two of these times.
     pub fn handle_started(&mut self, now: Duration) {
