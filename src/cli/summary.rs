@@ -73,7 +73,7 @@ impl Outcome {
             Err(error) => drop(self.error.get_or_insert(error)),
         }
         let parts = self.written.as_mut().and_then(|written| written.parts.take());
-        if !self.is_complete() && again && output.has_parts() {
+        if !self.is_complete() && again && output.has_parts() && output.is_there() {
             self.resume = Some(output.path().to_owned());
         } else if let Some(parts) = parts.filter(|_| output.is_single())
             && let Err(error) = sink::discard(&parts)
@@ -105,8 +105,9 @@ impl Outcome {
     }
 
     fn exit(&self, tally: Option<&Tally>) -> Exit {
-        if let Some(error) = &self.error {
-            return error.exit().max(Exit::Failed);
+        // Whatever kind it is: something was run.
+        if self.error.is_some() {
+            return Exit::Failed;
         }
         if self.signal != 0 && self.account.missing() == 0 {
             return Exit::Interrupted;
