@@ -41,7 +41,10 @@ impl Exit {
     pub const ALL: [(Exit, &'static str); 6] = [
         (Exit::Done, "everything was done"),
         (Exit::Failed, "an operation failed; the message names it"),
-        (Exit::BadInput, "bad input, or a right or program is missing: nothing was run, nothing was changed"),
+        (
+            Exit::BadInput,
+            "bad input, or a right or program is missing: nothing was run, nothing was changed",
+        ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
         (Exit::Interrupted, "a signal ended the run; what was finished is written"),

@@ -69,11 +69,11 @@ impl Disturbed {
 }
 
 /// What is left of a wave that is asked once more: the flows of its attempts belong to no record.
-pub fn nothing(asked: &Asked) -> Asked {
+pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
     let ports = asked.attempts.iter().flatten().flatten().filter_map(|e| e.attempt.source_port);
     Asked {
         attempts: asked.attempts.iter().map(|_| Vec::new()).collect(),
-        repeated: asked.repeated.iter().copied().chain(ports).collect(),
+        repeated: asked.repeated.iter().chain(more).copied().chain(ports).collect(),
         ..Asked::default()
     }
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 
 use super::disturbed::{self, Disturbed};
-use super::writer::{self, Lost, Wave};
+use super::prepare::Preparation;
+use super::writer::{Lost, Wave};
 use crate::engine::driver;
 use crate::error::{Error, Result};
 use crate::observer::capture;
@@ -16,6 +17,8 @@ pub struct Feed<'a, 'e> {
     pub engine: &'a mut driver::Engine<'e>,
     /// Where they come from.
     pub reader: &'a mut Reader,
+    /// What is done before.
+    pub preparation: Preparation,
     /// What watches.
     pub capture: &'a capture::Capture,
     /// Where waves go that have ended.
@@ -48,32 +51,39 @@ impl Feed<'_, '_> {
         while !batch.is_empty() && keep_going() {
             self.fed.asked += batch.len() as u64;
             self.expect();
-            let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
+            let ready = self.preparation.prepare(&mut batch, self.engine, keep_going)?;
+            let addresses = ready.addresses(&batch);
             let mut was_disturbed = false;
             loop {
                 let ports = self.engine.next_ports();
                 let lost = Lost::now(&self.capture.counters);
                 let mut asked = self.engine.run_wave(&addresses, keep_going)?;
                 let again = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
-                if !again {
-                    self.stuck(&asked, batch.len())?;
-                }
                 let flows = self
                     .capture
                     .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
                 let later = self.engine.next_ports();
-                let (targets, asked) = match again {
-                    true => (Vec::new(), disturbed::nothing(&asked)),
-                    false => (std::mem::take(&mut batch), asked),
-                };
-                if self.waves.send(Wave { targets, asked, flows, lost, later }).is_err() {
+                if again {
+                    let asked = disturbed::nothing(&asked, ready.ports());
+                    let (targets, prepared) = (Vec::new(), Vec::new());
+                    if self
+                        .waves
+                        .send(Wave { targets, prepared, asked, flows, lost, later })
+                        .is_err()
+                    {
+                        return Ok(());
+                    }
+                    was_disturbed = true;
+                    continue;
+                }
+                self.stuck(&asked, batch.len())?;
+                let (prepared, asked) = ready.complete(asked);
+                let targets = std::mem::take(&mut batch);
+                if self.waves.send(Wave { targets, prepared, asked, flows, lost, later }).is_err() {
                     // The writer has failed; its own error says why.
                     return Ok(());
                 }
-                was_disturbed = again;
-                if !again {
-                    break;
-                }
+                break;
             }
             batch = self.reader.next_batch(self.size)?;
         }
@@ -105,8 +115,4 @@ impl Feed<'_, '_> {
             self.expected.store(all.saturating_sub(done), Relaxed);
         }
     }
-}
-
-fn address(target: &Target) -> driver::Address {
-    driver::Address { at: writer::address(target), name: target.name.clone() }
 }

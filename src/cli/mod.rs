@@ -21,6 +21,7 @@ mod new;
 mod observe;
 mod out;
 mod output;
+mod prepare;
 mod privilege;
 mod progress;
 mod records;
