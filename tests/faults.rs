@@ -6,8 +6,8 @@
 
 mod harness;
 
-use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, TcpListener};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -59,6 +59,7 @@ fn inside(tests: &mut Tests) {
     tests.run("source ports that others hold", || bench.ports());
     tests.run("the output folder is renamed", || bench.renamed());
     tests.run("the output folder vanishes", || bench.vanished());
+    tests.run("a hostile server's words reach no terminal as they are", || bench.hostile());
     tests.run("no nft, no ip", || bench.no_programs());
 }
 
@@ -114,7 +115,7 @@ impl Bench {
         let list = folder.path().join("targets.ndjson");
         let mut text = String::new();
         for target in lab.targets() {
-            writeln!(text, r#"{{"dip": "{}", "dp": {}}}"#, target.addr, target.port).unwrap();
+            text += &format!("{{\"dip\": \"{}\", \"dp\": {}}}\n", target.addr, target.port);
         }
         fs::write(&list, text).unwrap();
         Self { folder, list, interface: lab.interface().to_owned() }
@@ -375,6 +376,49 @@ impl Bench {
         assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));
         assert_eq!(ecn(), settings);
         ended
+    }
+
+    /// A web server whose page, header fields and reason would clear a terminal and set its title.
+    fn hostile(&self) {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let serve = move || {
+            for stream in server.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let body = "\u{1b}]0;\u{9b}31m=cmd|'x'!A\u{202e}\r\t\u{7}";
+                let answer = format!(
+                    "HTTP/1.1 200 \u{9b}2J\r\nServer: \u{9b}31m\u{202e}\r\nContent-Length: {}\r\n\
+                     Connection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        };
+        let serving = std::thread::spawn(serve);
+        let (file, list) = (self.path("hostile.toml"), self.path("hostile.csv"));
+        fs::write(
+            &file,
+            "name = \"hostile\"\n[config.zero]\n[config.one]\n[connect]\nkind = \"http\"\n[observer]\n\
+             use = [\"basic\"]\n[[conditions]]\nname = \"hostile.server\"\nvalue = \"one.http_body\"\n",
+        )
+        .unwrap();
+        fs::write(&list, format!("127.0.0.1,{port}\n")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+        command.env("PATHSPIDER_STATE", self.path("state")).stdin(Stdio::null());
+        command.args(["-vvv", "run", "-i", "lo"]).arg(&file).arg("--targets").arg(&list);
+        let output = command.arg("-o").arg(self.path("hostile.ndjson")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serving.join().unwrap();
+        let said = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(said.contains("\\u{1b}]0;\\u{9b}31m=cmd|'x'!A\\u{202e}\\r\\t\\u{7}"), "{said}");
+        for text in [said, stderr(&output)] {
+            let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+            assert_eq!(text.find(obeyed), None, "{}", text.escape_debug());
+        }
+        let record = &self.records("hostile.ndjson")[0];
+        let body = record["one"]["http_body"].as_str().unwrap();
+        assert!(body.starts_with("\u{1b}]0;\u{9b}31m="), "the file has it as it was: {record}");
     }
 
     fn no_programs(&self) {

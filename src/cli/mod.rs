@@ -140,7 +140,7 @@ pub fn main() -> Exit {
 fn report(error: &Error) {
     let text = match error {
         Error::File(report) => report.render(out::colors(&io::stderr())),
-        other => format!("pathspider: {other}\n"),
+        other => format!("pathspider: {}\n", out::message(&other.to_string())),
     };
     // If nobody reads standard error, nobody can be told.
     let _ = io::stderr().lock().write_all(text.as_bytes());
