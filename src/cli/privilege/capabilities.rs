@@ -3,7 +3,7 @@
 use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid, setgid, setgroups, setuid};
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities,
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capabilities_secure_bits,
     capability_is_in_bounding_set, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
     set_capabilities_secure_bits, set_no_new_privs,
@@ -62,6 +62,8 @@ pub fn keep(keep: CapabilitySet, programs: CapabilitySet) -> Result<()> {
         // That programs run by root get everything back is what no_new_privs prevents; this also takes from them
         // what this process has and they do not need.
         let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+        // Those that are there may be locked.
+        let bits = bits | capabilities_secure_bits().doing(doing)?;
         set_capabilities_secure_bits(bits).doing(doing)?;
     }
     let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: programs };
