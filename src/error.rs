@@ -25,7 +25,7 @@ pub enum Exit {
     Done = 0,
     /// An operation failed; the message names it.
     Failed = 1,
-    /// Bad input (command line, measurement, target list): nothing was run, nothing changed.
+    /// Bad input (command line, measurement, target list), or a capability or program that is missing: nothing was run, nothing changed.
     BadInput = 2,
     /// The run ended, but something was lost: packets the capture dropped, flows the table
     /// evicted, or targets that do not add up to records and refusals. The results say which.
@@ -41,7 +41,10 @@ impl Exit {
     pub const ALL: [(Exit, &'static str); 6] = [
         (Exit::Done, "everything was done"),
         (Exit::Failed, "an operation failed; the message names it"),
-        (Exit::BadInput, "bad input: nothing was run, nothing was changed"),
+        (
+            Exit::BadInput,
+            "bad input, or a right or program is missing: nothing was run, nothing was changed",
+        ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
         (Exit::Interrupted, "a signal ended the run; what was finished is written"),

@@ -26,11 +26,17 @@ pub enum Flag {
     ShortPacket = 4,
     /// The system's clock jumped while the target's wave was under way.
     ClockStep = 8,
+    /// The steps of a configuration were not in force all the time.
+    NotInForce = 16,
+    /// The interface went down, or lost an address, and came back.
+    InterfaceChanged = 32,
+    /// This process was stopped, or the machine asleep.
+    Paused = 64,
 }
 
 impl Flag {
     /// Every flag with its word and what it says, in the order in which a record has them.
-    pub const ALL: [(Flag, &'static str, &'static str); 4] = [
+    pub const ALL: [(Flag, &'static str, &'static str); 7] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
@@ -51,6 +57,24 @@ impl Flag {
             "clock_step",
             "the system's clock jumped against the monotonic one while the target's wave was under way: times of \
              packets and attempts do not fit each other",
+        ),
+        (
+            Flag::NotInForce,
+            "not_in_force",
+            "another program changed what a configuration had set, and did so again when the wave was asked once more: \
+             its attempts are `local_error` and nothing is concluded from them",
+        ),
+        (
+            Flag::InterfaceChanged,
+            "interface_changed",
+            "the interface was down for a while, or lost an address, and was so again when the wave was asked once more: \
+             the attempts are `local_error` and nothing is concluded from them",
+        ),
+        (
+            Flag::Paused,
+            "paused",
+            "the program was stopped, or the machine asleep, for two seconds or more, and was so again when the wave was \
+             asked once more: the attempts are `local_error` and nothing is concluded from them",
         ),
     ];
 

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::again::{Again, Group};
 use super::control::Share;
+use super::disturbed::{self, Disturbed};
 use super::prepare::Preparation;
 use super::writer::{Lost, Wave};
 use crate::engine::driver;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
 
@@ -49,6 +50,10 @@ pub struct Fed {
     pub again: u64,
     /// Targets in hand that a stop came before.
     pub unasked: u64,
+    /// Waves that were disturbed.
+    pub disturbed: Disturbed,
+    /// Whether anything was sent.
+    sent: bool,
 }
 
 /// Targets that were never asked, those that are controls apart.
@@ -160,16 +165,33 @@ impl Feed<'_, '_> {
         self.expect();
         self.engine.control(is_control)?;
         let ready = self.preparation.prepare(&mut targets, self.engine, keep_going)?;
-        let ports = self.engine.next_ports();
-        let lost = Lost::now(&self.capture.counters);
-        let asked = self.engine.run_wave(&ready.addresses(&targets), keep_going)?;
-        let (prepared, asked) = ready.complete(asked);
-        let flows =
-            self.capture.flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-        self.again.handle_sent(again.iter().map(|(_, targets)| targets).sum());
-        let later = self.engine.next_ports();
-        let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
-        Ok(self.waves.send(wave).is_ok())
+        let addresses = ready.addresses(&targets);
+        let mut was_disturbed = false;
+        loop {
+            let ports = self.engine.next_ports();
+            let lost = Lost::now(&self.capture.counters);
+            let mut asked = self.engine.run_wave(&addresses, keep_going)?;
+            let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
+            let flows = self
+                .capture
+                .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
+            let later = self.engine.next_ports();
+            if repeat {
+                let asked = disturbed::nothing(&asked, ready.ports());
+                let (targets, prepared, again) = (Vec::new(), Vec::new(), Vec::new());
+                let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
+                if self.waves.send(wave).is_err() {
+                    return Ok(false);
+                }
+                was_disturbed = true;
+                continue;
+            }
+            self.stuck(&asked, targets.len())?;
+            let (prepared, asked) = ready.complete(asked);
+            self.again.handle_sent(again.iter().map(|(_, targets)| targets).sum());
+            let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
+            return Ok(self.waves.send(wave).is_ok());
+        }
     }
 
     /// Waits for the writer's answer, or for the time of somebody who is to be asked again.
@@ -181,6 +203,21 @@ impl Feed<'_, '_> {
         } else if let Ok(groups) = self.answers.recv_timeout(wait) {
             self.again.handle_answer(clock.elapsed(), groups);
         }
+    }
+
+    /// Refuses to go on where nothing can be sent any more: what is left of the list would be spent on it.
+    fn stuck(&mut self, asked: &driver::Asked, targets: usize) -> Result<()> {
+        if asked.disturbed.is_empty() && !disturbed::is_stuck(asked) {
+            self.fed.sent = true;
+        } else if self.fed.sent && disturbed::is_stuck(asked) && asked.disturbed.is_empty() {
+            let errors = asked.attempts.iter().flatten().flatten();
+            let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
+            return Err(Error::failed(
+                format!("ask {targets} targets: not one packet could be sent"),
+                format!("{}; they have no record", error.unwrap_or_default()),
+            ));
+        }
+        Ok(())
     }
 
     /// Estimates how often there will be somebody to be asked.

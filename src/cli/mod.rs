@@ -10,6 +10,7 @@ mod codes;
 mod confirm;
 mod control;
 mod counts;
+mod disturbed;
 mod explain;
 mod feed;
 mod host;
@@ -24,6 +25,7 @@ mod observe;
 mod out;
 mod output;
 mod prepare;
+mod privilege;
 mod progress;
 mod records;
 mod reference;
@@ -141,7 +143,7 @@ pub fn main() -> Exit {
 fn report(error: &Error) {
     let text = match error {
         Error::File(report) => report.render(out::colors(&io::stderr())),
-        other => format!("pathspider: {other}\n"),
+        other => format!("pathspider: {}\n", out::message(&other.to_string())),
     };
     // If nobody reads standard error, nobody can be told.
     let _ = io::stderr().lock().write_all(text.as_bytes());

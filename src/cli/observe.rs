@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::privilege::{self, needs::Needs};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
@@ -64,6 +65,9 @@ pub struct Args {
     /// Flows at the same time; above it the oldest is completed early
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
     max_flows: usize,
+
+    #[command(flatten)]
+    privilege: privilege::Rights,
 }
 
 /// Flows are written when so many are complete.
@@ -101,6 +105,9 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     }
     match (&args.interface, &args.file) {
         (Some(interface), _) => live(args, interface, &selection, limits, schema, &stop),
+        (None, Some(_)) if args.privilege.user.is_some() => {
+            Err(Error::Usage("--user: a file needs no root; read it as that user".into()))
+        }
         (None, Some(path)) => offline(args, path, &selection, limits, schema, &stop, quiet),
         // clap asks for one of them.
         (None, None) => Err(Error::Usage("name a capture file, or an interface with -i".into())),
@@ -346,8 +353,13 @@ fn live(
     schema: SchemaRef,
     stop: &AtomicBool,
 ) -> Result<Exit> {
+    privilege::hold(&args.privilege, false)?;
+    privilege::check_output(&args.output)?;
+    let needs = Needs::of_capture();
+    privilege::require(&needs)?;
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
+    privilege::keep(&needs)?;
     let capture = opened.start(selection, limits)?;
     let counters = capture.counters.clone();
     eprintln!("watching {interface}; Ctrl-C ends it");

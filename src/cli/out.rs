@@ -105,16 +105,25 @@ impl Page {
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 120;
     let mut chars = text.chars();
-    let mut out: String = chars
-        .by_ref()
-        .take(LONGEST)
-        .flat_map(|c| match c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() {
-            true => vec![c],
-            false => c.escape_debug().collect(),
-        })
-        .collect();
+    let mut out = escaped(chars.by_ref().take(LONGEST));
     if chars.next().is_some() {
         out.push_str("...");
+    }
+    out
+}
+
+/// As [`printable`], whole and line by line: for messages, into which texts of others may have come in many ways.
+pub fn message(text: &str) -> String {
+    text.split('\n').map(|line| escaped(line.chars())).collect::<Vec<_>>().join("\n")
+}
+
+fn escaped(chars: impl Iterator<Item = char>) -> String {
+    let mut out = String::new();
+    for c in chars {
+        match c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() {
+            true => out.push(c),
+            false => out.extend(c.escape_debug()),
+        }
     }
     out
 }
@@ -128,6 +137,8 @@ mod tests {
         assert_eq!(printable("http.server:caf\u{e9} \"x\""), "http.server:caf\u{e9} \"x\"");
         assert_eq!(printable("a\u{1b}[2J\r\nb\u{202e}"), "a\\u{1b}[2J\\r\\nb\\u{202e}");
         assert_eq!(printable(&"x".repeat(200)).len(), 123);
+        let long = format!("{}\n\u{9b}2J", "x".repeat(200));
+        assert_eq!(message(&long), format!("{}\n\\u{{9b}}2J", "x".repeat(200)));
     }
 
     #[test]

@@ -119,6 +119,13 @@ impl Output {
         matches!(self, Output::Single(_))
     }
 
+    /// Whether its parts are where they were written.
+    pub fn is_there(&self) -> bool {
+        let parts =
+            if self.is_single() { sink::beside(self.path()) } else { self.path().to_owned() };
+        parts.is_dir()
+    }
+
     /// Whether records go into parts.
     pub fn has_parts(&self) -> bool {
         self.parts().is_some()

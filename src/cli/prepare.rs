@@ -166,6 +166,11 @@ impl Ready {
         .collect()
     }
 
+    /// The source ports of probes, whose flows belong to no record.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
     /// What a wave's targets were asked, those among them that were not; and what was found out before.
     pub fn complete(self, mut asked: Asked) -> (Vec<Prepared>, Asked) {
         asked.repeated.extend(self.ports);

@@ -35,7 +35,8 @@ pub fn start_logging(verbose: u8, quiet: bool) {
     builder.format(|out, record| {
         let level = record.level();
         let style = out.default_level_style(level);
-        writeln!(out, "{style}{}{style:#}: {}", level.as_str().to_lowercase(), record.args())
+        let text = super::out::message(&record.args().to_string());
+        writeln!(out, "{style}{}{style:#}: {}", level.as_str().to_lowercase(), text)
     });
     builder.target(env_logger::Target::Pipe(Box::new(AroundBar)));
     // Fails only if a logger is there already, which then serves as well.

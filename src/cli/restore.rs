@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::host::{run_told, told};
-use super::{Format, out};
+use super::{Format, out, privilege};
 use crate::error::{Exit, Result};
 use crate::step::Run;
 use crate::step::restore::{self, How, Item, Report};
@@ -33,6 +33,9 @@ pub struct Args {
     #[command(flatten)]
     state: State,
 
+    #[command(flatten)]
+    privilege: privilege::Rights,
+
     /// How it is told
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -49,6 +52,7 @@ pub struct State {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
+    privilege::hold(&args.privilege, false)?;
     let how = match (args.list, args.force, args.forget) {
         (true, ..) => How::List,
         (_, true, _) => How::Force,

@@ -19,6 +19,7 @@ use super::feed::{Fed, Feed, List};
 use super::host::Host;
 use super::output::{Earlier, Identity, Output};
 use super::prepare::Preparation;
+use super::privilege::{self, needs::Needs};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
 use super::{confirm, interface, prepare, progress, records, restore};
@@ -33,8 +34,8 @@ use crate::targets::{self, Reader, Shard, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
 ///
-/// Needs CAP_NET_RAW for the capture and, for sysctl steps, CAP_NET_ADMIN; with --lab it needs
-/// neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
+/// Needs CAP_NET_RAW for the capture and, for most steps, CAP_NET_ADMIN (`explain` says which and why); all
+/// other rights are given up first of all. With --lab it needs neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
 /// with a header or as ip,port,name,rank. Ctrl-C ends a run in order: settings are put back and
 /// what was finished is written.
 #[derive(Debug, clap::Args)]
@@ -110,6 +111,9 @@ pub struct Args {
 
     #[command(flatten)]
     state: restore::State,
+
+    #[command(flatten)]
+    privilege: privilege::Rights,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -131,6 +135,16 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     args.form.check(args.output.as_deref().or(args.resume.as_deref()))?;
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
+    }
+    // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
+    match (args.lab, &args.privilege.user) {
+        (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
+        (true, Some(_)) => {
+            return Err(Error::Usage(
+                "--user: the lab needs no root; start it as that user".into(),
+            ));
+        }
+        (true, None) => {}
     }
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
@@ -166,6 +180,11 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
+    privilege::check_output(&path)?;
+    let needs = Needs::of(&plan);
+    let needs = if args.interface.is_some() { needs.bound() } else { needs };
+    privilege::require(&needs)?;
+    privilege::check_programs(&plan, args.allow_commands)?;
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
@@ -175,6 +194,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         args: &args,
         plan: &plan,
         interface: &interface,
+        needs,
         host: &host,
         stop: &stop,
         quiet,
@@ -245,6 +265,7 @@ struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
     interface: &'a str,
+    needs: Needs,
     host: &'a Host,
     stop: &'a AtomicUsize,
     quiet: bool,
@@ -260,6 +281,7 @@ impl Run<'_> {
             probe: probe.is_some(),
             limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
             bind_device: self.args.interface.clone(),
+            interface: Some(self.interface.to_owned()),
             allow_commands: self.args.allow_commands,
             slot: self.host.slot(),
             journal: self.host.journal(),
@@ -358,6 +380,7 @@ impl Run<'_> {
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
+        privilege::keep(&self.needs)?;
         let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
         let counters = capture.counters.clone();
         let clock = Instant::now();
@@ -440,6 +463,7 @@ impl Run<'_> {
             totals: written.totals,
             counts,
             elapsed,
+            disturbed: fed.disturbed,
             interface: self.interface.to_owned(),
             started,
             ended: summary::utc(SystemTime::now()),

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::account::Account;
 use super::counts::Counts;
+use super::disturbed::Disturbed;
 use super::output::Output;
 use super::writer::Totals;
 use super::{Format, out};
@@ -33,6 +34,8 @@ pub struct Outcome {
     pub totals: Totals,
     /// What was counted, of a resumed run from its beginning.
     pub counts: Counts,
+    /// Waves that were disturbed, since it was resumed.
+    pub disturbed: Disturbed,
     /// How long it took, since it was resumed.
     pub elapsed: Duration,
     /// The interface watched.
@@ -72,7 +75,7 @@ impl Outcome {
             Err(error) => drop(self.error.get_or_insert(error)),
         }
         let parts = self.written.as_mut().and_then(|written| written.parts.take());
-        if !self.is_complete() && again && output.has_parts() {
+        if !self.is_complete() && again && output.has_parts() && output.is_there() {
             self.resume = Some(output.path().to_owned());
         } else if let Some(parts) = parts.filter(|_| output.is_single())
             && let Err(error) = sink::discard(&parts)
@@ -89,6 +92,10 @@ impl Outcome {
             (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
             (interface_dropped, "packets dropped by the interface"),
             (self.counts.evicted, "flows given up early because the flow table was full"),
+            (
+                self.disturbed.marked,
+                "waves disturbed twice: nothing is concluded from their attempts",
+            ),
             (unfinished + self.account.missing(), "targets without a record"),
             (
                 self.counts.unobserved,
@@ -100,8 +107,9 @@ impl Outcome {
     }
 
     fn exit(&self, tally: Option<&Tally>) -> Exit {
-        if let Some(error) = &self.error {
-            return error.exit().max(Exit::Failed);
+        // Whatever kind it is: something was run.
+        if self.error.is_some() {
+            return Exit::Failed;
         }
         if self.signal != 0 && self.account.missing() == 0 {
             return Exit::Interrupted;
@@ -182,6 +190,8 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("targets_refused", account.refusals().to_string()),
         ("targets_unfinished", account.unfinished.to_string()),
         ("records", outcome.records.to_string()),
+        ("waves_repeated", outcome.disturbed.repeated.to_string()),
+        ("waves_disturbed", outcome.disturbed.marked.to_string()),
         ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
     ]);
@@ -288,6 +298,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     for (word, count) in flagged {
         lines.push(format!("{} records are flagged {word}", HumanCount(*count)));
     }
+    lines.extend(outcome.disturbed.notes());
     if outcome.signal != 0 {
         lines.push("Interrupted by a signal; what was finished is written.".into());
     }
@@ -383,6 +394,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "conditions": outcome.totals.labels,
         "controls": outcome.totals.controls.to_json(&outcome.totals.labels),
         "flags": outcome.totals.flagged,
+        "disturbed": outcome.disturbed.json(),
         "output": outcome.written.as_ref().map(|written| shown(&written.path)),
         "resume": outcome.resume.as_ref().map(shown),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),

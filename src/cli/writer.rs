@@ -16,6 +16,7 @@ use super::again::Group;
 use super::confirm::{Held, Judged, Round};
 use super::control::{CONTROL, Controls};
 use super::counts::Counts;
+use super::disturbed::Disturbed;
 use super::summary;
 use crate::connect::{Ended, Prepared};
 use crate::engine::driver::{Asked, Attempts, Progress};
@@ -226,12 +227,17 @@ impl<'a> Writer<'a> {
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
         }
+        of_all |= Disturbed::flags(&wave.asked);
         let Done { whole, targets, prepared, attempts } =
             finished(wave.targets, wave.prepared, wave.asked.attempts);
         self.merger.control(wave.is_control);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
         let Merged { configurations, mut flags } =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
+        // A wave that is asked once more has nothing to be written, and no answer.
+        if whole.is_empty() {
+            return Ok(());
+        }
         for (configuration, attempts) in configurations.iter().zip(&attempts) {
             let Some(observed) = configuration.column_by_name("observed") else { continue };
             let sent = attempts.iter().map(|Ended { attempt, .. }| {

@@ -3,8 +3,10 @@
 //! It owns the sockets, the clock and the steps in force; a connection's own course is up to its
 //! kind's state machine in [`connect`](crate::connect).
 
+mod barrier;
 mod clocks;
 mod control;
+mod link;
 mod progress;
 mod settings;
 
@@ -24,8 +26,12 @@ pub use clocks::now;
 pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
+use self::link::Link;
+
 use super::clock::Clock;
 use super::connection::Connection;
+use super::disturbance::Disturbance;
+use super::pauses::Pauses;
 use super::ports::{self, Draw, Ports};
 use super::raw::Raw;
 use super::scheduler::{Job, Next, Scheduler};
@@ -35,7 +41,7 @@ use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, S
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Flows, Slot, Step, Turns, needs_mark};
+use crate::step::{self, Applied, CommandOutput, Slot, Step, Turns, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -59,6 +65,8 @@ pub struct Asked {
     pub repeated: Vec<u16>,
     /// Whether the system's clock jumped meanwhile.
     pub clock_step: bool,
+    /// What else was not as it should have been.
+    pub disturbed: Vec<Disturbance>,
 }
 
 /// The engine of one run.
@@ -73,6 +81,10 @@ pub struct Engine<'a> {
     scheduler: Scheduler,
     turns: Turns,
     in_force: Applied,
+    /// Whose steps these are.
+    configurations: Range<usize>,
+    link: Option<Link>,
+    pauses: Pauses,
     /// What the programs of `command` steps said, as far as it is kept.
     outputs: Vec<CommandOutput>,
     epoch: Instant,
@@ -155,6 +167,9 @@ impl<'a> Engine<'a> {
             scheduler: Scheduler::new(settings.limits, turns),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
             other: control::Other::control(&settings),
+            link: settings.interface.as_deref().map(Link::watch).transpose()?,
+            pauses: Pauses::default(),
+            configurations: 0..0,
             settings: Rc::new(settings),
             progress,
             poll,
@@ -206,7 +221,14 @@ impl<'a> Engine<'a> {
     ) -> Result<Vec<Option<Ended>>> {
         debug_assert!(self.settings.probe);
         let probe = self.settings.measured().end;
-        let mut asked = self.ask(targets, probe..probe + 1, keep_going)?;
+        let mut asked = self.ask(targets, probe..probe + 1, &keep_going)?;
+        if !asked.disturbed.is_empty() && keep_going() {
+            asked = self.ask(targets, probe..probe + 1, keep_going)?;
+        }
+        for disturbance in &asked.disturbed {
+            log::warn!("{}", disturbance.why);
+            disturbance.void(&mut asked.attempts);
+        }
         Ok(asked.attempts.pop().unwrap_or_default())
     }
 
@@ -225,7 +247,7 @@ impl<'a> Engine<'a> {
             left: self.ways.iter().map(|way| vec![way.repeat; targets.len()]).collect(),
             asked: Asked { attempts, ..Asked::default() },
         };
-        clocks::read(&mut self.clock, self.epoch);
+        self.rest()?;
         if self.settings.forget {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
@@ -239,7 +261,7 @@ impl<'a> Engine<'a> {
             let wait = loop {
                 match self.scheduler.poll(self.epoch.elapsed()) {
                     Next::Apply(configurations) => {
-                        self.apply(configurations)?;
+                        self.apply(configurations, &mut wave.asked)?;
                         self.scheduler.handle_applied();
                     }
                     Next::Start(job) => {
@@ -253,9 +275,7 @@ impl<'a> Engine<'a> {
                     Next::WaveDone => {
                         clocks::read(&mut self.clock, self.epoch);
                         wave.asked.clock_step = self.clock.poll_stepped();
-                        if self.turns == Turns::Waves {
-                            self.finish()?;
-                        }
+                        self.barrier(&mut wave.asked, self.turns == Turns::Waves)?;
                         return Ok(wave.asked);
                     }
                 }
@@ -271,39 +291,8 @@ impl<'a> Engine<'a> {
         self.progress.count(state);
     }
 
-    /// What the programs of the first `command` steps said: what the rest of them says is the same thing again.
-    pub fn outputs(&self) -> &[CommandOutput] {
-        &self.outputs
-    }
-
-    /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the
-    /// engine is dropped.
-    pub fn finish(&mut self) -> Result<()> {
-        std::mem::take(&mut self.in_force).undo()
-    }
-
-    /// Puts the steps of these configurations in force.
-    fn apply(&mut self, configurations: Range<usize>) -> Result<()> {
-        self.finish()?;
-        log::info!("wave {}: configurations {configurations:?}", self.wave + 1);
-        let flows: Vec<Flows> = configurations.clone().map(|number| self.flows(number)).collect();
-        let steps = self.settings.configurations[configurations].iter().zip(&flows);
-        let steps: Vec<_> = steps.map(|(c, flows)| (c.steps.as_slice(), flows)).collect();
-        self.in_force = Applied::apply(&steps, &self.settings.context())?;
-        let room = MOST_OUTPUTS.saturating_sub(self.outputs.len());
-        self.outputs.extend(self.in_force.outputs().iter().take(room).cloned());
-        Ok(())
-    }
-
-    /// Whose the packets of a configuration are.
-    fn flows(&self, configuration: usize) -> Flows {
-        let [even, odd] = [0, 1].map(|wave| self.ports.range(configuration, wave));
-        Flows { mark: self.settings.slot.mark(configuration), ports: *even.start()..=*odd.end() }
-    }
-
     /// Waits for events at most this long and handles them and what has timed out.
     fn turn(&mut self, mut wait: Duration, wave: &mut Wave<'_>) -> Result<()> {
-        clocks::read(&mut self.clock, self.epoch);
         let now = Instant::now();
         for first in self.deadlines.iter().filter_map(VecDeque::front) {
             wait = wait.min(first.at.saturating_duration_since(now));
@@ -314,6 +303,7 @@ impl<'a> Engine<'a> {
             }
             _ => {}
         }
+        let now = self.take_time();
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
@@ -329,7 +319,6 @@ impl<'a> Engine<'a> {
         self.buffer = buffer;
         self.events = events;
         self.free.append(&mut self.freed);
-        let now = Instant::now();
         for configuration in 0..self.deadlines.len() {
             while let Some(first) = self.deadlines[configuration].pop_front_if(|d| d.at <= now) {
                 if let Some(Some(connection)) = self.connections.get_mut(first.slot)

@@ -179,6 +179,27 @@ impl Undo {
         }
     }
 
+    /// How what was made looks, where that is not known beforehand.
+    fn look(&self) -> Result<Option<String>> {
+        match self {
+            Undo::Netfilter(table) => table.look().map(Some),
+            Undo::Route(tables) => tables.look().map(Some),
+            Undo::Sysctl(_) | Undo::Command { .. } => Ok(None),
+        }
+    }
+
+    /// Whether it looks otherwise than when it was made, in words.
+    fn altered(&self, made: Option<&str>) -> Result<Option<String>> {
+        let what = match self {
+            Undo::Sysctl(setting) => return setting.altered(),
+            Undo::Netfilter(table) => format!("the nftables table {}", table.name()),
+            Undo::Route(tables) => tables.describe(),
+            Undo::Command { .. } => return Ok(None),
+        };
+        let same = made.is_none() || self.look()?.as_deref() == made;
+        Ok((!same).then(|| format!("{what}: another program changed it while it was in force")))
+    }
+
     /// Puts back what a killed run left of a change that it had made, was making, or was about to make.
     /// May be done any number of times.
     pub fn recover(&self, force: bool) -> Result<Recovered> {
@@ -235,8 +256,8 @@ impl Undo {
 /// The steps that are in force.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// With their numbers in the journal.
-    undo: Vec<(Undo, Option<u64>)>,
+    /// With their numbers in the journal, and how what they undo looked when it was made.
+    undo: Vec<(Undo, Option<u64>, Option<String>)>,
     journal: Option<Journal>,
     outputs: Vec<CommandOutput>,
 }
@@ -279,6 +300,31 @@ impl Applied {
         self.undo_all()
     }
 
+    /// What of these steps is not as it was made, in words: another program has changed it.
+    pub fn altered(&self) -> Result<Vec<String>> {
+        let told = self.undo.iter().map(|(undo, _, made)| undo.altered(made.as_deref()));
+        told.filter_map(Result::transpose).collect()
+    }
+
+    /// Undoes the steps, last first, and says what was not as it was made. That is no error: what another program has set
+    /// is left as it is.
+    pub fn leave(mut self) -> Result<Vec<String>> {
+        let told = self.altered()?;
+        if told.is_empty() {
+            return self.undo_all().map(|()| told);
+        }
+        let mut outcome = Ok(told);
+        while let Some((undo, number, _)) = self.undo.pop() {
+            self.note(number, Mark::Undo);
+            match (undo.recover(false), &outcome) {
+                (Err(why), Ok(_)) => outcome = Err(why),
+                (Err(why), Err(_)) => log::error!("the host is not as it was found: {why}"),
+                (Ok(_), _) => self.note(number, Mark::Undone),
+            }
+        }
+        outcome
+    }
+
     fn make(&mut self, change: Change<'_>, context: &Context) -> Result<()> {
         match change {
             Change::Sysctl(name, value) => {
@@ -313,8 +359,11 @@ impl Applied {
         change: impl FnOnce(&mut Vec<CommandOutput>) -> Result<(), Failure>,
     ) -> Result<()> {
         let number = self.journal.as_ref().map(|journal| journal.make(&undo)).transpose()?;
-        self.undo.push((undo, number));
+        self.undo.push((undo, number, None));
         let outcome = change(&mut self.outputs);
+        if let (Ok(()), Some((undo, _, made))) = (&outcome, self.undo.last_mut()) {
+            *made = undo.look()?;
+        }
         if matches!(outcome, Err(Failure::Unchanged(_))) {
             self.undo.pop();
             self.note(number, Mark::Undone);
@@ -332,7 +381,7 @@ impl Applied {
 
     fn undo_all(&mut self) -> Result<()> {
         let mut outcome = Ok(());
-        while let Some((undo, number)) = self.undo.pop() {
+        while let Some((undo, number, _)) = self.undo.pop() {
             self.note(number, Mark::Undo);
             match (undo.run(), &outcome) {
                 (Err(why), Ok(())) => outcome = Err(why),

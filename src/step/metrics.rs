@@ -18,6 +18,14 @@ use crate::error::{Error, Result};
 /// What ip(8) says of an address that the kernel remembers nothing of.
 const ABSENT: &str = "No such process";
 
+/// Whether the program is there that does it.
+///
+/// # Errors
+/// If not; the text names the package.
+pub fn check() -> Result<()> {
+    IP.find().map(drop)
+}
+
 /// Makes the kernel forget what it remembers of these addresses: round-trip times, windows, TCP
 /// Fast Open cookies. Needs CAP_NET_ADMIN, and that of the host: in a user namespace, such as
 /// the lab's, the kernel lets nobody; but a network namespace that was just made remembers nothing.

@@ -44,6 +44,7 @@ pub use process::CommandOutput;
 pub use route::Route;
 pub use slot::{SLOTS, Slot, mark};
 pub use sockopt::Sockopt;
+pub use state::make_for as make_state_for;
 pub use turns::Turns;
 
 /// Whom a step affects while it is in force, from the narrowest to the widest.

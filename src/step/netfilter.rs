@@ -220,6 +220,20 @@ impl Table {
         &self.name
     }
 
+    /// Its rules as nft lists them, without counts; nothing if it is gone.
+    pub fn look(&self) -> Result<String> {
+        let words: Vec<&str> =
+            ["-s", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
+        let said = NFT.run(&words, "")?;
+        match said.ok || said.complaint().contains("No such file or directory") {
+            true => Ok(said.output),
+            false => Err(Error::failed(
+                format!("list the nftables table {}", self.name),
+                said.complaint(),
+            )),
+        }
+    }
+
     /// Deletes it, if it is there and ours; says whether it was.
     pub fn remove(&self) -> Result<bool> {
         let Self { name, chain } = self;

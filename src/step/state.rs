@@ -7,13 +7,13 @@
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::error::{Doing as _, Error, Result};
 
@@ -27,8 +27,27 @@ pub(super) struct Folder {
     handle: File,
 }
 
-/// Where journals may be, the best first: where the user says, or else `/run/pathspider` for root,
-/// `$XDG_RUNTIME_DIR/pathspider`, `~/.local/state/pathspider`.
+/// The folder in /run: `pathspider` of root, `pathspider-UID` of others, for whom root must make it.
+fn own(uid: Uid) -> PathBuf {
+    PathBuf::from(if uid.is_root() {
+        "/run/pathspider".into()
+    } else {
+        format!("/run/pathspider-{uid}")
+    })
+}
+
+/// Makes the folder of journals of a user that root is about to become, if it is not there. Where it cannot be made,
+/// that user's run looks for another.
+pub fn make_for(uid: Uid, gid: Gid) {
+    let path = own(uid);
+    let made = DirBuilder::new().mode(0o700).create(&path);
+    if let Err(why) = made.and_then(|()| lchown(&path, Some(uid.as_raw()), Some(gid.as_raw()))) {
+        log::debug!("not made: {}: {why}", path.display());
+    }
+}
+
+/// Where journals may be, the best first: where the user says, or else `/run/pathspider` for root and
+/// `/run/pathspider-UID` for others, `$XDG_RUNTIME_DIR/pathspider`, `~/.local/state/pathspider`.
 fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
     if let Some(chosen) = chosen {
         return vec![chosen.to_owned()];
@@ -36,7 +55,7 @@ fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
     let variable =
         |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     [
-        geteuid().is_root().then(|| PathBuf::from("/run/pathspider")),
+        Some(own(geteuid())),
         variable("XDG_RUNTIME_DIR").map(|path| path.join("pathspider")),
         variable("HOME").map(|path| path.join(".local/state/pathspider")),
     ]

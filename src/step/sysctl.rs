@@ -56,6 +56,15 @@ impl Setting {
         self.put_back()
     }
 
+    /// Whether it is not what was set, in words.
+    pub fn altered(&self) -> Result<Option<String>> {
+        let Self { name, value, .. } = self;
+        let now = now(name)?;
+        Ok((!same(&now, value)).then(|| {
+            format!("sysctl {name}: another program set it to {now} while {value} was in force; that is left")
+        }))
+    }
+
     /// Puts back what a run that was killed set, or meant to set.
     pub fn recover(&self, force: bool) -> Result<Recovered> {
         let Self { name, before, value } = self;

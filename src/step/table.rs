@@ -87,6 +87,21 @@ impl Tables {
         format!("routing tables {} and the rules that lead there", numbers.join(", "))
     }
 
+    /// The rules that lead to the tables, and whether these have routes.
+    pub fn look(&self) -> Result<String> {
+        let mut text = String::new();
+        for (name, option, _) in families() {
+            let rules = json(option, &["rule", "show"])?;
+            for mark in &self.0 {
+                let hex = format!("{mark:#x}");
+                let rules = rules.iter().filter(|rule| rule["fwmark"] == *hex).count();
+                let routes = json(option, &["route", "show", "table", &mark.to_string()])?;
+                text += &format!("{name} {hex}: {rules} rules, routes: {}\n", !routes.is_empty());
+            }
+        }
+        Ok(text)
+    }
+
     /// Removes the tables and the rules that lead there, whatever is there of them.
     ///
     /// # Errors

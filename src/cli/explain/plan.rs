@@ -6,12 +6,13 @@ use arrow::datatypes::{DataType, Fields};
 use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
+use crate::cli::privilege::needs::Needs;
 use crate::cli::{catalogue, writer};
 use crate::connect;
 use crate::measurement::{Configuration, PREPARE, Plan};
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
 use crate::rule::{COMPARED, Rule};
-use crate::step::{Privilege, Turns};
+use crate::step::Turns;
 
 /// A column of the record.
 pub struct Column {
@@ -54,17 +55,8 @@ pub fn turns(plan: &Plan) -> (bool, String) {
 
 /// What a process needs to be allowed, and what for.
 pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
-    let mut needed = vec![("CAP_NET_RAW".to_owned(), "to watch the packets".to_owned())];
-    if plan.configs.iter().any(|config| config.connection.options.packet.is_some()) {
-        needed.push(("CAP_NET_RAW".to_owned(), "to send packets made by hand".to_owned()));
-    }
-    for step in plan.configs.iter().flat_map(|config| &config.steps) {
-        let row = (step.privilege().to_string(), format!("for steps of the kind {}", step.kind()));
-        if step.privilege() != Privilege::None && !needed.contains(&row) {
-            needed.push(row);
-        }
-    }
-    needed
+    let needs = Needs::of(plan).bound();
+    needs.iter().map(|need| (need.name.to_owned(), need.why.clone())).collect()
 }
 
 /// The kinds of connection of the plan's configurations, each once, with what they do.

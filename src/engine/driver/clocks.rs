@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use nix::time::{ClockId, clock_gettime};
+
 use super::Clock;
 use crate::field::Timestamp;
 
@@ -12,6 +14,12 @@ pub fn now() -> Timestamp {
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Time since the boot, that of sleep included.
+pub fn since_boot() -> Duration {
+    // A kernel without this clock would be older than 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
 }
 
 /// Has `clock` compare the system's clock with the time since `epoch`.

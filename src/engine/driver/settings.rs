@@ -19,6 +19,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Send through this interface, whatever the routing table prefers.
     pub bind_device: Option<String>,
+    /// Watch the state of this interface, by which packets leave.
+    pub interface: Option<String>,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
     /// The place of this run among others of its network namespace.

@@ -1,0 +1,85 @@
+//! Waves whose attempts are worthless, because something was not as it should have been: asked once more, and marked if
+//! that happens again.
+
+use std::collections::BTreeSet;
+
+use indicatif::HumanCount;
+use serde_json::{Value, json};
+
+use crate::engine::driver::Asked;
+use crate::flags::Flags;
+
+/// How often, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Disturbed {
+    /// Waves that were asked once more.
+    pub repeated: u64,
+    /// Waves that were disturbed once more, whose records are marked.
+    pub marked: u64,
+    /// What happened, each once.
+    why: BTreeSet<String>,
+}
+
+/// So many reasons are kept.
+const MOST: usize = 16;
+
+impl Disturbed {
+    /// Whether a wave is to be asked once more; else what its records say is true, or taken back and marked.
+    pub fn again(&mut self, asked: &mut Asked, was_disturbed: bool, goes_on: bool) -> bool {
+        if asked.disturbed.is_empty() {
+            return false;
+        }
+        for disturbance in &asked.disturbed {
+            log::warn!("{}", disturbance.why);
+            if self.why.len() < MOST {
+                self.why.insert(disturbance.why.clone());
+            }
+        }
+        if !was_disturbed && goes_on {
+            log::warn!("the wave is asked once more");
+            self.repeated += 1;
+            return true;
+        }
+        self.marked += 1;
+        for disturbance in &asked.disturbed {
+            asked.repeated.extend(disturbance.void(&mut asked.attempts));
+        }
+        false
+    }
+
+    /// What the flags are of all records of a wave.
+    pub fn flags(asked: &Asked) -> Flags {
+        asked.disturbed.iter().map(|disturbance| disturbance.flag).collect()
+    }
+
+    /// Lines of a summary.
+    pub fn notes(&self) -> Vec<String> {
+        let repeated = (self.repeated, "waves were disturbed and asked once more");
+        let marked =
+            (self.marked, "waves were disturbed again: nothing is concluded from their attempts");
+        let counts = [repeated, marked].into_iter().filter(|(count, _)| *count > 0);
+        let counts = counts.map(|(count, what)| format!("{} {what}", HumanCount(count)));
+        counts.chain(self.why.iter().map(|why| format!("  {why}"))).collect()
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        json!({ "waves_repeated": self.repeated, "waves_marked": self.marked, "why": self.why })
+    }
+}
+
+/// What is left of a wave that is asked once more: the flows of its attempts belong to no record.
+pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
+    let ports = asked.attempts.iter().flatten().flatten().filter_map(|e| e.attempt.source_port);
+    Asked {
+        attempts: asked.attempts.iter().map(|_| Vec::new()).collect(),
+        repeated: asked.repeated.iter().chain(more).copied().chain(ports).collect(),
+        ..Asked::default()
+    }
+}
+
+/// Whether not one attempt of a wave got as far as the network.
+pub fn is_stuck(asked: &Asked) -> bool {
+    let mut ended = asked.attempts.iter().flatten().flatten().peekable();
+    ended.peek().is_some() && ended.all(|e| e.attempt.state == crate::connect::State::LocalError)
+}

@@ -1,0 +1,75 @@
+//! The system calls of giving up rights.
+
+use nix::sys::prctl;
+use nix::unistd::{getegid, geteuid, setgid, setgroups, setuid};
+use rustix::thread::{
+    CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capabilities_secure_bits,
+    capability_is_in_bounding_set, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_capabilities_secure_bits, set_no_new_privs,
+};
+
+use super::user::Account;
+use crate::error::{Doing as _, Error, Result};
+
+/// What this thread may make use of.
+pub fn permitted() -> Result<CapabilitySet> {
+    Ok(capabilities(None).doing(|| "read the capabilities of this process")?.permitted)
+}
+
+/// Becomes another user with one group, and keeps the capabilities.
+///
+/// # Errors
+/// If this process is not root, and is not that user already.
+pub fn become_user(account: &Account) -> Result<()> {
+    let Account { uid, gid } = *account;
+    if (geteuid(), getegid()) == (uid, gid) {
+        return Ok(());
+    }
+    if !geteuid().is_root() {
+        return Err(Error::Usage(format!(
+            "--user {uid}: only a process started as root can become another user, this one is user {}",
+            geteuid()
+        )));
+    }
+    let doing = || format!("become user {uid} with group {gid}");
+    prctl::set_keepcaps(true).doing(doing)?;
+    // In this order: without the user's rights the groups could not be changed any more.
+    setgroups(&[gid]).doing(doing)?;
+    setgid(gid).doing(doing)?;
+    setuid(uid).doing(doing)?;
+    prctl::set_keepcaps(false).doing(doing)
+}
+
+/// Keeps these capabilities, as far as they are there, and gives all others up for good; programs that are started
+/// get those of `programs`. Of this thread, and of those that it starts from here on.
+pub fn keep(keep: CapabilitySet, programs: CapabilitySet) -> Result<()> {
+    let doing = || "give up capabilities";
+    let permitted = permitted()?;
+    let keep = keep & permitted;
+    let programs = programs & keep;
+    clear_ambient_capability_set().doing(doing)?;
+    if permitted.contains(CapabilitySet::SETPCAP) {
+        // The change of user has left nothing in effect.
+        let all = CapabilitySets { effective: permitted, permitted, inheritable: programs };
+        set_capabilities(None, all).doing(doing)?;
+        for one in CapabilitySet::all().iter() {
+            // A kernel that does not know one has nothing to remove.
+            if !keep.contains(one) && capability_is_in_bounding_set(one).unwrap_or(false) {
+                remove_capability_from_bounding_set(one).doing(doing)?;
+            }
+        }
+        // That programs run by root get everything back is what no_new_privs prevents; this also takes from them
+        // what this process has and they do not need.
+        let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+        // Those that are there may be locked.
+        let bits = bits | capabilities_secure_bits().doing(doing)?;
+        set_capabilities_secure_bits(bits).doing(doing)?;
+    }
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: programs };
+    set_capabilities(None, sets).doing(doing)?;
+    for one in programs.iter() {
+        configure_capability_in_ambient_set(one, true).doing(doing)?;
+    }
+    set_no_new_privs(true).doing(doing)
+}
