@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -146,22 +147,33 @@ fn interrupted_lab(folder: &Path) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The first configuration is logged when it is put in force.
     let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("sysctl") {
-        line.clear();
-        assert_ne!(
-            std::io::BufRead::read_line(&mut log, &mut line).unwrap(),
-            0,
-            "no sysctl was set"
-        );
-    }
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    until(&mut log, "sysctl");
+    // The whole lab is one wave: one signal would let it end.
+    interrupt_twice(&child, &mut log);
     std::io::copy(&mut log, &mut std::io::sink()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     let summary = summary(&output);
     assert_eq!(summary["complete"], false);
     assert_eq!(summary["targets"]["unfinished"], summary["targets"]["read"]);
+}
+
+/// Sends SIGINT, waits until the run has said what follows, and sends it again.
+fn interrupt_twice(child: &Child, log: &mut impl BufRead) {
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    until(log, "no new wave begins");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    until(log, "stopping at once");
+}
+
+/// Reads lines until one has these words; gives that one.
+fn until(log: &mut impl BufRead, words: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "nothing said {words:?}");
+    }
+    line
 }
 
 fn bad_input(folder: &Path) {

@@ -1,8 +1,8 @@
 //! From targets to waves whose attempts have ended.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 
+use super::live::Live;
 use super::writer::{self, Lost, Wave};
 use crate::engine::driver;
 use crate::error::Result;
@@ -21,8 +21,12 @@ pub struct Feed<'a, 'e> {
     pub waves: mpsc::SyncSender<Wave>,
     /// The most targets of a wave.
     pub size: usize,
-    /// Targets in all, as far as the list's length tells.
-    pub expected: &'a AtomicU64,
+    /// What is told of it.
+    pub live: &'a Live,
+    /// The engine's counts.
+    pub progress: &'a driver::Progress,
+    /// Attempts that a target takes.
+    pub per_target: u64,
     /// What became of them.
     pub fed: Fed,
 }
@@ -37,11 +41,19 @@ pub struct Fed {
 }
 
 impl Feed<'_, '_> {
-    /// Runs wave after wave until the targets or the wish to go on are at an end.
-    pub fn run(&mut self, mut batch: Vec<Target>, keep_going: &dyn Fn() -> bool) -> Result<()> {
+    /// Runs wave after wave until the targets are at an end, or until no wave may begin (`may_begin`) or the one in
+    /// hand may not go on (`keep_going`).
+    pub fn run(
+        &mut self,
+        mut batch: Vec<Target>,
+        may_begin: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<()> {
         batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
-        while !batch.is_empty() && keep_going() {
+        while !batch.is_empty() && may_begin() {
             self.fed.asked += batch.len() as u64;
+            let attempts = batch.len() as u64 * self.per_target;
+            self.live.begin_wave(batch.len(), attempts, self.progress.ended());
             self.expect();
             let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
             let ports = self.engine.next_ports();
@@ -55,7 +67,9 @@ impl Feed<'_, '_> {
                 // The writer has failed; its own error says why.
                 return Ok(());
             }
-            batch = self.reader.next_batch(self.size)?;
+            // What is read is accounted for, so nothing is read that will not be asked.
+            let size = if may_begin() { self.size } else { 0 };
+            batch = self.reader.next_batch(size)?;
         }
         self.fed.unasked = batch.len() as u64;
         Ok(())
@@ -67,7 +81,7 @@ impl Feed<'_, '_> {
             // Those that have their records were read fast and say nothing of the rest.
             let done = self.reader.refusals().of(Reason::Resumed);
             let all = (self.fed.asked + done).saturating_mul(total) / read;
-            self.expected.store(all.saturating_sub(done), Relaxed);
+            self.live.expect(all.saturating_sub(done));
         }
     }
 }

@@ -18,7 +18,8 @@ use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
-const DONE: [&str; 5] = [POSITION, "target.ip", "target.name", "flags", "conditions"];
+const DONE: [&str; 7] =
+    [POSITION, "target.ip", "target.name", "flags", "conditions", "verdict", "insufficient"];
 
 /// What a run is known by: of two runs with the same identity, one can go on where the other stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::counts::Counts;
-use super::summary;
+use super::live::Live;
+use super::{summary, verdicts};
 use crate::connect::Ended;
 use crate::engine::driver::{Asked, Attempts, Progress};
 use crate::error::{Error, Result};
@@ -73,6 +74,8 @@ pub struct Totals {
     pub records: u64,
     /// How often each label was given.
     pub labels: BTreeMap<String, u64>,
+    /// How many records are of each class.
+    pub verdicts: [u64; verdicts::CLASSES.len()],
     /// How many records have each flag.
     pub flagged: BTreeMap<String, u64>,
 }
@@ -81,6 +84,7 @@ impl Totals {
     /// Counts judged records, and tells the tally of them.
     pub fn count(&mut self, records: &RecordBatch, mut tally: Option<&mut Tally>) {
         self.records += records.num_rows() as u64;
+        verdicts::count(records, &mut self.verdicts);
         let target = records.column_by_name("target").and_then(|target| target.as_struct_opt());
         let text = |name: &str, row: usize| {
             let column = target?.column_by_name(name)?.as_string_opt::<i32>()?;
@@ -152,6 +156,8 @@ pub struct Known<'a> {
     pub earlier: &'a Counts,
     /// When it began, or was resumed.
     pub began: Instant,
+    /// Where those who watch the run look.
+    pub live: &'a Live,
 }
 
 /// Turns waves into records.
@@ -181,6 +187,7 @@ impl<'a> Writer<'a> {
         let fields = plan.configuration_fields().into();
         let merger = Merger::new(fields, plan.reply_columns(), protocols);
         let written = Written { totals, ..Written::default() };
+        known.live.tell(&written.totals);
         Self { plan, target_fields, schema, merger, sink, tally, known, written }
     }
 
@@ -228,6 +235,7 @@ impl<'a> Writer<'a> {
         self.sink.write(&judged)?;
         self.written.totals.count(&judged, self.tally.as_deref_mut());
         let Self { known, written, sink, .. } = self;
+        known.live.tell(&written.totals);
         let metadata = || {
             let counts = written.counts(known.progress, known.counters, known.earlier);
             summary::metadata_meanwhile(known.about, &counts, written.totals.records)

@@ -305,6 +305,7 @@ impl<'a> Engine<'a> {
     /// Puts the steps of these configurations in force.
     fn apply(&mut self, configurations: Range<usize>) -> Result<()> {
         self.finish()?;
+        self.progress.set_in_force(&configurations);
         log::info!("wave {}: configurations {configurations:?}", self.wave);
         let flows: Vec<Flows> = configurations.clone().map(|number| self.flows(number)).collect();
         let steps = self.settings.configurations[configurations].iter().zip(&flows);
