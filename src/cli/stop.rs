@@ -122,6 +122,6 @@ mod tests {
         assert_eq!(stop.signal(), usize::try_from(SIGTERM).unwrap());
         let said = first(SIGTERM, &left());
         assert!(said.starts_with("SIGTERM: no new wave begins"), "{said}");
-        assert!(said.contains("7 attempts left: about 1 second, 90 seconds at most"), "{said}");
+        assert!(said.contains("7 attempts left: about 1 second, 2 minutes at most"), "{said}");
     }
 }
