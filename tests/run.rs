@@ -40,6 +40,9 @@ fn main() -> ExitCode {
             bench.stopped(Signal::SIGTERM)
         });
         tests.run("SIGINT does too", || bench.stopped(Signal::SIGINT));
+        tests.run("a second signal stops in mid-wave and puts settings back", || {
+            bench.stopped_at_once()
+        });
         tests.run("no second has more SYNs than --rate", || bench.rate());
         tests.run("a value that the kernel refuses is named and nothing is left", || {
             bench.refused()
@@ -285,7 +288,7 @@ impl<'a> Bench<'a> {
         let before = settings();
         let mut command =
             self.command(&self.list, "stopped.ndjson", &["--wave", "40", "--rate", "400"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // The third time that configuration one is in force, two waves are behind.
         let deadline = Instant::now() + Duration::from_secs(60);
         let (mut times, mut experiment) = (0, false);
@@ -302,6 +305,10 @@ impl<'a> Bench<'a> {
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(5));
+        let said = stderr(&output);
+        let word =
+            format!("{}: no new wave begins; the wave in hand goes to its end", signal.as_str());
+        assert!(said.contains(&word) && said.contains("at most"), "{said}");
         assert_eq!(settings(), before, "settings are not as they were");
         let summary = summary(&output);
         let records = self.records("stopped.ndjson");
@@ -309,12 +316,33 @@ impl<'a> Bench<'a> {
         assert_eq!(summary["records"], records.len());
         let read = summary["targets"]["read"].as_u64().unwrap();
         let unfinished = summary["targets"]["unfinished"].as_u64().unwrap();
-        assert_eq!(read, records.len() as u64 + unfinished);
+        assert_eq!(unfinished, 0, "the wave in hand was not finished");
+        assert!(read == records.len() as u64 && read < 600, "{summary}");
         assert!(records.iter().all(|record| record["one"]["observed"] == true));
         let left = fs::read_dir(self.folder.path())
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("tmp"));
         assert_eq!(left.count(), 0, "a temporary file is left");
+    }
+
+    fn stopped_at_once(&self) {
+        let before = settings();
+        // A wave of all: half a minute for each configuration.
+        let mut command = self.command(&self.list, "at-once.ndjson", &["--rate", "20", "-v"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+        until(&mut log, "net.ipv4.tcp_ecn");
+        assert_ne!(settings(), before);
+        let start = Instant::now();
+        interrupt_twice(&child, &mut log);
+        std::io::copy(&mut log, &mut std::io::sink()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(15), "it went on");
+        assert_eq!(output.status.code(), Some(5));
+        assert_eq!(settings(), before, "settings are not as they were");
+        let summary = summary(&output);
+        assert_eq!(summary["targets"]["read"], 600);
+        assert_eq!(summary["targets"]["unfinished"], 600);
     }
 
     fn rate(&self) {

@@ -77,13 +77,14 @@ impl Display {
         Self { bar, lines: !terminal && !quiet }
     }
 
-    /// Shows how much is done, of how much if that is known; `line` says whether a line is due, `text` the rest.
+    /// Shows how much is done, of how much if that is known; `line` says whether a line is due, `text` where
+    /// the run is, and what was found.
     pub fn show(
         &self,
         elapsed: Duration,
         (done, total): (u64, Option<u64>),
         line: bool,
-        text: &dyn Fn() -> String,
+        text: &dyn Fn() -> (String, String),
     ) {
         if let Some(bar) = self.bar {
             if let Some(total) = total
@@ -93,9 +94,12 @@ impl Display {
                 bar.set_style(style(COUNTED));
             }
             bar.set_position(done);
-            bar.set_message(text());
+            let (phase, found) = text();
+            bar.set_prefix(phase);
+            bar.set_message(found);
         } else if self.lines && line {
-            eprintln!("{}: {}", HumanDuration(elapsed), text());
+            let (phase, found) = text();
+            eprintln!("{}: {found}, {phase}", HumanDuration(elapsed));
         }
     }
 
@@ -107,8 +111,8 @@ impl Display {
     }
 }
 
-const COUNTED: &str = "{bar:20} {percent}%  {wide_msg}";
-const UNCOUNTED: &str = "{spinner} {elapsed}  {wide_msg}";
+const COUNTED: &str = "{bar:20} {percent}%  {prefix}\n{wide_msg}";
+const UNCOUNTED: &str = "{spinner} {elapsed}  {prefix}\n{wide_msg}";
 
 fn bar(terminal: bool) -> ProgressBar {
     let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };

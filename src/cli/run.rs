@@ -102,7 +102,7 @@ pub struct Args {
     state: restore::State,
 
     #[command(flatten)]
-    live: live::Args,
+    live: live::Options,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 
 /// Options of a command whose run can be watched from outside.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct Options {
     /// Append a JSON line about the run each second to FILE: `-` is standard output (the summary then goes to
     /// standard error), /dev/fd/3 an open descriptor. The last line says how the run ended
     #[arg(long, value_name = "FILE")]
@@ -42,7 +42,7 @@ pub struct Args {
     metrics_exposed: bool,
 }
 
-impl Args {
+impl Options {
     /// Whether the status goes to standard output.
     pub fn on_stdout(&self) -> bool {
         self.status.as_deref() == Some(Path::new("-"))

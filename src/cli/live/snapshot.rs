@@ -67,8 +67,8 @@ impl Snapshot {
         pace.time_for(self.total()?.saturating_sub(self.ended()))
     }
 
-    /// In one line, for people.
-    pub fn line(&self, pace: &Pace) -> String {
+    /// What was done and found.
+    pub fn found(&self, pace: &Pace) -> String {
         let mut line = HumanCount(self.done()).to_string();
         if self.expected > 0 {
             line += &format!("/{}", HumanCount(self.expected.max(self.asked)));
@@ -83,18 +83,20 @@ impl Snapshot {
             }
         }
         let per_second = pace.per_second().unwrap_or_default() / self.per_target.max(1) as f64;
-        line += &format!(", {per_second:.0}/s, {} dropped", HumanCount(self.dropped()));
-        if let Some(left) = self.left(pace) {
-            line += &format!(", {} left", HumanDuration(left));
-        }
-        if self.stopping {
-            line += ", stopping";
-        }
-        match self.configurations[..] {
-            [] => line,
-            [one] => format!("{line}, configuration {one}"),
-            _ => format!("{line}, all configurations"),
-        }
+        line + &format!(", {per_second:.0}/s, {} dropped", HumanCount(self.dropped()))
+    }
+
+    /// Where the run is.
+    pub fn phase(&self, pace: &Pace) -> String {
+        let left = self.left(pace).map(|left| format!("{} left", HumanDuration(left)));
+        let configuration = match self.configurations[..] {
+            [] => None,
+            [one] => Some(format!("configuration {one}")),
+            _ => Some("all configurations".into()),
+        };
+        let stopping = self.stopping.then(|| "stopping".to_owned());
+        let words: Vec<String> = [left, configuration, stopping].into_iter().flatten().collect();
+        words.join(", ")
     }
 
     /// As the fields of a line of `--status`.
@@ -218,13 +220,16 @@ mod tests {
         let mut pace = Pace::default();
         pace.handle(SECOND, 0);
         pace.handle(11 * SECOND, 1000);
+        let line = |snapshot: &Snapshot, pace: &Pace| {
+            format!("{}, {}", snapshot.found(pace), snapshot.phase(pace))
+        };
         assert_eq!(
-            snapshot().line(&pace),
+            line(&snapshot(), &pace),
             "500/2,000 targets, 487 ok, 7 broken, 2 insufficient, 1 intermittent, 3 offline, 50/s, \
              3 dropped, 30 seconds left, configuration one"
         );
         let unknown = Snapshot { expected: 0, configurations: vec!["zero", "one"], ..snapshot() };
-        let line = unknown.line(&Pace::default());
+        let line = line(&unknown, &Pace::default());
         assert!(line.starts_with("500 targets, 487 ok"), "{line}");
         assert!(line.ends_with("0/s, 3 dropped, all configurations"), "{line}");
     }

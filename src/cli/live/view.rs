@@ -114,7 +114,8 @@ impl View<'_> {
                 pace.clone()
             };
             let line = lines.is_due(now.elapsed);
-            display.show(now.elapsed, (now.ended(), now.total()), line, &|| now.line(&pace));
+            let text = || (now.phase(&pace), now.found(&pace));
+            display.show(now.elapsed, (now.ended(), now.total()), line, &text);
             if let Some(status) = &mut status {
                 let due = states.is_due(now.elapsed);
                 let line = || now.json(&pace, &summary::utc(SystemTime::now()));
