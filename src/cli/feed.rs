@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 
 use super::live::Live;
-use super::writer::{self, Lost, Wave};
+use super::prepare::Preparation;
+use super::writer::{Lost, Wave};
 use crate::engine::driver;
 use crate::error::Result;
 use crate::observer::capture;
@@ -15,6 +16,8 @@ pub struct Feed<'a, 'e> {
     pub engine: &'a mut driver::Engine<'e>,
     /// Where they come from.
     pub reader: &'a mut Reader,
+    /// What is done before.
+    pub preparation: Preparation,
     /// What watches.
     pub capture: &'a capture::Capture,
     /// Where waves go that have ended.
@@ -52,17 +55,20 @@ impl Feed<'_, '_> {
         batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
         while !batch.is_empty() && may_begin() {
             self.fed.asked += batch.len() as u64;
-            let attempts = batch.len() as u64 * self.per_target;
-            self.live.begin_wave(batch.len(), attempts, self.progress.ended());
             self.expect();
-            let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
+            let ready = self.preparation.prepare(&mut batch, self.engine, keep_going)?;
             let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
+            let addresses = ready.addresses(&batch);
+            let attempts = addresses.len() as u64 * self.per_target;
+            self.live.begin_wave(batch.len(), attempts, self.progress.ended());
             let asked = self.engine.run_wave(&addresses, keep_going)?;
+            let (prepared, asked) = ready.complete(asked);
             let flows = self
                 .capture
                 .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, asked, flows, lost, later: self.engine.next_ports() };
+            let later = self.engine.next_ports();
+            let wave = Wave { targets: batch, prepared, asked, flows, lost, later };
             if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.
                 return Ok(());
@@ -84,8 +90,4 @@ impl Feed<'_, '_> {
             self.live.expect(all.saturating_sub(done));
         }
     }
-}
-
-fn address(target: &Target) -> driver::Address {
-    driver::Address { at: writer::address(target), name: target.name.clone() }
 }

@@ -46,9 +46,14 @@ impl Snapshot {
         self.counts.attempts.iter().sum()
     }
 
+    /// How much is done, in attempts: all of those of earlier waves, whether each target needed all or not.
+    pub fn progress(&self) -> u64 {
+        (self.asked * self.per_target).saturating_sub(self.wave_left)
+    }
+
     /// Targets that have been asked everything, by the count of attempts.
     pub fn done(&self) -> u64 {
-        self.ended() / self.per_target.max(1)
+        self.progress() / self.per_target.max(1)
     }
 
     /// Attempts in all, if that can be told.
@@ -64,7 +69,7 @@ impl Snapshot {
 
     /// How long the rest takes at this pace.
     pub fn left(&self, pace: &Pace) -> Option<Duration> {
-        pace.time_for(self.total()?.saturating_sub(self.ended()))
+        pace.time_for(self.total()?.saturating_sub(self.progress()))
     }
 
     /// What was done and found.
@@ -147,7 +152,7 @@ pub struct Pace {
 const LATELY: Duration = Duration::from_secs(30);
 
 impl Pace {
-    /// So many attempts had ended by this time.
+    /// So many attempts were done by this time.
     pub fn handle(&mut self, now: Duration, ended: u64) {
         self.seen.push_back((now, ended));
         while self.seen.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= LATELY) {
@@ -209,6 +214,7 @@ mod tests {
             per_target: 2,
             expected: 2000,
             asked: 600,
+            wave_left: 200,
             verdicts: [7, 1, 0, 0, 3, 2, 487],
             configurations: vec!["one"],
             ..Snapshot::default()

@@ -129,7 +129,8 @@ mod tests {
         drop(status);
         let rest: Vec<String> = BufReader::new(reader).lines().map(|line| line.unwrap()).collect();
         // The first is what the reading above left of a line.
-        let lines = rest[1..].iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let read = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+        let lines: Vec<Value> = rest[1..].iter().map(read).collect();
         let last = lines.last().unwrap();
         assert_eq!((&last["event"], &last["exit"]), (&"end".into(), &1.into()));
         assert_eq!(last["error"], "it broke");

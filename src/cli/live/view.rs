@@ -110,12 +110,12 @@ impl View<'_> {
             let now = self.now();
             let pace = {
                 let mut pace = pace.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                pace.handle(now.elapsed, now.ended());
+                pace.handle(now.elapsed, now.progress());
                 pace.clone()
             };
             let line = lines.is_due(now.elapsed);
             let text = || (now.phase(&pace), now.found(&pace));
-            display.show(now.elapsed, (now.ended(), now.total()), line, &text);
+            display.show(now.elapsed, (now.progress(), now.total()), line, &text);
             if let Some(status) = &mut status {
                 let due = states.is_due(now.elapsed);
                 let line = || now.json(&pace, &summary::utc(SystemTime::now()));
