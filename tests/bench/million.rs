@@ -70,8 +70,9 @@ fn main() -> Result<()> {
     println!("peak memory: {} MB; when half was done: {} MB", run.memory, run.memory_half);
     let [first, last] = run.tenths.map(|seconds| targets as f64 / 10.0 / seconds);
     println!(
-        "first tenth: {first:.0} targets/s, last tenth: {last:.0} targets/s ({:.2} of the first)",
-        last / first
+        "first tenth: {first:.0} targets/s, last tenth: {last:.0} targets/s ({:.2} of the first; the floor: {:.2})",
+        last / first,
+        after / before
     );
     if run.memory > MOST_MEMORY || ours / bare < LEAST_RATIO {
         return Err("too much memory, or too slow against the floor".into());
