@@ -8,10 +8,11 @@ mod harness;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Tests;
@@ -53,6 +54,9 @@ fn inside(tests: &mut Tests) {
         bench.stopped(Signal::SIGTERM)
     });
     tests.run("SIGINT does too", || bench.stopped(Signal::SIGINT));
+    tests.run("a second signal stops in mid-wave and puts settings back", || {
+        bench.stopped_at_once()
+    });
     tests.run("no second has more SYNs than --rate", || bench.rate());
     tests.run("a value that the kernel refuses is named and nothing is left", || bench.refused());
     tests.run("steps are undone by a panic", undone_by_a_panic);
@@ -106,22 +110,33 @@ fn interrupted_lab(folder: &Path) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // The first configuration is logged when it is put in force.
     let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("sysctl") {
-        line.clear();
-        assert_ne!(
-            std::io::BufRead::read_line(&mut log, &mut line).unwrap(),
-            0,
-            "no sysctl was set"
-        );
-    }
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    until(&mut log, "sysctl");
+    // The whole lab is one wave: one signal would let it end.
+    interrupt_twice(&child, &mut log);
     std::io::copy(&mut log, &mut std::io::sink()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(5));
     let summary = summary(&output);
     assert_eq!(summary["complete"], false);
     assert_eq!(summary["targets"]["unfinished"], summary["targets"]["read"]);
+}
+
+/// Sends SIGINT, waits until the run has said what follows, and sends it again.
+fn interrupt_twice(child: &Child, log: &mut impl BufRead) {
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    until(log, "no new wave begins");
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    until(log, "stopping at once");
+}
+
+/// Reads lines until one has these words; gives that one.
+fn until(log: &mut impl BufRead, words: &str) -> String {
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "nothing said {words:?}");
+    }
+    line
 }
 
 fn bad_input(folder: &Path) {
@@ -233,7 +248,7 @@ impl<'a> Bench<'a> {
         let before = settings();
         let mut command =
             self.command(&self.list, "stopped.ndjson", &["--wave", "40", "--rate", "400"]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // The third time that configuration one is in force, two waves are behind.
         let deadline = Instant::now() + Duration::from_secs(60);
         let (mut times, mut experiment) = (0, false);
@@ -250,6 +265,10 @@ impl<'a> Bench<'a> {
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(5));
+        let said = stderr(&output);
+        let word =
+            format!("{}: no new wave begins; the wave in hand goes to its end", signal.as_str());
+        assert!(said.contains(&word) && said.contains("at most"), "{said}");
         assert_eq!(settings(), before, "settings are not as they were");
         let summary = summary(&output);
         let records = self.records("stopped.ndjson");
@@ -257,12 +276,41 @@ impl<'a> Bench<'a> {
         assert_eq!(summary["records"], records.len());
         let read = summary["targets"]["read"].as_u64().unwrap();
         let unfinished = summary["targets"]["unfinished"].as_u64().unwrap();
-        assert_eq!(read, records.len() as u64 + unfinished);
+        assert_eq!(unfinished, 0, "the wave in hand was not finished");
+        assert!(read == records.len() as u64 && read < 600, "{summary}");
         assert!(records.iter().all(|record| record["one"]["observed"] == true));
         let left = fs::read_dir(self.folder.path())
             .unwrap()
             .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("tmp"));
         assert_eq!(left.count(), 0, "a temporary file is left");
+    }
+
+    fn stopped_at_once(&self) {
+        // Neither configuration's, so that there is something to put back under each.
+        let usual = fs::read_to_string(ECN).unwrap();
+        fs::write(ECN, "0").unwrap();
+        let before = settings();
+        // A wave of all: half a minute for each configuration.
+        let mut command = self.command(&self.list, "at-once.ndjson", &["--rate", "20", "-v"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+        until(&mut log, "net.ipv4.tcp_ecn");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while settings() == before {
+            assert!(Instant::now() < deadline, "nothing was changed");
+            std::thread::yield_now();
+        }
+        let start = Instant::now();
+        interrupt_twice(&child, &mut log);
+        std::io::copy(&mut log, &mut std::io::sink()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(start.elapsed() < Duration::from_secs(15), "it went on");
+        assert_eq!(output.status.code(), Some(5));
+        assert_eq!(settings(), before, "settings are not as they were");
+        fs::write(ECN, usual).unwrap();
+        let summary = summary(&output);
+        assert_eq!(summary["targets"]["read"], 600);
+        assert_eq!(summary["targets"]["unfinished"], 600);
     }
 
     fn rate(&self) {

@@ -1,12 +1,12 @@
 //! From targets to waves whose attempts have ended.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::again::{Again, Group};
 use super::control::Share;
 use super::disturbed::{self, Disturbed};
+use super::live::Live;
 use super::prepare::Preparation;
 use super::writer::{Lost, Wave};
 use crate::engine::driver;
@@ -35,8 +35,12 @@ pub struct Feed<'a, 'e> {
     pub again: Again,
     /// The most targets of a wave.
     pub size: usize,
-    /// Askings in all, as far as the list's length tells.
-    pub expected: &'a AtomicU64,
+    /// What is told of it.
+    pub live: &'a Live,
+    /// The engine's counts.
+    pub progress: &'a driver::Progress,
+    /// Attempts that a target takes.
+    pub per_target: u64,
     /// What became of them.
     pub fed: Fed,
 }
@@ -120,10 +124,15 @@ struct Next {
 }
 
 impl Feed<'_, '_> {
-    /// Runs wave after wave until the targets or the wish to go on are at an end.
-    pub fn run(&mut self, keep_going: &dyn Fn() -> bool) -> Result<()> {
+    /// Runs wave after wave until the targets are at an end, or until no wave may begin (`may_begin`) or the one in
+    /// hand may not go on (`keep_going`).
+    pub fn run(
+        &mut self,
+        may_begin: &dyn Fn() -> bool,
+        keep_going: &dyn Fn() -> bool,
+    ) -> Result<()> {
         let clock = Instant::now();
-        while keep_going() {
+        while may_begin() {
             while let Ok(groups) = self.answers.try_recv() {
                 self.again.handle_answer(clock.elapsed(), groups);
             }
@@ -166,10 +175,14 @@ impl Feed<'_, '_> {
         self.engine.control(is_control)?;
         let ready = self.preparation.prepare(&mut targets, self.engine, keep_going)?;
         let addresses = ready.addresses(&targets);
+        let asked_again: usize = again.iter().map(|(_, targets)| targets).sum();
         let mut was_disturbed = false;
         loop {
             let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
+            let attempts = addresses.len() as u64 * self.per_target;
+            let first_time = if was_disturbed { 0 } else { targets.len() - asked_again };
+            self.live.begin_wave(first_time, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
             let flows = self
@@ -188,7 +201,7 @@ impl Feed<'_, '_> {
             }
             self.stuck(&asked, targets.len())?;
             let (prepared, asked) = ready.complete(asked);
-            self.again.handle_sent(again.iter().map(|(_, targets)| targets).sum());
+            self.again.handle_sent(asked_again);
             let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
             return Ok(self.waves.send(wave).is_ok());
         }
@@ -227,7 +240,7 @@ impl Feed<'_, '_> {
             // Those that have their records were read fast and say nothing of the rest.
             let done = reader.refusals().of(Reason::Resumed);
             let all = (self.fed.asked + done).saturating_mul(total) / read;
-            self.expected.store(all.saturating_sub(done) + self.fed.again, Relaxed);
+            self.live.expect(all.saturating_sub(done));
         }
     }
 }

@@ -29,15 +29,38 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// List the addresses as targets, in NDJSON: a list for `run --targets` in `lab shell`
+    Targets {
+        #[command(flatten)]
+        size: Size,
+    },
     /// Build the lab and open a shell inside, where measurements are made from
     ///
     /// The lab stands until the shell ends, and you are root in it, whoever you are outside.
     /// Nothing that is done there touches this machine's network.
     Shell {
+        #[command(flatten)]
+        size: Size,
+
         /// A command with its arguments to run instead of the shell that SHELL names
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+}
+
+/// Which lab it is.
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct Size {
+    /// Instead of hosts with faults, so many addresses of each family that all answer: for trying how a run goes
+    /// that is large
+    #[arg(long, value_name = "N", value_parser = super::run::at_least_one)]
+    size: Option<usize>,
+}
+
+impl Size {
+    fn spec(self) -> Result<Spec> {
+        self.size.map_or_else(Spec::internet, |size| Spec::plain(size, 0))
+    }
 }
 
 /// Runs the command.
@@ -45,7 +68,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     match &args.command {
         Command::List { format: Format::Json } => list_json(&Spec::internet()?)?,
         Command::List { format: Format::Text } => out::print(&list_text(&Spec::internet()?))?,
-        Command::Shell { command } => return shell(command),
+        Command::Targets { size } => print_targets(&size.spec()?)?,
+        Command::Shell { size, command } => return shell(&size.spec()?, command),
     }
     Ok(Exit::Done)
 }
@@ -65,6 +89,20 @@ fn list_json(spec: &Spec) -> Result<()> {
         })
     });
     out::print_json(&json!({ "hosts": hosts.collect::<Vec<_>>() }))
+}
+
+/// Every address, a line each.
+fn print_targets(spec: &Spec) -> Result<()> {
+    // Many lines in a write, and never all of them in memory.
+    const LINES: usize = 1000;
+    for targets in lab::targets(spec).chunks(LINES) {
+        let lines = targets.iter().map(|target| {
+            let name = spec.hosts.get(target.host).map(|host| host.name.as_str());
+            format!("{}\n", json!({ "dip": target.addr, "dp": target.port, "domain": name }))
+        });
+        out::print(&lines.collect::<String>())?;
+    }
+    Ok(())
 }
 
 /// Of each host what it is, and what is true of it alone.
@@ -126,10 +164,10 @@ fn true_of(measurement: &str, family: &str, labels: &[String]) -> String {
 }
 
 /// Runs a shell, or a command, where a measurement of the lab would run.
-fn shell(command: &[String]) -> Result<Exit> {
+fn shell(spec: &Spec, command: &[String]) -> Result<Exit> {
     // Before any thread exists: a namespace of users is for the whole process.
     lab::enter()?;
-    let lab = Lab::build(&Spec::internet()?)?;
+    let lab = Lab::build(spec)?;
     // They are for what runs in the foreground: the lab stands until that ends.
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))

@@ -18,6 +18,7 @@ mod interface;
 mod judge;
 mod lab;
 mod list;
+mod live;
 mod merge;
 mod meter;
 mod new;
@@ -33,8 +34,10 @@ mod restore;
 mod run;
 mod schema;
 mod shell;
+mod stop;
 mod summary;
 mod targets;
+mod verdicts;
 mod writer;
 
 use std::io::{self, Write as _};

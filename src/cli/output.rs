@@ -19,7 +19,16 @@ use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
-const DONE: [&str; 6] = [POSITION, "target.ip", "target.name", "flags", CONTROL, "conditions"];
+const DONE: [&str; 8] = [
+    POSITION,
+    "target.ip",
+    "target.name",
+    "flags",
+    CONTROL,
+    "conditions",
+    "verdict",
+    "insufficient",
+];
 
 /// What a run is known by: of two runs with the same identity, one can go on where the other stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

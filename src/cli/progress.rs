@@ -2,16 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{
-    HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-};
-
-use crate::engine::driver;
-use crate::observer::capture::Counters;
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// The bar that log lines must not be written into.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
@@ -65,81 +58,62 @@ pub(super) fn bar_of_process(terminal: bool) -> &'static ProgressBar {
     })
 }
 
-/// What a run shows of itself.
-pub struct Shown<'a> {
-    /// The engine's counts.
-    pub engine: &'a driver::Progress,
-    /// The capture's counts.
-    pub capture: &'a Counters,
-    /// Configurations, each an attempt per target.
-    pub configurations: u64,
-    /// Targets in all as far as that can be told; 0 while it cannot.
-    pub targets: &'a AtomicU64,
-    /// Show nothing at all.
-    pub quiet: bool,
+/// Says something on standard error, with the bar out of the way.
+pub fn tell(text: &str) {
+    // If nobody reads standard error, nobody can be told.
+    let _ = writeln!(AroundBar, "{text}");
 }
 
-impl Shown<'_> {
-    /// Shows how the run goes until `done` is closed.
-    pub fn watch(&self, done: &Receiver<()>) {
+/// Shows how far a run is: a bar on a terminal, lines elsewhere.
+pub struct Display {
+    bar: Option<&'static ProgressBar>,
+    lines: bool,
+}
+
+impl Display {
+    /// For this process's standard error; shows nothing if `quiet`.
+    pub fn new(quiet: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        if self.quiet {
-            // Nothing to show; the channel closes when the run is over.
-            let _ = done.recv();
-            return;
-        }
-        let bar = BAR.get_or_init(|| bar(terminal));
-        let start = Instant::now();
-        let mut next_line = LINE;
-        loop {
-            let over = done.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout);
-            let ended = self.engine.ended();
-            let total = self.targets.load(Relaxed) * self.configurations;
-            if terminal {
-                if total > 0 && bar.length() != Some(total) {
-                    bar.set_length(total);
-                    bar.set_style(style(COUNTED));
-                }
-                bar.set_position(ended);
-                bar.set_message(self.message());
-            } else if start.elapsed() >= next_line {
-                next_line += LINE;
-                let of =
-                    if total > 0 { format!(" of {}", HumanCount(total)) } else { String::new() };
-                let elapsed = HumanDuration(start.elapsed());
-                eprintln!("{elapsed}: {}{of} attempts, {}", HumanCount(ended), self.message());
+        let bar = (terminal && !quiet).then(|| BAR.get_or_init(|| bar(terminal)));
+        Self { bar, lines: !terminal && !quiet }
+    }
+
+    /// Shows how much is done, of how much if that is known; `line` says whether a line is due, `text` where
+    /// the run is, and what was found.
+    pub fn show(
+        &self,
+        elapsed: Duration,
+        (done, total): (u64, Option<u64>),
+        line: bool,
+        text: &dyn Fn() -> (String, String),
+    ) {
+        if let Some(bar) = self.bar {
+            if let Some(total) = total
+                && bar.length() != Some(total)
+            {
+                bar.set_length(total);
+                bar.set_style(style(COUNTED));
             }
-            if over {
-                bar.finish_and_clear();
-                return;
-            }
+            bar.set_position(done);
+            let (phase, found) = text();
+            bar.set_prefix(phase);
+            bar.set_message(found);
+        } else if self.lines && line {
+            let (phase, found) = text();
+            eprintln!("{}: {found}, {phase}", HumanDuration(elapsed));
         }
     }
 
-    fn message(&self) -> String {
-        let load = |count: &AtomicU64| HumanCount(count.load(Relaxed));
-        let engine = self.engine;
-        let mut message = format!(
-            "{} ok, {} failed, {} timed out, {} packets",
-            load(&engine.ok),
-            load(&engine.failed),
-            load(&engine.timeout),
-            load(&self.capture.packets)
-        );
-        for (count, what) in
-            [(&engine.local_error, "local errors"), (&self.capture.dropped, "packets dropped")]
-        {
-            if count.load(Relaxed) > 0 {
-                message.push_str(&format!(", {} {what}", load(count)));
-            }
+    /// Takes the bar away.
+    pub fn end(&self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
         }
-        message
     }
 }
 
-const COUNTED: &str =
-    "{bar:20} {percent}%  {human_pos}/{human_len} attempts, {rate}, {eta} left  {wide_msg}";
-const UNCOUNTED: &str = "{spinner} {human_pos} attempts, {rate}, {elapsed}  {wide_msg}";
+const COUNTED: &str = "{bar:20} {percent}%  {prefix}\n{wide_msg}";
+const UNCOUNTED: &str = "{spinner} {elapsed}  {prefix}\n{wide_msg}";
 
 fn bar(terminal: bool) -> ProgressBar {
     let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -148,11 +122,5 @@ fn bar(terminal: bool) -> ProgressBar {
 
 /// Both templates are constants of this file; a broken one would show the default bar.
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()).with_key(
-        "rate",
-        |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            // A key that cannot be written is left out, no more.
-            let _ = write!(out, "{:.0}/s", state.per_sec());
-        },
-    )
+    ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar())
 }

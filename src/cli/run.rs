@@ -4,27 +4,27 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow::datatypes::SchemaRef;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use super::account::Account;
 use super::again::Again;
 use super::feed::{Fed, Feed, List};
 use super::host::Host;
+use super::live::{self, Live, View};
 use super::output::{Earlier, Identity, Output};
 use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
+use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, interface, prepare, progress, records, restore};
+use super::{confirm, interface, prepare, records, restore};
 use crate::engine::{driver, ports, scheduler};
-use crate::error::{Doing as _, Error, Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
@@ -36,8 +36,8 @@ use crate::targets::{self, Reader, Shard, Target};
 ///
 /// Needs CAP_NET_RAW for the capture and, for most steps, CAP_NET_ADMIN (`explain` says which and why); all
 /// other rights are given up first of all. With --lab it needs neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
-/// with a header or as ip,port,name,rank. Ctrl-C ends a run in order: settings are put back and
-/// what was finished is written.
+/// with a header or as ip,port,name,rank. Ctrl-C ends a run in order: the wave in hand goes to its end,
+/// settings are put back and what was finished is written. A second Ctrl-C does not wait for the wave.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The measurement: a file, or a name such as `ecn`
@@ -114,6 +114,9 @@ pub struct Args {
 
     #[command(flatten)]
     privilege: privilege::Rights,
+
+    #[command(flatten)]
+    live: live::Options,
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -126,12 +129,25 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
-    let stop = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let number = usize::try_from(signal).unwrap_or_default();
-        signal_hook::flag::register_usize(signal, stop.clone(), number)
-            .doing(|| "watch for signals")?;
+    let signals = stop::signals()?;
+    let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let (mut status, server) = args.live.open(records_on_stdout)?;
+    let ended = whole(&args, quiet, signals, status.as_mut(), server);
+    let told = ended.as_ref().map(|(outcome, exit)| (outcome, *exit));
+    if let Some(status) = &mut status {
+        status.end(&summary::utc(SystemTime::now()), told);
     }
+    ended.map(|(_, exit)| exit)
+}
+
+/// All of it but the end of what is told.
+fn whole(
+    args: &Args,
+    quiet: bool,
+    signals: Signals,
+    status: Option<&mut live::Status>,
+    server: Option<live::Server>,
+) -> Result<(Outcome, Exit)> {
     args.form.check(args.output.as_deref().or(args.resume.as_deref()))?;
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
@@ -167,7 +183,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let (mut reader, interface) = match &lab {
         Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
         None => {
-            let reader = open_targets(&args)?;
+            let reader = open_targets(args)?;
             let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
             (reader, interface)
         }
@@ -190,8 +206,9 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         Some(_) => Host::default(),
         None => Host::hold(args.state.folder.as_deref(), &plan)?,
     };
+    let stop = Stop::default();
     let run = Run {
-        args: &args,
+        args,
         plan: &plan,
         interface: &interface,
         needs,
@@ -200,14 +217,23 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         quiet,
         resolver: lab.as_ref().map(Lab::resolver),
     };
-    let outcome = run.measure(&mut reader, tally.as_mut(), &output)?;
-    summary::print(
+    let watched = Watched { signals, status, server };
+    let outcome = run.measure(&mut reader, tally.as_mut(), &output, watched)?;
+    let exit = summary::print(
         &outcome,
         &plan,
         lab.as_ref().zip(tally.as_ref()),
         args.form.summary(),
-        path == Path::new("-"),
-    )
+        path == Path::new("-") || args.live.on_stdout(),
+    )?;
+    Ok((outcome, exit))
+}
+
+/// How a run is watched from outside, and ended.
+struct Watched<'a> {
+    signals: Signals,
+    status: Option<&'a mut live::Status>,
+    server: Option<live::Server>,
 }
 
 /// The lab's targets. If names are looked up, the first of each kind is known by name only, and there is one whose
@@ -267,19 +293,23 @@ struct Run<'a> {
     interface: &'a str,
     needs: Needs,
     host: &'a Host,
-    stop: &'a AtomicUsize,
+    stop: &'a Stop,
     quiet: bool,
     /// The lab's resolver.
     resolver: Option<SocketAddr>,
 }
 
 impl Run<'_> {
+    fn limits(&self) -> scheduler::Limits {
+        scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate }
+    }
+
     fn settings(&self) -> driver::Settings {
         let (configurations, probe) = (self.plan.configs.iter(), self.plan.probe());
         driver::Settings {
             configurations: configurations.chain(&probe).map(configuration).collect(),
             probe: probe.is_some(),
-            limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
+            limits: self.limits(),
             bind_device: self.args.interface.clone(),
             interface: Some(self.interface.to_owned()),
             allow_commands: self.args.allow_commands,
@@ -365,7 +395,9 @@ impl Run<'_> {
         reader: &mut Reader,
         mut tally: Option<&mut Tally>,
         output: &Output,
+        watched: Watched<'_>,
     ) -> Result<Outcome> {
+        let Watched { mut signals, status, server } = watched;
         let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
         let first = reader.next_batch(1)?;
         if first.is_empty() && reader.refusals().total() == reader.refusals().count {
@@ -375,7 +407,7 @@ impl Run<'_> {
             });
         }
         let progress = driver::Progress::default();
-        let expected = AtomicU64::new(0);
+        let (live, pace) = (Live::default(), Mutex::default());
         let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         // The capture fills its ring from here on, before the first SYN.
@@ -394,28 +426,38 @@ impl Run<'_> {
             let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
             let (answers, again) = mpsc::channel();
             let (running, done) = mpsc::channel::<()>();
-            let shown = progress::Shown {
+            let view = View {
+                plan: self.plan,
+                limits: self.limits(),
+                began: clock,
                 engine: &progress,
                 capture: &counters,
-                configurations: (self.plan.configs.len() + usize::from(self.plan.probe().is_some()))
-                    as u64,
-                targets: &expected,
-                quiet: self.quiet,
+                live: &live,
+                stop: self.stop,
             };
-            scope.spawn(move || shown.watch(&done));
+            let pace = &pace;
+            scope.spawn(move || view.watch(&done, self.quiet, status, pace));
+            let ending = stop::watching(&signals);
+            scope.spawn(move || self.stop.watch(&mut signals, &|| view.remaining(pace)));
+            let serving = server.as_ref().map(live::Server::running);
+            if let Some(server) = server {
+                scope.spawn(move || server.run(&|| view.metrics()));
+            }
             let known = Known {
                 about: &about,
                 progress: &progress,
                 counters: &counters,
                 earlier: &earlier.counts,
                 began: clock,
+                live: &live,
             };
             let totals = std::mem::take(&mut earlier.totals);
             let (fields, sink) = (reader.fields(), sink.as_mut());
             let writer = Writer::new(self.plan, fields, sink, tally, known, totals, answers);
             let writer = scope.spawn(move || writer.run(&inbox));
-            let keep_going =
-                || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
+            let alive = || capture.is_alive() && !writer.is_finished();
+            let may_begin = || self.stop.may_begin() && alive();
+            let keep_going = || self.stop.may_go_on() && alive();
             let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
@@ -426,17 +468,19 @@ impl Run<'_> {
                 answers: again,
                 again: Again::new(self.spread()),
                 size,
-                expected: &expected,
+                live: &live,
+                progress: &progress,
+                per_target: live::per_target(self.plan),
                 fed: Fed::default(),
             };
-            let engine_end = feed.run(&keep_going);
+            let engine_end = feed.run(&may_begin, &keep_going);
             // Whatever ended it, the host is put back before anything else.
             let engine_end = engine_end.and(feed.engine.finish());
             let fed = std::mem::take(&mut feed.fed);
             // Closes the channel, which tells the writer that this was all.
             drop(feed);
             let written = writer.join();
-            drop(running);
+            drop((running, ending, serving));
             (fed, engine_end, written)
         });
         let capture_end = capture.stop();
@@ -467,7 +511,7 @@ impl Run<'_> {
             interface: self.interface.to_owned(),
             started,
             ended: summary::utc(SystemTime::now()),
-            signal: self.stop.load(Relaxed),
+            signal: self.stop.signal(),
             error: error.or(changed),
             outputs: engine.outputs().to_vec(),
             records: sink.rows(),

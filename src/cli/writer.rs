@@ -17,7 +17,8 @@ use super::confirm::{Held, Judged, Round};
 use super::control::{CONTROL, Controls};
 use super::counts::Counts;
 use super::disturbed::Disturbed;
-use super::summary;
+use super::live::Live;
+use super::{summary, verdicts};
 use crate::connect::{Ended, Prepared};
 use crate::engine::driver::{Asked, Attempts, Progress};
 use crate::error::{Error, Result};
@@ -87,6 +88,8 @@ pub struct Totals {
     pub labels: BTreeMap<String, u64>,
     /// What the records of controls say.
     pub controls: Controls,
+    /// How many records are of each class.
+    pub verdicts: [u64; verdicts::CLASSES.len()],
     /// How many records have each flag.
     pub flagged: BTreeMap<String, u64>,
 }
@@ -95,6 +98,7 @@ impl Totals {
     /// Counts judged records, and tells the tally of them.
     pub fn count(&mut self, records: &RecordBatch, mut tally: Option<&mut Tally>) {
         self.records += records.num_rows() as u64;
+        verdicts::count(records, &mut self.verdicts);
         let target = records.column_by_name("target").and_then(|target| target.as_struct_opt());
         let text = |name: &str, row: usize| {
             let column = target?.column_by_name(name)?.as_string_opt::<i32>()?;
@@ -173,6 +177,8 @@ pub struct Known<'a> {
     pub earlier: &'a Counts,
     /// When it began, or was resumed.
     pub began: Instant,
+    /// Where those who watch the run look.
+    pub live: &'a Live,
 }
 
 /// Turns waves into records.
@@ -206,6 +212,7 @@ impl<'a> Writer<'a> {
         let fields = plan.configuration_fields().into();
         let merger = Merger::new(fields, plan.reply_columns(), protocols);
         let written = Written { totals, ..Written::default() };
+        known.live.tell(&written.totals);
         let held = Held::new(plan);
         Self { plan, target_fields, schema, merger, sink, tally, known, held, answers, written }
     }
@@ -275,6 +282,7 @@ impl<'a> Writer<'a> {
         // The feed may have ended: then nobody is asked any more.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
+        known.live.tell(&written.totals);
         let metadata = || {
             let counts = written.counts(known.progress, known.counters, known.earlier);
             summary::metadata_meanwhile(known.about, &counts, written.totals.records)

@@ -47,6 +47,8 @@ pub(crate) const INTERFACE: &str = "lab0";
 
 /// Hosts' addresses: the ranges for benchmarks (RFC 2544) and for documentation (RFC 3849).
 const HOSTS_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
+/// Where those do not suffice, private ones (RFC 1918): the lab's namespaces have no others.
+const MORE_HOSTS_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 const HOSTS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
 
 /// A lab that stands. It is taken down when this is dropped, or when the process ends.
@@ -126,7 +128,8 @@ impl Lab {
 impl HostSpec {
     /// One of its IPv4 addresses, counted from 0.
     pub fn address_v4(&self, index: usize) -> Ipv4Addr {
-        Ipv4Addr::from_bits(HOSTS_V4.to_bits() + (self.offset + index) as u32)
+        let first = if self.private { MORE_HOSTS_V4 } else { HOSTS_V4 };
+        Ipv4Addr::from_bits(first.to_bits() + (self.offset + index) as u32)
     }
 
     /// One of its IPv6 addresses, counted from 0.
@@ -157,7 +160,7 @@ impl HostSpec {
 }
 
 /// Every address, such that any stretch of the list holds each kind of host in its share.
-fn targets(spec: &Spec) -> Vec<LabTarget> {
+pub fn targets(spec: &Spec) -> Vec<LabTarget> {
     let mut placed = Vec::new();
     for (host, kind) in spec.hosts.iter().enumerate() {
         for index in 0..kind.count {

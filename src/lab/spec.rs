@@ -14,7 +14,10 @@ use crate::lab::truth::{Spans, Stated, Truth};
 pub const INTERNET: &str = include_str!("internet.toml");
 
 /// How many addresses of each family all hosts of a lab may have together.
-pub const CAPACITY: usize = 1 << 17;
+pub const CAPACITY: usize = 1 << 23;
+
+/// More than so many, and the IPv4 addresses are private ones instead of those for benchmarks, which do not suffice.
+const FOR_BENCHMARKS: usize = 1 << 17;
 
 /// The smallest block of addresses that a host gets, so that neighbouring hosts are easy to
 /// tell apart by eye.
@@ -57,6 +60,8 @@ pub struct HostSpec {
     pub unmeasured: Vec<String>,
     /// The first address of its block, counted from the start of the lab's ranges.
     pub(crate) offset: usize,
+    /// Whether the IPv4 addresses of the lab are private ones.
+    pub(crate) private: bool,
 }
 
 impl HostSpec {
@@ -315,7 +320,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
             complain(
                 host.count.span(),
                 format!("a host cannot have {count} addresses"),
-                "write a number from 1 to 65536",
+                &format!("write a number from 1 to {}", CAPACITY / 2),
             );
             continue;
         }
@@ -405,6 +410,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
             truth_v6: own_v6,
             unmeasured: host.unmeasured.into_iter().map(Spanned::into_inner).collect(),
             offset: 0,
+            private: false,
         };
         // A block begins at a multiple of its size, so that it is one prefix.
         spec.offset = next.next_multiple_of(spec.block());
@@ -419,6 +425,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
         }
         hosts.push(spec);
     }
+    hosts.iter_mut().for_each(|host| host.private = next > FOR_BENCHMARKS);
     if hosts.is_empty() && diagnostics.is_empty() {
         diagnostics.push(Diagnostic {
             code: "E0902",
@@ -480,6 +487,16 @@ mod tests {
     }
 
     #[test]
+    fn a_million_addresses_are_private_and_a_few_are_for_benchmarks() {
+        let ends = |answering: usize| {
+            let spec = Spec::plain(answering, 0).unwrap();
+            [0, answering - 1].map(|index| spec.hosts[0].address_v4(index).to_string())
+        };
+        assert_eq!(ends(65_536), ["198.19.0.0", "198.19.255.255"]);
+        assert_eq!(ends(500_000), ["10.8.0.0", "10.15.161.31"]);
+    }
+
+    #[test]
     fn every_mistake_is_named() {
         let text = r#"
             [[host]]
@@ -515,7 +532,10 @@ mod tests {
         assert!(mistakes("").concat().contains("no hosts"));
         assert!(mistakes("[[host]]\nname='a'\ntitel='b'").concat().contains("titel"));
         assert!(mistakes("[[host]]\nname='a'\ntitle='b'\ncount=-1").len() == 1);
-        let huge = "[[host]]\nname='a'\ntitle='b'\ncount=65536\n[[host]]\nname='b'\ntitle='b'\ncount=65536";
-        assert!(mistakes(huge).concat().contains("need more than"));
+        let half = CAPACITY / 2;
+        let huge = format!(
+            "[[host]]\nname='a'\ntitle='b'\ncount={half}\n[[host]]\nname='b'\ntitle='b'\ncount={half}"
+        );
+        assert!(mistakes(&huge).concat().contains("need more than"));
     }
 }

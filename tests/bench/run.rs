@@ -10,21 +10,21 @@
 
 #![expect(clippy::print_stdout, reason = "figures go to standard output")]
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use pathspider::lab::{self, Lab, Spec};
 
+#[path = "floor.rs"]
+mod floor;
+
+use floor::{CONCURRENCY, floor};
+
 const TARGETS: usize = 20_000;
-const CONCURRENCY: usize = 1000;
 const ROUNDS: usize = 3;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -63,7 +63,7 @@ fn plain(folder: &Path) -> Result<()> {
     println!("{:>8} {:>16} {:>16} {:>8} {:>10}", "", "floor", "pathspider", "ratio", "targets/s");
     let mut ratios = Vec::new();
     for round in 1..=ROUNDS {
-        let floor = connections as f64 / floor(&addresses)?.as_secs_f64();
+        let floor = connections as f64 / floor(&twice(&addresses))?.as_secs_f64();
         let summary = pathspider(&lab, &targets, "measurements/ecn.toml", folder)?;
         let seconds = summary["seconds"].as_f64().unwrap_or(f64::NAN);
         let ours = connections as f64 / seconds;
@@ -98,7 +98,7 @@ fn silent(folder: &Path) -> Result<()> {
     let seconds = summary["seconds"].as_f64().unwrap_or(f64::NAN);
     // What answers, at the floor's pace; and per wave and configuration, a second for each
     // thousand silent ones and a second for the last to start.
-    let busy = 2.0 * floor(&addresses)?.as_secs_f64();
+    let busy = 2.0 * floor(&twice(&addresses))?.as_secs_f64();
     let waves = TARGETS.div_ceil(5280) as f64;
     let bound = 2.0 * (quiet as f64 / CONCURRENCY as f64 + waves) + 2.0 * busy;
     println!(
@@ -154,30 +154,7 @@ fn check(summary: &serde_json::Value, targets: usize) -> Result<()> {
     Ok(())
 }
 
-/// A bare event loop that connects to every address and closes, twice over.
-fn floor(addresses: &[SocketAddr]) -> Result<Duration> {
-    let start = Instant::now();
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(1024);
-    let mut open: Vec<Option<TcpStream>> = (0..CONCURRENCY).map(|_| None).collect();
-    let mut free: Vec<usize> = (0..CONCURRENCY).collect();
-    let mut waiting: VecDeque<SocketAddr> = addresses.iter().chain(addresses).copied().collect();
-    let mut left = waiting.len();
-    while left > 0 {
-        while let Some(slot) = free.pop() {
-            let Some(address) = waiting.pop_front() else { break };
-            let mut stream = TcpStream::connect(address)?;
-            poll.registry().register(&mut stream, Token(slot), Interest::WRITABLE)?;
-            open[slot] = Some(stream);
-        }
-        poll.poll(&mut events, None)?;
-        for event in &events {
-            if let Some(stream) = open[event.token().0].take() {
-                drop(stream);
-                free.push(event.token().0);
-                left -= 1;
-            }
-        }
-    }
-    Ok(start.elapsed())
+/// For two configurations.
+fn twice(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    [addresses, addresses].concat()
 }

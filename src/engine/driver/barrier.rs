@@ -27,6 +27,7 @@ impl Engine<'_> {
     /// Puts the steps of these configurations in force, after what is in force now.
     pub(super) fn apply(&mut self, configurations: Range<usize>, asked: &mut Asked) -> Result<()> {
         self.barrier(asked, true)?;
+        self.progress.set_in_force(&configurations);
         log::info!("wave {}: configurations {configurations:?}", self.wave + 1);
         let flows: Vec<Flows> = configurations.clone().map(|number| self.flows(number)).collect();
         let steps = self.settings.configurations[configurations.clone()].iter().zip(&flows);

@@ -1,6 +1,7 @@
 //! How far a run is.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::connect::State;
 
@@ -19,6 +20,8 @@ pub struct Progress {
     pub local_error: AtomicU64,
     /// Attempts that ended `skipped`.
     pub skipped: AtomicU64,
+    /// The first configuration in force, and the one behind the last.
+    in_force: [AtomicUsize; 2],
 }
 
 impl Progress {
@@ -32,6 +35,19 @@ impl Progress {
             State::Skipped => &self.skipped,
         };
         count.fetch_add(1, Relaxed);
+    }
+
+    /// The configurations in force; one that was, while none is.
+    pub fn in_force(&self) -> Range<usize> {
+        let [first, behind] = &self.in_force;
+        first.load(Relaxed)..behind.load(Relaxed)
+    }
+
+    /// These are in force now.
+    pub(super) fn set_in_force(&self, configurations: &Range<usize>) {
+        let [first, behind] = &self.in_force;
+        first.store(configurations.start, Relaxed);
+        behind.store(configurations.end, Relaxed);
     }
 
     /// Attempts that ended, however they did.
