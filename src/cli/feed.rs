@@ -38,7 +38,12 @@ pub struct Fed {
 
 impl Feed<'_, '_> {
     /// Runs wave after wave until the targets or the wish to go on are at an end.
-    pub fn run(&mut self, mut batch: Vec<Target>, keep_going: &dyn Fn() -> bool) -> Result<()> {
+    pub fn run(
+        &mut self,
+        mut batch: Vec<Target>,
+        keep_going: &dyn Fn() -> bool,
+        withdrawn: &dyn Fn(&driver::Address) -> bool,
+    ) -> Result<()> {
         batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
         while !batch.is_empty() && keep_going() {
             self.fed.asked += batch.len() as u64;
@@ -46,7 +51,7 @@ impl Feed<'_, '_> {
             let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
             let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
-            let asked = self.engine.run_wave(&addresses, keep_going)?;
+            let asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let flows = self
                 .capture
                 .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));

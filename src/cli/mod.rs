@@ -3,12 +3,15 @@
 //! May import every module.
 
 mod account;
+mod attribution;
 mod catalogue;
 mod check;
 mod codes;
 mod counts;
+mod courtesy;
 mod explain;
 mod feed;
+mod forecast;
 mod host;
 mod interface;
 mod judge;
@@ -74,6 +77,7 @@ enum Command {
     Merge(merge::Args),
     Targets(targets::Args),
     Restore(restore::Args),
+    Attribution(attribution::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -123,6 +127,7 @@ pub fn main() -> Exit {
         Command::Merge(args) => merge::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
+        Command::Attribution(args) => attribution::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -12,12 +12,14 @@ use arrow::datatypes::SchemaRef;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::account::Account;
+use super::courtesy::{self, Excluded};
 use super::feed::{Fed, Feed};
 use super::host::Host;
 use super::output::{Earlier, Identity, Output};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
-use super::{interface, progress, records, restore};
+use super::{forecast, interface, progress, records, restore};
+use crate::connect;
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -25,6 +27,7 @@ use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
+use crate::step::Slot;
 use crate::targets::{self, Reader, Shard, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
@@ -100,6 +103,16 @@ pub struct Args {
 
     #[command(flatten)]
     state: restore::State,
+
+    #[command(flatten)]
+    courtesy: courtesy::Args,
+}
+
+impl Args {
+    /// How much is sent at most.
+    fn limits(&self) -> scheduler::Limits {
+        self.courtesy.limits(self.concurrency, self.rate, self.lab)
+    }
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -113,7 +126,8 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let stop = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
+    let ending = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    for signal in ending.filter(|signal| *signal != SIGHUP || !args.courtesy.takes_hangup()) {
         let number = usize::try_from(signal).unwrap_or_default();
         signal_hook::flag::register_usize(signal, stop.clone(), number)
             .doing(|| "watch for signals")?;
@@ -148,6 +162,16 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         }
     };
     let plan = runnable(Plan::load_with(&origin, &text, &reader.fields(), &overrides)?)?;
+    args.courtesy.check(&plan)?;
+    args.courtesy.scatter(&mut reader);
+    let excluded = args.courtesy.withhold(&mut reader, args.lab)?;
+    if args.courtesy.dry_run {
+        reader.only(args.shard);
+        let ports = ports::Ports::new(&ports::of(Slot::default()), plan.configs.len());
+        let wave = args.wave.unwrap_or(usize::MAX).min(ports.largest_wave());
+        forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
+        return Ok(Exit::Done);
+    }
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
@@ -157,8 +181,15 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         Some(_) => Host::default(),
         None => Host::hold(args.state.folder.as_deref(), &plan)?,
     };
-    let run =
-        Run { args: &args, plan: &plan, interface: &interface, host: &host, stop: &stop, quiet };
+    let run = Run {
+        args: &args,
+        plan: &plan,
+        interface: &interface,
+        host: &host,
+        stop: &stop,
+        excluded: &excluded,
+        quiet,
+    };
     let outcome = run.measure(&mut reader, tally.as_mut(), &output)?;
     summary::print(
         &outcome,
@@ -190,7 +221,7 @@ fn open_targets(args: &Args) -> Result<Reader> {
         None if io::stdin().is_terminal() => return Err(no_targets()),
         None => PathBuf::from("-"),
     };
-    Reader::open(&path, args.port)
+    args.courtesy.open(&path, args.port)
 }
 
 /// What the list is known by, if it can be read more than once.
@@ -220,14 +251,20 @@ struct Run<'a> {
     interface: &'a str,
     host: &'a Host,
     stop: &'a AtomicUsize,
+    excluded: &'a Excluded,
     quiet: bool,
 }
 
 impl Run<'_> {
     fn settings(&self) -> driver::Settings {
         driver::Settings {
-            configurations: self.plan.configs.iter().map(configuration).collect(),
-            limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
+            configurations: self
+                .plan
+                .configs
+                .iter()
+                .map(|config| configuration(config, self.args.courtesy.agent()))
+                .collect(),
+            limits: self.args.limits(),
             bind_device: self.args.interface.clone(),
             allow_commands: self.args.allow_commands,
             slot: self.host.slot(),
@@ -245,6 +282,7 @@ impl Run<'_> {
             ("--port", port.map_or_else(String::new, |port| port.to_string())),
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
         ];
+        let options = [&options[..], &self.args.courtesy.identity()].concat();
         Identity::new(self.plan, digest, columns, &options)
     }
 
@@ -267,9 +305,7 @@ impl Run<'_> {
         let (sink, mut earlier) =
             output.open(resume, &self.args.form, &identity, &schema, tally)?;
         reader.pass_over(std::mem::take(&mut earlier.done));
-        if let Some(shard) = self.args.shard {
-            reader.only(shard);
-        }
+        reader.only(self.args.shard);
         Ok((sink, earlier, digest))
     }
 
@@ -283,7 +319,8 @@ impl Run<'_> {
             ("shard", shard.map(|shard| shard.to_string())),
             ("sessions", Some(sessions.to_string())),
         ];
-        let more = more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
+        let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
         summary::about(self.plan, self.interface, started, more.collect())
     }
 
@@ -305,10 +342,10 @@ impl Run<'_> {
     ) -> Result<Outcome> {
         let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
         let first = reader.next_batch(1)?;
-        if first.is_empty() && reader.refusals().total() == reader.refusals().count {
-            return Err(match reader.refusals().count {
-                0 => no_targets(),
-                refused => Error::Usage(format!("no targets: all {refused} lines were refused")),
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().told() {
+                None => no_targets(),
+                Some(refused) => Error::Usage(format!("no targets: {refused}")),
             });
         }
         let progress = driver::Progress::default();
@@ -347,8 +384,10 @@ impl Run<'_> {
             let writer =
                 Writer::new(self.plan, reader.fields(), sink.as_mut(), tally, known, totals);
             let writer = scope.spawn(move || writer.run(&inbox));
-            let keep_going =
-                || self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished();
+            let keep_going = || {
+                self.excluded.look();
+                self.stop.load(Relaxed) == 0 && capture.is_alive() && !writer.is_finished()
+            };
             let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
@@ -359,7 +398,8 @@ impl Run<'_> {
                 expected: &expected,
                 fed: Fed::default(),
             };
-            let engine_end = feed.run(first, &keep_going);
+            let engine_end =
+                feed.run(first, &keep_going, &|target| self.excluded.withdrawn(target));
             // Whatever ended it, the host is put back before anything else.
             let engine_end = engine_end.and(feed.engine.finish());
             let fed = std::mem::take(&mut feed.fed);
@@ -382,6 +422,7 @@ impl Run<'_> {
         let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
         let mut account = Account::of(reader);
         account.records = sink.rows() - before;
+        account.withdraw(&written.withdrawn);
         account.unfinished = fed.unasked + written.unfinished;
         let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
         let changed = changed
@@ -408,11 +449,14 @@ impl Run<'_> {
 }
 
 /// What the engine needs to know of a configuration.
-fn configuration(of: &measurement::Configuration) -> driver::Configuration {
+fn configuration(
+    of: &measurement::Configuration,
+    contact: Option<String>,
+) -> driver::Configuration {
     driver::Configuration {
         steps: of.steps.clone(),
         kind: of.connection.kind,
-        options: of.connection.options.clone(),
+        options: connect::Options { contact, ..of.connection.options.clone() },
         timeout: of.connection.timeout,
     }
 }

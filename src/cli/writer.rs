@@ -121,6 +121,8 @@ pub struct Written {
     pub totals: Totals,
     /// Targets that a stop came before.
     pub unfinished: u64,
+    /// Positions of targets that were excluded when their wave was under way.
+    pub withdrawn: Vec<u64>,
     /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
     /// Flows that belonged to no attempt.
@@ -199,8 +201,12 @@ impl<'a> Writer<'a> {
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
         }
+        for row in &wave.asked.withdrawn {
+            self.written.withdrawn.extend(wave.targets.get(*row).map(|target| target.position));
+        }
         let (targets, attempts) =
             finished(wave.targets, wave.asked.attempts, &mut self.written.unfinished);
+        self.written.unfinished -= wave.asked.withdrawn.len() as u64;
         let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
         let Merged { configurations, mut flags } =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;

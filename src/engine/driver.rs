@@ -6,7 +6,7 @@
 mod clocks;
 mod progress;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -108,6 +108,8 @@ pub struct Asked {
     pub attempts: Attempts,
     /// Source ports of attempts that were made once more: their flows belong to no record.
     pub repeated: Vec<u16>,
+    /// Targets of which an attempt was not begun because they were withdrawn.
+    pub withdrawn: BTreeSet<usize>,
     /// Whether the system's clock jumped meanwhile.
     pub clock_step: bool,
 }
@@ -235,11 +237,13 @@ impl<'a> Engine<'a> {
         configurations.map(|configuration| self.ports.range(configuration, self.wave)).collect()
     }
 
-    /// Asks every target of a wave under every configuration, until done or until `keep_going` says no.
+    /// Asks every target of a wave under every configuration, until done or until `keep_going` says no. Attempts of a
+    /// target that is `withdrawn` are not begun.
     pub fn run_wave(
         &mut self,
         targets: &[Address],
         keep_going: impl Fn() -> bool,
+        withdrawn: impl Fn(&Address) -> bool,
     ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
         let draw = |configuration| self.ports.draw(configuration, self.wave);
@@ -256,7 +260,7 @@ impl<'a> Engine<'a> {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
         }
-        self.scheduler.handle_wave(targets.len());
+        self.scheduler.handle_wave(targets.iter().map(|target| target.at.ip()).collect());
         loop {
             if !keep_going() {
                 self.scheduler.handle_stop();
@@ -267,6 +271,10 @@ impl<'a> Engine<'a> {
                     Next::Apply(configurations) => {
                         self.apply(configurations)?;
                         self.scheduler.handle_applied();
+                    }
+                    Next::Start(job) if withdrawn(&targets[job.target]) => {
+                        self.scheduler.handle_withdrawn();
+                        wave.asked.withdrawn.insert(job.target);
                     }
                     Next::Start(job) => {
                         let ended = self.start(job, &mut wave);
