@@ -38,10 +38,10 @@ impl Account {
         }
     }
 
-    /// Counts targets that were excluded when they were in hand, by their positions.
-    pub fn withdraw(&mut self, positions: &[u64]) {
-        self.refused[Reason::Excluded as usize] += positions.len() as u64;
-        for position in positions {
+    /// Counts targets that were in hand when it came out that they must not be asked, by position and reason.
+    pub fn withdraw(&mut self, targets: &[(u64, Reason)]) {
+        for (position, reason) in targets {
+            self.refused[*reason as usize] += 1;
             self.withheld.insert(*position);
         }
     }

@@ -1,6 +1,7 @@
 //! What keeps a run from harming those whom it measures: caps, order, who is left alone, and who asks.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::engine::driver::Address;
 use crate::engine::scheduler::{Caps, Limits};
 use crate::error::{Doing as _, Error, Result};
 use crate::measurement::Plan;
-use crate::targets::{OptOuts, Policy, Reader, Reason, special};
+use crate::targets::{OptOuts, Reader, Reason, Target, special};
 
 /// Connections to an address in any one second, unless asked otherwise.
 const PER_ADDRESS: u32 = 10;
@@ -187,46 +188,55 @@ impl Args {
         !self.exclude.is_empty()
     }
 
-    /// Has the reader refuse those who must not be asked; gives back who was excluded, which may change.
-    pub fn withhold(&self, reader: &mut Reader, lab: bool) -> Result<Rc<Excluded>> {
-        let excluded = Rc::new(Excluded::read(&self.exclude)?);
-        let (allow_reserved, policy) = (self.allow_reserved || lab, excluded.clone());
-        let policy: Policy = Box::new(move |target| {
-            if !allow_reserved && let Some(special) = special(target.addr) {
-                let (name, source) = (special.name, special.source);
-                log::debug!("{} is refused: {name}, {source}", target.addr);
-                return Some(Reason::Reserved);
-            }
-            policy.has(target.addr, target.name.as_deref()).then_some(Reason::Excluded)
-        });
-        reader.withhold(policy);
+    /// Has the reader refuse those who must not be asked; gives back who they are, which may change.
+    pub fn withhold(&self, reader: &mut Reader, plan: &Plan, lab: bool) -> Result<Rc<Excluded>> {
+        let allow_reserved = self.allow_reserved || lab;
+        let excluded = Excluded::read(&self.exclude, allow_reserved, plan.prepare.resolve)?;
+        let excluded = Rc::new(excluded);
+        let policy = excluded.clone();
+        reader.withhold(Box::new(move |target| policy.why(target.addr, target.name.as_deref())));
         Ok(excluded)
     }
 }
 
-/// Those who asked to be left alone.
+/// Those who must not be asked: those who asked for that, and special-purpose networks.
 #[derive(Debug)]
 pub struct Excluded {
     paths: Vec<PathBuf>,
     list: RefCell<OptOuts>,
+    allow_reserved: bool,
     /// Set by SIGHUP.
     again: Arc<AtomicBool>,
-    /// Whether the list may be another one than that by which targets in hand were let through.
-    changed: Cell<bool>,
+    /// Whether targets in hand have to be looked at once more: the list may be another one than that by which they were
+    /// let through, or their addresses were not known then.
+    look_again: Cell<bool>,
 }
 
 impl Excluded {
-    fn read(paths: &[PathBuf]) -> Result<Self> {
-        let list = OptOuts::read(paths)?;
+    fn read(paths: &[PathBuf], allow_reserved: bool, names: bool) -> Result<Self> {
+        let list = OptOuts::read(paths)?.into();
         let again = Arc::new(AtomicBool::new(false));
         if !paths.is_empty() {
             signal_hook::flag::register(SIGHUP, again.clone()).doing(|| "watch for SIGHUP")?;
         }
-        Ok(Self { paths: paths.to_vec(), list: list.into(), again, changed: Cell::new(false) })
+        let look_again = Cell::new(names);
+        Ok(Self { paths: paths.to_vec(), list, allow_reserved, again, look_again })
     }
 
-    fn has(&self, address: std::net::IpAddr, name: Option<&str>) -> bool {
-        self.list.borrow().has(address, name)
+    /// Why a target must not be asked, if it must not.
+    fn why(&self, address: Option<IpAddr>, name: Option<&str>) -> Option<Reason> {
+        if !self.allow_reserved
+            && let Some((address, special)) = address.and_then(|a| Some((a, special(a)?)))
+        {
+            log::debug!("{address} is refused: {}, {}", special.name, special.source);
+            return Some(Reason::Reserved);
+        }
+        self.list.borrow().has(address, name).then_some(Reason::Excluded)
+    }
+
+    /// Why a target was withdrawn; if the list has changed once more since, because it was excluded.
+    pub fn reason(&self, target: &Target) -> Reason {
+        self.why(target.addr, target.name.as_deref()).unwrap_or(Reason::Excluded)
     }
 
     /// Reads the lists once more if SIGHUP asked for it; keeps what it has if they cannot be read.
@@ -243,7 +253,7 @@ impl Excluded {
                     HumanCount(names as u64)
                 );
                 self.list.replace(list);
-                self.changed.set(true);
+                self.look_again.set(true);
             }
             Err(error) => log::error!(
                 "--exclude could NOT be read once more, and the run goes on with the list from before: {error}"
@@ -251,9 +261,9 @@ impl Excluded {
         }
     }
 
-    /// Whether a target that was let through is excluded by now.
+    /// Whether a target that was let through must not be asked by now.
     pub fn withdrawn(&self, target: &Address) -> bool {
-        self.changed.get() && self.has(target.at.ip(), target.name.as_deref())
+        self.look_again.get() && self.why(Some(target.at.ip()), target.name.as_deref()).is_some()
     }
 }
 
@@ -284,8 +294,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("exclude");
         std::fs::write(&path, "192.0.2.0/24\n").unwrap();
-        let excluded = Excluded::read(std::slice::from_ref(&path)).unwrap();
-        let has = |text: &str| excluded.has(text.parse().unwrap(), None);
+        let excluded = Excluded::read(std::slice::from_ref(&path), true, false).unwrap();
+        let has = |text: &str| excluded.why(text.parse().ok(), None).is_some();
         std::fs::write(&path, "198.51.100.0/24\n192.0.2.1/24\n").unwrap();
         excluded.look();
         assert!(has("192.0.2.1"), "nobody asked");

@@ -1,9 +1,12 @@
 //! From targets to waves whose attempts have ended.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 
-use super::writer::{self, Lost, Wave};
+use super::courtesy::Excluded;
+use super::prepare::Preparation;
+use super::writer::{Lost, Wave};
 use crate::engine::driver;
 use crate::error::Result;
 use crate::observer::capture;
@@ -15,6 +18,10 @@ pub struct Feed<'a, 'e> {
     pub engine: &'a mut driver::Engine<'e>,
     /// Where they come from.
     pub reader: &'a mut Reader,
+    /// Who must not be asked.
+    pub excluded: &'a Excluded,
+    /// What is done before.
+    pub preparation: Preparation,
     /// What watches.
     pub capture: &'a capture::Capture,
     /// Where waves go that have ended.
@@ -34,28 +41,38 @@ pub struct Fed {
     pub asked: u64,
     /// Targets in hand that a stop came before.
     pub unasked: u64,
+    /// Positions of targets that were in hand when it came out that they must not be asked, and why.
+    pub withdrawn: Vec<(u64, Reason)>,
+}
+
+impl Fed {
+    fn withdraw(&mut self, batch: &[Target], rows: &BTreeSet<usize>, excluded: &Excluded) {
+        let targets = rows.iter().filter_map(|row| batch.get(*row));
+        self.withdrawn.extend(targets.map(|target| (target.position, excluded.reason(target))));
+    }
 }
 
 impl Feed<'_, '_> {
     /// Runs wave after wave until the targets or the wish to go on are at an end.
-    pub fn run(
-        &mut self,
-        mut batch: Vec<Target>,
-        keep_going: &dyn Fn() -> bool,
-        withdrawn: &dyn Fn(&driver::Address) -> bool,
-    ) -> Result<()> {
+    pub fn run(&mut self, mut batch: Vec<Target>, keep_going: &dyn Fn() -> bool) -> Result<()> {
+        let excluded = self.excluded;
+        let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
         batch.extend(self.reader.next_batch(self.size.saturating_sub(batch.len()))?);
         while !batch.is_empty() && keep_going() {
             self.fed.asked += batch.len() as u64;
             self.expect();
-            let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
+            let ready =
+                self.preparation.prepare(&mut batch, self.engine, keep_going, &withdrawn)?;
             let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
-            let asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
+            let asked = self.engine.run_wave(&ready.addresses(&batch), keep_going, withdrawn)?;
+            let (prepared, asked) = ready.complete(asked);
+            self.fed.withdraw(&batch, &asked.withdrawn, self.excluded);
             let flows = self
                 .capture
                 .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, asked, flows, lost, later: self.engine.next_ports() };
+            let later = self.engine.next_ports();
+            let wave = Wave { targets: batch, prepared, asked, flows, lost, later };
             if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.
                 return Ok(());
@@ -75,8 +92,4 @@ impl Feed<'_, '_> {
             self.expected.store(all.saturating_sub(done), Relaxed);
         }
     }
-}
-
-fn address(target: &Target) -> driver::Address {
-    driver::Address { at: writer::address(target), name: target.name.clone() }
 }

@@ -61,11 +61,13 @@ pub fn print(
         }
         crowds.targets += batch.len() as u64;
         for target in batch {
+            // What a name leads to is found out when it is asked.
+            let Some(address) = target.addr else { continue };
             if limits.caps.per_address.is_some() {
-                *crowds.addresses.entry(target.addr).or_default() += 1;
+                *crowds.addresses.entry(address).or_default() += 1;
             }
             if limits.caps.per_prefix.is_some() {
-                *crowds.prefixes.entry(limits.caps.prefix(target.addr)).or_default() += 1;
+                *crowds.prefixes.entry(limits.caps.prefix(address)).or_default() += 1;
             }
         }
     }

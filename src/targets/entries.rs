@@ -61,7 +61,7 @@ impl Entries {
         let names = self.list.meaning.want == Want::Names;
         Ok(raw.map(|Raw { line, addr, port, name, rest }| Entry {
             line,
-            addr: (!names).then_some(addr),
+            addr: addr.filter(|_| !names),
             port: (port != 0).then_some(port),
             name,
             rest,

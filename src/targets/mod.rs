@@ -71,13 +71,18 @@ const SAMPLE_LINES: usize = 1000;
 /// Bytes of lines that are kept at most, for the sample or for one batch.
 const HELD_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Why a line without an address is refused, where names are not looked up.
+const NO_ADDRESS: &str = "no address (dip, ip or addr): `pathspider targets resolve` looks names up, and so does a \
+                          measurement with prepare.resolve";
+
 /// One thing to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The number of its line, from 1; of targets that were given, its place among them.
     pub position: u64,
-    /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to.
-    pub addr: IpAddr,
+    /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to. `None` if the list has only its
+    /// name: then [`Reader::names`] was asked to hand such targets out, and they are to be looked up.
+    pub addr: Option<IpAddr>,
     /// Its port, never 0.
     pub port: u16,
     /// Its name, if the list gave one.
@@ -91,7 +96,7 @@ pub struct Target {
 impl Target {
     /// A target without further columns.
     pub fn new(addr: IpAddr, port: u16, name: Option<String>) -> Self {
-        Self { position: 0, addr, port, name, more: Vec::new(), extra: None }
+        Self { position: 0, addr: Some(addr), port, name, more: Vec::new(), extra: None }
     }
 }
 
@@ -129,6 +134,8 @@ pub struct Reader {
     refusals: Refusals,
     /// Targets handed out.
     given: u64,
+    /// Whether targets without an address are handed out.
+    names: bool,
     /// The share of the list that is handed out, if not all.
     shard: Option<Shard>,
     /// Those that are passed over because they have their records.
@@ -196,6 +203,7 @@ impl Reader {
         for (position, target) in (1..).zip(&mut targets) {
             target.position = position;
             let Target { addr, port, name, .. } = target;
+            let addr = addr.map_or_else(String::new, |addr| addr.to_string());
             digest.add(format!("{addr},{port},{}\n", name.as_deref().unwrap_or("")).as_bytes());
         }
         let source = Source::Given { targets: targets.into_iter(), total, digest: digest.text() };
@@ -204,7 +212,13 @@ impl Reader {
 
     fn over(source: Source, layout: Layout, refusals: Refusals) -> Self {
         let (done, withheld) = <(Positions, Positions)>::default();
-        Self { source, layout, refusals, given: 0, shard: None, done, policy: None, withheld }
+        let (names, shard, policy) = (false, None, None);
+        Self { source, layout, refusals, given: 0, names, shard, done, policy, withheld }
+    }
+
+    /// Hands out targets that have a name and no address, too; otherwise they are refused.
+    pub fn names(&mut self) {
+        self.names = true;
     }
 
     /// Hands targets that were given, and of which none was handed out yet, out in an order that the seed draws; a list is
@@ -268,6 +282,15 @@ impl Reader {
                 }
             };
             let Some((target, bytes)) = target else { break };
+            if target.addr.is_none() && !self.names {
+                self.refusals.add(target.position, NO_ADDRESS.to_owned());
+                match &mut self.source {
+                    Source::List { list, .. } => list.meaning.vacant.insert(target.position),
+                    Source::Scattered(list) => list.vacate(target.position),
+                    Source::Given { .. } => false,
+                };
+                continue;
+            }
             let reason = passed_over(self.shard, &self.done, target.position).or_else(|| {
                 let reason = self.policy.as_ref()?(&target)?;
                 self.withheld.insert(target.position);

@@ -148,6 +148,11 @@ impl Scattered {
         (self.starts.len() as u64 - 1, self.meaning.vacant.clone())
     }
 
+    /// Notes that a line has no target after all.
+    pub fn vacate(&mut self, position: u64) -> bool {
+        self.meaning.vacant.insert(position)
+    }
+
     /// How many lines were read.
     pub fn lines_read(&self) -> u64 {
         self.lines_read

@@ -37,13 +37,13 @@ fn simulate_at(
     takes: impl Fn(usize) -> Duration,
     stop_at: Option<Duration>,
 ) -> Run {
-    let mut scheduler = Scheduler::new(limits, turns, 2);
+    let mut scheduler = Scheduler::new(limits, turns);
     let mut now = Duration::ZERO;
     let mut in_flight: BTreeMap<Duration, usize> = BTreeMap::new();
     let mut run = Run { starts: Vec::new(), most_in_flight: 0, end: Duration::ZERO };
     let mut applied = 0..0;
     for wave in waves {
-        scheduler.handle_wave(wave.clone());
+        scheduler.handle_wave(wave.clone(), 0..2);
         loop {
             if stop_at.is_some_and(|stop| now >= stop) {
                 scheduler.handle_stop();
@@ -151,10 +151,10 @@ fn they_are_put_in_force_once() {
     for (turns, expected) in
         [(Turns::AtOnce, &[(0, 2)][..]), (Turns::Waves, &[(0, 1), (1, 2), (0, 1), (1, 2)])]
     {
-        let mut scheduler = Scheduler::new(limits, turns, 2);
+        let mut scheduler = Scheduler::new(limits, turns);
         let mut applied = Vec::new();
         for _ in 0..2 {
-            scheduler.handle_wave(addresses(1));
+            scheduler.handle_wave(addresses(1), 0..2);
             loop {
                 match scheduler.poll(Duration::ZERO) {
                     Next::Apply(configurations) => {
@@ -177,9 +177,9 @@ fn they_are_put_in_force_once() {
 #[test]
 fn what_is_asked_again_comes_before_the_barrier() {
     let limits = Limits { concurrency: 9, rate: None, caps: Caps::default() };
-    let mut scheduler = Scheduler::new(limits, Turns::Waves, 2);
+    let mut scheduler = Scheduler::new(limits, Turns::Waves);
     let mut order = Vec::new();
-    scheduler.handle_wave(addresses(2));
+    scheduler.handle_wave(addresses(2), 0..2);
     loop {
         match scheduler.poll(Duration::ZERO) {
             Next::Apply(_) => scheduler.handle_applied(),
@@ -256,8 +256,8 @@ fn a_prefix_over_its_cap_holds_nobody_else_up() {
     let wave: Vec<IpAddr> = near.chain(far).collect();
     let caps = Caps { per_prefix: Some(10), ..Caps::default() };
     let limits = Limits { concurrency: 100, rate: None, caps };
-    let mut scheduler = Scheduler::new(limits, Turns::AtOnce, 1);
-    scheduler.handle_wave(wave);
+    let mut scheduler = Scheduler::new(limits, Turns::AtOnce);
+    scheduler.handle_wave(wave, 0..1);
     assert_eq!(scheduler.poll(Duration::ZERO), Next::Apply(0..1));
     scheduler.handle_applied();
     let (mut now, mut order) = (Duration::ZERO, Vec::new());
@@ -298,9 +298,8 @@ fn what_is_remembered_is_of_the_last_second() {
 #[test]
 fn what_is_asked_again_or_withdrawn_is_under_the_caps() {
     let caps = Caps { per_address: Some(2), ..Caps::default() };
-    let mut scheduler =
-        Scheduler::new(Limits { concurrency: 9, rate: None, caps }, Turns::AtOnce, 1);
-    scheduler.handle_wave(addresses(2));
+    let mut scheduler = Scheduler::new(Limits { concurrency: 9, rate: None, caps }, Turns::AtOnce);
+    scheduler.handle_wave(addresses(2), 0..1);
     let (mut now, mut starts, mut left) = (Duration::ZERO, Vec::new(), 4);
     loop {
         match scheduler.poll(now) {
