@@ -28,7 +28,7 @@ const LONGEST_CONTACT: usize = 120;
 /// Options of a run that keep it from harming anybody.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Harm none")]
-pub struct Args {
+pub struct Courtesy {
     /// Connections started in any one second to one address, at most; 0 for no limit
     /// [default: 10, with --lab none]
     #[arg(long, value_name = "N")]
@@ -112,7 +112,7 @@ pub fn contact(text: &str) -> Result<String, String> {
     }
 }
 
-impl Args {
+impl Courtesy {
     /// How much is sent at most; in the lab there are no neighbours to be spared unless that is asked for.
     pub fn limits(&self, concurrency: usize, rate: Option<u32>, lab: bool) -> Limits {
         let cap = |asked: Option<u32>, usual: u32| match asked {

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::account::Account;
-use super::courtesy::{self, Excluded};
+use super::courtesy::{Courtesy, Excluded};
 use super::feed::{Fed, Feed};
 use super::host::Host;
 use super::output::{Earlier, Identity, Output};
@@ -111,7 +111,7 @@ pub struct Args {
     state: restore::State,
 
     #[command(flatten)]
-    courtesy: courtesy::Args,
+    courtesy: Courtesy,
 }
 
 impl Args {
