@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 
 /// Targets by four in a /24.
 fn addresses(targets: usize) -> Vec<IpAddr> {
-    let of = |target: usize| Ipv4Addr::from_bits((target as u32 / 4) << 8 | target as u32 % 4 + 1);
+    let of =
+        |target: usize| Ipv4Addr::from_bits(((target as u32 / 4) << 8) | (target as u32 % 4 + 1));
     (0..targets).map(|target| of(target).into()).collect()
 }
 
@@ -218,7 +219,7 @@ fn all_caps_hold_at_once_second_by_second() {
                 0x2600 << 112 | u128::from(prefix) << 72 | u128::from(n % 11),
             )
             .into(),
-            _ => Ipv4Addr::from_bits(0x0800_0000 | prefix << 8 | n % 11).into(),
+            _ => Ipv4Addr::from_bits(0x0800_0000 | (prefix << 8) | (n % 11)).into(),
         }
     };
     let wave: Vec<IpAddr> = (0..400).map(at).collect();
