@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The file: fields of RFC 9116, 2.5, and Description of RFC 9511, 2.1.
+/// The file: fields of RFC 9116, 2.5, and Description of RFC 9511.
 fn file(args: &Args, plan: &Plan, now: SystemTime) -> String {
     let mut text = format!("# Packets of the measurement `{}`, sent by pathspider\n", plan.name);
     let mut field = |name: &str, value: &str| text += &format!("{name}: {value}\n");

@@ -71,7 +71,7 @@ pub struct Courtesy {
     contact: Option<String>,
 
     /// Say how many targets, packets, octets and seconds it would be, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
 }
 

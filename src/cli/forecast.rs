@@ -12,7 +12,7 @@ use super::explain::{self, Sum};
 use super::{Format, out};
 use crate::engine::scheduler::Limits;
 use crate::error::Result;
-use crate::measurement::Plan;
+use crate::measurement::{Connection, Plan};
 use crate::step::Turns;
 use crate::targets::Reader;
 
@@ -82,18 +82,27 @@ pub fn print(
 impl Forecast {
     fn of(plan: &Plan, crowds: &Crowds, limits: &Limits, wave: usize) -> Self {
         let targets = crowds.targets;
-        let times = plan.configs.iter().map(|config| {
-            (
-                u64::from(config.connection.options.repeat.unwrap_or(1).max(1)),
-                config.connection.timeout,
-            )
-        });
-        let per_target: u64 = times.clone().map(|(times, _)| times).sum();
-        let silent: Duration = times.map(|(times, timeout)| timeout * clamp(times)).sum();
+        let times = |connection: &Connection| {
+            (u64::from(connection.options.repeat.unwrap_or(1).max(1)), connection.timeout)
+        };
+        let configurations = plan.configs.iter().map(|config| times(&config.connection));
+        let asked: u64 = configurations.clone().map(|(times, _)| times).sum();
+        let probe = plan.probe().map(|probe| times(&probe.connection));
+        let probes = probe.map_or(0, |(times, _)| times);
+        let per_target = asked + probes;
+        let all = configurations.chain(probe);
+        let silent: Duration = all.map(|(times, timeout)| timeout * clamp(times)).sum();
         let attempts = targets * per_target;
+        // A name may lead nowhere, and who is down is asked no more.
+        let fewest = match (plan.prepare.resolve, probe) {
+            (true, _) => 0,
+            (false, Some(_)) => targets * probes,
+            (false, None) => attempts,
+        };
         let (usual, most) = explain::in_all(plan);
         let all = |sum: Sum| Sum { packets: sum.packets * targets, octets: sum.octets * targets };
-        let least = Sum { packets: attempts, octets: attempts * LEAST };
+        let least = Sum { packets: fewest, octets: fewest * LEAST };
+        let fewest_each = fewest.checked_div(targets).unwrap_or(0);
         let largest = |crowd: &HashMap<IpAddr, u64>| crowd.values().max().copied().unwrap_or(0);
         let [address, prefix] = limits.caps.gaps();
         let rate = limits.rate.map(|rate| Duration::from_secs(1) / rate.max(1));
@@ -103,9 +112,9 @@ impl Forecast {
         };
         let bounds = [
             (Duration::ZERO, "nothing: no --rate is given"),
-            (span(rate, attempts), "--rate"),
-            (span(address, largest(&crowds.addresses) * per_target), "--rate-per-address"),
-            (span(prefix, largest(&crowds.prefixes) * per_target), "--rate-per-prefix"),
+            (span(rate, fewest), "--rate"),
+            (span(address, largest(&crowds.addresses) * fewest_each), "--rate-per-address"),
+            (span(prefix, largest(&crowds.prefixes) * fewest_each), "--rate-per-prefix"),
         ];
         let (shortest, bound) =
             bounds.into_iter().max_by_key(|(span, _)| *span).unwrap_or_default();
