@@ -171,17 +171,9 @@ fn state(file: &File) -> io::Result<(u64, Option<SystemTime>)> {
 
 /// A file without a name in the folder of temporary files: it goes with this process.
 fn nameless() -> io::Result<File> {
-    let folder = std::env::temp_dir();
+    let path = std::env::temp_dir().join(format!("pathspider-{:032x}", rand::random::<u128>()));
     let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(0o600);
-    match options.clone().custom_flags(nix::libc::O_TMPFILE).open(&folder) {
-        Ok(file) => Ok(file),
-        // A file system that has no such files.
-        Err(_) => {
-            let path = folder.join(format!("pathspider-{:032x}", rand::random::<u128>()));
-            let file = options.create_new(true).open(&path)?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
-        }
-    }
+    let file = options.read(true).write(true).mode(0o600).create_new(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
