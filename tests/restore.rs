@@ -189,7 +189,7 @@ impl Bench {
 
     fn run(&self, measurement: &str, more: &str) -> Command {
         let line = format!(
-            "-vv run {measurement}.toml --targets targets.csv -i lab0 --allow-commands{more}"
+            "-vv run {measurement}.toml --allow-reserved --rate-per-address 0 --rate-per-prefix 0 --targets targets.csv -i lab0 --allow-commands{more}"
         );
         let mut command = self.command(&line);
         if !more.contains(" -o ") {

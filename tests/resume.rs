@@ -211,6 +211,8 @@ impl Bench {
         refused(&mut resume(&other, &[]), "its target list");
         refused(&mut resume(&self.list, &["--shard", "1/2"]), "its --shard");
         refused(&mut resume(&self.list, &["--port", "81"]), "its --port");
+        refused(&mut resume(&self.list, &["--seed", "1"]), "its --seed");
+        refused(&mut resume(&self.list, &["--order", "list"]), "its --order");
         refused(&mut resume(Path::new("-"), &[]), "standard input");
         refused(
             kills::command(&self.list, &["--resume"]).arg(self.path("none/")),
@@ -282,7 +284,10 @@ impl Bench {
             let targets = &summary(&output)["targets"];
             assert_eq!((&targets["asked"], &targets["read"]), (&json!(100), &json!(301)));
             let refused = &targets["refused"];
-            assert_eq!(*refused, json!({"bad_line": 1, "other_shard": 200, "resumed": 0}));
+            assert_eq!(
+                *refused,
+                json!({"bad_line": 1, "other_shard": 200, "resumed": 0, "reserved": 0, "excluded": 0})
+            );
         }
         let merge = |results: &[PathBuf], more: &[&str], output: &str| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
@@ -327,7 +332,16 @@ impl Bench {
         let plain = self.path("plain.parquet");
         let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
         command
-            .args(["run", "ecn-scoped", "--format", "json", "--shard", "1/3", "--targets"])
+            .args([
+                "run",
+                "ecn-scoped",
+                "--allow-reserved",
+                "--shard",
+                "1/3",
+                "--format",
+                "json",
+                "--targets",
+            ])
             .arg(&list);
         done(command.arg("-o").arg(&plain));
         refused(&mut merge(&[plain, shards[1].clone()], &[], "not.parquet"), "their measurement");

@@ -26,6 +26,10 @@ const NOBODY: u32 = 65_534;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 const FALLBACK: &str = "/proc/sys/net/ipv4/tcp_ecn_fallback";
 
+/// In namespaces there are no strangers: their addresses may be asked, as fast as they answer.
+const NO_STRANGERS: [&str; 5] =
+    ["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"];
+
 fn main() -> ExitCode {
     harness::main(outside, inside)
 }
@@ -191,7 +195,11 @@ impl<'a> Bench<'a> {
 
     fn command(&self, list: &Path, output: &str, more: &[&str]) -> Command {
         let mut command = pathspider();
-        command.args(["run", "ecn", "--format", "json", "--targets"]).arg(list);
+        command
+            .args(["run", "ecn", "--format", "json"])
+            .args(NO_STRANGERS)
+            .arg("--targets")
+            .arg(list);
         command.arg("-o").arg(self.folder.path().join(output)).args(more);
         command
     }
@@ -346,7 +354,7 @@ impl<'a> Bench<'a> {
                 text.replace(r#""net.ipv4.tcp_ecn" = 1,"#, r#""net.ipv4.tcp_retries1" = 5,"#);
             fs::write(&path, text).unwrap();
             let mut command = pathspider();
-            command.arg("run").arg(&path).arg("--targets").arg(&self.list);
+            command.arg("run").arg(&path).args(NO_STRANGERS).arg("--targets").arg(&self.list);
             let output =
                 command.arg("-o").arg(self.folder.path().join("refused.ndjson")).output().unwrap();
             assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
@@ -367,7 +375,7 @@ impl<'a> Bench<'a> {
         "#;
         fs::write(&path, text).unwrap();
         let mut command = pathspider();
-        command.arg("run").arg(&path).arg("--targets").arg(&self.list).arg("-o");
+        command.arg("run").arg(&path).args(NO_STRANGERS).arg("--targets").arg(&self.list).arg("-o");
         let output = command.arg(self.folder.path().join("dscp.ndjson")).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let records = self.records("dscp.ndjson");
@@ -406,7 +414,12 @@ impl<'a> Bench<'a> {
             .find(|t| t.addr.is_ipv4() && self.lab.hosts()[t.host].name == "plain");
         let plain = std::net::SocketAddr::new(plain.unwrap().addr, plain.unwrap().port);
         let mut command = pathspider();
-        command.args(["run", measurement, "--targets"]).arg(&self.list).args(["-q", "-o"]);
+        command
+            .args(["run", measurement])
+            .args(NO_STRANGERS)
+            .arg("--targets")
+            .arg(&self.list)
+            .args(["-q", "-o"]);
         command.arg(self.folder.path().join("strangers.ndjson"));
         let mut run = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let (mut seen, mut asked, mut made) = (0, 0, 0);

@@ -21,6 +21,8 @@ pub struct Account {
     pub digest: Option<String>,
     /// The last position that was read, and those without a target.
     pub positions: (u64, Positions),
+    /// Positions of targets that must not be asked.
+    pub withheld: Positions,
 }
 
 impl Account {
@@ -31,7 +33,16 @@ impl Account {
             refused: reader.refusals().counts(),
             digest: reader.digest(),
             positions: reader.positions(),
+            withheld: reader.withheld().clone(),
             ..Self::default()
+        }
+    }
+
+    /// Counts targets that were in hand when it came out that they must not be asked, by position and reason.
+    pub fn withdraw(&mut self, targets: &[(u64, Reason)]) {
+        for (position, reason) in targets {
+            self.refused[*reason as usize] += 1;
+            self.withheld.insert(*position);
         }
     }
 
@@ -73,7 +84,7 @@ mod tests {
     #[test]
     fn a_target_without_an_end_is_missing() {
         let mut account =
-            Account { read: 10, refused: [1, 2, 0], records: 6, ..Account::default() };
+            Account { read: 10, refused: [1, 2, 0, 0, 0], records: 6, ..Account::default() };
         assert_eq!(account.missing(), 1);
         account.close();
         assert_eq!((account.unfinished, account.missing()), (1, 0));

@@ -1,14 +1,17 @@
 //! From targets to waves whose attempts have ended.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::again::{Again, Group};
 use super::control::Share;
+use super::courtesy::Excluded;
 use super::disturbed::{self, Disturbed};
 use super::live::Live;
 use super::prepare::Preparation;
 use super::writer::{Lost, Wave};
+use crate::connect::{Attempt, Ended, State};
 use crate::engine::driver;
 use crate::error::{Error, Result};
 use crate::observer::capture;
@@ -23,6 +26,8 @@ pub struct Feed<'a, 'e> {
     pub engine: &'a mut driver::Engine<'e>,
     /// Where they come from.
     pub list: List<'a>,
+    /// Who must not be asked.
+    pub excluded: &'a Excluded,
     /// What is done before.
     pub preparation: Preparation,
     /// What watches.
@@ -58,6 +63,15 @@ pub struct Fed {
     pub disturbed: Disturbed,
     /// Whether anything was sent.
     sent: bool,
+    /// Positions of targets that were in hand when it came out that they must not be asked, and why.
+    pub withdrawn: Vec<(u64, Reason)>,
+}
+
+impl Fed {
+    fn withdraw(&mut self, batch: &[Target], rows: &BTreeSet<usize>, excluded: &Excluded) {
+        let targets = rows.iter().filter_map(|row| batch.get(*row));
+        self.withdrawn.extend(targets.map(|target| (target.position, excluded.reason(target))));
+    }
 }
 
 /// Targets that were never asked, those that are controls apart.
@@ -173,7 +187,9 @@ impl Feed<'_, '_> {
         let Next { again, mut targets, is_control } = next;
         self.expect();
         self.engine.control(is_control)?;
-        let ready = self.preparation.prepare(&mut targets, self.engine, keep_going)?;
+        let excluded = self.excluded;
+        let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
+        let ready = self.preparation.prepare(&mut targets, self.engine, keep_going, &withdrawn)?;
         let addresses = ready.addresses(&targets);
         let asked_again: usize = again.iter().map(|(_, targets)| targets).sum();
         let mut was_disturbed = false;
@@ -183,7 +199,7 @@ impl Feed<'_, '_> {
             let attempts = addresses.len() as u64 * self.per_target;
             let first_time = if was_disturbed { 0 } else { targets.len() - asked_again };
             self.live.begin_wave(first_time, attempts, self.progress.ended());
-            let mut asked = self.engine.run_wave(&addresses, keep_going)?;
+            let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
             let flows = self
                 .capture
@@ -200,7 +216,9 @@ impl Feed<'_, '_> {
                 continue;
             }
             self.stuck(&asked, targets.len())?;
-            let (prepared, asked) = ready.complete(asked);
+            let (prepared, mut asked) = ready.complete(asked);
+            keep_records(&mut asked, asked_again);
+            self.fed.withdraw(&targets, &asked.withdrawn, excluded);
             self.again.handle_sent(asked_again);
             let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
             return Ok(self.waves.send(wave).is_ok());
@@ -241,6 +259,25 @@ impl Feed<'_, '_> {
             let done = reader.refusals().of(Reason::Resumed);
             let all = (self.fed.asked + done).saturating_mul(total) / read;
             self.live.expect(all.saturating_sub(done));
+        }
+    }
+}
+
+/// The first of a wave's targets were asked before and have records to be written: one of them that must not be asked
+/// any more keeps its record, and the round tells nothing of it.
+fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
+    let rest = asked.withdrawn.split_off(&asked_before);
+    let kept = std::mem::replace(&mut asked.withdrawn, rest);
+    for attempts in &mut asked.attempts {
+        for row in &kept {
+            attempts[*row].get_or_insert_with(|| Ended {
+                attempt: Attempt {
+                    state: State::Skipped,
+                    error: Some("it must not be asked any more".into()),
+                    ..Attempt::default()
+                },
+                reply: None,
+            });
         }
     }
 }

@@ -199,6 +199,8 @@ struct Coverage {
     targets: Option<u64>,
     /// The last position of the list, and those without a target.
     list: Option<(u64, Positions)>,
+    /// Those that have no record because they must not be asked.
+    withheld: Positions,
     /// Those that have no record.
     missing: Positions,
     /// Those that have several.
@@ -210,16 +212,17 @@ struct Coverage {
 impl Coverage {
     fn of(inputs: &[Input]) -> Result<Self> {
         let mut list: Option<(u64, Positions)> = None;
+        let mut withheld = Vec::new();
         for input in inputs {
             // It is there if the run has read its list to the end.
             let Some(last) = input.number("targets_last_position") else { continue };
-            let vacant = input.value("targets_no_target").unwrap_or_default();
-            let Some(vacant) = Positions::parse(vacant, last) else {
+            let parse = |key: &str| {
                 let path = input.path.display();
-                return Err(Error::Usage(format!(
-                    "merge {path}: its targets_no_target cannot be read"
-                )));
+                Positions::parse(input.value(key).unwrap_or_default(), last)
+                    .ok_or_else(|| Error::Usage(format!("merge {path}: its {key} cannot be read")))
             };
+            let vacant = parse("targets_no_target")?;
+            withheld.extend(parse("targets_withheld")?.iter());
             match &list {
                 None => list = Some((last, vacant)),
                 Some(known) if *known == (last, vacant) => {}
@@ -252,12 +255,17 @@ impl Coverage {
                 "merge: there is a record of line {at}, where the target list has no target"
             )));
         }
-        let has_none = |at: &u64| !vacant.contains(*at) && !seen.contains(*at);
+        // One of the runs may have asked whom another one left alone.
+        let withheld: Positions =
+            withheld.into_iter().filter(|at| has_target(*at) && !seen.contains(*at)).collect();
+        let has_none =
+            |at: &u64| !vacant.contains(*at) && !seen.contains(*at) && !withheld.contains(*at);
         let unfinished = inputs.iter().filter(|input| !input.is_complete());
         Ok(Self {
             targets: list.is_some().then(|| last - vacant.len()),
             list,
             missing: (1..=last).filter(has_none).collect(),
+            withheld,
             doubled,
             unfinished: unfinished.map(|input| input.path.clone()).collect(),
         })
@@ -348,10 +356,12 @@ fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
     ];
     all.extend(own.map(|(key, value)| (key.to_owned(), value)));
     if let Some((last, vacant)) = &coverage.list {
-        let records = last - vacant.len() - coverage.missing.len();
+        let withheld = &coverage.withheld;
+        let records = last - vacant.len() - withheld.len() - coverage.missing.len();
         for (key, value) in [
             ("targets_last_position", last.to_string()),
             ("targets_no_target", vacant.to_string()),
+            ("targets_withheld", withheld.to_string()),
             ("records", records.to_string()),
         ] {
             all.insert(key.to_owned(), value);
@@ -369,6 +379,7 @@ fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) ->
             "targets": coverage.targets,
             "records": written.rows,
             "missing": coverage.missing.len(),
+            "withheld": coverage.withheld.len(),
             "doubled": coverage.doubled.len(),
             "complete": coverage.faults().is_none(),
             "output": written.path.display().to_string(),

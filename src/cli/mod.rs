@@ -4,15 +4,18 @@
 
 mod account;
 mod again;
+mod attribution;
 mod catalogue;
 mod check;
 mod codes;
 mod confirm;
 mod control;
 mod counts;
+mod courtesy;
 mod disturbed;
 mod explain;
 mod feed;
+mod forecast;
 mod host;
 mod interface;
 mod judge;
@@ -71,7 +74,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Args),
+    Run(Box<run::Args>),
     Check(check::Args),
     Explain(explain::Args),
     New(new::Args),
@@ -83,6 +86,7 @@ enum Command {
     Merge(merge::Args),
     Targets(targets::Args),
     Restore(restore::Args),
+    Attribution(attribution::Args),
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -120,7 +124,7 @@ pub fn main() -> Exit {
     };
     progress::start_logging(cli.verbose, cli.quiet);
     let outcome = match cli.command {
-        Command::Run(args) => run::run(args, cli.quiet),
+        Command::Run(args) => run::run(*args, cli.quiet),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::New(args) => new::run(&args),
@@ -132,6 +136,7 @@ pub fn main() -> Exit {
         Command::Merge(args) => merge::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
+        Command::Attribution(args) => attribution::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

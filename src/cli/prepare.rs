@@ -101,17 +101,20 @@ impl Preparation {
         targets: &mut [Target],
         engine: &mut Engine<'_>,
         keep_going: &dyn Fn() -> bool,
+        withdrawn: &dyn Fn(&Address) -> bool,
     ) -> Result<Ready> {
         let mut ready = Ready::new(targets.len());
         if let Some(resolver) = &mut self.resolver {
             look_up(resolver, self.families, targets, &mut ready, keep_going)?;
         }
+        ready.withdraw(targets, withdrawn);
         if self.plan.probe.is_some() {
             let rows = ready.rows();
-            let probed = engine.probe(&ready.addresses(targets), keep_going)?;
+            let probed = engine.probe(&ready.addresses(targets), keep_going, withdrawn)?;
             for (row, probe) in rows.into_iter().zip(probed) {
                 ready.probed(row, probe);
             }
+            ready.withdraw(targets, withdrawn);
         }
         for fate in &ready.fates {
             if let Fate::Over(attempt) = fate {
@@ -134,6 +137,8 @@ enum Fate {
     Over(Box<Attempt>),
     /// A stop came first.
     Stopped,
+    /// It must not be asked.
+    Withdrawn,
 }
 
 /// A wave that is prepared.
@@ -157,13 +162,20 @@ impl Ready {
         (0..self.fates.len()).filter(|row| asked(&self.fates[*row])).collect()
     }
 
+    /// Leaves those alone that must not be asked.
+    fn withdraw(&mut self, targets: &[Target], withdrawn: &dyn Fn(&Address) -> bool) {
+        for (fate, target) in self.fates.iter_mut().zip(targets) {
+            let begun = matches!(fate, Fate::Over(_));
+            if !begun && address(target).is_some_and(|address| withdrawn(&address)) {
+                *fate = Fate::Withdrawn;
+            }
+        }
+    }
+
     /// Whom to ask.
     pub fn addresses(&self, targets: &[Target]) -> Vec<Address> {
         let rows = self.rows().into_iter().map(|row| &targets[row]);
-        rows.filter_map(|target| {
-            Some(Address { at: writer::address(target)?, name: target.name.clone() })
-        })
-        .collect()
+        rows.filter_map(address).collect()
     }
 
     /// The source ports of probes, whose flows belong to no record.
@@ -173,7 +185,12 @@ impl Ready {
 
     /// What a wave's targets were asked, those among them that were not; and what was found out before.
     pub fn complete(self, mut asked: Asked) -> (Vec<Prepared>, Asked) {
-        asked.repeated.extend(self.ports);
+        asked.repeated.extend(self.ports.iter());
+        let rows = self.rows();
+        asked.withdrawn = asked.withdrawn.iter().filter_map(|at| rows.get(*at).copied()).collect();
+        let before = self.fates.iter().enumerate();
+        let before = before.filter(|(_, fate)| matches!(fate, Fate::Withdrawn));
+        asked.withdrawn.extend(before.map(|(row, _)| row));
         for attempts in &mut asked.attempts {
             let mut given = std::mem::take(attempts).into_iter();
             let whole = self.fates.iter().map(|fate| match fate {
@@ -181,7 +198,7 @@ impl Ready {
                 Fate::Over(attempt) => {
                     Some(Ended { attempt: attempt.as_ref().clone(), reply: None })
                 }
-                Fate::Stopped => None,
+                Fate::Stopped | Fate::Withdrawn => None,
             });
             *attempts = whole.collect();
         }
@@ -256,6 +273,11 @@ impl Ready {
             ..attempt
         }));
     }
+}
+
+/// Where a target is, once that is known.
+fn address(target: &Target) -> Option<Address> {
+    Some(Address { at: writer::address(target)?, name: target.name.clone() })
 }
 
 /// A name that is being looked up.

@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 
 use super::account::Account;
 use super::again::Again;
+use super::courtesy::{Courtesy, Excluded};
 use super::feed::{Fed, Feed, List};
 use super::host::Host;
 use super::live::{self, Live, View};
@@ -22,7 +23,8 @@ use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, interface, prepare, records, restore};
+use super::{confirm, forecast, interface, prepare, records, restore};
+use crate::connect;
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -30,6 +32,7 @@ use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
+use crate::step::Slot;
 use crate::targets::{self, Reader, Shard, Target};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
@@ -117,6 +120,16 @@ pub struct Args {
 
     #[command(flatten)]
     live: live::Options,
+
+    #[command(flatten)]
+    courtesy: Courtesy,
+}
+
+impl Args {
+    /// How much is sent at most.
+    fn limits(&self) -> scheduler::Limits {
+        self.courtesy.limits(self.concurrency, self.rate, self.lab)
+    }
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -129,25 +142,25 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
-    let signals = stop::signals()?;
+    let signals = stop::signals(args.courtesy.takes_hangup())?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.live.open(records_on_stdout)?;
     let ended = whole(&args, quiet, signals, status.as_mut(), server);
-    let told = ended.as_ref().map(|(outcome, exit)| (outcome, *exit));
+    let told = ended.as_ref().map(|(outcome, exit)| (outcome.as_ref(), *exit));
     if let Some(status) = &mut status {
         status.end(&summary::utc(SystemTime::now()), told);
     }
     ended.map(|(_, exit)| exit)
 }
 
-/// All of it but the end of what is told.
+/// All of it but the end of what is told. Of a dry run there is no outcome.
 fn whole(
     args: &Args,
     quiet: bool,
     signals: Signals,
     status: Option<&mut live::Status>,
     server: Option<live::Server>,
-) -> Result<(Outcome, Exit)> {
+) -> Result<(Option<Outcome>, Exit)> {
     args.form.check(args.output.as_deref().or(args.resume.as_deref()))?;
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
@@ -192,6 +205,16 @@ fn whole(
     if plan.prepare.resolve {
         reader.names();
     }
+    args.courtesy.check(&plan)?;
+    args.courtesy.scatter(&mut reader);
+    let excluded = args.courtesy.withhold(&mut reader, &plan, args.lab)?;
+    if args.courtesy.dry_run {
+        reader.only(args.shard);
+        let ports = ports::Ports::new(&ports::of(Slot::default()), plan.configs.len());
+        let wave = args.wave.unwrap_or(usize::MAX).min(ports.largest_wave());
+        forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
+        return Ok((None, Exit::Done));
+    }
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
@@ -214,6 +237,7 @@ fn whole(
         needs,
         host: &host,
         stop: &stop,
+        excluded: &excluded,
         quiet,
         resolver: lab.as_ref().map(Lab::resolver),
     };
@@ -226,7 +250,7 @@ fn whole(
         args.form.summary(),
         path == Path::new("-") || args.live.on_stdout(),
     )?;
-    Ok((outcome, exit))
+    Ok((Some(outcome), exit))
 }
 
 /// How a run is watched from outside, and ended.
@@ -260,7 +284,7 @@ fn open_targets(args: &Args) -> Result<Reader> {
         None if io::stdin().is_terminal() => return Err(no_targets()),
         None => PathBuf::from("-"),
     };
-    Reader::open(&path, args.port)
+    args.courtesy.open(&path, args.port)
 }
 
 /// What the list is known by, if it can be read more than once.
@@ -294,22 +318,22 @@ struct Run<'a> {
     needs: Needs,
     host: &'a Host,
     stop: &'a Stop,
+    excluded: &'a Excluded,
     quiet: bool,
     /// The lab's resolver.
     resolver: Option<SocketAddr>,
 }
 
 impl Run<'_> {
-    fn limits(&self) -> scheduler::Limits {
-        scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate }
-    }
-
     fn settings(&self) -> driver::Settings {
         let (configurations, probe) = (self.plan.configs.iter(), self.plan.probe());
         driver::Settings {
-            configurations: configurations.chain(&probe).map(configuration).collect(),
+            configurations: configurations
+                .chain(&probe)
+                .map(|config| configuration(config, self.args.courtesy.agent()))
+                .collect(),
             probe: probe.is_some(),
-            limits: self.limits(),
+            limits: self.args.limits(),
             bind_device: self.args.interface.clone(),
             interface: Some(self.interface.to_owned()),
             allow_commands: self.args.allow_commands,
@@ -331,6 +355,7 @@ impl Run<'_> {
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
             ("--prefer", self.args.names.preferred().to_owned()),
         ];
+        let options = [&options[..], &self.args.courtesy.identity()].concat();
         Identity::new(self.plan, digest, columns, &options)
     }
 
@@ -353,9 +378,7 @@ impl Run<'_> {
         let (sink, mut earlier) =
             output.open(resume, &self.args.form, &identity, &schema, tally)?;
         reader.pass_over(std::mem::take(&mut earlier.done));
-        if let Some(shard) = self.args.shard {
-            reader.only(shard);
-        }
+        reader.only(self.args.shard);
         Ok((sink, earlier, digest))
     }
 
@@ -371,7 +394,8 @@ impl Run<'_> {
             ("shard", shard.map(|shard| shard.to_string())),
             ("sessions", Some(sessions.to_string())),
         ];
-        let more = more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
+        let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
         summary::about(self.plan, self.interface, started, more.collect())
     }
 
@@ -400,10 +424,10 @@ impl Run<'_> {
         let Watched { mut signals, status, server } = watched;
         let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
         let first = reader.next_batch(1)?;
-        if first.is_empty() && reader.refusals().total() == reader.refusals().count {
-            return Err(match reader.refusals().count {
-                0 => no_targets(),
-                refused => Error::Usage(format!("no targets: all {refused} lines were refused")),
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().told() {
+                None => no_targets(),
+                Some(refused) => Error::Usage(format!("no targets: {refused}")),
             });
         }
         let progress = driver::Progress::default();
@@ -428,17 +452,17 @@ impl Run<'_> {
             let (running, done) = mpsc::channel::<()>();
             let view = View {
                 plan: self.plan,
-                limits: self.limits(),
+                limits: self.args.limits(),
                 began: clock,
                 engine: &progress,
                 capture: &counters,
                 live: &live,
                 stop: self.stop,
             };
-            let pace = &pace;
-            scope.spawn(move || view.watch(&done, self.quiet, status, pace));
+            let (pace, quiet, stop) = (&pace, self.quiet, self.stop);
+            scope.spawn(move || view.watch(&done, quiet, status, pace));
             let ending = stop::watching(&signals);
-            scope.spawn(move || self.stop.watch(&mut signals, &|| view.remaining(pace)));
+            scope.spawn(move || stop.watch(&mut signals, &|| view.remaining(pace)));
             let serving = server.as_ref().map(live::Server::running);
             if let Some(server) = server {
                 scope.spawn(move || server.run(&|| view.metrics()));
@@ -456,12 +480,19 @@ impl Run<'_> {
             let writer = Writer::new(self.plan, fields, sink, tally, known, totals, answers);
             let writer = scope.spawn(move || writer.run(&inbox));
             let alive = || capture.is_alive() && !writer.is_finished();
-            let may_begin = || self.stop.may_begin() && alive();
-            let keep_going = || self.stop.may_go_on() && alive();
+            let may_begin = || {
+                self.excluded.look();
+                self.stop.may_begin() && alive()
+            };
+            let keep_going = || {
+                self.excluded.look();
+                self.stop.may_go_on() && alive()
+            };
             let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
                 list: List::new(reader, self.args.sure.control, first),
+                excluded: self.excluded,
                 preparation,
                 capture: &capture,
                 waves,
@@ -496,6 +527,7 @@ impl Run<'_> {
         let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
         let mut account = Account::of(reader);
         account.records = sink.rows() - before;
+        account.withdraw(&fed.withdrawn);
         account.unfinished = fed.unasked + written.unfinished;
         let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
         let changed = changed
@@ -524,11 +556,14 @@ impl Run<'_> {
 }
 
 /// What the engine needs to know of a configuration.
-fn configuration(of: &measurement::Configuration) -> driver::Configuration {
+fn configuration(
+    of: &measurement::Configuration,
+    contact: Option<String>,
+) -> driver::Configuration {
     driver::Configuration {
         steps: of.steps.clone(),
         kind: of.connection.kind,
-        options: of.connection.options.clone(),
+        options: connect::Options { contact, ..of.connection.options.clone() },
         timeout: of.connection.timeout,
     }
 }

@@ -28,9 +28,11 @@ impl Drop for Watching {
     }
 }
 
-/// From here on the signals are ours; they wait until [`Stop::watch`].
-pub fn signals() -> Result<Signals> {
-    Signals::new([SIGINT, SIGTERM, SIGHUP]).doing(|| "watch for signals")
+/// From here on the signals are ours; they wait until [`Stop::watch`]. SIGHUP may mean something else.
+pub fn signals(hangup_is_another: bool) -> Result<Signals> {
+    let all = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let ours: Vec<i32> = all.filter(|signal| *signal != SIGHUP || !hangup_is_another).collect();
+    Signals::new(ours).doing(|| "watch for signals")
 }
 
 /// What ends the wait for them.

@@ -204,6 +204,7 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
             ("targets_sha256", digest.clone()),
             ("targets_last_position", last.to_string()),
             ("targets_no_target", vacant.to_string()),
+            ("targets_withheld", account.withheld.to_string()),
         ]));
     }
     // What is known now goes before what was known at the beginning.

@@ -235,6 +235,7 @@ impl<'a> Writer<'a> {
             of_all |= Flag::ClockStep.into();
         }
         of_all |= Disturbed::flags(&wave.asked);
+        let withdrawn = wave.asked.withdrawn.len() as u64;
         let Done { whole, targets, prepared, attempts } =
             finished(wave.targets, wave.prepared, wave.asked.attempts);
         self.merger.control(wave.is_control);
@@ -279,6 +280,8 @@ impl<'a> Writer<'a> {
         let judged = self.plan.rules.judge(&merged)?;
         let all = Judged { merged, judged, flags, targets };
         let answer = self.conclude(all, &wave.again, wave.is_control, &whole)?;
+        // Those count as refused.
+        self.written.unfinished -= withdrawn;
         // The feed may have ended: then nobody is asked any more.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;

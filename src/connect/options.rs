@@ -57,6 +57,9 @@ pub struct Options {
     pub repeat: Option<u32>,
     /// The packet that is made by hand: there is one exactly for the kind `forge`.
     pub packet: Option<forge::Packet>,
+    /// Where the one who asks can be reached, a URI that fits a comment of HTTP's User-Agent. Not of the measurement
+    /// but of the run.
+    pub contact: Option<String>,
 }
 
 impl Options {

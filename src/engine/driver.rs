@@ -10,7 +10,7 @@ mod link;
 mod progress;
 mod settings;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -63,6 +63,8 @@ pub struct Asked {
     pub attempts: Attempts,
     /// Source ports of attempts that were made once more: their flows belong to no record.
     pub repeated: Vec<u16>,
+    /// Targets of which an attempt was not begun because they were withdrawn.
+    pub withdrawn: BTreeSet<usize>,
     /// Whether the system's clock jumped meanwhile.
     pub clock_step: bool,
     /// What else was not as it should have been.
@@ -201,13 +203,15 @@ impl<'a> Engine<'a> {
         configurations.map(|configuration| self.ports.range(configuration, self.wave)).collect()
     }
 
-    /// Asks every target of a wave under every configuration, until done or until `keep_going` says no.
+    /// Asks every target of a wave under every configuration, until done or until `keep_going` says no. Attempts of a
+    /// target that is `withdrawn` are not begun.
     pub fn run_wave(
         &mut self,
         targets: &[Address],
         keep_going: impl Fn() -> bool,
+        withdrawn: impl Fn(&Address) -> bool,
     ) -> Result<Asked> {
-        let mut asked = self.ask(targets, self.settings.measured(), keep_going)?;
+        let mut asked = self.ask(targets, self.settings.measured(), keep_going, withdrawn)?;
         asked.attempts.truncate(self.settings.measured().len());
         self.wave += 1;
         Ok(asked)
@@ -218,12 +222,13 @@ impl<'a> Engine<'a> {
         &mut self,
         targets: &[Address],
         keep_going: impl Fn() -> bool,
+        withdrawn: impl Fn(&Address) -> bool,
     ) -> Result<Vec<Option<Ended>>> {
         debug_assert!(self.settings.probe);
         let probe = self.settings.measured().end;
-        let mut asked = self.ask(targets, probe..probe + 1, &keep_going)?;
+        let mut asked = self.ask(targets, probe..probe + 1, &keep_going, &withdrawn)?;
         if !asked.disturbed.is_empty() && keep_going() {
-            asked = self.ask(targets, probe..probe + 1, keep_going)?;
+            asked = self.ask(targets, probe..probe + 1, keep_going, withdrawn)?;
         }
         for disturbance in &asked.disturbed {
             log::warn!("{}", disturbance.why);
@@ -237,6 +242,7 @@ impl<'a> Engine<'a> {
         targets: &[Address],
         configurations: Range<usize>,
         keep_going: impl Fn() -> bool,
+        withdrawn: impl Fn(&Address) -> bool,
     ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
         let draw = |configuration| self.ports.draw(configuration, self.wave);
@@ -252,7 +258,8 @@ impl<'a> Engine<'a> {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
         }
-        self.scheduler.handle_wave(targets.len(), configurations);
+        let addresses = targets.iter().map(|target| target.at.ip()).collect();
+        self.scheduler.handle_wave(addresses, configurations);
         loop {
             if !keep_going() {
                 self.scheduler.handle_stop();
@@ -263,6 +270,10 @@ impl<'a> Engine<'a> {
                     Next::Apply(configurations) => {
                         self.apply(configurations, &mut wave.asked)?;
                         self.scheduler.handle_applied();
+                    }
+                    Next::Start(job) if withdrawn(&targets[job.target]) => {
+                        self.scheduler.handle_withdrawn();
+                        wave.asked.withdrawn.insert(job.target);
                     }
                     Next::Start(job) => {
                         let ended = self.start(job, &mut wave);

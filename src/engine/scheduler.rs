@@ -1,12 +1,19 @@
-//! When each connection starts: waves, configurations in turn, and the two limits.
+//! When each connection starts: waves, configurations in turn, and the limits.
 //!
 //! A state machine without sockets and without a clock. The driver asks [`Scheduler::poll`] what
 //! to do at a time, does it, and reports back; so every order of events can be tested in
 //! virtual time.
 
+mod caps;
+
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
+
+pub use caps::Caps;
+
+use caps::Neighbours;
 
 use crate::step::Turns;
 
@@ -17,6 +24,8 @@ pub struct Limits {
     pub concurrency: usize,
     /// Connections started in any one second; no limit if `None`.
     pub rate: Option<u32>,
+    /// Limits for each address and each prefix.
+    pub caps: Caps,
 }
 
 /// One thing to ask.
@@ -48,7 +57,8 @@ pub struct Scheduler {
     turns: Turns,
     /// Those that targets are asked under in this wave.
     configurations: Range<usize>,
-    targets: usize,
+    /// The wave's, by target.
+    addresses: Vec<IpAddr>,
     /// Which turn it is: that of a configuration, or the only one of all.
     turn: usize,
     applied: bool,
@@ -56,6 +66,10 @@ pub struct Scheduler {
     next: usize,
     /// What is to be asked once more, the oldest first.
     again: VecDeque<Job>,
+    /// What is put off, and whom.
+    neighbours: Neighbours,
+    /// What was taken out of all these and is to be started next.
+    offered: Option<Job>,
     in_flight: usize,
     stopping: bool,
     pace: Pace,
@@ -68,23 +82,25 @@ impl Scheduler {
             limits,
             turns,
             configurations: 0..0,
-            targets: 0,
+            addresses: Vec::new(),
             turn: usize::MAX,
             applied: false,
             next: 0,
             again: VecDeque::new(),
+            neighbours: Neighbours::new(limits.caps),
+            offered: None,
             in_flight: 0,
             stopping: false,
             pace: Pace::new(limits.rate),
         }
     }
 
-    /// Begins a wave of this many targets, each asked under each of these configurations. Those that are all in
-    /// force at once stay so from wave to wave.
-    pub fn handle_wave(&mut self, targets: usize, configurations: Range<usize>) {
+    /// Begins a wave of targets with these addresses, each asked under each of these configurations. Those that are
+    /// all in force at once stay so from wave to wave.
+    pub fn handle_wave(&mut self, addresses: Vec<IpAddr>, configurations: Range<usize>) {
         let stay = self.turns == Turns::AtOnce && self.configurations == configurations;
         self.configurations = configurations;
-        self.targets = targets;
+        self.addresses = addresses;
         self.turn = 0;
         self.applied = self.applied && stay;
         self.next = 0;
@@ -95,8 +111,7 @@ impl Scheduler {
         if self.stopping || self.turn >= self.turns() {
             return if self.in_flight == 0 { Next::WaveDone } else { Next::Wait(None) };
         }
-        let job = self.again.front().copied().or_else(|| self.job());
-        let Some(job) = job else {
+        if !self.is_left() {
             // The barrier: nobody is under way when the configuration changes.
             if self.in_flight > 0 {
                 return Next::Wait(None);
@@ -106,7 +121,7 @@ impl Scheduler {
             self.applied = self.applied && self.turns == Turns::AtOnce;
             self.next = 0;
             return self.poll(now);
-        };
+        }
         if !self.applied {
             return Next::Apply(match self.turns {
                 Turns::AtOnce => self.configurations.clone(),
@@ -116,9 +131,39 @@ impl Scheduler {
         if self.in_flight >= self.limits.concurrency {
             return Next::Wait(None);
         }
-        match self.pace.free_at(now) {
-            Some(later) => Next::Wait(Some(later)),
-            None => Next::Start(job),
+        if let Some(later) = self.pace.free_at(now) {
+            return Next::Wait(Some(later));
+        }
+        self.offered = self.offered.take().or_else(|| self.choose(now));
+        match self.offered {
+            Some(job) => Next::Start(job),
+            None => Next::Wait(self.neighbours.due()),
+        }
+    }
+
+    /// Whether anything is left of this turn that was not started.
+    fn is_left(&self) -> bool {
+        self.offered.is_some()
+            || !self.again.is_empty()
+            || self.neighbours.due().is_some()
+            || self.job().is_some()
+    }
+
+    /// The next that its address and prefix allow; whoever must wait is put off.
+    fn choose(&mut self, now: Duration) -> Option<Job> {
+        let addresses = &self.addresses;
+        if let Some(job) = self.neighbours.poll(now, |job: Job| addresses[job.target]) {
+            return Some(job);
+        }
+        loop {
+            let job = self.again.pop_front().or_else(|| {
+                let job = self.job()?;
+                self.next += 1;
+                Some(job)
+            })?;
+            if let Some(job) = self.neighbours.admit(job, self.addresses[job.target], now) {
+                return Some(job);
+            }
         }
     }
 
@@ -143,7 +188,7 @@ impl Scheduler {
             }
             Turns::Waves => (self.next, self.in_turn()),
         };
-        (target < self.targets).then_some(Job { target, configuration })
+        (target < self.addresses.len()).then_some(Job { target, configuration })
     }
 
     /// The configurations asked for are in force.
@@ -159,11 +204,16 @@ impl Scheduler {
     /// What was asked for is under way; `now` is after its first packet was sent, so that two first packets
     /// are never closer than two of these times.
     pub fn handle_started(&mut self, now: Duration) {
-        if self.again.pop_front().is_none() {
-            self.next += 1;
+        if let Some(job) = self.offered.take() {
+            self.neighbours.handle_started(self.addresses[job.target], now);
         }
         self.in_flight += 1;
         self.pace.handle_started(now);
+    }
+
+    /// What was asked for is not to be started after all: nothing was sent.
+    pub fn handle_withdrawn(&mut self) {
+        self.offered = None;
     }
 
     /// An attempt ended.
@@ -181,6 +231,8 @@ impl Scheduler {
     pub fn handle_stop(&mut self) {
         self.stopping = true;
         self.again.clear();
+        self.neighbours.clear();
+        self.offered = None;
     }
 }
 

@@ -141,6 +141,7 @@ impl Checker<'_> {
                 .and_then(|question| self.word(question, "question", &words(QUESTIONS))),
             repeat: repeat.and_then(|repeat| u32::try_from(*repeat.get_ref()).ok()),
             packet: None,
+            contact: None,
         };
         let packet = (base.packet.is_some() || own.packet.is_some())
             .then(|| self.packet(base.packet.as_ref(), own.packet.as_ref()));

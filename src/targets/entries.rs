@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::format::{Cell, Format, Raw};
-use super::{HELD_BYTES, List, Options, Refusals, SAMPLE_LINES, Want, open};
+use super::format::{Cell, Raw};
+use super::list::List;
+use super::{Options, Refusals, Want, open};
 use crate::error::Result;
 
 /// One line of a list.
@@ -57,7 +58,7 @@ impl Entries {
             Some(raw) => Some(raw),
             None => self.list.next(&mut self.refusals)?.map(|(raw, _)| raw),
         };
-        let names = self.list.want == Want::Names;
+        let names = self.list.meaning.want == Want::Names;
         Ok(raw.map(|Raw { line, addr, port, name, rest }| Entry {
             line,
             addr: addr.filter(|_| !names),
@@ -73,13 +74,9 @@ impl Entries {
     /// # Errors
     /// As [`Entries::next`].
     pub fn columns(&mut self) -> Result<Vec<Arc<str>>> {
-        let mut held = 0;
-        while self.sample.len() < SAMPLE_LINES && held < HELD_BYTES {
-            let Some((raw, bytes)) = self.list.next(&mut self.refusals)? else { break };
-            held += bytes;
-            self.sample.push_back(raw);
-        }
-        let mut columns = self.list.format.as_ref().map(Format::header).unwrap_or_default();
+        let sample = self.list.sample(&mut self.refusals)?;
+        self.sample.extend(sample);
+        let mut columns = self.list.header();
         for (key, _) in self.sample.iter().flat_map(|raw| &raw.rest) {
             if !columns.contains(key) {
                 columns.push(Arc::clone(key));
@@ -100,6 +97,6 @@ impl Entries {
 
     /// Bytes read, of how many if that is known.
     pub fn progress(&self) -> (u64, Option<u64>) {
-        (self.list.lines.bytes(), self.list.options.total_bytes)
+        (self.list.lines.bytes(), self.list.meaning.options.total_bytes)
     }
 }

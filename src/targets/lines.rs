@@ -5,7 +5,22 @@ use std::io::{self, BufRead, Read as _};
 use super::digest::Digest;
 
 /// Bytes that a line may have.
-const LONGEST: usize = 1024 * 1024;
+pub(super) const LONGEST: usize = 1024 * 1024;
+
+/// What a line says, without its end, or why it cannot be used.
+pub fn text(number: u64, line: &[u8]) -> Result<&str, String> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = match number {
+        1 => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+        _ => line,
+    };
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.len() > LONGEST {
+        return Err("longer than 1 MiB".to_owned());
+    }
+    std::str::from_utf8(line)
+        .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to() + 1))
+}
 
 /// Splits an input into lines.
 pub struct Lines {
@@ -72,17 +87,7 @@ impl Lines {
         } else if read as u64 == limit {
             self.skip_line()?;
         }
-        let mut line = self.buffer.as_slice();
-        if number == 1 {
-            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        }
-        line = line.strip_suffix(b"\r").unwrap_or(line);
-        let text = if line.len() > LONGEST {
-            Err("longer than 1 MiB".to_owned())
-        } else {
-            std::str::from_utf8(line)
-                .map_err(|error| format!("not UTF-8 at byte {}", error.valid_up_to() + 1))
-        };
+        let text = text(number, &self.buffer);
         Ok(Some(Line { number, text }))
     }
 

@@ -22,11 +22,16 @@ mod entries;
 mod format;
 mod infer;
 mod lines;
+mod list;
 mod name;
+mod optout;
+mod permutation;
 mod positions;
 mod prefixes;
 mod refusal;
+mod scattered;
 mod shard;
+mod special;
 mod writer;
 
 use std::collections::VecDeque;
@@ -38,7 +43,7 @@ use std::path::Path;
 
 use arrow::datatypes::Fields;
 
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Error, Result};
 
 pub use address::usable;
 pub use columns::columns;
@@ -46,16 +51,20 @@ pub use digest::of_file as file_digest;
 pub use entries::{Entries, Entry};
 pub use format::Want;
 pub use name::check as check_name;
+pub use optout::OptOuts;
 pub use positions::Positions;
 pub use prefixes::Prefixes;
 pub use refusal::{Reason, Refusal, Refusals, shown};
 pub use shard::Shard;
+pub use special::{SPECIAL, Special, special};
 pub use writer::{Listing, Writer};
 
 use digest::Digest;
-use format::{Format, Raw};
+use format::Raw;
 use infer::Layout;
-use lines::Lines;
+use list::List;
+use permutation::Permutation;
+use scattered::Scattered;
 
 /// Lines in which the names and types of further columns are looked for.
 const SAMPLE_LINES: usize = 1000;
@@ -115,6 +124,9 @@ pub struct Options {
     pub total_bytes: Option<u64>,
 }
 
+/// Says of a target why it must not be asked, if it must not.
+pub type Policy = Box<dyn Fn(&Target) -> Option<Reason>>;
+
 /// Reads a target list.
 pub struct Reader {
     source: Source,
@@ -128,10 +140,15 @@ pub struct Reader {
     shard: Option<Shard>,
     /// Those that are passed over because they have their records.
     done: Positions,
+    /// Whom not to ask.
+    policy: Option<Policy>,
+    /// Those that were not asked because of it.
+    withheld: Positions,
 }
 
 enum Source {
     List { list: Box<List>, sample: VecDeque<Raw> },
+    Scattered(Box<Scattered>),
     Given { targets: std::vec::IntoIter<Target>, total: usize, digest: String },
 }
 
@@ -154,15 +171,8 @@ impl Reader {
     pub fn new(input: Box<dyn BufRead + Send>, options: Options) -> Result<Self> {
         let mut refusals = Refusals::new(&options.origin);
         let mut list = List::new(input, Want::Targets, options);
-        let mut sample = VecDeque::new();
-        let mut held = 0;
-        while sample.len() < SAMPLE_LINES && held < HELD_BYTES {
-            let Some((raw, bytes)) = list.next(&mut refusals)? else { break };
-            held += bytes;
-            sample.push_back(raw);
-        }
-        let header = list.format.as_ref().map(Format::header).unwrap_or_default();
-        let layout = Layout::infer(header, &sample);
+        let sample = list.sample(&mut refusals)?;
+        let layout = Layout::infer(list.header(), &sample);
         Ok(Self::over(Source::List { list: Box::new(list), sample }, layout, refusals))
     }
 
@@ -173,6 +183,17 @@ impl Reader {
     pub fn open(path: &Path, default_port: Option<u16>) -> Result<Self> {
         let (input, options) = open(path)?;
         Self::new(input, Options { default_port, ..options })
+    }
+
+    /// Reads the file `path`, or standard input if it is `-`, in an order that the seed draws. What is no
+    /// file is first copied to one without a name, in the folder of temporary files; 8 bytes a line are kept in memory.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_scattered(path: &Path, default_port: Option<u16>, seed: u64) -> Result<Self> {
+        let (scattered, layout) = Scattered::open(path, default_port, seed)?;
+        let refusals = Refusals::new(scattered.origin());
+        Ok(Self::over(Source::Scattered(Box::new(scattered)), layout, refusals))
     }
 
     /// Hands out targets that are known already, without columns beyond the common ones.
@@ -190,8 +211,9 @@ impl Reader {
     }
 
     fn over(source: Source, layout: Layout, refusals: Refusals) -> Self {
-        let done = Positions::default();
-        Self { source, layout, refusals, given: 0, names: false, shard: None, done }
+        let (done, withheld) = <(Positions, Positions)>::default();
+        let (names, shard, policy) = (false, None, None);
+        Self { source, layout, refusals, given: 0, names, shard, done, policy, withheld }
     }
 
     /// Hands out targets that have a name and no address, too; otherwise they are refused.
@@ -199,9 +221,30 @@ impl Reader {
         self.names = true;
     }
 
-    /// Hands out only this share of the list.
-    pub fn only(&mut self, shard: Shard) {
-        self.shard = Some(shard);
+    /// Hands targets that were given, and of which none was handed out yet, out in an order that the seed draws; a list is
+    /// opened so.
+    pub fn scatter(&mut self, seed: u64) {
+        if let Source::Given { targets, .. } = &mut self.source {
+            let listed = targets.as_slice();
+            let order = Permutation::new(listed.len() as u64, seed);
+            let at = |at: u64| listed.get(usize::try_from(at).ok()?).cloned();
+            *targets = order.filter_map(at).collect::<Vec<_>>().into_iter();
+        }
+    }
+
+    /// Refuses targets for which this has a reason.
+    pub fn withhold(&mut self, policy: Policy) {
+        self.policy = Some(policy);
+    }
+
+    /// Positions of targets that were refused by that.
+    pub fn withheld(&self) -> &Positions {
+        &self.withheld
+    }
+
+    /// Hands out only this share of the list, or all of it.
+    pub fn only(&mut self, shard: Option<Shard>) {
+        self.shard = shard;
     }
 
     /// Passes over targets that have their records already.
@@ -233,16 +276,27 @@ impl Reader {
                     };
                     raw.map(|(raw, bytes)| (self.layout.place(raw), bytes))
                 }
+                Source::Scattered(list) => {
+                    let raw = list.next(&mut self.refusals)?;
+                    raw.map(|(raw, bytes)| (self.layout.place(raw), bytes))
+                }
             };
             let Some((target, bytes)) = target else { break };
             if target.addr.is_none() && !self.names {
                 self.refusals.add(target.position, NO_ADDRESS.to_owned());
-                if let Source::List { list, .. } = &mut self.source {
-                    list.vacant.insert(target.position);
-                }
+                match &mut self.source {
+                    Source::List { list, .. } => list.meaning.vacant.insert(target.position),
+                    Source::Scattered(list) => list.vacate(target.position),
+                    Source::Given { .. } => false,
+                };
                 continue;
             }
-            match passed_over(self.shard, &self.done, target.position) {
+            let reason = passed_over(self.shard, &self.done, target.position).or_else(|| {
+                let reason = self.policy.as_ref()?(&target)?;
+                self.withheld.insert(target.position);
+                Some(reason)
+            });
+            match reason {
                 Some(reason) => self.refusals.pass(reason),
                 None => {
                     held += bytes;
@@ -254,6 +308,13 @@ impl Reader {
         Ok(batch)
     }
 
+    /// Whether any target was read that is to be asked, was asked before or is asked elsewhere.
+    pub fn has_targets(&self) -> bool {
+        let elsewhere =
+            [Reason::OtherShard, Reason::Resumed].map(|reason| self.refusals.of(reason));
+        self.given > 0 || elsewhere.iter().any(|count| *count > 0)
+    }
+
     /// Targets read so far: those handed out, and those refused.
     pub fn targets_read(&self) -> u64 {
         self.given + self.refusals.total()
@@ -263,6 +324,7 @@ impl Reader {
     pub fn digest(&self) -> Option<String> {
         match &self.source {
             Source::List { list, .. } => list.lines.digest(),
+            Source::Scattered(list) => list.digest(),
             Source::Given { digest, .. } => Some(digest.clone()),
         }
     }
@@ -271,7 +333,8 @@ impl Reader {
     /// that could not be used.
     pub fn positions(&self) -> (u64, Positions) {
         match &self.source {
-            Source::List { list, .. } => (list.lines.number(), list.vacant.clone()),
+            Source::List { list, .. } => (list.lines.number(), list.meaning.vacant.clone()),
+            Source::Scattered(list) => list.positions(),
             Source::Given { total, .. } => (*total as u64, Positions::default()),
         }
     }
@@ -285,6 +348,7 @@ impl Reader {
     pub fn lines_read(&self) -> u64 {
         match &self.source {
             Source::List { list, .. } => list.lines.number(),
+            Source::Scattered(list) => list.lines_read(),
             Source::Given { .. } => 0,
         }
     }
@@ -293,23 +357,13 @@ impl Reader {
     /// given. The first thousand lines count as read from the start.
     pub fn progress(&self) -> (u64, Option<u64>) {
         match &self.source {
-            Source::List { list, .. } => (list.lines.bytes(), list.options.total_bytes),
+            Source::List { list, .. } => (list.lines.bytes(), list.meaning.options.total_bytes),
+            Source::Scattered(list) => list.progress(),
             Source::Given { targets, total, .. } => {
                 ((total - targets.len()) as u64, Some(*total as u64))
             }
         }
     }
-}
-
-/// The list itself: lines and what they mean.
-struct List {
-    lines: Lines,
-    want: Want,
-    /// Known from the first line that says anything.
-    format: Option<Format>,
-    options: Options,
-    /// Lines that have no target.
-    vacant: Positions,
 }
 
 /// Why the target at this position is not handed out, if it is not.
@@ -338,62 +392,6 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Options)> {
     let total_bytes = about.is_file().then_some(about.len());
     let input = BufReader::with_capacity(256 * 1024, file);
     Ok((Box::new(input), Options { default_port: None, origin, total_bytes }))
-}
-
-impl List {
-    fn new(input: Box<dyn BufRead + Send>, want: Want, options: Options) -> Self {
-        Self { lines: Lines::new(input), want, format: None, options, vacant: Positions::default() }
-    }
-
-    /// The next usable line and its length; `None` at the end.
-    fn next(&mut self, refusals: &mut Refusals) -> Result<Option<(Raw, u64)>> {
-        loop {
-            let origin = &self.options.origin;
-            let Some(line) = self.lines.next().doing(|| format!("read {origin}"))? else {
-                return Ok(None);
-            };
-            let number = line.number;
-            // Until a target is found in it.
-            self.vacant.insert(number);
-            let text = match line.text {
-                Ok(text) => text,
-                Err(reason) => {
-                    refusals.add(number, reason);
-                    continue;
-                }
-            };
-            let start = text.trim_start();
-            if start.is_empty() || start.starts_with('#') {
-                continue;
-            }
-            let first = self.format.is_none();
-            let format = match &mut self.format {
-                Some(format) => format,
-                None => {
-                    let (format, is_header) =
-                        Format::of_first_line(text, self.want).map_err(|why| {
-                            Error::Usage(format!("read {origin}: line {number}: {why}"))
-                        })?;
-                    let format = self.format.insert(format);
-                    if is_header {
-                        continue;
-                    }
-                    format
-                }
-            };
-            match format.read(text, self.want, self.options.default_port) {
-                Ok(raw) => {
-                    self.vacant.remove(number);
-                    return Ok(Some((Raw { line: number, ..raw }, text.len() as u64)));
-                }
-                // Perhaps it was meant as a header.
-                Err(reason) if first && matches!(format, Format::Csv(_)) => {
-                    refusals.add(number, format!("{reason} ({})", self.want.header_hint()));
-                }
-                Err(reason) => refusals.add(number, reason),
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -55,7 +55,13 @@ impl Prefixes {
         Ok(())
     }
 
-    fn add(&mut self, text: &str) -> Result<(), String> {
+    /// How many ranges there are; of a merged set, none touches another.
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    /// Adds a prefix or an address; [`Prefixes::merge`] must follow.
+    pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address.trim(), Some(length.trim())),
             None => (text, None),
@@ -103,7 +109,8 @@ impl Prefixes {
         Ok(())
     }
 
-    fn merge(&mut self) {
+    /// Makes it fit to be asked.
+    pub(super) fn merge(&mut self) {
         merge(&mut self.v4);
         merge(&mut self.v6);
     }

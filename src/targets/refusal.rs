@@ -13,14 +13,24 @@ pub enum Reason {
     OtherShard,
     /// It has its record from before the run was resumed.
     Resumed,
+    /// It is in a special-purpose network.
+    Reserved,
+    /// It is in a list of those who must not be asked.
+    Excluded,
 }
 
 impl Reason {
     /// Every reason, its word, and what it says of the targets counted under it.
-    pub const ALL: [(Reason, &'static str, &'static str); 3] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 5] = [
         (Reason::BadLine, "bad_line", "lines of the target list were refused"),
         (Reason::OtherShard, "other_shard", "targets belong to other shards"),
         (Reason::Resumed, "resumed", "targets had their records from before"),
+        (
+            Reason::Reserved,
+            "reserved",
+            "targets are in special-purpose networks and were not asked (--allow-reserved lets them be)",
+        ),
+        (Reason::Excluded, "excluded", "targets are excluded and were not asked"),
     ];
 }
 
@@ -43,12 +53,25 @@ pub struct Refusals {
     /// The first lines that could not be used.
     pub first: Vec<Refusal>,
     origin: String,
+    /// Whether lines are only counted: they are told when they are read once more.
+    quiet: bool,
 }
 
 impl Refusals {
     pub(super) fn new(origin: &str) -> Self {
         let origin = if origin.is_empty() { "target list" } else { origin };
-        Self { count: 0, others: Default::default(), first: Vec::new(), origin: origin.to_owned() }
+        Self {
+            count: 0,
+            others: Default::default(),
+            first: Vec::new(),
+            origin: origin.to_owned(),
+            quiet: false,
+        }
+    }
+
+    /// For lines that are read once more later.
+    pub(super) fn quiet() -> Self {
+        Self { quiet: true, ..Self::new("") }
     }
 
     /// How many were refused for a reason.
@@ -69,6 +92,14 @@ impl Refusals {
         self.counts().iter().sum()
     }
 
+    /// All of them in words; `None` if there are none.
+    pub fn told(&self) -> Option<String> {
+        let counts = Reason::ALL.iter().zip(self.counts()).filter(|(_, count)| *count > 0);
+        let told: Vec<String> =
+            counts.map(|((_, _, doc), count)| format!("{count} {doc}")).collect();
+        (!told.is_empty()).then(|| told.join("; "))
+    }
+
     /// Counts a target that is not asked.
     pub(super) fn pass(&mut self, reason: Reason) {
         self.others[reason as usize] += 1;
@@ -76,6 +107,9 @@ impl Refusals {
 
     pub(super) fn add(&mut self, line: u64, reason: String) {
         self.count += 1;
+        if self.quiet {
+            return;
+        }
         if self.first.len() < KEPT {
             log::warn!("{}: line {line}: {reason}", self.origin);
             self.first.push(Refusal { line, reason });

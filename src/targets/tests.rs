@@ -194,7 +194,7 @@ fn every_target_is_handed_out_or_counted() {
     for number in 1..=3 {
         let input = Box::new(Cursor::new(MIXED));
         let mut reader = Reader::new(input, Options::default()).unwrap();
-        reader.only(Shard::parse(&format!("{number}/3")).unwrap());
+        reader.only(Shard::parse(&format!("{number}/3")).ok());
         reader.pass_over([5].into_iter().collect());
         let mut positions = Vec::new();
         loop {
@@ -289,4 +289,89 @@ fn no_input_makes_it_panic_and_every_line_is_accounted_for() {
             assert!(used == said || used + 1 == said, "{used} of {said}: {text:?}");
         }
     }
+}
+
+/// All targets of a file in the order that a seed draws, and the reader behind them.
+fn scattered(path: &Path, seed: u64) -> (Vec<Target>, Reader) {
+    let mut reader = Reader::open_scattered(path, Some(80), seed).unwrap();
+    let mut targets = Vec::new();
+    loop {
+        let batch = reader.next_batch(7).unwrap();
+        if batch.is_empty() {
+            return (targets, reader);
+        }
+        targets.extend(batch);
+    }
+}
+
+#[test]
+fn an_order_changes_nothing_but_the_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list.csv");
+    let mut text = String::from("\u{feff}# a list\n\nip,name,rank\n");
+    for n in 0..3000_u32 {
+        let address = std::net::Ipv4Addr::from_bits(0x0800_0000 + n);
+        // Behind the lines by which columns are known, one that does not fit.
+        let rank = if n == 2500 { "last".to_owned() } else { n.to_string() };
+        text += &format!("{address},host{n},{rank}\r\n");
+        if n % 500 == 3 {
+            text += "nonsense\n# a comment\n";
+        }
+    }
+    text += "\"";
+    text += &"x".repeat(3 << 20);
+    text += "\n9.9.9.9,end,7";
+    std::fs::write(&path, &text).unwrap();
+    let mut listed = Reader::open(&path, Some(80)).unwrap();
+    let mut expected = Vec::new();
+    loop {
+        match listed.next_batch(1000).unwrap() {
+            batch if batch.is_empty() => break,
+            batch => expected.extend(batch),
+        }
+    }
+    assert_eq!(expected.len(), 3001);
+    let (of_seed_1, reader) = scattered(&path, 1);
+    assert_eq!(reader.fields(), listed.fields());
+    assert_eq!(reader.positions(), listed.positions());
+    assert_eq!((reader.digest(), reader.lines_read()), (listed.digest(), listed.lines_read()));
+    assert_eq!(reader.refusals().count, listed.refusals().count);
+    assert_eq!(reader.progress(), (text.len() as u64, Some(text.len() as u64)));
+    assert_eq!(reader.targets_read(), listed.targets_read());
+    let in_order = |mut targets: Vec<Target>| {
+        targets.sort_by_key(|target| target.position);
+        targets
+    };
+    assert_ne!(of_seed_1, expected);
+    assert_eq!(scattered(&path, 1).0, of_seed_1);
+    let (of_seed_2, _) = scattered(&path, 2);
+    assert_ne!(of_seed_2, of_seed_1);
+    assert_eq!(in_order(of_seed_1), expected);
+    assert_eq!(in_order(of_seed_2), expected);
+}
+
+#[test]
+fn a_list_that_changes_while_it_is_read_out_of_order_is_another_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("list.csv");
+    std::fs::write(&path, "8.8.8.1,80\n8.8.8.2,80\n").unwrap();
+    let (_, reader) = scattered(&path, 0);
+    let mut later = Reader::open_scattered(&path, None, 0).unwrap();
+    assert_eq!(later.next_batch(1).unwrap().len(), 1);
+    assert_eq!(later.digest(), None);
+    std::fs::write(&path, "8.8.8.1,80\n8.8.8.2,80\n8.8.8.3,80\n").unwrap();
+    while !later.next_batch(1).unwrap().is_empty() {}
+    assert!(later.digest().is_some() && later.digest() != reader.digest());
+}
+
+#[test]
+fn targets_that_are_withheld_are_counted_and_known() {
+    let list = (0..10).map(|n| Target::new(IpAddr::from([8, 8, 8, n]), 80, None)).collect();
+    let mut reader = Reader::from_targets(list);
+    reader.scatter(5);
+    reader.withhold(Box::new(|target| (target.position > 7).then_some(Reason::Excluded)));
+    let batch = reader.next_batch(100).unwrap();
+    assert_eq!((batch.len(), reader.refusals().of(Reason::Excluded)), (7, 3));
+    assert_eq!(reader.withheld().to_string(), "8-10");
+    assert!(!batch.is_sorted_by_key(|target| target.position));
 }

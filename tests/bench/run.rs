@@ -133,6 +133,7 @@ fn pathspider(
 ) -> Result<serde_json::Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_pathspider"))
         .args(["run", measurement, "--quiet", "--format", "json", "--interface", lab.interface()])
+        .args(["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"])
         .args(["--concurrency", &CONCURRENCY.to_string(), "--targets"])
         .arg(targets)
         .arg("--output")

@@ -54,7 +54,9 @@ pub fn command(list: &Path, more: &[&str]) -> Command {
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     // What a killed run left is put back by the next one, out of this folder.
     command.env("PATHSPIDER_STATE", list.with_extension("state"));
-    command.args(["run", "ecn", "--format", "json", "--targets"]).arg(list).args(more);
+    // There are no strangers in its namespaces.
+    command.args(["run", "ecn", "--allow-reserved", "--rate-per-address", "0"]);
+    command.args(["--rate-per-prefix", "0", "--format", "json", "--targets"]).arg(list).args(more);
     command
 }
 

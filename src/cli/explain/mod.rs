@@ -5,6 +5,9 @@ mod plan;
 
 use std::path::PathBuf;
 
+pub use cost::Sum;
+pub use plan::in_all;
+
 use arrow::datatypes::Fields;
 use indicatif::HumanDuration;
 use serde_json::json;

@@ -57,10 +57,12 @@ impl Status {
     }
 
     /// Writes how the run ended: the last line.
-    pub fn end(&mut self, now: &str, ended: Result<(&Outcome, Exit), &Error>) {
+    pub fn end(&mut self, now: &str, ended: Result<(Option<&Outcome>, Exit), &Error>) {
         let mut line = std::mem::take(&mut self.last);
         let (exit, outcome, error) = match ended {
-            Ok((outcome, exit)) => (exit, Some(outcome), outcome.error.as_ref()),
+            Ok((outcome, exit)) => {
+                (exit, outcome, outcome.and_then(|outcome| outcome.error.as_ref()))
+            }
             Err(error) => (error.exit(), None, Some(error)),
         };
         line["event"] = "end".into();

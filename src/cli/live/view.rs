@@ -150,11 +150,12 @@ fn longest(attempts: u64, limits: Limits, timeout: Duration, turns: u32) -> Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::scheduler::Caps;
 
     #[test]
     fn a_wave_takes_as_long_as_its_limits_and_timeouts_say() {
         let second = Duration::from_secs(1);
-        let limits = |concurrency, rate| Limits { concurrency, rate };
+        let limits = |concurrency, rate| Limits { concurrency, rate, caps: Caps::default() };
         assert_eq!(longest(5000, limits(1000, Some(100)), 3 * second, 2), 56 * second);
         assert_eq!(longest(5000, limits(1000, None), 3 * second, 2), 21 * second);
         assert_eq!(longest(0, limits(1, None), second, 2), 2 * second);

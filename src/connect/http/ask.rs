@@ -22,6 +22,8 @@ pub(in crate::connect) struct Ask {
     pub(super) authority: String,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
+    /// Who asks, and where they can be reached if they say so.
+    pub(super) agent: String,
 }
 
 impl Ask {
@@ -48,6 +50,10 @@ impl Ask {
             host,
             authority,
             scheme,
+            agent: match &options.contact {
+                Some(contact) => format!("{AGENT} (+{contact})"),
+                None => AGENT.to_owned(),
+            },
         })
     }
 
@@ -68,9 +74,9 @@ impl Ask {
 
     /// The request line and header of HTTP/1, without the blank line.
     pub(super) fn http1(&self, minor: u8, connection: &str) -> String {
-        let Self { method, path, authority, .. } = self;
+        let Self { method, path, authority, agent, .. } = self;
         format!(
-            "{method} {path} HTTP/1.{minor}\r\nHost: {authority}\r\nUser-Agent: {AGENT}\r\n\
+            "{method} {path} HTTP/1.{minor}\r\nHost: {authority}\r\nUser-Agent: {agent}\r\n\
              Accept: */*\r\nConnection: {connection}\r\n"
         )
     }
@@ -123,6 +129,16 @@ mod tests {
         ] {
             assert_eq!(host(name).ok().as_deref(), expected, "{name:?}");
         }
+    }
+
+    #[test]
+    fn who_asks_can_be_reached() {
+        let contact = Some("mailto:lab@example.org".to_owned());
+        let options = Options { contact, ..Options::default() };
+        let peer = Peer { address: "192.0.2.1".parse().unwrap(), port: 80, name: None, random: 0 };
+        let request = Ask::new(&options, peer, "http").unwrap().whole_http1();
+        let agent = format!("\r\nUser-Agent: {AGENT} (+mailto:lab@example.org)\r\n");
+        assert!(String::from_utf8(request).unwrap().contains(&agent));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use fluke_hpack::Encoder;
 
-use super::ask::{AGENT, Ask};
+use super::ask::Ask;
 use super::asking::{Answer, Progress};
 use super::http1::Head;
 use crate::connect::http2::{
@@ -53,13 +53,13 @@ impl Http2 {
             return;
         }
         preface(out);
-        let Ask { method, path, authority, scheme, .. } = &self.ask;
+        let Ask { method, path, authority, scheme, agent, .. } = &self.ask;
         let block = Encoder::new().encode([
             (&b":method"[..], method.as_bytes()),
             (b":scheme", scheme.as_bytes()),
             (b":authority", authority.as_bytes()),
             (b":path", path.as_bytes()),
-            (b"user-agent", AGENT.as_bytes()),
+            (b"user-agent", agent.as_bytes()),
             (b"accept", b"*/*"),
         ]);
         write(out, kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, STREAM, &block);

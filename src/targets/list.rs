@@ -1,0 +1,119 @@
+//! A list line by line: what each line means, given those before it.
+
+use std::collections::VecDeque;
+use std::io::BufRead;
+use std::sync::Arc;
+
+use super::format::{Format, Raw};
+use super::lines::Lines;
+use super::{HELD_BYTES, Options, Positions, Refusals, SAMPLE_LINES, Want};
+use crate::error::{Doing as _, Error, Result};
+
+/// Lines and what they mean.
+pub struct List {
+    pub(super) lines: Lines,
+    pub(super) meaning: Meaning,
+}
+
+/// What lines mean.
+pub struct Meaning {
+    pub(super) want: Want,
+    /// Known from the first line that says anything.
+    pub(super) format: Option<Format>,
+    /// That line, and whether it is a header.
+    first: Option<(u64, bool)>,
+    pub(super) options: Options,
+    /// Lines that have no target.
+    pub(super) vacant: Positions,
+}
+
+impl List {
+    /// A list of this input.
+    pub fn new(input: Box<dyn BufRead + Send>, want: Want, options: Options) -> Self {
+        let vacant = Positions::default();
+        let meaning = Meaning { want, format: None, first: None, options, vacant };
+        Self { lines: Lines::new(input), meaning }
+    }
+
+    /// The next usable line and its length; `None` at the end.
+    pub fn next(&mut self, refusals: &mut Refusals) -> Result<Option<(Raw, u64)>> {
+        loop {
+            let origin = &self.meaning.options.origin;
+            let Some(line) = self.lines.next().doing(|| format!("read {origin}"))? else {
+                return Ok(None);
+            };
+            if let Some(raw) = self.meaning.read(line.number, line.text, refusals)? {
+                return Ok(Some(raw));
+            }
+        }
+    }
+
+    /// The first usable lines, by which the columns are known.
+    pub fn sample(&mut self, refusals: &mut Refusals) -> Result<VecDeque<Raw>> {
+        let (mut sample, mut held) = (VecDeque::new(), 0);
+        while sample.len() < SAMPLE_LINES && held < HELD_BYTES {
+            let Some((raw, bytes)) = self.next(refusals)? else { break };
+            held += bytes;
+            sample.push_back(raw);
+        }
+        Ok(sample)
+    }
+
+    /// The names of further columns that are known before any target.
+    pub fn header(&self) -> Vec<Arc<str>> {
+        self.meaning.format.as_ref().map(Format::header).unwrap_or_default()
+    }
+}
+
+impl Meaning {
+    /// What a line means, and its length; `None` if it has no target, which is counted if it should have.
+    pub fn read(
+        &mut self,
+        number: u64,
+        text: Result<&str, String>,
+        refusals: &mut Refusals,
+    ) -> Result<Option<(Raw, u64)>> {
+        // Until a target is found in it.
+        self.vacant.insert(number);
+        let text = match text {
+            Ok(text) => text,
+            Err(reason) => {
+                refusals.add(number, reason);
+                return Ok(None);
+            }
+        };
+        let start = text.trim_start();
+        if start.is_empty() || start.starts_with('#') {
+            return Ok(None);
+        }
+        let format = match &mut self.format {
+            Some(format) => format,
+            None => {
+                let (format, is_header) =
+                    Format::of_first_line(text, self.want).map_err(|why| {
+                        let origin = &self.options.origin;
+                        Error::Usage(format!("read {origin}: line {number}: {why}"))
+                    })?;
+                self.first = Some((number, is_header));
+                self.format.insert(format)
+            }
+        };
+        if self.first == Some((number, true)) {
+            return Ok(None);
+        }
+        match format.read(text, self.want, self.options.default_port) {
+            Ok(raw) => {
+                self.vacant.remove(number);
+                return Ok(Some((Raw { line: number, ..raw }, text.len() as u64)));
+            }
+            // Perhaps it was meant as a header.
+            Err(reason)
+                if self.first == Some((number, false)) && matches!(format, Format::Csv(_)) =>
+            {
+                refusals.add(number, format!("{reason} ({})", self.want.header_hint()));
+            }
+            Err(reason) => refusals.add(number, reason),
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,376 @@
+//! Nobody is harmed: caps that hold in every second, an order that spares neighbours, and those who are left alone, as
+//! the packets on the wire show it.
+//!
+//! Has no harness of Rust's (see [`harness`]).
+#![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::Tests;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use pathspider::engine::scheduler::Caps;
+use pathspider::lab::{Lab, Spec};
+use serde_json::Value;
+
+/// Addresses of each family.
+const HOSTS: usize = 360;
+const RATE: usize = 500;
+const PER_PREFIX: usize = 60;
+const PER_ADDRESS: usize = 2;
+/// Prefixes of 64 addresses.
+const LENGTHS: (u8, u8) = (26, 122);
+
+fn main() -> ExitCode {
+    harness::main(|_, _| {}, inside)
+}
+
+fn inside(tests: &mut Tests) {
+    let lab = Lab::build(&Spec::plain(HOSTS, 20).unwrap()).unwrap();
+    let bench = Bench { lab: &lab, folder: tempfile::tempdir().unwrap() };
+    tests.run("no second has more than the caps, and a dry run said so before", || bench.caps());
+    tests.run("special-purpose networks are left alone", || bench.reserved());
+    tests.run("what could send too much is refused", || bench.too_much());
+    tests.run("the order is drawn", || bench.order());
+    tests.run("an opt-out takes effect at once", || bench.opt_out());
+    tests.run("who asks can be reached", || bench.contact());
+}
+
+struct Bench<'a> {
+    lab: &'a Lab,
+    folder: tempfile::TempDir,
+}
+
+/// A packet of this host's.
+struct Sent {
+    /// Microseconds since 1970.
+    at: i64,
+    to: IpAddr,
+    /// If it is a SYN: what tells it from others that are not sent again.
+    syn: Option<(u16, u32)>,
+    octets: u64,
+    bytes: Vec<u8>,
+}
+
+impl Bench<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A list of the lab's targets, the first ones several times.
+    fn list(&self, name: &str) -> PathBuf {
+        let mut text = String::new();
+        for (n, target) in self.lab.targets().iter().enumerate() {
+            let line = format!("{},{},host{n}.example\n", target.addr, target.port);
+            text += &line.repeat(if n < 10 { 3 } else { 1 });
+        }
+        fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
+    fn command(&self, list: &Path, output: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        command.env("PATHSPIDER_STATE", self.path("state"));
+        command.args(["run", "ecn", "--format", "json", "--targets"]);
+        command.arg(list).arg("-o").arg(self.path(output)).args(more);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn records(&self, output: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.path(output)).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What this host sends from the engine's ports, until it is asked for.
+    fn wire(&self) -> pcap::Capture<pcap::Active> {
+        let capture = pcap::Capture::from_device(self.lab.interface()).unwrap();
+        let capture = capture.snaplen(2000).buffer_size(32 << 20).immediate_mode(true).open();
+        let mut capture = capture.unwrap().setnonblock().unwrap();
+        capture.filter("src portrange 10240-32767 and dst port 80", true).unwrap();
+        capture
+    }
+
+    fn caps(&self) {
+        let list = self.list("caps.csv");
+        let lengths = format!("{},{}", LENGTHS.0, LENGTHS.1);
+        let caps = [
+            ("--rate", RATE.to_string()),
+            ("--rate-per-prefix", PER_PREFIX.to_string()),
+            ("--rate-per-address", PER_ADDRESS.to_string()),
+            ("--prefix-lengths", lengths),
+        ];
+        let mut options = vec!["--allow-reserved"];
+        options.extend(caps.iter().flat_map(|(name, value)| [*name, value.as_str()]));
+        let mut wire = self.wire();
+        let dry = done(
+            &self
+                .command(&list, "dry.ndjson", &[&options[..], &["--dry-run"]].concat())
+                .output()
+                .unwrap(),
+        );
+        assert!(
+            sent(&mut wire).is_empty() && !self.path("dry.ndjson").exists(),
+            "a dry run did something"
+        );
+        let summary = done(&self.command(&list, "caps.ndjson", &options).output().unwrap());
+        let packets = sent(&mut wire);
+        assert_eq!(wire.stats().unwrap().dropped, 0);
+        let syns = first_syns(&packets);
+        let targets = 2 * (HOSTS + 20) + 20;
+        assert_eq!((&summary["records"], syns.len()), (&targets.into(), 2 * targets));
+
+        let neighbours = Caps { lengths: LENGTHS, ..Caps::default() };
+        let mut of: BTreeMap<(&str, IpAddr), Vec<i64>> = BTreeMap::new();
+        for syn in &syns {
+            of.entry(("all", IpAddr::from([0, 0, 0, 0]))).or_default().push(syn.at);
+            of.entry(("prefix", neighbours.prefix(syn.to))).or_default().push(syn.at);
+            of.entry(("address", syn.to)).or_default().push(syn.at);
+        }
+        for (whose, cap) in [("all", RATE), ("prefix", PER_PREFIX), ("address", PER_ADDRESS)] {
+            let of = of.iter().filter(|((of, _), _)| *of == whose);
+            let most = of.map(|(_, times)| most_in_a_second(times)).max().unwrap();
+            eprintln!("     most first SYNs in any second, {whose}: {most} of {cap} allowed");
+            assert!(most <= cap, "{whose}: {most}");
+            // And the caps are not kept by crawling.
+            assert!(2 * most >= cap, "{whose}: only {most} of {cap}");
+        }
+
+        assert_eq!(dry["targets"]["asked"], targets);
+        assert_eq!(dry["attempts"], 2 * targets);
+        let within = |what: &str, measured: u64| {
+            let bounds = ["least", "usual", "most"].map(|bound| dry[what][bound].as_u64().unwrap());
+            eprintln!("     {what}: {measured}, said before: {bounds:?}");
+            assert!((bounds[0]..=bounds[2]).contains(&measured), "{what}: {measured}, {bounds:?}");
+            // One in twenty answers nothing, so that it gets less than usual.
+            assert!(
+                measured.abs_diff(bounds[1]) * 10 < bounds[1] * 3,
+                "{what}: {measured}, {bounds:?}"
+            );
+        };
+        within("packets", packets.len() as u64);
+        within("octets", packets.iter().map(|packet| packet.octets).sum());
+        let [least, silent] =
+            ["least", "if_silent"].map(|key| dry["seconds"][key].as_f64().unwrap());
+        let took = summary["seconds"].as_f64().unwrap();
+        eprintln!("     seconds: {took:.1}, said before: {least:.1} to {silent:.1}");
+        assert!(least <= took && took <= silent + 3.0, "{least} {took} {silent}");
+    }
+
+    fn reserved(&self) {
+        let list = self.path("reserved.csv");
+        fs::write(&list, "198.18.0.1,80\n2001:db8:1::1,80\n10.1.2.3,80\n").unwrap();
+        let output = self.command(&list, "reserved.ndjson", &[]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("no targets: 3 targets are in special-purpose networks"), "{said}");
+        // Of the rest of the world, none is there: a name that leads into a reserved network is not followed, either.
+        let far = self.path("far.csv");
+        fs::write(&far, "198.18.0.1,80\n8.8.8.8,80\nbad\n").unwrap();
+        let mut wire = self.wire();
+        let summary = done(&self.command(&far, "far.parquet", &[]).output().unwrap());
+        assert_eq!((&summary["records"], &summary["targets"]["read"]), (&1.into(), &3.into()));
+        let refused = &summary["targets"]["refused"];
+        assert_eq!((&refused["reserved"], &refused["bad_line"]), (&1.into(), &1.into()));
+        let lab = IpAddr::from([198, 18, 0, 1]);
+        assert!(sent(&mut wire).iter().all(|packet| packet.to != lab));
+        let metadata =
+            pathspider::sink::Stored::open(&self.path("far.parquet")).unwrap().metadata();
+        let metadata: BTreeMap<String, String> = metadata.into_iter().collect();
+        assert_eq!(
+            (metadata["targets_withheld"].as_str(), metadata["targets_no_target"].as_str()),
+            ("1", "3")
+        );
+        // It is whole: whom it left alone is not missing.
+        let mut merge = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+        merge.args(["merge", "--format", "json"]).arg(self.path("far.parquet"));
+        let merged = done(&merge.arg("-o").arg(self.path("merged.parquet")).output().unwrap());
+        assert_eq!((&merged["withheld"], &merged["missing"]), (&1.into(), &0.into()));
+    }
+
+    fn too_much(&self) {
+        let list = self.list("much.csv");
+        let mut wire = self.wire();
+        let more = ["--allow-reserved", "--max-packets-per-target", "100"];
+        let output = self.command(&list, "much.ndjson", &more).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("packets, more than --max-packets-per-target 100"), "{said}");
+        assert!(sent(&mut wire).is_empty() && !self.path("much.ndjson").exists());
+    }
+
+    fn order(&self) {
+        let list = self.list("order.csv");
+        let positions = |more: &[&str]| {
+            let free = ["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"];
+            done(
+                &self.command(&list, "order.ndjson", &[&free[..], more].concat()).output().unwrap(),
+            );
+            let mut records = self.records("order.ndjson");
+            records.sort_by_key(|record| record["zero"]["started"].as_str().unwrap().to_owned());
+            records.iter().map(|record| record["position"].as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        let all: BTreeSet<u64> = (1..=2 * (HOSTS as u64 + 20) + 20).collect();
+        let listed = positions(&["--order", "list"]);
+        assert!(listed.is_sorted());
+        for more in [&[][..], &["--seed", "7"]] {
+            let drawn = positions(more);
+            assert_eq!(drawn.iter().copied().collect::<BTreeSet<_>>(), all);
+            let near = drawn.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 8).count();
+            assert!(near < 40, "{near} of {} are asked after a neighbour", drawn.len());
+        }
+    }
+
+    fn opt_out(&self) {
+        let list = self.list("opt-out.csv");
+        let exclude = self.path("exclude");
+        fs::write(&exclude, "# nobody yet\nhost700.example\n").unwrap();
+        let more = [
+            "--allow-reserved",
+            "--rate",
+            "200",
+            "--rate-per-address",
+            "0",
+            "--rate-per-prefix",
+            "0",
+            "--exclude",
+            exclude.to_str().unwrap(),
+        ];
+        let mut wire = self.wire();
+        let mut run = self.command(&list, "opt-out.parquet", &more).spawn().unwrap();
+        let mut packets = Vec::new();
+        self.until(&mut run, &mut wire, &mut packets, 60);
+        // What cannot be read changes nothing.
+        fs::write(&exclude, "198.18.0.0/16\nnot a name\n").unwrap();
+        let pid = Pid::from_raw(run.id() as i32);
+        kill(pid, Signal::SIGHUP).unwrap();
+        self.until(&mut run, &mut wire, &mut packets, 120);
+        // All of IPv4, and one by its name.
+        fs::write(&exclude, "host700.example\n0.0.0.0/0 # all\n").unwrap();
+        kill(pid, Signal::SIGHUP).unwrap();
+        let asked_at = now();
+        let output = run.wait_with_output().unwrap();
+        packets.extend(sent(&mut wire));
+        let summary = done(&output);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("could NOT be read once more") && said.contains("line 2"), "{said}");
+        assert!(said.contains("--exclude was read once more: 1 prefixes, 1 names"), "{said}");
+        let syns = first_syns(&packets);
+        let late = syns.iter().filter(|syn| syn.to.is_ipv4() && syn.at > asked_at);
+        let last = late.map(|syn| syn.at - asked_at).max().unwrap_or(0);
+        eprintln!("     the last SYN to one who is excluded: {} ms after SIGHUP", last / 1000);
+        assert!(last < 300_000, "{last} us");
+        let before = syns.iter().filter(|syn| syn.to.is_ipv4() && syn.at <= asked_at).count();
+        assert!(before > 40, "{before}: a broken list ended it");
+        let targets = &summary["targets"];
+        let excluded = targets["refused"]["excluded"].as_u64().unwrap();
+        let records = summary["records"].as_u64().unwrap();
+        // Every target with IPv4, since none had its second configuration yet, and one by its name. Of the ten that
+        // are listed three times, five have IPv4.
+        let by_name = u64::from(self.lab.targets()[700].addr.is_ipv6());
+        assert_eq!(excluded, HOSTS as u64 + 20 + 10 + by_name, "{summary}");
+        assert_eq!(records + excluded, targets["read"].as_u64().unwrap(), "{summary}");
+        assert_eq!((&targets["unfinished"], &summary["complete"]), (&0.into(), &true.into()));
+    }
+
+    /// Waits until so many SYNs were sent.
+    fn until(
+        &self,
+        run: &mut Child,
+        wire: &mut pcap::Capture<pcap::Active>,
+        packets: &mut Vec<Sent>,
+        syns: usize,
+    ) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while first_syns(packets).len() < syns {
+            packets.extend(sent(wire));
+            assert!(
+                run.try_wait().unwrap().is_none() && Instant::now() < deadline,
+                "it ended early"
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    fn contact(&self) {
+        let measurement = self.path("page.toml");
+        fs::write(
+            &measurement,
+            "name = \"page\"\n[config.zero]\n[config.one]\n[connect]\nkind = \"http\"\n\
+             [observer]\nuse = [\"basic\"]\n",
+        )
+        .unwrap();
+        let list = self.path("page.csv");
+        let host =
+            self.lab.targets().iter().find(|t| self.lab.hosts()[t.host].name == "plain").unwrap();
+        fs::write(&list, format!("{},{}\n", host.addr, host.port)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+        command.env("PATHSPIDER_STATE", self.path("state")).arg("run").arg(&measurement);
+        command.args(["--allow-reserved", "--contact", "mailto:lab@example.org", "--targets"]);
+        let mut wire = self.wire();
+        let output = command.arg(&list).arg("-o").arg(self.path("page.parquet")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let agent = b"(+mailto:lab@example.org)\r\n";
+        let packets = sent(&mut wire);
+        let says = |sent: &&Sent| sent.bytes.windows(agent.len()).any(|bytes| bytes == agent);
+        assert_eq!(packets.iter().filter(says).count(), 2, "each configuration's request says so");
+        let metadata =
+            pathspider::sink::Stored::open(&self.path("page.parquet")).unwrap().metadata();
+        assert!(metadata.contains(&("contact".into(), "mailto:lab@example.org".into())));
+    }
+}
+
+/// The JSON of a command that ended well.
+fn done(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_micros()).unwrap()
+}
+
+/// All that was captured so far.
+fn sent(wire: &mut pcap::Capture<pcap::Active>) -> Vec<Sent> {
+    let mut packets = Vec::new();
+    while let Ok(packet) = wire.next_packet() {
+        let at = packet.header.ts.tv_sec * 1_000_000 + packet.header.ts.tv_usec;
+        // Behind Ethernet's header: IPv4 without options, or IPv6 without extensions.
+        let ip = &packet.data[14..];
+        let (to, tcp): (IpAddr, usize) = match ip[0] >> 4 {
+            4 => (<[u8; 4]>::try_from(&ip[16..20]).unwrap().into(), 20),
+            _ => (<[u8; 16]>::try_from(&ip[24..40]).unwrap().into(), 40),
+        };
+        let tcp = &ip[tcp..];
+        let port = u16::from_be_bytes([tcp[0], tcp[1]]);
+        let sequence = u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]);
+        let syn = (tcp[13] & 0x12 == 0x02).then_some((port, sequence));
+        let octets = u64::from(packet.header.len) - 14;
+        packets.push(Sent { at, to, syn, octets, bytes: packet.data.to_vec() });
+    }
+    packets
+}
+
+/// SYNs but those that were sent again.
+fn first_syns(packets: &[Sent]) -> Vec<&Sent> {
+    let mut seen = BTreeSet::new();
+    packets.iter().filter(|p| p.syn.is_some_and(|syn| seen.insert((p.to, syn)))).collect()
+}
+
+/// The most of these times that lie in a second, wherever it begins.
+fn most_in_a_second(times: &[i64]) -> usize {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let in_second =
+        |first: usize| times.partition_point(|at| *at < times[first] + 1_000_000) - first;
+    (0..times.len()).map(in_second).max().unwrap_or(0)
+}
