@@ -61,6 +61,8 @@ pub struct Merger {
     reply: Vec<&'static FieldDef>,
     /// The protocol of each configuration's flows.
     protocols: Vec<u8>,
+    /// Whether every configuration is like the first.
+    control: bool,
     /// Flows of this wave that were complete before the wave before was merged.
     early: Flows,
     strays: u64,
@@ -73,7 +75,12 @@ impl Merger {
     /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `protocols` are the IP
     /// protocols of the configurations' flows.
     pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, protocols: Vec<u8>) -> Self {
-        Self { fields, reply, protocols, early: Flows::default(), strays: 0 }
+        Self { fields, reply, protocols, control: false, early: Flows::default(), strays: 0 }
+    }
+
+    /// Whether the next wave is a control: every configuration is like the first.
+    pub fn control(&mut self, control: bool) {
+        self.control = control;
     }
 
     /// Flows that belonged to no attempt: other connections of this host, late answers.
@@ -108,6 +115,7 @@ impl Merger {
         let mut flags = vec![Flags::default(); targets.len()];
         let mut records = Vec::with_capacity(attempts.len());
         for (attempts, protocol) in attempts.iter().zip(&self.protocols) {
+            let protocol = self.protocols.first().filter(|_| self.control).unwrap_or(protocol);
             let mut facts = AttemptColumns::default();
             let mut rows = Vec::with_capacity(targets.len());
             for ((Ended { attempt, .. }, target), flags) in

@@ -20,6 +20,7 @@ use arrow::array::{
     TimestampNanosecondArray, UInt8Array, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema};
+use pathspider::rule::confirm::{self, Counts};
 use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
 use pathspider::sink;
 use serde_json::{Map, Value};
@@ -310,11 +311,18 @@ impl Random {
                     write!(text, "WHEN ({when}) IS NULL THEN 'insufficient' ").unwrap();
                     write!(text, "WHEN {when} THEN 'w{word}' ").unwrap();
                 }
-                raw = Some(text + "END");
+                // Rounds have a say in these words, which the text alone does not know.
+                let compares = self.below(3) == 0;
+                raw = (!compares).then(|| text + "END");
+                let words = ["broken", "works", "transient", "offline"];
+                let is = |word: usize| match compares {
+                    true => words[word].to_owned(),
+                    false => format!("w{word}"),
+                };
                 let choices = whens
                     .iter()
                     .enumerate()
-                    .map(|(word, when)| Choice { is: format!("w{word}"), when: Some(sql(when)) });
+                    .map(|(word, when)| Choice { is: is(word), when: Some(sql(when)) });
                 Question::FirstOf(choices.collect())
             }
         };
@@ -350,6 +358,27 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The records with how rounds went, of some of them.
+fn with_rounds(batch: &RecordBatch, rules: &Rules, random: &mut Random) -> RecordBatch {
+    let field = confirm::field(rules.comparing()).unwrap();
+    let words = ["works", "broken", "transient", "offline", "insufficient", "none"];
+    let mut counts = || {
+        let mut counts = Counts::default();
+        (0..random.below(4)).for_each(|_| counts.add(Some(random.of(&words))));
+        counts
+    };
+    let rules = rules.comparing().count();
+    let rounds: Vec<Option<Vec<Counts>>> = (0..batch.num_rows())
+        .map(|row| (row % 3 > 0).then(|| (0..rules).map(|_| counts()).collect()))
+        .collect();
+    let rounds: Vec<Option<&[Counts]>> = rounds.iter().map(Option::as_deref).collect();
+    let mut columns = batch.columns().to_vec();
+    columns.push(confirm::column(&field, &rounds).unwrap());
+    let fields =
+        batch.schema().fields().iter().cloned().chain([Arc::new(field)]).collect::<Fields>();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
 fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     let seed = number("PATHSPIDER_SEED", 20_261_122);
     let mut random = Random { state: seed.wrapping_mul(0x9E37_79B9) | 1, plain: false };
@@ -357,11 +386,13 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     let batch = records(&mut random);
     let mut rules = Rules::default();
     let (mut raws, mut refused) = (Map::new(), 0);
+    let mut sources = Vec::new();
     let mut number = 0;
     while rules.iter().count() < wanted {
         number += 1;
         let (source, raw) = random.rule(number);
         let mistakes = rules.add(&source, None, &batch.schema(), &|_| None);
+        sources.push(source.clone());
         if let Some(mistake) = mistakes.first() {
             // Nothing but what is refused for a reason.
             let known = [
@@ -395,6 +426,13 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
             raws.insert(source.name, raw.into());
         }
     }
+    let batch = with_rounds(&batch, &rules, &mut random);
+    // Once more, for records that have rounds.
+    let mut rules = Rules::default();
+    for source in &sources {
+        rules.add(source, None, &batch.schema(), &|_| None);
+    }
+    assert!(rules.confirmed().count() > 20, "{}", rules.confirmed().count());
     let judged = rules.judge(&batch).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("judged.parquet");

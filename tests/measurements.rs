@@ -152,14 +152,14 @@ fn truth(measurements: &[String]) -> Truth {
     truth
 }
 
-/// What is wrong about the packets that a target was sent, if anything is.
+/// What is wrong about the packets that a target was sent when it was first asked, if anything is.
 fn sent(plan: &Value, record: &Value) -> Option<String> {
     let names = plan["configurations"].as_array().unwrap().iter();
     let packets = names.map(|config| record[config["name"].as_str().unwrap()]["pkt_fwd"].as_u64());
     let packets: Vec<Option<u64>> = packets.collect();
     let total: u64 = packets.iter().flatten().sum();
     let [usual, most] = ["usual", "most"]
-        .map(|bound| plan["sent"]["per_target"][bound]["packets"].as_u64().unwrap());
+        .map(|bound| plan["sent"]["per_asking"][bound]["packets"].as_u64().unwrap());
     if total > most {
         return Some(format!("sent {total} packets, more than {most}"));
     }

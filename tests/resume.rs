@@ -99,7 +99,8 @@ fn killed_lab() {
     let summary = done(&mut command("--resume"));
     assert_eq!(summary["lab_agrees"], true, "{summary}");
     let targets = &summary["targets"];
-    assert!(targets["refused"]["resumed"].as_u64() >= Some(40), "{summary}");
+    // Those of the first wave that were not to be asked again.
+    assert!(targets["refused"]["resumed"].as_u64() >= Some(20), "{summary}");
     assert_eq!(summary["records"], targets["read"]);
     assert_eq!(kills::records(&results).len() as u64, summary["records"].as_u64().unwrap());
     duckdb(&results);

@@ -24,6 +24,7 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("compare-unknown", "columns"),
     ("condition-twice", "one item against another"),
     ("config-gap", "counting"),
+    ("confirm-spread", "how long a text stands for"),
     ("connect-column-elsewhere", "what a kind provides"),
     ("connect-keep", "what a kind provides"),
     ("connect-keep-anyway", "what a kind provides"),

@@ -13,6 +13,7 @@ use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StructArray};
 use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
 use arrow::json::ReaderBuilder;
 use pathspider::measurement::{Plan, SHIPPED};
+use pathspider::rule::confirm;
 use pathspider::sink;
 use pathspider::targets::{Reader, columns};
 use serde_json::Value;
@@ -61,7 +62,12 @@ fn results(list: &str, into: &Path) -> PathBuf {
     let plan = Plan::load("ecn.toml", ecn, &own).unwrap();
     let schema = Arc::new(plan.record_schema(&own));
     let mut all: Vec<ArrayRef> = vec![Arc::new(columns(&own, &targets).unwrap())];
-    all.extend(schema.fields()[1..].iter().map(|configuration| facts(configuration)));
+    // Nobody was asked again.
+    let unasked = vec![None; targets.len()];
+    all.extend(schema.fields()[1..].iter().map(|field| match field.name().as_str() {
+        confirm::CONFIRM => confirm::column(field, &unasked).unwrap(),
+        _ => facts(field),
+    }));
     let judged = plan.rules.judge(&RecordBatch::try_new(schema, all).unwrap()).unwrap();
     let path = into.join(format!("{list}.parquet"));
     let mut sink = sink::open(&path, judged.schema()).unwrap();

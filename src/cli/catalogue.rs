@@ -3,6 +3,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::control::CONTROL;
 use super::writer::POSITION;
 use crate::chain::{self, Chain};
 use crate::connect::{Attempt, OBSERVED, Reply};
@@ -22,7 +23,7 @@ pub static TARGET: [(&str, DataType, &str); 4] = [
 ];
 
 /// What a record says of itself.
-pub static RECORD: [(&str, &str, &str); 2] = [
+pub static RECORD: [(&str, &str, &str); 3] = [
     (
         POSITION,
         "uint64",
@@ -32,6 +33,12 @@ pub static RECORD: [(&str, &str, &str); 2] = [
         flags::COLUMN,
         "list of text",
         "Where something may be missing from the record, and why; empty if nothing is.",
+    ),
+    (
+        CONTROL,
+        "boolean",
+        "Whether it is of a control (--control): under every configuration the baseline was in force, whatever \
+         its title says, so that labels are false alarms.",
     ),
 ];
 

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::array::{AsArray as _, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use indicatif::{HumanBytes, HumanCount};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
+use super::writer::Totals;
 use super::{Format, records, summary};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
@@ -81,10 +82,15 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
     }
     let mut sink = args.form.open(&args.output, Arc::new(rules.schema(&results.facts)))?;
-    let mut labels = BTreeMap::new();
-    results.judge(&rules, sink.as_mut(), &mut labels)?;
+    let mut totals = Totals::default();
+    results.judge(&rules, sink.as_mut(), &mut totals)?;
+    if totals.controls.records > 0 {
+        let controls = totals.controls.to_json(&totals.labels).to_string();
+        metadata.retain(|(known, _)| known != "controls");
+        metadata.push(("controls".to_owned(), controls));
+    }
     let written = sink.finish(&metadata)?;
-    print(args, &plan, &written, &labels)?;
+    print(args, &plan, &written, &totals)?;
     Ok(Exit::Done)
 }
 
@@ -159,12 +165,7 @@ impl<'a> Results<'a> {
     }
 
     /// Reads, judges and writes a batch at a time.
-    fn judge(
-        self,
-        rules: &Rules,
-        sink: &mut dyn sink::Sink,
-        labels: &mut BTreeMap<String, u64>,
-    ) -> Result<()> {
+    fn judge(self, rules: &Rules, sink: &mut dyn sink::Sink, totals: &mut Totals) -> Result<()> {
         let path = self.path;
         let failed = |why: String| Error::failed(format!("read {}", path.display()), why);
         let reader = self.builder.with_batch_size(BATCH).build();
@@ -174,20 +175,10 @@ impl<'a> Results<'a> {
                 RecordBatch::try_new(self.facts.clone(), columns.collect())
             });
             let judged = rules.judge(&columns.map_err(|error| failed(error.to_string()))?)?;
-            count(&judged, labels);
+            totals.count(&judged, None);
             sink.write(&judged)?;
         }
         Ok(())
-    }
-}
-
-fn count(judged: &RecordBatch, labels: &mut BTreeMap<String, u64>) {
-    let Some(conditions) = judged.column_by_name("conditions") else { return };
-    for label in conditions.as_list::<i32>().values().as_string::<i32>().iter().flatten() {
-        match labels.get_mut(label) {
-            Some(count) => *count += 1,
-            None => drop(labels.insert(label.to_owned(), 1)),
-        }
     }
 }
 
@@ -202,29 +193,20 @@ fn same_file(a: &Path, b: &Path) -> bool {
 
 /// `2026-11-22T18:30:00Z`
 /// Where the records themselves go to standard output, this goes to standard error.
-fn print(
-    args: &Args,
-    plan: &Plan,
-    written: &Written,
-    labels: &BTreeMap<String, u64>,
-) -> Result<()> {
+fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result<()> {
     let text = match args.form.summary() {
         Format::Json => json!({
             "measurement": plan.name,
             "records": written.rows,
-            "conditions": labels,
+            "conditions": totals.labels,
+            "controls": totals.controls.to_json(&totals.labels),
             "output": written.path.display().to_string(),
         })
         .to_string(),
         Format::Text => {
             let mut lines =
                 vec![format!("{}: {} records judged again", plan.title, HumanCount(written.rows))];
-            let width = labels.keys().map(String::len).max().unwrap_or(0);
-            for (label, count) in labels {
-                let share = 100.0 * *count as f64 / written.rows.max(1) as f64;
-                let count = HumanCount(*count).to_string();
-                lines.push(format!("  {label:width$}  {count:>9}  {share:5.1} %"));
-            }
+            lines.extend(summary::labels(totals));
             let size = HumanBytes(written.bytes);
             lines.push(format!("Results: {} ({size})", written.path.display()));
             lines.join("\n")

@@ -10,6 +10,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
+use super::control::Controls;
 use super::counts::Counts;
 use super::writer::POSITION;
 use super::{Format, out};
@@ -43,10 +44,12 @@ pub struct Args {
 }
 
 /// Metadata in which results must agree, and what each is called.
-const SAME: [(&str, &str); 5] = [
+const SAME: [(&str, &str); 7] = [
     ("measurement_sha256", "measurement"),
     ("params", "values of params"),
     ("connect", "kind of connection (--connect)"),
+    ("confirm_rounds", "rounds of a target that looks broken (--confirm)"),
+    ("control_share", "share of controls (--control)"),
     ("targets_sha256", "target list"),
     ("port", "port of targets without one (--port)"),
 ];
@@ -329,6 +332,8 @@ fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
             *flagged.entry(flag).or_default() += count;
         }
     }
+    let controls = Controls::together(inputs.iter().filter_map(|input| input.value("controls")));
+    all.extend(controls.map(|controls| ("controls".to_owned(), controls.to_string())));
     let ends = |key: &str| {
         inputs.iter().filter_map(|input| input.value(key).map(str::to_owned)).collect::<Vec<_>>()
     };

@@ -3,9 +3,12 @@
 //! May import every module.
 
 mod account;
+mod again;
 mod catalogue;
 mod check;
 mod codes;
+mod confirm;
+mod control;
 mod counts;
 mod explain;
 mod feed;

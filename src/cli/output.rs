@@ -7,6 +7,7 @@ use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use serde_json::{Value, json};
 
+use super::control::CONTROL;
 use super::counts::{self, Counts};
 use super::records::Form;
 use super::summary;
@@ -18,8 +19,16 @@ use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
-const DONE: [&str; 7] =
-    [POSITION, "target.ip", "target.name", "flags", "conditions", "verdict", "insufficient"];
+const DONE: [&str; 8] = [
+    POSITION,
+    "target.ip",
+    "target.name",
+    "flags",
+    CONTROL,
+    "conditions",
+    "verdict",
+    "insufficient",
+];
 
 /// What a run is known by: of two runs with the same identity, one can go on where the other stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]

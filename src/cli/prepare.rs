@@ -64,6 +64,8 @@ pub struct Preparation {
     plan: measurement::Prepare,
     resolver: Option<Resolver>,
     families: [Family; 2],
+    /// How many the measurement has.
+    configurations: usize,
 }
 
 impl Preparation {
@@ -89,7 +91,8 @@ impl Preparation {
             Prefer::V4 => [Family::V4, Family::V6],
             Prefer::V6 => [Family::V6, Family::V4],
         };
-        Ok(Self { plan: plan.prepare.clone(), resolver, families })
+        let configurations = plan.configs.len();
+        Ok(Self { plan: plan.prepare.clone(), resolver, families, configurations })
     }
 
     /// Prepares a wave: gives addresses to targets that have none, and probes them.
@@ -108,6 +111,11 @@ impl Preparation {
             let probed = engine.probe(&ready.addresses(targets), keep_going)?;
             for (row, probe) in rows.into_iter().zip(probed) {
                 ready.probed(row, probe);
+            }
+        }
+        for fate in &ready.fates {
+            if let Fate::Over(attempt) = fate {
+                (0..self.configurations).for_each(|_| engine.handle_unasked(attempt.state));
             }
         }
         if !self.plan.is_something() {

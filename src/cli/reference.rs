@@ -13,6 +13,7 @@ use crate::connect;
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARED, INSUFFICIENT};
 use crate::step::STEPS;
 
@@ -263,6 +264,12 @@ fn kinds_and_steps(page: &mut String) -> Written {
 fn labels(page: &mut String) -> Written {
     writeln!(page, "\n## Words of labels\n\nA `compare` says of its column:\n")?;
     let rows = COMPARED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
+    table(page, ["word", "meaning"], rows)?;
+    writeln!(
+        page,
+        "\nIf a target that looks broken or transient is asked again (`[confirm]`), also:\n"
+    )?;
+    let rows = CONFIRMED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
     table(page, ["word", "meaning"], rows)?;
     writeln!(
         page,

@@ -12,7 +12,8 @@ use arrow::datatypes::SchemaRef;
 use signal_hook::iterator::Signals;
 
 use super::account::Account;
-use super::feed::{Fed, Feed};
+use super::again::Again;
+use super::feed::{Fed, Feed, List};
 use super::host::Host;
 use super::live::{self, Live, View};
 use super::output::{Earlier, Identity, Output};
@@ -20,7 +21,7 @@ use super::prepare::Preparation;
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
-use super::{interface, prepare, records, restore};
+use super::{confirm, interface, prepare, records, restore};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -102,6 +103,9 @@ pub struct Args {
     allow_commands: bool,
 
     #[command(flatten)]
+    sure: confirm::Sureness,
+
+    #[command(flatten)]
     form: records::Form,
 
     #[command(flatten)]
@@ -148,6 +152,7 @@ fn whole(
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
     let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
+    let overrides = overrides.rounds(args.sure.confirm);
     let (mut port, mut names) = (0, false);
     if args.lab {
         let plan = Plan::load_with(&origin, &text, &base, &overrides)?;
@@ -295,8 +300,10 @@ impl Run<'_> {
 
     /// What the run is known by.
     fn identity(&self, digest: Option<&str>, columns: &SchemaRef) -> Identity {
-        let Args { connect, port, shard, .. } = self.args;
+        let Args { connect, port, shard, sure, .. } = self.args;
         let options = [
+            ("--confirm", sure.confirm.map_or_else(String::new, |rounds| rounds.to_string())),
+            ("--control", sure.control.map_or_else(String::new, |share| share.to_string())),
             ("--connect", connect.clone().unwrap_or_default()),
             ("--port", port.map_or_else(String::new, |port| port.to_string())),
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
@@ -332,8 +339,10 @@ impl Run<'_> {
 
     /// What the metadata say from the beginning on.
     fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
-        let Args { connect, port, shard, .. } = self.args;
+        let Args { connect, port, shard, sure, .. } = self.args;
         let more = [
+            ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
+            ("control_share", sure.control.map(|share| share.to_string())),
             ("targets_sha256", digest.map(str::to_owned)),
             ("connect", connect.clone()),
             ("port", port.map(|port| port.to_string())),
@@ -342,6 +351,11 @@ impl Run<'_> {
         ];
         let more = more.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
         summary::about(self.plan, self.interface, started, more.collect())
+    }
+
+    /// The least time between two askings of a target. Paths of the lab do not change with time.
+    fn spread(&self) -> Duration {
+        if self.args.lab { Duration::ZERO } else { self.plan.confirm.spread }
     }
 
     fn capture_filter(&self) -> String {
@@ -387,6 +401,7 @@ impl Run<'_> {
             // No room in between: a wave is taken when the one before has its flows. So two waves at most
             // are under way, which is what their source ports can tell apart.
             let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
+            let (answers, again) = mpsc::channel();
             let (running, done) = mpsc::channel::<()>();
             let view = View {
                 plan: self.plan,
@@ -414,8 +429,8 @@ impl Run<'_> {
                 live: &live,
             };
             let totals = std::mem::take(&mut earlier.totals);
-            let writer =
-                Writer::new(self.plan, reader.fields(), sink.as_mut(), tally, known, totals);
+            let (fields, sink) = (reader.fields(), sink.as_mut());
+            let writer = Writer::new(self.plan, fields, sink, tally, known, totals, answers);
             let writer = scope.spawn(move || writer.run(&inbox));
             let alive = || capture.is_alive() && !writer.is_finished();
             let may_begin = || self.stop.may_begin() && alive();
@@ -423,17 +438,19 @@ impl Run<'_> {
             let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
-                reader,
+                list: List::new(reader, self.args.sure.control, first),
                 preparation,
                 capture: &capture,
                 waves,
+                answers: again,
+                again: Again::new(self.spread()),
                 size,
                 live: &live,
                 progress: &progress,
                 per_target: live::per_target(self.plan),
                 fed: Fed::default(),
             };
-            let engine_end = feed.run(first, &may_begin, &keep_going);
+            let engine_end = feed.run(&may_begin, &keep_going);
             // Whatever ended it, the host is put back before anything else.
             let engine_end = engine_end.and(feed.engine.finish());
             let fed = std::mem::take(&mut feed.fed);
@@ -462,6 +479,7 @@ impl Run<'_> {
             .then(|| Error::Failed("the target list was changed while the run went on".into()));
         let mut outcome = Outcome {
             asked: fed.asked,
+            again: fed.again,
             account,
             totals: written.totals,
             counts,

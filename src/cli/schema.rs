@@ -9,6 +9,7 @@ use crate::connect::Prepared;
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, PREPARE};
+use crate::rule::confirm;
 
 /// The names that configurations can have, beyond zero and one.
 const FURTHER: [&str; 6] = ["two", "three", "four", "five", "six", "seven"];
@@ -73,7 +74,8 @@ pub fn record() -> Value {
             "properties": target, "required": catalogue::TARGET.each_ref().map(|(name, ..)| *name),
         }),
     );
-    let [(position, _, of_position), (flags, _, of_flags)] = catalogue::RECORD;
+    let [(position, _, of_position), (flags, _, of_flags), (control, _, of_control)] =
+        catalogue::RECORD;
     properties.insert(
         position.into(),
         json!({ "type": "integer", "minimum": 1, "description": of_position }),
@@ -86,6 +88,7 @@ pub fn record() -> Value {
         flags.into(),
         json!({ "type": "array", "items": { "oneOf": words }, "description": of_flags }),
     );
+    properties.insert(control.into(), json!({ "type": "boolean", "description": of_control }));
     let found: Map<String, Value> = Prepared::FIELDS
         .iter()
         .map(|field| {
@@ -106,6 +109,22 @@ pub fn record() -> Value {
         let doc = format!("What happened under configuration {name}, if the measurement has it.");
         properties.insert(name.into(), configuration(&doc));
     }
+    let mut counts = Map::new();
+    for (name, doc) in confirm::COUNTS {
+        counts.insert(name.into(), property(&DataType::UInt16, false, doc));
+    }
+    properties.insert(
+        confirm::CONFIRM.into(),
+        json!({
+            "type": "object",
+            "description": "How the further rounds of a target went that looked broken or transient: a property per \
+                            condition that compares, its name with _ for each dot; null if it was not asked again.",
+            "additionalProperties": {
+                "type": ["object", "null"], "properties": counts,
+                "required": confirm::COUNTS.map(|(name, _)| name),
+            },
+        }),
+    );
     properties.insert(
         "conditions".into(),
         json!({ "type": "array", "items": { "type": "string" }, "examples": [["ecn.connectivity.works"]],
@@ -132,7 +151,7 @@ pub fn record() -> Value {
         "description": "One target's record: a line of NDJSON, or a row of Parquet.",
         "type": "object",
         "properties": properties,
-        "required": ["target", position, flags, "zero", "one"],
+        "required": ["target", position, flags, control, "zero", "one"],
         "additionalProperties": false,
         "$defs": { "configuration": {
             "type": "object",

@@ -25,6 +25,8 @@ use crate::step::CommandOutput;
 pub struct Outcome {
     /// Targets handed to the engine.
     pub asked: u64,
+    /// How often targets were asked again that looked broken or transient.
+    pub again: u64,
     /// What became of the targets that were read.
     pub account: Account,
     /// What the records say, of a resumed run all of them.
@@ -183,6 +185,10 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
     ]);
+    let Totals { labels, controls, .. } = &outcome.totals;
+    if controls.records > 0 {
+        now.extend(owned([("controls", controls.to_json(labels).to_string())]));
+    }
     if let Some(digest) = &account.digest {
         now.extend(owned([
             ("targets_sha256", digest.clone()),
@@ -251,7 +257,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(format!("The lab: {}\n", lab.describe()));
         lines.push(tally.table(width, &styles));
     }
-    let Totals { labels, flagged, .. } = &outcome.totals;
+    let Totals { flagged, .. } = &outcome.totals;
     let records = outcome.records;
     lines.push(format!(
         "{}: {} targets, {} records",
@@ -259,14 +265,11 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         HumanCount(outcome.account.read),
         HumanCount(records)
     ));
-    let labels: Vec<_> =
-        labels.iter().map(|(label, count)| (out::printable(label), count)).collect();
-    let width = labels.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    for (label, count) in labels {
-        let share = 100.0 * *count as f64 / records.max(1) as f64;
+    lines.extend(labels(&outcome.totals));
+    if outcome.again > 0 {
+        let again = HumanCount(outcome.again);
         lines.push(format!(
-            "  {label:width$}  {:>9}  {share:5.1} %",
-            HumanCount(*count).to_string()
+            "{again} times a target that looked broken or transient was asked again"
         ));
     }
     lines.extend(outcome.account.notes());
@@ -320,6 +323,32 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     lines.join("\n")
 }
 
+/// A line a label: how often it was given, and how often falsely as far as controls tell.
+pub fn labels(totals: &Totals) -> Vec<String> {
+    let Totals { labels, controls, .. } = totals;
+    let records = totals.records - controls.records;
+    // Also those that only controls were given.
+    let others = controls.labels.keys().filter(|label| !labels.contains_key(*label));
+    let others = others.filter(|label| controls.alarms(label).is_some()).map(|label| (label, &0));
+    let all: BTreeMap<&String, &u64> = labels.iter().chain(others).collect();
+    let width = all.keys().map(|label| out::printable(label).len()).max().unwrap_or(0);
+    let line = |(label, count): (&String, &u64)| {
+        let alarms = controls.alarms(label).map(|alarms| format!("  {alarms}"));
+        let share = 100.0 * *count as f64 / records.max(1) as f64;
+        let (label, count) = (out::printable(label), HumanCount(*count).to_string());
+        format!("  {label:width$}  {count:>9}  {share:5.1} %{}", alarms.unwrap_or_default())
+    };
+    let mut lines: Vec<String> = all.into_iter().map(line).collect();
+    if controls.records > 0 {
+        lines.push(format!(
+            "{} targets were controls, asked under the baseline alone; shares are of the others, and of false \
+             alarms Wilson's score interval of 95 %",
+            HumanCount(controls.records)
+        ));
+    }
+    lines
+}
+
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
     let Counts { attempts, unobserved, packets, evicted, strays } = &outcome.counts;
     let [ok, failed, timeout, local_error, skipped] = attempts;
@@ -336,6 +365,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "targets": {
             "read": outcome.account.read,
             "asked": outcome.asked,
+            "asked_again": outcome.again,
             "refused": outcome.account.refusals(),
             "unfinished": outcome.account.unfinished,
             "per_second": outcome.per_second(),
@@ -351,6 +381,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "flows": { "evicted": evicted, "of_others": strays },
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
+        "controls": outcome.totals.controls.to_json(&outcome.totals.labels),
         "flags": outcome.totals.flagged,
         "output": outcome.written.as_ref().map(|written| shown(&written.path)),
         "resume": outcome.resume.as_ref().map(shown),

@@ -5,13 +5,16 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, StructArray, UInt64Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, StructArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+use super::again::Group;
+use super::confirm::{Held, Judged, Round};
+use super::control::{CONTROL, Controls};
 use super::counts::Counts;
 use super::live::Live;
 use super::{summary, verdicts};
@@ -25,6 +28,7 @@ use crate::measurement::{Plan, Swept};
 use crate::merge::{Merged, Merger};
 use crate::observer::Flows;
 use crate::observer::capture::Counters;
+use crate::rule::confirm::{self, CONFIRM};
 use crate::sink::{Metadata, Sink};
 use crate::targets::{self, Target};
 
@@ -42,6 +46,10 @@ pub struct Wave {
     pub lost: Lost,
     /// The source ports of the next wave.
     pub later: Vec<RangeInclusive<u16>>,
+    /// The groups among its targets that were asked again, and how many each has: they come before the others.
+    pub again: Vec<(u64, usize)>,
+    /// Whether its targets are controls.
+    pub is_control: bool,
 }
 
 /// The column of a record's position in the target list.
@@ -75,10 +83,12 @@ impl Lost {
 pub struct Totals {
     /// Records, one per target that was asked under every configuration.
     pub records: u64,
-    /// How often each label was given.
+    /// How often each label was given, to others than controls.
     pub labels: BTreeMap<String, u64>,
     /// How many records are of each class.
     pub verdicts: [u64; verdicts::CLASSES.len()],
+    /// What the records of controls say.
+    pub controls: Controls,
     /// How many records have each flag.
     pub flagged: BTreeMap<String, u64>,
 }
@@ -93,15 +103,22 @@ impl Totals {
             let column = target?.column_by_name(name)?.as_string_opt::<i32>()?;
             column.is_valid(row).then(|| column.value(row))
         };
+        let control = records.column_by_name(CONTROL).and_then(|c| c.as_boolean_opt());
         for (row, labels) in words(records, "conditions").enumerate() {
+            let is_control = control.is_some_and(|control| control.value(row));
             if let Some(tally) = &mut tally {
                 let name = text("name", row).unwrap_or_default();
                 if let Some(host) = tally.rows().iter().position(|row| row.name == name) {
                     let is_v6 = text("ip", row).is_some_and(|ip| ip.contains(':'));
-                    tally.add(host, is_v6, &labels);
+                    match is_control {
+                        true => tally.leave_out(host, is_v6),
+                        false => tally.add(host, is_v6, &labels),
+                    }
                 }
             }
-            labels.into_iter().for_each(|label| increase(&mut self.labels, label));
+            let counts = if is_control { &mut self.controls.labels } else { &mut self.labels };
+            labels.into_iter().for_each(|label| increase(counts, label));
+            self.controls.records += u64::from(is_control);
         }
         let flags = words(records, flags::COLUMN).flatten();
         flags.for_each(|flag| increase(&mut self.flagged, flag));
@@ -172,6 +189,9 @@ pub struct Writer<'a> {
     sink: &'a mut dyn Sink,
     tally: Option<&'a mut Tally>,
     known: Known<'a>,
+    held: Held<'a>,
+    /// For each wave, who of it is to be asked again.
+    answers: Sender<Vec<Group>>,
     written: Written,
 }
 
@@ -184,6 +204,7 @@ impl<'a> Writer<'a> {
         tally: Option<&'a mut Tally>,
         known: Known<'a>,
         totals: Totals,
+        answers: Sender<Vec<Group>>,
     ) -> Self {
         let schema = Arc::new(record(plan, &target_fields));
         let protocols = plan.configs.iter().map(|config| config.connection.protocol()).collect();
@@ -191,7 +212,8 @@ impl<'a> Writer<'a> {
         let merger = Merger::new(fields, plan.reply_columns(), protocols);
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
-        Self { plan, target_fields, schema, merger, sink, tally, known, written }
+        let held = Held::new(plan);
+        Self { plan, target_fields, schema, merger, sink, tally, known, held, answers, written }
     }
 
     /// Writes every wave that comes, until no more can; says what was written even if that ended in
@@ -199,6 +221,8 @@ impl<'a> Writer<'a> {
     pub fn run(mut self, waves: &Receiver<Wave>) -> (Written, Result<()>) {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
+        // What waited for a round that did not come has no record: a resumed run asks from the beginning.
+        self.written.unfinished += self.held.len() as u64;
         (self.written, end)
     }
 
@@ -209,9 +233,9 @@ impl<'a> Writer<'a> {
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
         }
-        let Done { targets, prepared, attempts, unfinished } =
+        let Done { whole, targets, prepared, attempts } =
             finished(wave.targets, wave.prepared, wave.asked.attempts);
-        self.written.unfinished += unfinished;
+        self.merger.control(wave.is_control);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
         let Merged { configurations, mut flags } =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
@@ -231,21 +255,26 @@ impl<'a> Writer<'a> {
             Arc::new(targets::columns(&self.target_fields, &targets)?),
             Arc::new(positions),
             flags::column(&flags),
+            Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
         ];
+        let failed = |why| Error::failed("put a record together", why);
         if self.plan.prepare.is_something() {
             let fields = Prepared::FIELDS.iter().map(FieldDef::arrow).collect();
             let found = StructArray::try_new(fields, Prepared::collect(&prepared), None);
-            let found = found.map_err(|why| Error::failed("put a record together", why))?;
-            columns.push(Arc::new(found));
+            columns.push(Arc::new(found.map_err(failed)?));
         }
         for (configuration, record) in self.plan.configs.iter().zip(configurations) {
             columns.push(Arc::new(Swept::append(&configuration.swept, record)?));
         }
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)
-            .map_err(|why| Error::failed("put a record together", why))?;
-        let judged = self.plan.rules.judge(&batch)?;
-        self.sink.write(&judged)?;
-        self.written.totals.count(&judged, self.tally.as_deref_mut());
+        if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
+            columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
+        }
+        let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
+        let judged = self.plan.rules.judge(&merged)?;
+        let all = Judged { merged, judged, flags, targets };
+        let answer = self.conclude(all, &wave.again, wave.is_control, &whole)?;
+        // The feed may have ended: then nobody is asked any more.
+        let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);
         let metadata = || {
@@ -256,11 +285,55 @@ impl<'a> Writer<'a> {
     }
 }
 
+impl Writer<'_> {
+    /// Writes those of a wave that are done, and says who is to be asked again. The first of its targets are those
+    /// of the groups `again`; `done` says of each target of the wave whether it is among the records.
+    fn conclude(
+        &mut self,
+        mut all: Judged,
+        again: &[(u64, usize)],
+        is_control: bool,
+        done: &[bool],
+    ) -> Result<Vec<Group>> {
+        let mut answer = Vec::new();
+        let mut left = done;
+        for (id, targets) in again {
+            let (of_group, others) = left.split_at((*targets).min(left.len()));
+            left = others;
+            let records = of_group.iter().filter(|done| **done).count();
+            let round = all.split_off_first(records);
+            if records < *targets {
+                // A stop came before its end, so it is none; nor is there another.
+                continue;
+            }
+            match self.held.round(*id, round)? {
+                Round::Again(group) => answer.push(group),
+                Round::Done(records) => self.write(&records)?,
+            }
+        }
+        self.written.unfinished += left.iter().filter(|done| !**done).count() as u64;
+        let (records, group) = self.held.first(all, is_control)?;
+        answer.extend(group);
+        self.write(&records)?;
+        Ok(answer)
+    }
+
+    fn write(&mut self, records: &RecordBatch) -> Result<()> {
+        if records.num_rows() == 0 {
+            return Ok(());
+        }
+        self.sink.write(records)?;
+        self.written.totals.count(records, self.tally.as_deref_mut());
+        Ok(())
+    }
+}
+
 /// The schema of a record before it is judged.
 fn record(plan: &Plan, target_fields: &Fields) -> Schema {
     let plain = plan.record_schema(target_fields);
     let mut fields = plain.fields().to_vec();
-    let own = [Field::new(POSITION, DataType::UInt64, false), flags::field()];
+    let control = Field::new(CONTROL, DataType::Boolean, false);
+    let own = [Field::new(POSITION, DataType::UInt64, false), flags::field(), control];
     // Behind the target.
     let at = fields.len().min(1);
     fields.splice(at..at, own.map(Arc::new));
@@ -279,11 +352,11 @@ pub fn address(target: &Target) -> Option<SocketAddr> {
 
 /// Targets that were asked under every configuration.
 struct Done {
+    /// Of each target of the wave, whether it is one of them.
+    whole: Vec<bool>,
     targets: Vec<Target>,
     prepared: Vec<Prepared>,
     attempts: Vec<Vec<Ended>>,
-    /// How many are left out.
-    unfinished: u64,
 }
 
 /// Leaves out targets that a stop came before.
@@ -291,7 +364,6 @@ fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -
     let done: Vec<bool> = (0..targets.len())
         .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
         .collect();
-    let unfinished = done.iter().filter(|done| !**done).count() as u64;
     let keep = |rows: Vec<Option<Ended>>| {
         rows.into_iter()
             .zip(&done)
@@ -305,7 +377,7 @@ fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -
         targets: targets.map(|(target, _)| target).collect(),
         prepared: prepared.map(|(prepared, _)| prepared).collect(),
         attempts,
-        unfinished,
+        whole: done,
     }
 }
 

@@ -4,6 +4,7 @@
 //! kind's state machine in [`connect`](crate::connect).
 
 mod clocks;
+mod control;
 mod progress;
 mod settings;
 
@@ -64,6 +65,7 @@ pub struct Asked {
 pub struct Engine<'a> {
     settings: Rc<Settings>,
     ways: Vec<Way>,
+    other: control::Other,
     progress: &'a Progress,
     ports: Ports,
     poll: Poll,
@@ -152,6 +154,7 @@ impl<'a> Engine<'a> {
                 .collect(),
             scheduler: Scheduler::new(settings.limits, turns),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
+            other: control::Other::control(&settings),
             settings: Rc::new(settings),
             progress,
             poll,
@@ -260,6 +263,12 @@ impl<'a> Engine<'a> {
             let wait = wait.map(|until| until.saturating_sub(self.epoch.elapsed()));
             self.turn(wait.unwrap_or(LOOK_UP).min(LOOK_UP), &mut wave)?;
         }
+    }
+
+    /// Counts an attempt that came to its end before it was begun.
+    pub fn handle_unasked(&self, state: State) {
+        self.progress.started.fetch_add(1, Relaxed);
+        self.progress.count(state);
     }
 
     /// What the programs of the first `command` steps said: what the rest of them says is the same thing again.
@@ -498,14 +507,7 @@ impl<'a> Engine<'a> {
             attempt.state.as_str(),
             attempt.error.as_deref().unwrap_or("").escape_debug()
         );
-        let count = match attempt.state {
-            State::Ok => &self.progress.ok,
-            State::Failed => &self.progress.failed,
-            State::Timeout => &self.progress.timeout,
-            State::LocalError => &self.progress.local_error,
-            State::Skipped => &self.progress.skipped,
-        };
-        count.fetch_add(1, Relaxed);
+        self.progress.count(attempt.state);
         let left = &mut wave.left[job.configuration][job.target];
         *left -= 1;
         match *left {

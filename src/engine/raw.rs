@@ -87,6 +87,11 @@ impl Raw {
         Ok(ByHand { channel: Channel::by_hand(holder, !tcp, sender, address), source, ear })
     }
 
+    /// What configurations are like has changed: senders are made anew.
+    pub(super) fn forget_senders(&mut self) {
+        self.senders.clear();
+    }
+
     /// A slot waits for answers of this target at this port.
     pub(super) fn wait(&mut self, port: u16, target: SocketAddr, slot: usize) {
         self.waiting.insert((port, target), slot);

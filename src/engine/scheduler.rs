@@ -102,7 +102,8 @@ impl Scheduler {
                 return Next::Wait(None);
             }
             self.turn += 1;
-            self.applied = self.turns == Turns::AtOnce;
+            // In a wave of nobody, nothing was.
+            self.applied = self.applied && self.turns == Turns::AtOnce;
             self.next = 0;
             return self.poll(now);
         };
@@ -148,6 +149,11 @@ impl Scheduler {
     /// The configurations asked for are in force.
     pub fn handle_applied(&mut self) {
         self.applied = true;
+    }
+
+    /// No configuration is in force any more.
+    pub fn handle_undone(&mut self) {
+        self.applied = false;
     }
 
     /// What was asked for is under way; `now` is after its first packet was sent, so that two first packets

@@ -62,6 +62,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(example = schema::example("{ kind = 'tcp', timeout = '5s' }"))]
     pub(super) connect: Connect,
+    /// What is done about a target that looks broken or transient by a condition that compares.
+    #[serde(default)]
+    #[schemars(example = schema::example("{ rounds = 2, spread = '2s' }"))]
+    pub(super) confirm: Confirm,
     /// Which functions look at which packets. Each function is listed in the chain of every
     /// header that it is to read.
     #[serde(default)]
@@ -158,6 +162,23 @@ pub(super) struct Config {
     #[serde(default)]
     #[schemars(example = schema::example("{ kind = 'tcp', tfo = true }"))]
     pub(super) connect: OwnConnect,
+}
+
+/// What is done about a target that looks broken or transient by a condition that compares: it is asked again
+/// under every configuration, the baseline first, and the label is the one that the rounds confirm, or
+/// intermittent, or not_confirmed.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Confirm {
+    /// How often: 0 to 20. With 0 a target is asked once, and the label is what it looked like then.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::rounds", example = 2, extend("default" = super::confirm::DEFAULT_ROUNDS))]
+    pub(super) rounds: Option<Spanned<i64>>,
+    /// The least time from the end of one asking of a target to its next: a number with ms, s or m; at most an
+    /// hour.
+    #[schemars(with = "Option<String>", example = &"30s")]
+    #[schemars(regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"), extend("default" = super::confirm::DEFAULT_SPREAD))]
+    pub(super) spread: Option<Text>,
 }
 
 /// How each target is connected to.

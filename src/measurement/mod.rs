@@ -8,6 +8,7 @@
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
 mod conditions;
+mod confirm;
 mod connection;
 mod file;
 mod packet;
@@ -24,6 +25,7 @@ mod sweep;
 
 use std::path::{Path, PathBuf};
 
+pub use confirm::{Confirm, ROUNDS};
 pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
 pub use plan::{Configuration, Plan, Prepare, duration};

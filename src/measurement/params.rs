@@ -12,18 +12,25 @@ use crate::error::{Diagnostic, did_you_mean};
 pub struct Overrides {
     values: Vec<(String, String)>,
     pub(super) connect: Option<String>,
+    pub(super) rounds: Option<u16>,
 }
 
 impl Overrides {
     /// Of names with their values as they were typed. Of one name the last value counts.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { values: values.into_iter().collect(), connect: None }
+        Self { values: values.into_iter().collect(), ..Self::default() }
     }
 
     /// Asks for another kind of connection, out of the file's `kinds`.
     #[must_use]
     pub fn connect(self, kind: Option<String>) -> Self {
         Self { connect: kind, ..self }
+    }
+
+    /// Asks a target that looks broken or transient again so often, whatever the file says.
+    #[must_use]
+    pub fn rounds(self, rounds: Option<u16>) -> Self {
+        Self { rounds, ..self }
     }
 
     /// Takes `name=value` apart.

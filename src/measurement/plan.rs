@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, Fields, Schema};
 use toml::Spanned;
 
 use super::NAMES;
+use super::confirm::Confirm;
 use super::connection::{Connection, Keep};
 use super::file::{Config, Configs, File, Text};
 use super::params::{Overrides, Param};
@@ -18,7 +19,7 @@ use crate::chain::Selection;
 use crate::connect::{self, KindDef};
 use crate::error::{Diagnostic, Error, Report, Result};
 use crate::field::FieldDef;
-use crate::rule::Rules;
+use crate::rule::{Rules, column_of};
 use crate::step::{Privilege, Step, Turns};
 
 /// The kind of connection if the file names none.
@@ -49,6 +50,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// What is done once for every target.
     pub prepare: Prepare,
+    /// What is done about targets that look broken or transient.
+    pub confirm: Confirm,
     /// Which columns of replies the file keeps.
     pub keep: Keep,
     /// The functions that look at the packets.
@@ -137,6 +140,7 @@ impl Plan {
             mistakes: reading.mistakes,
             removed: reading.removed,
             swept: reading.swept,
+            rounds: overrides.rounds,
         };
         let plan = reading.file.and_then(|file| checker.plan(file, reading.params, target_columns));
         let mut diagnostics = checker.mistakes;
@@ -211,7 +215,9 @@ impl Plan {
     pub fn record_schema(&self, target_columns: &Fields) -> Schema {
         let configs = self.configs.iter().map(|config| (config.name, config.swept.as_slice()));
         let prepares = self.prepare.is_something();
-        record_schema(&self.selection, &self.reply_columns(), prepares, configs, target_columns)
+        let rounds = self.rules.comparing().filter(|_| self.confirm.rounds > 0);
+        let reply = self.reply_columns();
+        record_schema(&self.selection, &reply, prepares, configs, target_columns, rounds)
     }
 
     /// How a target is asked before all configurations whether it is up, if it is.
@@ -289,6 +295,8 @@ pub(super) struct Checker<'a> {
     pub(super) removed: Vec<Path>,
     /// The swept values of every configuration, by its number.
     pub(super) swept: Vec<Vec<Swept>>,
+    /// How often the user wants targets asked again.
+    pub(super) rounds: Option<u16>,
 }
 
 impl Checker<'_> {
@@ -353,6 +361,13 @@ impl Checker<'_> {
         let selection = self.selection(&file.observer);
         let trusted = self.mistakes.len() == before && !self.was_removed(&["observer".into()]);
         let sources = self.conditions(&file.conditions, &names);
+        let mut confirm = self.confirm(&file.confirm);
+        confirm.rounds = self.rounds.unwrap_or(confirm.rounds);
+        let compares = sources.iter().filter(|source| names.len() > 1 && source.compares());
+        let rounds: Vec<String> = compares.map(|source| column_of(&source.name)).collect();
+        if rounds.is_empty() {
+            confirm.rounds = 0;
+        }
         // Where the observer's part is wrong, columns are not missing by their own fault.
         let everything = Selection::everything();
         let known = if trusted { &selection } else { &everything };
@@ -361,8 +376,9 @@ impl Checker<'_> {
                 let number = NAMES.iter().position(|known| known == name).unwrap_or_default();
                 (*name, self.swept.get(number).map_or(&[][..], Vec::as_slice))
             };
-            let prepares = prepare.is_something();
-            record_schema(known, &reply, prepares, names.iter().map(swept), target_columns)
+            let rounds = rounds.into_iter().filter(|_| confirm.rounds > 0);
+            let (prepares, configs) = (prepare.is_something(), names.iter().map(swept));
+            record_schema(known, &reply, prepares, configs, target_columns, rounds)
         };
         let (rules, mistakes) =
             Rules::compile(&sources, &schema, &|column| provider(column, &selection));
@@ -379,6 +395,7 @@ impl Checker<'_> {
             kinds,
             timeout: base?.timeout,
             prepare,
+            confirm,
             keep,
             selection,
             rules,
@@ -509,7 +526,7 @@ impl Checker<'_> {
 }
 
 /// Nobody waits longer for anything.
-const LONGEST: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Reads a duration as it is written in measurements and on the command line: 500ms, 5s, 1m.
 ///
@@ -520,7 +537,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     read_duration(text).ok_or_else(|| "write a whole number and a unit: 500ms, 5s or 1m".to_owned())
 }
 
-fn read_duration(text: &str) -> Option<Duration> {
+pub(super) fn read_duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

@@ -6,6 +6,7 @@ use super::sweep::Swept;
 use crate::chain::Selection;
 use crate::connect;
 use crate::field::FieldDef;
+use crate::rule::confirm;
 
 /// The struct of what was found out before all configurations.
 pub const PREPARE: &str = "prepare";
@@ -24,13 +25,15 @@ pub(super) fn configuration_fields(
         .collect()
 }
 
-/// The schema of a record: the structs `target`, `prepare` if there is something to, `zero`, `one` and so on.
+/// The schema of a record: the structs `target`, `prepare` if there is something to, `zero`, `one` and so on, and how the
+/// rounds went of the rules that have any.
 pub(super) fn record_schema<'a>(
     selection: &Selection,
     reply: &[&'static FieldDef],
     prepares: bool,
     configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
     target_columns: &Fields,
+    rounds: impl IntoIterator<Item = String>,
 ) -> Schema {
     let facts = configuration_fields(selection, reply);
     let target = DataType::Struct(target_fields(target_columns));
@@ -45,6 +48,7 @@ pub(super) fn record_schema<'a>(
         let facts: Fields = facts.iter().cloned().chain(swept).collect();
         fields.push(Field::new(name, DataType::Struct(facts), false));
     }
+    fields.extend(confirm::field(rounds));
     Schema::new(fields)
 }
 

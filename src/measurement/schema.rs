@@ -98,6 +98,11 @@ pub(super) fn repeat(_: &mut SchemaGenerator) -> Schema {
     integer(*range.start(), *range.end())
 }
 
+pub(super) fn rounds(_: &mut SchemaGenerator) -> Schema {
+    let range = super::confirm::ROUNDS;
+    integer(*range.start(), *range.end())
+}
+
 pub(super) fn between(_: &mut SchemaGenerator) -> Schema {
     let words: Vec<_> = NAMES.iter().map(|name| (*name, "")).collect();
     json_schema!({ "type": "array", "items": names(&words).to_value(), "minItems": 2, "maxItems": 2 })

@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
+use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
@@ -83,7 +84,8 @@ impl Rules {
         let mut conditions = ListBuilder::new(StringBuilder::new()).with_field(item);
         for row in 0..rows {
             for ((_, answers), words) in rules.iter().zip(&mut columns) {
-                words.append(answers.outcome(row), answers, row, conditions.values());
+                let outcome = words.confirm(answers.outcome(row), answers, row);
+                words.append(outcome, answers, row, conditions.values());
             }
             conditions.append(true);
         }
@@ -147,6 +149,19 @@ impl Words {
         }
     }
 
+    /// What is said in the end, with the rounds of a record that has any.
+    fn confirm(&self, outcome: Outcome, answers: &Answers, row: usize) -> Outcome {
+        let rounds = answers.rounds.as_ref().and_then(|rounds| rounds.at(row));
+        let (Outcome::Word(number), Some(rounds)) = (&outcome, rounds) else { return outcome };
+        let Some((word, _)) = self.words.get(*number) else { return outcome };
+        match rounds.verdict(word) {
+            Said::Confirmed => outcome,
+            // They stand behind the rule's own words.
+            Said::Instead(number) => Outcome::Word(self.words.len() - CONFIRMED.len() + number),
+            Said::Nothing => Outcome::Insufficient(UNTOLD.into()),
+        }
+    }
+
     fn append(
         &mut self,
         outcome: Outcome,
@@ -192,6 +207,8 @@ struct Answers {
     local: Vec<(String, BooleanArray)>,
     given: Option<(BooleanArray, Unknown)>,
     question: Values,
+    /// The further rounds, of a rule that they confirm.
+    rounds: Option<Rounds>,
 }
 
 enum Values {
@@ -239,7 +256,8 @@ impl Answers {
                 Unknown::new(value, rule, batch)?,
             ),
         };
-        Ok(Self { local, given, question })
+        let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
+        Ok(Self { local, given, question, rounds })
     }
 
     fn outcome(&self, row: usize) -> Outcome {

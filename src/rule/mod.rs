@@ -14,6 +14,7 @@
 //!
 //! Imports [`error`](crate::error) only.
 
+pub mod confirm;
 mod eval;
 mod expr;
 mod judge;
@@ -98,6 +99,8 @@ pub struct Rule {
     asked: Asked,
     /// The configurations that it refers to, in the order of the record.
     configurations: Vec<String>,
+    /// Whether the records have the counts of its further rounds.
+    confirmed: bool,
 }
 
 /// What a rule asks, checked.
@@ -114,7 +117,7 @@ enum Asked {
 pub struct Rules(Vec<Rule>);
 
 /// The structs of a record that are not configurations.
-const OTHERS: [&str; 4] = ["target", "prepare", "verdict", "insufficient"];
+const OTHERS: [&str; 5] = ["target", "prepare", confirm::CONFIRM, "verdict", "insufficient"];
 
 /// The names of the configurations that a record has.
 fn configurations(schema: &Schema) -> Vec<&str> {
@@ -241,7 +244,19 @@ impl Compiler<'_> {
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
-        Some(Rule { source: source.clone(), one, given, asked, configurations })
+        let source = source.clone();
+        let mut rule = Rule { source, one, given, asked, configurations, confirmed: false };
+        rule.confirmed = rule.compares() && self.has_rounds(rule.name());
+        Some(rule)
+    }
+
+    /// Whether records have the further rounds of a rule.
+    fn has_rounds(&self, rule: &str) -> bool {
+        let confirm = self.schema.field_with_name(confirm::CONFIRM).ok();
+        confirm.is_some_and(|field| match field.data_type() {
+            DataType::Struct(rules) => rules.find(&column_of(rule)).is_some(),
+            _ => false,
+        })
     }
 
     /// The column under two configurations: those named, or zero and one.
@@ -317,12 +332,16 @@ impl Rule {
 
     /// The words it chooses from; of a `value` rule, none.
     fn words(&self) -> Vec<&str> {
-        match &self.asked {
+        let mut words: Vec<&str> = match &self.asked {
             Asked::Compare { .. } => COMPARED.iter().map(|(word, _)| *word).collect(),
             Asked::Online(_) => ONLINE.iter().map(|(word, _)| *word).collect(),
             Asked::FirstOf(choices) => choices.iter().map(|(is, _)| is.as_str()).collect(),
             Asked::Value(_) => Vec::new(),
+        };
+        if self.confirmed {
+            words.extend(confirm::CONFIRMED.map(|(word, _)| word));
         }
+        words
     }
 }
 

@@ -7,6 +7,7 @@
 
 use arrow::datatypes::DataType;
 
+use super::confirm::{CONFIRM, CONFIRMED, asks_again};
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
 
@@ -42,7 +43,7 @@ impl Rule {
                 whens
                     .push((format!("{} OR {}", is_null(zero), is_null(one)), quoted(INSUFFICIENT)));
                 let [zero, one] = [zero, one].map(|expr| at_least(expr, Level::Operator));
-                let [works, broken, transient, offline] = COMPARED.map(|(word, _)| quoted(word));
+                let [works, broken, transient, offline] = COMPARED.map(|(word, _)| self.word(word));
                 whens.push((format!("{zero} AND {one}"), works));
                 whens.push((zero, broken));
                 whens.push((one, transient));
@@ -60,10 +61,10 @@ impl Rule {
                         Some(when) => {
                             // What is unknown is not passed over.
                             whens.push((is_null(when), quoted(INSUFFICIENT)));
-                            whens.push((text(when), quoted(is)));
+                            whens.push((text(when), self.word(is)));
                         }
                         None => {
-                            otherwise = Some(quoted(is));
+                            otherwise = Some(self.word(is));
                             break;
                         }
                     }
@@ -83,6 +84,25 @@ impl Rule {
             (false, Some(otherwise)) => sql + " ELSE " + &otherwise + " END",
             (false, None) => sql + " END",
         }
+    }
+}
+
+impl Rule {
+    /// A word of it, or what its rounds say instead. Where there are none their counts are NULL, so that the word stands.
+    fn word(&self, word: &str) -> String {
+        let word_quoted = quoted(word);
+        if !self.confirmed || !asks_again(word) {
+            return word_quoted;
+        }
+        let rounds = format!("{CONFIRM}.{}", identifier(&self.column()));
+        let [intermittent, not_confirmed] = CONFIRMED.map(|(word, _)| quoted(word));
+        let insufficient = quoted(INSUFFICIENT);
+        let other = if word == "broken" { "transient" } else { "broken" };
+        format!(
+            "CASE WHEN {rounds}.works = 0 AND {rounds}.broken = 0 AND {rounds}.transient = 0 THEN {insufficient} \
+             WHEN {rounds}.{word} = 0 THEN {not_confirmed} \
+             WHEN {rounds}.works > 0 OR {rounds}.{other} > 0 THEN {intermittent} ELSE {word_quoted} END"
+        )
     }
 }
 

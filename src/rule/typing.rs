@@ -9,6 +9,7 @@ use sqlparser::ast::{
     UnaryOperator,
 };
 
+use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
@@ -151,15 +152,21 @@ impl Typer<'_> {
         }
     }
 
+    /// The structs of a record that expressions are about.
+    fn tables(&self) -> Vec<&str> {
+        let tables = self.schema.fields().iter().map(|field| field.name().as_str());
+        tables.filter(|table| *table != CONFIRM).collect()
+    }
+
     fn fields(&self, table: &str) -> Option<&Fields> {
-        match self.schema.field_with_name(table).ok()?.data_type() {
+        match self.schema.field_with_name(table).ok().filter(|_| table != CONFIRM)?.data_type() {
             DataType::Struct(fields) => Some(fields),
             _ => None,
         }
     }
 
     fn bare(&mut self, at: &ast::Expr, name: &str) -> Option<Expr> {
-        let tables: Vec<&str> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let tables = self.tables();
         let homes =
             tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
         let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
@@ -176,8 +183,7 @@ impl Typer<'_> {
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
         let table = self.one.filter(|_| table == "one").unwrap_or(table);
         let Some(fields) = self.fields(table) else {
-            let tables: Vec<&str> =
-                self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+            let tables = self.tables();
             let message = format!("there is no `{table}` in a record");
             return self.mistake("E0403", at, message, &format!("it has {}", tables.join(", ")));
         };

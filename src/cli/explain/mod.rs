@@ -169,8 +169,9 @@ fn sent(plan: &Plan, page: &Page) -> String {
     // A plan has a configuration, or it would not be one.
     let Some(cost) = plan::cost(plan) else { return text };
     let (usual, most) = plan::in_all(plan);
+    let all = plan::with_rounds(plan);
     let heading =
-        format!("A target is sent at most {} packets, {} octets", most.packets, most.octets);
+        format!("A target is sent at most {} packets, {} octets", all.packets, all.octets);
     text += &format!("\n{}", page.heading(&heading));
     text += &page.prose(
         2,
@@ -200,6 +201,10 @@ fn sent(plan: &Plan, page: &Page) -> String {
         most.packets.to_string(),
         format!("under {} configurations", plan.configs.len()),
     ]);
+    if let Some(rounds) = plan::rounds(plan) {
+        let (usual, most) = (usual.packets.to_string(), all.packets.to_string());
+        rows.push(["with rounds".into(), usual, most, rounds]);
+    }
     text + &page.table(2, &rows)
 }
 

@@ -9,6 +9,7 @@ use super::cost::{self, Cost, Sum};
 use crate::cli::{catalogue, writer};
 use crate::connect;
 use crate::measurement::{Configuration, PREPARE, Plan};
+use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
 use crate::rule::{COMPARED, Rule};
 use crate::step::{Privilege, Turns};
 
@@ -121,11 +122,34 @@ pub fn cost(plan: &Plan) -> Option<Cost> {
     costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
 }
 
-/// What a target is sent under all configurations, and by a probe before them, usually and at most.
+/// What a target is sent under all configurations, and by a probe before them, usually and at most, each time that it
+/// is asked.
 pub fn in_all(plan: &Plan) -> (Sum, Sum) {
     let probe = plan.probe().map(|probe| cost::cost(&probe.connection));
     let all: Vec<Cost> = costs(plan).chain(probe).collect();
     (all.iter().map(Cost::usual).sum(), all.iter().map(Cost::most).sum())
+}
+
+/// What it is sent at most, with the rounds of one that looks broken or transient.
+pub fn with_rounds(plan: &Plan) -> Sum {
+    let (_, most) = in_all(plan);
+    let times = 1 + u64::from(plan.confirm.rounds);
+    Sum { packets: most.packets * times, octets: most.octets * times }
+}
+
+/// What is done about a target that looks broken or transient.
+pub fn rounds(plan: &Plan) -> Option<String> {
+    let confirm = &plan.confirm;
+    let times = match confirm.rounds {
+        0 => return None,
+        1 => "once more".to_owned(),
+        rounds => format!("{rounds} times more"),
+    };
+    Some(format!(
+        "one that looks broken or transient is asked {times}, each time under every configuration and {} after the \
+         last at least",
+        time(confirm.spread)
+    ))
 }
 
 fn costs(plan: &Plan) -> impl Iterator<Item = Cost> {
@@ -181,6 +205,10 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
         "verdict" => format!("What {} says; NULL where it does not apply.", rule()),
+        CONFIRM => {
+            let counts = confirm::COUNTS.map(|(name, _)| name).join(", ");
+            format!("How further rounds went by {}: {counts}; NULL without any.", rule())
+        }
         "insufficient" => {
             format!("Why {} could say nothing; NULL where it could, or does not apply.", rule())
         }
@@ -194,7 +222,8 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
 /// What a label of a rule means, as far as its words are the program's own.
 pub fn label_meaning(label: &str, compares: bool) -> &'static str {
     let word = label.rsplit('.').next().unwrap_or_default();
-    match COMPARED.iter().find(|(known, _)| compares && *known == word) {
+    let compared = COMPARED.iter().filter(|_| compares);
+    match compared.chain(&CONFIRMED).find(|(known, _)| *known == word) {
         Some((_, meaning)) => meaning,
         None if word == crate::rule::INSUFFICIENT => "a fact that it needs was not observed",
         None => "",
@@ -289,7 +318,8 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "at_once": at_once, "turns": why,
         "privileges": privileges.collect::<Vec<_>>(),
         "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
-        "sent": cost(plan).map(|cost| sent(&cost, in_all(plan))),
+        "confirm": { "rounds": plan.confirm.rounds, "spread_ms": milliseconds(plan.confirm.spread) },
+        "sent": cost(plan).map(|cost| sent(&cost, in_all(plan), with_rounds(plan))),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),
     })
@@ -299,7 +329,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn sent(cost: &Cost, (usual, most): (Sum, Sum)) -> Value {
+fn sent(cost: &Cost, (usual, most): (Sum, Sum), with_rounds: Sum) -> Value {
     let sum = |sum: Sum| json!({ "packets": sum.packets, "octets": sum.octets });
     let parts = cost.parts.iter().map(|part| {
         json!({ "packet": part.packet, "usual": part.usual, "most": part.most,
@@ -308,6 +338,7 @@ fn sent(cost: &Cost, (usual, most): (Sum, Sum)) -> Value {
     json!({
         "per_attempt": { "usual": sum(cost.usual()), "most": sum(cost.most()),
                          "parts": parts.collect::<Vec<_>>() },
-        "per_target": { "usual": sum(usual), "most": sum(most) },
+        "per_asking": { "usual": sum(usual), "most": sum(most) },
+        "per_target": { "usual": sum(usual), "most": sum(with_rounds) },
     })
 }

@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+use crate::connect::State;
+
 /// How far the run is, readable from other threads.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -34,6 +36,18 @@ impl Progress {
         let [first, behind] = &self.in_force;
         first.store(configurations.start, Relaxed);
         behind.store(configurations.end, Relaxed);
+    }
+
+    /// Counts an attempt that has ended.
+    pub(super) fn count(&self, state: State) {
+        let count = match state {
+            State::Ok => &self.ok,
+            State::Failed => &self.failed,
+            State::Timeout => &self.timeout,
+            State::LocalError => &self.local_error,
+            State::Skipped => &self.skipped,
+        };
+        count.fetch_add(1, Relaxed);
     }
 
     /// Attempts that ended, however they did.

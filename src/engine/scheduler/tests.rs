@@ -179,3 +179,48 @@ fn what_is_asked_again_comes_before_the_barrier() {
     }
     assert_eq!(order, [(0, 0), (0, 0), (1, 0), (1, 0), (0, 1), (0, 1), (1, 1), (1, 1)]);
 }
+
+#[test]
+fn a_wave_of_nobody_and_a_probe_leave_no_configuration_in_force() {
+    let now = Duration::ZERO;
+    for turns in [Turns::AtOnce, Turns::Waves] {
+        let limits = Limits { concurrency: 10, rate: None };
+        let mut scheduler = Scheduler::new(limits, turns);
+        scheduler.handle_wave(0, 0..2);
+        assert_eq!(scheduler.poll(now), Next::WaveDone);
+        // The probe is a configuration of its own.
+        scheduler.handle_wave(1, 2..3);
+        assert_eq!(scheduler.poll(now), Next::Apply(2..3));
+        scheduler.handle_applied();
+        assert_eq!(scheduler.poll(now), Next::Start(Job { target: 0, configuration: 2 }));
+        scheduler.handle_started(now);
+        scheduler.handle_ended();
+        assert_eq!(scheduler.poll(now), Next::WaveDone);
+        scheduler.handle_wave(1, 0..2);
+        let all = if turns == Turns::AtOnce { 0..2 } else { 0..1 };
+        assert_eq!(scheduler.poll(now), Next::Apply(all.clone()), "{turns:?}");
+        let mut scheduler = Scheduler::new(limits, turns);
+        scheduler.handle_wave(0, 0..2);
+        assert_eq!(scheduler.poll(now), Next::WaveDone);
+        scheduler.handle_wave(1, 0..2);
+        assert_eq!(scheduler.poll(now), Next::Apply(all), "{turns:?}");
+    }
+}
+
+#[test]
+fn what_was_never_in_force_or_is_no_more_is_applied() {
+    // A wave may have nobody to ask; the steps are not in force by that.
+    let limits = Limits { concurrency: 9, rate: None };
+    let run = simulate(limits, Turns::AtOnce, &[0, 2], |_| Duration::ZERO, None);
+    assert_eq!(run.starts.len(), 4);
+    let mut scheduler = Scheduler::new(limits, Turns::AtOnce);
+    scheduler.handle_wave(1, 0..1);
+    assert_eq!(scheduler.poll(Duration::ZERO), Next::Apply(0..1));
+    scheduler.handle_applied();
+    scheduler.handle_stop();
+    let mut scheduler = Scheduler { stopping: false, ..scheduler };
+    scheduler.handle_wave(1, 0..1);
+    assert!(matches!(scheduler.poll(Duration::ZERO), Next::Start(_)), "it stays");
+    scheduler.handle_undone();
+    assert_eq!(scheduler.poll(Duration::ZERO), Next::Apply(0..1));
+}

@@ -1,0 +1,248 @@
+//! What further rounds say of a target that looked broken or transient.
+//!
+//! A round asks it again under every configuration. How the rounds went stands in the record, as numbers per
+//! rule, beside the facts of the first asking; so the verdict is a function of the record alone,
+//! and `Counts::verdict` is what [`Rule::sql`](super::Rule::sql) says in SQL.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array as _, ArrayRef, AsArray as _, NullBufferBuilder, RecordBatch, StructArray, UInt16Array,
+};
+use arrow::datatypes::{DataType, Field, Fields, UInt16Type};
+use arrow::error::ArrowError;
+
+use super::{Asked, COMPARED, INSUFFICIENT, Question, Rule, RuleSource, Rules};
+
+/// The struct of a record that has the rounds, a struct per rule.
+pub const CONFIRM: &str = "confirm";
+
+/// What a rule says that compares, where the rounds differ from what the target looked like first.
+pub const CONFIRMED: [(&str, &str); 2] = [
+    ("intermittent", "broken or transient at first, and in some of the further rounds only"),
+    ("not_confirmed", "broken or transient at first, and in none of the further rounds"),
+];
+
+/// What rounds say of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It stands.
+    Confirmed,
+    /// This number of [`CONFIRMED`] instead.
+    Instead(usize),
+    /// Nothing, for none of them tells.
+    Nothing,
+}
+
+/// Why nothing is said where no round says anything.
+pub(super) const UNTOLD: &str = "confirm: offline or insufficient in every further round";
+
+/// The columns of a rule's struct, with what they count.
+pub const COUNTS: [(&str, &str); 6] = [
+    ("rounds", "How often the target was asked again under every configuration."),
+    ("works", "In how many of these rounds it worked under both."),
+    ("broken", "In how many it worked under the baseline only."),
+    ("transient", "In how many it worked under the experiment only."),
+    ("offline", "In how many it worked under neither, so that they do not tell."),
+    ("insufficient", "In how many facts were missing, so that they do not tell."),
+];
+
+/// How the rounds of one target went by one rule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([u16; COUNTS.len()]);
+
+impl Counts {
+    /// Counts a round by the word that the rule says of it; `None` where it does not apply.
+    pub fn add(&mut self, word: Option<&str>) {
+        let [rounds, words @ ..] = &mut self.0;
+        *rounds = rounds.saturating_add(1);
+        let known = COMPARED.iter().map(|(word, _)| *word).chain([INSUFFICIENT]);
+        if let Some((count, _)) = words.iter_mut().zip(known).find(|(_, k)| Some(*k) == word) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// What they say of the word that a target looked like first.
+    pub(super) fn verdict(self, first: &str) -> Said {
+        let [_, works, broken, transient, ..] = self.0;
+        let (same, other) = match first {
+            _ if !asks_again(first) => return Said::Confirmed,
+            "broken" => (broken, works | transient),
+            _ => (transient, works | broken),
+        };
+        match (same, other) {
+            (0, 0) => Said::Nothing,
+            (0, _) => Said::Instead(1),
+            (_, 0) => Said::Confirmed,
+            _ => Said::Instead(0),
+        }
+    }
+}
+
+/// The field of a record that has the rounds of these rules, by their columns; none for no rules.
+pub fn field(rules: impl IntoIterator<Item = String>) -> Option<Field> {
+    let rules = rules.into_iter().map(|rule| Field::new(rule, DataType::Struct(counts()), true));
+    let rules: Fields = rules.collect();
+    (!rules.is_empty()).then(|| Field::new(CONFIRM, DataType::Struct(rules), false))
+}
+
+fn counts() -> Fields {
+    COUNTS.iter().map(|(name, _)| Field::new(*name, DataType::UInt16, false)).collect()
+}
+
+/// The column of a field made by [`field`]: of each record the counts per rule, in the field's order; `None` of one
+/// that was not asked again.
+///
+/// # Errors
+/// When the field is another one.
+pub fn column(field: &Field, records: &[Option<&[Counts]>]) -> Result<ArrayRef, ArrowError> {
+    let DataType::Struct(rules) = field.data_type() else {
+        return Err(ArrowError::SchemaError(format!("{} is no struct", field.name())));
+    };
+    let mut columns: Vec<ArrayRef> = Vec::with_capacity(rules.len());
+    for rule in 0..rules.len() {
+        let of = |record: &Option<&[Counts]>| record.and_then(|counts| counts.get(rule).copied());
+        let values = (0..COUNTS.len()).map(|at| {
+            let values = records.iter().map(|r| of(r).map_or(0, |counts| counts.0[at]));
+            Arc::new(UInt16Array::from_iter_values(values)) as ArrayRef
+        });
+        let mut valid = NullBufferBuilder::new(records.len());
+        records.iter().for_each(|record| valid.append(of(record).is_some()));
+        let values = values.collect();
+        columns.push(Arc::new(StructArray::try_new(counts(), values, valid.finish())?));
+    }
+    Ok(Arc::new(StructArray::try_new_with_length(rules.clone(), columns, None, records.len())?))
+}
+
+/// The rounds of a rule in a batch of records.
+pub(super) struct Rounds(StructArray);
+
+impl Rounds {
+    /// Of the rule with this column.
+    pub(super) fn of(column: &str, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let rounds = batch.column_by_name(CONFIRM).and_then(|confirm| confirm.as_struct_opt());
+        let rounds = rounds.and_then(|confirm| confirm.column_by_name(column)?.as_struct_opt());
+        let whole = |rounds: &&StructArray| {
+            COUNTS.iter().all(|(name, _)| {
+                let counts = rounds.column_by_name(name);
+                counts.is_some_and(|counts| counts.as_primitive_opt::<UInt16Type>().is_some())
+            })
+        };
+        rounds.filter(whole).cloned().map(Self).ok_or_else(|| {
+            ArrowError::SchemaError(format!("the records have no column {CONFIRM}.{column}"))
+        })
+    }
+
+    /// Of a record; `None` if it was not asked again.
+    pub(super) fn at(&self, row: usize) -> Option<Counts> {
+        self.0.is_valid(row).then(|| {
+            Counts(COUNTS.map(|(name, _)| {
+                let counts = self.0.column_by_name(name);
+                let counts = counts.and_then(|counts| counts.as_primitive_opt::<UInt16Type>());
+                counts.map_or(0, |counts| counts.value(row))
+            }))
+        })
+    }
+}
+
+impl RuleSource {
+    /// Whether it compares a configuration with another: by `compare`, or by `first_of` with the words of
+    /// [`COMPARED`] alone, works and another among them.
+    pub fn compares(&self) -> bool {
+        match &self.question {
+            Question::Compare(_) | Question::CompareBetween { .. } => true,
+            Question::Value(_) => false,
+            Question::FirstOf(choices) => {
+                let is = |word: &str| choices.iter().any(|choice| choice.is == word);
+                let known = |is: &str| COMPARED.iter().any(|(word, _)| *word == is);
+                is("works")
+                    && choices.iter().all(|choice| known(&choice.is))
+                    && choices.iter().any(|choice| asks_again(&choice.is))
+            }
+        }
+    }
+}
+
+impl Rules {
+    /// The rules that further rounds confirm: those that compare with an experiment, in records that have
+    /// [`CONFIRM`].
+    pub fn confirmed(&self) -> impl Iterator<Item = &Rule> {
+        self.iter().filter(|rule| rule.confirmed)
+    }
+
+    /// The columns of the rules that compare with an experiment.
+    pub fn comparing(&self) -> impl Iterator<Item = String> {
+        self.iter().filter(|rule| rule.compares()).map(Rule::column)
+    }
+}
+
+impl Rule {
+    /// Whether it compares with an experiment.
+    pub(super) fn compares(&self) -> bool {
+        !matches!(self.asked, Asked::Online(_)) && self.source.compares()
+    }
+}
+
+/// Whether a word is one that further rounds confirm.
+pub fn asks_again(word: &str) -> bool {
+    COMPARED[1..3].iter().any(|(known, _)| *known == word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_what_all_rounds_say_that_tell() {
+        let cases = "\
+            broken     :                                  -> insufficient\n\
+            broken     : broken                           -> broken\n\
+            broken     : broken broken broken             -> broken\n\
+            broken     : broken offline broken            -> broken\n\
+            broken     : insufficient broken -            -> broken\n\
+            broken     : works                            -> not_confirmed\n\
+            broken     : works works offline              -> not_confirmed\n\
+            broken     : transient                        -> not_confirmed\n\
+            broken     : works broken                     -> intermittent\n\
+            broken     : broken transient                 -> intermittent\n\
+            broken     : offline offline                  -> insufficient\n\
+            broken     : insufficient offline -           -> insufficient\n\
+            transient  : transient transient              -> transient\n\
+            transient  : works works                      -> not_confirmed\n\
+            transient  : broken                           -> not_confirmed\n\
+            transient  : transient works                  -> intermittent\n\
+            transient  : offline                          -> insufficient\n\
+            works      : broken broken                    -> works\n\
+            offline    : works                            -> offline\n";
+        for case in cases.lines() {
+            let (first, rest) = case.split_once(':').unwrap();
+            let (rounds, expected) = rest.split_once("->").unwrap();
+            let mut counts = Counts::default();
+            let rounds: Vec<&str> = rounds.split_whitespace().collect();
+            rounds.iter().for_each(|word| counts.add(Some(*word).filter(|word| *word != "-")));
+            assert_eq!(usize::from(counts.0[0]), rounds.len(), "{case}");
+            let verdict = match counts.verdict(first.trim()) {
+                Said::Confirmed => first.trim(),
+                Said::Instead(number) => CONFIRMED[number].0,
+                Said::Nothing => INSUFFICIENT,
+            };
+            assert_eq!(verdict, expected.trim(), "{case}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let field = field(["a".to_owned(), "b".to_owned()]).unwrap();
+        let mut once = Counts::default();
+        once.add(Some("broken"));
+        let counts = [once, Counts::default()];
+        let column = column(&field, &[None, Some(&counts), None]).unwrap();
+        let schema = Arc::new(arrow::datatypes::Schema::new(vec![field]));
+        let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
+        let rounds = |name: &str| Rounds::of(name, &batch).unwrap();
+        assert_eq!([0, 1, 2].map(|row| rounds("a").at(row)), [None, Some(once), None]);
+        assert_eq!(rounds("b").at(1), Some(Counts::default()));
+        assert!(Rounds::of("c", &batch).is_err());
+        assert!(super::field([]).is_none());
+    }
+}
