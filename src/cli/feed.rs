@@ -197,8 +197,8 @@ impl Feed<'_, '_> {
             let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
             let attempts = addresses.len() as u64 * self.per_target;
-            let first_time = if was_disturbed { 0 } else { targets.len() - asked_again };
-            self.live.begin_wave(first_time, attempts, self.progress.ended());
+            let fresh = if was_disturbed { 0 } else { targets.len() };
+            self.live.begin_wave(fresh, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
             let flows = self
@@ -258,7 +258,7 @@ impl Feed<'_, '_> {
             // Those that have their records were read fast and say nothing of the rest.
             let done = reader.refusals().of(Reason::Resumed);
             let all = (self.fed.asked + done).saturating_mul(total) / read;
-            self.live.expect(all.saturating_sub(done));
+            self.live.expect(all.saturating_sub(done) + self.fed.again);
         }
     }
 }

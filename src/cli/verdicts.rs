@@ -2,6 +2,8 @@
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 
+use super::control::CONTROL;
+
 /// The classes of records. A record is of the first whose word ends one of its labels; else it is `insufficient` if
 /// a condition is; else `ok`.
 pub const CLASSES: [&str; 7] =
@@ -10,7 +12,7 @@ pub const CLASSES: [&str; 7] =
 /// Classes that are shown even if no record is of them.
 pub const ALWAYS: [&str; 3] = ["ok", "broken", "insufficient"];
 
-/// Counts judged records by class.
+/// Counts judged records by class, those of controls apart: what is broken there is a false alarm.
 pub fn count(records: &RecordBatch, counts: &mut [u64; CLASSES.len()]) {
     const OK: usize = CLASSES.len() - 1;
     let mut classes = vec![OK; records.num_rows()];
@@ -30,7 +32,12 @@ pub fn count(records: &RecordBatch, counts: &mut [u64; CLASSES.len()]) {
             classes[row] = classes[row].min(class.unwrap_or(OK));
         }
     }
-    classes.into_iter().for_each(|class| counts[class] += 1);
+    let control = records.column_by_name(CONTROL).and_then(|control| control.as_boolean_opt());
+    for (row, class) in classes.into_iter().enumerate() {
+        if !control.is_some_and(|control| control.value(row)) {
+            counts[class] += 1;
+        }
+    }
 }
 
 #[cfg(test)]
