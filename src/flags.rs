@@ -73,7 +73,7 @@ impl Flag {
         (
             Flag::Paused,
             "paused",
-            "the program was stopped, or the machine asleep, for two seconds or more, and was so again when the wave was \
+            "the program was stopped, or the machine asleep, for five seconds or more, and was so again when the wave was \
              asked once more: the attempts are `local_error` and nothing is concluded from them",
         ),
     ];

@@ -247,7 +247,7 @@ impl Bench {
         let process = Pid::from_raw(child.id() as i32);
         kill(process, Signal::SIGSTOP).unwrap();
         // Longer than an attempt may take.
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(Duration::from_secs(7));
         kill(process, Signal::SIGCONT).unwrap();
         self.asked_again(child, "stopped.ndjson", "stood still for");
     }

@@ -8,30 +8,41 @@ use std::time::Duration;
 /// A turn of the loop may take this long.
 const TURN: Duration = Duration::from_millis(300);
 /// After so long attempts that were under way say nothing any more: peers may have given up meanwhile.
-const LONG: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(5);
+
+/// One reading of the clocks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    /// Time since any fixed moment.
+    pub monotonic: Duration,
+    /// The same, with the time that the machine was asleep.
+    pub boot: Duration,
+    /// How long this thread has been at work: who is busy does not stand still.
+    pub busy: Duration,
+}
 
 /// Compares the turns of the loop with the clocks.
 #[derive(Debug, Default)]
 pub struct Pauses {
-    /// Time since any fixed moment, without and with the time that the machine was asleep.
-    last: (Duration, Duration),
+    last: Reading,
     longest: Duration,
 }
 
 impl Pauses {
     /// Nothing was under way until now.
-    pub fn handle_rest(&mut self, monotonic: Duration, boot: Duration) {
-        self.last = (monotonic, boot);
+    pub fn handle_rest(&mut self, now: Reading) {
+        self.last = now;
     }
 
     /// A turn of the loop, with attempts under way; gives how much time it lost of the monotonic clock, by which they are
     /// timed.
-    pub fn handle_turn(&mut self, monotonic: Duration, boot: Duration) -> Duration {
-        let (monotonic_before, boot_before) = std::mem::replace(&mut self.last, (monotonic, boot));
-        let passed = monotonic.saturating_sub(monotonic_before);
-        let asleep = boot.saturating_sub(boot_before).saturating_sub(passed);
+    pub fn handle_turn(&mut self, now: Reading) -> Duration {
+        let before = std::mem::replace(&mut self.last, now);
+        let passed = now.monotonic.saturating_sub(before.monotonic);
+        let asleep = now.boot.saturating_sub(before.boot).saturating_sub(passed);
+        let busy = now.busy.saturating_sub(before.busy);
         let lost = if passed > TURN { passed } else { Duration::ZERO };
-        self.longest = self.longest.max(lost + asleep);
+        self.longest = self.longest.max(lost.saturating_sub(busy) + asleep);
         lost
     }
 
@@ -47,41 +58,57 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
+    fn at(monotonic: u64, boot: u64, busy: u64) -> Reading {
+        Reading { monotonic: MS(monotonic), boot: MS(boot), busy: MS(busy) }
+    }
+
+    #[test]
+    fn a_busy_turn_is_no_pause() {
+        let mut pauses = Pauses::default();
+        pauses.handle_rest(at(0, 0, 0));
+        assert_eq!(
+            pauses.handle_turn(at(9000, 9000, 8000)),
+            MS(9000),
+            "it is given back all the same"
+        );
+        assert_eq!(pauses.poll_long(), None);
+    }
+
     #[test]
     fn turns_that_take_their_time_lose_none() {
         let mut pauses = Pauses::default();
-        pauses.handle_rest(MS(5000), MS(9000));
-        assert_eq!(pauses.handle_turn(MS(5100), MS(9100)), Duration::ZERO);
-        assert_eq!(pauses.handle_turn(MS(5400), MS(9400)), Duration::ZERO);
+        pauses.handle_rest(at(5000, 9000, 0));
+        assert_eq!(pauses.handle_turn(at(5100, 9100, 0)), Duration::ZERO);
+        assert_eq!(pauses.handle_turn(at(5400, 9400, 0)), Duration::ZERO);
         assert_eq!(pauses.poll_long(), None);
     }
 
     #[test]
     fn a_stopped_process_is_given_its_time_back() {
         let mut pauses = Pauses::default();
-        pauses.handle_rest(MS(0), MS(0));
-        assert_eq!(pauses.handle_turn(MS(900), MS(900)), MS(900));
+        pauses.handle_rest(at(0, 0, 0));
+        assert_eq!(pauses.handle_turn(at(900, 900, 0)), MS(900));
         assert_eq!(pauses.poll_long(), None, "that was no long pause");
-        assert_eq!(pauses.handle_turn(MS(4900), MS(4900)), MS(4000));
-        assert_eq!(pauses.handle_turn(MS(5000), MS(5000)), Duration::ZERO);
-        assert_eq!(pauses.poll_long(), Some(MS(4000)));
+        assert_eq!(pauses.handle_turn(at(6900, 6900, 0)), MS(6000));
+        assert_eq!(pauses.handle_turn(at(7000, 7000, 0)), Duration::ZERO);
+        assert_eq!(pauses.poll_long(), Some(MS(6000)));
         assert_eq!(pauses.poll_long(), None, "it is told once");
     }
 
     #[test]
     fn sleep_is_seen_by_the_clock_that_goes_on() {
         let mut pauses = Pauses::default();
-        pauses.handle_rest(MS(0), MS(0));
+        pauses.handle_rest(at(0, 0, 0));
         // The monotonic clock stood still: attempts were not timed meanwhile.
-        assert_eq!(pauses.handle_turn(MS(100), MS(3_600_100)), Duration::ZERO);
+        assert_eq!(pauses.handle_turn(at(100, 3_600_100, 0)), Duration::ZERO);
         assert_eq!(pauses.poll_long(), Some(MS(3_600_000)));
     }
 
     #[test]
     fn what_comes_between_waves_is_no_pause() {
         let mut pauses = Pauses::default();
-        pauses.handle_rest(MS(60_000), MS(90_000));
-        pauses.handle_turn(MS(60_100), MS(90_100));
+        pauses.handle_rest(at(60_000, 90_000, 0));
+        pauses.handle_turn(at(60_100, 90_100, 0));
         assert_eq!(pauses.poll_long(), None);
     }
 }

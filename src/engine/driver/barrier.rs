@@ -76,7 +76,7 @@ impl Engine<'_> {
     /// Nothing was under way until now: what happened meanwhile did no harm, if all is well again.
     pub(super) fn rest(&mut self) -> Result<()> {
         clocks::read(&mut self.clock, self.epoch);
-        self.pauses.handle_rest(self.epoch.elapsed(), clocks::since_boot());
+        self.pauses.handle_rest(clocks::reading(self.epoch.elapsed()));
         self.link.as_mut().map_or(Ok(None), |link| link.poll())?;
         Ok(())
     }
@@ -86,7 +86,7 @@ impl Engine<'_> {
     pub(super) fn take_time(&mut self) -> Instant {
         clocks::read(&mut self.clock, self.epoch);
         let now = Instant::now();
-        let lost = self.pauses.handle_turn(now.duration_since(self.epoch), clocks::since_boot());
+        let lost = self.pauses.handle_turn(clocks::reading(now.duration_since(self.epoch)));
         if !lost.is_zero() {
             log::info!("stood still for {} ms", lost.as_millis());
             self.deadlines.iter_mut().flatten().for_each(|deadline| deadline.at += lost);

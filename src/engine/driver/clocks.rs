@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::time::{ClockId, clock_gettime};
 
 use super::Clock;
+use crate::engine::pauses::Reading;
 use crate::field::Timestamp;
 
 /// The system's clock.
@@ -16,10 +17,12 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Time since the boot, that of sleep included.
-pub fn since_boot() -> Duration {
-    // A kernel without this clock would be older than 2.6.39.
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default()
+/// The other clocks at a time of the monotonic one.
+pub fn reading(monotonic: Duration) -> Reading {
+    // Older kernels than 2.6.39 have not both.
+    let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
+    let (boot, busy) = (read(ClockId::CLOCK_BOOTTIME), read(ClockId::CLOCK_THREAD_CPUTIME_ID));
+    Reading { monotonic, boot, busy }
 }
 
 /// Has `clock` compare the system's clock with the time since `epoch`.
