@@ -84,10 +84,10 @@ impl Merger {
     /// Merges the attempts of a wave with their flows. `attempts` is by configuration,
     /// then by target, each target asked under every configuration. `later` are the source ports
     /// of the wave after this one, whose flows may already be among these; `repeated` those of attempts
-    /// that were made once more and have no record.
+    /// that were made once more, or for something else, and have no record. A target without an address has no flow.
     pub fn merge(
         &mut self,
-        targets: &[SocketAddr],
+        targets: &[Option<SocketAddr>],
         attempts: &[Vec<Ended>],
         flows: Flows,
         later: &[RangeInclusive<u16>],
@@ -115,7 +115,8 @@ impl Merger {
             {
                 attempt.push(&mut facts);
                 let (protocol, target) = (*protocol, *target);
-                let flow = attempt.source_port.map(|port| Tail { protocol, port, target });
+                let flow = attempt.source_port.zip(target);
+                let flow = flow.map(|(port, target)| Tail { protocol, port, target });
                 let row = flow.and_then(|tail| index.remove(&tail));
                 if let Some(row) = row {
                     *flags |= flows.flags[row as usize];
@@ -232,7 +233,7 @@ mod tests {
     fn a_flow_that_was_not_seen_is_a_fact() {
         let mut merger = merger();
         let attempts = [vec![attempt(1), attempt(2), Ended::default()]];
-        let targets = [target(1), target(2), target(3)];
+        let targets = [1, 2, 3].map(target).map(Some);
         let merged = merger.merge(&targets, &attempts, flows(&[(2, 2)]), &[], &[]).unwrap();
         assert_eq!(
             facts(&merged.configurations[0]),
@@ -244,7 +245,7 @@ mod tests {
     fn no_flows_at_all_still_give_every_record() {
         let mut merger = merger();
         let attempts = [vec![attempt(1)], vec![attempt(2)]];
-        let merged = merger.merge(&[target(1)], &attempts, flows(&[]), &[], &[]).unwrap();
+        let merged = merger.merge(&[Some(target(1))], &attempts, flows(&[]), &[], &[]).unwrap();
         assert_eq!(merged.configurations.len(), 2);
         assert_eq!(facts(&merged.configurations[1]), [(false, None)]);
     }
@@ -254,7 +255,13 @@ mod tests {
         let mut merger = merger();
         let attempts = [vec![attempt(1), attempt(2)]];
         let merged = merger
-            .merge(&[target(1), target(1)], &attempts, flows(&[(2, 1), (1, 1)]), &[], &[])
+            .merge(
+                &[Some(target(1)), Some(target(1))],
+                &attempts,
+                flows(&[(2, 1), (1, 1)]),
+                &[],
+                &[],
+            )
             .unwrap();
         assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (true, Some(2))]);
     }
@@ -264,7 +271,8 @@ mod tests {
         let mut merger = merger();
         let merge = |merger: &mut Merger, port, flows| {
             let attempts = [vec![attempt(port)]];
-            let merged = merger.merge(&[target(1)], &attempts, flows, &[50..=59], &[]).unwrap();
+            let merged =
+                merger.merge(&[Some(target(1))], &attempts, flows, &[50..=59], &[]).unwrap();
             facts(&merged.configurations[0])
         };
         let first = merge(&mut merger, 40, flows(&[(50, 1), (40, 1), (7, 1)]));
@@ -280,7 +288,8 @@ mod tests {
         flows.flags[0] = Flag::FlowEvicted.into();
         flows.flags[2] = Flag::ShortPacket.into();
         let attempts = [vec![attempt(1), attempt(2)]];
-        let merged = merger().merge(&[target(1), target(2)], &attempts, flows, &[], &[]).unwrap();
+        let merged =
+            merger().merge(&[1, 2].map(target).map(Some), &attempts, flows, &[], &[]).unwrap();
         let both = [Flag::FlowEvicted, Flag::ShortPacket].into_iter().collect();
         assert_eq!(merged.flags, [Flags::default(), both]);
     }

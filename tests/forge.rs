@@ -1,10 +1,10 @@
 //! Packets made by hand, in a lab: what is sent, what counts as an answer, and that the kernel, which knows
 //! nothing of such connections, stays out of them.
 //!
-//! Has no harness: a user namespace can be entered only by a process with one thread. The checks
-//! run in a child of this program, whose network namespace is the prober of a lab. Where none can be
-//! entered, it says so and counts as skipped.
+//! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,11 +13,9 @@ use std::net::SocketAddr;
 use std::process::{Command, ExitCode, Stdio};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
-use pathspider::lab::{self, Lab, Spec};
+use harness::Tests;
+use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
-
-const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
-const SKIPPED: u8 = 77;
 
 const HOSTS: &str = r#"
 [[host]]
@@ -77,33 +75,15 @@ compare = "ok"
 "#;
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    if std::env::var_os(INSIDE).is_none() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let code = command.env(INSIDE, "1").status().unwrap().code();
-        let good = code == Some(0) || code == Some(SKIPPED.into());
-        return ExitCode::from(u8::from(!good));
-    }
-    if let Err(why) = lab::enter() {
-        eprintln!("test packets made by hand ... skipped: {why}");
-        return ExitCode::from(SKIPPED);
-    }
+    harness::main(|_, _| {}, inside)
+}
+
+fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::parse("hosts", HOSTS).unwrap()).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (records, packets) = measure(&lab, folder.path());
-    let mut failed = 0;
-    let mut test = |name: &str, test: &dyn Fn()| {
-        let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
-        eprintln!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        failed += u32::from(!ok);
-    };
-    test("every answer is what it is", &|| states(&lab, &records));
-    test("one reset a SYN-ACK, ours", &|| resets(&records, &packets));
-    let word = if failed == 0 { "ok" } else { "FAILED" };
-    eprintln!("test result: {word}. {} passed; {failed} failed; 0 ignored", 2 - failed);
-    ExitCode::from(u8::from(failed > 0))
+    tests.run("every answer is what it is", || states(&lab, &records));
+    tests.run("one reset a SYN-ACK, ours", || resets(&records, &packets));
 }
 
 /// All that was recorded, and all that was on the wire.

@@ -170,22 +170,18 @@ fn scopes_say_whether_configurations_take_turns() {
 }
 
 #[test]
-fn what_cannot_be_run_is_told_before_anything_is_changed() {
-    let told = |rest: &str| plan(&format!("name = 'x'\n{rest}")).not_runnable();
-    for step in pathspider::step::STEPS {
-        assert_eq!(told(&format!("[config.zero]\nsteps = [{}]", step.example)), None);
+fn what_is_found_out_before_all_configurations_has_columns_of_its_own() {
+    let fields = |rest: &str| {
+        let plan = plan(&format!("name = 'x'\n[config.zero]\n{rest}"));
+        let schema = plan.record_schema(&Fields::empty());
+        schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(""), ["target", "zero"]);
+    for prepare in ["resolve = true", "probe = 'tcp'"] {
+        assert_eq!(fields(&format!("[connect.prepare]\n{prepare}")), ["target", "prepare", "zero"]);
     }
-    for kind in pathspider::connect::KINDS {
-        assert_eq!(told(&format!("[config.zero]\n[connect]\nkind = '{}'", kind.name)), None);
-    }
-    assert_eq!(told("[config.zero]\nconnect = { timeout = '9s', repeat = 2, tfo = true }"), None);
-    for (text, expected) in [
-        ("[config.zero]\n[connect.prepare]\nresolve = true", "connect.prepare.resolve"),
-        ("[config.zero]\n[connect.prepare]\nprobe = 'tcp'", "connect.prepare.probe"),
-    ] {
-        let reason = told(text).unwrap();
-        assert!(reason.contains(expected) && !reason.contains('\n'), "{text}: {reason}");
-    }
+    let condition = "[connect.prepare]\nprobe = 'tcp'\n[[conditions]]\nname = 'x.up'\nvalue = 'prepare.probe_ok'";
+    assert_eq!(plan(&format!("name = 'x'\n[config.zero]\n{condition}")).rules.iter().count(), 1);
 }
 
 #[test]
@@ -260,7 +256,6 @@ fn the_kernels_resets_are_held_back_where_tcp_is_made_by_hand() {
     let steps = made.configs.iter().map(|config| config.steps.as_slice());
     assert_eq!(steps.collect::<Vec<_>>(), [&[Step::HoldReset][..], &[]]);
     assert_eq!((made.turns(), made.privileges()), (Turns::AtOnce, vec![Privilege::NetAdmin]));
-    assert_eq!(made.not_runnable(), None);
 }
 
 #[test]

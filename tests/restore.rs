@@ -1,9 +1,9 @@
 //! What a killed run leaves, and that it is put back; that runs keep out of each other's way.
 //!
-//! Has no harness: a user namespace can be entered only by a process with one thread. The checks run
-//! in a child of this program, whose network namespace is the prober of a lab; runs there keep a
-//! journal as on any host. Where none can be entered, it says so and counts as skipped.
+//! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,15 +13,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::{Tests, differences};
 use nix::libc::O_NONBLOCK;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pathspider::lab::{self, Lab, Spec};
+use pathspider::lab::{Lab, Spec};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
 
-const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
-const SKIPPED: u8 = 77;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 /// How often the run is killed, and that the points in time are the same again.
 const KILLS: usize = 50;
@@ -61,21 +60,13 @@ use = ["basic", "dscp", "mss"]
 "#;
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    if std::env::var_os(INSIDE).is_none() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let code = command.env(INSIDE, "1").status().unwrap().code();
-        return ExitCode::from(u8::from(code != Some(0) && code != Some(SKIPPED.into())));
-    }
-    if let Err(why) = lab::enter() {
-        eprintln!("test restore ... skipped: {why}");
-        return ExitCode::from(SKIPPED);
-    }
+    harness::main(|_, _| {}, inside)
+}
+
+fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::plain(12, 1).unwrap()).unwrap_or_else(|why| panic!("{why}"));
     let bench = Bench::new(&lab);
-    let mut tests = Tests::default();
+    tests.state = Some(dumps);
     tests.run("a run leaves nothing, and no journal", || bench.whole());
     tests.run("kill -9 at any point leaves what restore puts back", || bench.killed());
     tests.run("the next run puts it back too", || bench.next_run());
@@ -85,35 +76,6 @@ fn main() -> ExitCode {
     tests.run("a program that outlived its run is waited for", || bench.outlived());
     tests.run("a second run is refused by name of the first", || bench.refused());
     tests.run("scoped runs go on at once", || bench.at_once());
-    tests.end()
-}
-
-/// Names, verdicts, and a last line as a harness would write it.
-#[derive(Default)]
-struct Tests {
-    passed: u32,
-    failed: u32,
-}
-
-impl Tests {
-    fn run(&mut self, name: &str, test: impl FnOnce()) {
-        let before = dumps();
-        let mut ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
-        let after = dumps();
-        if before != after {
-            eprintln!("{}", differences(&before, &after));
-            ok = false;
-        }
-        eprintln!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        *if ok { &mut self.passed } else { &mut self.failed } += 1;
-    }
-
-    fn end(self) -> ExitCode {
-        let Self { passed, failed } = self;
-        let word = if failed == 0 { "ok" } else { "FAILED" };
-        eprintln!("test result: {word}. {passed} passed; {failed} failed; 0 ignored");
-        ExitCode::from(u8::from(failed > 0))
-    }
 }
 
 fn said(words: &str) -> String {
@@ -154,14 +116,6 @@ fn parameters(folder: &Path, text: &mut String) {
             writeln!(text, "{} = {}", path.display(), String::from_utf8_lossy(&value)).unwrap();
         }
     }
-}
-
-fn differences(before: &str, after: &str) -> String {
-    let only = |these: &str, those: &str, sign: char| {
-        let lines = these.lines().filter(|line| !those.lines().any(|other| other == *line));
-        lines.map(|line| format!("{sign} {line}\n")).collect::<String>()
-    };
-    only(before, after, '-') + &only(after, before, '+')
 }
 
 fn stderr(output: &Output) -> String {

@@ -1,9 +1,10 @@
 //! Runs that are killed, that run out of disk, that are shared by several machines: whatever happened, the whole has
 //! each target once, and what does not fit is refused.
 //!
-//! Has no harness: see `run.rs`.
+//! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
+mod harness;
 #[path = "resume/kills.rs"]
 mod kills;
 
@@ -14,78 +15,40 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::Duration;
 
+use harness::Tests;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pathspider::lab::{self, Lab};
+use pathspider::lab::Lab;
 use pathspider::sink::{self, Stored};
 use serde_json::{Value, json};
 
-const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
 const TARGETS: usize = 300;
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    let mut tests = Tests::default();
-    if std::env::var_os(INSIDE).is_some() {
-        lab::enter().unwrap();
-        // For file systems of our own, which nobody else sees.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        let lab = Lab::build(&kills::spec(TARGETS)).unwrap();
-        let bench = Bench::new(&lab);
-        tests.run("killed at random moments, into a folder", || bench.killed("results/"));
-        tests.run("killed at random moments, into a file", || bench.killed("x.parquet"));
-        tests.run("interrupted, and resumed", || bench.interrupted());
-        tests.run("what does not fit is refused", || bench.refused());
-        tests.run("a full disk leaves a run that can be resumed", || bench.disk_full());
-        tests.run("shards and merge", || bench.shards());
-        return tests.end();
-    }
-    match Command::new("unshare").args(["-Urn", "true"]).status() {
-        Ok(status) if status.success() => {}
-        _ => {
-            tests.skip("everything", "no user namespace can be entered here");
-            return tests.end();
-        }
-    }
-    tests.run("a killed lab run is resumed and agrees with the truth", killed_lab);
-    tests.run("in namespaces of our own", || {
-        let inside =
-            Command::new(std::env::current_exe().unwrap()).env(INSIDE, "1").status().unwrap();
-        assert!(inside.success(), "{inside}");
-    });
-    tests.end()
+    harness::main(outside, inside)
 }
 
-/// Names, verdicts, and a last line as a harness would write it.
-#[derive(Default)]
-struct Tests {
-    passed: u32,
-    failed: u32,
-    skipped: u32,
+fn outside(tests: &mut Tests, namespaces: bool) {
+    if namespaces {
+        tests.run("a killed lab run is resumed and agrees with the truth", killed_lab);
+    } else {
+        tests.skip("a killed lab run", "no user namespace can be entered here");
+    }
 }
 
-impl Tests {
-    fn run(&mut self, name: &str, test: impl FnOnce()) {
-        let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
-        eprintln!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        *if ok { &mut self.passed } else { &mut self.failed } += 1;
-    }
-
-    fn skip(&mut self, name: &str, why: &str) {
-        eprintln!("test {name} ... skipped: {why}");
-        self.skipped += 1;
-    }
-
-    fn end(self) -> ExitCode {
-        let Self { passed, failed, skipped } = self;
-        let word = if failed == 0 { "ok" } else { "FAILED" };
-        eprintln!("test result: {word}. {passed} passed; {failed} failed; {skipped} ignored");
-        ExitCode::from(u8::from(failed > 0))
-    }
+fn inside(tests: &mut Tests) {
+    // For file systems of our own, which nobody else sees.
+    unshare(CloneFlags::CLONE_NEWNS).unwrap();
+    let lab = Lab::build(&kills::spec(TARGETS)).unwrap();
+    let bench = Bench::new(&lab);
+    tests.run("killed at random moments, into a folder", || bench.killed("results/"));
+    tests.run("killed at random moments, into a file", || bench.killed("x.parquet"));
+    tests.run("interrupted, and resumed", || bench.interrupted());
+    tests.run("what does not fit is refused", || bench.refused());
+    tests.run("a full disk leaves a run that can be resumed", || bench.disk_full());
+    tests.run("shards and merge", || bench.shards());
 }
 
 fn stderr(output: &Output) -> String {

@@ -1,9 +1,9 @@
 //! `pathspider run` as its users call it: in its own lab, and in namespaces that this test made.
 //!
-//! Has no harness: a user namespace can be entered only by a process with one thread, so the checks
-//! that need one run in a child of this program. Where none can be entered, it says so and
-//! counts as skipped.
+//! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,49 +14,27 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use pathspider::lab::{self, Lab, Spec};
+use pathspider::lab::{Lab, Spec};
 use pathspider::step::{Applied, Context, Flows, Step, mark};
 use serde_json::Value;
 
-const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
 const NOBODY: u32 = 65_534;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 const FALLBACK: &str = "/proc/sys/net/ipv4/tcp_ecn_fallback";
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    let mut tests = Tests::default();
-    if std::env::var_os(INSIDE).is_some() {
-        lab::enter().unwrap();
-        let lab = Lab::build(&Spec::plain(300, 20).unwrap()).unwrap();
-        let bench = Bench::new(&lab);
-        tests.run("records out are targets in, each observed", || bench.whole_run());
-        tests.run("SIGTERM puts settings back and leaves a readable file", || {
-            bench.stopped(Signal::SIGTERM)
-        });
-        tests.run("SIGINT does too", || bench.stopped(Signal::SIGINT));
-        tests.run("no second has more SYNs than --rate", || bench.rate());
-        tests.run("a value that the kernel refuses is named and nothing is left", || {
-            bench.refused()
-        });
-        tests.run("steps are undone by a panic", undone_by_a_panic);
-        tests.run("a silent target is a record", || bench.silent());
-        tests.run("socket options are those of one configuration", || bench.marked());
-        tests.run("scoped steps leave other programs' connections alone", || bench.scoped());
-        return tests.end();
-    }
+    harness::main(outside, inside)
+}
+
+fn outside(tests: &mut Tests, namespaces: bool) {
     let folder = tempfile::tempdir().unwrap();
     tests.run("bad input is told before anything is done", || bad_input(folder.path()));
-    match Command::new("unshare").args(["-Urn", "true"]).status() {
-        Ok(status) if status.success() => {}
-        _ => {
-            tests.skip("everything else", "no user namespace can be entered here");
-            return tests.end();
-        }
+    if !namespaces {
+        tests.skip("the lab", "no user namespace can be entered here");
+        return;
     }
     tests.run("the lab agrees with the truth", || lab_run(folder.path(), None));
     if nix::unistd::geteuid().is_root() {
@@ -65,40 +43,22 @@ fn main() -> ExitCode {
         tests.skip("the lab agrees for an ordinary user", "this is one already");
     }
     tests.run("Ctrl-C in the lab", || interrupted_lab(folder.path()));
-    tests.run("in namespaces of our own", || {
-        let inside =
-            Command::new(std::env::current_exe().unwrap()).env(INSIDE, "1").status().unwrap();
-        assert!(inside.success(), "{inside}");
+}
+
+fn inside(tests: &mut Tests) {
+    let lab = Lab::build(&Spec::plain(300, 20).unwrap()).unwrap();
+    let bench = Bench::new(&lab);
+    tests.run("records out are targets in, each observed", || bench.whole_run());
+    tests.run("SIGTERM puts settings back and leaves a readable file", || {
+        bench.stopped(Signal::SIGTERM)
     });
-    tests.end()
-}
-
-/// Names, verdicts, and a last line as a harness would write it.
-#[derive(Default)]
-struct Tests {
-    passed: u32,
-    failed: u32,
-    skipped: u32,
-}
-
-impl Tests {
-    fn run(&mut self, name: &str, test: impl FnOnce()) {
-        let ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
-        eprintln!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        *if ok { &mut self.passed } else { &mut self.failed } += 1;
-    }
-
-    fn skip(&mut self, name: &str, why: &str) {
-        eprintln!("test {name} ... skipped: {why}");
-        self.skipped += 1;
-    }
-
-    fn end(self) -> ExitCode {
-        let Self { passed, failed, skipped } = self;
-        let word = if failed == 0 { "ok" } else { "FAILED" };
-        eprintln!("test result: {word}. {passed} passed; {failed} failed; {skipped} ignored");
-        ExitCode::from(u8::from(failed > 0))
-    }
+    tests.run("SIGINT does too", || bench.stopped(Signal::SIGINT));
+    tests.run("no second has more SYNs than --rate", || bench.rate());
+    tests.run("a value that the kernel refuses is named and nothing is left", || bench.refused());
+    tests.run("steps are undone by a panic", undone_by_a_panic);
+    tests.run("a silent target is a record", || bench.silent());
+    tests.run("socket options are those of one configuration", || bench.marked());
+    tests.run("scoped steps leave other programs' connections alone", || bench.scoped());
 }
 
 fn pathspider() -> Command {

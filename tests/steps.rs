@@ -1,12 +1,11 @@
 //! Steps in force: what they do to packets, to whose, and that nothing of them is left.
 //!
-//! Has no harness: a user namespace can be entered only by a process with one thread. The checks
-//! run in a child of this program, whose network namespace is the prober of a lab. Where none can be
-//! entered, it says so and counts as skipped.
+//! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 #[path = "steps/commands.rs"]
 mod commands;
+mod harness;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -16,18 +15,15 @@ use std::os::fd::AsFd as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use harness::Tests;
 use pathspider::error::Error;
-use pathspider::lab::{self, Lab, Spec};
+use pathspider::lab::{Lab, Spec};
 use pathspider::step::netfilter::Hook;
 use pathspider::step::sockopt::{Family, SOCKOPTS, Value};
 use pathspider::step::{self, Applied, Context, Flows, Netfilter, Route, Sockopt, Step, metrics};
 use socket2::{Domain, Protocol, Socket, Type};
 
-const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
-const SKIPPED: u8 = 77;
 const ECN: &str = "net.ipv4.tcp_ecn_fallback";
-/// What [`INSIDE`] is set to in the child that stays root of the host.
-const ROOT: &str = "root";
 /// What a host has of its own, with a chain at the hook and the priority that ours has.
 const USERS_RULES: &str = "
 table inet filter {
@@ -40,28 +36,29 @@ table ip mangle {
 ";
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
+    harness::main(as_root, inside)
+}
+
+/// What only the root of the host may do: in a network namespace, but not in one of users.
+fn as_root(tests: &mut Tests, _: bool) {
+    let name = "only some addresses are forgotten";
+    if let Err(why) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+        tests.skip(name, &format!("no root: {why}"));
+        return;
     }
-    if std::env::var_os(INSIDE).is_none() {
-        let child = |who: &str| {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            let code = command.env(INSIDE, who).status().unwrap().code();
-            code == Some(0) || code == Some(SKIPPED.into())
-        };
-        let all = [child("user"), child(ROOT)];
-        return ExitCode::from(u8::from(all.contains(&false)));
+    done("ip link set lo up");
+    done("ip addr add 2001:db8::5/128 dev lo nodad");
+    // The kernel makes an address usable in its own time.
+    while !said("ip -6 route show table local").contains("2001:db8::5") {
+        std::thread::yield_now();
     }
-    if std::env::var_os(INSIDE).is_some_and(|who| who == ROOT) {
-        return as_root();
-    }
-    if let Err(why) = lab::enter() {
-        eprintln!("test steps ... skipped: {why}");
-        return ExitCode::from(SKIPPED);
-    }
+    tests.run(name, forget);
+}
+
+fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::plain(4, 1).unwrap()).unwrap_or_else(|why| panic!("{why}"));
     let bench = Bench::new(&lab);
-    let mut tests = Tests::default();
+    tests.state = Some(state);
     tests.run("an empty kernel parameter is empty again", empty_parameter);
     tests.run("rules are about a configuration's packets only", || bench.marked());
     tests.run("rules of two configurations at once", || bench.two_at_once());
@@ -77,48 +74,6 @@ fn main() -> ExitCode {
     tests.run("the option mark", mark_of_socket);
     tests.run("commands are undone, whatever comes after", commands::commands);
     tests.run("a refusal to forget is told", refused_to_forget);
-    tests.end()
-}
-
-/// What only the root of the host may do: in a network namespace, but not in one of users.
-fn as_root() -> ExitCode {
-    if let Err(why) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
-        eprintln!("test only some addresses are forgotten ... skipped: no root: {why}");
-        return ExitCode::from(SKIPPED);
-    }
-    done("ip link set lo up");
-    done("ip addr add 2001:db8::5/128 dev lo nodad");
-    let mut tests = Tests::default();
-    tests.run("only some addresses are forgotten", forget);
-    tests.end()
-}
-
-/// Names, verdicts, and a last line as a harness would write it.
-#[derive(Default)]
-struct Tests {
-    passed: u32,
-    failed: u32,
-}
-
-impl Tests {
-    fn run(&mut self, name: &str, test: impl FnOnce()) {
-        let before = state();
-        let mut ok = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).is_ok();
-        let after = state();
-        if before != after {
-            eprintln!("before: {before}\nafter: {after}");
-            ok = false;
-        }
-        eprintln!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
-        *if ok { &mut self.passed } else { &mut self.failed } += 1;
-    }
-
-    fn end(self) -> ExitCode {
-        let Self { passed, failed } = self;
-        let word = if failed == 0 { "ok" } else { "FAILED" };
-        eprintln!("test result: {word}. {passed} passed; {failed} failed; 0 ignored");
-        ExitCode::from(u8::from(failed > 0))
-    }
 }
 
 /// What a program says; empty if it fails (a routing table that does not exist).

@@ -2,7 +2,7 @@
 //!
 //! A case is a list, `tests/targets/NAME.csv` or `.ndjson`; beside it stands what must come out,
 //! `NAME.csv.txt`: the columns, the targets, the lines that were refused and why. A list may
-//! begin with `# options: default_port=443`. `UPDATE_GOLDENS=1 cargo test --test targets` accepts
+//! begin with `# options: default_port=443 names`, of which either may be missing. `UPDATE_GOLDENS=1 cargo test --test targets` accepts
 //! what comes out now.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
@@ -27,19 +27,24 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-fn options(text: &[u8]) -> Options {
+/// How the list is to be read, and whether targets may have a name only.
+fn options(text: &[u8]) -> (Options, bool) {
     let text = String::from_utf8_lossy(text);
-    let default_port = text
-        .strip_prefix("# options: default_port=")
-        .map(|rest| rest.lines().next().unwrap().parse().unwrap());
-    Options { default_port, ..Options::default() }
+    let words = text.strip_prefix("# options: ").and_then(|rest| rest.lines().next());
+    let words: Vec<&str> = words.into_iter().flat_map(str::split_whitespace).collect();
+    let port = words.iter().find_map(|word| word.strip_prefix("default_port="));
+    let default_port = port.map(|port| port.parse().unwrap());
+    (Options { default_port, ..Options::default() }, words.contains(&"names"))
 }
 
 /// Reads the list in small batches and says what came out, as text.
 fn outcome(text: Vec<u8>) -> String {
-    let options = options(&text);
+    let (options, names) = options(&text);
     let size = text.len() as u64;
     let mut reader = Reader::new(Box::new(Cursor::new(text)), options).unwrap();
+    if names {
+        reader.names();
+    }
     let fields = reader.fields();
     let mut out = String::from("columns\n");
     for field in &fields {

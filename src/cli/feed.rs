@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc;
 
-use super::writer::{self, Lost, Wave};
+use super::prepare::Preparation;
+use super::writer::{Lost, Wave};
 use crate::engine::driver;
 use crate::error::Result;
 use crate::observer::capture;
@@ -15,6 +16,8 @@ pub struct Feed<'a, 'e> {
     pub engine: &'a mut driver::Engine<'e>,
     /// Where they come from.
     pub reader: &'a mut Reader,
+    /// What is done before.
+    pub preparation: Preparation,
     /// What watches.
     pub capture: &'a capture::Capture,
     /// Where waves go that have ended.
@@ -43,14 +46,16 @@ impl Feed<'_, '_> {
         while !batch.is_empty() && keep_going() {
             self.fed.asked += batch.len() as u64;
             self.expect();
-            let addresses: Vec<driver::Address> = batch.iter().map(address).collect();
+            let ready = self.preparation.prepare(&mut batch, self.engine, keep_going)?;
             let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
-            let asked = self.engine.run_wave(&addresses, keep_going)?;
+            let asked = self.engine.run_wave(&ready.addresses(&batch), keep_going)?;
+            let (prepared, asked) = ready.complete(asked);
             let flows = self
                 .capture
                 .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let wave = Wave { targets: batch, asked, flows, lost, later: self.engine.next_ports() };
+            let later = self.engine.next_ports();
+            let wave = Wave { targets: batch, prepared, asked, flows, lost, later };
             if self.waves.send(wave).is_err() {
                 // The writer has failed; its own error says why.
                 return Ok(());
@@ -70,8 +75,4 @@ impl Feed<'_, '_> {
             self.expected.store(all.saturating_sub(done), Relaxed);
         }
     }
-}
-
-fn address(target: &Target) -> driver::Address {
-    driver::Address { at: writer::address(target), name: target.name.clone() }
 }

@@ -20,6 +20,7 @@ mod new;
 mod observe;
 mod out;
 mod output;
+mod prepare;
 mod progress;
 mod records;
 mod reference;

@@ -1,6 +1,8 @@
 //! `pathspider run`: the main job.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -15,9 +17,10 @@ use super::account::Account;
 use super::feed::{Fed, Feed};
 use super::host::Host;
 use super::output::{Earlier, Identity, Output};
+use super::prepare::Preparation;
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
-use super::{interface, progress, records, restore};
+use super::{interface, prepare, progress, records, restore};
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -91,6 +94,9 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     wave: Option<usize>,
 
+    #[command(flatten)]
+    names: prepare::Names,
+
     /// Let `command` steps of the measurement run their programs
     #[arg(long)]
     allow_commands: bool,
@@ -126,10 +132,10 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     // The file is judged before anything is built or opened; once more when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
     let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
-    let mut port = 0;
+    let (mut port, mut names) = (0, false);
     if args.lab {
-        let plan = runnable(Plan::load_with(&origin, &text, &base, &overrides)?)?;
-        port = plan.port();
+        let plan = Plan::load_with(&origin, &text, &base, &overrides)?;
+        (port, names) = (plan.port(), plan.prepare.resolve);
         // Before any thread exists: a namespace of users is for the whole process.
         lab::enter()?;
     }
@@ -140,14 +146,17 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         .map(|spec| Lab::build(&spec))
         .transpose()?;
     let (mut reader, interface) = match &lab {
-        Some(lab) => (lab_targets(lab, port), lab.interface().to_owned()),
+        Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
         None => {
             let reader = open_targets(&args)?;
             let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
             (reader, interface)
         }
     };
-    let plan = runnable(Plan::load_with(&origin, &text, &reader.fields(), &overrides)?)?;
+    let plan = Plan::load_with(&origin, &text, &reader.fields(), &overrides)?;
+    if plan.prepare.resolve {
+        reader.names();
+    }
     let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
@@ -157,8 +166,15 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         Some(_) => Host::default(),
         None => Host::hold(args.state.folder.as_deref(), &plan)?,
     };
-    let run =
-        Run { args: &args, plan: &plan, interface: &interface, host: &host, stop: &stop, quiet };
+    let run = Run {
+        args: &args,
+        plan: &plan,
+        interface: &interface,
+        host: &host,
+        stop: &stop,
+        quiet,
+        resolver: lab.as_ref().map(Lab::resolver),
+    };
     let outcome = run.measure(&mut reader, tally.as_mut(), &output)?;
     summary::print(
         &outcome,
@@ -169,19 +185,22 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     )
 }
 
-/// Refuses what this version cannot run, before anything is changed.
-fn runnable(plan: Plan) -> Result<Plan> {
-    match plan.not_runnable() {
-        Some(reason) => Err(Error::Usage(reason)),
-        None => Ok(plan),
-    }
-}
-
-fn lab_targets(lab: &Lab, port: u16) -> Reader {
+/// The lab's targets. If names are looked up, the first of each kind is known by name only, and there is one whose
+/// name nobody knows.
+fn lab_targets(lab: &Lab, port: u16, names: bool) -> Reader {
     let hosts = lab.hosts();
     let name = |host: usize| hosts.get(host).map(|host| host.name.clone());
     let targets = lab.targets().iter();
-    Reader::from_targets(targets.map(|t| Target::new(t.addr, port, name(t.host))).collect())
+    let mut targets: Vec<Target> =
+        targets.map(|t| Target::new(t.addr, port, name(t.host))).collect();
+    if names {
+        let mut seen = BTreeSet::new();
+        let first = |target: &&mut Target| seen.insert(target.name.clone());
+        targets.iter_mut().filter(first).for_each(|target| target.addr = None);
+        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        targets.push(Target { addr: None, ..Target::new(nobody, port, Some(NO_SUCH_NAME.into())) });
+    }
+    Reader::from_targets(targets)
 }
 
 fn open_targets(args: &Args) -> Result<Reader> {
@@ -213,6 +232,9 @@ fn default_output(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(format!("{name}-{now}.{extension}"))
 }
 
+/// A name that the lab's resolver does not know.
+const NO_SUCH_NAME: &str = "no-such-name.invalid";
+
 /// One run, ready to go.
 struct Run<'a> {
     args: &'a Args,
@@ -221,12 +243,16 @@ struct Run<'a> {
     host: &'a Host,
     stop: &'a AtomicUsize,
     quiet: bool,
+    /// The lab's resolver.
+    resolver: Option<SocketAddr>,
 }
 
 impl Run<'_> {
     fn settings(&self) -> driver::Settings {
+        let (configurations, probe) = (self.plan.configs.iter(), self.plan.probe());
         driver::Settings {
-            configurations: self.plan.configs.iter().map(configuration).collect(),
+            configurations: configurations.chain(&probe).map(configuration).collect(),
+            probe: probe.is_some(),
             limits: scheduler::Limits { concurrency: self.args.concurrency, rate: self.args.rate },
             bind_device: self.args.interface.clone(),
             allow_commands: self.args.allow_commands,
@@ -244,6 +270,7 @@ impl Run<'_> {
             ("--connect", connect.clone().unwrap_or_default()),
             ("--port", port.map_or_else(String::new, |port| port.to_string())),
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
+            ("--prefer", self.args.names.preferred().to_owned()),
         ];
         Identity::new(self.plan, digest, columns, &options)
     }
@@ -313,6 +340,7 @@ impl Run<'_> {
         }
         let progress = driver::Progress::default();
         let expected = AtomicU64::new(0);
+        let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
@@ -353,6 +381,7 @@ impl Run<'_> {
             let mut feed = Feed {
                 engine: &mut engine,
                 reader,
+                preparation,
                 capture: &capture,
                 waves,
                 size,

@@ -5,9 +5,10 @@ use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
 use super::{catalogue, out};
+use crate::connect::Prepared;
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
-use crate::measurement;
+use crate::measurement::{self, PREPARE};
 
 /// The names that configurations can have, beyond zero and one.
 const FURTHER: [&str; 6] = ["two", "three", "four", "five", "six", "seven"];
@@ -84,6 +85,20 @@ pub fn record() -> Value {
     properties.insert(
         flags.into(),
         json!({ "type": "array", "items": { "oneOf": words }, "description": of_flags }),
+    );
+    let found: Map<String, Value> = Prepared::FIELDS
+        .iter()
+        .map(|field| {
+            let of = property(&(field.data_type)(), field.arrow().is_nullable(), field.doc.trim());
+            (field.name.to_owned(), of)
+        })
+        .collect();
+    properties.insert(
+        PREPARE.into(),
+        json!({
+            "type": "object", "properties": found, "required": Prepared::FIELDS.iter().map(|f| f.name).collect::<Vec<_>>(),
+            "description": "What was found out before all configurations, if the measurement has [connect.prepare].",
+        }),
     );
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));

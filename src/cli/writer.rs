@@ -8,15 +8,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, UInt64Array};
+use arrow::array::{Array as _, ArrayRef, AsArray as _, StructArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::counts::Counts;
 use super::summary;
-use crate::connect::Ended;
+use crate::connect::{Ended, Prepared};
 use crate::engine::driver::{Asked, Attempts, Progress};
 use crate::error::{Error, Result};
+use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
 use crate::lab::Tally;
 use crate::measurement::{Plan, Swept};
@@ -30,6 +31,8 @@ use crate::targets::{self, Target};
 pub struct Wave {
     /// Its targets.
     pub targets: Vec<Target>,
+    /// What was found out about each before, if anything was to be.
+    pub prepared: Vec<Prepared>,
     /// What became of each, under each configuration.
     pub asked: Asked,
     /// Where its flows will come from.
@@ -199,14 +202,17 @@ impl<'a> Writer<'a> {
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
         }
-        let (targets, attempts) =
-            finished(wave.targets, wave.asked.attempts, &mut self.written.unfinished);
-        let addresses: Vec<SocketAddr> = targets.iter().map(address).collect();
+        let Done { targets, prepared, attempts, unfinished } =
+            finished(wave.targets, wave.prepared, wave.asked.attempts);
+        self.written.unfinished += unfinished;
+        let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
         let Merged { configurations, mut flags } =
             self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
         for (configuration, attempts) in configurations.iter().zip(&attempts) {
             let Some(observed) = configuration.column_by_name("observed") else { continue };
-            let sent = attempts.iter().map(|ended| ended.attempt.state.tells());
+            let sent = attempts.iter().map(|Ended { attempt, .. }| {
+                attempt.state.tells() && attempt.source_port.is_some()
+            });
             let unobserved = observed.as_boolean().iter().zip(sent);
             self.written.unobserved += unobserved
                 .filter(|(observed, sent)| *sent && *observed == Some(false))
@@ -219,6 +225,12 @@ impl<'a> Writer<'a> {
             Arc::new(positions),
             flags::column(&flags),
         ];
+        if self.plan.prepare.is_something() {
+            let fields = Prepared::FIELDS.iter().map(FieldDef::arrow).collect();
+            let found = StructArray::try_new(fields, Prepared::collect(&prepared), None);
+            let found = found.map_err(|why| Error::failed("put a record together", why))?;
+            columns.push(Arc::new(found));
+        }
         for (configuration, record) in self.plan.configs.iter().zip(configurations) {
             columns.push(Arc::new(Swept::append(&configuration.swept, record)?));
         }
@@ -252,21 +264,26 @@ pub fn schema(plan: &Plan, target_fields: &Fields) -> Schema {
     plan.rules.schema(&record(plan, target_fields))
 }
 
-/// The address to connect to.
-pub fn address(target: &Target) -> SocketAddr {
-    SocketAddr::new(target.addr, target.port)
+/// The address to connect to, if one is known.
+pub fn address(target: &Target) -> Option<SocketAddr> {
+    target.addr.map(|addr| SocketAddr::new(addr, target.port))
+}
+
+/// Targets that were asked under every configuration.
+struct Done {
+    targets: Vec<Target>,
+    prepared: Vec<Prepared>,
+    attempts: Vec<Vec<Ended>>,
+    /// How many are left out.
+    unfinished: u64,
 }
 
 /// Leaves out targets that a stop came before.
-fn finished(
-    targets: Vec<Target>,
-    attempts: Attempts,
-    unfinished: &mut u64,
-) -> (Vec<Target>, Vec<Vec<Ended>>) {
+fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -> Done {
     let done: Vec<bool> = (0..targets.len())
         .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
         .collect();
-    *unfinished += done.iter().filter(|done| !**done).count() as u64;
+    let unfinished = done.iter().filter(|done| !**done).count() as u64;
     let keep = |rows: Vec<Option<Ended>>| {
         rows.into_iter()
             .zip(&done)
@@ -275,7 +292,13 @@ fn finished(
     };
     let attempts = attempts.into_iter().map(keep).collect();
     let targets = targets.into_iter().zip(&done).filter(|(_, done)| **done);
-    (targets.map(|(target, _)| target).collect(), attempts)
+    let prepared = prepared.into_iter().zip(&done).filter(|(_, done)| **done);
+    Done {
+        targets: targets.map(|(target, _)| target).collect(),
+        prepared: prepared.map(|(prepared, _)| prepared).collect(),
+        attempts,
+        unfinished,
+    }
 }
 
 #[cfg(test)]

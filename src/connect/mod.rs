@@ -15,6 +15,7 @@ pub mod http;
 pub mod http2;
 pub mod machine;
 mod options;
+mod prepare;
 pub mod tcp;
 #[cfg(test)]
 mod testing;
@@ -25,6 +26,7 @@ pub use facts::{
 };
 pub use machine::{Action, Ending, Event, Fault, Machine, Peer, start};
 pub use options::{DEFAULT_NAME, GROUPS, HTTP_VERSIONS, LONGEST_PATH, METHODS, Options, QUESTIONS};
+pub use prepare::Prepared;
 
 /// What is done with a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod clocks;
 mod progress;
+mod settings;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,22 +19,22 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+pub use clocks::now;
 pub use progress::Progress;
+pub use settings::{Address, Configuration, Settings};
 
 use super::clock::Clock;
 use super::connection::Connection;
 use super::ports::{self, Draw, Ports};
 use super::raw::Raw;
-use super::scheduler::{Job, Limits, Next, Scheduler};
+use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::connect::forge::{Forge, Packet, Protocol};
 use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State, Transport};
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::step::sockopt::Sockopt;
-use crate::step::{
-    self, Applied, CommandOutput, Context, Flows, Journal, Slot, Step, Turns, needs_mark,
-};
+use crate::step::{self, Applied, CommandOutput, Flows, Slot, Step, Turns, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -44,59 +45,6 @@ const MOST_OUTPUTS: usize = 64;
 /// Tokens of the ears for packets made by hand; every other token is a slot.
 const EAR_V4: usize = usize::MAX - 1;
 const EAR_V6: usize = usize::MAX - 2;
-
-/// What the engine needs to know of a measurement and its run.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The configurations, the baseline first.
-    pub configurations: Vec<Configuration>,
-    /// Limits on what is sent.
-    pub limits: Limits,
-    /// Send through this interface, whatever the routing table prefers.
-    pub bind_device: Option<String>,
-    /// Whether `command` steps may run their programs.
-    pub allow_commands: bool,
-    /// The place of this run among others of its network namespace.
-    pub slot: Slot,
-    /// Where changes to the host are written down before they are made.
-    pub journal: Option<Journal>,
-    /// Whether the kernel forgets what it knows of targets (TCP Fast Open cookies, round-trip times) before
-    /// they are asked.
-    pub forget: bool,
-}
-
-impl Settings {
-    fn context(&self) -> Context {
-        Context {
-            interface: self.bind_device.clone(),
-            allow_commands: self.allow_commands,
-            slot: self.slot,
-            journal: self.journal.clone(),
-        }
-    }
-}
-
-/// One configuration, as far as the engine cares.
-#[derive(Debug, Clone)]
-pub struct Configuration {
-    /// What is changed while it is in force.
-    pub steps: Vec<Step>,
-    /// The kind of connection.
-    pub kind: &'static connect::KindDef,
-    /// What else was asked for.
-    pub options: connect::Options,
-    /// How long one attempt may take.
-    pub timeout: Duration,
-}
-
-/// Whom to ask.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
-    /// Address and port.
-    pub at: SocketAddr,
-    /// Its name, if it has one.
-    pub name: Option<String>,
-}
 
 /// The attempts of one wave: by configuration, then by target. `None` where a stop came first.
 pub type Attempts = Vec<Vec<Option<Ended>>>;
@@ -202,7 +150,7 @@ impl<'a> Engine<'a> {
                 .enumerate()
                 .map(|one| Way::of(settings.slot, one))
                 .collect(),
-            scheduler: Scheduler::new(settings.limits, turns, configurations.len()),
+            scheduler: Scheduler::new(settings.limits, turns),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
             settings: Rc::new(settings),
             progress,
@@ -241,6 +189,30 @@ impl<'a> Engine<'a> {
         targets: &[Address],
         keep_going: impl Fn() -> bool,
     ) -> Result<Asked> {
+        let mut asked = self.ask(targets, self.settings.measured(), keep_going)?;
+        asked.attempts.truncate(self.settings.measured().len());
+        self.wave += 1;
+        Ok(asked)
+    }
+
+    /// Asks targets of the wave that comes next in another way, with no step in force: whether they are up at all.
+    pub fn probe(
+        &mut self,
+        targets: &[Address],
+        keep_going: impl Fn() -> bool,
+    ) -> Result<Vec<Option<Ended>>> {
+        debug_assert!(self.settings.probe);
+        let probe = self.settings.measured().end;
+        let mut asked = self.ask(targets, probe..probe + 1, keep_going)?;
+        Ok(asked.attempts.pop().unwrap_or_default())
+    }
+
+    fn ask(
+        &mut self,
+        targets: &[Address],
+        configurations: Range<usize>,
+        keep_going: impl Fn() -> bool,
+    ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
         let draw = |configuration| self.ports.draw(configuration, self.wave);
         let attempts = self.ways.iter().map(|_| targets.iter().map(|_| None).collect()).collect();
@@ -250,13 +222,12 @@ impl<'a> Engine<'a> {
             left: self.ways.iter().map(|way| vec![way.repeat; targets.len()]).collect(),
             asked: Asked { attempts, ..Asked::default() },
         };
-        self.wave += 1;
         clocks::read(&mut self.clock, self.epoch);
         if self.settings.forget {
             let addresses: Vec<IpAddr> = targets.iter().map(|target| target.at.ip()).collect();
             step::metrics::forget(&addresses)?;
         }
-        self.scheduler.handle_wave(targets.len());
+        self.scheduler.handle_wave(targets.len(), configurations);
         loop {
             if !keep_going() {
                 self.scheduler.handle_stop();
@@ -305,7 +276,7 @@ impl<'a> Engine<'a> {
     /// Puts the steps of these configurations in force.
     fn apply(&mut self, configurations: Range<usize>) -> Result<()> {
         self.finish()?;
-        log::info!("wave {}: configurations {configurations:?}", self.wave);
+        log::info!("wave {}: configurations {configurations:?}", self.wave + 1);
         let flows: Vec<Flows> = configurations.clone().map(|number| self.flows(number)).collect();
         let steps = self.settings.configurations[configurations].iter().zip(&flows);
         let steps: Vec<_> = steps.map(|(c, flows)| (c.steps.as_slice(), flows)).collect();

@@ -46,7 +46,8 @@ pub enum Next {
 pub struct Scheduler {
     limits: Limits,
     turns: Turns,
-    configurations: usize,
+    /// Those that targets are asked under in this wave.
+    configurations: Range<usize>,
     targets: usize,
     /// Which turn it is: that of a configuration, or the only one of all.
     turn: usize,
@@ -62,11 +63,11 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler with no wave yet.
-    pub fn new(limits: Limits, turns: Turns, configurations: usize) -> Self {
+    pub fn new(limits: Limits, turns: Turns) -> Self {
         Self {
             limits,
             turns,
-            configurations,
+            configurations: 0..0,
             targets: 0,
             turn: usize::MAX,
             applied: false,
@@ -78,12 +79,14 @@ impl Scheduler {
         }
     }
 
-    /// Begins a wave of this many targets. Configurations that are all in force at once stay so from
-    /// wave to wave.
-    pub fn handle_wave(&mut self, targets: usize) {
+    /// Begins a wave of this many targets, each asked under each of these configurations. Those that are all in
+    /// force at once stay so from wave to wave.
+    pub fn handle_wave(&mut self, targets: usize, configurations: Range<usize>) {
+        let stay = self.turns == Turns::AtOnce && self.configurations == configurations;
+        self.configurations = configurations;
         self.targets = targets;
         self.turn = 0;
-        self.applied = self.applied && self.turns == Turns::AtOnce;
+        self.applied = self.applied && stay;
         self.next = 0;
     }
 
@@ -105,8 +108,8 @@ impl Scheduler {
         };
         if !self.applied {
             return Next::Apply(match self.turns {
-                Turns::AtOnce => 0..self.configurations,
-                Turns::Waves => self.turn..self.turn + 1,
+                Turns::AtOnce => self.configurations.clone(),
+                Turns::Waves => self.in_turn()..self.in_turn() + 1,
             });
         }
         if self.in_flight >= self.limits.concurrency {
@@ -121,15 +124,23 @@ impl Scheduler {
     fn turns(&self) -> usize {
         match self.turns {
             Turns::AtOnce => 1,
-            Turns::Waves => self.configurations,
+            Turns::Waves => self.configurations.len(),
         }
+    }
+
+    /// The configuration whose turn it is.
+    fn in_turn(&self) -> usize {
+        self.configurations.start + self.turn
     }
 
     /// What comes next in this turn, if anything is left of it.
     fn job(&self) -> Option<Job> {
         let (target, configuration) = match self.turns {
-            Turns::AtOnce => (self.next / self.configurations, self.next % self.configurations),
-            Turns::Waves => (self.next, self.turn),
+            Turns::AtOnce => {
+                let each = self.configurations.len();
+                (self.next / each, self.configurations.start + self.next % each)
+            }
+            Turns::Waves => (self.next, self.in_turn()),
         };
         (target < self.targets).then_some(Job { target, configuration })
     }

@@ -18,7 +18,7 @@ use crate::lab::namespace::{self, Namespace, set_sysctl};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;
-use crate::lab::{INTERFACE, Lab, net, relay, responder, server, targets};
+use crate::lab::{INTERFACE, Lab, net, relay, resolver, responder, server, targets};
 
 /// The ends of the lab's links (RFC 5737 and RFC 3849); `.1` is the prober's.
 const LINK_V4: &str = "192.0.2";
@@ -83,6 +83,8 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
     }
     link(&router, "prober", &prober, INTERFACE, 1)?;
     prober.run(|| uplink(INTERFACE, 1))?;
+    let names = prober.run(|| resolver::start(spec, &mut stop))?;
+    stop.joins(names);
 
     let mut wires = 0;
     for node in &nodes {

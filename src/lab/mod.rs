@@ -22,6 +22,7 @@ mod build;
 mod namespace;
 mod net;
 mod relay;
+mod resolver;
 mod responder;
 mod server;
 pub mod spec;
@@ -31,7 +32,7 @@ pub mod verdict;
 mod wire;
 mod worker;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub use namespace::{enter, entered};
 pub use spec::Spec;
@@ -109,6 +110,11 @@ impl Lab {
     /// The prober's interface, over which every packet goes; it has the default route.
     pub fn interface(&self) -> &str {
         INTERFACE
+    }
+
+    /// Who knows the addresses of names: that of each kind of host, and no other.
+    pub fn resolver(&self) -> SocketAddr {
+        resolver::ADDRESS
     }
 
     /// What was built, in one line.

@@ -28,6 +28,7 @@ pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
 pub use plan::{Configuration, Plan, Prepare, duration};
 pub use read::FORMAT;
+pub use record::PREPARE;
 pub use scalar::Scalar;
 pub use schema::schema;
 pub use sweep::Swept;

@@ -72,6 +72,9 @@ pub struct Configuration {
     pub swept: Vec<Swept>,
 }
 
+/// The name of the configuration that only shows whether a target is up.
+const PROBE: &str = "probe";
+
 /// What is done once for every target, before all configurations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prepare {
@@ -79,6 +82,13 @@ pub struct Prepare {
     pub resolve: bool,
     /// The connection that shows whether the target is up at all.
     pub probe: Option<&'static KindDef>,
+}
+
+impl Prepare {
+    /// Whether anything is done.
+    pub fn is_something(&self) -> bool {
+        self.resolve || self.probe.is_some()
+    }
 }
 
 impl Plan {
@@ -200,7 +210,25 @@ impl Plan {
     /// The schema of a record: the structs `target`, `zero`, `one` and so on.
     pub fn record_schema(&self, target_columns: &Fields) -> Schema {
         let configs = self.configs.iter().map(|config| (config.name, config.swept.as_slice()));
-        record_schema(&self.selection, &self.reply_columns(), configs, target_columns)
+        let prepares = self.prepare.is_something();
+        record_schema(&self.selection, &self.reply_columns(), prepares, configs, target_columns)
+    }
+
+    /// How a target is asked before all configurations whether it is up, if it is.
+    pub fn probe(&self) -> Option<Configuration> {
+        let kind = self.prepare.probe?;
+        let options = connect::Options::default();
+        let timeout = self.timeout;
+        let connection = Connection { kind, own_kind: true, timeout, options, packet: None };
+        let mut probe = Configuration {
+            name: PROBE,
+            title: "is it up?".to_owned(),
+            steps: Vec::new(),
+            connection,
+            swept: Vec::new(),
+        };
+        probe.complete();
+        Some(probe)
     }
 
     /// The port of targets that have none of their own: that of the baseline's kind.
@@ -227,26 +255,6 @@ impl Plan {
     /// Every condition with its verdict as one SQL expression over the records, sweeps expanded.
     pub fn expanded_sql(&self) -> Vec<(String, String)> {
         self.rules.iter().map(|rule| (rule.name().to_owned(), rule.sql())).collect()
-    }
-
-    /// Why this version cannot run the measurement, if it cannot.
-    pub fn not_runnable(&self) -> Option<String> {
-        let mut reasons: Vec<String> = Vec::new();
-        if self.prepare.resolve {
-            reasons.push("connect.prepare.resolve".into());
-        }
-        if self.prepare.probe.is_some() {
-            reasons.push("connect.prepare.probe".into());
-        }
-        let first = reasons.first()?;
-        let more = match reasons.len() - 1 {
-            0 => String::new(),
-            more => format!(", nor {more} more of what it asks for"),
-        };
-        Some(format!(
-            "{}: this version can check and explain, but not run {first}{more}",
-            self.name
-        ))
     }
 }
 
@@ -353,7 +361,8 @@ impl Checker<'_> {
                 let number = NAMES.iter().position(|known| known == name).unwrap_or_default();
                 (*name, self.swept.get(number).map_or(&[][..], Vec::as_slice))
             };
-            record_schema(known, &reply, names.iter().map(swept), target_columns)
+            let prepares = prepare.is_something();
+            record_schema(known, &reply, prepares, names.iter().map(swept), target_columns)
         };
         let (rules, mistakes) =
             Rules::compile(&sources, &schema, &|column| provider(column, &selection));

@@ -7,6 +7,9 @@ use crate::chain::Selection;
 use crate::connect;
 use crate::field::FieldDef;
 
+/// The struct of what was found out before all configurations.
+pub const PREPARE: &str = "prepare";
+
 /// The fields of a configuration's struct, without swept values.
 pub(super) fn configuration_fields(
     selection: &Selection,
@@ -21,16 +24,21 @@ pub(super) fn configuration_fields(
         .collect()
 }
 
-/// The schema of a record: the structs `target`, `zero`, `one` and so on.
+/// The schema of a record: the structs `target`, `prepare` if there is something to, `zero`, `one` and so on.
 pub(super) fn record_schema<'a>(
     selection: &Selection,
     reply: &[&'static FieldDef],
+    prepares: bool,
     configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
     target_columns: &Fields,
 ) -> Schema {
     let facts = configuration_fields(selection, reply);
     let target = DataType::Struct(target_fields(target_columns));
     let mut fields = vec![Field::new("target", target, false)];
+    if prepares {
+        let found = connect::Prepared::FIELDS.iter().map(FieldDef::arrow);
+        fields.push(Field::new(PREPARE, DataType::Struct(found.collect()), false));
+    }
     for (name, swept) in configs {
         let swept =
             swept.iter().map(|swept| Field::new(&swept.name, swept.value.data_type(), true));

@@ -114,7 +114,7 @@ enum Asked {
 pub struct Rules(Vec<Rule>);
 
 /// The structs of a record that are not configurations.
-const OTHERS: [&str; 3] = ["target", "verdict", "insufficient"];
+const OTHERS: [&str; 4] = ["target", "prepare", "verdict", "insufficient"];
 
 /// The names of the configurations that a record has.
 fn configurations(schema: &Schema) -> Vec<&str> {

@@ -30,7 +30,8 @@ use crate::error::{Error, Result};
 /// What the engine adds to a flow's facts; upstream had other words for it.
 const ENGINE: [&str; 7] = ["ok", "state", "error", "started", "ended", "source_port", "observed"];
 /// Columns of a record that are no configuration.
-const OTHERS: [&str; 6] = ["target", "position", "flags", "conditions", "verdict", "insufficient"];
+const OTHERS: [&str; 7] =
+    ["target", "position", "flags", "prepare", "conditions", "verdict", "insufficient"];
 /// How labels of conditions end that could not be judged.
 const NOT_JUDGED: &str = ".insufficient";
 /// Upstream's times: UTC, but they do not say so.

@@ -32,9 +32,14 @@ fn addresses(targets: &[Target]) -> StringArray {
     use std::fmt::Write as _;
     let mut builder = StringBuilder::with_capacity(targets.len(), targets.len() * 16);
     for target in targets {
-        // Writing to the builder of a string cannot fail.
-        let _ = write!(builder, "{}", target.addr);
-        builder.append_value("");
+        match target.addr {
+            Some(addr) => {
+                // Writing to the builder of a string cannot fail.
+                let _ = write!(builder, "{addr}");
+                builder.append_value("");
+            }
+            None => builder.append_null(),
+        }
     }
     builder.finish()
 }

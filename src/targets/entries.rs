@@ -60,7 +60,7 @@ impl Entries {
         let names = self.list.want == Want::Names;
         Ok(raw.map(|Raw { line, addr, port, name, rest }| Entry {
             line,
-            addr: (!names).then_some(addr),
+            addr: addr.filter(|_| !names),
             port: (port != 0).then_some(port),
             name,
             rest,

@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -34,7 +34,7 @@ const HEADERLESS: [&str; 4] = ["ip", "port", "name", "rank"];
 /// What a list must say on every line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Want {
-    /// An address and a port: a list to measure.
+    /// An address or a name, and a port: a list to measure.
     #[default]
     Targets,
     /// An address: a list of targets whose ports may be given later.
@@ -44,10 +44,17 @@ pub enum Want {
 }
 
 impl Want {
-    fn words(self) -> &'static [&'static str] {
+    /// Whether a first line of these fields is a header.
+    fn is_header(self, fields: &[String]) -> bool {
+        let has = |words| fields.iter().any(|field| is_word(field, words));
         match self {
-            Want::Targets | Want::Addresses => &ADDRESS_WORDS,
-            Want::Names => &NAME_WORDS,
+            Want::Addresses => has(&ADDRESS_WORDS),
+            Want::Names => has(&NAME_WORDS),
+            // A target may well be called `host`; then it has an address beside it, or is on a line of its own.
+            Want::Targets => {
+                let addressed = fields.iter().any(|field| address::address(field).is_ok());
+                has(&ADDRESS_WORDS) || has(&NAME_WORDS) && !addressed
+            }
         }
     }
 
@@ -65,8 +72,8 @@ impl Want {
 pub struct Raw {
     /// The number of the line, from 1; 0 until the list sets it.
     pub line: u64,
-    /// The address; of a list of names, the unspecified one.
-    pub addr: IpAddr,
+    /// The address, if the line has one; never of a list of names.
+    pub addr: Option<IpAddr>,
     /// The port; 0 if neither the line nor a default gives one, which [`Want::Targets`] refuses.
     pub port: u16,
     /// The name, if any.
@@ -85,9 +92,14 @@ impl Raw {
         rest: Vec<(Arc<str>, Cell)>,
     ) -> Result<Self, String> {
         let addr = match want {
-            Want::Targets | Want::Addresses => address::address(&addr?)?,
+            Want::Targets if addr.as_ref().is_ok_and(|addr| addr.is_empty()) => {
+                let Some(name) = &name else { return Err("no address (dip, ip or addr)".into()) };
+                super::check_name(name)?;
+                None
+            }
+            Want::Targets | Want::Addresses => Some(address::address(&addr?)?),
             Want::Names if name.is_none() => return Err("no name (domain or name)".into()),
-            Want::Names => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Want::Names => None,
         };
         let port = match port.filter(|text| !text.trim().is_empty()) {
             Some(text) => address::port(&text)?,
@@ -137,11 +149,12 @@ impl Format {
             Ok(record) => record.iter().map(str::to_owned).collect(),
             Err(_) => Vec::new(), // the line is refused for it when it is read as a record
         };
-        let is_header = fields.iter().any(|field| is_word(field, want.words()));
+        let is_header = want.is_header(&fields);
         let columns = match want {
             _ if is_header => fields,
-            Want::Targets | Want::Addresses => HEADERLESS.map(str::to_owned).into(),
-            Want::Names => columns_of_names(&fields),
+            Want::Targets if !has_a_name_only(&fields) => HEADERLESS.map(str::to_owned).into(),
+            Want::Addresses => HEADERLESS.map(str::to_owned).into(),
+            Want::Targets | Want::Names => columns_of_names(&fields),
         };
         Ok((Format::Csv(Box::new(Csv::new(splitter, &columns, is_header))), is_header))
     }
@@ -183,6 +196,18 @@ fn columns_of_names(first: &[String]) -> Vec<String> {
         _ => &["name", "rank"],
     };
     columns.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// Whether a first line without a header begins with a name, or a rank and a name, where others have an address.
+fn has_a_name_only(first: &[String]) -> bool {
+    let is_name = |field: &String| {
+        address::address(field).is_err() && field.contains(|letter: char| letter.is_alphabetic())
+    };
+    match first {
+        [name] => is_name(name),
+        [first, second] => is_name(first) || !first.is_empty() && is_name(second),
+        _ => false,
+    }
 }
 
 fn is_word(name: &str, words: &[&str]) -> bool {
@@ -239,6 +264,7 @@ fn read_object(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw,
     let addr = match take(&ADDRESS_WORDS) {
         Some(Json::String(text)) => Ok(text.into()),
         Some(other) => Err(format!("the address is not text but {}", shown(&other.to_string()))),
+        None if want == Want::Targets => Ok("".into()),
         None => Err("no address (dip, ip or addr)".into()),
     };
     let port = take(&PORT_WORDS).map(|port| match port {

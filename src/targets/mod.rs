@@ -62,13 +62,18 @@ const SAMPLE_LINES: usize = 1000;
 /// Bytes of lines that are kept at most, for the sample or for one batch.
 const HELD_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Why a line without an address is refused, where names are not looked up.
+const NO_ADDRESS: &str = "no address (dip, ip or addr): `pathspider targets resolve` looks names up, and so does a \
+                          measurement with prepare.resolve";
+
 /// One thing to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
     /// The number of its line, from 1; of targets that were given, its place among them.
     pub position: u64,
-    /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to.
-    pub addr: IpAddr,
+    /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to. `None` if the list has only its
+    /// name: then [`Reader::names`] was asked to hand such targets out, and they are to be looked up.
+    pub addr: Option<IpAddr>,
     /// Its port, never 0.
     pub port: u16,
     /// Its name, if the list gave one.
@@ -82,7 +87,7 @@ pub struct Target {
 impl Target {
     /// A target without further columns.
     pub fn new(addr: IpAddr, port: u16, name: Option<String>) -> Self {
-        Self { position: 0, addr, port, name, more: Vec::new(), extra: None }
+        Self { position: 0, addr: Some(addr), port, name, more: Vec::new(), extra: None }
     }
 }
 
@@ -117,6 +122,8 @@ pub struct Reader {
     refusals: Refusals,
     /// Targets handed out.
     given: u64,
+    /// Whether targets without an address are handed out.
+    names: bool,
     /// The share of the list that is handed out, if not all.
     shard: Option<Shard>,
     /// Those that are passed over because they have their records.
@@ -175,6 +182,7 @@ impl Reader {
         for (position, target) in (1..).zip(&mut targets) {
             target.position = position;
             let Target { addr, port, name, .. } = target;
+            let addr = addr.map_or_else(String::new, |addr| addr.to_string());
             digest.add(format!("{addr},{port},{}\n", name.as_deref().unwrap_or("")).as_bytes());
         }
         let source = Source::Given { targets: targets.into_iter(), total, digest: digest.text() };
@@ -182,7 +190,13 @@ impl Reader {
     }
 
     fn over(source: Source, layout: Layout, refusals: Refusals) -> Self {
-        Self { source, layout, refusals, given: 0, shard: None, done: Positions::default() }
+        let done = Positions::default();
+        Self { source, layout, refusals, given: 0, names: false, shard: None, done }
+    }
+
+    /// Hands out targets that have a name and no address, too; otherwise they are refused.
+    pub fn names(&mut self) {
+        self.names = true;
     }
 
     /// Hands out only this share of the list.
@@ -221,6 +235,13 @@ impl Reader {
                 }
             };
             let Some((target, bytes)) = target else { break };
+            if target.addr.is_none() && !self.names {
+                self.refusals.add(target.position, NO_ADDRESS.to_owned());
+                if let Source::List { list, .. } = &mut self.source {
+                    list.vacant.insert(target.position);
+                }
+                continue;
+            }
             match passed_over(self.shard, &self.done, target.position) {
                 Some(reason) => self.refusals.pass(reason),
                 None => {

@@ -162,9 +162,6 @@ fn configurations(plan: &Plan, page: &Page) -> String {
 
 fn sent(plan: &Plan, page: &Page) -> String {
     let mut text = String::new();
-    if let Some(why) = plan.not_runnable() {
-        text += &format!("\n{}{}", page.heading("This version cannot run it"), page.prose(2, &why));
-    }
     for (kind, doc) in plan::kinds(plan) {
         text += &format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
         text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));

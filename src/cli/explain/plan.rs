@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
 use crate::cli::{catalogue, writer};
-use crate::measurement::{Configuration, Plan};
+use crate::connect;
+use crate::measurement::{Configuration, PREPARE, Plan};
 use crate::rule::{COMPARED, Rule};
 use crate::step::{Privilege, Turns};
 
@@ -91,7 +92,10 @@ pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
 pub fn around(plan: &Plan) -> Vec<[String; 2]> {
     let mut rows = Vec::new();
     if plan.prepare.resolve {
-        rows.push(["before".to_owned(), "the target's name is looked up, once for all".to_owned()]);
+        rows.push([
+            "before".to_owned(),
+            "a target that the list has by name only is looked up, once for all".to_owned(),
+        ]);
     }
     if let Some(probe) = plan.prepare.probe {
         let why = format!("a connection of the kind {} shows whether it is up at all", probe.name);
@@ -117,9 +121,11 @@ pub fn cost(plan: &Plan) -> Option<Cost> {
     costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
 }
 
-/// What a target is sent under all configurations, usually and at most.
+/// What a target is sent under all configurations, and by a probe before them, usually and at most.
 pub fn in_all(plan: &Plan) -> (Sum, Sum) {
-    (costs(plan).map(|cost| cost.usual()).sum(), costs(plan).map(|cost| cost.most()).sum())
+    let probe = plan.probe().map(|probe| cost::cost(&probe.connection));
+    let all: Vec<Cost> = costs(plan).chain(probe).collect();
+    (all.iter().map(Cost::usual).sum(), all.iter().map(Cost::most).sum())
 }
 
 fn costs(plan: &Plan) -> impl Iterator<Item = Cost> {
@@ -169,6 +175,10 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
         "target" => {
             let known = catalogue::TARGET.iter().find(|(column, ..)| *column == name);
             known.map_or(catalogue::FROM_LIST, |(.., doc)| doc).to_owned()
+        }
+        PREPARE => {
+            let field = connect::Prepared::FIELDS.iter().find(|field| field.name == name);
+            field.map_or("", |field| field.doc.trim()).to_owned()
         }
         "verdict" => format!("What {} says; NULL where it does not apply.", rule()),
         "insufficient" => {
@@ -279,7 +289,6 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "at_once": at_once, "turns": why,
         "privileges": privileges.collect::<Vec<_>>(),
         "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
-        "not_runnable": plan.not_runnable(),
         "sent": cost(plan).map(|cost| sent(&cost, in_all(plan))),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),

@@ -1,13 +1,13 @@
 //! `pathspider targets`: makes lists of targets, and lists out of lists.
 
-mod dns;
+pub(super) mod dns;
 mod failures;
 mod filter;
 mod output;
 mod pace;
-mod question;
+pub(super) mod question;
 mod resolve;
-mod servers;
+pub(super) mod servers;
 
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};

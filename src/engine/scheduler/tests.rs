@@ -18,13 +18,13 @@ fn simulate(
     takes: impl Fn(usize) -> Duration,
     stop_at: Option<Duration>,
 ) -> Run {
-    let mut scheduler = Scheduler::new(limits, turns, 2);
+    let mut scheduler = Scheduler::new(limits, turns);
     let mut now = Duration::ZERO;
     let mut in_flight: BTreeMap<Duration, usize> = BTreeMap::new();
     let mut run = Run { starts: Vec::new(), most_in_flight: 0, end: Duration::ZERO };
     let mut applied = 0..0;
     for &wave in waves {
-        scheduler.handle_wave(wave);
+        scheduler.handle_wave(wave, 0..2);
         loop {
             if stop_at.is_some_and(|stop| now >= stop) {
                 scheduler.handle_stop();
@@ -132,10 +132,10 @@ fn they_are_put_in_force_once() {
     for (turns, expected) in
         [(Turns::AtOnce, &[(0, 2)][..]), (Turns::Waves, &[(0, 1), (1, 2), (0, 1), (1, 2)])]
     {
-        let mut scheduler = Scheduler::new(limits, turns, 2);
+        let mut scheduler = Scheduler::new(limits, turns);
         let mut applied = Vec::new();
         for _ in 0..2 {
-            scheduler.handle_wave(1);
+            scheduler.handle_wave(1, 0..2);
             loop {
                 match scheduler.poll(Duration::ZERO) {
                     Next::Apply(configurations) => {
@@ -158,9 +158,9 @@ fn they_are_put_in_force_once() {
 #[test]
 fn what_is_asked_again_comes_before_the_barrier() {
     let limits = Limits { concurrency: 9, rate: None };
-    let mut scheduler = Scheduler::new(limits, Turns::Waves, 2);
+    let mut scheduler = Scheduler::new(limits, Turns::Waves);
     let mut order = Vec::new();
-    scheduler.handle_wave(2);
+    scheduler.handle_wave(2, 0..2);
     loop {
         match scheduler.poll(Duration::ZERO) {
             Next::Apply(_) => scheduler.handle_applied(),

@@ -1,0 +1,126 @@
+//! `[connect.prepare]` over the lab: names are looked up once, whoever is down is not asked, and what was not asked
+//! has no label drawn from it.
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The summary of a run over the lab, and its records.
+fn run(more: &[&str]) -> Option<(Value, Vec<Value>)> {
+    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
+    if !namespaces.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no user namespace can be entered here");
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("x.ndjson");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command.args(["run", "tests/prepare/prepare.toml", "--lab", "--format", "json", "-o"]);
+    let output = command.arg(&out).args(more).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = fs::read_to_string(&out).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Some((serde_json::from_slice(&output.stdout).unwrap(), records))
+}
+
+fn labels(record: &Value) -> Vec<&str> {
+    record["conditions"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn names_have_addresses_and_who_is_down_is_not_asked() {
+    let Some((summary, records)) = run(&[]) else { return };
+    assert_eq!(summary["targets"]["read"], records.len());
+    assert_eq!(summary["flows"]["of_others"], 0, "the probes' flows are nobody's: {summary}");
+    // What each kind of host says of itself by its name, and by its addresses.
+    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut addressed = named.clone();
+    let (mut up, mut down) = (0, 0);
+    for record in &records {
+        let name = record["target"]["name"].as_str().unwrap();
+        let prepare = &record["prepare"];
+        if name == "no-such-name.invalid" {
+            assert!(record["target"]["ip"].is_null(), "{record}");
+            assert_eq!(prepare["resolve_error"], "nxdomain");
+            for configuration in ["zero", "one"] {
+                let attempt = &record[configuration];
+                assert_eq!(
+                    (attempt["state"].as_str(), attempt["stage"].as_str()),
+                    (Some("failed"), Some("resolve"))
+                );
+                assert_eq!((&attempt["ok"], &attempt["observed"]), (&false.into(), &false.into()));
+            }
+            assert_eq!(labels(record), ["prepare.connectivity.offline", "prepare.up.insufficient"]);
+            continue;
+        }
+        if let Some(addresses) = prepare["addresses"].as_str() {
+            let (first, second) = addresses.split_once(',').unwrap();
+            assert_eq!(record["target"]["ip"], first);
+            assert!(!first.contains(':') && second.contains(':'), "{addresses}");
+            named.insert(name, labels(record));
+        } else if !record["target"]["ip"].as_str().unwrap().contains(':') {
+            addressed.insert(name, labels(record));
+        }
+        let states =
+            ["zero", "one"].map(|configuration| record[configuration]["state"].as_str().unwrap());
+        match prepare["probe_ok"].as_bool().unwrap() {
+            true => {
+                up += 1;
+                assert!(!states.contains(&"skipped"), "{record}");
+            }
+            false => {
+                down += 1;
+                assert_eq!(states, ["skipped"; 2], "{record}");
+                assert!(
+                    record["zero"]["error"].as_str().unwrap().starts_with("the probe before: ")
+                );
+                assert_eq!(labels(record), ["prepare.connectivity.insufficient", "prepare.up.no"]);
+            }
+        }
+    }
+    assert!(up > 200 && down > 50 && named.len() > 50, "{up} {down} {}", named.len());
+    // True of a run's first ports only, or of some connections only.
+    for varying in ["first-ports", "second-ports", "lossy-1", "lossy-5"] {
+        named.remove(varying);
+    }
+    for (name, labels) in named {
+        if let Some(others) = addressed.get(name) {
+            assert_eq!(&labels, others, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_resolver_that_cannot_be_reached_says_nothing_of_targets() {
+    // Nobody answers on that port of the lab's prober.
+    let Some((_, records)) = run(&["--resolver", "127.0.0.1:9"]) else { return };
+    let mut unknown = 0;
+    for record in records.iter().filter(|record| record["target"]["ip"].is_null()) {
+        unknown += 1;
+        assert_eq!(record["prepare"]["resolve_error"], "unreachable");
+        for configuration in ["zero", "one"] {
+            let attempt = &record[configuration];
+            assert_eq!(
+                (attempt["state"].as_str(), attempt["stage"].as_str()),
+                (Some("local_error"), Some("resolve"))
+            );
+            assert!(attempt["ok"].is_null());
+        }
+        assert!(labels(record).iter().all(|label| label.ends_with(".insufficient")), "{record}");
+    }
+    assert!(unknown > 50, "{unknown}");
+}
+
+#[test]
+fn the_other_version_of_ip_can_be_preferred() {
+    let Some((_, records)) = run(&["--prefer", "6"]) else { return };
+    let plain = records.iter().find(|record| {
+        record["target"]["name"] == "plain" && !record["prepare"]["addresses"].is_null()
+    });
+    let plain = plain.unwrap();
+    assert_eq!(plain["one"]["ip_version"], 6, "{plain}");
+}
