@@ -101,7 +101,7 @@ fn options() -> Capture {
     )
 }
 
-/// Options of SYN-ACKs, a Fast Open cookie with data and its acknowledgment, an MPTCP join.
+/// Options of SYN-ACKs; a Fast Open cookie with data, of which the SYN alone is acknowledged; an MPTCP join.
 fn answers() -> Capture {
     let (on, other) = (v4(40_000), v6(40_001));
     let cookie = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1];
@@ -140,9 +140,10 @@ fn marks() -> Capture {
     on_ethernet("marks", packets)
 }
 
-/// One end resets, the other does, and segments that no Ethernet carries.
+/// One end resets, the other does, each alone says that it has no more; and segments that no Ethernet carries.
 fn ends() -> Capture {
     let (us, them) = (v4(40_000), v4(40_001));
+    let (we, they) = (v4(40_002), v4(40_003));
     let large = [7; 1500];
     on_ethernet(
         "ends",
@@ -154,6 +155,10 @@ fn ends() -> Capture {
             us.out(RST, 0, &[], b""),
             them.out(SYN, 0, &[], b""),
             them.back(RST | ACK, 0, &[], b""),
+            we.out(SYN, 0, &[], b""),
+            we.out(FINACK, 0, &[], b""),
+            they.out(SYN, 0, &[], b""),
+            they.back(FINACK, 0, &[], b""),
         ],
     )
 }
