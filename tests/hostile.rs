@@ -1,16 +1,23 @@
 //! Whatever a packet or a capture file has become, there is a result or a clear error: no panic, no
-//! hang, no unbounded memory. `PATHSPIDER_MUTATIONS` says how many packets, and how many files, are tried.
+//! hang, no unbounded memory. bolero spoils our own captures, each time in other ways; it prints the seed of what fails.
+//!
+//!     BOLERO_RANDOM_ITERATIONS=200000 cargo test --release --test hostile -- --nocapture
+//!
+//! tries so many packets and so many files.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 #![expect(clippy::print_stdout, reason = "what was measured is for who asks with --nocapture")]
 
 mod captures;
 
+use std::cell::RefCell;
 use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
+use bolero::{TypeGenerator, produce};
 use captures::{pcap, pcapng};
 use nix::sys::resource::{UsageWho, getrusage};
 use pathspider::chain::Selection;
@@ -24,63 +31,107 @@ const LONG: Duration = Duration::from_secs(10);
 /// Flows at the same time.
 const MOST: usize = 1000;
 
-fn count() -> u64 {
-    std::env::var("PATHSPIDER_MUTATIONS").map_or(5000, |count| count.parse().unwrap())
+/// How many packets are tried, unless `BOLERO_RANDOM_ITERATIONS` says another number.
+const PACKETS: usize = 10_000;
+/// How many files.
+const FILES: usize = 2000;
+
+/// What is done to a capture of ours; places are taken modulo its length.
+#[derive(Debug, TypeGenerator)]
+struct Spoilt {
+    /// Which frame or file it was.
+    which: u32,
+    #[generator(produce::<Vec<Deed>>().with().len(1usize..=5))]
+    deeds: Vec<Deed>,
 }
 
-/// The same numbers each time (xorshift64).
-struct Dice(u64);
+/// A bad thing done to some bytes.
+#[derive(Debug, TypeGenerator)]
+enum Deed {
+    Set(u32, u8),
+    Flip(u32, #[generator(0u8..8)] u8),
+    Extreme(u32, #[generator(0usize..5)] usize),
+    /// A length, near what it was.
+    Shift(u32, #[generator(-4i8..=4)] i8),
+    /// Four octets of one number, the largest and the smallest ones.
+    Four(u32, #[generator(0usize..4)] usize),
+    Cut(u32),
+    Repeat(Range, u32),
+    Remove(Range),
+    Overwrite(Range, u32),
+}
 
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
+#[derive(Debug, TypeGenerator)]
+struct Range {
+    from: u32,
+    #[generator(1usize..=64)]
+    length: usize,
+}
+
+impl Range {
+    fn of(&self, bytes: &[u8]) -> std::ops::Range<usize> {
+        let from = place(self.from, bytes.len());
+        from..(from + self.length).min(bytes.len())
     }
+}
 
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
+fn place(number: u32, length: usize) -> usize {
+    number as usize % length.max(1)
+}
 
-    /// A place in the bytes and another one after it, near by.
-    fn range(&mut self, bytes: &[u8]) -> std::ops::Range<usize> {
-        let from = self.below(bytes.len());
-        from..(from + 1 + self.below(64)).min(bytes.len())
-    }
-
-    /// Does a few bad things to some bytes.
-    fn spoil(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..=self.below(4) {
+impl Spoilt {
+    fn of(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut bytes = bytes.to_vec();
+        for deed in &self.deeds {
             if bytes.is_empty() {
-                return;
+                break;
             }
-            let at = self.below(bytes.len());
-            match self.below(9) {
-                0 => bytes[at] = self.next() as u8,
-                1 => bytes[at] ^= 1 << self.below(8),
-                2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
-                3 => bytes.truncate(at),
-                // A length, near what it was or far from it.
-                4 => bytes[at] = bytes[at].wrapping_add(self.below(9) as u8).wrapping_sub(4),
-                5 => {
-                    let extreme = [[0xff; 4], [0; 4], [0x7f, 0xff, 0xff, 0xff], [0, 0, 0, 1]];
-                    let extreme = extreme[self.below(4)];
-                    bytes.iter_mut().skip(at).zip(extreme).for_each(|(old, new)| *old = new);
-                }
-                6 => {
-                    let again = bytes[self.range(bytes)].to_vec();
-                    bytes.splice(at..at, again);
-                }
-                7 => drop(bytes.drain(self.range(bytes))),
-                _ => {
-                    let again = bytes[self.range(bytes)].to_vec();
-                    let end = (at + again.len()).min(bytes.len());
-                    bytes.splice(at..end, again);
-                }
+            deed.done_to(&mut bytes);
+        }
+        bytes
+    }
+}
+
+impl Deed {
+    fn done_to(&self, bytes: &mut Vec<u8>) {
+        let length = bytes.len();
+        match self {
+            Deed::Set(at, value) => bytes[place(*at, length)] = *value,
+            Deed::Flip(at, bit) => bytes[place(*at, length)] ^= 1 << bit,
+            Deed::Extreme(at, which) => {
+                bytes[place(*at, length)] = [0, 1, 0x7f, 0x80, 0xff][*which]
+            }
+            Deed::Shift(at, by) => {
+                let octet = &mut bytes[place(*at, length)];
+                *octet = octet.wrapping_add_signed(*by);
+            }
+            Deed::Four(at, which) => {
+                let four = [[0xff; 4], [0; 4], [0x7f, 0xff, 0xff, 0xff], [0, 0, 0, 1]][*which];
+                let old = bytes.iter_mut().skip(place(*at, length));
+                old.zip(four).for_each(|(old, new)| *old = new);
+            }
+            Deed::Cut(at) => bytes.truncate(place(*at, length)),
+            Deed::Repeat(range, at) => {
+                let (again, at) = (bytes[range.of(bytes)].to_vec(), place(*at, length));
+                bytes.splice(at..at, again);
+            }
+            Deed::Remove(range) => drop(bytes.drain(range.of(bytes))),
+            Deed::Overwrite(range, at) => {
+                let (again, at) = (bytes[range.of(bytes)].to_vec(), place(*at, length));
+                bytes.splice(at..(at + again.len()).min(length), again);
             }
         }
     }
+}
+
+/// A spoilt frame, under which link type it is read, and when it came.
+#[derive(Debug, TypeGenerator)]
+struct Frame {
+    spoilt: Spoilt,
+    /// Its own for most of them.
+    link: u8,
+    /// Mostly as time goes, sometimes anywhere.
+    time: (u8, i64),
 }
 
 /// The table with every function, and the records that come out of it, which must fit together.
@@ -132,22 +183,31 @@ fn every_packet_is_taken_in_or_refused() {
         .iter()
         .flat_map(|capture| capture.frames.iter().map(|frame| (capture.link, &frame.bytes)))
         .collect();
-    let (links, mut dice) = (links(), Dice(0x9e37_79b9_7f4a_7c15));
-    let mut observer = Observer::new();
-    for i in 0..count() {
-        let (own, bytes) = frames[dice.below(frames.len())];
-        let mut bytes = bytes.clone();
-        dice.spoil(&mut bytes);
-        let any = links[dice.below(links.len())];
-        let own = Link::from_linktype(own as i32).filter(|_| dice.below(8) > 0);
-        // Mostly as time goes, sometimes from anywhere.
-        let time = if dice.below(1000) == 0 { dice.next() as i64 } else { i as i64 * 1_000_000 };
-        observer.frame(own.unwrap_or(any), &bytes, Timestamp(time));
-    }
+    let links = links();
+    let mut tried = vec![0; links.len()];
+    let (mut observer, mut count) = (Observer::new(), 0);
+    let each = AssertUnwindSafe(RefCell::new(|frame: &Frame| {
+        let (own, bytes) = frames[place(frame.spoilt.which, frames.len())];
+        let own = links.iter().position(|link| Link::from_linktype(own as i32) == Some(*link));
+        let any = usize::from(frame.link) % links.len();
+        let link = own.filter(|_| frame.link >= 64).unwrap_or(any);
+        tried[link] += 1;
+        count += 1;
+        let time = match frame.time {
+            (0, anywhere) => anywhere,
+            _ => count * 1_000_000,
+        };
+        observer.frame(links[link], &frame.spoilt.of(bytes), Timestamp(time));
+    }));
+    bolero::check!().with_iterations(PACKETS).with_type::<Frame>().for_each(|input| {
+        let each = &each;
+        (each.borrow_mut())(input);
+    });
     observer.table.flush(|_| true);
     observer.take();
-    println!("{} packets made {} flows", count(), observer.records);
+    println!("{count} packets made {} flows; by link type {tried:?}", observer.records);
     assert!(observer.records > 100, "most of them were not spoilt beyond recognition");
+    assert!(tried.iter().all(|tried| *tried > 0), "{tried:?}");
 }
 
 /// The same captures in every kind of file.
@@ -159,25 +219,61 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         files.push((capture.name, pcap(link, frames, true, true)));
         files.push((capture.name, pcapng(link, frames)));
     }
-    let whole = pcapng(1, &captures::syns(50).frames);
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&whole).unwrap();
-    files.push(("gzip", gzip.finish().unwrap()));
-    files.push(("zstd", zstd::encode_all(&whole[..], 1).unwrap()));
-    files.push(("pcapng", whole));
+    files.push(("syns", pcapng(1, &captures::syns(50).frames)));
     files
+}
+
+/// A spoilt file, or a packed one that is spoilt in or after the packing.
+#[derive(Debug, TypeGenerator)]
+struct File {
+    spoilt: Spoilt,
+    packing: Packing,
+    packed_first: bool,
+}
+
+#[derive(Debug, TypeGenerator)]
+enum Packing {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Packing {
+    fn pack(&self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Packing::None => bytes.to_vec(),
+            Packing::Gzip => {
+                let fast = flate2::Compression::fast();
+                let mut gzip = flate2::write::GzEncoder::new(Vec::new(), fast);
+                gzip.write_all(bytes).unwrap();
+                gzip.finish().unwrap()
+            }
+            Packing::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+        }
+    }
+}
+
+impl File {
+    fn of(&self, bytes: &[u8]) -> Vec<u8> {
+        let Self { spoilt, packing, packed_first } = self;
+        match packed_first {
+            true => spoilt.of(&packing.pack(bytes)),
+            false => packing.pack(&spoilt.of(bytes)),
+        }
+    }
 }
 
 #[test]
 fn every_file_is_read_or_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("capture");
-    let (files, mut dice) = (files(), Dice(0x2545_f491_4f6c_dd1d));
-    let mut observer = Observer::new();
+    let files = files();
+    let (mut observer, mut count) = (Observer::new(), 0);
     let (mut frames, mut refused, mut broken, mut slowest) = (0u64, 0, 0, Duration::ZERO);
-    for _ in 0..count() {
-        let (name, mut bytes) = files[dice.below(files.len())].clone();
-        dice.spoil(&mut bytes);
+    let each = AssertUnwindSafe(RefCell::new(|file: &File| {
+        count += 1;
+        let (name, bytes) = &files[place(file.spoilt.which, files.len())];
+        let bytes = file.of(bytes);
         std::fs::write(&path, &bytes).unwrap();
         let begun = Instant::now();
         let result = file::File::open(&path, None).and_then(|mut file| {
@@ -201,16 +297,19 @@ fn every_file_is_read_or_refused_in_words() {
             }
             Err(other) => panic!("{other}"),
         }
-    }
+    }));
+    bolero::check!().with_iterations(FILES).with_type::<File>().for_each(|input| {
+        let each = &each;
+        (each.borrow_mut())(input);
+    });
     observer.table.flush(|_| true);
     observer.take();
     let peak = getrusage(UsageWho::RUSAGE_SELF).unwrap().max_rss() / 1024;
     println!(
-        "{} files: {refused} refused, {broken} broken off; {frames} frames, {} flows, slowest {slowest:?}, \
+        "{count} files: {refused} refused, {broken} broken off; {frames} frames, {} flows, slowest {slowest:?}, \
          peak {peak} MB",
-        count(),
         observer.records
     );
-    assert!(frames > count() && refused > 0 && broken > 0);
+    assert!(frames > count / 4 && refused > 0 && broken > 0);
     assert!(peak < 1024, "{peak} MB");
 }

@@ -84,6 +84,33 @@ fn every_capture_gives_the_records_that_were_agreed() {
     assert!(wrong.is_empty(), "not as agreed (UPDATE_GOLDENS=1 accepts):\n{}", wrong.join("\n"));
 }
 
+/// Whether a value says that something was seen.
+fn says_something(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false)) && value.as_u64() != Some(0)
+}
+
+#[test]
+fn every_field_says_something_in_one_record_and_nothing_in_another() {
+    let agreed = captures::all().into_iter().map(|capture| golden(capture.name));
+    let records: Vec<Value> = agreed
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        })
+        .collect();
+    for field in pathspider::chain::Selection::everything().fields() {
+        let mut said = records.iter().map(|record| says_something(&record[field.name]));
+        assert!(said.any(|said| said), "{} is in no record", field.name);
+        // What every packet has.
+        let always = matches!(
+            field.name,
+            "sip" | "dip" | "proto" | "pkt_first" | "pkt_last" | "pkt_fwd" | "oct_fwd"
+        );
+        let mut said = records.iter().map(|record| says_something(&record[field.name]));
+        assert!(always || said.any(|said| !said), "{} is in every record", field.name);
+    }
+}
+
 #[test]
 fn every_kind_of_file_gives_the_same_records() {
     let capture = named("connection");
@@ -138,6 +165,34 @@ fn use_chooses_the_columns() {
     for group in ["magic", "basic", "tcpopt", "ttl"] {
         assert!(run.said().contains(group), "{}", run.said());
     }
+}
+
+#[test]
+fn a_measurement_gives_its_columns_and_no_conclusions() {
+    let run = Run::new(&plain(&named("connection")), &["--measurement", "ecn"]).expect(0);
+    assert!(run.said().contains("which configuration made a flow"), "{}", run.said());
+    let records = run.records();
+    assert_eq!(records.len(), 2);
+    for record in records {
+        let columns: Vec<_> = record.as_object().unwrap().keys().cloned().collect();
+        assert!(columns.iter().any(|name| name == "tcp_synflags_fwd"), "{columns:?}");
+        for conclusion in ["conditions", "verdict", "configuration"] {
+            assert!(!columns.iter().any(|name| name.contains(conclusion)), "{columns:?}");
+        }
+    }
+}
+
+#[test]
+fn timeouts_are_packet_time() {
+    // Its packets come every 10 ms, those of one flow every 20 ms.
+    let flows = |arguments: &[&str]| {
+        Run::new(&plain(&named("connection")), arguments).expect(0).records().len()
+    };
+    assert_eq!(flows(&["--idle-timeout", "30ms"]), 2);
+    assert_eq!(flows(&["--idle-timeout", "15ms"]), 20);
+    // The last ACK comes 10 ms after the other end's FIN, or to what is a flow of its own by then.
+    assert_eq!(flows(&["--expiry-timeout", "30ms"]), 2);
+    assert_eq!(flows(&["--expiry-timeout", "5ms"]), 4);
 }
 
 #[test]

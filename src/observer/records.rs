@@ -106,7 +106,11 @@ impl Window {
 
     /// Reads the next piece; says whether there was one.
     fn fill(&mut self, input: &mut impl Read, live: bool) -> io::Result<bool> {
-        self.buffer.resize(MARGIN + WINDOW, 0);
+        // Memory that nobody has touched yet is zero for nothing; most files are smaller than a window.
+        match self.buffer.len() {
+            length if length < MARGIN + WINDOW => self.buffer = vec![0; MARGIN + WINDOW],
+            _ => self.buffer.truncate(MARGIN + WINDOW),
+        }
         (self.start, self.end) = (MARGIN, MARGIN);
         while !self.is_full() {
             match input.read(&mut self.buffer[self.end..]) {

@@ -7,7 +7,7 @@ mod packet;
 use std::net::IpAddr;
 
 pub use file::{Frame, pcap, pcapng};
-use packet::{Connection, ethernet, fragment, icmp, sctp, udp};
+use packet::{Connection, ethernet, evil, fragment, icmp, sctp, udp};
 
 /// A capture: its name, its link type, its frames.
 pub struct Capture {
@@ -24,6 +24,7 @@ const SYN: u16 = 0x02;
 const SYNACK: u16 = 0x12;
 const ACK: u16 = 0x10;
 const FINACK: u16 = 0x11;
+const RST: u16 = 0x04;
 const ECE: u16 = 0x40;
 const CWR: u16 = 0x80;
 
@@ -42,7 +43,11 @@ pub fn all() -> Vec<Capture> {
     let mut all = vec![
         connection(),
         options(),
+        answers(),
         fallback(),
+        marks(),
+        ends(),
+        on_the_way(),
         routers(),
         fragments(),
         checksums(),
@@ -96,6 +101,87 @@ fn options() -> Capture {
     )
 }
 
+/// Options of SYN-ACKs; a Fast Open cookie with data, of which the SYN alone is acknowledged; an MPTCP join.
+fn answers() -> Capture {
+    let (on, other) = (v4(40_000), v6(40_001));
+    let cookie = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1];
+    let mut answer = vec![4, 2, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1, 30, 12, 0x01, 0x81];
+    answer.extend([1, 2, 3, 4, 5, 6, 7, 8, 0, 0]);
+    let join = [30, 12, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+    on_ethernet(
+        "answers",
+        [
+            on.out(SYN, 0, &cookie, b"early"),
+            on.back(SYNACK, 0, &answer, b""),
+            other.out(SYN, 0, &join, b""),
+            other.back(SYNACK, 0, &join, b""),
+        ],
+    )
+}
+
+/// Every ECN codepoint on SYNs and on data of both directions, each with DSCPs of its own, on the last two with the
+/// evil bit; the first connection's data begins with DSCP 0, which is a value, and varies.
+fn marks() -> Capture {
+    let packets = (0..4u8).flat_map(|ecn| {
+        let on = v4(40_000 + u16::from(ecn));
+        let class = |dscp: u8| (dscp << 2) | ecn;
+        let packets = [
+            on.out(SYN, class(10 + ecn), &[], b""),
+            on.back(SYNACK, class(20 + ecn), &[], b""),
+            on.out(ACK, class(63), &[], b""),
+            on.out(ACK, class(30 * ecn.min(1)), &[], b"question"),
+            on.back(ACK, class(40 * ecn.min(1)), &[], b"answer"),
+            on.out(ACK, class(30), &[], b"question"),
+            on.back(ACK, class(40), &[], b"answer"),
+            on.back(ACK, class(62), &[], b""),
+        ];
+        packets.map(|packet| if ecn < 2 { packet } else { evil(packet) })
+    });
+    on_ethernet("marks", packets)
+}
+
+/// One end resets, the other does, each alone says that it has no more; and segments that no Ethernet carries.
+fn ends() -> Capture {
+    let (us, them) = (v4(40_000), v4(40_001));
+    let (we, they) = (v4(40_002), v4(40_003));
+    let large = [7; 1500];
+    on_ethernet(
+        "ends",
+        [
+            us.out(SYN | ECE | CWR, 0, &[], b""),
+            us.back(SYNACK | ECE | CWR, 0, &[], b""),
+            us.out(ACK, 0, &[], &large),
+            us.back(ACK, 0, &[], &large),
+            us.out(RST, 0, &[], b""),
+            them.out(SYN, 0, &[], b""),
+            them.back(RST | ACK, 0, &[], b""),
+            we.out(SYN, 0, &[], b""),
+            we.out(FINACK, 0, &[], b""),
+            they.out(SYN, 0, &[], b""),
+            they.back(FINACK, 0, &[], b""),
+        ],
+    )
+}
+
+/// A router quotes what it got: other marks and flags than were sent, no hops left.
+fn on_the_way() -> Capture {
+    let (four, six) = (v4(40_000), v6(40_001));
+    let router: IpAddr = [198, 51, 100, 1].into();
+    let mut quote = four.out(SYN, (8 << 2) | 3, &[], b"");
+    quote[8] = 1; // hops left
+    let mut quote6 = six.out(SYN, 1, &[], b"");
+    quote6[7] = 1;
+    on_ethernet(
+        "on-the-way",
+        [
+            four.out(SYN | ECE | CWR, (46 << 2) | 2, &[], b""),
+            icmp(router, four.us, 11, 0, 0, &quote),
+            six.out(SYN | ECE | CWR, 2, &[], b""),
+            icmp(six.them, six.us, 3, 0, 0, &quote6),
+        ],
+    )
+}
+
 /// The second SYN asks for no ECN any more.
 fn fallback() -> Capture {
     let on = v4(40_000);
@@ -142,7 +228,9 @@ fn fragments() -> Capture {
 fn checksums() -> Capture {
     let (us, them) = ([192, 0, 2, 1], [192, 0, 2, 2]);
     let out = udp(us, them, 5000, 5001, false, b"no checksum");
-    on_ethernet("checksums", [out, udp(them, us, 5001, 5000, true, b"checksum")])
+    let back = udp(them, us, 5001, 5000, true, b"checksum");
+    let other = udp(us, them, 5002, 5001, true, b"checksum");
+    on_ethernet("checksums", [out, back, other, udp(them, us, 5001, 5002, false, b"no checksum")])
 }
 
 /// One question is answered, one gets another's answer.

@@ -48,6 +48,9 @@ fn tcp(
     let has = |bit: u16| flags & bit != 0;
     (header.fin, header.syn, header.rst, header.ack) = (has(1), has(2), has(4), has(0x10));
     (header.ece, header.cwr, header.ns) = (has(0x40), has(0x80), has(0x100));
+    if header.ack {
+        header.acknowledgment_number = 2;
+    }
     header.set_options_raw(options).unwrap();
     header.checksum = match (source.0, destination.0) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
@@ -98,6 +101,15 @@ fn ip(source: IpAddr, destination: IpAddr, protocol: u8, class: u8, payload: &[u
 fn finish(mut header: Ipv4Header, payload: &[u8]) -> Vec<u8> {
     header.header_checksum = header.calc_header_checksum();
     [&header.to_bytes()[..], payload].concat()
+}
+
+/// The packet with the reserved flag of its IPv4 header set.
+pub fn evil(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[6] |= 0x80;
+    packet[10..12].fill(0);
+    let sum = Sum16BitWords::new().add_slice(&packet[..20]).ones_complement().to_be();
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
 }
 
 /// A UDP datagram, perhaps without a checksum.
