@@ -88,7 +88,18 @@ impl Bench {
     }
 
     fn command(&self, measurement: &str, hosts: &[&str], more: &[&str]) -> Command {
-        let mut command = pathspider(&["run", measurement, "--format", "json", "--targets"]);
+        let mut command = pathspider(&[
+            "run",
+            "--allow-reserved",
+            "--rate-per-address",
+            "0",
+            "--rate-per-prefix",
+            "0",
+            measurement,
+            "--format",
+            "json",
+            "--targets",
+        ]);
         command.env("PATHSPIDER_STATE", self.path("state"));
         command.arg(self.list(hosts)).args(more);
         command

@@ -129,7 +129,20 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
         command.env("PATHSPIDER_STATE", self.path("state"));
-        command.args(["run", measurement, "--format", "json", "--targets"]).arg(&self.list);
+        command
+            .args([
+                "run",
+                "--allow-reserved",
+                "--rate-per-address",
+                "0",
+                "--rate-per-prefix",
+                "0",
+                measurement,
+                "--format",
+                "json",
+                "--targets",
+            ])
+            .arg(&self.list);
         command.arg(how).arg(output).args(more);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -151,7 +151,20 @@ impl Bench {
 
     fn run(&self, capabilities: &str, name: &str, output: &str, more: &[&str]) -> Command {
         let mut command = self.with(capabilities);
-        command.args(["run", name, "--format", "json", "--targets"]).arg(&self.list);
+        command
+            .args([
+                "run",
+                "--allow-reserved",
+                "--rate-per-address",
+                "0",
+                "--rate-per-prefix",
+                "0",
+                name,
+                "--format",
+                "json",
+                "--targets",
+            ])
+            .arg(&self.list);
         command.arg("-o").arg(self.path(output)).args(more);
         command
     }
