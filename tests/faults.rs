@@ -419,7 +419,11 @@ impl Bench {
         fs::write(&list, format!("127.0.0.1,{port}\n")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
         command.env("PATHSPIDER_STATE", self.path("state")).stdin(Stdio::null());
-        command.args(["-vvv", "run", "-i", "lo"]).arg(&file).arg("--targets").arg(&list);
+        command
+            .args(["-vvv", "run", "--allow-reserved", "-i", "lo"])
+            .arg(&file)
+            .arg("--targets")
+            .arg(&list);
         let output = command.arg("-o").arg(self.path("hostile.ndjson")).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         serving.join().unwrap();
