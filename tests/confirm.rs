@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::{Value, json};
 
@@ -88,18 +91,8 @@ impl Bench {
     }
 
     fn command(&self, measurement: &str, hosts: &[&str], more: &[&str]) -> Command {
-        let mut command = pathspider(&[
-            "run",
-            "--allow-reserved",
-            "--rate-per-address",
-            "0",
-            "--rate-per-prefix",
-            "0",
-            measurement,
-            "--format",
-            "json",
-            "--targets",
-        ]);
+        let mut command = pathspider(&["run", measurement, "--format", "json"]);
+        command.args(NO_STRANGERS).arg("--targets");
         command.env("PATHSPIDER_STATE", self.path("state"));
         command.arg(self.list(hosts)).args(more);
         command

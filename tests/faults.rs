@@ -5,21 +5,29 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "harness/listed.rs"]
+mod listed;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv6Addr, TcpListener};
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Tests;
+use listed::Listed;
 use nix::mount::{MsFlags, mount, umount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
 
@@ -104,45 +112,24 @@ fn delete_rules() {
 }
 
 struct Bench {
-    folder: tempfile::TempDir,
-    list: PathBuf,
-    interface: String,
+    at: Listed,
 }
 
 impl Bench {
     fn new(lab: &Lab) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("targets.ndjson");
-        let mut text = String::new();
-        for target in lab.targets() {
-            text += &format!("{{\"dip\": \"{}\", \"dp\": {}}}\n", target.addr, target.port);
-        }
-        fs::write(&list, text).unwrap();
-        Self { folder, list, interface: lab.interface().to_owned() }
+        Self { at: Listed::new(lab) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.at.path(name)
     }
 
     fn run(&self, measurement: &str, how: &str, output: &Path, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
         command.env("PATHSPIDER_STATE", self.path("state"));
-        command
-            .args([
-                "run",
-                "--allow-reserved",
-                "--rate-per-address",
-                "0",
-                "--rate-per-prefix",
-                "0",
-                measurement,
-                "--format",
-                "json",
-                "--targets",
-            ])
-            .arg(&self.list);
+        command.args(["run", measurement, "--format", "json"]).args(NO_STRANGERS);
+        command.arg("--targets").arg(&self.at.list);
         command.arg(how).arg(output).args(more);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -158,7 +145,7 @@ impl Bench {
         let sent = || {
             let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
             let line =
-                text.lines().find_map(|line| line.trim().strip_prefix(&self.interface)).unwrap();
+                text.lines().find_map(|line| line.trim().strip_prefix(&self.at.interface)).unwrap();
             line.trim_start_matches(':').split_whitespace().nth(9).unwrap().parse::<u64>().unwrap()
         };
         wait(child, || ecn() == "1");
@@ -247,10 +234,10 @@ impl Bench {
     }
 
     fn extra_address(&self) {
-        said("ip", &format!("addr add 203.0.113.9/32 dev {}", self.interface));
+        said("ip", &format!("addr add 203.0.113.9/32 dev {}", self.at.interface));
         let mut child = self.slow("ecn", "address.ndjson");
         self.wait_for_experiment(&mut child);
-        said("ip", &format!("addr del 203.0.113.9/32 dev {}", self.interface));
+        said("ip", &format!("addr del 203.0.113.9/32 dev {}", self.at.interface));
         self.asked_again(child, "address.ndjson", "lost an address");
     }
 
@@ -259,15 +246,16 @@ impl Bench {
         self.wait_for_experiment(&mut child);
         let process = Pid::from_raw(child.id() as i32);
         kill(process, Signal::SIGSTOP).unwrap();
-        // Longer than an attempt may take.
-        std::thread::sleep(Duration::from_secs(7));
+        // Longer than an attempt may take; whoever stands still says nothing meanwhile.
+        let mut words = [PollFd::new(child.stdout.as_ref().unwrap().as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut words, PollTimeout::from(7000_u16)).unwrap(), 0);
         kill(process, Signal::SIGCONT).unwrap();
         self.asked_again(child, "stopped.ndjson", "stood still for");
     }
 
     /// What `ip` does to the interface ends the run, and the rest is asked when all is well again.
     fn broken(&self, what: &str, why: &str) {
-        let interface = &self.interface;
+        let interface = &self.at.interface;
         said("sysctl", &format!("-w net.ipv6.conf.{interface}.keep_addr_on_down=1"));
         let addresses = self.path("addresses");
         let sh = |script: String| {
@@ -283,7 +271,7 @@ impl Bench {
         let mut child = self.run("ecn", "-o", &output, &more).spawn().unwrap();
         let part = pathspider::sink::beside(&output).join("part-00000.parquet");
         wait(&mut child, || part.exists());
-        said("ip", &format!("{what} {}", self.interface));
+        said("ip", &format!("{what} {}", self.at.interface));
         let ended = child.wait_with_output().unwrap();
         said("ip", &format!("link set {interface} up"));
         // Those that are still there are told.

@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,6 +16,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use harness::Tests;
+use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
 
@@ -73,10 +76,6 @@ new_flow_chain = ["udp_setup"]
 name = "forge.connectivity"
 compare = "ok"
 "#;
-
-/// In namespaces there are no strangers: their addresses may be asked, as fast as they answer.
-const NO_STRANGERS: [&str; 5] =
-    ["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"];
 
 fn main() -> ExitCode {
     harness::main(|_, _| {}, inside)

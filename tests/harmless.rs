@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,6 +18,7 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use no_strangers::NO_STRANGERS;
 use pathspider::engine::scheduler::Caps;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
@@ -210,9 +213,11 @@ impl Bench<'_> {
     fn order(&self) {
         let list = self.list("order.csv");
         let positions = |more: &[&str]| {
-            let free = ["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"];
             done(
-                &self.command(&list, "order.ndjson", &[&free[..], more].concat()).output().unwrap(),
+                &self
+                    .command(&list, "order.ndjson", &[&NO_STRANGERS[..], more].concat())
+                    .output()
+                    .unwrap(),
             );
             let mut records = self.records("order.ndjson");
             records.sort_by_key(|record| record["zero"]["started"].as_str().unwrap().to_owned());
@@ -233,17 +238,8 @@ impl Bench<'_> {
         let list = self.list("opt-out.csv");
         let exclude = self.path("exclude");
         fs::write(&exclude, "# nobody yet\nhost700.example\n").unwrap();
-        let more = [
-            "--allow-reserved",
-            "--rate",
-            "200",
-            "--rate-per-address",
-            "0",
-            "--rate-per-prefix",
-            "0",
-            "--exclude",
-            exclude.to_str().unwrap(),
-        ];
+        let more = ["--rate", "200", "--exclude", exclude.to_str().unwrap()];
+        let more = [&NO_STRANGERS[..], &more].concat();
         let mut wire = self.wire();
         let mut run = self.command(&list, "opt-out.parquet", &more).spawn().unwrap();
         let mut packets = Vec::new();

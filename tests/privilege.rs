@@ -4,9 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "harness/listed.rs"]
+mod listed;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -14,8 +17,10 @@ use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Tests;
+use listed::Listed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 
 const NET_ADMIN: u64 = 1 << 12;
@@ -118,25 +123,16 @@ fn host() -> String {
 }
 
 struct Bench {
-    folder: tempfile::TempDir,
-    list: PathBuf,
-    interface: String,
+    at: Listed,
 }
 
 impl Bench {
     fn new(lab: &Lab) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let list = folder.path().join("targets.ndjson");
-        let mut text = String::new();
-        for target in lab.targets() {
-            writeln!(text, r#"{{"dip": "{}", "dp": {}}}"#, target.addr, target.port).unwrap();
-        }
-        fs::write(&list, text).unwrap();
-        Self { folder, list, interface: lab.interface().to_owned() }
+        Self { at: Listed::new(lab) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.at.path(name)
     }
 
     /// pathspider, begun with these capabilities.
@@ -151,20 +147,8 @@ impl Bench {
 
     fn run(&self, capabilities: &str, name: &str, output: &str, more: &[&str]) -> Command {
         let mut command = self.with(capabilities);
-        command
-            .args([
-                "run",
-                "--allow-reserved",
-                "--rate-per-address",
-                "0",
-                "--rate-per-prefix",
-                "0",
-                name,
-                "--format",
-                "json",
-                "--targets",
-            ])
-            .arg(&self.list);
+        command.args(["run", name, "--format", "json"]).args(NO_STRANGERS);
+        command.arg("--targets").arg(&self.at.list);
         command.arg("-o").arg(self.path(output)).args(more);
         command
     }
@@ -203,7 +187,7 @@ impl Bench {
 
     fn observe(&self) {
         let mut command = self.with(",+all");
-        command.args(["observe", "-i", &self.interface, "-o"]).arg(self.path("flows.ndjson"));
+        command.args(["observe", "-i", &self.at.interface, "-o"]).arg(self.path("flows.ndjson"));
         let mut child = command.spawn().unwrap();
         wait_for_capture(&mut child);
         let all = capabilities(&child);
@@ -212,7 +196,7 @@ impl Bench {
         assert!(all.iter().all(|sets| sets[..4] == [0; 4]), "{all:?}");
 
         let mut command = self.with("");
-        command.args(["observe", "-i", &self.interface]);
+        command.args(["observe", "-i", &self.at.interface]);
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(
@@ -303,7 +287,7 @@ fn another_user() {
     let run = |output: &Path, more: &str| {
         let script = format!(
             "mount -t tmpfs none /run && ip link set lo up && sysctl -qw net.ipv4.tcp_ecn=2 && \
-             {PROGRAM} run ecn -i lo --rate 20 --user {NOBODY} --targets {} -o {} {more}; code=$?; \
+             {PROGRAM} run ecn -i lo --allow-reserved --rate-per-address 0 --rate-per-prefix 0 --rate 20 --user {NOBODY} --targets {} -o {} {more}; code=$?; \
              stat -c '%u %a %n' /run/pathspider-{NOBODY}; sysctl -n net.ipv4.tcp_ecn; exit $code",
             list.display(),
             output.display()

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,6 +20,7 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use pathspider::step::{Applied, Context, Flows, Step, mark};
 use serde_json::Value;
@@ -25,10 +28,6 @@ use serde_json::Value;
 const NOBODY: u32 = 65_534;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 const FALLBACK: &str = "/proc/sys/net/ipv4/tcp_ecn_fallback";
-
-/// In namespaces there are no strangers: their addresses may be asked, as fast as they answer.
-const NO_STRANGERS: [&str; 5] =
-    ["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"];
 
 fn main() -> ExitCode {
     harness::main(outside, inside)

@@ -5,16 +5,15 @@
 //! list of those who asked to be left alone is worth nothing if part of it is.
 
 use std::collections::HashSet;
-use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
 use hickory_proto::rr::Name;
 
 use super::name;
-use super::prefixes::Prefixes;
+use super::prefixes::{Prefixes, each_line};
 use super::refusal::shown;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A list of those who must not be asked.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -33,12 +32,7 @@ impl OptOuts {
     /// [`Error::Usage`] with the first line that cannot be read.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut all = Self::default();
-        for path in paths {
-            let path = path.as_ref();
-            let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
-            let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-            all.add_lines(&text).map_err(|(line, why)| refuse(format!("line {line}: {why}")))?;
-        }
+        each_line(paths, |entry| all.add(entry))?;
         all.prefixes.merge();
         Ok(all)
     }
@@ -65,17 +59,6 @@ impl OptOuts {
         }
         let above = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
         above.into_iter().any(|above| self.domains.contains(above))
-    }
-
-    fn add_lines(&mut self, text: &str) -> Result<(), (usize, String)> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (number, line) in (1..).zip(text.lines()) {
-            let entry = line.split('#').next().unwrap_or_default().trim();
-            if !entry.is_empty() {
-                self.add(entry).map_err(|why| (number, why))?;
-            }
-        }
-        Ok(())
     }
 
     fn add(&mut self, entry: &str) -> Result<(), String> {
@@ -107,10 +90,11 @@ fn plain(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::targets::prefixes::each_entry;
 
     fn list(text: &str) -> Result<OptOuts, (usize, String)> {
         let mut list = OptOuts::default();
-        list.add_lines(text)?;
+        each_entry(text, |entry| list.add(entry))?;
         list.prefixes.merge();
         Ok(list)
     }

@@ -19,6 +19,38 @@ pub struct Prefixes {
     v6: Vec<(u128, u128)>,
 }
 
+/// Hands on what each line of the lists says, without comments and blank ones.
+///
+/// # Errors
+/// [`Error::Usage`] with the first line that cannot be read.
+pub(super) fn each_line(
+    paths: &[impl AsRef<Path>],
+    mut take: impl FnMut(&str) -> Result<(), String>,
+) -> Result<()> {
+    for path in paths.iter().map(AsRef::as_ref) {
+        let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
+        let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        each_entry(&text, &mut take)
+            .map_err(|(line, why)| refuse(format!("line {line}: {why}")))?;
+    }
+    Ok(())
+}
+
+/// The same of a text; an error has the number of its line.
+pub(super) fn each_entry(
+    text: &str,
+    mut take: impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), (usize, String)> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    for (number, line) in (1..).zip(text.lines()) {
+        let entry = line.split('#').next().unwrap_or_default().trim();
+        if !entry.is_empty() {
+            take(entry).map_err(|why| (number, why))?;
+        }
+    }
+    Ok(())
+}
+
 impl Prefixes {
     /// Reads the lists, all into one set.
     ///
@@ -26,12 +58,7 @@ impl Prefixes {
     /// [`Error::Usage`] with the first line that cannot be read.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut all = Self::default();
-        for path in paths {
-            let path = path.as_ref();
-            let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
-            let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-            all.add_lines(&text).map_err(|(line, why)| refuse(format!("line {line}: {why}")))?;
-        }
+        each_line(paths, |prefix| all.add(prefix))?;
         all.merge();
         Ok(all)
     }
@@ -42,17 +69,6 @@ impl Prefixes {
             IpAddr::V4(v4) => within(&self.v4, v4.to_bits()),
             IpAddr::V6(v6) => within(&self.v6, v6.to_bits()),
         }
-    }
-
-    fn add_lines(&mut self, text: &str) -> Result<(), (usize, String)> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        for (number, line) in (1..).zip(text.lines()) {
-            let prefix = line.split('#').next().unwrap_or_default().trim();
-            if !prefix.is_empty() {
-                self.add(prefix).map_err(|why| (number, why))?;
-            }
-        }
-        Ok(())
     }
 
     /// How many ranges there are; of a merged set, none touches another.
@@ -135,11 +151,11 @@ fn within<N: Ord + Copy>(ranges: &[(N, N)], address: N) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Prefixes;
+    use super::{Prefixes, each_entry};
 
     fn set(text: &str) -> Result<Prefixes, (usize, String)> {
         let mut set = Prefixes::default();
-        set.add_lines(text)?;
+        each_entry(text, |prefix| set.add(prefix))?;
         set.merge();
         Ok(set)
     }

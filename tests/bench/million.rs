@@ -14,17 +14,23 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{self, Lab, Spec};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 #[path = "floor.rs"]
 mod floor;
+#[path = "../harness/no_strangers.rs"]
+mod no_strangers;
 
 use floor::{CONCURRENCY, floor};
+use no_strangers::NO_STRANGERS;
 
 const TARGETS: usize = 1_000_000;
 /// Megabytes of resident memory that a run may take at its peak.
@@ -94,6 +100,7 @@ fn pathspider(lab: &Lab, list: &Path, folder: &Path) -> Result<Run> {
     let (status, summary) = (folder.join("status.ndjson"), folder.join("summary.json"));
     let mut child = Command::new(env!("CARGO_BIN_EXE_pathspider"))
         .args(["run", "measurements/ecn.toml", "--quiet", "--format", "json"])
+        .args(NO_STRANGERS)
         .args(["--interface", lab.interface(), "--concurrency", &CONCURRENCY.to_string()])
         .arg("--targets")
         .arg(list)
@@ -105,6 +112,7 @@ fn pathspider(lab: &Lab, list: &Path, folder: &Path) -> Result<Run> {
         .stdin(Stdio::null())
         .stdout(std::fs::File::create(&summary)?)
         .spawn()?;
+    let process = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
     let about = format!("/proc/{}/status", child.id());
     let mut peaks = Vec::new();
     let ended = loop {
@@ -115,7 +123,8 @@ fn pathspider(lab: &Lab, list: &Path, folder: &Path) -> Result<Run> {
         let text = std::fs::read_to_string(&about).unwrap_or_default();
         let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peaks.extend(peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()));
-        std::thread::sleep(Duration::from_millis(100));
+        // Until then, or until the process has ended.
+        poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::from(100_u8))?;
     };
     let summary: Value = serde_json::from_str(&std::fs::read_to_string(summary)?)?;
     if !ended.success() || summary["records"] != summary["targets"]["read"] {

@@ -25,6 +25,11 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 use pathspider::lab::{self, Lab, Spec};
 use pathspider::packet::Link;
 
+#[path = "../harness/no_strangers.rs"]
+mod no_strangers;
+
+use no_strangers::NO_STRANGERS;
+
 const TARGETS: usize = 20_000;
 const PACKETS: usize = 1_000_000;
 const FLOWS: u32 = 100_000;
@@ -158,7 +163,8 @@ fn lab_run(folder: &Path) -> Result<(pcap::Linktype, Frames)> {
         }
     });
     let mut run = pathspider();
-    run.args(["run", "measurements/ecn.toml", "--quiet", "--interface", lab.interface()]);
+    run.args(["run", "measurements/ecn.toml", "--quiet", "--interface", lab.interface()])
+        .args(NO_STRANGERS);
     run.args(["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"]);
     run.args(["--concurrency", "1000", "--targets"]).arg(&targets);
     run.arg("--output").arg(folder.join("run.parquet"));

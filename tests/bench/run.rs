@@ -21,8 +21,11 @@ use pathspider::lab::{self, Lab, Spec};
 
 #[path = "floor.rs"]
 mod floor;
+#[path = "../harness/no_strangers.rs"]
+mod no_strangers;
 
 use floor::{CONCURRENCY, floor};
+use no_strangers::NO_STRANGERS;
 
 const TARGETS: usize = 20_000;
 const ROUNDS: usize = 3;
@@ -133,6 +136,7 @@ fn pathspider(
 ) -> Result<serde_json::Value> {
     let output = Command::new(env!("CARGO_BIN_EXE_pathspider"))
         .args(["run", measurement, "--quiet", "--format", "json", "--interface", lab.interface()])
+        .args(NO_STRANGERS)
         .args(["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"])
         .args(["--concurrency", &CONCURRENCY.to_string(), "--targets"])
         .arg(targets)

@@ -1,5 +1,8 @@
 //! A run that is killed at random moments and resumed, until it has come to its end.
 
+#[path = "../harness/no_strangers.rs"]
+mod no_strangers;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +13,8 @@ use std::time::Duration;
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::UInt64Type;
+use no_strangers::NO_STRANGERS;
+
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{Lab, Spec};
 use pathspider::sink::{self, Stored};
@@ -54,9 +59,8 @@ pub fn command(list: &Path, more: &[&str]) -> Command {
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     // What a killed run left is put back by the next one, out of this folder.
     command.env("PATHSPIDER_STATE", list.with_extension("state"));
-    // There are no strangers in its namespaces.
-    command.args(["run", "ecn", "--allow-reserved", "--rate-per-address", "0"]);
-    command.args(["--rate-per-prefix", "0", "--format", "json", "--targets"]).arg(list).args(more);
+    command.args(["run", "ecn", "--format", "json"]).args(NO_STRANGERS);
+    command.arg("--targets").arg(list).args(more);
     command
 }
 
