@@ -281,3 +281,21 @@ fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_asked_before_keeps_its_record_when_withdrawn() {
+        let attempts = vec![vec![None, Some(Ended::default()), None]; 2];
+        let withdrawn = [0, 2].into();
+        let mut asked = driver::Asked { attempts, withdrawn, ..driver::Asked::default() };
+        keep_records(&mut asked, 2);
+        assert_eq!(asked.withdrawn, [2].into(), "the others were asked before");
+        for attempts in asked.attempts {
+            let state = |row: usize| attempts[row].as_ref().map(|ended| ended.attempt.state);
+            assert_eq!([0, 1, 2].map(state), [Some(State::Skipped), Some(State::LocalError), None]);
+        }
+    }
+}
