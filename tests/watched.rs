@@ -1,7 +1,9 @@
 //! How a run is watched: on a terminal, by `--status`, by `--metrics`, in a lab of its own.
 //!
-//! Has no harness: where no lab can be built, it says so and counts as skipped.
+//! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,40 +12,29 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use harness::Tests;
 use serde_json::Value;
 
 fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    let (mut failed, mut skipped) = (0, 0);
+    harness::main(outside, |_| {})
+}
+
+fn outside(tests: &mut Tests, namespaces: bool) {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let lab = Command::new("unshare").args(["-Urn", "true"]).status().is_ok_and(|s| s.success());
     let script = Command::new("script").arg("--version").output().is_ok();
     for (name, can, test) in [
         ("what cannot be opened is told before anything is done", true, refused as fn(&Path)),
-        ("a terminal has a bar", lab && script, terminal),
-        ("the status has a line each second, and a last one", lab, status),
+        ("a terminal has a bar", namespaces && script, terminal),
+        ("the status has a line each second, and a last one", namespaces, status),
         ("the status of a run that never began has its last line", true, never_began),
-        ("metrics are served while clients are hostile", lab, metrics),
+        ("metrics are served while clients are hostile", namespaces, metrics),
     ] {
-        let word = match can {
-            false => {
-                skipped += 1;
-                "skipped: no user namespace can be entered here, or there is no `script`"
-            }
-            true if std::panic::catch_unwind(|| test(folder)).is_ok() => "ok",
-            true => {
-                failed += 1;
-                "FAILED"
-            }
-        };
-        eprintln!("test {name} ... {word}");
+        match can {
+            true => tests.run(name, || test(folder)),
+            false => tests.skip(name, "no user namespace, or no program `script`"),
+        }
     }
-    let word = if failed == 0 { "ok" } else { "FAILED" };
-    eprintln!("test result: {word}. {failed} failed; {skipped} ignored");
-    ExitCode::from(u8::from(failed > 0))
 }
 
 fn pathspider(more: &[&str]) -> Command {
