@@ -165,7 +165,6 @@ fn lab_run(folder: &Path) -> Result<(pcap::Linktype, Frames)> {
     let mut run = pathspider();
     run.args(["run", "measurements/ecn.toml", "--quiet", "--interface", lab.interface()])
         .args(NO_STRANGERS);
-    run.args(["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"]);
     run.args(["--concurrency", "1000", "--targets"]).arg(&targets);
     run.arg("--output").arg(folder.join("run.parquet"));
     let output = run.output()?;

@@ -137,7 +137,6 @@ fn pathspider(
     let output = Command::new(env!("CARGO_BIN_EXE_pathspider"))
         .args(["run", measurement, "--quiet", "--format", "json", "--interface", lab.interface()])
         .args(NO_STRANGERS)
-        .args(["--allow-reserved", "--rate-per-address", "0", "--rate-per-prefix", "0"])
         .args(["--concurrency", &CONCURRENCY.to_string(), "--targets"])
         .arg(targets)
         .arg("--output")
