@@ -6,6 +6,8 @@
 //!
 //! Imports nothing from this crate.
 
+mod text;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -15,6 +17,8 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes as t;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, TimeUnit};
 use std::sync::Arc;
+
+pub use text::Texts;
 
 /// One documented, typed column.
 #[derive(Debug, Clone, Copy)]
@@ -216,114 +220,30 @@ impl Nullable for String {
 }
 
 impl Cell for IpAddr {
-    type Column = b::StringBuilder;
+    type Column = Texts;
     fn data_type() -> DataType {
         DataType::Utf8
     }
     fn append(&self, column: &mut Self::Column) {
         match self {
-            IpAddr::V4(address) => {
-                let mut text = Text::<15>::default();
-                for (place, octet) in address.octets().into_iter().enumerate() {
-                    if place > 0 {
-                        text.push(b'.');
-                    }
-                    text.decimal(octet);
-                }
-                column.append_value(text.as_str());
-            }
-            IpAddr::V6(address) => match address.to_ipv4_mapped() {
-                // Writing to the builder of a string cannot fail.
-                Some(v4) => column.append_value(format!("::ffff:{v4}")),
-                None => column.append_value(v6(address.segments()).as_str()),
-            },
+            IpAddr::V4(address) => column.add_numbers(&address.octets(), b'.'),
+            IpAddr::V6(address) => column.add_v6(*address),
         }
     }
     fn finish(column: &mut Self::Column) -> ArrayRef {
-        Arc::new(column.finish())
+        column.finish()
     }
-}
-
-/// A short text in ASCII on its way to a column: two for every flow, so without the formatter.
-#[derive(Debug)]
-pub(crate) struct Text<const MOST: usize> {
-    bytes: [u8; MOST],
-    length: usize,
-}
-
-impl<const MOST: usize> Default for Text<MOST> {
-    fn default() -> Self {
-        Self { bytes: [0; MOST], length: 0 }
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
+        Texts::of(rows.iter().map(|row| Some(cell(row))))
     }
-}
-
-impl<const MOST: usize> Text<MOST> {
-    /// Adds a character, if there is room.
-    pub(crate) fn push(&mut self, character: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = character;
-            self.length += 1;
-        }
-    }
-
-    /// Adds a number.
-    pub(crate) fn decimal(&mut self, number: u8) {
-        for place in [100, 10, 1] {
-            if number >= place || place == 1 {
-                self.push(b'0' + number / place % 10);
-            }
-        }
-    }
-
-    /// Adds a number to the base of 16.
-    fn hexadecimal(&mut self, number: u16) {
-        for shift in [12, 8, 4, 0] {
-            if number >> shift != 0 || shift == 0 {
-                self.push(b"0123456789abcdef"[usize::from(number >> shift & 0xf)]);
-            }
-        }
-    }
-
-    /// What was added.
-    pub(crate) fn as_str(&self) -> &str {
-        // Only ASCII was added.
-        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
-    }
-}
-
-/// An IPv6 address in its canonical form (RFC 5952): the first of the longest runs of two or more zero
-/// groups is left out.
-fn v6(groups: [u16; 8]) -> Text<39> {
-    let (mut run, mut longest) = (0..0, 0..0);
-    for (place, group) in groups.into_iter().enumerate() {
-        run = if group == 0 { run.start..place + 1 } else { place + 1..place + 1 };
-        if run.len() > longest.len().max(1) {
-            longest = run.clone();
-        }
-    }
-    let mut text = Text::default();
-    for (place, group) in groups.into_iter().enumerate() {
-        if longest.contains(&place) {
-            if place == longest.start {
-                text.push(b':');
-            }
-            // The colon before what follows is the second; at the end there is nothing to put it before.
-            if place == 7 {
-                text.push(b':');
-            }
-            continue;
-        }
-        if place > 0 {
-            text.push(b':');
-        }
-        text.hexadecimal(group);
-    }
-    text
 }
 
 impl Nullable for IpAddr {
     fn append_null(column: &mut Self::Column) {
-        column.append_null();
+        column.add_null();
+    }
+    fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
+        Texts::of(rows.iter().map(|row| cell(row).as_ref()))
     }
 }
 

@@ -126,6 +126,7 @@ impl Facts for State {
         Admission::Watch
     }
 
+    #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
         if self.last.known() < packet.time.known() {
             self.last = packet.time;

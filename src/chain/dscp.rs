@@ -1,7 +1,7 @@
 //! Group `dscp`: the Differentiated Services codepoints of IP headers (RFC 2474).
 
-use super::group::{Class, Facts, Runs, class, of, store};
-use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use super::group::{Facts, Runs, of, store};
+use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::{FlowKey, Packet};
 
@@ -57,9 +57,10 @@ impl Facts for Dscp {
         self.clone()
     }
 
+    #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
         let dscp = packet.ip.dscp();
-        match class(packet).filter(|_| runs.function(EXTRACT)) {
+        match seen.class.filter(|_| runs.function(EXTRACT)) {
             Some(Class::Syn) => {
                 of(seen.direction, &mut self.dscp_mark_syn_fwd, &mut self.dscp_mark_syn_rev)
                     .get_or_insert(dscp);

@@ -3,10 +3,10 @@
 //! SYNs and data are kept apart. Segments without data and without SYN (pure ACKs, FINs) count
 //! in neither: RFC 3168, section 6.1.4, forbids marks on them, so their absence says nothing.
 
-use super::group::{Class, Facts, Runs, class, store};
-use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use super::group::{Facts, Runs, of, store};
+use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{Direction, FlowKey, Packet};
+use crate::packet::{FlowKey, Packet};
 
 /// The place of `ecn_code` in the table of functions.
 const CODE: usize = 1;
@@ -32,7 +32,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Ecn::FIELDS,
-    new: |selection| store::<Ecn>(&GROUP, selection),
+    new: |selection| store::<State>(&GROUP, selection),
 };
 
 fields! {
@@ -70,44 +70,45 @@ fields! {
     }
 }
 
-impl Facts for Ecn {
-    type Row = Self;
-    fn row(&self, _: &FlowKey) -> Self {
-        self.clone()
+/// What the facts are made of: of each class in each direction, bits of the codepoints that were seen.
+#[derive(Debug, Default)]
+struct State {
+    syn: [u8; 2],
+    data: [u8; 2],
+}
+
+impl Facts for State {
+    type Row = Ecn;
+    fn row(&self, _: &FlowKey) -> Ecn {
+        // Not-ECT, ECT(1), ECT(0) and CE are 0 to 3.
+        let seen = |codepoints: u8| [0, 1, 2, 3].map(|codepoint| codepoints >> codepoint & 1 != 0);
+        let ([syn_fwd, syn_rev], [data_fwd, data_rev]) = (self.syn.map(seen), self.data.map(seen));
+        Ecn {
+            ecn_ect0_syn_fwd: syn_fwd[2],
+            ecn_ect1_syn_fwd: syn_fwd[1],
+            ecn_ce_syn_fwd: syn_fwd[3],
+            ecn_ect0_syn_rev: syn_rev[2],
+            ecn_ect1_syn_rev: syn_rev[1],
+            ecn_ce_syn_rev: syn_rev[3],
+            ecn_notect_data_fwd: data_fwd[0],
+            ecn_ect0_data_fwd: data_fwd[2],
+            ecn_ect1_data_fwd: data_fwd[1],
+            ecn_ce_data_fwd: data_fwd[3],
+            ecn_notect_data_rev: data_rev[0],
+            ecn_ect0_data_rev: data_rev[2],
+            ecn_ect1_data_rev: data_rev[1],
+            ecn_ce_data_rev: data_rev[3],
+        }
     }
 
+    #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        let class = class(packet).filter(|_| runs.function(CODE));
-        let marks = match (class, seen.direction) {
-            (Some(Class::Syn), Direction::Forward) => [
-                None,
-                Some(&mut self.ecn_ect1_syn_fwd),
-                Some(&mut self.ecn_ect0_syn_fwd),
-                Some(&mut self.ecn_ce_syn_fwd),
-            ],
-            (Some(Class::Syn), Direction::Reverse) => [
-                None,
-                Some(&mut self.ecn_ect1_syn_rev),
-                Some(&mut self.ecn_ect0_syn_rev),
-                Some(&mut self.ecn_ce_syn_rev),
-            ],
-            (Some(Class::Data), Direction::Forward) => [
-                Some(&mut self.ecn_notect_data_fwd),
-                Some(&mut self.ecn_ect1_data_fwd),
-                Some(&mut self.ecn_ect0_data_fwd),
-                Some(&mut self.ecn_ce_data_fwd),
-            ],
-            (Some(Class::Data), Direction::Reverse) => [
-                Some(&mut self.ecn_notect_data_rev),
-                Some(&mut self.ecn_ect1_data_rev),
-                Some(&mut self.ecn_ect0_data_rev),
-                Some(&mut self.ecn_ce_data_rev),
-            ],
-            (None, _) => return Progress::More,
+        let marks = match seen.class.filter(|_| runs.function(CODE)) {
+            Some(Class::Syn) => &mut self.syn,
+            Some(Class::Data) => &mut self.data,
+            None => return Progress::More,
         };
-        if let Some(Some(mark)) = marks.into_iter().nth(usize::from(packet.ip.ecn())) {
-            *mark = true;
-        }
+        marks[of(seen.direction, 0, 1)] |= 1 << packet.ip.ecn();
         Progress::More
     }
 }

@@ -1,7 +1,7 @@
 //! Group `evil`: the reserved flag of IPv4 headers, the "evil bit" of RFC 3514.
 
-use super::group::{Class, Facts, Runs, class, of, store};
-use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use super::group::{Facts, Runs, of, store};
+use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::{FlowKey, Packet};
 
@@ -54,7 +54,7 @@ impl Facts for Evil {
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        let fact = match class(packet).filter(|_| runs.function(EXTRACT)) {
+        let fact = match seen.class.filter(|_| runs.function(EXTRACT)) {
             Some(Class::Syn) => {
                 of(seen.direction, &mut self.evilbit_syn_fwd, &mut self.evilbit_syn_rev)
             }

@@ -3,7 +3,9 @@
 
 use arrow::array::ArrayRef;
 
-use super::{Admission, Chain, ChainSet, Closed, Group, GroupDef, Progress, Seen, Selection};
+use super::{
+    Admission, Chain, ChainSet, Closed, Group, GroupDef, Progress, Seen, Selection, Visit,
+};
 use crate::field::Row;
 use crate::packet::{Direction, FlowKey, Packet};
 
@@ -32,6 +34,7 @@ pub(super) struct Runs<'a> {
 
 impl Runs<'_> {
     /// Whether the function at this place of the group's table runs.
+    #[inline(always)]
     pub(super) fn function(&self, place: usize) -> bool {
         self.placed[place].meets(self.headers)
     }
@@ -63,9 +66,15 @@ impl<F: Facts + 'static> Group for Store<F> {
         self.flows[slot].open(key, packet, runs)
     }
 
-    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress {
-        let runs = Runs { placed: &self.placed, headers: seen.headers };
-        self.flows[slot].packet(packet, seen, runs)
+    fn packets(&mut self, packets: &[Packet<'_>], visits: &[Visit]) -> u64 {
+        let Self { placed, flows, .. } = self;
+        let mut over = 0;
+        for (place, visit) in visits.iter().enumerate() {
+            let runs = Runs { placed, headers: visit.seen.headers };
+            let progress = flows[visit.slot].packet(&packets[visit.packet], visit.seen, runs);
+            over |= u64::from(progress == Progress::Over) << place;
+        }
+        over
     }
 
     fn close(&mut self, slot: usize) {
@@ -94,30 +103,10 @@ impl<F: Facts> Closed for Rows<F> {
 }
 
 /// Of a pair of facts, the one of a direction.
+#[inline(always)]
 pub(super) fn of<T>(direction: Direction, forward: T, reverse: T) -> T {
     match direction {
         Direction::Forward => forward,
         Direction::Reverse => reverse,
-    }
-}
-
-/// What a marking function takes a packet for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Class {
-    /// A TCP SYN or SYN-ACK.
-    Syn,
-    /// What carries data, see [`Packet::is_data`].
-    Data,
-}
-
-/// The class of a packet, `None` for what carries neither (pure ACKs, FINs) and for what is not the
-/// sender's own (later fragments, ICMP errors).
-pub(super) fn class(packet: &Packet<'_>) -> Option<Class> {
-    let syn = packet.tcp().is_some_and(|tcp| tcp.has(crate::packet::flag::SYN));
-    match (packet.carries_marks(), syn, packet.is_data()) {
-        (false, ..) => None,
-        (_, true, _) => Some(Class::Syn),
-        (_, _, true) => Some(Class::Data),
-        _ => None,
     }
 }

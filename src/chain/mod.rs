@@ -26,7 +26,7 @@ pub mod udp;
 use arrow::array::ArrayRef;
 
 use crate::field::FieldDef;
-use crate::packet::{Direction, FlowKey, Packet, Transport, protocol};
+use crate::packet::{Direction, FlowKey, Packet, Transport, flag, protocol};
 
 /// Where a function may be listed: which header makes it run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +127,7 @@ impl ChainSet {
     }
 
     /// The chains of the headers that a packet has.
+    #[inline(always)]
     pub fn of_packet(packet: &Packet<'_>) -> Self {
         let mut set = Self::of(&[if packet.ip.source.is_ipv4() { Chain::Ip4 } else { Chain::Ip6 }]);
         match &packet.transport {
@@ -284,14 +285,65 @@ pub struct Seen {
     pub headers: ChainSet,
     /// Whether it goes with or against the flow's first packet.
     pub direction: Direction,
+    /// What a marking function takes it for.
+    pub class: Option<Class>,
+}
+
+impl Seen {
+    /// Of a packet that goes this way.
+    #[inline(always)]
+    pub fn of(packet: &Packet<'_>, direction: Direction) -> Self {
+        Self { headers: ChainSet::of_packet(packet), direction, class: Class::of(packet) }
+    }
+}
+
+/// What a marking function takes a packet for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A TCP SYN or SYN-ACK.
+    Syn,
+    /// What carries data, see [`Packet::is_data`].
+    Data,
+}
+
+impl Class {
+    /// The class of a packet, `None` for what carries neither (pure ACKs, FINs) and for what is not
+    /// the sender's own (later fragments, ICMP errors).
+    #[inline(always)]
+    fn of(packet: &Packet<'_>) -> Option<Self> {
+        let syn = packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN));
+        match (packet.carries_marks(), syn, packet.is_data()) {
+            (false, ..) => None,
+            (_, true, _) => Some(Class::Syn),
+            (_, _, true) => Some(Class::Data),
+            _ => None,
+        }
+    }
+}
+
+/// A packet, of some that are taken in together, that a flow gets.
+#[derive(Debug, Clone, Copy)]
+pub struct Visit {
+    /// Its place among them.
+    pub packet: usize,
+    /// Where the flow is.
+    pub slot: usize,
+    /// What the observer adds.
+    pub seen: Seen,
+}
+
+impl Visit {
+    /// So many may be taken in together.
+    pub const MOST: usize = u64::BITS as usize;
 }
 
 /// The state of all flows for one group of functions.
 pub trait Group: Send {
     /// A flow begins in `slot`, with this packet. The slot may have been another flow's before.
     fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) -> Admission;
-    /// A packet of the flow in `slot` (the first one too).
-    fn packet(&mut self, slot: usize, packet: &Packet<'_>, seen: Seen) -> Progress;
+    /// Packets of the flows in the slots of `visits` (their first ones too), in order. Bits of the visits after which
+    /// a flow is over.
+    fn packets(&mut self, packets: &[Packet<'_>], visits: &[Visit]) -> u64;
     /// The flow in `slot` is complete: its facts are set aside.
     fn close(&mut self, slot: usize);
     /// Takes the facts of the closed flows, in order of closing.

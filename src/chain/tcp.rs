@@ -173,6 +173,7 @@ impl Facts for State {
         if late && runs.function(FROM_SYN) { Admission::Refuse } else { Admission::Watch }
     }
 
+    #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
         let Some(tcp) = packet.tcp() else { return Progress::More };
         if runs.function(HANDSHAKE) {

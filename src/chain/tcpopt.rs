@@ -1,16 +1,13 @@
 //! Group `tcpopt`: which TCP options SYN and SYN-ACK carried.
 
-use std::sync::Arc;
-
 use arrow::array::ArrayRef;
-use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Cell, Nullable, Text, fields};
+use crate::field::{Cell, Nullable, Texts, fields};
 use crate::packet::tcp_option::{kind, options};
-use crate::packet::{FlowKey, Packet, flag};
+use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
 /// The place of `tcpopt_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -68,14 +65,23 @@ impl Facts for TcpOpt {
         self.clone()
     }
 
+    #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
         let syn = packet.tcp().filter(|tcp| tcp.has(flag::SYN) && runs.function(EXTRACT));
         let Some(tcp) = syn else { return Progress::More };
-        let direction = seen.direction;
+        self.syn(tcp, seen.direction);
+        Progress::More
+    }
+}
+
+impl TcpOpt {
+    /// A segment with SYN; few have it.
+    #[inline(never)]
+    fn syn(&mut self, tcp: &Tcp<'_>, direction: Direction) {
         let kinds = of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev);
         // The first SYN counts: a later one may have fallen back.
         if kinds.is_some() {
-            return Progress::More;
+            return;
         }
         let kinds = kinds.insert(Kinds::default());
         let (mut timestamps, mut sack) = (false, false);
@@ -92,7 +98,6 @@ impl Facts for TcpOpt {
         }
         *of(direction, &mut self.tcpopt_ts_fwd, &mut self.tcpopt_ts_rev) = Some(timestamps);
         *of(direction, &mut self.tcpopt_sack_fwd, &mut self.tcpopt_sack_rev) = Some(sack);
-        Progress::More
     }
 }
 
@@ -113,27 +118,26 @@ impl Kinds {
 }
 
 impl Cell for Kinds {
-    type Column = StringBuilder;
+    type Column = Texts;
     fn data_type() -> DataType {
         DataType::Utf8
     }
-    fn append(&self, column: &mut StringBuilder) {
-        let mut text = Text::<{ 20 * 4 }>::default();
-        for (place, kind) in self.kinds[..usize::from(self.count)].iter().enumerate() {
-            if place > 0 {
-                text.push(b' ');
-            }
-            text.decimal(*kind);
-        }
-        column.append_value(text.as_str());
+    fn append(&self, column: &mut Texts) {
+        column.add_numbers(&self.kinds[..usize::from(self.count)], b' ');
     }
-    fn finish(column: &mut StringBuilder) -> ArrayRef {
-        Arc::new(column.finish())
+    fn finish(column: &mut Texts) -> ArrayRef {
+        column.finish()
+    }
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
+        Texts::of(rows.iter().map(|row| Some(cell(row))))
     }
 }
 
 impl Nullable for Kinds {
-    fn append_null(column: &mut StringBuilder) {
-        column.append_null();
+    fn append_null(column: &mut Texts) {
+        column.add_null();
+    }
+    fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
+        Texts::of(rows.iter().map(|row| cell(row).as_ref()))
     }
 }

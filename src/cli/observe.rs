@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -15,7 +15,8 @@ use super::privilege::{self, needs::Needs};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
-use crate::observer::{self, Completed, FlowTable, Flows, capture, file};
+use crate::observer::offline::{self, Observed};
+use crate::observer::{self, Flows, capture, file};
 use crate::sink::{self, Sink};
 
 /// Watch packets, live or from a capture file, and write a record for each flow
@@ -68,24 +69,6 @@ pub struct Args {
 
     #[command(flatten)]
     privilege: privilege::Rights,
-}
-
-/// Flows are written when so many are complete.
-const BATCH: usize = 4096;
-
-/// Flows on their way to the thread that writes them.
-enum Batch {
-    Facts(Completed),
-    Columns(Flows),
-}
-
-impl Batch {
-    fn into_flows(self) -> Flows {
-        match self {
-            Batch::Facts(completed) => completed.into_flows(),
-            Batch::Columns(flows) => flows,
-        }
-    }
 }
 
 /// Runs the command.
@@ -165,47 +148,35 @@ impl Output {
     }
 }
 
-/// What was read and what was not understood.
-#[derive(Debug, Default)]
+/// What was seen, and what was not.
 struct Counts {
-    packets: u64,
-    not_ip: u64,
-    bad_ip: u64,
-    bad_transport: u64,
-    unknown_link: u64,
-    evicted: u64,
-    refused: u64,
+    seen: offline::Counts,
     dropped: u64,
 }
 
 impl Counts {
-    fn add(&mut self, batch: &file::Batch<'_>) {
-        self.packets += batch.frames;
-        self.unknown_link += batch.unknown_link;
-        self.not_ip += batch.not_ip;
-        self.bad_ip += batch.bad_ip;
-        self.bad_transport += batch.bad_transport;
-    }
-
     /// The last words, on standard error; the exit code.
     fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
         let flows = output.flows;
         let metadata = self.metadata(args, error.as_ref());
         let written = output.sink.finish(&metadata)?;
         let mut words =
-            format!("{} packets, {} flows", HumanCount(self.packets), HumanCount(flows));
+            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
         for (count, what) in [
-            (self.not_ip, "not IP"),
-            (self.unknown_link, "of a link type that is not understood"),
-            (self.bad_ip, "with a broken IP header"),
-            (self.bad_transport, "with a broken transport header"),
+            (self.seen.not_ip, "not IP"),
+            (self.seen.unknown_link, "of a link type that is not understood"),
+            (self.seen.bad_ip, "with a broken IP header"),
+            (self.seen.bad_transport, "with a broken transport header"),
         ] {
             if count > 0 {
                 words.push_str(&format!(", {} {what}", HumanCount(count)));
             }
         }
-        if self.refused > 0 {
-            words.push_str(&format!("; {} flows refused and ignored", HumanCount(self.refused)));
+        if self.seen.refused > 0 {
+            words.push_str(&format!(
+                "; {} flows refused and ignored",
+                HumanCount(self.seen.refused)
+            ));
         }
         if args.output.as_os_str() != "-" {
             words.push_str(&format!(
@@ -217,7 +188,7 @@ impl Counts {
         eprintln!("{words}");
         for (count, what) in [
             (self.dropped, "packets dropped: the capture was not fast enough"),
-            (self.evicted, "flows completed early: --max-flows was reached"),
+            (self.seen.evicted, "flows completed early: --max-flows was reached"),
         ] {
             if count > 0 {
                 log::warn!("lost: {} {what}", HumanCount(count));
@@ -228,7 +199,7 @@ impl Counts {
                 log::error!("{error}");
                 Ok(Exit::Lossy)
             }
-            None if self.dropped + self.evicted > 0 => Ok(Exit::Lossy),
+            None if self.dropped + self.seen.evicted > 0 => Ok(Exit::Lossy),
             None => Ok(Exit::Done),
         }
     }
@@ -242,14 +213,14 @@ impl Counts {
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("observed", source),
             ("complete", error.is_none().to_string()),
-            ("packets_seen", self.packets.to_string()),
+            ("packets_seen", self.seen.packets.to_string()),
             ("packets_dropped", self.dropped.to_string()),
-            ("packets_not_ip", self.not_ip.to_string()),
-            ("packets_of_unknown_link", self.unknown_link.to_string()),
-            ("packets_bad_ip", self.bad_ip.to_string()),
-            ("packets_bad_transport", self.bad_transport.to_string()),
-            ("flows_evicted", self.evicted.to_string()),
-            ("flows_refused", self.refused.to_string()),
+            ("packets_not_ip", self.seen.not_ip.to_string()),
+            ("packets_of_unknown_link", self.seen.unknown_link.to_string()),
+            ("packets_bad_ip", self.seen.bad_ip.to_string()),
+            ("packets_bad_transport", self.seen.bad_transport.to_string()),
+            ("flows_evicted", self.seen.evicted.to_string()),
+            ("flows_refused", self.seen.refused.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
@@ -265,46 +236,16 @@ fn offline(
     stop: &AtomicBool,
     quiet: bool,
 ) -> Result<Exit> {
-    let mut file = file::File::open(path, args.filter.as_deref())?;
+    let file = file::File::open(path, args.filter.as_deref())?;
     let mut output = Output::open(&args.output, schema)?;
-    let mut table = FlowTable::new(selection, limits);
-    let mut counts = Counts::default();
     let bar = Bar::new(path, file.position(), quiet);
-    // Encoding the records takes about as long as finding them: two threads, a few batches apart.
-    let (batches, inbox) = mpsc::sync_channel::<Batch>(4);
-    let (end, written) = std::thread::scope(|scope| -> Result<_> {
-        let writer = std::thread::Builder::new().name("records".into());
-        let writer = writer.spawn_scoped(scope, move || {
-            let mut flows = inbox.into_iter().map(Batch::into_flows);
-            flows.try_for_each(|flows| output.write(flows)).map(|()| output)
-        });
-        let writer = writer.doing(|| "start the writing thread")?;
-        let end = file.read(|batch| {
-            counts.add(batch);
-            table.packets(&batch.packets);
-            bar.tick();
-            // Nobody takes batches any more if one could not be written.
-            let taken =
-                table.completed() < BATCH || batches.send(Batch::Facts(table.take())).is_ok();
-            taken && !stop.load(Relaxed)
-        });
-        bar.end();
-        // A batch at a time, or the records of all that is still open would be in memory at once.
-        while !table.is_empty() || table.completed() > 0 {
-            table.flush_oldest(BATCH);
-            // Nothing else is left to do for this thread. Why it could not be written is what the
-            // writer says.
-            if batches.send(Batch::Columns(table.take().into_flows())).is_err() {
-                break;
-            }
-        }
-        drop(batches);
-        Ok((end, writer.join()))
-    })?;
-    let output = written.map_err(|_| Error::Failed("the writing thread panicked".into()))??;
-    counts.evicted = table.evicted();
-    counts.refused = table.refused();
-    let exit = counts.end(output, args, end.err())?;
+    let observed = offline::observe(file, selection, limits, stop, |flows| {
+        bar.tick();
+        output.write(flows)
+    });
+    bar.end();
+    let Observed { counts, end } = observed?;
+    let exit = Counts { seen: counts, dropped: 0 }.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
 }
 
@@ -375,7 +316,7 @@ fn live(
     }
     let end = capture.stop();
     let load = |count: &AtomicU64| count.load(Relaxed);
-    let mut counts = Counts {
+    let seen = offline::Counts {
         packets: load(&counters.packets),
         not_ip: load(&counters.not_ip),
         bad_ip: load(&counters.bad_ip),
@@ -383,9 +324,9 @@ fn live(
         unknown_link: 0,
         evicted: load(&counters.evicted),
         refused: load(&counters.refused),
-        dropped: load(&counters.dropped),
     };
-    counts.dropped += load(&counters.interface_dropped);
+    let dropped = load(&counters.dropped) + load(&counters.interface_dropped);
+    let counts = Counts { seen, dropped };
     if let Some(error) = failed {
         return Err(error);
     }

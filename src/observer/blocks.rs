@@ -5,7 +5,8 @@ use std::io::Read;
 use pcap_parser::traits::{PcapNGPacketBlock as _, PcapReaderIterator};
 use pcap_parser::{Block, PcapBlockOwned, PcapError, create_reader};
 
-use super::frame::{Batch, Frame, Interface};
+use super::frame::Interface;
+use super::piece::Piece;
 use crate::field::Timestamp;
 
 /// Bytes of the buffer to begin with; it grows for larger blocks.
@@ -13,9 +14,14 @@ const BUFFER: usize = 1 << 17;
 /// Bytes of the largest block that is read; no sane one is that large.
 const LARGEST: usize = 64 << 20;
 
+/// Bytes of data that a piece has, unless a frame is larger.
+const ENOUGH: usize = 1 << 18;
+
 /// A pcapng file, open for reading.
 pub(super) struct Blocks {
     reader: Box<dyn PcapReaderIterator + Send>,
+    /// Whether more may come any time: what is there is taken in, however little it is.
+    live: bool,
     interfaces: Vec<Interface>,
     filter: Option<String>,
 }
@@ -25,6 +31,7 @@ impl Blocks {
     pub(super) fn open(
         input: impl Read + Send + 'static,
         filter: Option<&str>,
+        live: bool,
     ) -> Result<Self, String> {
         let reader = create_reader(BUFFER, input).map_err(|why| match why {
             PcapError::Eof => "it is empty".to_owned(),
@@ -32,7 +39,8 @@ impl Blocks {
             PcapError::Incomplete(_) => "it ends within its header".to_owned(),
             other => format!("its header cannot be read: {other:?}"),
         })?;
-        Ok(Self { reader, interfaces: Vec::new(), filter: filter.map(str::to_owned) })
+        let filter = filter.map(str::to_owned);
+        Ok(Self { reader, live, interfaces: Vec::new(), filter })
     }
 
     /// Bytes that were read before the next block.
@@ -40,26 +48,35 @@ impl Blocks {
         self.reader.consumed()
     }
 
-    /// Hands every packet to `each`; the error says why it cannot go on.
-    pub(super) fn read(&mut self, each: &mut impl FnMut(&Batch<'_>) -> bool) -> Result<(), String> {
-        loop {
+    /// Reads the next piece; says whether more may come. The error says why it cannot go on after the
+    /// frames that are in the piece.
+    pub(super) fn fill(&mut self, piece: &mut Piece) -> Result<bool, String> {
+        piece.clear();
+        piece.bytes.clear();
+        while piece.bytes.len() < ENOUGH {
             match self.reader.next() {
                 Ok((length, block)) => {
-                    let mut batch = Batch::default();
-                    batch.add(frame(&mut self.interfaces, self.filter.as_deref(), &block)?);
-                    let go_on = batch.frames == 0 || each(&batch);
-                    self.reader.consume_noshift(length);
-                    if !go_on {
-                        return Ok(());
+                    let frame = frame(&mut self.interfaces, self.filter.as_deref(), &block)?;
+                    if let Some((interface, time, bytes)) = frame {
+                        let at = piece.bytes.len();
+                        piece.bytes.extend_from_slice(bytes);
+                        piece.add(interface, time, at, bytes.len());
                     }
+                    self.reader.consume_noshift(length);
                 }
-                Err(PcapError::Eof) => return Ok(()),
-                Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => self.refill()?,
+                Err(PcapError::Eof) => return Ok(false),
+                Err(PcapError::Incomplete(_) | PcapError::BufferTooSmall) => {
+                    if self.live && piece.frames() > 0 {
+                        break;
+                    }
+                    self.refill()?;
+                }
                 Err(PcapError::UnexpectedEof) => return Err("the capture is cut off".to_owned()),
                 Err(PcapError::ReadError) => return Err("it cannot be read on".to_owned()),
                 Err(_) => return Err("a block is damaged".to_owned()),
             }
         }
+        Ok(true)
     }
 
     /// Reads more, into a larger buffer if this one is full.
@@ -78,13 +95,14 @@ impl Blocks {
     }
 }
 
-/// The frame of a block, if it has one; why it cannot be used, if it cannot.
+/// The frame of a block, if it has one: of which interface, when, what. Why it cannot be used, if it cannot.
+#[expect(clippy::type_complexity, reason = "the parts have no life as one thing")]
 fn frame<'a>(
-    interfaces: &mut Vec<Interface>,
+    interfaces: &'a mut Vec<Interface>,
     filter: Option<&str>,
     block: &'a PcapBlockOwned<'a>,
-) -> Result<Option<Frame<'a>>, String> {
-    let found = match block {
+) -> Result<Option<(&'a Interface, Timestamp, &'a [u8])>, String> {
+    Ok(match block {
         PcapBlockOwned::NG(Block::SectionHeader(section)) => {
             if section.major_version != 1 {
                 return Err(format!("a section of version {}", section.major_version));
@@ -109,6 +127,5 @@ fn frame<'a>(
             .first()
             .map(|interface| (interface, Timestamp::UNKNOWN, packet.packet_data())),
         _ => None,
-    };
-    Ok(found.and_then(|(interface, time, bytes)| interface.frame(time, bytes)))
+    })
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::blocks::Blocks;
-pub use super::frame::Batch;
 use super::frame::compile;
+use super::piece::Piece;
 use super::records::{HEADER, Header, Records};
 use crate::error::{Error, Result};
 
@@ -18,6 +18,8 @@ pub struct File {
     origin: String,
     format: Format,
     position: Arc<AtomicU64>,
+    /// Whether more may come any time: what is there is taken in, however little it is.
+    live: bool,
 }
 
 enum Format {
@@ -54,9 +56,12 @@ impl File {
                 first.set_position(HEADER as u64);
                 Format::Pcap(Records::new(header, Box::new(first.chain(input)), stdin))
             }
-            None => Format::PcapNg(Blocks::open(first.chain(input), filter).map_err(unusable)?),
+            None => {
+                let blocks = Blocks::open(first.chain(input), filter, stdin);
+                Format::PcapNg(blocks.map_err(unusable)?)
+            }
         };
-        Ok(Self { origin, format, position })
+        Ok(Self { origin, format, position, live: stdin })
     }
 
     /// Bytes of the file read so far, for progress.
@@ -64,14 +69,19 @@ impl File {
         self.position.clone()
     }
 
-    /// Hands every packet to `each`, some at a time, until the end or until it says no.
+    /// Whether it is standard input, where more may come any time.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Reads the next piece; says whether more may come.
     ///
     /// # Errors
-    /// If the capture is damaged or ends within a packet: what came before has been handed out.
-    pub fn read(&mut self, mut each: impl FnMut(&Batch<'_>) -> bool) -> Result<()> {
+    /// If the capture is damaged or ends within a packet: what came before is in the piece.
+    pub fn fill(&mut self, piece: &mut Piece) -> Result<bool> {
         let (end, at) = match &mut self.format {
-            Format::Pcap(records) => (records.read(&mut each), records.consumed()),
-            Format::PcapNg(blocks) => (blocks.read(&mut each), blocks.consumed()),
+            Format::Pcap(records) => (records.fill(piece), records.consumed()),
+            Format::PcapNg(blocks) => (blocks.fill(piece), blocks.consumed()),
         };
         end.map_err(|why| {
             Error::Failed(format!(

@@ -28,15 +28,18 @@ impl<'a> Batch<'a> {
         *self = Self { packets, ..Self::default() };
     }
 
-    /// Adds what a frame is, if there is one.
-    pub(super) fn add(&mut self, frame: Option<Frame<'a>>) {
-        let Some(frame) = frame else { return };
+    /// Adds a frame: its packet, from the IP header on, if it has one.
+    #[inline]
+    pub(super) fn add(&mut self, packet: Packed, bytes: &'a [u8], time: Timestamp) {
         self.frames += 1;
-        let Some(link) = frame.link else {
-            self.unknown_link += 1;
-            return;
+        let read = match packet {
+            Packed::Ip => dissect_onto(&mut self.packets, bytes, time),
+            Packed::Other => Err(Unread::NotIp),
+            Packed::Unknown => {
+                self.unknown_link += 1;
+                return;
+            }
         };
-        let read = dissect_onto(&mut self.packets, link, frame.bytes, frame.time);
         let flaw = match read {
             Ok(()) => self.packets.last().and_then(|packet| packet.flaw),
             Err(why) => Some(why),
@@ -50,19 +53,21 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// One captured frame.
-pub(super) struct Frame<'a> {
-    /// When it was captured; [`Timestamp::UNKNOWN`] for a packet without a time (pcapng, 4.4).
-    time: Timestamp,
-    /// Its link type; `None` if it is one that is not understood.
-    link: Option<Link>,
-    /// What was captured of it.
-    bytes: &'a [u8],
+/// What a frame has in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packed {
+    /// An IP packet.
+    Ip,
+    /// Something else.
+    Other,
+    /// Nobody knows: its link type is one that is not understood.
+    Unknown,
 }
 
 /// An interface that a capture has packets of.
 pub(super) struct Interface {
-    link: Option<Link>,
+    /// What its frames begin with; `None` if that is not understood.
+    pub(super) link: Option<Link>,
     per_second: u64,
     /// Nanoseconds of a tick, if it is so many whole ones: a division is too much for every packet.
     nanoseconds: Option<u64>,
@@ -96,14 +101,24 @@ impl Interface {
         })
     }
 
-    /// A frame of this interface, if the filter lets it through.
-    pub(super) fn frame<'a>(&self, time: Timestamp, bytes: &'a [u8]) -> Option<Frame<'a>> {
-        let wanted = self.filter.as_ref().is_none_or(|filter| filter.filter(bytes));
-        wanted.then_some(Frame { time, link: self.link, bytes })
+    /// Whether the filter lets a frame through.
+    #[inline]
+    pub(super) fn wants(&self, bytes: &[u8]) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.filter(bytes))
     }
 
     /// The time that is written as so many fractions of a second.
+    #[inline]
     pub(super) fn time(&self, ticks: u64) -> Timestamp {
+        let short = self.nanoseconds.and_then(|each| ticks.checked_mul(each));
+        match short.map(i64::try_from) {
+            Some(Ok(time)) if self.offset == 0 => Timestamp(time),
+            _ => self.long_time(ticks),
+        }
+    }
+
+    /// The same, where it takes more than one multiplication.
+    fn long_time(&self, ticks: u64) -> Timestamp {
         let nanoseconds = match self.nanoseconds {
             Some(each) => u128::from(ticks) * u128::from(each),
             None => u128::from(ticks) * 1_000_000_000 / u128::from(self.per_second),

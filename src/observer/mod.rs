@@ -11,7 +11,10 @@ pub mod file;
 mod fragments;
 mod frame;
 mod index;
+pub mod offline;
+mod piece;
 mod records;
 mod table;
 
+pub use piece::Piece;
 pub use table::{Completed, FlowTable, Flows, Limits};

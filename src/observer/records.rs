@@ -1,22 +1,20 @@
-//! pcap files, a window at a time: the next one is read by a thread of its own, while the packets of
-//! this one are taken in.
+//! pcap files, a piece at a time.
 
 use std::io::{self, Read};
 
 use pcap_parser::pcap::parse_pcap_header;
 
-use super::frame::{Batch, Interface};
+use super::frame::Interface;
+use super::piece::Piece;
 
 /// Bytes of the file's header.
 pub(super) const HEADER: usize = 24;
 /// Bytes that are read at once.
-const WINDOW: usize = 1 << 20;
-/// Bytes before them, for what is left of those before.
+const WINDOW: usize = 1 << 18;
+/// Room for what is left of those before.
 const MARGIN: usize = 1 << 16;
 /// Bytes of data in the largest record that is read; no sane one is that large.
 const LARGEST: u32 = 64 << 20;
-/// Frames that are handed out together.
-const TOGETHER: u64 = 32;
 
 /// A pcap file, open for reading.
 pub(super) struct Records {
@@ -25,7 +23,8 @@ pub(super) struct Records {
     live: bool,
     layout: Layout,
     interface: Interface,
-    window: Window,
+    /// The begin of a record whose end has not been read yet.
+    left: Vec<u8>,
     /// Bytes that were read before the next record.
     consumed: usize,
 }
@@ -67,17 +66,20 @@ struct Layout {
 }
 
 impl Layout {
-    /// The first of some records: its time in fractions of a second, its data, and what comes after it. `None` if
-    /// it is not whole.
-    fn record(self, bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    /// The first of some records: its time in fractions of a second, and the length of its data. `None` if it is
+    /// not whole.
+    #[inline]
+    fn record(self, bytes: &[u8]) -> Option<(u64, usize)> {
         let [seconds, fraction, length] = self.fields(bytes)?;
-        let (data, rest) = bytes.get(self.header..)?.split_at_checked(length as usize)?;
-        Some((u64::from(seconds) * self.per_second + u64::from(fraction), data, rest))
+        let length = length as usize;
+        let whole = bytes.len() - self.header.min(bytes.len()) >= length;
+        whole.then_some((u64::from(seconds) * self.per_second + u64::from(fraction), length))
     }
 
-    /// What the first record's header says: seconds, fractions of a second, octets of data.
+    /// What the first record's header says, if it is whole: seconds, fractions of a second, octets of data.
+    #[inline]
     fn fields(self, bytes: &[u8]) -> Option<[u32; 3]> {
-        let (fields, _) = bytes.first_chunk::<12>()?.as_chunks::<4>();
+        let (fields, _) = bytes.get(..self.header)?.first_chunk::<12>()?.as_chunks::<4>();
         let number = |place: usize| match self.big_endian {
             true => u32::from_be_bytes(fields[place]),
             false => u32::from_le_bytes(fields[place]),
@@ -86,69 +88,11 @@ impl Layout {
     }
 }
 
-/// A piece of a file.
-#[derive(Default)]
-struct Window {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Window {
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    /// Whether more could be read at once than there was room for.
-    fn is_full(&self) -> bool {
-        self.end == self.buffer.len()
-    }
-
-    /// Reads the next piece; says whether there was one.
-    fn fill(&mut self, input: &mut impl Read, live: bool) -> io::Result<bool> {
-        // Memory that nobody has touched yet is zero for nothing; most files are smaller than a window.
-        match self.buffer.len() {
-            length if length < MARGIN + WINDOW => self.buffer = vec![0; MARGIN + WINDOW],
-            _ => self.buffer.truncate(MARGIN + WINDOW),
-        }
-        (self.start, self.end) = (MARGIN, MARGIN);
-        while !self.is_full() {
-            match input.read(&mut self.buffer[self.end..]) {
-                Ok(0) => break,
-                Ok(read) => self.end += read,
-                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                // What came before it can still be taken in; the error will come again.
-                Err(_) if self.end > MARGIN => break,
-                Err(why) => return Err(why),
-            }
-            if live {
-                break;
-            }
-        }
-        Ok(self.end > MARGIN)
-    }
-
-    /// Puts what was left of the piece before it in its front.
-    fn begin_with(&mut self, left: &[u8]) {
-        match self.start.checked_sub(left.len()) {
-            Some(start) => {
-                self.buffer[start..self.start].copy_from_slice(left);
-                self.start = start;
-            }
-            None => {
-                self.buffer.truncate(self.end);
-                self.buffer.splice(..self.start, left.iter().copied());
-                (self.start, self.end) = (0, self.buffer.len());
-            }
-        }
-    }
-}
-
 impl Records {
     /// A file of which the header has been read.
     pub(super) fn new(header: Header, input: Box<dyn Read + Send>, live: bool) -> Self {
         let Header { layout, interface } = header;
-        Self { input, live, layout, interface, window: Window::default(), consumed: HEADER }
+        Self { input, live, layout, interface, left: Vec::new(), consumed: HEADER }
     }
 
     /// Bytes that were read before the next record.
@@ -156,67 +100,69 @@ impl Records {
         self.consumed
     }
 
-    /// Hands every packet to `each`, some at a time; the error says why it cannot go on.
-    pub(super) fn read(&mut self, each: &mut impl FnMut(&Batch<'_>) -> bool) -> Result<(), String> {
-        let mut next = Window::default();
+    /// Reads the next piece, of one record at least; says whether more may come. The error says why it
+    /// cannot go on after those that are in the piece.
+    pub(super) fn fill(&mut self, piece: &mut Piece) -> Result<bool, String> {
+        piece.clear();
+        let mut end = self.left.len();
+        // Memory that nobody has touched yet is zero for nothing; most files are smaller than a piece.
+        if piece.bytes.len() != MARGIN.max(end) + WINDOW {
+            piece.bytes = vec![0; MARGIN.max(end) + WINDOW];
+        }
+        piece.bytes[..end].copy_from_slice(&self.left);
         loop {
-            let Self { input, live, layout, interface, window, .. } = self;
-            let (go_on, left, more) = if window.is_full() && !*live {
-                let (input, next) = (&mut *input, &mut next);
-                std::thread::scope(|scope| {
-                    let thread = std::thread::Builder::new().name("read".into());
-                    let thread = thread.spawn_scoped(scope, move || next.fill(input, false));
-                    let thread = thread.map_err(|why| format!("no thread to read it: {why}"))?;
-                    let (go_on, left) = hand_out(window.bytes(), *layout, interface, each);
-                    let more = thread.join().map_err(|_| "the reading thread panicked")?;
-                    Ok::<_, String>((go_on, left, more))
-                })?
-            } else {
-                let (go_on, left) = hand_out(window.bytes(), *layout, interface, each);
-                (go_on, left, if go_on { next.fill(input, *live) } else { Ok(false) })
-            };
-            self.consumed += window.bytes().len() - left.len();
-            if !go_on {
-                return Ok(());
-            }
-            if layout.fields(left).is_some_and(|[_, _, length]| length > LARGEST) {
+            let (read, end_of_input) = self.read(&mut piece.bytes[end..][..WINDOW]);
+            end += read;
+            let next = self.parse(piece, end);
+            self.consumed += next;
+            let left = &piece.bytes[next..end];
+            let oversized = |[_, _, length]: [u32; 3]| length > LARGEST;
+            if self.layout.fields(left).is_some_and(oversized) {
                 return Err("a record is larger than 64 MiB".into());
             }
-            match more {
-                Ok(true) => next.begin_with(left),
-                Ok(false) if left.is_empty() => return Ok(()),
-                Ok(false) => return Err("the capture is cut off".into()),
-                Err(_) => return Err("it cannot be read on".into()),
+            // A record that is larger than the piece, or of which little has come yet.
+            if next == 0 && end_of_input.is_none() {
+                piece.bytes.resize(end + WINDOW, 0);
+                continue;
             }
-            std::mem::swap(&mut self.window, &mut next);
+            self.left.clear();
+            self.left.extend_from_slice(left);
+            return match end_of_input {
+                None => Ok(true),
+                Some(Ok(())) if self.left.is_empty() => Ok(false),
+                Some(Ok(())) => Err("the capture is cut off".into()),
+                Some(Err(_)) => Err("it cannot be read on".into()),
+            };
         }
     }
-}
 
-/// Hands on the packets of whole records; says whether `each` wants more, and what is left.
-fn hand_out<'a>(
-    bytes: &'a [u8],
-    layout: Layout,
-    interface: &Interface,
-    each: &mut impl FnMut(&Batch<'_>) -> bool,
-) -> (bool, &'a [u8]) {
-    let mut rest = bytes;
-    let mut batch = Batch::default();
-    loop {
-        batch.clear();
-        let before = rest.len();
-        while batch.frames < TOGETHER
-            && let Some((ticks, data, after)) = layout.record(rest)
-        {
-            batch.add(interface.frame(interface.time(ticks), data));
-            rest = after;
+    /// Reads on until the buffer is full, or for what is there of a live input. Says how much that was, and whether
+    /// and how the input has ended.
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Option<io::Result<()>>) {
+        let mut end = 0;
+        while end < buffer.len() {
+            match self.input.read(&mut buffer[end..]) {
+                Ok(0) => return (end, Some(Ok(()))),
+                Ok(read) => end += read,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
+                Err(why) => return (end, Some(Err(why))),
+            }
+            if self.live {
+                break;
+            }
         }
-        if rest.len() == before {
-            return (true, rest);
+        (end, None)
+    }
+
+    /// Finds the whole records of a piece whose bytes end there; says where they end.
+    fn parse(&self, piece: &mut Piece, end: usize) -> usize {
+        let mut at = 0;
+        while let Some((ticks, length)) = self.layout.record(&piece.bytes[at..end]) {
+            let data = at + self.layout.header;
+            piece.add(&self.interface, self.interface.time(ticks), data, length);
+            at = data + length;
         }
-        if !each(&batch) {
-            return (false, rest);
-        }
+        at
     }
 }
 
@@ -249,17 +195,20 @@ mod tests {
         record
     }
 
-    /// Frames, calls, bytes consumed, and the end.
+    /// Frames, pieces, bytes consumed, and the end.
     fn read(bytes: Vec<u8>, piece: usize, live: bool) -> (u64, usize, usize, Result<(), String>) {
         let header = Header::read(&header(), None).unwrap().unwrap();
         let mut records = Records::new(header, Box::new(Pieces(bytes, piece)), live);
-        let (mut frames, mut calls) = (0, 0);
-        let end = records.read(&mut |batch| {
-            frames += batch.frames;
-            calls += 1;
-            true
-        });
-        (frames, calls, records.consumed(), end)
+        let (mut frames, mut pieces) = (0, 0);
+        let mut piece = Piece::default();
+        loop {
+            let more = records.fill(&mut piece);
+            frames += piece.frames();
+            pieces += 1;
+            if more != Ok(true) {
+                return (frames, pieces, records.consumed(), more.map(drop));
+            }
+        }
     }
 
     #[test]
@@ -275,7 +224,8 @@ mod tests {
     fn a_live_input_is_not_waited_for() {
         let bytes: Vec<u8> = (0..3).flat_map(|_| record(4)).collect();
         let calls = |live| read(bytes.clone(), 20, live).1;
-        assert_eq!((calls(true), calls(false)), (3, 1));
+        // The last one says that there are no more.
+        assert_eq!((calls(true), calls(false)), (4, 1));
     }
 
     #[test]
@@ -296,21 +246,5 @@ mod tests {
         let (frames, _, consumed, end) = read(endless, 1 << 20, false);
         assert_eq!((frames, consumed), (1, 24 + whole.len()));
         assert_eq!(end, Err("a record is larger than 64 MiB".into()));
-    }
-
-    #[test]
-    fn who_takes_no_more_gets_no_more() {
-        let bytes: Vec<u8> = (0..20_000).flat_map(|_| record(40)).collect();
-        let header = Header::read(&header(), None).unwrap().unwrap();
-        let mut records = Records::new(header, Box::new(Pieces(bytes, 1 << 20)), false);
-        let mut calls = 0;
-        assert_eq!(
-            records.read(&mut |_| {
-                calls += 1;
-                false
-            }),
-            Ok(())
-        );
-        assert_eq!(calls, 1);
     }
 }

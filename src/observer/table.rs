@@ -15,7 +15,7 @@
 //! error about a flow that nobody saw is a flow as any other.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher as _;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,7 +24,7 @@ use foldhash::fast::RandomState;
 
 use super::fragments::Fragments;
 use super::index::Index;
-use crate::chain::{Admission, ChainSet, Closed, Group, Progress, Seen, Selection};
+use crate::chain::{Admission, Closed, Group, Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::{Direction, FlowKey, Packet, flag};
@@ -32,8 +32,10 @@ use crate::packet::{Direction, FlowKey, Packet, flag};
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
 const SPARE: usize = 1024;
 
-/// So many look-ups are begun together.
+/// So many packets are taken in together: their look-ups are begun at the same time, and each group of
+/// functions gets all of them at once.
 const FEW: usize = 32;
+const _: () = assert!(FEW <= Visit::MOST);
 
 /// The bounds of the table.
 #[derive(Debug, Clone, Copy)]
@@ -80,12 +82,30 @@ impl Completed {
 
 /// A flow's two ends in an order that both directions share, in few words: it is hashed and compared
 /// for every packet.
-#[derive(PartialEq, Eq, Hash, Clone, Copy)]
+#[derive(Clone, Copy)]
 struct Ends {
     low: [u64; 2],
     high: [u64; 2],
     /// Their ports, the protocol, and whether the addresses are of IPv4.
     rest: u64,
+}
+
+impl Ends {
+    /// Whether they are the same: without a look at one part after the other, nor a call to compare memory.
+    #[inline(always)]
+    fn are(&self, other: &Self) -> bool {
+        let differs = |a: [u64; 2], b: [u64; 2]| (a[0] ^ b[0]) | (a[1] ^ b[1]);
+        let low = differs(self.low, other.low);
+        low | differs(self.high, other.high) | (self.rest ^ other.rest) == 0
+    }
+
+    #[inline(always)]
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        let mut state = hasher.build_hasher();
+        let Self { low, high, rest } = *self;
+        [low[0], low[1], high[0], high[1], rest].into_iter().for_each(|part| state.write_u64(part));
+        state.finish()
+    }
 }
 
 /// A [`FlowKey`] as the table wants it.
@@ -111,11 +131,17 @@ impl Identity {
         let from_to = ports.unwrap_or_default();
         let (a, b) = ((bits(source), from_to.0), (bits(destination), from_to.1));
         let low_first = a <= b;
-        let (low, high) = if low_first { (a, b) } else { (b, a) };
-        let ends = u64::from(low.1) << 16 | u64::from(high.1);
+        // Which end is the lower one is as good as tossed up: exchange them without asking.
+        let other = u64::from(low_first).wrapping_sub(1);
+        let exchanged = |a: u64, b: u64| (a ^ (a ^ b) & other, b ^ (a ^ b) & other);
+        let (upper, lower) = ((a.0 >> 64, b.0 >> 64), (a.0, b.0));
+        let (low_upper, high_upper) = exchanged(upper.0 as u64, upper.1 as u64);
+        let (low_lower, high_lower) = exchanged(lower.0 as u64, lower.1 as u64);
+        let (low_port, high_port) = exchanged(a.1.into(), b.1.into());
         let kind = u64::from(protocol) << 1 | u64::from(source.is_ipv4());
-        let ends = Ends { low: low.0, high: high.0, rest: ends << 16 | kind };
-        let tag = hasher.hash_one(ends) as u32;
+        let rest = (low_port << 16 | high_port) << 16 | kind;
+        let ends = Ends { low: [low_upper, low_lower], high: [high_upper, high_lower], rest };
+        let tag = ends.hash(hasher) as u32;
         Self { ends, tag, low_first, has_ports: ports.is_some() }
     }
 
@@ -134,10 +160,10 @@ impl Identity {
 }
 
 #[inline(always)]
-fn bits(address: &IpAddr) -> [u64; 2] {
+fn bits(address: &IpAddr) -> u128 {
     match address {
-        IpAddr::V4(v4) => [0, u64::from(v4.to_bits())],
-        IpAddr::V6(v6) => [(v6.to_bits() >> 64) as u64, v6.to_bits() as u64],
+        IpAddr::V4(v4) => v4.to_bits().into(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
@@ -182,6 +208,8 @@ pub struct FlowTable {
     identities: Vec<Identity>,
     /// By which the index knows what is about to be looked up; likewise.
     tags: Vec<u32>,
+    /// Packets whose flows are found, but of which no function knows yet.
+    visits: Vec<Visit>,
 }
 
 impl FlowTable {
@@ -206,6 +234,7 @@ impl FlowTable {
             fragments: Fragments::default(),
             identities: Vec::new(),
             tags: Vec::new(),
+            visits: Vec::new(),
         }
     }
 
@@ -234,6 +263,11 @@ impl FlowTable {
         packets.chunks(FEW).for_each(|few| self.few_packets(few));
     }
 
+    /// Takes in one packet, after completing what its time makes due.
+    pub fn packet(&mut self, packet: &Packet<'_>) {
+        self.few_packets(std::slice::from_ref(packet));
+    }
+
     fn few_packets(&mut self, packets: &[Packet<'_>]) {
         let times = packets.iter().map(|packet| packet.time.0);
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return };
@@ -247,21 +281,17 @@ impl FlowTable {
         self.fetch();
         // Whether nothing that is in a queue, or comes into one, is due before the last packet.
         let timeout = self.limits.expiry_timeout.min(self.limits.idle_timeout);
-        let calm = last.saturating_sub(first) < timeout && !self.is_due(last);
-        for (packet, identity) in packets.iter().zip(&identities) {
-            if !calm {
+        let leap = last.saturating_sub(first) >= timeout;
+        let calm = !leap && !self.is_due(last);
+        for (place, (packet, identity)) in packets.iter().zip(&identities).enumerate() {
+            if !calm && (leap || self.is_due(packet.time.0)) {
+                self.settle(packets);
                 self.advance(packet.time);
             }
-            self.take_in(packet, identity);
+            self.take_in(packets, place, identity);
         }
+        self.settle(packets);
         self.identities = identities;
-    }
-
-    /// Takes in one packet, after completing what its time makes due.
-    pub fn packet(&mut self, packet: &Packet<'_>) {
-        let identity = self.identity(packet);
-        self.advance(packet.time);
-        self.take_in(packet, &identity);
     }
 
     /// Begins to read what will be looked up: it is far away in memory, all of it at once takes as
@@ -300,22 +330,27 @@ impl FlowTable {
         }
     }
 
-    fn take_in(&mut self, packet: &Packet<'_>, identity: &Identity) {
+    /// Finds the flow of a packet.
+    fn take_in(&mut self, packets: &[Packet<'_>], place: usize, identity: &Identity) {
+        let packet = &packets[place];
         let Identity { ends, tag, low_first, .. } = *identity;
-        let flow = |slot: u32| self.flows[slot as usize].as_ref();
-        let is = |slot| flow(slot).is_some_and(|flow| flow.identity.ends == ends);
-        let found = self.index.find(tag, is);
+        let flows = &self.flows;
+        let is =
+            |slot| matches!(&flows[slot as usize], Some(flow) if flow.identity.ends.are(&ends));
+        let mut slot = self.index.find(tag, is);
         // The same ports again after the end: another connection, not a straggler.
-        let again = |flow: &Flow| {
-            flow.over && flow.identity.low_first == low_first && is_initial_syn(packet)
-        };
-        let slot = match found {
-            Some(slot) if flow(slot).is_some_and(again) => {
-                self.complete(slot);
-                self.open(identity, packet)
+        if let Some(old) = slot.filter(|_| is_initial_syn(packet)) {
+            // Perhaps one of those before it was the end.
+            self.settle(packets);
+            let flow = &self.flows[old as usize];
+            if flow.is_some_and(|flow| flow.over && flow.identity.low_first == low_first) {
+                self.complete(old);
+                slot = None;
             }
+        }
+        let slot = match slot {
             Some(slot) => slot,
-            None => self.open(identity, packet),
+            None => self.open(identity, packets, place),
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         flow.last = flow.last.max(packet.time);
@@ -326,22 +361,26 @@ impl FlowTable {
             return;
         }
         let forward = flow.identity.low_first == low_first;
-        let seen = Seen {
-            headers: ChainSet::of_packet(packet),
-            direction: if forward { Direction::Forward } else { Direction::Reverse },
-        };
-        let mut progress = Progress::More;
-        for group in &mut self.groups {
-            if group.packet(slot as usize, packet, seen) == Progress::Over {
-                progress = Progress::Over;
-            }
-        }
-        if progress == Progress::Over && !flow.over {
+        let direction = if forward { Direction::Forward } else { Direction::Reverse };
+        let seen = Seen::of(packet, direction);
+        self.visits.push(Visit { packet: place, slot: slot as usize, seen });
+    }
+
+    /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
+    fn settle(&mut self, packets: &[Packet<'_>]) {
+        let visits = &self.visits;
+        let mut over =
+            self.groups.iter_mut().fold(0, |over, group| over | group.packets(packets, visits));
+        while over != 0 {
+            let Visit { packet, slot, .. } = visits[over.trailing_zeros() as usize];
+            over &= over - 1;
+            let Some(flow) = self.flows[slot].as_mut().filter(|flow| !flow.over) else { continue };
             flow.over = true;
-            let due = packet.time.0.saturating_add(self.limits.expiry_timeout);
-            self.over.push_back(Due { due, slot, generation: flow.generation });
+            let due = packets[packet].time.0.saturating_add(self.limits.expiry_timeout);
+            self.over.push_back(Due { due, slot: slot as u32, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
         }
+        self.visits.clear();
     }
 
     /// Whether some flow may be due for completion at this packet time.
@@ -416,8 +455,10 @@ impl FlowTable {
         current(&self.flows, due)
     }
 
-    fn open(&mut self, identity: &Identity, packet: &Packet<'_>) -> u32 {
+    fn open(&mut self, identity: &Identity, packets: &[Packet<'_>], place: usize) -> u32 {
+        let packet = &packets[place];
         if self.index.len() >= self.limits.max_flows {
+            self.settle(packets);
             self.evicted += u64::from(self.complete_oldest(Flag::FlowEvicted.into()));
         }
         let slot = self.free.pop().unwrap_or_else(|| {

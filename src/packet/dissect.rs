@@ -1,35 +1,76 @@
 //! From a captured frame to a [`Packet`].
 
-use super::{Link, Packet, Unread, ip, transport};
+use std::net::IpAddr;
+
+use super::{Link, Packet, Unread, ip, protocol, transport};
 use crate::field::Timestamp;
 
 /// Dissects one frame as it was captured (perhaps cut by the snap length).
 pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, Unread> {
+    let bytes = link.strip(frame).ok_or(Unread::NotIp)?;
     let mut packet = Packet::blank(time);
-    fill(&mut packet, link, frame)?;
+    fill(&mut packet, bytes)?;
     Ok(packet)
 }
 
-/// As [`dissect`], into the place at the end of `packets`: a packet is so large that each move of it
-/// would cost as much as a header. Nothing is added if the frame is not understood.
+/// As [`dissect`], from the IP header on, and into the place at the end of `packets`: a packet is so large that
+/// each move of it would cost as much as a header. Nothing is added if it is not understood.
 pub fn dissect_onto<'a>(
     packets: &mut Vec<Packet<'a>>,
-    link: Link,
-    frame: &'a [u8],
+    bytes: &'a [u8],
     time: Timestamp,
 ) -> Result<(), Unread> {
     packets.push(Packet::blank(time));
     let Some(packet) = packets.last_mut() else { return Ok(()) };
-    let read = fill(packet, link, frame);
+    let read = fill(packet, bytes);
     if read.is_err() {
         packets.pop();
     }
     read
 }
 
+/// Of the packet that begins with these bytes: a number that all packets of its flow have in common, and
+/// that differs from flow to flow where their addresses do (their ports are not in each fragment). `None` if
+/// it is not understood.
+#[inline]
+pub fn endpoints(bytes: &[u8]) -> Option<u64> {
+    // The sum is the same in both directions.
+    let sum = match (bytes.first()? >> 4, bytes) {
+        // As ICMP may quote a packet, so may what stands behind extension headers.
+        (4, [_, _, _, _, _, _, _, _, _, kind, _, _, addresses @ ..]) if *kind != protocol::ICMP => {
+            let (source, rest) = addresses.split_first_chunk()?;
+            v4(*source).wrapping_add(v4(*rest.first_chunk()?))
+        }
+        (6, [_, _, _, _, _, _, protocol::TCP | protocol::UDP, _, addresses @ ..]) => {
+            let (source, rest) = addresses.split_first_chunk()?;
+            v6(*source).wrapping_add(v6(*rest.first_chunk()?))
+        }
+        _ => {
+            let mut packet = Packet::blank(Timestamp::UNKNOWN);
+            fill(&mut packet, bytes).ok()?;
+            let ip = packet.quote().map_or(&packet.ip, |quote| &quote.ip);
+            let ends = [ip.source, ip.destination].map(|address| match address {
+                IpAddr::V4(address) => v4(address.octets()),
+                IpAddr::V6(address) => v6(address.octets()),
+            });
+            ends[0].wrapping_add(ends[1])
+        }
+    };
+    Some(sum.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+fn v4(address: [u8; 4]) -> u64 {
+    u32::from_be_bytes(address).into()
+}
+
+fn v6(address: [u8; 16]) -> u64 {
+    let address = u128::from_be_bytes(address);
+    // Of the upper half, differently: what is in both must not cancel out.
+    ((address >> 64) as u64).wrapping_mul(31).wrapping_add(address as u64)
+}
+
 #[inline(always)]
-fn fill<'a>(packet: &mut Packet<'a>, link: Link, frame: &'a [u8]) -> Result<(), Unread> {
-    let bytes = link.strip(frame).ok_or(Unread::NotIp)?;
+fn fill<'a>(packet: &mut Packet<'a>, bytes: &'a [u8]) -> Result<(), Unread> {
     let (headers, payload) = ip::read(bytes, &mut packet.ip).ok_or(Unread::BadIp)?;
     if packet.ip.is_later_fragment() {
         return Ok(());

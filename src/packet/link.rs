@@ -61,7 +61,7 @@ impl Link {
     }
 
     /// The bytes from the IP header on; `None` if there is no IP header.
-    #[inline]
+    #[inline(always)]
     pub fn strip(self, frame: &[u8]) -> Option<&[u8]> {
         match self {
             Link::Raw => is_ip(frame),
@@ -83,6 +83,7 @@ impl Link {
     }
 }
 
+#[inline(always)]
 fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]))
 }
@@ -91,8 +92,16 @@ fn is_ip(bytes: &[u8]) -> Option<&[u8]> {
     matches!(bytes.first()? >> 4, 4 | 6).then_some(bytes)
 }
 
-#[inline]
-fn ethertype(mut ethertype: u16, mut rest: &[u8]) -> Option<&[u8]> {
+#[inline(always)]
+fn ethertype(ethertype: u16, rest: &[u8]) -> Option<&[u8]> {
+    match ethertype {
+        // Nearly all of them.
+        0x0800 | 0x86dd => Some(rest),
+        _ => encapsulated(ethertype, rest),
+    }
+}
+
+fn encapsulated(mut ethertype: u16, mut rest: &[u8]) -> Option<&[u8]> {
     for _ in 0..DEEPEST {
         match ethertype {
             0x0800 | 0x86dd => return Some(rest),

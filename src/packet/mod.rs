@@ -12,7 +12,7 @@ pub mod link;
 pub mod tcp_option;
 mod transport;
 
-pub use dissect::{dissect, dissect_onto};
+pub use dissect::{dissect, dissect_onto, endpoints};
 pub use link::Link;
 
 use std::net::{IpAddr, Ipv4Addr};
