@@ -35,6 +35,7 @@ impl Index {
     }
 
     /// The slot with this tag that is the right one.
+    #[inline(always)]
     pub(super) fn find(&self, tag: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         self.place(tag, is).map(|at| self.entries[at].slot)
     }
@@ -83,15 +84,16 @@ impl Index {
     }
 
     /// Where the entry with this tag and the right slot is.
+    #[inline(always)]
     fn place(&self, tag: u32, is: impl Fn(u32) -> bool) -> Option<usize> {
         let mut at = tag as usize & self.mask();
         loop {
             let entry = *self.entries.get(at)?;
+            if entry.tag == tag && entry.slot != NOBODY && is(entry.slot) {
+                return Some(at);
+            }
             if entry.slot == NOBODY {
                 return None;
-            }
-            if entry.tag == tag && is(entry.slot) {
-                return Some(at);
             }
             at = self.after(at);
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
-use super::Ip;
+use super::{Ip, protocol};
 
 /// The octets before the transport, and what was captured of it, padding cut off.
 pub(super) type Found<'a> = (usize, &'a [u8]);
@@ -44,6 +44,7 @@ fn v4<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     Some((own.len(), payload))
 }
 
+#[inline(always)]
 fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let declared = usize::from(header.payload_length());
@@ -62,6 +63,10 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let rest = bytes.get(40..)?;
     // 0 is the sign of a jumbogram (RFC 2675), or of a card that fills the length in.
     let rest = if declared == 0 { rest } else { &rest[..declared.min(rest.len())] };
+    // Nearly all have none.
+    if matches!(ip.protocol, protocol::TCP | protocol::UDP) {
+        return Some((40, rest));
+    }
     let payload = extensions(ip, rest);
     Some((40 + rest.len() - payload.len(), payload))
 }

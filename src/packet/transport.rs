@@ -60,6 +60,7 @@ pub(super) fn read<'a>(
 }
 
 /// The quoted packet, if the quote is long enough to know its flow.
+#[inline(never)]
 fn quote(bytes: &[u8]) -> Option<Quote<'_>> {
     let mut ip = Ip::BLANK;
     let (_, transport) = ip::read(bytes, &mut ip)?;
