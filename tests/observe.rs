@@ -150,6 +150,56 @@ fn standard_input_is_a_file_too() {
     assert_eq!(written, std::fs::read_to_string(golden(capture.name)).unwrap());
 }
 
+/// The captures on Ethernet again and again, each time between other hosts.
+fn long_capture(times: u16) -> Vec<u8> {
+    let captures: Vec<Capture> =
+        captures::all().into_iter().filter(|capture| capture.link == 1).collect();
+    let mut frames = Vec::new();
+    for time in 0..times {
+        let [upper, lower] = time.to_be_bytes();
+        for frame in captures.iter().flat_map(|capture| &capture.frames) {
+            let mut bytes = frame.bytes.clone();
+            // In what ICMP errors quote, too.
+            for at in 0..bytes.len() {
+                if let Some([192, 0, 2]) = bytes.get(at..at + 3) {
+                    bytes[at..at + 3].copy_from_slice(&[10, upper, lower]);
+                } else if let Some([0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0]) = bytes.get(at..at + 8) {
+                    bytes[at + 6..at + 8].copy_from_slice(&[upper, lower]);
+                }
+            }
+            let first = frames.first().map_or(frame.time, |first: &Frame| first.time);
+            frames.push(Frame { time: first + frames.len() as u64 * 1_000_000, bytes });
+        }
+    }
+    pcap(1, &frames, false, true)
+}
+
+#[test]
+fn who_shares_the_work_finds_the_same_flows() {
+    let capture = long_capture(100);
+    assert!(capture.len() > 1 << 20, "a file of several pieces");
+    let shared = Run::new(&capture, &[]).expect(0).written();
+    assert_eq!(Run::new(&capture, &[]).expect(0).written(), shared, "the same order every time");
+    // What comes through a pipe is the work of one.
+    let folder = tempfile::tempdir().unwrap();
+    let mut child =
+        observe(folder.path(), "-", &["--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&capture).unwrap();
+    assert!(child.wait().unwrap().success());
+    let alone = std::fs::read_to_string(folder.path().join("x.ndjson")).unwrap();
+    assert_ne!(alone, shared, "the work was shared");
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let (alone, shared) = (sorted(&alone), sorted(&shared));
+    assert_eq!(alone.len(), shared.len());
+    for (alone, shared) in alone.iter().zip(&shared) {
+        assert_eq!(alone, shared);
+    }
+}
+
 #[test]
 fn use_chooses_the_columns() {
     let run = Run::new(&plain(&named("connection")), &["--use", "basic,ecn"]).expect(0);

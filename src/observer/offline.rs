@@ -24,7 +24,7 @@ const TABLES: usize = 2;
 /// Flows that are handed on together, about.
 const BATCH: usize = 4096;
 /// Pieces and batches that wait for a thread, at most.
-const QUEUE: usize = 4;
+const QUEUE: usize = 2;
 
 /// What was read and what was not understood.
 #[derive(Debug, Default, Clone, Copy)]

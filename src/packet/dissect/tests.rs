@@ -160,3 +160,43 @@ fn an_icmp_quote_cut_at_any_byte_is_a_quote_or_none() {
         assert_eq!(raw(&bytes).unwrap().quote().is_some(), cut >= 24, "{cut}");
     }
 }
+
+#[test]
+fn all_packets_of_a_flow_have_the_same_endpoints() {
+    let (us, them, router) = ([192, 0, 2, 1], [198, 51, 100, 7], [203, 0, 113, 1]);
+    let v4 = |from: [u8; 4], to: [u8; 4], protocol: u8, fragment: u16, rest: &[u8]| {
+        let mut bytes = vec![0x45, 0];
+        bytes.extend((20 + rest.len() as u16).to_be_bytes());
+        bytes.extend([0, 9]);
+        bytes.extend(fragment.to_be_bytes());
+        bytes.extend([64, protocol, 0, 0]);
+        bytes.extend([from, to].concat());
+        bytes.extend(rest);
+        bytes
+    };
+    let question = v4(us, them, protocol::UDP, 0, &[4; 8]);
+    let error = [&[3, 1, 0, 0, 0, 0, 0, 0], &question[..]].concat();
+    let packets = [
+        v4(them, us, protocol::UDP, 0, &[4; 8]),
+        v4(us, them, protocol::UDP, 1, &[4; 8]),
+        v4(router, us, protocol::ICMP, 0, &error),
+        question,
+    ];
+    let [first, rest @ ..] = packets.map(|bytes| endpoints(&bytes).unwrap());
+    assert!(rest.iter().all(|other| *other == first));
+    assert_ne!(endpoints(&v4(us, router, protocol::UDP, 0, &[4; 8])), Some(first));
+
+    // Behind extension headers as without them.
+    let udp = [0, 80, 0, 81, 0, 8, 0, 0];
+    let plain = v6(protocol::UDP, &udp);
+    let extended = v6(60, &[&[protocol::UDP, 0, 1, 4, 0, 0, 0, 0], &udp[..]].concat());
+    assert_eq!(endpoints(&plain), endpoints(&extended));
+    let error = [&[1, 0, 0, 0, 0, 0, 0, 0], &plain[..]].concat();
+    assert_eq!(endpoints(&v6(protocol::ICMP6, &error)), endpoints(&plain));
+    // Each half of an address counts.
+    let mut other = plain.clone();
+    other[8] ^= 1;
+    assert_ne!(endpoints(&other), endpoints(&plain));
+    assert_eq!(endpoints(&[]), None);
+    assert_eq!(endpoints(&plain[..39]), None);
+}
