@@ -3,8 +3,8 @@
 //! A measurement names functions and places them in chains by the header that they read
 //! ([`Chain`]). Functions that share state form a [`Group`]: one object that keeps the state of
 //! all flows contiguously, indexed by the flow's slot, and sets it aside when the flow is complete, to
-//! be made Arrow columns of ([`Closed`]). So a packet costs one virtual call per group, and a flow
-//! no allocation.
+//! be made Arrow columns of ([`Closed`]). Packets come to a group some at a time ([`Visit`]): one
+//! virtual call for all of them, and a flow costs no allocation.
 //!
 //! Imports [`packet`](crate::packet) and [`field`](crate::field).
 

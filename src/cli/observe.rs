@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = measurement::duration)]
     expiry_timeout: Duration,
 
-    /// Flows at the same time; above it the oldest is completed early
+    /// Flows at the same time; above it the oldest is completed early. Two tables share a long file: half of it each
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
     max_flows: usize,
 
