@@ -439,5 +439,8 @@ mod tests {
         same([1u64, 0, u64::MAX]);
         same([1, 0, i64::MIN].map(Timestamp));
         same(["a", "", "c"]);
+        let address = |last: u8| IpAddr::from([192, 0, 2, last]);
+        same([address(1), address(1), address(200)]);
+        same([address(1), address(2), address(1)]);
     }
 }

@@ -104,7 +104,7 @@ impl TcpOpt {
 /// Kinds of options in their order; a header has room for no more than these.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kinds {
-    kinds: [u8; 20],
+    kinds: [u8; Texts::MOST],
     count: u8,
 }
 

@@ -67,6 +67,9 @@ static RUNS: [(u8, u8); 256] = {
 };
 
 impl Texts {
+    /// So many numbers are in one text at most: as options are in a TCP header, of two octets each or more.
+    pub(crate) const MOST: usize = 20;
+
     /// The column of some cells. Neighbours are often the same: the host that asks, the options of its kernel.
     pub(crate) fn of<'a, T: Nullable<Column = Self> + PartialEq + 'a>(
         cells: impl Iterator<Item = Option<&'a T>>,
@@ -107,11 +110,11 @@ impl Texts {
         self.nulls.append(known);
     }
 
-    /// Adds numbers with something between them, as many as the options of a header at most.
+    /// Adds numbers with something between them, [`MOST`](Self::MOST) at most.
     pub(crate) fn add_numbers(&mut self, numbers: &[u8], between: u8) {
-        let mut text = [0; 4 * 40];
+        let mut text = [0; 4 * Self::MOST];
         let mut end = 0;
-        for number in &numbers[..numbers.len().min(40)] {
+        for number in &numbers[..numbers.len().min(Self::MOST)] {
             let (digits, count) = DECIMALS[usize::from(*number)];
             text[end..end + 4].copy_from_slice(&digits);
             text[end + count] = between;
@@ -133,14 +136,11 @@ impl Texts {
         let mut text = [0; 8 * 5 + 4];
         let mut end = 0;
         for (place, group) in (0..).zip(groups) {
-            if place >= begin && place < after {
+            if (begin..after).contains(&place) {
                 // One colon ends what comes before, if anything does; here is the other.
-                let colons = if place != begin {
-                    0
-                } else if place == 0 {
-                    2
-                } else {
-                    1
+                let colons = match place {
+                    0 => 2,
+                    _ => usize::from(place == begin),
                 };
                 text[end..end + 2].copy_from_slice(b"::");
                 end += colons;

@@ -14,7 +14,7 @@ pub struct Piece {
     /// What was read; the frames are places in it.
     pub(super) bytes: Vec<u8>,
     places: Vec<Place>,
-    /// The same, by share.
+    /// Those that were dealt out, by share.
     shares: Vec<Vec<Place>>,
 }
 
@@ -51,7 +51,7 @@ impl Piece {
         self.places.push(Place { at, length, packed, time });
     }
 
-    /// How many frames there are.
+    /// How many frames there are that have not been dealt out.
     pub fn frames(&self) -> u64 {
         self.places.len() as u64
     }
@@ -63,14 +63,14 @@ impl Piece {
             std::mem::swap(all, &mut self.places);
             return;
         }
-        for place in &self.places {
+        for place in self.places.drain(..) {
             // What has no addresses has no flow.
             let ends = match place.packed {
                 Packed::Ip => endpoints(place.bytes(&self.bytes)).unwrap_or_default(),
                 _ => 0,
             };
             let share = (u128::from(ends) * shares as u128) >> 64;
-            self.shares[share as usize].push(*place);
+            self.shares[share as usize].push(place);
         }
     }
 
