@@ -283,7 +283,7 @@ fn every_file_is_read_or_refused_in_words() {
                 frames += piece.frames();
                 piece.deal(2);
                 for share in 0..2 {
-                    piece.read(share, |batch| observer.packets(&batch.packets));
+                    piece.read(share, |batch| observer.packets(batch.packets()));
                 }
                 if !more? {
                     return Ok(());

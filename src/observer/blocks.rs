@@ -15,7 +15,7 @@ const BUFFER: usize = 1 << 17;
 const LARGEST: usize = 64 << 20;
 
 /// Bytes of data that a piece has, unless a frame is larger.
-const ENOUGH: usize = 1 << 18;
+const ENOUGH: usize = 1 << 20;
 
 /// A pcapng file, open for reading.
 pub(super) struct Blocks {

@@ -1,13 +1,14 @@
 //! Frames of a file, on their way to become packets.
 
 use crate::field::Timestamp;
-use crate::packet::{Link, Packet, Unread, dissect_onto};
+use crate::packet::{Link, Packet, Unread, dissect_into};
 
 /// Packets that are handed out together, and what else was read with them.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
-    /// Packets that were understood, though perhaps not to the last header.
-    pub packets: Vec<Packet<'a>>,
+    /// Places for packets, of which so many are used.
+    places: Vec<Packet<'a>>,
+    used: usize,
     /// Frames that were read.
     pub frames: u64,
     /// Those of a link type that is not understood.
@@ -23,26 +24,36 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Forgets everything, but keeps the memory.
     pub(super) fn clear(&mut self) {
-        let mut packets = std::mem::take(&mut self.packets);
-        packets.clear();
-        *self = Self { packets, ..Self::default() };
+        let places = std::mem::take(&mut self.places);
+        *self = Self { places, ..Self::default() };
+    }
+
+    /// Packets that were understood, though perhaps not to the last header.
+    pub fn packets(&self) -> &[Packet<'a>] {
+        &self.places[..self.used]
     }
 
     /// Adds a frame: its packet, from the IP header on, if it has one.
     #[inline]
     pub(super) fn add(&mut self, packet: Packed, bytes: &'a [u8], time: Timestamp) {
         self.frames += 1;
-        let read = match packet {
-            Packed::Ip => dissect_onto(&mut self.packets, bytes, time),
-            Packed::Other => Err(Unread::NotIp),
+        if self.used == self.places.len() {
+            self.places.push(Packet::blank(time));
+        }
+        let place = &mut self.places[self.used];
+        let flaw = match packet {
+            Packed::Ip => match dissect_into(place, bytes, time) {
+                Ok(()) => {
+                    self.used += 1;
+                    place.flaw
+                }
+                Err(why) => Some(why),
+            },
+            Packed::Other => Some(Unread::NotIp),
             Packed::Unknown => {
                 self.unknown_link += 1;
-                return;
+                None
             }
-        };
-        let flaw = match read {
-            Ok(()) => self.packets.last().and_then(|packet| packet.flaw),
-            Err(why) => Some(why),
         };
         match flaw {
             None => {}

@@ -167,7 +167,7 @@ impl Sorter {
         for piece in pieces {
             piece.read(share, |batch| {
                 counts.add_batch(batch);
-                table.packets(&batch.packets);
+                table.packets(batch.packets());
             });
             // At the end nobody reads into it any more.
             let _ = empty.send(piece);

@@ -63,15 +63,16 @@ impl Piece {
             std::mem::swap(all, &mut self.places);
             return;
         }
-        for place in self.places.drain(..) {
+        for place in &self.places {
             // What has no addresses has no flow.
             let ends = match place.packed {
                 Packed::Ip => endpoints(place.bytes(&self.bytes)).unwrap_or_default(),
                 _ => 0,
             };
             let share = (u128::from(ends) * shares as u128) >> 64;
-            self.shares[share as usize].push(place);
+            self.shares[share as usize].push(*place);
         }
+        self.places.clear();
     }
 
     /// Dissects the frames of a share and hands them on, some at a time.

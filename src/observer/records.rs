@@ -10,7 +10,7 @@ use super::piece::Piece;
 /// Bytes of the file's header.
 pub(super) const HEADER: usize = 24;
 /// Bytes that are read at once.
-const WINDOW: usize = 1 << 18;
+const WINDOW: usize = 1 << 20;
 /// Room for what is left of those before.
 const MARGIN: usize = 1 << 16;
 /// Bytes of data in the largest record that is read; no sane one is that large.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Link, Packet, Unread, ip, protocol, transport};
+use super::{Link, Packet, Transport, Unread, ip, protocol, transport};
 use crate::field::Timestamp;
 
 /// Dissects one frame as it was captured (perhaps cut by the snap length).
@@ -13,20 +13,18 @@ pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, 
     Ok(packet)
 }
 
-/// As [`dissect`], from the IP header on, and into the place at the end of `packets`: a packet is so large that
-/// each move of it would cost as much as a header. Nothing is added if it is not understood.
-pub fn dissect_onto<'a>(
-    packets: &mut Vec<Packet<'a>>,
+/// As [`dissect`], from the IP header on, and in the place of another packet: one is so large that to move it would
+/// cost as much as a header. What is not understood leaves something that is neither.
+pub fn dissect_into<'a>(
+    packet: &mut Packet<'a>,
     bytes: &'a [u8],
     time: Timestamp,
 ) -> Result<(), Unread> {
-    packets.push(Packet::blank(time));
-    let Some(packet) = packets.last_mut() else { return Ok(()) };
-    let read = fill(packet, bytes);
-    if read.is_err() {
-        packets.pop();
-    }
-    read
+    packet.time = time;
+    packet.ports = None;
+    packet.transport = Transport::Other;
+    packet.flaw = None;
+    fill(packet, bytes)
 }
 
 /// Of the packet that begins with these bytes: a number that all packets of its flow have in common, and

@@ -12,7 +12,7 @@ pub mod link;
 pub mod tcp_option;
 mod transport;
 
-pub use dissect::{dissect, dissect_onto, endpoints};
+pub use dissect::{dissect, dissect_into, endpoints};
 pub use link::Link;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -71,7 +71,7 @@ pub struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// A packet of which nothing has been read yet.
-    fn blank(time: Timestamp) -> Self {
+    pub(crate) fn blank(time: Timestamp) -> Self {
         Self { time, ip: Ip::BLANK, ports: None, transport: Transport::Other, flaw: None }
     }
 
