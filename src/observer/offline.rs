@@ -22,7 +22,7 @@ use crate::error::{Doing as _, Error, Result};
 /// the flows would be another on another machine.
 const TABLES: usize = 2;
 /// Flows that are handed on together, about.
-const BATCH: usize = 4096;
+const BATCH: usize = 2048;
 /// Pieces and batches that wait for a thread, at most.
 const QUEUE: usize = 2;
 

@@ -35,7 +35,7 @@ impl Piece {
     }
 
     /// Adds the frame of an interface that is at this place of the bytes, if its filter lets it through.
-    #[inline]
+    #[inline(always)]
     pub(super) fn add(&mut self, interface: &Interface, time: Timestamp, at: usize, length: usize) {
         let bytes = &self.bytes[at..at + length];
         if !interface.wants(bytes) {
