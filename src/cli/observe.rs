@@ -150,7 +150,7 @@ impl Output {
 
 /// What was seen, and what was not.
 struct Counts {
-    seen: offline::Counts,
+    seen: observer::Counts,
     dropped: u64,
 }
 
@@ -316,7 +316,7 @@ fn live(
     }
     let end = capture.stop();
     let load = |count: &AtomicU64| count.load(Relaxed);
-    let seen = offline::Counts {
+    let seen = observer::Counts {
         packets: load(&counters.packets),
         not_ip: load(&counters.not_ip),
         bad_ip: load(&counters.bad_ip),

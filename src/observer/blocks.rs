@@ -95,13 +95,15 @@ impl Blocks {
     }
 }
 
-/// The frame of a block, if it has one: of which interface, when, what. Why it cannot be used, if it cannot.
-#[expect(clippy::type_complexity, reason = "the parts have no life as one thing")]
+/// A frame: of which interface, when, what.
+type Frame<'a> = (&'a Interface, Timestamp, &'a [u8]);
+
+/// The frame of a block, if it has one; why it cannot be used, if it cannot.
 fn frame<'a>(
     interfaces: &'a mut Vec<Interface>,
     filter: Option<&str>,
     block: &'a PcapBlockOwned<'a>,
-) -> Result<Option<(&'a Interface, Timestamp, &'a [u8])>, String> {
+) -> Result<Option<Frame<'a>>, String> {
     Ok(match block {
         PcapBlockOwned::NG(Block::SectionHeader(section)) => {
             if section.major_version != 1 {

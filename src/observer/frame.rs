@@ -3,14 +3,11 @@
 use crate::field::Timestamp;
 use crate::packet::{Link, Packet, Unread, dissect_into};
 
-/// Packets that are handed out together, and what else was read with them.
-#[derive(Debug, Default)]
-pub struct Batch<'a> {
-    /// Places for packets, of which so many are used.
-    places: Vec<Packet<'a>>,
-    used: usize,
-    /// Frames that were read.
-    pub frames: u64,
+/// What was read and what was not understood.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Counts {
+    /// Frames that were read and that the filter let through.
+    pub packets: u64,
     /// Those of a link type that is not understood.
     pub unknown_link: u64,
     /// Those that are not IP.
@@ -19,6 +16,33 @@ pub struct Batch<'a> {
     pub bad_ip: u64,
     /// Packets whose transport header could not be read.
     pub bad_transport: u64,
+    /// Flows completed early because a table was full.
+    pub evicted: u64,
+    /// Flows that a function refused, and that are ignored.
+    pub refused: u64,
+}
+
+impl Counts {
+    /// Adds what else was counted.
+    pub(super) fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.unknown_link += other.unknown_link;
+        self.not_ip += other.not_ip;
+        self.bad_ip += other.bad_ip;
+        self.bad_transport += other.bad_transport;
+        self.evicted += other.evicted;
+        self.refused += other.refused;
+    }
+}
+
+/// Packets that are handed out together, and what else was read with them.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// Places for packets, of which so many are used.
+    places: Vec<Packet<'a>>,
+    used: usize,
+    /// What was read, and what was not understood.
+    pub counts: Counts,
 }
 
 impl<'a> Batch<'a> {
@@ -36,7 +60,7 @@ impl<'a> Batch<'a> {
     /// Adds a frame: its packet, from the IP header on, if it has one.
     #[inline]
     pub(super) fn add(&mut self, packet: Packed, bytes: &'a [u8], time: Timestamp) {
-        self.frames += 1;
+        self.counts.packets += 1;
         if self.used == self.places.len() {
             self.places.push(Packet::blank(time));
         }
@@ -51,15 +75,15 @@ impl<'a> Batch<'a> {
             },
             Packed::Other => Some(Unread::NotIp),
             Packed::Unknown => {
-                self.unknown_link += 1;
+                self.counts.unknown_link += 1;
                 None
             }
         };
         match flaw {
             None => {}
-            Some(Unread::NotIp) => self.not_ip += 1,
-            Some(Unread::BadIp) => self.bad_ip += 1,
-            Some(Unread::BadTransport) => self.bad_transport += 1,
+            Some(Unread::NotIp) => self.counts.not_ip += 1,
+            Some(Unread::BadIp) => self.counts.bad_ip += 1,
+            Some(Unread::BadTransport) => self.counts.bad_transport += 1,
         }
     }
 }

@@ -89,11 +89,11 @@ impl Index {
         let mut at = tag as usize & self.mask();
         loop {
             let entry = *self.entries.get(at)?;
-            if entry.tag == tag && entry.slot != NOBODY && is(entry.slot) {
-                return Some(at);
-            }
             if entry.slot == NOBODY {
                 return None;
+            }
+            if entry.tag == tag && is(entry.slot) {
+                return Some(at);
             }
             at = self.after(at);
         }

@@ -16,5 +16,6 @@ mod piece;
 mod records;
 mod table;
 
+pub use frame::Counts;
 pub use piece::Piece;
 pub use table::{Completed, FlowTable, Flows, Limits};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
 use super::file::File;
-use super::frame::Batch;
+use super::frame::Counts;
 use super::piece::Piece;
 use super::table::{Completed, FlowTable, Flows, Limits};
 use crate::chain::Selection;
@@ -25,45 +25,6 @@ const TABLES: usize = 2;
 const BATCH: usize = 2048;
 /// Pieces and batches that wait for a thread, at most.
 const QUEUE: usize = 2;
-
-/// What was read and what was not understood.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct Counts {
-    /// Frames that were read and that the filter let through.
-    pub packets: u64,
-    /// Those of a link type that is not understood.
-    pub unknown_link: u64,
-    /// Those that are not IP.
-    pub not_ip: u64,
-    /// Those whose IP header could not be read.
-    pub bad_ip: u64,
-    /// Packets whose transport header could not be read.
-    pub bad_transport: u64,
-    /// Flows completed early because a table was full.
-    pub evicted: u64,
-    /// Flows that a function refused, and that are ignored.
-    pub refused: u64,
-}
-
-impl Counts {
-    fn add_batch(&mut self, batch: &Batch<'_>) {
-        self.packets += batch.frames;
-        self.unknown_link += batch.unknown_link;
-        self.not_ip += batch.not_ip;
-        self.bad_ip += batch.bad_ip;
-        self.bad_transport += batch.bad_transport;
-    }
-
-    fn add(&mut self, other: Self) {
-        self.packets += other.packets;
-        self.unknown_link += other.unknown_link;
-        self.not_ip += other.not_ip;
-        self.bad_ip += other.bad_ip;
-        self.bad_transport += other.bad_transport;
-        self.evicted += other.evicted;
-        self.refused += other.refused;
-    }
-}
 
 /// What was seen of a file.
 pub struct Observed {
@@ -166,7 +127,7 @@ impl Sorter {
         let mut counts = Counts::default();
         for piece in pieces {
             piece.read(share, |batch| {
-                counts.add_batch(batch);
+                counts.add(batch.counts);
                 table.packets(batch.packets());
             });
             // At the end nobody reads into it any more.

@@ -100,7 +100,7 @@ impl Records {
         self.consumed
     }
 
-    /// Reads the next piece, of one record at least; says whether more may come. The error says why it
+    /// Reads the next piece, of one record at least unless there are none; says whether more may come. The error says why it
     /// cannot go on after those that are in the piece.
     pub(super) fn fill(&mut self, piece: &mut Piece) -> Result<bool, String> {
         piece.clear();
@@ -122,7 +122,8 @@ impl Records {
             }
             // A record that is larger than the piece, or of which little has come yet.
             if next == 0 && end_of_input.is_none() {
-                piece.bytes.resize(end + WINDOW, 0);
+                let length = piece.bytes.len().max(end + WINDOW);
+                piece.bytes.resize(length, 0);
                 continue;
             }
             self.left.clear();
