@@ -172,3 +172,57 @@ pub(super) fn compile(linktype: i32, filter: &str) -> Result<pcap::BpfProgram, S
         .compile(filter, true)
         .map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_of_one_packet_is_not_told_of_the_next_in_its_place() {
+        let ipv4 = |protocol: u8, rest: &[u8]| {
+            let mut bytes = vec![0x45, 0, 0, 20 + rest.len() as u8, 0, 0, 0, 0, 64, protocol, 0, 0];
+            bytes.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+            bytes.extend(rest);
+            bytes
+        };
+        let (cut, whole) = (ipv4(6, &[0, 80, 0, 81]), ipv4(17, &[0, 80, 0, 81, 0, 8, 0, 0]));
+        let (echo, other) = (ipv4(1, &[8, 0, 0, 0]), ipv4(99, &[]));
+        let mut batch = Batch::default();
+        batch.add(Packed::Ip, &cut, Timestamp(1));
+        assert_eq!((batch.packets().len(), batch.counts.bad_transport), (1, 1));
+        assert_eq!(batch.packets()[0].flaw, Some(Unread::BadTransport));
+        batch.clear();
+        // It stands in the first one's place; then nothing does.
+        for (bytes, ports, udp) in [(&whole, Some((80, 81)), true), (&other, None, false)] {
+            batch.add(Packed::Ip, bytes, Timestamp(2));
+            let [packet] = batch.packets() else { panic!("{:?}", batch.packets()) };
+            assert_eq!((packet.time, packet.ports, packet.flaw), (Timestamp(2), ports, None));
+            assert_eq!((packet.udp().is_some(), packet.tcp().is_some()), (udp, false));
+            assert_eq!((batch.counts.packets, batch.counts.bad_transport), (1, 0));
+            batch.clear();
+        }
+        batch.add(Packed::Ip, &echo[..19], Timestamp(3));
+        batch.add(Packed::Other, &[], Timestamp(3));
+        batch.add(Packed::Unknown, &[], Timestamp(3));
+        assert_eq!(batch.packets().len(), 0);
+        let Counts { packets, unknown_link, not_ip, bad_ip, .. } = batch.counts;
+        assert_eq!((packets, unknown_link, not_ip, bad_ip), (3, 1, 1, 1));
+    }
+
+    #[test]
+    fn times_are_nanoseconds_whatever_a_tick_is() {
+        let time = |per_second: u64, offset: i64, ticks: u64| {
+            Interface::new(1, per_second, offset, None).unwrap().time(ticks).0
+        };
+        assert_eq!(time(1_000_000, 0, 1_700_000_000_000_001), 1_700_000_000_000_001_000);
+        assert_eq!(time(1_000_000_000, 0, 7), 7);
+        // Resolutions may be powers of two, and offsets of either sign (pcapng, 4.2).
+        assert_eq!(time(1 << 10, 0, 1536), 1_500_000_000);
+        assert_eq!(time(1_000_000_000_000, 0, 1999), 1);
+        assert_eq!(time(1000, 2, 1), 2_001_000_000);
+        assert_eq!(time(1000, -2, 1), -1_999_000_000);
+        // What no clock says ends at what can be said.
+        assert_eq!(time(1, 0, u64::MAX), i64::MAX);
+        assert_eq!(time(1, i64::MIN, 0), i64::MIN);
+    }
+}
