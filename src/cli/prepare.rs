@@ -222,6 +222,7 @@ impl Ready {
             started: now,
             ended: now,
             ip_version: ip.map(|ip| if ip.is_ipv4() { 4 } else { 6 }),
+            answer: None,
             source_port: None,
         };
         self.fates[row] = Fate::Over(Box::new(attempt));
@@ -256,8 +257,11 @@ impl Ready {
         found.probe_ok = attempt.ok;
         found.probe_state = Some(attempt.state.as_str().into());
         found.probe_error = attempt.error.clone();
+        found.probe_answer = attempt.answer;
         let state = match attempt.state {
             State::Ok => return,
+            // Whatever it was: a host that answers is up.
+            State::Failed | State::Timeout if attempt.answer.is_some() => return,
             State::LocalError => State::LocalError,
             _ => State::Skipped,
         };

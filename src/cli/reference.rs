@@ -14,7 +14,7 @@ use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::rule::confirm::CONFIRMED;
-use crate::rule::{COMPARED, INSUFFICIENT};
+use crate::rule::{COMPARED, COMPARE_RANKS, INSUFFICIENT};
 use crate::step::STEPS;
 
 /// Print the reference as Markdown: every key of a measurement file, function, field, kind, step and code
@@ -202,6 +202,14 @@ fn fields(page: &mut String) -> Written {
         [code(field.name), word, code(field.by), field.doc.trim().to_owned()]
     });
     table(page, ["column", "type", "filled by", "meaning"], rows)?;
+    writeln!(page, "\n### Words of `answer`\n")?;
+    writeln!(
+        page,
+        "What a peer answers if not what it is asked for. Kinds `tcp`, `tcp_fastopen`, `mptcp` and `forge` have none: \
+         a reset or a refusal by TCP is not an answer of a higher layer.\n"
+    )?;
+    let rows = connect::ANSWERS.iter().map(|row| [code(row.answer.as_str()), row.doc.to_owned()]);
+    table(page, ["answer", "meaning"], rows)?;
     writeln!(page, "\n### Of the record itself\n")?;
     let rows =
         catalogue::RECORD.map(|(name, word, doc)| [code(name), word.to_owned(), doc.to_owned()]);
@@ -262,7 +270,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
 }
 
 fn labels(page: &mut String) -> Written {
-    writeln!(page, "\n## Words of labels\n\nA `compare` says of its column:\n")?;
+    writeln!(page, "\n## Words of labels\n\n{COMPARE_RANKS}\n\nA `compare` says of its column:\n")?;
     let rows = COMPARED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
     table(page, ["word", "meaning"], rows)?;
     writeln!(
@@ -350,6 +358,7 @@ mod tests {
         names.extend(chain::GROUPS.iter().map(|group| code(group.name)));
         names.extend(Chain::ALL.map(|chain| code(chain.key())));
         names.extend(catalogue::fields().map(|field| format!("| {} |", code(field.name))));
+        names.extend(connect::ANSWERS.iter().map(|row| code(row.answer.as_str())));
         names.extend(connect::KINDS.iter().map(|kind| code(kind.name)));
         names.extend(STEPS.iter().map(|step| code(step.name)));
         names.extend(CODES.iter().map(|(code, title)| format!("### {code}: {title}")));

@@ -12,7 +12,7 @@ use super::fastopen::Fastopen;
 use super::http::{Ask, Http, Protocol};
 use super::tcp::Tcp;
 use super::tls::Tls;
-use super::{Kind, Options, Reply, Stage, State};
+use super::{Answer, Kind, Options, Reply, Stage, State};
 
 /// What the driver reports of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct Ending {
     pub stage: Stage,
     /// What went wrong, if anything did.
     pub error: Option<Cow<'static, str>>,
+    /// What the target answered, if not what the kind asks for.
+    pub answer: Option<Answer>,
     /// What the target said, as far as the kind keeps it.
     pub reply: Option<Box<Reply>>,
 }
@@ -65,7 +67,12 @@ pub struct Ending {
 impl Ending {
     /// An ending without a reply.
     pub fn new(state: State, stage: Stage, error: Option<&'static str>) -> Self {
-        Self { state, stage, error: error.map(Cow::Borrowed), reply: None }
+        Self { state, stage, error: error.map(Cow::Borrowed), answer: None, reply: None }
+    }
+
+    /// The same with what the target answered.
+    pub fn answered(self, answer: Option<Answer>) -> Self {
+        Self { answer, ..self }
     }
 
     /// What follows from an error of the socket at this stage: this host's fault or the path's.

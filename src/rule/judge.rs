@@ -15,12 +15,13 @@ use arrow::temporal_conversions::timestamp_ns_to_datetime;
 use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
+use super::compare::{self, Rank, Side};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
 
 /// The columns that the engine and the merge fill: known even if the flow was not observed.
-const NOT_OBSERVERS: [&str; 7] =
-    ["ok", "state", "error", "started", "ended", "source_port", "observed"];
+const NOT_OBSERVERS: [&str; 8] =
+    ["ok", "state", "error", "answer", "started", "ended", "source_port", "observed"];
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
@@ -212,10 +213,24 @@ struct Answers {
 }
 
 enum Values {
-    Compare { zero: (BooleanArray, Unknown), one: (BooleanArray, Unknown) },
-    Online(BooleanArray, Unknown),
+    Compare { zero: Told, one: Told },
+    Online(Told),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
     Value(StringArray, Unknown),
+}
+
+/// One side of a comparison over a batch.
+struct Told {
+    truth: BooleanArray,
+    answers: Option<StringArray>,
+    unknown: Unknown,
+}
+
+impl Told {
+    /// The column and the answer in a row; none if the column is NULL.
+    fn at(&self, row: usize) -> Option<(bool, Option<&str>)> {
+        Some((at(&self.truth, row)?, compare::at(self.answers.as_ref(), row)))
+    }
 }
 
 /// What is needed to say why an expression is NULL.
@@ -239,14 +254,13 @@ impl Answers {
             Ok((expr.truth(batch)?, Unknown::new(expr, rule, batch)?))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
+        let told = |side: &Side| -> Result<_, ArrowError> {
+            let (truth, unknown) = truth(&side.truth)?;
+            Ok(Told { truth, answers: side.answers(batch)?, unknown })
+        };
         let question = match &rule.asked {
-            Asked::Compare { zero, one } => {
-                Values::Compare { zero: truth(zero)?, one: truth(one)? }
-            }
-            Asked::Online(expr) => {
-                let (values, unknown) = truth(expr)?;
-                Values::Online(values, unknown)
-            }
+            Asked::Compare { zero, one } => Values::Compare { zero: told(zero)?, one: told(one)? },
+            Asked::Online(side) => Values::Online(told(side)?),
             Asked::FirstOf(choices) => {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
@@ -274,16 +288,16 @@ impl Answers {
             }
         }
         match &self.question {
-            Values::Compare { zero, one } => match (at(&zero.0, row), at(&one.0, row)) {
-                (Some(zero), Some(one)) => {
-                    Outcome::Word(usize::from(!zero) * 2 + usize::from(!one))
-                }
-                (None, _) => zero.1.insufficient(row),
-                (_, None) => one.1.insufficient(row),
+            Values::Compare { zero, one } => match (zero.at(row), one.at(row)) {
+                (Some(zero), Some(one)) => Outcome::Word(compare::word(zero, one)),
+                (None, _) => zero.unknown.insufficient(row),
+                (_, None) => one.unknown.insufficient(row),
             },
-            Values::Online(values, unknown) => match at(values, row) {
-                Some(online) => Outcome::Word(usize::from(!online)),
-                None => unknown.insufficient(row),
+            Values::Online(told) => match told.at(row) {
+                Some((truth, answer)) => {
+                    Outcome::Word(usize::from(Rank::of(truth, answer) == Rank::Silent))
+                }
+                None => told.unknown.insufficient(row),
             },
             Values::Value(text, _) if text.is_valid(row) => Outcome::Value,
             Values::Value(_, unknown) => unknown.insufficient(row),

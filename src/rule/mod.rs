@@ -14,6 +14,7 @@
 //!
 //! Imports [`error`](crate::error) only.
 
+mod compare;
 pub mod confirm;
 mod eval;
 mod expr;
@@ -31,6 +32,7 @@ pub use parse::Sql;
 pub use typing::Elsewhere;
 
 use crate::error::Diagnostic;
+use compare::Side;
 use expr::Expr;
 use typing::Typer;
 
@@ -39,14 +41,25 @@ pub const INSUFFICIENT: &str = "insufficient";
 
 /// The words of a rule that compares the baseline with the experiment, with their meaning.
 pub const COMPARED: [(&str, &str); 4] = [
-    ("works", "true under zero and under one"),
-    ("broken", "true under zero only"),
-    ("transient", "true under one only"),
-    ("offline", "true under neither"),
+    ("works", "true under zero and under one; of ok also: answered with the same word under both"),
+    ("broken", "true under zero only; of ok also: one answered less than zero, or with another word"),
+    ("transient", "true under one only; of ok also: one answered more than zero"),
+    ("offline", "true under neither; of ok: nothing was answered under either"),
 ];
 
+/// How `compare` ranks attempts, in two sentences.
+pub const COMPARE_RANKS: &str = "\
+    Of `ok`, `compare` ranks an attempt as complete (the exchange went as the kind wants it), answered (the peer answered \
+    something else, which the column `answer` names) or silent: equal rank and equal answer is `works`, the \
+    experiment lower or answered with another word is `broken`, higher is `transient`, and both silent is `offline`. So a \
+    host that refuses in the same way under both configurations works, and an alert or a page that a middlebox injects \
+    under one of them shows.";
+
 /// The words of such a rule where there is nothing to compare with, with their meaning.
-pub const ONLINE: [(&str, &str); 2] = [("online", "true"), ("offline", "false")];
+pub const ONLINE: [(&str, &str); 2] = [
+    ("online", "true; of ok also: anything was answered"),
+    ("offline", "false; of ok: nothing was answered"),
+];
 
 /// A rule as a file has it.
 #[derive(Debug, Clone)]
@@ -106,8 +119,8 @@ pub struct Rule {
 /// What a rule asks, checked.
 #[derive(Debug, Clone)]
 enum Asked {
-    Compare { zero: Expr, one: Expr },
-    Online(Expr),
+    Compare { zero: Side, one: Side },
+    Online(Side),
     FirstOf(Vec<(String, Option<Expr>)>),
     Value(Expr),
 }
@@ -171,6 +184,16 @@ impl Rules {
             self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, elsewhere));
         let mistakes: Vec<Diagnostic> = again.collect();
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
+    }
+
+    /// Whether a rule compares `ok` in records that have no column `answer`, those of an earlier version: then it
+    /// takes an answer that is not the one asked for to be none.
+    pub fn lack_answers(&self) -> bool {
+        self.0.iter().any(|rule| match &rule.asked {
+            Asked::Compare { zero, one } => zero.lacks_answers() || one.lacks_answers(),
+            Asked::Online(side) => side.lacks_answers(),
+            Asked::FirstOf(_) | Asked::Value(_) => false,
+        })
     }
 
     /// The rules, in the order of the file.
@@ -270,11 +293,16 @@ impl Compiler<'_> {
         }
         let there = configurations(self.schema);
         if let (None, None, [only]) = (between, self.one, there.as_slice()) {
-            return Some(Asked::Online(self.under(only, name, column)?));
+            return Some(Asked::Online(self.side(only, name, column)?));
         }
         let (baseline, experiment) = between.unwrap_or(("zero", "one"));
-        let zero = self.under(baseline, name, column)?;
-        Some(Asked::Compare { zero, one: self.under(experiment, name, column)? })
+        let zero = self.side(baseline, name, column)?;
+        Some(Asked::Compare { zero, one: self.side(experiment, name, column)? })
+    }
+
+    fn side(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Side> {
+        let truth = self.under(configuration, name, column)?;
+        Some(Side::new(truth, self.schema))
     }
 
     fn under(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Expr> {
@@ -296,8 +324,9 @@ impl Compiler<'_> {
 impl Asked {
     fn expressions(&self) -> Vec<&Expr> {
         match self {
-            Asked::Compare { zero, one } => vec![zero, one],
-            Asked::Online(expr) | Asked::Value(expr) => vec![expr],
+            Asked::Compare { zero, one } => vec![&zero.truth, &one.truth],
+            Asked::Online(side) => vec![&side.truth],
+            Asked::Value(expr) => vec![expr],
             Asked::FirstOf(choices) => choices.iter().filter_map(|c| c.1.as_ref()).collect(),
         }
     }

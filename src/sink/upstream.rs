@@ -28,7 +28,7 @@ use super::{Sink, Written};
 use crate::error::{Error, Result};
 
 /// What the engine adds to a flow's facts; upstream had other words for it.
-const ENGINE: [&str; 7] = ["ok", "state", "error", "started", "ended", "source_port", "observed"];
+const ENGINE: [&str; 8] = ["ok", "state", "error", "answer", "started", "ended", "source_port", "observed"];
 /// Columns of a record that are no configuration.
 const OTHERS: [&str; 9] = [
     "target",
@@ -221,6 +221,9 @@ impl<'a> Records<'a> {
         }
         if let Some(error) = text(columns, "error", row) {
             set("error", error.into());
+        }
+        if let Some(answer) = text(columns, "answer", row) {
+            set("answer", answer.into());
         }
         let facts = columns.fields().iter().zip(columns.columns());
         for (field, column) in facts.filter(|(field, _)| !ENGINE.contains(&field.name().as_str())) {

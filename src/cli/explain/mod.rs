@@ -17,6 +17,7 @@ use super::out::{self, Page};
 use super::{Format, check};
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
+use crate::rule::COMPARE_RANKS;
 
 /// Say in plain words what a run of a measurement would do, or what a code such as E0202 means
 ///
@@ -264,6 +265,9 @@ fn conditions(plan: &Plan, page: &Page) -> String {
             [label, meaning]
         });
         text += &page.table(2, &rows.collect::<Vec<_>>());
+        if compares == Some("ok") {
+            text += &page.prose(2, COMPARE_RANKS);
+        }
     }
     text
 }
