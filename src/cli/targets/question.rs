@@ -358,4 +358,33 @@ mod tests {
         octets.extend_from_slice(b"\xff\xff\xff");
         assert_eq!(question.reply(&octets), Reply::Addresses(vec![[192, 0, 2, 1].into()]));
     }
+
+    #[test]
+    fn every_message_of_a_name_server_has_a_reason() {
+        let cases: toml::Table =
+            include_str!("../../../tests/answers/dns.toml").parse().unwrap();
+        for case in cases["case"].as_array().unwrap() {
+            let text = |key: &str| case[key].as_str().unwrap();
+            let mut question = Question::new("example.org", Family::V4).unwrap();
+            let asked = question.message().unwrap();
+            let octets: Vec<u8> = text("message")
+                .split_whitespace()
+                .flat_map(|word| match word {
+                    "ID" => asked[..2].to_vec(),
+                    "Q" => asked[HEADER..].to_vec(),
+                    _ => (0..word.len())
+                        .step_by(2)
+                        .map(|at| u8::from_str_radix(&word[at..at + 2], 16).unwrap())
+                        .collect(),
+                })
+                .collect();
+            let said = match question.reply(&octets) {
+                Reply::Stranger => "stranger",
+                Reply::Truncated => "truncated",
+                Reply::Addresses(_) => "addresses",
+                Reply::Nothing(reason) => reason.words().0,
+            };
+            assert_eq!(said, text("resolve"), "{}", text("name"));
+        }
+    }
 }

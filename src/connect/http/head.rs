@@ -44,8 +44,6 @@ pub(super) struct Head {
     whole: bool,
     /// Whether the current line is empty so far, a CR aside.
     empty: bool,
-    /// Lines of this header that have ended.
-    lines: usize,
     /// What the status line and the fields so far say.
     header: Option<Header>,
     /// Octets taken in.
