@@ -43,7 +43,13 @@ fn play(kind: &str, events: &[Event<'_>], question: &mut Vec<u8>) -> Ending {
 struct Differences(String);
 
 impl Differences {
-    fn compare<T: std::fmt::Debug + PartialEq>(&mut self, case: &str, what: &str, is: T, expected: T) {
+    fn compare<T: std::fmt::Debug + PartialEq>(
+        &mut self,
+        case: &str,
+        what: &str,
+        is: T,
+        expected: T,
+    ) {
         if is != expected {
             writeln!(self.0, "{case}: {what} is {is:?}, not {expected:?}").unwrap();
         }
@@ -170,9 +176,11 @@ impl Message {
             match word {
                 "ID" => octets.extend(&question[..2]),
                 "Q" => octets.extend(&question[12..]),
-                _ => octets.extend((0..word.len()).step_by(2).map(|at| {
-                    u8::from_str_radix(&word[at..at + 2], 16).unwrap()
-                })),
+                _ => octets.extend(
+                    (0..word.len())
+                        .step_by(2)
+                        .map(|at| u8::from_str_radix(&word[at..at + 2], 16).unwrap()),
+                ),
             }
         }
         octets

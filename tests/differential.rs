@@ -52,6 +52,11 @@ impl Random {
         (self.below(8) > 0).then(|| self.of(values))
     }
 
+    /// Half are NULL, so that every pair of ranks comes.
+    fn answer(&mut self) -> Option<&'static str> {
+        (self.below(2) > 0).then(|| self.of(&["tls_alert:handshake_failure", "http:4xx"]))
+    }
+
     fn column<T: Clone, A: FromIterator<Option<T>>>(&mut self, values: &[T]) -> A {
         (0..ROWS).map(|_| self.cell(values)).collect()
     }
@@ -94,6 +99,7 @@ fn table(random: &mut Random) -> StructArray {
         ("state", Arc::new(random.column::<_, StringArray>(&states))),
         ("observed", Arc::new(random.column::<_, BooleanArray>(&[true, true, false]))),
         ("ok", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
+        ("answer", Arc::new((0..ROWS).map(|_| random.answer()).collect::<StringArray>())),
         ("b", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
         ("c", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
         ("i", Arc::new(random.column::<_, Int64Array>(&INTS))),
@@ -291,7 +297,7 @@ impl Random {
         let question = match self.below(6) {
             0 => Question::Compare(sql("ok")),
             1 => Question::CompareBetween {
-                column: sql("b"),
+                column: sql(self.of(&["b", "ok"])),
                 baseline: "one".into(),
                 experiment: self.of(&["two", "zero"]).into(),
             },

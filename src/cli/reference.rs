@@ -14,7 +14,7 @@ use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::rule::confirm::CONFIRMED;
-use crate::rule::{COMPARED, COMPARE_RANKS, INSUFFICIENT};
+use crate::rule::{COMPARE_RANKS, COMPARED, INSUFFICIENT};
 use crate::step::STEPS;
 
 /// Print the reference as Markdown: every key of a measurement file, function, field, kind, step and code

@@ -200,13 +200,10 @@ mod tests {
         assert_eq!(Answer::of_rcode(0), None);
         assert_eq!(Answer::of_rcode(5), Some(DNS_REFUSED));
         assert_eq!(Answer::of_rcode(9), Some(DNS_OTHER_RCODE));
-        assert_eq!([200, 302, 451, 503, 999].map(Answer::of_status), [
-            None,
-            Some(HTTP_3XX),
-            Some(HTTP_4XX),
-            Some(HTTP_5XX),
-            Some(HTTP_OTHER_STATUS),
-        ]);
+        assert_eq!(
+            [200, 302, 451, 503, 999].map(Answer::of_status),
+            [None, Some(HTTP_3XX), Some(HTTP_4XX), Some(HTTP_5XX), Some(HTTP_OTHER_STATUS),]
+        );
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl Dns {
 
     /// Takes one message in.
     fn read(&mut self, octets: &[u8]) -> Option<Ending> {
-        let message = Message::read(octets).filter(|message| message.response && message.id == self.id);
+        let message =
+            Message::read(octets).filter(|message| message.response && message.id == self.id);
         let asked = Message::read(&self.asked).map(|asked| asked.question);
         let (message, asked) = match message.zip(asked) {
             Some(both) => both,
@@ -158,12 +159,7 @@ impl Dns {
     }
 
     /// An ending without an answer that can be read.
-    fn without(
-        &self,
-        state: State,
-        error: Option<&'static str>,
-        answer: Option<Answer>,
-    ) -> Ending {
+    fn without(&self, state: State, error: Option<&'static str>, answer: Option<Answer>) -> Ending {
         let reply = Reply { dns_reply_mismatched: Some(self.mismatched), ..Reply::default() };
         let ending = Ending::new(state, Stage::Response, error).answered(answer);
         Ending { reply: Some(Box::new(reply)), ..ending }

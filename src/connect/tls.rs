@@ -17,7 +17,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{DigitallySignedStruct, NamedGroup, ProtocolVersion, SignatureScheme};
 
 use super::answer::{
-    ALERT_CLOSE_NOTIFY, Answer, TLS_ALPN, TLS_CERTIFICATE, TLS_INCOMPLETE, TLS_MALFORMED, TLS_NO_RESPONSE, TLS_NOT_TLS,
+    Answer, TLS_ALPN, TLS_CERTIFICATE, TLS_INCOMPLETE, TLS_MALFORMED, TLS_NO_RESPONSE, TLS_NOT_TLS,
     TLS_PLAIN_HTTP, TLS_TOO_LONG, TLS_UNSUPPORTED, TLS_VERSION,
 };
 use super::certificate;
@@ -125,10 +125,6 @@ impl Tls {
                 return Some(ending);
             }
             match processed {
-                Ok(state) if state.peer_has_closed() && self.asking.is_none() => {
-                    let word = "Peer closed in the TLS handshake";
-                    return Some(self.broken(word.into(), ALERT_CLOSE_NOTIFY));
-                }
                 Ok(state) if state.peer_has_closed() => {
                     return Some(self.stopped(Event::PeerClosed, out));
                 }

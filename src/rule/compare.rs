@@ -119,7 +119,9 @@ impl Rule {
         match (zero.answer_sql(), one.answer_sql()) {
             (Some(zero_answer), Some(one_answer)) => [
                 format!("{zero_answer} = {one_answer} OR ({zero_complete} AND {one_complete})"),
-                format!("({zero_complete}) OR ({zero_answer} IS NOT NULL AND NOT ({one_complete}))"),
+                format!(
+                    "({zero_complete}) OR ({zero_answer} IS NOT NULL AND NOT ({one_complete}))"
+                ),
                 format!("({one_complete}) OR {one_answer} IS NOT NULL"),
             ],
             _ => {

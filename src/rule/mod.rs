@@ -42,7 +42,10 @@ pub const INSUFFICIENT: &str = "insufficient";
 /// The words of a rule that compares the baseline with the experiment, with their meaning.
 pub const COMPARED: [(&str, &str); 4] = [
     ("works", "true under zero and under one; of ok also: answered with the same word under both"),
-    ("broken", "true under zero only; of ok also: one answered less than zero, or with another word"),
+    (
+        "broken",
+        "true under zero only; of ok also: one answered less than zero, or with another word",
+    ),
     ("transient", "true under one only; of ok also: one answered more than zero"),
     ("offline", "true under neither; of ok: nothing was answered under either"),
 ];

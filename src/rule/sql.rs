@@ -43,7 +43,9 @@ impl Rule {
                 let unknown = format!("{} OR {}", is_null(&zero.truth), is_null(&one.truth));
                 whens.push((unknown, quoted(INSUFFICIENT)));
                 let [works, broken, transient, offline] = COMPARED.map(|(word, _)| self.word(word));
-                whens.extend(Self::compare_sql(zero, one).into_iter().zip([works, broken, transient]));
+                whens.extend(
+                    Self::compare_sql(zero, one).into_iter().zip([works, broken, transient]),
+                );
                 otherwise = Some(offline);
             }
             Asked::Online(side) => {

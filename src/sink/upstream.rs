@@ -28,7 +28,8 @@ use super::{Sink, Written};
 use crate::error::{Error, Result};
 
 /// What the engine adds to a flow's facts; upstream had other words for it.
-const ENGINE: [&str; 8] = ["ok", "state", "error", "answer", "started", "ended", "source_port", "observed"];
+const ENGINE: [&str; 8] =
+    ["ok", "state", "error", "answer", "started", "ended", "source_port", "observed"];
 /// Columns of a record that are no configuration.
 const OTHERS: [&str; 9] = [
     "target",

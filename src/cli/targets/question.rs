@@ -146,7 +146,8 @@ impl Question {
 
     /// What a message is to this question.
     pub fn reply(&self, octets: &[u8]) -> Reply {
-        let (Some(asked), Some(message)) = (Message::read(&self.asked), Message::read(octets)) else {
+        let (Some(asked), Some(message)) = (Message::read(&self.asked), Message::read(octets))
+        else {
             return Reply::Stranger;
         };
         if message.id != asked.id || !message.response {
@@ -361,8 +362,7 @@ mod tests {
 
     #[test]
     fn every_message_of_a_name_server_has_a_reason() {
-        let cases: toml::Table =
-            include_str!("../../../tests/answers/dns.toml").parse().unwrap();
+        let cases: toml::Table = include_str!("../../../tests/answers/dns.toml").parse().unwrap();
         for case in cases["case"].as_array().unwrap() {
             let text = |key: &str| case[key].as_str().unwrap();
             let mut question = Question::new("example.org", Family::V4).unwrap();

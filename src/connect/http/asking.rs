@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use super::ask::Ask;
 use super::http1::Http1;
 use super::http2::Http2;
-use crate::connect::answer::{
-    Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG,
-};
+use crate::connect::answer::{Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG};
 use crate::connect::tcp::MOST_BYTES;
 use crate::connect::{Ending, Event, Reply, Stage, State};
 
@@ -130,9 +128,7 @@ impl Asking {
                 _ if whole => (waiting, Some("Peer closed too early".into()), None),
                 _ => (waiting, Some("Peer closed before it answered".into()), self.partial()),
             },
-            Event::TimedOut if whole => {
-                (waiting, Some("Peer did not finish in time".into()), None)
-            }
+            Event::TimedOut if whole => (waiting, Some("Peer did not finish in time".into()), None),
             Event::TimedOut => (waiting, None, self.partial()),
             Event::Failed(fault) => (waiting, Some(fault.word.into()), self.partial()),
         };
