@@ -210,8 +210,8 @@ fn segment(from: SocketAddr, to: SocketAddr, acknowledged: u32, syn: bool) -> Op
         tcp.cwr = true;
         // MSS 536, SACK-permitted, timestamps, window scale, a cookie of Fast Open.
         tcp.set_options_raw(&[
-            2, 4, 2, 24, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 3, 3, 7, 34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1,
-            1, 0,
+            2, 4, 2, 24, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 3, 3, 7, 34, 10, 1, 2, 3, 4, 5, 6, 7,
+            8, 1, 1, 0,
         ])
         .ok()?;
         b""

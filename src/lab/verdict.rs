@@ -234,7 +234,8 @@ impl Tally {
             return;
         }
         if let (Some(situation), Some(truth)) = (self.situation, &seen.truth) {
-            let right = |label: &String| truth.contains(label) || situation.concludes_nothing(label);
+            let right =
+                |label: &String| truth.contains(label) || situation.concludes_nothing(label);
             if conditions.iter().all(right) {
                 seen.incomplete += 1;
                 seen.absent += truth.iter().filter(|label| !conditions.contains(label)).count();
