@@ -63,6 +63,9 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["targets", "interface"])]
     lab: bool,
 
+    #[command(flatten)]
+    prober: super::lab::Prober,
+
     /// File of targets, `-` for standard input (the default unless that is a terminal)
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
@@ -174,6 +177,11 @@ fn whole(
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
     }
+    if args.prober.situation().is_some() && !args.lab {
+        return Err(Error::Usage(
+            "--lab-prober is for the lab: write --lab too, or use `lab shell --lab-prober`".into(),
+        ));
+    }
     // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
     match (args.lab, &args.privilege.user) {
         (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
@@ -200,7 +208,7 @@ fn whole(
         .lab
         .then(lab::Spec::internet)
         .transpose()?
-        .map(|spec| Lab::build(&spec))
+        .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
         .transpose()?;
     let (mut reader, interface) = match &lab {
         Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
@@ -224,7 +232,8 @@ fn whole(
         forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
         return Ok((None, Exit::Done));
     }
-    let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
+    let tally = |lab: &Lab| Tally::new(lab.hosts(), &plan.name).in_situation(lab.situation());
+    let mut tally = lab.as_ref().map(tally);
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
@@ -355,7 +364,7 @@ impl Run<'_> {
                 .collect(),
             probe: probe.is_some(),
             limits: self.args.limits(),
-            bind_device: self.args.interface.clone(),
+            bind_device: self.bind_device(),
             interface: Some(self.interface.to_owned()),
             allow_commands: self.args.allow_commands,
             pool: self.pool.clone(),
@@ -364,6 +373,12 @@ impl Run<'_> {
             // A lab's namespace was made just now: its kernel remembers nobody.
             forget: !self.args.lab && self.plan.configs.iter().any(|c| c.connection.fast_open()),
         }
+    }
+
+    /// The interface that sockets are bound to.
+    fn bind_device(&self) -> Option<String> {
+        let bound = self.args.prober.situation().is_some_and(|situation| situation.binds);
+        self.args.interface.clone().or_else(|| bound.then(|| self.interface.to_owned()))
     }
 
     /// What the run is known by.
@@ -376,6 +391,7 @@ impl Run<'_> {
             ("--port", port.map_or_else(String::new, |port| port.to_string())),
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
             ("--prefer", self.args.names.preferred().to_owned()),
+            ("--lab-prober", self.args.prober.name().to_owned()),
         ];
         let options = [&options[..], &self.args.courtesy.identity()].concat();
         Identity::new(self.plan, digest, columns, &options)
@@ -416,6 +432,7 @@ impl Run<'_> {
             ("port", port.map(|port| port.to_string())),
             ("shard", shard.map(|shard| shard.to_string())),
             ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
+            ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
             ("sessions", Some(sessions.to_string())),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));

@@ -337,12 +337,18 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         HumanCount(dropped),
     ));
     if let Some((_, tally)) = lab {
-        let end = match (knows(tally), tally.agrees()) {
-            (false, _) => "The lab states no truth for this measurement: nothing was compared.",
-            (true, true) => "Every condition agrees with the truth.",
-            (true, false) => "Some conditions do NOT agree with the truth.",
+        let end = match (knows(tally), tally.agrees(), tally.situation()) {
+            (false, ..) => {
+                "The lab states no truth for this measurement: nothing was compared.".to_owned()
+            }
+            (true, true, None) => "Every condition agrees with the truth.".to_owned(),
+            (true, true, Some(_)) => format!(
+                "No condition contradicts the truth; absent: {}.",
+                HumanCount(tally.absent() as u64)
+            ),
+            (true, false, _) => "Some conditions do NOT agree with the truth.".to_owned(),
         };
-        lines.push(end.to_owned());
+        lines.push(end);
     }
     lines.join("\n")
 }
@@ -414,6 +420,8 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "disturbed": outcome.disturbed.json(),
         "output": outcome.written.as_ref().map(|written| shown(&written.path)),
         "resume": outcome.resume.as_ref().map(shown),
+        "lab_prober": tally.and_then(Tally::situation).map(|situation| situation.name),
+        "lab_absent": tally.filter(|tally| tally.situation().is_some()).map(Tally::absent),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
     })
     .to_string()
