@@ -12,6 +12,7 @@ mod dissect;
 pub mod dns;
 mod ip;
 pub mod link;
+pub mod owner;
 pub mod tcp_option;
 mod transport;
 
