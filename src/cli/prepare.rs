@@ -368,6 +368,7 @@ fn look_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::ANSWERS;
 
     fn result(
         prefer: Family,
@@ -396,6 +397,20 @@ mod tests {
         let failed = [Reason::Nxdomain, Reason::Timeout];
         assert_eq!(result(Family::V4, &[], &failed), Err(Reason::Timeout));
         assert_eq!(result(Family::V4, &[], &[Reason::Nxdomain; 2]), Err(Reason::Nxdomain));
+    }
+
+    #[test]
+    fn a_target_that_answers_a_probe_in_any_way_is_up() {
+        let alert = Some(ANSWERS[0].answer);
+        let silent = (State::Failed, None);
+        let cases = [(State::Ok, None), (State::Failed, alert), (State::Timeout, alert), silent];
+        let mut ready = Ready::new(cases.len());
+        for (row, (state, answer)) in cases.into_iter().enumerate() {
+            let attempt = Attempt { state, answer, ..Attempt::default() };
+            ready.probed(row, Some(Ended { attempt, ..Ended::default() }));
+            assert_eq!(ready.found[row].probe_answer, answer);
+        }
+        assert_eq!(ready.rows(), [0, 1, 2]);
     }
 
     #[test]

@@ -206,7 +206,7 @@ pub(super) struct Connect {
     pub(super) alpn: Option<Spanned<Vec<String>>>,
     /// Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.
     #[serde(default)]
-    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"], extend("default" = ["x25519"]))]
+    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"], extend("default" = ["x25519", "secp256r1", "secp384r1"]))]
     pub(super) groups: Option<Spanned<Vec<Text>>>,
     /// The version of HTTP to ask for.
     #[serde(default)]
