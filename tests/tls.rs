@@ -211,12 +211,11 @@ fn start(cases: &[Case], keys: &BTreeMap<&'static str, PathBuf>) -> Servers {
             let hook = "{ type nat hook prerouting priority -100 ; }";
             words("nft", &format!("add chain ip middlebox before {hook}"));
             let mut servers = Servers(Vec::new());
-            let mut start = |port: u16, key: &str, server: Option<&str>, sends: Option<&str>| {
-                match sends {
+            let mut start =
+                |port: u16, key: &str, server: Option<&str>, sends: Option<&str>| match sends {
                     Some(text) => sender(port, text),
                     None => servers.openssl(port, &keys[key], server.unwrap()),
-                }
-            };
+                };
             for (at, case) in (0..).zip(cases) {
                 let (port, other) = (SERVERS + at, MIDDLEBOX + at);
                 start(port, &case.key, case.server.as_deref(), case.sends.as_deref());

@@ -14,7 +14,7 @@ use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::rule::confirm::CONFIRMED;
-use crate::rule::{COMPARE_RANKS, COMPARED, INSUFFICIENT};
+use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
 use crate::step::STEPS;
 
 /// Print the reference as Markdown: every key of a measurement file, function, field, kind, step and code
@@ -271,8 +271,10 @@ fn kinds_and_steps(page: &mut String) -> Written {
 
 fn labels(page: &mut String) -> Written {
     writeln!(page, "\n## Words of labels\n\n{COMPARE_RANKS}\n\nA `compare` says of its column:\n")?;
-    let rows = COMPARED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
-    table(page, ["word", "meaning"], rows)?;
+    let rows = COMPARED.iter().zip(COMPARED_OK);
+    let rows =
+        rows.map(|((word, meaning), of_ok)| [code(word), of_ok.to_owned(), (*meaning).to_owned()]);
+    table(page, ["word", "of `ok`", "of another boolean column"], rows)?;
     writeln!(
         page,
         "\nIf a target that looks broken or transient is asked again (`[confirm]`), also:\n"

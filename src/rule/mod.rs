@@ -41,13 +41,18 @@ pub const INSUFFICIENT: &str = "insufficient";
 
 /// The words of a rule that compares the baseline with the experiment, with their meaning.
 pub const COMPARED: [(&str, &str); 4] = [
-    ("works", "true under zero and under one; of ok also: answered with the same word under both"),
-    (
-        "broken",
-        "true under zero only; of ok also: one answered less than zero, or with another word",
-    ),
-    ("transient", "true under one only; of ok also: one answered more than zero"),
-    ("offline", "true under neither; of ok: nothing was answered under either"),
+    ("works", "true under zero and under one"),
+    ("broken", "true under zero only"),
+    ("transient", "true under one only"),
+    ("offline", "true under neither"),
+];
+
+/// What the same words mean where the column is `ok`, in the same order.
+pub const COMPARED_OK: [&str; 4] = [
+    "complete under zero and under one, or answered with the same word under both",
+    "less was answered under one than under zero, or another word",
+    "more was answered under one than under zero",
+    "nothing was answered under zero nor under one",
 ];
 
 /// How `compare` ranks attempts, in two sentences.
@@ -60,7 +65,7 @@ pub const COMPARE_RANKS: &str = "\
 
 /// The words of such a rule where there is nothing to compare with, with their meaning.
 pub const ONLINE: [(&str, &str); 2] = [
-    ("online", "true; of ok also: anything was answered"),
+    ("online", "true; of ok: anything was answered"),
     ("offline", "false; of ok: nothing was answered"),
 ];
 

@@ -260,7 +260,7 @@ fn conditions(plan: &Plan, page: &Page) -> String {
             let word = label.rsplit('.').next().unwrap_or_default();
             let when = written.when(name, word);
             let value = written.value(name).filter(|_| label.ends_with(":..."));
-            let meaning = plan::label_meaning(&label, compares.is_some()).to_owned();
+            let meaning = plan::label_meaning(&label, compares).to_owned();
             let meaning = when.or(value).unwrap_or(meaning);
             [label, meaning]
         });
