@@ -145,12 +145,14 @@ fn sender(port: u16, text: &str) {
 fn keys(folder: &Path) -> BTreeMap<&'static str, PathBuf> {
     let path = |name: &str| folder.join(format!("{name}.pem"));
     let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
-    let mut command = Command::new("openssl");
-    command.args("req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=a.example".split(' '));
-    command.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
-    said(command);
-    let both = fs::read_to_string(key).unwrap() + &fs::read_to_string(certificate).unwrap();
-    fs::write(path("rsa"), both).unwrap();
+    for (name, bits) in [("rsa", 2048), ("short", 1024)] {
+        let mut command = Command::new("openssl");
+        command.args("req -x509 -nodes -days 30 -subj /CN=a.example -newkey".split(' '));
+        command.arg(format!("rsa:{bits}")).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
+        said(command);
+        let both = [fs::read(&key).unwrap(), fs::read(&certificate).unwrap()].concat();
+        fs::write(path(name), both).unwrap();
+    }
     for (name, year) in [("ecdsa", 2100), ("expired", 2001)] {
         let own = rcgen::KeyPair::generate().unwrap();
         let mut params = rcgen::CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
@@ -168,7 +170,7 @@ fn keys(folder: &Path) -> BTreeMap<&'static str, PathBuf> {
         }
         fs::write(path(name), both).unwrap();
     }
-    ["rsa", "ecdsa", "expired"].map(|name| (name, path(name))).into()
+    ["rsa", "short", "ecdsa", "expired"].map(|name| (name, path(name))).into()
 }
 
 /// A run over some ports; the records by port.

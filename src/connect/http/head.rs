@@ -87,7 +87,9 @@ impl Head {
         if self.header.is_some() && part.contains(&0) {
             return Err(("Peer's HTTP field has a NUL", HTTP_MALFORMED_FIELD));
         }
-        if self.whole && self.begins_a_field(part) {
+        // A line that begins with a blank goes on with the field before (RFC 9112, 5.2).
+        let folded = matches!(part.first(), Some(b' ' | b'\t'));
+        if std::mem::take(&mut self.whole) && !folded {
             self.field()?;
         }
         if part.iter().any(|octet| !matches!(octet, b'\r' | b'\n')) {
@@ -100,17 +102,6 @@ impl Head {
             return Err(("Peer's answer is no HTTP", HTTP_NOT_HTTP));
         }
         Ok(())
-    }
-
-    /// Whether a new line begins a field of its own, instead of going on with the one before.
-    fn begins_a_field(&mut self, part: &[u8]) -> bool {
-        self.whole = false;
-        let folded = matches!(part.first(), Some(b' ' | b'\t'));
-        if folded {
-            // A blank stands for the fold (RFC 9112, 5.2).
-            self.line.push(b' ');
-        }
-        !folded
     }
 
     /// A line has ended: the last, if it is empty.
@@ -180,4 +171,24 @@ fn length(value: &[u8]) -> Result<Option<u64>, Wrong> {
         return Err(NO_LENGTH);
     }
     Ok(std::str::from_utf8(&value[..digits]).ok().and_then(|digits| digits.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_peer_makes_it_keep_more_than_a_line() {
+        let long = format!("HTTP/1.1 200 {}\r\nX: {}\r\n", "a".repeat(9000), "b".repeat(90_000));
+        let folds = " c\r\n\td\r\n".repeat(9000);
+        let fields = "Y: z\r\n".repeat(9000);
+        let (mut head, mut most) = (Head::default(), 0);
+        for part in (long + &folds + &fields).as_bytes().chunks(100) {
+            let mut part = part;
+            assert_eq!(head.read(&mut part), Ok(None));
+            most = most.max(head.line.len());
+        }
+        assert_eq!(most, KEPT);
+        assert_eq!(head.cut().map(|header| header.status), Some(200));
+    }
 }

@@ -190,6 +190,8 @@ fn a_flood_is_left() {
     assert_eq!(answered(get(), &header), expected);
     let fields = format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(60_000));
     assert_eq!(answered(get(), fields.as_bytes()), expected);
+    let folds = format!("HTTP/1.1 200 OK\r\nX: y\n{}", " \n".repeat(200_000));
+    assert_eq!(answered(get(), folds.as_bytes()), expected);
     let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20_000);
     assert_eq!(answered(get(), interim.as_bytes()), expected);
 }
