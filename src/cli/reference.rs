@@ -205,8 +205,9 @@ fn fields(page: &mut String) -> Written {
     writeln!(page, "\n### Words of `answer`\n")?;
     writeln!(
         page,
-        "What a peer answers if not what it is asked for. Kinds `tcp`, `tcp_fastopen`, `mptcp` and `forge` have none: \
-         a reset or a refusal by TCP is not an answer of a higher layer.\n"
+        "What a peer answers if not what it is asked for. Kinds `tcp`, `tcp_fastopen` and `mptcp` have none: \
+         a reset or a refusal by TCP is not an answer of a higher layer. The kind `forge` has one only where its packet is a \
+         DNS question.\n"
     )?;
     let rows = connect::ANSWERS.iter().map(|row| [code(row.answer.as_str()), row.doc.to_owned()]);
     table(page, ["answer", "meaning"], rows)?;

@@ -2,9 +2,9 @@
 //!
 //! [`ANSWERS`] is the registry of the words that the column `answer` may hold. An answer is a fact of
 //! the peer's protocol (TLS, HTTP, DNS). A reset, a refusal or a close of the TCP connection is not an
-//! answer of a higher layer, so an attempt that ends so without a single octet has none. Kinds that say nothing
-//! above TCP or IP (`tcp`, `tcp_fastopen`, `mptcp`, `forge`) never have one: for them the handshake is all
-//! there is to answer, and `ok` says whether it was.
+//! answer of a higher layer, so an attempt that ends so without a single octet has none. Kinds that wait for nothing
+//! above TCP (`tcp`, `tcp_fastopen`, `mptcp`) never have one: for them the handshake is all there is to answer, and `ok`
+//! says whether it was. The kind `forge` has one only where the packet is a DNS question.
 
 use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;

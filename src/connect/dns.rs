@@ -17,7 +17,7 @@ use super::tcp::MOST_BYTES;
 use super::{
     Action, Answer, DEFAULT_NAME, Ending, Event, Machine, Options, Peer, Reply, Stage, State,
 };
-use crate::packet::dns::{Data, HEADER, Message, Question};
+use crate::packet::dns::{Data, Fit, Message};
 
 /// How many addresses of an answer are kept.
 const MOST_ADDRESSES: usize = 32;
@@ -25,7 +25,6 @@ const MOST_ADDRESSES: usize = 32;
 /// One question.
 #[derive(Debug)]
 pub struct Dns {
-    id: u16,
     /// The question as a message of its own.
     asked: Vec<u8>,
     /// The question as it is sent, until it is.
@@ -70,7 +69,6 @@ impl Dns {
         }
         message.extend(&octets);
         Ok(Self {
-            id,
             asked: octets,
             message,
             stream: over_tcp.then(Vec::new),
@@ -104,23 +102,14 @@ impl Dns {
 
     /// Takes one message in.
     fn read(&mut self, octets: &[u8]) -> Option<Ending> {
-        let message =
-            Message::read(octets).filter(|message| message.response && message.id == self.id);
-        let asked = Message::read(&self.asked).map(|asked| asked.question);
-        let (message, asked) = match message.zip(asked) {
-            Some(both) => both,
-            None => return self.passed_over(),
-        };
-        let is_ours = match message.question {
-            Question::One { .. } => message.question.is(&asked),
-            // It says what is wrong and nothing of names, so it need not repeat the question.
-            Question::None if message.rcode != 0 => true,
-            Question::None if octets.len() > HEADER => false,
-            Question::None | Question::Unreadable => return Some(self.bad_answer()),
-            Question::Several => false,
-        };
-        if !is_ours {
+        let (Some(message), Some(asked)) = (Message::read(octets), Message::read(&self.asked))
+        else {
             return self.passed_over();
+        };
+        match message.fit(&asked) {
+            Fit::Answer => {}
+            Fit::Unreadable => return Some(self.bad_answer()),
+            Fit::Stranger => return self.passed_over(),
         }
         let mut addresses = Vec::new();
         for record in message.records() {

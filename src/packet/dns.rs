@@ -60,6 +60,17 @@ pub enum Question<'a> {
     Unreadable,
 }
 
+/// What a message is to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Its answer.
+    Answer,
+    /// Its answer by the identifier, but it cannot be read what question it answers.
+    Unreadable,
+    /// Something else.
+    Stranger,
+}
+
 /// One record of the answer section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -107,6 +118,19 @@ impl<'a> Message<'a> {
             question,
             records,
         })
+    }
+
+    /// What it is to the question of another message (RFC 5452, 9.1).
+    pub fn fit(&self, asked: &Message<'_>) -> Fit {
+        match self.question {
+            _ if !self.response || self.id != asked.id => Fit::Stranger,
+            Question::One { .. } if self.question.is(&asked.question) => Fit::Answer,
+            // An error says nothing of names, so it need not repeat the question.
+            Question::None if self.rcode != 0 => Fit::Answer,
+            Question::None if self.octets.len() == HEADER => Fit::Unreadable,
+            Question::Unreadable => Fit::Unreadable,
+            Question::None | Question::One { .. } | Question::Several => Fit::Stranger,
+        }
     }
 
     /// The records of the answer section, and what is wrong with the first that cannot be read.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use hickory_proto::op::{self, Query};
 use hickory_proto::rr::{Name, RecordType};
 
-use crate::packet::dns::{self, Data, HEADER, Message};
+use crate::packet::dns::{self, Data, Fit, Message};
 use crate::targets;
 
 /// CNAMEs that are followed within an answer.
@@ -150,23 +150,12 @@ impl Question {
         else {
             return Reply::Stranger;
         };
-        if message.id != asked.id || !message.response {
-            return Reply::Stranger;
-        }
-        match message.question {
-            // An error need not repeat the question: a header alone says it.
-            dns::Question::None if message.rcode != 0 => return self.rcode(&message),
-            dns::Question::None if octets.len() > HEADER => return Reply::Stranger,
-            dns::Question::None if message.truncated => return Reply::Truncated,
-            dns::Question::None | dns::Question::Unreadable => {
-                return Reply::Nothing(Reason::BadAnswer);
-            }
-            question if !question.is(&asked.question) => return Reply::Stranger,
-            _ => {}
-        }
-        match message.opcode == asked.opcode {
-            true => self.rcode(&message),
-            false => Reply::Stranger,
+        match message.fit(&asked) {
+            Fit::Answer if message.opcode != asked.opcode => Reply::Stranger,
+            Fit::Answer => self.rcode(&message),
+            Fit::Unreadable if message.truncated => Reply::Truncated,
+            Fit::Unreadable => Reply::Nothing(Reason::BadAnswer),
+            Fit::Stranger => Reply::Stranger,
         }
     }
 
@@ -233,6 +222,7 @@ mod tests {
     use hickory_proto::rr::{RData, Record};
 
     use super::*;
+    use crate::packet::dns::HEADER;
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
