@@ -136,9 +136,10 @@ impl Exchange {
         let is_kind = tcp.has(flag::SYN | flag::ACK) || tcp.has(flag::RST | flag::ACK);
         // Data in the SYN may be acknowledged in part or not at all (RFC 7413, 4.1.3).
         let acknowledges = end.wrapping_sub(tcp.acknowledgment) <= payload;
-        // An echo of what was never sent is refused (RFC 7323, 5.2 and Linux's tcp_rcv_synsent_state_process).
+        // An echo of what was never sent is refused, but for one of 0 (RFC 7323, 5.2, and tcp_rcv_synsent_state_process
+        // of Linux).
         let echoes = match (self.stamps, stamp(tcp)) {
-            (Some((first, last)), Some((_, echo))) if tcp.has(flag::SYN) => {
+            (Some((first, last)), Some((_, echo @ 1..))) if tcp.has(flag::SYN) => {
                 echo.wrapping_sub(first) <= last.wrapping_sub(first)
             }
             _ => true,
@@ -255,7 +256,8 @@ mod tests {
     fn an_echo_of_what_was_never_sent_is_no_answer() {
         let option = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
         let (first, again) = (option(5, 0), option(9, 0));
-        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false)] {
+        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false), (0, true)]
+        {
             let echo = option(99, echo);
             let exchange = course(&[
                 (Forward, segment_with(1, SYN, (1000, 0), 0, &first)),
