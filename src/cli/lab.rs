@@ -1,5 +1,6 @@
 //! `pathspider lab`: what the lab is made of, and a look from the inside.
 
+use std::ops::RangeInclusive;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,8 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::{Format, out};
-use crate::engine::ports;
+use super::{Format, out, source_ports};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::prober::{SITUATIONS, find};
 use crate::lab::spec::HostSpec;
@@ -99,13 +99,11 @@ impl Prober {
         self.situation.map_or_else(|| spec.clone(), |situation| situation.truths(&spec))
     }
 
-    /// Builds a lab with its prober in this situation.
-    pub fn build(self, spec: &Spec) -> Result<Lab> {
-        let ports = ports::of(Slot::default());
-        self.situation.map_or_else(
-            || Lab::build(spec),
-            |situation| Lab::build_in(spec, situation, ports.clone()),
-        )
+    /// Builds a lab with its prober in this situation; `ports` are the source ports that a run was given.
+    pub fn build(self, spec: &Spec, ports: Option<&RangeInclusive<u16>>) -> Result<Lab> {
+        let Some(situation) = self.situation else { return Lab::build(spec) };
+        let ports = source_ports::pool(ports, Slot::default(), 1)?.bounds();
+        Lab::build_in(spec, situation, ports)
     }
 }
 
@@ -237,7 +235,7 @@ fn true_of(measurement: &str, family: &str, labels: &[String]) -> String {
 fn shell(spec: &Spec, prober: Prober, command: &[String]) -> Result<Exit> {
     // Before any thread exists: a namespace of users is for the whole process.
     lab::enter()?;
-    let lab = prober.build(spec)?;
+    let lab = prober.build(spec, None)?;
     // They are for what runs in the foreground: the lab stands until that ends.
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))

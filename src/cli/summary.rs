@@ -98,6 +98,16 @@ impl Outcome {
             ),
             (unfinished + self.account.missing(), "targets without a record"),
             (
+                self.counts.not_delivered,
+                "attempts whose answer crossed the interface and did not reach the socket: look at the host firewall, \
+                 rp_filter and conntrack; nothing is concluded from them",
+            ),
+            (
+                self.counts.starved,
+                "attempts of which this host was too busy to tell whether the answer was in time: nothing is \
+                 concluded from them; lower --rate or --concurrency",
+            ),
+            (
                 self.counts.unobserved,
                 "attempts whose packets the capture did not see (another interface? see -i)",
             ),
@@ -194,6 +204,7 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("waves_disturbed", outcome.disturbed.marked.to_string()),
         ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
+        ("port_outcomes", outcome.totals.ports.json().to_string()),
     ]);
     let Totals { labels, controls, .. } = &outcome.totals;
     if controls.records > 0 {
@@ -255,6 +266,7 @@ pub fn print(
     for loss in outcome.lost() {
         log::warn!("lost: {loss}");
     }
+    outcome.totals.ports.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     if let Some(error) = &outcome.error {
         log::error!("{error}");
     }
@@ -368,7 +380,8 @@ pub fn labels(totals: &Totals) -> Vec<String> {
 }
 
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
-    let Counts { attempts, unobserved, packets, evicted, strays } = &outcome.counts;
+    let Counts { attempts, packets, .. } = &outcome.counts;
+    let counts = &outcome.counts;
     let [ok, failed, timeout, local_error, skipped] = attempts;
     let [seen, dropped, interface_dropped, unread] = packets;
     let shown = |path: &PathBuf| path.display().to_string();
@@ -392,11 +405,14 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "attempts": {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
             "skipped": skipped,
-            "not_observed": unobserved,
+            "not_observed": counts.unobserved,
+            "not_delivered": counts.not_delivered,
+            "starved": counts.starved,
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
-                     "not_understood": unread },
-        "flows": { "evicted": evicted, "of_others": strays },
+                     "not_understood": unread, "of_others": counts.strangers },
+        "flows": { "evicted": counts.evicted, "of_others": counts.strays },
+        "source_ports": outcome.totals.ports.json(),
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
         "controls": outcome.totals.controls.to_json(&outcome.totals.labels),

@@ -2,14 +2,15 @@
 //!
 //! An attempt knows its flow's key before the first packet, so the merge is a look-up and a
 //! `take`: an attempt whose flow was not seen takes nulls and says `observed = false`. A target
-//! never loses its record here.
+//! never loses its record here. Before that each attempt is held to the packets of its flow ([`Correction`]).
 //!
 //! Imports [`connect`](crate::connect), [`observer`](crate::observer), [`packet`](crate::packet),
 //! [`flags`](crate::flags) and [`error`](crate::error).
 
+mod correct;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt32Array};
@@ -18,12 +19,15 @@ use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 
-use crate::connect::{Attempt, AttemptColumns, Ended, reply_columns};
+pub use correct::{Correction, Way};
+
+use crate::connect::{Attempt, AttemptColumns, Ended, State, reply_columns};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
-use crate::flags::Flags;
+use crate::flags::{Flag, Flags};
 use crate::observer::Flows;
 use crate::packet::FlowKey;
+use crate::packet::owner::PortSet;
 
 /// What is needed to find an attempt's flow; the source address is whatever the kernel chose.
 #[derive(PartialEq, Eq, Hash)]
@@ -50,6 +54,8 @@ pub struct Merged {
     pub configurations: Vec<StructArray>,
     /// For each target, what may be missing from its flows.
     pub flags: Vec<Flags>,
+    /// What was corrected: by how the socket said that it ended.
+    pub corrected: Vec<(State, Correction)>,
 }
 
 /// Puts flows to attempts, wave by wave.
@@ -59,11 +65,11 @@ pub struct Merger {
     fields: Fields,
     /// The columns of the target's reply among them.
     reply: Vec<&'static FieldDef>,
-    /// The protocol of each configuration's flows.
-    protocols: Vec<u8>,
+    /// How each configuration connects.
+    ways: Vec<Way>,
     /// Whether every configuration is like the first.
     control: bool,
-    /// Flows of this wave that were complete before the wave before was merged.
+    /// Flows of the next wave that were complete before this one was merged.
     early: Flows,
     strays: u64,
 }
@@ -72,10 +78,10 @@ impl Merger {
     /// For records whose configurations have these fields: those of [`Attempt`], `observed`, and
     /// those of the selected chain functions.
     ///
-    /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `protocols` are the IP
-    /// protocols of the configurations' flows.
-    pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, protocols: Vec<u8>) -> Self {
-        Self { fields, reply, protocols, control: false, early: Flows::default(), strays: 0 }
+    /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `ways` say how the
+    /// configurations connect.
+    pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, ways: Vec<Way>) -> Self {
+        Self { fields, reply, ways, control: false, early: Flows::default(), strays: 0 }
     }
 
     /// Whether the next wave is a control: every configuration is like the first.
@@ -88,47 +94,66 @@ impl Merger {
         self.strays
     }
 
-    /// Merges the attempts of a wave with their flows. `attempts` is by configuration,
-    /// then by target, each target asked under every configuration. `later` are the source ports
-    /// of the wave after this one, whose flows may already be among these; `repeated` those of attempts
-    /// that were made once more, or for something else, and have no record. A target without an address has no flow.
+    /// Merges the attempts of a wave with their flows, and corrects the attempts. `attempts` is by configuration,
+    /// then by target, each target probed under every configuration. `ports` are the source ports of the wave:
+    /// flows from others are the next wave's. `repeated` are those of attempts that were made again, or for
+    /// something else, and have no record. A target without an address has no flow.
     pub fn merge(
         &mut self,
         targets: &[Option<SocketAddr>],
-        attempts: &[Vec<Ended>],
+        attempts: &mut [Vec<Ended>],
         flows: Flows,
-        later: &[RangeInclusive<u16>],
+        ports: &PortSet,
         repeated: &[u16],
     ) -> Result<Merged> {
         let failed = |why: ArrowError| Error::failed("merge flows with attempts", why);
-        let mut flows = join(std::mem::take(&mut self.early), flows).map_err(failed)?;
+        let early = std::mem::take(&mut self.early);
+        let waited = early.keys.len();
+        let mut flows = join(early, flows).map_err(failed)?;
         let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
         for (row, key) in (0u32..).zip(&flows.keys) {
-            if self.protocols.contains(&key.protocol)
+            if self.ways.iter().any(|way| way.protocol == key.protocol)
                 && let Some(before) = index.insert(Tail::of(key), row)
             {
                 // Whatever ended the flow's first part early is true of the record.
-                let before = flows.flags[before as usize];
-                flows.flags[row as usize] |= before;
+                let (before, row) = (before as usize, row as usize);
+                let flags = flows.flags[before];
+                flows.flags[row] |= flags;
+                if let [Some(first), Some(later)] =
+                    [before, row].map(|row| flows.exchanges.get(row).copied())
+                {
+                    flows.exchanges[row] = first.and(later);
+                }
             }
         }
         let mut flags = vec![Flags::default(); targets.len()];
         let mut records = Vec::with_capacity(attempts.len());
-        for (attempts, protocol) in attempts.iter().zip(&self.protocols) {
-            let protocol = self.protocols.first().filter(|_| self.control).unwrap_or(protocol);
+        let mut corrected = Vec::new();
+        for (attempts, way) in attempts.iter_mut().zip(&self.ways) {
+            let way = self.ways.first().filter(|_| self.control).unwrap_or(way);
             let mut facts = AttemptColumns::default();
             let mut rows = Vec::with_capacity(targets.len());
-            for ((Ended { attempt, .. }, target), flags) in
-                attempts.iter().zip(targets).zip(&mut flags)
-            {
-                attempt.push(&mut facts);
-                let (protocol, target) = (*protocol, *target);
-                let flow = attempt.source_port.zip(target);
+            for ((ended, target), flags) in attempts.iter_mut().zip(targets).zip(&mut flags) {
+                let (protocol, target) = (way.protocol, *target);
+                let flow = ended.attempt.source_port.zip(target);
                 let flow = flow.map(|(port, target)| Tail { protocol, port, target });
-                let row = flow.and_then(|tail| index.remove(&tail));
+                let mut row = flow.and_then(|tail| index.remove(&tail));
                 if let Some(row) = row {
                     *flags |= flows.flags[row as usize];
                 }
+                let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
+                if let Some(correction) = correct::correction(ended, exchange, way) {
+                    corrected.push((ended.attempt.state, correction));
+                    correction.apply(ended, way);
+                    *flags |= match correction {
+                        Correction::Starved => Flag::Starved.into(),
+                        Correction::NotDelivered => Flag::NotDelivered.into(),
+                        Correction::NotSeen | Correction::Late => Flags::default(),
+                    };
+                    // What this host spoiled is no evidence.
+                    row = row.filter(|_| ended.attempt.state.tells());
+                }
+                ended.attempt.push(&mut facts);
                 rows.push(row);
             }
             let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
@@ -138,14 +163,15 @@ impl Merger {
         }
         index.retain(|tail, _| !repeated.contains(&tail.port));
         let unmatched: Vec<u32> = index.into_values().collect();
+        // One that has waited for its wave already is nobody's.
         let is_later = |row: &u32| {
-            let port = flows.keys[*row as usize].source.1;
-            later.iter().any(|range| range.contains(&port))
+            let row = *row as usize;
+            row >= waited && !ports.contains(flows.keys[row].source.1)
         };
         let early: Vec<u32> = unmatched.iter().copied().filter(is_later).collect();
         self.strays += (unmatched.len() - early.len()) as u64;
         self.early = pick(&flows, early).map_err(failed)?;
-        Ok(Merged { configurations: records, flags })
+        Ok(Merged { configurations: records, flags, corrected })
     }
 
     fn record(
@@ -171,6 +197,7 @@ fn join(mut before: Flows, now: Flows) -> Result<Flows, ArrowError> {
     }
     before.keys.extend(now.keys);
     before.flags.extend(now.flags);
+    before.exchanges.extend(now.exchanges);
     let pairs = before.columns.iter().zip(&now.columns);
     before.columns =
         pairs.map(|(a, b)| concat(&[a.as_ref(), b.as_ref()])).collect::<Result<_, _>>()?;
@@ -183,20 +210,25 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
     }
     let keys = rows.iter().map(|row| flows.keys[*row as usize]).collect();
     let flags = rows.iter().map(|row| flows.flags[*row as usize]).collect();
+    let exchanges =
+        rows.iter().filter_map(|row| flows.exchanges.get(*row as usize).copied()).collect();
     let rows = UInt32Array::from(rows);
     let columns =
         flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
-    Ok(Flows { keys, flags, columns })
+    Ok(Flows { keys, flags, exchanges, columns })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::connect::{Attempt, OBSERVED, State};
+    use crate::field::Timestamp;
     use crate::flags::Flag;
+    use crate::observer::Exchange;
     use crate::packet::protocol;
     use arrow::array::{AsArray, UInt64Array};
     use arrow::datatypes::{DataType, Field, UInt64Type};
+    use std::time::Duration;
 
     fn fields() -> Fields {
         let facts = Attempt::FIELDS.iter().chain([&OBSERVED]).map(|field| field.arrow());
@@ -210,11 +242,13 @@ mod tests {
     fn attempt(port: u16) -> Ended {
         let (ok, source_port) = (Some(true), Some(port));
         let attempt = Attempt { ok, state: State::Ok, source_port, ..Attempt::default() };
-        Ended { attempt, reply: None }
+        Ended { attempt, ..Ended::default() }
     }
 
     fn merger() -> Merger {
-        Merger::new(fields(), Vec::new(), vec![protocol::TCP, protocol::TCP])
+        let timeout = Duration::from_secs(1);
+        let way = Way { protocol: protocol::TCP, timeout, by_handshake: true };
+        Merger::new(fields(), Vec::new(), vec![way; 2])
     }
 
     fn flows(of: &[(u16, u8)]) -> Flows {
@@ -227,7 +261,13 @@ mod tests {
         };
         let packets: UInt64Array = of.iter().map(|(port, _)| Some(u64::from(*port))).collect();
         let flags = vec![Flags::default(); of.len()];
-        Flows { keys: of.iter().map(key).collect(), flags, columns: vec![Arc::new(packets)] }
+        let exchanges = vec![Exchange::default(); of.len()];
+        let keys = of.iter().map(key).collect();
+        Flows { keys, flags, exchanges, columns: vec![Arc::new(packets)] }
+    }
+
+    fn ports(of: &[u16]) -> PortSet {
+        of.iter().copied().collect()
     }
 
     /// For each record: whether its flow was observed, and its packets.
@@ -240,9 +280,10 @@ mod tests {
     #[test]
     fn a_flow_that_was_not_seen_is_a_fact() {
         let mut merger = merger();
-        let attempts = [vec![attempt(1), attempt(2), Ended::default()]];
+        let mut attempts = [vec![attempt(1), attempt(2), Ended::default()]];
         let targets = [1, 2, 3].map(target).map(Some);
-        let merged = merger.merge(&targets, &attempts, flows(&[(2, 2)]), &[], &[]).unwrap();
+        let (flows, ports) = (flows(&[(2, 2)]), ports(&[1, 2]));
+        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
         assert_eq!(
             facts(&merged.configurations[0]),
             [(false, None), (true, Some(2)), (false, None)]
@@ -252,8 +293,9 @@ mod tests {
     #[test]
     fn no_flows_at_all_still_give_every_record() {
         let mut merger = merger();
-        let attempts = [vec![attempt(1)], vec![attempt(2)]];
-        let merged = merger.merge(&[Some(target(1))], &attempts, flows(&[]), &[], &[]).unwrap();
+        let mut attempts = [vec![attempt(1)], vec![attempt(2)]];
+        let (targets, ports) = ([Some(target(1))], ports(&[1, 2]));
+        let merged = merger.merge(&targets, &mut attempts, flows(&[]), &ports, &[]).unwrap();
         assert_eq!(merged.configurations.len(), 2);
         assert_eq!(facts(&merged.configurations[1]), [(false, None)]);
     }
@@ -261,16 +303,10 @@ mod tests {
     #[test]
     fn the_same_target_twice_has_two_flows() {
         let mut merger = merger();
-        let attempts = [vec![attempt(1), attempt(2)]];
-        let merged = merger
-            .merge(
-                &[Some(target(1)), Some(target(1))],
-                &attempts,
-                flows(&[(2, 1), (1, 1)]),
-                &[],
-                &[],
-            )
-            .unwrap();
+        let mut attempts = [vec![attempt(1), attempt(2)]];
+        let (flows, ports) = (flows(&[(2, 1), (1, 1)]), ports(&[1, 2]));
+        let targets = [Some(target(1)), Some(target(1))];
+        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
         assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (true, Some(2))]);
     }
 
@@ -278,16 +314,16 @@ mod tests {
     fn flows_of_the_next_wave_are_kept_for_it_and_strays_are_counted() {
         let mut merger = merger();
         let merge = |merger: &mut Merger, port, flows| {
-            let attempts = [vec![attempt(port)]];
-            let merged =
-                merger.merge(&[Some(target(1))], &attempts, flows, &[50..=59], &[]).unwrap();
+            let mut attempts = [vec![attempt(port)]];
+            let (targets, ports) = ([Some(target(1))], ports(&[port, 7]));
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
             facts(&merged.configurations[0])
         };
-        let first = merge(&mut merger, 40, flows(&[(50, 1), (40, 1), (7, 1)]));
+        let first = merge(&mut merger, 40, flows(&[(50, 1), (51, 1), (40, 1), (7, 1)]));
         assert_eq!(first, [(true, Some(40))]);
         assert_eq!(merger.strays(), 1);
         assert_eq!(merge(&mut merger, 50, flows(&[])), [(true, Some(50))]);
-        assert_eq!(merger.strays(), 1);
+        assert_eq!(merger.strays(), 2, "what the next wave has no use for either is not kept");
     }
 
     #[test]
@@ -295,10 +331,29 @@ mod tests {
         let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
         flows.flags[0] = Flag::FlowEvicted.into();
         flows.flags[2] = Flag::ShortPacket.into();
-        let attempts = [vec![attempt(1), attempt(2)]];
-        let merged =
-            merger().merge(&[1, 2].map(target).map(Some), &attempts, flows, &[], &[]).unwrap();
+        let (mut attempts, ports) = ([vec![attempt(1), attempt(2)]], ports(&[1, 2]));
+        let targets = [1, 2].map(target).map(Some);
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
         let both = [Flag::FlowEvicted, Flag::ShortPacket].into_iter().collect();
         assert_eq!(merged.flags, [Flags::default(), both]);
+    }
+    #[test]
+    fn what_this_host_spoiled_has_no_facts_and_a_flag() {
+        let mut flows = flows(&[(1, 1), (2, 2)]);
+        flows.exchanges[0].sent = Some(Timestamp(0));
+        flows.exchanges[0].answered = Some(Timestamp(5));
+        flows.exchanges[1].sent = Some(Timestamp(0));
+        let mut attempts = [vec![attempt(1), attempt(2)]];
+        for ended in &mut attempts[0] {
+            (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Timeout);
+        }
+        let (targets, ports) = ([1, 2].map(target).map(Some), ports(&[1, 2]));
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
+        assert_eq!(facts(&merged.configurations[0]), [(false, None), (true, Some(2))]);
+        assert_eq!(merged.corrected, [(State::Timeout, Correction::NotDelivered)]);
+        assert_eq!(merged.flags, [Flag::NotDelivered.into(), Flags::default()]);
+        let [first, second] = &attempts[0][..] else { panic!() };
+        assert_eq!((first.attempt.ok, first.attempt.state), (None, State::LocalError));
+        assert_eq!((second.attempt.ok, second.attempt.state), (Some(false), State::Timeout));
     }
 }
