@@ -204,6 +204,12 @@ impl Script {
         Err(Failure::Unchanged(why))
     }
 
+    /// Whether a listing ([`Table::look`]) has everything that the script makes: each line makes one object, and each
+    /// object is listed with its handle.
+    pub fn is_whole(&self, seen: &str) -> bool {
+        seen.matches("# handle ").count() >= self.lines.len()
+    }
+
     fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -220,10 +226,10 @@ impl Table {
         &self.name
     }
 
-    /// Its rules as nft lists them, without counts; nothing if it is gone.
+    /// Its rules as nft lists them, with handles and without counts; nothing if it is gone.
     pub fn look(&self) -> Result<String> {
         let words: Vec<&str> =
-            ["-s", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
+            ["-s", "-a", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
         let said = NFT.run(&words, "")?;
         match said.ok || said.complaint().contains("No such file or directory") {
             true => Ok(said.output),

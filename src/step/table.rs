@@ -33,7 +33,7 @@ const FEATURES: [&str; 2] = ["ecn", "tcp_usec_ts"];
 pub(super) struct Tables(Vec<u32>);
 
 /// What makes the tables: the option of a family, and lines for `ip -batch`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan(Vec<(&'static str, String)>);
 
 impl Tables {
@@ -96,7 +96,7 @@ impl Tables {
                 let hex = format!("{mark:#x}");
                 let rules = rules.iter().filter(|rule| rule["fwmark"] == *hex).count();
                 let routes = json(option, &["route", "show", "table", &mark.to_string()])?;
-                text += &format!("{name} {hex}: {rules} rules, routes: {}\n", !routes.is_empty());
+                text += &format!("{name} {hex}:{}\n", told(rules, !routes.is_empty()));
             }
         }
         Ok(text)
@@ -128,6 +128,13 @@ impl Tables {
 }
 
 impl Plan {
+    /// Whether what is seen ([`Tables::look`]) has all tables, each with the rule that leads there.
+    pub fn is_whole(&self, seen: &str) -> bool {
+        let rules = self.0.iter().flat_map(|(_, lines)| lines.lines());
+        let rules = rules.filter(|line| line.starts_with("rule add ")).count();
+        seen.lines().filter(|line| line.ends_with(WHOLE)).count() == rules
+    }
+
     /// Makes the tables, and then the rules that lead there. On error some of it may stand.
     pub fn make(&self) -> Result<()> {
         for (option, lines) in &self.0 {
@@ -154,6 +161,13 @@ fn refused(said: &Said, lines: &str) -> Error {
         false => "",
     };
     Error::failed(doing, format!("{}{hint}", said.complaint()))
+}
+
+/// How a table is told that has its rule and routes.
+const WHOLE: &str = " 1 rules, routes: true";
+
+fn told(rules: usize, routes: bool) -> String {
+    format!(" {rules} rules, routes: {routes}")
 }
 
 /// The families that this kernel knows.
@@ -187,21 +201,32 @@ fn json(option: &str, arguments: &[&str]) -> Result<Vec<Value>> {
         .map_err(|why| Error::failed(format!("read what {} says", doing()), why))
 }
 
+/// How often the main table is read again because it changed between its two readings.
+const READS: usize = 10;
+
+/// The routes of the main table, each with its line of text if some have metrics: which of these are locked is in the
+/// text only.
+fn main_routes(name: &str, option: &str) -> Result<(Vec<Value>, String)> {
+    let show = ["route", "show", "table", "main"];
+    for _ in 0..READS {
+        let routes = json(option, &show)?;
+        if !routes.iter().any(|route| route.get("metrics").is_some()) {
+            return Ok((routes, String::new()));
+        }
+        let text = IP.run(&[&[option, "-oneline"], &show[..]].concat(), "")?.output;
+        if text.lines().count() == routes.len() && json(option, &show)? == routes {
+            return Ok((routes, text));
+        }
+    }
+    let why = "it changes all the time";
+    Err(Error::failed(format!("copy the main routing table of {name}"), why))
+}
+
 /// The routes of the main table that can be used now, those of neighbours first: through them the others'
 /// gateways are found.
 fn main_table(name: &str, option: &str, device: Option<&str>) -> Result<Vec<Copied>> {
-    let show = ["route", "show", "table", "main"];
-    let routes = json(option, &show)?;
-    // Which metrics are locked is in the text only.
-    let text = match routes.iter().any(|route| route.get("metrics").is_some()) {
-        true => IP.run(&[&[option, "-oneline"], &show[..]].concat(), "")?.output,
-        false => String::new(),
-    };
+    let (routes, text) = main_routes(name, option)?;
     let lines: Vec<&str> = text.lines().collect();
-    if !lines.is_empty() && lines.len() != routes.len() {
-        let why = "it changed meanwhile; try again";
-        return Err(Error::failed(format!("copy the main routing table of {name}"), why));
-    }
     let mut copied = Vec::new();
     for (number, route) in routes.iter().enumerate() {
         if usable(route, device) {
@@ -460,6 +485,17 @@ mod tests {
              congctl reno quickack 0 fastopen_no_cookie 1 features ecn tcp_usec_ts \
              via 10.0.0.2 dev va"
         );
+    }
+
+    #[test]
+    fn a_table_without_its_rule_is_not_whole() {
+        let lines = "route append default table 7\nrule add fwmark 0x7 lookup 7\n";
+        let plan = Plan(vec![("-4", lines.into()), ("-6", lines.into())]);
+        let seen = |v6: String| format!("IPv4 0x7:{}\nIPv6 0x7:{v6}\n", told(1, true));
+        assert!(plan.is_whole(&seen(told(1, true))));
+        for gone in [told(0, true), told(1, false), told(0, false), told(11, true)] {
+            assert!(!plan.is_whole(&seen(gone.clone())), "{gone}");
+        }
     }
 
     #[test]
