@@ -185,6 +185,12 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0405", "an expression that is not boolean where one is asked for"),
     ("E0406", "an expression that is too long or too deep"),
     ("E0407", "an expression that is never true"),
+    ("E0501", "a kernel parameter that this kernel does not have"),
+    ("E0502", "a value that this kernel refuses"),
+    ("E0503", "a program that is not there"),
+    ("E0504", "a congestion control that this kernel does not have"),
+    ("E0505", "an nftables rule that nft refuses"),
+    ("E0506", "a route or a socket option that this host refuses"),
     ("E0901", "the lab file is not TOML, or has a key or value that a lab has not"),
     ("E0902", "a host of a lab that cannot be built"),
 ];

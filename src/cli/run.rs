@@ -23,7 +23,7 @@ use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, forecast, interface, prepare, records, restore};
+use super::{confirm, forecast, interface, preflight, prepare, records, restore};
 use crate::connect;
 use crate::engine::{driver, ports, scheduler};
 use crate::error::{Error, Exit, Result};
@@ -197,7 +197,7 @@ fn whole(
         Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
         None => {
             let reader = open_targets(args)?;
-            let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
+            let interface = interface::watched(args.interface.as_deref())?;
             (reader, interface)
         }
     };
@@ -224,6 +224,7 @@ fn whole(
     let needs = if args.interface.is_some() { needs.bound() } else { needs };
     privilege::require(&needs)?;
     privilege::check_programs(&plan, args.allow_commands)?;
+    preflight::inspect(&plan, &origin)?;
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
@@ -233,6 +234,7 @@ fn whole(
     let run = Run {
         args,
         plan: &plan,
+        origin: &origin,
         interface: &interface,
         needs,
         host: &host,
@@ -314,6 +316,8 @@ const NO_SUCH_NAME: &str = "no-such-name.invalid";
 struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
+    /// The name of its file, for messages.
+    origin: &'a str,
     interface: &'a str,
     needs: Needs,
     host: &'a Host,
@@ -404,6 +408,12 @@ impl Run<'_> {
         if self.args.lab { Duration::ZERO } else { self.plan.confirm.spread }
     }
 
+    /// Another interface than the watched one, if packets to this address leave by it.
+    fn elsewhere(&self, to: Option<IpAddr>) -> Option<String> {
+        let bound = self.args.interface.as_deref();
+        preflight::elsewhere(self.interface, bound, to?)
+    }
+
     fn capture_filter(&self) -> String {
         let ports = ports::of(self.host.slot());
         let (low, high) = (ports.start(), ports.end());
@@ -422,20 +432,25 @@ impl Run<'_> {
         watched: Watched<'_>,
     ) -> Result<Outcome> {
         let Watched { mut signals, status, server } = watched;
-        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
-        let first = reader.next_batch(1)?;
-        if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().told() {
-                None => no_targets(),
-                Some(refused) => Error::Usage(format!("no targets: {refused}")),
-            });
-        }
         let progress = driver::Progress::default();
         let (live, pace) = (Live::default(), Mutex::default());
         let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
         let mut engine = driver::Engine::new(self.settings(), &progress)?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
+        preflight::rehearse(&engine, self.plan, self.origin)?;
+        // From here on there is something that a start that fails must remove.
+        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
+        let first = reader.next_batch(preflight::SAMPLE)?;
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().told() {
+                None => no_targets(),
+                Some(refused) => Error::Usage(format!("no targets: {refused}")),
+            });
+        }
+        if !self.args.lab {
+            preflight::routes(self.interface, self.args.interface.is_some(), &first)?;
+        }
         privilege::keep(&self.needs)?;
         let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
         let counters = capture.counters.clone();
@@ -541,6 +556,7 @@ impl Run<'_> {
             elapsed,
             disturbed: fed.disturbed,
             interface: self.interface.to_owned(),
+            elsewhere: self.elsewhere(written.unobserved_to),
             started,
             ended: summary::utc(SystemTime::now()),
             signal: self.stop.signal(),

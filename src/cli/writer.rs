@@ -1,7 +1,7 @@
 //! The thread behind the engine: merges each wave, judges it, writes it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -148,6 +148,8 @@ pub struct Written {
     pub unfinished: u64,
     /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
+    /// The target of the first of them.
+    pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
 }
@@ -251,10 +253,14 @@ impl<'a> Writer<'a> {
             let sent = attempts.iter().map(|Ended { attempt, .. }| {
                 attempt.state.tells() && attempt.source_port.is_some()
             });
-            let unobserved = observed.as_boolean().iter().zip(sent);
-            self.written.unobserved += unobserved
-                .filter(|(observed, sent)| *sent && *observed == Some(false))
-                .count() as u64;
+            let unobserved = observed.as_boolean().iter().zip(sent).zip(&addresses);
+            for ((observed, sent), address) in unobserved {
+                if sent && observed == Some(false) {
+                    self.written.unobserved += 1;
+                    let first = &mut self.written.unobserved_to;
+                    *first = first.or(address.map(|address| address.ip()));
+                }
+            }
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));

@@ -105,26 +105,49 @@ enum Change<'a> {
     Command(&'a Command),
 }
 
-/// The changes that these configurations are, in order.
-fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)], table: &Table) -> Vec<Change<'a>> {
+/// A step, by the numbers of its configuration among those that are applied and of itself among its steps.
+type Place = (usize, usize);
+
+/// The changes that these configurations are, in order, each with the step that asks for it first.
+fn changes<'a>(
+    configurations: &[(&'a [Step], &'a Flows)],
+    table: &Table,
+) -> Vec<(Place, Change<'a>)> {
     let mut changes = Vec::new();
     let (mut rules, mut routes) = (false, false);
-    for (steps, _) in configurations {
-        for step in *steps {
-            match step {
-                Step::Sysctl { name, value } => changes.push(Change::Sysctl(name, value)),
-                Step::Command(command) => changes.push(Change::Command(command)),
+    for (configuration, (steps, _)) in configurations.iter().enumerate() {
+        for (number, step) in steps.iter().enumerate() {
+            let change = match step {
+                Step::Sysctl { name, value } => Change::Sysctl(name, value),
+                Step::Command(command) => Change::Command(command),
                 Step::Netfilter(_) | Step::HoldReset if !std::mem::replace(&mut rules, true) => {
-                    changes.push(Change::Netfilter(Script::new(configurations, table.clone())));
+                    Change::Netfilter(Script::new(configurations, table.clone()))
                 }
                 Step::Route(_) if !std::mem::replace(&mut routes, true) => {
-                    changes.push(Change::Route(Route::of(configurations)));
+                    Change::Route(Route::of(configurations))
                 }
-                Step::Netfilter(_) | Step::HoldReset | Step::Route(_) | Step::Sockopt(_) => {}
-            }
+                Step::Netfilter(_) | Step::HoldReset | Step::Route(_) | Step::Sockopt(_) => {
+                    continue;
+                }
+            };
+            changes.push(((configuration, number), change));
         }
     }
     changes
+}
+
+/// Why steps could not be applied. They are undone.
+pub(super) struct Refused {
+    /// The step that failed, if one did.
+    pub step: Option<Place>,
+    /// Why.
+    pub why: Error,
+}
+
+impl From<Error> for Refused {
+    fn from(why: Error) -> Self {
+        Refused { step: None, why }
+    }
 }
 
 /// What it takes to undo one change.
@@ -276,6 +299,14 @@ impl Applied {
     /// If a step fails, it and those before it are undone; if that fails too, both are told. A
     /// missing program or permission is told before anything is changed.
     pub fn apply(configurations: &[(&[Step], &Flows)], context: &Context) -> Result<Self> {
+        Self::try_apply(configurations, context).map_err(|refused| refused.why)
+    }
+
+    /// [`apply`](Self::apply), whose error names the step.
+    pub(super) fn try_apply(
+        configurations: &[(&[Step], &Flows)],
+        context: &Context,
+    ) -> Result<Self, Refused> {
         check(configurations.iter().flat_map(|(steps, _)| *steps), context)?;
         let mut applied =
             Self { undo: Vec::new(), journal: context.journal.clone(), outputs: Vec::new() };
@@ -283,14 +314,15 @@ impl Applied {
             Some(journal) => journal.run().clone(),
             None => Run::this("")?,
         };
-        for change in changes(configurations, &Table::new(context.slot, &run)) {
+        for (step, change) in changes(configurations, &Table::new(context.slot, &run)) {
             if let Err(why) = applied.make(change, context) {
-                return Err(match applied.undo_all() {
+                let why = match applied.undo_all() {
                     Ok(()) => why,
                     Err(more) => Error::Failed(format!(
                         "{why}; then, while undoing what was done: {more}; the host is not as it was found"
                     )),
-                });
+                };
+                return Err(Refused { step: Some(step), why });
             }
         }
         Ok(applied)
@@ -490,7 +522,7 @@ mod tests {
         let (f0, f1) = (flows(0), flows(1));
         let kinds: Vec<&str> = changes(&[(&zero, &f0), (&one, &f1)], &table())
             .iter()
-            .map(|change| match change {
+            .map(|(_, change)| match change {
                 Change::Sysctl(..) => "sysctl",
                 Change::Netfilter(_) => "netfilter",
                 Change::Route(routes) => ["", "one route", "two routes"][routes.len()],

@@ -114,18 +114,21 @@ pub(super) struct Script {
     lines: Vec<String>,
     /// The rule, as the measurement has it, that a line puts in force.
     rules: Vec<Option<String>>,
+    /// Whose rule that is: the numbers of its configuration among these, and of its step there.
+    origins: Vec<Option<(usize, usize)>>,
 }
 
 impl Script {
     /// For the `netfilter` steps of all configurations that are in force at once.
     pub fn new(configurations: &[(&[Step], &Flows)], of: Table) -> Self {
         let table = of.name.clone();
-        let mut script = Script { lines: Vec::new(), rules: Vec::new(), table: of };
+        let (lines, rules_of, origins) = (Vec::new(), Vec::new(), Vec::new());
+        let mut script = Script { lines, rules: rules_of, origins, table: of };
         // `create`, unlike `add`, fails if there is one.
         script.line(format!("create table {table}"), None);
         script.line(format!("add chain {table} {}", script.table.chain), None);
         for (name, hook, _) in HOOKS {
-            let rules: Vec<Vec<&str>> =
+            let rules: Vec<Vec<(usize, &str)>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
             let holds: Vec<&Flows> = configurations
                 .iter()
@@ -135,7 +138,8 @@ impl Script {
             if rules.iter().all(Vec::is_empty) && holds.is_empty() {
                 continue;
             }
-            let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
+            let reroutes =
+                *hook == Hook::Output && rules.iter().flatten().any(|(_, rule)| reroutes(rule));
             // A packet of ours whose mark or address is changed takes the way of its new one.
             let kind = if reroutes { "route" } else { "filter" };
             script.line(
@@ -144,9 +148,9 @@ impl Script {
             );
             for flows in holds {
                 let rule = hold::rule(flows);
-                script.line(format!("add rule {table} {name} {rule}"), Some(&rule));
+                script.line(format!("add rule {table} {name} {rule}"), Some((&rule, None)));
             }
-            for ((_, flows), rules) in configurations.iter().zip(rules) {
+            for (number, ((_, flows), rules)) in configurations.iter().zip(rules).enumerate() {
                 if rules.is_empty() {
                     continue;
                 }
@@ -160,9 +164,10 @@ impl Script {
                     }
                 };
                 script.line(format!("add rule {table} {name} {ours} jump {chain}"), None);
-                for rule in rules {
+                for (step, rule) in rules {
                     for text in by_family(rule) {
-                        script.line(format!("add rule {table} {chain} {text}"), Some(rule));
+                        let rule = Some((rule, Some((number, step))));
+                        script.line(format!("add rule {table} {chain} {text}"), rule);
                     }
                 }
             }
@@ -170,9 +175,20 @@ impl Script {
         script
     }
 
-    fn line(&mut self, line: String, rule: Option<&str>) {
+    fn line(&mut self, line: String, rule: Option<(&str, Option<(usize, usize)>)>) {
         self.lines.push(line);
-        self.rules.push(rule.map(str::to_owned));
+        self.rules.push(rule.map(|(rule, _)| rule.to_owned()));
+        self.origins.push(rule.and_then(|(_, origin)| origin));
+    }
+
+    /// Whose rule a line puts in force: the numbers of its configuration among these, and of its step there.
+    pub fn origin(&self, line: usize) -> Option<(usize, usize)> {
+        self.origins.get(line).copied().flatten()
+    }
+
+    /// The same to be checked only: whether there is a table of that name does not matter.
+    pub fn checked(&self) -> String {
+        self.text().replacen("create table", "add table", 1)
     }
 
     /// The table that it makes.
@@ -256,10 +272,10 @@ impl Table {
     }
 }
 
-/// The rules of these steps at a hook, in order.
-fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = &str> {
-    steps.iter().filter_map(move |step| match step {
-        Step::Netfilter(step) if step.hook == hook => Some(step.rule.trim()),
+/// The rules of these steps at a hook, in order, with the numbers of their steps.
+fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = (usize, &str)> {
+    steps.iter().enumerate().filter_map(move |(number, step)| match step {
+        Step::Netfilter(step) if step.hook == hook => Some((number, step.rule.trim())),
         _ => None,
     })
 }

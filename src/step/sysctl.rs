@@ -4,12 +4,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::applied::{Failure, Recovered};
 use crate::error::{Doing as _, Error, Result};
+
+/// Where the kernel shows its parameters.
+const ROOT: &str = "/proc/sys";
 
 /// A parameter, the value that it had, and the one that it is to have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,11 +176,37 @@ fn now(name: &str) -> Result<String> {
     read(&path(name)).doing(|| format!("read back sysctl {name}"))
 }
 
-/// Dots separate, unless the name is written with slashes (as sysctl(8) has it, for names of
-/// interfaces that contain a dot).
-fn path(name: &str) -> PathBuf {
-    let relative = if name.contains('/') { name.to_owned() } else { name.replace('.', "/") };
-    PathBuf::from("/proc/sys").join(relative.trim_start_matches('/'))
+/// The file of a parameter, as sysctl(8) finds it: the first separator of the name says whether dots or slashes
+/// separate. Where dots do, slashes stand for the dots in names of interfaces: `net.ipv4.conf.eth0/100.forwarding`.
+pub(super) fn path(name: &str) -> PathBuf {
+    let dots = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('.'));
+    let relative = if dots { exchanged(name) } else { name.to_owned() };
+    Path::new(ROOT).join(relative.trim_start_matches('/'))
+}
+
+/// The name of the parameter that a file is of, with dots.
+pub(super) fn name(path: &Path) -> Option<String> {
+    path.strip_prefix(ROOT).ok()?.to_str().map(exchanged)
+}
+
+/// Dots become slashes and slashes dots.
+fn exchanged(name: &str) -> String {
+    let exchange = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    };
+    name.chars().map(exchange).collect()
+}
+
+/// Whether two names are of the same parameter.
+pub fn is_same(a: &str, b: &str) -> bool {
+    path(a) == path(b)
+}
+
+/// Whether a parameter is the congestion control of new connections.
+pub(super) fn is_congestion(name: &str) -> bool {
+    is_same(name, "net.ipv4.tcp_congestion_control")
 }
 
 fn read(path: &PathBuf) -> std::io::Result<String> {
@@ -198,6 +227,10 @@ mod tests {
         assert_eq!(path("net.ipv4.tcp_ecn"), PathBuf::from("/proc/sys/net/ipv4/tcp_ecn"));
         let vlan = PathBuf::from("/proc/sys/net/ipv4/conf/eth0.1/forwarding");
         assert_eq!(path("net/ipv4/conf/eth0.1/forwarding"), vlan);
+        assert_eq!(path("net.ipv4.conf.eth0/1.forwarding"), vlan);
+        assert_eq!(name(&vlan).as_deref(), Some("net.ipv4.conf.eth0/1.forwarding"));
+        assert!(is_same("net.ipv4.conf.eth0/1.forwarding", "net/ipv4/conf/eth0.1/forwarding"));
+        assert!(!is_same("net.ipv4.conf.eth0.1.forwarding", "net/ipv4/conf/eth0.1/forwarding"));
     }
 
     /// A parameter that another program overwrites after some of the writes, or whose kernel bounds the value.

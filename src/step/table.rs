@@ -59,6 +59,7 @@ impl Tables {
             let mut lines = String::new();
             for (route, flows) in routes {
                 let mark = flows.mark;
+                carried(route, &main, option)?;
                 if in_use(option, mark)? {
                     return Err(Error::Failed(format!(
                         "make routing table {mark}: it, or the mark {mark:#x}, is in use for {name} by another \
@@ -145,6 +146,27 @@ impl Plan {
             log::info!("ip {option}: {} routes and rules", lines.lines().count());
         }
         Ok(())
+    }
+}
+
+/// Whether there is a device that carries packets as large as a route says. The kernel does not mind: it would make
+/// packets that no device sends.
+fn carried(route: &Route, main: &[Copied], option: &str) -> Result<()> {
+    let Some(mtu) = route.mtu else { return Ok(()) };
+    let out = |copied: &&Copied| copied.has_gateway || !main.iter().any(|other| other.has_gateway);
+    let devices: Vec<&String> =
+        main.iter().filter(out).flat_map(|copied| &copied.devices).collect();
+    let links = json(option, &["link", "show"])?;
+    let ours = links.iter().filter_map(|link| {
+        let name = link["ifname"].as_str()?;
+        let mtu = link["mtu"].as_u64()?;
+        devices.iter().any(|device| *device == name).then(|| (mtu, name.to_owned()))
+    });
+    match ours.max() {
+        Some((most, device)) if most < u64::from(mtu) => Err(Error::Failed(format!(
+            "route packets with mtu {mtu}: {device} carries {most}, so larger packets could not leave; write {most} or less"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -265,6 +287,8 @@ struct Copied {
     metrics: Vec<(String, String)>,
     /// Its features.
     features: Vec<&'static str>,
+    /// The devices that it leads through.
+    devices: Vec<String>,
     has_gateway: bool,
 }
 
@@ -329,7 +353,9 @@ impl Copied {
             .collect::<String>();
         let has_gateway =
             hops.is_some() || ["gateway", "via"].iter().any(|key| route.get(key).is_some());
-        Ok(Copied { whither, how, metrics, features, has_gateway })
+        let devices = hops.into_iter().flatten().chain([route]);
+        let devices = devices.filter_map(|hop| hop["dev"].as_str()).map(str::to_owned).collect();
+        Ok(Copied { whither, how, metrics, features, devices, has_gateway })
     }
 
     /// The route with these metrics instead of its own, in another table.
