@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(from_v4(table), Some(Some("eth0".into())));
         assert_eq!(from_v4("Iface\n"), None);
         let blackhole = |metric| {
-            format!("{table}*\t00000000\t00000000\t0201\t0\t0\t{metric}\t00000000\t0\t0\t0\n")
+            format!("{table}*\t00000000\t00000000\t0001\t0\t0\t{metric}\t00000000\t0\t0\t0\n")
         };
         assert_eq!(from_v4(&blackhole(6)), Some(None));
         assert_eq!(from_v4(&blackhole(200)), Some(Some("eth0".into())));

@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd as _;
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::libc;
-use nix::net::if_::{if_indextoname, if_nametoindex};
+use nix::net::if_::{InterfaceFlags, if_indextoname, if_nametoindex};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
@@ -39,7 +39,17 @@ pub struct Kernel;
 impl Routes for Kernel {
     fn way(&self, to: IpAddr, through: Option<&str>) -> Way {
         let index = through.and_then(|name| if_nametoindex(name).ok());
-        look_up(to, None, index)
+        let way = look_up(to, None, index);
+        // From a bound socket the kernel takes an IPv4 address that has no route for a neighbour.
+        let is_guess = index.is_some()
+            && exchange(&question(to, None, index, MATCH)).is_err_and(|why| why != Errno::EBADMSG);
+        match through.filter(|name| is_guess && needs_neighbours(name)) {
+            None => way,
+            Some(name) => match look_up(to, None, None) {
+                Way::Through(_) => Way::Nowhere(format!("there is no route through {name}")),
+                nowhere => nowhere,
+            },
+        }
     }
 
     fn way_back(&self, to: IpAddr, from: &str) -> Way {
@@ -60,6 +70,16 @@ impl Routes for Kernel {
     }
 }
 
+/// Whether packets that leave by an interface go to a neighbour, who must be found first.
+fn needs_neighbours(interface: &str) -> bool {
+    let without = InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_POINTOPOINT;
+    let mut addresses = getifaddrs().into_iter().flatten();
+    !addresses.any(|one| one.interface_name == interface && one.flags.intersects(without))
+}
+
+/// Asks for the route itself in place of what is made of it (RTM_F_FIB_MATCH).
+const MATCH: u32 = 0x2000;
+
 /// The headers of a message and of a route, in bytes.
 const HEADER: usize = 16;
 const ROUTE: usize = 12;
@@ -69,7 +89,7 @@ const SOURCE: u16 = 2;
 const INTERFACE: u16 = 4;
 
 fn look_up(to: IpAddr, from: Option<IpAddr>, index: Option<u32>) -> Way {
-    match exchange(&question(to, from, index)) {
+    match exchange(&question(to, from, index, 0)) {
         Ok(index) => match if_indextoname(index) {
             Ok(name) => Way::Through(name.to_string_lossy().into_owned()),
             Err(why) => Way::Nowhere(why.desc().to_owned()),
@@ -88,7 +108,7 @@ fn look_up(to: IpAddr, from: Option<IpAddr>, index: Option<u32>) -> Way {
 }
 
 /// RTM_GETROUTE.
-fn question(to: IpAddr, from: Option<IpAddr>, index: Option<u32>) -> Vec<u8> {
+fn question(to: IpAddr, from: Option<IpAddr>, index: Option<u32>, flags: u32) -> Vec<u8> {
     let octets = |address: IpAddr| match address {
         IpAddr::V4(v4) => v4.octets().to_vec(),
         IpAddr::V6(v6) => v6.octets().to_vec(),
@@ -113,7 +133,8 @@ fn question(to: IpAddr, from: Option<IpAddr>, index: Option<u32>) -> Vec<u8> {
     message.extend(request.to_ne_bytes());
     message.extend([0; 8]);
     message.extend([u8::try_from(family).unwrap_or_default(), lengths[0], lengths[1]]);
-    message.extend([0; ROUTE - 3]);
+    message.extend([0; 5]);
+    message.extend(flags.to_ne_bytes());
     message.extend(attributes);
     message
 }
@@ -176,7 +197,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_cut_are_no_panic() {
-        let mut message = question([192, 0, 2, 1].into(), None, Some(7));
+        let mut message = question([192, 0, 2, 1].into(), None, Some(7), 0);
         message[4..6].copy_from_slice(&libc::RTM_NEWROUTE.to_ne_bytes());
         assert_eq!(answer(&message), Ok(7));
         for cut in 0..message.len() {

@@ -441,7 +441,8 @@ impl Run<'_> {
         preflight::rehearse(&engine, self.plan, self.origin)?;
         // From here on there is something that a start that fails must remove.
         let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
-        let first = reader.next_batch(preflight::SAMPLE)?;
+        let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+        let first = reader.next_batch(preflight::SAMPLE.min(size))?;
         if first.is_empty() && !reader.has_targets() {
             return Err(match reader.refusals().told() {
                 None => no_targets(),
@@ -503,7 +504,6 @@ impl Run<'_> {
                 self.excluded.look();
                 self.stop.may_go_on() && alive()
             };
-            let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
                 list: List::new(reader, self.args.sure.control, first),
