@@ -345,7 +345,7 @@ impl<'a> Bench<'a> {
         let path = self.folder.path().join("refused.toml");
         for (value, expected) in [
             (r#""net.ipv4.tcp_ecn" = 77"#, "set sysctl net.ipv4.tcp_ecn to 77"),
-            (r#""net.ipv4.tcp_no_such" = 1"#, "read sysctl net.ipv4.tcp_no_such"),
+            (r#""net.ipv4.tcp_no_such" = 1"#, "no parameter `net.ipv4.tcp_no_such`"),
         ] {
             let text = text.replace(r#""net.ipv4.tcp_ecn_fallback" = 0"#, value);
             let text =
@@ -355,7 +355,7 @@ impl<'a> Bench<'a> {
             command.arg("run").arg(&path).args(NO_STRANGERS).arg("--targets").arg(&self.list);
             let output =
                 command.arg("-o").arg(self.folder.path().join("refused.ndjson")).output().unwrap();
-            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
             assert!(stderr(&output).contains(expected), "{}", stderr(&output));
             assert_eq!(settings(), before);
         }

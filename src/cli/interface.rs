@@ -40,15 +40,18 @@ fn default() -> Result<String> {
     let v4 = fs::read_to_string("/proc/net/route").doing(|| "read /proc/net/route")?;
     // A kernel without IPv6 has no such file.
     let v6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    let default = from_v4(&v4).or_else(|| from_v6(&v6)).ok_or_else(|| {
-        Error::Usage("no default route tells which interface to watch: name it with -i".into())
-    })?;
-    default.ok_or_else(|| {
-        Error::Usage(
-            "the default route leads nowhere (blackhole, unreachable or prohibit; see `ip route show default`), so it \
-             does not tell which interface to watch: name it with -i"
-                .into(),
-        )
+    let defaults: Vec<Option<String>> =
+        [from_v4(&v4), from_v6(&v6)].into_iter().flatten().collect();
+    let leads_nowhere = !defaults.is_empty();
+    defaults.into_iter().flatten().next().ok_or_else(|| {
+        let why = match leads_nowhere {
+            true => {
+                "the default route leads nowhere (blackhole, unreachable or prohibit; see `ip route show default`), so it \
+                 does not tell which interface to watch"
+            }
+            false => "no default route tells which interface to watch",
+        };
+        Error::Usage(format!("{why}: name it with -i"))
     })
 }
 
@@ -103,11 +106,12 @@ pub fn reaches(
     targets: &[IpAddr],
     routes: &dyn Routes,
 ) -> Result<Vec<String>> {
-    let (mut warnings, mut nowhere, mut fine) = (Vec::new(), None, false);
+    let (mut warnings, mut lost, mut fine) = (Vec::new(), None, false);
     for (version, is_v4) in [("IPv4", true), ("IPv6", false)] {
         let of_version: Vec<IpAddr> =
             targets.iter().copied().filter(|target| target.is_ipv4() == is_v4).collect();
         let (mut through, mut others, mut refused) = (0usize, Vec::new(), Vec::new());
+        let mut nowhere = None;
         for target in &of_version {
             match routes.way(*target, bound.then_some(watched)) {
                 Way::Nowhere(why) => {
@@ -131,6 +135,14 @@ pub fn reaches(
             }
         }
         fine |= through > refused.len();
+        if through == 0
+            && others.is_empty()
+            && let Some(why) = &nowhere
+            && !of_version.is_empty()
+        {
+            warnings.push(format!("no route to any of the first {version} targets, such as {why}"));
+        }
+        lost = lost.or(nowhere);
         if let Some((target, other)) = others.first() {
             let what = format!(
                 "packets to {target} leave through {other}, but {watched} is watched, so they would not be observed"
@@ -159,7 +171,7 @@ pub fn reaches(
             }
         }
     }
-    match nowhere {
+    match lost {
         Some(why) if !fine => Err(Error::Usage(format!(
             "no route to any of the first {} targets, such as {why}; see `ip route`, or name an interface with -i",
             targets.len()
@@ -265,7 +277,12 @@ mod tests {
             ("p0", true, "10.7.0.1", Err("10.7.0.1: a blackhole")),
             ("p0", false, "192.0.2.1", Err("192.0.2.1: no route")),
             ("p0", false, "10.7.0.1 10.9.0.1", Ok("")),
-            ("p0", false, "10.7.0.1 fd00:9::1", Ok("")),
+            (
+                "p0",
+                false,
+                "10.7.0.1 fd00:9::1",
+                Ok("the first IPv4 targets, such as 10.7.0.1: a blackhole"),
+            ),
             ("p0", false, "", Ok("")),
         ] {
             let list: Vec<IpAddr> =
