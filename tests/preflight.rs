@@ -77,7 +77,10 @@ fn sh(script: &str) -> String {
 fn state() -> String {
     let all = sh("nft list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all
         cat /proc/sys/net/ipv4/tcp_ecn /proc/sys/net/ipv4/tcp_sack /proc/sys/net/ipv4/tcp_congestion_control
-        grep ^Tcp: /proc/thread-self/net/snmp | cut -d' ' -f6")
+        grep ^Tcp: /proc/thread-self/net/snmp | cut -d' ' -f6");
+    let fresh =
+        |line: &str| ["p0", "p1", "q0", "q1"].iter().any(|d| line.contains(&format!("dev {d}")));
+    all.lines().filter(|line| !fresh(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// In a network namespace of its own, with nothing in it.
