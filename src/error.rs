@@ -25,7 +25,8 @@ pub enum Exit {
     Done = 0,
     /// An operation failed; the message names it.
     Failed = 1,
-    /// Bad input (command line, measurement, target list), or a capability or program that is missing: nothing was run, nothing changed.
+    /// Bad input (command line, measurement, target list), or something that this host lacks (a capability, a program, a
+    /// route, a kernel parameter): nothing was sent, and all is as it was.
     BadInput = 2,
     /// The run ended, but something was lost: packets the capture dropped, flows the table
     /// evicted, or targets that do not add up to records and refusals. The results say which.
@@ -43,7 +44,7 @@ impl Exit {
         (Exit::Failed, "an operation failed; the message names it"),
         (
             Exit::BadInput,
-            "bad input, or a right or program is missing: nothing was run, nothing was changed",
+            "bad input, or this host lacks what is needed: nothing was sent, and all is as it was",
         ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
@@ -185,6 +186,12 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0405", "an expression that is not boolean where one is asked for"),
     ("E0406", "an expression that is too long or too deep"),
     ("E0407", "an expression that is never true"),
+    ("E0501", "a kernel parameter that this kernel does not have"),
+    ("E0502", "a value that this kernel refuses"),
+    ("E0503", "a program that is not there"),
+    ("E0504", "a congestion control that this kernel does not have"),
+    ("E0505", "an nftables rule that nft refuses"),
+    ("E0506", "a route or a socket option that this host refuses"),
     ("E0901", "the lab file is not TOML, or has a key or value that a lab has not"),
     ("E0902", "a host of a lab that cannot be built"),
 ];

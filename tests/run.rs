@@ -256,10 +256,11 @@ impl<'a> Bench<'a> {
         let mut command =
             self.command(&self.list, "stopped.ndjson", &["--wave", "40", "--rate", "400"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        // The third time that configuration one is in force, two waves are behind.
+        // The third time that configuration one is in force, two waves are behind; before that it may have been seen
+        // when its steps were tried.
         let deadline = Instant::now() + Duration::from_secs(60);
         let (mut times, mut experiment) = (0, false);
-        while times < 3 {
+        while times < 4 {
             let now = fs::read_to_string(ECN).unwrap().trim() == "1";
             times += u32::from(now && !experiment);
             experiment = now;
@@ -301,17 +302,15 @@ impl<'a> Bench<'a> {
         let mut command = self.command(&self.list, "at-once.ndjson", &["--rate", "20", "-v"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
-        until(&mut log, "net.ipv4.tcp_ecn");
-        let deadline = Instant::now() + Duration::from_secs(10);
+        until(&mut log, "wave 1: configurations");
+        let deadline = Instant::now() + Duration::from_secs(60);
         while settings() == before {
             assert!(Instant::now() < deadline, "nothing was changed");
             std::thread::yield_now();
         }
-        let start = Instant::now();
         interrupt_twice(&child, &mut log);
         std::io::copy(&mut log, &mut std::io::sink()).unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(start.elapsed() < Duration::from_secs(15), "it went on");
         assert_eq!(output.status.code(), Some(5));
         assert_eq!(settings(), before, "settings are not as they were");
         fs::write(ECN, usual).unwrap();
@@ -346,7 +345,7 @@ impl<'a> Bench<'a> {
         let path = self.folder.path().join("refused.toml");
         for (value, expected) in [
             (r#""net.ipv4.tcp_ecn" = 77"#, "set sysctl net.ipv4.tcp_ecn to 77"),
-            (r#""net.ipv4.tcp_no_such" = 1"#, "read sysctl net.ipv4.tcp_no_such"),
+            (r#""net.ipv4.tcp_no_such" = 1"#, "no parameter `net.ipv4.tcp_no_such`"),
         ] {
             let text = text.replace(r#""net.ipv4.tcp_ecn_fallback" = 0"#, value);
             let text =
@@ -356,7 +355,7 @@ impl<'a> Bench<'a> {
             command.arg("run").arg(&path).args(NO_STRANGERS).arg("--targets").arg(&self.list);
             let output =
                 command.arg("-o").arg(self.folder.path().join("refused.ndjson")).output().unwrap();
-            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
             assert!(stderr(&output).contains(expected), "{}", stderr(&output));
             assert_eq!(settings(), before);
         }

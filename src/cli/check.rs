@@ -8,12 +8,14 @@ use arrow::datatypes::Fields;
 use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
+use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
 
 /// Check measurement files: every mistake with its place and its remedy
 ///
-/// Runs nothing, changes nothing and opens no socket. Exits with 0 if all files are right, with 2 if
-/// any is not.
+/// Changes nothing and opens no socket. Besides the file itself, it looks at what the steps need of this host: kernel
+/// parameters, congestion controls, programs, and, by `nft -c`, whether nftables takes the rules. Exits with 0 if all files
+/// are right, with 2 if any is not.
 ///
 /// With --format json each mistake is a JSON object on a line of its own: file, code, line, column,
 /// end_line, end_column, message, label, help. Lines and columns count from 1, columns in
@@ -28,6 +30,10 @@ pub struct Args {
     /// A target list whose columns the conditions may use, as target.rank
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
+
+    /// Check the files only, not whether this host can do what they ask for: they are to be run elsewhere
+    #[arg(long)]
+    file_only: bool,
 
     /// How mistakes are written
     #[arg(long, value_enum, default_value = "text")]
@@ -54,7 +60,15 @@ pub fn run(args: &Args) -> Result<Exit> {
     for name in &named {
         let outcome = measurement::find(name).and_then(|(origin, text)| {
             let checked = Plan::load(&origin, &text, &columns);
+            let (checked, unchecked) = match checked {
+                Ok(plan) if !args.file_only => on_this_host(plan, &origin),
+                other => (other, Vec::new()),
+            };
             out::print(&told(&origin, checked.as_ref(), args.format))?;
+            if args.format == Format::Text {
+                let not_checked = |what| format!("{origin}: not checked: {what}\n");
+                out::print(&unchecked.iter().map(not_checked).collect::<String>())?;
+            }
             Ok(if checked.is_ok() { Exit::Done } else { Exit::BadInput })
         });
         exit = exit.max(outcome.unwrap_or_else(|error| {
@@ -63,6 +77,15 @@ pub fn run(args: &Args) -> Result<Exit> {
         }));
     }
     Ok(exit)
+}
+
+/// A measurement if this host can do what it asks for, and what could not be looked at.
+fn on_this_host(plan: Plan, origin: &str) -> (Result<Plan, Report>, Vec<String>) {
+    let Inspection { problems, unchecked } = plan.inspect(&ThisHost { sockets: false });
+    match problems.is_empty() {
+        true => (Ok(plan), unchecked),
+        false => (Err(plan.report(origin, problems)), unchecked),
+    }
 }
 
 /// The columns of a target list; without one, those that every list has.

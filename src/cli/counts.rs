@@ -95,11 +95,10 @@ impl Counts {
             | Correction::PortDependent => *local_error += attempts,
         }
         match correction {
-            Correction::NotSeen => self.unobserved += attempts,
             Correction::NotDelivered => self.not_delivered += attempts,
             Correction::Starved => self.starved += attempts,
             Correction::PortDependent => self.port_dependent += attempts,
-            Correction::Late => {}
+            Correction::NotSeen | Correction::Late => {}
         }
     }
 
@@ -190,6 +189,6 @@ mod tests {
         counts.correct(State::Failed, Correction::NotSeen, 1);
         counts.correct(State::Ok, Correction::Starved, 1);
         assert_eq!(counts.attempts, [3, 4, 5, 8, 5]);
-        assert_eq!((counts.not_delivered, counts.unobserved, counts.starved), (1, 1, 1));
+        assert_eq!((counts.not_delivered, counts.unobserved, counts.starved), (1, 0, 1));
     }
 }

@@ -1,7 +1,7 @@
 //! The thread behind the engine: merges each wave, judges it, writes it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
@@ -152,6 +152,8 @@ pub struct Written {
     pub unfinished: u64,
     /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
+    /// The target of the first of them.
+    pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
     /// Attempts that the packets showed to be otherwise than their sockets said.
@@ -262,7 +264,10 @@ impl<'a> Writer<'a> {
             &wave.asked.repeated,
             again,
         )?;
-        self.written.unobserved += unseen;
+        self.written.unobserved += unseen.len() as u64;
+        let first = unseen.first().and_then(|row| addresses.get(*row).copied().flatten());
+        let known = &mut self.written.unobserved_to;
+        *known = known.or(first.map(|address| address.ip()));
         for correction in corrected {
             *self.written.corrected.entry(correction).or_default() += 1;
         }

@@ -8,6 +8,7 @@ mod clocks;
 mod control;
 mod link;
 mod progress;
+mod rehearsal;
 mod settings;
 
 use std::collections::{BTreeSet, VecDeque};

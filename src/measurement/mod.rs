@@ -11,6 +11,7 @@ mod conditions;
 mod confirm;
 mod connection;
 mod file;
+mod host;
 mod packet;
 mod params;
 pub mod plan;

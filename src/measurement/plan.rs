@@ -14,6 +14,7 @@ use super::params::{Overrides, Param};
 use super::read::{self, Path};
 use super::record::{configuration_fields, record_schema};
 use super::selection::provider;
+use super::steps::places;
 use super::sweep::Swept;
 use crate::chain::Selection;
 use crate::connect::{self, KindDef};
@@ -69,6 +70,8 @@ pub struct Configuration {
     pub title: String,
     /// What is changed, in this order.
     pub steps: Vec<Step>,
+    /// Where in the file the steps are, in the same order but for [`Step::HoldReset`], which no file writes.
+    pub(super) places: Vec<Range<usize>>,
     /// How targets are connected to.
     pub connection: Connection,
     /// The values that a sweep gave it: columns of its struct.
@@ -230,6 +233,7 @@ impl Plan {
             name: PROBE,
             title: "is it up?".to_owned(),
             steps: Vec::new(),
+            places: Vec::new(),
             connection,
             swept: Vec::new(),
         };
@@ -489,6 +493,7 @@ impl Checker<'_> {
         for step in &config.steps {
             self.step(step, &mut steps);
         }
+        let places = config.steps.iter().flat_map(places).collect();
         self.contradictions(&config.steps);
         let connection = self.own_connection(base, &config.connect);
         let swept = self.swept.get(number).cloned().unwrap_or_default();
@@ -499,7 +504,7 @@ impl Checker<'_> {
                 title += &format!(" ({name} = {value})");
             }
         }
-        let mut made = Configuration { name, title, steps, connection: connection?, swept };
+        let mut made = Configuration { name, title, steps, places, connection: connection?, swept };
         made.complete();
         Some(made)
     }

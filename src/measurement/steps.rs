@@ -1,6 +1,7 @@
 //! Steps as written become steps as meant.
 
-use std::ops::RangeInclusive;
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
@@ -8,7 +9,7 @@ use super::file::{self, SockoptValue, Text};
 use super::plan::Checker;
 use crate::error::did_you_mean;
 use crate::step::sockopt::{SOCKOPTS, Takes, Value};
-use crate::step::{Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
+use crate::step::{self, Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
 
 /// The metrics of routes that are numbers, with their bounds.
 pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
@@ -257,7 +258,8 @@ impl Checker<'_> {
             };
             for name in names {
                 let text = name.get_ref().as_str();
-                if set.contains(&text) {
+                let same = |other: &&str| *other == text || step::is_same_sysctl(other, text);
+                if set.iter().any(same) {
                     let message = format!("`{text}` is set in this configuration already");
                     let help = "remove one of the two: only the last would count".to_owned();
                     self.mistake("E0215", name.span(), message, Some(help));
@@ -269,6 +271,33 @@ impl Checker<'_> {
                 set.push(text);
             }
         }
+    }
+}
+
+/// The places of the steps that one written step becomes, if nothing is wrong with it.
+pub(super) fn places(step: &Spanned<file::Step>) -> Vec<Range<usize>> {
+    // From a name to the end of its value; what a param put there has the place of what it replaced.
+    fn entries<T>(table: &BTreeMap<Text, Spanned<T>>) -> Vec<Range<usize>> {
+        let mut places: Vec<_> = table
+            .iter()
+            .map(|(name, value)| name.span().start..value.span().end.max(name.span().end))
+            .collect();
+        places.sort_by_key(|place| place.start);
+        places
+    }
+    match step.get_ref() {
+        file::Step::Sysctl(settings) => entries(settings),
+        file::Step::Sockopt(options) => entries(options),
+        file::Step::Netfilter(written) => {
+            vec![written.rule.as_ref().map_or(step.span(), Spanned::span)]
+        }
+        file::Step::Command(written) => {
+            let words = [written.run.as_ref(), written.undo.as_ref()].into_iter().flatten();
+            let whole =
+                words.map(Spanned::span).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+            vec![whole.unwrap_or(step.span())]
+        }
+        file::Step::Route(_) => vec![step.span()],
     }
 }
 

@@ -8,6 +8,8 @@
 //! ([`Applied::undo`], which can fail and say so) and in any case when it is dropped, so an early
 //! return or a panic leaves the host as it was found.
 //!
+//! Before the first packet, [`inspect`] finds what cannot work without changing anything, and [`rehearse`] tries the rest.
+//!
 //! A [`Journal`] on disk has each change before it is made, so that [`restore`] can undo what a run left
 //! that was killed; a [`Lock`] keeps runs apart that would get into each other's way.
 //!
@@ -21,7 +23,9 @@ pub mod lock;
 pub mod metrics;
 mod namespace;
 pub mod netfilter;
+mod preflight;
 mod process;
+mod rehearsal;
 pub mod restore;
 pub mod route;
 pub(crate) mod setsockopt;
@@ -30,6 +34,7 @@ pub mod sockopt;
 mod state;
 mod sysctl;
 mod table;
+mod this_host;
 mod tool;
 mod turns;
 
@@ -40,11 +45,15 @@ pub use command::Command;
 pub use journal::Journal;
 pub use lock::{Lock, Run};
 pub use netfilter::Netfilter;
+pub use preflight::{Checked, Facts, Inspection, Parameter, Problem, inspect};
 pub use process::CommandOutput;
+pub use rehearsal::rehearse;
 pub use route::Route;
 pub use slot::{SLOTS, Slot, mark};
 pub use sockopt::Sockopt;
 pub use state::make_for as make_state_for;
+pub use sysctl::is_same as is_same_sysctl;
+pub use this_host::ThisHost;
 pub use turns::Turns;
 
 /// Whom a step affects while it is in force, from the narrowest to the widest.

@@ -114,18 +114,21 @@ pub(super) struct Script {
     lines: Vec<String>,
     /// The rule, as the measurement has it, that a line puts in force.
     rules: Vec<Option<String>>,
+    /// Whose rule that is: the numbers of its configuration among these, and of its step there.
+    origins: Vec<Option<(usize, usize)>>,
 }
 
 impl Script {
     /// For the `netfilter` steps of all configurations that are in force at once.
     pub fn new(configurations: &[(&[Step], &Flows)], of: Table) -> Self {
         let table = of.name.clone();
-        let mut script = Script { lines: Vec::new(), rules: Vec::new(), table: of };
+        let (lines, rules_of, origins) = (Vec::new(), Vec::new(), Vec::new());
+        let mut script = Script { lines, rules: rules_of, origins, table: of };
         // `create`, unlike `add`, fails if there is one.
         script.line(format!("create table {table}"), None);
         script.line(format!("add chain {table} {}", script.table.chain), None);
         for (name, hook, _) in HOOKS {
-            let rules: Vec<Vec<&str>> =
+            let rules: Vec<Vec<(usize, &str)>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
             let holds: Vec<&Flows> = configurations
                 .iter()
@@ -138,7 +141,8 @@ impl Script {
             if matches!(hook, Hook::Prerouting | Hook::Input) || !holds.is_empty() {
                 script.ports(configurations);
             }
-            let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
+            let reroutes =
+                *hook == Hook::Output && rules.iter().flatten().any(|(_, rule)| reroutes(rule));
             // A packet of ours whose mark or address is changed takes the way of its new one.
             let kind = if reroutes { "route" } else { "filter" };
             script.line(
@@ -147,9 +151,9 @@ impl Script {
             );
             for flows in holds {
                 let rule = hold::rule(flows, &ports(flows));
-                script.line(format!("add rule {table} {name} {rule}"), Some(&rule));
+                script.line(format!("add rule {table} {name} {rule}"), Some((&rule, None)));
             }
-            for ((_, flows), rules) in configurations.iter().zip(rules) {
+            for (number, ((_, flows), rules)) in configurations.iter().zip(rules).enumerate() {
                 if rules.is_empty() {
                     continue;
                 }
@@ -162,9 +166,10 @@ impl Script {
                     }
                 };
                 script.line(format!("add rule {table} {name} {ours} jump {chain}"), None);
-                for rule in rules {
+                for (step, rule) in rules {
                     for text in by_family(rule) {
-                        script.line(format!("add rule {table} {chain} {text}"), Some(rule));
+                        let rule = Some((rule, Some((number, step))));
+                        script.line(format!("add rule {table} {chain} {text}"), rule);
                     }
                 }
             }
@@ -198,9 +203,20 @@ impl Script {
         }
     }
 
-    fn line(&mut self, line: String, rule: Option<&str>) {
+    fn line(&mut self, line: String, rule: Option<(&str, Option<(usize, usize)>)>) {
         self.lines.push(line);
-        self.rules.push(rule.map(str::to_owned));
+        self.rules.push(rule.map(|(rule, _)| rule.to_owned()));
+        self.origins.push(rule.and_then(|(_, origin)| origin));
+    }
+
+    /// Whose rule a line puts in force: the numbers of its configuration among these, and of its step there.
+    pub fn origin(&self, line: usize) -> Option<(usize, usize)> {
+        self.origins.get(line).copied().flatten()
+    }
+
+    /// The same to be checked only: whether there is a table of that name does not matter.
+    pub fn checked(&self) -> String {
+        self.text().replacen("create table", "add table", 1)
     }
 
     /// The table that it makes.
@@ -232,6 +248,12 @@ impl Script {
         Err(Failure::Unchanged(why))
     }
 
+    /// Whether a listing ([`Table::look`]) has everything that the script makes: each line makes one object, and each
+    /// object is listed with its handle.
+    pub fn is_whole(&self, seen: &str) -> bool {
+        seen.matches("# handle ").count() >= self.lines.len()
+    }
+
     fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -248,10 +270,10 @@ impl Table {
         &self.name
     }
 
-    /// Its rules as nft lists them, without counts and elements of sets; nothing if it is gone.
+    /// Its rules as nft lists them, with handles, without counts and elements of sets; nothing if it is gone.
     pub fn look(&self) -> Result<String> {
         let words: Vec<&str> =
-            ["-s", "-t", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
+            ["-s", "-t", "-a", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
         let said = NFT.run(&words, "")?;
         match said.ok || said.complaint().contains("No such file or directory") {
             true => Ok(said.output),
@@ -283,10 +305,10 @@ fn ports(flows: &Flows) -> String {
     format!("ports_{:x}", flows.mark)
 }
 
-/// The rules of these steps at a hook, in order.
-fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = &str> {
-    steps.iter().filter_map(move |step| match step {
-        Step::Netfilter(step) if step.hook == hook => Some(step.rule.trim()),
+/// The rules of these steps at a hook, in order, with the numbers of their steps.
+fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = (usize, &str)> {
+    steps.iter().enumerate().filter_map(move |(number, step)| match step {
+        Step::Netfilter(step) if step.hook == hook => Some((number, step.rule.trim())),
         _ => None,
     })
 }
