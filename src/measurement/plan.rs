@@ -7,13 +7,13 @@ use arrow::datatypes::{Field, Fields, Schema};
 use toml::Spanned;
 
 use super::NAMES;
+use super::columns::Chosen;
 use super::confirm::Confirm;
 use super::connection::{Connection, Keep};
 use super::file::{Config, Configs, File, Text};
 use super::params::{Overrides, Param};
 use super::read::{self, Path};
-use super::record::{configuration_fields, record_schema};
-use super::selection::provider;
+use super::record::{configuration_fields, record_schema, with_flags};
 use super::sweep::Swept;
 use crate::chain::Selection;
 use crate::connect::{self, KindDef};
@@ -185,8 +185,7 @@ impl Plan {
         }
         // Another kind may not provide what a condition is about.
         let schema = self.record_schema(target_columns);
-        let elsewhere = |column: &str| provider(column, &self.selection);
-        match self.rules.against(&schema, &elsewhere) {
+        match self.rules.against(&with_flags(schema), &Chosen(&self.selection)) {
             Ok(rules) => {
                 self.rules = rules;
                 Ok(())
@@ -380,8 +379,7 @@ impl Checker<'_> {
             let (prepares, configs) = (prepare.is_something(), names.iter().map(swept));
             record_schema(known, &reply, prepares, configs, target_columns, rounds)
         };
-        let (rules, mistakes) =
-            Rules::compile(&sources, &schema, &|column| provider(column, &selection));
+        let (rules, mistakes) = Rules::compile(&sources, &with_flags(schema), &Chosen(&selection));
         self.mistakes.extend(mistakes);
         let name = name?;
         Some(Plan {

@@ -9,10 +9,13 @@ use sqlparser::ast::{
     UnaryOperator,
 };
 
+use super::configurations;
 use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
+use super::known::{About, Columns, Known};
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
+use crate::flags;
 
 /// Deepest tree: a chain of that many ANDs is one level each.
 const DEEPEST: usize = 100;
@@ -20,15 +23,12 @@ const DEEPEST: usize = 100;
 /// The columns that have addresses.
 const ADDRESSES: [&str; 3] = ["ip", "sip", "dip"];
 
-/// For a column that the record does not have: what would provide it, if anything can.
-pub type Elsewhere<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 /// Types one expression; every mistake in it is collected.
 pub(super) struct Typer<'a> {
     pub(super) schema: &'a Schema,
     /// The configuration that the word `one` stands for, if another.
     pub(super) one: Option<&'a str>,
-    pub(super) elsewhere: Elsewhere<'a>,
+    pub(super) columns: &'a dyn Columns,
     pub(super) sql: &'a Sql,
     pub(super) mistakes: &'a mut Vec<Diagnostic>,
 }
@@ -154,8 +154,9 @@ impl Typer<'_> {
 
     /// The structs of a record that expressions are about.
     fn tables(&self) -> Vec<&str> {
-        let tables = self.schema.fields().iter().map(|field| field.name().as_str());
-        tables.filter(|table| *table != CONFIRM).collect()
+        let tables = self.schema.fields().iter();
+        let tables = tables.filter(|field| matches!(field.data_type(), DataType::Struct(_)));
+        tables.map(|field| field.name().as_str()).filter(|table| *table != CONFIRM).collect()
     }
 
     fn fields(&self, table: &str) -> Option<&Fields> {
@@ -189,7 +190,7 @@ impl Typer<'_> {
         };
         let Some((_, field)) = fields.find(name) else {
             let near = nearest(name, fields.iter().map(|f| f.name().as_str()));
-            let help = match (self.elsewhere)(name) {
+            let help = match self.columns.elsewhere(name) {
                 Some(remedy) if table != "target" => remedy,
                 _ => match near {
                     Some(near) => format!("did you mean `{table}.{near}`?"),
@@ -209,7 +210,21 @@ impl Typer<'_> {
             return self.mistake("E0404", at, message, "");
         };
         let stored = field.data_type().clone();
-        let column = Column { table: table.into(), name: name.into(), stored };
+        // Without the column that says it, nothing can be said to be missing.
+        let about = match configurations(self.schema).contains(&table) {
+            true => self.columns.about(name),
+            false => About::ALWAYS,
+        };
+        let says = |column: &str| fields.find(column).is_some();
+        let about = match about.known {
+            Known::Sent if !says("state") => About { known: Known::Always, ..about },
+            Known::Seen | Known::Added if !says("observed") => {
+                About { known: Known::Always, ..about }
+            }
+            _ => about,
+        };
+        let has_flags = self.schema.field_with_name(flags::COLUMN).is_ok();
+        let column = Column { table: table.into(), name: name.into(), stored, about, has_flags };
         Some(Expr::new(ty, Node::Column(column)))
     }
 
