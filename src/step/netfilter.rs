@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::applied::{Failure, Flows};
+use super::family::Family;
 use super::hold;
 use super::lock::Run;
 use super::slot::Slot;
@@ -56,9 +57,9 @@ impl Hook {
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Netfilter {
-    /// The rule as nft(8) reads it, without the match of the mark: `ip dscp set 46`. Statements
-    /// that set dscp, ecn, ttl or hoplimit without family (`dscp set 46`) are meant for both IP
-    /// versions.
+    /// The rule as nft(8) reads it, without the match of the mark. Statements that set dscp, ecn, ttl
+    /// or hoplimit without family (`dscp set 46`) are for both IP versions; a rule that names one (`ip
+    /// dscp set 46`) is for that one.
     pub rule: String,
     /// Where it is looked at.
     pub hook: Hook,
@@ -286,6 +287,37 @@ fn reroutes(rule: &str) -> bool {
         let of_connection = at > 0 && words[at - 1].1 == "ct";
         set && (matches!(*word, "saddr" | "daddr") || (*word == "mark" && !of_connection))
     })
+}
+
+/// The only IP version whose packets a rule can match; `None` if both, or if that cannot be told.
+pub(super) fn only(rule: &str) -> Option<Family> {
+    const V4: [&str; 2] = ["ip", "icmp"];
+    const V6: [&str; 7] = ["ip6", "icmpv6", "ipv6-icmp", "exthdr", "hbh", "frag", "mh"];
+    let words: Vec<&str> = words(rule).into_iter().map(|(_, word)| word).collect();
+    let mut found = [false; 2];
+    let mut named = |four: bool, not: bool| found[usize::from(four == not)] = true;
+    let (mut not, mut ignored) = (false, false);
+    for (at, word) in words.iter().enumerate() {
+        let word = word.trim_matches(['{', '}', ',']);
+        match word {
+            // Only what `meta` reads has every packet as a subject; `ip protocol != tcp` is about IPv4.
+            "!=" if at > 1 && words[at - 2] == "meta" => {
+                not = matches!(words[at - 1], "nfproto" | "protocol");
+                ignored = !not;
+            }
+            "" => {}
+            "ipv4" | "ipv6" => named(word == "ipv4", not),
+            _ if ignored => ignored = false,
+            _ if V4.contains(&word) => named(true, not),
+            _ if V6.contains(&word) => named(false, not),
+            _ => not = false,
+        }
+    }
+    match found {
+        [true, false] => Some(Family::V4),
+        [false, true] => Some(Family::V6),
+        _ => None,
+    }
 }
 
 /// The rule once per IP version, if it sets a field (`dscp set 46`) of neither in particular; nft

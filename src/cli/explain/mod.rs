@@ -139,6 +139,9 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         if let Some(how) = plan::connection(plan, config) {
             text += &page.table(4, &[["connects".to_owned(), how]]);
         }
+        if let Some(whom) = plan::skips(config) {
+            text += &page.table(4, &[["skips".to_owned(), whom]]);
+        }
         for step in &config.steps {
             let whom = step.scope().doc();
             text += &page.table(
