@@ -22,6 +22,7 @@ mod schema;
 mod selection;
 mod steps;
 mod substitute;
+mod suspects;
 mod sweep;
 
 use std::path::{Path, PathBuf};

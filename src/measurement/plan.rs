@@ -58,6 +58,8 @@ pub struct Plan {
     pub selection: Selection,
     /// What is concluded; conditions over a sweep are already one for every value.
     pub rules: Rules,
+    /// What hardly measures what its author means, though it can be run.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One configuration of this host.
@@ -149,9 +151,17 @@ impl Plan {
         });
         without_echoes(&mut diagnostics, sweeps);
         match plan {
-            Some(plan) if diagnostics.is_empty() => Ok((plan, reading.refused)),
+            Some(plan) if !diagnostics.iter().any(Diagnostic::is_error) => {
+                Ok((Self { warnings: diagnostics, ..plan }, reading.refused))
+            }
             _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
         }
+    }
+
+    /// The warnings about a file of this name.
+    pub fn warnings(&self, origin: &str) -> Report {
+        let (origin, text, diagnostics) = (origin.into(), self.text.clone(), self.warnings.clone());
+        Report { origin, text, diagnostics }
     }
 
     /// Takes another kind of connection, where the file lets the user choose it.
@@ -397,6 +407,7 @@ impl Checker<'_> {
             keep,
             selection,
             rules,
+            warnings: Vec::new(),
         })
     }
 
@@ -499,6 +510,7 @@ impl Checker<'_> {
         }
         let mut made = Configuration { name, title, steps, connection: connection?, swept };
         made.complete();
+        self.suspects(&config.steps, &made);
         Some(made)
     }
 

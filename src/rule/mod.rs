@@ -26,6 +26,7 @@ mod never;
 mod parse;
 mod sql;
 mod typing;
+mod warn;
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -168,7 +169,7 @@ impl Rules {
         let mut rules = Self::default();
         let again =
             self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, columns));
-        let mistakes: Vec<Diagnostic> = again.collect();
+        let mistakes: Vec<Diagnostic> = again.filter(Diagnostic::is_error).collect();
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
     }
 
@@ -285,8 +286,15 @@ impl Compiler<'_> {
         let prefix = format!("{configuration}.");
         for mistake in &mut self.mistakes[before..] {
             mistake.message = mistake.message.replace(&prefix, "");
-            mistake.help =
-                mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", ""));
+            let op = if mistake.message.contains("text") { "<>" } else { ">" };
+            mistake.help = match mistake.code {
+                // A comparison has no place here.
+                "E0405" => Some(format!(
+                    "`compare` takes a boolean column such as ok; of {name}, write first_of entries, such as when = \
+                     \"one.{name} {op} zero.{name}\""
+                )),
+                _ => mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", "")),
+            };
         }
         expr
     }

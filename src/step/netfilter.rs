@@ -320,6 +320,20 @@ pub(super) fn only(rule: &str) -> Option<Family> {
     }
 }
 
+/// A rule whose statements that set fields of both versions name none: `ip dscp set 46` becomes `dscp set 46`.
+pub fn without_version(rule: &str) -> String {
+    let words = words(rule);
+    let mut text = rule.to_owned();
+    for window in words.windows(3).rev() {
+        let [(at, version), (field, name), (_, set)] = window else { continue };
+        let of_both = matches!(*name, "dscp" | "ecn" | "ttl" | "hoplimit");
+        if matches!(*version, "ip" | "ip6") && of_both && *set == "set" {
+            text.replace_range(*at..*field, "");
+        }
+    }
+    text
+}
+
 /// The rule once per IP version, if it sets a field (`dscp set 46`) of neither in particular; nft
 /// knows such fields of one version only.
 fn by_family(rule: &str) -> Vec<String> {
@@ -483,6 +497,15 @@ add rule inet pathspider output_11 ip ttl set 9
             ("counter comment \"dscp set 4\"", &["counter comment \"dscp set 4\""]),
         ] {
             assert_eq!(by_family(rule), expected, "{rule}");
+        }
+        for (rule, expected) in [
+            ("ip dscp set 46", "dscp set 46"),
+            ("tcp dport 80 ip ttl set 3 ip ecn set ce", "tcp dport 80 ttl set 3 ecn set ce"),
+            ("ip6 hoplimit set 4", "hoplimit set 4"),
+            ("ip saddr 192.0.2.1 drop", "ip saddr 192.0.2.1 drop"),
+            ("ip dscp 46 drop", "ip dscp 46 drop"),
+        ] {
+            assert_eq!(without_version(rule), expected, "{rule}");
         }
     }
 
