@@ -335,7 +335,10 @@ pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> O
         .into_iter()
         .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word));
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
-    let slip = distance <= (written.chars().count() / 3).max(2) && distance < word.chars().count();
+    // Of a short word two other letters make another word: udp is not a slip of tcp.
+    let letters = written.chars().count();
+    let most = if letters < 5 { 1 } else { (letters / 3).max(2) };
+    let slip = distance <= most && distance < word.chars().count();
     (slip || (prefix(word) && distance <= 4)).then_some(word)
 }
 
@@ -388,5 +391,7 @@ mod tests {
         assert_eq!(nearest("okay", ["ok", "error"]), Some("ok"));
         assert_eq!(nearest("OK", ["ok", "error"]), Some("ok"));
         assert_eq!(nearest("", ["ok"]), None);
+        assert_eq!(nearest("udp", ["tcp", "http"]), None);
+        assert_eq!(nearest("tpc", ["tcp", "http"]), Some("tcp"));
     }
 }

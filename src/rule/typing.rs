@@ -99,6 +99,9 @@ impl Typer<'_> {
                 [table, name] => self.column(at, &table.value, &name.value),
                 _ => self.mistake("E0403", at, "a column has two parts", "write it as one.ok"),
             },
+            ast::Expr::Identifier(name) if name.quote_style == Some('"') => {
+                self.quoted(at, &name.value)
+            }
             ast::Expr::Identifier(name) => self.bare(at, &name.value),
             ast::Expr::Value(value) => self.literal(at, &value.value),
             ast::Expr::TypedString(typed) => self.time(at, typed),
@@ -158,6 +161,11 @@ impl Typer<'_> {
             false => format!("write {}", homes.join(" or ")),
         };
         self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
+    }
+
+    fn quoted(&mut self, at: &ast::Expr, text: &str) -> Option<Expr> {
+        let help = format!("write a text in single quotes: '{}'", text.replace('\'', "''"));
+        self.mistake("E0403", at, format!("unknown column `{text}`"), &help)
     }
 
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
@@ -454,6 +462,7 @@ impl Typer<'_> {
                     let help = match (ty, found) {
                         (Type::Bool, Type::Int) => "write TRUE or FALSE, or NOT",
                         (Type::Int | Type::Float, Type::Text) => "write numbers without quotes",
+                        (Type::Text, Type::Int | Type::Decimal) => "write a text in quotes: '...'",
                         (Type::Time, Type::Text) | (Type::Text, Type::Time) => {
                             "write TIMESTAMP before a time: TIMESTAMP '2026-11-22 18:30:00'"
                         }

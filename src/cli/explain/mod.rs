@@ -69,6 +69,9 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Ok(error.exit());
         }
     };
+    if args.format == Format::Text {
+        super::warn(&plan, &origin);
+    }
     match args.format {
         Format::Text => out::print(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
         Format::Json => out::print_json(&plan::to_json(&plan, &origin, &columns))?,
