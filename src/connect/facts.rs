@@ -21,8 +21,8 @@ pub enum State {
     /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
     #[default]
     LocalError,
-    /// Nothing was sent, since the target's version of IP does not have what was to be sent, or since a probe before
-    /// all configurations has shown that the target is not up.
+    /// Nothing was sent, since the target's version of IP does not have what was to be sent, or the configuration's steps
+    /// are for the other version, or since a probe before all configurations has shown that the target is not up.
     Skipped,
 }
 
@@ -106,7 +106,7 @@ fields! {
         /// host could not try, or had nothing to send.
         ok: Option<bool>,
         /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if nothing was sent since the target's
-        /// version of IP does not have it or a probe found the target down, `skipped`.
+        /// version of IP does not have it, the steps are for the other version or a probe found the target down, `skipped`.
         state: State,
         /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
