@@ -367,9 +367,22 @@ impl<'a> Bench<'a> {
             name = "dscp"
             [config.zero]
             [config.one]
-            steps = [{ sockopt = { ip_tos = 184, ipv6_tclass = 184, tcp_maxseg = 1000 } }]
+            steps = [{ sockopt = { ip_tos = 184, ip_ttl = 33, tcp_maxseg = 1000 } }]
+            [config.two]
+            steps = [{ sockopt = { ipv6_tclass = 32, ip_tos = 184 } }]
+            [config.three]
+            steps = [{ netfilter = { rule = "ip dscp set 46" } }]
+            [config.four]
+            steps = [{ sockopt = { ipv6_tclass = 184 } }]
             [observer]
-            use = ["basic", "dscp", "mss"]
+            use = ["basic", "dscp", "mss", "ttl"]
+            [[conditions]]
+            name = "dscp.three"
+            compare = "ok"
+            between = ["zero", "three"]
+            [[conditions]]
+            name = "dscp.none"
+            first_of = [{ is = "none", when = "three.dscp_mark_syn_fwd IS NULL" }, { is = "some" }]
         "#;
         fs::write(&path, text).unwrap();
         let mut command = pathspider();
@@ -385,6 +398,33 @@ impl<'a> Bench<'a> {
                 (&0.into(), &46.into())
             );
             assert!(zero["mss_value_fwd"] != 1000 && one["mss_value_fwd"] == 1000, "{record}");
+            // One option is for both versions of IP, and what names IPv6 has the last word there.
+            assert_eq!(one["ttl_first_fwd"], 33, "{record}");
+            let v6 = record["target"]["ip"].as_str().unwrap().contains(':');
+            assert_eq!(record["two"]["dscp_mark_syn_fwd"], if v6 { 8 } else { 46 }, "{record}");
+            // What is for one version only leaves the other as it was: that one is not asked.
+            for (config, skips) in [("three", v6), ("four", !v6)] {
+                let attempt = &record[config];
+                if skips {
+                    assert_eq!(attempt["state"], "skipped", "{record}");
+                    let error = attempt["error"].as_str().unwrap();
+                    assert!(error.starts_with("the steps are for IPv"), "{record}");
+                    assert_eq!(attempt["observed"], false);
+                } else {
+                    assert_eq!(attempt["dscp_mark_syn_fwd"], 46, "{record}");
+                }
+            }
+            for (condition, otherwise) in [("dscp_three", "works"), ("dscp_none", "some")] {
+                let (verdict, why) =
+                    (&record["verdict"][condition], &record["insufficient"][condition]);
+                match v6 {
+                    true => assert_eq!(
+                        (verdict, why),
+                        (&"insufficient".into(), &"three: skipped".into())
+                    ),
+                    false => assert_eq!(verdict, otherwise, "{record}"),
+                }
+            }
         }
     }
 

@@ -15,9 +15,10 @@ use crate::targets::Reader;
 ///
 /// Changes nothing and opens no socket. Besides the file itself, it looks at what the steps need of this host: kernel
 /// parameters, congestion controls, programs, and, by `nft -c`, whether nftables takes the rules. Exits with 0 if all files
-/// are right, with 2 if any is not.
+/// are right, with 2 if any is not. A warning (W0403) is about a file that can be run but hardly measures what its
+/// author means; it changes no exit code.
 ///
-/// With --format json each mistake is a JSON object on a line of its own: file, code, line, column,
+/// With --format json each mistake is a JSON object on a line of its own: file, severity, code, line, column,
 /// end_line, end_column, message, label, help. Lines and columns count from 1, columns in
 /// characters; the end is the first character behind. `pathspider explain CODE` says more of a
 /// code.
@@ -99,16 +100,28 @@ pub fn target_columns(list: Option<&Path>) -> Result<Fields> {
 
 /// What is said of one file.
 fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String {
-    match (checked, format) {
-        (Ok(_), Format::Json) => String::new(),
-        (Ok(plan), Format::Text) => format!("{origin}: ok: {}\n", plan.title),
-        (Err(report), Format::Json) => report.json_lines(),
-        (Err(report), Format::Text) => {
-            let count = report.diagnostics.len();
-            let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-            let rendered = report.render(out::colors(&io::stdout()));
-            format!("{rendered}\n{origin}: {count} {mistakes}\n")
-        }
+    let (report, title) = match checked {
+        Ok(plan) => (&plan.warnings(origin), Some(&plan.title)),
+        Err(report) => (report, None),
+    };
+    if format == Format::Json {
+        return report.json_lines();
+    }
+    let warnings = report.diagnostics.iter().filter(|diagnostic| !diagnostic.is_error()).count();
+    let mistakes = report.diagnostics.len() - warnings;
+    let several = |count: usize, what: &str| {
+        (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+    };
+    let counts = [several(mistakes, "mistake"), several(warnings, "warning")];
+    let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let rendered = match report.diagnostics.is_empty() {
+        true => String::new(),
+        false => report.render(out::colors(&io::stdout())) + "\n",
+    };
+    match title {
+        Some(title) if counts.is_empty() => format!("{origin}: ok: {title}\n"),
+        Some(title) => format!("{rendered}{origin}: ok, {counts}: {title}\n"),
+        None => format!("{rendered}{origin}: {counts}\n"),
     }
 }
 

@@ -31,9 +31,9 @@ pub fn find(written: &str) -> Option<Explained> {
     known.map(|(code, title)| explain(code, title))
 }
 
-/// Whether a word has the form of a code: E and four digits.
+/// Whether a word has the form of a code: E (or W, of a warning) and four digits.
 pub fn is_code(word: &str) -> bool {
-    let digits = word.strip_prefix(['E', 'e']).unwrap_or_default();
+    let digits = word.strip_prefix(['E', 'e', 'W', 'w']).unwrap_or_default();
     digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
@@ -88,7 +88,10 @@ mod tests {
             }
             match Plan::load("x", &text, &Fields::empty()) {
                 Ok(plan) => {
-                    Some(plan.report("x", plan.inspect(&ThisHost { sockets: false }).problems))
+                    let problems = plan.inspect(&ThisHost { sockets: false }).problems;
+                    let mut report = plan.report("x", problems);
+                    report.diagnostics.extend(plan.warnings("x").diagnostics);
+                    Some(report)
                 }
                 Err(report) => Some(report),
             }

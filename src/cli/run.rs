@@ -219,6 +219,9 @@ fn whole(
         }
     };
     let plan = Plan::load_with(&origin, &text, &reader.fields(), &overrides)?;
+    if !quiet {
+        super::warn(&plan, &origin);
+    }
     if plan.prepare.resolve {
         reader.names();
     }

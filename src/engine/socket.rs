@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect::{Fault, Transport};
 use crate::error::{Doing as _, Error, Result};
-use crate::step::sockopt::{Family, Sockopt};
+use crate::step::{Family, Sockopt};
 
 /// What a new socket is to be like.
 pub(super) struct Opening<'a> {

@@ -7,8 +7,10 @@ use toml::Spanned;
 
 use super::file::{self, SockoptValue, Text};
 use super::plan::Checker;
+use super::substitute::is_name;
+use super::suspects;
 use crate::error::did_you_mean;
-use crate::step::sockopt::{SOCKOPTS, Takes, Value};
+use crate::step::sockopt::{SOCKOPTS, SockoptDef, Takes, Value};
 use crate::step::{self, Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
 
 /// The metrics of routes that are numbers, with their bounds.
@@ -103,14 +105,14 @@ impl Checker<'_> {
         };
         let Some(rule) = &written.rule else {
             if !self.was_removed(&["config".into()]) {
-                let help = "write { netfilter = { rule = \"ip dscp set 46\" } }";
+                let help = "write { netfilter = { rule = \"dscp set 46\" } }";
                 let message = "this step has no `rule`";
                 self.mistake("E0103", step.span(), message, Some(help.into()));
             }
             return None;
         };
         if let Some(fault) = netfilter::fault(rule.get_ref()) {
-            let help = "write one rule as nft(8) reads it, such as ip dscp set 46";
+            let help = "write one rule as nft(8) reads it, such as dscp set 46, which is for both IP versions";
             let message = format!("this rule {fault}");
             self.mistake("E0213", rule.span(), message, Some(help.into()));
         }
@@ -207,18 +209,45 @@ impl Checker<'_> {
                 self.congestion(span, text);
                 Value::Text(text.clone())
             }
-            (takes, _) => {
+            (takes, written) => {
+                let help = self.instead(row, written);
                 let takes = match takes {
                     Takes::Integer(_) => "a whole number",
                     Takes::Text => "a string",
                     Takes::Boolean => "true or false",
                 };
-                let help = format!("write {} = {}", row.name, row.example);
                 self.mistake("E0102", span, format!("`{}` takes {takes}", row.name), Some(help));
                 return None;
             }
         };
         Some(Sockopt::Named(row, value))
+    }
+
+    /// What to write instead of a value of the wrong type.
+    fn instead(&self, row: &SockoptDef, written: &SockoptValue) -> String {
+        let text = match written {
+            SockoptValue::Text(text) => text.trim(),
+            _ => "",
+        };
+        let is_class = suspects::is_class(row);
+        let number = match (text.strip_prefix("0x"), text.parse::<i64>()) {
+            (Some(digits), _) => i64::from_str_radix(digits, 16).ok(),
+            (_, Ok(number)) => Some(number),
+            _ if is_class => suspects::codepoint(text).map(|dscp| 4 * dscp),
+            _ => None,
+        };
+        match (text.strip_prefix('$'), number, &row.takes) {
+            (Some(name), ..) if is_name(name) => {
+                format!("write \"${{{name}}}\" for the value of a param")
+            }
+            (_, Some(number), Takes::Integer(_)) => {
+                format!("write {} = {number}, without quotes", row.name)
+            }
+            (_, _, Takes::Integer(_)) => {
+                format!("write the number that is meant, as in {} = {}", row.name, row.example)
+            }
+            _ => format!("write {} = {}", row.name, row.example),
+        }
     }
 
     fn command(&mut self, step: &Spanned<file::Step>, written: &file::Command) -> Option<Step> {

@@ -17,6 +17,7 @@
 
 mod applied;
 pub mod command;
+pub mod family;
 mod hold;
 mod journal;
 pub mod lock;
@@ -42,6 +43,7 @@ use std::fmt;
 
 pub use applied::{Applied, Context, Flows, check, needs_mark};
 pub use command::Command;
+pub use family::Family;
 pub use journal::Journal;
 pub use lock::{Lock, Run};
 pub use netfilter::Netfilter;
@@ -162,7 +164,7 @@ pub static STEPS: &[StepDef] = &[
         scope: Scope::Packets,
         doc: "treat this configuration's packets by an nftables rule, in a table of the tool's own",
         undo: "the rule is taken out; other tables are never touched",
-        example: r#"{ netfilter = { rule = "ip dscp set 46", hook = "output" } }"#,
+        example: r#"{ netfilter = { rule = "dscp set 46", hook = "output" } }"#,
         privilege: Privilege::NetAdmin,
     },
     StepDef {
@@ -246,6 +248,19 @@ impl Step {
             Step::Sockopt(step) => step.describe(),
             Step::Command(step) => step.describe(),
             Step::HoldReset => hold::DOES.into(),
+        }
+    }
+
+    /// What it is in short: the parameter, rule or option that a file names.
+    pub fn written(&self) -> String {
+        match self {
+            Step::Sysctl { name, .. } => name.clone(),
+            Step::Netfilter(step) => format!("`{}`", step.rule),
+            Step::Sockopt(Sockopt::Named(row, _)) => row.name.to_owned(),
+            Step::Sockopt(Sockopt::Raw { level, name, value }) => {
+                format!("raw = [{level}, {name}, {value}]")
+            }
+            Step::Route(_) | Step::Command(_) | Step::HoldReset => self.kind().to_owned(),
         }
     }
 

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::applied::{Failure, Flows};
+use super::family::Family;
 use super::hold;
 use super::lock::Run;
 use super::slot::Slot;
@@ -56,9 +57,9 @@ impl Hook {
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Netfilter {
-    /// The rule as nft(8) reads it, without the match of the mark: `ip dscp set 46`. Statements
-    /// that set dscp, ecn, ttl or hoplimit without family (`dscp set 46`) are meant for both IP
-    /// versions.
+    /// The rule as nft(8) reads it, without the match of the mark. Statements that set dscp, ecn, ttl
+    /// or hoplimit without family (`dscp set 46`) are for both IP versions; a rule that names one (`ip
+    /// dscp set 46`) is for that one.
     pub rule: String,
     /// Where it is looked at.
     pub hook: Hook,
@@ -343,6 +344,51 @@ fn reroutes(rule: &str) -> bool {
     })
 }
 
+/// The only IP version whose packets a rule can match; `None` if both, or if that cannot be told.
+pub(super) fn only(rule: &str) -> Option<Family> {
+    const V4: [&str; 2] = ["ip", "icmp"];
+    const V6: [&str; 7] = ["ip6", "icmpv6", "ipv6-icmp", "exthdr", "hbh", "frag", "mh"];
+    let words: Vec<&str> = words(rule).into_iter().map(|(_, word)| word).collect();
+    let mut found = [false; 2];
+    let mut named = |four: bool, not: bool| found[usize::from(four == not)] = true;
+    let (mut not, mut ignored) = (false, false);
+    for (at, word) in words.iter().enumerate() {
+        let word = word.trim_matches(['{', '}', ',']);
+        match word {
+            // Only what `meta` reads has every packet as a subject; `ip protocol != tcp` is about IPv4.
+            "!=" if at > 1 && words[at - 2] == "meta" => {
+                not = matches!(words[at - 1], "nfproto" | "protocol");
+                ignored = !not;
+            }
+            "" => {}
+            "ipv4" | "ipv6" => named(word == "ipv4", not),
+            _ if ignored => ignored = false,
+            _ if V4.contains(&word) => named(true, not),
+            _ if V6.contains(&word) => named(false, not),
+            _ => not = false,
+        }
+    }
+    match found {
+        [true, false] => Some(Family::V4),
+        [false, true] => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// A rule whose statements that set fields of both versions name none: `ip dscp set 46` becomes `dscp set 46`.
+pub fn without_version(rule: &str) -> String {
+    let words = words(rule);
+    let mut text = rule.to_owned();
+    for window in words.windows(3).rev() {
+        let [(at, version), (field, name), (_, set)] = window else { continue };
+        let of_both = matches!(*name, "dscp" | "ecn" | "ttl" | "hoplimit");
+        if matches!(*version, "ip" | "ip6") && of_both && *set == "set" {
+            text.replace_range(*at..*field, "");
+        }
+    }
+    text
+}
+
 /// The rule once per IP version, if it sets a field (`dscp set 46`) of neither in particular; nft
 /// knows such fields of one version only.
 fn by_family(rule: &str) -> Vec<String> {
@@ -518,6 +564,15 @@ add rule inet pathspider output_11 ip ttl set 9
             ("counter comment \"dscp set 4\"", &["counter comment \"dscp set 4\""]),
         ] {
             assert_eq!(by_family(rule), expected, "{rule}");
+        }
+        for (rule, expected) in [
+            ("ip dscp set 46", "dscp set 46"),
+            ("tcp dport 80 ip ttl set 3 ip ecn set ce", "tcp dport 80 ttl set 3 ecn set ce"),
+            ("ip6 hoplimit set 4", "hoplimit set 4"),
+            ("ip saddr 192.0.2.1 drop", "ip saddr 192.0.2.1 drop"),
+            ("ip dscp 46 drop", "ip dscp 46 drop"),
+        ] {
+            assert_eq!(without_version(rule), expected, "{rule}");
         }
     }
 

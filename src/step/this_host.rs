@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use super::preflight::{Checked, Facts, Parameter};
 use super::sockopt::{SOCKOPTS, Sockopt, Value};
 use super::tool::{NFT, Said, UNSHARE};
-use super::{sockopt, sysctl};
+use super::{Family, sysctl};
 
 /// This host.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ fn socket_takes(name: &str) -> bool {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     let (Some(row), Ok(socket)) = (row, socket) else { return false };
     let option = Sockopt::Named(row, Value::Text(name.to_owned()));
-    match option.set(socket.as_fd(), sockopt::Family::V4) {
+    match option.set(socket.as_fd(), Family::V4) {
         Ok(()) => true,
         Err(why) => why.raw_os_error() == Some(nix::libc::EPERM),
     }

@@ -7,7 +7,8 @@ use socket2::Domain;
 use super::Engine;
 use crate::engine::socket::blank;
 use crate::error::Result;
-use crate::step::sockopt::{Family, Sockopt};
+use crate::step::Family;
+use crate::step::sockopt::Sockopt;
 use crate::step::{self, Flows, Problem};
 
 impl Engine<'_> {
