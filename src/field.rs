@@ -31,12 +31,34 @@ pub struct FieldDef {
     pub doc: &'static str,
     /// Its Arrow type.
     pub data_type: fn() -> DataType,
+    /// Whether a value is NULL where there was nothing to take it from. A column that is not optional counts, or
+    /// says whether there was any: it has a value in every row.
+    pub optional: bool,
+    /// The least and the largest value that can be met with, where these are known to be narrower than the type.
+    pub bounds: Option<(i64, i64)>,
 }
+
+/// Bounds of a time from a packet to its answer, in nanoseconds: from 10 microseconds to an hour.
+pub const ROUND_TRIP: (i64, i64) = (10_000, 3_600_000_000_000);
 
 impl FieldDef {
     /// The Arrow field. Every one is nullable: a flow that was not seen has no facts.
     pub fn arrow(&self) -> Field {
         Field::new(self.name, (self.data_type)(), true)
+    }
+
+    /// Whether it is a number of nanoseconds; its documentation then begins with the unit.
+    pub fn is_nanoseconds(&self) -> bool {
+        self.doc.trim_start().starts_with("Nanoseconds")
+    }
+}
+
+/// The bounds of a column, if [`fields!`](crate::field::fields) has them.
+#[doc(hidden)]
+pub const fn first(bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
+    match bounds {
+        [first, ..] => Some(*first),
+        [] => None,
     }
 }
 
@@ -48,6 +70,8 @@ pub struct Timestamp(pub i64);
 pub trait Cell {
     /// The builder of such a column.
     type Column: Default;
+    /// Whether a cell may be without a value.
+    const OPTIONAL: bool = false;
     /// The Arrow type of such a column.
     fn data_type() -> DataType;
     /// Adds this value at the end of a column.
@@ -79,6 +103,7 @@ pub trait Nullable: Cell {
 
 impl<T: Nullable> Cell for Option<T> {
     type Column = T::Column;
+    const OPTIONAL: bool = true;
     fn data_type() -> DataType {
         T::data_type()
     }
@@ -346,7 +371,7 @@ macro_rules! __fields {
         pub struct $row:ident, $columns:ident;
         $($by:literal {$(
             $(#[doc = $doc:literal])+
-            $name:ident : $type:ty,
+            $name:ident : $type:ty $(= $bounds:expr)?,
         )*})*
     ) => {
         $(#[$meta])*
@@ -368,6 +393,8 @@ macro_rules! __fields {
                     by: $by,
                     doc: concat!($($doc, "\n"),+),
                     data_type: <$type as $crate::field::Cell>::data_type,
+                    optional: <$type as $crate::field::Cell>::OPTIONAL,
+                    bounds: $crate::field::first(&[$($bounds)?]),
                 },
             )*)*];
             type Columns = $columns;

@@ -41,7 +41,7 @@ fields! {
         /// (RFC 1035, 4.1; RFC 5452, 9.1), or an error without any question, such as a header alone.
         dns_response_valid: bool,
         /// RCODE of the first such response; NULL if there was none.
-        dns_rcode: Option<u8>,
+        dns_rcode: Option<u8> = (0, 15),
         /// TC bit of the first such response; NULL if there was none.
         dns_truncated: Option<bool>,
         /// Resource records in its answer section; NULL if there was none.

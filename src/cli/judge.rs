@@ -18,7 +18,7 @@ use super::writer::Totals;
 use super::{Format, records, summary};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
-use crate::rule::{ADDED, Rules};
+use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, METADATA_PREFIX, Written};
 
 /// Judge results again: compute the conditions anew from the facts in a Parquet file
@@ -57,10 +57,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     // What the user set for the run is part of what was asked; a file given now has its own defaults.
     let set = if args.measurement.is_none() { results.params() } else { Vec::new() };
     let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
-    let lacking = |_: &str| Some("the results do not have it".to_owned());
     let rules = plan
         .rules
-        .against(&results.facts, &lacking)
+        .against(&results.facts, &Stored)
         .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
     if rules.lack_answers() {
         log::warn!(
@@ -99,6 +98,19 @@ pub fn run(args: &Args) -> Result<Exit> {
     let written = sink.finish(&metadata)?;
     print(args, &plan, &written, &totals)?;
     Ok(Exit::Done)
+}
+
+/// The columns of results.
+struct Stored;
+
+impl Columns for Stored {
+    fn elsewhere(&self, _: &str) -> Option<String> {
+        Some("the results do not have it".to_owned())
+    }
+
+    fn about(&self, column: &str) -> About {
+        measurement::about(column)
+    }
 }
 
 /// A file of results, of which nothing but its end has been read.

@@ -299,6 +299,7 @@ fn live(
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
+    super::interface::exists(interface)?;
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;

@@ -40,6 +40,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// The interface watched.
     pub interface: String,
+    /// The interface by which packets left that were not seen, if that is another one.
+    pub elsewhere: Option<String>,
     /// Start, ISO 8601 in UTC.
     pub started: String,
     /// End, likewise.
@@ -88,6 +90,16 @@ impl Outcome {
         let [_, dropped, interface_dropped, _] = self.counts.packets;
         let interrupted = self.signal != 0 || self.error.is_some();
         let unfinished = if interrupted { 0 } else { self.account.unfinished };
+        let unobserved = match &self.elsewhere {
+            Some(other) => format!(
+                "attempts whose packets left through {other}, which was not watched: see -i"
+            ),
+            None => format!(
+                "attempts whose packets were not seen on {} as they were sent (does this host rewrite or drop them? see \
+                 `nft list ruleset`)",
+                self.interface
+            ),
+        };
         let losses = [
             (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
             (interface_dropped, "packets dropped by the interface"),
@@ -108,9 +120,11 @@ impl Outcome {
                  concluded from them; lower --rate or --concurrency",
             ),
             (
-                self.counts.unobserved,
-                "attempts whose packets the capture did not see (another interface? see -i)",
+                self.counts.port_dependent,
+                "attempts that failed from ports from which attempts fail far more often: nothing is concluded from \
+                 them; look for a filter on source ports",
             ),
+            (self.counts.unobserved, unobserved.as_str()),
         ];
         let losses = losses.into_iter().filter(|(count, _)| *count > 0);
         losses.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
@@ -408,6 +422,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
             "not_observed": counts.unobserved,
             "not_delivered": counts.not_delivered,
             "starved": counts.starved,
+            "port_dependent": counts.port_dependent,
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                      "not_understood": unread, "of_others": counts.strangers },

@@ -1,7 +1,7 @@
 //! The thread behind the engine: merges each wave, judges it, writes it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
@@ -152,6 +152,8 @@ pub struct Written {
     pub unfinished: u64,
     /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
+    /// The target of the first of them.
+    pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
     /// Attempts that the packets showed to be otherwise than their sockets said.
@@ -222,7 +224,8 @@ impl<'a> Writer<'a> {
             Way::new(connection.kind.kind, connection.protocol(), connection.timeout)
         });
         let fields = plan.configuration_fields().into();
-        let merger = Merger::new(fields, plan.reply_columns(), ways.collect());
+        let merger =
+            Merger::new(fields, plan.reply_columns(), ways.collect(), totals.ports.middle());
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
@@ -252,29 +255,25 @@ impl<'a> Writer<'a> {
             finished(wave.targets, wave.prepared, wave.asked.attempts);
         self.merger.control(wave.is_control);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
-        let Merged { configurations, mut flags, corrected } = self.merger.merge(
+        let again = wave.again.iter().map(|(_, targets)| targets).sum();
+        let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
             &addresses,
             &mut attempts,
             flows,
             &wave.asked.ports,
             &wave.asked.repeated,
+            again,
         )?;
+        self.written.unobserved += unseen.len() as u64;
+        let first = unseen.first().and_then(|row| addresses.get(*row).copied().flatten());
+        let known = &mut self.written.unobserved_to;
+        *known = known.or(first.map(|address| address.ip()));
         for correction in corrected {
             *self.written.corrected.entry(correction).or_default() += 1;
         }
         // A wave that is asked once more has nothing to be written, and no answer.
         if whole.is_empty() {
             return Ok(());
-        }
-        for (configuration, attempts) in configurations.iter().zip(&attempts) {
-            let Some(observed) = configuration.column_by_name("observed") else { continue };
-            let sent = attempts.iter().map(|Ended { attempt, .. }| {
-                attempt.state.tells() && attempt.source_port.is_some()
-            });
-            let unobserved = observed.as_boolean().iter().zip(sent);
-            self.written.unobserved += unobserved
-                .filter(|(observed, sent)| *sent && *observed == Some(false))
-                .count() as u64;
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));

@@ -8,6 +8,7 @@ mod clocks;
 mod control;
 mod link;
 mod progress;
+mod rehearsal;
 mod settings;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -43,7 +44,7 @@ use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
 use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Step, Turns, needs_mark};
+use crate::step::{self, Applied, CommandOutput, Family, Step, Turns, family, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -124,6 +125,8 @@ struct Way {
     mark: Option<u32>,
     /// How often each target is asked.
     repeat: u32,
+    /// The version of IP that the steps leave as it is: its targets are skipped.
+    left_out: Option<Family>,
 }
 
 /// An attempt that is under way.
@@ -158,13 +161,28 @@ impl Way {
         });
         let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
             configuration;
+        // What is set for one version alone is the last word there, whatever the order in the file.
+        let mut options: Vec<Sockopt> = options.collect();
+        options.sort_by_key(Sockopt::is_of_one_family);
         Self {
             transport: kind.transport,
             protocol: kind.protocol(&configuration.options),
             early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
-            options: options.collect(),
+            options,
             mark,
             repeat: repeat.unwrap_or(1).max(1),
+            left_out: family::left_out(&configuration.steps),
+        }
+    }
+}
+
+impl Way {
+    /// Why a target is not asked under the configuration, if it is not.
+    fn skips(&self, target: SocketAddr) -> Option<&'static str> {
+        match (self.left_out?, target.is_ipv6()) {
+            (Family::V6, true) => Some("the steps are for IPv4 only"),
+            (Family::V4, false) => Some("the steps are for IPv6 only"),
+            _ => None,
         }
     }
 }
@@ -182,7 +200,7 @@ impl<'a> Engine<'a> {
         let configurations = &settings.configurations;
         let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
         Ok(Self {
-            ports: Ports::new(&settings.pool, configurations.len(), rand::random()),
+            ports: Ports::new(&settings.pool, rand::random()),
             bank: Bank::default(),
             deal: None,
             owners,
@@ -371,6 +389,14 @@ impl<'a> Engine<'a> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = clocks::now();
         let target = &wave.targets[job.target];
+        if let Some(why) = self.ways[job.configuration].skips(target.at) {
+            return Some(ended(
+                target.at,
+                started,
+                None,
+                Ending::new(State::Skipped, Stage::Connect, Some(why)),
+            ));
+        }
         let settings = self.settings.clone();
         let configuration = &settings.configurations[job.configuration];
         let peer = Peer {
@@ -396,8 +422,12 @@ impl<'a> Engine<'a> {
                 if self.ways[job.configuration].early {
                     machine.early(&mut early);
                 }
-                self.connect(target.at, job.configuration, &early, wanted)
-                    .map(|(opened, port)| Begun { opened, port, machine, out: early })
+                self.connect(target.at, job, &early, wanted).map(|(opened, port)| Begun {
+                    opened,
+                    port,
+                    machine,
+                    out: early,
+                })
             }
         };
         let begun = begun.and_then(|begun| match begun.opened.0.hears {
@@ -466,14 +496,14 @@ impl<'a> Engine<'a> {
     fn connect(
         &mut self,
         address: SocketAddr,
-        configuration: usize,
+        Job { target, configuration }: Job,
         early: &[u8],
         wanted: Option<u16>,
     ) -> Result<((Channel, usize), u16), Unsent> {
         let mut deal = self.deal.take();
         let opening = self.opening(address, configuration, early);
         let opened = from_some_port(
-            |tried| deal.as_mut()?.draw(configuration, wanted, tried),
+            |tried| deal.as_mut()?.draw((target, configuration), wanted, tried),
             |port| {
                 self.owners.claim(self.ways[configuration].protocol, port, address);
                 opening.open(port)
@@ -498,7 +528,7 @@ impl<'a> Engine<'a> {
         let mut raw = std::mem::replace(&mut self.raw, Raw::new(self.settings.pool.bounds()));
         let opening = self.opening(address, configuration, &[]);
         let opened = from_some_port(
-            |tried| deal.as_mut()?.draw(configuration, wanted, tried),
+            |tried| deal.as_mut()?.draw((job.target, configuration), wanted, tried),
             |port| {
                 self.owners.claim(self.ways[configuration].protocol, port, address);
                 raw.open(&opening, configuration, port, tcp)

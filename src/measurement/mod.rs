@@ -7,10 +7,12 @@
 //! Imports [`chain`](crate::chain), [`connect`](crate::connect), [`step`](crate::step),
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
+mod columns;
 mod conditions;
 mod confirm;
 mod connection;
 mod file;
+mod host;
 mod packet;
 mod params;
 pub mod plan;
@@ -21,10 +23,12 @@ mod schema;
 mod selection;
 mod steps;
 mod substitute;
+mod suspects;
 mod sweep;
 
 use std::path::{Path, PathBuf};
 
+pub use columns::about;
 pub use confirm::{Confirm, ROUNDS};
 pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};

@@ -49,8 +49,11 @@ impl Exchange {
             return true;
         }
         if direction == Direction::Forward {
-            self.forward(packet);
-            return true;
+            let refuses = packet.tcp().is_some_and(|tcp| self.refuses_another(tcp));
+            if !refuses {
+                self.forward(packet);
+            }
+            return !refuses;
         }
         let fits = packet.tcp().is_none_or(|tcp| packet.flaw.is_some() || self.fits(tcp));
         if fits {
@@ -73,6 +76,15 @@ impl Exchange {
         }
         let first = end.wrapping_sub(payload);
         tcp.acknowledgment.wrapping_sub(first) <= self.sent_end.wrapping_sub(first)
+    }
+
+    /// Whether this is the kernel's reset of a segment that does not fit: it has the number that the segment
+    /// acknowledged (RFC 9293, 3.10.7.3), and the connection goes on.
+    fn refuses_another(&self, tcp: &Tcp<'_>) -> bool {
+        let Some((end, payload)) = self.syn else { return false };
+        let initial = end.wrapping_sub(payload).wrapping_sub(1);
+        tcp.has(flag::RST)
+            && tcp.sequence.wrapping_sub(initial) > self.sent_end.wrapping_sub(initial)
     }
 
     fn forward(&mut self, packet: &Packet<'_>) {
@@ -136,10 +148,11 @@ impl Exchange {
         let is_kind = tcp.has(flag::SYN | flag::ACK) || tcp.has(flag::RST | flag::ACK);
         // Data in the SYN may be acknowledged in part or not at all (RFC 7413, 4.1.3).
         let acknowledges = end.wrapping_sub(tcp.acknowledgment) <= payload;
-        // An echo of what was never sent is refused (RFC 7323, 5.2 and Linux's tcp_rcv_synsent_state_process).
+        // An echo of what was never sent is refused, unless it is 0 (RFC 7323, 5.2 and Linux's
+        // tcp_rcv_synsent_state_process).
         let echoes = match (self.stamps, stamp(tcp)) {
             (Some((first, last)), Some((_, echo))) if tcp.has(flag::SYN) => {
-                echo.wrapping_sub(first) <= last.wrapping_sub(first)
+                echo == 0 || echo.wrapping_sub(first) <= last.wrapping_sub(first)
             }
             _ => true,
         };
@@ -255,7 +268,8 @@ mod tests {
     fn an_echo_of_what_was_never_sent_is_no_answer() {
         let option = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
         let (first, again) = (option(5, 0), option(9, 0));
-        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false)] {
+        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false), (0, true)]
+        {
             let echo = option(99, echo);
             let exchange = course(&[
                 (Forward, segment_with(1, SYN, (1000, 0), 0, &first)),
@@ -263,6 +277,17 @@ mod tests {
                 (Reverse, segment_with(3, SYN | ACK, (7, 1001), 0, &echo)),
             ]);
             assert_eq!(exchange.answered.is_some(), answers, "{echo:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_of_another_connections_segment_is_not_of_this_one() {
+        for (sequence, is_of_this) in [(1000, true), (1001, true), (1002, false), (7, false)] {
+            let mut exchange = course(&[(Forward, segment(1, SYN, (1000, 0), 0))]);
+            let reset = segment(2, RST, (sequence, 0), 0);
+            assert_eq!(exchange.packet(&reset, Forward), is_of_this, "{sequence}");
+            let late = segment(3, ACK, (7, sequence), 20);
+            assert_eq!(exchange.packet(&late, Reverse), sequence == 1001, "{sequence}");
         }
     }
 

@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::error::ArrowError;
 
 use super::Rule;
-use super::expr::{Column, Expr, Node, Type};
+use super::expr::{Expr, Type};
 
 /// The column that has ranks.
 const RANKED: &str = "ok";
@@ -68,13 +68,20 @@ pub(super) fn word(zero: (bool, Option<&str>), one: (bool, Option<&str>)) -> usi
 }
 
 impl Side {
-    /// The side with this column, in records of a schema.
-    pub(super) fn new(truth: Expr, schema: &Schema) -> Self {
-        let answer = match truth.columns().as_slice() {
-            [column] if column.name == RANKED => answer(&column.table, schema),
-            _ => None,
-        };
+    /// The side with this column, and the answer if the column has ranks and the records have it.
+    pub(super) fn new(truth: Expr, answer: Option<Expr>) -> Self {
         Self { truth, answer }
+    }
+
+    /// The column of the answer that belongs to a column, in records of a schema.
+    pub(super) fn answer_of(truth: &Expr, schema: &Schema) -> Option<String> {
+        let columns = truth.columns();
+        let [column] = columns.as_slice() else { return None };
+        let table = schema.field_with_name(&column.table).ok()?;
+        let DataType::Struct(fields) = table.data_type() else { return None };
+        let (_, field) = fields.find(ANSWER)?;
+        let has_ranks = column.name == RANKED && Type::of(field.data_type()) == Some(Type::Text);
+        has_ranks.then(|| format!("{}.{ANSWER}", column.table))
     }
 
     /// Whether the column has ranks, but the records have no answers: they are older than the column `answer`.
@@ -130,17 +137,6 @@ impl Rule {
             }
         }
     }
-}
-
-/// The column of a table that has the answers' words.
-fn answer(table: &str, schema: &Schema) -> Option<Expr> {
-    let DataType::Struct(fields) = schema.field_with_name(table).ok()?.data_type() else {
-        return None;
-    };
-    let stored = fields.find(ANSWER)?.1.data_type().clone();
-    let column = Column { table: table.to_owned(), name: ANSWER.to_owned(), stored };
-    let is_text = Type::of(&column.stored) == Some(Type::Text);
-    is_text.then(|| Expr::new(Type::Text, Node::Column(column)))
 }
 
 /// The answer in a row.

@@ -16,12 +16,9 @@ use super::compare::{self, Rank, Side};
 use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
+use super::known::{Known, Reason, lossy};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
-
-/// The columns that the engine and the merge fill: known even if the flow was not observed.
-const NOT_OBSERVERS: [&str; 8] =
-    ["ok", "state", "error", "answer", "started", "ended", "source_port", "observed"];
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
@@ -236,7 +233,9 @@ impl Told {
 /// What is needed to say why an expression is NULL.
 struct Unknown {
     columns: Vec<(Column, ArrayRef)>,
-    observed: Vec<(String, BooleanArray)>,
+    reasons: Vec<Reason>,
+    /// Records whose packets may not all have been seen.
+    lossy: Option<BooleanArray>,
 }
 
 impl Answers {
@@ -251,7 +250,7 @@ impl Answers {
         });
         let local = local.collect();
         let truth = |expr: &Expr| -> Result<_, ArrowError> {
-            Ok((expr.truth(batch)?, Unknown::new(expr, rule, batch)?))
+            Ok((expr.truth(batch)?, Unknown::new(expr, batch)?))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
         let told = |side: &Side| -> Result<_, ArrowError> {
@@ -265,10 +264,9 @@ impl Answers {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
-            Asked::Value(value) => Values::Value(
-                text(&value.evaluate(batch)?, value.ty)?,
-                Unknown::new(value, rule, batch)?,
-            ),
+            Asked::Value(value) => {
+                Values::Value(text(&value.evaluate(batch)?, value.ty)?, Unknown::new(value, batch)?)
+            }
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
         Ok(Self { local, given, question, rounds })
@@ -317,33 +315,29 @@ impl Answers {
 }
 
 impl Unknown {
-    fn new(expr: &Expr, rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    fn new(expr: &Expr, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let mut columns = Vec::new();
         for name in expr.columns() {
-            let values = column(batch, &name.table, &name.name)?;
+            let values = name.sure(column(batch, &name.table, &name.name)?, batch)?;
             columns.push((name, values));
         }
-        let mut observed = Vec::new();
-        for table in &rule.configurations {
-            let observers = columns
-                .iter()
-                .any(|(c, _)| c.table == *table && !NOT_OBSERVERS.contains(&c.name.as_str()));
-            if observers {
-                let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
-                observed.push((table.clone(), values.as_boolean().clone()));
-            }
-        }
-        Ok(Self { columns, observed })
+        let reasons = expr.missing().reasons(batch)?;
+        let lossy = columns.iter().any(|(column, _)| column.has_flags).then(|| lossy(batch));
+        Ok(Self { columns, reasons, lossy: lossy.flatten() })
     }
 
     /// Why the expression is NULL in a row.
     fn why(&self, row: usize) -> String {
-        for (table, observed) in &self.observed {
-            if observed.is_valid(row) && !observed.value(row) {
-                return format!("{table}: flow not observed");
-            }
+        if let Some(why) = self.reasons.iter().find_map(|reason| reason.of(row)) {
+            return why.to_owned();
         }
         match self.columns.iter().find(|(_, values)| values.is_null(row)) {
+            Some((column, _))
+                if matches!(column.about.known, Known::Seen | Known::Added)
+                    && self.lossy.as_ref().is_some_and(|lossy| lossy.value(row)) =>
+            {
+                format!("{column} is not known: packets may be missing (see flags)")
+            }
             Some((column, _)) => format!("{column} is NULL"),
             None => {
                 let mut why = "cannot be computed".to_owned();

@@ -70,6 +70,9 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Ok(error.exit());
         }
     };
+    if args.format == Format::Text {
+        super::warn(&plan, &origin);
+    }
     match args.format {
         Format::Text => out::print(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
         Format::Json => out::print_json(&plan::to_json(&plan, &origin, &columns))?,
@@ -139,6 +142,9 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         }
         if let Some(how) = plan::connection(plan, config) {
             text += &page.table(4, &[["connects".to_owned(), how]]);
+        }
+        if let Some(whom) = plan::skips(config) {
+            text += &page.table(4, &[["skips".to_owned(), whom]]);
         }
         for step in &config.steps {
             let whom = step.scope().doc();

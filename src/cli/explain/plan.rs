@@ -12,7 +12,7 @@ use crate::connect;
 use crate::measurement::{Configuration, PREPARE, Plan};
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
 use crate::rule::{COMPARED, COMPARED_OK, Rule};
-use crate::step::Turns;
+use crate::step::{Family, Step, Turns, family};
 
 /// A column of the record.
 pub struct Column {
@@ -79,6 +79,23 @@ pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
     words.extend(connection.options.describe());
     let plain = words.len() == 1 && connection.timeout == plan.timeout && kinds(plan).len() == 1;
     (!plain).then(|| words.join(", "))
+}
+
+/// Which targets are not asked under a configuration, if some are not.
+pub fn skips(config: &Configuration) -> Option<String> {
+    let left_out = family::left_out(&config.steps)?;
+    let steps: Vec<String> = config
+        .steps
+        .iter()
+        .filter(|step| step.only() == Some(left_out.other()))
+        .map(Step::written)
+        .collect();
+    Some(format!(
+        "targets of {}: for them nothing would be different ({} is for {} only)",
+        left_out.as_str(),
+        steps.join(", "),
+        left_out.other().as_str(),
+    ))
 }
 
 /// What is done once for every target, before all configurations, and what is kept afterwards.
@@ -285,7 +302,9 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
                     "scope": step.scope().as_str(), "privilege": step.privilege().as_str() })
         });
         let connection = &config.connection;
+        let skips = family::left_out(&config.steps).map(Family::as_str);
         json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>(),
+                "skips": skips,
                 "connect": { "kind": connection.kind.name, "timeout_ms": milliseconds(connection.timeout),
                              "options": connection.options.describe() } })
     });
