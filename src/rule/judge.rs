@@ -210,10 +210,10 @@ struct Answers {
 }
 
 enum Values {
-    Compare { zero: Told, one: Told },
-    Online(Told),
+    Compare { zero: Box<Told>, one: Box<Told> },
+    Online(Box<Told>),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
-    Value(StringArray, Unknown),
+    Value(StringArray, Box<Unknown>),
 }
 
 /// One side of a comparison over a batch.
@@ -255,7 +255,7 @@ impl Answers {
         let given = rule.given.as_ref().map(truth).transpose()?;
         let told = |side: &Side| -> Result<_, ArrowError> {
             let (truth, unknown) = truth(&side.truth)?;
-            Ok(Told { truth, answers: side.answers(batch)?, unknown })
+            Ok(Box::new(Told { truth, answers: side.answers(batch)?, unknown }))
         };
         let question = match &rule.asked {
             Asked::Compare { zero, one } => Values::Compare { zero: told(zero)?, one: told(one)? },
@@ -264,9 +264,10 @@ impl Answers {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
-            Asked::Value(value) => {
-                Values::Value(text(&value.evaluate(batch)?, value.ty)?, Unknown::new(value, batch)?)
-            }
+            Asked::Value(value) => Values::Value(
+                text(&value.evaluate(batch)?, value.ty)?,
+                Box::new(Unknown::new(value, batch)?),
+            ),
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
         Ok(Self { local, given, question, rounds })

@@ -131,8 +131,8 @@ pub struct Rule {
 /// What a rule asks, checked.
 #[derive(Debug, Clone)]
 enum Asked {
-    Compare { zero: Side, one: Side },
-    Online(Side),
+    Compare { zero: Box<Side>, one: Box<Side> },
+    Online(Box<Side>),
     FirstOf(Vec<(String, Option<Expr>)>),
     Value(Expr),
 }
@@ -308,13 +308,13 @@ impl Compiler<'_> {
         Some(Asked::Compare { zero, one: self.side(experiment, name, column)? })
     }
 
-    fn side(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Side> {
+    fn side(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Box<Side>> {
         let truth = self.under(configuration, name, column)?;
         let answer = Side::answer_of(&truth, self.schema).and_then(|text| {
             let sql = Sql { text, span: column.span.clone(), start: None };
             self.typer(&sql).value()
         });
-        Some(Side::new(truth, answer))
+        Some(Box::new(Side::new(truth, answer)))
     }
 
     fn under(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Expr> {
