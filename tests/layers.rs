@@ -9,10 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 11] = [
     &["error", "field", "flags"],
     &["packet", "sink", "targets"],
-    &["chain", "step", "connect", "rule"],
+    &["chain", "step", "connect"],
+    &["record"],
+    &["rule"],
     &["measurement"],
     &["engine", "observer"],
     &["merge"],

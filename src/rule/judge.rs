@@ -17,10 +17,8 @@ use super::eval::column;
 use super::expr::{Column, Expr, Type};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
-
-/// The columns that the engine and the merge fill: known even if the flow was not observed.
-const NOT_OBSERVERS: [&str; 7] =
-    ["ok", "state", "error", "started", "ended", "source_port", "observed"];
+use crate::field::FilledBy;
+use crate::record::filled_by;
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
@@ -313,7 +311,7 @@ impl Unknown {
         for table in &rule.configurations {
             let observers = columns
                 .iter()
-                .any(|(c, _)| c.table == *table && !NOT_OBSERVERS.contains(&c.name.as_str()));
+                .any(|(c, _)| c.table == *table && filled_by(&c.name) == FilledBy::Observer);
             if observers {
                 let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
                 observed.push((table.clone(), values.as_boolean().clone()));

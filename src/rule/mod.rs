@@ -12,7 +12,7 @@
 //! Three things come out of a rule, never two: a label; *not applicable*; or *insufficient*, with
 //! the reason, when a fact that it needs is unknown. What is unknown is never taken for false.
 //!
-//! Imports [`error`](crate::error) only.
+//! Imports [`error`](crate::error), [`field`](crate::field) and [`record`](crate::record).
 
 pub mod confirm;
 mod eval;
@@ -31,6 +31,7 @@ pub use parse::Sql;
 pub use typing::Elsewhere;
 
 use crate::error::Diagnostic;
+use crate::record;
 use expr::Expr;
 use typing::Typer;
 
@@ -115,15 +116,6 @@ enum Asked {
 /// All rules of a measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Rules(Vec<Rule>);
-
-/// The structs of a record that are not configurations.
-const OTHERS: [&str; 5] = ["target", "prepare", confirm::CONFIRM, "verdict", "insufficient"];
-
-/// The names of the configurations that a record has.
-fn configurations(schema: &Schema) -> Vec<&str> {
-    let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
-    structs.map(|f| f.name().as_str()).filter(|name| !OTHERS.contains(name)).collect()
-}
 
 impl Rules {
     /// Checks rules against the schema of a record (the struct `target` and one per
@@ -240,7 +232,7 @@ impl Compiler<'_> {
             .flat_map(Expr::columns)
             .map(|column| column.table)
             .collect();
-        let mut configurations = configurations(self.schema);
+        let mut configurations: Vec<&str> = record::configurations(self.schema).collect();
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
@@ -268,7 +260,7 @@ impl Compiler<'_> {
             self.mistakes.push(column.diagnostic("E0403", column.span.clone(), message, help));
             return None;
         }
-        let there = configurations(self.schema);
+        let there: Vec<&str> = record::configurations(self.schema).collect();
         if let (None, None, [only]) = (between, self.one, there.as_slice()) {
             return Some(Asked::Online(self.under(only, name, column)?));
         }

@@ -10,6 +10,7 @@ use crate::cli::privilege::needs::Needs;
 use crate::cli::{catalogue, writer};
 use crate::connect;
 use crate::measurement::{Configuration, PREPARE, Plan};
+use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
 use crate::rule::{COMPARED, Rule};
 use crate::step::Turns;
@@ -205,7 +206,7 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             format!("Why {} could say nothing; NULL where it could, or does not apply.", rule())
         }
         _ => {
-            let field = catalogue::fields().find(|field| field.name == name);
+            let field = record::fields().find(|field| field.name == name);
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
     }
