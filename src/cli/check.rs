@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Fields;
 
+use super::targets::columns::FixedColumns;
 use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
@@ -29,6 +30,9 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
+    #[command(flatten)]
+    columns: FixedColumns,
+
     /// How mistakes are written
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -36,7 +40,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let columns = target_columns(args.targets.as_deref())?;
+    let columns = target_columns(args.targets.as_deref(), &args.columns)?;
     let mut exit = Exit::Done;
     let mut named = Vec::new();
     for file in &args.files {
@@ -66,9 +70,10 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 /// The columns of a target list; without one, those that every list has.
-pub fn target_columns(list: Option<&Path>) -> Result<Fields> {
+pub fn target_columns(list: Option<&Path>, fixed: &FixedColumns) -> Result<Fields> {
     let reader = match list {
-        Some(list) => Reader::open(list, None)?,
+        // A list whose ports are given later has its columns all the same.
+        Some(list) => Reader::open(list, fixed.options(Some(1)))?,
         None => Reader::from_targets(Vec::new()),
     };
     Ok(reader.fields())

@@ -16,7 +16,7 @@ use crate::engine::driver::Address;
 use crate::engine::scheduler::{Caps, Limits};
 use crate::error::{Doing as _, Error, Result};
 use crate::measurement::Plan;
-use crate::targets::{OptOuts, Reader, Reason, Target, special};
+use crate::targets::{OptOuts, Options, Reader, Reason, Target, special};
 
 /// Connections to an address in any one second, unless asked otherwise.
 const PER_ADDRESS: u32 = 10;
@@ -148,10 +148,10 @@ impl Courtesy {
     }
 
     /// Opens a list in the order asked for; of a dry run the order does not matter.
-    pub fn open(&self, path: &std::path::Path, port: Option<u16>) -> Result<Reader> {
+    pub fn open(&self, path: &std::path::Path, options: Options) -> Result<Reader> {
         match self.order {
-            Order::Random if !self.dry_run => Reader::open_scattered(path, port, self.seed),
-            _ => Reader::open(path, port),
+            Order::Random if !self.dry_run => Reader::open_scattered(path, options, self.seed),
+            _ => Reader::open(path, options),
         }
     }
 

@@ -107,7 +107,7 @@ pub struct Found {
 
 /// Every measurement of the folders and compiled in, by name; of one name the first that is found.
 pub fn measurements() -> Result<Vec<Found>> {
-    let columns = check::target_columns(None)?;
+    let columns = check::target_columns(None, &Default::default())?;
     let mut names = HashSet::new();
     let mut found = Vec::new();
     for folder in measurement::folders() {

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::codes::{self, Explained};
 use super::out::{self, Page};
+use super::targets::columns::FixedColumns;
 use super::{Format, check};
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
@@ -32,6 +33,9 @@ pub struct Args {
     /// A target list whose columns go through to the record
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
+
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// Another value for a param of the measurement; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
@@ -59,7 +63,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let columns = check::target_columns(args.targets.as_deref())?;
+    let columns = check::target_columns(args.targets.as_deref(), &args.columns)?;
     let (origin, text) = measurement::find(target)?;
     let overrides = Overrides::new(args.set.clone());
     let plan = match Plan::load_with(&origin, &text, &columns, &overrides) {

@@ -22,7 +22,7 @@ use crate::targets::{Entries, Entry, Want, check_name};
 
 /// Resolve names to addresses, thousands at a time: a line for each address
 ///
-/// The list has one name a line, or is CSV (`rank,name`, `name,rank`, or with a header that has a
+/// The list has one name a line, or is CSV (`rank,name`, or with a header that has a
 /// column domain or name), or NDJSON with `domain` or `name`. A port (`dp` or `port`) and all further
 /// columns go through to each line that comes out, which `pathspider run` and `targets filter` read. The
 /// order is kept. Addresses that the list has already are replaced.
