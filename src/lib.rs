@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`error`] [`field`] [`flags`] |
+//! | 0 | [`error`] [`field`] [`flags`] [`words`] |
 //! | 1 | [`packet`] [`sink`] [`targets`] |
 //! | 2 | [`chain`] (packet), [`step`], [`connect`] |
 //! | 3 | [`record`] (chain, connect): who fills which column |
@@ -38,3 +38,4 @@ pub mod rule;
 pub mod sink;
 pub mod step;
 pub mod targets;
+pub mod words;

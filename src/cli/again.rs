@@ -54,12 +54,13 @@ impl Again {
         }
     }
 
-    /// Whose time has come, as far as they have room, all controls or none.
-    pub fn poll(&mut self, now: Duration, room: usize) -> Vec<Group> {
+    /// Whose time has come, as far as they have room, all controls or none; nobody else if `only` says whose turn it is.
+    pub fn poll(&mut self, now: Duration, room: usize, only: Option<bool>) -> Vec<Group> {
         let mut due: Vec<Group> = Vec::new();
         let mut left = room;
         while let Some((at, next)) = self.groups.front() {
-            let alike = due.first().is_none_or(|first| first.is_control == next.is_control);
+            let whose = due.first().map(|first| first.is_control).or(only);
+            let alike = whose.is_none_or(|is_control| is_control == next.is_control);
             if *at > now || next.targets.len() > left || !alike {
                 break;
             }
@@ -107,7 +108,7 @@ mod tests {
     }
 
     fn polled(again: &mut Again, now: u64, room: usize) -> Vec<u64> {
-        again.poll(seconds(now), room).iter().map(|group| group.id).collect()
+        again.poll(seconds(now), room, None).iter().map(|group| group.id).collect()
     }
 
     #[test]

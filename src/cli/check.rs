@@ -10,6 +10,7 @@ use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
 use crate::targets::Reader;
+use crate::words::counted;
 
 /// Check measurement files: every mistake with its place and its remedy
 ///
@@ -87,9 +88,8 @@ fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String
         (Err(report), Format::Json) => report.json_lines(),
         (Err(report), Format::Text) => {
             let count = report.diagnostics.len();
-            let mistakes = if count == 1 { "mistake" } else { "mistakes" };
             let rendered = report.render(out::colors(&io::stdout()));
-            format!("{rendered}\n{origin}: {count} {mistakes}\n")
+            format!("{rendered}\n{origin}: {}\n", counted(count as u64, "mistake[s]"))
         }
     }
 }

@@ -20,10 +20,12 @@ pub struct Counts {
     pub evicted: u64,
     /// Flows that belonged to no attempt.
     pub strays: u64,
+    /// Of the attempts that were skipped, those whose target a probe had found down.
+    pub skipped_by_probe: u64,
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 13] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -36,6 +38,7 @@ pub const KEYS: [&str; 12] = [
     "packets_not_understood",
     "flows_evicted",
     "flows_of_others",
+    "attempts_skipped_by_probe",
 ];
 
 impl Counts {
@@ -59,6 +62,7 @@ impl Counts {
                 unread.into_iter().map(load).sum(),
             ],
             evicted: load(&capture.evicted),
+            skipped_by_probe: load(&engine.skipped_by_probe),
             ..Self::default()
         }
     }
@@ -79,8 +83,8 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 12] {
-        let Self { attempts, unobserved, packets, evicted, strays } = self;
+    fn values_mut(&mut self) -> [&mut u64; 13] {
+        let Self { attempts, unobserved, packets, evicted, strays, skipped_by_probe } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
         [
@@ -96,6 +100,7 @@ impl Counts {
             unread,
             evicted,
             strays,
+            skipped_by_probe,
         ]
     }
 }

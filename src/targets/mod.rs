@@ -373,6 +373,35 @@ impl Reader {
         }
     }
 
+    /// How many targets are handed out in all, estimated from the length of the list, or known once all of it was read;
+    /// `None` while that cannot be told.
+    pub fn expected(&self) -> Option<u64> {
+        let estimate = |handed: u64, bytes: u64, total: u64| match bytes {
+            0 => None,
+            // Those that have their records say how many lines there are, and are none of the rest.
+            _ => {
+                let done = self.refusals.of(Reason::Resumed);
+                let all = u128::from(handed + done) * u128::from(total) / u128::from(bytes);
+                Some(u64::try_from(all).unwrap_or(u64::MAX).saturating_sub(done).max(handed))
+            }
+        };
+        match &self.source {
+            Source::List { list, sample } => {
+                let handed = self.given + sample.len() as u64;
+                let total = match list.lines.digest() {
+                    Some(_) => Some(list.lines.bytes()),
+                    None => list.meaning.options.total_bytes,
+                };
+                estimate(handed, list.lines.bytes(), total?)
+            }
+            Source::Scattered(list) => {
+                let (bytes, total) = list.progress();
+                estimate(self.given, bytes, total?)
+            }
+            Source::Given { targets, .. } => Some(self.given + targets.len() as u64),
+        }
+    }
+
     /// How much was read, of how much if that is known: in bytes, or in targets if those were
     /// given. The first thousand lines count as read from the start.
     pub fn progress(&self) -> (u64, Option<u64>) {

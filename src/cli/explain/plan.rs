@@ -37,6 +37,11 @@ pub fn turns(plan: &Plan) -> (bool, String) {
         }
     }
     match plan.turns() {
+        Turns::AtOnce if plan.configs.len() == 1 => {
+            let how = "each target is asked under it alone; there is nothing to compare with, so that a compare says \
+                       whether a target is online";
+            (true, how.to_owned())
+        }
         Turns::AtOnce => {
             let how = "each target is asked under one after the other, and nobody waits for anybody. Why: every \
                        step is for this configuration's own packets or sockets";
