@@ -211,7 +211,8 @@ impl Bench {
         let span = |whose: &str| {
             ["first", "last"].map(|end| ran["controls"][whose][end].as_str().unwrap().to_owned())
         };
-        let ([first, last], [others_first, others_last]) = (span("started"), span("others_started"));
+        let ([first, last], [others_first, others_last]) =
+            (span("started"), span("others_started"));
         assert!(others_first < first && first < others_last && first < last, "{ran}");
         let metadata = fs::read_to_string(self.path("well.ndjson.meta.json")).unwrap();
         assert!(metadata.contains("false_alarms") && metadata.contains("Wilson"), "{metadata}");

@@ -196,7 +196,10 @@ fn outcome(case: &Case, server: SocketAddr) -> (i32, String, Vec<u8>) {
     let line = case.run.replace("SERVER", &server.to_string());
     let line = line.replace("OUT", &out.path().display().to_string());
     let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.args(case.command.split_whitespace()).args(line.split_whitespace()).current_dir(folder());
+    command
+        .args(case.command.split_whitespace())
+        .args(line.split_whitespace())
+        .current_dir(folder());
     command.env_remove("RUST_LOG");
     let mut child = command
         .stdin(Stdio::piped())

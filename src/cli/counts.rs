@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::engine::driver::Progress;
 use crate::observer::capture::Counters;
 use crate::sink::Metadata;
+use crate::words::counted;
 
 /// The counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,6 +84,26 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
+    /// Lines of a summary: attempts that say nothing of the path, and why.
+    pub fn notes(&self) -> Vec<String> {
+        let [_, _, timeouts, local, skipped] = self.attempts;
+        let by_version = skipped.saturating_sub(self.skipped_by_probe);
+        let notes = [
+            (timeouts, "attempt[s] timed out"),
+            (
+                local,
+                "attempt[s] failed on this host (local_error): nothing is concluded from [it|them]",
+            ),
+            (self.skipped_by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
+            (
+                by_version,
+                "attempt[s] [was|were] skipped: the target's version of IP does not have what was to be sent",
+            ),
+        ];
+        let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+        notes.map(|(count, what)| counted(count, what)).collect()
+    }
+
     fn values_mut(&mut self) -> [&mut u64; 13] {
         let Self { attempts, unobserved, packets, evicted, strays, skipped_by_probe } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
@@ -117,6 +138,24 @@ impl AddAssign<&Counts> for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_says_what_happened() {
+        let told = |attempts, skipped_by_probe| {
+            Counts { attempts, skipped_by_probe, ..Counts::default() }.notes()
+        };
+        assert!(told([5, 2, 0, 0, 0], 0).is_empty());
+        assert_eq!(
+            told([0, 0, 1, 2, 4], 3),
+            [
+                "1 attempt timed out",
+                "2 attempts failed on this host (local_error): nothing is concluded from them",
+                "3 attempts were skipped: a probe found the target down",
+                "1 attempt was skipped: the target's version of IP does not have what was to be sent",
+            ]
+        );
+        assert_eq!(told([0, 0, 0, 0, 2], 2).len(), 1);
+    }
 
     #[test]
     fn what_is_stored_is_read_back_and_adds_up() {

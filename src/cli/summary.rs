@@ -283,22 +283,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(counted(outcome.again, what));
     }
     lines.extend(outcome.account.notes());
-    let [_, _, timeouts, local, skipped] = outcome.counts.attempts;
-    let by_probe = outcome.counts.skipped_by_probe;
-    let notes = [
-        (timeouts, "attempt[s] timed out"),
-        (
-            local,
-            "attempt[s] failed on this host (local_error): nothing is concluded from [it|them]",
-        ),
-        (by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
-        (
-            skipped.saturating_sub(by_probe),
-            "attempt[s] [was|were] skipped: the target's version of IP does not have what was to be sent",
-        ),
-    ];
-    let notes = notes.into_iter().filter(|(count, _)| *count > 0);
-    lines.extend(notes.map(|(count, what)| counted(count, what)));
+    lines.extend(outcome.counts.notes());
     for (word, count) in flagged {
         lines.push(counted(*count, &format!("record[s] [is|are] flagged {word}")));
     }
