@@ -98,7 +98,7 @@ impl Bench<'_> {
         let capture = pcap::Capture::from_device(self.lab.interface()).unwrap();
         let capture = capture.snaplen(2000).buffer_size(32 << 20).immediate_mode(true).open();
         let mut capture = capture.unwrap().setnonblock().unwrap();
-        capture.filter("src portrange 10240-32767 and dst port 80", true).unwrap();
+        capture.filter("src portrange 32768-60999 and dst port 80", true).unwrap();
         capture
     }
 

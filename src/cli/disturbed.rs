@@ -76,6 +76,7 @@ pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
     Asked {
         attempts: asked.attempts.iter().map(|_| Vec::new()).collect(),
         repeated: asked.repeated.iter().chain(more).copied().chain(ports).collect(),
+        ports: asked.ports.clone(),
         ..Asked::default()
     }
 }

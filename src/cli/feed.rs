@@ -13,6 +13,7 @@ use super::prepare::Preparation;
 use super::writer::{Lost, Wave};
 use crate::connect::{Attempt, Ended, State};
 use crate::engine::driver;
+use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
@@ -46,6 +47,8 @@ pub struct Feed<'a, 'e> {
     pub progress: &'a driver::Progress,
     /// Attempts that a target takes.
     pub per_target: u64,
+    /// The bank of source ports that the last wave used.
+    pub bank: Bank,
     /// What became of them.
     pub fed: Fed,
 }
@@ -145,6 +148,9 @@ impl<'a> List<'a> {
 struct Next {
     again: Vec<(u64, usize)>,
     targets: Vec<Target>,
+    /// The source ports that the first of them want.
+    wanted: Vec<Vec<Option<u16>>>,
+    bank: Bank,
     is_control: bool,
 }
 
@@ -182,32 +188,41 @@ impl Feed<'_, '_> {
         let mut room = if is_full { 0 } else { self.list.room(self.size) };
         self.list.fill(room)?;
         let due = room > 0 && self.list.controls_are_due(self.size);
-        let groups = self.again.poll(now, self.size, due.then_some(true));
+        // The last wave may still have packets on the way to its ports.
+        let taken = self.again.is_owed().then_some(self.bank);
+        let groups = self.again.poll(now, self.size, taken, due.then_some(true));
+        let bank = groups.first().map_or(self.bank.other(), |group| group.bank);
         let again: Vec<_> = groups.iter().map(|group| (group.id, group.targets.len())).collect();
         let of_groups = groups.first().map(|group| group.is_control);
-        let mut targets: Vec<Target> = groups.into_iter().flat_map(|g| g.targets).collect();
+        let mut targets = Vec::new();
+        let mut wanted = Vec::new();
+        for group in groups {
+            targets.extend(group.targets);
+            wanted.extend(group.wanted);
+        }
         self.fed.again += targets.len() as u64;
         room = room.min(self.size - targets.len());
         let is_control = of_groups.unwrap_or(due);
         let new = self.list.take(is_control, room);
         self.fed.asked += new.len() as u64;
         targets.extend(new);
-        Ok((!targets.is_empty()).then_some(Next { again, targets, is_control }))
+        Ok((!targets.is_empty()).then_some(Next { again, targets, wanted, bank, is_control }))
     }
 
     /// Has a wave asked; says whether the writer has taken it.
     fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
-        let Next { again, mut targets, is_control } = next;
+        let Next { again, mut targets, wanted, bank, is_control } = next;
         self.expect();
         self.engine.control(is_control)?;
+        self.bank = bank;
+        self.engine.use_bank(bank);
         let excluded = self.excluded;
         let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
         let ready = self.preparation.prepare(&mut targets, self.engine, keep_going, &withdrawn)?;
-        let addresses = ready.addresses(&targets);
+        let addresses = ready.addresses(&targets, &wanted);
         let asked_again: usize = again.iter().map(|(_, targets)| targets).sum();
         let mut was_disturbed = false;
         loop {
-            let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
             let attempts = addresses.len() as u64 * self.per_target;
             let first =
@@ -215,18 +230,17 @@ impl Feed<'_, '_> {
             self.live.begin_wave(first, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
-            let flows = self
-                .capture
-                .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let later = self.engine.next_ports();
+            let flows = self.capture.flush(asked.ports.clone());
             if repeat {
                 let asked = disturbed::nothing(&asked, ready.ports());
                 let (targets, prepared, again) = (Vec::new(), Vec::new(), Vec::new());
-                let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
+                let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
                 if self.waves.send(wave).is_err() {
                     return Ok(false);
                 }
                 was_disturbed = true;
+                self.bank = self.bank.other();
+                self.engine.use_bank(self.bank);
                 continue;
             }
             self.stuck(&asked, targets.len())?;
@@ -234,18 +248,18 @@ impl Feed<'_, '_> {
             keep_records(&mut asked, asked_again);
             self.fed.withdraw(&targets, &asked.withdrawn, excluded);
             self.again.handle_sent(asked_again);
-            let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
+            let bank = self.bank;
+            let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
             return Ok(self.waves.send(wave).is_ok());
         }
     }
 
     /// Waits for the writer's answer, or for the time of somebody who is to be asked again.
     fn wait(&mut self, clock: &Instant) {
-        let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
-        let wait = until.min(LOOK_UP);
         if !self.again.is_owed() {
-            std::thread::sleep(wait);
-        } else if let Ok(groups) = self.answers.recv_timeout(wait) {
+            let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
+            std::thread::sleep(until.min(LOOK_UP));
+        } else if let Ok(groups) = self.answers.recv_timeout(LOOK_UP) {
             self.again.handle_answer(clock.elapsed(), groups);
         }
     }
@@ -286,7 +300,7 @@ fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
                     error: Some("it must not be asked any more".into()),
                     ..Attempt::default()
                 },
-                reply: None,
+                ..Ended::default()
             });
         }
     }

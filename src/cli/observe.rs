@@ -17,6 +17,7 @@ use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
+use crate::packet::owner::PortSet;
 use crate::sink::{self, Sink};
 use crate::words::counted;
 
@@ -302,14 +303,14 @@ fn live(
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;
-    let capture = opened.start(selection, limits)?;
+    let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
     eprintln!("watching {interface}; Ctrl-C ends it");
     let mut failed = None;
     while !stop.load(Relaxed) && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.
         let begun = Instant::now();
-        match capture.flush(|_| false).recv() {
+        match capture.flush(PortSet::default()).recv() {
             Ok(flows) => failed = output.write(flows).err(),
             Err(_) => break,
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -18,19 +19,22 @@ use super::feed::{Fed, Feed, List};
 use super::host::Host;
 use super::live::{self, Live, View};
 use super::output::{Earlier, Identity, Output};
+use super::port_outcomes::PortOutcomes;
 use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
 use super::targets::columns::FixedColumns;
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, forecast, interface, prepare, records, restore};
+use super::{confirm, forecast, interface, prepare, records, restore, source_ports};
 use crate::connect;
-use crate::engine::{driver, ports, scheduler};
+use crate::engine::ports::{Bank, Pool};
+use crate::engine::{driver, scheduler};
 use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
+use crate::packet::owner::Owners;
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
 use crate::step::Slot;
@@ -59,6 +63,9 @@ pub struct Args {
     /// condition to the truth
     #[arg(long, conflicts_with_all = ["targets", "interface"])]
     lab: bool,
+
+    #[command(flatten)]
+    prober: super::lab::Prober,
 
     /// File of targets, `-` for standard input (the default unless that is a terminal)
     #[arg(long, value_name = "FILE")]
@@ -102,6 +109,11 @@ pub struct Args {
     /// [default: as many as source ports allow]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     wave: Option<usize>,
+
+    /// Source ports to use, in place of the kernel's own (net.ipv4.ip_local_port_range); ports of
+    /// net.ipv4.ip_local_reserved_ports are left out of either
+    #[arg(long, value_name = "LOW-HIGH", value_parser = source_ports::parse)]
+    source_ports: Option<RangeInclusive<u16>>,
 
     #[command(flatten)]
     names: prepare::Names,
@@ -169,6 +181,11 @@ fn whole(
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
     }
+    if args.prober.situation().is_some() && !args.lab {
+        return Err(Error::Usage(
+            "--lab-prober is for the lab: write --lab too, or use `lab shell --lab-prober`".into(),
+        ));
+    }
     // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
     match (args.lab, &args.privilege.user) {
         (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
@@ -195,7 +212,7 @@ fn whole(
         .lab
         .then(lab::Spec::internet)
         .transpose()?
-        .map(|spec| Lab::build(&spec))
+        .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
         .transpose()?;
     let (mut reader, interface) = match &lab {
         Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
@@ -214,12 +231,13 @@ fn whole(
     let excluded = args.courtesy.withhold(&mut reader, &plan, args.lab)?;
     if args.courtesy.dry_run {
         reader.only(args.shard);
-        let ports = ports::Ports::new(&ports::of(Slot::default()), plan.configs.len());
-        let wave = args.wave.unwrap_or(usize::MAX).min(ports.largest_wave());
+        let pool = pool(args, &plan, Slot::default())?;
+        let wave = args.wave.unwrap_or(usize::MAX).min(pool.largest_wave(attempts(&plan)));
         forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
         return Ok((None, Exit::Done));
     }
-    let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
+    let tally = |lab: &Lab| Tally::new(lab.hosts(), &plan.name).in_situation(lab.situation());
+    let mut tally = lab.as_ref().map(tally);
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
@@ -237,6 +255,7 @@ fn whole(
     let run = Run {
         args,
         plan: &plan,
+        pool: pool(args, &plan, host.slot())?,
         interface: &interface,
         needs,
         host: &host,
@@ -300,6 +319,16 @@ fn list_digest(args: &Args, reader: &Reader) -> Result<Option<String>> {
     }
 }
 
+/// How many ports a target takes in a wave: one for each configuration, and one for a probe.
+fn attempts(plan: &Plan) -> usize {
+    plan.configs.len() + usize::from(plan.prepare.probe.is_some())
+}
+
+/// The source ports of a run.
+fn pool(args: &Args, plan: &Plan, slot: Slot) -> Result<Pool> {
+    source_ports::pool(args.source_ports.as_ref(), slot, attempts(plan))
+}
+
 fn no_targets() -> Error {
     Error::Usage(
         "no targets: name a file with --targets FILE (or pipe one in), or try --lab, which brings its own".into(),
@@ -318,6 +347,7 @@ const NO_SUCH_NAME: &str = "no-such-name.invalid";
 struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
+    pool: Pool,
     interface: &'a str,
     needs: Needs,
     host: &'a Host,
@@ -338,14 +368,21 @@ impl Run<'_> {
                 .collect(),
             probe: probe.is_some(),
             limits: self.args.limits(),
-            bind_device: self.args.interface.clone(),
+            bind_device: self.bind_device(),
             interface: Some(self.interface.to_owned()),
             allow_commands: self.args.allow_commands,
+            pool: self.pool.clone(),
             slot: self.host.slot(),
             journal: self.host.journal(),
             // A lab's namespace was made just now: its kernel remembers nobody.
             forget: !self.args.lab && self.plan.configs.iter().any(|c| c.connection.fast_open()),
         }
+    }
+
+    /// The interface that sockets are bound to.
+    fn bind_device(&self) -> Option<String> {
+        let bound = self.args.prober.situation().is_some_and(|situation| situation.binds);
+        self.args.interface.clone().or_else(|| bound.then(|| self.interface.to_owned()))
     }
 
     /// What the run is known by.
@@ -358,6 +395,7 @@ impl Run<'_> {
             ("--port", port.map_or_else(String::new, |port| port.to_string())),
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
             ("--prefer", self.args.names.preferred().to_owned()),
+            ("--lab-prober", self.args.prober.name().to_owned()),
         ];
         let options = [&options[..], &self.args.courtesy.identity()].concat();
         Identity::new(self.plan, digest, columns, &options)
@@ -380,7 +418,7 @@ impl Run<'_> {
         let schema: SchemaRef = Arc::new(writer::schema(self.plan, &reader.fields()));
         let identity = self.identity(digest.as_deref(), &schema);
         let (sink, mut earlier) =
-            output.open(resume, &self.args.form, &identity, &schema, tally)?;
+            output.open(resume, &self.args.form, &identity, &schema, tally, self.outcomes())?;
         reader.pass_over(std::mem::take(&mut earlier.done));
         reader.only(self.args.shard);
         Ok((sink, earlier, digest))
@@ -389,6 +427,7 @@ impl Run<'_> {
     /// What the metadata say from the beginning on.
     fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
         let Args { connect, port, shard, sure, .. } = self.args;
+        let ports = self.pool.bounds();
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
             ("control_share", sure.control.map(|share| share.to_string())),
@@ -396,6 +435,8 @@ impl Run<'_> {
             ("connect", connect.clone()),
             ("port", port.map(|port| port.to_string())),
             ("shard", shard.map(|shard| shard.to_string())),
+            ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
+            ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
             ("sessions", Some(sessions.to_string())),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
@@ -408,8 +449,14 @@ impl Run<'_> {
         if self.args.lab { Duration::ZERO } else { self.plan.confirm.spread }
     }
 
+    /// Outcomes by ports, none counted yet.
+    fn outcomes(&self) -> PortOutcomes {
+        let names = self.plan.configs.iter().map(|config| config.name.to_owned());
+        PortOutcomes::new(self.pool.middle(), names)
+    }
+
     fn capture_filter(&self) -> String {
-        let ports = ports::of(self.host.slot());
+        let ports = self.pool.bounds();
         let (low, high) = (ports.start(), ports.end());
         // Our connections, and what routers say about them.
         let udp =
@@ -437,11 +484,13 @@ impl Run<'_> {
         let progress = driver::Progress::default();
         let (live, pace) = (Live::default(), Mutex::default());
         let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
-        let mut engine = driver::Engine::new(self.settings(), &progress)?;
+        let owners = Arc::new(Owners::default());
+        let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
         privilege::keep(&self.needs)?;
-        let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
+        let limits = observer::Limits::default();
+        let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
         let clock = Instant::now();
         let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));
@@ -506,6 +555,7 @@ impl Run<'_> {
                 live: &live,
                 progress: &progress,
                 per_target: live::per_target(self.plan),
+                bank: Bank::default(),
                 fed: Fed::default(),
             };
             let engine_end = feed.run(&may_begin, &keep_going);

@@ -99,6 +99,21 @@ impl Outcome {
             ),
             (unfinished + self.account.missing(), "target[s] without a record"),
             (
+                self.counts.not_delivered,
+                "attempt[s] whose answer crossed the interface and did not reach the socket: look at the host firewall, \
+                 rp_filter and conntrack; nothing is concluded from [it|them]",
+            ),
+            (
+                self.counts.starved,
+                "attempt[s] of which this host was too busy to tell whether the answer was in time: nothing is \
+                 concluded from [it|them]; lower --rate or --concurrency",
+            ),
+            (
+                self.counts.port_dependent,
+                "attempt[s] that failed from ports from which attempts fail far more often: nothing is concluded from \
+                 [it|them]; look for a filter on source ports",
+            ),
+            (
                 self.counts.unobserved,
                 "attempt[s] whose packets the capture did not see (another interface? see -i)",
             ),
@@ -195,6 +210,7 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("waves_disturbed", outcome.disturbed.marked.to_string()),
         ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
+        ("port_outcomes", outcome.totals.ports.json().to_string()),
     ]);
     let Totals { labels, controls, .. } = &outcome.totals;
     if controls.records > 0 {
@@ -256,6 +272,7 @@ pub fn print(
     for loss in outcome.lost() {
         log::warn!("lost: {loss}");
     }
+    outcome.totals.ports.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     if let Some(error) = &outcome.error {
         log::error!("{error}");
     }
@@ -313,12 +330,18 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         HumanCount(dropped),
     ));
     if let Some((_, tally)) = lab {
-        let end = match (knows(tally), tally.agrees()) {
-            (false, _) => "The lab states no truth for this measurement: nothing was compared.",
-            (true, true) => "Every condition agrees with the truth.",
-            (true, false) => "Some conditions do NOT agree with the truth.",
+        let end = match (knows(tally), tally.agrees(), tally.situation()) {
+            (false, ..) => {
+                "The lab states no truth for this measurement: nothing was compared.".to_owned()
+            }
+            (true, true, None) => "Every condition agrees with the truth.".to_owned(),
+            (true, true, Some(_)) => format!(
+                "No condition contradicts the truth; absent: {}.",
+                HumanCount(tally.absent() as u64)
+            ),
+            (true, false, _) => "Some conditions do NOT agree with the truth.".to_owned(),
         };
-        lines.push(end.to_owned());
+        lines.push(end);
     }
     lines.join("\n")
 }
@@ -350,8 +373,8 @@ pub fn labels(totals: &Totals) -> Vec<String> {
 }
 
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
-    let Counts { attempts, unobserved, packets, evicted, strays, skipped_by_probe } =
-        &outcome.counts;
+    let Counts { attempts, packets, .. } = &outcome.counts;
+    let counts = &outcome.counts;
     let [ok, failed, timeout, local_error, skipped] = attempts;
     let [seen, dropped, interface_dropped, unread] = packets;
     let shown = |path: &PathBuf| path.display().to_string();
@@ -374,12 +397,16 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "records": outcome.records,
         "attempts": {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
-            "skipped": skipped, "skipped_by_probe": skipped_by_probe,
-            "not_observed": unobserved,
+            "skipped": skipped, "skipped_by_probe": counts.skipped_by_probe,
+            "not_observed": counts.unobserved,
+            "not_delivered": counts.not_delivered,
+            "starved": counts.starved,
+            "port_dependent": counts.port_dependent,
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
-                     "not_understood": unread },
-        "flows": { "evicted": evicted, "of_others": strays },
+                     "not_understood": unread, "of_others": counts.strangers },
+        "flows": { "evicted": counts.evicted, "of_others": counts.strays },
+        "source_ports": outcome.totals.ports.json(),
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
         "controls": outcome.totals.controls.to_json(&outcome.totals.labels),
@@ -387,6 +414,8 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "disturbed": outcome.disturbed.json(),
         "output": outcome.written.as_ref().map(|written| shown(&written.path)),
         "resume": outcome.resume.as_ref().map(shown),
+        "lab_prober": tally.and_then(Tally::situation).map(|situation| situation.name),
+        "lab_absent": tally.filter(|tally| tally.situation().is_some()).map(Tally::absent),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
     })
     .to_string()

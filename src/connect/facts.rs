@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum State {
     /// The connection was established (and whatever the kind asks for was answered).
     Ok,
@@ -197,6 +197,10 @@ pub struct Ended {
     pub attempt: Attempt,
     /// What the target said, if it came to that.
     pub reply: Option<Box<Reply>>,
+    /// Whether the socket got anything of the target: the end of the handshake, or a datagram.
+    pub heard: bool,
+    /// Whether the socket got any octets.
+    pub heard_data: bool,
 }
 
 /// Added by the merge: whether the observer saw the attempt's flow.

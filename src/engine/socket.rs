@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ports::Draw;
 use crate::connect::{Fault, Transport};
 use crate::error::{Doing as _, Error, Result};
 use crate::step::sockopt::{Family, Sockopt};
@@ -129,6 +129,18 @@ impl Channel {
         io::Read::read(&mut &self.socket, buffer)
     }
 
+    /// What the kernel has for the socket at this moment: whether it can be written, whether it can be read.
+    pub(super) fn is_ready(&self) -> (bool, bool) {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
+        let events = match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(1..) => fds[0].revents().unwrap_or(PollFlags::empty()),
+            _ => PollFlags::empty(),
+        };
+        let failed = events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
+        let is = |flag| events.contains(flag) || failed;
+        (is(PollFlags::POLLOUT), is(PollFlags::POLLIN))
+    }
+
     /// Sends a FIN.
     pub(super) fn half_close(&self) {
         // Fails only if the peer has reset meanwhile, which reading will tell.
@@ -172,13 +184,15 @@ pub(super) fn at_once(why: &io::Error) -> Fault {
 /// Why nothing could be sent, and from which port.
 pub(super) type Unsent = (io::Error, Option<u16>);
 
-/// Tries port after port until one can be had.
+/// Tries port after port until one can be had; `next` gets the number of those that could not.
 pub(super) fn from_some_port<T>(
-    ports: &mut Draw,
+    mut next: impl FnMut(u32) -> Option<u16>,
     mut open: impl FnMut(u16) -> io::Result<T>,
 ) -> std::result::Result<(T, u16), Unsent> {
+    let mut tried = 0..;
     loop {
-        let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
+        let port = tried.next().and_then(&mut next);
+        let Some(port) = port else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
         match open(port) {
             // Another program listens there, or the kernel still remembers a connection to this very
             // target: the next port will do.

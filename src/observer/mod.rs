@@ -7,6 +7,7 @@
 
 mod blocks;
 pub mod capture;
+mod exchange;
 pub mod file;
 mod fragments;
 mod frame;
@@ -16,6 +17,7 @@ mod piece;
 mod records;
 mod table;
 
+pub use exchange::Exchange;
 pub use frame::Counts;
 pub use piece::Piece;
 pub use table::{Completed, FlowTable, Flows, Limits};

@@ -300,6 +300,12 @@ impl Answers {
     }
 }
 
+/// Whether a column's NULL can mean that the flow was not observed. A swept value has none, and a name that is not
+/// known may be a fact of another version's observer.
+fn is_observers(column: &str) -> bool {
+    !matches!(filled_by(column), FilledBy::Engine | FilledBy::Reply)
+}
+
 impl Unknown {
     fn new(expr: &Expr, rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let mut columns = Vec::new();
@@ -309,9 +315,7 @@ impl Unknown {
         }
         let mut observed = Vec::new();
         for table in &rule.configurations {
-            let observers = columns
-                .iter()
-                .any(|(c, _)| c.table == *table && filled_by(&c.name) == FilledBy::Observer);
+            let observers = columns.iter().any(|(c, _)| c.table == *table && is_observers(&c.name));
             if observers {
                 let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
                 observed.push((table.clone(), values.as_boolean().clone()));

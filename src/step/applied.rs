@@ -2,7 +2,6 @@
 //!
 //! What it takes to undo a change is known, as plain data ([`Undo`]), before the change is made.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,12 +19,10 @@ use super::{Command, Step, command};
 use crate::error::{Error, Result};
 
 /// Whose the packets of a configuration are: what its scoped steps match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flows {
     /// The firewall mark of every socket of it, [`Slot::mark`].
     pub mark: u32,
-    /// Every source port of it, in whatever wave.
-    pub ports: RangeInclusive<u16>,
 }
 
 /// What is needed to apply steps beside themselves.
@@ -407,7 +404,7 @@ mod tests {
     use super::*;
 
     fn flows(number: usize) -> Flows {
-        Flows { mark: mark(number), ports: 10_000..=10_999 }
+        Flows { mark: mark(number) }
     }
 
     fn table() -> Table {

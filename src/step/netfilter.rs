@@ -6,10 +6,10 @@
 //! the priority `mangle`, which sends each configuration's packets, and no others, to a chain of
 //! that configuration with its rules in their order; so whatever a rule says is about them.
 //!
-//! Which packets are a configuration's is told by its mark at `output` and `postrouting`. At `prerouting`
-//! and `input` packets carry no mark of ours, so there it is TCP and UDP packets *to* the source
-//! ports of the configuration. What quotes those ports inside (ICMP errors) and fragments behind
-//! the first are not among them.
+//! At `output` and `postrouting` a configuration's packets carry its mark. At `prerouting` and `input` packets
+//! carry no mark of ours, so there they are TCP and UDP packets *to* the source ports of the configuration: each
+//! has a set of ports, which its own packets fill as they leave, and which a packet of another configuration from
+//! the same port empties. Packets that quote those ports (ICMP errors) and later fragments are not among them.
 //!
 //! The transaction is in nft's own language: libnftables' JSON cannot carry a rule that is written
 //! as text, and a measurement's rules are.
@@ -135,6 +135,9 @@ impl Script {
             if rules.iter().all(Vec::is_empty) && holds.is_empty() {
                 continue;
             }
+            if matches!(hook, Hook::Prerouting | Hook::Input) || !holds.is_empty() {
+                script.ports(configurations);
+            }
             let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
             // A packet of ours whose mark or address is changed takes the way of its new one.
             let kind = if reroutes { "route" } else { "filter" };
@@ -143,7 +146,7 @@ impl Script {
                 None,
             );
             for flows in holds {
-                let rule = hold::rule(flows);
+                let rule = hold::rule(flows, &ports(flows));
                 script.line(format!("add rule {table} {name} {rule}"), Some(&rule));
             }
             for ((_, flows), rules) in configurations.iter().zip(rules) {
@@ -155,8 +158,7 @@ impl Script {
                 let ours = match hook {
                     Hook::Output | Hook::Postrouting => format!("meta mark {:#x}", flows.mark),
                     Hook::Prerouting | Hook::Input => {
-                        let (first, last) = (flows.ports.start(), flows.ports.end());
-                        format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}")
+                        format!("meta l4proto {{ tcp, udp }} th dport @{}", ports(flows))
                     }
                 };
                 script.line(format!("add rule {table} {name} {ours} jump {chain}"), None);
@@ -168,6 +170,32 @@ impl Script {
             }
         }
         script
+    }
+
+    /// Keeps the set of each configuration's source ports, if it is not kept yet.
+    fn ports(&mut self, configurations: &[(&[Step], &Flows)]) {
+        let table = self.table.name.clone();
+        let chain = format!(
+            "add chain {table} ports {{ type filter hook output priority mangle - 1; policy accept; }}"
+        );
+        if self.lines.contains(&chain) {
+            return;
+        }
+        let sets: Vec<String> = configurations.iter().map(|(_, flows)| ports(flows)).collect();
+        for set in &sets {
+            let kind = "type inet_service; size 65535; flags dynamic;";
+            self.line(format!("add set {table} {set} {{ {kind} }}"), None);
+        }
+        self.line(chain, None);
+        for ((_, Flows { mark }), own) in configurations.iter().zip(&sets) {
+            let ours =
+                format!("add rule {table} ports meta mark {mark:#x} meta l4proto {{ tcp, udp }}");
+            self.line(format!("{ours} update @{own} {{ th sport }}"), None);
+            // A statement that deletes what is not there ends its rule: each has its own.
+            for other in sets.iter().filter(|set| *set != own) {
+                self.line(format!("{ours} delete @{other} {{ th sport }}"), None);
+            }
+        }
     }
 
     fn line(&mut self, line: String, rule: Option<&str>) {
@@ -220,10 +248,10 @@ impl Table {
         &self.name
     }
 
-    /// Its rules as nft lists them, without counts; nothing if it is gone.
+    /// Its rules as nft lists them, without counts and elements of sets; nothing if it is gone.
     pub fn look(&self) -> Result<String> {
         let words: Vec<&str> =
-            ["-s", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
+            ["-s", "-t", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
         let said = NFT.run(&words, "")?;
         match said.ok || said.complaint().contains("No such file or directory") {
             true => Ok(said.output),
@@ -248,6 +276,11 @@ impl Table {
             false => Err(Error::failed(format!("delete the nftables table {name}"), complaint)),
         }
     }
+}
+
+/// The name of the set of a configuration's source ports.
+fn ports(flows: &Flows) -> String {
+    format!("ports_{:x}", flows.mark)
 }
 
 /// The rules of these steps at a hook, in order.
@@ -364,18 +397,24 @@ mod tests {
     fn all_configurations_are_one_transaction() {
         let zero = [step("dscp set 46", Hook::Output), step("counter", Hook::Input)];
         let one = [step("ip ttl set 9", Hook::Output), step("tcp flags rst drop", Hook::Output)];
-        let flows = |mark, ports| Flows { mark, ports };
         let run = Run { pid: 7, started: 8, since: 9, measurement: "x".into() };
         let table = Table::new(Slot::default(), &run);
-        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        let (f0, f1) = (Flows { mark: 0x10 }, Flows { mark: 0x11 });
         assert_eq!(
             Script::new(&[(&zero, &f0), (&one, &f1)], table).text(),
             "\
 create table inet pathspider
 add chain inet pathspider run_7_8
+add set inet pathspider ports_10 { type inet_service; size 65535; flags dynamic; }
+add set inet pathspider ports_11 { type inet_service; size 65535; flags dynamic; }
+add chain inet pathspider ports { type filter hook output priority mangle - 1; policy accept; }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } update @ports_10 { th sport }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } delete @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } update @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } delete @ports_10 { th sport }
 add chain inet pathspider input { type filter hook input priority mangle; policy accept; }
 add chain inet pathspider input_10
-add rule inet pathspider input meta l4proto { tcp, udp } th dport 1000-1999 jump input_10
+add rule inet pathspider input meta l4proto { tcp, udp } th dport @ports_10 jump input_10
 add rule inet pathspider input_10 counter
 add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
 add chain inet pathspider output_10
@@ -391,11 +430,10 @@ add rule inet pathspider output_11 tcp flags rst drop
     }
 
     #[test]
-    fn resets_are_held_back_by_port_whatever_the_other_rules() {
+    fn resets_are_held_back_from_the_configurations_ports() {
         let zero = [Step::HoldReset];
         let one = [step("ip ttl set 9", Hook::Output), Step::HoldReset];
-        let flows = |mark, ports| Flows { mark, ports };
-        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        let (f0, f1) = (Flows { mark: 0x10 }, Flows { mark: 0x11 });
         let run = Run { pid: 7, started: 8, since: 9, measurement: "x".into() };
         let table = Table::new(Slot::default(), &run);
         assert_eq!(
@@ -403,9 +441,16 @@ add rule inet pathspider output_11 tcp flags rst drop
             "\
 create table inet pathspider
 add chain inet pathspider run_7_8
+add set inet pathspider ports_10 { type inet_service; size 65535; flags dynamic; }
+add set inet pathspider ports_11 { type inet_service; size 65535; flags dynamic; }
+add chain inet pathspider ports { type filter hook output priority mangle - 1; policy accept; }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } update @ports_10 { th sport }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } delete @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } update @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } delete @ports_10 { th sport }
 add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
-add rule inet pathspider output tcp flags & rst == rst tcp sport 1000-1999 meta mark != 0x10 drop
-add rule inet pathspider output tcp flags & rst == rst tcp sport 2000-2999 meta mark != 0x11 drop
+add rule inet pathspider output tcp flags & rst == rst tcp sport @ports_10 meta mark != 0x10 drop
+add rule inet pathspider output tcp flags & rst == rst tcp sport @ports_11 meta mark != 0x11 drop
 add chain inet pathspider output_11
 add rule inet pathspider output meta mark 0x11 jump output_11
 add rule inet pathspider output_11 ip ttl set 9
