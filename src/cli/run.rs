@@ -24,6 +24,7 @@ use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
+use super::targets::columns::FixedColumns;
 use super::writer::{self, Known, Wave, Writer};
 use super::{confirm, forecast, interface, preflight, prepare, records, restore, source_ports};
 use crate::connect;
@@ -73,6 +74,9 @@ pub struct Args {
     /// Port of targets that come without one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// Interface to send through and to watch; without it, the one of the default route
     #[arg(short, long, value_name = "NAME")]
@@ -310,7 +314,7 @@ fn open_targets(args: &Args) -> Result<Reader> {
         None if io::stdin().is_terminal() => return Err(no_targets()),
         None => PathBuf::from("-"),
     };
-    args.courtesy.open(&path, args.port)
+    args.courtesy.open(&path, args.columns.options(args.port))
 }
 
 /// What the list is known by, if it can be read more than once.

@@ -7,7 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
-use crate::field::{Cell, FieldDef, Row as _, Timestamp, fields};
+use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -100,7 +100,7 @@ word_cell! { State Stage }
 
 fields! {
     /// What the engine knows of one connection attempt.
-    pub struct Attempt, AttemptColumns;
+    pub struct Attempt, AttemptColumns: Engine;
     "attempt" {
         /// Whether the connection was established and what the kind asks for was answered. NULL if this
         /// host could not try, or had nothing to send.
@@ -130,7 +130,7 @@ fields! {
     /// `[connect.after] keep`. Texts are as the network sent them, control characters and all: whoever
     /// prints one to a terminal makes those harmless first.
     #[derive(PartialEq)]
-    pub struct Reply, ReplyColumns;
+    pub struct Reply, ReplyColumns: Reply;
     "http" {
         /// Status code of the final response (RFC 9110, 15).
         http_status: Option<u16> = (100, 999),
@@ -207,6 +207,7 @@ pub struct Ended {
 pub const OBSERVED: FieldDef = FieldDef {
     name: "observed",
     by: "merge",
+    filled_by: FilledBy::Engine,
     doc: "Whether the observer saw this attempt's flow. If false, every fact of the observer is NULL.",
     data_type: <bool as Cell>::data_type,
     optional: false,

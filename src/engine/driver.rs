@@ -341,6 +341,9 @@ impl<'a> Engine<'a> {
     pub fn handle_unasked(&self, state: State) {
         self.progress.started.fetch_add(1, Relaxed);
         self.progress.count(state);
+        if state == State::Skipped {
+            self.progress.skipped_by_probe.fetch_add(1, Relaxed);
+        }
     }
 
     /// Waits for events at most this long and handles them and what has timed out.
