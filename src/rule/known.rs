@@ -191,6 +191,10 @@ impl Column {
 /// Records whose packets may not all have been seen.
 pub(super) fn lossy(batch: &RecordBatch) -> Option<BooleanArray> {
     let flags = batch.column_by_name(flags::COLUMN)?.as_list_opt::<i32>()?;
+    // Nearly always there are none.
+    if flags.values().is_empty() {
+        return None;
+    }
     let has = |words: ArrayRef| {
         let words = words.as_string_opt::<i32>();
         words.is_some_and(|words| words.iter().flatten().any(|word| losses().any(|l| l == word)))
