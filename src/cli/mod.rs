@@ -69,7 +69,7 @@ struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// Show no progress
+    /// Show no progress and no warnings, but for lines of lists that are refused
     #[arg(short, long, global = true)]
     quiet: bool,
 
