@@ -32,11 +32,13 @@ pub enum Flag {
     InterfaceChanged = 32,
     /// This process was stopped, or the machine asleep.
     Paused = 64,
+    /// A panic of this program ended an attempt or a flow of the target.
+    InternalError = 128,
 }
 
 impl Flag {
     /// Every flag with its word and what it says, in the order in which a record has them.
-    pub const ALL: [(Flag, &'static str, &'static str); 7] = [
+    pub const ALL: [(Flag, &'static str, &'static str); 8] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
@@ -75,6 +77,12 @@ impl Flag {
             "paused",
             "the program was stopped, or the machine asleep, for five seconds or more, and was so again when the wave was \
              asked once more: the attempts are `local_error` and nothing is concluded from them",
+        ),
+        (
+            Flag::InternalError,
+            "internal_error",
+            "a defect of this program ended an attempt of the target (its `error` is `internal error`), or the observing \
+             of a flow (it counts as not observed): nothing is concluded from that attempt",
         ),
     ];
 

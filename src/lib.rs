@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`error`] [`field`] [`flags`] |
+//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] |
 //! | 1 | [`packet`] [`sink`] [`targets`] |
 //! | 2 | [`chain`] (packet), [`step`], [`connect`], [`rule`] |
 //! | 3 | [`measurement`]: the only place where a name becomes a thing |
@@ -19,6 +19,7 @@
 //! Only `engine::driver`, `raw` and `socket`, `observer::capture` and `file`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
+pub mod barrier;
 pub mod chain;
 pub mod cli;
 pub mod connect;

@@ -21,7 +21,7 @@ use foldhash::fast::RandomState;
 use crate::connect::{Attempt, AttemptColumns, Ended, reply_columns};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
-use crate::flags::Flags;
+use crate::flags::{Flag, Flags};
 use crate::observer::Flows;
 use crate::packet::FlowKey;
 
@@ -129,7 +129,9 @@ impl Merger {
                 if let Some(row) = row {
                     *flags |= flows.flags[row as usize];
                 }
-                rows.push(row);
+                // What the observer gave up is as if it had not been seen.
+                let known = |row: &u32| !flows.flags[*row as usize].has(Flag::InternalError);
+                rows.push(row.filter(known));
             }
             let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
             let mut facts = Attempt::finish(&mut facts);
@@ -193,7 +195,6 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
 mod tests {
     use super::*;
     use crate::connect::{Attempt, OBSERVED, State};
-    use crate::flags::Flag;
     use crate::packet::protocol;
     use arrow::array::{AsArray, UInt64Array};
     use arrow::datatypes::{DataType, Field, UInt64Type};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module below `src/`, by layer.
 const LAYERS: [&[&str]; 9] = [
-    &["error", "field", "flags"],
+    &["barrier", "error", "field", "flags"],
     &["packet", "sink", "targets"],
     &["chain", "step", "connect", "rule"],
     &["measurement"],

@@ -20,10 +20,12 @@ pub struct Counts {
     pub evicted: u64,
     /// Flows that belonged to no attempt.
     pub strays: u64,
+    /// Attempts, and flows, that a panic of this program ended.
+    pub internal: [u64; 2],
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 12] = [
+pub const KEYS: [&str; 14] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -36,6 +38,8 @@ pub const KEYS: [&str; 12] = [
     "packets_not_understood",
     "flows_evicted",
     "flows_of_others",
+    "attempts_internal_error",
+    "flows_internal_error",
 ];
 
 impl Counts {
@@ -59,6 +63,7 @@ impl Counts {
                 unread.into_iter().map(load).sum(),
             ],
             evicted: load(&capture.evicted),
+            internal: [load(&engine.internal_error), 0],
             ..Self::default()
         }
     }
@@ -79,10 +84,11 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 12] {
-        let Self { attempts, unobserved, packets, evicted, strays } = self;
+    fn values_mut(&mut self) -> [&mut u64; 14] {
+        let Self { attempts, unobserved, packets, evicted, strays, internal } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
+        let [broken_attempts, broken_flows] = internal;
         [
             ok,
             failed,
@@ -96,6 +102,8 @@ impl Counts {
             unread,
             evicted,
             strays,
+            broken_attempts,
+            broken_flows,
         ]
     }
 }

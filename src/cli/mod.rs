@@ -47,6 +47,7 @@ use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::barrier;
 use crate::error::{Error, Exit};
 
 /// The program.
@@ -123,6 +124,7 @@ pub fn main() -> Exit {
         }
     };
     progress::start_logging(cli.verbose, cli.quiet);
+    barrier::install();
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args, cli.quiet),
         Command::Check(args) => check::run(&args),

@@ -96,6 +96,14 @@ impl Outcome {
                 self.disturbed.marked,
                 "waves disturbed twice: nothing is concluded from their attempts",
             ),
+            (
+                self.counts.internal[0],
+                "attempts ended by an internal error: nothing is concluded from them (please report what -v logs)",
+            ),
+            (
+                self.counts.internal[1],
+                "flows given up because of an internal error: they count as not observed (please report what -v logs)",
+            ),
             (unfinished + self.account.missing(), "targets without a record"),
             (
                 self.counts.unobserved,
@@ -362,7 +370,7 @@ pub fn labels(totals: &Totals) -> Vec<String> {
 }
 
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
-    let Counts { attempts, unobserved, packets, evicted, strays } = &outcome.counts;
+    let Counts { attempts, unobserved, packets, evicted, strays, internal } = &outcome.counts;
     let [ok, failed, timeout, local_error, skipped] = attempts;
     let [seen, dropped, interface_dropped, unread] = packets;
     let shown = |path: &PathBuf| path.display().to_string();
@@ -387,10 +395,11 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
             "skipped": skipped,
             "not_observed": unobserved,
+            "internal_error": internal[0],
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                      "not_understood": unread },
-        "flows": { "evicted": evicted, "of_others": strays },
+        "flows": { "evicted": evicted, "of_others": strays, "internal_error": internal[1] },
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
         "controls": outcome.totals.controls.to_json(&outcome.totals.labels),

@@ -150,6 +150,8 @@ pub struct Written {
     pub unobserved: u64,
     /// Flows that belonged to no attempt.
     pub strays: u64,
+    /// Flows that a panic of the observer ended.
+    pub broken_flows: u64,
 }
 
 impl Written {
@@ -160,6 +162,7 @@ impl Written {
             strays: self.strays,
             ..Counts::now(progress, counters)
         };
+        counts.internal[1] = self.broken_flows;
         counts += earlier;
         counts
     }
@@ -230,6 +233,7 @@ impl<'a> Writer<'a> {
     fn wave(&mut self, wave: Wave) -> Result<()> {
         let flows =
             wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        self.written.broken_flows += flows.broken() as u64;
         let mut of_all = wave.lost.flags(Lost::now(self.known.counters));
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
@@ -248,8 +252,10 @@ impl<'a> Writer<'a> {
         }
         for (configuration, attempts) in configurations.iter().zip(&attempts) {
             let Some(observed) = configuration.column_by_name("observed") else { continue };
-            let sent = attempts.iter().map(|Ended { attempt, .. }| {
-                attempt.state.tells() && attempt.source_port.is_some()
+            // That of a flow which was given up is counted as that.
+            let sent = attempts.iter().zip(&flags).map(|(Ended { attempt, .. }, flags)| {
+                let given_up = flags.has(Flag::InternalError);
+                attempt.state.tells() && attempt.source_port.is_some() && !given_up
             });
             let unobserved = observed.as_boolean().iter().zip(sent);
             self.written.unobserved += unobserved
@@ -257,6 +263,13 @@ impl<'a> Writer<'a> {
                 .count() as u64;
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
+        for attempts in &attempts {
+            for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut flags) {
+                if attempt.is_internal_error() {
+                    *flags |= Flag::InternalError.into();
+                }
+            }
+        }
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),

@@ -183,6 +183,10 @@ impl Machine for Dns {
         ending.map_or(Action::Wait, Action::Close)
     }
 
+    fn stage(&self) -> Stage {
+        if self.connected { Stage::Response } else { Stage::Connect }
+    }
+
     fn early(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.message);
     }

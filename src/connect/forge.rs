@@ -482,4 +482,8 @@ impl Machine for Forge {
             Event::Failed(fault) => Action::Close(Ending::failed(fault, Stage::Response)),
         }
     }
+
+    fn stage(&self) -> Stage {
+        Stage::Response
+    }
 }

@@ -4,7 +4,7 @@
 //! with what the sockets say. [`KINDS`] is the registry. The facts of one attempt ([`Attempt`]) are the
 //! same for all; what a target said ([`Reply`]) is up to the kind.
 //!
-//! Imports [`field`](crate::field) only.
+//! Imports [`barrier`](crate::barrier) and [`field`](crate::field) only.
 
 mod certificate;
 pub mod dns;

@@ -59,6 +59,13 @@ impl Machine for Tcp {
             }
         }
     }
+
+    fn stage(&self) -> Stage {
+        match self {
+            Tcp::Connecting => Stage::Connect,
+            Tcp::Reading { .. } => Stage::Response,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -241,6 +241,14 @@ impl Machine for Tls {
         ending.map_or(Action::Wait, Action::Close)
     }
 
+    fn stage(&self) -> Stage {
+        match &self.asking {
+            _ if !self.connected => Stage::Connect,
+            None => Stage::Tls,
+            Some(asking) => asking.stage(),
+        }
+    }
+
     fn early(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
     }

@@ -56,6 +56,10 @@ impl Machine for Http {
         }
     }
 
+    fn stage(&self) -> Stage {
+        if self.connected { self.asking.stage() } else { Stage::Connect }
+    }
+
     fn early(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
     }
