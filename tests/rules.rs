@@ -206,14 +206,17 @@ fn a_rule_is_one_expression_of_sql() {
             Choice { is: "other".into(), when: None },
         ]),
     );
-    let expected = "CASE WHEN one.state = 'local_error' THEN 'insufficient' \
+    let expected = "CASE WHEN list_has_any(CAST(flags AS VARCHAR[]), \
+        ['capture_dropped', 'flow_evicted', 'internal_error']) THEN 'insufficient' \
+        WHEN one.state = 'local_error' THEN 'insufficient' \
         WHEN (one.b AND (one.c OR NOT one.b)) IS NULL THEN 'insufficient' \
         WHEN NOT (one.b AND (one.c OR NOT one.b)) THEN NULL \
         WHEN (TRY(CAST(one.u AS BIGINT) + 255) > one.i) IS NULL THEN 'insufficient' \
         WHEN TRY(CAST(one.u AS BIGINT) + 255) > one.i THEN 'big' ELSE 'other' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
     let rules = compile("x", None, Question::Compare(sql("ok")));
-    let expected = "CASE WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
+    let expected = "CASE WHEN list_has_any(CAST(flags AS VARCHAR[]), ['internal_error']) THEN 'insufficient' \
+        WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
         WHEN zero.ok IS NULL OR one.ok IS NULL THEN 'insufficient' \
         WHEN zero.ok AND one.ok THEN 'works' WHEN zero.ok THEN 'broken' \
         WHEN one.ok THEN 'transient' ELSE 'offline' END";

@@ -284,6 +284,8 @@ pub struct Forge {
     payload: Vec<u8>,
     /// What the answer to a DNS question must carry.
     question: Option<Question>,
+    /// Whether the packet is on its way: nothing before that is an answer to it.
+    sent: bool,
 }
 
 #[derive(Debug)]
@@ -302,6 +304,7 @@ impl Forge {
             sequence: (peer.random >> 32) as u32,
             payload: Vec::new(),
             question: None,
+            sent: false,
             packet,
         };
         match &forge.packet.payload {
@@ -466,6 +469,7 @@ impl Machine for Forge {
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {
                     out.extend(packet);
+                    self.sent = true;
                     Action::Wait
                 }
                 None => {
@@ -473,6 +477,7 @@ impl Machine for Forge {
                     Action::Close(Ending::failed(fault, Stage::Request))
                 }
             },
+            Event::Data(_) if !self.sent => Action::Wait,
             Event::Data(data) => match self.packet.protocol {
                 Protocol::Tcp => self.segment(data, out),
                 Protocol::Udp => self.datagram(data),
@@ -484,6 +489,6 @@ impl Machine for Forge {
     }
 
     fn stage(&self) -> Stage {
-        Stage::Response
+        if self.sent { Stage::Response } else { Stage::Request }
     }
 }

@@ -348,13 +348,31 @@ fn word(why: &rustls::Error) -> Cow<'static, str> {
             format!("Peer's TLS alert: {}", alert_word(*alert)).into()
         }
         rustls::Error::InvalidMessage(_) => "Peer's answer is no TLS".into(),
-        rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {how:?}").into(),
-        rustls::Error::PeerIncompatible(how) => format!("Peer's TLS is not ours: {how:?}").into(),
+        rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {}", variant(how)).into(),
+        rustls::Error::PeerIncompatible(how) => {
+            format!("Peer's TLS is not ours: {}", variant(how)).into()
+        }
         rustls::Error::InvalidCertificate(how) => {
-            format!("Peer's certificate cannot be used: {how:?}").into()
+            format!("Peer's certificate cannot be used: {}", variant(how)).into()
         }
         _ => "TLS failed".into(),
     }
+}
+
+/// The name of an error's variant, without its fields: those may be octets of the peer's, any number of them.
+fn variant(error: &impl std::fmt::Debug) -> String {
+    struct Name(String);
+    impl std::fmt::Write for Name {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            let end = text.find(|letter: char| !letter.is_ascii_alphanumeric());
+            self.0.push_str(&text[..end.unwrap_or(text.len())]);
+            // What follows is not written at all.
+            end.map_or(Ok(()), |_| Err(std::fmt::Error))
+        }
+    }
+    let mut name = Name(String::new());
+    let _ = std::fmt::Write::write_fmt(&mut name, format_args!("{error:?}"));
+    name.0
 }
 
 /// The name of an alert as RFC 8446, 6 writes it.

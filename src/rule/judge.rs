@@ -17,10 +17,16 @@ use super::eval::column;
 use super::expr::{Column, Expr, Type};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
+use crate::flags;
 
 /// The columns that the engine and the merge fill: known even if the flow was not observed.
 const NOT_OBSERVERS: [&str; 7] =
     ["ok", "state", "error", "started", "ended", "source_port", "observed"];
+
+/// Whether a column of a configuration is one that the observer fills.
+pub(super) fn is_observers(column: &Column) -> bool {
+    !NOT_OBSERVERS.contains(&column.name.as_str())
+}
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
@@ -205,6 +211,8 @@ impl Words {
 struct Answers {
     /// For every configuration the rule refers to: whether this host failed by itself.
     local: Vec<(String, BooleanArray)>,
+    /// For every record: the flag, if one keeps the rule from saying anything.
+    doubted: Option<StringArray>,
     given: Option<(BooleanArray, Unknown)>,
     question: Values,
     /// The further rounds, of a rule that they confirm.
@@ -257,7 +265,7 @@ impl Answers {
             ),
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
-        Ok(Self { local, given, question, rounds })
+        Ok(Self { local, doubted: doubted(rule, batch)?, given, question, rounds })
     }
 
     fn outcome(&self, row: usize) -> Outcome {
@@ -265,6 +273,9 @@ impl Answers {
             if local.value(row) {
                 return Outcome::Insufficient(format!("{table}: local error"));
             }
+        }
+        if let Some(flag) = self.doubted.as_ref().filter(|doubted| doubted.is_valid(row)) {
+            return Outcome::Insufficient(format!("the record is flagged {}", flag.value(row)));
         }
         if let Some((given, unknown)) = &self.given {
             match at(given, row) {
@@ -302,6 +313,22 @@ impl Answers {
     }
 }
 
+/// The first flag of each record that keeps the rule from saying anything; none if no record has one.
+fn doubted(rule: &Rule, batch: &RecordBatch) -> Result<Option<StringArray>, ArrowError> {
+    // Records of versions that had no flags have none.
+    let Some(flags) = batch.column_by_name(flags::COLUMN) else { return Ok(None) };
+    let item = Arc::new(Field::new_list_field(DataType::Utf8, true));
+    let flags = cast(flags, &DataType::List(item))?;
+    let doubts = rule.doubts();
+    let first = |words: Option<ArrayRef>| {
+        let words = words?;
+        let mut words = words.as_string::<i32>().iter().flatten();
+        words.find_map(|word| doubts.iter().find(|flag| flag.word() == word).map(|f| f.word()))
+    };
+    let first: StringArray = flags.as_list::<i32>().iter().map(first).collect();
+    Ok(Some(first).filter(|first| first.null_count() < first.len()))
+}
+
 impl Unknown {
     fn new(expr: &Expr, rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
         let mut columns = Vec::new();
@@ -311,9 +338,7 @@ impl Unknown {
         }
         let mut observed = Vec::new();
         for table in &rule.configurations {
-            let observers = columns
-                .iter()
-                .any(|(c, _)| c.table == *table && !NOT_OBSERVERS.contains(&c.name.as_str()));
+            let observers = columns.iter().any(|(c, _)| c.table == *table && is_observers(c));
             if observers {
                 let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
                 observed.push((table.clone(), values.as_boolean().clone()));

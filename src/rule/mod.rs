@@ -12,7 +12,7 @@
 //! Three things come out of a rule, never two: a label; *not applicable*; or *insufficient*, with
 //! the reason, when a fact that it needs is unknown. What is unknown is never taken for false.
 //!
-//! Imports [`error`](crate::error) only.
+//! Imports [`error`](crate::error) and [`flags`](crate::flags).
 
 pub mod confirm;
 mod eval;
@@ -31,6 +31,7 @@ pub use parse::Sql;
 pub use typing::Elsewhere;
 
 use crate::error::Diagnostic;
+use crate::flags::{Flag, LOSE_PACKETS};
 use expr::Expr;
 use typing::Typer;
 
@@ -101,6 +102,24 @@ pub struct Rule {
     configurations: Vec<String>,
     /// Whether the records have the counts of its further rounds.
     confirmed: bool,
+}
+
+impl Rule {
+    /// The flags with which a record tells it nothing.
+    fn doubts(&self) -> &'static [Flag] {
+        let exprs: Vec<&Expr> = match &self.asked {
+            Asked::Compare { zero, one } => vec![zero, one],
+            Asked::Online(expr) | Asked::Value(expr) => vec![expr],
+            Asked::FirstOf(choices) => {
+                choices.iter().filter_map(|(_, when)| when.as_ref()).collect()
+            }
+        };
+        let columns = exprs.into_iter().chain(&self.given).flat_map(|expr| expr.columns());
+        let observers = columns
+            .filter(|column| self.configurations.contains(&column.table))
+            .any(|column| judge::is_observers(&column));
+        if observers { &LOSE_PACKETS } else { &[Flag::InternalError] }
+    }
 }
 
 /// What a rule asks, checked.

@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 use super::confirm::{CONFIRM, CONFIRMED, asks_again};
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
+use crate::flags;
 
 /// How tightly an expression holds together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +26,10 @@ impl Rule {
     /// `verdict`, with `insufficient` where facts are missing and NULL where it does not apply.
     pub fn sql(&self) -> String {
         let mut whens: Vec<(String, String)> = Vec::new();
+        let doubts: Vec<String> = self.doubts().iter().map(|flag| quoted(flag.word())).collect();
+        let doubts = doubts.join(", ");
+        let flagged = format!("list_has_any(CAST({} AS VARCHAR[]), [{doubts}])", flags::COLUMN);
+        whens.push((flagged, quoted(INSUFFICIENT)));
         let local: Vec<String> = self
             .configurations
             .iter()
