@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use pathspider::flags::{self, Flag, Flags};
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
 use serde_json::{Value, json};
@@ -493,5 +494,36 @@ fn no_expression_is_a_panic() {
         }
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1) | 1;
         ask(&text);
+    }
+}
+
+/// Facts of the observer may be wrong where packets were lost; what the engine knows is not.
+#[test]
+fn nothing_is_concluded_from_packets_that_may_be_missing() {
+    let facts = (json!({ "ok": true, "b": true }), json!({ "ok": true, "b": false }));
+    let plain = batch(&vec![facts; 8]);
+    let flags: Vec<Flags> = Flag::ALL.iter().map(|(flag, ..)| Flags::from(*flag)).collect();
+    let mut fields = plain.schema().fields().to_vec();
+    fields.push(Arc::new(flags::field()));
+    let schema = Arc::new(Schema::new(fields));
+    let columns = [plain.columns(), &[flags::column(&flags)]].concat();
+    let flagged = RecordBatch::try_new(schema, columns).unwrap();
+    for (column, expected, doubts) in [
+        ("ok", "works", &["internal_error"][..]),
+        ("b", "broken", &["capture_dropped", "flow_evicted", "internal_error"]),
+    ] {
+        let rules = compile("x", None, Question::Compare(sql(column)));
+        for ((word, why), (_, flag, _)) in judge(&rules, &flagged).into_iter().zip(Flag::ALL) {
+            let (word, why) = (word.unwrap(), why.unwrap_or_default());
+            match doubts.contains(&flag) {
+                true => {
+                    assert_eq!(word, "insufficient", "{column} {flag}");
+                    assert_eq!(why, format!("the record is flagged {flag}"));
+                }
+                false => {
+                    assert_eq!((word.as_str(), why.as_str()), (expected, ""), "{column} {flag}")
+                }
+            }
+        }
     }
 }
