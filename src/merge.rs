@@ -292,6 +292,18 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_that_was_given_up_counts_as_not_observed() {
+        let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
+        // Even if only its first part was.
+        flows.flags[0] = Flag::InternalError.into();
+        let attempts = [vec![attempt(1), attempt(2)]];
+        let merged =
+            merger().merge(&[1, 2].map(target).map(Some), &attempts, flows, &[], &[]).unwrap();
+        assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (false, None)]);
+        assert_eq!(merged.flags, [Flags::default(), Flag::InternalError.into()]);
+    }
+
+    #[test]
     fn a_flow_in_two_parts_keeps_the_flags_of_both() {
         let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
         flows.flags[0] = Flag::FlowEvicted.into();

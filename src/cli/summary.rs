@@ -432,3 +432,47 @@ fn terminal() -> (usize, Styles) {
     };
     (usize::from(width), styles)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(counts: Counts) -> Outcome {
+        Outcome {
+            asked: 0,
+            again: 0,
+            account: Account::default(),
+            totals: Totals::default(),
+            counts,
+            disturbed: Disturbed::default(),
+            elapsed: Duration::ZERO,
+            interface: String::new(),
+            started: String::new(),
+            ended: String::new(),
+            signal: 0,
+            error: None,
+            outputs: Vec::new(),
+            records: 0,
+            written: None,
+            resume: None,
+        }
+    }
+
+    #[test]
+    fn an_internal_error_is_a_loss() {
+        let none = outcome(Counts::default());
+        assert_eq!((none.exit(None), none.lost().len()), (Exit::Done, 0));
+        for internal in [[1, 0], [0, 2]] {
+            let outcome = outcome(Counts { internal, ..Counts::default() });
+            assert_eq!(outcome.exit(None), Exit::Lossy);
+            let lost = outcome.lost();
+            assert!(lost.len() == 1 && lost[0].contains("internal error"), "{lost:?}");
+            let metadata = metadata(&outcome, &Metadata::new());
+            for (key, count) in
+                ["attempts_internal_error", "flows_internal_error"].into_iter().zip(internal)
+            {
+                assert!(metadata.contains(&(key.to_owned(), count.to_string())), "{metadata:?}");
+            }
+        }
+    }
+}

@@ -263,13 +263,7 @@ impl<'a> Writer<'a> {
                 .count() as u64;
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
-        for attempts in &attempts {
-            for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut flags) {
-                if attempt.is_internal_error() {
-                    *flags |= Flag::InternalError.into();
-                }
-            }
-        }
+        flag_internal_errors(&attempts, &mut flags);
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),
@@ -350,6 +344,17 @@ impl Writer<'_> {
     }
 }
 
+/// Flags the records of targets of which an attempt was ended by a panic.
+fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
+    for attempts in attempts {
+        for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut *records) {
+            if attempt.is_internal_error() {
+                *flags |= Flag::InternalError.into();
+            }
+        }
+    }
+}
+
 /// The schema of a record before it is judged.
 fn record(plan: &Plan, target_fields: &Fields) -> Schema {
     let plain = plan.record_schema(target_fields);
@@ -406,6 +411,23 @@ fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::barrier::INTERNAL_ERROR;
+    use crate::connect::Attempt;
+
+    #[test]
+    fn a_record_of_an_attempt_that_a_panic_ended_is_flagged() {
+        let attempt = |error: &'static str| {
+            let attempt = Attempt { error: Some(error.into()), ..Attempt::default() };
+            Ended { attempt, reply: None }
+        };
+        let mut flags = [RecordFlags::default(); 2];
+        let attempts = [
+            vec![attempt("Connection refused"), attempt("Connection refused")],
+            vec![attempt("Connection refused"), attempt(INTERNAL_ERROR)],
+        ];
+        flag_internal_errors(&attempts, &mut flags);
+        assert_eq!(flags, [RecordFlags::default(), Flag::InternalError.into()]);
+    }
 
     #[test]
     fn what_was_lost_meanwhile_flags_the_records_of_that_time() {

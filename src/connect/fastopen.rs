@@ -2,6 +2,10 @@
 //!
 //! The data is a small request that any web server answers. Whether the SYN carried it, and whether
 //! the server took it, is on the wire and the observer's to say; the attempt is as of kind `tcp`.
+//!
+//! # Memory
+//!
+//! The request, until it is sent; of the answer nothing, as of kind `tcp`.
 
 use super::http::Ask;
 use super::tcp::Tcp;

@@ -6,6 +6,10 @@
 //!
 //! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
+//!
+//! # Memory
+//!
+//! The packet; nothing is kept of what comes back.
 
 use std::net::{IpAddr, SocketAddr};
 

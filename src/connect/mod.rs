@@ -153,7 +153,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "version", "method", "path"],
         versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
         columns: HTTP_COLUMNS,
-        memory: 512 << 10,
+        memory: 8 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "https",
@@ -164,7 +164,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "alpn", "groups", "version", "method", "path"],
         versions: &["1.1", "1.0", "h2"],
         columns: HTTPS_COLUMNS,
-        memory: 1 << 20,
+        memory: 16 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "h2",
@@ -175,7 +175,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "alpn", "groups", "version", "method", "path"],
         versions: &["h2", "h2c", "h2c_upgrade"],
         columns: HTTPS_COLUMNS,
-        memory: 1 << 20,
+        memory: 16 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "dns_udp",
@@ -197,7 +197,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "question"],
         versions: &[],
         columns: DNS_COLUMNS,
-        memory: 256 << 10,
+        memory: 4 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "tcp_fastopen",

@@ -4,6 +4,13 @@
 //! measurement asks what the path does, and whoever sits on it may well show one of its own. That the server
 //! holds the certificate's key is checked, since without that the facts noted of it would be
 //! anybody's.
+//!
+//! # Memory
+//!
+//! At most [`MOST_TLS`] octets are read of any target, so neither a handshake message of any stated length (rustls
+//! itself holds at most 64 KiB of one) nor records or alerts without end can grow beyond that. What is decrypted is taken
+//! out at once, and bounded as in [`http`](super::http). The certificate is read where it is; a digest and five facts
+//! are kept of it.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};

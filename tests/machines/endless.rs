@@ -1,5 +1,6 @@
 //! Answers that never end: each kind stops reading, or holds no more of them than it may.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use pathspider::connect::{Event, Transport};
@@ -161,6 +162,7 @@ fn feed(attempt: &mut Attempt<'_>, (_, begin, again): &Endless, size: usize) -> 
 
 #[test]
 fn an_endless_answer_is_left_or_forgotten() {
+    let mut most = BTreeMap::new();
     for subject in subjects::all().iter().filter(|subject| !subject.cannot_start) {
         for answer in answers(subject) {
             for size in [1, 1000, 65_536] {
@@ -169,9 +171,20 @@ fn an_endless_answer_is_left_or_forgotten() {
                 let closed = feed(&mut attempt, &answer, size);
                 let stream = !matches!(subject.row.transport, Transport::Udp | Transport::Raw);
                 assert!(closed || !stream, "{}: {} in pieces of {size}", subject.name, answer.0);
+                note(&mut most, subject, &tally);
             }
         }
     }
+    println!("{most:#?}");
+}
+
+/// By kind: octets held, and more in one call, at most.
+type Most = BTreeMap<&'static str, (usize, usize)>;
+
+fn note(most: &mut Most, subject: &Subject, tally: &Tally) {
+    let (held, transient) = most.entry(subject.row.name).or_default();
+    *held = tally.held.max(*held);
+    *transient = tally.transient.max(*transient);
 }
 
 /// What a server sends inside of TLS.
@@ -183,7 +196,7 @@ fn an_endless_answer_inside_of_tls_is_left() {
             && !subject.options.version.is_some_and(|version| version.starts_with("h2c"))
     };
     let subjects = subjects::all();
-    let mut done = 0;
+    let (mut most, mut done) = (BTreeMap::new(), 0);
     for subject in subjects.iter().filter(encrypted) {
         for variant in 0..4 {
             let (name, begin, again) = &if variant % 3 == 0 { http2() } else { http1() }[done % 11];
@@ -213,7 +226,9 @@ fn an_endless_answer_inside_of_tls_is_left() {
                 attempt.handle(Event::Data(&wire));
             }
             assert!(attempt.ending.is_some(), "{}: {name}", subject.name);
+            note(&mut most, subject, &tally);
         }
     }
+    println!("{most:#?}");
     assert!(done > 40);
 }
