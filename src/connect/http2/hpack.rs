@@ -24,6 +24,9 @@ pub(super) const TABLE: usize = 4096;
 /// What an entry counts for besides its octets (RFC 7541, 4.1).
 const ENTRY: usize = 32;
 
+/// Name and value.
+type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// Reads header blocks of one connection, in their order.
 #[derive(Debug)]
 pub(super) struct Decoder {
@@ -101,11 +104,7 @@ impl Decoder {
     }
 
     /// A literal field, whose name may be that of an entry.
-    fn literal<'a, 'b: 'a>(
-        &'a self,
-        rest: &mut &'b [u8],
-        prefix: u32,
-    ) -> Result<(Cow<'a, [u8]>, Cow<'a, [u8]>), Wrong> {
+    fn literal<'a, 'b: 'a>(&'a self, rest: &mut &'b [u8], prefix: u32) -> Result<Field<'a>, Wrong> {
         let name = match integer(rest, prefix)? {
             0 => string(rest)?,
             index => Cow::Borrowed(self.entry(index)?.0),
