@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use bolero::{TypeGenerator, produce};
 use pathspider::connect::{self, Action, Ending, Event, Fault, MOST_TRANSIENT, Stage, State};
+use peers::Layer;
 use spoilt::Spoilt;
 use subjects::Subject;
 
@@ -58,8 +59,8 @@ struct Step {
     script: u32,
     /// Octets in each piece of it.
     piece: u16,
-    /// Whether an answer is spoilt inside of its protection.
-    inside: bool,
+    /// In which layer an answer is spoilt.
+    layer: Layer,
     spoilt: Spoilt,
     #[generator(produce::<Vec<u8>>().with().len(0usize..=40))]
     octets: Vec<u8>,
@@ -187,13 +188,11 @@ impl Sequence {
             let whole = place < self.spoilt_from;
             match if whole { 0 } else { step.what } {
                 0..150 => {
-                    let spoil = |octets: Vec<u8>, now: bool| match now && !whole {
+                    let spoil = |layer, octets: Vec<u8>| match layer == step.layer && !whole {
                         true => step.spoilt.of(&octets),
                         false => octets,
                     };
-                    let inside = |octets| spoil(octets, step.inside);
-                    let answer = peer.answer(attempt.sent(), step.script, &inside);
-                    let answer = spoil(answer, !step.inside);
+                    let answer = peer.answer(attempt.sent(), step.script, &spoil);
                     if subject.datagrams {
                         attempt.handle(Event::Data(&answer));
                         continue;

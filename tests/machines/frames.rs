@@ -1,5 +1,7 @@
 //! Frames of HTTP/2 with header blocks that use all of HPACK.
 
+use super::peers::{Layer, Spoil};
+
 /// Numbers that follow from a first one (Knuth's MMIX).
 struct Numbers(u64);
 
@@ -32,8 +34,8 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
-/// What a server sends: its preface, and what `script` stands for.
-pub fn http2(script: u32) -> Vec<u8> {
+/// What a server sends: its preface, and what `script` stands for. `spoil` may change each header block.
+pub fn http2(script: u32, spoil: Spoil<'_>) -> Vec<u8> {
     let (mut numbers, mut out) = (Numbers(script.into()), Vec::new());
     frame(&mut out, SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100, 0, 1, 0, 0, 16, 0]);
     for _ in 0..numbers.below(3) {
@@ -49,7 +51,7 @@ pub fn http2(script: u32) -> Vec<u8> {
     if numbers.below(3) == 0 {
         let mut interim = b"\x48\x03100".to_vec();
         fields(&mut interim, &mut numbers);
-        headers(&mut out, &mut numbers, 0, &interim);
+        headers(&mut out, &mut numbers, 0, &spoil(Layer::Block, interim));
     }
     let mut block = Vec::new();
     for _ in 0..numbers.below(3) {
@@ -60,6 +62,7 @@ pub fn http2(script: u32) -> Vec<u8> {
         [&[0x88], b"\x08\x03200", b"\x48\x82\x10\x01", b"\x10\x07:status\x03200"];
     block.extend_from_slice(status[numbers.below(4)]);
     fields(&mut block, &mut numbers);
+    let block = spoil(Layer::Block, block);
     match numbers.below(8) {
         0 => headers(&mut out, &mut numbers, END_STREAM, &block),
         1 => frame(&mut out, RST_STREAM, 0, 1, &[0, 0, 0, 7]),
@@ -72,7 +75,7 @@ pub fn http2(script: u32) -> Vec<u8> {
             } else {
                 let mut trailer = Vec::new();
                 fields(&mut trailer, &mut numbers);
-                headers(&mut out, &mut numbers, END_STREAM, &trailer);
+                headers(&mut out, &mut numbers, END_STREAM, &spoil(Layer::Block, trailer));
             }
         }
     }

@@ -14,13 +14,24 @@ use rustls::{NamedGroup, ServerConfig, ServerConnection};
 
 use super::frames;
 
-/// Changes octets before they are protected.
-pub type Spoil<'a> = &'a dyn Fn(Vec<u8>) -> Vec<u8>;
+/// In which layer of an answer octets are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, bolero::TypeGenerator)]
+pub enum Layer {
+    /// As they go over the wire.
+    Wire,
+    /// What TLS protects, or what the length of a message stands before.
+    Content,
+    /// A header block of HTTP/2, whose frames keep their right lengths.
+    Block,
+}
+
+/// May change octets in their layer.
+pub type Spoil<'a> = &'a dyn Fn(Layer, Vec<u8>) -> Vec<u8>;
 
 /// What is at the other end of a connection.
 pub trait Peer {
-    /// Takes in what was sent, and answers: whatever `script` stands for in the protocol. `spoil` changes the answer
-    /// inside the protection that the protocol may have.
+    /// Takes in what was sent, and answers: whatever `script` stands for in the protocol. `spoil` may change the answer
+    /// in any layer.
     fn answer(&mut self, sent: &[u8], script: u32, spoil: Spoil<'_>) -> Vec<u8>;
 }
 
@@ -31,7 +42,9 @@ pub fn of(kind: Kind, version: Option<&str>, variant: u32) -> Box<dyn Peer> {
             Box::new(Plain(frames::http2))
         }
         (Kind::Http | Kind::H2, Some("h2c_upgrade")) => Box::new(Plain(upgraded)),
-        (Kind::Tcp | Kind::Mptcp | Kind::TcpFastopen | Kind::Http, _) => Box::new(Plain(http1)),
+        (Kind::Tcp | Kind::Mptcp | Kind::TcpFastopen | Kind::Http, _) => {
+            Box::new(Plain(|script, _| http1(script)))
+        }
         (Kind::Https | Kind::H2, _) => Box::new(Tls::new(variant)),
         (Kind::DnsUdp, _) => Box::new(Dns { over_tcp: false }),
         (Kind::DnsTcp, _) => Box::new(Dns { over_tcp: true }),
@@ -40,11 +53,12 @@ pub fn of(kind: Kind, version: Option<&str>, variant: u32) -> Box<dyn Peer> {
 }
 
 /// One that answers without looking at what it was sent.
-struct Plain(fn(u32) -> Vec<u8>);
+struct Plain(fn(u32, Spoil<'_>) -> Vec<u8>);
 
 impl Peer for Plain {
     fn answer(&mut self, _: &[u8], script: u32, spoil: Spoil<'_>) -> Vec<u8> {
-        spoil((self.0)(script))
+        let answer = (self.0)(script, spoil);
+        spoil(Layer::Wire, spoil(Layer::Content, answer))
     }
 }
 
@@ -74,9 +88,9 @@ pub fn http1(script: u32) -> Vec<u8> {
 }
 
 /// A switch to HTTP/2, and what comes after it.
-fn upgraded(script: u32) -> Vec<u8> {
+fn upgraded(script: u32, spoil: Spoil<'_>) -> Vec<u8> {
     let switch = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
-    [switch, frames::http2(script).as_slice()].concat()
+    [switch, frames::http2(script, spoil).as_slice()].concat()
 }
 
 /// A server in TLS, which speaks the HTTP that was agreed on.
@@ -144,15 +158,15 @@ impl Peer for Tls {
         if !self.server.is_handshaking() && (before < self.asked.len() || script.is_multiple_of(4))
         {
             let answer = match self.server.alpn_protocol() {
-                Some(b"h2") => frames::http2(script),
+                Some(b"h2") => frames::http2(script, spoil),
                 _ => http1(script),
             };
-            let _ = self.server.writer().write_all(&spoil(answer));
+            let _ = self.server.writer().write_all(&spoil(Layer::Content, answer));
             if script.is_multiple_of(3) {
                 self.server.send_close_notify();
             }
         }
-        self.take()
+        spoil(Layer::Wire, self.take())
     }
 }
 
@@ -164,12 +178,13 @@ struct Dns {
 impl Peer for Dns {
     fn answer(&mut self, sent: &[u8], script: u32, spoil: Spoil<'_>) -> Vec<u8> {
         let question = if self.over_tcp { sent.get(2..).unwrap_or_default() } else { sent };
-        let answer = spoil(dns(question, script));
-        match self.over_tcp {
+        let answer = spoil(Layer::Content, dns(question, script));
+        let answer = match self.over_tcp {
             // Whatever the length says, it is there.
             true => [&(answer.len() as u16).to_be_bytes(), answer.as_slice()].concat(),
             false => answer,
-        }
+        };
+        spoil(Layer::Wire, answer)
     }
 }
 
@@ -210,11 +225,12 @@ impl Peer for Segments {
     fn answer(&mut self, sent: &[u8], script: u32, spoil: Spoil<'_>) -> Vec<u8> {
         let packet = SlicedPacket::from_ip(sent).ok();
         let v6 = packet.as_ref().is_some_and(|p| matches!(p.net, Some(NetSlice::Ipv6(_))));
-        match packet.and_then(|packet| packet.transport) {
-            Some(TransportSlice::Udp(udp)) => spoil(dns(udp.payload(), script)),
-            Some(TransportSlice::Tcp(tcp)) => spoil(segment(&tcp.to_header(), script)),
-            _ => spoil(vec![u8::from(v6); script as usize % 64]),
-        }
+        let answer = match packet.and_then(|packet| packet.transport) {
+            Some(TransportSlice::Udp(udp)) => dns(udp.payload(), script),
+            Some(TransportSlice::Tcp(tcp)) => segment(&tcp.to_header(), script),
+            _ => vec![u8::from(v6); script as usize % 64],
+        };
+        spoil(Layer::Wire, spoil(Layer::Content, answer))
     }
 }
 
