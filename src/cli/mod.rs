@@ -51,6 +51,7 @@ use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::barrier;
 use crate::error::{Error, Exit};
 use crate::measurement::Plan;
 
@@ -128,6 +129,7 @@ pub fn main() -> Exit {
         }
     };
     progress::start_logging(cli.verbose, cli.quiet);
+    barrier::install();
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args, cli.quiet),
         Command::Check(args) => check::run(&args),

@@ -33,6 +33,7 @@ use self::link::Link;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::disturbance::Disturbance;
+use super::guarded::Guarded;
 use super::pauses::Pauses;
 use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
@@ -111,6 +112,8 @@ pub struct Engine<'a> {
     generation: u64,
     raw: Raw,
     buffer: Box<[u8]>,
+    /// What makes the machine of an attempt.
+    start: fn(Kind, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
 }
 
 /// How targets are reached under a configuration.
@@ -134,7 +137,7 @@ struct Begun {
     /// Its channel, and how much of `out` went with the SYN.
     opened: (Channel, usize),
     port: u16,
-    machine: Box<dyn Machine>,
+    machine: Guarded,
     out: Vec<u8>,
 }
 
@@ -227,6 +230,7 @@ impl<'a> Engine<'a> {
             freed: Vec::new(),
             generation: 0,
             buffer: vec![0; 64 << 10].into_boxed_slice(),
+            start: connect::start,
         })
     }
 
@@ -419,11 +423,15 @@ impl<'a> Engine<'a> {
         let begun = match &configuration.options.packet {
             Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, wanted),
             None => {
-                let mut machine =
-                    connect::start(configuration.kind.kind, &configuration.options, peer);
+                let (kind, options) = (configuration.kind.kind, &configuration.options);
+                let mut machine = Guarded::new(|| (self.start)(kind, options, peer));
                 let mut early = Vec::new();
                 if self.ways[job.configuration].early {
                     machine.early(&mut early);
+                }
+                if let Some(ending) = machine.broken() {
+                    self.free.push(slot);
+                    return Some(ended(target.at, started, None, ending));
                 }
                 self.connect(target.at, job, &early, wanted).map(|(opened, port)| Begun {
                     opened,
@@ -546,7 +554,7 @@ impl<'a> Engine<'a> {
         if tcp {
             self.raw.wait(port, address, slot);
         }
-        let machine = Box::new(Forge::new(packet, peer, way.source));
+        let machine = Guarded::new(|| Box::new(Forge::new(packet, peer, way.source)));
         Ok(Begun { opened: (way.channel, 0), port, machine, out: Vec::new() })
     }
 
@@ -583,6 +591,9 @@ impl<'a> Engine<'a> {
             attempt.error.as_deref().unwrap_or("").escape_debug()
         );
         self.progress.count(attempt.state);
+        if attempt.is_internal_error() {
+            self.progress.internal_error.fetch_add(1, Relaxed);
+        }
         let left = &mut wave.left[job.configuration][job.target];
         *left -= 1;
         match *left {
@@ -620,7 +631,7 @@ struct Wave<'t> {
 
 fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
     let Ending { state, stage, error, reply } = ending;
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         ok: state.tells().then_some(state == State::Ok),
         state,
         stage,
@@ -630,5 +641,11 @@ fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Endi
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };
+    if attempt.is_internal_error() {
+        attempt.ok = None;
+    }
     Ended { attempt, reply, ..Ended::default() }
 }
+
+#[cfg(test)]
+mod tests;

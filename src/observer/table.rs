@@ -20,13 +20,15 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 use foldhash::fast::RandomState;
 
+use super::completed::Completed;
 use super::exchange::Exchange;
 use super::fragments::Fragments;
+use super::groups::{Broken, Groups};
 use super::index::Index;
-use crate::chain::{Admission, Closed, Group, Seen, Selection, Visit};
+use crate::chain::{Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::owner::{Owners, Remote};
@@ -54,35 +56,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { expiry_timeout: 5_000_000_000, idle_timeout: 30_000_000_000, max_flows: 1_000_000 }
-    }
-}
-
-/// Completed flows: their keys, and one row of columns for each.
-#[derive(Debug, Default)]
-pub struct Flows {
-    /// Keys, in the direction of each flow's first packet.
-    pub keys: Vec<FlowKey>,
-    /// What may be missing from each.
-    pub flags: Vec<Flags>,
-    /// The course of each exchange, if the table knows whose flows these are; else empty.
-    pub exchanges: Vec<Exchange>,
-    /// The columns of [`Selection::fields`], one row per key.
-    pub columns: Vec<ArrayRef>,
-}
-
-/// Completed flows of which no columns have been made yet.
-pub struct Completed {
-    keys: Vec<FlowKey>,
-    flags: Vec<Flags>,
-    exchanges: Vec<Exchange>,
-    groups: Vec<Box<dyn Closed>>,
-}
-
-impl Completed {
-    /// Makes the columns.
-    pub fn into_flows(self) -> Flows {
-        let columns = self.groups.iter().flat_map(|group| group.columns(&self.keys)).collect();
-        Flows { keys: self.keys, flags: self.flags, exchanges: self.exchanges, columns }
     }
 }
 
@@ -198,8 +171,18 @@ struct Flow {
     generation: u32,
     over: bool,
     flags: Flags,
-    /// A function refused it: it only keeps its packets from being taken for a new flow.
+    /// A function refused it, or panicked (then the flags say so): it only keeps its packets from being taken
+    /// for a new flow.
     ignored: bool,
+}
+
+impl Flow {
+    /// A function panicked over it: no function sees it any more, and it has no facts.
+    #[cold]
+    fn give_up(&mut self) {
+        self.ignored = true;
+        self.flags |= Flag::InternalError.into();
+    }
 }
 
 /// A place in a queue: look at the slot's flow when packet time reaches `due`.
@@ -220,9 +203,13 @@ pub struct FlowTable {
     generation: u32,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
-    groups: Vec<Box<dyn Group>>,
+    groups: Groups,
+    /// The types of the columns that the groups make.
+    types: Arc<[DataType]>,
     completed: Vec<FlowKey>,
     flags: Vec<Flags>,
+    /// Complete flows that were given up.
+    broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
     evicted: u64,
     refused: u64,
     fragments: Fragments,
@@ -243,7 +230,11 @@ pub struct FlowTable {
 
 impl FlowTable {
     /// A table whose flows are watched by the selected functions.
-    pub fn new(selection: &Selection, mut limits: Limits) -> Self {
+    pub fn new(selection: &Selection, limits: Limits) -> Self {
+        Self::watched_by(Groups::new(selection), selection, limits)
+    }
+
+    fn watched_by(groups: Groups, selection: &Selection, mut limits: Limits) -> Self {
         // As many as there are numbers for slots; nobody has the memory for so many.
         limits.max_flows = limits.max_flows.min(Index::MOST);
         Self {
@@ -255,9 +246,11 @@ impl FlowTable {
             generation: 0,
             idle: VecDeque::new(),
             over: VecDeque::new(),
-            groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
+            groups,
+            types: selection.fields().map(|field| (field.data_type)()).collect(),
             completed: Vec::new(),
             flags: Vec::new(),
+            broken: Vec::new(),
             evicted: 0,
             refused: 0,
             fragments: Fragments::default(),
@@ -436,8 +429,12 @@ impl FlowTable {
     /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
     fn settle(&mut self, packets: &[Packet<'_>]) {
         let visits = &self.visits;
-        let mut over =
-            self.groups.iter_mut().fold(0, |over, group| over | group.packets(packets, visits));
+        let Ok(mut over) = self.groups.packets(packets, visits) else {
+            for visit in self.visits.drain(..) {
+                self.flows[visit.slot].iter_mut().for_each(Flow::give_up);
+            }
+            return;
+        };
         while over != 0 {
             let Visit { packet, slot, .. } = visits[over.trailing_zeros() as usize];
             over &= over - 1;
@@ -510,17 +507,35 @@ impl FlowTable {
 
     /// How many completed flows wait to be taken.
     pub fn completed(&self) -> usize {
-        self.completed.len()
+        self.completed.len() + self.broken.len()
     }
 
     /// Takes the flows completed so far.
     pub fn take(&mut self) -> Completed {
+        let groups = self.groups.take().unwrap_or_else(|Broken| {
+            self.restart();
+            Vec::new()
+        });
         Completed {
+            types: self.types.clone(),
             keys: std::mem::take(&mut self.completed),
             flags: std::mem::take(&mut self.flags),
             exchanges: std::mem::take(&mut self.completed_exchanges),
-            groups: self.groups.iter_mut().map(|group| group.take()).collect(),
+            groups,
+            broken: std::mem::take(&mut self.broken),
         }
+    }
+
+    /// Gives up every flow that is not taken yet, since the rows of the groups may no longer be in step.
+    #[cold]
+    fn restart(&mut self) {
+        self.groups.restart();
+        let mut exchanges = std::mem::take(&mut self.completed_exchanges).into_iter();
+        for (key, mut flags) in self.completed.drain(..).zip(self.flags.drain(..)) {
+            flags |= Flag::InternalError.into();
+            self.broken.push((key, flags, exchanges.next()));
+        }
+        self.flows.iter_mut().flatten().filter(|flow| !flow.ignored).for_each(Flow::give_up);
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {
@@ -550,10 +565,8 @@ impl FlowTable {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let key = identity.key();
-        let mut ignored = false;
-        for group in &mut self.groups {
-            ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
-        }
+        let opened = self.groups.open(slot as usize, &key, packet);
+        let ignored = opened.unwrap_or_default();
         self.refused += u64::from(ignored);
         if self.owners.is_some() {
             let slots = self.flows.len();
@@ -561,14 +574,12 @@ impl FlowTable {
             self.exchanges[slot as usize] = Exchange::default();
         }
         let last = packet.time;
-        self.flows[slot as usize] = Some(Flow {
-            identity,
-            last,
-            generation,
-            over: false,
-            flags: Flags::default(),
-            ignored,
-        });
+        let flags = Flags::default();
+        let mut flow = Flow { identity, last, generation, over: false, flags, ignored };
+        if opened.is_err() {
+            flow.give_up();
+        }
+        self.flows[slot as usize] = Some(flow);
         self.index.insert(identity.tag, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
@@ -596,14 +607,20 @@ impl FlowTable {
 
     fn complete(&mut self, slot: u32) {
         let Some(flow) = self.discard(slot) else { return };
+        let (key, flags) = (flow.identity.key(), flow.flags);
+        let exchange = self.exchanges.get(slot as usize).copied();
+        if flags.has(Flag::InternalError) {
+            self.broken.push((key, flags, exchange));
+            return;
+        }
         if flow.ignored {
             return;
         }
-        self.completed.push(flow.identity.key());
-        self.flags.push(flow.flags);
-        self.completed_exchanges.extend(self.exchanges.get(slot as usize));
-        for group in &mut self.groups {
-            group.close(slot as usize);
+        self.completed.push(key);
+        self.flags.push(flags);
+        self.completed_exchanges.extend(exchange);
+        if self.groups.close(slot as usize).is_err() {
+            self.restart();
         }
     }
 

@@ -1,6 +1,7 @@
 //! The table in virtual time.
 
 use super::*;
+use crate::observer::Flows;
 use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
 use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
 use arrow::datatypes::{Field, Schema};
@@ -358,3 +359,5 @@ fn packets_together_are_as_one_after_the_other() {
         assert_eq!(one.table.evicted(), many.table.evicted());
     }
 }
+
+mod broken;
