@@ -30,8 +30,8 @@ fn in_every_situation_a_label_of_any_measurement_is_the_truth_or_absent() {
     for row in &situations {
         let of_row = matrix.iter().filter(|((situation, _), _)| *situation == row.name);
         for ((_, measurement), cell) in of_row.clone() {
-            if row.absent == "never" && cell.absent > 0 {
-                let (absent, expected) = (cell.absent, cell.expected);
+            if row.absent == "never" && cell.unexplained > 0 {
+                let (absent, expected) = (cell.unexplained, cell.expected);
                 faults.push(format!(
                     "{}, {measurement}: {absent} of {expected} labels are absent and none should be",
                     row.name

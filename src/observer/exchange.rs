@@ -268,7 +268,8 @@ mod tests {
     fn an_echo_of_what_was_never_sent_is_no_answer() {
         let option = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
         let (first, again) = (option(5, 0), option(9, 0));
-        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false), (0, true)] {
+        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false), (0, true)]
+        {
             let echo = option(99, echo);
             let exchange = course(&[
                 (Forward, segment_with(1, SYN, (1000, 0), 0, &first)),

@@ -16,8 +16,8 @@ const AT_ONCE: usize = 6;
 /// A situation whose runs take the processors from all others, so that they come one at a time.
 const ALONE: &str = "starved";
 
-/// Labels by host and family (true: IPv6).
-type Truth = BTreeMap<(String, bool), BTreeSet<String>>;
+/// By host and family (true: IPv6): what is true, and what is true too but rests on packets that may come too late.
+type Truth = BTreeMap<(String, bool), [BTreeSet<String>; 2]>;
 
 /// A situation as `lab list` shows it.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Cell {
     pub expected: u64,
     /// Those of them that were not given.
     pub absent: u64,
+    /// Those of them whose records are not flagged: not because of a busy machine.
+    pub unexplained: u64,
     /// Every wrong label: which, of which host, and how often. Also a run that failed.
     pub wrong: BTreeMap<String, u64>,
 }
@@ -124,7 +126,7 @@ fn measure(situation: &Situation, measurement: &str, truth: &Truth, folder: &Pat
         let host = record["target"]["name"].as_str().unwrap().to_owned();
         let v6 = record["target"]["ip"].as_str().unwrap().contains(':');
         let family = if v6 { "IPv6" } else { "IPv4" };
-        let Some(expected) = truth.get(&(host.clone(), v6)) else { continue };
+        let Some([expected, late]) = truth.get(&(host.clone(), v6)) else { continue };
         seen += 1;
         let given = record["conditions"].as_array().unwrap().iter();
         let given: BTreeSet<&str> = given.map(|label| label.as_str().unwrap()).collect();
@@ -132,7 +134,9 @@ fn measure(situation: &Situation, measurement: &str, truth: &Truth, folder: &Pat
         cell.absent +=
             expected.iter().filter(|label| !given.contains(label.as_str())).count() as u64;
         for label in given {
-            if !expected.contains(label) && !situation.concludes_nothing(label) {
+            if ![expected, late].iter().any(|labels| labels.contains(label))
+                && !situation.concludes_nothing(label)
+            {
                 *cell.wrong.entry(format!("{host} ({family}): {label}")).or_default() += 1;
             }
         }
@@ -158,9 +162,14 @@ impl Situation {
 fn truth(list: &Value, measurement: &str) -> Truth {
     let mut truth = Truth::new();
     for host in list["hosts"].as_array().unwrap() {
-        for (v6, key) in [(false, "truth_v4"), (true, "truth_v6")] {
-            let Some(labels) = host[key][measurement].as_array() else { continue };
-            let labels = labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect();
+        for (v6, keys) in [(false, ["truth_v4", "late_v4"]), (true, ["truth_v6", "late_v6"])] {
+            if !host[keys[0]][measurement].is_array() {
+                continue;
+            }
+            let labels = keys.map(|key| {
+                let labels = host[key][measurement].as_array().into_iter().flatten();
+                labels.map(|label| label.as_str().unwrap().to_owned()).collect()
+            });
             truth.insert((host["name"].as_str().unwrap().to_owned(), v6), labels);
         }
     }
