@@ -36,11 +36,13 @@ pub enum Flag {
     Starved = 128,
     /// An answer crossed the interface and did not reach the socket.
     NotDelivered = 256,
+    /// The run's outcomes depend on the source ports.
+    PortDependent = 512,
 }
 
 impl Flag {
     /// Every flag with its word and what it says, in the order in which a record has them.
-    pub const ALL: [(Flag, &'static str, &'static str); 9] = [
+    pub const ALL: [(Flag, &'static str, &'static str); 10] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
@@ -91,6 +93,12 @@ impl Flag {
             "not_delivered",
             "an answer of the target crossed the interface and did not reach the socket, because of a host firewall, \
              rp_filter or conntrack: the attempt is `local_error` and nothing is concluded from it",
+        ),
+        (
+            Flag::PortDependent,
+            "port_dependent",
+            "attempts of the run fail far more often from one half of the source ports, and this one did: it is \
+             `local_error` and nothing is concluded from it",
         ),
     ];
 

@@ -26,12 +26,14 @@ pub struct Counts {
     pub not_delivered: u64,
     /// Attempts of which this host was too busy to tell whether the answer was in time.
     pub starved: u64,
+    /// Attempts that failed from the half of the ports from which attempts fail.
+    pub port_dependent: u64,
     /// Packets to or from our ports that belonged to no attempt.
     pub strangers: u64,
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 15] = [
+pub const KEYS: [&str; 16] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -46,6 +48,7 @@ pub const KEYS: [&str; 15] = [
     "flows_of_others",
     "attempts_not_delivered",
     "attempts_starved",
+    "attempts_port_dependent",
     "packets_of_others",
 ];
 
@@ -86,14 +89,16 @@ impl Counts {
         *from = from.saturating_sub(attempts);
         match correction {
             Correction::Late => *timeout += attempts,
-            Correction::NotSeen | Correction::NotDelivered | Correction::Starved => {
-                *local_error += attempts
-            }
+            Correction::NotSeen
+            | Correction::NotDelivered
+            | Correction::Starved
+            | Correction::PortDependent => *local_error += attempts,
         }
         match correction {
             Correction::NotSeen => self.unobserved += attempts,
             Correction::NotDelivered => self.not_delivered += attempts,
             Correction::Starved => self.starved += attempts,
+            Correction::PortDependent => self.port_dependent += attempts,
             Correction::Late => {}
         }
     }
@@ -114,7 +119,7 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 15] {
+    fn values_mut(&mut self) -> [&mut u64; 16] {
         let Self {
             attempts,
             unobserved,
@@ -123,6 +128,7 @@ impl Counts {
             strays,
             not_delivered,
             starved,
+            port_dependent,
             strangers,
         } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
@@ -142,6 +148,7 @@ impl Counts {
             strays,
             not_delivered,
             starved,
+            port_dependent,
             strangers,
         ]
     }

@@ -108,6 +108,11 @@ impl Outcome {
                  concluded from them; lower --rate or --concurrency",
             ),
             (
+                self.counts.port_dependent,
+                "attempts that failed from ports from which attempts fail far more often: nothing is concluded from \
+                 them; look for a filter on source ports",
+            ),
+            (
                 self.counts.unobserved,
                 "attempts whose packets the capture did not see (another interface? see -i)",
             ),
@@ -408,6 +413,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
             "not_observed": counts.unobserved,
             "not_delivered": counts.not_delivered,
             "starved": counts.starved,
+            "port_dependent": counts.port_dependent,
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                      "not_understood": unread, "of_others": counts.strangers },

@@ -222,7 +222,8 @@ impl<'a> Writer<'a> {
             Way::new(connection.kind.kind, connection.protocol(), connection.timeout)
         });
         let fields = plan.configuration_fields().into();
-        let merger = Merger::new(fields, plan.reply_columns(), ways.collect());
+        let merger =
+            Merger::new(fields, plan.reply_columns(), ways.collect(), totals.ports.middle());
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
@@ -252,29 +253,22 @@ impl<'a> Writer<'a> {
             finished(wave.targets, wave.prepared, wave.asked.attempts);
         self.merger.control(wave.is_control);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
-        let Merged { configurations, mut flags, corrected } = self.merger.merge(
+        let again = wave.again.iter().map(|(_, targets)| targets).sum();
+        let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
             &addresses,
             &mut attempts,
             flows,
             &wave.asked.ports,
             &wave.asked.repeated,
+            again,
         )?;
+        self.written.unobserved += unseen;
         for correction in corrected {
             *self.written.corrected.entry(correction).or_default() += 1;
         }
         // A wave that is asked once more has nothing to be written, and no answer.
         if whole.is_empty() {
             return Ok(());
-        }
-        for (configuration, attempts) in configurations.iter().zip(&attempts) {
-            let Some(observed) = configuration.column_by_name("observed") else { continue };
-            let sent = attempts.iter().map(|Ended { attempt, .. }| {
-                attempt.state.tells() && attempt.source_port.is_some()
-            });
-            let unobserved = observed.as_boolean().iter().zip(sent);
-            self.written.unobserved += unobserved
-                .filter(|(observed, sent)| *sent && *observed == Some(false))
-                .count() as u64;
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));

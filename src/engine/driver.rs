@@ -182,7 +182,7 @@ impl<'a> Engine<'a> {
         let configurations = &settings.configurations;
         let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
         Ok(Self {
-            ports: Ports::new(&settings.pool, configurations.len(), rand::random()),
+            ports: Ports::new(&settings.pool, rand::random()),
             bank: Bank::default(),
             deal: None,
             owners,
@@ -396,8 +396,12 @@ impl<'a> Engine<'a> {
                 if self.ways[job.configuration].early {
                     machine.early(&mut early);
                 }
-                self.connect(target.at, job.configuration, &early, wanted)
-                    .map(|(opened, port)| Begun { opened, port, machine, out: early })
+                self.connect(target.at, job, &early, wanted).map(|(opened, port)| Begun {
+                    opened,
+                    port,
+                    machine,
+                    out: early,
+                })
             }
         };
         let begun = begun.and_then(|begun| match begun.opened.0.hears {
@@ -466,14 +470,14 @@ impl<'a> Engine<'a> {
     fn connect(
         &mut self,
         address: SocketAddr,
-        configuration: usize,
+        Job { target, configuration }: Job,
         early: &[u8],
         wanted: Option<u16>,
     ) -> Result<((Channel, usize), u16), Unsent> {
         let mut deal = self.deal.take();
         let opening = self.opening(address, configuration, early);
         let opened = from_some_port(
-            |tried| deal.as_mut()?.draw(configuration, wanted, tried),
+            |tried| deal.as_mut()?.draw((target, configuration), wanted, tried),
             |port| {
                 self.owners.claim(self.ways[configuration].protocol, port, address);
                 opening.open(port)
@@ -498,7 +502,7 @@ impl<'a> Engine<'a> {
         let mut raw = std::mem::replace(&mut self.raw, Raw::new(self.settings.pool.bounds()));
         let opening = self.opening(address, configuration, &[]);
         let opened = from_some_port(
-            |tried| deal.as_mut()?.draw(configuration, wanted, tried),
+            |tried| deal.as_mut()?.draw((job.target, configuration), wanted, tried),
             |port| {
                 self.owners.claim(self.ways[configuration].protocol, port, address);
                 raw.open(&opening, configuration, port, tcp)

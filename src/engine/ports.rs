@@ -99,19 +99,20 @@ impl Bank {
 #[derive(Debug)]
 pub struct Ports {
     banks: [Vec<u16>; 2],
-    configurations: usize,
+    /// The first port of the pool's upper half.
+    middle: u16,
     secret: u64,
 }
 
 impl Ports {
-    /// Ports for this many configurations (at least one), drawn by a secret.
-    pub fn new(pool: &Pool, configurations: usize, secret: u64) -> Self {
+    /// The ports of a pool, drawn by a secret.
+    pub fn new(pool: &Pool, secret: u64) -> Self {
         let mut first = pool.ports.clone();
         first.shuffle(&mut StdRng::seed_from_u64(secret));
         let mut second = first.split_off(first.len().div_ceil(2));
         first.sort_unstable();
         second.sort_unstable();
-        Self { banks: [first, second], configurations: configurations.max(1), secret }
+        Self { banks: [first, second], middle: pool.middle(), secret }
     }
 
     /// The ports of a wave.
@@ -119,24 +120,39 @@ impl Ports {
         let mut rng = StdRng::seed_from_u64(self.secret);
         // Each wave has a draw of its own; the first number of the secret's was the banks' draw.
         let key = rng.next_u64() ^ wave.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut ports = self.banks[bank as usize].clone();
-        let bank = ports.iter().copied().collect();
-        ports.shuffle(&mut StdRng::seed_from_u64(key));
-        let share = ports.len() / self.configurations;
-        let next = (0..self.configurations).map(|number| number * share).collect();
-        Deal { ports, bank, share, next, reserved: PortSet::default(), taken: PortSet::default() }
+        let mut rng = StdRng::seed_from_u64(key);
+        let ports = &self.banks[bank as usize];
+        let mut classes: [Vec<u16>; CLASSES] = Default::default();
+        for port in ports {
+            classes[usize::from(*port >= self.middle) << 1 | usize::from(port & 1)].push(*port);
+        }
+        classes.iter_mut().for_each(|class| class.shuffle(&mut rng));
+        let (reserved, taken) = (PortSet::default(), PortSet::default());
+        Deal {
+            classes,
+            bank: ports.iter().copied().collect(),
+            turn: rng.next_u64(),
+            reserved,
+            taken,
+        }
     }
 }
 
+/// Ports are of four classes: in the lower or the upper half of the pool, even or odd.
+const CLASSES: usize = 4;
+
 /// The ports of one wave that are still to be had.
+///
+/// The baseline's port is in one half, those of the experiments are in the other, so that a filter on one half of the
+/// ports does not meet both: it makes a target look broken or transient, which further rounds sort out, and not
+/// offline. With one experiment, one of the two is even and the other odd.
 #[derive(Debug)]
 pub struct Deal {
-    /// In the order of the draw: the first share is the first configuration's, and so on.
-    ports: Vec<u16>,
+    /// In the order of the draw, the last one first.
+    classes: [Vec<u16>; CLASSES],
     bank: PortSet,
-    share: usize,
-    /// By configuration: where its next port stands.
-    next: Vec<usize>,
+    /// By which classes take turns among targets.
+    turn: u64,
     /// Kept for those who want exactly these.
     reserved: PortSet,
     taken: PortSet,
@@ -148,6 +164,23 @@ impl Deal {
         if self.bank.contains(port) {
             self.reserved.insert(port);
         }
+    }
+
+    /// The port to try for an attempt (its target and configuration), after this many others in vain.
+    pub fn draw(
+        &mut self,
+        (target, configuration): (usize, usize),
+        wanted: Option<u16>,
+        tried: u32,
+    ) -> Option<u16> {
+        /// How many ports to try that are like the one wanted.
+        const LIKE: u32 = 8;
+        let wish = match (wanted, tried) {
+            (Some(port), 0) => self.exactly(port).or_else(|| self.like(port)),
+            (Some(port), 1..LIKE) => self.like(port),
+            _ => None,
+        };
+        wish.or_else(|| self.next(target, configuration))
     }
 
     /// The port that is wanted, if it is of this wave and was not given out.
@@ -167,30 +200,24 @@ impl Deal {
         Some(self.take(found))
     }
 
-    /// The next port of a configuration; when its own are spent, one of another's.
-    fn next(&mut self, configuration: usize) -> Option<u16> {
-        let end = (configuration + 1) * self.share;
-        while let Some(at) = self.next.get_mut(configuration).filter(|at| **at < end) {
-            let port = self.ports[*at];
-            *at += 1;
-            if self.is_free(port) {
-                return Some(self.take(port));
+    /// The next port of the class whose turn it is; if that is spent, of another.
+    fn next(&mut self, target: usize, configuration: usize) -> Option<u16> {
+        // Of each four targets in turn, one has each class; which one follows from the draw.
+        let turn = self.turn.rotate_left((target / CLASSES % 64) as u32) as usize;
+        // Every experiment has the other half; odd and even ones take turns.
+        let other = match configuration {
+            0 => 0b00,
+            experiment => 0b10 | experiment & 1,
+        };
+        let class = (target.wrapping_add(turn) % CLASSES) ^ other;
+        for class in (0..CLASSES).map(|more| class ^ more) {
+            while let Some(port) = self.classes[class].pop() {
+                if self.is_free(port) {
+                    return Some(self.take(port));
+                }
             }
         }
-        let port = self.ports.iter().rev().copied().find(|port| self.is_free(*port))?;
-        Some(self.take(port))
-    }
-
-    /// The port to try for an attempt of a configuration, after this many others in vain.
-    pub fn draw(&mut self, configuration: usize, wanted: Option<u16>, tried: u32) -> Option<u16> {
-        /// How many ports to try that are like the one wanted.
-        const LIKE: u32 = 8;
-        let wish = match (wanted, tried) {
-            (Some(port), 0) => self.exactly(port).or_else(|| self.like(port)),
-            (Some(port), 1..LIKE) => self.like(port),
-            _ => None,
-        };
-        wish.or_else(|| self.next(configuration))
+        None
     }
 
     /// The ports that were given out.
@@ -237,22 +264,42 @@ mod tests {
     }
 
     #[test]
-    fn configurations_and_consecutive_waves_share_no_port() {
+    fn attempts_and_consecutive_waves_share_no_port() {
         for (configurations, slot) in (1..=8).flat_map(|n| Slot::all().map(move |slot| (n, slot))) {
             let pool = pool().part(slot);
-            let ports = Ports::new(&pool, configurations, 7);
+            let ports = Ports::new(&pool, 7);
             let mut seen = HashSet::new();
             for bank in [Bank::First, Bank::Second] {
                 let mut deal = ports.deal(bank, 5);
                 for configuration in 0..configurations {
-                    for _ in 0..pool.largest_wave(configurations) {
-                        let port = deal.next(configuration).unwrap();
+                    for target in 0..pool.largest_wave(configurations) {
+                        let port = deal.next(target, configuration).unwrap();
                         assert!(pool.ports.contains(&port) && seen.insert(port), "{port}");
                         assert!(deal.taken().contains(port));
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_experiment_is_not_in_the_half_of_the_baseline() {
+        let pool = pool().part(Slot::default());
+        let wave = pool.largest_wave(2);
+        let mut deal = Ports::new(&pool, 11).deal(Bank::Second, 3);
+        let wave = wave * 2 / 3;
+        let [zero, one, two] = [0, 1, 2].map(|configuration| -> Vec<u16> {
+            (0..wave).filter_map(|target| deal.next(target, configuration)).collect()
+        });
+        let is_high = |port: &u16| *port >= pool.middle();
+        for others in [&one, &two] {
+            let opposite = zero.iter().zip(others).filter(|(a, b)| is_high(a) != is_high(b));
+            // The classes of a bank are only about as large as each other.
+            assert!(opposite.count() > wave * 9 / 10);
+        }
+        assert!(zero.iter().zip(&one).filter(|(a, b)| *a % 2 != *b % 2).count() > wave * 9 / 10);
+        let low = zero.iter().filter(|port| **port < pool.middle()).count();
+        assert!((wave * 2 / 5..wave * 3 / 5).contains(&low), "{low} of {wave}");
     }
 
     #[test]
@@ -267,8 +314,8 @@ mod tests {
     #[test]
     fn each_wave_and_each_run_draws_anew() {
         let first = |secret, wave| -> Vec<u16> {
-            let mut deal = Ports::new(&pool(), 2, secret).deal(Bank::First, wave);
-            (0..50).filter_map(|_| deal.next(0)).collect()
+            let mut deal = Ports::new(&pool(), secret).deal(Bank::First, wave);
+            (0..50).filter_map(|target| deal.next(target, 0)).collect()
         };
         let draws = [first(1, 0), first(1, 2), first(2, 0)];
         assert_eq!(first(1, 0), draws[0], "the same draw is the same");
@@ -285,23 +332,23 @@ mod tests {
 
     #[test]
     fn a_port_that_is_kept_is_for_who_wants_it() {
-        let ports = Ports::new(&Pool::new(1000..=1039, |_| false), 2, 3);
+        let ports = Ports::new(&Pool::new(1000..=1039, |_| false), 3);
         let kept = ports.banks[0][7];
         let mut deal = ports.deal(Bank::First, 1);
         deal.reserve(kept);
         let others: Vec<u16> =
-            (0..20).filter_map(|number| deal.next(usize::from(number % 2 == 1))).collect();
-        assert_eq!(others.len(), 19, "a configuration whose ports are spent takes another's");
+            (0..20).filter_map(|number| deal.next(number / 2, number % 2)).collect();
+        assert_eq!(others.len(), 19, "a class that is spent takes another's");
         assert!(!others.contains(&kept));
         assert_eq!(deal.exactly(kept), Some(kept));
         assert_eq!(deal.exactly(kept), None, "it is given out once");
         assert_eq!(deal.exactly(ports.banks[1][0]), None, "it is of the other bank");
-        assert_eq!((deal.next(0), deal.like(kept)), (None, None));
+        assert_eq!((deal.next(0, 0), deal.like(kept)), (None, None));
     }
 
     #[test]
     fn a_port_like_another_is_near_and_as_odd() {
-        let ports = Ports::new(&pool(), 2, 3);
+        let ports = Ports::new(&pool(), 3);
         let mut deal = ports.deal(Bank::First, 1);
         for wanted in [40_000, 40_001] {
             let like = deal.like(wanted).unwrap();

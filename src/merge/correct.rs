@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::connect::{Ended, Kind, Stage, State};
 use crate::field::Timestamp;
+use crate::flags::{Flag, Flags};
 use crate::observer::Exchange;
 use crate::packet::protocol;
 
@@ -42,6 +43,8 @@ pub enum Correction {
     Late,
     /// This host was too slow for anybody to say what the target would have done.
     Starved,
+    /// It failed from the half of the ports from which a run's attempts fail more often than chance would have it.
+    PortDependent,
 }
 
 impl Correction {
@@ -53,6 +56,10 @@ impl Correction {
                  and conntrack",
             ),
             Correction::NotSeen => Some("no packet of this attempt was seen on the interface"),
+            Correction::PortDependent => Some(
+                "outcomes depend on the source port, and attempts from ports like this one fail: look for a filter on \
+                 ports",
+            ),
             Correction::Late => None,
             Correction::Starved => {
                 Some("this host was too busy to tell whether the answer was in time")
@@ -60,8 +67,9 @@ impl Correction {
         }
     }
 
-    /// Makes the attempt what it is. The flow is not evidence any more unless the answer was only late.
-    pub(super) fn apply(self, ended: &mut Ended, way: &Way) {
+    /// Makes the attempt what it is.
+    /// Gives the flags of the record.
+    pub(super) fn apply(self, ended: &mut Ended, way: &Way) -> Flags {
         let attempt = &mut ended.attempt;
         ended.reply = None;
         attempt.error = self.error().map(Into::into);
@@ -75,10 +83,19 @@ impl Correction {
                     attempt.stage = Stage::Response;
                 }
             }
-            Correction::NotDelivered | Correction::NotSeen | Correction::Starved => {
+            Correction::NotDelivered
+            | Correction::NotSeen
+            | Correction::Starved
+            | Correction::PortDependent => {
                 attempt.ok = None;
                 attempt.state = State::LocalError;
             }
+        }
+        match self {
+            Correction::NotDelivered => Flag::NotDelivered.into(),
+            Correction::Starved => Flag::Starved.into(),
+            Correction::PortDependent => Flag::PortDependent.into(),
+            Correction::NotSeen | Correction::Late => Flags::default(),
         }
     }
 }

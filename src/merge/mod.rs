@@ -8,6 +8,7 @@
 //! [`flags`](crate::flags) and [`error`](crate::error).
 
 mod correct;
+mod halves;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,11 +21,12 @@ use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 
 pub use correct::{Correction, Way};
+pub use halves::Halves;
 
 use crate::connect::{Attempt, AttemptColumns, Ended, State, reply_columns};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
-use crate::flags::{Flag, Flags};
+use crate::flags::Flags;
 use crate::observer::Flows;
 use crate::packet::FlowKey;
 use crate::packet::owner::PortSet;
@@ -56,6 +58,8 @@ pub struct Merged {
     pub flags: Vec<Flags>,
     /// What was corrected: by how the socket said that it ended.
     pub corrected: Vec<(State, Correction)>,
+    /// Attempts that reached their target although no packet of theirs was seen.
+    pub unseen: u64,
 }
 
 /// Puts flows to attempts, wave by wave.
@@ -69,6 +73,10 @@ pub struct Merger {
     ways: Vec<Way>,
     /// Whether every configuration is like the first.
     control: bool,
+    /// The first port of the upper half.
+    middle: u16,
+    /// Outcomes of first looks, of all configurations together.
+    halves: Halves,
     /// Flows of the next wave that were complete before this one was merged.
     early: Flows,
     strays: u64,
@@ -79,9 +87,10 @@ impl Merger {
     /// those of the selected chain functions.
     ///
     /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `ways` say how the
-    /// configurations connect.
-    pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, ways: Vec<Way>) -> Self {
-        Self { fields, reply, ways, control: false, early: Flows::default(), strays: 0 }
+    /// configurations connect; `middle` is the first port of the upper half of the run's source ports.
+    pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, ways: Vec<Way>, middle: u16) -> Self {
+        let (early, halves) = (Flows::default(), Halves::default());
+        Self { fields, reply, ways, control: false, middle, halves, early, strays: 0 }
     }
 
     /// Whether the next wave is a control: every configuration is like the first.
@@ -97,7 +106,8 @@ impl Merger {
     /// Merges the attempts of a wave with their flows, and corrects the attempts. `attempts` is by configuration,
     /// then by target, each target probed under every configuration. `ports` are the source ports of the wave:
     /// flows from others are the next wave's. `repeated` are those of attempts that were made again, or for
-    /// something else, and have no record. A target without an address has no flow.
+    /// something else, and have no record. A target without an address has no flow. The first `again` targets are in
+    /// a further round.
     pub fn merge(
         &mut self,
         targets: &[Option<SocketAddr>],
@@ -105,6 +115,7 @@ impl Merger {
         flows: Flows,
         ports: &PortSet,
         repeated: &[u16],
+        again: usize,
     ) -> Result<Merged> {
         let failed = |why: ArrowError| Error::failed("merge flows with attempts", why);
         let early = std::mem::take(&mut self.early);
@@ -129,10 +140,10 @@ impl Merger {
         let mut flags = vec![Flags::default(); targets.len()];
         let mut records = Vec::with_capacity(attempts.len());
         let mut corrected = Vec::new();
+        let mut rows: Vec<Vec<Option<u32>>> = Vec::with_capacity(attempts.len());
         for (attempts, way) in attempts.iter_mut().zip(&self.ways) {
             let way = self.ways.first().filter(|_| self.control).unwrap_or(way);
-            let mut facts = AttemptColumns::default();
-            let mut rows = Vec::with_capacity(targets.len());
+            let mut of_configuration = Vec::with_capacity(targets.len());
             for ((ended, target), flags) in attempts.iter_mut().zip(targets).zip(&mut flags) {
                 let (protocol, target) = (way.protocol, *target);
                 let flow = ended.attempt.source_port.zip(target);
@@ -144,18 +155,23 @@ impl Merger {
                 let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
                 if let Some(correction) = correct::correction(ended, exchange, way) {
                     corrected.push((ended.attempt.state, correction));
-                    correction.apply(ended, way);
-                    *flags |= match correction {
-                        Correction::Starved => Flag::Starved.into(),
-                        Correction::NotDelivered => Flag::NotDelivered.into(),
-                        Correction::NotSeen | Correction::Late => Flags::default(),
-                    };
-                    // What this host spoiled is no evidence.
-                    row = row.filter(|_| ended.attempt.state.tells());
+                    *flags |= correction.apply(ended, way);
+                    row = None;
                 }
-                ended.attempt.push(&mut facts);
-                rows.push(row);
+                of_configuration.push(row);
             }
+            rows.push(of_configuration);
+        }
+        self.doubt(attempts, again, &mut rows, &mut flags, &mut corrected);
+        let mut unseen = 0;
+        for (attempts, rows) in attempts.iter().zip(rows) {
+            let mut facts = AttemptColumns::default();
+            attempts.iter().for_each(|ended| ended.attempt.push(&mut facts));
+            let missing = attempts.iter().zip(&rows).filter(|(ended, row)| {
+                let attempt = &ended.attempt;
+                row.is_none() && attempt.state == State::Ok && attempt.source_port.is_some()
+            });
+            unseen += missing.count() as u64;
             let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
             let mut facts = Attempt::finish(&mut facts);
             facts.extend(reply_columns(&replies, &self.reply));
@@ -171,7 +187,44 @@ impl Merger {
         let early: Vec<u32> = unmatched.iter().copied().filter(is_later).collect();
         self.strays += (unmatched.len() - early.len()) as u64;
         self.early = pick(&flows, early).map_err(failed)?;
-        Ok(Merged { configurations: records, flags, corrected })
+        Ok(Merged { configurations: records, flags, corrected, unseen })
+    }
+
+    /// If outcomes depend on the source ports, concludes nothing from failures in the half that is worse.
+    fn doubt(
+        &mut self,
+        attempts: &mut [Vec<Ended>],
+        again: usize,
+        rows: &mut [Vec<Option<u32>>],
+        flags: &mut [Flags],
+        corrected: &mut Vec<(State, Correction)>,
+    ) {
+        /// Far below what chance brings about in any number of runs; 24 targets reach it where half of the ports is
+        /// filtered.
+        const CERTAIN: f64 = 1e-6;
+        let middle = self.middle;
+        let known = |ended: &Ended| {
+            let Attempt { state, source_port, .. } = ended.attempt;
+            source_port.filter(|_| state.tells()).map(|port| (port >= middle, state == State::Ok))
+        };
+        // A target that looked broken comes back, which is no matter of ports.
+        for attempts in attempts.iter() {
+            let first = attempts.iter().skip(again).filter_map(known);
+            first.for_each(|(is_high, is_ok)| self.halves.count(is_high, is_ok));
+        }
+        if self.halves.p() >= CERTAIN {
+            return;
+        }
+        let worse = self.halves.is_high_worse();
+        for ((attempts, way), rows) in attempts.iter_mut().zip(&self.ways).zip(rows) {
+            for ((ended, row), flags) in attempts.iter_mut().zip(rows).zip(flags.iter_mut()) {
+                if known(ended) == Some((worse, false)) {
+                    corrected.push((ended.attempt.state, Correction::PortDependent));
+                    *flags |= Correction::PortDependent.apply(ended, way);
+                    *row = None;
+                }
+            }
+        }
     }
 
     fn record(
@@ -248,7 +301,7 @@ mod tests {
     fn merger() -> Merger {
         let timeout = Duration::from_secs(1);
         let way = Way { protocol: protocol::TCP, timeout, by_handshake: true };
-        Merger::new(fields(), Vec::new(), vec![way; 2])
+        Merger::new(fields(), Vec::new(), vec![way; 2], 40_000)
     }
 
     fn flows(of: &[(u16, u8)]) -> Flows {
@@ -283,7 +336,7 @@ mod tests {
         let mut attempts = [vec![attempt(1), attempt(2), Ended::default()]];
         let targets = [1, 2, 3].map(target).map(Some);
         let (flows, ports) = (flows(&[(2, 2)]), ports(&[1, 2]));
-        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
+        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
         assert_eq!(
             facts(&merged.configurations[0]),
             [(false, None), (true, Some(2)), (false, None)]
@@ -295,7 +348,7 @@ mod tests {
         let mut merger = merger();
         let mut attempts = [vec![attempt(1)], vec![attempt(2)]];
         let (targets, ports) = ([Some(target(1))], ports(&[1, 2]));
-        let merged = merger.merge(&targets, &mut attempts, flows(&[]), &ports, &[]).unwrap();
+        let merged = merger.merge(&targets, &mut attempts, flows(&[]), &ports, &[], 0).unwrap();
         assert_eq!(merged.configurations.len(), 2);
         assert_eq!(facts(&merged.configurations[1]), [(false, None)]);
     }
@@ -306,7 +359,7 @@ mod tests {
         let mut attempts = [vec![attempt(1), attempt(2)]];
         let (flows, ports) = (flows(&[(2, 1), (1, 1)]), ports(&[1, 2]));
         let targets = [Some(target(1)), Some(target(1))];
-        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
+        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
         assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (true, Some(2))]);
     }
 
@@ -316,7 +369,7 @@ mod tests {
         let merge = |merger: &mut Merger, port, flows| {
             let mut attempts = [vec![attempt(port)]];
             let (targets, ports) = ([Some(target(1))], ports(&[port, 7]));
-            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
             facts(&merged.configurations[0])
         };
         let first = merge(&mut merger, 40, flows(&[(50, 1), (51, 1), (40, 1), (7, 1)]));
@@ -333,7 +386,7 @@ mod tests {
         flows.flags[2] = Flag::ShortPacket.into();
         let (mut attempts, ports) = ([vec![attempt(1), attempt(2)]], ports(&[1, 2]));
         let targets = [1, 2].map(target).map(Some);
-        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
         let both = [Flag::FlowEvicted, Flag::ShortPacket].into_iter().collect();
         assert_eq!(merged.flags, [Flags::default(), both]);
     }
@@ -348,12 +401,50 @@ mod tests {
             (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Timeout);
         }
         let (targets, ports) = ([1, 2].map(target).map(Some), ports(&[1, 2]));
-        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[]).unwrap();
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
         assert_eq!(facts(&merged.configurations[0]), [(false, None), (true, Some(2))]);
         assert_eq!(merged.corrected, [(State::Timeout, Correction::NotDelivered)]);
         assert_eq!(merged.flags, [Flag::NotDelivered.into(), Flags::default()]);
         let [first, second] = &attempts[0][..] else { panic!() };
         assert_eq!((first.attempt.ok, first.attempt.state), (None, State::LocalError));
         assert_eq!((second.attempt.ok, second.attempt.state), (Some(false), State::Timeout));
+    }
+    #[test]
+    fn failures_from_the_worse_half_of_the_ports_say_nothing() {
+        // Thirty targets: by turns the baseline or the experiment has a high port.
+        let high = |configuration: u8, host: u8| (host + configuration) % 2 == 1;
+        let port = |configuration, host| if high(configuration, host) { 50_000 } else { 30_000 };
+        let doubted = |fails: &dyn Fn(u8, u8) -> bool, again| {
+            let attempts = |configuration| {
+                let one = move |host| {
+                    let mut ended = attempt(port(configuration, host));
+                    if fails(configuration, host) {
+                        (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Failed);
+                    }
+                    ended
+                };
+                (0..30).map(one).collect::<Vec<_>>()
+            };
+            let mut attempts = [attempts(0), attempts(1)];
+            let all: Vec<(u16, u8)> =
+                (0..2).flat_map(|c| (0..30).map(move |host| (port(c, host), host))).collect();
+            let targets: Vec<_> = (0..30).map(|host| Some(target(host))).collect();
+            let (flows, ports) = (flows(&all), ports(&[30_000, 50_000]));
+            let mut merger = merger();
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], again).unwrap();
+            let rows = merged.configurations.iter().map(facts);
+            let facts: Vec<bool> = rows.flatten().map(|(observed, _)| observed).collect();
+            let states = attempts.iter().flatten().map(|ended| ended.attempt.state);
+            let doubted = states.zip(facts).filter(|(state, observed)| {
+                assert_eq!(*state == State::LocalError, !observed);
+                !observed
+            });
+            doubted.count()
+        };
+        assert_eq!(doubted(&high, 0), 30, "what comes to high ports is filtered");
+        assert_eq!(doubted(&high, 30), 0, "further rounds are not counted");
+        assert_eq!(doubted(&|configuration, _| configuration == 1, 0), 0, "the experiment fails");
+        let also = |configuration, host| high(configuration, host) || host == 4;
+        assert_eq!(doubted(&also, 0), 30, "a failure from the better half stands");
     }
 }

@@ -387,7 +387,8 @@ impl FlowTable {
             // Perhaps one of those before it was the end.
             self.settle(packets);
             let flow = &self.flows[old as usize];
-            if flow.is_some_and(|flow| flow.over && flow.identity.low_first == low_first) {
+            let same = flow.is_some_and(|flow| flow.identity.low_first == low_first);
+            if self.owners.is_none() && same && flow.is_some_and(|flow| flow.over) {
                 self.complete(old);
                 slot = None;
             } else if self.is_stale(old, low_first) {
@@ -442,6 +443,10 @@ impl FlowTable {
             over &= over - 1;
             let Some(flow) = self.flows[slot].as_mut().filter(|flow| !flow.over) else { continue };
             flow.over = true;
+            // A run's flow ends with its wave: a reset may have been for a late packet of an earlier connection.
+            if self.owners.is_some() {
+                continue;
+            }
             let due = packets[packet].time.0.saturating_add(self.limits.expiry_timeout);
             self.over.push_back(Due { due, slot: slot as u32, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
