@@ -23,7 +23,8 @@ type Truth = BTreeMap<(String, bool), [BTreeSet<String>; 2]>;
 #[derive(Debug, Clone)]
 pub struct Situation {
     pub name: String,
-    pub absent: String,
+    /// Whether labels are missing because of it.
+    absent: String,
     unconfirmed: bool,
 }
 
@@ -31,18 +32,18 @@ pub struct Situation {
 #[derive(Debug, Default, Clone)]
 pub struct Cell {
     /// Labels that are true, over all targets.
-    pub expected: u64,
+    expected: u64,
     /// Those of them that were not given.
-    pub absent: u64,
+    absent: u64,
     /// Those of them whose records are not flagged: not because of a busy machine.
-    pub unexplained: u64,
+    unexplained: u64,
     /// Every wrong label: which, of which host, and how often. Also a run that failed.
-    pub wrong: BTreeMap<String, u64>,
+    wrong: BTreeMap<String, u64>,
 }
 
 impl Cell {
     /// Labels that contradict the truth.
-    pub fn wrongs(&self) -> u64 {
+    fn wrongs(&self) -> u64 {
         self.wrong.values().sum()
     }
 }
@@ -179,6 +180,31 @@ fn truth(list: &Value, measurement: &str) -> Truth {
 fn list(more: &[&str]) -> Value {
     let output = pathspider().args(["lab", "list", "--format", "json"]).args(more).output();
     serde_json::from_slice(&output.unwrap().stdout).unwrap()
+}
+
+/// What is not as it should be, a line each: labels that are wrong; labels that are absent where none should be, unless
+/// the machine was too busy; and situations without an effect.
+pub fn faults(matrix: &Matrix, situations: &[Situation]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for row in situations {
+        let mut absent = 0;
+        for ((_, measurement), cell) in matrix.iter().filter(|((name, _), _)| *name == row.name) {
+            let place = format!("{}, {measurement}", row.name);
+            let wrong = cell.wrong.iter();
+            faults.extend(wrong.map(|(what, times)| format!("{place}: {what}, {times} times")));
+            if row.absent == "never" && cell.unexplained > 0 {
+                let Cell { expected, unexplained, .. } = cell;
+                faults.push(format!(
+                    "{place}: {unexplained} of {expected} labels are absent and none should be"
+                ));
+            }
+            absent += cell.absent;
+        }
+        if row.absent == "always" && absent == 0 {
+            faults.push(format!("{}: no label is absent, so it had no effect", row.name));
+        }
+    }
+    faults
 }
 
 /// A row for each situation and a column for each measurement: `yes`, with the share of true labels that are absent,
