@@ -102,6 +102,12 @@ impl Flag {
         ),
     ];
 
+    /// Whether it says that packets of the target may not all have been seen or read: then what was not seen
+    /// may have been there.
+    pub fn hides_packets(self) -> bool {
+        matches!(self, Flag::CaptureDropped | Flag::FlowEvicted | Flag::ShortPacket)
+    }
+
     /// The word that stands in a record.
     pub fn word(self) -> &'static str {
         Self::ALL.iter().find(|(flag, ..)| *flag == self).map_or("", |(_, word, _)| word)

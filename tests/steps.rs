@@ -17,8 +17,9 @@ use std::time::Duration;
 use harness::Tests;
 use pathspider::error::Error;
 use pathspider::lab::{Lab, Spec};
+use pathspider::step::Family;
 use pathspider::step::netfilter::Hook;
-use pathspider::step::sockopt::{Family, SOCKOPTS, Value};
+use pathspider::step::sockopt::{SOCKOPTS, Value};
 use pathspider::step::{self, Applied, Context, Flows, Netfilter, Route, Sockopt, Step, metrics};
 use socket2::{Domain, Protocol, Socket, Type};
 

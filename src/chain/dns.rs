@@ -34,13 +34,13 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dns`.
-    pub struct Dns, DnsColumns;
+    pub struct Dns, DnsColumns: Observer;
     "dns_extract" {
         /// Whether a response was seen that answers a question of this flow: same identifier, same question
         /// (RFC 1035, 4.1; RFC 5452, 9.1).
         dns_response_valid: bool,
         /// RCODE of the first such response; NULL if there was none.
-        dns_rcode: Option<u8>,
+        dns_rcode: Option<u8> = (0, 15),
         /// TC bit of the first such response; NULL if there was none.
         dns_truncated: Option<bool>,
         /// Resource records in its answer section; NULL if there was none.

@@ -34,16 +34,16 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dscp`.
-    pub struct Dscp, DscpColumns;
+    pub struct Dscp, DscpColumns: Observer;
     "dscp_extract" {
         /// DSCP of the first forward SYN; NULL if there was none, 0 is a value.
-        dscp_mark_syn_fwd: Option<u8>,
+        dscp_mark_syn_fwd: Option<u8> = (0, 63),
         /// DSCP of the first reverse SYN (the SYN-ACK); NULL if there was none.
-        dscp_mark_syn_rev: Option<u8>,
+        dscp_mark_syn_rev: Option<u8> = (0, 63),
         /// DSCP of the first forward packet with data; NULL if there was none, 0 is a value.
-        dscp_mark_data_fwd: Option<u8>,
+        dscp_mark_data_fwd: Option<u8> = (0, 63),
         /// DSCP of the first reverse packet with data; NULL if there was none.
-        dscp_mark_data_rev: Option<u8>,
+        dscp_mark_data_rev: Option<u8> = (0, 63),
         /// Whether forward packets with data carried different DSCPs.
         dscp_data_varies_fwd: bool,
         /// Whether reverse packets with data carried different DSCPs.

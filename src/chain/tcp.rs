@@ -2,7 +2,7 @@
 
 use super::group::{Facts, Runs, of, store};
 use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Timestamp, fields};
+use crate::field::{ROUND_TRIP, Timestamp, fields};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
 /// Places in the table of functions.
@@ -50,16 +50,16 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tcp`.
-    pub struct TcpFacts, TcpColumns;
+    pub struct TcpFacts, TcpColumns: Observer;
     "tcp_handshake" {
         /// Flags of the first SYN in the forward direction, nine bits with AE (RFC 9293, 3.1; RFC 9768); NULL if none.
-        tcp_synflags_fwd: Option<u16>,
+        tcp_synflags_fwd: Option<u16> = (2, 511),
         /// Flags of the first SYN (the SYN-ACK) in the reverse direction; NULL if none.
-        tcp_synflags_rev: Option<u16>,
+        tcp_synflags_rev: Option<u16> = (2, 511),
         /// Flags of the last SYN in the forward direction: differs from the first if a retransmission fell back.
-        tcp_synflags_last_fwd: Option<u16>,
+        tcp_synflags_last_fwd: Option<u16> = (2, 511),
         /// Flags of the last SYN in the reverse direction.
-        tcp_synflags_last_rev: Option<u16>,
+        tcp_synflags_last_rev: Option<u16> = (2, 511),
         /// Whether the first SYN-ACK had ECE set (RFC 3168, 6.1.1); NULL if there was none.
         tcp_synack_ece: Option<bool>,
         /// Whether the first SYN-ACK had CWR set (RFC 3168, 6.1.1); NULL if there was none.
@@ -74,7 +74,7 @@ fields! {
         tcp_syn_time_rev: Option<Timestamp>,
         /// Nanoseconds from SYN to SYN-ACK; NULL if the capture does not say when they came, or if the SYN had been
         /// sent again by then, for nobody knows which was answered (RFC 6298, 3).
-        tcp_handshake_rtt: Option<u64>,
+        tcp_handshake_rtt: Option<u64> = ROUND_TRIP,
         /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK.
         tcp_connected: bool,
     }

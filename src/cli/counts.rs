@@ -8,6 +8,7 @@ use crate::engine::driver::Progress;
 use crate::merge::Correction;
 use crate::observer::capture::Counters;
 use crate::sink::Metadata;
+use crate::words::counted;
 
 /// The counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,10 +31,12 @@ pub struct Counts {
     pub port_dependent: u64,
     /// Packets to or from our ports that belonged to no attempt.
     pub strangers: u64,
+    /// Of the attempts that were skipped, those whose target a probe had found down.
+    pub skipped_by_probe: u64,
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 17] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -50,6 +53,7 @@ pub const KEYS: [&str; 16] = [
     "attempts_starved",
     "attempts_port_dependent",
     "packets_of_others",
+    "attempts_skipped_by_probe",
 ];
 
 impl Counts {
@@ -74,6 +78,7 @@ impl Counts {
             ],
             evicted: load(&capture.evicted),
             strangers: load(&capture.strangers),
+            skipped_by_probe: load(&engine.skipped_by_probe),
             ..Self::default()
         }
     }
@@ -95,11 +100,10 @@ impl Counts {
             | Correction::PortDependent => *local_error += attempts,
         }
         match correction {
-            Correction::NotSeen => self.unobserved += attempts,
             Correction::NotDelivered => self.not_delivered += attempts,
             Correction::Starved => self.starved += attempts,
             Correction::PortDependent => self.port_dependent += attempts,
-            Correction::Late => {}
+            Correction::NotSeen | Correction::Late => {}
         }
     }
 
@@ -119,7 +123,27 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 16] {
+    /// Lines of a summary: attempts that say nothing of the path, and why.
+    pub fn notes(&self) -> Vec<String> {
+        let [_, _, timeouts, local, skipped] = self.attempts;
+        let by_version = skipped.saturating_sub(self.skipped_by_probe);
+        let notes = [
+            (timeouts, "attempt[s] timed out"),
+            (
+                local,
+                "attempt[s] failed on this host (local_error): nothing is concluded from [it|them]",
+            ),
+            (self.skipped_by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
+            (
+                by_version,
+                "attempt[s] [was|were] skipped: the target's version of IP does not have what was to be sent",
+            ),
+        ];
+        let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+        notes.map(|(count, what)| counted(count, what)).collect()
+    }
+
+    fn values_mut(&mut self) -> [&mut u64; 17] {
         let Self {
             attempts,
             unobserved,
@@ -130,6 +154,7 @@ impl Counts {
             starved,
             port_dependent,
             strangers,
+            skipped_by_probe,
         } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
@@ -150,6 +175,7 @@ impl Counts {
             starved,
             port_dependent,
             strangers,
+            skipped_by_probe,
         ]
     }
 }
@@ -166,6 +192,24 @@ impl AddAssign<&Counts> for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_says_what_happened() {
+        let told = |attempts, skipped_by_probe| {
+            Counts { attempts, skipped_by_probe, ..Counts::default() }.notes()
+        };
+        assert!(told([5, 2, 0, 0, 0], 0).is_empty());
+        assert_eq!(
+            told([0, 0, 1, 2, 4], 3),
+            [
+                "1 attempt timed out",
+                "2 attempts failed on this host (local_error): nothing is concluded from them",
+                "3 attempts were skipped: a probe found the target down",
+                "1 attempt was skipped: the target's version of IP does not have what was to be sent",
+            ]
+        );
+        assert_eq!(told([0, 0, 0, 0, 2], 2).len(), 1);
+    }
 
     #[test]
     fn what_is_stored_is_read_back_and_adds_up() {
@@ -190,6 +234,6 @@ mod tests {
         counts.correct(State::Failed, Correction::NotSeen, 1);
         counts.correct(State::Ok, Correction::Starved, 1);
         assert_eq!(counts.attempts, [3, 4, 5, 8, 5]);
-        assert_eq!((counts.not_delivered, counts.unobserved, counts.starved), (1, 1, 1));
+        assert_eq!((counts.not_delivered, counts.unobserved, counts.starved), (1, 0, 1));
     }
 }

@@ -19,6 +19,7 @@ use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
 use crate::packet::owner::PortSet;
 use crate::sink::{self, Sink};
+use crate::words::counted;
 
 /// Watch packets, live or from a capture file, and write a record for each flow
 ///
@@ -162,7 +163,7 @@ impl Counts {
         let metadata = self.metadata(args, error.as_ref());
         let written = output.sink.finish(&metadata)?;
         let mut words =
-            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
+            format!("{}, {}", counted(self.seen.packets, "packet[s]"), counted(flows, "flow[s]"));
         for (count, what) in [
             (self.seen.not_ip, "not IP"),
             (self.seen.unknown_link, "of a link type that is not understood"),
@@ -174,10 +175,8 @@ impl Counts {
             }
         }
         if self.seen.refused > 0 {
-            words.push_str(&format!(
-                "; {} flows refused and ignored",
-                HumanCount(self.seen.refused)
-            ));
+            words += "; ";
+            words += &counted(self.seen.refused, "flow[s] refused and ignored");
         }
         if args.output.as_os_str() != "-" {
             words.push_str(&format!(
@@ -188,11 +187,11 @@ impl Counts {
         }
         eprintln!("{words}");
         for (count, what) in [
-            (self.dropped, "packets dropped: the capture was not fast enough"),
-            (self.seen.evicted, "flows completed early: --max-flows was reached"),
+            (self.dropped, "packet[s] dropped: the capture was not fast enough"),
+            (self.seen.evicted, "flow[s] completed early: --max-flows was reached"),
         ] {
             if count > 0 {
-                log::warn!("lost: {} {what}", HumanCount(count));
+                log::warn!("lost: {}", counted(count, what));
             }
         }
         match error {
@@ -276,7 +275,9 @@ impl Bar {
 
     fn tick(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_position(self.position.load(Relaxed));
+            let position = self.position.load(Relaxed);
+            // A file that grows while it is read is longer than it was.
+            bar.set_position(bar.length().map_or(position, |total| position.min(total)));
         }
     }
 
@@ -299,6 +300,7 @@ fn live(
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
+    super::interface::exists(interface)?;
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;

@@ -24,8 +24,9 @@ use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
+use super::targets::columns::FixedColumns;
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, forecast, interface, prepare, records, restore, source_ports};
+use super::{confirm, forecast, interface, preflight, prepare, records, restore, source_ports};
 use crate::connect;
 use crate::engine::ports::{Bank, Pool};
 use crate::engine::{driver, scheduler};
@@ -73,6 +74,9 @@ pub struct Args {
     /// Port of targets that come without one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// Interface to send through and to watch; without it, the one of the default route
     #[arg(short, long, value_name = "NAME")]
@@ -214,11 +218,14 @@ fn whole(
         Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
         None => {
             let reader = open_targets(args)?;
-            let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
+            let interface = interface::watched(args.interface.as_deref())?;
             (reader, interface)
         }
     };
     let plan = Plan::load_with(&origin, &text, &reader.fields(), &overrides)?;
+    if !quiet {
+        super::warn(&plan, &origin);
+    }
     if plan.prepare.resolve {
         reader.names();
     }
@@ -242,6 +249,9 @@ fn whole(
     let needs = if args.interface.is_some() { needs.bound() } else { needs };
     privilege::require(&needs)?;
     privilege::check_programs(&plan, args.allow_commands)?;
+    preflight::inspect(&plan, &origin)?;
+    // Too few ports are an error before anything is held.
+    pool(args, &plan, Slot::default())?;
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
@@ -252,6 +262,7 @@ fn whole(
         args,
         plan: &plan,
         pool: pool(args, &plan, host.slot())?,
+        origin: &origin,
         interface: &interface,
         needs,
         host: &host,
@@ -303,7 +314,7 @@ fn open_targets(args: &Args) -> Result<Reader> {
         None if io::stdin().is_terminal() => return Err(no_targets()),
         None => PathBuf::from("-"),
     };
-    args.courtesy.open(&path, args.port)
+    args.courtesy.open(&path, args.columns.options(args.port))
 }
 
 /// What the list is known by, if it can be read more than once.
@@ -344,6 +355,8 @@ struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
     pool: Pool,
+    /// The name of its file, for messages.
+    origin: &'a str,
     interface: &'a str,
     needs: Needs,
     host: &'a Host,
@@ -451,6 +464,12 @@ impl Run<'_> {
         PortOutcomes::new(self.pool.middle(), names)
     }
 
+    /// Another interface than the watched one, if packets to this address leave by it.
+    fn elsewhere(&self, to: Option<IpAddr>) -> Option<String> {
+        let bound = self.args.interface.as_deref();
+        preflight::elsewhere(self.interface, bound, to?)
+    }
+
     fn capture_filter(&self) -> String {
         let ports = self.pool.bounds();
         let (low, high) = (ports.start(), ports.end());
@@ -469,14 +488,6 @@ impl Run<'_> {
         watched: Watched<'_>,
     ) -> Result<Outcome> {
         let Watched { mut signals, status, server } = watched;
-        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
-        let first = reader.next_batch(1)?;
-        if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().told() {
-                None => no_targets(),
-                Some(refused) => Error::Usage(format!("no targets: {refused}")),
-            });
-        }
         let progress = driver::Progress::default();
         let (live, pace) = (Live::default(), Mutex::default());
         let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
@@ -484,6 +495,20 @@ impl Run<'_> {
         let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
+        preflight::rehearse(&engine, self.plan, self.origin)?;
+        // From here on there is something that a start that fails must remove.
+        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
+        let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+        let first = reader.next_batch(preflight::SAMPLE.min(size))?;
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().told() {
+                None => no_targets(),
+                Some(refused) => Error::Usage(format!("no targets: {refused}")),
+            });
+        }
+        if !self.args.lab {
+            preflight::routes(self.interface, self.args.interface.is_some(), &first)?;
+        }
         privilege::keep(&self.needs)?;
         let limits = observer::Limits::default();
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
@@ -537,7 +562,6 @@ impl Run<'_> {
                 self.excluded.look();
                 self.stop.may_go_on() && alive()
             };
-            let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
                 list: List::new(reader, self.args.sure.control, first),
@@ -591,6 +615,7 @@ impl Run<'_> {
             elapsed,
             disturbed: fed.disturbed,
             interface: self.interface.to_owned(),
+            elsewhere: self.elsewhere(written.unobserved_to),
             started,
             ended: summary::utc(SystemTime::now()),
             signal: self.stop.signal(),

@@ -1,14 +1,14 @@
 //! The thread behind the engine: merges each wave, judges it, writes it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, StructArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::again::Group;
@@ -80,6 +80,9 @@ impl Lost {
     }
 }
 
+/// The configuration by whose attempts it is known when a target was asked.
+const STARTED_OF: &str = crate::record::CONFIGURATIONS[0];
+
 /// What the records say.
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -109,8 +112,15 @@ impl Totals {
             column.is_valid(row).then(|| column.value(row))
         };
         let control = records.column_by_name(CONTROL).and_then(|c| c.as_boolean_opt());
+        let started = records.column_by_name(STARTED_OF).and_then(|zero| zero.as_struct_opt());
+        let started = started.and_then(|zero| zero.column_by_name("started"));
+        let started = started.and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
         for (row, labels) in words(records, "conditions").enumerate() {
             let is_control = control.is_some_and(|control| control.value(row));
+            if let Some(at) = started.filter(|at| at.is_valid(row) && at.value(row) > 0) {
+                let Controls { started, others_started, .. } = &mut self.controls;
+                (if is_control { started } else { others_started }).add(at.value(row));
+            }
             if let Some(tally) = &mut tally {
                 let name = text("name", row).unwrap_or_default();
                 if let Some(host) = tally.rows().iter().position(|row| row.name == name) {
@@ -152,6 +162,8 @@ pub struct Written {
     pub unfinished: u64,
     /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
+    /// The target of the first of them.
+    pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
     /// Attempts that the packets showed to be otherwise than their sockets said.
@@ -262,7 +274,10 @@ impl<'a> Writer<'a> {
             &wave.asked.repeated,
             again,
         )?;
-        self.written.unobserved += unseen;
+        self.written.unobserved += unseen.len() as u64;
+        let first = unseen.first().and_then(|row| addresses.get(*row).copied().flatten());
+        let known = &mut self.written.unobserved_to;
+        *known = known.or(first.map(|address| address.ip()));
         for correction in corrected {
             *self.written.corrected.entry(correction).or_default() += 1;
         }

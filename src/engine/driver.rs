@@ -8,6 +8,7 @@ mod clocks;
 mod control;
 mod link;
 mod progress;
+mod rehearsal;
 mod settings;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -43,7 +44,7 @@ use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
 use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Step, Turns, needs_mark};
+use crate::step::{self, Applied, CommandOutput, Family, Step, Turns, family, needs_mark};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -124,6 +125,8 @@ struct Way {
     mark: Option<u32>,
     /// How often each target is asked.
     repeat: u32,
+    /// The version of IP that the steps leave as it is: its targets are skipped.
+    left_out: Option<Family>,
 }
 
 /// An attempt that is under way.
@@ -158,13 +161,28 @@ impl Way {
         });
         let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
             configuration;
+        // What is set for one version alone is the last word there, whatever the order in the file.
+        let mut options: Vec<Sockopt> = options.collect();
+        options.sort_by_key(Sockopt::is_of_one_family);
         Self {
             transport: kind.transport,
             protocol: kind.protocol(&configuration.options),
             early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
-            options: options.collect(),
+            options,
             mark,
             repeat: repeat.unwrap_or(1).max(1),
+            left_out: family::left_out(&configuration.steps),
+        }
+    }
+}
+
+impl Way {
+    /// Why a target is not asked under the configuration, if it is not.
+    fn skips(&self, target: SocketAddr) -> Option<&'static str> {
+        match (self.left_out?, target.is_ipv6()) {
+            (Family::V6, true) => Some("the steps are for IPv4 only"),
+            (Family::V4, false) => Some("the steps are for IPv6 only"),
+            _ => None,
         }
     }
 }
@@ -323,6 +341,9 @@ impl<'a> Engine<'a> {
     pub fn handle_unasked(&self, state: State) {
         self.progress.started.fetch_add(1, Relaxed);
         self.progress.count(state);
+        if state == State::Skipped {
+            self.progress.skipped_by_probe.fetch_add(1, Relaxed);
+        }
     }
 
     /// Waits for events at most this long and handles them and what has timed out.
@@ -371,6 +392,14 @@ impl<'a> Engine<'a> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = clocks::now();
         let target = &wave.targets[job.target];
+        if let Some(why) = self.ways[job.configuration].skips(target.at) {
+            return Some(ended(
+                target.at,
+                started,
+                None,
+                Ending::new(State::Skipped, Stage::Connect, Some(why)),
+            ));
+        }
         let settings = self.settings.clone();
         let configuration = &settings.configurations[job.configuration];
         let peer = Peer {

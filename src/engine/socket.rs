@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect::{Fault, Transport};
 use crate::error::{Doing as _, Error, Result};
-use crate::step::sockopt::{Family, Sockopt};
+use crate::step::{Family, Sockopt};
 
 /// What a new socket is to be like.
 pub(super) struct Opening<'a> {
@@ -35,13 +35,7 @@ impl Opening<'_> {
     /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
     /// the early data went with it.
     pub(super) fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
-        let (kind, protocol) = match self.transport {
-            Transport::Tcp | Transport::Raw => (Type::STREAM, Protocol::TCP),
-            Transport::Mptcp => (Type::STREAM, Protocol::MPTCP),
-            Transport::Udp => (Type::DGRAM, Protocol::UDP),
-        };
-        let domain = Domain::for_address(self.address);
-        let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
+        let socket = blank(self.transport, Domain::for_address(self.address))?;
         self.prepare(&socket)?;
         socket.bind(&SocketAddr::new(unspecified(self.address), port).into())?;
         let address = self.address.into();
@@ -56,7 +50,7 @@ impl Opening<'_> {
             // A connection made on the spot is writable, which the loop is told like any other.
             Ok(sent) => sent,
         };
-        let datagrams = kind == Type::DGRAM;
+        let datagrams = self.transport == Transport::Udp;
         Ok((Channel { socket, datagrams, hears: true, raw: None }, sent))
     }
 
@@ -73,6 +67,16 @@ impl Opening<'_> {
         let family = if self.address.is_ipv4() { Family::V4 } else { Family::V6 };
         self.options.iter().try_for_each(|option| option.set(socket.as_fd(), family))
     }
+}
+
+/// A socket that nothing was set on.
+pub(super) fn blank(transport: Transport, domain: Domain) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp | Transport::Raw => (Type::STREAM, Protocol::TCP),
+        Transport::Mptcp => (Type::STREAM, Protocol::MPTCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    Socket::new(domain, kind.nonblocking(), Some(protocol))
 }
 
 /// The address that lets the kernel choose the source.

@@ -58,8 +58,8 @@ pub struct Merged {
     pub flags: Vec<Flags>,
     /// What was corrected: by how the socket said that it ended.
     pub corrected: Vec<(State, Correction)>,
-    /// Attempts that reached their target although no packet of theirs was seen.
-    pub unseen: u64,
+    /// The row of each attempt that was made and of which no packet was seen.
+    pub unseen: Vec<usize>,
 }
 
 /// Puts flows to attempts, wave by wave.
@@ -139,12 +139,13 @@ impl Merger {
         }
         let mut flags = vec![Flags::default(); targets.len()];
         let mut records = Vec::with_capacity(attempts.len());
-        let mut corrected = Vec::new();
+        let (mut corrected, mut unseen) = (Vec::new(), Vec::new());
         let mut rows: Vec<Vec<Option<u32>>> = Vec::with_capacity(attempts.len());
         for (attempts, way) in attempts.iter_mut().zip(&self.ways) {
             let way = self.ways.first().filter(|_| self.control).unwrap_or(way);
             let mut of_configuration = Vec::with_capacity(targets.len());
-            for ((ended, target), flags) in attempts.iter_mut().zip(targets).zip(&mut flags) {
+            let all = attempts.iter_mut().zip(targets).zip(&mut flags).enumerate();
+            for (number, ((ended, target), flags)) in all {
                 let (protocol, target) = (way.protocol, *target);
                 let flow = ended.attempt.source_port.zip(target);
                 let flow = flow.map(|(port, target)| Tail { protocol, port, target });
@@ -152,6 +153,8 @@ impl Merger {
                 if let Some(row) = row {
                     *flags |= flows.flags[row as usize];
                 }
+                let was_made = ended.attempt.state.tells() && ended.attempt.source_port.is_some();
+                unseen.extend((was_made && row.is_none()).then_some(number));
                 let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
                 if let Some(correction) = correct::correction(ended, exchange, way) {
                     corrected.push((ended.attempt.state, correction));
@@ -163,15 +166,9 @@ impl Merger {
             rows.push(of_configuration);
         }
         self.doubt(attempts, again, &mut rows, &mut flags, &mut corrected);
-        let mut unseen = 0;
         for (attempts, rows) in attempts.iter().zip(rows) {
             let mut facts = AttemptColumns::default();
             attempts.iter().for_each(|ended| ended.attempt.push(&mut facts));
-            let missing = attempts.iter().zip(&rows).filter(|(ended, row)| {
-                let attempt = &ended.attempt;
-                row.is_none() && attempt.state == State::Ok && attempt.source_port.is_some()
-            });
-            unseen += missing.count() as u64;
             let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
             let mut facts = Attempt::finish(&mut facts);
             facts.extend(reply_columns(&replies, &self.reply));

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::applied::{Failure, Flows};
+use super::family::Family;
 use super::hold;
 use super::lock::Run;
 use super::slot::Slot;
@@ -56,9 +57,9 @@ impl Hook {
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Netfilter {
-    /// The rule as nft(8) reads it, without the match of the mark: `ip dscp set 46`. Statements
-    /// that set dscp, ecn, ttl or hoplimit without family (`dscp set 46`) are meant for both IP
-    /// versions.
+    /// The rule as nft(8) reads it, without the match of the mark. Statements that set dscp, ecn, ttl
+    /// or hoplimit without family (`dscp set 46`) are for both IP versions; a rule that names one (`ip
+    /// dscp set 46`) is for that one.
     pub rule: String,
     /// Where it is looked at.
     pub hook: Hook,
@@ -114,18 +115,21 @@ pub(super) struct Script {
     lines: Vec<String>,
     /// The rule, as the measurement has it, that a line puts in force.
     rules: Vec<Option<String>>,
+    /// Whose rule that is: the numbers of its configuration among these, and of its step there.
+    origins: Vec<Option<(usize, usize)>>,
 }
 
 impl Script {
     /// For the `netfilter` steps of all configurations that are in force at once.
     pub fn new(configurations: &[(&[Step], &Flows)], of: Table) -> Self {
         let table = of.name.clone();
-        let mut script = Script { lines: Vec::new(), rules: Vec::new(), table: of };
+        let (lines, rules_of, origins) = (Vec::new(), Vec::new(), Vec::new());
+        let mut script = Script { lines, rules: rules_of, origins, table: of };
         // `create`, unlike `add`, fails if there is one.
         script.line(format!("create table {table}"), None);
         script.line(format!("add chain {table} {}", script.table.chain), None);
         for (name, hook, _) in HOOKS {
-            let rules: Vec<Vec<&str>> =
+            let rules: Vec<Vec<(usize, &str)>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
             let holds: Vec<&Flows> = configurations
                 .iter()
@@ -138,7 +142,8 @@ impl Script {
             if matches!(hook, Hook::Prerouting | Hook::Input) || !holds.is_empty() {
                 script.ports(configurations);
             }
-            let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
+            let reroutes =
+                *hook == Hook::Output && rules.iter().flatten().any(|(_, rule)| reroutes(rule));
             // A packet of ours whose mark or address is changed takes the way of its new one.
             let kind = if reroutes { "route" } else { "filter" };
             script.line(
@@ -147,9 +152,9 @@ impl Script {
             );
             for flows in holds {
                 let rule = hold::rule(flows, &ports(flows));
-                script.line(format!("add rule {table} {name} {rule}"), Some(&rule));
+                script.line(format!("add rule {table} {name} {rule}"), Some((&rule, None)));
             }
-            for ((_, flows), rules) in configurations.iter().zip(rules) {
+            for (number, ((_, flows), rules)) in configurations.iter().zip(rules).enumerate() {
                 if rules.is_empty() {
                     continue;
                 }
@@ -162,9 +167,10 @@ impl Script {
                     }
                 };
                 script.line(format!("add rule {table} {name} {ours} jump {chain}"), None);
-                for rule in rules {
+                for (step, rule) in rules {
                     for text in by_family(rule) {
-                        script.line(format!("add rule {table} {chain} {text}"), Some(rule));
+                        let rule = Some((rule, Some((number, step))));
+                        script.line(format!("add rule {table} {chain} {text}"), rule);
                     }
                 }
             }
@@ -198,9 +204,20 @@ impl Script {
         }
     }
 
-    fn line(&mut self, line: String, rule: Option<&str>) {
+    fn line(&mut self, line: String, rule: Option<(&str, Option<(usize, usize)>)>) {
         self.lines.push(line);
-        self.rules.push(rule.map(str::to_owned));
+        self.rules.push(rule.map(|(rule, _)| rule.to_owned()));
+        self.origins.push(rule.and_then(|(_, origin)| origin));
+    }
+
+    /// Whose rule a line puts in force: the numbers of its configuration among these, and of its step there.
+    pub fn origin(&self, line: usize) -> Option<(usize, usize)> {
+        self.origins.get(line).copied().flatten()
+    }
+
+    /// The same to be checked only: whether there is a table of that name does not matter.
+    pub fn checked(&self) -> String {
+        self.text().replacen("create table", "add table", 1)
     }
 
     /// The table that it makes.
@@ -232,6 +249,12 @@ impl Script {
         Err(Failure::Unchanged(why))
     }
 
+    /// Whether a listing ([`Table::look`]) has everything that the script makes: each line makes one object, and each
+    /// object is listed with its handle.
+    pub fn is_whole(&self, seen: &str) -> bool {
+        seen.matches("# handle ").count() >= self.lines.len()
+    }
+
     fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -248,10 +271,10 @@ impl Table {
         &self.name
     }
 
-    /// Its rules as nft lists them, without counts and elements of sets; nothing if it is gone.
+    /// Its rules as nft lists them, with handles, without counts and elements of sets; nothing if it is gone.
     pub fn look(&self) -> Result<String> {
         let words: Vec<&str> =
-            ["-s", "-t", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
+            ["-s", "-t", "-a", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
         let said = NFT.run(&words, "")?;
         match said.ok || said.complaint().contains("No such file or directory") {
             true => Ok(said.output),
@@ -283,10 +306,10 @@ fn ports(flows: &Flows) -> String {
     format!("ports_{:x}", flows.mark)
 }
 
-/// The rules of these steps at a hook, in order.
-fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = &str> {
-    steps.iter().filter_map(move |step| match step {
-        Step::Netfilter(step) if step.hook == hook => Some(step.rule.trim()),
+/// The rules of these steps at a hook, in order, with the numbers of their steps.
+fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = (usize, &str)> {
+    steps.iter().enumerate().filter_map(move |(number, step)| match step {
+        Step::Netfilter(step) if step.hook == hook => Some((number, step.rule.trim())),
         _ => None,
     })
 }
@@ -319,6 +342,51 @@ fn reroutes(rule: &str) -> bool {
         let of_connection = at > 0 && words[at - 1].1 == "ct";
         set && (matches!(*word, "saddr" | "daddr") || (*word == "mark" && !of_connection))
     })
+}
+
+/// The only IP version whose packets a rule can match; `None` if both, or if that cannot be told.
+pub(super) fn only(rule: &str) -> Option<Family> {
+    const V4: [&str; 2] = ["ip", "icmp"];
+    const V6: [&str; 7] = ["ip6", "icmpv6", "ipv6-icmp", "exthdr", "hbh", "frag", "mh"];
+    let words: Vec<&str> = words(rule).into_iter().map(|(_, word)| word).collect();
+    let mut found = [false; 2];
+    let mut named = |four: bool, not: bool| found[usize::from(four == not)] = true;
+    let (mut not, mut ignored) = (false, false);
+    for (at, word) in words.iter().enumerate() {
+        let word = word.trim_matches(['{', '}', ',']);
+        match word {
+            // Only what `meta` reads has every packet as a subject; `ip protocol != tcp` is about IPv4.
+            "!=" if at > 1 && words[at - 2] == "meta" => {
+                not = matches!(words[at - 1], "nfproto" | "protocol");
+                ignored = !not;
+            }
+            "" => {}
+            "ipv4" | "ipv6" => named(word == "ipv4", not),
+            _ if ignored => ignored = false,
+            _ if V4.contains(&word) => named(true, not),
+            _ if V6.contains(&word) => named(false, not),
+            _ => not = false,
+        }
+    }
+    match found {
+        [true, false] => Some(Family::V4),
+        [false, true] => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// A rule whose statements that set fields of both versions name none: `ip dscp set 46` becomes `dscp set 46`.
+pub fn without_version(rule: &str) -> String {
+    let words = words(rule);
+    let mut text = rule.to_owned();
+    for window in words.windows(3).rev() {
+        let [(at, version), (field, name), (_, set)] = window else { continue };
+        let of_both = matches!(*name, "dscp" | "ecn" | "ttl" | "hoplimit");
+        if matches!(*version, "ip" | "ip6") && of_both && *set == "set" {
+            text.replace_range(*at..*field, "");
+        }
+    }
+    text
 }
 
 /// The rule once per IP version, if it sets a field (`dscp set 46`) of neither in particular; nft
@@ -496,6 +564,15 @@ add rule inet pathspider output_11 ip ttl set 9
             ("counter comment \"dscp set 4\"", &["counter comment \"dscp set 4\""]),
         ] {
             assert_eq!(by_family(rule), expected, "{rule}");
+        }
+        for (rule, expected) in [
+            ("ip dscp set 46", "dscp set 46"),
+            ("tcp dport 80 ip ttl set 3 ip ecn set ce", "tcp dport 80 ttl set 3 ecn set ce"),
+            ("ip6 hoplimit set 4", "hoplimit set 4"),
+            ("ip saddr 192.0.2.1 drop", "ip saddr 192.0.2.1 drop"),
+            ("ip dscp 46 drop", "ip dscp 46 drop"),
+        ] {
+            assert_eq!(without_version(rule), expected, "{rule}");
         }
     }
 

@@ -95,7 +95,7 @@ impl Engine<'_> {
     }
 
     /// Whose the packets of a configuration are.
-    fn flows(&self, configuration: usize) -> Flows {
+    pub(super) fn flows(&self, configuration: usize) -> Flows {
         Flows { mark: self.settings.slot.mark(configuration) }
     }
 }
