@@ -237,8 +237,11 @@ impl Tally {
             return;
         }
         if let (Some(situation), Some(truth)) = (self.situation, &seen.truth) {
-            let right =
-                |label: &String| truth.contains(label) || situation.concludes_nothing(label);
+            let right = |label: &String| {
+                truth.contains(label)
+                    || seen.late.contains(label)
+                    || situation.concludes_nothing(label)
+            };
             if conditions.iter().all(right) {
                 seen.incomplete += 1;
                 seen.absent += truth.iter().filter(|label| !conditions.contains(label)).count();
