@@ -227,6 +227,8 @@ impl Situation {
         for host in spec.hosts.iter_mut().filter(counting).filter(|_| self.miscounts) {
             host.truth_v4.clear();
             host.truth_v6.clear();
+            host.late_v4.clear();
+            host.late_v6.clear();
         }
         let of_hosts =
             spec.hosts.iter_mut().flat_map(|host| [&mut host.truth_v4, &mut host.truth_v6]);
