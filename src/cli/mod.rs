@@ -38,6 +38,7 @@ mod reference;
 mod restore;
 mod route;
 mod run;
+mod run_targets;
 mod schema;
 mod shell;
 mod source_ports;

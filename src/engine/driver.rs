@@ -10,6 +10,7 @@ mod link;
 mod progress;
 mod rehearsal;
 mod settings;
+mod way;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -29,6 +30,7 @@ pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
 use self::link::Link;
+use self::way::Way;
 
 use super::clock::Clock;
 use super::connection::Connection;
@@ -40,12 +42,11 @@ use super::raw::Raw;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::connect::forge::{Forge, Packet, Protocol};
-use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State, Transport};
+use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
-use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Family, Step, Turns, family, needs_mark};
+use crate::step::{self, Applied, CommandOutput, Turns};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -116,22 +117,6 @@ pub struct Engine<'a> {
     start: fn(Kind, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
 }
 
-/// How targets are reached under a configuration.
-struct Way {
-    transport: Transport,
-    /// The IP protocol of its flows.
-    protocol: u8,
-    /// Whether data may go with the SYN.
-    early: bool,
-    options: Vec<Sockopt>,
-    /// The firewall mark of its packets.
-    mark: Option<u32>,
-    /// How often each target is asked.
-    repeat: u32,
-    /// The version of IP that the steps leave as it is: its targets are skipped.
-    left_out: Option<Family>,
-}
-
 /// An attempt that is under way.
 struct Begun {
     /// Its channel, and how much of `out` went with the SYN.
@@ -146,48 +131,6 @@ struct Deadline {
     at: Instant,
     slot: usize,
     generation: u64,
-}
-
-impl Way {
-    /// The ways of all configurations. If one needs a mark all have theirs: what is not of one is of another.
-    fn all(settings: &Settings) -> Vec<Self> {
-        let Settings { slot, configurations, .. } = settings;
-        let marked = configurations.iter().any(|c| needs_mark(&c.steps));
-        let ways = configurations.iter().enumerate();
-        ways.map(|(number, one)| Self::of(marked.then(|| slot.mark(number)), one)).collect()
-    }
-
-    fn of(mark: Option<u32>, configuration: &Configuration) -> Self {
-        let options = configuration.steps.iter().filter_map(|step| match step {
-            Step::Sockopt(option) => Some(option.clone()),
-            _ => None,
-        });
-        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
-            configuration;
-        // What is set for one version alone is the last word there, whatever the order in the file.
-        let mut options: Vec<Sockopt> = options.collect();
-        options.sort_by_key(Sockopt::is_of_one_family);
-        Self {
-            transport: kind.transport,
-            protocol: kind.protocol(&configuration.options),
-            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
-            options,
-            mark,
-            repeat: repeat.unwrap_or(1).max(1),
-            left_out: family::left_out(&configuration.steps),
-        }
-    }
-}
-
-impl Way {
-    /// Why a target is not asked under the configuration, if it is not.
-    fn skips(&self, target: SocketAddr) -> Option<&'static str> {
-        match (self.left_out?, target.is_ipv6()) {
-            (Family::V6, true) => Some("the steps are for IPv4 only"),
-            (Family::V4, false) => Some("the steps are for IPv6 only"),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Engine<'a> {

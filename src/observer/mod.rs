@@ -13,6 +13,7 @@ pub mod file;
 mod fragments;
 mod frame;
 mod groups;
+mod identity;
 mod index;
 pub mod offline;
 mod piece;
