@@ -349,3 +349,36 @@ fn live(
         Err(error) => counts.end(output, args, Some(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain;
+    use crate::cli::{Cli, Command};
+    use crate::flags::{Flag, Flags};
+    use crate::packet::{FlowKey, protocol};
+    use arrow::array::new_null_array;
+    use clap::Parser as _;
+
+    #[test]
+    fn flows_without_facts_are_counted_and_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flows.ndjson");
+        let words = ["pathspider", "observe", "x.pcap", "-o", path.to_str().unwrap()];
+        let Command::Observe(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let selection = chain::Selection::everything();
+        let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+        let columns = fields.iter().map(|field| new_null_array(field.data_type(), 2)).collect();
+        let end = |address: u8| ([192, 0, 2, address].into(), 80);
+        let (source, destination) = (end(1), end(2));
+        let key = FlowKey { protocol: protocol::TCP, has_ports: true, source, destination };
+        let flags = vec![Flags::default(), Flag::InternalError.into()];
+        let mut output = Output::open(&path, Arc::new(Schema::new(fields))).unwrap();
+        output.write(Flows { keys: vec![key; 2], flags, columns }).unwrap();
+        let counts = Counts { seen: observer::Counts::default(), dropped: 0 };
+        assert_eq!(counts.end(output, &args, None).unwrap(), Exit::Lossy);
+        let metadata = std::fs::read_to_string(folder.path().join("flows.ndjson.meta.json"));
+        let metadata: serde_json::Value = serde_json::from_str(&metadata.unwrap()).unwrap();
+        assert_eq!(metadata["pathspider.flows_internal_error"], "1", "{metadata}");
+    }
+}

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
+use crate::barrier::guard;
 use crate::targets;
 
 /// CNAMEs that are followed within an answer.
@@ -132,6 +133,13 @@ impl Question {
 
     /// What a message is to this question.
     pub fn reply(&self, message: &[u8]) -> Reply {
+        guard(|| self.read(message)).unwrap_or_else(|panic| {
+            panic.report("a resolver's answer was not read");
+            Reply::Nothing(Reason::BadAnswer)
+        })
+    }
+
+    fn read(&self, message: &[u8]) -> Reply {
         // Read by hand first: a message of another identifier is not worth reading.
         if message.get(..2) != Some(self.id.to_be_bytes().as_slice()) {
             return Reply::Stranger;
