@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`error`] [`field`] [`flags`] [`words`] |
+//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] [`words`] |
 //! | 1 | [`packet`] [`sink`] [`targets`] |
 //! | 2 | [`chain`] (packet), [`step`], [`connect`] |
 //! | 3 | [`record`] (chain, connect): who fills which column |
@@ -21,6 +21,7 @@
 //! Only `engine::driver`, `raw` and `socket`, `observer::capture` and `file`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
+pub mod barrier;
 pub mod chain;
 pub mod cli;
 pub mod connect;

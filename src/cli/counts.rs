@@ -33,10 +33,12 @@ pub struct Counts {
     pub strangers: u64,
     /// Of the attempts that were skipped, those whose target a probe had found down.
     pub skipped_by_probe: u64,
+    /// Attempts, and flows, that a panic of this program ended.
+    pub internal: [u64; 2],
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 17] = [
+pub const KEYS: [&str; 19] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -54,6 +56,8 @@ pub const KEYS: [&str; 17] = [
     "attempts_port_dependent",
     "packets_of_others",
     "attempts_skipped_by_probe",
+    "attempts_internal_error",
+    "flows_internal_error",
 ];
 
 impl Counts {
@@ -79,6 +83,7 @@ impl Counts {
             evicted: load(&capture.evicted),
             strangers: load(&capture.strangers),
             skipped_by_probe: load(&engine.skipped_by_probe),
+            internal: [load(&engine.internal_error), 0],
             ..Self::default()
         }
     }
@@ -143,7 +148,7 @@ impl Counts {
         notes.map(|(count, what)| counted(count, what)).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 17] {
+    fn values_mut(&mut self) -> [&mut u64; 19] {
         let Self {
             attempts,
             unobserved,
@@ -155,9 +160,11 @@ impl Counts {
             port_dependent,
             strangers,
             skipped_by_probe,
+            internal,
         } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
+        let [broken_attempts, broken_flows] = internal;
         [
             ok,
             failed,
@@ -176,6 +183,8 @@ impl Counts {
             port_dependent,
             strangers,
             skipped_by_probe,
+            broken_attempts,
+            broken_flows,
         ]
     }
 }

@@ -132,11 +132,13 @@ struct Output {
     sink: Box<dyn Sink>,
     schema: SchemaRef,
     flows: u64,
+    /// Flows without facts, because a function panicked.
+    broken: u64,
 }
 
 impl Output {
     fn open(path: &Path, schema: SchemaRef) -> Result<Self> {
-        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0 })
+        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0, broken: 0 })
     }
 
     fn write(&mut self, flows: Flows) -> Result<()> {
@@ -144,6 +146,7 @@ impl Output {
             return Ok(());
         }
         self.flows += flows.keys.len() as u64;
+        self.broken += flows.broken() as u64;
         let batch = RecordBatch::try_new(self.schema.clone(), flows.columns)
             .map_err(|why| Error::failed("put flows together", why))?;
         self.sink.write(&batch)
@@ -159,8 +162,9 @@ struct Counts {
 impl Counts {
     /// The last words, on standard error; the exit code.
     fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
-        let flows = output.flows;
-        let metadata = self.metadata(args, error.as_ref());
+        let (flows, broken) = (output.flows, output.broken);
+        let mut metadata = self.metadata(args, error.as_ref());
+        metadata.push(("flows_internal_error".to_owned(), broken.to_string()));
         let written = output.sink.finish(&metadata)?;
         let mut words =
             format!("{}, {}", counted(self.seen.packets, "packet[s]"), counted(flows, "flow[s]"));
@@ -189,6 +193,10 @@ impl Counts {
         for (count, what) in [
             (self.dropped, "packet[s] dropped: the capture was not fast enough"),
             (self.seen.evicted, "flow[s] completed early: --max-flows was reached"),
+            (
+                broken,
+                "flow[s] without facts because of an internal error (please report what -v logs)",
+            ),
         ] {
             if count > 0 {
                 log::warn!("lost: {}", counted(count, what));
@@ -199,7 +207,7 @@ impl Counts {
                 log::error!("{error}");
                 Ok(Exit::Lossy)
             }
-            None if self.dropped + self.seen.evicted > 0 => Ok(Exit::Lossy),
+            None if self.dropped + self.seen.evicted + broken > 0 => Ok(Exit::Lossy),
             None => Ok(Exit::Done),
         }
     }

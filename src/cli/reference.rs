@@ -238,10 +238,17 @@ fn kinds_and_steps(page: &mut String) -> Written {
     let rows = connect::KINDS.iter().map(|kind| {
         let (takes, columns) = (codes(kind.options), codes(kind.columns));
         let versions = codes(kind.versions);
-        [code(kind.name), kind.doc.to_owned(), kind.port.to_string(), takes, versions, columns]
+        let (doc, port) = (kind.doc.to_owned(), kind.port.to_string());
+        let memory = format!("{} KiB", kind.memory.div_ceil(1024));
+        [code(kind.name), doc, port, takes, versions, columns, memory]
     });
-    table(page, ["kind", "does", "port", "options", "versions", "columns"], rows)?;
-    writeln!(page, "\nEvery kind takes `timeout` and `repeat`.\n")?;
+    table(page, ["kind", "does", "port", "options", "versions", "columns", "memory"], rows)?;
+    writeln!(
+        page,
+        "\nEvery kind takes `timeout` and `repeat`. `memory` is what a hostile target can make one attempt hold at most; \
+         reading one answer may take up to {} MiB more for a moment, once for all attempts.\n",
+        connect::MOST_TRANSIENT >> 20
+    )?;
     for (option, words) in [
         ("version", connect::HTTP_VERSIONS),
         ("method", connect::METHODS),

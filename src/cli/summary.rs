@@ -109,6 +109,16 @@ impl Outcome {
                 self.disturbed.marked,
                 "wave[s] disturbed twice: nothing is concluded from [its|their] attempts",
             ),
+            (
+                self.counts.internal[0],
+                "attempt[s] ended by an internal error: nothing is concluded from [it|them] (please report what -v \
+                 logs)",
+            ),
+            (
+                self.counts.internal[1],
+                "flow[s] given up because of an internal error: [it|they] count[s|] as not observed (please report what -v \
+                 logs)",
+            ),
             (unfinished + self.account.missing(), "target[s] without a record"),
             (
                 self.counts.not_delivered,
@@ -411,10 +421,12 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
             "not_delivered": counts.not_delivered,
             "starved": counts.starved,
             "port_dependent": counts.port_dependent,
+            "internal_error": counts.internal[0],
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                      "not_understood": unread, "of_others": counts.strangers },
-        "flows": { "evicted": counts.evicted, "of_others": counts.strays },
+        "flows": { "evicted": counts.evicted, "of_others": counts.strays,
+                   "internal_error": counts.internal[1] },
         "source_ports": outcome.totals.ports.json(),
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
@@ -449,4 +461,49 @@ fn terminal() -> (usize, Styles) {
         bad: color(AnsiColor::Red),
     };
     (usize::from(width), styles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(counts: Counts) -> Outcome {
+        Outcome {
+            asked: 0,
+            again: 0,
+            account: Account::default(),
+            totals: Totals::default(),
+            counts,
+            disturbed: Disturbed::default(),
+            elapsed: Duration::ZERO,
+            interface: String::new(),
+            elsewhere: None,
+            started: String::new(),
+            ended: String::new(),
+            signal: 0,
+            error: None,
+            outputs: Vec::new(),
+            records: 0,
+            written: None,
+            resume: None,
+        }
+    }
+
+    #[test]
+    fn an_internal_error_is_a_loss() {
+        let none = outcome(Counts::default());
+        assert_eq!((none.exit(None), none.lost().len()), (Exit::Done, 0));
+        for internal in [[1, 0], [0, 2]] {
+            let outcome = outcome(Counts { internal, ..Counts::default() });
+            assert_eq!(outcome.exit(None), Exit::Lossy);
+            let lost = outcome.lost();
+            assert!(lost.len() == 1 && lost[0].contains("internal error"), "{lost:?}");
+            let metadata = metadata(&outcome, &Metadata::new());
+            for (key, count) in
+                ["attempts_internal_error", "flows_internal_error"].into_iter().zip(internal)
+            {
+                assert!(metadata.contains(&(key.to_owned(), count.to_string())), "{metadata:?}");
+            }
+        }
+    }
 }

@@ -168,6 +168,8 @@ pub struct Written {
     pub strays: u64,
     /// Attempts that the packets showed to be otherwise than their sockets said.
     pub corrected: HashMap<(State, Correction), u64>,
+    /// Flows that a panic of the observer ended.
+    pub broken_flows: u64,
 }
 
 impl Written {
@@ -181,6 +183,7 @@ impl Written {
         for ((state, correction), attempts) in &self.corrected {
             counts.correct(*state, *correction, *attempts);
         }
+        counts.internal[1] = self.broken_flows;
         counts += earlier;
         counts
     }
@@ -255,6 +258,7 @@ impl<'a> Writer<'a> {
     fn wave(&mut self, wave: Wave) -> Result<()> {
         let flows =
             wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        self.written.broken_flows += flows.broken() as u64;
         let mut of_all = wave.lost.flags(Lost::now(self.known.counters));
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
@@ -286,6 +290,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
+        flag_internal_errors(&attempts, &mut flags);
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),
@@ -370,6 +375,17 @@ impl Writer<'_> {
     }
 }
 
+/// Flags the records of targets of which an attempt was ended by a panic.
+fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
+    for attempts in attempts {
+        for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut *records) {
+            if attempt.is_internal_error() {
+                *flags |= Flag::InternalError.into();
+            }
+        }
+    }
+}
+
 /// The schema of a record before it is judged.
 fn record(plan: &Plan, target_fields: &Fields) -> Schema {
     let plain = plan.record_schema(target_fields);
@@ -426,6 +442,23 @@ fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::barrier::INTERNAL_ERROR;
+    use crate::connect::Attempt;
+
+    #[test]
+    fn a_record_of_an_attempt_that_a_panic_ended_is_flagged() {
+        let attempt = |error: &'static str| {
+            let attempt = Attempt { error: Some(error.into()), ..Attempt::default() };
+            Ended { attempt, ..Ended::default() }
+        };
+        let mut flags = [RecordFlags::default(); 2];
+        let attempts = [
+            vec![attempt("Connection refused"), attempt("Connection refused")],
+            vec![attempt("Connection refused"), attempt(INTERNAL_ERROR)],
+        ];
+        flag_internal_errors(&attempts, &mut flags);
+        assert_eq!(flags, [RecordFlags::default(), Flag::InternalError.into()]);
+    }
 
     #[test]
     fn what_was_lost_meanwhile_flags_the_records_of_that_time() {

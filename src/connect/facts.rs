@@ -7,6 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
+use crate::barrier::INTERNAL_ERROR;
 use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
@@ -103,7 +104,7 @@ fields! {
     pub struct Attempt, AttemptColumns: Engine;
     "attempt" {
         /// Whether the connection was established and what the kind asks for was answered. NULL if this
-        /// host could not try, or had nothing to send.
+        /// host could not try, or had nothing to send, or if the error is `internal error`.
         ok: Option<bool>,
         /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if nothing was sent since the target's
         /// version of IP does not have it, the steps are for the other version or a probe found the target down, `skipped`.
@@ -111,7 +112,7 @@ fields! {
         /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
         /// What went wrong in the operating system's or the protocol's words, `Connection refused`; NULL if
-        /// nothing did.
+        /// nothing did. `internal error` is a defect of this program: nothing is concluded from the attempt.
         error: Option<Cow<'static, str>>,
         /// When the connection was started (UTC).
         started: Timestamp,
@@ -188,6 +189,13 @@ pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> 
     let all = Reply::FIELDS.iter().zip(Reply::finish(&mut columns));
     let is_kept = |name| kept.iter().any(|field| field.name == name);
     all.filter(|(field, _)| is_kept(field.name)).map(|(_, column)| column).collect()
+}
+
+impl Attempt {
+    /// Whether it was ended by a panic of this program.
+    pub fn is_internal_error(&self) -> bool {
+        self.error.as_deref() == Some(INTERNAL_ERROR)
+    }
 }
 
 /// An attempt that has ended.

@@ -4,7 +4,7 @@
 //! with what the sockets say. [`KINDS`] is the registry. The facts of one attempt ([`Attempt`]) are the
 //! same for all; what a target said ([`Reply`]) is up to the kind.
 //!
-//! Imports [`field`](crate::field) only.
+//! Imports [`barrier`](crate::barrier) and [`field`](crate::field) only.
 
 mod certificate;
 pub mod dns;
@@ -83,7 +83,15 @@ pub struct KindDef {
     pub versions: &'static [&'static str],
     /// Columns that it adds to the attempt's own: what `keep` may name.
     pub columns: &'static [&'static str],
+    /// Octets of memory that a peer can make one attempt hold at most, between two events: what it has read and
+    /// still needs, and what it wants to send and the peer does not take. An attempt that is over holds its
+    /// [`Reply`] alone. Reading one event may take up to [`MOST_TRANSIENT`] more, once for all attempts.
+    pub memory: usize,
 }
+
+/// Octets of memory that the reading of one event may take for a moment, whatever the kind: at most, those of a DNS
+/// message of 64 KiB taken apart. Events are read one after the other.
+pub const MOST_TRANSIENT: usize = 8 << 20;
 
 impl KindDef {
     /// The IP protocol of the flow that an attempt with these options makes.
@@ -134,6 +142,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo"],
         versions: &[],
         columns: &[],
+        memory: 4 << 10,
     },
     KindDef {
         name: "http",
@@ -144,6 +153,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "version", "method", "path"],
         versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
         columns: HTTP_COLUMNS,
+        memory: 8 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "https",
@@ -154,6 +164,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "alpn", "groups", "version", "method", "path"],
         versions: &["1.1", "1.0", "h2"],
         columns: HTTPS_COLUMNS,
+        memory: 16 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "h2",
@@ -164,6 +175,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "alpn", "groups", "version", "method", "path"],
         versions: &["h2", "h2c", "h2c_upgrade"],
         columns: HTTPS_COLUMNS,
+        memory: 16 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "dns_udp",
@@ -174,6 +186,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["question"],
         versions: &[],
         columns: DNS_COLUMNS,
+        memory: 4 << 10,
     },
     KindDef {
         name: "dns_tcp",
@@ -184,6 +197,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "question"],
         versions: &[],
         columns: DNS_COLUMNS,
+        memory: 4 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "tcp_fastopen",
@@ -194,6 +208,7 @@ pub static KINDS: &[KindDef] = &[
         options: &[],
         versions: &[],
         columns: &[],
+        memory: 8 << 10,
     },
     KindDef {
         name: "forge",
@@ -204,6 +219,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["packet"],
         versions: &[],
         columns: &[],
+        memory: 4 << 10,
     },
     KindDef {
         name: "mptcp",
@@ -214,6 +230,7 @@ pub static KINDS: &[KindDef] = &[
         options: &[],
         versions: &[],
         columns: &[],
+        memory: 4 << 10,
     },
 ];
 

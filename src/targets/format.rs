@@ -98,7 +98,11 @@ impl<'a> Line<'a> {
                 super::check_name(name)?;
                 None
             }
-            Want::Addresses if missing => return Err("no address (dip, ip or addr)".into()),
+            Want::Addresses if missing => {
+                let names = ": `pathspider targets resolve` looks names up";
+                let remedy = if name.is_some() { names } else { "" };
+                return Err(format!("no address (dip, ip or addr){remedy}"));
+            }
             Want::Targets | Want::Addresses => Some(address::address(&addr?)?),
         };
         let port = match port.filter(|text| !text.trim().is_empty()) {

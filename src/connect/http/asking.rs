@@ -134,7 +134,8 @@ impl Asking {
         self.ending(state, self.stage(), Some(error), reply)
     }
 
-    fn stage(&self) -> Stage {
+    /// How far it has come.
+    pub(in crate::connect) fn stage(&self) -> Stage {
         match &self.exchange {
             Exchange::Http2(http2) if http2.is_upgrading() => Stage::Request,
             _ => Stage::Response,

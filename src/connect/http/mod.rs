@@ -3,6 +3,15 @@
 //! The target counts as reached when the header of a final response was read whole, whatever its
 //! status. How reading on ends is noted as the attempt's error, but does not undo the `ok`.
 //!
+//! # Memory
+//!
+//! Of any target [`MOST_BYTES`](super::tcp::MOST_BYTES) are read, and that bounds all else. In HTTP/1 a header that is not
+//! whole is kept, and the first 256 octets of the content; chunks and trailers are read octet by octet and
+//! not kept. In HTTP/2 it is one frame that is not whole (at most 16 KiB and 9 octets, beside what came in the same
+//! read), one header block (16 KiB), the fields kept of it (16 KiB), and the dynamic table (4096 octets as RFC 7541 counts
+//! them). Answers to PING and SETTINGS are no longer than what they answer, so a peer that does not read them makes us
+//! hold no more of them than it has sent.
+//!
 //! [`Asking`] is the part that is the same with TLS and without.
 
 mod ask;
@@ -54,6 +63,10 @@ impl Machine for Http {
             Some(ending) => Action::Close(ending),
             None => Action::Wait,
         }
+    }
+
+    fn stage(&self) -> Stage {
+        if self.connected { self.asking.stage() } else { Stage::Connect }
     }
 
     fn early(&mut self, out: &mut Vec<u8>) {

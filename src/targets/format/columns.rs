@@ -94,7 +94,7 @@ impl Columns {
             if let Some(other) = columns.addr {
                 return Err(format!(
                     "the header has two columns of addresses, {ZMAP_ADDRESS} and {}: leave one out",
-                    shown(&names[other])
+                    shown(names[other])
                 ));
             }
             columns.zmap = true;
@@ -107,7 +107,7 @@ impl Columns {
             return Err(format!(
                 "the header has {} and no {ZMAP_ADDRESS}: in zmap's output that is the prober's own; add {ZMAP_ADDRESS}, \
                  or name the column of targets ip",
-                shown(&names[own])
+                shown(names[own])
             ));
         }
         if columns.port.is_none() && columns.url.is_none() {
