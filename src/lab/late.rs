@@ -200,7 +200,7 @@ fn all(packet: &[u8]) -> Option<Vec<Vec<u8>>> {
 
 /// A SYN-ACK, or data, of a connection that ended long ago.
 fn segment(from: SocketAddr, to: SocketAddr, acknowledged: u32, syn: bool) -> Option<Vec<u8>> {
-    let window = if to.port() % 2 == 0 { DROPPED_WINDOW } else { 65_535 };
+    let window = if to.port().is_multiple_of(2) { DROPPED_WINDOW } else { 65_535 };
     let mut tcp = TcpHeader::new(from.port(), to.port(), 0x0bad_cafe, window);
     tcp.ack = true;
     tcp.acknowledgment_number = acknowledged;

@@ -94,8 +94,8 @@ pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "half-ports-low",
         title: "A stateless filter in front of the prober drops what comes to the lower half of its source ports.",
-        expected: "No label blames the experiment for its ports: what differs between rounds is intermittent or \
-                   not_confirmed.",
+        expected: "Nothing from failures in the filtered half (local_error); with few targets, what differs between \
+                   rounds is intermittent or not_confirmed.",
         absent: Absent::Always,
         unconfirmed: true,
         miscounts: true,
@@ -105,8 +105,8 @@ pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "half-ports-high",
         title: "A stateless filter in front of the prober drops what comes to the upper half of its source ports.",
-        expected: "No label blames the experiment for its ports: what differs between rounds is intermittent or \
-                   not_confirmed.",
+        expected: "Nothing from failures in the filtered half (local_error); with few targets, what differs between \
+                   rounds is intermittent or not_confirmed.",
         absent: Absent::Always,
         unconfirmed: true,
         miscounts: true,
