@@ -20,6 +20,46 @@ use std::sync::Arc;
 
 pub use text::Texts;
 
+/// Which part of a run fills a column. It decides what NULL can mean there: only the observer can have missed the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilledBy {
+    /// The run itself, of every attempt, whether or not its flow was observed.
+    Engine,
+    /// The connection, from what the peer sent; NULL if the exchange did not get that far.
+    Reply,
+    /// The observer, from captured packets; NULL, too, if the flow was not observed.
+    Observer,
+    /// A sweep of the measurement: the same value in every record.
+    Sweep,
+}
+
+impl FilledBy {
+    /// The word in schemas and in the reference.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Reply => "reply",
+            Self::Observer => "observer",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// What it stands for, as a sentence.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Self::Engine => {
+                "The run itself: known of every attempt, whether or not its flow was observed."
+            }
+            Self::Reply => "What the peer sent; NULL if the exchange did not get that far.",
+            Self::Observer => "Captured packets; NULL, too, if the flow was not observed.",
+            Self::Sweep => "A sweep of the measurement: the same value in every record.",
+        }
+    }
+
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Engine, Self::Reply, Self::Observer, Self::Sweep];
+}
+
 /// One documented, typed column.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldDef {
@@ -27,6 +67,8 @@ pub struct FieldDef {
     pub name: &'static str,
     /// The function of the registry (or the part of the program) that fills it.
     pub by: &'static str,
+    /// Which part of a run knows its value.
+    pub filled_by: FilledBy,
     /// What it means, with unit and, where there is one, the RFC.
     pub doc: &'static str,
     /// Its Arrow type.
@@ -346,12 +388,12 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
     numbers.with_data_type(Timestamp::arrow_type())
 }
 
-/// Declares a row and its columns.
+/// Declares a row, its columns, and who fills them (a [`FilledBy`]).
 ///
 /// ```
 /// pathspider::field::fields! {
 ///     /// What `basic_count` counts.
-///     pub struct Counts, CountColumns;
+///     pub struct Counts, CountColumns: Observer;
 ///     "basic_count" {
 ///         /// Packets in the forward direction.
 ///         pkt_fwd: u64,
@@ -368,7 +410,7 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
 macro_rules! __fields {
     (
         $(#[$meta:meta])*
-        pub struct $row:ident, $columns:ident;
+        pub struct $row:ident, $columns:ident: $filled_by:ident;
         $($by:literal {$(
             $(#[doc = $doc:literal])+
             $name:ident : $type:ty $(= $bounds:expr)?,
@@ -391,6 +433,7 @@ macro_rules! __fields {
                 $crate::field::FieldDef {
                     name: stringify!($name),
                     by: $by,
+                    filled_by: $crate::field::FilledBy::$filled_by,
                     doc: concat!($($doc, "\n"),+),
                     data_type: <$type as $crate::field::Cell>::data_type,
                     optional: <$type as $crate::field::Cell>::OPTIONAL,

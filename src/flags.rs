@@ -38,11 +38,13 @@ pub enum Flag {
     NotDelivered = 256,
     /// The run's outcomes depend on the source ports.
     PortDependent = 512,
+    /// A panic of this program ended an attempt or a flow of the target.
+    InternalError = 1024,
 }
 
 impl Flag {
     /// Every flag with its word and what it says, in the order in which a record has them.
-    pub const ALL: [(Flag, &'static str, &'static str); 10] = [
+    pub const ALL: [(Flag, &'static str, &'static str); 11] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
@@ -100,6 +102,12 @@ impl Flag {
             "attempts of the run fail far more often from one half of the source ports, and this one did: it is \
              `local_error` and nothing is concluded from it",
         ),
+        (
+            Flag::InternalError,
+            "internal_error",
+            "a defect of this program ended an attempt of the target (its `error` is `internal error`), or the observing \
+             of a flow (it counts as not observed): nothing is concluded from that attempt",
+        ),
     ];
 
     /// Whether it says that packets of the target may not all have been seen or read: then what was not seen
@@ -113,6 +121,10 @@ impl Flag {
         Self::ALL.iter().find(|(flag, ..)| *flag == self).map_or("", |(_, word, _)| word)
     }
 }
+
+/// Flags that say that packets of the target may be missing from its facts: no rule that reads facts of
+/// the observer concludes anything from such a record.
+pub const LOSE_PACKETS: [Flag; 3] = [Flag::CaptureDropped, Flag::FlowEvicted, Flag::InternalError];
 
 /// Any number of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -207,6 +207,13 @@ impl Bench {
         assert!((high - 3.841_46 / (controls as f64 + 3.841_46)).abs() < 1e-5, "{ran}");
         let told = ran["conditions"]["ecn.connectivity.broken"].as_u64().unwrap();
         assert!((1..10).contains(&told), "controls are counted apart: {ran}");
+        // Some are asked before the last of the others is, though all would fit into one wave.
+        let span = |whose: &str| {
+            ["first", "last"].map(|end| ran["controls"][whose][end].as_str().unwrap().to_owned())
+        };
+        let ([first, last], [others_first, others_last]) =
+            (span("started"), span("others_started"));
+        assert!(others_first < first && first < others_last && first < last, "{ran}");
         let metadata = fs::read_to_string(self.path("well.ndjson.meta.json")).unwrap();
         assert!(metadata.contains("false_alarms") && metadata.contains("Wilson"), "{metadata}");
         for record in records(&out).iter().filter(|record| record["control"] == true) {

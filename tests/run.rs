@@ -146,7 +146,7 @@ fn bad_input(folder: &Path) {
     let targets = folder.join("targets.csv");
     fs::write(&targets, "192.0.2.1,80\n").unwrap();
     let only_bad = folder.join("bad.csv");
-    fs::write(&only_bad, "nonsense,80\n").unwrap();
+    fs::write(&only_bad, "ip,port\nnonsense,80\n").unwrap();
     let mistaken = folder.join("mistaken.toml");
     let text = fs::read_to_string("measurements/ecn.toml").unwrap();
     fs::write(&mistaken, text.replace("ecn_code", "ecn_cod")).unwrap();

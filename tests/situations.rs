@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use matrix::{all, measurements, pathspider, possible, situations, table};
+use matrix::{all, faults, measurements, pathspider, possible, situations, table};
 use serde_json::Value;
 
 #[test]
@@ -21,27 +21,7 @@ fn in_every_situation_a_label_of_any_measurement_is_the_truth_or_absent() {
     let (situations, measurements) = (situations(), measurements());
     let matrix = all(&situations, &measurements);
     println!("{}", table(&matrix, &situations, &measurements));
-    let mut faults = Vec::new();
-    for ((situation, measurement), cell) in &matrix {
-        for (what, times) in &cell.wrong {
-            faults.push(format!("{situation}, {measurement}: {what}, {times} times"));
-        }
-    }
-    for row in &situations {
-        let of_row = matrix.iter().filter(|((situation, _), _)| *situation == row.name);
-        for ((_, measurement), cell) in of_row.clone() {
-            if row.absent == "never" && cell.absent > 0 {
-                let (absent, expected) = (cell.absent, cell.expected);
-                faults.push(format!(
-                    "{}, {measurement}: {absent} of {expected} labels are absent and none should be",
-                    row.name
-                ));
-            }
-        }
-        if row.absent == "always" && of_row.map(|(_, cell)| cell.absent).sum::<u64>() == 0 {
-            faults.push(format!("{}: no label is absent, so it had no effect", row.name));
-        }
-    }
+    let faults = faults(&matrix, &situations);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -35,7 +35,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dns`.
-    pub struct Dns, DnsColumns;
+    pub struct Dns, DnsColumns: Observer;
     "dns_extract" {
         /// Whether a response was seen that answers a question of this flow: same identifier, same question
         /// (RFC 1035, 4.1; RFC 5452, 9.1), or an error without any question, such as a header alone.

@@ -34,7 +34,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dscp`.
-    pub struct Dscp, DscpColumns;
+    pub struct Dscp, DscpColumns: Observer;
     "dscp_extract" {
         /// DSCP of the first forward SYN; NULL if there was none, 0 is a value.
         dscp_mark_syn_fwd: Option<u8> = (0, 63),

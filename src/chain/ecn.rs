@@ -37,7 +37,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `ecn`.
-    pub struct Ecn, EcnColumns;
+    pub struct Ecn, EcnColumns: Observer;
     "ecn_code" {
         /// Whether a forward SYN carried ECT(0) (RFC 3168, 5).
         ecn_ect0_syn_fwd: bool,

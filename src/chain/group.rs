@@ -95,10 +95,20 @@ struct Rows<F: Facts> {
 }
 
 impl<F: Facts> Closed for Rows<F> {
-    fn columns(&self, keys: &[FlowKey]) -> Vec<ArrayRef> {
-        let rows: Vec<F::Row> =
-            self.flows.iter().zip(keys).map(|(flow, key)| flow.row(key)).collect();
+    fn columns(&self, keys: &[FlowKey], wanted: Option<&[bool]>) -> Vec<ArrayRef> {
+        let flows = self.flows.iter().zip(keys);
+        let rows: Vec<F::Row> = match wanted {
+            None => flows.map(|(flow, key)| flow.row(key)).collect(),
+            Some(wanted) => {
+                let flows = flows.zip(wanted).filter(|(_, wanted)| **wanted);
+                flows.map(|((flow, key), _)| flow.row(key)).collect()
+            }
+        };
         self.selection.pick(F::Row::FIELDS, F::Row::collect(&rows))
+    }
+
+    fn check(&self, place: usize, key: &FlowKey) {
+        drop(self.flows[place].row(key));
     }
 }
 

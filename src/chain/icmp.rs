@@ -36,7 +36,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `icmp`.
-    pub struct IcmpFacts, IcmpFactsColumns;
+    pub struct IcmpFacts, IcmpFactsColumns: Observer;
     "icmp_extract" {
         /// Whether a destination-unreachable error about a forward packet was seen (RFC 792; RFC 4443, 3.1).
         icmp_unreachable: bool,

@@ -354,8 +354,10 @@ pub trait Group: Send {
 /// them: a thread of its own may do it.
 pub trait Closed: Send {
     /// The columns of the placed functions, one row per flow in order of closing. `keys` are the
-    /// keys of these flows.
-    fn columns(&self, keys: &[FlowKey]) -> Vec<ArrayRef>;
+    /// keys of these flows; of those that are not among the `wanted`, if that is given, there is no row.
+    fn columns(&self, keys: &[FlowKey], wanted: Option<&[bool]>) -> Vec<ArrayRef>;
+    /// Makes the facts of the flow at a place of the order, and drops them: panics if that cannot be done.
+    fn check(&self, place: usize, key: &FlowKey);
 }
 
 #[cfg(test)]

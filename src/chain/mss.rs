@@ -35,7 +35,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `mss`.
-    pub struct Mss, MssColumns;
+    pub struct Mss, MssColumns: Observer;
     "mss_extract" {
         /// Length octet of the MSS option in the first forward SYN (4 by RFC 9293, 3.7.1); NULL if absent.
         mss_len_fwd: Option<u8> = (2, 255),

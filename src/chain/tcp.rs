@@ -50,7 +50,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tcp`.
-    pub struct TcpFacts, TcpColumns;
+    pub struct TcpFacts, TcpColumns: Observer;
     "tcp_handshake" {
         /// Flags of the first SYN in the forward direction, nine bits with AE (RFC 9293, 3.1; RFC 9768); NULL if none.
         tcp_synflags_fwd: Option<u16> = (2, 511),

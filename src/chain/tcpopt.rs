@@ -38,7 +38,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tcpopt`.
-    pub struct TcpOpt, TcpOptColumns;
+    pub struct TcpOpt, TcpOptColumns: Observer;
     "tcpopt_extract" {
         /// Whether the first forward SYN had the timestamps option (RFC 7323); NULL if there was no SYN.
         tcpopt_ts_fwd: Option<bool>,

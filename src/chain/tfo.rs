@@ -35,7 +35,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tfo`.
-    pub struct Tfo, TfoColumns;
+    pub struct Tfo, TfoColumns: Observer;
     "tfo_extract" {
         /// Kind of the Fast Open option in the first forward SYN: 34, or 253 or 254 with the experiment identifier
         /// 0xF989 (RFC 7413, 4.1.1; RFC 6994); NULL if absent.

@@ -34,7 +34,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `ttl`.
-    pub struct Ttl, TtlColumns;
+    pub struct Ttl, TtlColumns: Observer;
     "ttl_extract" {
         /// TTL or hop limit of the first forward packet.
         ttl_first_fwd: Option<u8> = (1, 255),

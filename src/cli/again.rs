@@ -60,15 +60,22 @@ impl Again {
     }
 
     /// The groups whose time has come, as far as they have room: all controls or none, and all of one bank, which
-    /// is not `taken`.
-    pub fn poll(&mut self, now: Duration, room: usize, taken: Option<Bank>) -> Vec<Group> {
+    /// is not `taken`. `only` says whether the wave is of controls, if that is known.
+    pub fn poll(
+        &mut self,
+        now: Duration,
+        room: usize,
+        taken: Option<Bank>,
+        only: Option<bool>,
+    ) -> Vec<Group> {
         let mut due: Vec<Group> = Vec::new();
         let mut left = room;
         let mut at = 0;
         while let Some((_, next)) = self.groups.get(at).filter(|(time, _)| *time <= now) {
             let alike = due.first().is_none_or(|first| first.is_control == next.is_control);
             let same = due.first().is_none_or(|first| first.bank == next.bank);
-            if Some(next.bank) == taken || !same {
+            let other = only.is_some_and(|is_control| is_control != next.is_control);
+            if Some(next.bank) == taken || !same || other {
                 at += 1;
                 continue;
             }
@@ -120,7 +127,7 @@ mod tests {
     }
 
     fn polled(again: &mut Again, now: u64, room: usize) -> Vec<u64> {
-        again.poll(seconds(now), room, None).iter().map(|group| group.id).collect()
+        again.poll(seconds(now), room, None, None).iter().map(|group| group.id).collect()
     }
 
     #[test]
@@ -162,14 +169,26 @@ mod tests {
     }
 
     #[test]
+    fn controls_whose_turn_it_is_go_first() {
+        let mut again = Again::new(Duration::ZERO);
+        again.handle_sent(0);
+        let groups = vec![group(1, 1, false), group(2, 1, true), group(3, 1, false)];
+        again.handle_answer(seconds(0), groups);
+        let ids = |groups: Vec<Group>| groups.iter().map(|group| group.id).collect::<Vec<_>>();
+        assert_eq!(ids(again.poll(seconds(0), 9, None, Some(true))), [2]);
+        assert_eq!(ids(again.poll(seconds(0), 9, None, Some(true))), [0; 0]);
+        assert_eq!(polled(&mut again, 0, 9), [1, 3]);
+    }
+
+    #[test]
     fn groups_wait_for_their_bank() {
         let mut again = Again::new(Duration::ZERO);
         again.handle_sent(0);
         let second = Group { bank: Bank::Second, ..group(2, 1, false) };
         again.handle_answer(seconds(0), vec![group(1, 1, false), second, group(3, 1, false)]);
         let ids = |groups: Vec<Group>| groups.iter().map(|group| group.id).collect::<Vec<_>>();
-        assert_eq!(ids(again.poll(seconds(0), 9, Some(Bank::First))), [2]);
-        assert_eq!(ids(again.poll(seconds(0), 9, None)), [1, 3]);
+        assert_eq!(ids(again.poll(seconds(0), 9, Some(Bank::First), None)), [2]);
+        assert_eq!(ids(again.poll(seconds(0), 9, None, None)), [1, 3]);
     }
 
     #[test]

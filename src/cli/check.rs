@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Fields;
 
+use super::targets::columns::FixedColumns;
 use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
 use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
+use crate::words::counted;
 
 /// Check measurement files: every mistake with its place and its remedy
 ///
@@ -35,6 +37,8 @@ pub struct Args {
     /// Check the files only, not whether this host can do what they ask for: they are to be run elsewhere
     #[arg(long)]
     file_only: bool,
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// How mistakes are written
     #[arg(long, value_enum, default_value = "text")]
@@ -43,7 +47,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let columns = target_columns(args.targets.as_deref())?;
+    let columns = target_columns(args.targets.as_deref(), &args.columns)?;
     let mut exit = Exit::Done;
     let mut named = Vec::new();
     for file in &args.files {
@@ -90,9 +94,10 @@ fn on_this_host(plan: Plan, origin: &str) -> (Result<Plan, Report>, Vec<String>)
 }
 
 /// The columns of a target list; without one, those that every list has.
-pub fn target_columns(list: Option<&Path>) -> Result<Fields> {
+pub fn target_columns(list: Option<&Path>, fixed: &FixedColumns) -> Result<Fields> {
     let reader = match list {
-        Some(list) => Reader::open(list, None)?,
+        // A list whose ports are given later has its columns all the same.
+        Some(list) => Reader::open(list, fixed.options(Some(1)))?,
         None => Reader::from_targets(Vec::new()),
     };
     Ok(reader.fields())
@@ -109,10 +114,8 @@ fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String
     }
     let warnings = report.diagnostics.iter().filter(|diagnostic| !diagnostic.is_error()).count();
     let mistakes = report.diagnostics.len() - warnings;
-    let several = |count: usize, what: &str| {
-        (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
-    };
-    let counts = [several(mistakes, "mistake"), several(warnings, "warning")];
+    let several = |count: usize, what| (count > 0).then(|| counted(count as u64, what));
+    let counts = [several(mistakes, "mistake[s]"), several(warnings, "warning[s]")];
     let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let rendered = match report.diagnostics.is_empty() {
         true => String::new(),

@@ -8,6 +8,7 @@ use crate::engine::driver::Progress;
 use crate::merge::Correction;
 use crate::observer::capture::Counters;
 use crate::sink::Metadata;
+use crate::words::counted;
 
 /// The counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,10 +31,14 @@ pub struct Counts {
     pub port_dependent: u64,
     /// Packets to or from our ports that belonged to no attempt.
     pub strangers: u64,
+    /// Of the attempts that were skipped, those whose target a probe had found down.
+    pub skipped_by_probe: u64,
+    /// Attempts, and flows, that a panic of this program ended.
+    pub internal: [u64; 2],
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 16] = [
+pub const KEYS: [&str; 19] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -50,6 +55,9 @@ pub const KEYS: [&str; 16] = [
     "attempts_starved",
     "attempts_port_dependent",
     "packets_of_others",
+    "attempts_skipped_by_probe",
+    "attempts_internal_error",
+    "flows_internal_error",
 ];
 
 impl Counts {
@@ -74,6 +82,8 @@ impl Counts {
             ],
             evicted: load(&capture.evicted),
             strangers: load(&capture.strangers),
+            skipped_by_probe: load(&engine.skipped_by_probe),
+            internal: [load(&engine.internal_error), 0],
             ..Self::default()
         }
     }
@@ -118,7 +128,27 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 16] {
+    /// Lines of a summary: attempts that say nothing of the path, and why.
+    pub fn notes(&self) -> Vec<String> {
+        let [_, _, timeouts, local, skipped] = self.attempts;
+        let by_version = skipped.saturating_sub(self.skipped_by_probe);
+        let notes = [
+            (timeouts, "attempt[s] timed out"),
+            (
+                local,
+                "attempt[s] failed on this host (local_error): nothing is concluded from [it|them]",
+            ),
+            (self.skipped_by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
+            (
+                by_version,
+                "attempt[s] [was|were] skipped: the target's version of IP does not have what was to be sent",
+            ),
+        ];
+        let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+        notes.map(|(count, what)| counted(count, what)).collect()
+    }
+
+    fn values_mut(&mut self) -> [&mut u64; 19] {
         let Self {
             attempts,
             unobserved,
@@ -129,9 +159,12 @@ impl Counts {
             starved,
             port_dependent,
             strangers,
+            skipped_by_probe,
+            internal,
         } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
+        let [broken_attempts, broken_flows] = internal;
         [
             ok,
             failed,
@@ -149,6 +182,9 @@ impl Counts {
             starved,
             port_dependent,
             strangers,
+            skipped_by_probe,
+            broken_attempts,
+            broken_flows,
         ]
     }
 }
@@ -165,6 +201,24 @@ impl AddAssign<&Counts> for Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_note_says_what_happened() {
+        let told = |attempts, skipped_by_probe| {
+            Counts { attempts, skipped_by_probe, ..Counts::default() }.notes()
+        };
+        assert!(told([5, 2, 0, 0, 0], 0).is_empty());
+        assert_eq!(
+            told([0, 0, 1, 2, 4], 3),
+            [
+                "1 attempt timed out",
+                "2 attempts failed on this host (local_error): nothing is concluded from them",
+                "3 attempts were skipped: a probe found the target down",
+                "1 attempt was skipped: the target's version of IP does not have what was to be sent",
+            ]
+        );
+        assert_eq!(told([0, 0, 0, 0, 2], 2).len(), 1);
+    }
 
     #[test]
     fn what_is_stored_is_read_back_and_adds_up() {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::again::{Again, Group};
-use super::control::Share;
+use super::control::{Share, Turn};
 use super::courtesy::Excluded;
 use super::disturbed::{self, Disturbed};
 use super::live::Live;
@@ -81,6 +81,8 @@ impl Fed {
 pub struct List<'a> {
     reader: &'a mut Reader,
     control: Option<Share>,
+    /// When controls are due.
+    turn: Turn,
     targets: Vec<Target>,
     controls: Vec<Target>,
     is_read: bool,
@@ -90,7 +92,8 @@ impl<'a> List<'a> {
     /// What is `read` already, and the rest of it; so many of them are controls.
     pub fn new(reader: &'a mut Reader, control: Option<Share>, read: Vec<Target>) -> Self {
         let (targets, controls) = (Vec::new(), Vec::new());
-        let mut list = Self { reader, control, targets, controls, is_read: false };
+        let turn = Turn::default();
+        let mut list = Self { reader, control, turn, targets, controls, is_read: false };
         list.sort(read);
         list
     }
@@ -116,16 +119,24 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// Whether there are controls enough for a wave that costs no more time than it must, or no others any more.
+    /// Whether it is the turn of controls, or there are no others any more.
     fn controls_are_due(&self, size: usize) -> bool {
         let last = self.is_read && self.targets.is_empty();
-        !self.controls.is_empty() && (last || self.controls.len() * 4 >= size)
+        let due = || last || self.turn.is_due(self.controls.len(), size, self.reader.expected());
+        !self.controls.is_empty() && due()
+    }
+
+    /// The most targets that are new in a wave: of a list with controls, so many that these come in between.
+    fn room(&self, size: usize) -> usize {
+        self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
 
     /// The next of them, so many at most.
     fn take(&mut self, controls: bool, most: usize) -> Vec<Target> {
         let from = if controls { &mut self.controls } else { &mut self.targets };
-        from.drain(..most.min(from.len())).collect()
+        let taken: Vec<Target> = from.drain(..most.min(from.len())).collect();
+        self.turn.handle_taken(controls, taken.len());
+        taken
     }
 
     fn len(&self) -> usize {
@@ -174,9 +185,12 @@ impl Feed<'_, '_> {
     /// Whom to ask now: first those whose time has come to be asked again.
     fn next(&mut self, now: Duration) -> Result<Option<Next>> {
         let is_full = self.again.is_full();
+        let mut room = if is_full { 0 } else { self.list.room(self.size) };
+        self.list.fill(room)?;
+        let due = room > 0 && self.list.controls_are_due(self.size);
         // The last wave may still have packets on the way to its ports.
         let taken = self.again.is_owed().then_some(self.bank);
-        let groups = self.again.poll(now, self.size, taken);
+        let groups = self.again.poll(now, self.size, taken, due.then_some(true));
         let bank = groups.first().map_or(self.bank.other(), |group| group.bank);
         let again: Vec<_> = groups.iter().map(|group| (group.id, group.targets.len())).collect();
         let of_groups = groups.first().map(|group| group.is_control);
@@ -187,9 +201,8 @@ impl Feed<'_, '_> {
             wanted.extend(group.wanted);
         }
         self.fed.again += targets.len() as u64;
-        let room = if is_full { 0 } else { self.size - targets.len() };
-        self.list.fill(room)?;
-        let is_control = of_groups.unwrap_or_else(|| self.list.controls_are_due(self.size));
+        room = room.min(self.size - targets.len());
+        let is_control = of_groups.unwrap_or(due);
         let new = self.list.take(is_control, room);
         self.fed.asked += new.len() as u64;
         targets.extend(new);
@@ -212,8 +225,9 @@ impl Feed<'_, '_> {
         loop {
             let lost = Lost::now(&self.capture.counters);
             let attempts = addresses.len() as u64 * self.per_target;
-            let fresh = if was_disturbed { 0 } else { targets.len() };
-            self.live.begin_wave(fresh, attempts, self.progress.ended());
+            let first =
+                if was_disturbed { [0; 2] } else { [targets.len() - asked_again, asked_again] };
+            self.live.begin_wave(first, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
             let flows = self.capture.flush(asked.ports.clone());
@@ -265,14 +279,10 @@ impl Feed<'_, '_> {
         Ok(())
     }
 
-    /// Estimates how often there will be somebody to be asked.
+    /// Estimates how many will be asked, once each.
     fn expect(&self) {
-        let reader = &self.list.reader;
-        if let (read @ 1.., Some(total)) = reader.progress() {
-            // Those that have their records were read fast and say nothing of the rest.
-            let done = reader.refusals().of(Reason::Resumed);
-            let all = (self.fed.asked + done).saturating_mul(total) / read;
-            self.live.expect(all.saturating_sub(done) + self.fed.again);
+        if let Some(all) = self.list.reader.expected() {
+            self.live.expect(all);
         }
     }
 }

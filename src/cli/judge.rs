@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
@@ -20,6 +20,7 @@ use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, METADATA_PREFIX, Written};
+use crate::words::counted;
 
 /// Judge results again: compute the conditions anew from the facts in a Parquet file
 ///
@@ -223,8 +224,11 @@ fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result
         })
         .to_string(),
         Format::Text => {
-            let mut lines =
-                vec![format!("{}: {} records judged again", plan.title, HumanCount(written.rows))];
+            let mut lines = vec![format!(
+                "{}: {} judged again",
+                plan.title,
+                counted(written.rows, "record[s]")
+            )];
             lines.extend(summary::labels(totals));
             let size = HumanBytes(written.bytes);
             lines.push(format!("Results: {} ({size})", written.path.display()));

@@ -142,6 +142,7 @@ fn list_json(spec: &Spec) -> Result<()> {
             "addresses_v4": addresses_v4, "addresses_v6": addresses_v6,
             "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
             "truth_v4": host.truth_v4, "truth_v6": host.truth_v6, "unmeasured": host.unmeasured,
+            "late_v4": host.late_v4, "late_v6": host.late_v6,
         })
     });
     let probers = SITUATIONS.iter().map(|row| {

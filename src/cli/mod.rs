@@ -38,6 +38,7 @@ mod reference;
 mod restore;
 mod route;
 mod run;
+mod run_targets;
 mod schema;
 mod shell;
 mod source_ports;
@@ -51,6 +52,7 @@ use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::barrier;
 use crate::error::{Error, Exit};
 use crate::measurement::Plan;
 
@@ -69,7 +71,7 @@ struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// Show no progress
+    /// Show no progress and no warnings, but for lines of lists that are refused
     #[arg(short, long, global = true)]
     quiet: bool,
 
@@ -128,6 +130,7 @@ pub fn main() -> Exit {
         }
     };
     progress::start_logging(cli.verbose, cli.quiet);
+    barrier::install();
     let outcome = match cli.command {
         Command::Run(args) => run::run(*args, cli.quiet),
         Command::Check(args) => check::run(&args),

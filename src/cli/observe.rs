@@ -19,6 +19,7 @@ use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
 use crate::packet::owner::PortSet;
 use crate::sink::{self, Sink};
+use crate::words::counted;
 
 /// Watch packets, live or from a capture file, and write a record for each flow
 ///
@@ -131,11 +132,13 @@ struct Output {
     sink: Box<dyn Sink>,
     schema: SchemaRef,
     flows: u64,
+    /// Flows without facts, because a function panicked.
+    broken: u64,
 }
 
 impl Output {
     fn open(path: &Path, schema: SchemaRef) -> Result<Self> {
-        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0 })
+        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0, broken: 0 })
     }
 
     fn write(&mut self, flows: Flows) -> Result<()> {
@@ -143,6 +146,7 @@ impl Output {
             return Ok(());
         }
         self.flows += flows.keys.len() as u64;
+        self.broken += flows.broken() as u64;
         let batch = RecordBatch::try_new(self.schema.clone(), flows.columns)
             .map_err(|why| Error::failed("put flows together", why))?;
         self.sink.write(&batch)
@@ -158,11 +162,12 @@ struct Counts {
 impl Counts {
     /// The last words, on standard error; the exit code.
     fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
-        let flows = output.flows;
-        let metadata = self.metadata(args, error.as_ref());
+        let (flows, broken) = (output.flows, output.broken);
+        let mut metadata = self.metadata(args, error.as_ref());
+        metadata.push(("flows_internal_error".to_owned(), broken.to_string()));
         let written = output.sink.finish(&metadata)?;
         let mut words =
-            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
+            format!("{}, {}", counted(self.seen.packets, "packet[s]"), counted(flows, "flow[s]"));
         for (count, what) in [
             (self.seen.not_ip, "not IP"),
             (self.seen.unknown_link, "of a link type that is not understood"),
@@ -174,10 +179,8 @@ impl Counts {
             }
         }
         if self.seen.refused > 0 {
-            words.push_str(&format!(
-                "; {} flows refused and ignored",
-                HumanCount(self.seen.refused)
-            ));
+            words += "; ";
+            words += &counted(self.seen.refused, "flow[s] refused and ignored");
         }
         if args.output.as_os_str() != "-" {
             words.push_str(&format!(
@@ -188,11 +191,15 @@ impl Counts {
         }
         eprintln!("{words}");
         for (count, what) in [
-            (self.dropped, "packets dropped: the capture was not fast enough"),
-            (self.seen.evicted, "flows completed early: --max-flows was reached"),
+            (self.dropped, "packet[s] dropped: the capture was not fast enough"),
+            (self.seen.evicted, "flow[s] completed early: --max-flows was reached"),
+            (
+                broken,
+                "flow[s] without facts because of an internal error (please report what -v logs)",
+            ),
         ] {
             if count > 0 {
-                log::warn!("lost: {} {what}", HumanCount(count));
+                log::warn!("lost: {}", counted(count, what));
             }
         }
         match error {
@@ -200,7 +207,7 @@ impl Counts {
                 log::error!("{error}");
                 Ok(Exit::Lossy)
             }
-            None if self.dropped + self.seen.evicted > 0 => Ok(Exit::Lossy),
+            None if self.dropped + self.seen.evicted + broken > 0 => Ok(Exit::Lossy),
             None => Ok(Exit::Done),
         }
     }
@@ -276,7 +283,9 @@ impl Bar {
 
     fn tick(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_position(self.position.load(Relaxed));
+            let position = self.position.load(Relaxed);
+            // A file that grows while it is read is longer than it was.
+            bar.set_position(bar.length().map_or(position, |total| position.min(total)));
         }
     }
 
@@ -338,5 +347,38 @@ fn live(
             counts.end(output, args, None)
         }
         Err(error) => counts.end(output, args, Some(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain;
+    use crate::cli::{Cli, Command};
+    use crate::flags::{Flag, Flags};
+    use crate::packet::{FlowKey, protocol};
+    use arrow::array::new_null_array;
+    use clap::Parser as _;
+
+    #[test]
+    fn flows_without_facts_are_counted_and_a_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("flows.ndjson");
+        let words = ["pathspider", "observe", "x.pcap", "-o", path.to_str().unwrap()];
+        let Command::Observe(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
+        let selection = chain::Selection::everything();
+        let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+        let columns = fields.iter().map(|field| new_null_array(field.data_type(), 2)).collect();
+        let end = |address: u8| ([192, 0, 2, address].into(), 80);
+        let (source, destination) = (end(1), end(2));
+        let key = FlowKey { protocol: protocol::TCP, has_ports: true, source, destination };
+        let flags = vec![Flags::default(), Flag::InternalError.into()];
+        let mut output = Output::open(&path, Arc::new(Schema::new(fields))).unwrap();
+        output.write(Flows { keys: vec![key; 2], flags, columns }).unwrap();
+        let counts = Counts { seen: observer::Counts::default(), dropped: 0 };
+        assert_eq!(counts.end(output, &args, None).unwrap(), Exit::Lossy);
+        let metadata = std::fs::read_to_string(folder.path().join("flows.ndjson.meta.json"));
+        let metadata: serde_json::Value = serde_json::from_str(&metadata.unwrap()).unwrap();
+        assert_eq!(metadata["pathspider.flows_internal_error"], "1", "{metadata}");
     }
 }

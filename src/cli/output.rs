@@ -20,10 +20,11 @@ use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
-const DONE: [&str; 8] = [
+const DONE: [&str; 9] = [
     POSITION,
     "target.ip",
     "target.name",
+    "zero.started",
     "flags",
     CONTROL,
     "conditions",

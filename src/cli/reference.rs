@@ -11,8 +11,10 @@ use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
+use crate::field::FilledBy;
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::record;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
 use crate::step::STEPS;
@@ -197,11 +199,15 @@ fn fields(page: &mut String) -> Written {
     table(page, ["column", "type", "meaning"], rows)?;
     writeln!(page, "\nFurther columns of the target list follow.")?;
     writeln!(page, "\n### `zero`, `one` and further configurations\n")?;
-    let rows = catalogue::fields().map(|field| {
+    let rows = record::fields().map(|field| {
         let word = catalogue::type_word(&(field.data_type)());
-        [code(field.name), word, code(field.by), field.doc.trim().to_owned()]
+        let by = field.filled_by.as_str().to_owned();
+        [code(field.name), word, by, code(field.by), field.doc.trim().to_owned()]
     });
-    table(page, ["column", "type", "filled by", "meaning"], rows)?;
+    table(page, ["column", "type", "filled by", "function", "meaning"], rows)?;
+    writeln!(page, "\nValues of a sweep follow, each in a column with its own name.\n")?;
+    let rows = FilledBy::ALL.map(|by| [by.as_str().to_owned(), by.doc().to_owned()]);
+    table(page, ["filled by", "meaning"], rows.into_iter())?;
     writeln!(page, "\n### Words of `answer`\n")?;
     writeln!(
         page,
@@ -241,10 +247,17 @@ fn kinds_and_steps(page: &mut String) -> Written {
     let rows = connect::KINDS.iter().map(|kind| {
         let (takes, columns) = (codes(kind.options), codes(kind.columns));
         let versions = codes(kind.versions);
-        [code(kind.name), kind.doc.to_owned(), kind.port.to_string(), takes, versions, columns]
+        let (doc, port) = (kind.doc.to_owned(), kind.port.to_string());
+        let memory = format!("{} KiB", kind.memory.div_ceil(1024));
+        [code(kind.name), doc, port, takes, versions, columns, memory]
     });
-    table(page, ["kind", "does", "port", "options", "versions", "columns"], rows)?;
-    writeln!(page, "\nEvery kind takes `timeout` and `repeat`.\n")?;
+    table(page, ["kind", "does", "port", "options", "versions", "columns", "memory"], rows)?;
+    writeln!(
+        page,
+        "\nEvery kind takes `timeout` and `repeat`. `memory` is what a hostile target can make one attempt hold at most; \
+         reading one answer may take up to {} MiB more for a moment, once for all attempts.\n",
+        connect::MOST_TRANSIENT >> 20
+    )?;
     for (option, words) in [
         ("version", connect::HTTP_VERSIONS),
         ("method", connect::METHODS),
@@ -360,7 +373,7 @@ mod tests {
         names.extend(chain::functions().map(|(_, function)| code(function.name)));
         names.extend(chain::GROUPS.iter().map(|group| code(group.name)));
         names.extend(Chain::ALL.map(|chain| code(chain.key())));
-        names.extend(catalogue::fields().map(|field| format!("| {} |", code(field.name))));
+        names.extend(record::fields().map(|field| format!("| {} |", code(field.name))));
         names.extend(connect::ANSWERS.iter().map(|row| code(row.answer.as_str())));
         names.extend(connect::KINDS.iter().map(|kind| code(kind.name)));
         names.extend(STEPS.iter().map(|step| code(step.name)));

@@ -1,8 +1,6 @@
 //! `pathspider run`: the main job.
 
-use std::collections::BTreeSet;
-use std::io::{self, IsTerminal as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -24,8 +22,11 @@ use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
+use super::targets::columns::FixedColumns;
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, forecast, interface, preflight, prepare, records, restore, source_ports};
+use super::{
+    confirm, forecast, interface, preflight, prepare, records, restore, run_targets, source_ports,
+};
 use crate::connect;
 use crate::engine::ports::{Bank, Pool};
 use crate::engine::{driver, scheduler};
@@ -37,7 +38,7 @@ use crate::packet::owner::Owners;
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
 use crate::step::Slot;
-use crate::targets::{self, Reader, Shard, Target};
+use crate::targets::{Reader, Shard};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
 ///
@@ -73,6 +74,9 @@ pub struct Args {
     /// Port of targets that come without one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// Interface to send through and to watch; without it, the one of the default route
     #[arg(short, long, value_name = "NAME")]
@@ -211,9 +215,13 @@ fn whole(
         .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
         .transpose()?;
     let (mut reader, interface) = match &lab {
-        Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
+        Some(lab) => (run_targets::of_lab(lab, port, names), lab.interface().to_owned()),
         None => {
-            let reader = open_targets(args)?;
+            let reader = run_targets::open(
+                args.targets.as_deref(),
+                &args.courtesy,
+                args.columns.options(args.port),
+            )?;
             let interface = interface::watched(args.interface.as_deref())?;
             (reader, interface)
         }
@@ -231,7 +239,8 @@ fn whole(
     if args.courtesy.dry_run {
         reader.only(args.shard);
         let pool = pool(args, &plan, Slot::default())?;
-        let wave = args.wave.unwrap_or(usize::MAX).min(pool.largest_wave(attempts(&plan)));
+        let wave =
+            args.wave.unwrap_or(usize::MAX).min(pool.largest_wave(source_ports::per_target(&plan)));
         forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
         return Ok((None, Exit::Done));
     }
@@ -286,65 +295,15 @@ struct Watched<'a> {
     server: Option<live::Server>,
 }
 
-/// The lab's targets. If names are looked up, the first of each kind is known by name only, and there is one whose
-/// name nobody knows.
-fn lab_targets(lab: &Lab, port: u16, names: bool) -> Reader {
-    let hosts = lab.hosts();
-    let name = |host: usize| hosts.get(host).map(|host| host.name.clone());
-    let targets = lab.targets().iter();
-    let mut targets: Vec<Target> =
-        targets.map(|t| Target::new(t.addr, port, name(t.host))).collect();
-    if names {
-        let mut seen = BTreeSet::new();
-        let first = |target: &&mut Target| seen.insert(target.name.clone());
-        targets.iter_mut().filter(first).for_each(|target| target.addr = None);
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        targets.push(Target { addr: None, ..Target::new(nobody, port, Some(NO_SUCH_NAME.into())) });
-    }
-    Reader::from_targets(targets)
-}
-
-fn open_targets(args: &Args) -> Result<Reader> {
-    let path = match &args.targets {
-        Some(path) => path.clone(),
-        None if io::stdin().is_terminal() => return Err(no_targets()),
-        None => PathBuf::from("-"),
-    };
-    args.courtesy.open(&path, args.port)
-}
-
-/// What the list is known by, if it can be read more than once.
-fn list_digest(args: &Args, reader: &Reader) -> Result<Option<String>> {
-    match &args.targets {
-        _ if args.lab => Ok(reader.digest()),
-        Some(path) if path.as_os_str() != "-" => targets::file_digest(path),
-        _ => Ok(None),
-    }
-}
-
-/// How many ports a target takes in a wave: one for each configuration, and one for a probe.
-fn attempts(plan: &Plan) -> usize {
-    plan.configs.len() + usize::from(plan.prepare.probe.is_some())
-}
-
 /// The source ports of a run.
 fn pool(args: &Args, plan: &Plan, slot: Slot) -> Result<Pool> {
-    source_ports::pool(args.source_ports.as_ref(), slot, attempts(plan))
-}
-
-fn no_targets() -> Error {
-    Error::Usage(
-        "no targets: name a file with --targets FILE (or pipe one in), or try --lab, which brings its own".into(),
-    )
+    source_ports::pool(args.source_ports.as_ref(), slot, source_ports::per_target(plan))
 }
 
 fn default_output(name: &str, extension: &str) -> PathBuf {
     let now = summary::utc(SystemTime::now()).replace([':', '-'], "");
     PathBuf::from(format!("{name}-{now}.{extension}"))
 }
-
-/// A name that the lab's resolver does not know.
-const NO_SUCH_NAME: &str = "no-such-name.invalid";
 
 /// One run, ready to go.
 struct Run<'a> {
@@ -413,7 +372,7 @@ impl Run<'_> {
         tally: Option<&mut Tally>,
         output: &Output,
     ) -> Result<(Box<dyn Sink>, Earlier, Option<String>)> {
-        let digest = list_digest(self.args, reader)?;
+        let digest = run_targets::digest(self.args.targets.as_deref(), self.args.lab, reader)?;
         let resume = self.args.resume.is_some();
         if resume && digest.is_none() {
             return Err(Error::Usage(
@@ -498,7 +457,7 @@ impl Run<'_> {
         let first = reader.next_batch(preflight::SAMPLE.min(size))?;
         if first.is_empty() && !reader.has_targets() {
             return Err(match reader.refusals().told() {
-                None => no_targets(),
+                None => run_targets::none(),
                 Some(refused) => Error::Usage(format!("no targets: {refused}")),
             });
         }

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 
 use crate::engine::ports::Pool;
 use crate::error::{Doing as _, Error, Result};
+use crate::measurement::Plan;
 use crate::step::Slot;
 
 const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
@@ -27,6 +28,11 @@ pub fn parse(text: &str) -> Result<RangeInclusive<u16>, String> {
         Some(_) => Err("the first port must be 1 or more and below the last: 32768-60999".into()),
         None => Err("must be a range of ports: 32768-60999".into()),
     }
+}
+
+/// How many ports a target takes in a wave: one for each configuration, and one for a probe.
+pub fn per_target(plan: &Plan) -> usize {
+    plan.configs.len() + usize::from(plan.prepare.probe.is_some())
 }
 
 /// The ports of a run in a slot, enough for waves under this many configurations. A range that was `given` is used

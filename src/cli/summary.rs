@@ -21,6 +21,7 @@ use crate::measurement::Plan;
 use crate::rule::Rules;
 use crate::sink::{self, Metadata, Sink, Written};
 use crate::step::CommandOutput;
+use crate::words::counted;
 
 /// How a run ended.
 pub struct Outcome {
@@ -92,42 +93,52 @@ impl Outcome {
         let unfinished = if interrupted { 0 } else { self.account.unfinished };
         let unobserved = match &self.elsewhere {
             Some(other) => format!(
-                "attempts whose packets left through {other}, which was not watched: see -i"
+                "attempt[s] whose packets left through {other}, which was not watched: see -i"
             ),
             None => format!(
-                "attempts whose packets were not seen on {} as they were sent (does this host rewrite or drop them? see \
+                "attempt[s] whose packets were not seen on {} as they were sent (does this host rewrite or drop them? see \
                  `nft list ruleset`)",
                 self.interface
             ),
         };
         let losses = [
-            (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
-            (interface_dropped, "packets dropped by the interface"),
-            (self.counts.evicted, "flows given up early because the flow table was full"),
+            (dropped, "packet[s] dropped by the kernel: lower --rate or --concurrency"),
+            (interface_dropped, "packet[s] dropped by the interface"),
+            (self.counts.evicted, "flow[s] given up early because the flow table was full"),
             (
                 self.disturbed.marked,
-                "waves disturbed twice: nothing is concluded from their attempts",
+                "wave[s] disturbed twice: nothing is concluded from [its|their] attempts",
             ),
-            (unfinished + self.account.missing(), "targets without a record"),
+            (
+                self.counts.internal[0],
+                "attempt[s] ended by an internal error: nothing is concluded from [it|them] (please report what -v \
+                 logs)",
+            ),
+            (
+                self.counts.internal[1],
+                "flow[s] given up because of an internal error: [it|they] count[s|] as not observed (please report what -v \
+                 logs)",
+            ),
+            (unfinished + self.account.missing(), "target[s] without a record"),
             (
                 self.counts.not_delivered,
-                "attempts whose answer crossed the interface and did not reach the socket: look at the host firewall, \
-                 rp_filter and conntrack; nothing is concluded from them",
+                "attempt[s] whose answer crossed the interface and did not reach the socket: look at the host firewall, \
+                 rp_filter and conntrack; nothing is concluded from [it|them]",
             ),
             (
                 self.counts.starved,
-                "attempts of which this host was too busy to tell whether the answer was in time: nothing is \
-                 concluded from them; lower --rate or --concurrency",
+                "attempt[s] of which this host was too busy to tell whether the answer was in time: nothing is \
+                 concluded from [it|them]; lower --rate or --concurrency",
             ),
             (
                 self.counts.port_dependent,
-                "attempts that failed from ports from which attempts fail far more often: nothing is concluded from \
-                 them; look for a filter on source ports",
+                "attempt[s] that failed from ports from which attempts fail far more often: nothing is concluded from \
+                 [it|them]; look for a filter on source ports",
             ),
             (self.counts.unobserved, unobserved.as_str()),
         ];
         let losses = losses.into_iter().filter(|(count, _)| *count > 0);
-        losses.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
+        losses.map(|(count, what)| counted(count, what)).collect()
     }
 
     fn exit(&self, tally: Option<&Tally>) -> Exit {
@@ -297,33 +308,20 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     let Totals { flagged, .. } = &outcome.totals;
     let records = outcome.records;
     lines.push(format!(
-        "{}: {} targets, {} records",
+        "{}: {}, {}",
         plan.title,
-        HumanCount(outcome.account.read),
-        HumanCount(records)
+        counted(outcome.account.read, "target[s]"),
+        counted(records, "record[s]")
     ));
     lines.extend(labels(&outcome.totals));
     if outcome.again > 0 {
-        let again = HumanCount(outcome.again);
-        lines.push(format!(
-            "{again} times a target that looked broken or transient was asked again"
-        ));
+        let what = "time[s] a target that looked broken or transient was asked again";
+        lines.push(counted(outcome.again, what));
     }
     lines.extend(outcome.account.notes());
-    let [_, _, timeouts, local, skipped] = outcome.counts.attempts;
-    let notes = [
-        (timeouts, "attempts timed out"),
-        (local, "attempts failed on this host (local_error): nothing is concluded from them"),
-        (
-            skipped,
-            "attempts were skipped: the target's version of IP does not have what was to be sent",
-        ),
-    ];
-    for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
-        lines.push(format!("{} {what}", HumanCount(count)));
-    }
+    lines.extend(outcome.counts.notes());
     for (word, count) in flagged {
-        lines.push(format!("{} records are flagged {word}", HumanCount(*count)));
+        lines.push(counted(*count, &format!("record[s] [is|are] flagged {word}")));
     }
     lines.extend(outcome.disturbed.notes());
     if outcome.signal != 0 {
@@ -332,9 +330,9 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     if let Some(written) = &outcome.written {
         let size = HumanBytes(written.bytes);
         lines.push(format!(
-            "Results: {} ({} records, {size})",
+            "Results: {} ({}, {size})",
             written.path.display(),
-            written.rows
+            counted(written.rows, "record[s]")
         ));
     }
     if let Some(path) = &outcome.resume {
@@ -342,11 +340,11 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     }
     let [seen, dropped, ..] = outcome.counts.packets;
     lines.push(format!(
-        "Cost: {:.1} s, {:.0} targets/s, {} attempts, {} packets seen on {}, {} dropped",
+        "Cost: {:.1} s, {:.0} targets/s, {}, {} seen on {}, {} dropped",
         outcome.elapsed.as_secs_f64(),
         outcome.per_second(),
-        HumanCount(outcome.counts.attempts.iter().sum()),
-        HumanCount(seen),
+        counted(outcome.counts.attempts.iter().sum(), "attempt[s]"),
+        counted(seen, "packet[s]"),
         outcome.interface,
         HumanCount(dropped),
     ));
@@ -384,10 +382,10 @@ pub fn labels(totals: &Totals) -> Vec<String> {
     };
     let mut lines: Vec<String> = all.into_iter().map(line).collect();
     if controls.records > 0 {
-        lines.push(format!(
-            "{} targets were controls, asked under the baseline alone; shares are of the others, and of false \
-             alarms Wilson's score interval of 95 %",
-            HumanCount(controls.records)
+        lines.push(counted(
+            controls.records,
+            "target[s] [was a control|were controls], asked under the baseline alone; shares are of the others, and of \
+             false alarms Wilson's score interval of 95 %",
         ));
     }
     lines
@@ -418,15 +416,17 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "records": outcome.records,
         "attempts": {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
-            "skipped": skipped,
+            "skipped": skipped, "skipped_by_probe": counts.skipped_by_probe,
             "not_observed": counts.unobserved,
             "not_delivered": counts.not_delivered,
             "starved": counts.starved,
             "port_dependent": counts.port_dependent,
+            "internal_error": counts.internal[0],
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                      "not_understood": unread, "of_others": counts.strangers },
-        "flows": { "evicted": counts.evicted, "of_others": counts.strays },
+        "flows": { "evicted": counts.evicted, "of_others": counts.strays,
+                   "internal_error": counts.internal[1] },
         "source_ports": outcome.totals.ports.json(),
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
@@ -461,4 +461,49 @@ fn terminal() -> (usize, Styles) {
         bad: color(AnsiColor::Red),
     };
     (usize::from(width), styles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(counts: Counts) -> Outcome {
+        Outcome {
+            asked: 0,
+            again: 0,
+            account: Account::default(),
+            totals: Totals::default(),
+            counts,
+            disturbed: Disturbed::default(),
+            elapsed: Duration::ZERO,
+            interface: String::new(),
+            elsewhere: None,
+            started: String::new(),
+            ended: String::new(),
+            signal: 0,
+            error: None,
+            outputs: Vec::new(),
+            records: 0,
+            written: None,
+            resume: None,
+        }
+    }
+
+    #[test]
+    fn an_internal_error_is_a_loss() {
+        let none = outcome(Counts::default());
+        assert_eq!((none.exit(None), none.lost().len()), (Exit::Done, 0));
+        for internal in [[1, 0], [0, 2]] {
+            let outcome = outcome(Counts { internal, ..Counts::default() });
+            assert_eq!(outcome.exit(None), Exit::Lossy);
+            let lost = outcome.lost();
+            assert!(lost.len() == 1 && lost[0].contains("internal error"), "{lost:?}");
+            let metadata = metadata(&outcome, &Metadata::new());
+            for (key, count) in
+                ["attempts_internal_error", "flows_internal_error"].into_iter().zip(internal)
+            {
+                assert!(metadata.contains(&(key.to_owned(), count.to_string())), "{metadata:?}");
+            }
+        }
+    }
 }

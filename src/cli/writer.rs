@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, StructArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::again::Group;
@@ -80,6 +80,9 @@ impl Lost {
     }
 }
 
+/// The configuration by whose attempts it is known when a target was asked.
+const STARTED_OF: &str = crate::record::CONFIGURATIONS[0];
+
 /// What the records say.
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -109,8 +112,15 @@ impl Totals {
             column.is_valid(row).then(|| column.value(row))
         };
         let control = records.column_by_name(CONTROL).and_then(|c| c.as_boolean_opt());
+        let started = records.column_by_name(STARTED_OF).and_then(|zero| zero.as_struct_opt());
+        let started = started.and_then(|zero| zero.column_by_name("started"));
+        let started = started.and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
         for (row, labels) in words(records, "conditions").enumerate() {
             let is_control = control.is_some_and(|control| control.value(row));
+            if let Some(at) = started.filter(|at| at.is_valid(row) && at.value(row) > 0) {
+                let Controls { started, others_started, .. } = &mut self.controls;
+                (if is_control { started } else { others_started }).add(at.value(row));
+            }
             if let Some(tally) = &mut tally {
                 let name = text("name", row).unwrap_or_default();
                 if let Some(host) = tally.rows().iter().position(|row| row.name == name) {
@@ -158,6 +168,8 @@ pub struct Written {
     pub strays: u64,
     /// Attempts that the packets showed to be otherwise than their sockets said.
     pub corrected: HashMap<(State, Correction), u64>,
+    /// Flows that a panic of the observer ended.
+    pub broken_flows: u64,
 }
 
 impl Written {
@@ -171,6 +183,7 @@ impl Written {
         for ((state, correction), attempts) in &self.corrected {
             counts.correct(*state, *correction, *attempts);
         }
+        counts.internal[1] = self.broken_flows;
         counts += earlier;
         counts
     }
@@ -245,6 +258,7 @@ impl<'a> Writer<'a> {
     fn wave(&mut self, wave: Wave) -> Result<()> {
         let flows =
             wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        self.written.broken_flows += flows.broken() as u64;
         let mut of_all = wave.lost.flags(Lost::now(self.known.counters));
         if wave.asked.clock_step {
             of_all |= Flag::ClockStep.into();
@@ -276,6 +290,7 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
+        flag_internal_errors(&attempts, &mut flags);
         let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),
@@ -360,6 +375,17 @@ impl Writer<'_> {
     }
 }
 
+/// Flags the records of targets of which an attempt was ended by a panic.
+fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
+    for attempts in attempts {
+        for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut *records) {
+            if attempt.is_internal_error() {
+                *flags |= Flag::InternalError.into();
+            }
+        }
+    }
+}
+
 /// The schema of a record before it is judged.
 fn record(plan: &Plan, target_fields: &Fields) -> Schema {
     let plain = plan.record_schema(target_fields);
@@ -416,6 +442,23 @@ fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::barrier::INTERNAL_ERROR;
+    use crate::connect::Attempt;
+
+    #[test]
+    fn a_record_of_an_attempt_that_a_panic_ended_is_flagged() {
+        let attempt = |error: &'static str| {
+            let attempt = Attempt { error: Some(error.into()), ..Attempt::default() };
+            Ended { attempt, ..Ended::default() }
+        };
+        let mut flags = [RecordFlags::default(); 2];
+        let attempts = [
+            vec![attempt("Connection refused"), attempt("Connection refused")],
+            vec![attempt("Connection refused"), attempt(INTERNAL_ERROR)],
+        ];
+        flag_internal_errors(&attempts, &mut flags);
+        assert_eq!(flags, [RecordFlags::default(), Flag::InternalError.into()]);
+    }
 
     #[test]
     fn what_was_lost_meanwhile_flags_the_records_of_that_time() {

@@ -6,6 +6,13 @@
 //! other than 0 is noted as the answer. Messages with another identifier or question are passed over and
 //! counted: somebody may be guessing. Nothing is asked twice, since a retry would hide what the path did
 //! to the first question.
+//!
+//! # Memory
+//!
+//! Over UDP nothing is kept of a datagram that is no answer. Over TCP it is one message that is not whole, of at most 64 KiB,
+//! and no more than [`MOST_BYTES`] are read in all. A message is taken apart in at most
+//! [`MOST_TRANSIENT`](super::MOST_TRANSIENT) octets, which are free again before the next event. Of an answer at most 32
+//! addresses are kept.
 
 use std::net::IpAddr;
 
@@ -195,6 +202,10 @@ impl Machine for Dns {
             }
         };
         ending.map_or(Action::Wait, Action::Close)
+    }
+
+    fn stage(&self) -> Stage {
+        if self.connected { Stage::Response } else { Stage::Connect }
     }
 
     fn early(&mut self, out: &mut Vec<u8>) {

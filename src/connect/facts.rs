@@ -8,7 +8,8 @@ use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
 use super::Answer;
-use crate::field::{Cell, FieldDef, Row as _, Timestamp, fields};
+use crate::barrier::INTERNAL_ERROR;
+use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -101,10 +102,10 @@ word_cell! { State Stage }
 
 fields! {
     /// What the engine knows of one connection attempt.
-    pub struct Attempt, AttemptColumns;
+    pub struct Attempt, AttemptColumns: Engine;
     "attempt" {
         /// Whether the connection was established and what the kind asks for was answered. NULL if this
-        /// host could not try, or had nothing to send.
+        /// host could not try, or had nothing to send, or if the error is `internal error`.
         ok: Option<bool>,
         /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if nothing was sent since the target's
         /// version of IP does not have it, the steps are for the other version or a probe found the target down, `skipped`.
@@ -112,7 +113,7 @@ fields! {
         /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
         /// What went wrong in the operating system's or the protocol's words, `Connection refused`; NULL if
-        /// nothing did.
+        /// nothing did. `internal error` is a defect of this program: nothing is concluded from the attempt.
         error: Option<Cow<'static, str>>,
         /// What the peer answered by TLS, HTTP or DNS, if not what the kind asks for: `tls_alert:handshake_failure`,
         /// `http:malformed_field`, `dns:refused` and so on. NULL if it answered what was asked, or if nothing came at that
@@ -136,7 +137,7 @@ fields! {
     /// `[connect.after] keep`. Texts are as the network sent them, control characters and all: whoever
     /// prints one to a terminal makes those harmless first.
     #[derive(PartialEq)]
-    pub struct Reply, ReplyColumns;
+    pub struct Reply, ReplyColumns: Reply;
     "http" {
         /// Status code of the final response (RFC 9110, 15).
         http_status: Option<u16> = (100, 999),
@@ -196,6 +197,13 @@ pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> 
     all.filter(|(field, _)| is_kept(field.name)).map(|(_, column)| column).collect()
 }
 
+impl Attempt {
+    /// Whether it was ended by a panic of this program.
+    pub fn is_internal_error(&self) -> bool {
+        self.error.as_deref() == Some(INTERNAL_ERROR)
+    }
+}
+
 /// An attempt that has ended.
 #[derive(Debug, Clone, Default)]
 pub struct Ended {
@@ -213,6 +221,7 @@ pub struct Ended {
 pub const OBSERVED: FieldDef = FieldDef {
     name: "observed",
     by: "merge",
+    filled_by: FilledBy::Engine,
     doc: "Whether the observer saw this attempt's flow. If false, every fact of the observer is NULL.",
     data_type: <bool as Cell>::data_type,
     optional: false,

@@ -2,10 +2,14 @@
 //!
 //! The data is a small request that any web server answers. Whether the SYN carried it, and whether
 //! the server took it, is on the wire and the observer's to say; the attempt is as of kind `tcp`.
+//!
+//! # Memory
+//!
+//! The request, until it is sent; of the answer nothing, as of kind `tcp`.
 
 use super::http::Ask;
 use super::tcp::Tcp;
-use super::{Action, Event, Machine, Options, Peer};
+use super::{Action, Event, Machine, Options, Peer, Stage};
 
 /// One connection.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ impl Machine for Fastopen {
         self.tcp.handle(event, out)
     }
 
+    fn stage(&self) -> Stage {
+        self.tcp.stage()
+    }
+
     fn early(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.request);
     }
@@ -44,7 +52,7 @@ impl Machine for Fastopen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::{Ending, Stage, State};
+    use crate::connect::{Ending, State};
 
     fn new() -> Fastopen {
         let peer = Peer { address: [192, 0, 2, 1].into(), port: 80, name: None, random: 0 };

@@ -6,6 +6,10 @@
 //!
 //! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
+//!
+//! # Memory
+//!
+//! The packet; nothing is kept of what comes back.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -285,6 +289,8 @@ pub struct Forge {
     payload: Vec<u8>,
     /// Whether the payload is a DNS question.
     asks: bool,
+    /// Whether the packet is on its way: nothing before that is an answer to it.
+    sent: bool,
 }
 
 impl Forge {
@@ -297,6 +303,7 @@ impl Forge {
             sequence: (peer.random >> 32) as u32,
             payload: Vec::new(),
             asks: false,
+            sent: false,
             packet,
         };
         match &forge.packet.payload {
@@ -456,6 +463,7 @@ impl Machine for Forge {
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {
                     out.extend(packet);
+                    self.sent = true;
                     Action::Wait
                 }
                 None => {
@@ -463,6 +471,7 @@ impl Machine for Forge {
                     Action::Close(Ending::failed(fault, Stage::Request))
                 }
             },
+            Event::Data(_) if !self.sent => Action::Wait,
             Event::Data(data) => match self.packet.protocol {
                 Protocol::Tcp => self.segment(data, out),
                 Protocol::Udp => self.datagram(data),
@@ -471,5 +480,9 @@ impl Machine for Forge {
             Event::TimedOut => Action::Close(Ending::new(State::Timeout, Stage::Response, None)),
             Event::Failed(fault) => Action::Close(Ending::failed(fault, Stage::Response)),
         }
+    }
+
+    fn stage(&self) -> Stage {
+        if self.sent { Stage::Response } else { Stage::Request }
     }
 }

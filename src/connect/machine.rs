@@ -13,6 +13,7 @@ use super::http::{Ask, Http, Protocol};
 use super::tcp::Tcp;
 use super::tls::Tls;
 use super::{Answer, Kind, Options, Reply, Stage, State};
+use crate::barrier::INTERNAL_ERROR;
 
 /// What the driver reports of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,11 @@ impl Ending {
         Self { answer, ..self }
     }
 
+    /// The ending of an attempt whose machine panicked at this stage. It says nothing of the path or the target.
+    pub fn internal_error(stage: Stage) -> Self {
+        Self::new(State::Failed, stage, Some(INTERNAL_ERROR))
+    }
+
     /// What follows from an error of the socket at this stage: this host's fault or the path's.
     pub fn failed(fault: Fault, stage: Stage) -> Self {
         let state = if fault.local { State::LocalError } else { State::Failed };
@@ -100,6 +106,9 @@ pub trait Machine: Send {
     /// Takes in an event, adds what is to be sent to `out`, and says what follows. Of a datagram
     /// kind, what is in `out` afterwards is one datagram.
     fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action;
+
+    /// How far the attempt has come: its stage if it ended now.
+    fn stage(&self) -> Stage;
 
     /// Called before the connection, where data may go with the SYN (TCP Fast Open, RFC 7413):
     /// adds what may. It is sent in any case, with the SYN or after the handshake.
@@ -145,6 +154,10 @@ struct Unable(&'static str);
 
 impl Machine for Unable {
     fn handle(&mut self, _: Event<'_>, _: &mut Vec<u8>) -> Action {
-        Action::Close(Ending::new(State::LocalError, Stage::Request, Some(self.0)))
+        Action::Close(Ending::new(State::LocalError, self.stage(), Some(self.0)))
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Request
     }
 }

@@ -4,7 +4,7 @@
 //! with what the sockets say. [`KINDS`] is the registry. The facts of one attempt ([`Attempt`]) are the
 //! same for all; what a target said ([`Reply`]) is up to the kind.
 //!
-//! Imports [`field`](crate::field) and [`packet`](crate::packet).
+//! Imports [`barrier`](crate::barrier), [`field`](crate::field) and [`packet`](crate::packet).
 
 pub mod answer;
 mod certificate;
@@ -85,7 +85,15 @@ pub struct KindDef {
     pub versions: &'static [&'static str],
     /// Columns that it adds to the attempt's own: what `keep` may name.
     pub columns: &'static [&'static str],
+    /// Octets of memory that a peer can make one attempt hold at most, between two events: what it has read and
+    /// still needs, and what it wants to send and the peer does not take. An attempt that is over holds its
+    /// [`Reply`] alone. Reading one event may take up to [`MOST_TRANSIENT`] more, once for all attempts.
+    pub memory: usize,
 }
+
+/// Octets of memory that the reading of one event may take for a moment, whatever the kind: at most, those of a DNS
+/// message of 64 KiB taken apart. Events are read one after the other.
+pub const MOST_TRANSIENT: usize = 8 << 20;
 
 impl KindDef {
     /// The octets that are read of any target, at most: beyond them the attempt ends. What is kept of them in memory
@@ -146,6 +154,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo"],
         versions: &[],
         columns: &[],
+        memory: 4 << 10,
     },
     KindDef {
         name: "http",
@@ -156,6 +165,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "version", "method", "path"],
         versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
         columns: HTTP_COLUMNS,
+        memory: 8 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "https",
@@ -166,6 +176,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "alpn", "groups", "version", "method", "path"],
         versions: &["1.1", "1.0", "h2"],
         columns: HTTPS_COLUMNS,
+        memory: 16 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "h2",
@@ -176,6 +187,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "alpn", "groups", "version", "method", "path"],
         versions: &["h2", "h2c", "h2c_upgrade"],
         columns: HTTPS_COLUMNS,
+        memory: 16 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "dns_udp",
@@ -186,6 +198,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["question"],
         versions: &[],
         columns: DNS_COLUMNS,
+        memory: 4 << 10,
     },
     KindDef {
         name: "dns_tcp",
@@ -196,6 +209,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["tfo", "question"],
         versions: &[],
         columns: DNS_COLUMNS,
+        memory: 4 * tcp::MOST_BYTES,
     },
     KindDef {
         name: "tcp_fastopen",
@@ -206,6 +220,7 @@ pub static KINDS: &[KindDef] = &[
         options: &[],
         versions: &[],
         columns: &[],
+        memory: 8 << 10,
     },
     KindDef {
         name: "forge",
@@ -216,6 +231,7 @@ pub static KINDS: &[KindDef] = &[
         options: &["packet"],
         versions: &[],
         columns: &[],
+        memory: 4 << 10,
     },
     KindDef {
         name: "mptcp",
@@ -226,6 +242,7 @@ pub static KINDS: &[KindDef] = &[
         options: &[],
         versions: &[],
         columns: &[],
+        memory: 4 << 10,
     },
 ];
 

@@ -3,6 +3,10 @@
 //! The target counts as reached when the handshake is done. Reading on costs it nothing and puts
 //! on the wire what the observer wants to see: data that can carry marks, and both FINs. How
 //! that part ends is noted as the attempt's error, but does not undo the `ok`.
+//!
+//! # Memory
+//!
+//! What is read is counted, up to [`MOST_BYTES`], and not kept.
 
 use super::{Action, Ending, Event, Fault, Machine, Stage, State};
 
@@ -57,6 +61,13 @@ impl Machine for Tcp {
             (Tcp::Reading { .. }, Event::TimedOut) => {
                 ok(Stage::Response, Some("Peer did not close in time"))
             }
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        match self {
+            Tcp::Connecting => Stage::Connect,
+            Tcp::Reading { .. } => Stage::Response,
         }
     }
 }

@@ -4,6 +4,13 @@
 //! measurement asks what the path does, and whoever sits on it may well show one of its own. That the server
 //! holds the certificate's key is checked, since without that the facts noted of it would be
 //! anybody's.
+//!
+//! # Memory
+//!
+//! At most [`MOST_TLS`] octets are read of any target, so neither a handshake message of any stated length (rustls
+//! itself holds at most 64 KiB of one) nor records or alerts without end can grow beyond that. What is decrypted is taken
+//! out at once, and bounded as in [`http`](super::http). The certificate is read where it is; a digest and five facts
+//! are kept of it.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
@@ -295,6 +302,14 @@ impl Machine for Tls {
         ending.map_or(Action::Wait, Action::Close)
     }
 
+    fn stage(&self) -> Stage {
+        match &self.asking {
+            _ if !self.connected => Stage::Connect,
+            None => Stage::Tls,
+            Some(asking) => asking.stage(),
+        }
+    }
+
     fn early(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
     }
@@ -400,13 +415,31 @@ fn word(why: &rustls::Error) -> Cow<'static, str> {
             }
         }
         rustls::Error::InvalidMessage(_) => "Peer's answer is no TLS".into(),
-        rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {how:?}").into(),
-        rustls::Error::PeerIncompatible(how) => format!("Peer's TLS is not ours: {how:?}").into(),
+        rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {}", variant(how)).into(),
+        rustls::Error::PeerIncompatible(how) => {
+            format!("Peer's TLS is not ours: {}", variant(how)).into()
+        }
         rustls::Error::InvalidCertificate(how) => {
-            format!("Peer's certificate cannot be used: {how:?}").into()
+            format!("Peer's certificate cannot be used: {}", variant(how)).into()
         }
         _ => "TLS failed".into(),
     }
+}
+
+/// The name of an error's variant, without its fields: those may be octets of the peer's, any number of them.
+fn variant(error: &impl std::fmt::Debug) -> String {
+    struct Name(String);
+    impl std::fmt::Write for Name {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            let end = text.find(|letter: char| !letter.is_ascii_alphanumeric());
+            self.0.push_str(&text[..end.unwrap_or(text.len())]);
+            // What follows is not written at all.
+            end.map_or(Ok(()), |_| Err(std::fmt::Error))
+        }
+    }
+    let mut name = Name(String::new());
+    let _ = std::fmt::Write::write_fmt(&mut name, format_args!("{error:?}"));
+    name.0
 }
 
 #[cfg(test)]

@@ -2,15 +2,16 @@
 
 use std::io;
 
+use super::guarded::Guarded;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
-use crate::connect::{Action, Ending, Event, Fault, Machine, Stage, State};
+use crate::connect::{Action, Ending, Event, Fault, Stage, State};
 use crate::field::Timestamp;
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) channel: Channel,
-    machine: Box<dyn Machine>,
+    machine: Guarded,
     /// Whether the machine has been told of the handshake's end.
     connected: bool,
     /// Whether anything came for it: the end of the handshake, or a datagram.
@@ -37,7 +38,7 @@ impl Connection {
     /// A connection whose first packet is on its way; `sent` octets of `out` went with it.
     pub(super) fn new(
         (channel, sent): (Channel, usize),
-        machine: Box<dyn Machine>,
+        machine: Guarded,
         out: Vec<u8>,
         job: Job,
         (generation, started, port): (u64, Timestamp, u16),

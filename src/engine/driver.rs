@@ -10,6 +10,7 @@ mod link;
 mod progress;
 mod rehearsal;
 mod settings;
+mod way;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -29,22 +30,23 @@ pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
 use self::link::Link;
+use self::way::Way;
 
 use super::clock::Clock;
 use super::connection::Connection;
 use super::disturbance::Disturbance;
+use super::guarded::Guarded;
 use super::pauses::Pauses;
 use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::connect::forge::{Forge, Packet, Protocol};
-use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State, Transport};
+use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
-use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Family, Step, Turns, family, needs_mark};
+use crate::step::{self, Applied, CommandOutput, Turns};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -111,22 +113,8 @@ pub struct Engine<'a> {
     generation: u64,
     raw: Raw,
     buffer: Box<[u8]>,
-}
-
-/// How targets are reached under a configuration.
-struct Way {
-    transport: Transport,
-    /// The IP protocol of its flows.
-    protocol: u8,
-    /// Whether data may go with the SYN.
-    early: bool,
-    options: Vec<Sockopt>,
-    /// The firewall mark of its packets.
-    mark: Option<u32>,
-    /// How often each target is asked.
-    repeat: u32,
-    /// The version of IP that the steps leave as it is: its targets are skipped.
-    left_out: Option<Family>,
+    /// What makes the machine of an attempt.
+    start: fn(Kind, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
 }
 
 /// An attempt that is under way.
@@ -134,7 +122,7 @@ struct Begun {
     /// Its channel, and how much of `out` went with the SYN.
     opened: (Channel, usize),
     port: u16,
-    machine: Box<dyn Machine>,
+    machine: Guarded,
     out: Vec<u8>,
 }
 
@@ -143,48 +131,6 @@ struct Deadline {
     at: Instant,
     slot: usize,
     generation: u64,
-}
-
-impl Way {
-    /// The ways of all configurations. If one needs a mark all have theirs: what is not of one is of another.
-    fn all(settings: &Settings) -> Vec<Self> {
-        let Settings { slot, configurations, .. } = settings;
-        let marked = configurations.iter().any(|c| needs_mark(&c.steps));
-        let ways = configurations.iter().enumerate();
-        ways.map(|(number, one)| Self::of(marked.then(|| slot.mark(number)), one)).collect()
-    }
-
-    fn of(mark: Option<u32>, configuration: &Configuration) -> Self {
-        let options = configuration.steps.iter().filter_map(|step| match step {
-            Step::Sockopt(option) => Some(option.clone()),
-            _ => None,
-        });
-        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
-            configuration;
-        // What is set for one version alone is the last word there, whatever the order in the file.
-        let mut options: Vec<Sockopt> = options.collect();
-        options.sort_by_key(Sockopt::is_of_one_family);
-        Self {
-            transport: kind.transport,
-            protocol: kind.protocol(&configuration.options),
-            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
-            options,
-            mark,
-            repeat: repeat.unwrap_or(1).max(1),
-            left_out: family::left_out(&configuration.steps),
-        }
-    }
-}
-
-impl Way {
-    /// Why a target is not asked under the configuration, if it is not.
-    fn skips(&self, target: SocketAddr) -> Option<&'static str> {
-        match (self.left_out?, target.is_ipv6()) {
-            (Family::V6, true) => Some("the steps are for IPv4 only"),
-            (Family::V4, false) => Some("the steps are for IPv6 only"),
-            _ => None,
-        }
-    }
 }
 
 impl<'a> Engine<'a> {
@@ -227,6 +173,7 @@ impl<'a> Engine<'a> {
             freed: Vec::new(),
             generation: 0,
             buffer: vec![0; 64 << 10].into_boxed_slice(),
+            start: connect::start,
         })
     }
 
@@ -341,6 +288,9 @@ impl<'a> Engine<'a> {
     pub fn handle_unasked(&self, state: State) {
         self.progress.started.fetch_add(1, Relaxed);
         self.progress.count(state);
+        if state == State::Skipped {
+            self.progress.skipped_by_probe.fetch_add(1, Relaxed);
+        }
     }
 
     /// Waits for events at most this long and handles them and what has timed out.
@@ -416,11 +366,15 @@ impl<'a> Engine<'a> {
         let begun = match &configuration.options.packet {
             Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, wanted),
             None => {
-                let mut machine =
-                    connect::start(configuration.kind.kind, &configuration.options, peer);
+                let (kind, options) = (configuration.kind.kind, &configuration.options);
+                let mut machine = Guarded::new(|| (self.start)(kind, options, peer));
                 let mut early = Vec::new();
                 if self.ways[job.configuration].early {
                     machine.early(&mut early);
+                }
+                if let Some(ending) = machine.broken() {
+                    self.free.push(slot);
+                    return Some(ended(target.at, started, None, ending));
                 }
                 self.connect(target.at, job, &early, wanted).map(|(opened, port)| Begun {
                     opened,
@@ -543,7 +497,7 @@ impl<'a> Engine<'a> {
         if tcp {
             self.raw.wait(port, address, slot);
         }
-        let machine = Box::new(Forge::new(packet, peer, way.source));
+        let machine = Guarded::new(|| Box::new(Forge::new(packet, peer, way.source)));
         Ok(Begun { opened: (way.channel, 0), port, machine, out: Vec::new() })
     }
 
@@ -580,6 +534,9 @@ impl<'a> Engine<'a> {
             attempt.error.as_deref().unwrap_or("").escape_debug()
         );
         self.progress.count(attempt.state);
+        if attempt.is_internal_error() {
+            self.progress.internal_error.fetch_add(1, Relaxed);
+        }
         let left = &mut wave.left[job.configuration][job.target];
         *left -= 1;
         match *left {
@@ -617,7 +574,7 @@ struct Wave<'t> {
 
 fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
     let Ending { state, stage, error, answer, reply } = ending;
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         ok: state.tells().then_some(state == State::Ok),
         state,
         stage,
@@ -628,5 +585,11 @@ fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Endi
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };
+    if attempt.is_internal_error() {
+        attempt.ok = None;
+    }
     Ended { attempt, reply, ..Ended::default() }
 }
+
+#[cfg(test)]
+mod tests;

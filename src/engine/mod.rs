@@ -1,7 +1,7 @@
 //! The engine: makes the connections.
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a
-//! `connection` for each attempt over a `socket`, or over the `raw` ones of packets made by hand;
+//! `connection` for each attempt (its machine `guarded`) over a `socket`, or over the `raw` ones of packets made by hand;
 //! [`ports`] gives every attempt a source port that tells its configuration and wave; `clock` notices when the
 //! system's clock is set, `pauses` when the program was stopped or the machine asleep, and [`disturbance`] is what
 //! makes a wave worthless.
@@ -12,6 +12,7 @@ mod clock;
 mod connection;
 pub mod disturbance;
 pub mod driver;
+mod guarded;
 mod pauses;
 pub mod ports;
 mod raw;

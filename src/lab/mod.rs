@@ -86,6 +86,11 @@ pub struct Host {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// Per measurement, conditions that are true over IPv4 too, but rest on packets that may come after a run has
+    /// ended.
+    pub late_v4: Truth,
+    /// The same over IPv6.
+    pub late_v6: Truth,
 }
 
 /// One address to measure.
@@ -178,6 +183,8 @@ impl HostSpec {
             prefix_v6: self.prefix_v6(),
             truth_v4: self.truth_v4.clone(),
             truth_v6: self.truth_v6.clone(),
+            late_v4: self.late_v4.clone(),
+            late_v6: self.late_v6.clone(),
         }
     }
 }

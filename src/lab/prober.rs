@@ -94,8 +94,8 @@ pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "half-ports-low",
         title: "A stateless filter in front of the prober drops what comes to the lower half of its source ports.",
-        expected: "No label blames the experiment for its ports: what differs between rounds is intermittent or \
-                   not_confirmed.",
+        expected: "Nothing from failures in the filtered half (local_error); with few targets, what differs between \
+                   rounds is intermittent or not_confirmed.",
         absent: Absent::Always,
         unconfirmed: true,
         miscounts: true,
@@ -105,8 +105,8 @@ pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "half-ports-high",
         title: "A stateless filter in front of the prober drops what comes to the upper half of its source ports.",
-        expected: "No label blames the experiment for its ports: what differs between rounds is intermittent or \
-                   not_confirmed.",
+        expected: "Nothing from failures in the filtered half (local_error); with few targets, what differs between \
+                   rounds is intermittent or not_confirmed.",
         absent: Absent::Always,
         unconfirmed: true,
         miscounts: true,
@@ -227,6 +227,8 @@ impl Situation {
         for host in spec.hosts.iter_mut().filter(counting).filter(|_| self.miscounts) {
             host.truth_v4.clear();
             host.truth_v6.clear();
+            host.late_v4.clear();
+            host.late_v6.clear();
         }
         let of_hosts =
             spec.hosts.iter_mut().flat_map(|host| [&mut host.truth_v4, &mut host.truth_v6]);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Diagnostic, Report, Result};
-use crate::lab::truth::{Spans, Stated, Truth};
+use crate::lab::truth::{self, Spans, Stated, Truth};
 
 /// The text of the lab that comes with the program.
 pub const INTERNET: &str = include_str!("internet.toml");
@@ -56,6 +56,11 @@ pub struct HostSpec {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// Of a host with a delay: what is true of every host over IPv4 and not stated otherwise of this one. It is not
+    /// among its truth because it rests on packets that come late; on a busy machine they may still be seen.
+    pub late_v4: Truth,
+    /// The same over IPv6.
+    pub late_v6: Truth,
     /// Measurements whose outcome is left to chance, so that it is not compared.
     pub unmeasured: Vec<String>,
     /// The first address of its block, counted from the start of the lab's ranges.
@@ -414,7 +419,13 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
                 );
             }
         }
+        let late = |own: &Truth, all: &Truth| match delay_ms {
+            0 => Truth::new(),
+            _ => truth::unstated(own, all),
+        };
         let mut spec = HostSpec {
+            late_v4: late(&own_v4, &truth_v4),
+            late_v6: late(&own_v6, &truth_v6),
             name,
             title: host.title,
             count,

@@ -40,6 +40,8 @@ pub struct Seen {
     /// All the conditions that are true; nothing where the lab does not say for this
     /// measurement.
     pub truth: Option<Vec<String>>,
+    /// More conditions that are true, of packets that may come too late to be seen.
+    pub late: Vec<String>,
     /// So many records there should be.
     pub expected: usize,
     /// So many there are.
@@ -183,16 +185,17 @@ impl Tally {
         let rows = hosts
             .iter()
             .map(|host| {
-                let seen = |truth: &Truth| Seen {
+                let seen = |truth: &Truth, late: &Truth| Seen {
                     truth: truth.get(measurement).cloned(),
+                    late: late.get(measurement).cloned().unwrap_or_default(),
                     expected: host.count,
                     ..Seen::default()
                 };
                 Row {
                     name: host.name.clone(),
                     title: host.title.clone(),
-                    v4: seen(&host.truth_v4),
-                    v6: seen(&host.truth_v6),
+                    v4: seen(&host.truth_v4, &host.late_v4),
+                    v6: seen(&host.truth_v6, &host.late_v6),
                 }
             })
             .collect();
@@ -234,8 +237,11 @@ impl Tally {
             return;
         }
         if let (Some(situation), Some(truth)) = (self.situation, &seen.truth) {
-            let right =
-                |label: &String| truth.contains(label) || situation.concludes_nothing(label);
+            let right = |label: &String| {
+                truth.contains(label)
+                    || seen.late.contains(label)
+                    || situation.concludes_nothing(label)
+            };
             if conditions.iter().all(right) {
                 seen.incomplete += 1;
                 seen.absent += truth.iter().filter(|label| !conditions.contains(label)).count();
@@ -387,6 +393,8 @@ mod tests {
             prefix_v6: String::new(),
             truth_v4: BTreeMap::from([("ecn".to_owned(), truth)]),
             truth_v6: BTreeMap::from([("ecn".to_owned(), truth_v6)]),
+            late_v4: Truth::new(),
+            late_v6: Truth::from([("ecn".to_owned(), vec!["ecn.late.seen".to_owned()])]),
         }
     }
 
@@ -451,6 +459,15 @@ a     IPv4 1x: x              x                       NO 1/4
         assert_eq!(tally("host-firewall-ece", &["ecn.x.intermittent"]), (false, 0));
         assert_eq!(tally("half-ports-low", &["ecn.x.intermittent"]), (true, 2));
         assert_eq!(tally("no such", &["ecn.x.works"]), (false, 0));
+        for (is_v6, agrees) in [(false, false), (true, true)] {
+            let starved = crate::lab::prober::find("starved");
+            let mut tally = Tally::new(&hosts, "ecn").in_situation(starved);
+            for other in [is_v6, !is_v6, !is_v6] {
+                tally.add(0, other, &["ecn.y.seen", "ecn.x.works"]);
+            }
+            tally.add(0, is_v6, &["ecn.y.seen", "ecn.x.works", "ecn.late.seen"]);
+            assert_eq!(tally.agrees(), agrees);
+        }
         let mut tally = Tally::new(&hosts, "ecn").in_situation(crate::lab::prober::find("nat"));
         add_all(&mut tally, 0, &["ecn.x.works"]);
         let expected = "\

@@ -1,9 +1,9 @@
 //! What rules have to know of the columns of a configuration: who fills each, and so when its value is known.
 
 use super::selection::provider;
-use crate::chain::{self, Selection};
-use crate::connect::{Attempt, Reply};
-use crate::field::FieldDef;
+use crate::chain::Selection;
+use crate::field::{FieldDef, FilledBy};
+use crate::record;
 use crate::rule::{About, Columns, Known};
 
 /// The columns of a measurement that observes by these functions.
@@ -22,17 +22,14 @@ impl Columns for Chosen<'_> {
 /// What is known of a column of a configuration's struct. Swept values, and whatever has no row in a registry, are
 /// known in every record.
 pub fn about(column: &str) -> About {
-    let find = |fields: &'static [FieldDef]| fields.iter().find(|field| field.name == column);
-    let observed = || chain::GROUPS.iter().find_map(|group| find(group.fields));
-    let (field, known) = if let Some(field) = find(Attempt::FIELDS) {
+    let Some(field) = record::field(column) else { return About::ALWAYS };
+    let known = match field.filled_by {
         // The engine knows what it did; but whether it worked only if there was anything to do.
-        (field, if ["ok", "answer"].contains(&column) { Known::Sent } else { Known::Always })
-    } else if let Some(field) = find(Reply::FIELDS) {
-        (field, Known::Sent)
-    } else if let Some(field) = observed() {
-        (field, if field.optional { Known::Seen } else { Known::Added })
-    } else {
-        return About::ALWAYS;
+        FilledBy::Engine if ["ok", "answer"].contains(&column) => Known::Sent,
+        FilledBy::Engine | FilledBy::Sweep => Known::Always,
+        FilledBy::Reply => Known::Sent,
+        FilledBy::Observer if field.optional => Known::Seen,
+        FilledBy::Observer => Known::Added,
     };
     let FieldDef { optional, bounds, .. } = *field;
     About { known, optional, bounds, nanoseconds: field.is_nanoseconds() }

@@ -42,7 +42,7 @@ pub use sweep::Swept;
 use crate::error::{Doing as _, Error, Result, did_you_mean};
 
 /// The names of configurations: the baseline and at most seven experiments.
-pub const NAMES: [&str; 8] = ["zero", "one", "two", "three", "four", "five", "six", "seven"];
+pub use crate::record::CONFIGURATIONS as NAMES;
 
 macro_rules! shipped {
     ($($name:literal),*) => {

@@ -111,7 +111,7 @@ pub(super) fn correction(
     way: &Way,
 ) -> Option<Correction> {
     let attempt = &ended.attempt;
-    if !attempt.state.tells() || attempt.source_port.is_none() {
+    if !attempt.state.tells() || attempt.source_port.is_none() || attempt.is_internal_error() {
         return None;
     }
     let limit = i64::try_from(way.timeout.as_nanos()).unwrap_or(i64::MAX);

@@ -26,7 +26,7 @@ pub use halves::Halves;
 use crate::connect::{Attempt, AttemptColumns, Ended, State, reply_columns};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
-use crate::flags::Flags;
+use crate::flags::{Flag, Flags};
 use crate::observer::Flows;
 use crate::packet::FlowKey;
 use crate::packet::owner::PortSet;
@@ -156,6 +156,8 @@ impl Merger {
                 let was_made = ended.attempt.state.tells() && ended.attempt.source_port.is_some();
                 unseen.extend((was_made && row.is_none()).then_some(number));
                 let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
+                // What the observer gave up is as if it had not been seen.
+                row = row.filter(|row| !flows.flags[*row as usize].has(Flag::InternalError));
                 if let Some(correction) = correct::correction(ended, exchange, way) {
                     corrected.push((ended.attempt.state, correction));
                     *flags |= correction.apply(ended, way);
@@ -202,7 +204,8 @@ impl Merger {
         let middle = self.middle;
         let known = |ended: &Ended| {
             let Attempt { state, source_port, .. } = ended.attempt;
-            source_port.filter(|_| state.tells()).map(|port| (port >= middle, state == State::Ok))
+            let told = state.tells() && !ended.attempt.is_internal_error();
+            source_port.filter(|_| told).map(|port| (port >= middle, state == State::Ok))
         };
         // A target that looked broken comes back, which is no matter of ports.
         for attempts in attempts.iter() {
@@ -374,6 +377,19 @@ mod tests {
         assert_eq!(merger.strays(), 1);
         assert_eq!(merge(&mut merger, 50, flows(&[])), [(true, Some(50))]);
         assert_eq!(merger.strays(), 2, "what the next wave has no use for either is not kept");
+    }
+
+    #[test]
+    fn a_flow_that_was_given_up_counts_as_not_observed() {
+        let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
+        // Even if only its first part was.
+        flows.flags[0] = Flag::InternalError.into();
+        let (mut attempts, ports) = ([vec![attempt(1), attempt(2)]], ports(&[1, 2]));
+        let targets = [1, 2].map(target).map(Some);
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+        assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (false, None)]);
+        assert_eq!(merged.flags, [Flags::default(), Flag::InternalError.into()]);
+        assert!(merged.unseen.is_empty(), "it is counted as given up");
     }
 
     #[test]

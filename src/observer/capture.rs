@@ -16,7 +16,9 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::net::if_::InterfaceFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::table::{FlowTable, Flows, Limits};
+use super::completed::Flows;
+use super::table::{FlowTable, Limits};
+use crate::barrier::guard;
 use crate::chain::Selection;
 use crate::error::{Error, Result};
 use crate::field::Timestamp;
@@ -302,7 +304,11 @@ impl Reader {
             // With nanosecond precision libpcap puts nanoseconds where microseconds stand.
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
             let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
-            match dissect(*link, frame.data, time) {
+            let dissected = guard(|| dissect(*link, frame.data, time)).unwrap_or_else(|panic| {
+                panic.report("a packet was not read");
+                Err(Unread::BadIp)
+            });
+            match dissected {
                 Ok(packet) => {
                     log::trace!("{packet:?}");
                     if packet.flaw.is_some() {

@@ -19,7 +19,8 @@ pub struct Exchange {
     pub answered: Option<Timestamp>,
     /// The first segment of data that follows a SYN-ACK without a gap.
     pub data: Option<Timestamp>,
-    /// The last packet from the target.
+    /// The last packet from the target that says something: data or, before this host has closed, a FIN. What the
+    /// target sends because this host closed is no part of its answer.
     pub last: Option<Timestamp>,
     /// Nanoseconds that passed between packets from the target and what this host then sent.
     pub own_delay: i64,
@@ -33,6 +34,8 @@ pub struct Exchange {
     next: Option<u32>,
     /// The last packet from the target that this host may have to answer, if it sent nothing since.
     pending: Option<Timestamp>,
+    /// Whether this host has sent a FIN or a reset.
+    closed: bool,
 }
 
 impl Exchange {
@@ -105,6 +108,7 @@ impl Exchange {
                 } else if end.wrapping_sub(self.sent_end) < u32::MAX / 2 {
                     self.sent_end = end;
                 }
+                self.closed |= tcp.has(flag::FIN) || tcp.has(flag::RST);
                 // The kernel acknowledges by itself; data is what the program sends.
                 tcp.payload > 0
             }
@@ -116,7 +120,10 @@ impl Exchange {
     }
 
     fn reverse(&mut self, packet: &Packet<'_>) {
-        self.last = Some(packet.time);
+        let says = |tcp: &Tcp<'_>| tcp.payload > 0 || !self.closed && tcp.has(flag::FIN);
+        if packet.tcp().is_none_or(says) {
+            self.last = Some(packet.time);
+        }
         // A pure acknowledgment asks for nothing.
         if packet.is_data() || packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN)) {
             self.pending = Some(packet.time);
@@ -186,6 +193,7 @@ mod tests {
 
     const SYN: u16 = flag::SYN;
     const ACK: u16 = flag::ACK;
+    const FIN: u16 = flag::FIN;
     const RST: u16 = flag::RST;
 
     fn segment(at: i64, flags: u16, numbers: (u32, u32), payload: u32) -> Packet<'static> {
@@ -260,7 +268,7 @@ mod tests {
             let mut exchange = course(&begin);
             let packet = segment(4, flags, numbers, 0);
             assert_eq!(exchange.packet(&packet, Reverse), fits, "{flags:#x} {numbers:?}");
-            assert_eq!(exchange.last == Some(Timestamp(4)), fits, "it is not heard either");
+            assert!(fits || exchange == course(&begin), "it changes nothing");
         }
     }
 
@@ -317,6 +325,26 @@ mod tests {
         ]);
         assert_eq!(exchange.own_delay, 30 + 5, "the target's own pause from 60 to 70 is not ours");
         assert_eq!(exchange.last, Some(Timestamp(70)));
+    }
+
+    #[test]
+    fn what_the_target_sends_because_this_host_closed_is_not_its_answer() {
+        for (ours, theirs, payload, last) in [
+            (ACK, ACK | FIN, 0, 90),
+            (ACK | FIN, ACK | FIN, 0, 30),
+            (ACK | FIN, ACK | FIN, 5, 90),
+            (ACK | FIN, ACK, 0, 30),
+            (ACK, ACK, 0, 30),
+        ] {
+            let exchange = course(&[
+                (Forward, segment(10, SYN, (1000, 0), 0)),
+                (Reverse, segment(20, SYN | ACK, (7, 1001), 0)),
+                (Reverse, segment(30, ACK, (8, 1001), 9)),
+                (Forward, segment(80, ours, (1001, 17), 0)),
+                (Reverse, segment(90, theirs, (17, 1001), payload)),
+            ]);
+            assert_eq!(exchange.last, Some(Timestamp(last)), "{ours} {theirs} {payload}");
+        }
     }
 
     #[test]

@@ -3,21 +3,25 @@
 //!
 //! [`FlowTable`] knows no clock and no device; [`capture`] is where packets come from.
 //!
-//! Imports [`chain`](crate::chain) and [`packet`](crate::packet); never the engine.
+//! Imports [`chain`](crate::chain), [`packet`](crate::packet) and [`barrier`](crate::barrier); never the engine.
 
 mod blocks;
 pub mod capture;
+mod completed;
 mod exchange;
 pub mod file;
 mod fragments;
 mod frame;
+mod groups;
+mod identity;
 mod index;
 pub mod offline;
 mod piece;
 mod records;
 mod table;
 
+pub use completed::{Completed, Flows};
 pub use exchange::Exchange;
 pub use frame::Counts;
 pub use piece::Piece;
-pub use table::{Completed, FlowTable, Flows, Limits};
+pub use table::{FlowTable, Limits};

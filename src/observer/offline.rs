@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
+use super::completed::{Completed, Flows};
 use super::file::File;
 use super::frame::Counts;
 use super::piece::Piece;
-use super::table::{Completed, FlowTable, Flows, Limits};
+use super::table::{FlowTable, Limits};
 use crate::chain::Selection;
 use crate::error::{Doing as _, Error, Result};
 

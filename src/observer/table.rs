@@ -15,21 +15,22 @@
 //! error about a flow that nobody saw is a flow as any other.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 use foldhash::fast::RandomState;
 
+use super::completed::Completed;
 use super::exchange::Exchange;
 use super::fragments::Fragments;
+use super::groups::{Broken, Groups};
+use super::identity::Identity;
 use super::index::Index;
-use crate::chain::{Admission, Closed, Group, Seen, Selection, Visit};
+use crate::chain::{Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
-use crate::packet::owner::{Owners, Remote};
+use crate::packet::owner::Owners;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
@@ -57,138 +58,6 @@ impl Default for Limits {
     }
 }
 
-/// Completed flows: their keys, and one row of columns for each.
-#[derive(Debug, Default)]
-pub struct Flows {
-    /// Keys, in the direction of each flow's first packet.
-    pub keys: Vec<FlowKey>,
-    /// What may be missing from each.
-    pub flags: Vec<Flags>,
-    /// The course of each exchange, if the table knows whose flows these are; else empty.
-    pub exchanges: Vec<Exchange>,
-    /// The columns of [`Selection::fields`], one row per key.
-    pub columns: Vec<ArrayRef>,
-}
-
-/// Completed flows of which no columns have been made yet.
-pub struct Completed {
-    keys: Vec<FlowKey>,
-    flags: Vec<Flags>,
-    exchanges: Vec<Exchange>,
-    groups: Vec<Box<dyn Closed>>,
-}
-
-impl Completed {
-    /// Makes the columns.
-    pub fn into_flows(self) -> Flows {
-        let columns = self.groups.iter().flat_map(|group| group.columns(&self.keys)).collect();
-        Flows { keys: self.keys, flags: self.flags, exchanges: self.exchanges, columns }
-    }
-}
-
-/// A flow's two ends in an order that both directions share, in few words: it is hashed and compared
-/// for every packet.
-#[derive(Clone, Copy)]
-struct Ends {
-    low: [u64; 2],
-    high: [u64; 2],
-    /// Their ports, the protocol, and whether the addresses are of IPv4.
-    rest: u64,
-}
-
-impl Ends {
-    /// Whether they are the same: without a look at one part after the other, nor a call to compare memory.
-    #[inline(always)]
-    fn are(&self, other: &Self) -> bool {
-        let differs = |a: [u64; 2], b: [u64; 2]| (a[0] ^ b[0]) | (a[1] ^ b[1]);
-        let low = differs(self.low, other.low);
-        low | differs(self.high, other.high) | (self.rest ^ other.rest) == 0
-    }
-
-    #[inline(always)]
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        let mut state = hasher.build_hasher();
-        let Self { low, high, rest } = *self;
-        [low[0], low[1], high[0], high[1], rest].into_iter().for_each(|part| state.write_u64(part));
-        state.finish()
-    }
-}
-
-/// A [`FlowKey`] as the table wants it.
-#[derive(Clone, Copy)]
-struct Identity {
-    ends: Ends,
-    /// A part of the hash of the ends, by which the index knows the flow.
-    tag: u32,
-    /// Whether the source is the lower end.
-    low_first: bool,
-    has_ports: bool,
-}
-
-impl Identity {
-    /// The parts are those of a key; they are not copied into one for every packet.
-    #[inline(always)]
-    fn of(
-        protocol: u8,
-        (source, destination): (&IpAddr, &IpAddr),
-        ports: Option<(u16, u16)>,
-        hasher: &RandomState,
-    ) -> Self {
-        let from_to = ports.unwrap_or_default();
-        let (a, b) = ((bits(source), from_to.0), (bits(destination), from_to.1));
-        let low_first = a <= b;
-        // Which end is the lower one is as good as tossed up: exchange them without asking.
-        let other = u64::from(low_first).wrapping_sub(1);
-        let exchanged = |a: u64, b: u64| (a ^ (a ^ b) & other, b ^ (a ^ b) & other);
-        let (upper, lower) = ((a.0 >> 64, b.0 >> 64), (a.0, b.0));
-        let (low_upper, high_upper) = exchanged(upper.0 as u64, upper.1 as u64);
-        let (low_lower, high_lower) = exchanged(lower.0 as u64, lower.1 as u64);
-        let (low_port, high_port) = exchanged(a.1.into(), b.1.into());
-        let kind = u64::from(protocol) << 1 | u64::from(source.is_ipv4());
-        let rest = (low_port << 16 | high_port) << 16 | kind;
-        let ends = Ends { low: [low_upper, low_lower], high: [high_upper, high_lower], rest };
-        let tag = ends.hash(hasher) as u32;
-        Self { ends, tag, low_first, has_ports: ports.is_some() }
-    }
-
-    /// The same ends, seen from the other side.
-    fn reversed(self) -> Self {
-        Self { low_first: !self.low_first, ..self }
-    }
-
-    /// Which way a packet of this identity goes, by who owns its ports.
-    fn direction(&self, owners: &Owners) -> Option<Direction> {
-        let Ends { low, high, rest } = self.ends;
-        let remote = |[upper, lower]: [u64; 2], port: u64| -> Remote {
-            (u128::from(upper) << 64 | u128::from(lower), port as u16)
-        };
-        let (low, high) = (remote(low, rest >> 32), remote(high, rest >> 16));
-        let (source, destination) = if self.low_first { (low, high) } else { (high, low) };
-        owners.direction(((rest >> 1) as u8, rest & 1 == 1), source, destination)
-    }
-
-    fn key(&self) -> FlowKey {
-        let Ends { low, high, rest } = self.ends;
-        let address = |[upper, lower]: [u64; 2]| match rest & 1 {
-            1 => IpAddr::V4(Ipv4Addr::from_bits(lower as u32)),
-            _ => IpAddr::V6(Ipv6Addr::from_bits(u128::from(upper) << 64 | u128::from(lower))),
-        };
-        let low = (address(low), (rest >> 32) as u16);
-        let high = (address(high), (rest >> 16) as u16);
-        let (source, destination) = if self.low_first { (low, high) } else { (high, low) };
-        let protocol = (rest >> 1) as u8;
-        FlowKey { protocol, source, destination, has_ports: self.has_ports }
-    }
-}
-
-#[inline(always)]
-fn bits(address: &IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
 /// What the table itself knows of a flow: one cache line.
 #[derive(Clone, Copy)]
 struct Flow {
@@ -198,8 +67,18 @@ struct Flow {
     generation: u32,
     over: bool,
     flags: Flags,
-    /// A function refused it: it only keeps its packets from being taken for a new flow.
+    /// A function refused it, or panicked (then the flags say so): it only keeps its packets from being taken
+    /// for a new flow.
     ignored: bool,
+}
+
+impl Flow {
+    /// A function panicked over it: no function sees it any more, and it has no facts.
+    #[cold]
+    fn give_up(&mut self) {
+        self.ignored = true;
+        self.flags |= Flag::InternalError.into();
+    }
 }
 
 /// A place in a queue: look at the slot's flow when packet time reaches `due`.
@@ -220,9 +99,13 @@ pub struct FlowTable {
     generation: u32,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
-    groups: Vec<Box<dyn Group>>,
+    groups: Groups,
+    /// The types of the columns that the groups make.
+    types: Arc<[DataType]>,
     completed: Vec<FlowKey>,
     flags: Vec<Flags>,
+    /// Complete flows that were given up.
+    broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
     evicted: u64,
     refused: u64,
     fragments: Fragments,
@@ -243,7 +126,11 @@ pub struct FlowTable {
 
 impl FlowTable {
     /// A table whose flows are watched by the selected functions.
-    pub fn new(selection: &Selection, mut limits: Limits) -> Self {
+    pub fn new(selection: &Selection, limits: Limits) -> Self {
+        Self::watched_by(Groups::new(selection), selection, limits)
+    }
+
+    fn watched_by(groups: Groups, selection: &Selection, mut limits: Limits) -> Self {
         // As many as there are numbers for slots; nobody has the memory for so many.
         limits.max_flows = limits.max_flows.min(Index::MOST);
         Self {
@@ -255,9 +142,11 @@ impl FlowTable {
             generation: 0,
             idle: VecDeque::new(),
             over: VecDeque::new(),
-            groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
+            groups,
+            types: selection.fields().map(|field| (field.data_type)()).collect(),
             completed: Vec::new(),
             flags: Vec::new(),
+            broken: Vec::new(),
             evicted: 0,
             refused: 0,
             fragments: Fragments::default(),
@@ -436,8 +325,12 @@ impl FlowTable {
     /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
     fn settle(&mut self, packets: &[Packet<'_>]) {
         let visits = &self.visits;
-        let mut over =
-            self.groups.iter_mut().fold(0, |over, group| over | group.packets(packets, visits));
+        let Ok(mut over) = self.groups.packets(packets, visits) else {
+            for visit in self.visits.drain(..) {
+                self.flows[visit.slot].iter_mut().for_each(Flow::give_up);
+            }
+            return;
+        };
         while over != 0 {
             let Visit { packet, slot, .. } = visits[over.trailing_zeros() as usize];
             over &= over - 1;
@@ -510,17 +403,35 @@ impl FlowTable {
 
     /// How many completed flows wait to be taken.
     pub fn completed(&self) -> usize {
-        self.completed.len()
+        self.completed.len() + self.broken.len()
     }
 
     /// Takes the flows completed so far.
     pub fn take(&mut self) -> Completed {
+        let groups = self.groups.take().unwrap_or_else(|Broken| {
+            self.restart();
+            Vec::new()
+        });
         Completed {
+            types: self.types.clone(),
             keys: std::mem::take(&mut self.completed),
             flags: std::mem::take(&mut self.flags),
             exchanges: std::mem::take(&mut self.completed_exchanges),
-            groups: self.groups.iter_mut().map(|group| group.take()).collect(),
+            groups,
+            broken: std::mem::take(&mut self.broken),
         }
+    }
+
+    /// Gives up every flow that is not taken yet, since the rows of the groups may no longer be in step.
+    #[cold]
+    fn restart(&mut self) {
+        self.groups.restart();
+        let mut exchanges = std::mem::take(&mut self.completed_exchanges).into_iter();
+        for (key, mut flags) in self.completed.drain(..).zip(self.flags.drain(..)) {
+            flags |= Flag::InternalError.into();
+            self.broken.push((key, flags, exchanges.next()));
+        }
+        self.flows.iter_mut().flatten().filter(|flow| !flow.ignored).for_each(Flow::give_up);
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {
@@ -550,10 +461,8 @@ impl FlowTable {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let key = identity.key();
-        let mut ignored = false;
-        for group in &mut self.groups {
-            ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
-        }
+        let opened = self.groups.open(slot as usize, &key, packet);
+        let ignored = opened.unwrap_or_default();
         self.refused += u64::from(ignored);
         if self.owners.is_some() {
             let slots = self.flows.len();
@@ -561,14 +470,12 @@ impl FlowTable {
             self.exchanges[slot as usize] = Exchange::default();
         }
         let last = packet.time;
-        self.flows[slot as usize] = Some(Flow {
-            identity,
-            last,
-            generation,
-            over: false,
-            flags: Flags::default(),
-            ignored,
-        });
+        let flags = Flags::default();
+        let mut flow = Flow { identity, last, generation, over: false, flags, ignored };
+        if opened.is_err() {
+            flow.give_up();
+        }
+        self.flows[slot as usize] = Some(flow);
         self.index.insert(identity.tag, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
@@ -596,14 +503,20 @@ impl FlowTable {
 
     fn complete(&mut self, slot: u32) {
         let Some(flow) = self.discard(slot) else { return };
+        let (key, flags) = (flow.identity.key(), flow.flags);
+        let exchange = self.exchanges.get(slot as usize).copied();
+        if flags.has(Flag::InternalError) {
+            self.broken.push((key, flags, exchange));
+            return;
+        }
         if flow.ignored {
             return;
         }
-        self.completed.push(flow.identity.key());
-        self.flags.push(flow.flags);
-        self.completed_exchanges.extend(self.exchanges.get(slot as usize));
-        for group in &mut self.groups {
-            group.close(slot as usize);
+        self.completed.push(key);
+        self.flags.push(flags);
+        self.completed_exchanges.extend(exchange);
+        if self.groups.close(slot as usize).is_err() {
+            self.restart();
         }
     }
 

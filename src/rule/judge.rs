@@ -230,7 +230,8 @@ impl Told {
     }
 }
 
-/// What is needed to say why an expression is NULL.
+/// What is needed to say why an expression is NULL; nothing if it nowhere is.
+#[derive(Default)]
 struct Unknown {
     columns: Vec<(Column, ArrayRef)>,
     reasons: Vec<Reason>,
@@ -250,7 +251,9 @@ impl Answers {
         });
         let local = local.collect();
         let truth = |expr: &Expr| -> Result<_, ArrowError> {
-            Ok((expr.truth(batch)?, Unknown::new(expr, batch)?))
+            let values = expr.truth(batch)?;
+            let unknown = Unknown::of(&values, expr, batch)?;
+            Ok((values, unknown))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
         let told = |side: &Side| -> Result<_, ArrowError> {
@@ -264,10 +267,11 @@ impl Answers {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
-            Asked::Value(value) => Values::Value(
-                text(&value.evaluate(batch)?, value.ty)?,
-                Box::new(Unknown::new(value, batch)?),
-            ),
+            Asked::Value(value) => {
+                let values = text(&value.evaluate(batch)?, value.ty)?;
+                let unknown = Unknown::of(&values, value, batch)?;
+                Values::Value(values, Box::new(unknown))
+            }
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
         Ok(Self { local, given, question, rounds })
@@ -316,7 +320,11 @@ impl Answers {
 }
 
 impl Unknown {
-    fn new(expr: &Expr, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    /// Of an expression with these values.
+    fn of(values: &dyn Array, expr: &Expr, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        if values.null_count() == 0 {
+            return Ok(Self::default());
+        }
         let mut columns = Vec::new();
         for name in expr.columns() {
             let values = name.sure(column(batch, &name.table, &name.name)?, batch)?;

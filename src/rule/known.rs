@@ -25,7 +25,7 @@ use crate::flags::{self, Flag};
 pub enum Known {
     /// In every record: columns of the target, swept values, and what the engine knows of itself.
     Always,
-    /// If something was sent: whether it worked, and what the target replied.
+    /// If something was sent, and this host did not fail: whether it worked, and what the target replied.
     Sent,
     /// If the flow was observed, and a NULL of it only if no packet can have been missed.
     Seen,
@@ -64,7 +64,7 @@ pub trait Columns {
 /// What has to be there for a NULL to mean that there was none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// Configurations that must have sent something.
+    /// Configurations whose attempt must say something of the target.
     sent: Vec<String>,
     /// Configurations whose flow must have been observed.
     seen: Vec<String>,
@@ -96,7 +96,10 @@ impl Missing {
 
     /// As a condition in SQL, for which NULL is FALSE; none if nothing can be missing.
     pub(super) fn sql(&self) -> Option<String> {
-        let sent = self.sent.iter().map(|t| format!("{}.state = 'skipped'", identifier(t)));
+        let sent = self.sent.iter().map(|table| {
+            let words: Vec<String> = UNSENT.map(quoted).into();
+            format!("{}.state IN ({})", identifier(table), words.join(", "))
+        });
         let seen = self.seen.iter().map(|t| format!("NOT {}.observed", identifier(t)));
         let whole = self.whole.then(lossy_sql);
         let all: Vec<String> = sent.chain(seen).chain(whole).collect();
@@ -107,7 +110,9 @@ impl Missing {
     pub(super) fn mask(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {
         let mut masks = Vec::new();
         for table in &self.sent {
-            masks.push(skipped(batch, table)?);
+            for state in UNSENT {
+                masks.push(is_state(batch, table, state)?);
+            }
         }
         for table in &self.seen {
             masks.push(unobserved(batch, table)?);
@@ -122,7 +127,10 @@ impl Missing {
     pub(super) fn reasons(&self, batch: &RecordBatch) -> Result<Vec<Reason>, ArrowError> {
         let mut reasons = Vec::new();
         for table in self.sent.iter().chain(self.seen.iter().filter(|t| !self.sent.contains(*t))) {
-            reasons.push(Reason { rows: skipped(batch, table)?, why: format!("{table}: skipped") });
+            for state in UNSENT {
+                let rows = is_state(batch, table, state)?;
+                reasons.push(Reason { rows, why: format!("{table}: {state}") });
+            }
         }
         for table in &self.seen {
             let why = format!("{table}: flow not observed");
@@ -183,6 +191,10 @@ impl Column {
 /// Records whose packets may not all have been seen.
 pub(super) fn lossy(batch: &RecordBatch) -> Option<BooleanArray> {
     let flags = batch.column_by_name(flags::COLUMN)?.as_list_opt::<i32>()?;
+    // Nearly always there are none.
+    if flags.values().is_empty() {
+        return None;
+    }
     let has = |words: ArrayRef| {
         let words = words.as_string_opt::<i32>();
         words.is_some_and(|words| words.iter().flatten().any(|word| losses().any(|l| l == word)))
@@ -200,9 +212,12 @@ fn lossy_sql() -> String {
     format!("list_has_any({}, [{}])", flags::COLUMN, words.join(", "))
 }
 
-fn skipped(batch: &RecordBatch, table: &str) -> Result<BooleanArray, ArrowError> {
+/// The states of attempts that say nothing of the target.
+const UNSENT: [&str; 2] = ["skipped", "local_error"];
+
+fn is_state(batch: &RecordBatch, table: &str, word: &str) -> Result<BooleanArray, ArrowError> {
     let state = cast(&column(batch, table, "state")?, &DataType::Utf8)?;
-    let word = arrow::array::StringArray::new_scalar("skipped");
+    let word = arrow::array::StringArray::new_scalar(word);
     Ok(prep(&cmp::eq(&state, &word)?))
 }
 

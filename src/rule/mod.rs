@@ -14,7 +14,7 @@
 //! flow that was not observed stays NULL through IS NULL, COALESCE and CASE, whereas a NULL because
 //! there was none is an answer there.
 //!
-//! Imports [`error`](crate::error) and [`flags`](crate::flags).
+//! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
 
 mod compare;
 pub mod confirm;
@@ -36,6 +36,7 @@ pub use known::{About, Columns, Known};
 pub use parse::Sql;
 
 use crate::error::Diagnostic;
+use crate::record;
 use compare::Side;
 use expr::Expr;
 use typing::Typer;
@@ -140,15 +141,6 @@ enum Asked {
 /// All rules of a measurement.
 #[derive(Debug, Clone, Default)]
 pub struct Rules(Vec<Rule>);
-
-/// The structs of a record that are not configurations.
-const OTHERS: [&str; 5] = ["target", "prepare", confirm::CONFIRM, "verdict", "insufficient"];
-
-/// The names of the configurations that a record has.
-fn configurations(schema: &Schema) -> Vec<&str> {
-    let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
-    structs.map(|f| f.name().as_str()).filter(|name| !OTHERS.contains(name)).collect()
-}
 
 impl Rules {
     /// Checks rules against the schema of a record (the struct `target` and one per
@@ -271,7 +263,7 @@ impl Compiler<'_> {
             .flat_map(Expr::columns)
             .map(|column| column.table)
             .collect();
-        let mut configurations = configurations(self.schema);
+        let mut configurations: Vec<&str> = record::configurations(self.schema).collect();
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
@@ -299,7 +291,7 @@ impl Compiler<'_> {
             self.mistakes.push(column.diagnostic("E0403", column.span.clone(), message, help));
             return None;
         }
-        let there = configurations(self.schema);
+        let there: Vec<&str> = record::configurations(self.schema).collect();
         if let (None, None, [only]) = (between, self.one, there.as_slice()) {
             return Some(Asked::Online(self.side(only, name, column)?));
         }

@@ -9,13 +9,13 @@ use sqlparser::ast::{
     UnaryOperator,
 };
 
-use super::configurations;
 use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
 use super::known::{About, Columns, Known};
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
 use crate::flags;
+use crate::record;
 
 /// Deepest tree: a chain of that many ANDs is one level each.
 const DEEPEST: usize = 100;
@@ -198,7 +198,7 @@ impl Typer<'_> {
         };
         let stored = field.data_type().clone();
         // Without the column that says it, nothing can be said to be missing.
-        let about = match configurations(self.schema).contains(&table) {
+        let about = match record::configurations(self.schema).any(|known| known == table) {
             true => self.columns.about(name),
             false => About::ALWAYS,
         };

@@ -10,7 +10,7 @@ mod matrix;
 
 use std::process::ExitCode;
 
-use matrix::{all, measurements, possible, situations, table};
+use matrix::{all, faults, measurements, possible, situations, table};
 
 fn main() -> ExitCode {
     // `cargo test --benches` would run this too; it measures nothing then.
@@ -20,12 +20,7 @@ fn main() -> ExitCode {
     let (situations, measurements) = (situations(), measurements());
     let matrix = all(&situations, &measurements);
     println!("{}", table(&matrix, &situations, &measurements));
-    let mut wrong = 0;
-    for ((situation, measurement), cell) in &matrix {
-        for (what, times) in &cell.wrong {
-            println!("{situation}, {measurement}: {what}, {times} times");
-            wrong += times;
-        }
-    }
-    ExitCode::from(u8::from(wrong > 0))
+    let faults = faults(&matrix, &situations);
+    faults.iter().for_each(|fault| println!("{fault}"));
+    ExitCode::from(u8::from(!faults.is_empty()))
 }

@@ -16,14 +16,15 @@ const AT_ONCE: usize = 6;
 /// A situation whose runs take the processors from all others, so that they come one at a time.
 const ALONE: &str = "starved";
 
-/// Labels by host and family (true: IPv6).
-type Truth = BTreeMap<(String, bool), BTreeSet<String>>;
+/// By host and family (true: IPv6): what is true, and what is true too but rests on packets that may come too late.
+type Truth = BTreeMap<(String, bool), [BTreeSet<String>; 2]>;
 
 /// A situation as `lab list` shows it.
 #[derive(Debug, Clone)]
 pub struct Situation {
     pub name: String,
-    pub absent: String,
+    /// Whether labels are missing because of it.
+    absent: String,
     unconfirmed: bool,
 }
 
@@ -31,16 +32,18 @@ pub struct Situation {
 #[derive(Debug, Default, Clone)]
 pub struct Cell {
     /// Labels that are true, over all targets.
-    pub expected: u64,
+    expected: u64,
     /// Those of them that were not given.
-    pub absent: u64,
+    absent: u64,
+    /// Those of them whose records are not flagged: not because of a busy machine.
+    unexplained: u64,
     /// Every wrong label: which, of which host, and how often. Also a run that failed.
-    pub wrong: BTreeMap<String, u64>,
+    wrong: BTreeMap<String, u64>,
 }
 
 impl Cell {
     /// Labels that contradict the truth.
-    pub fn wrongs(&self) -> u64 {
+    fn wrongs(&self) -> u64 {
         self.wrong.values().sum()
     }
 }
@@ -124,7 +127,7 @@ fn measure(situation: &Situation, measurement: &str, truth: &Truth, folder: &Pat
         let host = record["target"]["name"].as_str().unwrap().to_owned();
         let v6 = record["target"]["ip"].as_str().unwrap().contains(':');
         let family = if v6 { "IPv6" } else { "IPv4" };
-        let Some(expected) = truth.get(&(host.clone(), v6)) else { continue };
+        let Some([expected, late]) = truth.get(&(host.clone(), v6)) else { continue };
         seen += 1;
         let given = record["conditions"].as_array().unwrap().iter();
         let given: BTreeSet<&str> = given.map(|label| label.as_str().unwrap()).collect();
@@ -132,7 +135,9 @@ fn measure(situation: &Situation, measurement: &str, truth: &Truth, folder: &Pat
         cell.absent +=
             expected.iter().filter(|label| !given.contains(label.as_str())).count() as u64;
         for label in given {
-            if !expected.contains(label) && !situation.concludes_nothing(label) {
+            if ![expected, late].iter().any(|labels| labels.contains(label))
+                && !situation.concludes_nothing(label)
+            {
                 *cell.wrong.entry(format!("{host} ({family}): {label}")).or_default() += 1;
             }
         }
@@ -158,9 +163,14 @@ impl Situation {
 fn truth(list: &Value, measurement: &str) -> Truth {
     let mut truth = Truth::new();
     for host in list["hosts"].as_array().unwrap() {
-        for (v6, key) in [(false, "truth_v4"), (true, "truth_v6")] {
-            let Some(labels) = host[key][measurement].as_array() else { continue };
-            let labels = labels.iter().map(|label| label.as_str().unwrap().to_owned()).collect();
+        for (v6, keys) in [(false, ["truth_v4", "late_v4"]), (true, ["truth_v6", "late_v6"])] {
+            if !host[keys[0]][measurement].is_array() {
+                continue;
+            }
+            let labels = keys.map(|key| {
+                let labels = host[key][measurement].as_array().into_iter().flatten();
+                labels.map(|label| label.as_str().unwrap().to_owned()).collect()
+            });
             truth.insert((host["name"].as_str().unwrap().to_owned(), v6), labels);
         }
     }
@@ -170,6 +180,31 @@ fn truth(list: &Value, measurement: &str) -> Truth {
 fn list(more: &[&str]) -> Value {
     let output = pathspider().args(["lab", "list", "--format", "json"]).args(more).output();
     serde_json::from_slice(&output.unwrap().stdout).unwrap()
+}
+
+/// What is not as it should be, a line each: labels that are wrong; labels that are absent where none should be, unless
+/// the machine was too busy; and situations without an effect.
+pub fn faults(matrix: &Matrix, situations: &[Situation]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for row in situations {
+        let mut absent = 0;
+        for ((_, measurement), cell) in matrix.iter().filter(|((name, _), _)| *name == row.name) {
+            let place = format!("{}, {measurement}", row.name);
+            let wrong = cell.wrong.iter();
+            faults.extend(wrong.map(|(what, times)| format!("{place}: {what}, {times} times")));
+            if row.absent == "never" && cell.unexplained > 0 {
+                let Cell { expected, unexplained, .. } = cell;
+                faults.push(format!(
+                    "{place}: {unexplained} of {expected} labels are absent and none should be"
+                ));
+            }
+            absent += cell.absent;
+        }
+        if row.absent == "always" && absent == 0 {
+            faults.push(format!("{}: no label is absent, so it had no effect", row.name));
+        }
+    }
+    faults
 }
 
 /// A row for each situation and a column for each measurement: `yes`, with the share of true labels that are absent,

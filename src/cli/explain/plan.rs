@@ -10,6 +10,8 @@ use crate::cli::privilege::needs::Needs;
 use crate::cli::{catalogue, writer};
 use crate::connect;
 use crate::measurement::{Configuration, PREPARE, Plan};
+
+use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
 use crate::rule::{COMPARED, COMPARED_OK, Rule};
 use crate::step::{Family, Step, Turns, family};
@@ -35,6 +37,11 @@ pub fn turns(plan: &Plan) -> (bool, String) {
         }
     }
     match plan.turns() {
+        Turns::AtOnce if plan.configs.len() == 1 => {
+            let how = "each target is asked under it alone; there is nothing to compare with, so that a compare says \
+                       whether a target is online";
+            (true, how.to_owned())
+        }
         Turns::AtOnce => {
             let how = "each target is asked under one after the other, and nobody waits for anybody. Why: every \
                        step is for this configuration's own packets or sockets";
@@ -222,7 +229,7 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             format!("Why {} could say nothing; NULL where it could, or does not apply.", rule())
         }
         _ => {
-            let field = catalogue::fields().find(|field| field.name == name);
+            let field = record::fields().find(|field| field.name == name);
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
     }

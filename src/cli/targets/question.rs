@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use hickory_proto::op::{self, Query};
 use hickory_proto::rr::{Name, RecordType};
 
+use crate::barrier::guard;
 use crate::packet::dns::{self, Data, Fit, Message};
 use crate::targets;
 
@@ -145,7 +146,14 @@ impl Question {
     }
 
     /// What a message is to this question.
-    pub fn reply(&self, octets: &[u8]) -> Reply {
+    pub fn reply(&self, message: &[u8]) -> Reply {
+        guard(|| self.read(message)).unwrap_or_else(|panic| {
+            panic.report("a resolver's answer was not read");
+            Reply::Nothing(Reason::BadAnswer)
+        })
+    }
+
+    fn read(&self, octets: &[u8]) -> Reply {
         let (Some(asked), Some(message)) = (Message::read(&self.asked), Message::read(octets))
         else {
             return Reply::Stranger;

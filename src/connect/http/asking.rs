@@ -153,7 +153,8 @@ impl Asking {
         self.ending(Ending { state, stage, error, answer, reply: None }, reply)
     }
 
-    fn stage(&self) -> Stage {
+    /// How far it has come.
+    pub(in crate::connect) fn stage(&self) -> Stage {
         match &self.exchange {
             Exchange::Http2(http2) if http2.is_upgrading() => Stage::Request,
             _ => Stage::Response,

@@ -1,7 +1,5 @@
 //! A request in HTTP/2 and its response (RFC 9113), begun by HTTP/2 itself or by an Upgrade.
 
-use fluke_hpack::Encoder;
-
 use super::ask::Ask;
 use super::asking::{Progress, Response};
 use super::head::Head;
@@ -9,7 +7,7 @@ use crate::connect::answer::{
     HTTP_NO_UPGRADE, HTTP2_GOAWAY, HTTP2_MALFORMED, HTTP2_NOT_HTTP2, HTTP2_RESET,
 };
 use crate::connect::http2::{
-    Block, Frame, Frames, Headers, PREFACE, Wrong, error_word, flag, kind, setting, write,
+    Block, Frame, Frames, Headers, PREFACE, Wrong, encode, error_word, flag, kind, setting, write,
 };
 
 /// The stream of the only request.
@@ -57,13 +55,13 @@ impl Http2 {
         }
         preface(out);
         let Ask { method, path, authority, scheme, agent, .. } = &self.ask;
-        let block = Encoder::new().encode([
-            (&b":method"[..], method.as_bytes()),
-            (b":scheme", scheme.as_bytes()),
-            (b":authority", authority.as_bytes()),
-            (b":path", path.as_bytes()),
-            (b"user-agent", agent.as_bytes()),
-            (b"accept", b"*/*"),
+        let block = encode([
+            (":method", *method),
+            (":scheme", scheme),
+            (":authority", authority),
+            (":path", path),
+            ("user-agent", agent),
+            ("accept", "*/*"),
         ]);
         write(out, kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, STREAM, &block);
     }

@@ -272,6 +272,10 @@ fn every_answer_in_http2() {
             "failed response Peer's HTTP/2 headers cannot be decoded - - -",
         ),
         (
+            frames(&[(kind::HEADERS, flag::END_HEADERS, 1, &[0x3f])]),
+            "failed response Peer's HTTP/2 headers cannot be decoded - - -",
+        ),
+        (
             frames(&[(kind::HEADERS, flag::END_HEADERS, 1, b"")]),
             "failed response Peer's HTTP status is none - - -",
         ),

@@ -1,14 +1,15 @@
 //! Header blocks: one HEADERS frame and its CONTINUATIONs (RFC 9113, 4.3), decoded by HPACK (RFC 7541).
 
-use fluke_hpack::Decoder;
-
 use super::Wrong;
 use super::frame::{Frame, flag, kind};
+use super::hpack::Decoder;
 
 /// The longest header block: more than any answer to one question needs, little enough to decode.
 const LONGEST: usize = 16 << 10;
-/// The size of the table that the peer's encoder may use, if nothing else was said (RFC 7541, 4.2).
-const TABLE: usize = 4096;
+/// What a field counts for besides its octets, so that many empty ones are bounded too (RFC 9113, 10.5.1).
+const FIELD: usize = 32;
+/// What is wrong about a block that HPACK does not allow.
+pub(super) const UNDECODABLE: Wrong = "Peer's HTTP/2 headers cannot be decoded";
 
 /// A header block that is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,19 +22,13 @@ pub(crate) struct Block {
     pub(crate) pseudo: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Reads the header blocks of one connection.
+/// Reads the header blocks of one connection. One holds at most a block ([`LONGEST`]), the fields that are
+/// kept of it (as many octets), and the dynamic table.
+#[derive(Debug, Default)]
 pub(crate) struct Headers {
-    decoder: Decoder<'static>,
+    decoder: Decoder,
     /// The block that is not whole yet: its stream, whether it is the stream's last, its octets.
     open: Option<(u32, bool, Vec<u8>)>,
-}
-
-impl Default for Headers {
-    fn default() -> Self {
-        let mut decoder = Decoder::new();
-        decoder.set_max_allowed_table_size(TABLE);
-        Self { decoder, open: None }
-    }
 }
 
 impl Headers {
@@ -62,15 +57,13 @@ impl Headers {
         }
         let mut pseudo = Vec::new();
         let mut size = 0;
-        self.decoder
-            .decode_with_cb(&octets, |name, value| {
-                // A table makes much out of few octets: what is kept has its own bound.
-                size += name.len() + value.len();
-                if name.starts_with(b":") && size <= LONGEST {
-                    pseudo.push((name.into_owned(), value.into_owned()));
-                }
-            })
-            .map_err(|_| "Peer's HTTP/2 headers cannot be decoded")?;
+        self.decoder.decode(&octets, |name, value| {
+            // A table makes much out of few octets: what is kept has its own bound.
+            size += name.len() + value.len() + FIELD;
+            if name.starts_with(b":") && size <= LONGEST {
+                pseudo.push((name.to_vec(), value.to_vec()));
+            }
+        })?;
         Ok(Some(Block { stream, last, pseudo }))
     }
 }
@@ -103,6 +96,24 @@ mod tests {
             assert!(block.last);
             assert_eq!(block.field(b":status"), Some(&b"302"[..]));
         }
+    }
+
+    #[test]
+    fn an_unfinished_size_update_is_refused() {
+        let block = frame(kind::HEADERS, flag::END_HEADERS, &[0x3f]);
+        assert_eq!(Headers::default().take(&block), Err(UNDECODABLE));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_block_is_bounded() {
+        // An entry `:x: vvv...`, then as many references to it as a block has room for.
+        let mut block = b"\x40\x02:x\x7f\x81\x0f".to_vec();
+        block.resize(block.len() + 2048, b'v');
+        block.resize(LONGEST, 0xbe);
+        let block = frame(kind::HEADERS, flag::END_HEADERS, &block);
+        let kept = Headers::default().take(&block).unwrap().unwrap().pseudo;
+        let size = kept.iter().map(|(name, value)| name.len() + value.len() + FIELD).sum::<usize>();
+        assert!(size <= LONGEST && kept.len() == 7, "{size} {}", kept.len());
     }
 
     #[test]

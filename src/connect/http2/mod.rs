@@ -5,9 +5,11 @@
 
 mod frame;
 mod headers;
+mod hpack;
 
 pub(crate) use frame::{Frame, Frames, error_word, flag, kind, setting, write};
 pub(crate) use headers::{Block, Headers};
+pub(crate) use hpack::encode;
 
 /// What a client sends first (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -1,9 +1,9 @@
 //! HTTP/2 of a lab's server: every request is answered with the same page (RFC 9113).
 
-use fluke_hpack::Encoder;
-
 use super::{GREETING, Session, Then};
-use crate::connect::http2::{Block, Frame, Frames, Headers, PREFACE, Wrong, flag, kind, write};
+use crate::connect::http2::{
+    Block, Frame, Frames, Headers, PREFACE, Wrong, encode, flag, kind, write,
+};
 
 /// One connection.
 pub(super) struct Http2 {
@@ -11,28 +11,22 @@ pub(super) struct Http2 {
     preface: usize,
     frames: Frames,
     headers: Headers,
-    encoder: Encoder<'static>,
 }
 
 impl Http2 {
     /// Begins with the server's own preface.
     pub(super) fn new(out: &mut Vec<u8>) -> Self {
         write(out, kind::SETTINGS, 0, 0, &[]);
-        Self {
-            preface: 0,
-            frames: Frames::default(),
-            headers: Headers::default(),
-            encoder: Encoder::new(),
-        }
+        Self { preface: 0, frames: Frames::default(), headers: Headers::default() }
     }
 
     /// Answers the request of a stream.
     pub(super) fn answer(&mut self, stream: u32, head: bool, out: &mut Vec<u8>) {
         let length = GREETING.len().to_string();
-        let block = self.encoder.encode([
-            (&b":status"[..], &b"200"[..]),
-            (b"content-type", b"text/plain"),
-            (b"content-length", length.as_bytes()),
+        let block = encode([
+            (":status", "200"),
+            ("content-type", "text/plain"),
+            ("content-length", &length),
         ]);
         let last = if head { flag::END_STREAM } else { 0 };
         write(out, kind::HEADERS, flag::END_HEADERS | last, stream, &block);

@@ -1,10 +1,12 @@
 //! The table in virtual time.
 
 use super::*;
+use crate::observer::Flows;
 use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
 use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000_000;
@@ -358,3 +360,5 @@ fn packets_together_are_as_one_after_the_other() {
         assert_eq!(one.table.evicted(), many.table.evicted());
     }
 }
+
+mod broken;

@@ -1,0 +1,118 @@
+//! Complete flows: their keys and facts, first as the groups keep them, then as columns.
+
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, new_null_array};
+use arrow::compute::concat;
+use arrow::datatypes::DataType;
+
+use super::exchange::Exchange;
+use crate::barrier::guard;
+use crate::chain::Closed;
+use crate::flags::{Flag, Flags};
+use crate::packet::FlowKey;
+
+/// Completed flows: their keys, and one row of columns for each.
+#[derive(Debug, Default)]
+pub struct Flows {
+    /// Keys, in the direction of each flow's first packet.
+    pub keys: Vec<FlowKey>,
+    /// What may be missing from each.
+    pub flags: Vec<Flags>,
+    /// The course of each exchange, if the table knows whose flows these are; else empty.
+    pub exchanges: Vec<Exchange>,
+    /// The columns of [`Selection::fields`](crate::chain::Selection::fields), one row per key.
+    pub columns: Vec<ArrayRef>,
+}
+
+impl Flows {
+    /// How many have no facts because a function panicked.
+    pub fn broken(&self) -> usize {
+        self.flags.iter().filter(|flags| flags.has(Flag::InternalError)).count()
+    }
+}
+
+/// Completed flows of which no columns have been made yet.
+pub struct Completed {
+    /// The types of the columns.
+    pub(super) types: Arc<[DataType]>,
+    pub(super) keys: Vec<FlowKey>,
+    pub(super) flags: Vec<Flags>,
+    /// As [`Flows::exchanges`].
+    pub(super) exchanges: Vec<Exchange>,
+    pub(super) groups: Vec<Box<dyn Closed>>,
+    /// Flows that were given up: they have no facts.
+    pub(super) broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
+}
+
+impl Completed {
+    /// Makes the columns. Flows without facts come last, whatever their place was.
+    pub fn into_flows(mut self) -> Flows {
+        let columns = self.columns(None).or_else(|| self.columns_of_the_sound());
+        let columns = columns.unwrap_or_else(|| {
+            let sound = vec![false; self.keys.len()];
+            self.give_up(&sound);
+            self.types.iter().map(|of| new_null_array(of, 0)).collect()
+        });
+        let Self { types, mut keys, mut flags, mut exchanges, broken, .. } = self;
+        if broken.is_empty() {
+            return Flows { keys, flags, exchanges, columns };
+        }
+        keys.extend(broken.iter().map(|(key, ..)| *key));
+        flags.extend(broken.iter().map(|(_, flags, _)| *flags));
+        exchanges.extend(broken.iter().filter_map(|(.., exchange)| *exchange));
+        let columns = columns.iter().zip(types.iter()).map(|(column, of)| {
+            let nothing = new_null_array(of, broken.len());
+            // Both are of one type, so this cannot fail.
+            concat(&[column, &nothing]).unwrap_or_else(|_| new_null_array(of, keys.len()))
+        });
+        let columns = columns.collect();
+        Flows { keys, flags, exchanges, columns }
+    }
+
+    /// The columns of all flows, or of those that are `sound`; none if that panics or gives other columns than it
+    /// should.
+    fn columns(&self, sound: Option<&[bool]>) -> Option<Vec<ArrayRef>> {
+        let rows = sound.map_or(self.keys.len(), |sound| sound.iter().filter(|is| **is).count());
+        let groups = self.groups.iter();
+        let columns =
+            guard(|| groups.flat_map(|group| group.columns(&self.keys, sound)).collect::<Vec<_>>());
+        let columns = columns.map_err(|panic| panic.report("facts cannot be put into columns"));
+        let fits =
+            |(column, of): (&ArrayRef, &DataType)| column.len() == rows && column.data_type() == of;
+        columns.ok().filter(|columns| {
+            columns.len() == self.types.len() && columns.iter().zip(self.types.iter()).all(fits)
+        })
+    }
+
+    /// Gives up the flows whose facts cannot be made one at a time; the columns of the others.
+    #[cold]
+    fn columns_of_the_sound(&mut self) -> Option<Vec<ArrayRef>> {
+        let is_sound = |(place, key): (usize, &FlowKey)| {
+            guard(|| self.groups.iter().for_each(|group| group.check(place, key))).is_ok()
+        };
+        let sound: Vec<bool> = self.keys.iter().enumerate().map(is_sound).collect();
+        let columns = self.columns(Some(&sound))?;
+        self.give_up(&sound);
+        Some(columns)
+    }
+
+    /// Moves all flows but the sound ones to those without facts.
+    fn give_up(&mut self, sound: &[bool]) {
+        let keys = std::mem::take(&mut self.keys);
+        let flags = std::mem::take(&mut self.flags);
+        let exchanges = std::mem::take(&mut self.exchanges);
+        for (place, ((key, mut flags), sound)) in keys.into_iter().zip(flags).zip(sound).enumerate()
+        {
+            let exchange = exchanges.get(place).copied();
+            if *sound {
+                self.keys.push(key);
+                self.flags.push(flags);
+                self.exchanges.extend(exchange);
+            } else {
+                flags |= Flag::InternalError.into();
+                self.broken.push((key, flags, exchange));
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! A host that floods our source ports, and packets of nobody's on the interface, give no other target a label that its
+//! path did not earn.
+//!
+//! Has no harness of Rust's (see [`harness`]).
+#![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
+#[path = "harness/listed.rs"]
+mod listed;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+use etherparse::PacketBuilder;
+use harness::Tests;
+use listed::Listed;
+use nix::net::if_::if_nametoindex;
+use nix::sched::{CloneFlags, setns};
+use no_strangers::NO_STRANGERS;
+use pathspider::lab::{Lab, Spec};
+use pathspider::measurement::SHIPPED;
+use serde_json::Value;
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Hosts whose labels differ, and one that floods.
+const LAB: &str = r#"
+[[host]]
+name = "works"
+title = "Linux as it comes."
+count = 10
+
+[[host]]
+name = "refused"
+title = "The server does not negotiate ECN."
+count = 10
+server = { sysctl = { "net.ipv4.tcp_ecn" = 0 } }
+
+[[host]]
+name = "reset"
+title = "A box on the path resets what asks for ECN."
+count = 10
+path = ["tcp flags & (syn|ack|ecn|cwr) == (syn|ecn|cwr) reject with tcp reset"]
+
+[[host]]
+name = "flooder"
+title = "Floods."
+count = 1
+"#;
+
+/// The prober's address in the lab.
+const PROBER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+/// The router's device towards the prober.
+const TOWARDS_PROBER: &str = "prober";
+
+fn main() -> ExitCode {
+    harness::main(|_, _| {}, inside)
+}
+
+fn inside(tests: &mut Tests) {
+    let lab = Lab::build(&Spec::parse("flood", LAB).unwrap()).unwrap();
+    let listed = Listed::new(&lab);
+    tests.run("a flood gives no other target a wrong label", || flooded(&lab, &listed));
+}
+
+/// Enters the router's namespace with the calling thread: of those that this process holds, the one with the device.
+fn enter_router() {
+    for number in 3..1000 {
+        let path = format!("/proc/self/fd/{number}");
+        let is_namespace =
+            std::fs::read_link(&path).is_ok_and(|link| link.to_string_lossy().starts_with("net:["));
+        if is_namespace {
+            setns(File::open(&path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+            if if_nametoindex(TOWARDS_PROBER).is_ok() {
+                return;
+            }
+        }
+    }
+    panic!("this process holds no namespace with the router's devices");
+}
+
+/// IPv4 packets to the prober: from this host, to one of its ports.
+fn packets(from: Ipv4Addr, port: u16) -> Vec<Vec<u8>> {
+    let ip = || PacketBuilder::ipv4(from.octets(), PROBER.octets(), 60);
+    let built = |builder: etherparse::PacketBuilderStep<etherparse::TcpHeader>, data: &[u8]| {
+        let mut packet = Vec::new();
+        builder.write(&mut packet, data).unwrap();
+        packet
+    };
+    let number = u32::from(port) * 7919;
+    let tcp = || ip().tcp(80, port, number, 1000);
+    let mut udp = Vec::new();
+    ip().udp(53, port).write(&mut udp, b"nothing").unwrap();
+    vec![
+        built(tcp().syn().ack(number), b""),
+        built(tcp().syn().ece().cwr(), b""),
+        built(tcp().ack(number).psh(), b"HTTP/1.1 200 OK\r\n\r\n"),
+        built(tcp().rst(), b""),
+        udp,
+    ]
+}
+
+/// Sends until it is told to stop; counts.
+fn flood(from: &[Ipv4Addr], stop: &AtomicBool, sent: &AtomicU64) {
+    enter_router();
+    let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
+    socket.set_header_included_v4(true).unwrap();
+    let prober = SocketAddr::from((PROBER, 0)).into();
+    // Every port that a run may have, and others, in no order: the step has no divisor in common with 64,000.
+    for number in (0u64..).step_by(7919) {
+        let port = 1024 + (number % 64_000) as u16;
+        for packet in from.iter().flat_map(|from| packets(*from, port)) {
+            // A full buffer is what a flood meets.
+            sent.fetch_add(u64::from(socket.send_to(&packet, &prober).is_ok()), Relaxed);
+        }
+        if stop.load(Relaxed) {
+            return;
+        }
+        thread::yield_now();
+    }
+}
+
+/// `ecn`, with time for packets that the flood drops to be sent again, and with a condition that is wrong as soon as the
+/// capture has lost a packet of the handshake.
+fn measurement(listed: &Listed) -> std::path::PathBuf {
+    let (_, text) = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap();
+    let mut patient = text.replace("timeout = \"3s\"", "timeout = \"60s\"");
+    assert_ne!(*text, patient);
+    patient.push_str("\n[[conditions]]\nname = \"seen.handshake\"\ncompare = \"tcp_connected\"\n");
+    let path = listed.path("ecn.toml");
+    std::fs::write(&path, patient).unwrap();
+    path
+}
+
+/// A run over all targets: its summary, and the conditions of each target.
+fn run(listed: &Listed, output: &str) -> (Value, BTreeMap<String, Vec<String>>) {
+    let path = listed.path(output);
+    let ended = Command::new(env!("CARGO_BIN_EXE_pathspider"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATHSPIDER_STATE", listed.path("state"))
+        .arg("run")
+        .arg(measurement(listed))
+        .args(["--format", "json", "--confirm", "0"])
+        .args(["--rate", "40", "-i", &listed.interface])
+        .args(NO_STRANGERS)
+        .arg("--targets")
+        .arg(&listed.list)
+        .arg("-o")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(matches!(ended.status.code(), Some(0 | 3)), "{said}");
+    let text = std::fs::read_to_string(path).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let labels = records.map(|record| {
+        let labels = record["conditions"].as_array().unwrap().iter();
+        let labels = labels.map(|label| label.as_str().unwrap().to_owned()).collect();
+        (record["target"]["ip"].as_str().unwrap().to_owned(), labels)
+    });
+    (serde_json::from_slice(&ended.stdout).unwrap(), labels.collect())
+}
+
+fn flooded(lab: &Lab, listed: &Listed) {
+    let name = |ip: &str| {
+        let ip: IpAddr = ip.parse().unwrap();
+        let target = lab.targets().iter().find(|target| target.addr == ip).unwrap();
+        lab.hosts()[target.host].name.as_str()
+    };
+    let mut from: Vec<Ipv4Addr> = (1..5).map(|host| Ipv4Addr::new(203, 0, 113, host)).collect();
+    from.extend(lab.targets().iter().filter_map(|target| match target.addr {
+        IpAddr::V4(address) if lab.hosts()[target.host].name == "flooder" => Some(address),
+        _ => None,
+    }));
+    assert_eq!(from.len(), 5);
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (summary, labels) = thread::scope(|scope| {
+        scope.spawn(|| flood(&from, &stop, &sent));
+        while sent.load(Relaxed) == 0 {
+            thread::yield_now();
+        }
+        let ended = std::panic::catch_unwind(|| run(listed, "flooded.ndjson"));
+        stop.store(true, Relaxed);
+        ended.unwrap()
+    });
+    let sent = sent.load(Relaxed);
+    eprintln!("{sent} packets; {}, flags {}", summary["packets"], summary["flags"]);
+    assert_eq!(labels.len(), lab.targets().len(), "each target has its record");
+    // Most went to our ports, so the observer had to look at them.
+    assert!(summary["packets"]["seen"].as_u64().unwrap() > 1000, "{summary}");
+    let mut right = 0;
+    for (ip, labels) in &labels {
+        let (connectivity, negotiation) = match name(ip) {
+            "works" => ("works", "succeeded"),
+            "refused" => ("works", "failed"),
+            "reset" => ("broken", ""),
+            _ => continue,
+        };
+        for label in labels {
+            let expected = match label.rsplit_once('.').unwrap() {
+                (_, "insufficient") => continue,
+                ("ecn.connectivity" | "seen.handshake", word) => word == connectivity,
+                ("ecn.negotiation", word) => word == negotiation,
+                ("ecn.ipmark.ect0", word) => (word == "seen") == (negotiation == "succeeded"),
+                (_, word) => word == "not_seen",
+            };
+            assert!(expected, "{} {ip}: {labels:?}", name(ip));
+            right += 1;
+        }
+    }
+    // Without drops all of them, but it is no promise that there are none.
+    assert!(right > 0 || summary["packets"]["dropped"].as_u64() > Some(0), "{summary}");
+}

@@ -1,0 +1,164 @@
+//! What is tried: every connection machine of the registry.
+
+use std::net::IpAddr;
+
+use pathspider::connect::forge::{self, Forge};
+use pathspider::connect::{
+    self, GROUPS, KINDS, KindDef, METHODS, Machine, Options, QUESTIONS, Transport,
+};
+
+use super::peers;
+
+/// One machine.
+pub struct Subject {
+    pub row: &'static KindDef,
+    pub name: String,
+    pub options: Options,
+    /// The target's address and name.
+    pub address: IpAddr,
+    pub target: Option<&'static str>,
+    /// Whether data goes with the SYN.
+    pub early: bool,
+    /// Whether its target's name cannot be asked for.
+    pub cannot_start: bool,
+    /// Whether what it reads comes in datagrams or segments.
+    pub datagrams: bool,
+}
+
+impl Subject {
+    fn new(
+        row: &'static KindDef,
+        options: Options,
+        address: &str,
+        target: Option<&'static str>,
+    ) -> Self {
+        use connect::Kind;
+        let says_the_name = !matches!(row.kind, Kind::Tcp | Kind::Mptcp | Kind::Forge);
+        let name = format!("{} {} {target:?} {address}", row.name, options.describe().join(", "));
+        Self {
+            early: row.kind == connect::Kind::TcpFastopen || options.tfo == Some(true),
+            cannot_start: target == Some("a b") && says_the_name,
+            datagrams: matches!(row.transport, Transport::Udp | Transport::Raw),
+            row,
+            name,
+            options,
+            address: address.parse().unwrap(),
+            target,
+        }
+    }
+
+    /// The machine, as the engine makes it.
+    pub fn start(&self) -> Box<dyn Machine> {
+        let (address, name) = (self.address, self.target);
+        let port = self.options.port(self.row);
+        let peer = connect::Peer { address, port, name, random: 0x1234_5678_9abc_def0 };
+        match &self.options.packet {
+            Some(packet) => {
+                let source: IpAddr = match address {
+                    IpAddr::V4(_) => [192, 0, 2, 77].into(),
+                    IpAddr::V6(_) => "2001:db8::77".parse().unwrap(),
+                };
+                Box::new(Forge::new(packet.clone(), peer, (source, 10_240).into()))
+            }
+            None => connect::start(self.row.kind, &self.options, peer),
+        }
+    }
+
+    /// Whether a peer can answer it so that the attempt is `ok`.
+    pub fn can_succeed(&self) -> bool {
+        let evil = |packet: &forge::Packet| packet.evil && self.address.is_ipv6();
+        // Who does not offer HTTP/2 cannot be answered in it.
+        let alpn = self.options.alpn.as_ref().filter(|_| self.row.kind == connect::Kind::H2);
+        let unasked = alpn.is_some_and(|alpn| !alpn.contains(&"h2".to_owned()));
+        !self.cannot_start && !unasked && !self.options.packet.as_ref().is_some_and(evil)
+    }
+
+    /// What it talks to.
+    pub fn peer(&self, variant: u32) -> Box<dyn peers::Peer> {
+        peers::of(self.row.kind, self.options.version, variant)
+    }
+}
+
+/// Every machine: of each kind, in each version and with each option, towards both families, with a name and
+/// without, and with one that cannot be asked for.
+pub fn all() -> Vec<Subject> {
+    let mut all = Vec::new();
+    for row in KINDS {
+        for options in options(row) {
+            all.push(Subject::new(row, options, "192.0.2.1", Some("a.example")));
+        }
+        let first = options(row).remove(0);
+        for (address, name) in
+            [("2001:db8::1", Some("b.example")), ("192.0.2.1", None), ("192.0.2.1", Some("a b"))]
+        {
+            all.push(Subject::new(row, first.clone(), address, name));
+        }
+    }
+    all
+}
+
+/// The options that a kind takes: none, each alone with each of its values, and each version with each method.
+fn options(row: &KindDef) -> Vec<Options> {
+    let mut all = vec![Options::default()];
+    for option in row.options {
+        let plain = Options::default();
+        match *option {
+            "tfo" => all.push(Options { tfo: Some(true), ..plain }),
+            "version" => all.extend(row.versions.iter().flat_map(|version| {
+                let plain = Options { version: Some(version), ..Options::default() };
+                METHODS
+                    .iter()
+                    .map(move |(method, _)| Options { method: Some(method), ..plain.clone() })
+            })),
+            "method" => all.extend(
+                METHODS.iter().map(|(method, _)| Options { method: Some(method), ..plain.clone() }),
+            ),
+            "path" => all.push(Options { path: Some("/p?q".into()), ..plain }),
+            "alpn" => all.extend([&["h2", "http/1.1"][..], &["http/1.1"], &["chat"]].map(|alpn| {
+                let alpn = alpn.iter().map(|name| (*name).to_owned()).collect();
+                Options { alpn: Some(alpn), ..plain.clone() }
+            })),
+            "groups" => all.extend((1..=GROUPS.len()).map(|most| {
+                let groups = GROUPS.iter().take(most).map(|(group, _)| *group).collect();
+                Options { groups: Some(groups), ..plain.clone() }
+            })),
+            "question" => all.extend(
+                QUESTIONS
+                    .iter()
+                    .map(|(question, _)| Options { question: Some(question), ..plain.clone() }),
+            ),
+            // There is one exactly.
+            "packet" => {
+                all = packets()
+                    .into_iter()
+                    .map(|packet| Options { packet: Some(packet), ..plain.clone() })
+                    .collect()
+            }
+            other => panic!(
+                "this test does not know the option `{other}` of {}: add its values",
+                row.name
+            ),
+        }
+    }
+    all.retain(|options| options.conflict(row).is_none());
+    all
+}
+
+/// Packets made by hand, of each sort.
+fn packets() -> Vec<forge::Packet> {
+    use forge::{Answer, Checksum, Packet, Payload, Protocol, TcpOption};
+    let plain = Packet::default();
+    let mss = TcpOption { kind: 2, data: Some(vec![5, 0xb4]) };
+    let mut all = vec![
+        plain.clone(),
+        Packet { answer: Answer::Any, payload: Payload::Bytes(vec![7; 100]), ..plain.clone() },
+        Packet { flags: 16, evil: true, options: vec![mss], ..plain.clone() },
+    ];
+    let udp = Packet { protocol: Protocol::Udp, answer: Answer::Any, ..plain };
+    all.push(Packet { payload: Payload::Bytes(vec![7; 100]), ..udp.clone() });
+    for (question, ..) in forge::QUESTIONS {
+        let payload = Payload::Question(question);
+        all.push(Packet { answer: Answer::Dns, payload, checksum: Checksum::Zero, ..udp.clone() });
+    }
+    all
+}
