@@ -54,6 +54,11 @@ impl Random {
         (self.below(8) > 0).then(|| self.of(values))
     }
 
+    /// Half are NULL, so that every pair of ranks comes.
+    fn answer(&mut self) -> Option<&'static str> {
+        (self.below(2) > 0).then(|| self.of(&["tls_alert:handshake_failure", "http:4xx"]))
+    }
+
     fn column<T: Clone, A: FromIterator<Option<T>>>(&mut self, values: &[T]) -> A {
         (0..ROWS).map(|_| self.cell(values)).collect()
     }
@@ -96,6 +101,7 @@ fn table(random: &mut Random) -> StructArray {
         ("state", Arc::new(random.column::<_, StringArray>(&states))),
         ("observed", Arc::new(random.column::<_, BooleanArray>(&[true, true, true, false]))),
         ("ok", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
+        ("answer", Arc::new((0..ROWS).map(|_| random.answer()).collect::<StringArray>())),
         ("b", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
         ("c", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
         ("i", Arc::new(random.column::<_, Int64Array>(&INTS))),
@@ -128,7 +134,7 @@ impl Columns for Sources {
     fn about(&self, column: &str) -> About {
         let known = match column {
             "state" | "observed" | "started" | "ended" | "g" | "v" => Known::Always,
-            "ok" | "s" | "u" => Known::Sent,
+            "ok" | "answer" | "s" | "u" => Known::Sent,
             "c" | "j" | "f" => Known::Added,
             _ => Known::Seen,
         };
@@ -317,7 +323,7 @@ impl Random {
         let question = match self.below(6) {
             0 => Question::Compare(sql("ok")),
             1 => Question::CompareBetween {
-                column: sql("b"),
+                column: sql(self.of(&["b", "ok"])),
                 baseline: "one".into(),
                 experiment: self.of(&["two", "zero"]).into(),
             },

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 fn schema() -> Schema {
     let fields: Fields = [
         ("ok", DataType::Boolean),
+        ("answer", DataType::Utf8),
         ("state", DataType::Utf8),
         ("observed", DataType::Boolean),
         ("started", DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))),
@@ -47,7 +48,7 @@ impl Columns for Sources {
     fn about(&self, column: &str) -> About {
         let known = match column {
             "state" | "observed" | "started" | "ended" => Known::Always,
-            "ok" | "g" => Known::Sent,
+            "ok" | "answer" | "g" => Known::Sent,
             "c" | "j" => Known::Added,
             _ => Known::Seen,
         };
@@ -225,6 +226,89 @@ fn any_configurations_are_compared() {
     assert!(mistakes[0].message.contains("`three`"), "{mistakes:?}");
 }
 
+/// Of `ok` an attempt is complete, answered or silent; any other column is true or false, whatever was answered.
+#[test]
+fn compare_ranks_what_was_answered() {
+    let complete = json!({ "ok": true, "b": true });
+    let silent = json!({ "ok": false, "b": false });
+    let alert = json!({ "ok": false, "b": false, "answer": "tls_alert:handshake_failure" });
+    let page = json!({ "ok": false, "b": true, "answer": "tls:plain_http" });
+    let refused = json!({ "ok": true, "b": true, "answer": "dns:refused" });
+    let unknown = json!({ "answer": "dns:refused" });
+    let local = json!({ "ok": false, "b": true, "state": "local_error", "answer": "dns:refused" });
+    let cases = [
+        (&complete, &complete, "works", "works"),
+        (&complete, &alert, "broken", "broken"),
+        (&complete, &refused, "broken", "works"),
+        (&complete, &silent, "broken", "broken"),
+        (&alert, &alert, "works", "offline"),
+        (&page, &page, "works", "works"),
+        (&alert, &page, "broken", "transient"),
+        (&page, &alert, "broken", "broken"),
+        (&refused, &alert, "broken", "broken"),
+        (&alert, &silent, "broken", "offline"),
+        (&alert, &complete, "transient", "transient"),
+        (&refused, &complete, "transient", "works"),
+        (&silent, &alert, "transient", "offline"),
+        (&silent, &complete, "transient", "transient"),
+        (&silent, &silent, "offline", "offline"),
+        (&unknown, &alert, "insufficient", "insufficient"),
+        (&alert, &unknown, "insufficient", "insufficient"),
+        (&alert, &local, "insufficient", "insufficient"),
+    ];
+    let records: Vec<_> =
+        cases.iter().map(|(zero, one, ..)| ((*zero).clone(), (*one).clone())).collect();
+    for column in ["ok", "b"] {
+        let rules = compile("x", None, Question::Compare(sql(column)));
+        for (said, (zero, one, of_ok, of_b)) in judge(&rules, &batch(&records)).iter().zip(&cases) {
+            let expected = if column == "ok" { of_ok } else { of_b };
+            assert_eq!(said.0.as_deref(), Some(*expected), "{column} of {zero} and {one}");
+        }
+    }
+    let text = compile("x", None, Question::Compare(sql("ok"))).iter().next().unwrap().sql();
+    let expected = "CASE WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
+        WHEN zero.ok IS NULL OR one.ok IS NULL THEN 'insufficient' \
+        WHEN zero.answer = one.answer OR (zero.ok AND zero.answer IS NULL AND one.ok AND one.answer IS NULL) \
+        THEN 'works' \
+        WHEN (zero.ok AND zero.answer IS NULL) \
+        OR (zero.answer IS NOT NULL AND NOT (one.ok AND one.answer IS NULL)) THEN 'broken' \
+        WHEN (one.ok AND one.answer IS NULL) OR one.answer IS NOT NULL THEN 'transient' ELSE 'offline' END";
+    assert_eq!(text, expected);
+}
+
+/// With a single configuration whatever was answered is online.
+#[test]
+fn a_host_that_answers_otherwise_is_online() {
+    let both = schema();
+    let fields = both.fields().iter().filter(|field| field.name() != "one").cloned();
+    let schema = Schema::new(fields.collect::<Fields>());
+    let source =
+        RuleSource { name: "x".into(), given: None, question: Question::Compare(sql("ok")) };
+    let (rules, mistakes) = Rules::compile(&[source], &schema, &Sources(None));
+    assert!(mistakes.is_empty() && !rules.lack_answers(), "{mistakes:?}");
+    for (zero, expected) in [
+        (json!({ "ok": true }), "online"),
+        (json!({ "ok": false, "answer": "dns:bad_answer" }), "online"),
+        (json!({ "ok": false }), "offline"),
+        (json!({ "answer": "dns:bad_answer" }), "insufficient"),
+    ] {
+        let batch = batch_of(schema.clone(), &[(zero.clone(), json!({}))]);
+        assert_eq!(judge(&rules, &batch)[0].0.as_deref(), Some(expected), "{zero}");
+    }
+    let sql = rules.iter().next().unwrap().sql();
+    assert!(sql.contains("WHEN zero.ok OR zero.answer IS NOT NULL THEN 'online'"), "{sql}");
+}
+
+#[test]
+fn records_without_answers_are_compared_by_what_they_have() {
+    let source =
+        RuleSource { name: "x".into(), given: None, question: Question::Compare(sql("ok")) };
+    let batch = oks(&[("zero", true), ("one", false)]);
+    let (rules, _) = Rules::compile(&[source], &batch.schema(), &Sources(None));
+    assert!(rules.lack_answers());
+    assert_eq!(judge(&rules, &batch)[0].0.as_deref(), Some("broken"));
+}
+
 #[test]
 fn a_rule_is_checked_against_older_records() {
     let rules = compile("x", Some("one.b"), Question::Value(sql("one.i + zero.u")));
@@ -253,11 +337,11 @@ fn a_rule_is_one_expression_of_sql() {
         WHEN (TRY(CAST(one.u AS BIGINT) + 255) > one.i) IS NULL THEN 'insufficient' \
         WHEN TRY(CAST(one.u AS BIGINT) + 255) > one.i THEN 'big' ELSE 'other' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
-    let rules = compile("x", None, Question::Compare(sql("ok")));
+    let rules = compile("x", None, Question::Compare(sql("b")));
     let expected = "CASE WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
-        WHEN zero.ok IS NULL OR one.ok IS NULL THEN 'insufficient' \
-        WHEN zero.ok AND one.ok THEN 'works' WHEN zero.ok THEN 'broken' \
-        WHEN one.ok THEN 'transient' ELSE 'offline' END";
+        WHEN zero.b IS NULL OR one.b IS NULL THEN 'insufficient' \
+        WHEN zero.b AND one.b THEN 'works' WHEN zero.b THEN 'broken' \
+        WHEN one.b THEN 'transient' ELSE 'offline' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
     let lossy = "list_has_any(flags, ['capture_dropped', 'flow_evicted', 'short_packet'])";
     for (value, expected) in [

@@ -3,6 +3,7 @@
 use super::group::{Facts, Runs, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
+use crate::packet::dns::{Message, Question};
 use crate::packet::{Direction, FlowKey, Packet, Transport};
 
 /// The place of `dns_extract` in the table of functions.
@@ -37,7 +38,7 @@ fields! {
     pub struct Dns, DnsColumns: Observer;
     "dns_extract" {
         /// Whether a response was seen that answers a question of this flow: same identifier, same question
-        /// (RFC 1035, 4.1; RFC 5452, 9.1).
+        /// (RFC 1035, 4.1; RFC 5452, 9.1), or an error without any question, such as a header alone.
         dns_response_valid: bool,
         /// RCODE of the first such response; NULL if there was none.
         dns_rcode: Option<u8> = (0, 15),
@@ -54,8 +55,8 @@ fields! {
 #[derive(Debug, Default)]
 struct State {
     facts: Dns,
-    /// Of the last question, by which its answer is known.
-    question: Option<u64>,
+    /// Of the last question, by which its answer is known: the identifier, and a digest of the rest.
+    question: Option<(u16, u64)>,
 }
 
 impl Facts for State {
@@ -75,12 +76,12 @@ impl Facts for State {
             _ => return Progress::More,
         };
         let Some(message) = Message::read(message) else { return Progress::More };
-        match (seen.direction, message.response) {
-            (Direction::Forward, false) => {
+        match (seen.direction, message.response, digest(message.question)) {
+            (Direction::Forward, false, Some(digest)) => {
                 self.facts.dns_question = true;
-                self.question = Some(message.digest);
+                self.question = Some((message.id, digest));
             }
-            (Direction::Reverse, true) if self.question == Some(message.digest) => {
+            (Direction::Reverse, true, digest) if self.is_answered_by(&message, digest) => {
                 self.facts.dns_response_valid = true;
                 self.facts.dns_rcode.get_or_insert(message.rcode);
                 self.facts.dns_truncated.get_or_insert(message.truncated);
@@ -94,48 +95,26 @@ impl Facts for State {
 
 const PORT: u16 = 53;
 
-/// What is needed of a message.
-struct Message {
-    response: bool,
-    truncated: bool,
-    rcode: u8,
-    answers: u16,
-    /// Of identifier, name (case aside, RFC 4343), type and class of the only question.
-    digest: u64,
+impl State {
+    /// Whether a response with this digest of its question is for the question that was asked.
+    fn is_answered_by(&self, message: &Message<'_>, digest: Option<u64>) -> bool {
+        let Some((id, asked)) = self.question else { return false };
+        let same = match message.question {
+            // An error need not repeat the question.
+            Question::None => message.rcode != 0,
+            _ => digest == Some(asked),
+        };
+        same && message.id == id
+    }
 }
 
-impl Message {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.get(..12)?;
-        let questions = u16::from_be_bytes([header[4], header[5]]);
-        if questions != 1 {
-            return None;
-        }
-        let mut digest = Digest::new();
-        digest.add(&header[..2]);
-        let mut rest = &bytes[12..];
-        loop {
-            let length = usize::from(*rest.first()?);
-            // A question is not compressed: there is nothing before it to point to.
-            if length > 63 {
-                return None;
-            }
-            let label = rest.get(..=length)?;
-            digest.add(label);
-            rest = &rest[length + 1..];
-            if length == 0 {
-                break;
-            }
-        }
-        digest.add(rest.get(..4)?);
-        Some(Self {
-            response: header[2] & 0x80 != 0,
-            truncated: header[2] & 0x02 != 0,
-            rcode: header[3] & 0x0f,
-            answers: u16::from_be_bytes([header[6], header[7]]),
-            digest: digest.0,
-        })
-    }
+/// Of name (case aside, RFC 4343), type and class of the only question.
+fn digest(question: Question<'_>) -> Option<u64> {
+    let Question::One { name, of } = question else { return None };
+    let mut digest = Digest::new();
+    digest.add(name);
+    digest.add(&of);
+    Some(digest.0)
 }
 
 /// FNV-1a: nothing hostile is gained by two names with one digest.

@@ -62,6 +62,13 @@ pub fn run(args: &Args) -> Result<Exit> {
         .rules
         .against(&results.facts, &Stored)
         .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
+    if rules.lack_answers() {
+        log::warn!(
+            "judge {}: these results have no column `answer`; `compare` goes by `ok` alone, so a host that \
+             answered otherwise counts as offline",
+            args.results.display()
+        );
+    }
     if same_file(&args.results, &args.output) {
         return Err(Error::Usage(format!(
             "write {}: these are the results that are judged; choose another name",

@@ -42,6 +42,8 @@ enum What {
     Steps,
     /// The columns of the structs `zero` and `one` in a record
     Fields,
+    /// The words of the column `answer`: what a peer answers if not what it is asked for
+    Answers,
 }
 
 /// Runs the command.
@@ -69,6 +71,12 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         What::Steps if text => return out::print(&steps_text(&page)).map(|()| Exit::Done),
+        What::Answers if text => {
+            let rows = connect::ANSWERS.iter();
+            let rows = rows.map(|row| [row.answer.as_str().into(), row.doc.into()]);
+            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            return Ok(Exit::Done);
+        }
         What::Fields if text => return out::print(&fields_text(&page)).map(|()| Exit::Done),
         What::Measurements => {
             let rows = measurements()?.into_iter().map(|found| {
@@ -85,6 +93,11 @@ pub fn run(args: &Args) -> Result<Exit> {
                                "versions": kind.versions, "columns": kind.columns, "port": kind.port }),
             );
             ("kinds", rows.collect())
+        }
+        What::Answers => {
+            let rows = connect::ANSWERS.iter();
+            let rows = rows.map(|row| json!({ "answer": row.answer.as_str(), "doc": row.doc }));
+            ("answers", rows.collect())
         }
         What::Steps => ("steps", steps_json()),
         What::Fields => ("fields", fields_json()),

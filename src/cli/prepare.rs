@@ -225,6 +225,7 @@ impl Ready {
             started: now,
             ended: now,
             ip_version: ip.map(|ip| if ip.is_ipv4() { 4 } else { 6 }),
+            answer: None,
             source_port: None,
         };
         self.fates[row] = Fate::Over(Box::new(attempt));
@@ -259,8 +260,11 @@ impl Ready {
         found.probe_ok = attempt.ok;
         found.probe_state = Some(attempt.state.as_str().into());
         found.probe_error = attempt.error.clone();
+        found.probe_answer = attempt.answer;
         let state = match attempt.state {
             State::Ok => return,
+            // Whatever it was: a host that answers is up.
+            State::Failed | State::Timeout if attempt.answer.is_some() => return,
             State::LocalError => State::LocalError,
             _ => State::Skipped,
         };
@@ -364,6 +368,7 @@ fn look_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::ANSWERS;
 
     fn result(
         prefer: Family,
@@ -392,6 +397,20 @@ mod tests {
         let failed = [Reason::Nxdomain, Reason::Timeout];
         assert_eq!(result(Family::V4, &[], &failed), Err(Reason::Timeout));
         assert_eq!(result(Family::V4, &[], &[Reason::Nxdomain; 2]), Err(Reason::Nxdomain));
+    }
+
+    #[test]
+    fn a_target_that_answers_a_probe_in_any_way_is_up() {
+        let alert = Some(ANSWERS[0].answer);
+        let silent = (State::Failed, None);
+        let cases = [(State::Ok, None), (State::Failed, alert), (State::Timeout, alert), silent];
+        let mut ready = Ready::new(cases.len());
+        for (row, (state, answer)) in cases.into_iter().enumerate() {
+            let attempt = Attempt { state, answer, ..Attempt::default() };
+            ready.probed(row, Some(Ended { attempt, ..Ended::default() }));
+            assert_eq!(ready.found[row].probe_answer, answer);
+        }
+        assert_eq!(ready.rows(), [0, 1, 2]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
+use super::Answer;
 use crate::barrier::INTERNAL_ERROR;
 use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
@@ -114,6 +115,11 @@ fields! {
         /// What went wrong in the operating system's or the protocol's words, `Connection refused`; NULL if
         /// nothing did. `internal error` is a defect of this program: nothing is concluded from the attempt.
         error: Option<Cow<'static, str>>,
+        /// What the peer answered by TLS, HTTP or DNS, if not what the kind asks for: `tls_alert:handshake_failure`,
+        /// `http:malformed_field`, `dns:refused` and so on. NULL if it answered what was asked, or if nothing came at that
+        /// layer: a reset or a refusal by TCP is no answer. With `ok` true it is a whole answer that says no
+        /// (`http:4xx`, `dns:refused`).
+        answer: Option<Answer>,
         /// When the connection was started (UTC).
         started: Timestamp,
         /// When the attempt was over (UTC).

@@ -573,12 +573,13 @@ struct Wave<'t> {
 }
 
 fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
-    let Ending { state, stage, error, reply } = ending;
+    let Ending { state, stage, error, answer, reply } = ending;
     let mut attempt = Attempt {
         ok: state.tells().then_some(state == State::Ok),
         state,
         stage,
         error,
+        answer,
         started,
         ended: clocks::now(),
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),

@@ -92,6 +92,9 @@ pub struct ServerSpec {
     /// Whether it speaks HTTP/2, over TLS and without.
     #[serde(default = "yes")]
     pub h2: bool,
+    /// How it speaks TLS on port 443.
+    #[serde(default)]
+    pub tls: Encryption,
     /// Whether it takes datagrams without a checksum over IPv6 too (RFC 6935).
     #[serde(default)]
     pub udp_zero6: bool,
@@ -138,9 +141,20 @@ fn yes() -> bool {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        let (plays, sysctl, dns) = Default::default();
-        Self { plays, sysctl, mptcp: false, h2: true, udp_zero6: false, dns, responder: None }
+        let (plays, sysctl, tls, dns) = Default::default();
+        Self { plays, sysctl, mptcp: false, h2: true, tls, udp_zero6: false, dns, responder: None }
     }
+}
+
+/// How a server speaks TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// TLS 1.2 and 1.3, with the lab's certificate.
+    #[default]
+    Usual,
+    /// It refuses every client by the alert handshake_failure.
+    Refused,
 }
 
 /// How a server answers questions on port 53.
@@ -156,6 +170,8 @@ pub enum Answers {
     OtherQuestion,
     /// With the code SERVFAIL.
     Servfail,
+    /// With the code REFUSED, in a header alone.
+    Refused,
     /// Not at all.
     Silent,
 }
@@ -356,7 +372,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
         if server.plays != Play::Greeting && server != plain {
             complain(
                 span.clone(),
-                "a server that answers nothing takes no `mptcp`, `h2` and `dns`".to_owned(),
+                "a server that answers nothing takes no `mptcp`, `h2`, `tls` and `dns`".to_owned(),
                 "leave them out, or write plays = \"greeting\"",
             );
         }

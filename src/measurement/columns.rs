@@ -25,7 +25,7 @@ pub fn about(column: &str) -> About {
     let Some(field) = record::field(column) else { return About::ALWAYS };
     let known = match field.filled_by {
         // The engine knows what it did; but whether it worked only if there was anything to do.
-        FilledBy::Engine if column == "ok" => Known::Sent,
+        FilledBy::Engine if ["ok", "answer"].contains(&column) => Known::Sent,
         FilledBy::Engine | FilledBy::Sweep => Known::Always,
         FilledBy::Reply => Known::Sent,
         FilledBy::Observer if field.optional => Known::Seen,
@@ -49,6 +49,7 @@ mod tests {
             ("observed", Known::Always),
             ("codepoint", Known::Always),
             ("ok", Known::Sent),
+            ("answer", Known::Sent),
             ("http_status", Known::Sent),
             ("tcp_synack_ece", Known::Seen),
             ("icmp_too_big_mtu", Known::Seen),

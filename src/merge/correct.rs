@@ -72,6 +72,7 @@ impl Correction {
     pub(super) fn apply(self, ended: &mut Ended, way: &Way) -> Flags {
         let attempt = &mut ended.attempt;
         ended.reply = None;
+        attempt.answer = None;
         attempt.error = self.error().map(Into::into);
         match self {
             Correction::Late => {
@@ -114,7 +115,9 @@ pub(super) fn correction(
         return None;
     }
     let limit = i64::try_from(way.timeout.as_nanos()).unwrap_or(i64::MAX);
-    if attempt.state == State::Ok {
+    // Whatever it was, the target has answered.
+    let answered = attempt.state == State::Failed && attempt.answer.is_some();
+    if attempt.state == State::Ok || answered {
         // By the loop's own clock it was in time; the loop is never early.
         let took = attempt.ended.0.saturating_sub(attempt.started.0);
         return if took <= limit { None } else { late(exchange, way, limit) };
@@ -140,7 +143,7 @@ pub(super) fn correction(
 /// EHOSTUNREACH, as the error column has it.
 const NO_HOST: &str = "No route to host";
 
-/// An attempt that ended well, but not in time by the loop's clock.
+/// An attempt that was answered, but not in time by the loop's clock.
 fn late(exchange: Option<&Exchange>, way: &Way, limit: i64) -> Option<Correction> {
     let answer = |exchange: &Exchange| match way.by_handshake {
         true => (exchange.answered, 0),
@@ -194,6 +197,24 @@ mod tests {
         exchange.last = Some(Timestamp(last));
         exchange.own_delay = own_delay;
         exchange
+    }
+
+    #[test]
+    fn another_answer_than_the_one_asked_for_is_held_to_the_same_times() {
+        let (way, seen) = (way(false, protocol::TCP), exchange(Some(10), Some(20), 1400, 0));
+        for (took, exchange, expected) in [
+            (900, Some(&seen), None),
+            (900, None, None),
+            (1500, Some(&seen), Some(Correction::Late)),
+        ] {
+            let mut ended = ended(State::Failed, Stage::Tls, took);
+            ended.attempt.answer = Some(crate::connect::ANSWERS[0].answer);
+            assert_eq!(correction(&ended, exchange, &way), expected, "{took}");
+            if let Some(correction) = expected {
+                correction.apply(&mut ended, &way);
+                assert_eq!((ended.attempt.state, ended.attempt.answer), (State::Timeout, None));
+            }
+        }
     }
 
     #[test]

@@ -4,9 +4,12 @@
 //! header, `ip` walks to the transport, `transport` reads it. What is not understood is an
 //! [`Unread`] reason to be counted, never a guess.
 //!
+//! [`dns`] reads messages, for observer functions and for those who ask questions.
+//!
 //! Imports [`field`](crate::field) only.
 
 mod dissect;
+pub mod dns;
 mod ip;
 pub mod link;
 pub mod owner;

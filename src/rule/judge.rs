@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
+use super::compare::{self, Rank, Side};
 use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
@@ -209,10 +210,24 @@ struct Answers {
 }
 
 enum Values {
-    Compare { zero: (BooleanArray, Unknown), one: (BooleanArray, Unknown) },
-    Online(BooleanArray, Unknown),
+    Compare { zero: Box<Told>, one: Box<Told> },
+    Online(Box<Told>),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
-    Value(StringArray, Unknown),
+    Value(StringArray, Box<Unknown>),
+}
+
+/// One side of a comparison over a batch.
+struct Told {
+    truth: BooleanArray,
+    answers: Option<StringArray>,
+    unknown: Unknown,
+}
+
+impl Told {
+    /// The column and the answer in a row; none if the column is NULL.
+    fn at(&self, row: usize) -> Option<(bool, Option<&str>)> {
+        Some((at(&self.truth, row)?, compare::at(self.answers.as_ref(), row)))
+    }
 }
 
 /// What is needed to say why an expression is NULL; nothing if it nowhere is.
@@ -241,14 +256,13 @@ impl Answers {
             Ok((values, unknown))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
+        let told = |side: &Side| -> Result<_, ArrowError> {
+            let (truth, unknown) = truth(&side.truth)?;
+            Ok(Box::new(Told { truth, answers: side.answers(batch)?, unknown }))
+        };
         let question = match &rule.asked {
-            Asked::Compare { zero, one } => {
-                Values::Compare { zero: truth(zero)?, one: truth(one)? }
-            }
-            Asked::Online(expr) => {
-                let (values, unknown) = truth(expr)?;
-                Values::Online(values, unknown)
-            }
+            Asked::Compare { zero, one } => Values::Compare { zero: told(zero)?, one: told(one)? },
+            Asked::Online(side) => Values::Online(told(side)?),
             Asked::FirstOf(choices) => {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
@@ -256,7 +270,7 @@ impl Answers {
             Asked::Value(value) => {
                 let values = text(&value.evaluate(batch)?, value.ty)?;
                 let unknown = Unknown::of(&values, value, batch)?;
-                Values::Value(values, unknown)
+                Values::Value(values, Box::new(unknown))
             }
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
@@ -277,16 +291,16 @@ impl Answers {
             }
         }
         match &self.question {
-            Values::Compare { zero, one } => match (at(&zero.0, row), at(&one.0, row)) {
-                (Some(zero), Some(one)) => {
-                    Outcome::Word(usize::from(!zero) * 2 + usize::from(!one))
-                }
-                (None, _) => zero.1.insufficient(row),
-                (_, None) => one.1.insufficient(row),
+            Values::Compare { zero, one } => match (zero.at(row), one.at(row)) {
+                (Some(zero), Some(one)) => Outcome::Word(compare::word(zero, one)),
+                (None, _) => zero.unknown.insufficient(row),
+                (_, None) => one.unknown.insufficient(row),
             },
-            Values::Online(values, unknown) => match at(values, row) {
-                Some(online) => Outcome::Word(usize::from(!online)),
-                None => unknown.insufficient(row),
+            Values::Online(told) => match told.at(row) {
+                Some((truth, answer)) => {
+                    Outcome::Word(usize::from(Rank::of(truth, answer) == Rank::Silent))
+                }
+                None => told.unknown.insufficient(row),
             },
             Values::Value(text, _) if text.is_valid(row) => Outcome::Value,
             Values::Value(_, unknown) => unknown.insufficient(row),

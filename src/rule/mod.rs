@@ -16,6 +16,7 @@
 //!
 //! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
 
+mod compare;
 pub mod confirm;
 mod eval;
 mod expr;
@@ -36,6 +37,7 @@ pub use parse::Sql;
 
 use crate::error::Diagnostic;
 use crate::record;
+use compare::Side;
 use expr::Expr;
 use typing::Typer;
 
@@ -50,8 +52,27 @@ pub const COMPARED: [(&str, &str); 4] = [
     ("offline", "true under neither"),
 ];
 
+/// What the same words mean where the column is `ok`, in the same order.
+pub const COMPARED_OK: [&str; 4] = [
+    "complete under zero and under one, or answered with the same word under both",
+    "less was answered under one than under zero, or another word",
+    "more was answered under one than under zero",
+    "nothing was answered under zero nor under one",
+];
+
+/// How `compare` ranks attempts, in two sentences.
+pub const COMPARE_RANKS: &str = "\
+    Of `ok`, `compare` ranks an attempt as complete (the exchange went as the kind wants it), answered (the peer answered \
+    something else, which the column `answer` names) or silent: equal rank and equal answer is `works`, the \
+    experiment lower or answered with another word is `broken`, higher is `transient`, and both silent is `offline`. So a \
+    host that refuses in the same way under both configurations works, and an alert or a page that a middlebox injects \
+    under one of them shows.";
+
 /// The words of such a rule where there is nothing to compare with, with their meaning.
-pub const ONLINE: [(&str, &str); 2] = [("online", "true"), ("offline", "false")];
+pub const ONLINE: [(&str, &str); 2] = [
+    ("online", "true; of ok: anything was answered"),
+    ("offline", "false; of ok: nothing was answered"),
+];
 
 /// A rule as a file has it.
 #[derive(Debug, Clone)]
@@ -111,8 +132,8 @@ pub struct Rule {
 /// What a rule asks, checked.
 #[derive(Debug, Clone)]
 enum Asked {
-    Compare { zero: Expr, one: Expr },
-    Online(Expr),
+    Compare { zero: Box<Side>, one: Box<Side> },
+    Online(Box<Side>),
     FirstOf(Vec<(String, Option<Expr>)>),
     Value(Expr),
 }
@@ -163,6 +184,16 @@ impl Rules {
             self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, columns));
         let mistakes: Vec<Diagnostic> = again.filter(Diagnostic::is_error).collect();
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
+    }
+
+    /// Whether a rule compares `ok` in records that have no column `answer`, those of an earlier version: then it
+    /// takes an answer that is not the one asked for to be none.
+    pub fn lack_answers(&self) -> bool {
+        self.0.iter().any(|rule| match &rule.asked {
+            Asked::Compare { zero, one } => zero.lacks_answers() || one.lacks_answers(),
+            Asked::Online(side) => side.lacks_answers(),
+            Asked::FirstOf(_) | Asked::Value(_) => false,
+        })
     }
 
     /// The rules, in the order of the file.
@@ -262,11 +293,20 @@ impl Compiler<'_> {
         }
         let there: Vec<&str> = record::configurations(self.schema).collect();
         if let (None, None, [only]) = (between, self.one, there.as_slice()) {
-            return Some(Asked::Online(self.under(only, name, column)?));
+            return Some(Asked::Online(self.side(only, name, column)?));
         }
         let (baseline, experiment) = between.unwrap_or(("zero", "one"));
-        let zero = self.under(baseline, name, column)?;
-        Some(Asked::Compare { zero, one: self.under(experiment, name, column)? })
+        let zero = self.side(baseline, name, column)?;
+        Some(Asked::Compare { zero, one: self.side(experiment, name, column)? })
+    }
+
+    fn side(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Box<Side>> {
+        let truth = self.under(configuration, name, column)?;
+        let answer = Side::answer_of(&truth, self.schema).and_then(|text| {
+            let sql = Sql { text, span: column.span.clone(), start: None };
+            self.typer(&sql).value()
+        });
+        Some(Box::new(Side::new(truth, answer)))
     }
 
     fn under(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Expr> {
@@ -295,8 +335,9 @@ impl Compiler<'_> {
 impl Asked {
     fn expressions(&self) -> Vec<&Expr> {
         match self {
-            Asked::Compare { zero, one } => vec![zero, one],
-            Asked::Online(expr) | Asked::Value(expr) => vec![expr],
+            Asked::Compare { zero, one } => vec![&zero.truth, &one.truth],
+            Asked::Online(side) => vec![&side.truth],
+            Asked::Value(expr) => vec![expr],
             Asked::FirstOf(choices) => choices.iter().filter_map(|c| c.1.as_ref()).collect(),
         }
     }

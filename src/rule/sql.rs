@@ -40,19 +40,18 @@ impl Rule {
         let mut otherwise = None;
         match &self.asked {
             Asked::Compare { zero, one } => {
-                whens
-                    .push((format!("{} OR {}", is_null(zero), is_null(one)), quoted(INSUFFICIENT)));
-                let [zero, one] = [zero, one].map(|expr| at_least(expr, Level::Operator));
+                let unknown = format!("{} OR {}", is_null(&zero.truth), is_null(&one.truth));
+                whens.push((unknown, quoted(INSUFFICIENT)));
                 let [works, broken, transient, offline] = COMPARED.map(|(word, _)| self.word(word));
-                whens.push((format!("{zero} AND {one}"), works));
-                whens.push((zero, broken));
-                whens.push((one, transient));
+                whens.extend(
+                    Self::compare_sql(zero, one).into_iter().zip([works, broken, transient]),
+                );
                 otherwise = Some(offline);
             }
-            Asked::Online(expr) => {
+            Asked::Online(side) => {
                 let [online, offline] = ONLINE.map(|(word, _)| quoted(word));
-                whens.push((is_null(expr), quoted(INSUFFICIENT)));
-                whens.push((text(expr), online));
+                whens.push((is_null(&side.truth), quoted(INSUFFICIENT)));
+                whens.push((side.told_sql(), online));
                 otherwise = Some(offline);
             }
             Asked::FirstOf(choices) => {
@@ -280,6 +279,11 @@ fn is_wide(expr: &Expr) -> bool {
 }
 
 impl Expr {
+    /// The expression in SQL.
+    pub(super) fn sql(&self) -> String {
+        text(self)
+    }
+
     fn is_integral(&self) -> bool {
         matches!(self.ty, Type::Int | Type::Time | Type::Duration)
     }

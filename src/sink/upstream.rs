@@ -221,6 +221,9 @@ impl<'a> Records<'a> {
         if let Some(error) = text(columns, "error", row) {
             set("error", error.into());
         }
+        if let Some(answer) = text(columns, "answer", row) {
+            set("answer", answer.into());
+        }
         let facts = columns.fields().iter().zip(columns.columns());
         for (field, column) in facts {
             let name = field.name();

@@ -18,6 +18,7 @@ use super::targets::columns::FixedColumns;
 use super::{Format, check};
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
+use crate::rule::COMPARE_RANKS;
 use crate::words::counted;
 
 /// Say in plain words what a run of a measurement would do, or what a code such as E0202 means
@@ -278,11 +279,14 @@ fn conditions(plan: &Plan, page: &Page) -> String {
             let word = label.rsplit('.').next().unwrap_or_default();
             let when = written.when(name, word);
             let value = written.value(name).filter(|_| label.ends_with(":..."));
-            let meaning = plan::label_meaning(&label, compares.is_some()).to_owned();
+            let meaning = plan::label_meaning(&label, compares).to_owned();
             let meaning = when.or(value).unwrap_or(meaning);
             [label, meaning]
         });
         text += &page.table(2, &rows.collect::<Vec<_>>());
+        if compares == Some("ok") {
+            text += &page.prose(2, COMPARE_RANKS);
+        }
     }
     text
 }

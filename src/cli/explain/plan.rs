@@ -13,7 +13,7 @@ use crate::measurement::{Configuration, PREPARE, Plan};
 
 use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
-use crate::rule::{COMPARED, Rule};
+use crate::rule::{COMPARED, COMPARED_OK, Rule};
 use crate::step::{Family, Step, Turns, family};
 
 /// A column of the record.
@@ -236,10 +236,17 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
 }
 
 /// What a label of a rule means, as far as its words are the program's own.
-pub fn label_meaning(label: &str, compares: bool) -> &'static str {
+///
+/// `compares` is the column that the rule compares, if it does.
+pub fn label_meaning(label: &str, compares: Option<&str>) -> &'static str {
     let word = label.rsplit('.').next().unwrap_or_default();
-    let compared = COMPARED.iter().filter(|_| compares);
-    match compared.chain(&CONFIRMED).find(|(known, _)| *known == word) {
+    let of_ok = COMPARED.iter().zip(COMPARED_OK).map(|((word, _), meaning)| (*word, meaning));
+    let compared: Vec<(&str, &str)> = match compares {
+        Some("ok") => of_ok.collect(),
+        Some(_) => COMPARED.to_vec(),
+        None => Vec::new(),
+    };
+    match compared.into_iter().chain(CONFIRMED).find(|(known, _)| *known == word) {
         Some((_, meaning)) => meaning,
         None if word == crate::rule::INSUFFICIENT => "a fact that it needs was not observed",
         None => "",

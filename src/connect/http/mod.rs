@@ -1,7 +1,8 @@
 //! Kind `http`, and `h2` without TLS: one request, and its response.
 //!
 //! The target counts as reached when the header of a final response was read whole, whatever its
-//! status. How reading on ends is noted as the attempt's error, but does not undo the `ok`.
+//! status, or when the peer closed after a whole status line. How reading on ends is noted as the attempt's error,
+//! but does not undo the `ok`. A status other than one of success is noted as the answer.
 //!
 //! # Memory
 //!
@@ -16,11 +17,13 @@
 
 mod ask;
 mod asking;
+mod head;
 mod http1;
 mod http2;
 
 pub(super) use ask::Ask;
 pub(super) use asking::{Asking, Protocol};
+pub(super) use head::MOST_HEAD;
 
 use super::{Action, Ending, Event, Machine, Stage, State};
 use crate::connect::Reply;
@@ -35,7 +38,7 @@ pub struct Http {
 impl Http {
     /// What is asked, and how.
     pub(super) fn new(ask: Ask, protocol: Protocol) -> Self {
-        Self { asking: Asking::new(ask, protocol), connected: false, begun: false }
+        Self { asking: Asking::new(ask, protocol, None), connected: false, begun: false }
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
