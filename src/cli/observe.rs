@@ -374,7 +374,7 @@ mod tests {
         let key = FlowKey { protocol: protocol::TCP, has_ports: true, source, destination };
         let flags = vec![Flags::default(), Flag::InternalError.into()];
         let mut output = Output::open(&path, Arc::new(Schema::new(fields))).unwrap();
-        output.write(Flows { keys: vec![key; 2], flags, columns }).unwrap();
+        output.write(Flows { keys: vec![key; 2], flags, columns, ..Flows::default() }).unwrap();
         let counts = Counts { seen: observer::Counts::default(), dropped: 0 };
         assert_eq!(counts.end(output, &args, None).unwrap(), Exit::Lossy);
         let metadata = std::fs::read_to_string(folder.path().join("flows.ndjson.meta.json"));

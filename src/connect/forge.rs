@@ -302,8 +302,8 @@ impl Forge {
             // Both halves are of a number that nobody can guess.
             sequence: (peer.random >> 32) as u32,
             payload: Vec::new(),
-            asks: false,
             sent: false,
+            asks: false,
             packet,
         };
         match &forge.packet.payload {

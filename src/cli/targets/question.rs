@@ -146,8 +146,8 @@ impl Question {
     }
 
     /// What a message is to this question.
-    pub fn reply(&self, message: &[u8]) -> Reply {
-        guard(|| self.read(message)).unwrap_or_else(|panic| {
+    pub fn reply(&self, octets: &[u8]) -> Reply {
+        guard(|| self.read(octets)).unwrap_or_else(|panic| {
             panic.report("a resolver's answer was not read");
             Reply::Nothing(Reason::BadAnswer)
         })
