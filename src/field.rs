@@ -40,9 +40,15 @@ impl FieldDef {
     }
 }
 
-/// Nanoseconds since 1970 in UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Nanoseconds since 1970 in UTC, or [`Timestamp::UNKNOWN`], which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
 
 /// A type that can stand in a column.
 pub trait Cell {
@@ -248,8 +254,10 @@ impl Nullable for IpAddr {
 }
 
 impl Timestamp {
-    /// No time is known; also what is written down by those who know none.
-    pub const UNKNOWN: Self = Self(0);
+    /// No time is known: before every time that is. 0 is a time.
+    pub const UNKNOWN: Self = Self(i64::MIN);
+    /// The first time that there is.
+    pub const FIRST: Self = Self(i64::MIN + 1);
 
     /// The time, if it is known.
     pub fn known(self) -> Option<Self> {
@@ -313,7 +321,7 @@ impl Nullable for Timestamp {
     }
     fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
         let nulls = known(rows, |row| cell(row).is_some());
-        Arc::new(times(numbers(rows, |row| cell(row).unwrap_or_default().0, nulls)))
+        Arc::new(times(numbers(rows, |row| cell(row).map_or(0, |time| time.0), nulls)))
     }
 }
 

@@ -110,3 +110,8 @@ pub(super) fn of<T>(direction: Direction, forward: T, reverse: T) -> T {
         Direction::Reverse => reverse,
     }
 }
+
+/// A fact that is true once it was seen: not known to be false if it may have been in what could not be read.
+pub(super) fn seen_or_hidden(seen: bool, hidden: bool) -> Option<bool> {
+    (seen || !hidden).then_some(seen)
+}

@@ -1,5 +1,7 @@
 //! `pathspider observe`: the observer without the engine.
 
+mod account;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +10,20 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::privilege::{self, needs::Needs};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
+use crate::packet::{Unread, link};
 use crate::sink::{self, Sink};
+use account::Account;
 
 /// Watch packets, live or from a capture file, and write a record for each flow
 ///
@@ -26,6 +32,7 @@ use crate::sink::{self, Sink};
 /// tell which configuration a flow was made under, so with --measurement only the facts are
 /// written, no conclusions.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = link_types())]
 pub struct Args {
     /// The capture file, `-` for standard input
     #[arg(
@@ -71,10 +78,21 @@ pub struct Args {
     privilege: privilege::Rights,
 }
 
+/// The link types that are understood, for the help.
+fn link_types() -> String {
+    let rows =
+        link::TYPES.iter().map(|row| format!("\n  {:>3} {:<20} {}", row.number, row.name, row.doc));
+    format!(
+        "Link types that are understood, by their number in a file:{}",
+        rows.collect::<String>()
+    )
+}
+
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let selection = args.selection()?;
-    let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+    let fields = selection.fields().map(|field| field.arrow());
+    let fields: Vec<Field> = fields.chain([flags::field()]).collect();
     let schema = Arc::new(Schema::new(fields));
     let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
     let limits = observer::Limits {
@@ -111,7 +129,7 @@ impl Args {
             return Ok(Selection::everything());
         }
         let mut selection = Selection::default();
-        for name in &self.groups {
+        for name in self.groups.iter().map(|name| name.trim()) {
             let group = GROUPS.iter().find(|group| group.name == name).ok_or_else(|| {
                 let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
                 Error::Usage(format!(
@@ -142,89 +160,39 @@ impl Output {
             return Ok(());
         }
         self.flows += flows.keys.len() as u64;
-        let batch = RecordBatch::try_new(self.schema.clone(), flows.columns)
+        let mut columns = flows.columns;
+        columns.push(flags::column(&flows.flags));
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|why| Error::failed("put flows together", why))?;
         self.sink.write(&batch)
     }
 }
 
-/// What was seen, and what was not.
-struct Counts {
-    seen: observer::Counts,
-    dropped: u64,
+/// Refuses to write onto the file that is read, whatever it is called there.
+fn refuse_input(input: &Path, output: &Path) -> Result<()> {
+    let input = match input.as_os_str() == "-" {
+        true => identity(fstat(std::io::stdin()).ok()),
+        false => identity(stat(input).ok()),
+    };
+    let written = match output.as_os_str() == "-" {
+        true => identity(fstat(std::io::stdout()).ok()),
+        false => identity(stat(output).ok()),
+    };
+    if input.is_some() && input == written {
+        return Err(Error::Usage(format!(
+            "write {}: this is the capture that is read; write the records to another file",
+            output.display()
+        )));
+    }
+    Ok(())
 }
 
-impl Counts {
-    /// The last words, on standard error; the exit code.
-    fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
-        let flows = output.flows;
-        let metadata = self.metadata(args, error.as_ref());
-        let written = output.sink.finish(&metadata)?;
-        let mut words =
-            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
-        for (count, what) in [
-            (self.seen.not_ip, "not IP"),
-            (self.seen.unknown_link, "of a link type that is not understood"),
-            (self.seen.bad_ip, "with a broken IP header"),
-            (self.seen.bad_transport, "with a broken transport header"),
-        ] {
-            if count > 0 {
-                words.push_str(&format!(", {} {what}", HumanCount(count)));
-            }
-        }
-        if self.seen.refused > 0 {
-            words.push_str(&format!(
-                "; {} flows refused and ignored",
-                HumanCount(self.seen.refused)
-            ));
-        }
-        if args.output.as_os_str() != "-" {
-            words.push_str(&format!(
-                "; {} ({})",
-                written.path.display(),
-                HumanBytes(written.bytes)
-            ));
-        }
-        eprintln!("{words}");
-        for (count, what) in [
-            (self.dropped, "packets dropped: the capture was not fast enough"),
-            (self.seen.evicted, "flows completed early: --max-flows was reached"),
-        ] {
-            if count > 0 {
-                log::warn!("lost: {} {what}", HumanCount(count));
-            }
-        }
-        match error {
-            Some(error) => {
-                log::error!("{error}");
-                Ok(Exit::Lossy)
-            }
-            None if self.dropped + self.seen.evicted > 0 => Ok(Exit::Lossy),
-            None => Ok(Exit::Done),
-        }
-    }
-
-    fn metadata(&self, args: &Args, error: Option<&Error>) -> Vec<(String, String)> {
-        let source = match (&args.interface, &args.file) {
-            (Some(interface), _) => interface.clone(),
-            (_, path) => path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
-        };
-        [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("observed", source),
-            ("complete", error.is_none().to_string()),
-            ("packets_seen", self.seen.packets.to_string()),
-            ("packets_dropped", self.dropped.to_string()),
-            ("packets_not_ip", self.seen.not_ip.to_string()),
-            ("packets_of_unknown_link", self.seen.unknown_link.to_string()),
-            ("packets_bad_ip", self.seen.bad_ip.to_string()),
-            ("packets_bad_transport", self.seen.bad_transport.to_string()),
-            ("flows_evicted", self.seen.evicted.to_string()),
-            ("flows_refused", self.seen.refused.to_string()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
-    }
+/// Device and number of a regular file; a terminal or pipe may well be both read and written.
+fn identity(about: Option<FileStat>) -> Option<(u64, u64)> {
+    let regular = |about: &FileStat| {
+        SFlag::from_bits_truncate(about.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+    };
+    about.filter(regular).map(|about| (about.st_dev, about.st_ino))
 }
 
 fn offline(
@@ -236,6 +204,7 @@ fn offline(
     stop: &AtomicBool,
     quiet: bool,
 ) -> Result<Exit> {
+    refuse_input(path, &args.output)?;
     let file = file::File::open(path, args.filter.as_deref())?;
     let mut output = Output::open(&args.output, schema)?;
     let bar = Bar::new(path, file.position(), quiet);
@@ -245,7 +214,8 @@ fn offline(
     });
     bar.end();
     let Observed { counts, end } = observed?;
-    let exit = Counts { seen: counts, dropped: 0 }.end(output, args, end.err())?;
+    let dropped = "packets on the way into the file, as it says";
+    let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
 }
 
@@ -316,17 +286,23 @@ fn live(
     }
     let end = capture.stop();
     let load = |count: &AtomicU64| count.load(Relaxed);
-    let seen = observer::Counts {
+    let mut seen = observer::Counts {
         packets: load(&counters.packets),
-        not_ip: load(&counters.not_ip),
-        bad_ip: load(&counters.bad_ip),
-        bad_transport: load(&counters.bad_transport),
-        unknown_link: 0,
+        dropped: load(&counters.dropped) + load(&counters.interface_dropped),
         evicted: load(&counters.evicted),
         refused: load(&counters.refused),
+        ..observer::Counts::default()
     };
-    let dropped = load(&counters.dropped) + load(&counters.interface_dropped);
-    let counts = Counts { seen, dropped };
+    for (reason, count) in [
+        (Unread::NotIp, &counters.not_ip),
+        (Unread::BadIp, &counters.bad_ip),
+        (Unread::BadTransport, &counters.bad_transport),
+    ] {
+        seen.unread[reason as usize] = load(count);
+    }
+    let unread = load(&counters.not_ip) + load(&counters.bad_ip);
+    seen.understood = seen.packets.saturating_sub(unread);
+    let counts = Account { seen, dropped: "packets dropped: the capture was not fast enough" };
     if let Some(error) = failed {
         return Err(error);
     }

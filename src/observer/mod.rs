@@ -7,15 +7,21 @@
 
 mod blocks;
 pub mod capture;
+mod clock;
 pub mod file;
+mod filter;
 mod fragments;
 mod frame;
 mod index;
+mod input;
+mod interface;
 pub mod offline;
 mod piece;
+mod reader;
 mod records;
 mod table;
 
+pub use filter::link_name;
 pub use frame::Counts;
 pub use piece::Piece;
 pub use table::{Completed, FlowTable, Flows, Limits};

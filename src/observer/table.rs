@@ -196,6 +196,8 @@ pub struct FlowTable {
     flows: Vec<Option<Flow>>,
     free: Vec<u32>,
     generation: u32,
+    /// The generation of the last flow that began before the last jump of the clock.
+    stepped: Option<u32>,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
     groups: Vec<Box<dyn Group>>,
@@ -224,6 +226,7 @@ impl FlowTable {
             flows: Vec::new(),
             free: Vec::new(),
             generation: 0,
+            stepped: None,
             idle: VecDeque::new(),
             over: VecDeque::new(),
             groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
@@ -269,7 +272,7 @@ impl FlowTable {
     }
 
     fn few_packets(&mut self, packets: &[Packet<'_>]) {
-        let times = packets.iter().map(|packet| packet.time.0);
+        let times = packets.iter().map(|packet| packet.clock.0);
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return };
         let mut identities = std::mem::take(&mut self.identities);
         identities.clear();
@@ -284,9 +287,9 @@ impl FlowTable {
         let leap = last.saturating_sub(first) >= timeout;
         let calm = !leap && !self.is_due(last);
         for (place, (packet, identity)) in packets.iter().zip(&identities).enumerate() {
-            if !calm && (leap || self.is_due(packet.time.0)) {
+            if !calm && (leap || self.is_due(packet.clock.0)) {
                 self.settle(packets);
-                self.advance(packet.time);
+                self.advance(packet.clock);
             }
             self.take_in(packets, place, identity);
         }
@@ -310,7 +313,8 @@ impl FlowTable {
             (Some(quote), _) => Some(quote.key().reversed()),
             (None, Some(0)) => {
                 let own = FlowKey::of(packet);
-                if own.has_ports {
+                // Of IPv6, later ones may not say the same protocol either.
+                if own.has_ports || packet.ip.source.is_ipv6() {
                     self.fragments.first(packet, own);
                 }
                 None
@@ -338,12 +342,11 @@ impl FlowTable {
         let is =
             |slot| matches!(&flows[slot as usize], Some(flow) if flow.identity.ends.are(&ends));
         let mut slot = self.index.find(tag, is);
-        // The same ports again after the end: another connection, not a straggler.
+        // The same ports again after the end, whoever uses them: another connection, not a straggler.
         if let Some(old) = slot.filter(|_| is_initial_syn(packet)) {
             // Perhaps one of those before it was the end.
             self.settle(packets);
-            let flow = &self.flows[old as usize];
-            if flow.is_some_and(|flow| flow.over && flow.identity.low_first == low_first) {
+            if self.flows[old as usize].is_some_and(|flow| flow.over) {
                 self.complete(old);
                 slot = None;
             }
@@ -353,7 +356,7 @@ impl FlowTable {
             None => self.open(identity, packets, place),
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
-        flow.last = flow.last.max(packet.time);
+        flow.last = flow.last.max(packet.clock);
         if packet.flaw.is_some() {
             flow.flags |= Flag::ShortPacket.into();
         }
@@ -376,7 +379,7 @@ impl FlowTable {
             over &= over - 1;
             let Some(flow) = self.flows[slot].as_mut().filter(|flow| !flow.over) else { continue };
             flow.over = true;
-            let due = packets[packet].time.0.saturating_add(self.limits.expiry_timeout);
+            let due = packets[packet].clock.0.saturating_add(self.limits.expiry_timeout);
             self.over.push_back(Due { due, slot: slot as u32, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
         }
@@ -409,6 +412,12 @@ impl FlowTable {
                 self.idle.push_back(Due { due, ..next });
             }
         }
+    }
+
+    /// The clock of the capture jumped while it stood there: what is not complete is flagged.
+    pub fn clock_step(&mut self, clock: Timestamp) {
+        self.advance(clock);
+        self.stepped = Some(self.generation);
     }
 
     /// Completes every flow whose key the owner wants now.
@@ -473,7 +482,7 @@ impl FlowTable {
             ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
         }
         self.refused += u64::from(ignored);
-        let (identity, last) = (*identity, packet.time);
+        let (identity, last) = (*identity, packet.clock);
         self.flows[slot as usize] = Some(Flow {
             identity,
             last,
@@ -485,7 +494,7 @@ impl FlowTable {
         self.index.insert(identity.tag, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
-            .time
+            .clock
             .known()
             .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
@@ -514,8 +523,14 @@ impl FlowTable {
         if flow.ignored {
             return;
         }
+        let mut flags = flow.flags;
+        // Generations are numbered in a circle: the later one is less than half of it ahead.
+        let before = |stepped: u32| stepped.wrapping_sub(flow.generation).cast_signed() >= 0;
+        if self.stepped.is_some_and(before) {
+            flags |= Flag::ClockStep.into();
+        }
         self.completed.push(flow.identity.key());
-        self.flags.push(flow.flags);
+        self.flags.push(flags);
         for group in &mut self.groups {
             group.close(slot as usize);
         }

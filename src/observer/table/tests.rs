@@ -27,6 +27,7 @@ fn segment(
 ) -> Packet<'static> {
     Packet {
         time: Timestamp(at),
+        clock: Timestamp(at),
         ip: Ip {
             source,
             destination,
@@ -46,6 +47,7 @@ fn segment(
             acknowledgment: 0,
             payload: 0,
             options: &[],
+            whole: true,
             data: &[],
         }),
         flaw: None,

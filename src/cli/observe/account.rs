@@ -1,0 +1,140 @@
+//! The account of what was observed: the last words, the metadata of the file and the exit code.
+
+use indicatif::{HumanBytes, HumanCount};
+
+use super::{Args, Output};
+use crate::error::{Error, Exit, Result};
+use crate::observer::{self, link_name};
+use crate::packet::Unread;
+
+/// Link types that are named, if there are that many that are not understood.
+const NAMED: usize = 5;
+
+/// What was seen, and what was not.
+pub(super) struct Account {
+    pub(super) seen: observer::Counts,
+    /// What it means that packets were dropped.
+    pub(super) dropped: &'static str,
+}
+
+impl Account {
+    /// The last words, on standard error; the exit code.
+    pub(super) fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
+        let flows = output.flows;
+        let metadata = self.metadata(args, error.as_ref());
+        let written = output.sink.finish(&metadata)?;
+        let mut words =
+            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
+        for what in self.not_understood() {
+            words.push_str(", ");
+            words.push_str(&what);
+        }
+        if self.seen.refused > 0 {
+            words.push_str(&format!(
+                "; {} flows refused and ignored",
+                HumanCount(self.seen.refused)
+            ));
+        }
+        if args.output.as_os_str() != "-" {
+            words.push_str(&format!(
+                "; {} ({})",
+                written.path.display(),
+                HumanBytes(written.bytes)
+            ));
+        }
+        eprintln!("{words}");
+        self.seen.remarks.iter().for_each(|remark| log::warn!("{remark}"));
+        if self.seen.clock_steps > 0 {
+            log::warn!(
+                "clock_step: the clock of the capture jumped, {} times; the flows around have this flag",
+                HumanCount(self.seen.clock_steps)
+            );
+        }
+        for (count, what) in self.lost() {
+            log::warn!("lost: {} {what}", HumanCount(count));
+        }
+        // A quiet network may have nothing but ARP.
+        let nothing = args.interface.is_none() && self.seen.nothing_understood();
+        let lossy = self.lost().next().is_some() || nothing;
+        if nothing {
+            log::warn!("nothing of this capture was understood");
+        }
+        match error {
+            Some(error) => {
+                log::error!("{error}");
+                Ok(Exit::Lossy)
+            }
+            None if lossy => Ok(Exit::Lossy),
+            None => Ok(Exit::Done),
+        }
+    }
+
+    /// What was not understood, with its number.
+    fn not_understood(&self) -> Vec<String> {
+        let Self { seen, .. } = self;
+        let unread =
+            Unread::ALL.iter().zip(seen.unread).map(|((.., words), count)| (count, *words));
+        let mut all: Vec<String> = unread
+            .chain([
+                (seen.unfiltered, "of interfaces that cannot take the filter"),
+                (seen.inexpressible, "of interfaces whose times cannot be expressed"),
+            ])
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{} {words}", HumanCount(count)))
+            .collect();
+        for (linktype, count) in seen.unknown_links.iter().take(NAMED) {
+            let name = link_name(*linktype).unwrap_or("without a name".into());
+            let count = HumanCount(*count);
+            all.push(format!("{count} of link type {linktype} ({name}), which is not understood"));
+        }
+        let more: u64 = seen.unknown_links.values().skip(NAMED).sum();
+        if more > 0 {
+            all.push(format!("{} of other link types that are not understood", HumanCount(more)));
+        }
+        all
+    }
+
+    /// What is missing, with its number.
+    fn lost(&self) -> impl Iterator<Item = (u64, &'static str)> {
+        let Self { seen, dropped } = self;
+        [
+            (seen.dropped, *dropped),
+            (seen.unknown_blocks, "blocks that have or may have packets are not understood"),
+            (
+                seen.inexpressible,
+                "packets left out: their times cannot be expressed in nanoseconds",
+            ),
+            (seen.bad_times, "times that cannot be expressed in nanoseconds"),
+            (seen.evicted, "flows completed early: --max-flows was reached"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+    }
+
+    fn metadata(&self, args: &Args, error: Option<&Error>) -> Vec<(String, String)> {
+        let Self { seen, .. } = self;
+        let source = match (&args.interface, &args.file) {
+            (Some(interface), _) => interface.clone(),
+            (_, path) => path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        };
+        let unread = Unread::ALL.iter().zip(seen.unread);
+        let unread = unread.map(|((_, key, _), count)| (*key, count.to_string()));
+        let unknown_links: u64 = seen.unknown_links.values().sum();
+        let metadata = [
+            ("version", env!("CARGO_PKG_VERSION").to_owned()),
+            ("observed", source),
+            ("complete", error.is_none().to_string()),
+            ("packets_seen", seen.packets.to_string()),
+            ("packets_dropped", seen.dropped.to_string()),
+            ("packets_of_unknown_link", unknown_links.to_string()),
+            ("packets_unfiltered", seen.unfiltered.to_string()),
+            ("packets_inexpressible_times", (seen.inexpressible + seen.bad_times).to_string()),
+            ("blocks_not_understood", seen.unknown_blocks.to_string()),
+            ("clock_steps", seen.clock_steps.to_string()),
+            ("flows_evicted", seen.evicted.to_string()),
+            ("flows_refused", seen.refused.to_string()),
+        ];
+        let metadata = metadata.into_iter().chain(unread);
+        metadata.map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}
