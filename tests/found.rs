@@ -176,12 +176,19 @@ fn differs(expected: &Expected, record: &Value, known: &BTreeMap<String, Expecte
         assert!(record.get(column.as_str()).is_some(), "there is no column {column}");
         record[column.as_str()] != json(value)
     });
-    differs.map(|(column, value)| format!("{column} is {}, not {value}", record[column.as_str()])).collect()
+    differs
+        .map(|(column, value)| format!("{column} is {}, not {value}", record[column.as_str()]))
+        .collect()
 }
 
 impl Case {
     /// What is not as it should be.
-    fn faults(&self, form: &Form, answer: &Answer, known: &BTreeMap<String, Expected>) -> Vec<String> {
+    fn faults(
+        &self,
+        form: &Form,
+        answer: &Answer,
+        known: &BTreeMap<String, Expected>,
+    ) -> Vec<String> {
         let Answer { exit, said, records } = answer;
         let mut faults = Vec::new();
         if *exit != Some(self.exit) {
@@ -202,8 +209,10 @@ impl Case {
             faults.extend(nearest.min_by_key(Vec::len).unwrap());
         }
         for (column, values) in &self.distinct {
-            let found: BTreeSet<String> = records.iter().map(|each| each[column].to_string()).collect();
-            let values: BTreeSet<String> = values.iter().map(|each| json(each).to_string()).collect();
+            let found: BTreeSet<String> =
+                records.iter().map(|each| each[column].to_string()).collect();
+            let values: BTreeSet<String> =
+                values.iter().map(|each| json(each).to_string()).collect();
             if found != values {
                 faults.push(format!("{column} is {found:?}, not {values:?}"));
             }

@@ -105,8 +105,8 @@ mod tests {
 
     #[test]
     fn after_a_step_back_time_goes_on() {
-        let (stands, jumps) = seconds(&[100, 101, 50, 51, 91, 20, 30]);
-        assert_eq!((stands, jumps), (vec![100, 101, 101, 102, 142, 142, 152], 2));
+        let (stands, jumps) = seconds(&[100, 101, 50, 51, 91, 92, 20, 30]);
+        assert_eq!((stands, jumps), (vec![100, 101, 101, 102, 142, 143, 143, 153], 2));
     }
 
     #[test]

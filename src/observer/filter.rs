@@ -56,8 +56,11 @@ fn compile(text: &str, linktype: u16, big: bool) -> Result<Program, String> {
     instructions.map(Program).ok_or_else(|| doing(&"its program cannot be read"))
 }
 
-/// libpcap's name of a link type, if it has one.
+/// The name of a link type, if it has one: libpcap's, which names none of those that are for private use.
 pub fn link_name(linktype: u16) -> Option<String> {
+    if let 147..=162 = linktype {
+        return Some(format!("USER{}", linktype - 147));
+    }
     empty_capture(linktype, false).ok()?.get_datalink().get_name().ok()
 }
 

@@ -19,6 +19,7 @@ pub mod offline;
 mod piece;
 mod reader;
 mod records;
+mod steps;
 mod table;
 
 pub use filter::link_name;

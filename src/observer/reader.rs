@@ -200,3 +200,6 @@ impl Frames<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

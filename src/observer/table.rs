@@ -24,6 +24,7 @@ use foldhash::fast::RandomState;
 
 use super::fragments::Fragments;
 use super::index::Index;
+use super::steps::Steps;
 use crate::chain::{Admission, Closed, Group, Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
@@ -198,8 +199,7 @@ pub struct FlowTable {
     acknowledged: Vec<Option<u32>>,
     free: Vec<u32>,
     generation: u32,
-    /// The generation of the last flow that began before the last jump of the clock.
-    stepped: Option<u32>,
+    steps: Steps,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
     groups: Vec<Box<dyn Group>>,
@@ -229,7 +229,7 @@ impl FlowTable {
             acknowledged: Vec::new(),
             free: Vec::new(),
             generation: 0,
-            stepped: None,
+            steps: Steps::default(),
             idle: VecDeque::new(),
             over: VecDeque::new(),
             groups: selection.groups().map(|group| (group.new)(selection.clone())).collect(),
@@ -356,6 +356,13 @@ impl FlowTable {
                 slot = None;
             }
         }
+        // It has been silent for too long, and what is due in the queue before it has not: who else is in the table
+        // must not matter.
+        if let Some(old) = slot.filter(|slot| self.is_silent(*slot, packet.clock)) {
+            self.settle(packets);
+            self.complete(old);
+            slot = None;
+        }
         let slot = match slot {
             Some(slot) => slot,
             None => self.open(identity, packets, place),
@@ -372,6 +379,13 @@ impl FlowTable {
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
         let seen = Seen::of(packet, direction);
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
+    }
+
+    /// Whether the flow has been silent for too long.
+    #[inline]
+    fn is_silent(&self, slot: u32, now: Timestamp) -> bool {
+        let last = self.flows[slot as usize].as_ref().and_then(|flow| flow.last.known());
+        last.is_some_and(|last| last.0.saturating_add(self.limits.idle_timeout) <= now.0)
     }
 
     /// Whether the end of the flow acknowledged this SYN, which goes against it: then it was sent before.
@@ -431,7 +445,8 @@ impl FlowTable {
     /// The clock of the capture jumped while it stood there: what is not complete is flagged.
     pub fn clock_step(&mut self, clock: Timestamp) {
         self.advance(clock);
-        self.stepped = Some(self.generation);
+        let live = self.flows.iter().flatten().map(|flow| flow.generation);
+        self.steps.add(self.generation, clock, self.index.len(), live);
     }
 
     /// Completes every flow whose key the owner wants now.
@@ -539,9 +554,8 @@ impl FlowTable {
             return;
         }
         let mut flags = flow.flags;
-        // Generations are numbered in a circle: the later one is less than half of it ahead.
-        let before = |stepped: u32| stepped.wrapping_sub(flow.generation).cast_signed() >= 0;
-        if self.stepped.is_some_and(before) {
+        let silent = flow.last.0.saturating_add(self.limits.idle_timeout);
+        if self.steps.between(flow.generation, self.generation, silent) {
             flags |= Flag::ClockStep.into();
         }
         self.completed.push(flow.identity.key());
