@@ -406,6 +406,17 @@ pub use crate::__fields as fields;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zero_is_a_time_and_no_time_is_none() {
+        assert_eq!(Timestamp(0).known(), Some(Timestamp(0)));
+        assert_eq!(Timestamp::default().known(), None);
+        assert!(Timestamp::UNKNOWN < Timestamp::FIRST);
+        let times = [Some(Timestamp(0)), None, Some(Timestamp::FIRST)];
+        let column = Option::<Timestamp>::collect(&times, |time| time);
+        let known: Vec<bool> = (0..3).map(|row| column.is_valid(row)).collect();
+        assert_eq!(known, [true, false, true]);
+    }
     use arrow::array::AsArray as _;
     use std::net::Ipv6Addr;
 
