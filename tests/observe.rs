@@ -315,9 +315,9 @@ fn a_full_table_loses_no_flow_and_says_so() {
 fn a_link_type_that_nobody_knows_is_counted() {
     let frames = vec![Frame { time: 0, bytes: vec![1, 2, 3] }];
     let run = Run::new(&pcap(147, &frames, false, false), &[]).expect(3);
-    let named = "1 of link type 147 (USER0), which is not understood";
+    let named = "1 of link type 147 (USER0), which is not supported";
     assert!(run.said().contains(named), "{}", run.said());
-    assert!(run.said().contains("nothing of this capture was understood"), "{}", run.said());
+    assert!(run.said().contains("no packet of this capture could be read"), "{}", run.said());
     assert!(run.records().is_empty());
     // One that not even libpcap knows.
     let run = Run::new(&pcap(9999, &frames, false, false), &[]).expect(3);
@@ -344,7 +344,7 @@ fn records_do_not_go_onto_the_capture_whatever_its_name_is() {
         let answer = observe(input, output).output().unwrap();
         let said = String::from_utf8_lossy(&answer.stderr).into_owned();
         assert_eq!(answer.status.code(), Some(2), "{input} {output}: {said}");
-        assert!(said.contains("this is the capture that is read"), "{said}");
+        assert!(said.contains("it is the capture that is being read"), "{said}");
     }
     // Standard output may be it as well.
     let append = std::fs::OpenOptions::new().append(true).open(path("hard")).unwrap();
@@ -399,11 +399,15 @@ fn what_a_capture_says_was_lost_is_lost() {
     // The drop count of a Packet Block of the first interface, without data.
     let drops = |drops: u8| [&[0, 0, 0, drops][..], &[0; 16]].concat();
     let run = Run::new(&with_blocks(2, &drops(5)), &[]).expect(3);
-    assert!(run.said().contains("lost: 5 packets on the way into the file"), "{}", run.said());
+    assert!(run.said().contains("lost: 5 packets dropped during the capture"), "{}", run.said());
     Run::new(&with_blocks(2, &drops(0)), &[]).expect(0);
     let run = Run::new(&with_blocks(0x0b0b, &[0; 8]), &[]).expect(3);
-    assert!(run.said().contains("lost: 1 blocks that have or may have packets"), "{}", run.said());
-    assert!(run.said().contains("blocks of type 0xb0b are not understood"), "{}", run.said());
+    assert!(
+        run.said().contains("lost: 1 blocks that contain or may contain packets"),
+        "{}",
+        run.said()
+    );
+    assert!(run.said().contains("blocks of the unknown type 0xb0b were skipped"), "{}", run.said());
     Run::new(&with_blocks(4, &[0; 8]), &[]).expect(0);
     assert_eq!(run.records().len(), 2);
 }

@@ -37,7 +37,7 @@ fields! {
     pub struct Dns, DnsColumns;
     "dns_extract" {
         /// Whether a response was seen that answers a question of this flow: same identifier, same question
-        /// (RFC 1035, 4.1; RFC 5452, 9.1); NULL if none was, and the capture cut some message short.
+        /// (RFC 1035, 4.1; RFC 5452, 9.1); NULL instead of false if the capture cut some message short.
         dns_response_valid: Option<bool>,
         /// RCODE of the first such response; NULL if there was none.
         dns_rcode: Option<u8>,
@@ -45,8 +45,8 @@ fields! {
         dns_truncated: Option<bool>,
         /// Resource records in its answer section; NULL if there was none.
         dns_answers: Option<u16>,
-        /// Whether a question was seen in the forward direction; NULL if none was, and the capture cut some forward
-        /// message short.
+        /// Whether a question was seen in the forward direction; NULL instead of false if the capture cut some
+        /// forward message short.
         dns_question: Option<bool>,
     }
 }
@@ -57,7 +57,7 @@ struct State {
     facts: Dns,
     valid: bool,
     asked: bool,
-    /// Whether there were messages that the capture cut too short to read them, forward and reverse.
+    /// Whether there were messages that the capture cut short, forward and reverse.
     hidden: [bool; 2],
     /// Of the last question, by which its answer is known.
     question: Option<u64>,

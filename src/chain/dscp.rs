@@ -44,21 +44,21 @@ fields! {
         dscp_mark_data_fwd: Option<u8>,
         /// DSCP of the first reverse packet with data; NULL if there was none.
         dscp_mark_data_rev: Option<u8>,
-        /// Whether forward packets with data carried different DSCPs; NULL if none are known to, and of some packet
-        /// nobody can say whether it had data.
+        /// Whether forward packets with data carried different DSCPs; NULL instead of false if some segment had a
+        /// header that could not be read.
         dscp_data_varies_fwd: Option<bool>,
         /// Whether reverse packets with data carried different DSCPs; NULL likewise.
         dscp_data_varies_rev: Option<bool>,
     }
 }
 
-/// The facts, and what is needed to know what the others are. Pairs are forward, reverse.
+/// What the facts are made of. Pairs are forward, reverse.
 #[derive(Debug, Default)]
 struct State {
     syn: [Option<u8>; 2],
     data: [Option<u8>; 2],
     varies: [bool; 2],
-    /// Whether there were segments of which nobody can say whether they had data.
+    /// Whether there were segments whose header could not be read.
     hidden: [bool; 2],
 }
 

@@ -39,8 +39,8 @@ fields! {
     /// Facts of the group `ecn`.
     pub struct Ecn, EcnColumns;
     "ecn_code" {
-        /// Whether a forward SYN carried ECT(0) (RFC 3168, 5); NULL if none is known to, and
-        /// a packet did of which nobody can say whether it was one. So are all of these.
+        /// Whether a forward SYN carried ECT(0) (RFC 3168, 5). This and the following are NULL instead of false if
+        /// a segment with this codepoint had flags that could not be read.
         ecn_ect0_syn_fwd: Option<bool>,
         /// Whether a forward SYN carried ECT(1).
         ecn_ect1_syn_fwd: Option<bool>,

@@ -111,7 +111,7 @@ pub(super) fn of<T>(direction: Direction, forward: T, reverse: T) -> T {
     }
 }
 
-/// A fact that is true once it was seen: not known to be false if it may have been in what could not be read.
+/// A fact that is true once seen. If it was not seen but may be in a header that could not be read, it is not known.
 pub(super) fn seen_or_hidden(seen: bool, hidden: bool) -> Option<bool> {
     (seen || !hidden).then_some(seen)
 }

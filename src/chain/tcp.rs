@@ -75,12 +75,13 @@ fields! {
         /// Nanoseconds from SYN to SYN-ACK; NULL if the capture does not say when they came, or if the SYN had been
         /// sent again by then, for nobody knows which was answered (RFC 6298, 3).
         tcp_handshake_rtt: Option<u64>,
-        /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK; NULL if that was not
-        /// seen and flags of some segment could not be read.
+        /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK; NULL instead of false
+        /// if the flags of some segment could not be read.
         tcp_connected: Option<bool>,
     }
     "tcp_complete" {
-        /// Whether a FIN was seen in the forward direction; NULL if none was, and flags of some segment could not be read.
+        /// Whether a FIN was seen in the forward direction; NULL instead of false if the flags of some segment could not be
+        /// read.
         tcp_fin_fwd: Option<bool>,
         /// Whether a FIN was seen in the reverse direction; NULL likewise.
         tcp_fin_rev: Option<bool>,

@@ -41,7 +41,7 @@ fields! {
     pub struct TcpOpt, TcpOptColumns;
     "tcpopt_extract" {
         /// Whether the first forward SYN had the timestamps option (RFC 7323); NULL if there was no SYN, or if
-        /// the capture cut its options short and it was not among those that are whole.
+        /// the capture cut its options short and those that are complete do not include it.
         tcpopt_ts_fwd: Option<bool>,
         /// Whether the first reverse SYN had the timestamps option; NULL likewise.
         tcpopt_ts_rev: Option<bool>,

@@ -70,7 +70,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = measurement::duration)]
     expiry_timeout: Duration,
 
-    /// Flows at the same time; above it the oldest is completed early. Two tables share a long file: half of it each
+    /// Flows at the same time; above it the oldest is completed early. Two tables share a long file, half of it each, unless
+    /// this is less than the default
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
     max_flows: usize,
 
@@ -78,14 +79,11 @@ pub struct Args {
     privilege: privilege::Rights,
 }
 
-/// The link types that are understood, for the help.
+/// The supported link types, for the help.
 fn link_types() -> String {
     let rows =
         link::TYPES.iter().map(|row| format!("\n  {:>3} {:<20} {}", row.number, row.name, row.doc));
-    format!(
-        "Link types that are understood, by their number in a file:{}",
-        rows.collect::<String>()
-    )
+    format!("Supported link types, by their number in a capture file:{}", rows.collect::<String>())
 }
 
 /// Runs the command.
@@ -168,7 +166,7 @@ impl Output {
     }
 }
 
-/// Refuses to write onto the file that is read, whatever it is called there.
+/// Refuses an output that is the same file as the input, also through links.
 fn refuse_input(input: &Path, output: &Path) -> Result<()> {
     let input = match input.as_os_str() == "-" {
         true => identity(fstat(std::io::stdin()).ok()),
@@ -180,14 +178,14 @@ fn refuse_input(input: &Path, output: &Path) -> Result<()> {
     };
     if input.is_some() && input == written {
         return Err(Error::Usage(format!(
-            "write {}: this is the capture that is read; write the records to another file",
+            "write {}: it is the capture that is being read; choose another output file",
             output.display()
         )));
     }
     Ok(())
 }
 
-/// Device and number of a regular file; a terminal or pipe may well be both read and written.
+/// Device and inode of a regular file. A terminal may well be both input and output.
 fn identity(about: Option<FileStat>) -> Option<(u64, u64)> {
     let regular = |about: &FileStat| {
         SFlag::from_bits_truncate(about.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
@@ -214,7 +212,7 @@ fn offline(
     });
     bar.end();
     let Observed { counts, end } = observed?;
-    let dropped = "packets on the way into the file, as it says";
+    let dropped = "packets dropped during the capture, according to the file";
     let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
 }

@@ -7,20 +7,20 @@ use super::piece::Frame;
 use super::reader::{Frames, LARGEST, Parsed};
 use crate::field::Timestamp;
 
-/// Types of blocks, by what is read of them.
+/// Block types.
 mod kind {
     /// The same in both byte orders.
     pub const SECTION: u32 = 0x0a0d_0d0a;
     pub const INTERFACE: u32 = 1;
-    /// As packets were written before there was the Enhanced Packet Block.
+    /// Obsolete, replaced by the Enhanced Packet Block.
     pub const PACKET: u32 = 2;
     pub const SIMPLE_PACKET: u32 = 3;
     pub const STATISTICS: u32 = 5;
     pub const ENHANCED_PACKET: u32 = 6;
-    /// Names, IRIG times, ARINC 429, journal entries, secrets, machine and connection of Hone, custom blocks,
-    /// processes of macOS: they have no packets.
+    /// Blocks without packets: names, IRIG timestamps, ARINC 429, systemd journal, decryption secrets, Hone machine
+    /// and connection, custom blocks, macOS processes.
     pub const OTHERS: [u32; 10] = [4, 7, 8, 9, 10, 0x101, 0x102, 0x0bad, 0x4000_0bad, 0x8000_0001];
-    /// Sysdig's: machine, processes, system calls and the like.
+    /// Sysdig's blocks: machine, processes, system calls; no packets.
     pub const SYSDIG: std::ops::RangeInclusive<u32> = 0x201..=0x221;
 }
 
@@ -33,15 +33,15 @@ mod option {
     pub const ISB_OSDROP: u16 = 7;
 }
 
-/// Says the byte order of a section.
+/// The byte-order magic of a section header.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
-/// Octets of type and length before a block's body.
+/// Octets before a block's body: type and length.
 const HEAD: usize = 8;
-/// Octets of the numbers before a packet's data.
+/// Octets before the packet data in a packet block.
 const PACKET_HEAD: usize = 20;
-/// Interfaces of a section that are kept; no sane one has more.
+/// Limit on the interfaces of a section.
 const MOST: usize = 1 << 16;
-/// A packet's drop count that is not known.
+/// The drop count of a Packet Block if it is not known.
 const UNKNOWN_DROPS: u16 = 0xffff;
 
 /// A pcapng file.
@@ -49,12 +49,12 @@ pub(super) struct Blocks {
     big: bool,
     interfaces: Vec<Interface>,
     filter: Option<Filter>,
-    /// Packets that were lost, of sections that are over.
+    /// Dropped packets of earlier sections.
     dropped: u64,
 }
 
 impl Blocks {
-    /// Looks at the begin of a file; `None` if this is not a pcapng file.
+    /// `None` if a file with this beginning is not pcapng.
     pub(super) fn open(bytes: &[u8], filter: Option<Filter>) -> Option<Self> {
         let begins = bytes.starts_with(&kind::SECTION.to_le_bytes());
         begins.then_some(Self { big: false, interfaces: Vec::new(), filter, dropped: 0 })
@@ -64,12 +64,12 @@ impl Blocks {
         &self.interfaces
     }
 
-    /// Packets that were lost, as the file says.
+    /// Packets dropped during the capture, according to the file.
     pub(super) fn dropped(&self) -> u64 {
         self.interfaces.iter().fold(self.dropped, |sum, each| sum.saturating_add(each.dropped()))
     }
 
-    /// Finds the whole blocks of a piece whose bytes end there.
+    /// Parses the complete blocks in the first `end` bytes of the piece.
     pub(super) fn parse(&mut self, frames: &mut Frames<'_>, end: usize) -> Parsed {
         let mut at = 0;
         loop {
@@ -81,7 +81,7 @@ impl Blocks {
         }
     }
 
-    /// Reads the block that begins there; its length, or `None` if it is not whole.
+    /// Reads the block at `at`; returns its length, or `None` if it is not complete.
     #[inline]
     fn block(
         &mut self,
@@ -96,7 +96,7 @@ impl Blocks {
             self.big = match u32::from_be_bytes(number(8)) {
                 BYTE_ORDER => true,
                 swapped if swapped == BYTE_ORDER.swap_bytes() => false,
-                _ => return Err("a section does not say its byte order".into()),
+                _ => return Err("a section header has no valid byte order".into()),
             };
         }
         let (kind, length) = (self.u32(number(0)), self.u32(number(4)));
@@ -108,7 +108,7 @@ impl Blocks {
             return Err("a block is damaged".into());
         }
         let Some(block) = bytes.get(..length) else { return Ok(None) };
-        // The length stands at the end, too.
+        // The length is repeated at the end.
         if block[length - 4..] != number(4) {
             return Err("a block is damaged".into());
         }
@@ -121,7 +121,7 @@ impl Blocks {
             self.packet(frames, at, body, false);
             return Ok(Some(length));
         }
-        // It may change what the interfaces are.
+        // The block may change the interfaces of the pending frame.
         frames.settle(&self.interfaces, Timestamp::UNKNOWN);
         let block = &frames.piece.bytes[body.clone()];
         match kind {
@@ -132,7 +132,7 @@ impl Blocks {
             kind if kind::OTHERS.contains(&kind) || kind::SYSDIG.contains(&kind) => {}
             kind => {
                 frames.counts.unknown_blocks += 1;
-                frames.counts.remark(format!("blocks of type {kind:#x} are not understood"));
+                frames.counts.remark(format!("blocks of the unknown type {kind:#x} were skipped"));
             }
         }
         Ok(Some(length))
@@ -157,7 +157,7 @@ impl Blocks {
         }
         let linktype = self.u16([head[0], head[1]]);
         let octet = self.option(options, option::TSRESOL).and_then(|value| value.first()).copied();
-        // 10^-6 s if it is not said.
+        // The default is microseconds.
         let octet = octet.unwrap_or(6);
         let offset = self.option_u64(options, option::TSOFFSET).unwrap_or(0).cast_signed();
         let resolution = Resolution::from_option(octet, offset);
@@ -176,7 +176,7 @@ impl Blocks {
             interface.left_out = Some(LeftOut::Times);
             let base = if octet & 0x80 == 0 { 10 } else { 2 };
             counts.remark(format!(
-                "the packets of interface {number} are left out: times in units of {base}^-{} s cannot be expressed",
+                "the packets of interface {number} are left out: timestamps in units of {base}^-{} s cannot be expressed in nanoseconds",
                 octet & 0x7f
             ));
         }
@@ -184,7 +184,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// An Enhanced Packet Block, or a Packet Block, whose interface and drop count share a number's room.
+    /// An Enhanced Packet Block, or a Packet Block, where interface and drop count have 16 bits each.
     #[inline]
     fn packet(
         &mut self,
@@ -210,7 +210,7 @@ impl Blocks {
             return self.broken_packet(frames);
         }
         let drops = match enhanced {
-            // Nearly none has options.
+            // Most have no options.
             true if body.end - at < length.next_multiple_of(4) + 4 => 0,
             true => {
                 let options = &frames.piece.bytes[at + length.next_multiple_of(4)..body.end];
@@ -229,7 +229,7 @@ impl Blocks {
         frames.frame(&self.interfaces, id, record, Frame { time, at, length, wire });
     }
 
-    /// A Simple Packet Block: of the first interface, without time, and cut by its snap length.
+    /// A Simple Packet Block: it belongs to the first interface and has no timestamp.
     fn simple_packet(
         &mut self,
         frames: &mut Frames<'_>,
@@ -251,16 +251,16 @@ impl Blocks {
         frames.frame(&self.interfaces, 0, record, frame);
     }
 
-    /// A block with a packet of an interface that is not described, or that is shorter than its packet.
+    /// A packet block that refers to an undescribed interface, or is shorter than its packet.
     #[cold]
     fn broken_packet(&self, frames: &mut Frames<'_>) {
         frames.settle(&self.interfaces, Timestamp::UNKNOWN);
         frames.counts.unknown_blocks += 1;
-        let why = "a block has a packet of an interface that is not described, or less of it than it says";
+        let why = "a packet block refers to an interface that is not described, or is shorter than its packet";
         frames.counts.remark(why.into());
     }
 
-    /// Interface Statistics: how many packets of an interface were lost so far.
+    /// Interface Statistics: the packets dropped so far.
     fn statistics(&mut self, body: &[u8]) {
         let Some((head, options)) = body.split_first_chunk::<12>() else { return };
         let id = self.u32([head[0], head[1], head[2], head[3]]) as usize;

@@ -1,26 +1,26 @@
-//! The clock of a capture: packet time without the jumps of the machine that captured.
+//! The clock of a capture: packet time without the jumps of the capturing machine's clock.
 //!
-//! Packets come in the order of the file, their times mostly too. A quiet network makes time leap forward, and
-//! that ends flows; a clock that was set, or one damaged record, must not. The packet after a leap tells them
-//! apart: after silence, time goes on from there.
+//! Packets are in file order, and their timestamps usually are too. On a quiet network the timestamp leaps
+//! forward, and that ends flows. A clock that was set, or one damaged record, must not end them. The packet
+//! after a leap tells the two apart: after a real silence, time goes on from the new value.
 
 use crate::field::Timestamp;
 
-/// Nanoseconds between the times of two packets in a row above which their order matters: more than captures
-/// of several interfaces or queues are out of order by.
+/// A difference in nanoseconds between consecutive packets above which it is a leap. Captures of several
+/// interfaces or queues are out of order by less.
 const LEAP: i64 = 5_000_000_000;
 
-/// Time as it has passed so far; never goes back.
+/// Elapsed packet time; it never decreases.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     now: Timestamp,
-    /// Nanoseconds by which the machine's clock was set back so far.
+    /// Nanoseconds by which the machine's clock has been set back so far.
     behind: i64,
 }
 
 impl Clock {
-    /// Where the clock stands at a packet with this time. `None` if it depends on the next packet: then
-    /// [`settle`](Self::settle) knows.
+    /// The clock at a packet with this timestamp. `None` if the timestamp leaps: the next packet is needed, see
+    /// [`settle`](Self::settle).
     #[inline]
     pub(super) fn tick(&mut self, time: Timestamp) -> Option<Timestamp> {
         if time == Timestamp::UNKNOWN {
@@ -36,13 +36,13 @@ impl Clock {
         Some(self.now)
     }
 
-    /// Where the clock stands at a packet with a time that leaps, when the next packet's time is known, or that
-    /// there is none. Says whether the machine's clock jumped, or this packet's time is wrong.
+    /// The clock at a packet whose timestamp leaps, given the next packet's timestamp if there is one. The flag is
+    /// true if the machine's clock jumped or this packet's timestamp is wrong.
     pub(super) fn settle(&mut self, time: Timestamp, next: Option<Timestamp>) -> (Timestamp, bool) {
         let at = self.of(time);
         let next = next.filter(|next| *next != Timestamp::UNKNOWN).map(|next| self.of(next));
         if at > self.now {
-            // Time that goes back from there never was there.
+            // If the next packet goes back, this timestamp was wrong.
             let wrong = next.is_some_and(|next| at.0.saturating_sub(next.0) > LEAP);
             if !wrong {
                 self.now = at;
@@ -51,7 +51,7 @@ impl Clock {
         } else {
             let returns = next.is_some_and(|next| self.now.0.saturating_sub(next.0) <= LEAP);
             if !returns {
-                // From here on this is what the machine takes for now.
+                // The clock was set back: elapsed time continues from here.
                 let back = self.now.0.saturating_sub(at.0);
                 self.behind = self.behind.saturating_add(back);
             }
@@ -70,7 +70,7 @@ mod tests {
 
     const SECOND: i64 = 1_000_000_000;
 
-    /// Where the clock stands at each packet, in seconds, and how many jumps there were.
+    /// The clock at each packet, in seconds, and the number of jumps.
     fn seconds(times: &[i64]) -> (Vec<i64>, usize) {
         let (mut clock, mut jumps) = (Clock::default(), 0);
         let time = |place: usize| times.get(place).map(|time| Timestamp(time * SECOND));
@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn one_wrong_time_does_not_move_the_clock() {
         assert_eq!(seconds(&[10, 5000, 11, 12]), (vec![10, 10, 11, 12], 1));
-        // Also if it is a while until the next packet, or before the epoch of the others.
+        // Also if the next packet comes later, or if the wrong timestamp is in the past.
         assert_eq!(seconds(&[10, 5000, 20, 21]), (vec![10, 10, 20, 21], 1));
         assert_eq!(seconds(&[5000, 1, 5001]), (vec![5000, 5000, 5001], 1));
-        // The first one, and two in a row, look like a clock that was set.
+        // A wrong first timestamp, and two in a row, look like a clock that was set.
         assert_eq!(seconds(&[5000, 10, 11, 17]), (vec![5000, 5000, 5001, 5007], 1));
         assert_eq!(seconds(&[10, 5000, 5001, 11, 12]), (vec![10, 5000, 5001, 5001, 5002], 1));
     }

@@ -16,7 +16,7 @@ use super::reader::{Format, Reader};
 use super::records::{HEADER, Records};
 use crate::error::{Error, Result};
 
-/// Bytes by which a format is told.
+/// Bytes that are read to detect the format.
 const BEGIN: usize = 4096;
 
 /// A capture file, open for reading.
@@ -63,7 +63,7 @@ impl File {
         self.live
     }
 
-    /// What was read so far, except for what only [`Piece::read`] finds.
+    /// Counts so far, except for what only [`Piece::read`] finds.
     pub fn counts(&self) -> Counts {
         self.reader.counts()
     }
@@ -83,12 +83,12 @@ impl File {
     }
 }
 
-/// The format of a file that begins so, and how many bytes of it are its header.
+/// The format of a file with this beginning, and the size of its header.
 fn format(begin: &[u8], mut filter: Option<Filter>) -> Result<(Format, usize), String> {
     if let Some(records) = Records::open(begin, filter.as_mut())? {
         return Ok((Format::Pcap(records), HEADER));
     }
-    // Once here, where a mistake in it can be told before anything is read: interfaces come later.
+    // Report a mistake in the filter before anything is read: interfaces come later.
     if let Some(filter) = &mut filter {
         filter.check()?;
     }

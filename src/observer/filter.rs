@@ -1,8 +1,8 @@
-//! Packet filters in pcap's language, as tcpdump answers on the same file.
+//! Packet filters in pcap's language, with the answers that tcpdump gives on the same file.
 //!
-//! libpcap translates a filter for a capture file with a link type and a byte order, both of which matter. The
-//! program that comes out is run here, for libpcap's binding knows no packet that is longer than what was
-//! captured of it, and `greater` and `less` ask for the length on the wire.
+//! libpcap compiles a filter for a capture file with a link type and a byte order; both matter. The program is
+//! run here and not by the libpcap binding, which has no parameter for the length on the wire, and `greater` and
+//! `less` need it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -11,14 +11,14 @@ use std::sync::Arc;
 
 use crate::packet::link::TYPES;
 
-/// The snap length that libpcap is told; it sees no packet.
+/// The snap length in the header that libpcap reads; libpcap sees no packet.
 const SNAP_LENGTH: u32 = 1 << 18;
-/// Instructions that are run for a packet. Only `protochain` makes loops, which end with the packet.
+/// Limit on the instructions run for one packet. Only `protochain` compiles to loops, and they end with the packet.
 const MOST: usize = 1 << 20;
-/// Words of memory that a program has.
+/// Words of scratch memory (BPF_MEMWORDS).
 const MEMORY: usize = 16;
 
-/// A filter, and what came of translating it for the link types that were met.
+/// A filter, and its programs for the link types seen so far.
 #[derive(Debug)]
 pub(super) struct Filter {
     text: String,
@@ -30,16 +30,19 @@ impl Filter {
         Self { text: text.to_owned(), programs: HashMap::new() }
     }
 
-    /// The program for captures of a link type in files of a byte order. The error is libpcap's.
+    /// The program for a link type in files of a byte order.
+    ///
+    /// # Errors
+    /// libpcap's message if the filter does not compile for this link type.
     pub(super) fn program(&mut self, linktype: u16, big: bool) -> Result<Arc<Program>, String> {
         let entry = self.programs.entry((linktype, big));
         entry.or_insert_with(|| compile(&self.text, linktype, big).map(Arc::new)).clone()
     }
 
-    /// Whether the filter is one, whatever the link type.
+    /// Checks that the filter compiles for some link type.
     ///
     /// # Errors
-    /// If no link type that is understood can have it: that of Ethernet.
+    /// libpcap's message for Ethernet if it compiles for none.
     pub(super) fn check(&mut self) -> Result<(), String> {
         let any = TYPES.iter().any(|row| self.program(row.number, false).is_ok());
         if any { Ok(()) } else { self.program(1, false).map(drop) }
@@ -56,7 +59,7 @@ fn compile(text: &str, linktype: u16, big: bool) -> Result<Program, String> {
     instructions.map(Program).ok_or_else(|| doing(&"its program cannot be read"))
 }
 
-/// The name of a link type, if it has one: libpcap's, which names none of those that are for private use.
+/// The name of a link type, if it has one. libpcap has no names for those reserved for private use.
 pub fn link_name(linktype: u16) -> Option<String> {
     if let 147..=162 = linktype {
         return Some(format!("USER{}", linktype - 147));
@@ -64,7 +67,7 @@ pub fn link_name(linktype: u16) -> Option<String> {
     empty_capture(linktype, false).ok()?.get_datalink().get_name().ok()
 }
 
-/// A capture file without packets, open in libpcap: it knows what a number in such a file means.
+/// An empty capture file, opened by libpcap, which maps the link type in the file to its own number.
 fn empty_capture(linktype: u16, big: bool) -> Result<pcap::Capture<pcap::Offline>, String> {
     let fields = [0xa1b2_c3d4, 0, 0, 0, SNAP_LENGTH, u32::from(linktype)];
     let order = |number: u32| if big { number.to_be_bytes() } else { number.to_le_bytes() };
@@ -74,12 +77,12 @@ fn empty_capture(linktype: u16, big: bool) -> Result<pcap::Capture<pcap::Offline
     header[1][2..].copy_from_slice(&version[1].to_ne_bytes());
     let (reader, mut writer) = std::io::pipe().map_err(|why| why.to_string())?;
     writer.write_all(header.as_flattened()).map_err(|why| why.to_string())?;
-    // By this name the binding opens it without unsafe code; the capture has a descriptor of its own.
+    // The path lets the binding open the pipe without unsafe code; libpcap gets a descriptor of its own.
     let path = format!("/proc/self/fd/{}", reader.as_raw_fd());
     pcap::Capture::from_file(path).map_err(|why| why.to_string())
 }
 
-/// A program of the classic BPF machine.
+/// A classic BPF program.
 #[derive(Debug)]
 pub(super) struct Program(Vec<Instruction>);
 
@@ -92,7 +95,7 @@ struct Instruction {
 }
 
 impl Instruction {
-    /// The binding shows its four numbers, and nothing else of it.
+    /// Parses the binding's `Display` form, its only access to the four numbers.
     fn read(text: &str) -> Option<Self> {
         let mut numbers = text.split_ascii_whitespace();
         let mut number = || numbers.next()?.parse::<u32>().ok();
@@ -106,13 +109,13 @@ impl Instruction {
 }
 
 impl Program {
-    /// Whether it lets a frame through, of which these bytes were captured of `wire` octets. What reads behind
-    /// the bytes does not match.
+    /// Whether a frame matches: `bytes` were captured of the `wire` octets. A program that reads beyond `bytes`
+    /// does not match.
     pub(super) fn matches(&self, bytes: &[u8], wire: u32) -> bool {
         self.run(bytes, wire).is_some_and(|accepted| accepted > 0)
     }
 
-    /// What the program returns; `None` if it reads what is not there, divides by zero or does not end.
+    /// The program's return value; `None` if it reads out of bounds, divides by zero or does not end.
     fn run(&self, bytes: &[u8], wire: u32) -> Option<u32> {
         let (mut a, mut x) = (0u32, 0u32);
         let mut memory = [0u32; MEMORY];
@@ -123,9 +126,9 @@ impl Program {
             let operand = if code & 0x08 == 0 { k } else { x };
             let cell = || memory.get(k as usize).copied();
             let indirect = || Some((x as usize).checked_add(k as usize)?);
-            // Class, then size and mode or operation.
+            // The instruction class; the other bits are size and mode, or the operation.
             match code & 0x07 {
-                // A is loaded.
+                // BPF_LD
                 0 => {
                     let size = match code & 0x18 {
                         0x00 => 4,
@@ -140,13 +143,13 @@ impl Program {
                         _ => wire,
                     };
                 }
-                // X is.
+                // BPF_LDX
                 1 => {
                     x = match code & 0xe0 {
                         0x00 => k,
                         0x60 => cell()?,
                         0x80 => wire,
-                        // The length of an IPv4 header.
+                        // BPF_MSH: the length of an IPv4 header.
                         _ => (load(bytes, k as usize, 1)? & 0xf) * 4,
                     };
                 }
@@ -169,7 +172,7 @@ impl Program {
                 }
                 5 => {
                     let holds = match code & 0xf0 {
-                        // Also back.
+                        // BPF_JA; the offset is signed.
                         0x00 => {
                             at = at.checked_add_signed(k.cast_signed() as isize)?;
                             continue;
@@ -190,7 +193,7 @@ impl Program {
     }
 }
 
-/// A number of some octets in network byte order.
+/// Loads `size` octets in network byte order.
 fn load(bytes: &[u8], at: usize, size: usize) -> Option<u32> {
     let octets = bytes.get(at..)?.get(..size)?;
     Some(octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet)))

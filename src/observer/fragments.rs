@@ -56,7 +56,7 @@ impl Fragments {
 
 fn id(packet: &Packet<'_>) -> Option<Id> {
     let ip = &packet.ip;
-    // What a later fragment of IPv6 says is the next header may be another extension.
+    // In IPv6, the next header of a later fragment may be another extension header.
     let protocol = if ip.source.is_ipv4() { ip.protocol } else { 0 };
     Some((ip.source, ip.destination, protocol, ip.id?))
 }

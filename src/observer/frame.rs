@@ -1,48 +1,48 @@
-//! What was read of a capture, and packets on their way to the flow table.
+//! Counts of what was read, and batches of packets on their way to the flow table.
 
 use std::collections::BTreeMap;
 
 use crate::field::Timestamp;
 use crate::packet::{Packet, Unread, dissect_into};
 
-/// Remarks that are kept; a hostile file could make any number of them.
+/// Limit on the remarks kept; a hostile file could cause any number of them.
 const REMARKS: usize = 8;
 
 /// What was read and what was not understood.
 #[derive(Debug, Default, Clone)]
 pub struct Counts {
-    /// Frames that were read and that the filter let through.
+    /// Frames that were read and that passed the filter.
     pub packets: u64,
-    /// Those that were understood, though perhaps not to the last header.
+    /// Those that reached the flow table, though perhaps with a broken transport header.
     pub understood: u64,
-    /// Frames that the filter held back.
+    /// Frames that did not pass the filter.
     pub filtered: u64,
-    /// Those that were not understood, and packets of which a part was not, by reason in the order of [`Unread::ALL`].
+    /// Frames and packets that could not be read in full, by reason in the order of [`Unread::ALL`].
     pub unread: [u64; Unread::ALL.len()],
-    /// Those of link types that are not understood, by number.
+    /// Frames of unsupported link types, by link type.
     pub unknown_links: BTreeMap<u16, u64>,
-    /// Frames of interfaces that cannot take the filter.
+    /// Frames of interfaces for which the filter does not compile.
     pub unfiltered: u64,
-    /// Frames of interfaces whose times cannot be expressed in nanoseconds.
+    /// Frames of interfaces whose timestamps cannot be expressed in nanoseconds.
     pub inexpressible: u64,
-    /// Blocks that have, or may have, packets and that are not understood.
+    /// Blocks that contain, or may contain, packets and could not be read.
     pub unknown_blocks: u64,
-    /// Packets without a time, because theirs cannot be expressed.
+    /// Packets whose timestamp does not fit; they are kept without one.
     pub bad_times: u64,
-    /// Packets that were lost on the way into the file, as the file says.
+    /// Packets dropped during the capture, according to the file.
     pub dropped: u64,
-    /// Jumps of the clock of the machine that captured.
+    /// Jumps of the capturing machine's clock.
     pub clock_steps: u64,
     /// Flows completed early because a table was full.
     pub evicted: u64,
     /// Flows that a function refused, and that are ignored.
     pub refused: u64,
-    /// What a person should know of it, in words.
+    /// Messages for the user.
     pub remarks: Vec<String>,
 }
 
 impl Counts {
-    /// Adds what else was counted.
+    /// Adds other counts.
     pub(super) fn add(&mut self, other: Self) {
         self.packets += other.packets;
         self.understood += other.understood;
@@ -62,29 +62,29 @@ impl Counts {
         other.remarks.into_iter().for_each(|remark| self.remark(remark));
     }
 
-    /// Notes what a person should know, once.
+    /// Adds a message for the user, unless it is there already.
     pub(super) fn remark(&mut self, remark: String) {
         if self.remarks.len() < REMARKS && !self.remarks.contains(&remark) {
             self.remarks.push(remark);
         }
     }
 
-    /// Whether there was something to understand, and nothing of it was.
+    /// Whether there were frames, and no packet could be read.
     pub fn nothing_understood(&self) -> bool {
         let frames = self.packets + self.unfiltered + self.inexpressible + self.unknown_blocks;
         frames > 0 && self.understood + self.filtered == 0
     }
 }
 
-/// Packets that are handed out together, and what else was read with them.
+/// Packets that are handed to a flow table together.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     /// Places for packets, of which so many are used.
     places: Vec<Packet<'a>>,
     used: usize,
-    /// Packets of which something was not understood, by reason in the order of [`Unread::ALL`].
+    /// Packets that could not be read in full, by reason in the order of [`Unread::ALL`].
     pub unread: [u64; Unread::ALL.len()],
-    /// Whether the clock jumped after these packets.
+    /// Set if the capture's clock jumped after these packets: the clock at that point.
     pub step: Option<Timestamp>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Batch<'a> {
         &self.places[..self.used]
     }
 
-    /// Adds the packet that begins with these bytes, while the capture's clock stands there.
+    /// Adds the packet in `bytes`; `clock` is the capture's clock at this packet.
     #[inline]
     pub(super) fn add(&mut self, bytes: &'a [u8], time: Timestamp, clock: Timestamp) {
         if self.used == self.places.len() {

@@ -1,13 +1,13 @@
-//! The bytes of a file, whatever they are compressed by: gzip and zstd, told by how they begin.
+//! Decompression of gzip and zstd, detected by magic number.
 //!
-//! Such a file is one or more members in a row, and zeros may follow, as tapes and some programs leave them. What
-//! is missing from it, or damaged, is an error after all that can be had.
+//! A compressed file is one or more members, possibly padded with zeros. If it is truncated or damaged, all data that
+//! can be decompressed is returned before the error.
 
 use std::io::{self, BufRead, BufReader, Cursor, Error, ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 
-/// What else a file may be, by how it begins; and how to have the capture that is in it.
+/// Formats that are not read, by magic number, with a remedy.
 static OTHERS: &[(&[u8], &str)] = &[
     (b"\xfd7zXZ\0", "it is compressed by xz: write xz -dc FILE | pathspider observe -"),
     (b"BZh", "it is compressed by bzip2: write bzip2 -dc FILE | pathspider observe -"),
@@ -21,23 +21,23 @@ static OTHERS: &[(&[u8], &str)] = &[
     (b"GMBU", "it is a capture of Network Monitor: editcap of Wireshark makes a pcapng file of it"),
 ];
 
-/// Why it cannot be read, if the file begins like something that is known and not read here.
+/// The format and remedy, if a file with this beginning is in a known format that is not read.
 pub(super) fn known(begin: &[u8]) -> Option<&'static str> {
     OTHERS.iter().find(|(magic, _)| begin.starts_with(magic)).map(|(_, why)| *why)
 }
 
-/// The first bytes of an input, and all of it.
+/// The first bytes of an input.
 pub(super) struct Peeked {
     pub(super) first: Vec<u8>,
-    /// How reading them ended, if it did.
+    /// The error that ended reading, if one did.
     error: Option<Error>,
 }
 
 impl Peeked {
-    /// Reads the first bytes, at most so many, in however small pieces they come.
+    /// Reads the first `most` bytes, or all if there are fewer.
     ///
     /// # Errors
-    /// If there are none because they cannot be read.
+    /// If the first read fails.
     pub(super) fn read(from: &mut impl Read, most: usize) -> io::Result<Self> {
         let mut first = Vec::new();
         match from.take(most as u64).read_to_end(&mut first) {
@@ -46,7 +46,7 @@ impl Peeked {
         }
     }
 
-    /// All of the input from a place on, and at last the error.
+    /// The whole input without its first `skip` bytes; the error, if any, comes last.
     pub(super) fn then(
         self,
         skip: usize,
@@ -61,7 +61,7 @@ impl Peeked {
     }
 }
 
-/// An input that could not be read on.
+/// An input that fails once and then ends.
 struct Failed(Option<Error>);
 
 impl Read for Failed {
@@ -70,10 +70,10 @@ impl Read for Failed {
     }
 }
 
-/// The bytes themselves.
+/// The decompressed bytes of an input, or the bytes themselves if it is not compressed.
 ///
 /// # Errors
-/// If the first ones cannot be read.
+/// If the first bytes cannot be read.
 pub(super) fn decompressed(
     mut raw: impl Read + Send + 'static,
 ) -> io::Result<Box<dyn Read + Send>> {
@@ -110,11 +110,11 @@ impl Packing {
         })
     }
 
-    /// Whether another member begins with this octet.
+    /// Whether a member may begin with this octet.
     fn begins(self, octet: u8) -> bool {
         match self {
             Packing::Gzip => octet == 0x1f,
-            // Frames, and what may be skipped.
+            // Frames and skippable frames.
             Packing::Zstd => matches!(octet, 0x28 | 0x50..=0x5f),
         }
     }
@@ -126,7 +126,7 @@ impl Packing {
         }
     }
 
-    /// What went wrong, in words.
+    /// The error in words.
     fn explain(self, why: &Error) -> Error {
         let name = self.name();
         let text = why.to_string();
@@ -135,7 +135,7 @@ impl Packing {
                 format!("the {name} data ends early: a part of the file is missing")
             }
             _ if text.contains("checksum") => {
-                format!("the checksum (CRC) of the {name} data does not fit: the file was damaged")
+                format!("the checksum (CRC) of the {name} data does not match: the file is damaged")
             }
             _ => format!("the {name} data is damaged: {text}"),
         };
@@ -171,7 +171,7 @@ impl Read for Members {
 }
 
 impl Members {
-    /// Goes on to the next member; none is left at the end of the file.
+    /// Starts the next member, or none at the end of the input.
     fn next(&mut self) -> io::Result<()> {
         let mut source = match self.member.take() {
             None => return Ok(()),
@@ -191,7 +191,7 @@ impl Members {
                 }
                 Some(_) => {
                     let words =
-                        format!("after the {} data comes something else", self.packing.name());
+                        format!("the {} data is followed by something else", self.packing.name());
                     return Err(Error::new(ErrorKind::InvalidData, words));
                 }
             }

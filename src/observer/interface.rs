@@ -1,5 +1,4 @@
-//! The interfaces of a capture: what their frames begin with, how their times are written, and whether they
-//! can take the filter.
+//! The interfaces of a capture: link type, timestamp resolution, and the filter compiled for them.
 
 use std::sync::Arc;
 
@@ -7,26 +6,26 @@ use super::filter::{Filter, Program};
 use crate::field::Timestamp;
 use crate::packet::Link;
 
-/// How the times of an interface are written.
+/// The resolution and offset of an interface's timestamps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Resolution {
     per_second: u64,
-    /// Nanoseconds of a tick, if that is a whole number: a division is too much for every packet.
+    /// Nanoseconds per tick if that is a whole number, to avoid a division for each packet.
     nanoseconds: Option<u64>,
-    /// Seconds to be added to every time.
+    /// Seconds added to each timestamp.
     offset: i64,
 }
 
 impl Resolution {
-    /// Of times that are a number of `1 / per_second` seconds, `offset` seconds late.
+    /// Timestamps count units of `1 / per_second` seconds; `offset` seconds are added.
     pub(super) fn new(per_second: u64, offset: i64) -> Self {
         let whole = 1_000_000_000u64.is_multiple_of(per_second);
         let nanoseconds = whole.then(|| 1_000_000_000 / per_second);
         Self { per_second: per_second.max(1), nanoseconds, offset }
     }
 
-    /// From the option `if_tsresol` of pcapng: a negative power of 10, or of 2 if the highest bit is set. `None` if
-    /// a second has more ticks than a time has room for.
+    /// From pcapng's `if_tsresol` option: a negative power of 10, or of 2 if the highest bit is set. `None` if the
+    /// number of ticks per second exceeds 64 bits.
     pub(super) fn from_option(octet: u8, offset: i64) -> Option<Self> {
         let exponent = u32::from(octet & 0x7f);
         let per_second = match octet & 0x80 {
@@ -36,7 +35,8 @@ impl Resolution {
         Some(Self::new(per_second?, offset))
     }
 
-    /// The time of so many ticks, down to whole nanoseconds; `None` if it is before 1677 or after 2262.
+    /// The time of a tick count, rounded down to nanoseconds. `None` if it is before 1677 or after 2262 and does not
+    /// fit.
     #[inline]
     pub(super) fn time(&self, ticks: u64) -> Option<Timestamp> {
         let short = self.nanoseconds.and_then(|each| ticks.checked_mul(each));
@@ -46,7 +46,7 @@ impl Resolution {
         }
     }
 
-    /// The same, where it takes more than one multiplication.
+    /// As [`time`](Self::time), where one multiplication is not enough.
     fn long_time(&self, ticks: u64) -> Option<Timestamp> {
         let nanoseconds = match self.nanoseconds {
             Some(each) => u128::from(ticks) * u128::from(each),
@@ -61,30 +61,29 @@ impl Resolution {
 /// Why the packets of an interface are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LeftOut {
-    /// It cannot take the filter.
+    /// The filter does not compile for its link type.
     Filter,
-    /// Its times cannot be expressed.
+    /// Its timestamps cannot be expressed in nanoseconds.
     Times,
 }
 
-/// An interface that a capture has packets of.
+/// An interface of a capture file.
 #[derive(Debug)]
 pub(super) struct Interface {
     pub(super) linktype: u16,
-    /// What its frames begin with; `None` if that is not understood.
+    /// How its frames are read; `None` if the link type is not supported.
     pub(super) link: Option<Link>,
     pub(super) resolution: Resolution,
-    /// Octets that are kept of a frame; 0 for all.
+    /// Captured octets per frame; 0 means no limit.
     pub(super) snap_length: u32,
     pub(super) filter: Option<Arc<Program>>,
     pub(super) left_out: Option<LeftOut>,
-    /// Packets that were lost, as its packets say, and as its statistics do.
+    /// Dropped packets: the sum of the packets' own drop counts, and the last statistics.
     pub(super) dropped: [u64; 2],
 }
 
 impl Interface {
-    /// An interface with this link type, in a file of this byte order, and what libpcap said if it cannot take the
-    /// filter.
+    /// An interface of a file with this byte order, and libpcap's message if the filter does not compile for it.
     pub(super) fn new(
         linktype: u16,
         resolution: Resolution,
@@ -108,7 +107,7 @@ impl Interface {
         (interface, result)
     }
 
-    /// Packets that were lost: packets and statistics may both tell of the same.
+    /// Dropped packets. Packets and statistics may both count the same ones.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped[0].max(self.dropped[1])
     }
@@ -129,7 +128,7 @@ mod tests {
         assert_eq!(time(12, 0, 1999), Some(1));
         assert_eq!(time(19, 0, 10_000_000_000), Some(1));
         assert_eq!(time(0, 0, 5), Some(5_000_000_000));
-        // Powers of two (pcapng, 4.2), exactly, down to whole nanoseconds.
+        // Powers of two (pcapng, 4.2), rounded down to nanoseconds.
         assert_eq!(time(0x80, 0, 3), Some(3_000_000_000));
         assert_eq!(time(0x80 | 10, 0, 1536), Some(1_500_000_000));
         assert_eq!(time(0x80 | 30, 0, (1 << 30) + (1 << 24)), Some(1_015_625_000));

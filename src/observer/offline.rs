@@ -48,8 +48,8 @@ pub fn observe(
 ) -> Result<Observed> {
     let mut first = Piece::default();
     let more = file.fill(&mut first);
-    // What comes through a pipe comes in pieces that are never the same. Where fewer flows than usual may be live, many
-    // may be evicted, and which they are must not depend on how the file was read.
+    // The pieces of a pipe are never the same. A small table may evict flows, and which ones must not depend on how
+    // the file was read.
     let alone = file.is_live() || limits.max_flows < Limits::default().max_flows;
     let tables = if matches!(more, Ok(true)) && !alone { TABLES } else { 1 };
     let max_flows = limits.max_flows.div_ceil(tables);
@@ -89,7 +89,7 @@ pub fn observe(
     })
 }
 
-/// Reads the file, from its first piece on, and deals the pieces out; what was read of it, and how that ended.
+/// Reads the file, from its first piece on, and deals the pieces out. Returns what was read and how that ended.
 fn read(
     mut file: File,
     first: Piece,

@@ -24,14 +24,14 @@ pub struct Piece {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) time: Timestamp,
-    /// Where its captured bytes are.
+    /// Where its captured bytes begin in the piece.
     pub(super) at: usize,
     pub(super) length: usize,
-    /// Octets that it had on the wire.
+    /// Its length on the wire, in octets.
     pub(super) wire: u32,
 }
 
-/// Where a packet is, from its IP header on; or that the clock jumped.
+/// A packet from its IP header on, or a jump of the clock.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     at: u32,
@@ -49,7 +49,7 @@ impl Piece {
         self.frames = 0;
     }
 
-    /// Adds a frame of an interface, while the capture's clock stands there; counts it if it has no packet.
+    /// Adds a frame of an interface; `clock` is the capture's clock at this frame. A frame without a packet is counted.
     #[inline(always)]
     pub(super) fn add(
         &mut self,
@@ -71,8 +71,8 @@ impl Piece {
         counts.packets += 1;
         match link.strip(bytes) {
             Ok(packet) => {
-                // Headers are at the beginning and padding may be at the end. No piece is so large that the
-                // numbers would not fit: readers refuse such frames.
+                // The link header is before the packet, padding may be after it. The numbers fit: readers refuse
+                // records that are larger than 64 MiB.
                 let header = packet.as_ptr().addr() - bytes.as_ptr().addr();
                 let (at, length) = ((frame.at + header) as u32, packet.len() as u32);
                 self.places.push(Place { at, length, step: false, time: frame.time, clock });
@@ -81,7 +81,7 @@ impl Piece {
         }
     }
 
-    /// Notes that the clock jumped, for all shares.
+    /// Adds a jump of the clock, which all shares get.
     pub(super) fn step(&mut self, clock: Timestamp) {
         self.places.push(Place { at: 0, length: 0, step: true, time: clock, clock });
     }
@@ -130,8 +130,7 @@ impl Piece {
     }
 }
 
-/// The link type of a frame that is not left out, by an interface with a filter, or with packets that are not
-/// understood.
+/// The link type of a frame that is to be read; otherwise counts why it is not.
 #[inline(never)]
 fn link(interface: &Interface, bytes: &[u8], wire: u32, counts: &mut Counts) -> Option<Link> {
     match interface.left_out {

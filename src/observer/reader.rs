@@ -1,8 +1,8 @@
-//! Capture files, a piece at a time, whatever their format.
+//! Reads capture files of either format, a piece at a time.
 //!
-//! Bytes are read into a piece and its frames are found in place. What is left of a record or block whose end has
-//! not come yet is the begin of the next piece, and so is a frame whose time leaps, until the next one tells why
-//! ([`Clock`]). So the frames, and where the clock stands at each, do not depend on how the file is cut.
+//! Bytes are read into a piece, and frames are found in place. An incomplete record or block at the end is moved to
+//! the next piece. So is a frame whose timestamp leaps, because the next one decides what it means ([`Clock`]). So
+//! the frames and the clock at each do not depend on how the input is cut.
 
 use std::io::{self, Read};
 
@@ -16,20 +16,20 @@ use crate::field::Timestamp;
 
 /// Bytes that are read at once.
 const WINDOW: usize = 1 << 20;
-/// Room for what is left of those before.
+/// Room for an incomplete record of the piece before.
 const MARGIN: usize = 1 << 16;
-/// Bytes of the largest record or block that is read; no sane one is that large.
+/// Limit on the size of a record or block, in bytes.
 pub(super) const LARGEST: u32 = 64 << 20;
 
 /// A capture file, open for reading.
 pub(super) struct Reader {
     input: Box<dyn Read + Send>,
-    /// Whether more may come any time: what is there is taken in, however little it is.
+    /// Whether to return what is available instead of waiting for a full window.
     live: bool,
     format: Format,
     clock: Clock,
     counts: Counts,
-    /// The begin of a record whose end has not been read yet.
+    /// The beginning of a record that is not complete yet.
     left: Vec<u8>,
     /// Bytes that were read before the next record.
     consumed: usize,
@@ -41,16 +41,16 @@ pub(super) enum Format {
     PcapNg(Blocks),
 }
 
-/// How far some bytes were understood.
+/// The outcome of parsing a piece.
 pub(super) struct Parsed {
-    /// Bytes of whole records and blocks.
+    /// Bytes of complete records and blocks.
     pub(super) bytes: usize,
-    /// Why it cannot go on after them, if it cannot.
+    /// Why parsing cannot go on after them.
     pub(super) end: Result<(), String>,
 }
 
 impl Reader {
-    /// A file of which the begin has been looked at: `skip` bytes are the header.
+    /// A file whose format is known; `input` begins after the first `skip` bytes.
     pub(super) fn new(
         format: Format,
         skip: usize,
@@ -66,7 +66,7 @@ impl Reader {
         self.consumed
     }
 
-    /// What was counted so far; the packets of the pieces are not among it.
+    /// Counts so far, without what only dissecting the pieces finds.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = self.counts.clone();
         if let Format::PcapNg(blocks) = &self.format {
@@ -75,12 +75,15 @@ impl Reader {
         counts
     }
 
-    /// Reads the next piece, of one record at least unless there are none; says whether more may come. The error says
-    /// why it cannot go on after those that are in the piece.
+    /// Reads the next piece; returns whether there may be more. The piece has at least one record unless the input has
+    /// ended.
+    ///
+    /// # Errors
+    /// Why reading cannot go on after the frames in the piece.
     pub(super) fn fill(&mut self, piece: &mut Piece) -> Result<bool, String> {
         piece.clear();
         let mut end = self.left.len();
-        // Memory that nobody has touched yet is zero for nothing; most files are smaller than a piece.
+        // Fresh memory is zeroed by the kernel on first use; most files are smaller than a piece.
         if piece.bytes.len() != MARGIN.max(end) + WINDOW {
             piece.bytes = vec![0; MARGIN.max(end) + WINDOW];
         }
@@ -92,7 +95,7 @@ impl Reader {
             self.consumed += bytes;
             parsed?;
             let left = &piece.bytes[bytes..end];
-            // A record that is larger than the piece, or of which little has come yet.
+            // The record is larger than the piece, or most of it has not been read yet.
             if bytes == 0 && input.is_none() {
                 let length = piece.bytes.len().max(end + WINDOW);
                 piece.bytes.resize(length, 0);
@@ -109,8 +112,8 @@ impl Reader {
         }
     }
 
-    /// Reads on until the buffer is full, or for what is there of a live input. Says how much that was, and whether
-    /// and how the input has ended.
+    /// Fills the buffer, or reads once from a live input. Returns the number of bytes, and how the input ended if it
+    /// did.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Option<io::Result<()>>) {
         let mut end = 0;
         while end < buffer.len() {
@@ -127,7 +130,7 @@ impl Reader {
         (end, None)
     }
 
-    /// Finds the whole records of a piece whose bytes end there; `last` if no more will come.
+    /// Parses the complete records in the first `end` bytes of a piece; `last` if the input has ended.
     fn parse(&mut self, piece: &mut Piece, end: usize, last: bool) -> Parsed {
         let Self { format, clock, counts, .. } = self;
         let mut frames = Frames { piece, clock, counts, leap: None };
@@ -153,7 +156,7 @@ impl Format {
     }
 }
 
-/// Where the frames of a piece go, in the order of the file.
+/// Receives the frames of a piece, in file order.
 pub(super) struct Frames<'a> {
     pub(super) piece: &'a mut Piece,
     pub(super) counts: &'a mut Counts,
@@ -161,7 +164,7 @@ pub(super) struct Frames<'a> {
     leap: Option<Leap>,
 }
 
-/// A frame whose time leaps.
+/// A frame whose timestamp leaps.
 struct Leap {
     frame: Frame,
     interface: usize,
@@ -170,7 +173,7 @@ struct Leap {
 }
 
 impl Frames<'_> {
-    /// A frame of an interface, in the record that begins there.
+    /// Takes a frame of an interface; its record begins at `record`.
     #[inline(always)]
     pub(super) fn frame(
         &mut self,
@@ -188,7 +191,7 @@ impl Frames<'_> {
         }
     }
 
-    /// Adds the frame that waits for the time of the next one: this, or none.
+    /// Adds the pending frame, given the next frame's timestamp, or `UNKNOWN`.
     #[inline(never)]
     pub(super) fn settle(&mut self, interfaces: &[Interface], next: Timestamp) {
         let Some(Leap { frame, interface, .. }) = self.leap.take() else { return };

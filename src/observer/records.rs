@@ -9,7 +9,7 @@ use crate::field::Timestamp;
 /// Bytes of the file's header.
 pub(super) const HEADER: usize = 24;
 
-/// A pcap file, of which the header has been read.
+/// A pcap file whose header has been read.
 pub(super) struct Records {
     layout: Layout,
     interface: Interface,
@@ -26,24 +26,24 @@ struct Layout {
     lengths: Lengths,
 }
 
-/// Which of a record's two lengths is that of its data.
+/// The order of a record's two lengths.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lengths {
     CapturedFirst,
-    /// Until version 2.3 of the format, and in one of DIGITAL UNIX, the length on the wire is.
+    /// Before version 2.3, and in DIGITAL UNIX's version 543.0, the length on the wire comes first.
     WireFirst,
-    /// In version 2.3 some programs wrote it so and some so.
+    /// In version 2.3 programs differ; the captured length is the smaller one.
     ShorterFirst,
 }
 
-/// A record: its time in fractions of a second, octets of data, and how many there were on the wire.
+/// A record: its timestamp in ticks, its captured length, and its length on the wire.
 type Record = (u64, usize, u32);
 
 impl Records {
     /// Reads the header; `None` if this is not one.
     ///
     /// # Errors
-    /// If the filter does not fit the link type.
+    /// If the filter does not compile for the link type.
     pub(super) fn open(bytes: &[u8], filter: Option<&mut Filter>) -> Result<Option<Self>, String> {
         let Some((header, _)) = bytes.split_first_chunk::<HEADER>() else { return Ok(None) };
         let Some((big, per_second, record)) = variant(header) else { return Ok(None) };
@@ -67,7 +67,7 @@ impl Records {
         Ok(Some(Self { layout, interface }))
     }
 
-    /// Whether a file that begins so, and is shorter than a header, would be one.
+    /// Whether a file that is shorter than a header begins with pcap's magic number.
     pub(super) fn begins(bytes: &[u8]) -> bool {
         bytes.first_chunk::<4>().is_some_and(|magic| variant(magic).is_some())
     }
@@ -76,7 +76,7 @@ impl Records {
         &self.interface
     }
 
-    /// Finds the whole records of a piece whose bytes end there.
+    /// Parses the complete records in the first `end` bytes of the piece.
     pub(super) fn parse(&mut self, frames: &mut Frames<'_>, end: usize) -> Parsed {
         let interfaces = std::slice::from_ref(&self.interface);
         let mut at = 0;
@@ -94,14 +94,14 @@ impl Records {
 }
 
 impl Layout {
-    /// The first of some records. `None` if it is not whole.
+    /// The first record, if it is complete.
     #[inline]
     fn record(self, bytes: &[u8]) -> Option<Record> {
         let record = self.fields(bytes)?;
         (bytes.len() - self.header >= record.1).then_some(record)
     }
 
-    /// What the first record's header says, if it is whole.
+    /// The header of the first record, if it is complete.
     #[inline]
     fn fields(self, bytes: &[u8]) -> Option<Record> {
         let (fields, _) = bytes.get(..self.header)?.first_chunk::<16>()?.as_chunks::<4>();
@@ -117,14 +117,14 @@ impl Layout {
     }
 }
 
-/// Whether numbers are big-endian, fractions of a second, and bytes of a record's header, by the magic number at the
-/// begin. `None` if it is not one of pcap.
+/// By the magic number: whether the file is big-endian, ticks per second, and the size of a record's header. `None`
+/// if it is not pcap's.
 fn variant(begin: &[u8]) -> Option<(bool, u64, usize)> {
     let magic = *begin.first_chunk()?;
     let variant = |magic| match magic {
         0xa1b2_c3d4 => Some((1_000_000, 16)),
         0xa1b2_3c4d => Some((1_000_000_000, 16)),
-        // Kuznetzov's has more fields than the four that all have.
+        // Kuznetzov's variant has additional fields in each record.
         0xa1b2_cd34 => Some((1_000_000, 24)),
         _ => None,
     };

@@ -1,22 +1,22 @@
-//! Jumps of a capture's clock, to know later which flows were live at one.
+//! Remembers jumps of a capture's clock, to find out later which flows were live at one.
 
 use crate::field::Timestamp;
 
-/// Jumps that are kept beyond two for each live flow.
+/// Jumps that are kept in addition to two for each live flow.
 const SPARE: usize = 1024;
 
-/// A jump: the generation of the last flow that had begun, and where the clock stood.
+/// A jump: the generation of the newest flow at that point, and the clock.
 type Step = (u32, i64);
 
-/// The jumps that live flows may have seen, in their order.
+/// The jumps that live flows may have seen, in order.
 ///
-/// Generations are numbered in a circle, so they are compared by how long ago they were.
+/// Generations wrap around, so they are compared by age.
 #[derive(Debug, Default)]
 pub(super) struct Steps(Vec<Step>);
 
 impl Steps {
-    /// The clock jumps while it stands there; `now` is the last flow's generation, `live` are those of the live flows,
-    /// of which there are `count`.
+    /// Adds a jump at `clock`. `now` is the newest flow's generation, `live` are the generations of the `count` live
+    /// flows.
     pub(super) fn add(
         &mut self,
         now: u32,
@@ -24,7 +24,7 @@ impl Steps {
         count: usize,
         live: impl Iterator<Item = u32>,
     ) {
-        // Whoever was live at the first of two and began before both was flagged by it.
+        // No flow began since the last jump, so every flow that is live now has seen that one.
         if self.0.last().is_some_and(|(generation, _)| *generation == now) {
             return;
         }
@@ -35,7 +35,7 @@ impl Steps {
         self.0.push((now, clock.0));
     }
 
-    /// Whether the clock jumped after the flow of a generation began, and before it had been silent for too long.
+    /// Whether the clock jumped after the flow of generation `flow` began and before the time `silent`.
     pub(super) fn between(&self, flow: u32, now: u32, silent: i64) -> bool {
         let age = now.wrapping_sub(flow);
         let first = self.0.partition_point(|(generation, _)| now.wrapping_sub(*generation) > age);

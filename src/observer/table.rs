@@ -195,7 +195,7 @@ pub struct FlowTable {
     index: Index,
     hasher: RandomState,
     flows: Vec<Option<Flow>>,
-    /// By slot: what the segment that ended the flow acknowledges, if it went forward.
+    /// By slot: the acknowledgment number of the segment that ended the flow, if its direction was forward.
     acknowledged: Vec<Option<u32>>,
     free: Vec<u32>,
     generation: u32,
@@ -316,7 +316,7 @@ impl FlowTable {
             (Some(quote), _) => Some(quote.key().reversed()),
             (None, Some(0)) => {
                 let own = FlowKey::of(packet);
-                // Of IPv6, later ones may not say the same protocol either.
+                // In IPv6, the next header of later fragments may be another extension header.
                 if own.has_ports || packet.ip.source.is_ipv6() {
                     self.fragments.first(packet, own);
                 }
@@ -345,7 +345,7 @@ impl FlowTable {
         let is =
             |slot| matches!(&flows[slot as usize], Some(flow) if flow.identity.ends.are(&ends));
         let mut slot = self.index.find(tag, is);
-        // The same ports again after the end, whoever uses them: another connection, not a straggler.
+        // The same ports again after the end, in either direction: another connection, not a straggler.
         if let Some(old) = slot.filter(|_| is_initial_syn(packet)) {
             // Perhaps one of those before it was the end.
             self.settle(packets);
@@ -356,8 +356,8 @@ impl FlowTable {
                 slot = None;
             }
         }
-        // It has been silent for too long, and what is due in the queue before it has not: who else is in the table
-        // must not matter.
+        // The idle queue is only nearly in order and may not have reached this flow. The record must not depend on
+        // the other flows in the table.
         if let Some(old) = slot.filter(|slot| self.is_silent(*slot, packet.clock)) {
             self.settle(packets);
             self.complete(old);
@@ -381,14 +381,15 @@ impl FlowTable {
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
     }
 
-    /// Whether the flow has been silent for too long.
+    /// Whether the flow has been idle for longer than the timeout.
     #[inline]
     fn is_silent(&self, slot: u32, now: Timestamp) -> bool {
         let last = self.flows[slot as usize].as_ref().and_then(|flow| flow.last.known());
         last.is_some_and(|last| last.0.saturating_add(self.limits.idle_timeout) <= now.0)
     }
 
-    /// Whether the end of the flow acknowledged this SYN, which goes against it: then it was sent before.
+    /// Whether the segment that ended the flow acknowledges this SYN of the other direction: then the SYN belongs to the
+    /// old connection.
     fn acknowledges(&self, slot: u32, syn: &Packet<'_>) -> bool {
         let next = syn.tcp().map(|tcp| tcp.sequence.wrapping_add(1));
         next.is_some() && self.acknowledged[slot as usize] == next
@@ -442,7 +443,7 @@ impl FlowTable {
         }
     }
 
-    /// The clock of the capture jumped while it stood there: what is not complete is flagged.
+    /// The clock of the capture jumped at `clock`: flows that are not complete are flagged.
     pub fn clock_step(&mut self, clock: Timestamp) {
         self.advance(clock);
         let live = self.flows.iter().flatten().map(|flow| flow.generation);

@@ -6,7 +6,7 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use super::{Ip, protocol};
 
-/// What the last header of a packet without payload says (RFC 8200, 4.7).
+/// No next header (RFC 8200, 4.7).
 const NO_NEXT_HEADER: u8 = 59;
 
 /// The octets before the transport, and what was captured of it, padding cut off.
@@ -56,8 +56,8 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let declared = usize::from(header.payload_length());
     let next = header.next_header().0;
     let rest = bytes.get(40..)?;
-    // 0 is the sign of a jumbogram (RFC 2675), or of a card that fills the length in: take what is there. A
-    // packet without next header (59) has nothing but padding there.
+    // 0 means a jumbogram (RFC 2675), or that the network card fills in the length: take what is there. After "no next
+    // header" there is only padding.
     let taken = if declared == 0 && next != NO_NEXT_HEADER { rest.len() } else { declared };
     *ip = Ip {
         source: IpAddr::V6(header.source_addr()),
@@ -82,7 +82,7 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
 
 /// Walks hop-by-hop options (0), routing (43), fragment (44) and destination options (60) headers
 /// (RFC 8200). An authentication header (51) or ESP (50) ends the chain: what they protect is theirs. `None` if
-/// a header is announced and not wholly there: what it would have led to is not known.
+/// a header is announced but not complete: the transport is not known.
 fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8], no_length: bool) -> Option<&'a [u8]> {
     // Each header is eight octets at least, so a chain ends with its packet.
     loop {

@@ -1,7 +1,7 @@
 //! Link layers: what stands before the IP header.
 //!
-//! Numbers and names are those of tcpdump.org/linktypes.html. [`TYPES`] is the registry, from which
-//! `observe --help` is made; `ethernet` reads what EtherTypes and LLC announce, `wireless` reads
+//! Numbers and names are those of tcpdump.org/linktypes.html. [`TYPES`] is the registry, which
+//! `observe --help` prints; `ethernet` reads what EtherTypes and LLC announce, `wireless` reads
 //! IEEE 802.11, `wrapped` reads headers that put metadata before another link layer's frame.
 
 mod ethernet;
@@ -77,7 +77,7 @@ pub static TYPES: &[LinkType] = &[
         Link::Ethernet,
     ),
     row(9, "PPP", "PPP", Link::Ppp),
-    // DLT_RAW is 12 on most systems and 14 on some; such numbers are in files, too.
+    // DLT_RAW is 12 on most systems and 14 on OpenBSD; some files have these numbers.
     row(12, "RAW", "IP, as some systems number it", Link::Raw),
     row(14, "RAW", "IP, as OpenBSD numbers it", Link::Raw),
     row(50, "PPP_HDLC", "PPP in HDLC-like framing", Link::Ppp),

@@ -61,8 +61,8 @@ pub mod protocol {
 pub struct Packet<'a> {
     /// When it crossed the interface, or [`Timestamp::UNKNOWN`].
     pub time: Timestamp,
-    /// Where the capture's clock stands, by which timeouts are counted: its own time, unless that does not fit
-    /// those of the packets around it.
+    /// The capture's clock at this packet, which timeouts are counted by: the packet's time, unless the capturing
+    /// machine's clock jumped.
     pub clock: Timestamp,
     /// The outermost IP header.
     pub ip: Ip,
@@ -87,7 +87,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The TCP header, if this is a TCP segment of which flags and length of the header were captured.
+    /// The TCP header, if this is a TCP segment and its first 14 octets were captured.
     pub fn tcp(&self) -> Option<&Tcp<'a>> {
         match &self.transport {
             Transport::Tcp(tcp) => Some(tcp),
@@ -117,7 +117,7 @@ impl<'a> Packet<'a> {
         self.icmp().and_then(|icmp| icmp.quote.as_ref())
     }
 
-    /// Whether it has a header of this protocol that could not be read: what that says is not known.
+    /// Whether it has a header of this protocol that could not be read.
     pub fn hides(&self, protocol: u8) -> bool {
         self.ip.protocol == protocol
             && self.flaw.is_some()
@@ -220,7 +220,7 @@ pub struct Tcp<'a> {
     pub payload: u32,
     /// The options as they stand in the header, as far as they were captured; see [`tcp_option`].
     pub options: &'a [u8],
-    /// Whether the whole header was captured: an option that is not seen is not there.
+    /// Whether the whole header was captured; if not, options may be missing.
     pub whole: bool,
     /// What was captured of the data.
     pub data: &'a [u8],

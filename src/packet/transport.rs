@@ -22,10 +22,10 @@ pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
     }
 }
 
-/// Reads the transport header, or as much of it as the capture has kept.
+/// Reads the transport header, or as much of it as was captured.
 ///
 /// # Errors
-/// If it should be there and is not whole; what could be read of it is.
+/// If it is not complete. What could be read of it is in `transport`.
 #[inline(always)]
 pub(super) fn read<'a>(
     ip: &Ip,
@@ -33,7 +33,7 @@ pub(super) fn read<'a>(
     bytes: &'a [u8],
     transport: &mut Transport<'a>,
 ) -> Result<(), Unread> {
-    // Whether the packet was longer than what was captured of it.
+    // Whether the packet was longer than what was captured.
     let cut = u32::try_from(headers + bytes.len()).is_ok_and(|captured| captured < ip.length);
     let too_short = if cut { Unread::CutTransport } else { Unread::BadTransport };
     match ip.protocol {

@@ -9,16 +9,16 @@ pub enum Unread {
     BadLink,
     /// An IP header, or a chain of extension headers, that is cut short or contradicts itself.
     BadIp,
-    /// A transport header of which the capture has not kept all.
+    /// A transport header that the snap length cut short.
     CutTransport,
-    /// A transport header that contradicts itself, or that its packet is too short for.
+    /// A transport header that contradicts itself, or does not fit into its packet.
     BadTransport,
-    /// An ICMP error whose quote does not say which flow it is about.
+    /// An ICMP error whose quote is too short or broken to tell which flow it is about.
     BadQuote,
 }
 
 impl Unread {
-    /// Every reason: its key in the metadata of a file, and what a person reads after a number of packets.
+    /// Every reason, with its key in a file's metadata and the text printed after a number of packets.
     pub const ALL: [(Unread, &'static str, &'static str); 6] = [
         (Unread::NotIp, "packets_not_ip", "not IP"),
         (Unread::BadLink, "packets_bad_link", "with a broken link header"),

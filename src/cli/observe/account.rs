@@ -1,4 +1,4 @@
-//! The account of what was observed: the last words, the metadata of the file and the exit code.
+//! The summary of `observe`: the last lines on standard error, the file's metadata and the exit code.
 
 use indicatif::{HumanBytes, HumanCount};
 
@@ -7,18 +7,18 @@ use crate::error::{Error, Exit, Result};
 use crate::observer::{self, link_name};
 use crate::packet::Unread;
 
-/// Link types that are named, if there are that many that are not understood.
+/// Limit on the unsupported link types that are named.
 const NAMED: usize = 5;
 
-/// What was seen, and what was not.
+/// What was read, and what was not.
 pub(super) struct Account {
     pub(super) seen: observer::Counts,
-    /// What it means that packets were dropped.
+    /// How dropped packets are described.
     pub(super) dropped: &'static str,
 }
 
 impl Account {
-    /// The last words, on standard error; the exit code.
+    /// Finishes the output and prints the summary; returns the exit code.
     pub(super) fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
         let flows = output.flows;
         let metadata = self.metadata(args, error.as_ref());
@@ -46,18 +46,18 @@ impl Account {
         self.seen.remarks.iter().for_each(|remark| log::warn!("{remark}"));
         if self.seen.clock_steps > 0 {
             log::warn!(
-                "clock_step: the clock of the capture jumped, {} times; the flows around have this flag",
+                "clock_step: the capture's clock jumped {} times; flows that were live then have this flag",
                 HumanCount(self.seen.clock_steps)
             );
         }
         for (count, what) in self.lost() {
             log::warn!("lost: {} {what}", HumanCount(count));
         }
-        // A quiet network may have nothing but ARP.
+        // A live interface may have had nothing but ARP.
         let nothing = args.interface.is_none() && self.seen.nothing_understood();
         let lossy = self.lost().next().is_some() || nothing;
         if nothing {
-            log::warn!("nothing of this capture was understood");
+            log::warn!("no packet of this capture could be read");
         }
         match error {
             Some(error) => {
@@ -69,15 +69,15 @@ impl Account {
         }
     }
 
-    /// What was not understood, with its number.
+    /// What could not be read, with numbers.
     fn not_understood(&self) -> Vec<String> {
         let Self { seen, .. } = self;
         let unread =
             Unread::ALL.iter().zip(seen.unread).map(|((.., words), count)| (count, *words));
         let mut all: Vec<String> = unread
             .chain([
-                (seen.unfiltered, "of interfaces that cannot take the filter"),
-                (seen.inexpressible, "of interfaces whose times cannot be expressed"),
+                (seen.unfiltered, "of interfaces that the filter does not fit"),
+                (seen.inexpressible, "of interfaces whose timestamps cannot be expressed"),
             ])
             .filter(|(count, _)| *count > 0)
             .map(|(count, words)| format!("{} {words}", HumanCount(count)))
@@ -85,26 +85,26 @@ impl Account {
         for (linktype, count) in seen.unknown_links.iter().take(NAMED) {
             let name = link_name(*linktype).unwrap_or("without a name".into());
             let count = HumanCount(*count);
-            all.push(format!("{count} of link type {linktype} ({name}), which is not understood"));
+            all.push(format!("{count} of link type {linktype} ({name}), which is not supported"));
         }
         let more: u64 = seen.unknown_links.values().skip(NAMED).sum();
         if more > 0 {
-            all.push(format!("{} of other link types that are not understood", HumanCount(more)));
+            all.push(format!("{} of other unsupported link types", HumanCount(more)));
         }
         all
     }
 
-    /// What is missing, with its number.
+    /// What is missing, with numbers.
     fn lost(&self) -> impl Iterator<Item = (u64, &'static str)> {
         let Self { seen, dropped } = self;
         [
             (seen.dropped, *dropped),
-            (seen.unknown_blocks, "blocks that have or may have packets are not understood"),
+            (seen.unknown_blocks, "blocks that contain or may contain packets could not be read"),
             (
                 seen.inexpressible,
-                "packets left out: their times cannot be expressed in nanoseconds",
+                "packets left out: their timestamps cannot be expressed in nanoseconds",
             ),
-            (seen.bad_times, "times that cannot be expressed in nanoseconds"),
+            (seen.bad_times, "timestamps that cannot be expressed in nanoseconds"),
             (seen.evicted, "flows completed early: --max-flows was reached"),
         ]
         .into_iter()

@@ -342,7 +342,7 @@ fn a_damaged_block_ends_the_file_after_what_came_before() {
         (trailer, "a block is damaged"),
         (le(&[6, 8, 8]), "a block is damaged"),
         (le(&[6, 33, 0]), "a block is damaged"),
-        (block(0x0a0d_0d0a, &le(&[0, 1, 0, 0])), "a section does not say its byte order"),
+        (block(0x0a0d_0d0a, &le(&[0, 1, 0, 0])), "a section header has no valid byte order"),
         (block(0x0a0d_0d0a, &le(&[0x1a2b_3c4d, 2, 0, 0])), "a section of version 2"),
     ] {
         let file = [&good[..], &bad, &enhanced(0, 12)].concat();
@@ -410,7 +410,7 @@ fn frames_without_a_packet_are_counted_by_reason() {
     }
     let (read, counts) = in_every_way(&file);
     assert_eq!((read.frames, read.packets.len(), counts.packets), (4, 0, 4));
-    // The last one is found broken by who dissects it.
+    // The last one is found broken when it is dissected.
     assert_eq!(counts.unread[Unread::NotIp as usize], 2);
     assert_eq!(counts.unread[Unread::BadLink as usize], 1);
 }

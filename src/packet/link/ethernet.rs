@@ -3,9 +3,9 @@
 use super::{after, be16, is_ip};
 use crate::packet::Unread;
 
-/// As many tags, labels and encapsulations as anyone stacks: a limit on the work that a hostile frame causes.
+/// Limit on stacked tags and labels, against hostile frames.
 const DEEPEST: usize = 16;
-/// The largest number that is a length and no EtherType (IEEE 802.3, 3.2.6).
+/// The largest value that is a length and not an EtherType (IEEE 802.3, 3.2.6).
 const LONGEST: u16 = 0x05dc;
 
 /// The IP packet that follows an EtherType.
@@ -23,7 +23,7 @@ fn encapsulated(mut ethertype: u16, mut rest: &[u8]) -> Result<&[u8], Unread> {
         // Octets before the next EtherType.
         let tag = match ethertype {
             0x0800 | 0x86dd => return Ok(rest),
-            // 802.1Q, 802.1ad and the tags that came before it.
+            // 802.1Q, 802.1ad and the pre-standard QinQ types.
             0x8100 | 0x88a8 | 0x9100 | 0x9200 => 2,
             // VN-Tag.
             0x8926 => 4,
@@ -31,11 +31,11 @@ fn encapsulated(mut ethertype: u16, mut rest: &[u8]) -> Result<&[u8], Unread> {
             0x893f => 6,
             // Provider backbone bridges (802.1ah): the service's identifier, then a whole Ethernet header.
             0x88e7 => 4 + 12,
-            // Cisco metadata: version, length in words of four octets, and as many words.
+            // Cisco metadata: version, length in units of four octets, options.
             0x8909 => 2 + 4 * usize::from(*rest.get(1).ok_or(Unread::BadLink)?),
             0x8864 => return ppp(after(rest, 6)?),
             0x8847 | 0x8848 => return mpls(rest),
-            // LLC and SNAP follow, and padding after them does not belong to the frame.
+            // A length: LLC follows, and what is beyond the length is padding.
             0..=LONGEST => return llc(&rest[..rest.len().min(ethertype.into())]),
             _ => return Err(Unread::NotIp),
         };
@@ -45,7 +45,7 @@ fn encapsulated(mut ethertype: u16, mut rest: &[u8]) -> Result<&[u8], Unread> {
     Err(Unread::BadLink)
 }
 
-/// Labels to the bottom of the stack (RFC 3032); what follows says itself what it is.
+/// MPLS labels to the bottom of the stack (RFC 3032). The payload is IP if its version says so.
 fn mpls(mut rest: &[u8]) -> Result<&[u8], Unread> {
     for _ in 0..DEEPEST {
         let bottom = rest.get(2).ok_or(Unread::BadLink)? & 1 == 1;
@@ -63,7 +63,7 @@ pub(super) fn llc(rest: &[u8]) -> Result<&[u8], Unread> {
         return Err(Unread::NotIp);
     }
     match (rest.get(3..6).ok_or(Unread::BadLink)?, be16(rest, 6)?) {
-        // There is no length in it.
+        // A length is not valid here.
         ([0, 0, 0], kind) if kind > LONGEST => ethertype(kind, after(rest, 8)?),
         _ => Err(Unread::NotIp),
     }

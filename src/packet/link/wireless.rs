@@ -35,14 +35,14 @@ fn flags(header: &[u8]) -> Result<u8, Unread> {
     if present & 2 == 0 {
         return Ok(0);
     }
-    // Words of more fields may follow, as many as have the highest bit set, and one.
+    // While the highest bit is set, another word of field bits follows.
     let mut at = 8;
     let mut word = present;
     while word >> 31 == 1 {
         word = le32(header, at)?;
         at += 4;
     }
-    // Before it stands only TSFT, eight octets long and aligned.
+    // Only TSFT is before it: eight octets, aligned to eight.
     if present & 1 == 1 {
         at = at.next_multiple_of(8) + 8;
     }

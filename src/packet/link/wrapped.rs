@@ -5,7 +5,7 @@ use crate::packet::Unread;
 
 /// Attribute of a netfilter log: the packet.
 const PAYLOAD: u16 = 9;
-/// Attributes that are looked at: a limit on the work that a hostile frame causes.
+/// Limit on the attributes of a frame, against hostile frames.
 const MOST: usize = 64;
 
 /// Per-Packet Information: version, flags, length of the header, link type of what follows; all little-endian.
@@ -14,8 +14,8 @@ pub(super) fn ppi(frame: &[u8]) -> Result<&[u8], Unread> {
     inner(linktype, after(frame, length.into())?)
 }
 
-/// A header that says its length, the type of the record, and the link type of what follows, in the byte
-/// order of the host: little-endian, as all that have it are.
+/// PKTAP: length of the header, type of record, link type of what follows. The byte order is the host's; all hosts
+/// with PKTAP are little-endian.
 pub(super) fn pktap(frame: &[u8]) -> Result<&[u8], Unread> {
     let (length, record, linktype) = (le32(frame, 0)?, le32(frame, 4)?, le32(frame, 8)?);
     if record != 1 {
@@ -24,7 +24,7 @@ pub(super) fn pktap(frame: &[u8]) -> Result<&[u8], Unread> {
     inner(linktype, after(frame, usize::try_from(length).unwrap_or(usize::MAX))?)
 }
 
-/// The frame in a wrapping; a wrapping in a wrapping is not read, for nobody writes it.
+/// Reads the inner frame. Nested PPI and PKTAP are not read, so the recursion is bounded.
 fn inner(linktype: u32, frame: &[u8]) -> Result<&[u8], Unread> {
     match i32::try_from(linktype).ok().and_then(Link::from_linktype) {
         None | Some(Link::Ppi | Link::Pktap) => Err(Unread::NotIp),
@@ -38,8 +38,8 @@ pub(super) fn pflog(frame: &[u8]) -> Result<&[u8], Unread> {
     is_ip(after(frame, length.next_multiple_of(4))?)
 }
 
-/// Family, version and resource, then attributes in the byte order of the host that captured: the one in which
-/// they fit together.
+/// Family, version and resource, then attributes in the byte order of the capturing host: the order in which the
+/// attributes can be walked.
 pub(super) fn nflog(frame: &[u8]) -> Result<&[u8], Unread> {
     let attributes = after(frame, 4)?;
     payload(attributes, u16::from_le_bytes)
@@ -47,8 +47,8 @@ pub(super) fn nflog(frame: &[u8]) -> Result<&[u8], Unread> {
         .and_then(is_ip)
 }
 
-/// The packet among attributes: each has its length, its own header included, its type and its value, padded to
-/// four octets.
+/// The packet attribute. An attribute has a length that includes its header, a type, and a value padded to four
+/// octets.
 fn payload(mut rest: &[u8], number: fn([u8; 2]) -> u16) -> Result<&[u8], Unread> {
     for _ in 0..MOST {
         let [a, b, c, d] = *rest.first_chunk().ok_or(Unread::BadLink)?;
