@@ -125,7 +125,7 @@ impl Program {
             at += 1;
             let operand = if code & 0x08 == 0 { k } else { x };
             let cell = || memory.get(k as usize).copied();
-            let indirect = || Some((x as usize).checked_add(k as usize)?);
+            let indirect = || (x as usize).checked_add(k as usize);
             // The instruction class; the other bits are size and mode, or the operation.
             match code & 0x07 {
                 // BPF_LD

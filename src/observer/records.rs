@@ -29,11 +29,12 @@ struct Layout {
 /// The order of a record's two lengths.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lengths {
-    CapturedFirst,
+    /// The captured length, then the length on the wire.
+    CapturedWire,
     /// Before version 2.3, and in DIGITAL UNIX's version 543.0, the length on the wire comes first.
-    WireFirst,
+    WireCaptured,
     /// In version 2.3 programs differ; the captured length is the smaller one.
-    ShorterFirst,
+    ShorterLonger,
 }
 
 /// A record: its timestamp in ticks, its captured length, and its length on the wire.
@@ -54,9 +55,9 @@ impl Records {
         let version =
             if big { (version >> 16, version & 0xffff) } else { (version & 0xffff, version >> 16) };
         let lengths = match version {
-            (543, 0) | (2, 0..=2) => Lengths::WireFirst,
-            (2, 3) => Lengths::ShorterFirst,
-            _ => Lengths::CapturedFirst,
+            (543, 0) | (2, 0..=2) => Lengths::WireCaptured,
+            (2, 3) => Lengths::ShorterLonger,
+            _ => Lengths::CapturedWire,
         };
         let layout = Layout { big, per_second, header: record, lengths };
         // The upper bits say how long the frame check sequence is.
@@ -109,9 +110,9 @@ impl Layout {
         let ticks = u64::from(number(0)) * self.per_second + u64::from(number(1));
         let (first, second) = (number(2), number(3));
         let (captured, wire) = match self.lengths {
-            Lengths::CapturedFirst => (first, second),
-            Lengths::WireFirst => (second, first),
-            Lengths::ShorterFirst => (first.min(second), first.max(second)),
+            Lengths::CapturedWire => (first, second),
+            Lengths::WireCaptured => (second, first),
+            Lengths::ShorterLonger => (first.min(second), first.max(second)),
         };
         Some((ticks, captured as usize, wire))
     }
