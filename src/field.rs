@@ -20,6 +20,46 @@ use std::sync::Arc;
 
 pub use text::Texts;
 
+/// Which part of a run fills a column. It decides what NULL can mean there: only the observer can have missed the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilledBy {
+    /// The run itself, of every attempt, whether or not its flow was observed.
+    Engine,
+    /// The connection, from what the peer sent; NULL if the exchange did not get that far.
+    Reply,
+    /// The observer, from captured packets; NULL, too, if the flow was not observed.
+    Observer,
+    /// A sweep of the measurement: the same value in every record.
+    Sweep,
+}
+
+impl FilledBy {
+    /// The word in schemas and in the reference.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Reply => "reply",
+            Self::Observer => "observer",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// What it stands for, as a sentence.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Self::Engine => {
+                "The run itself: known of every attempt, whether or not its flow was observed."
+            }
+            Self::Reply => "What the peer sent; NULL if the exchange did not get that far.",
+            Self::Observer => "Captured packets; NULL, too, if the flow was not observed.",
+            Self::Sweep => "A sweep of the measurement: the same value in every record.",
+        }
+    }
+
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Engine, Self::Reply, Self::Observer, Self::Sweep];
+}
+
 /// One documented, typed column.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldDef {
@@ -27,16 +67,40 @@ pub struct FieldDef {
     pub name: &'static str,
     /// The function of the registry (or the part of the program) that fills it.
     pub by: &'static str,
+    /// Which part of a run knows its value.
+    pub filled_by: FilledBy,
     /// What it means, with unit and, where there is one, the RFC.
     pub doc: &'static str,
     /// Its Arrow type.
     pub data_type: fn() -> DataType,
+    /// Whether a value is NULL where there was nothing to take it from. A column that is not optional counts, or
+    /// says whether there was any: it has a value in every row.
+    pub optional: bool,
+    /// The least and the largest value that can be met with, where these are known to be narrower than the type.
+    pub bounds: Option<(i64, i64)>,
 }
+
+/// Bounds of a time from a packet to its answer, in nanoseconds: from 10 microseconds to an hour.
+pub const ROUND_TRIP: (i64, i64) = (10_000, 3_600_000_000_000);
 
 impl FieldDef {
     /// The Arrow field. Every one is nullable: a flow that was not seen has no facts.
     pub fn arrow(&self) -> Field {
         Field::new(self.name, (self.data_type)(), true)
+    }
+
+    /// Whether it is a number of nanoseconds; its documentation then begins with the unit.
+    pub fn is_nanoseconds(&self) -> bool {
+        self.doc.trim_start().starts_with("Nanoseconds")
+    }
+}
+
+/// The bounds of a column, if [`fields!`](crate::field::fields) has them.
+#[doc(hidden)]
+pub const fn first(bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
+    match bounds {
+        [first, ..] => Some(*first),
+        [] => None,
     }
 }
 
@@ -54,6 +118,8 @@ impl Default for Timestamp {
 pub trait Cell {
     /// The builder of such a column.
     type Column: Default;
+    /// Whether a cell may be without a value.
+    const OPTIONAL: bool = false;
     /// The Arrow type of such a column.
     fn data_type() -> DataType;
     /// Adds this value at the end of a column.
@@ -85,6 +151,7 @@ pub trait Nullable: Cell {
 
 impl<T: Nullable> Cell for Option<T> {
     type Column = T::Column;
+    const OPTIONAL: bool = true;
     fn data_type() -> DataType {
         T::data_type()
     }
@@ -253,6 +320,40 @@ impl Nullable for IpAddr {
     }
 }
 
+/// Whether something was seen: NULL if it was not, but may be in a header or message that could not be read. Unlike
+/// `Option<bool>`, NULL never means that there was nothing to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Perhaps(pub Option<bool>);
+
+impl Perhaps {
+    /// Whether it was seen, and whether some of the packets could not be read.
+    pub fn new(seen: bool, hidden: bool) -> Self {
+        Self((seen || !hidden).then_some(seen))
+    }
+}
+
+impl Default for Perhaps {
+    fn default() -> Self {
+        Self(Some(false))
+    }
+}
+
+impl Cell for Perhaps {
+    type Column = b::BooleanBuilder;
+    fn data_type() -> DataType {
+        DataType::Boolean
+    }
+    fn append(&self, column: &mut Self::Column) {
+        column.append_option(self.0);
+    }
+    fn finish(column: &mut Self::Column) -> ArrayRef {
+        Arc::new(column.finish())
+    }
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
+        bool::collect_some(rows, |row| &cell(row).0)
+    }
+}
+
 impl Timestamp {
     /// No time is known: before every time that is. 0 is a time.
     pub const UNKNOWN: Self = Self(i64::MIN);
@@ -329,12 +430,12 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
     numbers.with_data_type(Timestamp::arrow_type())
 }
 
-/// Declares a row and its columns.
+/// Declares a row, its columns, and who fills them (a [`FilledBy`]).
 ///
 /// ```
 /// pathspider::field::fields! {
 ///     /// What `basic_count` counts.
-///     pub struct Counts, CountColumns;
+///     pub struct Counts, CountColumns: Observer;
 ///     "basic_count" {
 ///         /// Packets in the forward direction.
 ///         pkt_fwd: u64,
@@ -351,10 +452,10 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
 macro_rules! __fields {
     (
         $(#[$meta:meta])*
-        pub struct $row:ident, $columns:ident;
+        pub struct $row:ident, $columns:ident: $filled_by:ident;
         $($by:literal {$(
             $(#[doc = $doc:literal])+
-            $name:ident : $type:ty,
+            $name:ident : $type:ty $(= $bounds:expr)?,
         )*})*
     ) => {
         $(#[$meta])*
@@ -374,8 +475,11 @@ macro_rules! __fields {
                 $crate::field::FieldDef {
                     name: stringify!($name),
                     by: $by,
+                    filled_by: $crate::field::FilledBy::$filled_by,
                     doc: concat!($($doc, "\n"),+),
                     data_type: <$type as $crate::field::Cell>::data_type,
+                    optional: <$type as $crate::field::Cell>::OPTIONAL,
+                    bounds: $crate::field::first(&[$($bounds)?]),
                 },
             )*)*];
             type Columns = $columns;

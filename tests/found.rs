@@ -194,7 +194,9 @@ impl Case {
             faults.push(format!("it ended with {exit:?}: {said}"));
         }
         if form.whole {
-            let packets = self.packets.map(|packets| format!("{packets} packets, "));
+            let packets = self.packets.map(|packets| {
+                format!("{packets} packet{}, ", if packets == 1 { "" } else { "s" })
+            });
             let says = self.says.iter().chain(&packets).filter(|words| !said.contains(*words));
             faults.extend(says.map(|words| format!("it does not say {words:?}: {said}")));
         }

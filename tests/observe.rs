@@ -403,7 +403,7 @@ fn what_a_capture_says_was_lost_is_lost() {
     Run::new(&with_blocks(2, &drops(0)), &[]).expect(0);
     let run = Run::new(&with_blocks(0x0b0b, &[0; 8]), &[]).expect(3);
     assert!(
-        run.said().contains("lost: 1 blocks that contain or may contain packets"),
+        run.said().contains("lost: 1 block that contains or may contain packets"),
         "{}",
         run.said()
     );

@@ -82,9 +82,10 @@ fn names_have_addresses_and_who_is_down_is_not_asked() {
             }
         }
     }
+    assert_eq!(summary["attempts"]["skipped_by_probe"], 2 * down, "{summary}");
     assert!(up > 200 && down > 50 && named.len() > 50, "{up} {down} {}", named.len());
     // True of a run's first ports only, or of some connections only.
-    for varying in ["first-ports", "second-ports", "lossy-1", "lossy-5"] {
+    for varying in ["baseline-cut-off", "experiment-cut-off", "lossy-1", "lossy-5"] {
         named.remove(varying);
     }
     for (name, labels) in named {

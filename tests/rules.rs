@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use pathspider::error::Diagnostic;
+use pathspider::flags;
 use pathspider::measurement::{Plan, SHIPPED};
-use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
+use pathspider::rule::{About, Choice, Columns, Known, Question, RuleSource, Rules, Sql};
 use serde_json::{Value, json};
 
 fn schema() -> Schema {
@@ -31,7 +33,26 @@ fn schema() -> Schema {
     .map(|(name, data_type)| Field::new(name, data_type, true))
     .collect();
     let table = |name| Field::new(name, DataType::Struct(fields.clone()), true);
-    Schema::new(vec![table("target"), table("zero"), table("one")])
+    Schema::new(vec![table("target"), flags::field(), table("zero"), table("one")])
+}
+
+/// Who fills the columns, and what is said of those that are not there.
+struct Sources(Option<&'static str>);
+
+impl Columns for Sources {
+    fn elsewhere(&self, _: &str) -> Option<String> {
+        self.0.map(str::to_owned)
+    }
+
+    fn about(&self, column: &str) -> About {
+        let known = match column {
+            "state" | "observed" | "started" | "ended" => Known::Always,
+            "ok" | "g" => Known::Sent,
+            "c" | "j" => Known::Added,
+            _ => Known::Seen,
+        };
+        About { known, ..About::ALWAYS }
+    }
 }
 
 /// A batch of records from the columns of zero and one that are not NULL.
@@ -45,8 +66,11 @@ fn batch_of(schema: Schema, records: &[(Value, Value)]) -> RecordBatch {
         all.as_object_mut().unwrap().extend(columns.as_object().unwrap().clone());
         all
     };
-    let rows: Vec<Value> =
-        records.iter().map(|(z, o)| json!({ "zero": full(z), "one": full(o) })).collect();
+    let rows = records.iter().map(|(z, o)| {
+        let flags = if o["flags"].is_null() { json!([]) } else { o["flags"].clone() };
+        json!({ "flags": flags, "zero": full(z), "one": full(o) })
+    });
+    let rows: Vec<Value> = rows.collect();
     let mut decoder = arrow::json::ReaderBuilder::new(Arc::new(schema)).build_decoder().unwrap();
     decoder.serialize(&rows).unwrap();
     decoder.flush().unwrap().unwrap()
@@ -58,7 +82,8 @@ fn sql(text: &str) -> Sql {
 
 fn compile(name: &str, given: Option<&str>, question: Question<Sql>) -> Rules {
     let source = RuleSource { name: name.to_owned(), given: given.map(sql), question };
-    let (rules, mistakes) = Rules::compile(&[source], &schema(), &|_| None);
+    let (rules, mut mistakes) = Rules::compile(&[source], &schema(), &Sources(None));
+    mistakes.retain(Diagnostic::is_error);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     rules
 }
@@ -105,6 +130,21 @@ fn expressions_mean_what_they_mean_in_sql() {
 }
 
 #[test]
+fn unknown_is_never_false() {
+    let mut wrong = Vec::new();
+    for case in tables()["unknown"].as_array().unwrap() {
+        let expression = case[0].as_str().unwrap();
+        let rules = compile("x", None, Question::Value(sql(expression)));
+        let said = judge(&rules, &batch(&[(json!({}), case[1].clone())])).remove(0);
+        let is = said.1.or(said.0).unwrap();
+        if is != case[2].as_str().unwrap() {
+            wrong.push(format!("{expression} of {} is {is}, not {}", case[1], case[2]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn what_databases_read_differently_is_refused() {
     let tables = tables();
     let schema = schema();
@@ -113,7 +153,8 @@ fn what_databases_read_differently_is_refused() {
         let [expression, place, words] = [0, 1, 2].map(|part| case[part].as_str().unwrap());
         let question = Question::Value(sql(expression));
         let source = RuleSource { name: "x".into(), given: None, question };
-        let (_, mistakes) = Rules::compile(&[source], &schema, &|_| None);
+        let (_, mut mistakes) = Rules::compile(&[source], &schema, &Sources(None));
+        mistakes.retain(Diagnostic::is_error);
         let said: Vec<String> = mistakes
             .iter()
             .map(|m| {
@@ -169,7 +210,7 @@ fn any_configurations_are_compared() {
         let batch = oks(records);
         let source = RuleSource { name: "x".into(), given: None, question };
         let mut rules = Rules::default();
-        let mistakes = rules.add(&source, one, &batch.schema(), &|_| None);
+        let mistakes = rules.add(&source, one, &batch.schema(), &Sources(None));
         assert!(mistakes.is_empty(), "{mistakes:?}");
         let words: Vec<_> =
             judge(&rules, &batch).into_iter().filter_map(|(word, _)| word).collect();
@@ -180,16 +221,16 @@ fn any_configurations_are_compared() {
         }
     }
     let source = RuleSource { name: "x".into(), given: None, question: between("zero", "three") };
-    let (_, mistakes) = Rules::compile(&[source], &oks(&three).schema(), &|_| None);
+    let (_, mistakes) = Rules::compile(&[source], &oks(&three).schema(), &Sources(None));
     assert!(mistakes[0].message.contains("`three`"), "{mistakes:?}");
 }
 
 #[test]
 fn a_rule_is_checked_against_older_records() {
     let rules = compile("x", Some("one.b"), Question::Value(sql("one.i + zero.u")));
-    assert!(rules.against(&schema(), &|_| None).is_ok());
+    assert!(rules.against(&schema(), &Sources(None)).is_ok());
     let older = oks(&[("zero", true), ("one", true)]).schema();
-    let mistakes = rules.against(&older, &|_| Some("it is not there".into())).unwrap_err();
+    let mistakes = rules.against(&older, &Sources(Some("it is not there"))).unwrap_err();
     let places: Vec<_> = mistakes.iter().map(|m| m.span.clone()).collect();
     assert_eq!(places, [0..5, 0..5, 8..14]);
     assert!(mistakes.iter().all(|m| m.help.as_deref() == Some("it is not there")));
@@ -200,15 +241,15 @@ fn a_rule_is_checked_against_older_records() {
 fn a_rule_is_one_expression_of_sql() {
     let rules = compile(
         "x",
-        Some("one.b AND (one.c OR NOT one.b)"),
+        Some("one.b AND (one.s = '' OR NOT one.b)"),
         Question::FirstOf(vec![
             Choice { is: "big".into(), when: Some(sql("one.u + 255 > one.i")) },
             Choice { is: "other".into(), when: None },
         ]),
     );
     let expected = "CASE WHEN one.state = 'local_error' THEN 'insufficient' \
-        WHEN (one.b AND (one.c OR NOT one.b)) IS NULL THEN 'insufficient' \
-        WHEN NOT (one.b AND (one.c OR NOT one.b)) THEN NULL \
+        WHEN (one.b AND (one.s = '' OR NOT one.b)) IS NULL THEN 'insufficient' \
+        WHEN NOT (one.b AND (one.s = '' OR NOT one.b)) THEN NULL \
         WHEN (TRY(CAST(one.u AS BIGINT) + 255) > one.i) IS NULL THEN 'insufficient' \
         WHEN TRY(CAST(one.u AS BIGINT) + 255) > one.i THEN 'big' ELSE 'other' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
@@ -218,6 +259,27 @@ fn a_rule_is_one_expression_of_sql() {
         WHEN zero.ok AND one.ok THEN 'works' WHEN zero.ok THEN 'broken' \
         WHEN one.ok THEN 'transient' ELSE 'offline' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
+    let lossy = "list_has_any(flags, ['capture_dropped', 'flow_evicted', 'short_packet'])";
+    for (value, expected) in [
+        (
+            "one.i IS NULL",
+            "CASE WHEN one.i IS NOT NULL THEN FALSE WHEN NOT one.observed OR LOSSY THEN NULL ELSE TRUE END",
+        ),
+        (
+            "one.ok IS TRUE",
+            "COALESCE(one.ok, CASE WHEN one.state = 'skipped' THEN NULL ELSE FALSE END)",
+        ),
+        ("one.started IS NULL", "epoch_ns(one.started) IS NULL"),
+        ("one.c", "(one.c OR NULLIF(LOSSY, TRUE))"),
+        (
+            "COALESCE(target.i, zero.g, 0)",
+            "COALESCE(CAST(target.i AS DOUBLE), COALESCE(zero.g, CASE WHEN zero.state = 'skipped' THEN NULL ELSE 0e0 END))",
+        ),
+    ] {
+        let rules = compile("x", None, Question::Value(sql(value)));
+        let sql = rules.iter().next().unwrap().sql();
+        assert!(sql.contains(&expected.replace("LOSSY", lossy)), "{value}: {sql}");
+    }
 }
 
 #[test]
@@ -364,7 +426,7 @@ fn no_expression_is_a_panic() {
     let ask = |text: &str| {
         let source =
             RuleSource { name: "x".into(), given: None, question: Question::Value(sql(text)) };
-        let (rules, mistakes) = Rules::compile(&[source], &schema, &|_| None);
+        let (rules, mistakes) = Rules::compile(&[source], &schema, &Sources(None));
         if mistakes.is_empty() {
             rules.judge(&records).unwrap();
         }

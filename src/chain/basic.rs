@@ -46,7 +46,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `basic`.
-    pub struct Basic, BasicColumns;
+    pub struct Basic, BasicColumns: Observer;
     "basic_flow" {
         /// Source address of the flow's first packet.
         sip: Option<IpAddr>,

@@ -1,8 +1,8 @@
 //! Group `dns`: whether a question was answered (RFC 1035).
 
-use super::group::{Facts, Runs, of, seen_or_hidden, store};
+use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::fields;
+use crate::field::{Perhaps, fields};
 use crate::packet::{Direction, FlowKey, Packet, Transport, protocol};
 
 /// The place of `dns_extract` in the table of functions.
@@ -34,20 +34,20 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dns`.
-    pub struct Dns, DnsColumns;
+    pub struct Dns, DnsColumns: Observer;
     "dns_extract" {
         /// Whether a response was seen that answers a question of this flow: same identifier, same question
         /// (RFC 1035, 4.1; RFC 5452, 9.1); NULL instead of false if the capture cut some message short.
-        dns_response_valid: Option<bool>,
+        dns_response_valid: Perhaps,
         /// RCODE of the first such response; NULL if there was none.
-        dns_rcode: Option<u8>,
+        dns_rcode: Option<u8> = (0, 15),
         /// TC bit of the first such response; NULL if there was none.
         dns_truncated: Option<bool>,
         /// Resource records in its answer section; NULL if there was none.
         dns_answers: Option<u16>,
         /// Whether a question was seen in the forward direction; NULL instead of false if the capture cut some
         /// forward message short.
-        dns_question: Option<bool>,
+        dns_question: Perhaps,
     }
 }
 
@@ -67,8 +67,8 @@ impl Facts for State {
     type Row = Dns;
     fn row(&self, _: &FlowKey) -> Dns {
         Dns {
-            dns_response_valid: seen_or_hidden(self.valid, self.hidden != [false; 2]),
-            dns_question: seen_or_hidden(self.asked, self.hidden[0]),
+            dns_response_valid: Perhaps::new(self.valid, self.hidden != [false; 2]),
+            dns_question: Perhaps::new(self.asked, self.hidden[0]),
             ..self.facts.clone()
         }
     }

@@ -1,8 +1,8 @@
 //! Group `dscp`: the Differentiated Services codepoints of IP headers (RFC 2474).
 
-use super::group::{Facts, Runs, of, seen_or_hidden, store};
+use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::fields;
+use crate::field::{Perhaps, fields};
 use crate::packet::{FlowKey, Packet, protocol};
 
 /// The place of `dscp_extract` in the table of functions.
@@ -34,21 +34,21 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dscp`.
-    pub struct Dscp, DscpColumns;
+    pub struct Dscp, DscpColumns: Observer;
     "dscp_extract" {
         /// DSCP of the first forward SYN; NULL if there was none, 0 is a value.
-        dscp_mark_syn_fwd: Option<u8>,
+        dscp_mark_syn_fwd: Option<u8> = (0, 63),
         /// DSCP of the first reverse SYN (the SYN-ACK); NULL if there was none.
-        dscp_mark_syn_rev: Option<u8>,
+        dscp_mark_syn_rev: Option<u8> = (0, 63),
         /// DSCP of the first forward packet with data; NULL if there was none, 0 is a value.
-        dscp_mark_data_fwd: Option<u8>,
+        dscp_mark_data_fwd: Option<u8> = (0, 63),
         /// DSCP of the first reverse packet with data; NULL if there was none.
-        dscp_mark_data_rev: Option<u8>,
+        dscp_mark_data_rev: Option<u8> = (0, 63),
         /// Whether forward packets with data carried different DSCPs; NULL instead of false if some segment had a
         /// header that could not be read.
-        dscp_data_varies_fwd: Option<bool>,
+        dscp_data_varies_fwd: Perhaps,
         /// Whether reverse packets with data carried different DSCPs; NULL likewise.
-        dscp_data_varies_rev: Option<bool>,
+        dscp_data_varies_rev: Perhaps,
     }
 }
 
@@ -70,8 +70,8 @@ impl Facts for State {
             dscp_mark_syn_rev: self.syn[1],
             dscp_mark_data_fwd: self.data[0],
             dscp_mark_data_rev: self.data[1],
-            dscp_data_varies_fwd: seen_or_hidden(self.varies[0], self.hidden[0]),
-            dscp_data_varies_rev: seen_or_hidden(self.varies[1], self.hidden[1]),
+            dscp_data_varies_fwd: Perhaps::new(self.varies[0], self.hidden[0]),
+            dscp_data_varies_rev: Perhaps::new(self.varies[1], self.hidden[1]),
         }
     }
 

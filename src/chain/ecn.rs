@@ -3,9 +3,9 @@
 //! SYNs and data are kept apart. Segments without data and without SYN (pure ACKs, FINs) count
 //! in neither: RFC 3168, section 6.1.4, forbids marks on them, so their absence says nothing.
 
-use super::group::{Facts, Runs, of, seen_or_hidden, store};
+use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::fields;
+use crate::field::{Perhaps, fields};
 use crate::packet::{FlowKey, Packet, protocol};
 
 /// The place of `ecn_code` in the table of functions.
@@ -37,37 +37,37 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `ecn`.
-    pub struct Ecn, EcnColumns;
+    pub struct Ecn, EcnColumns: Observer;
     "ecn_code" {
         /// Whether a forward SYN carried ECT(0) (RFC 3168, 5). This and the following are NULL instead of false if
         /// a segment with this codepoint had flags that could not be read.
-        ecn_ect0_syn_fwd: Option<bool>,
+        ecn_ect0_syn_fwd: Perhaps,
         /// Whether a forward SYN carried ECT(1).
-        ecn_ect1_syn_fwd: Option<bool>,
+        ecn_ect1_syn_fwd: Perhaps,
         /// Whether a forward SYN carried CE.
-        ecn_ce_syn_fwd: Option<bool>,
+        ecn_ce_syn_fwd: Perhaps,
         /// Whether a reverse SYN carried ECT(0).
-        ecn_ect0_syn_rev: Option<bool>,
+        ecn_ect0_syn_rev: Perhaps,
         /// Whether a reverse SYN carried ECT(1).
-        ecn_ect1_syn_rev: Option<bool>,
+        ecn_ect1_syn_rev: Perhaps,
         /// Whether a reverse SYN carried CE.
-        ecn_ce_syn_rev: Option<bool>,
+        ecn_ce_syn_rev: Perhaps,
         /// Whether forward data was seen without a mark (Not-ECT).
-        ecn_notect_data_fwd: Option<bool>,
+        ecn_notect_data_fwd: Perhaps,
         /// Whether forward data carried ECT(0).
-        ecn_ect0_data_fwd: Option<bool>,
+        ecn_ect0_data_fwd: Perhaps,
         /// Whether forward data carried ECT(1).
-        ecn_ect1_data_fwd: Option<bool>,
+        ecn_ect1_data_fwd: Perhaps,
         /// Whether forward data carried CE.
-        ecn_ce_data_fwd: Option<bool>,
+        ecn_ce_data_fwd: Perhaps,
         /// Whether reverse data was seen without a mark (Not-ECT).
-        ecn_notect_data_rev: Option<bool>,
+        ecn_notect_data_rev: Perhaps,
         /// Whether reverse data carried ECT(0).
-        ecn_ect0_data_rev: Option<bool>,
+        ecn_ect0_data_rev: Perhaps,
         /// Whether reverse data carried ECT(1).
-        ecn_ect1_data_rev: Option<bool>,
+        ecn_ect1_data_rev: Perhaps,
         /// Whether reverse data carried CE.
-        ecn_ce_data_rev: Option<bool>,
+        ecn_ce_data_rev: Perhaps,
     }
 }
 
@@ -87,7 +87,7 @@ impl Facts for State {
         let fact = |codepoints: [u8; 2], way: usize| {
             let has = |codepoints: u8, codepoint: u8| codepoints >> codepoint & 1 != 0;
             let hidden = self.hidden[way];
-            [0, 1, 2, 3].map(|code| seen_or_hidden(has(codepoints[way], code), has(hidden, code)))
+            [0, 1, 2, 3].map(|code| Perhaps::new(has(codepoints[way], code), has(hidden, code)))
         };
         let (syn_fwd, syn_rev) = (fact(self.syn, 0), fact(self.syn, 1));
         let (data_fwd, data_rev) = (fact(self.data, 0), fact(self.data, 1));

@@ -110,8 +110,3 @@ pub(super) fn of<T>(direction: Direction, forward: T, reverse: T) -> T {
         Direction::Reverse => reverse,
     }
 }
-
-/// A fact that is true once seen. If it was not seen but may be in a header that could not be read, it is not known.
-pub(super) fn seen_or_hidden(seen: bool, hidden: bool) -> Option<bool> {
-    (seen || !hidden).then_some(seen)
-}

@@ -3,9 +3,9 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 
-use super::group::{Facts, Runs, of, seen_or_hidden, store};
+use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Cell, Nullable, Texts, fields};
+use crate::field::{Cell, Nullable, Perhaps, Texts, fields};
 use crate::packet::tcp_option::{kind, options};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
@@ -38,7 +38,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tcpopt`.
-    pub struct TcpOpt, TcpOptColumns;
+    pub struct TcpOpt, TcpOptColumns: Observer;
     "tcpopt_extract" {
         /// Whether the first forward SYN had the timestamps option (RFC 7323); NULL if there was no SYN, or if
         /// the capture cut its options short and those that are complete do not include it.
@@ -104,7 +104,7 @@ impl TcpOpt {
                 _ => {}
             }
         }
-        let fact = |seen| seen_or_hidden(seen, !tcp.whole);
+        let fact = |seen| Perhaps::new(seen, !tcp.whole).0;
         *of(direction, &mut self.tcpopt_ts_fwd, &mut self.tcpopt_ts_rev) = fact(timestamps);
         *of(direction, &mut self.tcpopt_sack_fwd, &mut self.tcpopt_sack_rev) = fact(sack);
         *of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev) =

@@ -34,7 +34,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `udp`.
-    pub struct UdpFacts, UdpFactsColumns;
+    pub struct UdpFacts, UdpFactsColumns: Observer;
     "udp_zero_checksum" {
         /// Whether the checksum of the last forward datagram was 0, none (RFC 768; RFC 6936); NULL if there was none,
         /// or if it could not be read.

@@ -21,6 +21,7 @@ use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
+use crate::packet::owner::PortSet;
 use crate::packet::{Unread, link};
 use crate::sink::{self, Sink};
 use account::Account;
@@ -212,7 +213,7 @@ fn offline(
     });
     bar.end();
     let Observed { counts, end } = observed?;
-    let dropped = "packets dropped during the capture, according to the file";
+    let dropped = "packet[s] dropped during the capture, according to the file";
     let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
 }
@@ -243,7 +244,9 @@ impl Bar {
 
     fn tick(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_position(self.position.load(Relaxed));
+            let position = self.position.load(Relaxed);
+            // A file that grows while it is read is longer than it was.
+            bar.set_position(bar.length().map_or(position, |total| position.min(total)));
         }
     }
 
@@ -266,17 +269,18 @@ fn live(
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
+    super::interface::exists(interface)?;
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;
-    let capture = opened.start(selection, limits)?;
+    let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
     eprintln!("watching {interface}; Ctrl-C ends it");
     let mut failed = None;
     while !stop.load(Relaxed) && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.
         let begun = Instant::now();
-        match capture.flush(|_| false).recv() {
+        match capture.flush(PortSet::default()).recv() {
             Ok(flows) => failed = output.write(flows).err(),
             Err(_) => break,
         }
@@ -300,7 +304,7 @@ fn live(
     }
     let unread = load(&counters.not_ip) + load(&counters.bad_ip);
     seen.understood = seen.packets.saturating_sub(unread);
-    let counts = Account { seen, dropped: "packets dropped: the capture was not fast enough" };
+    let counts = Account { seen, dropped: "packet[s] dropped: the capture was not fast enough" };
     if let Some(error) = failed {
         return Err(error);
     }

@@ -110,7 +110,7 @@ impl Preparation {
         ready.withdraw(targets, withdrawn);
         if self.plan.probe.is_some() {
             let rows = ready.rows();
-            let probed = engine.probe(&ready.addresses(targets), keep_going, withdrawn)?;
+            let probed = engine.probe(&ready.addresses(targets, &[]), keep_going, withdrawn)?;
             for (row, probe) in rows.into_iter().zip(probed) {
                 ready.probed(row, probe);
             }
@@ -172,10 +172,13 @@ impl Ready {
         }
     }
 
-    /// Whom to ask.
-    pub fn addresses(&self, targets: &[Target]) -> Vec<Address> {
-        let rows = self.rows().into_iter().map(|row| &targets[row]);
-        rows.filter_map(address).collect()
+    /// The targets to probe; `wanted` are source ports that the first of the wave's targets want.
+    pub fn addresses(&self, targets: &[Target], wanted: &[Vec<Option<u16>>]) -> Vec<Address> {
+        let rows = self.rows().into_iter().filter_map(|row| {
+            let wanted = wanted.get(row).cloned().unwrap_or_default();
+            Some(Address { wanted, ..address(&targets[row])? })
+        });
+        rows.collect()
     }
 
     /// The source ports of probes, whose flows belong to no record.
@@ -196,7 +199,7 @@ impl Ready {
             let whole = self.fates.iter().map(|fate| match fate {
                 Fate::Ask => given.next().flatten(),
                 Fate::Over(attempt) => {
-                    Some(Ended { attempt: attempt.as_ref().clone(), reply: None })
+                    Some(Ended { attempt: attempt.as_ref().clone(), ..Ended::default() })
                 }
                 Fate::Stopped | Fate::Withdrawn => None,
             });
@@ -277,7 +280,8 @@ impl Ready {
 
 /// Where a target is, once that is known.
 fn address(target: &Target) -> Option<Address> {
-    Some(Address { at: writer::address(target)?, name: target.name.clone() })
+    let (at, name) = (writer::address(target)?, target.name.clone());
+    Some(Address { at, name, wanted: Vec::new() })
 }
 
 /// A name that is being looked up.
@@ -402,7 +406,7 @@ mod tests {
             2,
             Some(Ended {
                 attempt: Attempt { state: State::Timeout, ..Attempt::default() },
-                reply: None,
+                ..Ended::default()
             }),
         );
         assert!(ready.rows().is_empty());

@@ -11,8 +11,10 @@ use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
+use crate::field::FilledBy;
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::record;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARED, INSUFFICIENT};
 use crate::step::STEPS;
@@ -197,11 +199,15 @@ fn fields(page: &mut String) -> Written {
     table(page, ["column", "type", "meaning"], rows)?;
     writeln!(page, "\nFurther columns of the target list follow.")?;
     writeln!(page, "\n### `zero`, `one` and further configurations\n")?;
-    let rows = catalogue::fields().map(|field| {
+    let rows = record::fields().map(|field| {
         let word = catalogue::type_word(&(field.data_type)());
-        [code(field.name), word, code(field.by), field.doc.trim().to_owned()]
+        let by = field.filled_by.as_str().to_owned();
+        [code(field.name), word, by, code(field.by), field.doc.trim().to_owned()]
     });
-    table(page, ["column", "type", "filled by", "meaning"], rows)?;
+    table(page, ["column", "type", "filled by", "function", "meaning"], rows)?;
+    writeln!(page, "\nValues of a sweep follow, each in a column with its own name.\n")?;
+    let rows = FilledBy::ALL.map(|by| [by.as_str().to_owned(), by.doc().to_owned()]);
+    table(page, ["filled by", "meaning"], rows.into_iter())?;
     writeln!(page, "\n### Of the record itself\n")?;
     let rows =
         catalogue::RECORD.map(|(name, word, doc)| [code(name), word.to_owned(), doc.to_owned()]);
@@ -349,7 +355,7 @@ mod tests {
         names.extend(chain::functions().map(|(_, function)| code(function.name)));
         names.extend(chain::GROUPS.iter().map(|group| code(group.name)));
         names.extend(Chain::ALL.map(|chain| code(chain.key())));
-        names.extend(catalogue::fields().map(|field| format!("| {} |", code(field.name))));
+        names.extend(record::fields().map(|field| format!("| {} |", code(field.name))));
         names.extend(connect::KINDS.iter().map(|kind| code(kind.name)));
         names.extend(STEPS.iter().map(|step| code(step.name)));
         names.extend(CODES.iter().map(|(code, title)| format!("### {code}: {title}")));

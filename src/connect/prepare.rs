@@ -6,7 +6,7 @@ use crate::field::fields;
 
 fields! {
     /// What `[connect.prepare]` has found: the struct `prepare` of a record, if the measurement has one.
-    pub struct Prepared, PreparedColumns;
+    pub struct Prepared, PreparedColumns: Engine;
     "prepare" {
         /// The addresses that the target's name has, joined by commas, those of the preferred version of IP
         /// first; the first was asked. NULL if nothing was looked up, or nothing found.

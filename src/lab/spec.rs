@@ -464,11 +464,11 @@ mod tests {
         let spec = Spec::internet().unwrap();
         for host in &spec.hosts {
             // They count what comes to them: the share of one address is known of one only.
-            let counts = host.name.ends_with("-in-turn") || host.name.ends_with("-once");
+            let counts = !host.name.starts_with("lossy") && host.path.concat().contains("numgen");
             for truth in [&host.truth_v4, &host.truth_v6] {
                 let Some(ecn) = truth.get("ecn") else {
                     // Of the hosts that only other measurements need.
-                    assert!(counts || host.name.ends_with("-ports"), "{}", host.name);
+                    assert!(counts, "{}", host.name);
                     continue;
                 };
                 assert!(ecn[0].starts_with("ecn.connectivity."), "{}", host.name);

@@ -8,6 +8,7 @@
 mod blocks;
 pub mod capture;
 mod clock;
+mod exchange;
 pub mod file;
 mod filter;
 mod fragments;
@@ -22,6 +23,7 @@ mod records;
 mod steps;
 mod table;
 
+pub use exchange::Exchange;
 pub use filter::link_name;
 pub use frame::Counts;
 pub use piece::Piece;

@@ -18,16 +18,19 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use foldhash::fast::RandomState;
 
+use super::exchange::Exchange;
 use super::fragments::Fragments;
 use super::index::Index;
 use super::steps::Steps;
 use crate::chain::{Admission, Closed, Group, Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
+use crate::packet::owner::{Owners, Remote};
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
@@ -62,6 +65,8 @@ pub struct Flows {
     pub keys: Vec<FlowKey>,
     /// What may be missing from each.
     pub flags: Vec<Flags>,
+    /// The course of each exchange, if the table knows whose flows these are; else empty.
+    pub exchanges: Vec<Exchange>,
     /// The columns of [`Selection::fields`], one row per key.
     pub columns: Vec<ArrayRef>,
 }
@@ -70,6 +75,7 @@ pub struct Flows {
 pub struct Completed {
     keys: Vec<FlowKey>,
     flags: Vec<Flags>,
+    exchanges: Vec<Exchange>,
     groups: Vec<Box<dyn Closed>>,
 }
 
@@ -77,7 +83,7 @@ impl Completed {
     /// Makes the columns.
     pub fn into_flows(self) -> Flows {
         let columns = self.groups.iter().flat_map(|group| group.columns(&self.keys)).collect();
-        Flows { keys: self.keys, flags: self.flags, columns }
+        Flows { keys: self.keys, flags: self.flags, exchanges: self.exchanges, columns }
     }
 }
 
@@ -144,6 +150,22 @@ impl Identity {
         let ends = Ends { low: [low_upper, low_lower], high: [high_upper, high_lower], rest };
         let tag = ends.hash(hasher) as u32;
         Self { ends, tag, low_first, has_ports: ports.is_some() }
+    }
+
+    /// The same ends, seen from the other side.
+    fn reversed(self) -> Self {
+        Self { low_first: !self.low_first, ..self }
+    }
+
+    /// Which way a packet of this identity goes, by who owns its ports.
+    fn direction(&self, owners: &Owners) -> Option<Direction> {
+        let Ends { low, high, rest } = self.ends;
+        let remote = |[upper, lower]: [u64; 2], port: u64| -> Remote {
+            (u128::from(upper) << 64 | u128::from(lower), port as u16)
+        };
+        let (low, high) = (remote(low, rest >> 32), remote(high, rest >> 16));
+        let (source, destination) = if self.low_first { (low, high) } else { (high, low) };
+        owners.direction(((rest >> 1) as u8, rest & 1 == 1), source, destination)
     }
 
     fn key(&self) -> FlowKey {
@@ -214,6 +236,13 @@ pub struct FlowTable {
     tags: Vec<u32>,
     /// Packets whose flows are found, but of which no function knows yet.
     visits: Vec<Visit>,
+    /// Whose the flows of a run are. Without it every packet has a flow, whose first packet goes forward.
+    owners: Option<Arc<Owners>>,
+    /// The course of each flow's exchange, by slot; only where there are owners.
+    exchanges: Vec<Exchange>,
+    /// Those of completed flows.
+    completed_exchanges: Vec<Exchange>,
+    strangers: u64,
 }
 
 impl FlowTable {
@@ -241,7 +270,22 @@ impl FlowTable {
             identities: Vec::new(),
             tags: Vec::new(),
             visits: Vec::new(),
+            owners: None,
+            exchanges: Vec::new(),
+            completed_exchanges: Vec::new(),
+            strangers: 0,
         }
+    }
+
+    /// The table of a run: only flows that it owns are kept, and forward is to the target, whichever packet
+    /// came first.
+    pub fn of_run(selection: &Selection, limits: Limits, owners: Arc<Owners>) -> Self {
+        Self { owners: Some(owners), ..Self::new(selection, limits) }
+    }
+
+    /// Packets that belong to no flow of the run.
+    pub fn strangers(&self) -> u64 {
+        self.strangers
     }
 
     /// Flows that had to be completed early because the table was full.
@@ -351,21 +395,30 @@ impl FlowTable {
             self.settle(packets);
             let own = |flow: &Flow| flow.identity.low_first == low_first;
             let again = |flow: &Flow| own(flow) || !self.acknowledges(old, packet);
-            if self.flows[old as usize].is_some_and(|flow| flow.over && again(&flow)) {
+            let over = self.flows[old as usize].is_some_and(|flow| flow.over && again(&flow));
+            if self.owners.is_none() && over {
                 self.complete(old);
+                slot = None;
+            } else if self.is_stale(old, low_first) {
+                self.discard(old);
                 slot = None;
             }
         }
         // The idle queue is only nearly in order and may not have reached this flow. The record must not depend on
         // the other flows in the table.
-        if let Some(old) = slot.filter(|slot| self.is_silent(*slot, packet.clock)) {
+        if self.owners.is_none()
+            && let Some(old) = slot.filter(|slot| self.is_silent(*slot, packet.clock))
+        {
             self.settle(packets);
             self.complete(old);
             slot = None;
         }
         let slot = match slot {
             Some(slot) => slot,
-            None => self.open(identity, packets, place),
+            None => match self.open(identity, packets, place) {
+                Some(slot) => slot,
+                None => return,
+            },
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         flow.last = flow.last.max(packet.clock);
@@ -377,6 +430,12 @@ impl FlowTable {
         }
         let forward = flow.identity.low_first == low_first;
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
+        if let Some(exchange) = self.exchanges.get_mut(slot as usize)
+            && !exchange.packet(packet, direction)
+        {
+            self.strangers += 1;
+            return;
+        }
         let seen = Seen::of(packet, direction);
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
     }
@@ -395,6 +454,16 @@ impl FlowTable {
         next.is_some() && self.acknowledged[slot as usize] == next
     }
 
+    /// Whether a flow that our SYN would belong to has only packets that came before it: late ones of an earlier
+    /// connection between the same ports.
+    fn is_stale(&self, slot: u32, low_first: bool) -> bool {
+        let flow = self.flows[slot as usize].as_ref();
+        let exchange = self.exchanges.get(slot as usize);
+        flow.zip(exchange).is_some_and(|(flow, exchange)| {
+            flow.identity.low_first == low_first && !exchange.has_syn()
+        })
+    }
+
     /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
     fn settle(&mut self, packets: &[Packet<'_>]) {
         let visits = &self.visits;
@@ -405,6 +474,10 @@ impl FlowTable {
             over &= over - 1;
             let Some(flow) = self.flows[slot].as_mut().filter(|flow| !flow.over) else { continue };
             flow.over = true;
+            // A run's flow ends with its wave: a reset may have been for a late packet of an earlier connection.
+            if self.owners.is_some() {
+                continue;
+            }
             let tcp = packets[packet].tcp().filter(|tcp| tcp.has(flag::ACK));
             let tcp = tcp.filter(|_| seen.direction == Direction::Forward);
             self.acknowledged[slot] = tcp.map(|tcp| tcp.acknowledgment);
@@ -486,6 +559,7 @@ impl FlowTable {
         Completed {
             keys: std::mem::take(&mut self.completed),
             flags: std::mem::take(&mut self.flags),
+            exchanges: std::mem::take(&mut self.completed_exchanges),
             groups: self.groups.iter_mut().map(|group| group.take()).collect(),
         }
     }
@@ -494,8 +568,18 @@ impl FlowTable {
         current(&self.flows, due)
     }
 
-    fn open(&mut self, identity: &Identity, packets: &[Packet<'_>], place: usize) -> u32 {
+    /// Begins a flow with this packet, unless it is a stranger's.
+    fn open(&mut self, identity: &Identity, packets: &[Packet<'_>], place: usize) -> Option<u32> {
         let packet = &packets[place];
+        let way = self.owners.as_ref().map(|owners| identity.direction(owners));
+        let identity = match way {
+            Some(None) => {
+                self.strangers += 1;
+                return None;
+            }
+            Some(Some(Direction::Reverse)) => identity.reversed(),
+            Some(Some(Direction::Forward)) | None => *identity,
+        };
         if self.index.len() >= self.limits.max_flows {
             self.settle(packets);
             self.evicted += u64::from(self.complete_oldest(Flag::FlowEvicted.into()));
@@ -513,7 +597,12 @@ impl FlowTable {
             ignored |= group.open(slot as usize, &key, packet) == Admission::Refuse;
         }
         self.refused += u64::from(ignored);
-        let (identity, last) = (*identity, packet.clock);
+        if self.owners.is_some() {
+            let slots = self.flows.len();
+            self.exchanges.resize_with(slots.max(self.exchanges.len()), Exchange::default);
+            self.exchanges[slot as usize] = Exchange::default();
+        }
+        let last = packet.clock;
         self.flows[slot as usize] = Some(Flow {
             identity,
             last,
@@ -530,7 +619,7 @@ impl FlowTable {
             .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
         compact(&mut self.idle, &self.flows, self.index.len());
-        slot
+        Some(slot)
     }
 
     /// Completes the oldest flow with these flags; whether there was one.
@@ -548,9 +637,7 @@ impl FlowTable {
     }
 
     fn complete(&mut self, slot: u32) {
-        let Some(flow) = self.flows[slot as usize].take() else { return };
-        self.index.remove(flow.identity.tag, slot);
-        self.free.push(slot);
+        let Some(flow) = self.discard(slot) else { return };
         if flow.ignored {
             return;
         }
@@ -561,9 +648,18 @@ impl FlowTable {
         }
         self.completed.push(flow.identity.key());
         self.flags.push(flags);
+        self.completed_exchanges.extend(self.exchanges.get(slot as usize));
         for group in &mut self.groups {
             group.close(slot as usize);
         }
+    }
+
+    /// Forgets a flow and what the functions know of it.
+    fn discard(&mut self, slot: u32) -> Option<Flow> {
+        let flow = self.flows[slot as usize].take()?;
+        self.index.remove(flow.identity.tag, slot);
+        self.free.push(slot);
+        Some(flow)
     }
 }
 

@@ -9,6 +9,7 @@
 mod dissect;
 mod ip;
 pub mod link;
+pub mod owner;
 pub mod tcp_option;
 mod transport;
 mod unread;

@@ -15,12 +15,9 @@ use arrow::temporal_conversions::timestamp_ns_to_datetime;
 use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
+use super::known::{Known, Reason, lossy};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
-
-/// The columns that the engine and the merge fill: known even if the flow was not observed.
-const NOT_OBSERVERS: [&str; 7] =
-    ["ok", "state", "error", "started", "ended", "source_port", "observed"];
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
@@ -218,10 +215,13 @@ enum Values {
     Value(StringArray, Unknown),
 }
 
-/// What is needed to say why an expression is NULL.
+/// What is needed to say why an expression is NULL; nothing if it nowhere is.
+#[derive(Default)]
 struct Unknown {
     columns: Vec<(Column, ArrayRef)>,
-    observed: Vec<(String, BooleanArray)>,
+    reasons: Vec<Reason>,
+    /// Records whose packets may not all have been seen.
+    lossy: Option<BooleanArray>,
 }
 
 impl Answers {
@@ -236,7 +236,9 @@ impl Answers {
         });
         let local = local.collect();
         let truth = |expr: &Expr| -> Result<_, ArrowError> {
-            Ok((expr.truth(batch)?, Unknown::new(expr, rule, batch)?))
+            let values = expr.truth(batch)?;
+            let unknown = Unknown::of(&values, expr, batch)?;
+            Ok((values, unknown))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
         let question = match &rule.asked {
@@ -251,10 +253,11 @@ impl Answers {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
-            Asked::Value(value) => Values::Value(
-                text(&value.evaluate(batch)?, value.ty)?,
-                Unknown::new(value, rule, batch)?,
-            ),
+            Asked::Value(value) => {
+                let values = text(&value.evaluate(batch)?, value.ty)?;
+                let unknown = Unknown::of(&values, value, batch)?;
+                Values::Value(values, unknown)
+            }
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
         Ok(Self { local, given, question, rounds })
@@ -303,33 +306,33 @@ impl Answers {
 }
 
 impl Unknown {
-    fn new(expr: &Expr, rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    /// Of an expression with these values.
+    fn of(values: &dyn Array, expr: &Expr, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        if values.null_count() == 0 {
+            return Ok(Self::default());
+        }
         let mut columns = Vec::new();
         for name in expr.columns() {
-            let values = column(batch, &name.table, &name.name)?;
+            let values = name.sure(column(batch, &name.table, &name.name)?, batch)?;
             columns.push((name, values));
         }
-        let mut observed = Vec::new();
-        for table in &rule.configurations {
-            let observers = columns
-                .iter()
-                .any(|(c, _)| c.table == *table && !NOT_OBSERVERS.contains(&c.name.as_str()));
-            if observers {
-                let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
-                observed.push((table.clone(), values.as_boolean().clone()));
-            }
-        }
-        Ok(Self { columns, observed })
+        let reasons = expr.missing().reasons(batch)?;
+        let lossy = columns.iter().any(|(column, _)| column.has_flags).then(|| lossy(batch));
+        Ok(Self { columns, reasons, lossy: lossy.flatten() })
     }
 
     /// Why the expression is NULL in a row.
     fn why(&self, row: usize) -> String {
-        for (table, observed) in &self.observed {
-            if observed.is_valid(row) && !observed.value(row) {
-                return format!("{table}: flow not observed");
-            }
+        if let Some(why) = self.reasons.iter().find_map(|reason| reason.of(row)) {
+            return why.to_owned();
         }
         match self.columns.iter().find(|(_, values)| values.is_null(row)) {
+            Some((column, _))
+                if matches!(column.about.known, Known::Seen | Known::Added)
+                    && self.lossy.as_ref().is_some_and(|lossy| lossy.value(row)) =>
+            {
+                format!("{column} is not known: packets may be missing (see flags)")
+            }
             Some((column, _)) => format!("{column} is NULL"),
             None => {
                 let mut why = "cannot be computed".to_owned();

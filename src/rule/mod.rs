@@ -3,34 +3,39 @@
 //! A rule is written as SQL expressions over the record's own columns (`zero.x`, `one.x`,
 //! `target.x`), is type-checked against the record's schema before a run, and is evaluated a
 //! batch at a time in SQL's three-valued logic. [`Rule::sql`] gives the whole rule as one
-//! expression that has the same answer in DuckDB over the stored records. The text of the file,
-//! pasted there as it is, has the same answer or is an error there (DuckDB stops where integers
-//! leave their column's bits, and cannot subtract times of nanoseconds).
+//! expression that has the same answer in DuckDB over the stored records. Of records in which nothing
+//! is missing, the text of the file, pasted there as it is, has the same answer or is an error there
+//! (DuckDB stops where integers leave their column's bits, and cannot subtract times of nanoseconds).
 //!
 //! Addresses are text, in the form of RFC 5952 for IPv6.
 //!
 //! Three things come out of a rule, never two: a label; *not applicable*; or *insufficient*, with
-//! the reason, when a fact that it needs is unknown. What is unknown is never taken for false.
+//! the reason, when a fact that it needs is unknown. What is unknown is never taken for false: a NULL of a
+//! flow that was not observed stays NULL through IS NULL, COALESCE and CASE, whereas a NULL because
+//! there was none is an answer there.
 //!
-//! Imports [`error`](crate::error) only.
+//! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
 
 pub mod confirm;
 mod eval;
 mod expr;
 mod judge;
+mod known;
 mod literal;
 mod never;
 mod parse;
 mod sql;
 mod typing;
+mod warn;
 
 use arrow::datatypes::{DataType, Schema};
 
 pub use judge::ADDED;
+pub use known::{About, Columns, Known};
 pub use parse::Sql;
-pub use typing::Elsewhere;
 
 use crate::error::Diagnostic;
+use crate::record;
 use expr::Expr;
 use typing::Typer;
 
@@ -116,27 +121,18 @@ enum Asked {
 #[derive(Debug, Clone, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// The structs of a record that are not configurations.
-const OTHERS: [&str; 5] = ["target", "prepare", confirm::CONFIRM, "verdict", "insufficient"];
-
-/// The names of the configurations that a record has.
-fn configurations(schema: &Schema) -> Vec<&str> {
-    let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
-    structs.map(|f| f.name().as_str()).filter(|name| !OTHERS.contains(name)).collect()
-}
-
 impl Rules {
     /// Checks rules against the schema of a record (the struct `target` and one per
-    /// configuration). Returns those that are right, and every mistake. `elsewhere` says, for a
-    /// column that the record lacks, what to add to have it.
+    /// configuration). Returns those that are right, and every mistake. `columns` says what is known of
+    /// the columns, also of those that the record lacks.
     pub fn compile(
         sources: &[RuleSource],
         schema: &Schema,
-        elsewhere: Elsewhere<'_>,
+        columns: &dyn Columns,
     ) -> (Self, Vec<Diagnostic>) {
         let mut rules = Self::default();
         let mistakes =
-            sources.iter().flat_map(|source| rules.add(source, None, schema, elsewhere)).collect();
+            sources.iter().flat_map(|source| rules.add(source, None, schema, columns)).collect();
         (rules, mistakes)
     }
 
@@ -148,10 +144,10 @@ impl Rules {
         source: &RuleSource,
         one: Option<&str>,
         schema: &Schema,
-        elsewhere: Elsewhere<'_>,
+        columns: &dyn Columns,
     ) -> Vec<Diagnostic> {
         let mut mistakes = Vec::new();
-        let mut compiler = Compiler { schema, one, elsewhere, mistakes: &mut mistakes };
+        let mut compiler = Compiler { schema, one, columns, mistakes: &mut mistakes };
         self.0.extend(compiler.rule(source));
         mistakes
     }
@@ -161,15 +157,11 @@ impl Rules {
     /// # Errors
     ///
     /// Every column that those records lack, and every one that has another type there.
-    pub fn against(
-        &self,
-        schema: &Schema,
-        elsewhere: Elsewhere<'_>,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    pub fn against(&self, schema: &Schema, columns: &dyn Columns) -> Result<Self, Vec<Diagnostic>> {
         let mut rules = Self::default();
         let again =
-            self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, elsewhere));
-        let mistakes: Vec<Diagnostic> = again.collect();
+            self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, columns));
+        let mistakes: Vec<Diagnostic> = again.filter(Diagnostic::is_error).collect();
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
     }
 
@@ -182,7 +174,7 @@ impl Rules {
 struct Compiler<'a> {
     schema: &'a Schema,
     one: Option<&'a str>,
-    elsewhere: Elsewhere<'a>,
+    columns: &'a dyn Columns,
     mistakes: &'a mut Vec<Diagnostic>,
 }
 
@@ -191,7 +183,7 @@ impl Compiler<'_> {
         Typer {
             schema: self.schema,
             one: self.one,
-            elsewhere: self.elsewhere,
+            columns: self.columns,
             sql,
             mistakes: self.mistakes,
         }
@@ -240,7 +232,7 @@ impl Compiler<'_> {
             .flat_map(Expr::columns)
             .map(|column| column.table)
             .collect();
-        let mut configurations = configurations(self.schema);
+        let mut configurations: Vec<&str> = record::configurations(self.schema).collect();
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
@@ -268,7 +260,7 @@ impl Compiler<'_> {
             self.mistakes.push(column.diagnostic("E0403", column.span.clone(), message, help));
             return None;
         }
-        let there = configurations(self.schema);
+        let there: Vec<&str> = record::configurations(self.schema).collect();
         if let (None, None, [only]) = (between, self.one, there.as_slice()) {
             return Some(Asked::Online(self.under(only, name, column)?));
         }
@@ -286,8 +278,15 @@ impl Compiler<'_> {
         let prefix = format!("{configuration}.");
         for mistake in &mut self.mistakes[before..] {
             mistake.message = mistake.message.replace(&prefix, "");
-            mistake.help =
-                mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", ""));
+            let op = if mistake.message.contains("text") { "<>" } else { ">" };
+            mistake.help = match mistake.code {
+                // A comparison has no place here.
+                "E0405" => Some(format!(
+                    "`compare` takes a boolean column such as ok; of {name}, write first_of entries, such as when = \
+                     \"one.{name} {op} zero.{name}\""
+                )),
+                _ => mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", "")),
+            };
         }
         expr
     }

@@ -6,6 +6,7 @@ use super::{Args, Output};
 use crate::error::{Error, Exit, Result};
 use crate::observer::{self, link_name};
 use crate::packet::Unread;
+use crate::words::counted;
 
 /// Limit on the unsupported link types that are named.
 const NAMED: usize = 5;
@@ -24,16 +25,14 @@ impl Account {
         let metadata = self.metadata(args, error.as_ref());
         let written = output.sink.finish(&metadata)?;
         let mut words =
-            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
+            format!("{}, {}", counted(self.seen.packets, "packet[s]"), counted(flows, "flow[s]"));
         for what in self.not_understood() {
             words.push_str(", ");
             words.push_str(&what);
         }
         if self.seen.refused > 0 {
-            words.push_str(&format!(
-                "; {} flows refused and ignored",
-                HumanCount(self.seen.refused)
-            ));
+            words += "; ";
+            words += &counted(self.seen.refused, "flow[s] refused and ignored");
         }
         if args.output.as_os_str() != "-" {
             words.push_str(&format!(
@@ -46,12 +45,12 @@ impl Account {
         self.seen.remarks.iter().for_each(|remark| log::warn!("{remark}"));
         if self.seen.clock_steps > 0 {
             log::warn!(
-                "clock_step: the capture's clock jumped {} times; flows that were live then have this flag",
-                HumanCount(self.seen.clock_steps)
+                "clock_step: the capture's clock jumped {}; flows that were live then have this flag",
+                counted(self.seen.clock_steps, "time[s]")
             );
         }
         for (count, what) in self.lost() {
-            log::warn!("lost: {} {what}", HumanCount(count));
+            log::warn!("lost: {}", counted(count, what));
         }
         // A live interface may have had nothing but ARP.
         let nothing = args.interface.is_none() && self.seen.nothing_understood();
@@ -99,13 +98,13 @@ impl Account {
         let Self { seen, dropped } = self;
         [
             (seen.dropped, *dropped),
-            (seen.unknown_blocks, "blocks that contain or may contain packets could not be read"),
+            (seen.unknown_blocks, "block[s] that [contains|contain] or may contain packets could not be read"),
             (
                 seen.inexpressible,
-                "packets left out: their timestamps cannot be expressed in nanoseconds",
+                "packet[s] left out: their timestamps cannot be expressed in nanoseconds",
             ),
-            (seen.bad_times, "timestamps that cannot be expressed in nanoseconds"),
-            (seen.evicted, "flows completed early: --max-flows was reached"),
+            (seen.bad_times, "timestamp[s] that cannot be expressed in nanoseconds"),
+            (seen.evicted, "flow[s] completed early: --max-flows was reached"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
