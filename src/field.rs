@@ -406,13 +406,15 @@ impl Cell for Timestamp {
         Self::arrow_type()
     }
     fn append(&self, column: &mut Self::Column) {
-        column.0.append_value(self.0);
+        column.0.append_option(self.known().map(|time| time.0));
     }
     fn finish(column: &mut Self::Column) -> ArrayRef {
         Arc::new(column.0.finish())
     }
     fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
-        Arc::new(times(numbers(rows, |row| cell(row).0, None)))
+        let nulls = known(rows, |row| cell(row).known().is_some());
+        let number = |row: &R| cell(row).known().map_or(0, |time| time.0);
+        Arc::new(times(numbers(rows, number, nulls)))
     }
 }
 
@@ -520,6 +522,12 @@ mod tests {
         let column = Option::<Timestamp>::collect(&times, |time| time);
         let known: Vec<bool> = (0..3).map(|row| column.is_valid(row)).collect();
         assert_eq!(known, [true, false, true]);
+        // Also where a row always has a time, and none is known.
+        let times = [Timestamp(0), Timestamp::UNKNOWN];
+        assert_eq!(Timestamp::collect(&times, |time| time).null_count(), 1);
+        let mut column = TimestampColumn::default();
+        times.iter().for_each(|time| time.append(&mut column));
+        assert_eq!(Timestamp::finish(&mut column).null_count(), 1);
     }
     use arrow::array::AsArray as _;
     use std::net::Ipv6Addr;

@@ -13,6 +13,7 @@ pub mod file;
 mod filter;
 mod fragments;
 mod frame;
+mod identity;
 mod index;
 mod input;
 mod interface;

@@ -98,7 +98,10 @@ impl Account {
         let Self { seen, dropped } = self;
         [
             (seen.dropped, *dropped),
-            (seen.unknown_blocks, "block[s] that [contains|contain] or may contain packets could not be read"),
+            (
+                seen.unknown_blocks,
+                "block[s] that [contains|contain] or may contain packets could not be read",
+            ),
             (
                 seen.inexpressible,
                 "packet[s] left out: their timestamps cannot be expressed in nanoseconds",

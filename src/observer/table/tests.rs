@@ -5,6 +5,7 @@ use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
 use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000_000;
