@@ -136,6 +136,10 @@ pub(super) fn correction(
     if timeout && tcp && ended.heard && !ended.heard_data && in_time(exchange.data) {
         return Some(Correction::NotDelivered);
     }
+    // What was read of an answer before the time was up counts only if it came before that.
+    if timeout && attempt.answer.is_some() && !in_time(exchange.data) {
+        return Some(Correction::Late);
+    }
     let waited = attempt.stage > Stage::Connect && exchange.own_delay > limit / OWN_SHARE;
     waited.then_some(Correction::Starved)
 }
@@ -215,6 +219,18 @@ mod tests {
                 correction.apply(&mut ended, &way);
                 assert_eq!((ended.attempt.state, ended.attempt.answer), (State::Timeout, None));
             }
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_answer_counts_if_it_came_in_time() {
+        let way = way(false, protocol::TCP);
+        for (data, expected) in [(Some(900), None), (Some(1001), Some(Correction::Late))] {
+            let mut ended = ended(State::Timeout, Stage::Tls, 1002);
+            (ended.heard, ended.heard_data) = (true, true);
+            ended.attempt.answer = Some(crate::connect::ANSWERS[0].answer);
+            let seen = exchange(Some(10), data, 1001, 0);
+            assert_eq!(correction(&ended, Some(&seen), &way), expected);
         }
     }
 
