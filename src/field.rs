@@ -104,9 +104,15 @@ pub const fn first(bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
     }
 }
 
-/// Nanoseconds since 1970 in UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Nanoseconds since 1970 in UTC, or [`Timestamp::UNKNOWN`], which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
 
 /// A type that can stand in a column.
 pub trait Cell {
@@ -314,9 +320,45 @@ impl Nullable for IpAddr {
     }
 }
 
+/// Whether something was seen: NULL if it was not, but may be in a header or message that could not be read. Unlike
+/// `Option<bool>`, NULL never means that there was nothing to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Perhaps(pub Option<bool>);
+
+impl Perhaps {
+    /// Whether it was seen, and whether some of the packets could not be read.
+    pub fn new(seen: bool, hidden: bool) -> Self {
+        Self((seen || !hidden).then_some(seen))
+    }
+}
+
+impl Default for Perhaps {
+    fn default() -> Self {
+        Self(Some(false))
+    }
+}
+
+impl Cell for Perhaps {
+    type Column = b::BooleanBuilder;
+    fn data_type() -> DataType {
+        DataType::Boolean
+    }
+    fn append(&self, column: &mut Self::Column) {
+        column.append_option(self.0);
+    }
+    fn finish(column: &mut Self::Column) -> ArrayRef {
+        Arc::new(column.finish())
+    }
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
+        bool::collect_some(rows, |row| &cell(row).0)
+    }
+}
+
 impl Timestamp {
-    /// No time is known; also what is written down by those who know none.
-    pub const UNKNOWN: Self = Self(0);
+    /// No time is known: before every time that is. 0 is a time.
+    pub const UNKNOWN: Self = Self(i64::MIN);
+    /// The first time that there is.
+    pub const FIRST: Self = Self(i64::MIN + 1);
 
     /// The time, if it is known.
     pub fn known(self) -> Option<Self> {
@@ -364,13 +406,15 @@ impl Cell for Timestamp {
         Self::arrow_type()
     }
     fn append(&self, column: &mut Self::Column) {
-        column.0.append_value(self.0);
+        column.0.append_option(self.known().map(|time| time.0));
     }
     fn finish(column: &mut Self::Column) -> ArrayRef {
         Arc::new(column.0.finish())
     }
     fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
-        Arc::new(times(numbers(rows, |row| cell(row).0, None)))
+        let nulls = known(rows, |row| cell(row).known().is_some());
+        let number = |row: &R| cell(row).known().map_or(0, |time| time.0);
+        Arc::new(times(numbers(rows, number, nulls)))
     }
 }
 
@@ -380,7 +424,7 @@ impl Nullable for Timestamp {
     }
     fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
         let nulls = known(rows, |row| cell(row).is_some());
-        Arc::new(times(numbers(rows, |row| cell(row).unwrap_or_default().0, nulls)))
+        Arc::new(times(numbers(rows, |row| cell(row).map_or(0, |time| time.0), nulls)))
     }
 }
 
@@ -468,6 +512,23 @@ pub use crate::__fields as fields;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zero_is_a_time_and_no_time_is_none() {
+        assert_eq!(Timestamp(0).known(), Some(Timestamp(0)));
+        assert_eq!(Timestamp::default().known(), None);
+        assert!(Timestamp::UNKNOWN < Timestamp::FIRST);
+        let times = [Some(Timestamp(0)), None, Some(Timestamp::FIRST)];
+        let column = Option::<Timestamp>::collect(&times, |time| time);
+        let known: Vec<bool> = (0..3).map(|row| column.is_valid(row)).collect();
+        assert_eq!(known, [true, false, true]);
+        // Also where a row always has a time, and none is known.
+        let times = [Timestamp(0), Timestamp::UNKNOWN];
+        assert_eq!(Timestamp::collect(&times, |time| time).null_count(), 1);
+        let mut column = TimestampColumn::default();
+        times.iter().for_each(|time| time.append(&mut column));
+        assert_eq!(Timestamp::finish(&mut column).null_count(), 1);
+    }
     use arrow::array::AsArray as _;
     use std::net::Ipv6Addr;
 

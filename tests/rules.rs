@@ -351,13 +351,13 @@ fn a_rule_is_one_expression_of_sql() {
         ),
         (
             "one.ok IS TRUE",
-            "COALESCE(one.ok, CASE WHEN one.state = 'skipped' THEN NULL ELSE FALSE END)",
+            "COALESCE(one.ok, CASE WHEN one.state IN ('skipped', 'local_error') THEN NULL ELSE FALSE END)",
         ),
         ("one.started IS NULL", "epoch_ns(one.started) IS NULL"),
         ("one.c", "(one.c OR NULLIF(LOSSY, TRUE))"),
         (
             "COALESCE(target.i, zero.g, 0)",
-            "COALESCE(CAST(target.i AS DOUBLE), COALESCE(zero.g, CASE WHEN zero.state = 'skipped' THEN NULL ELSE 0e0 END))",
+            "COALESCE(CAST(target.i AS DOUBLE), COALESCE(zero.g, CASE WHEN zero.state IN ('skipped', 'local_error') THEN NULL ELSE 0e0 END))",
         ),
     ] {
         let rules = compile("x", None, Question::Value(sql(value)));

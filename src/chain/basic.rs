@@ -128,9 +128,7 @@ impl Facts for State {
 
     #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        if self.last.known() < packet.time.known() {
-            self.last = packet.time;
-        }
+        self.last = self.last.max(packet.time);
         let way = of(seen.direction, 0, 1);
         if runs.function(COUNT) {
             self.packets[way] += 1;

@@ -185,6 +185,7 @@ mod tests {
             ok: Some(state == State::Ok),
             state,
             stage,
+            started: Timestamp(0),
             ended: Timestamp(took),
             source_port: Some(40_000),
             ..Attempt::default()

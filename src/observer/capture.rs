@@ -121,9 +121,9 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
     capture.filter(filter, true).map_err(failed)?;
     let linktype = capture.get_datalink();
     let link = Link::from_linktype(linktype.0).ok_or_else(|| {
-        let name = linktype.get_name().unwrap_or_else(|_| linktype.0.to_string());
+        let (number, name) = (linktype.0, linktype.get_name().unwrap_or("without a name".into()));
         Error::Usage(format!(
-            "{doing}: link type {name} is not supported; choose another interface with -i"
+            "{doing}: link type {number} ({name}) is not supported; choose another interface with -i"
         ))
     })?;
     let mut capture = capture.setnonblock().map_err(failed)?;
@@ -317,8 +317,10 @@ impl Reader {
                     table.packet(&packet);
                 }
                 Err(Unread::NotIp) => count(&counters.not_ip),
-                Err(Unread::BadIp) => count(&counters.bad_ip),
-                Err(Unread::BadTransport) => count(&counters.bad_transport),
+                Err(Unread::BadLink | Unread::BadIp) => count(&counters.bad_ip),
+                Err(Unread::CutTransport | Unread::BadTransport | Unread::BadQuote) => {
+                    count(&counters.bad_transport);
+                }
             }
         })?;
         self.read = self.read.wrapping_add(packets);

@@ -207,7 +207,7 @@ mod tests {
         payload: u32,
         options: &[u8],
     ) -> Packet<'_> {
-        let tcp = Tcp { flags, sequence, acknowledgment, payload, options, data: &[] };
+        let tcp = Tcp { flags, sequence, acknowledgment, payload, options, whole: true, data: &[] };
         let ip = Ip { protocol: protocol::TCP, ..Packet::blank(Timestamp(at)).ip };
         let transport = Transport::Tcp(tcp);
         Packet { ip, transport, ..Packet::blank(Timestamp(at)) }

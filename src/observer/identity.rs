@@ -1,4 +1,4 @@
-//! A flow's identity as the table wants it: hashed and compared for every packet.
+//! The identity of a flow, as the flow table hashes and compares it.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,10 +12,10 @@ use crate::packet::{Direction, FlowKey};
 /// for every packet.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
-    pub(super) low: [u64; 2],
-    pub(super) high: [u64; 2],
+    low: [u64; 2],
+    high: [u64; 2],
     /// Their ports, the protocol, and whether the addresses are of IPv4.
-    pub(super) rest: u64,
+    rest: u64,
 }
 
 impl Ends {
@@ -28,7 +28,7 @@ impl Ends {
     }
 
     #[inline(always)]
-    pub(super) fn hash(&self, hasher: &RandomState) -> u64 {
+    fn hash(&self, hasher: &RandomState) -> u64 {
         let mut state = hasher.build_hasher();
         let Self { low, high, rest } = *self;
         [low[0], low[1], high[0], high[1], rest].into_iter().for_each(|part| state.write_u64(part));
