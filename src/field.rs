@@ -568,7 +568,7 @@ mod tests {
         same([1u16, 0, u16::MAX]);
         same([1u32, 0, u32::MAX]);
         same([1u64, 0, u64::MAX]);
-        same([1, 0, i64::MIN].map(Timestamp));
+        same([Timestamp(1), Timestamp(0), Timestamp::FIRST]);
         same(["a", "", "c"]);
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
         same([address(1), address(1), address(200)]);
