@@ -443,3 +443,4 @@ fn flows_that_are_live_when_the_clock_jumps_are_flagged() {
 }
 
 mod broken;
+mod run;
