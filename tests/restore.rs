@@ -87,11 +87,12 @@ fn said(words: &str) -> String {
 }
 
 /// All that a run may change: kernel parameters, rules, routes and the rules that lead to them.
+/// Without the elements of sets: those are the source ports of what a run sends.
 fn dumps() -> String {
     let mut text = String::new();
     parameters(Path::new("/proc/sys/net"), &mut text);
     for words in [
-        "nft list ruleset",
+        "nft -t list ruleset",
         "ip -4 rule",
         "ip -6 rule",
         "ip -4 route show table all",

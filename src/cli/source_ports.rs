@@ -70,7 +70,7 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).doing(|| format!("read {path}"))
 }
 
-/// `32768	60999`.
+/// Reads two numbers with white space between them, as the kernel writes a range.
 fn local(text: &str) -> Result<RangeInclusive<u16>> {
     let mut numbers = text.split_whitespace().map(str::parse::<u16>);
     match (numbers.next(), numbers.next()) {
