@@ -109,7 +109,7 @@ fn capture(path: &Path, folder: &Path) -> Result<()> {
     for round in 0..rounds {
         for (time, frame) in &frames {
             let mut frame = frame.clone();
-            let packet = strip.strip(&frame).map(|ip| (frame.len() - ip.len(), ip[0] >> 4));
+            let packet = strip.strip(&frame).ok().map(|ip| (frame.len() - ip.len(), ip[0] >> 4));
             // The same change at both ends, so that both directions stay one flow.
             match packet {
                 Some((at, 4)) if frame.len() >= at + 20 => {
