@@ -8,7 +8,8 @@
 use std::ops::BitOrAssign;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ListBuilder, StringBuilder};
+use arrow::array::{ArrayRef, ListArray, ListBuilder, StringArray, StringBuilder};
+use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 
 /// The column of a record's flags.
@@ -176,6 +177,12 @@ fn item() -> Field {
 
 /// The column, a row per record.
 pub fn column(records: &[Flags]) -> ArrayRef {
+    // Most often nothing is doubted.
+    if records.iter().all(|flags| flags.is_empty()) {
+        let offsets = OffsetBuffer::new_zeroed(records.len());
+        let none = Arc::new(StringArray::new_null(0));
+        return Arc::new(ListArray::new(Arc::new(item()), offsets, none, None));
+    }
     let mut list = ListBuilder::new(StringBuilder::new()).with_field(item());
     for flags in records {
         flags.iter().for_each(|flag| list.values().append_value(flag.word()));

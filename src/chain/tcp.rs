@@ -92,6 +92,13 @@ fields! {
     }
 }
 
+/// A FIN was seen.
+const FIN: u8 = 1;
+/// A RST was seen.
+const RST: u8 = 4;
+/// There were segments whose flags could not be read.
+const HIDDEN: u8 = 16;
+
 /// What the facts are made of. Pairs are forward, reverse.
 #[derive(Debug, Default)]
 struct State {
@@ -105,11 +112,8 @@ struct State {
     /// Whether the first reverse SYN came while there had been one forward.
     answered: bool,
     connected: bool,
-    /// Bits: 1 forward, 2 reverse.
-    fin: u8,
-    rst: u8,
-    /// Directions of segments whose flags could not be read.
-    hidden: u8,
+    /// Bits: [`FIN`], [`RST`] and [`HIDDEN`], shifted by one for the reverse direction.
+    ends: u8,
 }
 
 impl State {
@@ -143,15 +147,18 @@ impl State {
 
     fn complete(&mut self, tcp: &Tcp<'_>, direction: Direction) -> Progress {
         let way = of(direction, 0, 1);
-        self.fin |= u8::from(tcp.has(flag::FIN)) << way;
-        self.rst |= u8::from(tcp.has(flag::RST)) << way;
-        if self.fin == 3 || self.rst != 0 { Progress::Over } else { Progress::More }
+        let fin = if tcp.has(flag::FIN) { FIN } else { 0 };
+        let rst = if tcp.has(flag::RST) { RST } else { 0 };
+        self.ends |= (fin | rst) << way;
+        let over = self.ends & (3 * FIN) == 3 * FIN || self.ends & (3 * RST) != 0;
+        if over { Progress::Over } else { Progress::More }
     }
 }
 
 impl Facts for State {
     type Row = TcpFacts;
     fn row(&self, _: &FlowKey) -> TcpFacts {
+        let has = |bit: u8| self.ends & bit != 0;
         TcpFacts {
             tcp_synflags_fwd: self.flags[0],
             tcp_synflags_rev: self.flags[1],
@@ -164,11 +171,11 @@ impl Facts for State {
             tcp_syn_time_fwd: self.syn_times[0].known(),
             tcp_syn_time_rev: self.syn_times[1].known(),
             tcp_handshake_rtt: self.round_trip(),
-            tcp_connected: Perhaps::new(self.connected, self.hidden != 0),
-            tcp_fin_fwd: Perhaps::new(self.fin & 1 != 0, self.hidden & 1 != 0),
-            tcp_fin_rev: Perhaps::new(self.fin & 2 != 0, self.hidden & 2 != 0),
-            tcp_rst_fwd: Perhaps::new(self.rst & 1 != 0, self.hidden & 1 != 0),
-            tcp_rst_rev: Perhaps::new(self.rst & 2 != 0, self.hidden & 2 != 0),
+            tcp_connected: Perhaps::new(self.connected, has(3 * HIDDEN)),
+            tcp_fin_fwd: Perhaps::new(has(FIN), has(HIDDEN)),
+            tcp_fin_rev: Perhaps::new(has(FIN << 1), has(HIDDEN << 1)),
+            tcp_rst_fwd: Perhaps::new(has(RST), has(HIDDEN)),
+            tcp_rst_rev: Perhaps::new(has(RST << 1), has(HIDDEN << 1)),
         }
     }
 
@@ -180,7 +187,8 @@ impl Facts for State {
     #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
         let Some(tcp) = packet.tcp() else {
-            self.hidden |= u8::from(packet.hides(protocol::TCP)) << of(seen.direction, 0, 1);
+            let hidden = if packet.hides(protocol::TCP) { HIDDEN } else { 0 };
+            self.ends |= hidden << of(seen.direction, 0, 1);
             return Progress::More;
         };
         if runs.function(HANDSHAKE) {

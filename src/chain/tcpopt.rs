@@ -91,7 +91,8 @@ impl TcpOpt {
     /// The first segment with SYN of a direction.
     #[inline(never)]
     fn syn(&mut self, tcp: &Tcp<'_>, direction: Direction) {
-        let mut kinds = Kinds::default();
+        let kinds = of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev);
+        let kinds = kinds.insert(Kinds::default());
         let (mut timestamps, mut sack) = (false, false);
         for option in options(tcp.options) {
             kinds.push(option.kind);
@@ -107,8 +108,9 @@ impl TcpOpt {
         let fact = |seen| Perhaps::new(seen, !tcp.whole).0;
         *of(direction, &mut self.tcpopt_ts_fwd, &mut self.tcpopt_ts_rev) = fact(timestamps);
         *of(direction, &mut self.tcpopt_sack_fwd, &mut self.tcpopt_sack_rev) = fact(sack);
-        *of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev) =
-            tcp.whole.then_some(kinds);
+        if !tcp.whole {
+            *of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev) = None;
+        }
     }
 }
 

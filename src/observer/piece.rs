@@ -6,6 +6,8 @@ use super::interface::{Interface, LeftOut};
 use crate::field::Timestamp;
 use crate::packet::{Link, endpoints};
 
+/// The length of a place that stands for a jump of the clock; no frame is that long.
+const STEP: u32 = u32::MAX;
 /// Frames that are dissected together.
 const TOGETHER: usize = 32;
 
@@ -35,8 +37,8 @@ pub(super) struct Frame {
 #[derive(Debug, Clone, Copy)]
 struct Place {
     at: u32,
+    /// Octets, or [`STEP`].
     length: u32,
-    step: bool,
     time: Timestamp,
     clock: Timestamp,
 }
@@ -75,7 +77,7 @@ impl Piece {
                 // records that are larger than 64 MiB.
                 let header = packet.as_ptr().addr() - bytes.as_ptr().addr();
                 let (at, length) = ((frame.at + header) as u32, packet.len() as u32);
-                self.places.push(Place { at, length, step: false, time: frame.time, clock });
+                self.places.push(Place { at, length, time: frame.time, clock });
             }
             Err(why) => counts.unread[why as usize] += 1,
         }
@@ -83,7 +85,7 @@ impl Piece {
 
     /// Adds a jump of the clock, which all shares get.
     pub(super) fn step(&mut self, clock: Timestamp) {
-        self.places.push(Place { at: 0, length: 0, step: true, time: clock, clock });
+        self.places.push(Place { at: 0, length: STEP, time: clock, clock });
     }
 
     /// How many frames were added.
@@ -99,7 +101,7 @@ impl Piece {
             return;
         }
         for place in &self.places {
-            if place.step {
+            if place.length == STEP {
                 self.shares.iter_mut().for_each(|share| share.push(*place));
                 continue;
             }
@@ -117,7 +119,7 @@ impl Piece {
         for few in self.shares.get(share).into_iter().flat_map(|share| share.chunks(TOGETHER)) {
             batch.clear();
             for place in few {
-                if place.step {
+                if place.length == STEP {
                     batch.step = Some(place.clock);
                     each(&batch);
                     batch.clear();
