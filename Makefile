@@ -57,6 +57,7 @@ test-setup: setup $(VENV)/.complete
 
 $(VENV)/.complete: Makefile
 	@$(INSTALL); set -e; mkdir -p target; \
+	command -v openssl >/dev/null || install openssl; \
 	command -v python3 >/dev/null || install python3 python3-venv; \
 	if [ ! -x $(VENV)/bin/pip ]; then \
 		rm -rf $(VENV); \

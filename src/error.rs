@@ -25,7 +25,8 @@ pub enum Exit {
     Done = 0,
     /// An operation failed; the message names it.
     Failed = 1,
-    /// Bad input (command line, measurement, target list), or a capability or program that is missing: nothing was run, nothing changed.
+    /// Bad input (command line, measurement, target list), or something that this host lacks (a capability, a program, a
+    /// route, a kernel parameter): nothing was sent, and all is as it was.
     BadInput = 2,
     /// The run ended, but something was lost: packets the capture dropped, flows the table
     /// evicted, or targets that do not add up to records and refusals. The results say which.
@@ -43,7 +44,7 @@ impl Exit {
         (Exit::Failed, "an operation failed; the message names it"),
         (
             Exit::BadInput,
-            "bad input, or a right or program is missing: nothing was run, nothing was changed",
+            "bad input, or this host lacks what is needed: nothing was sent, and all is as it was",
         ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
@@ -106,10 +107,29 @@ impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     }
 }
 
+/// How much a [`Diagnostic`] weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The file cannot be used as it is.
+    Error,
+    /// The file can be used, but hardly measures what its author means.
+    Warning,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        }
+    }
+}
+
 /// One mistake in a file, with its place and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable code, `E0107`.
+    /// Stable code, `E0107`; that of a warning begins with W.
     pub code: &'static str,
     /// Bytes of the text that are wrong.
     pub span: Range<usize>,
@@ -119,6 +139,18 @@ pub struct Diagnostic {
     pub label: String,
     /// What to write instead.
     pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Whether it keeps the file from being used: its code says so.
+    pub fn severity(&self) -> Severity {
+        if self.code.starts_with('W') { Severity::Warning } else { Severity::Error }
+    }
+
+    /// Whether it does.
+    pub fn is_error(&self) -> bool {
+        self.severity() == Severity::Error
+    }
 }
 
 /// All mistakes of one file.
@@ -185,8 +217,20 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0405", "an expression that is not boolean where one is asked for"),
     ("E0406", "an expression that is too long or too deep"),
     ("E0407", "an expression that is never true"),
+    ("E0501", "a kernel parameter that this kernel does not have"),
+    ("E0502", "a value that this kernel refuses"),
+    ("E0503", "a program that is not there"),
+    ("E0504", "a congestion control that this kernel does not have"),
+    ("E0505", "an nftables rule that nft refuses"),
+    ("E0506", "a route or a socket option that this host refuses"),
     ("E0901", "the lab file is not TOML, or has a key or value that a lab has not"),
     ("E0902", "a host of a lab that cannot be built"),
+    ("W0201", "a TOS byte or traffic class that looks like a DSCP"),
+    ("W0202", "steps for one version of IP only"),
+    ("W0401", "a comparison with NULL"),
+    ("W0402", "a test that comes out the same in every record"),
+    ("W0403", "nanoseconds compared with a number of another unit"),
+    ("W0404", "a label for nearly every record"),
 ];
 
 impl Report {
@@ -205,7 +249,11 @@ impl Report {
                 .path(self.origin.as_str())
                 .line_start(1)
                 .annotation(place);
-            let mut group = Level::ERROR
+            let level = match diagnostic.severity() {
+                Severity::Error => Level::ERROR,
+                Severity::Warning => Level::WARNING,
+            };
+            let mut group = level
                 .primary_title(diagnostic.message.as_str())
                 .id(diagnostic.code)
                 .element(source);
@@ -228,7 +276,7 @@ impl Report {
             let Place { line, column, end_line, end_column } = self.place(&diagnostic.span);
             let label = Some(&diagnostic.label).filter(|label| !label.is_empty());
             let object = json!({
-                "file": self.origin, "code": diagnostic.code,
+                "file": self.origin, "severity": diagnostic.severity().as_str(), "code": diagnostic.code,
                 "line": line, "column": column, "end_line": end_line, "end_column": end_column,
                 "message": diagnostic.message, "label": label, "help": diagnostic.help,
             });
@@ -294,7 +342,10 @@ pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> O
         .into_iter()
         .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word));
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
-    let slip = distance <= (written.chars().count() / 3).max(2) && distance < word.chars().count();
+    // Of a short word two other letters make another word: udp is not a slip of tcp.
+    let letters = written.chars().count();
+    let most = if letters < 5 { 1 } else { (letters / 3).max(2) };
+    let slip = distance <= most && distance < word.chars().count();
     (slip || (prefix(word) && distance <= 4)).then_some(word)
 }
 
@@ -347,5 +398,7 @@ mod tests {
         assert_eq!(nearest("okay", ["ok", "error"]), Some("ok"));
         assert_eq!(nearest("OK", ["ok", "error"]), Some("ok"));
         assert_eq!(nearest("", ["ok"]), None);
+        assert_eq!(nearest("udp", ["tcp", "http"]), None);
+        assert_eq!(nearest("tpc", ["tcp", "http"]), Some("tcp"));
     }
 }

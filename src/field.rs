@@ -20,6 +20,46 @@ use std::sync::Arc;
 
 pub use text::Texts;
 
+/// Which part of a run fills a column. It decides what NULL can mean there: only the observer can have missed the flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilledBy {
+    /// The run itself, of every attempt, whether or not its flow was observed.
+    Engine,
+    /// The connection, from what the peer sent; NULL if the exchange did not get that far.
+    Reply,
+    /// The observer, from captured packets; NULL, too, if the flow was not observed.
+    Observer,
+    /// A sweep of the measurement: the same value in every record.
+    Sweep,
+}
+
+impl FilledBy {
+    /// The word in schemas and in the reference.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Engine => "engine",
+            Self::Reply => "reply",
+            Self::Observer => "observer",
+            Self::Sweep => "sweep",
+        }
+    }
+
+    /// What it stands for, as a sentence.
+    pub fn doc(self) -> &'static str {
+        match self {
+            Self::Engine => {
+                "The run itself: known of every attempt, whether or not its flow was observed."
+            }
+            Self::Reply => "What the peer sent; NULL if the exchange did not get that far.",
+            Self::Observer => "Captured packets; NULL, too, if the flow was not observed.",
+            Self::Sweep => "A sweep of the measurement: the same value in every record.",
+        }
+    }
+
+    /// Each of them.
+    pub const ALL: [Self; 4] = [Self::Engine, Self::Reply, Self::Observer, Self::Sweep];
+}
+
 /// One documented, typed column.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldDef {
@@ -27,27 +67,59 @@ pub struct FieldDef {
     pub name: &'static str,
     /// The function of the registry (or the part of the program) that fills it.
     pub by: &'static str,
+    /// Which part of a run knows its value.
+    pub filled_by: FilledBy,
     /// What it means, with unit and, where there is one, the RFC.
     pub doc: &'static str,
     /// Its Arrow type.
     pub data_type: fn() -> DataType,
+    /// Whether a value is NULL where there was nothing to take it from. A column that is not optional counts, or
+    /// says whether there was any: it has a value in every row.
+    pub optional: bool,
+    /// The least and the largest value that can be met with, where these are known to be narrower than the type.
+    pub bounds: Option<(i64, i64)>,
 }
+
+/// Bounds of a time from a packet to its answer, in nanoseconds: from 10 microseconds to an hour.
+pub const ROUND_TRIP: (i64, i64) = (10_000, 3_600_000_000_000);
 
 impl FieldDef {
     /// The Arrow field. Every one is nullable: a flow that was not seen has no facts.
     pub fn arrow(&self) -> Field {
         Field::new(self.name, (self.data_type)(), true)
     }
+
+    /// Whether it is a number of nanoseconds; its documentation then begins with the unit.
+    pub fn is_nanoseconds(&self) -> bool {
+        self.doc.trim_start().starts_with("Nanoseconds")
+    }
 }
 
-/// Nanoseconds since 1970 in UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// The bounds of a column, if [`fields!`](crate::field::fields) has them.
+#[doc(hidden)]
+pub const fn first(bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
+    match bounds {
+        [first, ..] => Some(*first),
+        [] => None,
+    }
+}
+
+/// Nanoseconds since 1970 in UTC, or [`Timestamp::UNKNOWN`], which is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self::UNKNOWN
+    }
+}
 
 /// A type that can stand in a column.
 pub trait Cell {
     /// The builder of such a column.
     type Column: Default;
+    /// Whether a cell may be without a value.
+    const OPTIONAL: bool = false;
     /// The Arrow type of such a column.
     fn data_type() -> DataType;
     /// Adds this value at the end of a column.
@@ -79,6 +151,7 @@ pub trait Nullable: Cell {
 
 impl<T: Nullable> Cell for Option<T> {
     type Column = T::Column;
+    const OPTIONAL: bool = true;
     fn data_type() -> DataType {
         T::data_type()
     }
@@ -247,9 +320,45 @@ impl Nullable for IpAddr {
     }
 }
 
+/// Whether something was seen: NULL if it was not, but may be in a header or message that could not be read. Unlike
+/// `Option<bool>`, NULL never means that there was nothing to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Perhaps(pub Option<bool>);
+
+impl Perhaps {
+    /// Whether it was seen, and whether some of the packets could not be read.
+    pub fn new(seen: bool, hidden: bool) -> Self {
+        Self((seen || !hidden).then_some(seen))
+    }
+}
+
+impl Default for Perhaps {
+    fn default() -> Self {
+        Self(Some(false))
+    }
+}
+
+impl Cell for Perhaps {
+    type Column = b::BooleanBuilder;
+    fn data_type() -> DataType {
+        DataType::Boolean
+    }
+    fn append(&self, column: &mut Self::Column) {
+        column.append_option(self.0);
+    }
+    fn finish(column: &mut Self::Column) -> ArrayRef {
+        Arc::new(column.finish())
+    }
+    fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
+        bool::collect_some(rows, |row| &cell(row).0)
+    }
+}
+
 impl Timestamp {
-    /// No time is known; also what is written down by those who know none.
-    pub const UNKNOWN: Self = Self(0);
+    /// No time is known: before every time that is. 0 is a time.
+    pub const UNKNOWN: Self = Self(i64::MIN);
+    /// The first time that there is.
+    pub const FIRST: Self = Self(i64::MIN + 1);
 
     /// The time, if it is known.
     pub fn known(self) -> Option<Self> {
@@ -297,13 +406,15 @@ impl Cell for Timestamp {
         Self::arrow_type()
     }
     fn append(&self, column: &mut Self::Column) {
-        column.0.append_value(self.0);
+        column.0.append_option(self.known().map(|time| time.0));
     }
     fn finish(column: &mut Self::Column) -> ArrayRef {
         Arc::new(column.0.finish())
     }
     fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
-        Arc::new(times(numbers(rows, |row| cell(row).0, None)))
+        let nulls = known(rows, |row| cell(row).known().is_some());
+        let number = |row: &R| cell(row).known().map_or(0, |time| time.0);
+        Arc::new(times(numbers(rows, number, nulls)))
     }
 }
 
@@ -313,7 +424,7 @@ impl Nullable for Timestamp {
     }
     fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
         let nulls = known(rows, |row| cell(row).is_some());
-        Arc::new(times(numbers(rows, |row| cell(row).unwrap_or_default().0, nulls)))
+        Arc::new(times(numbers(rows, |row| cell(row).map_or(0, |time| time.0), nulls)))
     }
 }
 
@@ -321,12 +432,12 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
     numbers.with_data_type(Timestamp::arrow_type())
 }
 
-/// Declares a row and its columns.
+/// Declares a row, its columns, and who fills them (a [`FilledBy`]).
 ///
 /// ```
 /// pathspider::field::fields! {
 ///     /// What `basic_count` counts.
-///     pub struct Counts, CountColumns;
+///     pub struct Counts, CountColumns: Observer;
 ///     "basic_count" {
 ///         /// Packets in the forward direction.
 ///         pkt_fwd: u64,
@@ -343,10 +454,10 @@ fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::arr
 macro_rules! __fields {
     (
         $(#[$meta:meta])*
-        pub struct $row:ident, $columns:ident;
+        pub struct $row:ident, $columns:ident: $filled_by:ident;
         $($by:literal {$(
             $(#[doc = $doc:literal])+
-            $name:ident : $type:ty,
+            $name:ident : $type:ty $(= $bounds:expr)?,
         )*})*
     ) => {
         $(#[$meta])*
@@ -366,8 +477,11 @@ macro_rules! __fields {
                 $crate::field::FieldDef {
                     name: stringify!($name),
                     by: $by,
+                    filled_by: $crate::field::FilledBy::$filled_by,
                     doc: concat!($($doc, "\n"),+),
                     data_type: <$type as $crate::field::Cell>::data_type,
+                    optional: <$type as $crate::field::Cell>::OPTIONAL,
+                    bounds: $crate::field::first(&[$($bounds)?]),
                 },
             )*)*];
             type Columns = $columns;
@@ -398,6 +512,23 @@ pub use crate::__fields as fields;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zero_is_a_time_and_no_time_is_none() {
+        assert_eq!(Timestamp(0).known(), Some(Timestamp(0)));
+        assert_eq!(Timestamp::default().known(), None);
+        assert!(Timestamp::UNKNOWN < Timestamp::FIRST);
+        let times = [Some(Timestamp(0)), None, Some(Timestamp::FIRST)];
+        let column = Option::<Timestamp>::collect(&times, |time| time);
+        let known: Vec<bool> = (0..3).map(|row| column.is_valid(row)).collect();
+        assert_eq!(known, [true, false, true]);
+        // Also where a row always has a time, and none is known.
+        let times = [Timestamp(0), Timestamp::UNKNOWN];
+        assert_eq!(Timestamp::collect(&times, |time| time).null_count(), 1);
+        let mut column = TimestampColumn::default();
+        times.iter().for_each(|time| time.append(&mut column));
+        assert_eq!(Timestamp::finish(&mut column).null_count(), 1);
+    }
     use arrow::array::AsArray as _;
     use std::net::Ipv6Addr;
 
@@ -437,7 +568,7 @@ mod tests {
         same([1u16, 0, u16::MAX]);
         same([1u32, 0, u32::MAX]);
         same([1u64, 0, u64::MAX]);
-        same([1, 0, i64::MIN].map(Timestamp));
+        same([Timestamp(1), Timestamp(0), Timestamp::FIRST]);
         same(["a", "", "c"]);
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
         same([address(1), address(1), address(200)]);

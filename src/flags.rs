@@ -16,7 +16,7 @@ pub const COLUMN: &str = "flags";
 
 /// A reason to think that something is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u16)]
 pub enum Flag {
     /// The capture lost packets while the target's wave was under way.
     CaptureDropped = 1,
@@ -32,13 +32,19 @@ pub enum Flag {
     InterfaceChanged = 32,
     /// This process was stopped, or the machine asleep.
     Paused = 64,
+    /// This host was too busy to tell whether a target answered in time.
+    Starved = 128,
+    /// An answer crossed the interface and did not reach the socket.
+    NotDelivered = 256,
+    /// The run's outcomes depend on the source ports.
+    PortDependent = 512,
     /// A panic of this program ended an attempt or a flow of the target.
-    InternalError = 128,
+    InternalError = 1024,
 }
 
 impl Flag {
     /// Every flag with its word and what it says, in the order in which a record has them.
-    pub const ALL: [(Flag, &'static str, &'static str); 8] = [
+    pub const ALL: [(Flag, &'static str, &'static str); 11] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
@@ -79,12 +85,36 @@ impl Flag {
              asked once more: the attempts are `local_error` and nothing is concluded from them",
         ),
         (
+            Flag::Starved,
+            "starved",
+            "this host was too busy to tell whether the target answered in time: the attempt is `local_error` and \
+             nothing is concluded from it",
+        ),
+        (
+            Flag::NotDelivered,
+            "not_delivered",
+            "an answer of the target crossed the interface and did not reach the socket, because of a host firewall, \
+             rp_filter or conntrack: the attempt is `local_error` and nothing is concluded from it",
+        ),
+        (
+            Flag::PortDependent,
+            "port_dependent",
+            "attempts of the run fail far more often from one half of the source ports, and this one did: it is \
+             `local_error` and nothing is concluded from it",
+        ),
+        (
             Flag::InternalError,
             "internal_error",
             "a defect of this program ended an attempt of the target (its `error` is `internal error`), or the observing \
              of a flow (it counts as not observed): nothing is concluded from that attempt",
         ),
     ];
+
+    /// Whether it says that packets of the target may not all have been seen or read: then what was not seen
+    /// may have been there.
+    pub fn hides_packets(self) -> bool {
+        matches!(self, Flag::CaptureDropped | Flag::FlowEvicted | Flag::ShortPacket)
+    }
 
     /// The word that stands in a record.
     pub fn word(self) -> &'static str {
@@ -98,12 +128,12 @@ pub const LOSE_PACKETS: [Flag; 3] = [Flag::CaptureDropped, Flag::FlowEvicted, Fl
 
 /// Any number of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Flags(u8);
+pub struct Flags(u16);
 
 impl Flags {
     /// Whether this flag is among them.
     pub fn has(self, flag: Flag) -> bool {
-        self.0 & flag as u8 != 0
+        self.0 & flag as u16 != 0
     }
 
     /// Whether there are none.
@@ -119,13 +149,13 @@ impl Flags {
 
 impl From<Flag> for Flags {
     fn from(flag: Flag) -> Self {
-        Self(flag as u8)
+        Self(flag as u16)
     }
 }
 
 impl FromIterator<Flag> for Flags {
     fn from_iter<T: IntoIterator<Item = Flag>>(flags: T) -> Self {
-        Self(flags.into_iter().fold(0, |bits, flag| bits | flag as u8))
+        Self(flags.into_iter().fold(0, |bits, flag| bits | flag as u16))
     }
 }
 

@@ -7,14 +7,16 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] |
+//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] [`words`] |
 //! | 1 | [`packet`] [`sink`] [`targets`] |
-//! | 2 | [`chain`] (packet), [`step`], [`connect`], [`rule`] |
-//! | 3 | [`measurement`]: the only place where a name becomes a thing |
-//! | 4 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
-//! | 5 | [`merge`] |
-//! | 6 | [`lab`] |
-//! | 7 | [`cli`] |
+//! | 2 | [`chain`] (packet), [`step`], [`connect`] |
+//! | 3 | [`record`] (chain, connect): who fills which column |
+//! | 4 | [`rule`] (record) |
+//! | 5 | [`measurement`]: the only place where a name becomes a thing |
+//! | 6 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
+//! | 7 | [`merge`] |
+//! | 8 | [`lab`] |
+//! | 9 | [`cli`] |
 //!
 //! Only `engine::driver`, `raw` and `socket`, `observer::capture` and `file`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
@@ -32,7 +34,9 @@ pub mod measurement;
 pub mod merge;
 pub mod observer;
 pub mod packet;
+pub mod record;
 pub mod rule;
 pub mod sink;
 pub mod step;
 pub mod targets;
+pub mod words;

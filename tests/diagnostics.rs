@@ -1,5 +1,5 @@
-//! What a person sees who made a mistake in a measurement file (or, `lab-*`, in a lab's): `tests/diagnostics/NAME.toml` has
-//! the mistake, `NAME.txt` what is said of it. `UPDATE_GOLDENS=1 cargo test --test diagnostics`
+//! What a person sees who made a mistake in a measurement file (or, `lab-*`, in a lab's; `host-*` ask for what a made-up host
+//! cannot do): `tests/diagnostics/NAME.toml` has the mistake, `NAME.txt` what is said of it. `UPDATE_GOLDENS=1 cargo test --test diagnostics`
 //! accepts what is said now.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -11,6 +11,7 @@ use arrow::datatypes::Fields;
 use pathspider::error::{CODES, Error, Report};
 use pathspider::lab::Spec;
 use pathspider::measurement::{Plan, SHIPPED};
+use pathspider::step::{Checked, Facts, Parameter, Problem};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
@@ -26,7 +27,15 @@ fn cases() -> Vec<(String, Result<(), Report>)> {
             let result = if name.starts_with("lab-") {
                 Spec::parse(&name, &text).map(drop).map_err(report)
             } else {
-                Plan::load(&name, &text, &Fields::empty()).map(drop)
+                // Warnings do not keep a file from being used, but are reported in the same way.
+                Plan::load(&name, &text, &Fields::empty()).and_then(|plan| {
+                    let warnings = plan.warnings(&name);
+                    match name.starts_with("host-") {
+                        true => on_made_up_host(&name, &plan),
+                        false if warnings.diagnostics.is_empty() => Ok(()),
+                        false => Err(warnings),
+                    }
+                })
             };
             cases.push((name, result));
         }
@@ -34,6 +43,57 @@ fn cases() -> Vec<(String, Result<(), Report>)> {
     cases.sort_by(|a, b| a.0.cmp(&b.0));
     assert!(cases.len() > 60, "only {} cases", cases.len());
     cases
+}
+
+/// What inspection finds; where it finds nothing, as if every step had been refused when it was tried.
+fn on_made_up_host(name: &str, plan: &Plan) -> Result<(), Report> {
+    let mut problems = plan.inspect(&MadeUp).problems;
+    if problems.is_empty() {
+        for (configuration, config) in plan.configs.iter().enumerate() {
+            for (number, step) in config.steps.iter().enumerate() {
+                let why = format!("{}: Invalid argument", step.describe());
+                problems.push(Problem::refused((configuration, number), step, &why));
+            }
+        }
+    }
+    Err(plan.report(name, problems))
+}
+
+/// A host with a few parameters, one program, two congestion controls, and an nft that knows no `dcsp`.
+struct MadeUp;
+
+impl Facts for MadeUp {
+    fn parameter(&self, name: &str) -> Parameter {
+        let known = [
+            ("net.ipv4.tcp_ecn", "2"),
+            ("net.ipv4.tcp_window_scaling", "1"),
+            ("net.ipv4.tcp_congestion_control", "cubic"),
+            ("net.ipv4.conf.p0/100.forwarding", "0"),
+        ];
+        match known.into_iter().find(|(known, _)| *known == name) {
+            Some((_, value)) => Parameter::Is(value.into()),
+            None if name == "net.ipv4.tcp_available_congestion_control" => Parameter::ReadOnly,
+            None => Parameter::Missing(known.iter().map(|(name, _)| (*name).to_owned()).collect()),
+        }
+    }
+
+    fn has_program(&self, program: &str) -> bool {
+        program == "dish"
+    }
+
+    fn has_congestion(&self, name: &str) -> bool {
+        self.congestion().split(' ').any(|known| known == name)
+    }
+
+    fn congestion(&self) -> String {
+        "cubic reno".into()
+    }
+
+    fn nft(&self, script: &str) -> Checked {
+        let bad = script.lines().enumerate().filter(|(_, line)| line.contains("dcsp"));
+        let why = "syntax error, unexpected string";
+        Checked::Complaints(bad.map(|(number, _)| (number, why.to_owned())).collect())
+    }
 }
 
 fn report(error: Error) -> Report {
@@ -83,7 +143,7 @@ fn every_code_is_in_the_table() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();
-            for (at, _) in text.match_indices("\"E0") {
+            for (at, _) in text.match_indices("\"E0").chain(text.match_indices("\"W0")) {
                 let code = text.get(at + 1..at + 6).unwrap_or_default();
                 let known = CODES.iter().any(|(known, _)| *known == code);
                 assert!(known, "{}: {code} is not in the table", path.display());

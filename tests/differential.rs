@@ -20,9 +20,10 @@ use arrow::array::{
     TimestampNanosecondArray, UInt8Array, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema};
+use pathspider::error::Diagnostic;
 use pathspider::flags::{self, Flag, Flags};
 use pathspider::rule::confirm::{self, Counts};
-use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
+use pathspider::rule::{About, Choice, Columns, Known, Question, RuleSource, Rules, Sql};
 use pathspider::sink;
 use serde_json::{Map, Value};
 
@@ -51,6 +52,11 @@ impl Random {
     /// One in eight is NULL.
     fn cell<T: Clone>(&mut self, values: &[T]) -> Option<T> {
         (self.below(8) > 0).then(|| self.of(values))
+    }
+
+    /// Half are NULL, so that every pair of ranks comes.
+    fn answer(&mut self) -> Option<&'static str> {
+        (self.below(2) > 0).then(|| self.of(&["tls_alert:handshake_failure", "http:4xx"]))
     }
 
     fn column<T: Clone, A: FromIterator<Option<T>>>(&mut self, values: &[T]) -> A {
@@ -90,11 +96,12 @@ fn table(random: &mut Random) -> StructArray {
     let times = |random: &mut Random| -> ArrayRef {
         Arc::new(random.column::<_, TimestampNanosecondArray>(&TIMES).with_timezone("UTC"))
     };
-    let states = ["ok", "ok", "ok", "ok", "failed", "timeout", "local_error"];
+    let states = ["ok", "ok", "ok", "ok", "failed", "timeout", "skipped", "local_error"];
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("state", Arc::new(random.column::<_, StringArray>(&states))),
-        ("observed", Arc::new(random.column::<_, BooleanArray>(&[true, true, false]))),
+        ("observed", Arc::new(random.column::<_, BooleanArray>(&[true, true, true, false]))),
         ("ok", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
+        ("answer", Arc::new((0..ROWS).map(|_| random.answer()).collect::<StringArray>())),
         ("b", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
         ("c", Arc::new(random.column::<_, BooleanArray>(&[true, false]))),
         ("i", Arc::new(random.column::<_, Int64Array>(&INTS))),
@@ -116,21 +123,37 @@ fn table(random: &mut Random) -> StructArray {
     StructArray::new(fields.into(), columns, None)
 }
 
+/// Who fills the columns: each kind of source is there.
+struct Sources;
+
+impl Columns for Sources {
+    fn elsewhere(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn about(&self, column: &str) -> About {
+        let known = match column {
+            "state" | "observed" | "started" | "ended" | "g" | "v" => Known::Always,
+            "ok" | "answer" | "s" | "u" => Known::Sent,
+            "c" | "j" | "f" => Known::Added,
+            _ => Known::Seen,
+        };
+        About { known, ..About::ALWAYS }
+    }
+}
+
 fn records(random: &mut Random) -> RecordBatch {
     let tables = TABLES.map(|name| (name, table(random)));
     let fields: Fields = tables
         .iter()
         .map(|(name, t)| Field::new(*name, DataType::Struct(t.fields().clone()), false))
+        .chain([flags::field()])
         .collect();
-    let mut columns: Vec<ArrayRef> =
-        tables.into_iter().map(|(_, table)| Arc::new(table) as ArrayRef).collect();
-    let mut flags = vec![Flags::default(); ROWS];
-    for (flag, ..) in Flag::ALL {
-        (0..3).for_each(|_| flags[random.below(ROWS)] |= flag.into());
-    }
-    let flagged = Arc::new(flags::field());
-    columns.push(flags::column(&flags));
-    let fields: Fields = fields.iter().cloned().chain([flagged]).collect();
+    let flags: Vec<Flags> = (0..ROWS)
+        .map(|_| (0..random.below(4) / 2).map(|_| random.of(&Flag::ALL).0).collect())
+        .collect();
+    let columns = tables.into_iter().map(|(_, table)| Arc::new(table) as ArrayRef);
+    let columns = columns.chain([flags::column(&flags)]).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
@@ -300,7 +323,7 @@ impl Random {
         let question = match self.below(6) {
             0 => Question::Compare(sql("ok")),
             1 => Question::CompareBetween {
-                column: sql("b"),
+                column: sql(self.of(&["b", "ok"])),
                 baseline: "one".into(),
                 experiment: self.of(&["two", "zero"]).into(),
             },
@@ -400,7 +423,8 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     while rules.iter().count() < wanted {
         number += 1;
         let (source, raw) = random.rule(number);
-        let mistakes = rules.add(&source, None, &batch.schema(), &|_| None);
+        let mut mistakes = rules.add(&source, None, &batch.schema(), &Sources);
+        mistakes.retain(Diagnostic::is_error);
         sources.push(source.clone());
         if let Some(mistake) = mistakes.first() {
             // Nothing but what is refused for a reason.
@@ -422,11 +446,14 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
         let raw = raw.filter(|raw| !raw.contains(".w"));
         if let (Some(raw), Some(rule)) = (raw, rules.iter().last()) {
             let local = rule.configurations().iter();
-            let local = local.map(|name| format!("{name}.state = 'local_error'"));
-            // The file's text does not ask for flags either.
-            let flagged = rule.sql();
-            let flagged = flagged.split_once(" THEN ").unwrap().0.strip_prefix("CASE WHEN ");
-            let local: Vec<String> = flagged.map(str::to_owned).into_iter().chain(local).collect();
+            let local: Vec<String> =
+                local.map(|name| format!("{name}.state = 'local_error'")).collect();
+            // The text alone does not know what was not observed, or may have been missed.
+            let whole = rule.configurations().iter().map(|name| {
+                format!("{name}.observed IS NOT FALSE AND {name}.state IS DISTINCT FROM 'skipped'")
+            });
+            let whole: Vec<String> = whole.chain(["len(flags) = 0".to_owned()]).collect();
+            let verdict = format!("verdict.{}", rule.column());
             let raw = match local.is_empty() {
                 true => raw,
                 false => raw.replacen(
@@ -435,6 +462,7 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
                     1,
                 ),
             };
+            let raw = format!("CASE WHEN {} THEN {raw} ELSE {verdict} END", whole.join(" AND "));
             raws.insert(source.name, raw.into());
         }
     }
@@ -442,7 +470,7 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     // Once more, for records that have rounds.
     let mut rules = Rules::default();
     for source in &sources {
-        rules.add(source, None, &batch.schema(), &|_| None);
+        rules.add(source, None, &batch.schema(), &Sources);
     }
     assert!(rules.confirmed().count() > 20, "{}", rules.confirmed().count());
     let judged = rules.judge(&batch).unwrap();

@@ -33,9 +33,8 @@ use serde_json::Value;
 
 /// Of each version of IP.
 const TARGETS: usize = 20;
-/// Source ports of the first wave: of the baseline, and of the experiment.
-const BASELINE: RangeInclusive<u16> = 10_240..=15_871;
-const EXPERIMENT: RangeInclusive<u16> = 21_504..=27_135;
+/// Source ports of a run that has few of them.
+const PORTS: RangeInclusive<u16> = 40_000..=40_999;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
 
 fn main() -> ExitCode {
@@ -95,6 +94,14 @@ fn wait(child: &mut Child, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Connections that were begun in this network namespace.
+fn opened() -> usize {
+    let text = fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+    let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let at = tcp.next().unwrap().split(' ').position(|name| name == "ActiveOpens").unwrap();
+    tcp.next().unwrap().split(' ').nth(at).unwrap().parse().unwrap()
+}
+
 fn ecn() -> String {
     fs::read_to_string(ECN).unwrap().trim().to_owned()
 }
@@ -140,17 +147,11 @@ impl Bench {
         self.run(measurement, "-o", &self.path(output), &["--rate", "20"]).spawn().unwrap()
     }
 
-    /// Until attempts of the experiment are under way.
-    fn wait_for_experiment(&self, child: &mut Child) {
-        let sent = || {
-            let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
-            let line =
-                text.lines().find_map(|line| line.trim().strip_prefix(&self.at.interface)).unwrap();
-            line.trim_start_matches(':').split_whitespace().nth(9).unwrap().parse::<u64>().unwrap()
-        };
-        wait(child, || ecn() == "1");
-        let before = sent();
-        wait(child, || sent() > before + 3);
+    /// Until attempts of the experiment are in flight, so that all of its steps are in force. `before` is how many
+    /// connections there were before the run.
+    fn wait_for_experiment(&self, child: &mut Child, before: usize) {
+        // The steps of every configuration are tried before the first packet: only connections tell.
+        wait(child, || opened() > before + 2 * TARGETS + 3);
     }
 
     fn records(&self, output: &str) -> Vec<Value> {
@@ -181,9 +182,9 @@ impl Bench {
     }
 
     fn sysctl_once(&self) {
-        let before = ecn();
+        let (before, opened) = (ecn(), opened());
         let mut child = self.slow("ecn", "once.ndjson");
-        wait(&mut child, || ecn() == "1");
+        self.wait_for_experiment(&mut child, opened);
         fs::write(ECN, "0").unwrap();
         self.asked_again(
             child,
@@ -222,11 +223,9 @@ impl Bench {
     }
 
     fn scoped(&self, delete: fn()) {
+        let before = opened();
         let mut child = self.slow("ecn-scoped", "scoped.ndjson");
-        wait(&mut child, || {
-            said("nft", "list tables").contains("pathspider")
-                && said("ip", "-6 rule").contains("fwmark")
-        });
+        wait(&mut child, || opened() > before + 3);
         delete();
         self.asked_again(child, "scoped.ndjson", "another program changed it");
         assert!(!said("ip", "rule").contains("fwmark"));
@@ -235,15 +234,17 @@ impl Bench {
 
     fn extra_address(&self) {
         said("ip", &format!("addr add 203.0.113.9/32 dev {}", self.at.interface));
+        let before = opened();
         let mut child = self.slow("ecn", "address.ndjson");
-        self.wait_for_experiment(&mut child);
+        self.wait_for_experiment(&mut child, before);
         said("ip", &format!("addr del 203.0.113.9/32 dev {}", self.at.interface));
         self.asked_again(child, "address.ndjson", "lost an address");
     }
 
     fn stopped(&self) {
+        let before = opened();
         let mut child = self.slow("ecn", "stopped.ndjson");
-        self.wait_for_experiment(&mut child);
+        self.wait_for_experiment(&mut child, before);
         let process = Pid::from_raw(child.id() as i32);
         kill(process, Signal::SIGSTOP).unwrap();
         // Longer than an attempt may take; whoever stands still says nothing meanwhile.
@@ -322,14 +323,18 @@ impl Bench {
 
     fn ports(&self) {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        let all: Vec<u16> = BASELINE.chain(EXPERIMENT).collect();
+        let all: Vec<u16> = PORTS.collect();
+        let source = format!("{}-{}", PORTS.start(), PORTS.end());
         assert!(hard > all.len() as u64 + 100, "so few files cannot hold the ports: {hard}");
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         // Of both versions of IP.
         let hold = |port: &u16| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).unwrap();
         let mut held: Vec<TcpListener> =
             all.iter().filter(|port| *port % 3 > 0).map(hold).collect();
-        let run = |name: &str| self.run("ecn", "-o", &self.path(name), &[]).output().unwrap();
+        let run = |name: &str| {
+            let more = ["--source-ports", &source];
+            self.run("ecn", "-o", &self.path(name), &more).output().unwrap()
+        };
         let output = run("some.ndjson");
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         let some = summary(&output);

@@ -98,7 +98,7 @@ impl Bench<'_> {
         let capture = pcap::Capture::from_device(self.lab.interface()).unwrap();
         let capture = capture.snaplen(2000).buffer_size(32 << 20).immediate_mode(true).open();
         let mut capture = capture.unwrap().setnonblock().unwrap();
-        capture.filter("src portrange 10240-32767 and dst port 80", true).unwrap();
+        capture.filter("src portrange 32768-60999 and dst port 80", true).unwrap();
         capture
     }
 
@@ -258,7 +258,7 @@ impl Bench<'_> {
         let summary = done(&output);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("could NOT be read once more") && said.contains("line 2"), "{said}");
-        assert!(said.contains("--exclude was read once more: 1 prefixes, 1 names"), "{said}");
+        assert!(said.contains("--exclude was read once more: 1 prefix, 1 name"), "{said}");
         let syns = first_syns(&packets);
         let late = syns.iter().filter(|syn| syn.to.is_ipv4() && syn.at > asked_at);
         let last = late.map(|syn| syn.at - asked_at).max().unwrap_or(0);

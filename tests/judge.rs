@@ -44,6 +44,11 @@ fn table(fields: &Fields, salt: usize) -> ArrayRef {
                     .map(|row| (!local(row)).then(|| bit(row) == 1))
                     .collect::<BooleanArray>(),
             ),
+            ("answer", _) => Arc::new(
+                (0..RECORDS)
+                    .map(|row| (!local(row) && bit(row) == 1).then_some("http:4xx"))
+                    .collect::<StringArray>(),
+            ),
             (_, DataType::Boolean) => Arc::new(
                 (0..RECORDS)
                     .map(|row| (!lost(row)).then(|| bit(row) == 1))
@@ -118,6 +123,7 @@ fn the_same_rules_give_the_same_labels() {
     let again = folder.path().join("again.parquet");
     let output = judge(&[&path, flag("-o"), &again, flag("--format"), flag("json")]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("answer"), "{}", stderr(&output));
     let (records, metadata) = read(&again);
     assert_eq!(records.num_rows(), RECORDS);
     let names = |batch: &RecordBatch| -> Vec<String> {
@@ -141,6 +147,35 @@ fn the_same_rules_give_the_same_labels() {
     let conditions = records.column_by_name("conditions").unwrap();
     let conditions = arrow::array::cast::as_list_array(conditions);
     assert_eq!(labels, conditions.values().len() as u64);
+}
+
+/// Results of a version that did not write `answer` are judged by `ok` alone, and that is said.
+#[test]
+fn results_without_answers_are_judged_with_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = Plan::load("ecn.toml", ecn(), &Fields::empty()).unwrap();
+    let fields = plan.record_schema(&Fields::empty()).fields().clone();
+    let older = fields.iter().map(|field| match field.data_type() {
+        DataType::Struct(columns) => {
+            let kept = columns.iter().filter(|column| column.name() != "answer").cloned();
+            Field::new(field.name(), DataType::Struct(kept.collect()), field.is_nullable())
+        }
+        _ => field.as_ref().clone(),
+    });
+    let records = records(&Schema::new(older.collect::<Vec<_>>()));
+    let path = folder.path().join("older.parquet");
+    let mut sink = sink::open(&path, records.schema()).unwrap();
+    sink.write(&records).unwrap();
+    sink.finish(&[("measurement".to_owned(), ecn().to_owned())]).unwrap();
+    let again = folder.path().join("again.parquet");
+    let output = judge(&[&path, flag("-o"), &again]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no column `answer`"), "{}", stderr(&output));
+    let (judged, metadata) = read(&again);
+    let sql: Value =
+        serde_json::from_str(metadata["pathspider.conditions_sql"].as_str().unwrap()).unwrap();
+    assert!(!sql["ecn.connectivity"].as_str().unwrap().contains("answer"), "{sql}");
+    assert_eq!(judged.num_rows(), RECORDS);
 }
 
 #[test]

@@ -9,10 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 9] = [
-    &["barrier", "error", "field", "flags"],
+const LAYERS: [&[&str]; 11] = [
+    &["barrier", "error", "field", "flags", "words"],
     &["packet", "sink", "targets"],
-    &["chain", "step", "connect", "rule"],
+    &["chain", "step", "connect"],
+    &["record"],
+    &["rule"],
     &["measurement"],
     &["engine", "observer"],
     &["merge"],

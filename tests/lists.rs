@@ -31,9 +31,12 @@ struct Cases {
 #[serde(deny_unknown_fields)]
 struct Case {
     name: String,
-    /// The command line behind `pathspider targets`, in the folder `tests/lists`; `SERVER` is the server's
+    /// The command line after `pathspider targets`, in the folder `tests/lists`; `SERVER` is the server's
     /// address, `OUT` a folder for output.
     run: String,
+    /// Another command than `targets`, with all that it needs to be told before `run`.
+    #[serde(default = "targets")]
+    command: String,
     /// What stands on standard input.
     #[serde(default)]
     input: String,
@@ -46,6 +49,10 @@ struct Case {
 
 fn yes() -> bool {
     true
+}
+
+fn targets() -> String {
+    "targets".into()
 }
 
 fn folder() -> PathBuf {
@@ -176,7 +183,7 @@ fn serve() -> SocketAddr {
 fn steady(text: &str, out: &Path) -> String {
     let text = text.replace(&out.display().to_string(), "OUT");
     let lines = text.lines().map(|line| match line.split_once("; ") {
-        Some((first, rest)) if rest.contains("questions in") => {
+        Some((first, rest)) if rest.contains(" questions in") || rest.contains(" question in") => {
             format!("{first}; N questions in T s\n")
         }
         _ => format!("{line}\n"),
@@ -189,7 +196,10 @@ fn outcome(case: &Case, server: SocketAddr) -> (i32, String, Vec<u8>) {
     let line = case.run.replace("SERVER", &server.to_string());
     let line = line.replace("OUT", &out.path().display().to_string());
     let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.arg("targets").args(line.split_whitespace()).current_dir(folder());
+    command
+        .args(case.command.split_whitespace())
+        .args(line.split_whitespace())
+        .current_dir(folder());
     command.env_remove("RUST_LOG");
     let mut child = command
         .stdin(Stdio::piped())

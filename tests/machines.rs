@@ -158,7 +158,8 @@ impl<'a> Attempt<'a> {
 
     /// Whether an ending is one that can be.
     fn check(&self, ending: &Ending) {
-        let Ending { state, stage, error, reply } = ending;
+        let Ending { state, stage, error, answer, reply } = ending;
+        assert!(*state != State::LocalError || answer.is_none(), "{ending:?}");
         let error = error.as_deref().unwrap_or_default();
         assert!(error.len() < 200 && !error.contains(char::is_control), "{error:?}");
         let blamed = self.local || self.subject.cannot_start;

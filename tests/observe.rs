@@ -213,6 +213,10 @@ fn use_chooses_the_columns() {
         assert!(columns.iter().any(|name| name == "ecn_ect0_data_fwd"), "{columns:?}");
         assert!(!columns.iter().any(|name| name.starts_with("tcp")), "{columns:?}");
     }
+    // With spaces, as people write lists.
+    let spaced = Run::new(&plain(&named("connection")), &["--use", " basic, ecn "]).expect(0);
+    let plainly = Run::new(&plain(&named("connection")), &["--use", "basic,ecn"]).expect(0);
+    assert_eq!(spaced.written(), plainly.written());
     let run = Run::new(&plain(&named("connection")), &["--use", "basic,magic"]).expect(2);
     for group in ["magic", "basic", "tcpopt", "ttl"] {
         assert!(run.said().contains(group), "{}", run.said());
@@ -283,6 +287,11 @@ fn what_is_no_capture_is_refused_in_words() {
         (&b""[..], "it is empty"),
         (b"target,port\nexample.org,80\nexample.com,80\n", "neither pcap nor pcapng"),
         (&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0], "ends within its header"),
+        (&[0x0a, 0x0d, 0x0d, 0x0a, 28, 0], "ends within its header"),
+        (&[0x1f, 0x8b, 8], "the gzip data ends early"),
+        (&[0xfd, b'7', b'z', b'X', b'Z', 0, 0, 4], "it is compressed by xz: write xz -dc FILE |"),
+        (b"BZh91AY&SY", "it is compressed by bzip2: write bzip2 -dc FILE |"),
+        (&[4, 0x22, 0x4d, 0x18, 0x64], "it is compressed by lz4: write lz4 -dc FILE |"),
     ] {
         let run = Run::new(bytes, &[]).expect(2);
         assert!(run.said().contains(words), "{}", run.said());
@@ -305,7 +314,135 @@ fn a_full_table_loses_no_flow_and_says_so() {
 #[test]
 fn a_link_type_that_nobody_knows_is_counted() {
     let frames = vec![Frame { time: 0, bytes: vec![1, 2, 3] }];
-    let run = Run::new(&pcap(147, &frames, false, false), &[]).expect(0);
-    assert!(run.said().contains("1 of a link type that is not understood"), "{}", run.said());
+    let run = Run::new(&pcap(147, &frames, false, false), &[]).expect(3);
+    let named = "1 of link type 147 (USER0), which is not supported";
+    assert!(run.said().contains(named), "{}", run.said());
+    assert!(run.said().contains("no packet of this capture could be read"), "{}", run.said());
     assert!(run.records().is_empty());
+    // One that not even libpcap knows.
+    let run = Run::new(&pcap(9999, &frames, false, false), &[]).expect(3);
+    assert!(run.said().contains("1 of link type 9999 (without a name)"), "{}", run.said());
+}
+
+#[test]
+fn records_do_not_go_onto_the_capture_whatever_its_name_is() {
+    let capture = plain(&named("connection"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("capture"), &capture).unwrap();
+    std::fs::hard_link(path("capture"), path("hard")).unwrap();
+    std::os::unix::fs::symlink("capture", path("soft")).unwrap();
+    let observe = |input: &str, output: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+        command.current_dir(folder.path()).args(["observe", input, "-o", output]);
+        command.stdin(std::fs::File::open(path("capture")).unwrap()).env_remove("RUST_LOG");
+        command
+    };
+    let names = ["capture", "./capture", "hard", "soft"];
+    let pairs = names.iter().flat_map(|input| names.map(|output| (*input, output)));
+    for (input, output) in pairs.chain(names.map(|output| ("-", output))) {
+        let answer = observe(input, output).output().unwrap();
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert_eq!(answer.status.code(), Some(2), "{input} {output}: {said}");
+        assert!(said.contains("it is the capture that is being read"), "{said}");
+    }
+    // Standard output may be it as well.
+    let append = std::fs::OpenOptions::new().append(true).open(path("hard")).unwrap();
+    let answer = observe("soft", "-").stdout(append).output().unwrap();
+    assert_eq!(answer.status.code(), Some(2));
+    assert!(std::fs::read(path("capture")).unwrap() == capture, "it is what it was");
+    // Another file may be there already.
+    std::fs::write(path("x.ndjson"), "old").unwrap();
+    assert!(observe("capture", "x.ndjson").status().unwrap().success());
+}
+
+#[test]
+fn help_lists_the_link_types() {
+    let mut help = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+    let output = help.args(["observe", "--help"]).output().unwrap();
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    for row in pathspider::packet::link::TYPES {
+        let listed = help.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(&row.number.to_string()) && words.next() == Some(row.name)
+        });
+        assert!(listed, "{} {}", row.number, row.name);
+    }
+}
+
+#[test]
+fn nothing_to_understand_is_no_loss() {
+    Run::new(&pcap(1, &[], false, false), &[]).expect(0);
+    Run::new(&plain(&named("connection")), &["--filter", "tcp port 81"]).expect(0);
+    // Frames without IP alone are nothing that was understood.
+    let arp = [&[2u8; 12][..], &[8, 6], &[0; 28]].concat();
+    let frame = |bytes: &[u8]| Frame { time: 0, bytes: bytes.to_vec() };
+    let run = Run::new(&pcap(1, &[frame(&arp)], false, false), &[]).expect(3);
+    assert!(run.said().contains("1 not IP"), "{}", run.said());
+    let mut frames = named("connection").frames;
+    frames.push(frame(&arp));
+    Run::new(&pcap(1, &frames, false, false), &[]).expect(0);
+}
+
+/// A file of one interface, some of whose blocks are of a type of their own.
+fn with_blocks(kind: u32, body: &[u8]) -> Vec<u8> {
+    let capture = named("connection");
+    let mut file = pcapng(capture.link, &capture.frames);
+    let length = (body.len() as u32 + 12).to_be_bytes();
+    // The last section is big-endian.
+    file.extend([&kind.to_be_bytes()[..], &length, body, &length].concat());
+    file
+}
+
+#[test]
+fn what_a_capture_says_was_lost_is_lost() {
+    // The drop count of a Packet Block of the first interface, without data.
+    let drops = |drops: u8| [&[0, 0, 0, drops][..], &[0; 16]].concat();
+    let run = Run::new(&with_blocks(2, &drops(5)), &[]).expect(3);
+    assert!(run.said().contains("lost: 5 packets dropped during the capture"), "{}", run.said());
+    Run::new(&with_blocks(2, &drops(0)), &[]).expect(0);
+    let run = Run::new(&with_blocks(0x0b0b, &[0; 8]), &[]).expect(3);
+    assert!(
+        run.said().contains("lost: 1 block that contains or may contain packets"),
+        "{}",
+        run.said()
+    );
+    assert!(run.said().contains("blocks of the unknown type 0xb0b were skipped"), "{}", run.said());
+    Run::new(&with_blocks(4, &[0; 8]), &[]).expect(0);
+    assert_eq!(run.records().len(), 2);
+}
+
+#[test]
+fn a_clock_that_jumps_flags_the_same_flows_whoever_shares_the_work() {
+    let mut file = long_capture(20);
+    let flags = |run: &Run| {
+        let mut flags: Vec<String> = run
+            .records()
+            .iter()
+            .map(|record| {
+                let key = ["sip", "dip", "sp", "dp", "pkt_first", "pkt_fwd", "flags"];
+                key.map(|column| record[column].to_string()).join(" ")
+            })
+            .collect();
+        flags.sort_unstable();
+        flags
+    };
+    // A record in the middle has a time of its own: its first field is seconds.
+    let mut at = 24;
+    for _ in 0..400 {
+        let length: [u8; 4] = file[at + 8..at + 12].try_into().unwrap();
+        at += 16 + u32::from_le_bytes(length) as usize;
+    }
+    file[at..at + 4].copy_from_slice(&2_000_000_000u32.to_le_bytes());
+    let shared = Run::new(&file, &["--idle-timeout", "100ms"]).expect(0);
+    let alone = Run::new(&file, &["--idle-timeout", "100ms", "--max-flows", "999999"]).expect(0);
+    assert_ne!(shared.written(), alone.written(), "the work was shared");
+    let (shared, flagged) = (flags(&shared), flags(&alone));
+    assert_eq!(shared.len(), flagged.len());
+    for (shared, alone) in shared.iter().zip(&flagged) {
+        assert_eq!(shared, alone);
+    }
+    let count = flagged.iter().filter(|flags| flags.contains("clock_step")).count();
+    assert!(count > 1 && count < flagged.len() / 2, "{count}");
+    assert!(alone.said().contains("clock_step"), "{}", alone.said());
 }

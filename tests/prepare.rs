@@ -39,7 +39,7 @@ fn names_have_addresses_and_who_is_down_is_not_asked() {
     // What each kind of host says of itself by its name, and by its addresses.
     let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut addressed = named.clone();
-    let (mut up, mut down) = (0, 0);
+    let (mut up, mut down) = (0, 0_u64);
     for record in &records {
         let name = record["target"]["name"].as_str().unwrap();
         let prepare = &record["prepare"];
@@ -82,10 +82,13 @@ fn names_have_addresses_and_who_is_down_is_not_asked() {
             }
         }
     }
+    // In a further round a host that cuts off some connections may cut off the probe.
+    let skipped = summary["attempts"]["skipped_by_probe"].as_u64().unwrap();
+    assert!((2 * down..2 * down + 10).contains(&skipped), "{down} {summary}");
     assert!(up > 200 && down > 50 && named.len() > 50, "{up} {down} {}", named.len());
-    // True of a run's first ports only, or of some connections only.
-    for varying in ["first-ports", "second-ports", "lossy-1", "lossy-5"] {
-        named.remove(varying);
+    // True of some connections only.
+    for varying in ["-cut-off", "-in-turn", "-once", "lossy-1", "lossy-5"] {
+        named.retain(|name, _| !name.ends_with(varying));
     }
     for (name, labels) in named {
         if let Some(others) = addressed.get(name) {

@@ -378,6 +378,8 @@ impl Bench {
             [("everything", "everything"), ("everything", "scoped"), ("scoped", "everything")]
         {
             let mut run = self.start(first, " --rate 1 --wave 1");
+            // Before that, its steps were tried and undone.
+            run.until("wave 1: configurations");
             run.until("ip -6: ");
             let during = dumps();
             let output = self.run(second, "").output().unwrap();
@@ -401,8 +403,10 @@ impl Bench {
 
     fn at_once(&self) {
         let mut first = self.start("scoped", " --rate 20 --wave 2 --set dscp=10");
+        first.until("wave 1: configurations");
         first.until("rules in table inet pathspider");
         let mut third = self.start("scoped", " --rate 20 --wave 2 --set dscp=12 -o third.ndjson");
+        third.until("wave 1: configurations");
         third.until("rules in table inet pathspider_1");
         let output = self.run("scoped", " -o second.ndjson").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
-use pathspider::flags::{self, Flag, Flags};
+use pathspider::error::Diagnostic;
+use pathspider::flags;
 use pathspider::measurement::{Plan, SHIPPED};
-use pathspider::rule::{Choice, Question, RuleSource, Rules, Sql};
+use pathspider::rule::{About, Choice, Columns, Known, Question, RuleSource, Rules, Sql};
 use serde_json::{Value, json};
 
 fn schema() -> Schema {
     let fields: Fields = [
         ("ok", DataType::Boolean),
+        ("answer", DataType::Utf8),
         ("state", DataType::Utf8),
         ("observed", DataType::Boolean),
         ("started", DataType::Timestamp(TimeUnit::Nanosecond, Some("+00:00".into()))),
@@ -32,7 +34,26 @@ fn schema() -> Schema {
     .map(|(name, data_type)| Field::new(name, data_type, true))
     .collect();
     let table = |name| Field::new(name, DataType::Struct(fields.clone()), true);
-    Schema::new(vec![table("target"), table("zero"), table("one")])
+    Schema::new(vec![table("target"), flags::field(), table("zero"), table("one")])
+}
+
+/// Who fills the columns, and what is said of those that are not there.
+struct Sources(Option<&'static str>);
+
+impl Columns for Sources {
+    fn elsewhere(&self, _: &str) -> Option<String> {
+        self.0.map(str::to_owned)
+    }
+
+    fn about(&self, column: &str) -> About {
+        let known = match column {
+            "state" | "observed" | "started" | "ended" => Known::Always,
+            "ok" | "answer" | "g" => Known::Sent,
+            "c" | "j" => Known::Added,
+            _ => Known::Seen,
+        };
+        About { known, ..About::ALWAYS }
+    }
 }
 
 /// A batch of records from the columns of zero and one that are not NULL.
@@ -46,8 +67,11 @@ fn batch_of(schema: Schema, records: &[(Value, Value)]) -> RecordBatch {
         all.as_object_mut().unwrap().extend(columns.as_object().unwrap().clone());
         all
     };
-    let rows: Vec<Value> =
-        records.iter().map(|(z, o)| json!({ "zero": full(z), "one": full(o) })).collect();
+    let rows = records.iter().map(|(z, o)| {
+        let flags = if o["flags"].is_null() { json!([]) } else { o["flags"].clone() };
+        json!({ "flags": flags, "zero": full(z), "one": full(o) })
+    });
+    let rows: Vec<Value> = rows.collect();
     let mut decoder = arrow::json::ReaderBuilder::new(Arc::new(schema)).build_decoder().unwrap();
     decoder.serialize(&rows).unwrap();
     decoder.flush().unwrap().unwrap()
@@ -59,7 +83,8 @@ fn sql(text: &str) -> Sql {
 
 fn compile(name: &str, given: Option<&str>, question: Question<Sql>) -> Rules {
     let source = RuleSource { name: name.to_owned(), given: given.map(sql), question };
-    let (rules, mistakes) = Rules::compile(&[source], &schema(), &|_| None);
+    let (rules, mut mistakes) = Rules::compile(&[source], &schema(), &Sources(None));
+    mistakes.retain(Diagnostic::is_error);
     assert!(mistakes.is_empty(), "{mistakes:?}");
     rules
 }
@@ -106,6 +131,21 @@ fn expressions_mean_what_they_mean_in_sql() {
 }
 
 #[test]
+fn unknown_is_never_false() {
+    let mut wrong = Vec::new();
+    for case in tables()["unknown"].as_array().unwrap() {
+        let expression = case[0].as_str().unwrap();
+        let rules = compile("x", None, Question::Value(sql(expression)));
+        let said = judge(&rules, &batch(&[(json!({}), case[1].clone())])).remove(0);
+        let is = said.1.or(said.0).unwrap();
+        if is != case[2].as_str().unwrap() {
+            wrong.push(format!("{expression} of {} is {is}, not {}", case[1], case[2]));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
 fn what_databases_read_differently_is_refused() {
     let tables = tables();
     let schema = schema();
@@ -114,7 +154,8 @@ fn what_databases_read_differently_is_refused() {
         let [expression, place, words] = [0, 1, 2].map(|part| case[part].as_str().unwrap());
         let question = Question::Value(sql(expression));
         let source = RuleSource { name: "x".into(), given: None, question };
-        let (_, mistakes) = Rules::compile(&[source], &schema, &|_| None);
+        let (_, mut mistakes) = Rules::compile(&[source], &schema, &Sources(None));
+        mistakes.retain(Diagnostic::is_error);
         let said: Vec<String> = mistakes
             .iter()
             .map(|m| {
@@ -170,7 +211,7 @@ fn any_configurations_are_compared() {
         let batch = oks(records);
         let source = RuleSource { name: "x".into(), given: None, question };
         let mut rules = Rules::default();
-        let mistakes = rules.add(&source, one, &batch.schema(), &|_| None);
+        let mistakes = rules.add(&source, one, &batch.schema(), &Sources(None));
         assert!(mistakes.is_empty(), "{mistakes:?}");
         let words: Vec<_> =
             judge(&rules, &batch).into_iter().filter_map(|(word, _)| word).collect();
@@ -181,16 +222,99 @@ fn any_configurations_are_compared() {
         }
     }
     let source = RuleSource { name: "x".into(), given: None, question: between("zero", "three") };
-    let (_, mistakes) = Rules::compile(&[source], &oks(&three).schema(), &|_| None);
+    let (_, mistakes) = Rules::compile(&[source], &oks(&three).schema(), &Sources(None));
     assert!(mistakes[0].message.contains("`three`"), "{mistakes:?}");
+}
+
+/// Of `ok` an attempt is complete, answered or silent; any other column is true or false, whatever was answered.
+#[test]
+fn compare_ranks_what_was_answered() {
+    let complete = json!({ "ok": true, "b": true });
+    let silent = json!({ "ok": false, "b": false });
+    let alert = json!({ "ok": false, "b": false, "answer": "tls_alert:handshake_failure" });
+    let page = json!({ "ok": false, "b": true, "answer": "tls:plain_http" });
+    let refused = json!({ "ok": true, "b": true, "answer": "dns:refused" });
+    let unknown = json!({ "answer": "dns:refused" });
+    let local = json!({ "ok": false, "b": true, "state": "local_error", "answer": "dns:refused" });
+    let cases = [
+        (&complete, &complete, "works", "works"),
+        (&complete, &alert, "broken", "broken"),
+        (&complete, &refused, "broken", "works"),
+        (&complete, &silent, "broken", "broken"),
+        (&alert, &alert, "works", "offline"),
+        (&page, &page, "works", "works"),
+        (&alert, &page, "broken", "transient"),
+        (&page, &alert, "broken", "broken"),
+        (&refused, &alert, "broken", "broken"),
+        (&alert, &silent, "broken", "offline"),
+        (&alert, &complete, "transient", "transient"),
+        (&refused, &complete, "transient", "works"),
+        (&silent, &alert, "transient", "offline"),
+        (&silent, &complete, "transient", "transient"),
+        (&silent, &silent, "offline", "offline"),
+        (&unknown, &alert, "insufficient", "insufficient"),
+        (&alert, &unknown, "insufficient", "insufficient"),
+        (&alert, &local, "insufficient", "insufficient"),
+    ];
+    let records: Vec<_> =
+        cases.iter().map(|(zero, one, ..)| ((*zero).clone(), (*one).clone())).collect();
+    for column in ["ok", "b"] {
+        let rules = compile("x", None, Question::Compare(sql(column)));
+        for (said, (zero, one, of_ok, of_b)) in judge(&rules, &batch(&records)).iter().zip(&cases) {
+            let expected = if column == "ok" { of_ok } else { of_b };
+            assert_eq!(said.0.as_deref(), Some(*expected), "{column} of {zero} and {one}");
+        }
+    }
+    let text = compile("x", None, Question::Compare(sql("ok"))).iter().next().unwrap().sql();
+    let expected = "CASE WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
+        WHEN zero.ok IS NULL OR one.ok IS NULL THEN 'insufficient' \
+        WHEN zero.answer = one.answer OR (zero.ok AND zero.answer IS NULL AND one.ok AND one.answer IS NULL) \
+        THEN 'works' \
+        WHEN (zero.ok AND zero.answer IS NULL) \
+        OR (zero.answer IS NOT NULL AND NOT (one.ok AND one.answer IS NULL)) THEN 'broken' \
+        WHEN (one.ok AND one.answer IS NULL) OR one.answer IS NOT NULL THEN 'transient' ELSE 'offline' END";
+    assert_eq!(text, expected);
+}
+
+/// With a single configuration whatever was answered is online.
+#[test]
+fn a_host_that_answers_otherwise_is_online() {
+    let both = schema();
+    let fields = both.fields().iter().filter(|field| field.name() != "one").cloned();
+    let schema = Schema::new(fields.collect::<Fields>());
+    let source =
+        RuleSource { name: "x".into(), given: None, question: Question::Compare(sql("ok")) };
+    let (rules, mistakes) = Rules::compile(&[source], &schema, &Sources(None));
+    assert!(mistakes.is_empty() && !rules.lack_answers(), "{mistakes:?}");
+    for (zero, expected) in [
+        (json!({ "ok": true }), "online"),
+        (json!({ "ok": false, "answer": "dns:bad_answer" }), "online"),
+        (json!({ "ok": false }), "offline"),
+        (json!({ "answer": "dns:bad_answer" }), "insufficient"),
+    ] {
+        let batch = batch_of(schema.clone(), &[(zero.clone(), json!({}))]);
+        assert_eq!(judge(&rules, &batch)[0].0.as_deref(), Some(expected), "{zero}");
+    }
+    let sql = rules.iter().next().unwrap().sql();
+    assert!(sql.contains("WHEN zero.ok OR zero.answer IS NOT NULL THEN 'online'"), "{sql}");
+}
+
+#[test]
+fn records_without_answers_are_compared_by_what_they_have() {
+    let source =
+        RuleSource { name: "x".into(), given: None, question: Question::Compare(sql("ok")) };
+    let batch = oks(&[("zero", true), ("one", false)]);
+    let (rules, _) = Rules::compile(&[source], &batch.schema(), &Sources(None));
+    assert!(rules.lack_answers());
+    assert_eq!(judge(&rules, &batch)[0].0.as_deref(), Some("broken"));
 }
 
 #[test]
 fn a_rule_is_checked_against_older_records() {
     let rules = compile("x", Some("one.b"), Question::Value(sql("one.i + zero.u")));
-    assert!(rules.against(&schema(), &|_| None).is_ok());
+    assert!(rules.against(&schema(), &Sources(None)).is_ok());
     let older = oks(&[("zero", true), ("one", true)]).schema();
-    let mistakes = rules.against(&older, &|_| Some("it is not there".into())).unwrap_err();
+    let mistakes = rules.against(&older, &Sources(Some("it is not there"))).unwrap_err();
     let places: Vec<_> = mistakes.iter().map(|m| m.span.clone()).collect();
     assert_eq!(places, [0..5, 0..5, 8..14]);
     assert!(mistakes.iter().all(|m| m.help.as_deref() == Some("it is not there")));
@@ -201,27 +325,45 @@ fn a_rule_is_checked_against_older_records() {
 fn a_rule_is_one_expression_of_sql() {
     let rules = compile(
         "x",
-        Some("one.b AND (one.c OR NOT one.b)"),
+        Some("one.b AND (one.s = '' OR NOT one.b)"),
         Question::FirstOf(vec![
             Choice { is: "big".into(), when: Some(sql("one.u + 255 > one.i")) },
             Choice { is: "other".into(), when: None },
         ]),
     );
-    let expected = "CASE WHEN list_has_any(CAST(flags AS VARCHAR[]), \
-        ['capture_dropped', 'flow_evicted', 'internal_error']) THEN 'insufficient' \
-        WHEN one.state = 'local_error' THEN 'insufficient' \
-        WHEN (one.b AND (one.c OR NOT one.b)) IS NULL THEN 'insufficient' \
-        WHEN NOT (one.b AND (one.c OR NOT one.b)) THEN NULL \
+    let expected = "CASE WHEN one.state = 'local_error' THEN 'insufficient' \
+        WHEN (one.b AND (one.s = '' OR NOT one.b)) IS NULL THEN 'insufficient' \
+        WHEN NOT (one.b AND (one.s = '' OR NOT one.b)) THEN NULL \
         WHEN (TRY(CAST(one.u AS BIGINT) + 255) > one.i) IS NULL THEN 'insufficient' \
         WHEN TRY(CAST(one.u AS BIGINT) + 255) > one.i THEN 'big' ELSE 'other' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
-    let rules = compile("x", None, Question::Compare(sql("ok")));
-    let expected = "CASE WHEN list_has_any(CAST(flags AS VARCHAR[]), ['internal_error']) THEN 'insufficient' \
-        WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
-        WHEN zero.ok IS NULL OR one.ok IS NULL THEN 'insufficient' \
-        WHEN zero.ok AND one.ok THEN 'works' WHEN zero.ok THEN 'broken' \
-        WHEN one.ok THEN 'transient' ELSE 'offline' END";
+    let rules = compile("x", None, Question::Compare(sql("b")));
+    let expected = "CASE WHEN zero.state = 'local_error' OR one.state = 'local_error' THEN 'insufficient' \
+        WHEN zero.b IS NULL OR one.b IS NULL THEN 'insufficient' \
+        WHEN zero.b AND one.b THEN 'works' WHEN zero.b THEN 'broken' \
+        WHEN one.b THEN 'transient' ELSE 'offline' END";
     assert_eq!(rules.iter().next().unwrap().sql(), expected);
+    let lossy = "list_has_any(flags, ['capture_dropped', 'flow_evicted', 'short_packet'])";
+    for (value, expected) in [
+        (
+            "one.i IS NULL",
+            "CASE WHEN one.i IS NOT NULL THEN FALSE WHEN NOT one.observed OR LOSSY THEN NULL ELSE TRUE END",
+        ),
+        (
+            "one.ok IS TRUE",
+            "COALESCE(one.ok, CASE WHEN one.state IN ('skipped', 'local_error') THEN NULL ELSE FALSE END)",
+        ),
+        ("one.started IS NULL", "epoch_ns(one.started) IS NULL"),
+        ("one.c", "(one.c OR NULLIF(LOSSY, TRUE))"),
+        (
+            "COALESCE(target.i, zero.g, 0)",
+            "COALESCE(CAST(target.i AS DOUBLE), COALESCE(zero.g, CASE WHEN zero.state IN ('skipped', 'local_error') THEN NULL ELSE 0e0 END))",
+        ),
+    ] {
+        let rules = compile("x", None, Question::Value(sql(value)));
+        let sql = rules.iter().next().unwrap().sql();
+        assert!(sql.contains(&expected.replace("LOSSY", lossy)), "{value}: {sql}");
+    }
 }
 
 #[test]
@@ -368,7 +510,7 @@ fn no_expression_is_a_panic() {
     let ask = |text: &str| {
         let source =
             RuleSource { name: "x".into(), given: None, question: Question::Value(sql(text)) };
-        let (rules, mistakes) = Rules::compile(&[source], &schema, &|_| None);
+        let (rules, mistakes) = Rules::compile(&[source], &schema, &Sources(None));
         if mistakes.is_empty() {
             rules.judge(&records).unwrap();
         }
@@ -494,36 +636,5 @@ fn no_expression_is_a_panic() {
         }
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1) | 1;
         ask(&text);
-    }
-}
-
-/// Facts of the observer may be wrong where packets were lost; what the engine knows is not.
-#[test]
-fn nothing_is_concluded_from_packets_that_may_be_missing() {
-    let facts = (json!({ "ok": true, "b": true }), json!({ "ok": true, "b": false }));
-    let plain = batch(&vec![facts; 8]);
-    let flags: Vec<Flags> = Flag::ALL.iter().map(|(flag, ..)| Flags::from(*flag)).collect();
-    let mut fields = plain.schema().fields().to_vec();
-    fields.push(Arc::new(flags::field()));
-    let schema = Arc::new(Schema::new(fields));
-    let columns = [plain.columns(), &[flags::column(&flags)]].concat();
-    let flagged = RecordBatch::try_new(schema, columns).unwrap();
-    for (column, expected, doubts) in [
-        ("ok", "works", &["internal_error"][..]),
-        ("b", "broken", &["capture_dropped", "flow_evicted", "internal_error"]),
-    ] {
-        let rules = compile("x", None, Question::Compare(sql(column)));
-        for ((word, why), (_, flag, _)) in judge(&rules, &flagged).into_iter().zip(Flag::ALL) {
-            let (word, why) = (word.unwrap(), why.unwrap_or_default());
-            match doubts.contains(&flag) {
-                true => {
-                    assert_eq!(word, "insufficient", "{column} {flag}");
-                    assert_eq!(why, format!("the record is flagged {flag}"));
-                }
-                false => {
-                    assert_eq!((word.as_str(), why.as_str()), (expected, ""), "{column} {flag}")
-                }
-            }
-        }
     }
 }

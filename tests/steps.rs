@@ -10,7 +10,6 @@ mod harness;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -18,8 +17,9 @@ use std::time::Duration;
 use harness::Tests;
 use pathspider::error::Error;
 use pathspider::lab::{Lab, Spec};
+use pathspider::step::Family;
 use pathspider::step::netfilter::Hook;
-use pathspider::step::sockopt::{Family, SOCKOPTS, Value};
+use pathspider::step::sockopt::{SOCKOPTS, Value};
 use pathspider::step::{self, Applied, Context, Flows, Netfilter, Route, Sockopt, Step, metrics};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -117,8 +117,7 @@ fn parameter(name: &str) -> String {
 }
 
 fn flows(number: usize) -> Flows {
-    let first = 20_000 + u16::try_from(number).unwrap() * 1000;
-    Flows { mark: step::mark(number), ports: first..=first + 999 }
+    Flows { mark: step::mark(number) }
 }
 
 fn context() -> Context {
@@ -243,15 +242,21 @@ impl Bench {
 
     fn incoming(&self) {
         for hook in [Hook::Prerouting, Hook::Input] {
-            let applied = apply(&[rule("tcp flags & (syn|ack) == (syn|ack) drop", hook)]).unwrap();
-            let ports: RangeInclusive<u16> = flows(1).ports;
+            let one = [rule("tcp flags & (syn|ack) == (syn|ack) drop", hook)];
+            let (f0, f1) = (flows(0), flows(1));
+            let applied = Applied::apply(&[(&[], &f0), (&one, &f1)], &context()).unwrap();
             for target in self.both() {
-                // Whatever their mark: what comes in is told by its port.
-                for (port, expected) in
-                    [(*ports.start(), false), (*ports.end(), false), (ports.end() + 1, true)]
-                {
-                    let (_, connected) = self.connect(target, 0, port);
-                    assert_eq!(connected, expected, "{hook:?} {target} from {port}");
+                // A port is of the configuration that used it last.
+                for (port, mark, expected) in [
+                    (20_000, f1.mark, false),
+                    (20_001, f0.mark, true),
+                    (20_002, 0, true),
+                    (20_000, f0.mark, true),
+                    (20_003, f0.mark, true),
+                    (20_004, f1.mark, false),
+                ] {
+                    let (_, connected) = self.connect(target, mark, port);
+                    assert_eq!(connected, expected, "{hook:?} {target} from {port}, {mark:#x}");
                 }
             }
             drop(applied);

@@ -1,9 +1,9 @@
 //! Target lists and what is read from them.
 //!
-//! A case is a list, `tests/targets/NAME.csv` or `.ndjson`; beside it stands what must come out,
-//! `NAME.csv.txt`: the columns, the targets, the lines that were refused and why. A list may
-//! begin with `# options: default_port=443 names`, of which either may be missing. `UPDATE_GOLDENS=1 cargo test --test targets` accepts
-//! what comes out now.
+//! A case is a list, `tests/targets/NAME.csv`, `.ndjson`, `.json` or `.list`; beside it stands what must come out,
+//! `NAME.csv.txt`: the columns, the targets, the lines that were refused and why, or why the whole list was. A list may
+//! begin with `# options: default_port=443 names column=rank:int`, of which any may be missing. `UPDATE_GOLDENS=1 cargo
+//! test --test targets` accepts what comes out now.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{Array as _, StructArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use pathspider::targets::{Options, Reader, columns};
+use pathspider::targets::{FixedColumn, Options, Reader, TOOLS, columns};
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets");
@@ -34,14 +34,19 @@ fn options(text: &[u8]) -> (Options, bool) {
     let words: Vec<&str> = words.into_iter().flat_map(str::split_whitespace).collect();
     let port = words.iter().find_map(|word| word.strip_prefix("default_port="));
     let default_port = port.map(|port| port.parse().unwrap());
-    (Options { default_port, ..Options::default() }, words.contains(&"names"))
+    let columns = words.iter().filter_map(|word| word.strip_prefix("column="));
+    let columns = columns.map(|column| FixedColumn::parse(column).unwrap()).collect();
+    (Options { default_port, columns, ..Options::default() }, words.contains(&"names"))
 }
 
 /// Reads the list in small batches and says what came out, as text.
 fn outcome(text: Vec<u8>) -> String {
     let (options, names) = options(&text);
     let size = text.len() as u64;
-    let mut reader = Reader::new(Box::new(Cursor::new(text)), options).unwrap();
+    let mut reader = match Reader::new(Box::new(Cursor::new(text)), options) {
+        Ok(reader) => reader,
+        Err(refused) => return format!("refused: {refused}\n"),
+    };
     if names {
         reader.names();
     }
@@ -98,4 +103,34 @@ fn every_list_gives_what_stands_beside_it() {
         }
     }
     assert!(wrong.is_empty(), "{}\n(UPDATE_GOLDENS=1 accepts this)", wrong.join("\n"));
+}
+
+/// Each row of the table of tools has an example, from which one target comes.
+#[test]
+fn the_list_of_every_tool_is_read() {
+    let target = |port| format!("port={port} | name=example.org");
+    for tool in TOOLS {
+        let text = format!("# options: default_port=80 names\n{}", tool.example);
+        let outcome = outcome(text.into_bytes());
+        let (_, targets) = outcome.split_once("targets\n").unwrap();
+        let (targets, rest) = targets.split_once("refusals\n").unwrap();
+        let addressed = targets.replace("ip=192.0.2.1 | ", "");
+        let known = [443, 80].iter().any(|port| {
+            addressed.trim().starts_with(&target(port))
+                || targets.trim().starts_with(&format!("ip=192.0.2.1 | port={port}"))
+        });
+        assert!(known && targets.lines().count() == 1, "{}: {outcome}", tool.name);
+        assert!(rest.ends_with("refused: 0\n"), "{}: {outcome}", tool.name);
+    }
+}
+
+/// The table of the README says what the program's own table says.
+#[test]
+fn the_readme_has_every_tool() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    for tool in TOOLS {
+        let row = format!("| {} | {} | {} |", tool.name, tool.made, tool.reads);
+        assert!(readme.contains(&row), "the README lacks this row:\n{row}");
+    }
 }

@@ -46,7 +46,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `basic`.
-    pub struct Basic, BasicColumns;
+    pub struct Basic, BasicColumns: Observer;
     "basic_flow" {
         /// Source address of the flow's first packet.
         sip: Option<IpAddr>,
@@ -128,9 +128,7 @@ impl Facts for State {
 
     #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        if self.last.known() < packet.time.known() {
-            self.last = packet.time;
-        }
+        self.last = self.last.max(packet.time);
         let way = of(seen.direction, 0, 1);
         if runs.function(COUNT) {
             self.packets[way] += 1;

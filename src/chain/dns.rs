@@ -1,9 +1,10 @@
 //! Group `dns`: whether a question was answered (RFC 1035).
 
-use super::group::{Facts, Runs, store};
+use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::fields;
-use crate::packet::{Direction, FlowKey, Packet, Transport};
+use crate::field::{Perhaps, fields};
+use crate::packet::dns::{Message, Question};
+use crate::packet::{Direction, FlowKey, Packet, Transport, protocol};
 
 /// The place of `dns_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -34,19 +35,21 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `dns`.
-    pub struct Dns, DnsColumns;
+    pub struct Dns, DnsColumns: Observer;
     "dns_extract" {
         /// Whether a response was seen that answers a question of this flow: same identifier, same question
-        /// (RFC 1035, 4.1; RFC 5452, 9.1).
-        dns_response_valid: bool,
+        /// (RFC 1035, 4.1; RFC 5452, 9.1), or an error without any question, such as a header alone; NULL instead of
+        /// false if the capture cut some message short.
+        dns_response_valid: Perhaps,
         /// RCODE of the first such response; NULL if there was none.
-        dns_rcode: Option<u8>,
+        dns_rcode: Option<u8> = (0, 15),
         /// TC bit of the first such response; NULL if there was none.
         dns_truncated: Option<bool>,
         /// Resource records in its answer section; NULL if there was none.
         dns_answers: Option<u16>,
-        /// Whether a question was seen in the forward direction.
-        dns_question: bool,
+        /// Whether a question was seen in the forward direction; NULL instead of false if the capture cut some
+        /// forward message short.
+        dns_question: Perhaps,
     }
 }
 
@@ -54,39 +57,54 @@ fields! {
 #[derive(Debug, Default)]
 struct State {
     facts: Dns,
-    /// Of the last question, by which its answer is known.
-    question: Option<u64>,
+    valid: bool,
+    asked: bool,
+    /// Whether there were messages that the capture cut short, forward and reverse.
+    hidden: [bool; 2],
+    /// Of the last question, by which its answer is known: the identifier, and a digest of the rest.
+    question: Option<(u16, u64)>,
 }
 
 impl Facts for State {
     type Row = Dns;
     fn row(&self, _: &FlowKey) -> Dns {
-        self.facts.clone()
+        Dns {
+            dns_response_valid: Perhaps::new(self.valid, self.hidden != [false; 2]),
+            dns_question: Perhaps::new(self.asked, self.hidden[0]),
+            ..self.facts.clone()
+        }
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        if !runs.function(EXTRACT) || !packet.ports.is_some_and(|(a, b)| a == PORT || b == PORT) {
+        let placed = runs.function(EXTRACT) || packet.flaw.is_some();
+        if !placed || !packet.ports.is_some_and(|(a, b)| a == PORT || b == PORT) {
             return Progress::More;
         }
-        let message = match &packet.transport {
-            Transport::Udp(udp) => udp.data,
+        let (message, cut) = match &packet.transport {
+            Transport::Udp(udp) => (udp.data, udp.cut),
             // Two octets of length stand before each message (RFC 1035, 4.2.2).
-            Transport::Tcp(tcp) => tcp.data.get(2..).unwrap_or_default(),
-            _ => return Progress::More,
-        };
-        let Some(message) = Message::read(message) else { return Progress::More };
-        match (seen.direction, message.response) {
-            (Direction::Forward, false) => {
-                self.facts.dns_question = true;
-                self.question = Some(message.digest);
+            Transport::Tcp(tcp) => {
+                (tcp.data.get(2..).unwrap_or_default(), tcp.data.len() < tcp.payload as usize)
             }
-            (Direction::Reverse, true) if self.question == Some(message.digest) => {
-                self.facts.dns_response_valid = true;
+            _ => (&[][..], packet.hides(protocol::UDP) || packet.hides(protocol::TCP)),
+        };
+        let Some(message) = Message::read(message) else {
+            self.hidden[of(seen.direction, 0, 1)] |= cut;
+            return Progress::More;
+        };
+        match (seen.direction, message.response, digest(message.question)) {
+            (Direction::Forward, false, Some(digest)) => {
+                self.asked = true;
+                self.question = Some((message.id, digest));
+            }
+            (Direction::Reverse, true, digest) if self.is_answered_by(&message, digest) => {
+                self.valid = true;
                 self.facts.dns_rcode.get_or_insert(message.rcode);
                 self.facts.dns_truncated.get_or_insert(message.truncated);
                 self.facts.dns_answers.get_or_insert(message.answers);
             }
-            _ => {}
+            // Its question may have been cut off.
+            _ => self.hidden[of(seen.direction, 0, 1)] |= cut,
         }
         Progress::More
     }
@@ -94,48 +112,26 @@ impl Facts for State {
 
 const PORT: u16 = 53;
 
-/// What is needed of a message.
-struct Message {
-    response: bool,
-    truncated: bool,
-    rcode: u8,
-    answers: u16,
-    /// Of identifier, name (case aside, RFC 4343), type and class of the only question.
-    digest: u64,
+impl State {
+    /// Whether a response with this digest of its question is for the question that was asked.
+    fn is_answered_by(&self, message: &Message<'_>, digest: Option<u64>) -> bool {
+        let Some((id, asked)) = self.question else { return false };
+        let same = match message.question {
+            // An error need not repeat the question.
+            Question::None => message.rcode != 0,
+            _ => digest == Some(asked),
+        };
+        same && message.id == id
+    }
 }
 
-impl Message {
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let header = bytes.get(..12)?;
-        let questions = u16::from_be_bytes([header[4], header[5]]);
-        if questions != 1 {
-            return None;
-        }
-        let mut digest = Digest::new();
-        digest.add(&header[..2]);
-        let mut rest = &bytes[12..];
-        loop {
-            let length = usize::from(*rest.first()?);
-            // A question is not compressed: there is nothing before it to point to.
-            if length > 63 {
-                return None;
-            }
-            let label = rest.get(..=length)?;
-            digest.add(label);
-            rest = &rest[length + 1..];
-            if length == 0 {
-                break;
-            }
-        }
-        digest.add(rest.get(..4)?);
-        Some(Self {
-            response: header[2] & 0x80 != 0,
-            truncated: header[2] & 0x02 != 0,
-            rcode: header[3] & 0x0f,
-            answers: u16::from_be_bytes([header[6], header[7]]),
-            digest: digest.0,
-        })
-    }
+/// Of name (case aside, RFC 4343), type and class of the only question.
+fn digest(question: Question<'_>) -> Option<u64> {
+    let Question::One { name, of } = question else { return None };
+    let mut digest = Digest::new();
+    digest.add(name);
+    digest.add(&of);
+    Some(digest.0)
 }
 
 /// FNV-1a: nothing hostile is gained by two names with one digest.

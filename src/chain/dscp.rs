@@ -2,8 +2,8 @@
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::fields;
-use crate::packet::{FlowKey, Packet};
+use crate::field::{Perhaps, fields};
+use crate::packet::{FlowKey, Packet, protocol};
 
 /// The place of `dscp_extract` in the table of functions.
 const EXTRACT: usize = 1;
@@ -29,54 +29,64 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Dscp::FIELDS,
-    new: |selection| store::<Dscp>(&GROUP, selection),
+    new: |selection| store::<State>(&GROUP, selection),
 };
 
 fields! {
     /// Facts of the group `dscp`.
-    pub struct Dscp, DscpColumns;
+    pub struct Dscp, DscpColumns: Observer;
     "dscp_extract" {
         /// DSCP of the first forward SYN; NULL if there was none, 0 is a value.
-        dscp_mark_syn_fwd: Option<u8>,
+        dscp_mark_syn_fwd: Option<u8> = (0, 63),
         /// DSCP of the first reverse SYN (the SYN-ACK); NULL if there was none.
-        dscp_mark_syn_rev: Option<u8>,
+        dscp_mark_syn_rev: Option<u8> = (0, 63),
         /// DSCP of the first forward packet with data; NULL if there was none, 0 is a value.
-        dscp_mark_data_fwd: Option<u8>,
+        dscp_mark_data_fwd: Option<u8> = (0, 63),
         /// DSCP of the first reverse packet with data; NULL if there was none.
-        dscp_mark_data_rev: Option<u8>,
-        /// Whether forward packets with data carried different DSCPs.
-        dscp_data_varies_fwd: bool,
-        /// Whether reverse packets with data carried different DSCPs.
-        dscp_data_varies_rev: bool,
+        dscp_mark_data_rev: Option<u8> = (0, 63),
+        /// Whether forward packets with data carried different DSCPs; NULL instead of false if some segment had a
+        /// header that could not be read.
+        dscp_data_varies_fwd: Perhaps,
+        /// Whether reverse packets with data carried different DSCPs; NULL likewise.
+        dscp_data_varies_rev: Perhaps,
     }
 }
 
-impl Facts for Dscp {
-    type Row = Self;
-    fn row(&self, _: &FlowKey) -> Self {
-        self.clone()
+/// What the facts are made of. Pairs are forward, reverse.
+#[derive(Debug, Default)]
+struct State {
+    syn: [Option<u8>; 2],
+    data: [Option<u8>; 2],
+    varies: [bool; 2],
+    /// Whether there were segments whose header could not be read.
+    hidden: [bool; 2],
+}
+
+impl Facts for State {
+    type Row = Dscp;
+    fn row(&self, _: &FlowKey) -> Dscp {
+        Dscp {
+            dscp_mark_syn_fwd: self.syn[0],
+            dscp_mark_syn_rev: self.syn[1],
+            dscp_mark_data_fwd: self.data[0],
+            dscp_mark_data_rev: self.data[1],
+            dscp_data_varies_fwd: Perhaps::new(self.varies[0], self.hidden[0]),
+            dscp_data_varies_rev: Perhaps::new(self.varies[1], self.hidden[1]),
+        }
     }
 
     #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        let dscp = packet.ip.dscp();
-        match seen.class.filter(|_| runs.function(EXTRACT)) {
+        if !runs.function(EXTRACT) {
+            return Progress::More;
+        }
+        let (dscp, way) = (packet.ip.dscp(), of(seen.direction, 0, 1));
+        match seen.class {
             Some(Class::Syn) => {
-                of(seen.direction, &mut self.dscp_mark_syn_fwd, &mut self.dscp_mark_syn_rev)
-                    .get_or_insert(dscp);
+                self.syn[way].get_or_insert(dscp);
             }
-            Some(Class::Data) => {
-                let first =
-                    of(seen.direction, &mut self.dscp_mark_data_fwd, &mut self.dscp_mark_data_rev)
-                        .get_or_insert(dscp);
-                let other = *first != dscp;
-                *of(
-                    seen.direction,
-                    &mut self.dscp_data_varies_fwd,
-                    &mut self.dscp_data_varies_rev,
-                ) |= other;
-            }
-            None => {}
+            Some(Class::Data) => self.varies[way] |= *self.data[way].get_or_insert(dscp) != dscp,
+            None => self.hidden[way] |= packet.hides(protocol::TCP),
         }
         Progress::More
     }

@@ -5,8 +5,8 @@
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::fields;
-use crate::packet::{FlowKey, Packet};
+use crate::field::{Perhaps, fields};
+use crate::packet::{FlowKey, Packet, protocol};
 
 /// The place of `ecn_code` in the table of functions.
 const CODE: usize = 1;
@@ -37,36 +37,37 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `ecn`.
-    pub struct Ecn, EcnColumns;
+    pub struct Ecn, EcnColumns: Observer;
     "ecn_code" {
-        /// Whether a forward SYN carried ECT(0) (RFC 3168, 5).
-        ecn_ect0_syn_fwd: bool,
+        /// Whether a forward SYN carried ECT(0) (RFC 3168, 5). This and the following are NULL instead of false if
+        /// a segment with this codepoint had flags that could not be read.
+        ecn_ect0_syn_fwd: Perhaps,
         /// Whether a forward SYN carried ECT(1).
-        ecn_ect1_syn_fwd: bool,
+        ecn_ect1_syn_fwd: Perhaps,
         /// Whether a forward SYN carried CE.
-        ecn_ce_syn_fwd: bool,
+        ecn_ce_syn_fwd: Perhaps,
         /// Whether a reverse SYN carried ECT(0).
-        ecn_ect0_syn_rev: bool,
+        ecn_ect0_syn_rev: Perhaps,
         /// Whether a reverse SYN carried ECT(1).
-        ecn_ect1_syn_rev: bool,
+        ecn_ect1_syn_rev: Perhaps,
         /// Whether a reverse SYN carried CE.
-        ecn_ce_syn_rev: bool,
+        ecn_ce_syn_rev: Perhaps,
         /// Whether forward data was seen without a mark (Not-ECT).
-        ecn_notect_data_fwd: bool,
+        ecn_notect_data_fwd: Perhaps,
         /// Whether forward data carried ECT(0).
-        ecn_ect0_data_fwd: bool,
+        ecn_ect0_data_fwd: Perhaps,
         /// Whether forward data carried ECT(1).
-        ecn_ect1_data_fwd: bool,
+        ecn_ect1_data_fwd: Perhaps,
         /// Whether forward data carried CE.
-        ecn_ce_data_fwd: bool,
+        ecn_ce_data_fwd: Perhaps,
         /// Whether reverse data was seen without a mark (Not-ECT).
-        ecn_notect_data_rev: bool,
+        ecn_notect_data_rev: Perhaps,
         /// Whether reverse data carried ECT(0).
-        ecn_ect0_data_rev: bool,
+        ecn_ect0_data_rev: Perhaps,
         /// Whether reverse data carried ECT(1).
-        ecn_ect1_data_rev: bool,
+        ecn_ect1_data_rev: Perhaps,
         /// Whether reverse data carried CE.
-        ecn_ce_data_rev: bool,
+        ecn_ce_data_rev: Perhaps,
     }
 }
 
@@ -75,14 +76,21 @@ fields! {
 struct State {
     syn: [u8; 2],
     data: [u8; 2],
+    /// Of segments whose flags could not be read: SYN, data or neither.
+    hidden: [u8; 2],
 }
 
 impl Facts for State {
     type Row = Ecn;
     fn row(&self, _: &FlowKey) -> Ecn {
         // Not-ECT, ECT(1), ECT(0) and CE are 0 to 3.
-        let seen = |codepoints: u8| [0, 1, 2, 3].map(|codepoint| codepoints >> codepoint & 1 != 0);
-        let ([syn_fwd, syn_rev], [data_fwd, data_rev]) = (self.syn.map(seen), self.data.map(seen));
+        let fact = |codepoints: [u8; 2], way: usize| {
+            let has = |codepoints: u8, codepoint: u8| codepoints >> codepoint & 1 != 0;
+            let hidden = self.hidden[way];
+            [0, 1, 2, 3].map(|code| Perhaps::new(has(codepoints[way], code), has(hidden, code)))
+        };
+        let (syn_fwd, syn_rev) = (fact(self.syn, 0), fact(self.syn, 1));
+        let (data_fwd, data_rev) = (fact(self.data, 0), fact(self.data, 1));
         Ecn {
             ecn_ect0_syn_fwd: syn_fwd[2],
             ecn_ect1_syn_fwd: syn_fwd[1],
@@ -106,6 +114,7 @@ impl Facts for State {
         let marks = match seen.class.filter(|_| runs.function(CODE)) {
             Some(Class::Syn) => &mut self.syn,
             Some(Class::Data) => &mut self.data,
+            None if packet.hides(protocol::TCP) && runs.function(CODE) => &mut self.hidden,
             None => return Progress::More,
         };
         marks[of(seen.direction, 0, 1)] |= 1 << packet.ip.ecn();

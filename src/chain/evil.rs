@@ -34,7 +34,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `evil`.
-    pub struct Evil, EvilColumns;
+    pub struct Evil, EvilColumns: Observer;
     "evilbit_extract" {
         /// The reserved flag (RFC 791, RFC 3514) of the first forward SYN; NULL if there was none, or IPv6.
         evilbit_syn_fwd: Option<bool>,

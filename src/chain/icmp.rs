@@ -36,7 +36,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `icmp`.
-    pub struct IcmpFacts, IcmpFactsColumns;
+    pub struct IcmpFacts, IcmpFactsColumns: Observer;
     "icmp_extract" {
         /// Whether a destination-unreachable error about a forward packet was seen (RFC 792; RFC 4443, 3.1).
         icmp_unreachable: bool,
@@ -45,15 +45,15 @@ fields! {
         /// Whether a time-exceeded error about a forward packet was seen.
         icmp_time_exceeded: bool,
         /// Octets of MTU in a fragmentation-needed (RFC 1191) or packet-too-big (RFC 4443, 3.2) error; NULL if none.
-        icmp_too_big_mtu: Option<u32>,
+        icmp_too_big_mtu: Option<u32> = (1, 4_294_967_295),
         /// Address of who sent the first error; NULL if there was none.
         icmp_from: Option<IpAddr>,
         /// TTL or hop limit of the packet as the first error quotes it; NULL if there was none.
         icmp_quote_ttl: Option<u8>,
         /// DSCP of the packet as the first error quotes it; NULL if there was none.
-        icmp_quote_dscp: Option<u8>,
+        icmp_quote_dscp: Option<u8> = (0, 63),
         /// ECN codepoint of the packet as the first error quotes it: 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE; NULL if none.
-        icmp_quote_ecn: Option<u8>,
+        icmp_quote_ecn: Option<u8> = (0, 3),
         /// TCP flags of the packet as the first error quotes it; NULL if that part is not quoted.
         icmp_quote_tcpflags: Option<u16>,
     }

@@ -35,7 +35,7 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `mptcp`.
-    pub struct Mptcp, MptcpColumns;
+    pub struct Mptcp, MptcpColumns: Observer;
     "mptcp_extract" {
         /// Subtype of the MPTCP option in the first forward SYN: 0 MP_CAPABLE, 1 MP_JOIN (RFC 8684, 8); NULL if absent.
         mptcp_subtype_fwd: Option<u8>,

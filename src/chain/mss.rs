@@ -35,16 +35,16 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `mss`.
-    pub struct Mss, MssColumns;
+    pub struct Mss, MssColumns: Observer;
     "mss_extract" {
         /// Length octet of the MSS option in the first forward SYN (4 by RFC 9293, 3.7.1); NULL if absent.
-        mss_len_fwd: Option<u8>,
+        mss_len_fwd: Option<u8> = (2, 255),
         /// Length octet of the MSS option in the first reverse SYN; NULL if absent.
-        mss_len_rev: Option<u8>,
+        mss_len_rev: Option<u8> = (2, 255),
         /// Octets announced by the MSS option of the first forward SYN; NULL if absent.
-        mss_value_fwd: Option<u16>,
+        mss_value_fwd: Option<u16> = (1, 65_535),
         /// Octets announced by the MSS option of the first reverse SYN; NULL if absent.
-        mss_value_rev: Option<u16>,
+        mss_value_rev: Option<u16> = (1, 65_535),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::group::{Facts, Runs, of, store};
 use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Timestamp, fields};
-use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
+use crate::field::{Perhaps, ROUND_TRIP, Timestamp, fields};
+use crate::packet::{Direction, FlowKey, Packet, Tcp, flag, protocol};
 
 /// Places in the table of functions.
 const HANDSHAKE: usize = 1;
@@ -50,16 +50,16 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tcp`.
-    pub struct TcpFacts, TcpColumns;
+    pub struct TcpFacts, TcpColumns: Observer;
     "tcp_handshake" {
         /// Flags of the first SYN in the forward direction, nine bits with AE (RFC 9293, 3.1; RFC 9768); NULL if none.
-        tcp_synflags_fwd: Option<u16>,
+        tcp_synflags_fwd: Option<u16> = (2, 511),
         /// Flags of the first SYN (the SYN-ACK) in the reverse direction; NULL if none.
-        tcp_synflags_rev: Option<u16>,
+        tcp_synflags_rev: Option<u16> = (2, 511),
         /// Flags of the last SYN in the forward direction: differs from the first if a retransmission fell back.
-        tcp_synflags_last_fwd: Option<u16>,
+        tcp_synflags_last_fwd: Option<u16> = (2, 511),
         /// Flags of the last SYN in the reverse direction.
-        tcp_synflags_last_rev: Option<u16>,
+        tcp_synflags_last_rev: Option<u16> = (2, 511),
         /// Whether the first SYN-ACK had ECE set (RFC 3168, 6.1.1); NULL if there was none.
         tcp_synack_ece: Option<bool>,
         /// Whether the first SYN-ACK had CWR set (RFC 3168, 6.1.1); NULL if there was none.
@@ -74,19 +74,21 @@ fields! {
         tcp_syn_time_rev: Option<Timestamp>,
         /// Nanoseconds from SYN to SYN-ACK; NULL if the capture does not say when they came, or if the SYN had been
         /// sent again by then, for nobody knows which was answered (RFC 6298, 3).
-        tcp_handshake_rtt: Option<u64>,
-        /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK.
-        tcp_connected: bool,
+        tcp_handshake_rtt: Option<u64> = ROUND_TRIP,
+        /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK; NULL instead of false
+        /// if the flags of some segment could not be read.
+        tcp_connected: Perhaps,
     }
     "tcp_complete" {
-        /// Whether a FIN was seen in the forward direction.
-        tcp_fin_fwd: bool,
-        /// Whether a FIN was seen in the reverse direction.
-        tcp_fin_rev: bool,
-        /// Whether a RST was seen in the forward direction.
-        tcp_rst_fwd: bool,
-        /// Whether a RST was seen in the reverse direction.
-        tcp_rst_rev: bool,
+        /// Whether a FIN was seen in the forward direction; NULL instead of false if the flags of some segment could not be
+        /// read.
+        tcp_fin_fwd: Perhaps,
+        /// Whether a FIN was seen in the reverse direction; NULL likewise.
+        tcp_fin_rev: Perhaps,
+        /// Whether a RST was seen in the forward direction; NULL likewise.
+        tcp_rst_fwd: Perhaps,
+        /// Whether a RST was seen in the reverse direction; NULL likewise.
+        tcp_rst_rev: Perhaps,
     }
 }
 
@@ -106,6 +108,8 @@ struct State {
     /// Bits: 1 forward, 2 reverse.
     fin: u8,
     rst: u8,
+    /// Directions of segments whose flags could not be read.
+    hidden: u8,
 }
 
 impl State {
@@ -160,11 +164,11 @@ impl Facts for State {
             tcp_syn_time_fwd: self.syn_times[0].known(),
             tcp_syn_time_rev: self.syn_times[1].known(),
             tcp_handshake_rtt: self.round_trip(),
-            tcp_connected: self.connected,
-            tcp_fin_fwd: self.fin & 1 != 0,
-            tcp_fin_rev: self.fin & 2 != 0,
-            tcp_rst_fwd: self.rst & 1 != 0,
-            tcp_rst_rev: self.rst & 2 != 0,
+            tcp_connected: Perhaps::new(self.connected, self.hidden != 0),
+            tcp_fin_fwd: Perhaps::new(self.fin & 1 != 0, self.hidden & 1 != 0),
+            tcp_fin_rev: Perhaps::new(self.fin & 2 != 0, self.hidden & 2 != 0),
+            tcp_rst_fwd: Perhaps::new(self.rst & 1 != 0, self.hidden & 1 != 0),
+            tcp_rst_rev: Perhaps::new(self.rst & 2 != 0, self.hidden & 2 != 0),
         }
     }
 
@@ -175,7 +179,10 @@ impl Facts for State {
 
     #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        let Some(tcp) = packet.tcp() else { return Progress::More };
+        let Some(tcp) = packet.tcp() else {
+            self.hidden |= u8::from(packet.hides(protocol::TCP)) << of(seen.direction, 0, 1);
+            return Progress::More;
+        };
         if runs.function(HANDSHAKE) {
             self.handshake(tcp, packet.time, seen.direction);
         }

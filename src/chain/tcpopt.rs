@@ -5,7 +5,7 @@ use arrow::datatypes::DataType;
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
-use crate::field::{Cell, Nullable, Texts, fields};
+use crate::field::{Cell, Nullable, Perhaps, Texts, fields};
 use crate::packet::tcp_option::{kind, options};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
@@ -33,57 +33,65 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: TcpOpt::FIELDS,
-    new: |selection| store::<TcpOpt>(&GROUP, selection),
+    new: |selection| store::<State>(&GROUP, selection),
 };
 
 fields! {
     /// Facts of the group `tcpopt`.
-    pub struct TcpOpt, TcpOptColumns;
+    pub struct TcpOpt, TcpOptColumns: Observer;
     "tcpopt_extract" {
-        /// Whether the first forward SYN had the timestamps option (RFC 7323); NULL if there was no SYN.
+        /// Whether the first forward SYN had the timestamps option (RFC 7323); NULL if there was no SYN, or if
+        /// the capture cut its options short and those that are complete do not include it.
         tcpopt_ts_fwd: Option<bool>,
-        /// Whether the first reverse SYN had the timestamps option; NULL if there was no SYN.
+        /// Whether the first reverse SYN had the timestamps option; NULL likewise.
         tcpopt_ts_rev: Option<bool>,
         /// Shift count of the window scale option (RFC 7323) in the first forward SYN; NULL if absent.
         tcpopt_ws_fwd: Option<u8>,
         /// Shift count of the window scale option in the first reverse SYN; NULL if absent.
         tcpopt_ws_rev: Option<u8>,
-        /// Whether the first forward SYN had the SACK-permitted option (RFC 2018); NULL if there was no SYN.
+        /// Whether the first forward SYN had the SACK-permitted option (RFC 2018); NULL likewise.
         tcpopt_sack_fwd: Option<bool>,
-        /// Whether the first reverse SYN had the SACK-permitted option; NULL if there was no SYN.
+        /// Whether the first reverse SYN had the SACK-permitted option; NULL likewise.
         tcpopt_sack_rev: Option<bool>,
-        /// All option kinds of the first forward SYN in order, separated by spaces; NULL if there was no SYN.
+        /// All option kinds of the first forward SYN in order, separated by spaces; NULL if there was no SYN, or
+        /// if the capture cut its options short.
         tcpopt_kinds_fwd: Option<Kinds>,
-        /// All option kinds of the first reverse SYN in order, separated by spaces; NULL if there was no SYN.
+        /// All option kinds of the first reverse SYN in order, separated by spaces; NULL likewise.
         tcpopt_kinds_rev: Option<Kinds>,
     }
 }
 
-impl Facts for TcpOpt {
-    type Row = Self;
-    fn row(&self, _: &FlowKey) -> Self {
-        self.clone()
+/// The facts, and what is needed to tell the first from later ones.
+#[derive(Debug, Default)]
+struct State {
+    facts: TcpOpt,
+    syn_fwd: bool,
+    syn_rev: bool,
+}
+
+impl Facts for State {
+    type Row = TcpOpt;
+    fn row(&self, _: &FlowKey) -> TcpOpt {
+        self.facts.clone()
     }
 
     #[inline(always)]
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
         let syn = packet.tcp().filter(|tcp| tcp.has(flag::SYN) && runs.function(EXTRACT));
         let Some(tcp) = syn else { return Progress::More };
-        self.syn(tcp, seen.direction);
+        // The first SYN counts: a later one may have fallen back.
+        if !std::mem::replace(of(seen.direction, &mut self.syn_fwd, &mut self.syn_rev), true) {
+            self.facts.syn(tcp, seen.direction);
+        }
         Progress::More
     }
 }
 
 impl TcpOpt {
-    /// A segment with SYN; few have it.
+    /// The first segment with SYN of a direction.
     #[inline(never)]
     fn syn(&mut self, tcp: &Tcp<'_>, direction: Direction) {
-        let kinds = of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev);
-        // The first SYN counts: a later one may have fallen back.
-        if kinds.is_some() {
-            return;
-        }
-        let kinds = kinds.insert(Kinds::default());
+        let mut kinds = Kinds::default();
         let (mut timestamps, mut sack) = (false, false);
         for option in options(tcp.options) {
             kinds.push(option.kind);
@@ -96,8 +104,11 @@ impl TcpOpt {
                 _ => {}
             }
         }
-        *of(direction, &mut self.tcpopt_ts_fwd, &mut self.tcpopt_ts_rev) = Some(timestamps);
-        *of(direction, &mut self.tcpopt_sack_fwd, &mut self.tcpopt_sack_rev) = Some(sack);
+        let fact = |seen| Perhaps::new(seen, !tcp.whole).0;
+        *of(direction, &mut self.tcpopt_ts_fwd, &mut self.tcpopt_ts_rev) = fact(timestamps);
+        *of(direction, &mut self.tcpopt_sack_fwd, &mut self.tcpopt_sack_rev) = fact(sack);
+        *of(direction, &mut self.tcpopt_kinds_fwd, &mut self.tcpopt_kinds_rev) =
+            tcp.whole.then_some(kinds);
     }
 }
 

@@ -35,11 +35,11 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `tfo`.
-    pub struct Tfo, TfoColumns;
+    pub struct Tfo, TfoColumns: Observer;
     "tfo_extract" {
         /// Kind of the Fast Open option in the first forward SYN: 34, or 253 or 254 with the experiment identifier
         /// 0xF989 (RFC 7413, 4.1.1; RFC 6994); NULL if absent.
-        tfo_synkind: Option<u8>,
+        tfo_synkind: Option<u8> = (34, 254),
         /// Octets of cookie in it: 0 asks for one; NULL if the option is absent.
         tfo_synclen: Option<u8>,
         /// Sequence number of the first forward SYN; NULL if there was none.
@@ -47,7 +47,7 @@ fields! {
         /// Octets of data in the first forward SYN; NULL if there was none.
         tfo_dlen: Option<u32>,
         /// Kind of the Fast Open option in the first SYN-ACK; NULL if absent.
-        tfo_ackkind: Option<u8>,
+        tfo_ackkind: Option<u8> = (34, 254),
         /// Octets of cookie in it; NULL if the option is absent.
         tfo_ackclen: Option<u8>,
         /// Acknowledgment number of the first SYN-ACK: tfo_seq + 1 acknowledges the SYN, the more its data; NULL if none.

@@ -34,16 +34,16 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `ttl`.
-    pub struct Ttl, TtlColumns;
+    pub struct Ttl, TtlColumns: Observer;
     "ttl_extract" {
         /// TTL or hop limit of the first forward packet.
-        ttl_first_fwd: Option<u8>,
+        ttl_first_fwd: Option<u8> = (1, 255),
         /// TTL or hop limit of the first reverse packet; NULL if there was none. A router's error is not one.
-        ttl_first_rev: Option<u8>,
+        ttl_first_rev: Option<u8> = (1, 255),
         /// Identification of the first SYN-ACK's IPv4 header; NULL if there was none, or IPv6.
-        ipid_synack: Option<u32>,
+        ipid_synack: Option<u32> = (0, 65_535),
         /// Flow label of the first SYN-ACK's IPv6 header (RFC 6437); NULL if there was none, or IPv4.
-        flowlabel_synack: Option<u32>,
+        flowlabel_synack: Option<u32> = (0, 1_048_575),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
-use crate::packet::{FlowKey, Packet};
+use crate::packet::{FlowKey, Packet, protocol};
 
 /// The place of `udp_zero_checksum` in the table of functions.
 const ZERO: usize = 1;
@@ -34,11 +34,12 @@ pub static GROUP: GroupDef = GroupDef {
 
 fields! {
     /// Facts of the group `udp`.
-    pub struct UdpFacts, UdpFactsColumns;
+    pub struct UdpFacts, UdpFactsColumns: Observer;
     "udp_zero_checksum" {
-        /// Whether the checksum of the last forward datagram was 0, none (RFC 768; RFC 6936); NULL if there was none.
+        /// Whether the checksum of the last forward datagram was 0, none (RFC 768; RFC 6936); NULL if there was none,
+        /// or if it could not be read.
         udp_zero_checksum_fwd: Option<bool>,
-        /// Whether the checksum of the last reverse datagram was 0; NULL if there was none.
+        /// Whether the checksum of the last reverse datagram was 0; NULL likewise.
         udp_zero_checksum_rev: Option<bool>,
     }
 }
@@ -50,13 +51,12 @@ impl Facts for UdpFacts {
     }
 
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress {
-        if let Some(udp) = packet.udp().filter(|_| runs.function(ZERO)) {
-            let fact = of(
-                seen.direction,
-                &mut self.udp_zero_checksum_fwd,
-                &mut self.udp_zero_checksum_rev,
-            );
-            *fact = Some(udp.checksum == 0);
+        let fact =
+            of(seen.direction, &mut self.udp_zero_checksum_fwd, &mut self.udp_zero_checksum_rev);
+        match packet.udp() {
+            Some(udp) if runs.function(ZERO) => *fact = Some(udp.checksum == 0),
+            None if packet.hides(protocol::UDP) => *fact = None,
+            _ => {}
         }
         Progress::More
     }

@@ -1,10 +1,10 @@
 //! The account of a run: every target that was read ends as exactly one of a record, a refusal that is counted, or,
 //! if the run was ended early, unfinished.
 
-use indicatif::HumanCount;
 use serde_json::{Map, Value};
 
 use crate::targets::{Positions, Reader, Reason};
+use crate::words::counted;
 
 /// What became of the targets that were read.
 #[derive(Debug, Default)]
@@ -71,9 +71,10 @@ impl Account {
     pub fn notes(&self) -> Vec<String> {
         let refused =
             Reason::ALL.iter().zip(self.refused).map(|((_, _, doc), count)| (count, *doc));
-        let notes = refused.chain([(self.unfinished, "targets were read and not finished")]);
+        let notes =
+            refused.chain([(self.unfinished, "target[s] [was|were] read and not finished")]);
         let notes = notes.filter(|(count, _)| *count > 0);
-        notes.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
+        notes.map(|(count, what)| counted(count, what)).collect()
     }
 }
 

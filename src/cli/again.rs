@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::engine::ports::Bank;
 use crate::targets::Target;
 
 /// With more targets than this on the way, no others are taken from the list: the facts of each wait in memory.
@@ -19,6 +20,10 @@ pub struct Group {
     pub id: u64,
     /// Its targets, in the order of the writer's records.
     pub targets: Vec<Target>,
+    /// The source port that each wants under each configuration.
+    pub wanted: Vec<Vec<Option<u16>>>,
+    /// Which of the two halves of the ports these are of.
+    pub bank: Bank,
     /// Whether they are controls.
     pub is_control: bool,
 }
@@ -54,17 +59,31 @@ impl Again {
         }
     }
 
-    /// Whose time has come, as far as they have room, all controls or none.
-    pub fn poll(&mut self, now: Duration, room: usize) -> Vec<Group> {
+    /// The groups whose time has come, as far as they have room: all controls or none, and all of one bank, which
+    /// is not `taken`. `only` says whether the wave is of controls, if that is known.
+    pub fn poll(
+        &mut self,
+        now: Duration,
+        room: usize,
+        taken: Option<Bank>,
+        only: Option<bool>,
+    ) -> Vec<Group> {
         let mut due: Vec<Group> = Vec::new();
         let mut left = room;
-        while let Some((at, next)) = self.groups.front() {
+        let mut at = 0;
+        while let Some((_, next)) = self.groups.get(at).filter(|(time, _)| *time <= now) {
             let alike = due.first().is_none_or(|first| first.is_control == next.is_control);
-            if *at > now || next.targets.len() > left || !alike {
+            let same = due.first().is_none_or(|first| first.bank == next.bank);
+            let other = only.is_some_and(|is_control| is_control != next.is_control);
+            if Some(next.bank) == taken || !same || other {
+                at += 1;
+                continue;
+            }
+            if next.targets.len() > left || !alike {
                 break;
             }
             left -= next.targets.len();
-            due.extend(self.groups.pop_front().map(|(_, group)| group));
+            due.extend(self.groups.remove(at).map(|(_, group)| group));
         }
         self.waiting -= room - left;
         due
@@ -99,7 +118,8 @@ mod tests {
 
     fn group(id: u64, targets: usize, is_control: bool) -> Group {
         let target = Target::new([192, 0, 2, 1].into(), 80, None);
-        Group { id, targets: vec![target; targets], is_control }
+        let wanted = vec![Vec::new(); targets];
+        Group { id, targets: vec![target; targets], wanted, bank: Bank::First, is_control }
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -107,7 +127,7 @@ mod tests {
     }
 
     fn polled(again: &mut Again, now: u64, room: usize) -> Vec<u64> {
-        again.poll(seconds(now), room).iter().map(|group| group.id).collect()
+        again.poll(seconds(now), room, None, None).iter().map(|group| group.id).collect()
     }
 
     #[test]
@@ -146,6 +166,29 @@ mod tests {
         again.handle_answer(seconds(0), groups);
         assert_eq!(polled(&mut again, 0, 9), [1]);
         assert_eq!(polled(&mut again, 0, 9), [2, 3]);
+    }
+
+    #[test]
+    fn controls_whose_turn_it_is_go_first() {
+        let mut again = Again::new(Duration::ZERO);
+        again.handle_sent(0);
+        let groups = vec![group(1, 1, false), group(2, 1, true), group(3, 1, false)];
+        again.handle_answer(seconds(0), groups);
+        let ids = |groups: Vec<Group>| groups.iter().map(|group| group.id).collect::<Vec<_>>();
+        assert_eq!(ids(again.poll(seconds(0), 9, None, Some(true))), [2]);
+        assert_eq!(ids(again.poll(seconds(0), 9, None, Some(true))), [0; 0]);
+        assert_eq!(polled(&mut again, 0, 9), [1, 3]);
+    }
+
+    #[test]
+    fn groups_wait_for_their_bank() {
+        let mut again = Again::new(Duration::ZERO);
+        again.handle_sent(0);
+        let second = Group { bank: Bank::Second, ..group(2, 1, false) };
+        again.handle_answer(seconds(0), vec![group(1, 1, false), second, group(3, 1, false)]);
+        let ids = |groups: Vec<Group>| groups.iter().map(|group| group.id).collect::<Vec<_>>();
+        assert_eq!(ids(again.poll(seconds(0), 9, Some(Bank::First), None)), [2]);
+        assert_eq!(ids(again.poll(seconds(0), 9, None, None)), [1, 3]);
     }
 
     #[test]

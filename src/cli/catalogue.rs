@@ -6,8 +6,6 @@ use arrow::datatypes::DataType;
 use super::control::CONTROL;
 use super::writer::POSITION;
 use crate::chain::{self, Chain};
-use crate::connect::{Attempt, OBSERVED, Reply};
-use crate::field::FieldDef;
 use crate::flags;
 
 /// The columns that every target has.
@@ -45,12 +43,6 @@ pub static RECORD: [(&str, &str, &str); 3] = [
 /// Said of a column that only the target list knows.
 pub const FROM_LIST: &str = "As it stands in the target list.";
 
-/// Every field of a configuration's struct, in the order of a record.
-pub fn fields() -> impl Iterator<Item = &'static FieldDef> {
-    let attempt = Attempt::FIELDS.iter().chain(Reply::FIELDS).chain([&OBSERVED]);
-    attempt.chain(chain::GROUPS.iter().flat_map(|group| group.fields))
-}
-
 /// The words for a column's type.
 pub fn type_word(data_type: &DataType) -> String {
     match data_type {
@@ -71,6 +63,7 @@ pub fn chain_keys(function: &chain::FunctionDef) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::fields;
     use std::collections::HashSet;
 
     #[test]

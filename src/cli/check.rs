@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Fields;
 
+use super::targets::columns::FixedColumns;
 use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
+use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
+use crate::words::counted;
 
 /// Check measurement files: every mistake with its place and its remedy
 ///
-/// Runs nothing, changes nothing and opens no socket. Exits with 0 if all files are right, with 2 if
-/// any is not.
+/// Changes nothing and opens no socket. Besides the file itself, it looks at what the steps need of this host: kernel
+/// parameters, congestion controls, programs, and, by `nft -c`, whether nftables takes the rules. Exits with 0 if all files
+/// are right, with 2 if any is not. A warning (W0403) is about a file that can be run but hardly measures what its
+/// author means; it changes no exit code.
 ///
-/// With --format json each mistake is a JSON object on a line of its own: file, code, line, column,
+/// With --format json each mistake is a JSON object on a line of its own: file, severity, code, line, column,
 /// end_line, end_column, message, label, help. Lines and columns count from 1, columns in
 /// characters; the end is the first character behind. `pathspider explain CODE` says more of a
 /// code.
@@ -29,6 +34,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
+    /// Check the files only, not whether this host can do what they ask for: they are to be run elsewhere
+    #[arg(long)]
+    file_only: bool,
+    #[command(flatten)]
+    columns: FixedColumns,
+
     /// How mistakes are written
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -36,7 +47,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    let columns = target_columns(args.targets.as_deref())?;
+    let columns = target_columns(args.targets.as_deref(), &args.columns)?;
     let mut exit = Exit::Done;
     let mut named = Vec::new();
     for file in &args.files {
@@ -54,7 +65,15 @@ pub fn run(args: &Args) -> Result<Exit> {
     for name in &named {
         let outcome = measurement::find(name).and_then(|(origin, text)| {
             let checked = Plan::load(&origin, &text, &columns);
+            let (checked, unchecked) = match checked {
+                Ok(plan) if !args.file_only => on_this_host(plan, &origin),
+                other => (other, Vec::new()),
+            };
             out::print(&told(&origin, checked.as_ref(), args.format))?;
+            if args.format == Format::Text {
+                let not_checked = |what| format!("{origin}: not checked: {what}\n");
+                out::print(&unchecked.iter().map(not_checked).collect::<String>())?;
+            }
             Ok(if checked.is_ok() { Exit::Done } else { Exit::BadInput })
         });
         exit = exit.max(outcome.unwrap_or_else(|error| {
@@ -65,10 +84,20 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(exit)
 }
 
+/// A measurement if this host can do what it asks for, and what could not be looked at.
+fn on_this_host(plan: Plan, origin: &str) -> (Result<Plan, Report>, Vec<String>) {
+    let Inspection { problems, unchecked } = plan.inspect(&ThisHost { sockets: false });
+    match problems.is_empty() {
+        true => (Ok(plan), unchecked),
+        false => (Err(plan.report(origin, problems)), unchecked),
+    }
+}
+
 /// The columns of a target list; without one, those that every list has.
-pub fn target_columns(list: Option<&Path>) -> Result<Fields> {
+pub fn target_columns(list: Option<&Path>, fixed: &FixedColumns) -> Result<Fields> {
     let reader = match list {
-        Some(list) => Reader::open(list, None)?,
+        // A list whose ports are given later has its columns all the same.
+        Some(list) => Reader::open(list, fixed.options(Some(1)))?,
         None => Reader::from_targets(Vec::new()),
     };
     Ok(reader.fields())
@@ -76,16 +105,26 @@ pub fn target_columns(list: Option<&Path>) -> Result<Fields> {
 
 /// What is said of one file.
 fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String {
-    match (checked, format) {
-        (Ok(_), Format::Json) => String::new(),
-        (Ok(plan), Format::Text) => format!("{origin}: ok: {}\n", plan.title),
-        (Err(report), Format::Json) => report.json_lines(),
-        (Err(report), Format::Text) => {
-            let count = report.diagnostics.len();
-            let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-            let rendered = report.render(out::colors(&io::stdout()));
-            format!("{rendered}\n{origin}: {count} {mistakes}\n")
-        }
+    let (report, title) = match checked {
+        Ok(plan) => (&plan.warnings(origin), Some(&plan.title)),
+        Err(report) => (report, None),
+    };
+    if format == Format::Json {
+        return report.json_lines();
+    }
+    let warnings = report.diagnostics.iter().filter(|diagnostic| !diagnostic.is_error()).count();
+    let mistakes = report.diagnostics.len() - warnings;
+    let several = |count: usize, what| (count > 0).then(|| counted(count as u64, what));
+    let counts = [several(mistakes, "mistake[s]"), several(warnings, "warning[s]")];
+    let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let rendered = match report.diagnostics.is_empty() {
+        true => String::new(),
+        false => report.render(out::colors(&io::stdout())) + "\n",
+    };
+    match title {
+        Some(title) if counts.is_empty() => format!("{origin}: ok: {title}\n"),
+        Some(title) => format!("{rendered}{origin}: ok, {counts}: {title}\n"),
+        None => format!("{rendered}{origin}: {counts}\n"),
     }
 }
 

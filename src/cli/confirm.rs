@@ -8,6 +8,7 @@ use arrow::error::ArrowError;
 
 use super::again::Group;
 use super::control::Share;
+use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
 use crate::flags::{self, Flags};
 use crate::measurement::{Plan, ROUNDS};
@@ -42,6 +43,9 @@ struct Waiting {
     flags: Vec<Flags>,
     /// By record, then by rule.
     counts: Vec<Vec<Counts>>,
+    /// The source ports that their rounds want, and the bank that has them.
+    wanted: Vec<Vec<Option<u16>>>,
+    bank: Bank,
     /// Rounds that are still to come.
     left: u16,
     is_control: bool,
@@ -57,6 +61,8 @@ pub struct Judged {
     pub flags: Vec<Flags>,
     /// Whom they are of.
     pub targets: Vec<Target>,
+    /// The source ports that a further round of each wants, by configuration.
+    pub wanted: Vec<Vec<Option<u16>>>,
 }
 
 impl Judged {
@@ -68,11 +74,13 @@ impl Judged {
             judged: self.judged.slice(0, records),
             flags: self.flags.split_off(records),
             targets: self.targets.split_off(records),
+            wanted: self.wanted.split_off(records),
         };
         self.merged = self.merged.slice(records, rest);
         self.judged = self.judged.slice(records, rest);
         std::mem::swap(&mut first.flags, &mut self.flags);
         std::mem::swap(&mut first.targets, &mut self.targets);
+        std::mem::swap(&mut first.wanted, &mut self.wanted);
         first
     }
 }
@@ -94,8 +102,9 @@ impl<'a> Held<'a> {
         &mut self,
         records: Judged,
         is_control: bool,
+        bank: Bank,
     ) -> Result<(RecordBatch, Option<Group>)> {
-        let Judged { merged, judged, flags, targets } = records;
+        let Judged { merged, judged, flags, targets, wanted } = records;
         if self.plan.confirm.rounds == 0 {
             return Ok((judged, None));
         }
@@ -112,14 +121,17 @@ impl<'a> Held<'a> {
         let (done, waits): (BooleanArray, BooleanArray) = (kept(false), kept(true));
         let done = filter_record_batch(&judged, &done).map_err(failed)?;
         let records = filter_record_batch(&merged, &waits).map_err(failed)?;
-        let pick = flags.into_iter().zip(targets).zip(again);
-        let (flags, targets): (Vec<_>, Vec<_>) =
+        let pick = flags.into_iter().zip(targets.into_iter().zip(wanted)).zip(again);
+        let (flags, rest): (Vec<_>, Vec<_>) =
             pick.filter(|(_, again)| *again).map(|(of, _)| of).unzip();
+        let (targets, wanted): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
         let counts = vec![vec![Counts::default(); rules]; flags.len()];
         let left = self.plan.confirm.rounds;
         let id = self.ids.next().unwrap_or_default();
-        self.groups.insert(id, Waiting { records, flags, counts, left, is_control });
-        Ok((done, Some(Group { id, targets, is_control })))
+        let waiting =
+            Waiting { records, flags, counts, wanted: wanted.clone(), bank, left, is_control };
+        self.groups.insert(id, waiting);
+        Ok((done, Some(Group { id, targets, wanted, bank, is_control })))
     }
 
     /// Takes the records of a group's round: gives back its first ones if that was the last round, or whom to ask
@@ -138,8 +150,10 @@ impl<'a> Held<'a> {
         }
         waiting.left = waiting.left.saturating_sub(1);
         if waiting.left > 0 {
-            let is_control = waiting.is_control;
-            return Ok(Round::Again(Group { id, targets: round.targets, is_control }));
+            let Waiting { wanted, bank, is_control, .. } = waiting;
+            let (wanted, bank, is_control) = (wanted.clone(), *bank, *is_control);
+            let targets = round.targets;
+            return Ok(Round::Again(Group { id, targets, wanted, bank, is_control }));
         }
         let Some(waiting) = self.groups.remove(&id) else { return Ok(Round::Done(round.judged)) };
         let records = waiting.finish().map_err(failed)?;

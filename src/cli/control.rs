@@ -1,8 +1,10 @@
-//! Controls: a share of the targets that is asked under the baseline alone, and what that says of the labels.
+//! Controls: a share of the targets that is asked under the baseline alone, when, and what that says of the labels.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use arrow::temporal_conversions::timestamp_ns_to_datetime;
 use serde_json::{Value, json};
 
 use crate::rule::{COMPARED, INSUFFICIENT, ONLINE};
@@ -44,6 +46,42 @@ impl fmt::Display for Share {
     }
 }
 
+/// When it is the controls' turn. They have waves of their own, since the engine takes every configuration for the
+/// baseline there; the waves stand among the others, so that false alarms are of the same time as other labels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Turn {
+    /// Targets taken since controls were.
+    since: u64,
+}
+
+/// Waves of controls in a run, at least, if there are controls enough.
+const TURNS: u64 = 3;
+/// Waves of controls that are less than a quarter full: such a wave takes as long as a full one, so a run has only few.
+const SMALL_TURNS: u64 = 8;
+
+impl Turn {
+    /// The most targets of a wave between two of controls; `expected` targets are in the list, if that is known.
+    pub fn room(&self, size: usize, expected: Option<u64>) -> usize {
+        let share =
+            expected.map_or(size, |all| usize::try_from(all.div_ceil(TURNS)).unwrap_or(usize::MAX));
+        share.clamp(1, size.max(1))
+    }
+
+    /// Whether controls are due, of which there are some: they fill a quarter of a wave, or other targets have had their
+    /// share.
+    pub fn is_due(&self, controls: usize, size: usize, expected: Option<u64>) -> bool {
+        let room = self.room(size, expected) as u64;
+        // A wave may be less full than it could be, where some of what was read were controls.
+        let share = expected.map_or(room, |all| (all / SMALL_TURNS).max(room / 2));
+        controls * 4 >= size || self.since > share
+    }
+
+    /// Takes note of whose turn it was.
+    pub fn handle_taken(&mut self, controls: bool, targets: usize) {
+        self.since = if controls { 0 } else { self.since + targets as u64 };
+    }
+}
+
 /// Numbers that follow each other, far apart: the finalizer of SplitMix64 (Steele, Lea, Flood: Fast splittable
 /// pseudorandom number generators, 2014).
 fn mixed(number: u64) -> u64 {
@@ -60,6 +98,40 @@ pub struct Controls {
     pub records: u64,
     /// How often each label was given to one.
     pub labels: BTreeMap<String, u64>,
+    /// When the first and the last of them was started.
+    pub started: Span,
+    /// When the first and the last of the others was.
+    pub others_started: Span,
+}
+
+/// The first and the last of some times, in nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span(Option<[i64; 2]>);
+
+impl Span {
+    /// Takes a time in.
+    pub fn add(&mut self, time: i64) {
+        let [first, last] = self.0.unwrap_or([time; 2]);
+        self.0 = Some([first.min(time), last.max(time)]);
+    }
+
+    fn to_json(self) -> Value {
+        self.0.map_or(
+            Value::Null,
+            |[first, last]| json!({ "first": utc_of(first), "last": utc_of(last) }),
+        )
+    }
+
+    fn add_json(&mut self, span: Option<&Value>) {
+        let texts = ["first", "last"].iter().filter_map(|key| span?.get(*key)?.as_str());
+        texts.filter_map(|text| string_to_timestamp_nanos(text).ok()).for_each(|at| self.add(at));
+    }
+}
+
+/// `2026-11-22T18:30:00.123Z`.
+fn utc_of(nanoseconds: i64) -> String {
+    let time = timestamp_ns_to_datetime(nanoseconds);
+    time.map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
 /// How often a label was given where the experiment was not there to bring it about.
@@ -97,6 +169,8 @@ impl Controls {
         let mut given = BTreeMap::new();
         for one in texts.filter_map(|text| serde_json::from_str::<Value>(text).ok()) {
             all.records += number(one.get("records"));
+            all.started.add_json(one.get("started"));
+            all.others_started.add_json(one.get("others_started"));
             let labels = one.get("conditions").and_then(Value::as_object).into_iter().flatten();
             for (label, count) in labels {
                 *all.labels.entry(label.clone()).or_default() += number(Some(count));
@@ -118,6 +192,7 @@ impl Controls {
         });
         json!({
             "records": self.records, "conditions": self.labels,
+            "started": self.started.to_json(), "others_started": self.others_started.to_json(),
             "interval": "Wilson score, 95 %",
             "false_alarms": Value::Object(alarms.collect()),
         })
@@ -174,6 +249,53 @@ mod tests {
         }
     }
 
+    /// Whose waves they are, and how large, of a list of which each twentieth target is a control.
+    fn waves(all: usize, size: usize, is_known: bool) -> Vec<(bool, usize)> {
+        let (mut turn, mut waves) = (Turn::default(), Vec::new());
+        let (mut listed, mut targets, mut controls) = (0, 0, 0);
+        let expected = is_known.then_some(all as u64);
+        loop {
+            let room = turn.room(size, expected);
+            while targets < room && listed < all {
+                listed += 1;
+                if listed % 20 == 0 { controls += 1 } else { targets += 1 }
+            }
+            let due = controls > 0 && (targets == 0 || turn.is_due(controls, size, expected));
+            let (from, most) = if due { (&mut controls, size) } else { (&mut targets, room) };
+            let taken = most.min(*from);
+            if taken == 0 {
+                return waves;
+            }
+            *from -= taken;
+            turn.handle_taken(due, taken);
+            waves.push((due, taken));
+        }
+    }
+
+    #[test]
+    fn controls_have_their_turns_among_the_others() {
+        let (others, control) = (false, true);
+        // A list that would fit into one wave.
+        let small = waves(300, 10_000, true);
+        let whose: Vec<bool> = small.iter().map(|(whose, _)| *whose).collect();
+        assert_eq!(whose, [others, control, others, control, others]);
+        for (all, size, is_known) in
+            [(300, 10_000, true), (3000, 1000, true), (100_000, 1000, true), (9000, 1000, false)]
+        {
+            let waves = waves(all, size, is_known);
+            let controls: Vec<usize> =
+                (0..waves.len()).filter(|at| waves[*at].0 == control).collect();
+            let (first, last) = (controls[0], controls[controls.len() - 1]);
+            let spread = 2 * first < waves.len() && 2 * last >= waves.len();
+            assert!(spread, "{all} in waves of {size}: {waves:?}");
+            let sum: usize = waves.iter().map(|(_, targets)| targets).sum();
+            assert_eq!(sum, all);
+            // What is not worth a wave does not get one after each.
+            let small = controls.iter().filter(|at| waves[**at].1 * 4 < size).count();
+            assert!(small as u64 <= SMALL_TURNS + 1, "{all} in waves of {size}: {waves:?}");
+        }
+    }
+
     #[test]
     fn intervals_are_those_of_the_tables() {
         let rounded = |given, of| wilson(given, of).map(|share| (share * 1e4).round() / 1e4);
@@ -189,12 +311,17 @@ mod tests {
         let of = |records, broken| {
             let labels = [("a.works", records - broken), ("a.broken", broken)];
             let labels = labels.map(|(label, count)| (label.to_owned(), count)).into();
-            Controls { records, labels }.to_json(&BTreeMap::new()).to_string()
+            let mut controls = Controls { records, labels, ..Controls::default() };
+            controls.started.add(i64::try_from(records).unwrap() * 1_000_000_000);
+            controls.to_json(&BTreeMap::new()).to_string()
         };
         let all = Controls::together([&*of(10, 1), &*of(30, 0), "no JSON"].into_iter()).unwrap();
         assert_eq!((&all["records"], &all["conditions"]["a.works"]), (&json!(40), &json!(39)));
         let broken = &all["false_alarms"]["a.broken"];
         assert_eq!((&broken["given"], &broken["of"]), (&json!(1), &json!(40)));
+        let span =
+            json!({ "first": "1970-01-01T00:00:10.000Z", "last": "1970-01-01T00:00:30.000Z" });
+        assert_eq!((&all["started"], &all["others_started"]), (&span, &Value::Null));
         assert_eq!(Controls::together(std::iter::empty()), None);
     }
 
@@ -208,7 +335,7 @@ mod tests {
             ("a.v:46", 2),
         ];
         let labels = labels.map(|(label, count)| (label.to_owned(), count));
-        let controls = Controls { records: 109, labels: labels.into() };
+        let controls = Controls { records: 109, labels: labels.into(), ..Controls::default() };
         let of = |label: &str| controls.alarms(label).map(|alarms| (alarms.given, alarms.of));
         assert_eq!(of("a.b.broken"), Some((6, 100)));
         assert_eq!(of("a.b.intermittent"), Some((0, 100)), "not given is 0 of as many");

@@ -3,9 +3,12 @@
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::connect::State;
 use crate::engine::driver::Progress;
+use crate::merge::Correction;
 use crate::observer::capture::Counters;
 use crate::sink::Metadata;
+use crate::words::counted;
 
 /// The counts of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,12 +23,22 @@ pub struct Counts {
     pub evicted: u64,
     /// Flows that belonged to no attempt.
     pub strays: u64,
+    /// Attempts whose answer crossed the interface and did not reach the socket.
+    pub not_delivered: u64,
+    /// Attempts of which this host was too busy to tell whether the answer was in time.
+    pub starved: u64,
+    /// Attempts that failed from the half of the ports from which attempts fail.
+    pub port_dependent: u64,
+    /// Packets to or from our ports that belonged to no attempt.
+    pub strangers: u64,
+    /// Of the attempts that were skipped, those whose target a probe had found down.
+    pub skipped_by_probe: u64,
     /// Attempts, and flows, that a panic of this program ended.
     pub internal: [u64; 2],
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 19] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -38,6 +51,11 @@ pub const KEYS: [&str; 14] = [
     "packets_not_understood",
     "flows_evicted",
     "flows_of_others",
+    "attempts_not_delivered",
+    "attempts_starved",
+    "attempts_port_dependent",
+    "packets_of_others",
+    "attempts_skipped_by_probe",
     "attempts_internal_error",
     "flows_internal_error",
 ];
@@ -63,8 +81,34 @@ impl Counts {
                 unread.into_iter().map(load).sum(),
             ],
             evicted: load(&capture.evicted),
+            strangers: load(&capture.strangers),
+            skipped_by_probe: load(&engine.skipped_by_probe),
             internal: [load(&engine.internal_error), 0],
             ..Self::default()
+        }
+    }
+
+    /// Counts attempts as what they were: the engine has counted what their sockets said.
+    pub fn correct(&mut self, said: State, correction: Correction, attempts: u64) {
+        let [ok, failed, timeout, local_error, _] = &mut self.attempts;
+        let from = match said {
+            State::Ok => &mut *ok,
+            State::Failed => &mut *failed,
+            _ => &mut *timeout,
+        };
+        *from = from.saturating_sub(attempts);
+        match correction {
+            Correction::Late => *timeout += attempts,
+            Correction::NotSeen
+            | Correction::NotDelivered
+            | Correction::Starved
+            | Correction::PortDependent => *local_error += attempts,
+        }
+        match correction {
+            Correction::NotDelivered => self.not_delivered += attempts,
+            Correction::Starved => self.starved += attempts,
+            Correction::PortDependent => self.port_dependent += attempts,
+            Correction::NotSeen | Correction::Late => {}
         }
     }
 
@@ -84,8 +128,40 @@ impl Counts {
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 14] {
-        let Self { attempts, unobserved, packets, evicted, strays, internal } = self;
+    /// Lines of a summary: attempts that say nothing of the path, and why.
+    pub fn notes(&self) -> Vec<String> {
+        let [_, _, timeouts, local, skipped] = self.attempts;
+        let by_version = skipped.saturating_sub(self.skipped_by_probe);
+        let notes = [
+            (timeouts, "attempt[s] timed out"),
+            (
+                local,
+                "attempt[s] failed on this host (local_error): nothing is concluded from [it|them]",
+            ),
+            (self.skipped_by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
+            (
+                by_version,
+                "attempt[s] [was|were] skipped: the target's version of IP does not have what was to be sent",
+            ),
+        ];
+        let notes = notes.into_iter().filter(|(count, _)| *count > 0);
+        notes.map(|(count, what)| counted(count, what)).collect()
+    }
+
+    fn values_mut(&mut self) -> [&mut u64; 19] {
+        let Self {
+            attempts,
+            unobserved,
+            packets,
+            evicted,
+            strays,
+            not_delivered,
+            starved,
+            port_dependent,
+            strangers,
+            skipped_by_probe,
+            internal,
+        } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
         let [broken_attempts, broken_flows] = internal;
@@ -102,6 +178,11 @@ impl Counts {
             unread,
             evicted,
             strays,
+            not_delivered,
+            starved,
+            port_dependent,
+            strangers,
+            skipped_by_probe,
             broken_attempts,
             broken_flows,
         ]
@@ -122,6 +203,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_note_says_what_happened() {
+        let told = |attempts, skipped_by_probe| {
+            Counts { attempts, skipped_by_probe, ..Counts::default() }.notes()
+        };
+        assert!(told([5, 2, 0, 0, 0], 0).is_empty());
+        assert_eq!(
+            told([0, 0, 1, 2, 4], 3),
+            [
+                "1 attempt timed out",
+                "2 attempts failed on this host (local_error): nothing is concluded from them",
+                "3 attempts were skipped: a probe found the target down",
+                "1 attempt was skipped: the target's version of IP does not have what was to be sent",
+            ]
+        );
+        assert_eq!(told([0, 0, 0, 0, 2], 2).len(), 1);
+    }
+
+    #[test]
     fn what_is_stored_is_read_back_and_adds_up() {
         let mut number = 0;
         let mut counts = Counts::default();
@@ -134,5 +233,16 @@ mod tests {
         assert_eq!(Counts::stored(find), counts);
         counts += &Counts::stored(find);
         assert_eq!((counts.attempts[0], counts.strays), (2, 24));
+    }
+
+    #[test]
+    fn an_attempt_counts_as_what_it_was() {
+        let mut counts = Counts { attempts: [5, 5, 5, 5, 5], ..Counts::default() };
+        counts.correct(State::Ok, Correction::Late, 1);
+        counts.correct(State::Timeout, Correction::NotDelivered, 1);
+        counts.correct(State::Failed, Correction::NotSeen, 1);
+        counts.correct(State::Ok, Correction::Starved, 1);
+        assert_eq!(counts.attempts, [3, 4, 5, 8, 5]);
+        assert_eq!((counts.not_delivered, counts.unobserved, counts.starved), (1, 0, 1));
     }
 }

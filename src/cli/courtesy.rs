@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use clap::ValueEnum;
-use indicatif::HumanCount;
 use signal_hook::consts::SIGHUP;
 
 use super::explain;
@@ -16,7 +15,8 @@ use crate::engine::driver::Address;
 use crate::engine::scheduler::{Caps, Limits};
 use crate::error::{Doing as _, Error, Result};
 use crate::measurement::Plan;
-use crate::targets::{OptOuts, Reader, Reason, Target, special};
+use crate::targets::{OptOuts, Options, Reader, Reason, Target, special};
+use crate::words::counted;
 
 /// Connections to an address in any one second, unless asked otherwise.
 const PER_ADDRESS: u32 = 10;
@@ -148,10 +148,10 @@ impl Courtesy {
     }
 
     /// Opens a list in the order asked for; of a dry run the order does not matter.
-    pub fn open(&self, path: &std::path::Path, port: Option<u16>) -> Result<Reader> {
+    pub fn open(&self, path: &std::path::Path, options: Options) -> Result<Reader> {
         match self.order {
-            Order::Random if !self.dry_run => Reader::open_scattered(path, port, self.seed),
-            _ => Reader::open(path, port),
+            Order::Random if !self.dry_run => Reader::open_scattered(path, options, self.seed),
+            _ => Reader::open(path, options),
         }
     }
 
@@ -248,9 +248,9 @@ impl Excluded {
             Ok(list) => {
                 let (prefixes, names) = list.len();
                 log::warn!(
-                    "--exclude was read once more: {} prefixes, {} names",
-                    HumanCount(prefixes as u64),
-                    HumanCount(names as u64)
+                    "--exclude was read once more: {}, {}",
+                    counted(prefixes as u64, "prefix[es]"),
+                    counted(names as u64, "name[s]")
                 );
                 self.list.replace(list);
                 self.look_again.set(true);

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use indicatif::HumanCount;
 use serde_json::{Value, json};
 
 use crate::engine::driver::Asked;
 use crate::flags::Flags;
+use crate::words::counted;
 
 /// How often, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,11 +54,13 @@ impl Disturbed {
 
     /// Lines of a summary.
     pub fn notes(&self) -> Vec<String> {
-        let repeated = (self.repeated, "waves were disturbed and asked once more");
-        let marked =
-            (self.marked, "waves were disturbed again: nothing is concluded from their attempts");
+        let repeated = (self.repeated, "wave[s] [was|were] disturbed and asked once more");
+        let marked = (
+            self.marked,
+            "wave[s] [was|were] disturbed again: nothing is concluded from [its|their] attempts",
+        );
         let counts = [repeated, marked].into_iter().filter(|(count, _)| *count > 0);
-        let counts = counts.map(|(count, what)| format!("{} {what}", HumanCount(count)));
+        let counts = counts.map(|(count, what)| counted(count, what));
         counts.chain(self.why.iter().map(|why| format!("  {why}"))).collect()
     }
 
@@ -74,6 +76,7 @@ pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
     Asked {
         attempts: asked.attempts.iter().map(|_| Vec::new()).collect(),
         repeated: asked.repeated.iter().chain(more).copied().chain(ports).collect(),
+        ports: asked.ports.clone(),
         ..Asked::default()
     }
 }

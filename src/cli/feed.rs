@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use super::again::{Again, Group};
-use super::control::Share;
+use super::control::{Share, Turn};
 use super::courtesy::Excluded;
 use super::disturbed::{self, Disturbed};
 use super::live::Live;
@@ -13,6 +13,7 @@ use super::prepare::Preparation;
 use super::writer::{Lost, Wave};
 use crate::connect::{Attempt, Ended, State};
 use crate::engine::driver;
+use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
@@ -46,6 +47,8 @@ pub struct Feed<'a, 'e> {
     pub progress: &'a driver::Progress,
     /// Attempts that a target takes.
     pub per_target: u64,
+    /// The bank of source ports that the last wave used.
+    pub bank: Bank,
     /// What became of them.
     pub fed: Fed,
 }
@@ -78,6 +81,8 @@ impl Fed {
 pub struct List<'a> {
     reader: &'a mut Reader,
     control: Option<Share>,
+    /// When controls are due.
+    turn: Turn,
     targets: Vec<Target>,
     controls: Vec<Target>,
     is_read: bool,
@@ -87,7 +92,8 @@ impl<'a> List<'a> {
     /// What is `read` already, and the rest of it; so many of them are controls.
     pub fn new(reader: &'a mut Reader, control: Option<Share>, read: Vec<Target>) -> Self {
         let (targets, controls) = (Vec::new(), Vec::new());
-        let mut list = Self { reader, control, targets, controls, is_read: false };
+        let turn = Turn::default();
+        let mut list = Self { reader, control, turn, targets, controls, is_read: false };
         list.sort(read);
         list
     }
@@ -113,16 +119,24 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// Whether there are controls enough for a wave that costs no more time than it must, or no others any more.
+    /// Whether it is the turn of controls, or there are no others any more.
     fn controls_are_due(&self, size: usize) -> bool {
         let last = self.is_read && self.targets.is_empty();
-        !self.controls.is_empty() && (last || self.controls.len() * 4 >= size)
+        let due = || last || self.turn.is_due(self.controls.len(), size, self.reader.expected());
+        !self.controls.is_empty() && due()
+    }
+
+    /// The most targets that are new in a wave: of a list with controls, so many that these come in between.
+    fn room(&self, size: usize) -> usize {
+        self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
 
     /// The next of them, so many at most.
     fn take(&mut self, controls: bool, most: usize) -> Vec<Target> {
         let from = if controls { &mut self.controls } else { &mut self.targets };
-        from.drain(..most.min(from.len())).collect()
+        let taken: Vec<Target> = from.drain(..most.min(from.len())).collect();
+        self.turn.handle_taken(controls, taken.len());
+        taken
     }
 
     fn len(&self) -> usize {
@@ -134,6 +148,9 @@ impl<'a> List<'a> {
 struct Next {
     again: Vec<(u64, usize)>,
     targets: Vec<Target>,
+    /// The source ports that the first of them want.
+    wanted: Vec<Vec<Option<u16>>>,
+    bank: Bank,
     is_control: bool,
 }
 
@@ -168,51 +185,62 @@ impl Feed<'_, '_> {
     /// Whom to ask now: first those whose time has come to be asked again.
     fn next(&mut self, now: Duration) -> Result<Option<Next>> {
         let is_full = self.again.is_full();
-        let groups = self.again.poll(now, self.size);
+        let mut room = if is_full { 0 } else { self.list.room(self.size) };
+        self.list.fill(room)?;
+        let due = room > 0 && self.list.controls_are_due(self.size);
+        // The last wave may still have packets on the way to its ports.
+        let taken = self.again.is_owed().then_some(self.bank);
+        let groups = self.again.poll(now, self.size, taken, due.then_some(true));
+        let bank = groups.first().map_or(self.bank.other(), |group| group.bank);
         let again: Vec<_> = groups.iter().map(|group| (group.id, group.targets.len())).collect();
         let of_groups = groups.first().map(|group| group.is_control);
-        let mut targets: Vec<Target> = groups.into_iter().flat_map(|g| g.targets).collect();
+        let mut targets = Vec::new();
+        let mut wanted = Vec::new();
+        for group in groups {
+            targets.extend(group.targets);
+            wanted.extend(group.wanted);
+        }
         self.fed.again += targets.len() as u64;
-        let room = if is_full { 0 } else { self.size - targets.len() };
-        self.list.fill(room)?;
-        let is_control = of_groups.unwrap_or_else(|| self.list.controls_are_due(self.size));
+        room = room.min(self.size - targets.len());
+        let is_control = of_groups.unwrap_or(due);
         let new = self.list.take(is_control, room);
         self.fed.asked += new.len() as u64;
         targets.extend(new);
-        Ok((!targets.is_empty()).then_some(Next { again, targets, is_control }))
+        Ok((!targets.is_empty()).then_some(Next { again, targets, wanted, bank, is_control }))
     }
 
     /// Has a wave asked; says whether the writer has taken it.
     fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
-        let Next { again, mut targets, is_control } = next;
+        let Next { again, mut targets, wanted, bank, is_control } = next;
         self.expect();
         self.engine.control(is_control)?;
+        self.bank = bank;
+        self.engine.use_bank(bank);
         let excluded = self.excluded;
         let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
         let ready = self.preparation.prepare(&mut targets, self.engine, keep_going, &withdrawn)?;
-        let addresses = ready.addresses(&targets);
+        let addresses = ready.addresses(&targets, &wanted);
         let asked_again: usize = again.iter().map(|(_, targets)| targets).sum();
         let mut was_disturbed = false;
         loop {
-            let ports = self.engine.next_ports();
             let lost = Lost::now(&self.capture.counters);
             let attempts = addresses.len() as u64 * self.per_target;
-            let fresh = if was_disturbed { 0 } else { targets.len() };
-            self.live.begin_wave(fresh, attempts, self.progress.ended());
+            let first =
+                if was_disturbed { [0; 2] } else { [targets.len() - asked_again, asked_again] };
+            self.live.begin_wave(first, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
-            let flows = self
-                .capture
-                .flush(move |key| ports.iter().any(|range| range.contains(&key.source.1)));
-            let later = self.engine.next_ports();
+            let flows = self.capture.flush(asked.ports.clone());
             if repeat {
                 let asked = disturbed::nothing(&asked, ready.ports());
                 let (targets, prepared, again) = (Vec::new(), Vec::new(), Vec::new());
-                let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
+                let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
                 if self.waves.send(wave).is_err() {
                     return Ok(false);
                 }
                 was_disturbed = true;
+                self.bank = self.bank.other();
+                self.engine.use_bank(self.bank);
                 continue;
             }
             self.stuck(&asked, targets.len())?;
@@ -220,18 +248,18 @@ impl Feed<'_, '_> {
             keep_records(&mut asked, asked_again);
             self.fed.withdraw(&targets, &asked.withdrawn, excluded);
             self.again.handle_sent(asked_again);
-            let wave = Wave { targets, prepared, asked, flows, lost, later, again, is_control };
+            let bank = self.bank;
+            let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
             return Ok(self.waves.send(wave).is_ok());
         }
     }
 
     /// Waits for the writer's answer, or for the time of somebody who is to be asked again.
     fn wait(&mut self, clock: &Instant) {
-        let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
-        let wait = until.min(LOOK_UP);
         if !self.again.is_owed() {
-            std::thread::sleep(wait);
-        } else if let Ok(groups) = self.answers.recv_timeout(wait) {
+            let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
+            std::thread::sleep(until.min(LOOK_UP));
+        } else if let Ok(groups) = self.answers.recv_timeout(LOOK_UP) {
             self.again.handle_answer(clock.elapsed(), groups);
         }
     }
@@ -251,14 +279,10 @@ impl Feed<'_, '_> {
         Ok(())
     }
 
-    /// Estimates how often there will be somebody to be asked.
+    /// Estimates how many will be asked, once each.
     fn expect(&self) {
-        let reader = &self.list.reader;
-        if let (read @ 1.., Some(total)) = reader.progress() {
-            // Those that have their records were read fast and say nothing of the rest.
-            let done = reader.refusals().of(Reason::Resumed);
-            let all = (self.fed.asked + done).saturating_mul(total) / read;
-            self.live.expect(all.saturating_sub(done) + self.fed.again);
+        if let Some(all) = self.list.reader.expected() {
+            self.live.expect(all);
         }
     }
 }
@@ -276,7 +300,7 @@ fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
                     error: Some("it must not be asked any more".into()),
                     ..Attempt::default()
                 },
-                reply: None,
+                ..Ended::default()
             });
         }
     }

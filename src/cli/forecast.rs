@@ -11,7 +11,7 @@ use super::account::Account;
 use super::explain::{self, Sum};
 use super::{Format, out};
 use crate::engine::scheduler::Limits;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::measurement::{Connection, Plan};
 use crate::step::Turns;
 use crate::targets::Reader;
@@ -70,6 +70,10 @@ pub fn print(
                 *crowds.prefixes.entry(limits.caps.prefix(address)).or_default() += 1;
             }
         }
+    }
+    if !reader.has_targets() {
+        let why = reader.refusals().told().unwrap_or_else(|| "the list is empty".into());
+        return Err(Error::Usage(format!("no targets: {why}")));
     }
     let account = Account::of(reader);
     let forecast = Forecast::of(plan, &crowds, limits, wave);

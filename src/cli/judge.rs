@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
@@ -18,8 +18,9 @@ use super::writer::Totals;
 use super::{Format, records, summary};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
-use crate::rule::{ADDED, Rules};
+use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, METADATA_PREFIX, Written};
+use crate::words::counted;
 
 /// Judge results again: compute the conditions anew from the facts in a Parquet file
 ///
@@ -57,11 +58,17 @@ pub fn run(args: &Args) -> Result<Exit> {
     // What the user set for the run is part of what was asked; a file given now has its own defaults.
     let set = if args.measurement.is_none() { results.params() } else { Vec::new() };
     let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
-    let lacking = |_: &str| Some("the results do not have it".to_owned());
     let rules = plan
         .rules
-        .against(&results.facts, &lacking)
+        .against(&results.facts, &Stored)
         .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
+    if rules.lack_answers() {
+        log::warn!(
+            "judge {}: these results have no column `answer`; `compare` goes by `ok` alone, so a host that \
+             answered otherwise counts as offline",
+            args.results.display()
+        );
+    }
     if same_file(&args.results, &args.output) {
         return Err(Error::Usage(format!(
             "write {}: these are the results that are judged; choose another name",
@@ -92,6 +99,19 @@ pub fn run(args: &Args) -> Result<Exit> {
     let written = sink.finish(&metadata)?;
     print(args, &plan, &written, &totals)?;
     Ok(Exit::Done)
+}
+
+/// The columns of results.
+struct Stored;
+
+impl Columns for Stored {
+    fn elsewhere(&self, _: &str) -> Option<String> {
+        Some("the results do not have it".to_owned())
+    }
+
+    fn about(&self, column: &str) -> About {
+        measurement::about(column)
+    }
 }
 
 /// A file of results, of which nothing but its end has been read.
@@ -204,8 +224,11 @@ fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result
         })
         .to_string(),
         Format::Text => {
-            let mut lines =
-                vec![format!("{}: {} records judged again", plan.title, HumanCount(written.rows))];
+            let mut lines = vec![format!(
+                "{}: {} judged again",
+                plan.title,
+                counted(written.rows, "record[s]")
+            )];
             lines.extend(summary::labels(totals));
             let size = HumanBytes(written.bytes);
             lines.push(format!("Results: {} ({size})", written.path.display()));

@@ -1,18 +1,22 @@
 //! `pathspider lab`: what the lab is made of, and a look from the inside.
 
+use std::ops::RangeInclusive;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::{Format, out};
+use super::{Format, out, source_ports};
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::lab::prober::{SITUATIONS, find};
 use crate::lab::spec::HostSpec;
 use crate::lab::truth::Truth;
-use crate::lab::{self, Lab, Spec};
+use crate::lab::{self, Lab, Situation, Spec};
+use crate::step::Slot;
 
 /// Look at the lab: hosts in network namespaces, each with a known fault on its path
 #[derive(Debug, clap::Args)]
@@ -23,11 +27,15 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the hosts: what each does, its addresses, what is on the path, and what is true of it
+    /// List the hosts: what each does, its addresses, what is on the path, and what is true of it; then the situations
+    /// of the prober
     List {
         /// How the list is written
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
+
+        #[command(flatten)]
+        prober: Prober,
     },
     /// List the addresses as targets, in NDJSON: a list for `run --targets` in `lab shell`
     Targets {
@@ -41,6 +49,9 @@ enum Command {
     Shell {
         #[command(flatten)]
         size: Size,
+
+        #[command(flatten)]
+        prober: Prober,
 
         /// A command with its arguments to run instead of the shell that SHELL names
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -63,13 +74,58 @@ impl Size {
     }
 }
 
+/// The prober's situation.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Prober {
+    /// Put the lab's prober into a situation: a firewall, NAT, busy processors (`lab list` shows them all). In each
+    /// of them a condition may be absent, but not wrong
+    #[arg(long = "lab-prober", value_name = "NAME", value_parser = situations())]
+    situation: Option<&'static Situation>,
+}
+
+impl Prober {
+    /// The situation, if one was asked for.
+    pub fn situation(self) -> Option<&'static Situation> {
+        self.situation
+    }
+
+    /// Its name; empty without one.
+    pub fn name(self) -> &'static str {
+        self.situation.map_or("", |situation| situation.name)
+    }
+
+    /// The lab with what is true in this situation.
+    fn truths(self, spec: Spec) -> Spec {
+        self.situation.map_or_else(|| spec.clone(), |situation| situation.truths(&spec))
+    }
+
+    /// Builds a lab with its prober in this situation; `ports` are the source ports that a run was given.
+    pub fn build(self, spec: &Spec, ports: Option<&RangeInclusive<u16>>) -> Result<Lab> {
+        let Some(situation) = self.situation else { return Lab::build(spec) };
+        let ports = source_ports::pool(ports, Slot::default(), 1)?.bounds();
+        Lab::build_in(spec, situation, ports)
+    }
+}
+
+/// The names of all situations, with what each does.
+fn situations() -> impl TypedValueParser<Value = &'static Situation> {
+    let names = SITUATIONS.iter().map(|row| PossibleValue::new(row.name).help(row.title));
+    PossibleValuesParser::new(names)
+        .try_map(|name| find(&name).ok_or_else(|| format!("no situation is called {name}")))
+}
+
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     match &args.command {
-        Command::List { format: Format::Json } => list_json(&Spec::internet()?)?,
-        Command::List { format: Format::Text } => out::print(&list_text(&Spec::internet()?))?,
+        Command::List { format, prober } => {
+            let spec = prober.truths(Spec::internet()?);
+            match format {
+                Format::Json => list_json(&spec)?,
+                Format::Text => out::print(&list_text(&spec))?,
+            }
+        }
         Command::Targets { size } => print_targets(&size.spec()?)?,
-        Command::Shell { size, command } => return shell(&size.spec()?, command),
+        Command::Shell { size, prober, command } => return shell(&size.spec()?, *prober, command),
     }
     Ok(Exit::Done)
 }
@@ -86,9 +142,18 @@ fn list_json(spec: &Spec) -> Result<()> {
             "addresses_v4": addresses_v4, "addresses_v6": addresses_v6,
             "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
             "truth_v4": host.truth_v4, "truth_v6": host.truth_v6, "unmeasured": host.unmeasured,
+            "late_v4": host.late_v4, "late_v6": host.late_v6,
         })
     });
-    out::print_json(&json!({ "hosts": hosts.collect::<Vec<_>>() }))
+    let probers = SITUATIONS.iter().map(|row| {
+        json!({
+            "name": row.name, "title": row.title, "expected": row.expected,
+            "absent": row.absent.as_str(), "unconfirmed": row.unconfirmed,
+        })
+    });
+    out::print_json(&json!({
+        "hosts": hosts.collect::<Vec<_>>(), "probers": probers.collect::<Vec<_>>(),
+    }))
 }
 
 /// Every address, a line each.
@@ -147,6 +212,10 @@ fn list_text(spec: &Spec) -> String {
     for (measurement, labels) in &differing(&spec.truth_v6, &spec.truth_v4) {
         text += &true_of(measurement, " (IPv6)", labels);
     }
+    text += "\nSituations of the prober (--lab-prober NAME), in which a condition may be absent but not wrong:\n";
+    for row in SITUATIONS {
+        text += &format!("{}\n  {}\n  what is left: {}\n", row.name, row.title, row.expected);
+    }
     text
 }
 
@@ -164,10 +233,10 @@ fn true_of(measurement: &str, family: &str, labels: &[String]) -> String {
 }
 
 /// Runs a shell, or a command, where a measurement of the lab would run.
-fn shell(spec: &Spec, command: &[String]) -> Result<Exit> {
+fn shell(spec: &Spec, prober: Prober, command: &[String]) -> Result<Exit> {
     // Before any thread exists: a namespace of users is for the whole process.
     lab::enter()?;
-    let lab = Lab::build(spec)?;
+    let lab = prober.build(spec, None)?;
     // They are for what runs in the foreground: the lab stands until that ends.
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))

@@ -14,6 +14,7 @@ use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::record;
 use crate::step::STEPS;
 
 /// List what can be used: measurements, functions of chains, kinds of connections, steps, fields
@@ -41,6 +42,8 @@ enum What {
     Steps,
     /// The columns of the structs `zero` and `one` in a record
     Fields,
+    /// The words of the column `answer`: what a peer answers if not what it is asked for
+    Answers,
 }
 
 /// Runs the command.
@@ -68,6 +71,12 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         What::Steps if text => return out::print(&steps_text(&page)).map(|()| Exit::Done),
+        What::Answers if text => {
+            let rows = connect::ANSWERS.iter();
+            let rows = rows.map(|row| [row.answer.as_str().into(), row.doc.into()]);
+            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            return Ok(Exit::Done);
+        }
         What::Fields if text => return out::print(&fields_text(&page)).map(|()| Exit::Done),
         What::Measurements => {
             let rows = measurements()?.into_iter().map(|found| {
@@ -84,6 +93,11 @@ pub fn run(args: &Args) -> Result<Exit> {
                                "versions": kind.versions, "columns": kind.columns, "port": kind.port }),
             );
             ("kinds", rows.collect())
+        }
+        What::Answers => {
+            let rows = connect::ANSWERS.iter();
+            let rows = rows.map(|row| json!({ "answer": row.answer.as_str(), "doc": row.doc }));
+            ("answers", rows.collect())
         }
         What::Steps => ("steps", steps_json()),
         What::Fields => ("fields", fields_json()),
@@ -106,7 +120,7 @@ pub struct Found {
 
 /// Every measurement of the folders and compiled in, by name; of one name the first that is found.
 pub fn measurements() -> Result<Vec<Found>> {
-    let columns = check::target_columns(None)?;
+    let columns = check::target_columns(None, &Default::default())?;
     let mut names = HashSet::new();
     let mut found = Vec::new();
     for folder in measurement::folders() {
@@ -206,18 +220,19 @@ fn steps_json() -> Vec<Value> {
 }
 
 fn fields_text(page: &Page) -> String {
-    let rows = catalogue::fields().map(|field| {
+    let rows = record::fields().map(|field| {
         let word = catalogue::type_word(&(field.data_type)());
-        [field.name.to_owned(), word, field.by.to_owned(), field.doc.trim().to_owned()]
+        let by = field.filled_by.as_str().to_owned();
+        [field.name.to_owned(), word, by, field.by.to_owned(), field.doc.trim().to_owned()]
     });
-    let head = ["COLUMN", "TYPE", "BY", "MEANING"].map(str::to_owned);
+    let head = ["COLUMN", "TYPE", "FILLED BY", "FUNCTION", "MEANING"].map(str::to_owned);
     page.table(0, &std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 fn fields_json() -> Vec<Value> {
-    let rows = catalogue::fields().map(|field| {
+    let rows = record::fields().map(|field| {
         json!({ "name": field.name, "type": catalogue::type_word(&(field.data_type)()),
-                "by": field.by, "doc": field.doc.trim() })
+                "by": field.by, "filled_by": field.filled_by.as_str(), "doc": field.doc.trim() })
     });
     rows.collect()
 }

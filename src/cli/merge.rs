@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
 use super::control::Controls;
@@ -17,6 +17,7 @@ use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::sink::{self, METADATA_PREFIX, Metadata, Stored, Written};
 use crate::targets::Positions;
+use crate::words::counted;
 
 /// Put results together: those of shards into one file, or the parts of one run
 ///
@@ -275,11 +276,11 @@ impl Coverage {
     fn faults(&self) -> Option<String> {
         let mut faults = Vec::new();
         for (positions, what) in
-            [(&self.missing, "have no record"), (&self.doubled, "have several records")]
+            [(&self.missing, "ha[s|ve] no record"), (&self.doubled, "ha[s|ve] several records")]
         {
             if !positions.is_empty() {
-                let count = HumanCount(positions.len());
-                faults.push(format!("{count} targets {what} (lines {})", shown(positions)));
+                let what = format!("target[s] {what} (line[s] {})", shown(positions));
+                faults.push(counted(positions.len(), &what));
             }
         }
         if self.targets.is_none() {
@@ -386,11 +387,13 @@ fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) ->
         })
         .to_string(),
         Format::Text => {
-            let of = coverage.targets.map(|targets| format!(" of {} targets", HumanCount(targets)));
+            let of =
+                coverage.targets.map(|targets| format!(" of {}", counted(targets, "target[s]")));
             format!(
-                "{} records{} from {results} results\nResults: {} ({})",
-                HumanCount(written.rows),
+                "{}{} from {}\nResults: {} ({})",
+                counted(written.rows, "record[s]"),
                 of.unwrap_or_default(),
+                counted(results as u64, "result[s]"),
                 written.path.display(),
                 HumanBytes(written.bytes)
             )
@@ -431,8 +434,8 @@ mod tests {
         let [two, three, both] = [&[2][..], &[3], &[2, 3]];
         assert_eq!(of(&[input("a.parquet", two), input("b.parquet", three)]).unwrap(), None);
         let faults = of(&[input("a.parquet", two), input("b.parquet", two)]).unwrap().unwrap();
-        assert!(faults.contains("1 targets have no record (lines 3)"), "{faults}");
-        assert!(faults.contains("1 targets have several records (lines 2)"), "{faults}");
+        assert!(faults.contains("1 target has no record (line 3)"), "{faults}");
+        assert!(faults.contains("1 target has several records (line 2)"), "{faults}");
         for foreign in [1, 4] {
             let why = of(&[input("a.parquet", both), input("b.parquet", &[foreign])]).unwrap_err();
             assert!(why.to_string().contains(&format!("line {foreign},")), "{why}");

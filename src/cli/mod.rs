@@ -28,15 +28,20 @@ mod new;
 mod observe;
 mod out;
 mod output;
+mod port_outcomes;
+mod preflight;
 mod prepare;
 mod privilege;
 mod progress;
 mod records;
 mod reference;
 mod restore;
+mod route;
 mod run;
+mod run_targets;
 mod schema;
 mod shell;
+mod source_ports;
 mod stop;
 mod summary;
 mod targets;
@@ -49,6 +54,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::barrier;
 use crate::error::{Error, Exit};
+use crate::measurement::Plan;
 
 /// The program.
 #[derive(Debug, Parser)]
@@ -65,7 +71,7 @@ struct Cli {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// Show no progress
+    /// Show no progress and no warnings, but for lines of lists that are refused
     #[arg(short, long, global = true)]
     quiet: bool,
 
@@ -157,6 +163,13 @@ fn report(error: &Error) {
     };
     // If nobody reads standard error, nobody can be told.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Prints the warnings about a measurement on standard error.
+fn warn(plan: &Plan, origin: &str) {
+    if !plan.warnings.is_empty() {
+        report(&plan.warnings(origin).into());
+    }
 }
 
 /// Tells of it as the user asked: to a program, mistakes of a file are JSON lines on standard

@@ -1,5 +1,7 @@
 //! `pathspider observe`: the observer without the engine.
 
+mod account;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +10,21 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
+use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::privilege::{self, needs::Needs};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
+use crate::packet::owner::PortSet;
+use crate::packet::{Unread, link};
 use crate::sink::{self, Sink};
+use account::Account;
 
 /// Watch packets, live or from a capture file, and write a record for each flow
 ///
@@ -26,6 +33,7 @@ use crate::sink::{self, Sink};
 /// tell which configuration a flow was made under, so with --measurement only the facts are
 /// written, no conclusions.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = link_types())]
 pub struct Args {
     /// The capture file, `-` for standard input
     #[arg(
@@ -63,7 +71,8 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = measurement::duration)]
     expiry_timeout: Duration,
 
-    /// Flows at the same time; above it the oldest is completed early. Two tables share a long file: half of it each
+    /// Flows at the same time; above it the oldest is completed early. Two tables share a long file, half of it each, unless
+    /// this is less than the default
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
     max_flows: usize,
 
@@ -71,10 +80,18 @@ pub struct Args {
     privilege: privilege::Rights,
 }
 
+/// The supported link types, for the help.
+fn link_types() -> String {
+    let rows =
+        link::TYPES.iter().map(|row| format!("\n  {:>3} {:<20} {}", row.number, row.name, row.doc));
+    format!("Supported link types, by their number in a capture file:{}", rows.collect::<String>())
+}
+
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let selection = args.selection()?;
-    let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+    let fields = selection.fields().map(|field| field.arrow());
+    let fields: Vec<Field> = fields.chain([flags::field()]).collect();
     let schema = Arc::new(Schema::new(fields));
     let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
     let limits = observer::Limits {
@@ -111,7 +128,7 @@ impl Args {
             return Ok(Selection::everything());
         }
         let mut selection = Selection::default();
-        for name in &self.groups {
+        for name in self.groups.iter().map(|name| name.trim()) {
             let group = GROUPS.iter().find(|group| group.name == name).ok_or_else(|| {
                 let known: Vec<&str> = GROUPS.iter().map(|group| group.name).collect();
                 Error::Usage(format!(
@@ -145,94 +162,39 @@ impl Output {
         }
         self.flows += flows.keys.len() as u64;
         self.broken += flows.broken() as u64;
-        let batch = RecordBatch::try_new(self.schema.clone(), flows.columns)
+        let mut columns = flows.columns;
+        columns.push(flags::column(&flows.flags));
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|why| Error::failed("put flows together", why))?;
         self.sink.write(&batch)
     }
 }
 
-/// What was seen, and what was not.
-struct Counts {
-    seen: observer::Counts,
-    dropped: u64,
+/// Refuses an output that is the same file as the input, also through links.
+fn refuse_input(input: &Path, output: &Path) -> Result<()> {
+    let input = match input.as_os_str() == "-" {
+        true => identity(fstat(std::io::stdin()).ok()),
+        false => identity(stat(input).ok()),
+    };
+    let written = match output.as_os_str() == "-" {
+        true => identity(fstat(std::io::stdout()).ok()),
+        false => identity(stat(output).ok()),
+    };
+    if input.is_some() && input == written {
+        return Err(Error::Usage(format!(
+            "write {}: it is the capture that is being read; choose another output file",
+            output.display()
+        )));
+    }
+    Ok(())
 }
 
-impl Counts {
-    /// The last words, on standard error; the exit code.
-    fn end(&self, output: Output, args: &Args, error: Option<Error>) -> Result<Exit> {
-        let (flows, broken) = (output.flows, output.broken);
-        let mut metadata = self.metadata(args, error.as_ref());
-        metadata.push(("flows_internal_error".to_owned(), broken.to_string()));
-        let written = output.sink.finish(&metadata)?;
-        let mut words =
-            format!("{} packets, {} flows", HumanCount(self.seen.packets), HumanCount(flows));
-        for (count, what) in [
-            (self.seen.not_ip, "not IP"),
-            (self.seen.unknown_link, "of a link type that is not understood"),
-            (self.seen.bad_ip, "with a broken IP header"),
-            (self.seen.bad_transport, "with a broken transport header"),
-        ] {
-            if count > 0 {
-                words.push_str(&format!(", {} {what}", HumanCount(count)));
-            }
-        }
-        if self.seen.refused > 0 {
-            words.push_str(&format!(
-                "; {} flows refused and ignored",
-                HumanCount(self.seen.refused)
-            ));
-        }
-        if args.output.as_os_str() != "-" {
-            words.push_str(&format!(
-                "; {} ({})",
-                written.path.display(),
-                HumanBytes(written.bytes)
-            ));
-        }
-        eprintln!("{words}");
-        for (count, what) in [
-            (self.dropped, "packets dropped: the capture was not fast enough"),
-            (self.seen.evicted, "flows completed early: --max-flows was reached"),
-            (
-                broken,
-                "flows without facts because of an internal error (please report what -v logs)",
-            ),
-        ] {
-            if count > 0 {
-                log::warn!("lost: {} {what}", HumanCount(count));
-            }
-        }
-        match error {
-            Some(error) => {
-                log::error!("{error}");
-                Ok(Exit::Lossy)
-            }
-            None if self.dropped + self.seen.evicted + broken > 0 => Ok(Exit::Lossy),
-            None => Ok(Exit::Done),
-        }
-    }
-
-    fn metadata(&self, args: &Args, error: Option<&Error>) -> Vec<(String, String)> {
-        let source = match (&args.interface, &args.file) {
-            (Some(interface), _) => interface.clone(),
-            (_, path) => path.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
-        };
-        [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
-            ("observed", source),
-            ("complete", error.is_none().to_string()),
-            ("packets_seen", self.seen.packets.to_string()),
-            ("packets_dropped", self.dropped.to_string()),
-            ("packets_not_ip", self.seen.not_ip.to_string()),
-            ("packets_of_unknown_link", self.seen.unknown_link.to_string()),
-            ("packets_bad_ip", self.seen.bad_ip.to_string()),
-            ("packets_bad_transport", self.seen.bad_transport.to_string()),
-            ("flows_evicted", self.seen.evicted.to_string()),
-            ("flows_refused", self.seen.refused.to_string()),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .into()
-    }
+/// Device and inode of a regular file. A terminal may well be both input and output.
+fn identity(about: Option<FileStat>) -> Option<(u64, u64)> {
+    let regular = |about: &FileStat| {
+        SFlag::from_bits_truncate(about.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+    };
+    about.filter(regular).map(|about| (about.st_dev, about.st_ino))
 }
 
 fn offline(
@@ -244,6 +206,7 @@ fn offline(
     stop: &AtomicBool,
     quiet: bool,
 ) -> Result<Exit> {
+    refuse_input(path, &args.output)?;
     let file = file::File::open(path, args.filter.as_deref())?;
     let mut output = Output::open(&args.output, schema)?;
     let bar = Bar::new(path, file.position(), quiet);
@@ -253,7 +216,8 @@ fn offline(
     });
     bar.end();
     let Observed { counts, end } = observed?;
-    let exit = Counts { seen: counts, dropped: 0 }.end(output, args, end.err())?;
+    let dropped = "packet[s] dropped during the capture, according to the file";
+    let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
 }
 
@@ -283,7 +247,9 @@ impl Bar {
 
     fn tick(&self) {
         if let Some(bar) = &self.bar {
-            bar.set_position(self.position.load(Relaxed));
+            let position = self.position.load(Relaxed);
+            // A file that grows while it is read is longer than it was.
+            bar.set_position(bar.length().map_or(position, |total| position.min(total)));
         }
     }
 
@@ -306,17 +272,18 @@ fn live(
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
+    super::interface::exists(interface)?;
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;
-    let capture = opened.start(selection, limits)?;
+    let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
     eprintln!("watching {interface}; Ctrl-C ends it");
     let mut failed = None;
     while !stop.load(Relaxed) && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.
         let begun = Instant::now();
-        match capture.flush(|_| false).recv() {
+        match capture.flush(PortSet::default()).recv() {
             Ok(flows) => failed = output.write(flows).err(),
             Err(_) => break,
         }
@@ -324,17 +291,23 @@ fn live(
     }
     let end = capture.stop();
     let load = |count: &AtomicU64| count.load(Relaxed);
-    let seen = observer::Counts {
+    let mut seen = observer::Counts {
         packets: load(&counters.packets),
-        not_ip: load(&counters.not_ip),
-        bad_ip: load(&counters.bad_ip),
-        bad_transport: load(&counters.bad_transport),
-        unknown_link: 0,
+        dropped: load(&counters.dropped) + load(&counters.interface_dropped),
         evicted: load(&counters.evicted),
         refused: load(&counters.refused),
+        ..observer::Counts::default()
     };
-    let dropped = load(&counters.dropped) + load(&counters.interface_dropped);
-    let counts = Counts { seen, dropped };
+    for (reason, count) in [
+        (Unread::NotIp, &counters.not_ip),
+        (Unread::BadIp, &counters.bad_ip),
+        (Unread::BadTransport, &counters.bad_transport),
+    ] {
+        seen.unread[reason as usize] = load(count);
+    }
+    let unread = load(&counters.not_ip) + load(&counters.bad_ip);
+    seen.understood = seen.packets.saturating_sub(unread);
+    let counts = Account { seen, dropped: "packet[s] dropped: the capture was not fast enough" };
     if let Some(error) = failed {
         return Err(error);
     }
@@ -364,16 +337,18 @@ mod tests {
         let words = ["pathspider", "observe", "x.pcap", "-o", path.to_str().unwrap()];
         let Command::Observe(args) = Cli::try_parse_from(words).unwrap().command else { panic!() };
         let selection = chain::Selection::everything();
-        let fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
+        let mut fields: Vec<Field> = selection.fields().map(|field| field.arrow()).collect();
         let columns = fields.iter().map(|field| new_null_array(field.data_type(), 2)).collect();
         let end = |address: u8| ([192, 0, 2, address].into(), 80);
         let (source, destination) = (end(1), end(2));
         let key = FlowKey { protocol: protocol::TCP, has_ports: true, source, destination };
         let flags = vec![Flags::default(), Flag::InternalError.into()];
+        fields.push(crate::flags::field());
         let mut output = Output::open(&path, Arc::new(Schema::new(fields))).unwrap();
-        output.write(Flows { keys: vec![key; 2], flags, columns }).unwrap();
-        let counts = Counts { seen: observer::Counts::default(), dropped: 0 };
-        assert_eq!(counts.end(output, &args, None).unwrap(), Exit::Lossy);
+        output.write(Flows { keys: vec![key; 2], flags, columns, ..Flows::default() }).unwrap();
+        let seen = observer::Counts { packets: 1, ..observer::Counts::default() };
+        let account = Account { seen, dropped: "packet[s] dropped" };
+        assert_eq!(account.end(output, &args, None).unwrap(), Exit::Lossy);
         let metadata = std::fs::read_to_string(folder.path().join("flows.ndjson.meta.json"));
         let metadata: serde_json::Value = serde_json::from_str(&metadata.unwrap()).unwrap();
         assert_eq!(metadata["pathspider.flows_internal_error"], "1", "{metadata}");

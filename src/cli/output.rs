@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::control::CONTROL;
 use super::counts::{self, Counts};
+use super::port_outcomes::PortOutcomes;
 use super::records::Form;
 use super::summary;
 use super::writer::{POSITION, Totals};
@@ -19,10 +20,11 @@ use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
-const DONE: [&str; 8] = [
+const DONE: [&str; 9] = [
     POSITION,
     "target.ip",
     "target.name",
+    "zero.started",
     "flags",
     CONTROL,
     "conditions",
@@ -90,6 +92,13 @@ pub struct Earlier {
     pub started: Option<String>,
     /// How often it was begun or resumed before.
     pub sessions: u64,
+}
+
+impl Earlier {
+    /// Nothing was done; outcomes will be counted by these ports.
+    fn new(ports: PortOutcomes) -> Self {
+        Self { totals: Totals { ports, ..Totals::default() }, ..Self::default() }
+    }
 }
 
 /// Where the records go.
@@ -171,16 +180,17 @@ impl Output {
         identity: &Identity,
         schema: &SchemaRef,
         tally: Option<&mut Tally>,
+        ports: PortOutcomes,
     ) -> Result<(Box<dyn Sink>, Earlier)> {
         let Some(parts) = self.parts() else {
-            return Ok((form.open(self.path(), schema.clone())?, Earlier::default()));
+            return Ok((form.open(self.path(), schema.clone())?, Earlier::new(ports)));
         };
         if let Output::Single(path) = self {
             sink::can_be(path)?;
         }
         let (folder, earlier) = match resume {
-            true => earlier(Folder::resume(&parts)?, self.path(), identity, tally)?,
-            false => (Folder::begin(&parts, self.path())?, Earlier::default()),
+            true => earlier(Folder::resume(&parts)?, self.path(), identity, tally, ports)?,
+            false => (Folder::begin(&parts, self.path())?, Earlier::new(ports)),
         };
         if earlier.sessions == 0 {
             folder.note(&json!({ "run": identity.0 }))?;
@@ -204,11 +214,12 @@ fn earlier(
     path: &Path,
     identity: &Identity,
     mut tally: Option<&mut Tally>,
+    ports: PortOutcomes,
 ) -> Result<(Folder, Earlier)> {
     let Some(run) = folder.lines().iter().find_map(|line| line.get("run")) else {
         return match folder.parts() {
             // It was killed before anything was done.
-            [] => Ok((folder, Earlier::default())),
+            [] => Ok((folder, Earlier::new(ports))),
             _ => Err(Error::Usage(format!(
                 "resume {}: its {} does not say which run it is",
                 path.display(),
@@ -217,7 +228,10 @@ fn earlier(
         };
     };
     identity.check(run, path)?;
-    let mut earlier = Earlier::default();
+    let mut earlier = Earlier::new(ports);
+    let outcomes = earlier.totals.ports.columns();
+    let columns: Vec<&str> =
+        DONE.iter().copied().chain(outcomes.iter().map(String::as_str)).collect();
     for line in folder.lines() {
         if let Some(session) = line.get("session") {
             earlier.sessions += 1;
@@ -230,7 +244,7 @@ fn earlier(
         }
     }
     for part in folder.parts() {
-        Stored::open(part)?.read(&DONE, |batch| {
+        Stored::open(part)?.read(&columns, |batch| {
             let Some(positions) = positions(&batch) else {
                 let part = part.display();
                 return Err(Error::Usage(format!("resume {part}: its records have no positions")));

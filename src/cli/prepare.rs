@@ -110,7 +110,7 @@ impl Preparation {
         ready.withdraw(targets, withdrawn);
         if self.plan.probe.is_some() {
             let rows = ready.rows();
-            let probed = engine.probe(&ready.addresses(targets), keep_going, withdrawn)?;
+            let probed = engine.probe(&ready.addresses(targets, &[]), keep_going, withdrawn)?;
             for (row, probe) in rows.into_iter().zip(probed) {
                 ready.probed(row, probe);
             }
@@ -172,10 +172,13 @@ impl Ready {
         }
     }
 
-    /// Whom to ask.
-    pub fn addresses(&self, targets: &[Target]) -> Vec<Address> {
-        let rows = self.rows().into_iter().map(|row| &targets[row]);
-        rows.filter_map(address).collect()
+    /// The targets to probe; `wanted` are source ports that the first of the wave's targets want.
+    pub fn addresses(&self, targets: &[Target], wanted: &[Vec<Option<u16>>]) -> Vec<Address> {
+        let rows = self.rows().into_iter().filter_map(|row| {
+            let wanted = wanted.get(row).cloned().unwrap_or_default();
+            Some(Address { wanted, ..address(&targets[row])? })
+        });
+        rows.collect()
     }
 
     /// The source ports of probes, whose flows belong to no record.
@@ -196,7 +199,7 @@ impl Ready {
             let whole = self.fates.iter().map(|fate| match fate {
                 Fate::Ask => given.next().flatten(),
                 Fate::Over(attempt) => {
-                    Some(Ended { attempt: attempt.as_ref().clone(), reply: None })
+                    Some(Ended { attempt: attempt.as_ref().clone(), ..Ended::default() })
                 }
                 Fate::Stopped | Fate::Withdrawn => None,
             });
@@ -222,6 +225,7 @@ impl Ready {
             started: now,
             ended: now,
             ip_version: ip.map(|ip| if ip.is_ipv4() { 4 } else { 6 }),
+            answer: None,
             source_port: None,
         };
         self.fates[row] = Fate::Over(Box::new(attempt));
@@ -256,8 +260,11 @@ impl Ready {
         found.probe_ok = attempt.ok;
         found.probe_state = Some(attempt.state.as_str().into());
         found.probe_error = attempt.error.clone();
+        found.probe_answer = attempt.answer;
         let state = match attempt.state {
             State::Ok => return,
+            // Whatever it was: a host that answers is up.
+            State::Failed | State::Timeout if attempt.answer.is_some() => return,
             State::LocalError => State::LocalError,
             _ => State::Skipped,
         };
@@ -277,7 +284,8 @@ impl Ready {
 
 /// Where a target is, once that is known.
 fn address(target: &Target) -> Option<Address> {
-    Some(Address { at: writer::address(target)?, name: target.name.clone() })
+    let (at, name) = (writer::address(target)?, target.name.clone());
+    Some(Address { at, name, wanted: Vec::new() })
 }
 
 /// A name that is being looked up.
@@ -360,6 +368,7 @@ fn look_up(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::ANSWERS;
 
     fn result(
         prefer: Family,
@@ -391,6 +400,20 @@ mod tests {
     }
 
     #[test]
+    fn a_target_that_answers_a_probe_in_any_way_is_up() {
+        let alert = Some(ANSWERS[0].answer);
+        let silent = (State::Failed, None);
+        let cases = [(State::Ok, None), (State::Failed, alert), (State::Timeout, alert), silent];
+        let mut ready = Ready::new(cases.len());
+        for (row, (state, answer)) in cases.into_iter().enumerate() {
+            let attempt = Attempt { state, answer, ..Attempt::default() };
+            ready.probed(row, Some(Ended { attempt, ..Ended::default() }));
+            assert_eq!(ready.found[row].probe_answer, answer);
+        }
+        assert_eq!(ready.rows(), [0, 1, 2]);
+    }
+
+    #[test]
     fn only_what_the_names_owner_says_is_about_the_target() {
         let mut ready = Ready::new(3);
         let mut target = Target::new([192, 0, 2, 1].into(), 80, Some("x".into()));
@@ -402,7 +425,7 @@ mod tests {
             2,
             Some(Ended {
                 attempt: Attempt { state: State::Timeout, ..Attempt::default() },
-                reply: None,
+                ..Ended::default()
             }),
         );
         assert!(ready.rows().is_empty());

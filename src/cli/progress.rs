@@ -24,7 +24,10 @@ pub fn start_logging(verbose: u8, quiet: bool) {
         _ => log::LevelFilter::Trace,
     };
     let mut builder = env_logger::Builder::new();
-    builder.filter_module("pathspider", level).parse_default_env();
+    builder.filter_module("pathspider", level);
+    // Lines of a list that are refused are targets that are lost, and why is for the list's author to know.
+    builder.filter_module("pathspider::targets", level.max(log::LevelFilter::Warn));
+    builder.parse_default_env();
     builder.format(|out, record| {
         let level = record.level();
         let style = out.default_level_style(level);

@@ -8,7 +8,12 @@ use clap::ValueEnum;
 
 use super::Format;
 use crate::error::{Error, Result};
+use crate::record;
 use crate::sink::{self, Sink};
+
+/// The columns of our records, for the sink that writes upstream's.
+const KNOWN: sink::Known =
+    sink::Known { configurations: &record::CONFIGURATIONS, filled_by: record::filled_by };
 
 /// What `--format` may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,7 +83,7 @@ impl Form {
     pub fn open(&self, path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
         self.check(Some(path))?;
         match self.format {
-            Choice::Pathspider => sink::open_upstream(path, self.output_flows),
+            Choice::Pathspider => sink::open_upstream(path, self.output_flows, KNOWN),
             Choice::Text | Choice::Json => sink::open(path, schema),
         }
     }

@@ -11,10 +11,12 @@ use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
 use crate::error::{Exit, Result};
+use crate::field::FilledBy;
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::record;
 use crate::rule::confirm::CONFIRMED;
-use crate::rule::{COMPARED, INSUFFICIENT};
+use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
 use crate::step::STEPS;
 
 /// Print the reference as Markdown: every key of a measurement file, function, field, kind, step and code
@@ -197,11 +199,24 @@ fn fields(page: &mut String) -> Written {
     table(page, ["column", "type", "meaning"], rows)?;
     writeln!(page, "\nFurther columns of the target list follow.")?;
     writeln!(page, "\n### `zero`, `one` and further configurations\n")?;
-    let rows = catalogue::fields().map(|field| {
+    let rows = record::fields().map(|field| {
         let word = catalogue::type_word(&(field.data_type)());
-        [code(field.name), word, code(field.by), field.doc.trim().to_owned()]
+        let by = field.filled_by.as_str().to_owned();
+        [code(field.name), word, by, code(field.by), field.doc.trim().to_owned()]
     });
-    table(page, ["column", "type", "filled by", "meaning"], rows)?;
+    table(page, ["column", "type", "filled by", "function", "meaning"], rows)?;
+    writeln!(page, "\nValues of a sweep follow, each in a column with its own name.\n")?;
+    let rows = FilledBy::ALL.map(|by| [by.as_str().to_owned(), by.doc().to_owned()]);
+    table(page, ["filled by", "meaning"], rows.into_iter())?;
+    writeln!(page, "\n### Words of `answer`\n")?;
+    writeln!(
+        page,
+        "What a peer answers if not what it is asked for. Kinds `tcp`, `tcp_fastopen` and `mptcp` have none: \
+         a reset or a refusal by TCP is not an answer of a higher layer. The kind `forge` has one only where its packet is a \
+         DNS question.\n"
+    )?;
+    let rows = connect::ANSWERS.iter().map(|row| [code(row.answer.as_str()), row.doc.to_owned()]);
+    table(page, ["answer", "meaning"], rows)?;
     writeln!(page, "\n### Of the record itself\n")?;
     let rows =
         catalogue::RECORD.map(|(name, word, doc)| [code(name), word.to_owned(), doc.to_owned()]);
@@ -269,9 +284,11 @@ fn kinds_and_steps(page: &mut String) -> Written {
 }
 
 fn labels(page: &mut String) -> Written {
-    writeln!(page, "\n## Words of labels\n\nA `compare` says of its column:\n")?;
-    let rows = COMPARED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
-    table(page, ["word", "meaning"], rows)?;
+    writeln!(page, "\n## Words of labels\n\n{COMPARE_RANKS}\n\nA `compare` says of its column:\n")?;
+    let rows = COMPARED.iter().zip(COMPARED_OK);
+    let rows =
+        rows.map(|((word, meaning), of_ok)| [code(word), of_ok.to_owned(), (*meaning).to_owned()]);
+    table(page, ["word", "of `ok`", "of another boolean column"], rows)?;
     writeln!(
         page,
         "\nIf a target that looks broken or transient is asked again (`[confirm]`), also:\n"
@@ -356,7 +373,8 @@ mod tests {
         names.extend(chain::functions().map(|(_, function)| code(function.name)));
         names.extend(chain::GROUPS.iter().map(|group| code(group.name)));
         names.extend(Chain::ALL.map(|chain| code(chain.key())));
-        names.extend(catalogue::fields().map(|field| format!("| {} |", code(field.name))));
+        names.extend(record::fields().map(|field| format!("| {} |", code(field.name))));
+        names.extend(connect::ANSWERS.iter().map(|row| code(row.answer.as_str())));
         names.extend(connect::KINDS.iter().map(|kind| code(kind.name)));
         names.extend(STEPS.iter().map(|step| code(step.name)));
         names.extend(CODES.iter().map(|(code, title)| format!("### {code}: {title}")));

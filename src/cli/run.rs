@@ -1,8 +1,7 @@
 //! `pathspider run`: the main job.
 
-use std::collections::BTreeSet;
-use std::io::{self, IsTerminal as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -18,22 +17,28 @@ use super::feed::{Fed, Feed, List};
 use super::host::Host;
 use super::live::{self, Live, View};
 use super::output::{Earlier, Identity, Output};
+use super::port_outcomes::PortOutcomes;
 use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
 use super::stop::{self, Stop};
 use super::summary::{self, Outcome};
+use super::targets::columns::FixedColumns;
 use super::writer::{self, Known, Wave, Writer};
-use super::{confirm, forecast, interface, prepare, records, restore};
+use super::{
+    confirm, forecast, interface, preflight, prepare, records, restore, run_targets, source_ports,
+};
 use crate::connect;
-use crate::engine::{driver, ports, scheduler};
+use crate::engine::ports::{Bank, Pool};
+use crate::engine::{driver, scheduler};
 use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
+use crate::packet::owner::Owners;
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
 use crate::step::Slot;
-use crate::targets::{self, Reader, Shard, Target};
+use crate::targets::{Reader, Shard};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
 ///
@@ -59,6 +64,9 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["targets", "interface"])]
     lab: bool,
 
+    #[command(flatten)]
+    prober: super::lab::Prober,
+
     /// File of targets, `-` for standard input (the default unless that is a terminal)
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
@@ -66,6 +74,9 @@ pub struct Args {
     /// Port of targets that come without one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
+
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// Interface to send through and to watch; without it, the one of the default route
     #[arg(short, long, value_name = "NAME")]
@@ -98,6 +109,11 @@ pub struct Args {
     /// [default: as many as source ports allow]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     wave: Option<usize>,
+
+    /// Source ports to use, in place of the kernel's own (net.ipv4.ip_local_port_range); ports of
+    /// net.ipv4.ip_local_reserved_ports are left out of either
+    #[arg(long, value_name = "LOW-HIGH", value_parser = source_ports::parse)]
+    source_ports: Option<RangeInclusive<u16>>,
 
     #[command(flatten)]
     names: prepare::Names,
@@ -165,6 +181,11 @@ fn whole(
     if let Some(path) = &args.resume {
         Output::of(path, &args.form).can_resume()?;
     }
+    if args.prober.situation().is_some() && !args.lab {
+        return Err(Error::Usage(
+            "--lab-prober is for the lab: write --lab too, or use `lab shell --lab-prober`".into(),
+        ));
+    }
     // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
     match (args.lab, &args.privilege.user) {
         (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
@@ -191,17 +212,24 @@ fn whole(
         .lab
         .then(lab::Spec::internet)
         .transpose()?
-        .map(|spec| Lab::build(&spec))
+        .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
         .transpose()?;
     let (mut reader, interface) = match &lab {
-        Some(lab) => (lab_targets(lab, port, names), lab.interface().to_owned()),
+        Some(lab) => (run_targets::of_lab(lab, port, names), lab.interface().to_owned()),
         None => {
-            let reader = open_targets(args)?;
-            let interface = args.interface.clone().map_or_else(interface::default, Ok)?;
+            let reader = run_targets::open(
+                args.targets.as_deref(),
+                &args.courtesy,
+                args.columns.options(args.port),
+            )?;
+            let interface = interface::watched(args.interface.as_deref())?;
             (reader, interface)
         }
     };
     let plan = Plan::load_with(&origin, &text, &reader.fields(), &overrides)?;
+    if !quiet {
+        super::warn(&plan, &origin);
+    }
     if plan.prepare.resolve {
         reader.names();
     }
@@ -210,12 +238,14 @@ fn whole(
     let excluded = args.courtesy.withhold(&mut reader, &plan, args.lab)?;
     if args.courtesy.dry_run {
         reader.only(args.shard);
-        let ports = ports::Ports::new(&ports::of(Slot::default()), plan.configs.len());
-        let wave = args.wave.unwrap_or(usize::MAX).min(ports.largest_wave());
+        let pool = pool(args, &plan, Slot::default())?;
+        let wave =
+            args.wave.unwrap_or(usize::MAX).min(pool.largest_wave(source_ports::per_target(&plan)));
         forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
         return Ok((None, Exit::Done));
     }
-    let mut tally = lab.as_ref().map(|lab| Tally::new(lab.hosts(), &plan.name));
+    let tally = |lab: &Lab| Tally::new(lab.hosts(), &plan.name).in_situation(lab.situation());
+    let mut tally = lab.as_ref().map(tally);
     let path = args.output.clone().or(args.resume.clone());
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
@@ -224,6 +254,9 @@ fn whole(
     let needs = if args.interface.is_some() { needs.bound() } else { needs };
     privilege::require(&needs)?;
     privilege::check_programs(&plan, args.allow_commands)?;
+    preflight::inspect(&plan, &origin)?;
+    // Too few ports are an error before anything is held.
+    pool(args, &plan, Slot::default())?;
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
@@ -233,6 +266,8 @@ fn whole(
     let run = Run {
         args,
         plan: &plan,
+        pool: pool(args, &plan, host.slot())?,
+        origin: &origin,
         interface: &interface,
         needs,
         host: &host,
@@ -260,46 +295,9 @@ struct Watched<'a> {
     server: Option<live::Server>,
 }
 
-/// The lab's targets. If names are looked up, the first of each kind is known by name only, and there is one whose
-/// name nobody knows.
-fn lab_targets(lab: &Lab, port: u16, names: bool) -> Reader {
-    let hosts = lab.hosts();
-    let name = |host: usize| hosts.get(host).map(|host| host.name.clone());
-    let targets = lab.targets().iter();
-    let mut targets: Vec<Target> =
-        targets.map(|t| Target::new(t.addr, port, name(t.host))).collect();
-    if names {
-        let mut seen = BTreeSet::new();
-        let first = |target: &&mut Target| seen.insert(target.name.clone());
-        targets.iter_mut().filter(first).for_each(|target| target.addr = None);
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        targets.push(Target { addr: None, ..Target::new(nobody, port, Some(NO_SUCH_NAME.into())) });
-    }
-    Reader::from_targets(targets)
-}
-
-fn open_targets(args: &Args) -> Result<Reader> {
-    let path = match &args.targets {
-        Some(path) => path.clone(),
-        None if io::stdin().is_terminal() => return Err(no_targets()),
-        None => PathBuf::from("-"),
-    };
-    args.courtesy.open(&path, args.port)
-}
-
-/// What the list is known by, if it can be read more than once.
-fn list_digest(args: &Args, reader: &Reader) -> Result<Option<String>> {
-    match &args.targets {
-        _ if args.lab => Ok(reader.digest()),
-        Some(path) if path.as_os_str() != "-" => targets::file_digest(path),
-        _ => Ok(None),
-    }
-}
-
-fn no_targets() -> Error {
-    Error::Usage(
-        "no targets: name a file with --targets FILE (or pipe one in), or try --lab, which brings its own".into(),
-    )
+/// The source ports of a run.
+fn pool(args: &Args, plan: &Plan, slot: Slot) -> Result<Pool> {
+    source_ports::pool(args.source_ports.as_ref(), slot, source_ports::per_target(plan))
 }
 
 fn default_output(name: &str, extension: &str) -> PathBuf {
@@ -307,13 +305,13 @@ fn default_output(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(format!("{name}-{now}.{extension}"))
 }
 
-/// A name that the lab's resolver does not know.
-const NO_SUCH_NAME: &str = "no-such-name.invalid";
-
 /// One run, ready to go.
 struct Run<'a> {
     args: &'a Args,
     plan: &'a Plan,
+    pool: Pool,
+    /// The name of its file, for messages.
+    origin: &'a str,
     interface: &'a str,
     needs: Needs,
     host: &'a Host,
@@ -334,14 +332,21 @@ impl Run<'_> {
                 .collect(),
             probe: probe.is_some(),
             limits: self.args.limits(),
-            bind_device: self.args.interface.clone(),
+            bind_device: self.bind_device(),
             interface: Some(self.interface.to_owned()),
             allow_commands: self.args.allow_commands,
+            pool: self.pool.clone(),
             slot: self.host.slot(),
             journal: self.host.journal(),
             // A lab's namespace was made just now: its kernel remembers nobody.
             forget: !self.args.lab && self.plan.configs.iter().any(|c| c.connection.fast_open()),
         }
+    }
+
+    /// The interface that sockets are bound to.
+    fn bind_device(&self) -> Option<String> {
+        let bound = self.args.prober.situation().is_some_and(|situation| situation.binds);
+        self.args.interface.clone().or_else(|| bound.then(|| self.interface.to_owned()))
     }
 
     /// What the run is known by.
@@ -354,6 +359,7 @@ impl Run<'_> {
             ("--port", port.map_or_else(String::new, |port| port.to_string())),
             ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
             ("--prefer", self.args.names.preferred().to_owned()),
+            ("--lab-prober", self.args.prober.name().to_owned()),
         ];
         let options = [&options[..], &self.args.courtesy.identity()].concat();
         Identity::new(self.plan, digest, columns, &options)
@@ -366,7 +372,7 @@ impl Run<'_> {
         tally: Option<&mut Tally>,
         output: &Output,
     ) -> Result<(Box<dyn Sink>, Earlier, Option<String>)> {
-        let digest = list_digest(self.args, reader)?;
+        let digest = run_targets::digest(self.args.targets.as_deref(), self.args.lab, reader)?;
         let resume = self.args.resume.is_some();
         if resume && digest.is_none() {
             return Err(Error::Usage(
@@ -376,7 +382,7 @@ impl Run<'_> {
         let schema: SchemaRef = Arc::new(writer::schema(self.plan, &reader.fields()));
         let identity = self.identity(digest.as_deref(), &schema);
         let (sink, mut earlier) =
-            output.open(resume, &self.args.form, &identity, &schema, tally)?;
+            output.open(resume, &self.args.form, &identity, &schema, tally, self.outcomes())?;
         reader.pass_over(std::mem::take(&mut earlier.done));
         reader.only(self.args.shard);
         Ok((sink, earlier, digest))
@@ -385,6 +391,7 @@ impl Run<'_> {
     /// What the metadata say from the beginning on.
     fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
         let Args { connect, port, shard, sure, .. } = self.args;
+        let ports = self.pool.bounds();
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
             ("control_share", sure.control.map(|share| share.to_string())),
@@ -392,6 +399,8 @@ impl Run<'_> {
             ("connect", connect.clone()),
             ("port", port.map(|port| port.to_string())),
             ("shard", shard.map(|shard| shard.to_string())),
+            ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
+            ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
             ("sessions", Some(sessions.to_string())),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
@@ -404,8 +413,20 @@ impl Run<'_> {
         if self.args.lab { Duration::ZERO } else { self.plan.confirm.spread }
     }
 
+    /// Outcomes by ports, none counted yet.
+    fn outcomes(&self) -> PortOutcomes {
+        let names = self.plan.configs.iter().map(|config| config.name.to_owned());
+        PortOutcomes::new(self.pool.middle(), names)
+    }
+
+    /// Another interface than the watched one, if packets to this address leave by it.
+    fn elsewhere(&self, to: Option<IpAddr>) -> Option<String> {
+        let bound = self.args.interface.as_deref();
+        preflight::elsewhere(self.interface, bound, to?)
+    }
+
     fn capture_filter(&self) -> String {
-        let ports = ports::of(self.host.slot());
+        let ports = self.pool.bounds();
         let (low, high) = (ports.start(), ports.end());
         // Our connections, and what routers say about them.
         let udp =
@@ -422,22 +443,30 @@ impl Run<'_> {
         watched: Watched<'_>,
     ) -> Result<Outcome> {
         let Watched { mut signals, status, server } = watched;
-        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
-        let first = reader.next_batch(1)?;
-        if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().told() {
-                None => no_targets(),
-                Some(refused) => Error::Usage(format!("no targets: {refused}")),
-            });
-        }
         let progress = driver::Progress::default();
         let (live, pace) = (Live::default(), Mutex::default());
         let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
-        let mut engine = driver::Engine::new(self.settings(), &progress)?;
+        let owners = Arc::new(Owners::default());
+        let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
         // The capture fills its ring from here on, before the first SYN.
         let capture = capture::open(self.interface, &self.capture_filter())?;
+        preflight::rehearse(&engine, self.plan, self.origin)?;
+        // From here on there is something that a start that fails must remove.
+        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
+        let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+        let first = reader.next_batch(preflight::SAMPLE.min(size))?;
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().told() {
+                None => run_targets::none(),
+                Some(refused) => Error::Usage(format!("no targets: {refused}")),
+            });
+        }
+        if !self.args.lab {
+            preflight::routes(self.interface, self.args.interface.is_some(), &first)?;
+        }
         privilege::keep(&self.needs)?;
-        let capture = capture.start(&self.plan.selection, observer::Limits::default())?;
+        let limits = observer::Limits::default();
+        let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
         let clock = Instant::now();
         let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));
@@ -488,7 +517,6 @@ impl Run<'_> {
                 self.excluded.look();
                 self.stop.may_go_on() && alive()
             };
-            let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
             let mut feed = Feed {
                 engine: &mut engine,
                 list: List::new(reader, self.args.sure.control, first),
@@ -502,6 +530,7 @@ impl Run<'_> {
                 live: &live,
                 progress: &progress,
                 per_target: live::per_target(self.plan),
+                bank: Bank::default(),
                 fed: Fed::default(),
             };
             let engine_end = feed.run(&may_begin, &keep_going);
@@ -541,6 +570,7 @@ impl Run<'_> {
             elapsed,
             disturbed: fed.disturbed,
             interface: self.interface.to_owned(),
+            elsewhere: self.elsewhere(written.unobserved_to),
             started,
             ended: summary::utc(SystemTime::now()),
             signal: self.stop.signal(),

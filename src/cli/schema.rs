@@ -9,10 +9,8 @@ use crate::connect::Prepared;
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, PREPARE};
+use crate::record;
 use crate::rule::confirm;
-
-/// The names that configurations can have, beyond zero and one.
-const FURTHER: [&str; 6] = ["two", "three", "four", "five", "six", "seven"];
 
 /// Print the JSON Schema of measurement files, or of records
 ///
@@ -54,11 +52,12 @@ pub fn record() -> Value {
     }
     let mut facts = Map::new();
     let mut always = Vec::new();
-    for field in catalogue::fields() {
+    for field in record::fields() {
         let doc = field.doc.trim();
         let nullable = field.arrow().is_nullable();
         let mut property = property(&(field.data_type)(), nullable, doc);
         property["x-by"] = field.by.into();
+        property["x-filled-by"] = field.filled_by.as_str().into();
         facts.insert(field.name.into(), property);
         // What no function of a chain fills is there in every record.
         if crate::chain::function(field.by).is_none() {
@@ -105,9 +104,9 @@ pub fn record() -> Value {
     );
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));
-    for name in FURTHER {
+    for name in &record::CONFIGURATIONS[2..] {
         let doc = format!("What happened under configuration {name}, if the measurement has it.");
-        properties.insert(name.into(), configuration(&doc));
+        properties.insert((*name).into(), configuration(&doc));
     }
     let mut counts = Map::new();
     for (name, doc) in confirm::COUNTS {
@@ -156,7 +155,8 @@ pub fn record() -> Value {
         "$defs": { "configuration": {
             "type": "object",
             "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
-                            measurement's chains have the function that fills them (x-by); in Parquet null is NULL.",
+                            measurement's chains have the function that fills them (x-by); in Parquet null is NULL. x-filled-by \
+                            says which part of a run knows the value: engine, reply (of the peer) or observer.",
             "properties": facts,
             "required": always,
         } },

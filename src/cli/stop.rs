@@ -10,6 +10,7 @@ use signal_hook::iterator::{Handle, Signals};
 
 use super::progress;
 use crate::error::{Doing as _, Result};
+use crate::words::counted;
 
 /// What was asked of a run by signals so far.
 #[derive(Debug, Default)]
@@ -95,10 +96,10 @@ fn first(signal: i32, left: &Remaining) -> String {
     let likely =
         left.likely.map_or_else(String::new, |time| format!("about {}, ", HumanDuration(time)));
     format!(
-        "{}: no new wave begins; the wave in hand goes to its end ({} attempts left: {likely}{} at most). Once more \
+        "{}: no new wave begins; the wave in hand goes to its end ({} left: {likely}{} at most). Once more \
          to stop at once: settings are put back then, too",
         name(signal),
-        left.attempts,
+        counted(left.attempts, "attempt[s]"),
         HumanDuration(left.most)
     )
 }

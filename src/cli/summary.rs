@@ -21,6 +21,7 @@ use crate::measurement::Plan;
 use crate::rule::Rules;
 use crate::sink::{self, Metadata, Sink, Written};
 use crate::step::CommandOutput;
+use crate::words::counted;
 
 /// How a run ended.
 pub struct Outcome {
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// The interface watched.
     pub interface: String,
+    /// The interface by which packets left that were not seen, if that is another one.
+    pub elsewhere: Option<String>,
     /// Start, ISO 8601 in UTC.
     pub started: String,
     /// End, likewise.
@@ -88,30 +91,54 @@ impl Outcome {
         let [_, dropped, interface_dropped, _] = self.counts.packets;
         let interrupted = self.signal != 0 || self.error.is_some();
         let unfinished = if interrupted { 0 } else { self.account.unfinished };
+        let unobserved = match &self.elsewhere {
+            Some(other) => format!(
+                "attempt[s] whose packets left through {other}, which was not watched: see -i"
+            ),
+            None => format!(
+                "attempt[s] whose packets were not seen on {} as they were sent (does this host rewrite or drop them? see \
+                 `nft list ruleset`)",
+                self.interface
+            ),
+        };
         let losses = [
-            (dropped, "packets dropped by the kernel: lower --rate or --concurrency"),
-            (interface_dropped, "packets dropped by the interface"),
-            (self.counts.evicted, "flows given up early because the flow table was full"),
+            (dropped, "packet[s] dropped by the kernel: lower --rate or --concurrency"),
+            (interface_dropped, "packet[s] dropped by the interface"),
+            (self.counts.evicted, "flow[s] given up early because the flow table was full"),
             (
                 self.disturbed.marked,
-                "waves disturbed twice: nothing is concluded from their attempts",
+                "wave[s] disturbed twice: nothing is concluded from [its|their] attempts",
             ),
             (
                 self.counts.internal[0],
-                "attempts ended by an internal error: nothing is concluded from them (please report what -v logs)",
+                "attempt[s] ended by an internal error: nothing is concluded from [it|them] (please report what -v \
+                 logs)",
             ),
             (
                 self.counts.internal[1],
-                "flows given up because of an internal error: they count as not observed (please report what -v logs)",
+                "flow[s] given up because of an internal error: [it|they] count[s|] as not observed (please report what -v \
+                 logs)",
             ),
-            (unfinished + self.account.missing(), "targets without a record"),
+            (unfinished + self.account.missing(), "target[s] without a record"),
             (
-                self.counts.unobserved,
-                "attempts whose packets the capture did not see (another interface? see -i)",
+                self.counts.not_delivered,
+                "attempt[s] whose answer crossed the interface and did not reach the socket: look at the host firewall, \
+                 rp_filter and conntrack; nothing is concluded from [it|them]",
             ),
+            (
+                self.counts.starved,
+                "attempt[s] of which this host was too busy to tell whether the answer was in time: nothing is \
+                 concluded from [it|them]; lower --rate or --concurrency",
+            ),
+            (
+                self.counts.port_dependent,
+                "attempt[s] that failed from ports from which attempts fail far more often: nothing is concluded from \
+                 [it|them]; look for a filter on source ports",
+            ),
+            (self.counts.unobserved, unobserved.as_str()),
         ];
         let losses = losses.into_iter().filter(|(count, _)| *count > 0);
-        losses.map(|(count, what)| format!("{} {what}", HumanCount(count))).collect()
+        losses.map(|(count, what)| counted(count, what)).collect()
     }
 
     fn exit(&self, tally: Option<&Tally>) -> Exit {
@@ -202,6 +229,7 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("waves_disturbed", outcome.disturbed.marked.to_string()),
         ("records_flagged", json!(outcome.totals.flagged).to_string()),
         ("command_outputs", outputs(&outcome.outputs)),
+        ("port_outcomes", outcome.totals.ports.json().to_string()),
     ]);
     let Totals { labels, controls, .. } = &outcome.totals;
     if controls.records > 0 {
@@ -263,6 +291,7 @@ pub fn print(
     for loss in outcome.lost() {
         log::warn!("lost: {loss}");
     }
+    outcome.totals.ports.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     if let Some(error) = &outcome.error {
         log::error!("{error}");
     }
@@ -279,33 +308,20 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     let Totals { flagged, .. } = &outcome.totals;
     let records = outcome.records;
     lines.push(format!(
-        "{}: {} targets, {} records",
+        "{}: {}, {}",
         plan.title,
-        HumanCount(outcome.account.read),
-        HumanCount(records)
+        counted(outcome.account.read, "target[s]"),
+        counted(records, "record[s]")
     ));
     lines.extend(labels(&outcome.totals));
     if outcome.again > 0 {
-        let again = HumanCount(outcome.again);
-        lines.push(format!(
-            "{again} times a target that looked broken or transient was asked again"
-        ));
+        let what = "time[s] a target that looked broken or transient was asked again";
+        lines.push(counted(outcome.again, what));
     }
     lines.extend(outcome.account.notes());
-    let [_, _, timeouts, local, skipped] = outcome.counts.attempts;
-    let notes = [
-        (timeouts, "attempts timed out"),
-        (local, "attempts failed on this host (local_error): nothing is concluded from them"),
-        (
-            skipped,
-            "attempts were skipped: the target's version of IP does not have what was to be sent",
-        ),
-    ];
-    for (count, what) in notes.into_iter().filter(|(count, _)| *count > 0) {
-        lines.push(format!("{} {what}", HumanCount(count)));
-    }
+    lines.extend(outcome.counts.notes());
     for (word, count) in flagged {
-        lines.push(format!("{} records are flagged {word}", HumanCount(*count)));
+        lines.push(counted(*count, &format!("record[s] [is|are] flagged {word}")));
     }
     lines.extend(outcome.disturbed.notes());
     if outcome.signal != 0 {
@@ -314,9 +330,9 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     if let Some(written) = &outcome.written {
         let size = HumanBytes(written.bytes);
         lines.push(format!(
-            "Results: {} ({} records, {size})",
+            "Results: {} ({}, {size})",
             written.path.display(),
-            written.rows
+            counted(written.rows, "record[s]")
         ));
     }
     if let Some(path) = &outcome.resume {
@@ -324,21 +340,27 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     }
     let [seen, dropped, ..] = outcome.counts.packets;
     lines.push(format!(
-        "Cost: {:.1} s, {:.0} targets/s, {} attempts, {} packets seen on {}, {} dropped",
+        "Cost: {:.1} s, {:.0} targets/s, {}, {} seen on {}, {} dropped",
         outcome.elapsed.as_secs_f64(),
         outcome.per_second(),
-        HumanCount(outcome.counts.attempts.iter().sum()),
-        HumanCount(seen),
+        counted(outcome.counts.attempts.iter().sum(), "attempt[s]"),
+        counted(seen, "packet[s]"),
         outcome.interface,
         HumanCount(dropped),
     ));
     if let Some((_, tally)) = lab {
-        let end = match (knows(tally), tally.agrees()) {
-            (false, _) => "The lab states no truth for this measurement: nothing was compared.",
-            (true, true) => "Every condition agrees with the truth.",
-            (true, false) => "Some conditions do NOT agree with the truth.",
+        let end = match (knows(tally), tally.agrees(), tally.situation()) {
+            (false, ..) => {
+                "The lab states no truth for this measurement: nothing was compared.".to_owned()
+            }
+            (true, true, None) => "Every condition agrees with the truth.".to_owned(),
+            (true, true, Some(_)) => format!(
+                "No condition contradicts the truth; absent: {}.",
+                HumanCount(tally.absent() as u64)
+            ),
+            (true, false, _) => "Some conditions do NOT agree with the truth.".to_owned(),
         };
-        lines.push(end.to_owned());
+        lines.push(end);
     }
     lines.join("\n")
 }
@@ -360,17 +382,18 @@ pub fn labels(totals: &Totals) -> Vec<String> {
     };
     let mut lines: Vec<String> = all.into_iter().map(line).collect();
     if controls.records > 0 {
-        lines.push(format!(
-            "{} targets were controls, asked under the baseline alone; shares are of the others, and of false \
-             alarms Wilson's score interval of 95 %",
-            HumanCount(controls.records)
+        lines.push(counted(
+            controls.records,
+            "target[s] [was a control|were controls], asked under the baseline alone; shares are of the others, and of \
+             false alarms Wilson's score interval of 95 %",
         ));
     }
     lines
 }
 
 fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
-    let Counts { attempts, unobserved, packets, evicted, strays, internal } = &outcome.counts;
+    let Counts { attempts, packets, .. } = &outcome.counts;
+    let counts = &outcome.counts;
     let [ok, failed, timeout, local_error, skipped] = attempts;
     let [seen, dropped, interface_dropped, unread] = packets;
     let shown = |path: &PathBuf| path.display().to_string();
@@ -393,13 +416,18 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "records": outcome.records,
         "attempts": {
             "ok": ok, "failed": failed, "timeout": timeout, "local_error": local_error,
-            "skipped": skipped,
-            "not_observed": unobserved,
-            "internal_error": internal[0],
+            "skipped": skipped, "skipped_by_probe": counts.skipped_by_probe,
+            "not_observed": counts.unobserved,
+            "not_delivered": counts.not_delivered,
+            "starved": counts.starved,
+            "port_dependent": counts.port_dependent,
+            "internal_error": counts.internal[0],
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
-                     "not_understood": unread },
-        "flows": { "evicted": evicted, "of_others": strays, "internal_error": internal[1] },
+                     "not_understood": unread, "of_others": counts.strangers },
+        "flows": { "evicted": counts.evicted, "of_others": counts.strays,
+                   "internal_error": counts.internal[1] },
+        "source_ports": outcome.totals.ports.json(),
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
         "controls": outcome.totals.controls.to_json(&outcome.totals.labels),
@@ -407,6 +435,8 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "disturbed": outcome.disturbed.json(),
         "output": outcome.written.as_ref().map(|written| shown(&written.path)),
         "resume": outcome.resume.as_ref().map(shown),
+        "lab_prober": tally.and_then(Tally::situation).map(|situation| situation.name),
+        "lab_absent": tally.filter(|tally| tally.situation().is_some()).map(Tally::absent),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
     })
     .to_string()
@@ -447,6 +477,7 @@ mod tests {
             disturbed: Disturbed::default(),
             elapsed: Duration::ZERO,
             interface: String::new(),
+            elsewhere: None,
             started: String::new(),
             ended: String::new(),
             signal: 0,

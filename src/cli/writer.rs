@@ -1,15 +1,14 @@
 //! The thread behind the engine: merges each wave, judges it, writes it.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, StructArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimestampNanosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::again::Group;
@@ -18,15 +17,17 @@ use super::control::{CONTROL, Controls};
 use super::counts::Counts;
 use super::disturbed::Disturbed;
 use super::live::Live;
+use super::port_outcomes::PortOutcomes;
 use super::{summary, verdicts};
-use crate::connect::{Ended, Prepared};
+use crate::connect::{Ended, Prepared, State};
 use crate::engine::driver::{Asked, Attempts, Progress};
+use crate::engine::ports::{self, Bank};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
 use crate::lab::Tally;
 use crate::measurement::{Plan, Swept};
-use crate::merge::{Merged, Merger};
+use crate::merge::{Correction, Merged, Merger, Way};
 use crate::observer::Flows;
 use crate::observer::capture::Counters;
 use crate::rule::confirm::{self, CONFIRM};
@@ -45,8 +46,8 @@ pub struct Wave {
     pub flows: Receiver<Flows>,
     /// What the capture had lost when it began.
     pub lost: Lost,
-    /// The source ports of the next wave.
-    pub later: Vec<RangeInclusive<u16>>,
+    /// The half of the source ports that it used.
+    pub bank: Bank,
     /// The groups among its targets that were asked again, and how many each has: they come before the others.
     pub again: Vec<(u64, usize)>,
     /// Whether its targets are controls.
@@ -79,6 +80,9 @@ impl Lost {
     }
 }
 
+/// The configuration by whose attempts it is known when a target was asked.
+const STARTED_OF: &str = crate::record::CONFIGURATIONS[0];
+
 /// What the records say.
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -92,12 +96,15 @@ pub struct Totals {
     pub verdicts: [u64; verdicts::CLASSES.len()],
     /// How many records have each flag.
     pub flagged: BTreeMap<String, u64>,
+    /// Whether outcomes depend on the source ports.
+    pub ports: PortOutcomes,
 }
 
 impl Totals {
     /// Counts judged records, and tells the tally of them.
     pub fn count(&mut self, records: &RecordBatch, mut tally: Option<&mut Tally>) {
         self.records += records.num_rows() as u64;
+        self.ports.count(records);
         verdicts::count(records, &mut self.verdicts);
         let target = records.column_by_name("target").and_then(|target| target.as_struct_opt());
         let text = |name: &str, row: usize| {
@@ -105,8 +112,15 @@ impl Totals {
             column.is_valid(row).then(|| column.value(row))
         };
         let control = records.column_by_name(CONTROL).and_then(|c| c.as_boolean_opt());
+        let started = records.column_by_name(STARTED_OF).and_then(|zero| zero.as_struct_opt());
+        let started = started.and_then(|zero| zero.column_by_name("started"));
+        let started = started.and_then(|c| c.as_primitive_opt::<TimestampNanosecondType>());
         for (row, labels) in words(records, "conditions").enumerate() {
             let is_control = control.is_some_and(|control| control.value(row));
+            if let Some(at) = started.filter(|at| at.is_valid(row) && at.value(row) > 0) {
+                let Controls { started, others_started, .. } = &mut self.controls;
+                (if is_control { started } else { others_started }).add(at.value(row));
+            }
             if let Some(tally) = &mut tally {
                 let name = text("name", row).unwrap_or_default();
                 if let Some(host) = tally.rows().iter().position(|row| row.name == name) {
@@ -148,8 +162,12 @@ pub struct Written {
     pub unfinished: u64,
     /// Attempts that were sent and whose flow was not seen.
     pub unobserved: u64,
+    /// The target of the first of them.
+    pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
+    /// Attempts that the packets showed to be otherwise than their sockets said.
+    pub corrected: HashMap<(State, Correction), u64>,
     /// Flows that a panic of the observer ended.
     pub broken_flows: u64,
 }
@@ -162,6 +180,9 @@ impl Written {
             strays: self.strays,
             ..Counts::now(progress, counters)
         };
+        for ((state, correction), attempts) in &self.corrected {
+            counts.correct(*state, *correction, *attempts);
+        }
         counts.internal[1] = self.broken_flows;
         counts += earlier;
         counts
@@ -211,9 +232,13 @@ impl<'a> Writer<'a> {
         answers: Sender<Vec<Group>>,
     ) -> Self {
         let schema = Arc::new(record(plan, &target_fields));
-        let protocols = plan.configs.iter().map(|config| config.connection.protocol()).collect();
+        let ways = plan.configs.iter().map(|config| {
+            let connection = &config.connection;
+            Way::new(connection.kind.kind, connection.protocol(), connection.timeout)
+        });
         let fields = plan.configuration_fields().into();
-        let merger = Merger::new(fields, plan.reply_columns(), protocols);
+        let merger =
+            Merger::new(fields, plan.reply_columns(), ways.collect(), totals.ports.middle());
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
@@ -240,27 +265,29 @@ impl<'a> Writer<'a> {
         }
         of_all |= Disturbed::flags(&wave.asked);
         let withdrawn = wave.asked.withdrawn.len() as u64;
-        let Done { whole, targets, prepared, attempts } =
+        let Done { whole, targets, prepared, mut attempts } =
             finished(wave.targets, wave.prepared, wave.asked.attempts);
         self.merger.control(wave.is_control);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(address).collect();
-        let Merged { configurations, mut flags } =
-            self.merger.merge(&addresses, &attempts, flows, &wave.later, &wave.asked.repeated)?;
+        let again = wave.again.iter().map(|(_, targets)| targets).sum();
+        let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
+            &addresses,
+            &mut attempts,
+            flows,
+            &wave.asked.ports,
+            &wave.asked.repeated,
+            again,
+        )?;
+        self.written.unobserved += unseen.len() as u64;
+        let first = unseen.first().and_then(|row| addresses.get(*row).copied().flatten());
+        let known = &mut self.written.unobserved_to;
+        *known = known.or(first.map(|address| address.ip()));
+        for correction in corrected {
+            *self.written.corrected.entry(correction).or_default() += 1;
+        }
         // A wave that is asked once more has nothing to be written, and no answer.
         if whole.is_empty() {
             return Ok(());
-        }
-        for (configuration, attempts) in configurations.iter().zip(&attempts) {
-            let Some(observed) = configuration.column_by_name("observed") else { continue };
-            // That of a flow which was given up is counted as that.
-            let sent = attempts.iter().zip(&flags).map(|(Ended { attempt, .. }, flags)| {
-                let given_up = flags.has(Flag::InternalError);
-                attempt.state.tells() && attempt.source_port.is_some() && !given_up
-            });
-            let unobserved = observed.as_boolean().iter().zip(sent);
-            self.written.unobserved += unobserved
-                .filter(|(observed, sent)| *sent && *observed == Some(false))
-                .count() as u64;
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         flag_internal_errors(&attempts, &mut flags);
@@ -285,8 +312,12 @@ impl<'a> Writer<'a> {
         }
         let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
         let judged = self.plan.rules.judge(&merged)?;
-        let all = Judged { merged, judged, flags, targets };
-        let answer = self.conclude(all, &wave.again, wave.is_control, &whole)?;
+        let wanted = (0..targets.len()).map(|row| {
+            let first = attempts.iter().map(|attempts| &attempts[row].attempt);
+            ports::exchanged(&first.map(|a| (a.source_port, a.state)).collect::<Vec<_>>())
+        });
+        let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
+        let answer = self.conclude(all, &wave.again, (wave.is_control, wave.bank), &whole)?;
         // Those count as refused.
         self.written.unfinished -= withdrawn;
         // The feed may have ended: then nobody is asked any more.
@@ -303,12 +334,12 @@ impl<'a> Writer<'a> {
 
 impl Writer<'_> {
     /// Writes those of a wave that are done, and says who is to be asked again. The first of its targets are those
-    /// of the groups `again`; `done` says of each target of the wave whether it is among the records.
+    /// of the groups that were probed again; `done` says of each target of the wave whether it is among the records.
     fn conclude(
         &mut self,
         mut all: Judged,
         again: &[(u64, usize)],
-        is_control: bool,
+        (is_control, bank): (bool, Bank),
         done: &[bool],
     ) -> Result<Vec<Group>> {
         let mut answer = Vec::new();
@@ -328,7 +359,7 @@ impl Writer<'_> {
             }
         }
         self.written.unfinished += left.iter().filter(|done| !**done).count() as u64;
-        let (records, group) = self.held.first(all, is_control)?;
+        let (records, group) = self.held.first(all, is_control, bank)?;
         answer.extend(group);
         self.write(&records)?;
         Ok(answer)
@@ -418,7 +449,7 @@ mod tests {
     fn a_record_of_an_attempt_that_a_panic_ended_is_flagged() {
         let attempt = |error: &'static str| {
             let attempt = Attempt { error: Some(error.into()), ..Attempt::default() };
-            Ended { attempt, reply: None }
+            Ended { attempt, ..Ended::default() }
         };
         let mut flags = [RecordFlags::default(); 2];
         let attempts = [

@@ -1,9 +1,11 @@
 //! Kinds `dns_udp` and `dns_tcp`: one question to a name server (RFC 1035).
 //!
 //! The question is for the target's name, or for [`DEFAULT_NAME`] where it has none. The target counts as
-//! reached when an answer with our identifier and our question came, whatever it says. Whatever else
-//! comes is passed over and counted: somebody may be guessing. Nothing is asked twice, since a
-//! retry would hide what the path did to the first question.
+//! reached when an answer with our identifier and our question came, whatever it says. A server that
+//! reports an error need not repeat the question: a header alone with our identifier counts too. An RCODE
+//! other than 0 is noted as the answer. Messages with another identifier or question are passed over and
+//! counted: somebody may be guessing. Nothing is asked twice, since a retry would hide what the path did
+//! to the first question.
 //!
 //! # Memory
 //!
@@ -14,11 +16,15 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::op::{self, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
 
+use super::answer::{DNS_BAD_ANSWER, DNS_INCOMPLETE, DNS_TOO_LONG};
 use super::tcp::MOST_BYTES;
-use super::{Action, DEFAULT_NAME, Ending, Event, Machine, Options, Peer, Reply, Stage, State};
+use super::{
+    Action, Answer, DEFAULT_NAME, Ending, Event, Machine, Options, Peer, Reply, Stage, State,
+};
+use crate::packet::dns::{Data, Fit, Message};
 
 /// How many addresses of an answer are kept.
 const MOST_ADDRESSES: usize = 32;
@@ -26,8 +32,8 @@ const MOST_ADDRESSES: usize = 32;
 /// One question.
 #[derive(Debug)]
 pub struct Dns {
-    id: u16,
-    query: Query,
+    /// The question as a message of its own.
+    asked: Vec<u8>,
     /// The question as it is sent, until it is.
     message: Vec<u8>,
     /// Over TCP: octets of a message that is not whole.
@@ -60,18 +66,17 @@ impl Dns {
         // The lowest bits are as random as any.
         let id = (peer.random & 0xffff) as u16;
         let query = Query::query(name, of_type);
-        let mut question = Message::new(id, MessageType::Query, OpCode::Query);
+        let mut question = op::Message::new(id, MessageType::Query, OpCode::Query);
         question.metadata.recursion_desired = true;
-        question.add_query(query.clone());
+        question.add_query(query);
         let octets = question.to_vec().map_err(|_| WRONG)?;
         let mut message = Vec::with_capacity(octets.len() + 2);
         if over_tcp {
             message.extend(u16::try_from(octets.len()).map_err(|_| WRONG)?.to_be_bytes());
         }
-        message.extend(octets);
+        message.extend(&octets);
         Ok(Self {
-            id,
-            query,
+            asked: octets,
             message,
             stream: over_tcp.then(Vec::new),
             connected: false,
@@ -98,68 +103,76 @@ impl Dns {
         let read = stream.len() - rest.len();
         stream.drain(..read);
         self.stream = Some(stream);
-        (!over.is_empty()).then(|| self.ending(State::Failed, Some("Peer sent too much"), None))
+        let too_much = Some("Peer sent too much");
+        (!over.is_empty()).then(|| self.without(State::Failed, too_much, Some(DNS_TOO_LONG)))
     }
 
     /// Takes one message in.
     fn read(&mut self, octets: &[u8]) -> Option<Ending> {
-        let ours = octets.first_chunk() == Some(&self.id.to_be_bytes());
-        let response = octets.get(2).is_some_and(|flags| flags & 0x80 != 0);
-        match Message::from_vec(octets) {
-            _ if !ours || !response => {}
-            Err(_) => {
-                let error = Some("Peer's answer cannot be read");
-                return Some(self.ending(State::Failed, error, None));
-            }
-            Ok(message) if self.is_answered_by(&message) => {
-                return Some(self.ending(State::Ok, None, Some(&message)));
-            }
-            Ok(_) => {}
+        let (Some(message), Some(asked)) = (Message::read(octets), Message::read(&self.asked))
+        else {
+            return self.passed_over();
+        };
+        match message.fit(&asked) {
+            Fit::Answer => {}
+            Fit::Unreadable => return Some(self.bad_answer()),
+            Fit::Stranger => return self.passed_over(),
         }
+        let mut addresses = Vec::new();
+        for record in message.records() {
+            match record.map(|record| record.data) {
+                Ok(Data::Address(address)) => addresses.push(address),
+                Ok(_) => {}
+                // What was cut to fit a datagram may end anywhere.
+                Err(_) if message.truncated || message.rcode != 0 => break,
+                Err(_) => return Some(self.bad_answer()),
+            }
+        }
+        let reply = Reply {
+            dns_reply_rcode: Some(message.rcode.into()),
+            dns_reply_answers: Some(message.answers),
+            dns_reply_addresses: Some(text(addresses)),
+            dns_reply_truncated: Some(message.truncated),
+            dns_reply_authoritative: Some(message.authoritative),
+            dns_reply_mismatched: Some(self.mismatched),
+            ..Reply::default()
+        };
+        let ending = Ending::new(State::Ok, Stage::Done, None);
+        let ending = ending.answered(Answer::of_rcode(message.rcode));
+        Some(Ending { reply: Some(Box::new(reply)), ..ending })
+    }
+
+    /// A message that is not the answer.
+    fn passed_over(&mut self) -> Option<Ending> {
         self.mismatched = self.mismatched.saturating_add(1);
         None
     }
 
-    fn is_answered_by(&self, message: &Message) -> bool {
-        match message.queries.as_slice() {
-            [query] => *query == self.query,
-            // A server that did not understand the question need not repeat it.
-            [] => message.metadata.response_code == ResponseCode::FormErr,
-            _ => false,
-        }
+    /// A message that is the answer, and cannot be read.
+    fn bad_answer(&self) -> Ending {
+        let error = Some("Peer's answer cannot be read");
+        self.without(State::Failed, error, Some(DNS_BAD_ANSWER))
     }
 
-    fn ending(
-        &self,
-        state: State,
-        error: Option<&'static str>,
-        answer: Option<&Message>,
-    ) -> Ending {
-        let mut reply = Reply { dns_reply_mismatched: Some(self.mismatched), ..Reply::default() };
-        if let Some(message) = answer {
-            reply.dns_reply_rcode = Some(message.metadata.response_code.into());
-            reply.dns_reply_truncated = Some(message.metadata.truncation);
-            reply.dns_reply_authoritative = Some(message.metadata.authoritative);
-            reply.dns_reply_answers = u16::try_from(message.answers.len()).ok();
-            reply.dns_reply_addresses = Some(addresses(message));
-        }
-        let stage = if answer.is_some() { Stage::Done } else { Stage::Response };
-        Ending { reply: Some(Box::new(reply)), ..Ending::new(state, stage, error) }
+    /// An ending without an answer that can be read.
+    fn without(&self, state: State, error: Option<&'static str>, answer: Option<Answer>) -> Ending {
+        let reply = Reply { dns_reply_mismatched: Some(self.mismatched), ..Reply::default() };
+        let ending = Ending::new(state, Stage::Response, error).answered(answer);
+        Ending { reply: Some(Box::new(reply)), ..ending }
+    }
+
+    /// What the peer has answered, where the time or the connection ends: over TCP, part of a message.
+    fn partial(&self) -> Option<Answer> {
+        let part = self.stream.as_ref().is_some_and(|stream| !stream.is_empty());
+        part.then_some(DNS_INCOMPLETE)
     }
 }
 
-/// The addresses of an answer, in an order that does not depend on that of the answer.
-fn addresses(message: &Message) -> String {
-    let address = |data: &RData| match data {
-        RData::A(address) => Some(IpAddr::V4(address.0)),
-        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-        _ => None,
-    };
-    let mut all: Vec<IpAddr> =
-        message.answers.iter().filter_map(|record| address(&record.data)).collect();
-    all.sort_unstable();
-    all.truncate(MOST_ADDRESSES);
-    all.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
+/// Addresses in an order that does not depend on that of the answer.
+fn text(mut addresses: Vec<IpAddr>) -> String {
+    addresses.sort_unstable();
+    addresses.truncate(MOST_ADDRESSES);
+    addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(" ")
 }
 
 impl Machine for Dns {
@@ -180,11 +193,12 @@ impl Machine for Dns {
         let ending = match event {
             Event::Connected => None,
             Event::Data(bytes) => self.data(bytes),
-            Event::PeerClosed => Some(self.ending(State::Failed, error, None)),
-            Event::TimedOut => Some(self.ending(State::Timeout, None, None)),
+            Event::PeerClosed => Some(self.without(State::Failed, error, self.partial())),
+            Event::TimedOut => Some(self.without(State::Timeout, None, self.partial())),
             Event::Failed(fault) => {
                 let state = Ending::failed(fault, Stage::Response).state;
-                Some(self.ending(state, Some(fault.word), None))
+                let answer = self.partial().filter(|_| !fault.local);
+                Some(self.without(state, Some(fault.word), answer))
             }
         };
         ending.map_or(Action::Wait, Action::Close)

@@ -7,11 +7,12 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
+use super::Answer;
 use crate::barrier::INTERNAL_ERROR;
-use crate::field::{Cell, FieldDef, Row as _, Timestamp, fields};
+use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum State {
     /// The connection was established (and whatever the kind asks for was answered).
     Ok,
@@ -22,8 +23,8 @@ pub enum State {
     /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
     #[default]
     LocalError,
-    /// Nothing was sent, since the target's version of IP does not have what was to be sent, or since a probe before
-    /// all configurations has shown that the target is not up.
+    /// Nothing was sent, since the target's version of IP does not have what was to be sent, or the configuration's steps
+    /// are for the other version, or since a probe before all configurations has shown that the target is not up.
     Skipped,
 }
 
@@ -101,27 +102,32 @@ word_cell! { State Stage }
 
 fields! {
     /// What the engine knows of one connection attempt.
-    pub struct Attempt, AttemptColumns;
+    pub struct Attempt, AttemptColumns: Engine;
     "attempt" {
         /// Whether the connection was established and what the kind asks for was answered. NULL if this
         /// host could not try, or had nothing to send, or if the error is `internal error`.
         ok: Option<bool>,
         /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if nothing was sent since the target's
-        /// version of IP does not have it or a probe found the target down, `skipped`.
+        /// version of IP does not have it, the steps are for the other version or a probe found the target down, `skipped`.
         state: State,
         /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
         /// What went wrong in the operating system's or the protocol's words, `Connection refused`; NULL if
         /// nothing did. `internal error` is a defect of this program: nothing is concluded from the attempt.
         error: Option<Cow<'static, str>>,
+        /// What the peer answered by TLS, HTTP or DNS, if not what the kind asks for: `tls_alert:handshake_failure`,
+        /// `http:malformed_field`, `dns:refused` and so on. NULL if it answered what was asked, or if nothing came at that
+        /// layer: a reset or a refusal by TCP is no answer. With `ok` true it is a whole answer that says no
+        /// (`http:4xx`, `dns:refused`).
+        answer: Option<Answer>,
         /// When the connection was started (UTC).
         started: Timestamp,
         /// When the attempt was over (UTC).
         ended: Timestamp,
         /// Version of IP that the target's address is of: 4 or 6.
-        ip_version: Option<u8>,
+        ip_version: Option<u8> = (4, 6),
         /// The source port that the engine chose: with address and port of the target, the flow key.
-        source_port: Option<u16>,
+        source_port: Option<u16> = (1, 65_535),
     }
 }
 
@@ -131,10 +137,10 @@ fields! {
     /// `[connect.after] keep`. Texts are as the network sent them, control characters and all: whoever
     /// prints one to a terminal makes those harmless first.
     #[derive(PartialEq)]
-    pub struct Reply, ReplyColumns;
+    pub struct Reply, ReplyColumns: Reply;
     "http" {
         /// Status code of the final response (RFC 9110, 15).
-        http_status: Option<u16>,
+        http_status: Option<u16> = (100, 999),
         /// Version of HTTP that the response came in: `1.0`, `1.1` or `2`.
         http_version: Option<&'static str>,
         /// The first 256 octets of the response's content, what is no UTF-8 in them replaced by U+FFFD;
@@ -164,7 +170,7 @@ fields! {
     }
     "dns" {
         /// RCODE of the answer (RFC 1035, 4.1.1): 0 is no error.
-        dns_reply_rcode: Option<u16>,
+        dns_reply_rcode: Option<u16> = (0, 4_095),
         /// Resource records in the answer's answer section.
         dns_reply_answers: Option<u16>,
         /// Addresses in the answer's answer section, sorted, a space between them, at most 32.
@@ -205,14 +211,21 @@ pub struct Ended {
     pub attempt: Attempt,
     /// What the target said, if it came to that.
     pub reply: Option<Box<Reply>>,
+    /// Whether the socket got anything of the target: the end of the handshake, or a datagram.
+    pub heard: bool,
+    /// Whether the socket got any octets.
+    pub heard_data: bool,
 }
 
 /// Added by the merge: whether the observer saw the attempt's flow.
 pub const OBSERVED: FieldDef = FieldDef {
     name: "observed",
     by: "merge",
+    filled_by: FilledBy::Engine,
     doc: "Whether the observer saw this attempt's flow. If false, every fact of the observer is NULL.",
     data_type: <bool as Cell>::data_type,
+    optional: false,
+    bounds: None,
 };
 
 #[cfg(test)]

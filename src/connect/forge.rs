@@ -17,6 +17,7 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice, UdpHeader};
 
 use super::{Action, Ending, Event, Fault, Machine, Peer, Stage, State};
+use crate::packet::dns::{Fit, Message};
 
 #[cfg(test)]
 mod tests;
@@ -286,16 +287,10 @@ pub struct Forge {
     target: SocketAddr,
     sequence: u32,
     payload: Vec<u8>,
-    /// What the answer to a DNS question must carry.
-    question: Option<Question>,
+    /// Whether the payload is a DNS question.
+    asks: bool,
     /// Whether the packet is on its way: nothing before that is an answer to it.
     sent: bool,
-}
-
-#[derive(Debug)]
-struct Question {
-    id: u16,
-    query: hickory_proto::op::Query,
 }
 
 impl Forge {
@@ -307,8 +302,8 @@ impl Forge {
             // Both halves are of a number that nobody can guess.
             sequence: (peer.random >> 32) as u32,
             payload: Vec::new(),
-            question: None,
             sent: false,
+            asks: false,
             packet,
         };
         match &forge.packet.payload {
@@ -332,10 +327,10 @@ impl Forge {
         let query = Query::query(name, kind);
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
-        message.add_query(query.clone());
+        message.add_query(query);
         // A name that was read fits a message.
         self.payload = message.to_vec().unwrap_or_default();
-        self.question = Some(Question { id, query });
+        self.asks = true;
     }
 
     /// The IP packet with these flags, options and payload.
@@ -445,21 +440,16 @@ impl Forge {
 
     /// Takes in a UDP datagram from the target's port to ours.
     fn datagram(&self, payload: &[u8]) -> Action {
-        match (self.packet.answer, &self.question) {
-            (Answer::Dns, Some(question)) if !question.is_answered_by(payload) => Action::Wait,
-            _ => Action::Close(Ending::new(State::Ok, Stage::Done, None)),
+        let end = Ending::new(State::Ok, Stage::Done, None);
+        if !self.asks || self.packet.answer != Answer::Dns {
+            return Action::Close(end);
         }
-    }
-}
-
-impl Question {
-    fn is_answered_by(&self, payload: &[u8]) -> bool {
-        use hickory_proto::op::{Message, MessageType};
-        Message::from_vec(payload).is_ok_and(|message| {
-            message.metadata.id == self.id
-                && message.metadata.message_type == MessageType::Response
-                && message.queries == [self.query.clone()]
-        })
+        match Message::read(payload).zip(Message::read(&self.payload)) {
+            Some((message, asked)) if message.fit(&asked) == Fit::Answer => {
+                Action::Close(end.answered(super::Answer::of_rcode(message.rcode)))
+            }
+            _ => Action::Wait,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::fastopen::Fastopen;
 use super::http::{Ask, Http, Protocol};
 use super::tcp::Tcp;
 use super::tls::Tls;
-use super::{Kind, Options, Reply, Stage, State};
+use super::{Answer, Kind, Options, Reply, Stage, State};
 use crate::barrier::INTERNAL_ERROR;
 
 /// What the driver reports of the socket.
@@ -59,6 +59,8 @@ pub struct Ending {
     pub stage: Stage,
     /// What went wrong, if anything did.
     pub error: Option<Cow<'static, str>>,
+    /// What the target answered, if not what the kind asks for.
+    pub answer: Option<Answer>,
     /// What the target said, as far as the kind keeps it.
     pub reply: Option<Box<Reply>>,
 }
@@ -66,7 +68,12 @@ pub struct Ending {
 impl Ending {
     /// An ending without a reply.
     pub fn new(state: State, stage: Stage, error: Option<&'static str>) -> Self {
-        Self { state, stage, error: error.map(Cow::Borrowed), reply: None }
+        Self { state, stage, error: error.map(Cow::Borrowed), answer: None, reply: None }
+    }
+
+    /// The same with what the target answered.
+    pub fn answered(self, answer: Option<Answer>) -> Self {
+        Self { answer, ..self }
     }
 
     /// The ending of an attempt whose machine panicked at this stage. It says nothing of the path or the target.

@@ -4,8 +4,9 @@
 //! with what the sockets say. [`KINDS`] is the registry. The facts of one attempt ([`Attempt`]) are the
 //! same for all; what a target said ([`Reply`]) is up to the kind.
 //!
-//! Imports [`barrier`](crate::barrier) and [`field`](crate::field) only.
+//! Imports [`barrier`](crate::barrier), [`field`](crate::field) and [`packet`](crate::packet).
 
+pub mod answer;
 mod certificate;
 pub mod dns;
 mod facts;
@@ -21,6 +22,7 @@ pub mod tcp;
 mod testing;
 pub mod tls;
 
+pub use answer::{ANSWERS, Answer};
 pub use facts::{
     Attempt, AttemptColumns, Ended, OBSERVED, Reply, ReplyColumns, Stage, State, reply_columns,
 };
@@ -94,6 +96,16 @@ pub struct KindDef {
 pub const MOST_TRANSIENT: usize = 8 << 20;
 
 impl KindDef {
+    /// The octets that are read of any target, at most: beyond them the attempt ends. What is kept of them in memory
+    /// is less.
+    pub fn most_read(&self) -> usize {
+        match self.kind {
+            Kind::Http => tcp::MOST_BYTES + http::MOST_HEAD,
+            Kind::Https | Kind::H2 => tls::MOST_TLS,
+            _ => tcp::MOST_BYTES,
+        }
+    }
+
     /// The IP protocol of the flow that an attempt with these options makes.
     pub fn protocol(&self, options: &Options) -> u8 {
         const TCP: u8 = 6;

@@ -35,6 +35,11 @@ pub(super) fn outcome(ending: &Ending) -> String {
     )
 }
 
+/// What the peer answered, if not what it was asked for.
+pub(super) fn answer(ending: &Ending) -> &'static str {
+    ending.answer.map_or("-", super::Answer::as_str)
+}
+
 /// Checks that a machine ends in the same way wherever what it reads is cut, and octet by octet.
 pub(super) fn assert_same_however_cut(machine: &dyn Fn() -> Box<dyn Machine>, sent: &[u8]) {
     let whole = play(machine(), &[Event::Connected, Event::Data(sent), Event::PeerClosed]);

@@ -21,18 +21,22 @@ use rustls::client::{ClientConfig, ClientConnection, Resumption};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{
-    AlertDescription, DigitallySignedStruct, NamedGroup, ProtocolVersion, SignatureScheme,
-};
+use rustls::{DigitallySignedStruct, NamedGroup, ProtocolVersion, SignatureScheme};
 
+use super::answer::{
+    Answer, TLS_ALPN, TLS_CERTIFICATE, TLS_INCOMPLETE, TLS_MALFORMED, TLS_NO_RESPONSE, TLS_NOT_TLS,
+    TLS_PLAIN_HTTP, TLS_TOO_LONG, TLS_UNSUPPORTED, TLS_VERSION,
+};
 use super::certificate;
-use super::http::{Ask, Asking, Protocol};
+use super::http::{Ask, Asking, MOST_HEAD, Protocol};
 use super::options::{GROUPS, alpn_of};
 use super::tcp::MOST_BYTES;
 use super::{Action, Ending, Event, Machine, Options, Reply, Stage, State};
 
-/// Octets of TLS that are read of any target: a handshake and a response.
-const MOST_TLS: usize = 2 * MOST_BYTES;
+/// What plain HTTP begins with.
+const HTTP: &[u8] = b"HTTP/";
+/// Octets of TLS that are read of any target: a handshake, a header, content, and the frames of small records.
+pub(super) const MOST_TLS: usize = 3 * MOST_BYTES + MOST_HEAD;
 
 /// One request over TLS.
 pub struct Tls {
@@ -49,6 +53,8 @@ pub struct Tls {
     begun: bool,
     /// Octets taken in.
     bytes: usize,
+    /// The first of them.
+    start: Vec<u8>,
 }
 
 impl Tls {
@@ -76,6 +82,7 @@ impl Tls {
             connected: false,
             begun: false,
             bytes: 0,
+            start: Vec::new(),
         })
     }
 
@@ -109,9 +116,13 @@ impl Tls {
         let too_much = !over.is_empty();
         self.bytes += allowed.len();
         bytes = allowed;
+        let room = HTTP.len() - self.start.len();
+        self.start.extend_from_slice(&bytes[..bytes.len().min(room)]);
         while !bytes.is_empty() {
             match self.tls.read_tls(&mut bytes) {
-                Ok(0) | Err(_) => return Some(self.broken("Peer's TLS is too long".into())),
+                Ok(0) | Err(_) => {
+                    return Some(self.broken("Peer's TLS is too long".into(), TLS_TOO_LONG));
+                }
                 Ok(_) => {}
             }
             let processed = self.tls.process_new_packets();
@@ -125,10 +136,13 @@ impl Tls {
                     return Some(self.stopped(Event::PeerClosed, out));
                 }
                 Ok(_) => {}
-                Err(why) => return Some(self.broken(word(&why))),
+                Err(why) => {
+                    let answer = self.answer(&why);
+                    return Some(self.broken(word(&why), answer));
+                }
             }
         }
-        too_much.then(|| self.broken("Peer sent too much".into()))
+        too_much.then(|| self.broken("Peer sent too much".into(), TLS_TOO_LONG))
     }
 
     /// Asks once the handshake is done, and takes in what was decrypted.
@@ -140,9 +154,10 @@ impl Tls {
             self.note();
             let protocol = match self.protocol() {
                 Ok(protocol) => protocol,
-                Err(word) => return Some(self.broken(word.into())),
+                Err(word) => return Some(self.broken(word.into(), TLS_ALPN)),
             };
-            let (mut asking, mut request) = (Asking::new(self.ask.clone(), protocol), Vec::new());
+            let mut asking = Asking::new(self.ask.clone(), protocol, Some(TLS_NO_RESPONSE));
+            let mut request = Vec::new();
             asking.begin(&mut request);
             self.asking = Some(asking);
             self.say(&request, out);
@@ -203,13 +218,14 @@ impl Tls {
         }
     }
 
-    fn broken(&mut self, error: Cow<'static, str>) -> Ending {
+    fn broken(&mut self, error: Cow<'static, str>, answer: Answer) -> Ending {
         let reply = self.reply.clone();
         if let Some(asking) = &mut self.asking {
-            return asking.broken(error, reply);
+            return asking.broken(error, answer, reply);
         }
         let reply = (reply != Reply::default()).then(|| Box::new(reply));
-        Ending { state: State::Failed, stage: Stage::Tls, error: Some(error), reply }
+        let (state, stage) = (State::Failed, Stage::Tls);
+        Ending { state, stage, error: Some(error), answer: Some(answer), reply }
     }
 
     /// How the attempt ended by an event that can only end it.
@@ -218,11 +234,49 @@ impl Tls {
             Some(asking) => asking.handle(event, self.reply.clone(), out),
             None => None,
         };
+        // Without an octet of TLS the end of the connection is all that came.
+        let begun = (self.bytes > 0).then_some(TLS_INCOMPLETE);
         ending.unwrap_or_else(|| match event {
-            Event::Failed(fault) => Ending::failed(fault, Stage::Tls),
-            Event::TimedOut => Ending::new(State::Timeout, Stage::Tls, None),
-            _ => self.broken("Peer closed in the TLS handshake".into()),
+            Event::Failed(fault) if fault.local => Ending::failed(fault, Stage::Tls),
+            Event::Failed(fault) => Ending::failed(fault, Stage::Tls).answered(begun),
+            Event::TimedOut => Ending::new(State::Timeout, Stage::Tls, None).answered(begun),
+            _ => {
+                let word = "Peer closed in the TLS handshake";
+                Ending::new(State::Failed, Stage::Tls, Some(word)).answered(begun)
+            }
         })
+    }
+
+    /// What an error of TLS says that the peer has answered.
+    fn answer(&self, why: &rustls::Error) -> Answer {
+        use rustls::{InvalidMessage, PeerIncompatible};
+        match why {
+            rustls::Error::AlertReceived(alert) => Answer::of_alert(u8::from(*alert)),
+            rustls::Error::InvalidMessage(_) if self.start.eq_ignore_ascii_case(HTTP) => {
+                TLS_PLAIN_HTTP
+            }
+            rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::MessageTooLarge
+                | InvalidMessage::InvalidEmptyPayload,
+            ) if !self.is_tls() => TLS_NOT_TLS,
+            rustls::Error::PeerIncompatible(
+                PeerIncompatible::ServerDoesNotSupportTls12Or13
+                | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
+            ) => TLS_VERSION,
+            rustls::Error::PeerIncompatible(_) => TLS_UNSUPPORTED,
+            rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+                TLS_CERTIFICATE
+            }
+            rustls::Error::PeerSentOversizedRecord => TLS_TOO_LONG,
+            _ => TLS_MALFORMED,
+        }
+    }
+
+    /// Whether what came begins like a record: its type, and the first octet of its version (RFC 8446, 5.1).
+    fn is_tls(&self) -> bool {
+        matches!(self.start.as_slice(), [20..=24, 3, ..])
     }
 }
 
@@ -273,8 +327,9 @@ fn group_word(group: NamedGroup) -> Option<&'static str> {
 
 fn config(options: &Options, version: Option<&'static str>) -> Result<ClientConfig, rustls::Error> {
     let mut provider = ring::default_provider();
-    // One group by default, so that every ClientHello is alike and fits a segment.
-    let default = [GROUPS[0].0];
+    // Every group that servers are known to insist on. The key share is of the first alone, so that the
+    // ClientHello fits a segment; a server that wants another group asks for it (RFC 8446, 4.1.4).
+    let default: Vec<&str> = GROUPS.iter().map(|(word, _)| *word).collect();
     let groups = options.groups.as_deref().unwrap_or(&default);
     let all = std::mem::take(&mut provider.kx_groups);
     let named = |word: &&str| all.iter().find(|group| group_word(group.name()) == Some(word));
@@ -352,7 +407,12 @@ impl ServerCertVerifier for Anybody {
 fn word(why: &rustls::Error) -> Cow<'static, str> {
     match why {
         rustls::Error::AlertReceived(alert) => {
-            format!("Peer's TLS alert: {}", alert_word(*alert)).into()
+            let number = u8::from(*alert);
+            let word = Answer::of_alert(number).as_str().trim_start_matches("tls_alert:");
+            match word {
+                "other" => format!("Peer's TLS alert: {number}").into(),
+                _ => format!("Peer's TLS alert: {word}").into(),
+            }
         }
         rustls::Error::InvalidMessage(_) => "Peer's answer is no TLS".into(),
         rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {}", variant(how)).into(),
@@ -380,19 +440,6 @@ fn variant(error: &impl std::fmt::Debug) -> String {
     let mut name = Name(String::new());
     let _ = std::fmt::Write::write_fmt(&mut name, format_args!("{error:?}"));
     name.0
-}
-
-/// The name of an alert as RFC 8446, 6 writes it.
-fn alert_word(alert: AlertDescription) -> String {
-    let Some(name) = alert.as_str() else { return u8::from(alert).to_string() };
-    let mut word = String::new();
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && word.ends_with(|last: char| last.is_ascii_lowercase()) {
-            word.push('_');
-        }
-        word.push(letter.to_ascii_lowercase());
-    }
-    word
 }
 
 #[cfg(test)]

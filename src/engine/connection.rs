@@ -14,6 +14,10 @@ pub(super) struct Connection {
     machine: Guarded,
     /// Whether the machine has been told of the handshake's end.
     connected: bool,
+    /// Whether anything came for it: the end of the handshake, or a datagram.
+    pub(super) heard: bool,
+    /// Whether any octets did.
+    pub(super) heard_data: bool,
     /// Whether the peer's FIN was read: there is nothing to read any more.
     finished: bool,
     /// What the machine wants to be sent, and how much of it is.
@@ -43,6 +47,8 @@ impl Connection {
             channel,
             machine,
             connected: false,
+            heard: false,
+            heard_data: false,
             finished: false,
             out,
             sent,
@@ -79,8 +85,17 @@ impl Connection {
         self.feed(Event::Data(data))
     }
 
-    /// Its time is up.
-    pub(super) fn time_out(&mut self) -> Ending {
+    /// Its time is up. What the kernel has for it by now still counts: the loop may have been late.
+    pub(super) fn time_out(&mut self, buffer: &mut [u8]) -> Ending {
+        let (writable, readable) = match self.channel.hears {
+            true => self.channel.is_ready(),
+            false => (false, false),
+        };
+        if (writable && !self.connected || readable)
+            && let Some(ending) = self.ready(writable, buffer)
+        {
+            return ending;
+        }
         let late = || Ending::new(State::Timeout, Stage::Connect, None);
         self.feed(Event::TimedOut).unwrap_or_else(late)
     }
@@ -114,6 +129,9 @@ impl Connection {
 
     /// Feeds one event to the machine and does what it says.
     fn feed(&mut self, event: Event<'_>) -> Option<Ending> {
+        let data = matches!(event, Event::Data(_));
+        self.heard_data |= data;
+        self.heard |= data || (event == Event::Connected && !self.channel.datagrams);
         let ending = match self.machine.handle(event, &mut self.out) {
             Action::Wait => None,
             Action::HalfClose => {

@@ -8,14 +8,17 @@ mod clocks;
 mod control;
 mod link;
 mod progress;
+mod rehearsal;
 mod settings;
+mod way;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::os::fd::RawFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -27,22 +30,23 @@ pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
 use self::link::Link;
+use self::way::Way;
 
 use super::clock::Clock;
 use super::connection::Connection;
 use super::disturbance::Disturbance;
 use super::guarded::Guarded;
 use super::pauses::Pauses;
-use super::ports::{self, Draw, Ports};
+use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::connect::forge::{Forge, Packet, Protocol};
-use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State, Transport};
+use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
-use crate::step::sockopt::Sockopt;
-use crate::step::{self, Applied, CommandOutput, Slot, Step, Turns, needs_mark};
+use crate::packet::owner::{Owners, PortSet};
+use crate::step::{self, Applied, CommandOutput, Turns};
 
 /// How often a quiet loop looks whether it should stop.
 const LOOK_UP: Duration = Duration::from_millis(100);
@@ -64,6 +68,8 @@ pub struct Asked {
     pub attempts: Attempts,
     /// Source ports of attempts that were made once more: their flows belong to no record.
     pub repeated: Vec<u16>,
+    /// Every source port of the wave.
+    pub ports: PortSet,
     /// Targets of which an attempt was not begun because they were withdrawn.
     pub withdrawn: BTreeSet<usize>,
     /// Whether the system's clock jumped meanwhile.
@@ -79,6 +85,11 @@ pub struct Engine<'a> {
     other: control::Other,
     progress: &'a Progress,
     ports: Ports,
+    /// The bank of the next wave.
+    bank: Bank,
+    /// The ports of the next wave, once some of them are used.
+    deal: Option<Deal>,
+    owners: Arc<Owners>,
     poll: Poll,
     events: Events,
     scheduler: Scheduler,
@@ -106,18 +117,6 @@ pub struct Engine<'a> {
     start: fn(Kind, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
 }
 
-/// How targets are reached under a configuration.
-struct Way {
-    transport: Transport,
-    /// Whether data may go with the SYN.
-    early: bool,
-    options: Vec<Sockopt>,
-    /// The firewall mark of its packets.
-    mark: Option<u32>,
-    /// How often each target is asked.
-    repeat: u32,
-}
-
 /// An attempt that is under way.
 struct Begun {
     /// Its channel, and how much of `out` went with the SYN.
@@ -134,47 +133,31 @@ struct Deadline {
     generation: u64,
 }
 
-impl Way {
-    fn of(slot: Slot, (number, configuration): (usize, &Configuration)) -> Self {
-        let options = configuration.steps.iter().filter_map(|step| match step {
-            Step::Sockopt(option) => Some(option.clone()),
-            _ => None,
-        });
-        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
-            configuration;
-        Self {
-            transport: kind.transport,
-            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
-            options: options.collect(),
-            mark: needs_mark(&configuration.steps).then(|| slot.mark(number)),
-            repeat: repeat.unwrap_or(1).max(1),
-        }
-    }
-}
-
 impl<'a> Engine<'a> {
-    /// Prepares the loop. Fails if the limits cannot be kept on this host.
-    pub fn new(settings: Settings, progress: &'a Progress) -> Result<Self> {
+    /// Prepares the loop; the capture learns from `owners` which flows are the run's.
+    ///
+    /// # Errors
+    /// When the limits cannot be kept on this host.
+    pub fn new(settings: Settings, progress: &'a Progress, owners: Arc<Owners>) -> Result<Self> {
         allow_descriptors(settings.limits.concurrency)?;
         let steps = settings.configurations.iter().flat_map(|c| &c.steps);
         step::check(steps, &settings.context())?;
         let poll = Poll::new().doing(|| "create the event loop")?;
         let configurations = &settings.configurations;
-        let all = ports::of(settings.slot);
         let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
         Ok(Self {
-            ports: Ports::new(&all, configurations.len()),
-            ways: configurations
-                .iter()
-                .enumerate()
-                .map(|one| Way::of(settings.slot, one))
-                .collect(),
+            ports: Ports::new(&settings.pool, rand::random()),
+            bank: Bank::default(),
+            deal: None,
+            owners,
+            ways: Way::all(&settings),
             scheduler: Scheduler::new(settings.limits, turns),
             deadlines: configurations.iter().map(|_| VecDeque::new()).collect(),
             other: control::Other::control(&settings),
             link: settings.interface.as_deref().map(Link::watch).transpose()?,
             pauses: Pauses::default(),
             configurations: 0..0,
+            raw: Raw::new(settings.pool.bounds()),
             settings: Rc::new(settings),
             progress,
             poll,
@@ -189,7 +172,6 @@ impl<'a> Engine<'a> {
             free: Vec::new(),
             freed: Vec::new(),
             generation: 0,
-            raw: Raw::new(all),
             buffer: vec![0; 64 << 10].into_boxed_slice(),
             start: connect::start,
         })
@@ -198,13 +180,12 @@ impl<'a> Engine<'a> {
     /// The most targets that a wave may have.
     pub fn largest_wave(&self) -> usize {
         let repeats = self.ways.iter().map(|way| way.repeat as usize).max().unwrap_or(1);
-        (self.ports.largest_wave() / repeats).max(1)
+        (self.settings.pool.largest_wave(self.ways.len()) / repeats).max(1)
     }
 
-    /// The source ports of the wave that comes next, by configuration.
-    pub fn next_ports(&self) -> Vec<RangeInclusive<u16>> {
-        let configurations = 0..self.ways.len();
-        configurations.map(|configuration| self.ports.range(configuration, self.wave)).collect()
+    /// The next wave takes its ports from this bank, which no wave may have whose flows are not all in.
+    pub fn use_bank(&mut self, bank: Bank) {
+        self.bank = bank;
     }
 
     /// Asks every target of a wave under every configuration, until done or until `keep_going` says no. Attempts of a
@@ -217,6 +198,7 @@ impl<'a> Engine<'a> {
     ) -> Result<Asked> {
         let mut asked = self.ask(targets, self.settings.measured(), keep_going, withdrawn)?;
         asked.attempts.truncate(self.settings.measured().len());
+        asked.ports = self.deal.take().map(|deal| deal.taken().clone()).unwrap_or_default();
         self.wave += 1;
         Ok(asked)
     }
@@ -249,11 +231,13 @@ impl<'a> Engine<'a> {
         withdrawn: impl Fn(&Address) -> bool,
     ) -> Result<Asked> {
         debug_assert!(targets.len() <= self.largest_wave());
-        let draw = |configuration| self.ports.draw(configuration, self.wave);
+        let (ports, bank, wave) = (&self.ports, self.bank, self.wave);
+        let deal = self.deal.get_or_insert_with(|| ports.deal(bank, wave));
+        let wanted = targets.iter().flat_map(|target| &target.wanted).flatten();
+        wanted.for_each(|port| deal.reserve(*port));
         let attempts = self.ways.iter().map(|_| targets.iter().map(|_| None).collect()).collect();
         let mut wave = Wave {
             targets,
-            ports: (0..self.ways.len()).map(draw).collect(),
             left: self.ways.iter().map(|way| vec![way.repeat; targets.len()]).collect(),
             asked: Asked { attempts, ..Asked::default() },
         };
@@ -304,6 +288,9 @@ impl<'a> Engine<'a> {
     pub fn handle_unasked(&self, state: State) {
         self.progress.started.fetch_add(1, Relaxed);
         self.progress.count(state);
+        if state == State::Skipped {
+            self.progress.skipped_by_probe.fetch_add(1, Relaxed);
+        }
     }
 
     /// Waits for events at most this long and handles them and what has timed out.
@@ -339,7 +326,7 @@ impl<'a> Engine<'a> {
                 if let Some(Some(connection)) = self.connections.get_mut(first.slot)
                     && connection.generation == first.generation
                 {
-                    let ending = connection.time_out();
+                    let ending = connection.time_out(&mut self.buffer);
                     self.close(first.slot, ending, wave);
                 }
             }
@@ -352,6 +339,14 @@ impl<'a> Engine<'a> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = clocks::now();
         let target = &wave.targets[job.target];
+        if let Some(why) = self.ways[job.configuration].skips(target.at) {
+            return Some(ended(
+                target.at,
+                started,
+                None,
+                Ending::new(State::Skipped, Stage::Connect, Some(why)),
+            ));
+        }
         let settings = self.settings.clone();
         let configuration = &settings.configurations[job.configuration];
         let peer = Peer {
@@ -364,9 +359,12 @@ impl<'a> Engine<'a> {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        let ports = &mut wave.ports[job.configuration];
+        // What is repeated is not what the record is of.
+        let is_last = wave.left[job.configuration][job.target] == 1;
+        let wanted = target.wanted.get(job.configuration).copied().flatten();
+        let wanted = wanted.filter(|_| is_last);
         let begun = match &configuration.options.packet {
-            Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, ports),
+            Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, wanted),
             None => {
                 let (kind, options) = (configuration.kind.kind, &configuration.options);
                 let mut machine = Guarded::new(|| (self.start)(kind, options, peer));
@@ -378,8 +376,12 @@ impl<'a> Engine<'a> {
                     self.free.push(slot);
                     return Some(ended(target.at, started, None, ending));
                 }
-                self.connect(target.at, job.configuration, &early, ports)
-                    .map(|(opened, port)| Begun { opened, port, machine, out: early })
+                self.connect(target.at, job, &early, wanted).map(|(opened, port)| Begun {
+                    opened,
+                    port,
+                    machine,
+                    out: early,
+                })
             }
         };
         let begun = begun.and_then(|begun| match begun.opened.0.hears {
@@ -446,14 +448,23 @@ impl<'a> Engine<'a> {
     /// A channel whose SYN is sent, from the next port that can be had, and how much of the early data
     /// went with it.
     fn connect(
-        &self,
+        &mut self,
         address: SocketAddr,
-        configuration: usize,
+        Job { target, configuration }: Job,
         early: &[u8],
-        ports: &mut Draw,
+        wanted: Option<u16>,
     ) -> Result<((Channel, usize), u16), Unsent> {
+        let mut deal = self.deal.take();
         let opening = self.opening(address, configuration, early);
-        from_some_port(ports, |port| opening.open(port))
+        let opened = from_some_port(
+            |tried| deal.as_mut()?.draw((target, configuration), wanted, tried),
+            |port| {
+                self.owners.claim(self.ways[configuration].protocol, port, address);
+                opening.open(port)
+            },
+        );
+        self.deal = deal;
+        opened
     }
 
     /// A way for a packet made by hand, and its machine.
@@ -464,13 +475,20 @@ impl<'a> Engine<'a> {
         address: SocketAddr,
         job: Job,
         slot: usize,
-        ports: &mut Draw,
+        wanted: Option<u16>,
     ) -> Result<Begun, Unsent> {
         let tcp = packet.protocol == Protocol::Tcp;
-        let mut raw = std::mem::replace(&mut self.raw, Raw::new(ports::of(self.settings.slot)));
-        let opening = self.opening(address, job.configuration, &[]);
-        let opened = from_some_port(ports, |port| raw.open(&opening, job.configuration, port, tcp));
-        self.raw = raw;
+        let (configuration, mut deal) = (job.configuration, self.deal.take());
+        let mut raw = std::mem::replace(&mut self.raw, Raw::new(self.settings.pool.bounds()));
+        let opening = self.opening(address, configuration, &[]);
+        let opened = from_some_port(
+            |tried| deal.as_mut()?.draw((job.target, configuration), wanted, tried),
+            |port| {
+                self.owners.claim(self.ways[configuration].protocol, port, address);
+                raw.open(&opening, configuration, port, tcp)
+            },
+        );
+        (self.raw, self.deal) = (raw, deal);
         let (way, port) = opened?;
         if let Some(ear) = way.ear {
             let token = if address.is_ipv6() { EAR_V6 } else { EAR_V4 };
@@ -498,12 +516,13 @@ impl<'a> Engine<'a> {
     fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
         let Some(connection) = self.connections[slot].take() else { return };
         self.freed.push(slot);
-        let Connection { job, started, port, .. } = connection;
+        let Connection { job, started, port, heard, heard_data, .. } = connection;
         if !connection.channel.hears {
             self.raw.forget(port, wave.targets[job.target].at);
         }
         let target = wave.targets[job.target].at;
-        self.end(job, ended(target, started, Some(port), ending), wave);
+        let ended = Ended { heard, heard_data, ..ended(target, started, Some(port), ending) };
+        self.end(job, ended, wave);
     }
 
     fn end(&mut self, job: Job, ended: Ended, wave: &mut Wave<'_>) {
@@ -548,19 +567,19 @@ impl<'a> Engine<'a> {
 /// A wave under way.
 struct Wave<'t> {
     targets: &'t [Address],
-    ports: Vec<Draw>,
     /// How often each target is still to be asked, by configuration.
     left: Vec<Vec<u32>>,
     asked: Asked,
 }
 
 fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
-    let Ending { state, stage, error, reply } = ending;
+    let Ending { state, stage, error, answer, reply } = ending;
     let mut attempt = Attempt {
         ok: state.tells().then_some(state == State::Ok),
         state,
         stage,
         error,
+        answer,
         started,
         ended: clocks::now(),
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
@@ -569,7 +588,7 @@ fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Endi
     if attempt.is_internal_error() {
         attempt.ok = None;
     }
-    Ended { attempt, reply }
+    Ended { attempt, reply, ..Ended::default() }
 }
 
 #[cfg(test)]

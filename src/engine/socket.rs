@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::ports::Draw;
 use crate::connect::{Fault, Transport};
 use crate::error::{Doing as _, Error, Result};
-use crate::step::sockopt::{Family, Sockopt};
+use crate::step::{Family, Sockopt};
 
 /// What a new socket is to be like.
 pub(super) struct Opening<'a> {
@@ -35,13 +35,7 @@ impl Opening<'_> {
     /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
     /// the early data went with it.
     pub(super) fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
-        let (kind, protocol) = match self.transport {
-            Transport::Tcp | Transport::Raw => (Type::STREAM, Protocol::TCP),
-            Transport::Mptcp => (Type::STREAM, Protocol::MPTCP),
-            Transport::Udp => (Type::DGRAM, Protocol::UDP),
-        };
-        let domain = Domain::for_address(self.address);
-        let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
+        let socket = blank(self.transport, Domain::for_address(self.address))?;
         self.prepare(&socket)?;
         socket.bind(&SocketAddr::new(unspecified(self.address), port).into())?;
         let address = self.address.into();
@@ -56,7 +50,7 @@ impl Opening<'_> {
             // A connection made on the spot is writable, which the loop is told like any other.
             Ok(sent) => sent,
         };
-        let datagrams = kind == Type::DGRAM;
+        let datagrams = self.transport == Transport::Udp;
         Ok((Channel { socket, datagrams, hears: true, raw: None }, sent))
     }
 
@@ -73,6 +67,16 @@ impl Opening<'_> {
         let family = if self.address.is_ipv4() { Family::V4 } else { Family::V6 };
         self.options.iter().try_for_each(|option| option.set(socket.as_fd(), family))
     }
+}
+
+/// A socket that nothing was set on.
+pub(super) fn blank(transport: Transport, domain: Domain) -> io::Result<Socket> {
+    let (kind, protocol) = match transport {
+        Transport::Tcp | Transport::Raw => (Type::STREAM, Protocol::TCP),
+        Transport::Mptcp => (Type::STREAM, Protocol::MPTCP),
+        Transport::Udp => (Type::DGRAM, Protocol::UDP),
+    };
+    Socket::new(domain, kind.nonblocking(), Some(protocol))
 }
 
 /// The address that lets the kernel choose the source.
@@ -129,6 +133,18 @@ impl Channel {
         io::Read::read(&mut &self.socket, buffer)
     }
 
+    /// What the kernel has for the socket at this moment: whether it can be written, whether it can be read.
+    pub(super) fn is_ready(&self) -> (bool, bool) {
+        let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
+        let events = match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(1..) => fds[0].revents().unwrap_or(PollFlags::empty()),
+            _ => PollFlags::empty(),
+        };
+        let failed = events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
+        let is = |flag| events.contains(flag) || failed;
+        (is(PollFlags::POLLOUT), is(PollFlags::POLLIN))
+    }
+
     /// Sends a FIN.
     pub(super) fn half_close(&self) {
         // Fails only if the peer has reset meanwhile, which reading will tell.
@@ -172,13 +188,15 @@ pub(super) fn at_once(why: &io::Error) -> Fault {
 /// Why nothing could be sent, and from which port.
 pub(super) type Unsent = (io::Error, Option<u16>);
 
-/// Tries port after port until one can be had.
+/// Tries port after port until one can be had; `next` gets the number of those that could not.
 pub(super) fn from_some_port<T>(
-    ports: &mut Draw,
+    mut next: impl FnMut(u32) -> Option<u16>,
     mut open: impl FnMut(u16) -> io::Result<T>,
 ) -> std::result::Result<(T, u16), Unsent> {
+    let mut tried = 0..;
     loop {
-        let Some(port) = ports.next() else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
+        let port = tried.next().and_then(&mut next);
+        let Some(port) = port else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
         match open(port) {
             // Another program listens there, or the kernel still remembers a connection to this very
             // target: the next port will do.

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Doing, Error, Result};
 use crate::lab::namespace::{self, Namespace, set_sysctl};
+use crate::lab::prober::{Site, Situation, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;
@@ -53,7 +55,11 @@ impl Node<'_> {
     }
 }
 
-pub(crate) fn build(spec: &Spec) -> Result<Lab> {
+/// Builds a lab; a situation of the prober comes with the source ports of its runs.
+pub(crate) fn build(
+    spec: &Spec,
+    situation: Option<(&'static Situation, RangeInclusive<u16>)>,
+) -> Result<Lab> {
     if !namespace::entered() {
         return Err(Error::failed("build the lab", "the process is not inside a user namespace"));
     }
@@ -81,7 +87,7 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
             deleted?;
         }
     }
-    link(&router, "prober", &prober, INTERFACE, 1)?;
+    link(&router, TOWARDS_PROBER, &prober, INTERFACE, 1)?;
     prober.run(|| uplink(INTERFACE, 1))?;
     let names = prober.run(|| resolver::start(spec, &mut stop))?;
     stop.joins(names);
@@ -128,18 +134,34 @@ pub(crate) fn build(spec: &Spec) -> Result<Lab> {
         router.run(|| routes(&device, node.number, &routed))?;
     }
     reach(&nodes)?;
+    let (situation, ports) = situation.unzip();
+    if let (Some(situation), Some(ports)) = (situation, ports) {
+        // Last: what it disturbs is the measurement, not the building.
+        situation.set_up(&mut Site {
+            prober: &prober,
+            router: &router,
+            spec,
+            ports,
+            stop: &mut stop,
+            namespaces: &mut namespaces,
+        })?;
+    }
     namespaces.push(router);
 
     let targets = targets(spec);
     let description = format!(
-        "{} addresses of {} kinds of host, {} namespaces, {}",
+        "{} addresses of {} kinds of host, {} namespaces, {}{}",
         targets.len(),
         spec.hosts.len(),
         namespaces.len() + 1,
         if wires > 0 { format!("{wires} wires: {}", kind.describe()) } else { "no wires".into() },
+        situation.map_or_else(String::new, |situation| format!("; the prober: {}", situation.name)),
     );
-    let hosts = spec.hosts.iter().map(HostSpec::host).collect();
-    Ok(Lab { hosts, targets, description, _stop: stop, _namespaces: namespaces })
+    let hosts = match situation {
+        Some(situation) => situation.truths(spec).hosts.iter().map(HostSpec::host).collect(),
+        None => spec.hosts.iter().map(HostSpec::host).collect(),
+    };
+    Ok(Lab { hosts, targets, description, situation, _stop: stop, _namespaces: namespaces })
 }
 
 /// Hosts that can share a namespace.

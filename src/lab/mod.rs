@@ -14,13 +14,18 @@
 //! in the prober's namespace. Then [`Spec`] reads a lab, [`Lab::build`] builds it, and a
 //! [`Tally`] compares what was measured with what is true.
 //!
+//! The hosts' faults are on the path and at the server. [`prober`] has those of the host that measures.
+//!
 //! Imports [`error`](crate::error), and of [`connect`](crate::connect) the frames of HTTP/2,
 //! and of [`step`](crate::step) the setting of socket options. Touches the operating system. Knows nothing of
 //! measurements but the labels that a lab file states as their truth.
 
 mod build;
+mod busy;
+mod late;
 mod namespace;
 mod net;
+pub mod prober;
 mod relay;
 mod resolver;
 mod responder;
@@ -33,8 +38,10 @@ mod wire;
 mod worker;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 pub use namespace::{enter, entered};
+pub use prober::Situation;
 pub use spec::Spec;
 pub use verdict::Tally;
 
@@ -56,6 +63,7 @@ pub struct Lab {
     hosts: Vec<Host>,
     targets: Vec<LabTarget>,
     description: String,
+    situation: Option<&'static Situation>,
     /// Holds the threads, and they the namespaces.
     _stop: worker::Stop,
     _namespaces: Vec<namespace::Namespace>,
@@ -78,6 +86,11 @@ pub struct Host {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// Per measurement, conditions that are true over IPv4 too, but rest on packets that may come after a run has
+    /// ended.
+    pub late_v4: Truth,
+    /// The same over IPv6.
+    pub late_v6: Truth,
 }
 
 /// One address to measure.
@@ -96,7 +109,22 @@ impl Lab {
     /// called. Takes a fraction of a second, whatever the number of addresses. A process has
     /// one lab at a time: another one cuts an earlier one off.
     pub fn build(spec: &Spec) -> Result<Self> {
-        build::build(spec)
+        build::build(spec, None)
+    }
+
+    /// Builds the lab with its prober in a situation. `ports` are the source ports of the runs that are to come: some
+    /// situations treat a part of them differently.
+    pub fn build_in(
+        spec: &Spec,
+        situation: &'static Situation,
+        ports: RangeInclusive<u16>,
+    ) -> Result<Self> {
+        build::build(spec, Some((situation, ports)))
+    }
+
+    /// The situation of the prober; `None` is one without faults.
+    pub fn situation(&self) -> Option<&'static Situation> {
+        self.situation
     }
 
     /// The kinds of host in the order of the file.
@@ -155,6 +183,8 @@ impl HostSpec {
             prefix_v6: self.prefix_v6(),
             truth_v4: self.truth_v4.clone(),
             truth_v6: self.truth_v6.clone(),
+            late_v4: self.late_v4.clone(),
+            late_v6: self.late_v6.clone(),
         }
     }
 }

@@ -194,7 +194,7 @@ fn initial_sequence(ours: u16, theirs: u16) -> u32 {
 }
 
 /// A Not-ECT packet, its content behind an IP header.
-fn build(
+pub(super) fn build(
     from: IpAddr,
     to: IpAddr,
     protocol: IpNumber,
@@ -226,7 +226,7 @@ fn build(
     Some(packet)
 }
 
-fn write_segment(
+pub(super) fn write_segment(
     packet: &mut Vec<u8>,
     from: IpAddr,
     to: IpAddr,
@@ -247,7 +247,7 @@ fn write_segment(
     Some(())
 }
 
-fn write_datagram(
+pub(super) fn write_datagram(
     packet: &mut Vec<u8>,
     from: IpAddr,
     to: IpAddr,

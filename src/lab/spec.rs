@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Diagnostic, Report, Result};
-use crate::lab::truth::{Spans, Stated, Truth};
+use crate::lab::truth::{self, Spans, Stated, Truth};
 
 /// The text of the lab that comes with the program.
 pub const INTERNET: &str = include_str!("internet.toml");
@@ -56,6 +56,11 @@ pub struct HostSpec {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// Of a host with a delay: what is true of every host over IPv4 and not stated otherwise of this one. It is not
+    /// among its truth because it rests on packets that come late; on a busy machine they may still be seen.
+    pub late_v4: Truth,
+    /// The same over IPv6.
+    pub late_v6: Truth,
     /// Measurements whose outcome is left to chance, so that it is not compared.
     pub unmeasured: Vec<String>,
     /// The first address of its block, counted from the start of the lab's ranges.
@@ -87,6 +92,9 @@ pub struct ServerSpec {
     /// Whether it speaks HTTP/2, over TLS and without.
     #[serde(default = "yes")]
     pub h2: bool,
+    /// How it speaks TLS on port 443.
+    #[serde(default)]
+    pub tls: Encryption,
     /// Whether it takes datagrams without a checksum over IPv6 too (RFC 6935).
     #[serde(default)]
     pub udp_zero6: bool,
@@ -133,9 +141,20 @@ fn yes() -> bool {
 
 impl Default for ServerSpec {
     fn default() -> Self {
-        let (plays, sysctl, dns) = Default::default();
-        Self { plays, sysctl, mptcp: false, h2: true, udp_zero6: false, dns, responder: None }
+        let (plays, sysctl, tls, dns) = Default::default();
+        Self { plays, sysctl, mptcp: false, h2: true, tls, udp_zero6: false, dns, responder: None }
     }
+}
+
+/// How a server speaks TLS.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encryption {
+    /// TLS 1.2 and 1.3, with the lab's certificate.
+    #[default]
+    Usual,
+    /// It refuses every client by the alert handshake_failure.
+    Refused,
 }
 
 /// How a server answers questions on port 53.
@@ -151,6 +170,8 @@ pub enum Answers {
     OtherQuestion,
     /// With the code SERVFAIL.
     Servfail,
+    /// With the code REFUSED, in a header alone.
+    Refused,
     /// Not at all.
     Silent,
 }
@@ -351,7 +372,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
         if server.plays != Play::Greeting && server != plain {
             complain(
                 span.clone(),
-                "a server that answers nothing takes no `mptcp`, `h2` and `dns`".to_owned(),
+                "a server that answers nothing takes no `mptcp`, `h2`, `tls` and `dns`".to_owned(),
                 "leave them out, or write plays = \"greeting\"",
             );
         }
@@ -398,7 +419,13 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
                 );
             }
         }
+        let late = |own: &Truth, all: &Truth| match delay_ms {
+            0 => Truth::new(),
+            _ => truth::unstated(own, all),
+        };
         let mut spec = HostSpec {
+            late_v4: late(&own_v4, &truth_v4),
+            late_v6: late(&own_v6, &truth_v6),
             name,
             title: host.title,
             count,
@@ -464,11 +491,11 @@ mod tests {
         let spec = Spec::internet().unwrap();
         for host in &spec.hosts {
             // They count what comes to them: the share of one address is known of one only.
-            let counts = host.name.ends_with("-in-turn") || host.name.ends_with("-once");
+            let counts = !host.name.starts_with("lossy") && host.path.concat().contains("numgen");
             for truth in [&host.truth_v4, &host.truth_v6] {
                 let Some(ecn) = truth.get("ecn") else {
                     // Of the hosts that only other measurements need.
-                    assert!(counts || host.name.ends_with("-ports"), "{}", host.name);
+                    assert!(counts, "{}", host.name);
                     continue;
                 };
                 assert!(ecn[0].starts_with("ecn.connectivity."), "{}", host.name);

@@ -9,6 +9,19 @@ use toml::Spanned;
 /// The labels that are true, per measurement: all of them, no others.
 pub type Truth = BTreeMap<String, Vec<String>>;
 
+/// Labels of `all` whose conditions `own` has no label of, for measurements that it has.
+pub(crate) fn unstated(own: &Truth, all: &Truth) -> Truth {
+    let condition =
+        |label: &str| label.rsplit_once(['.', ':']).map_or("", |(name, _)| name).to_owned();
+    let of = |(measurement, labels): (&String, &Vec<String>)| {
+        let stated: Vec<String> =
+            own.get(measurement)?.iter().map(|label| condition(label)).collect();
+        let late = labels.iter().filter(|label| !stated.contains(&condition(label)));
+        Some((measurement.clone(), late.cloned().collect()))
+    };
+    all.iter().filter_map(of).collect()
+}
+
 /// What a lab file states in one place: of all hosts, or of one.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Stated {
@@ -78,6 +91,17 @@ mod tests {
         assert_eq!((&v4["a"][0][..], &v6["a"][0][..]), ("a.x", "a.x"));
         assert_eq!((&v4["b"][0][..], &v6["b"][0][..]), ("b.y", "b.y"));
         assert!(v4.contains_key("c") && !v6.contains_key("c"));
+    }
+
+    #[test]
+    fn what_is_unstated_is_of_other_conditions() {
+        let truth = |labels: &[&str]| {
+            Truth::from([("a".to_owned(), labels.iter().map(|l| (*l).to_owned()).collect())])
+        };
+        let all = truth(&["a.x.works", "a.y.seen", "a.z:5"]);
+        assert_eq!(unstated(&truth(&["a.x.offline"]), &all)["a"], ["a.y.seen", "a.z:5"]);
+        assert_eq!(unstated(&truth(&["a.y.seen", "a.z:6"]), &all)["a"], ["a.x.works"]);
+        assert!(unstated(&Truth::new(), &all).is_empty());
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use crate::lab::Host;
 use crate::lab::truth::Truth;
+use crate::lab::{Host, Situation};
 
 /// The narrowest that a column of conditions gets.
 const NARROWEST: usize = 22;
@@ -18,6 +18,7 @@ const GAP: usize = 2;
 pub struct Tally {
     measurement: String,
     rows: Vec<Row>,
+    situation: Option<&'static Situation>,
 }
 
 /// What was measured of one kind of host, and what is true of it.
@@ -39,13 +40,19 @@ pub struct Seen {
     /// All the conditions that are true; nothing where the lab does not say for this
     /// measurement.
     pub truth: Option<Vec<String>>,
+    /// More conditions that are true, of packets that may come too late to be seen.
+    pub late: Vec<String>,
     /// So many records there should be.
     pub expected: usize,
     /// So many there are.
     pub records: usize,
     /// So many have exactly the conditions that are true.
     pub agreed: usize,
-    /// Every other set of conditions, with the number of its records.
+    /// In a situation of the prober: this many lack conditions that are true, and have none that is wrong.
+    pub incomplete: usize,
+    /// In a situation of the prober: true conditions that are missing, over all records.
+    pub absent: usize,
+    /// Every other set of conditions, with the number of its records; those of incomplete records are among them.
     pub differing: BTreeMap<Vec<String>, usize>,
 }
 
@@ -55,10 +62,11 @@ impl Seen {
         self.expected.saturating_sub(self.records)
     }
 
-    /// Whether each address has one record, with the truth in it. Where no truth is stated, it is
+    /// Whether each address has one record, with the truth in it, or in a situation of the prober nothing but the truth. Where no truth is stated, it is
     /// enough that the records are there.
     pub fn agrees(&self) -> bool {
-        self.records == self.expected && (self.truth.is_none() || self.agreed == self.records)
+        let not_wrong = self.agreed + self.incomplete;
+        self.records == self.expected && (self.truth.is_none() || not_wrong == self.records)
     }
 
     /// How many records have this set of conditions.
@@ -109,6 +117,11 @@ impl Row {
     fn compared(&self) -> usize {
         let counts = |seen: &&Seen| seen.truth.is_some() || !self.is_known();
         [&self.v4, &self.v6].into_iter().filter(counts).map(|seen| seen.expected).sum()
+    }
+
+    /// True conditions that are missing from its records, where that is no error.
+    pub fn absent(&self) -> usize {
+        self.v4.absent + self.v6.absent
     }
 
     /// The records that it lacks.
@@ -172,20 +185,38 @@ impl Tally {
         let rows = hosts
             .iter()
             .map(|host| {
-                let seen = |truth: &Truth| Seen {
+                let seen = |truth: &Truth, late: &Truth| Seen {
                     truth: truth.get(measurement).cloned(),
+                    late: late.get(measurement).cloned().unwrap_or_default(),
                     expected: host.count,
                     ..Seen::default()
                 };
                 Row {
                     name: host.name.clone(),
                     title: host.title.clone(),
-                    v4: seen(&host.truth_v4),
-                    v6: seen(&host.truth_v6),
+                    v4: seen(&host.truth_v4, &host.late_v4),
+                    v6: seen(&host.truth_v6, &host.late_v6),
                 }
             })
             .collect();
-        Tally { measurement: measurement.to_owned(), rows }
+        Tally { measurement: measurement.to_owned(), rows, situation: None }
+    }
+
+    /// For a prober in a situation: there a condition may be absent, but not wrong.
+    #[must_use]
+    pub fn in_situation(mut self, situation: Option<&'static Situation>) -> Self {
+        self.situation = situation;
+        self
+    }
+
+    /// True conditions that are missing, where that is no error.
+    pub fn absent(&self) -> usize {
+        self.rows.iter().map(Row::absent).sum()
+    }
+
+    /// The situation of the prober.
+    pub fn situation(&self) -> Option<&'static Situation> {
+        self.situation
     }
 
     /// Counts one record: the index of its kind of host (see
@@ -203,9 +234,20 @@ impl Tally {
         };
         if seen.truth.as_ref().is_some_and(|truth| sorted(truth) == sorted(&conditions)) {
             seen.agreed += 1;
-        } else {
-            *seen.differing.entry(conditions).or_default() += 1;
+            return;
         }
+        if let (Some(situation), Some(truth)) = (self.situation, &seen.truth) {
+            let right = |label: &String| {
+                truth.contains(label)
+                    || seen.late.contains(label)
+                    || situation.concludes_nothing(label)
+            };
+            if conditions.iter().all(right) {
+                seen.incomplete += 1;
+                seen.absent += truth.iter().filter(|label| !conditions.contains(label)).count();
+            }
+        }
+        *seen.differing.entry(conditions).or_default() += 1;
     }
 
     /// One record less is to be there of a kind of host and family: one that is not compared.
@@ -243,6 +285,9 @@ impl Tally {
                     .collect(),
                 truth: row.truth().into_iter().map(|(note, set)| (note, plain(&set))).collect(),
                 agree: match (row.is_known(), row.agrees()) {
+                    (true, true) if row.absent() > 0 => {
+                        format!("yes {}/{}, {} absent", row.agreed(), row.compared(), row.absent())
+                    }
                     (true, true) => format!("yes {}/{}", row.agreed(), row.compared()),
                     (false, true) => "-".to_owned(),
                     _ => format!("NO {}/{}", row.agreed(), row.compared()),
@@ -348,6 +393,8 @@ mod tests {
             prefix_v6: String::new(),
             truth_v4: BTreeMap::from([("ecn".to_owned(), truth)]),
             truth_v6: BTreeMap::from([("ecn".to_owned(), truth_v6)]),
+            late_v4: Truth::new(),
+            late_v6: Truth::from([("ecn".to_owned(), vec!["ecn.late.seen".to_owned()])]),
         }
     }
 
@@ -389,6 +436,43 @@ host  measured                truth                   agree
 a     IPv4 1x: x              x                       NO 1/4
       IPv4 1x, IPv6 1x: z
       IPv6 1x: no record
+";
+        assert_eq!(tally.table(80, &Styles::default()), expected);
+    }
+
+    #[test]
+    fn in_a_situation_of_the_prober_a_label_may_be_absent_but_not_wrong() {
+        let hosts = [host("a", &["ecn.x.works", "ecn.y.seen"])];
+        let tally = |situation: &str, first: &[&str]| {
+            let situation = crate::lab::prober::find(situation);
+            let mut tally = Tally::new(&hosts, "ecn").in_situation(situation);
+            tally.add(0, false, first);
+            for is_v6 in [false, true, true] {
+                tally.add(0, is_v6, &["ecn.y.seen", "ecn.x.works"]);
+            }
+            (tally.agrees(), tally.absent())
+        };
+        assert_eq!(tally("host-firewall-ece", &["ecn.x.works"]), (true, 1));
+        assert_eq!(tally("host-firewall-ece", &["ecn.x.works", "ecn.y.insufficient"]), (true, 1));
+        assert_eq!(tally("host-firewall-ece", &[]), (true, 2));
+        assert_eq!(tally("host-firewall-ece", &["ecn.x.works", "ecn.y.not_seen"]), (false, 0));
+        assert_eq!(tally("host-firewall-ece", &["ecn.x.intermittent"]), (false, 0));
+        assert_eq!(tally("half-ports-low", &["ecn.x.intermittent"]), (true, 2));
+        assert_eq!(tally("no such", &["ecn.x.works"]), (false, 0));
+        for (is_v6, agrees) in [(false, false), (true, true)] {
+            let starved = crate::lab::prober::find("starved");
+            let mut tally = Tally::new(&hosts, "ecn").in_situation(starved);
+            for other in [is_v6, !is_v6, !is_v6] {
+                tally.add(0, other, &["ecn.y.seen", "ecn.x.works"]);
+            }
+            tally.add(0, is_v6, &["ecn.y.seen", "ecn.x.works", "ecn.late.seen"]);
+            assert_eq!(tally.agrees(), agrees);
+        }
+        let mut tally = Tally::new(&hosts, "ecn").in_situation(crate::lab::prober::find("nat"));
+        add_all(&mut tally, 0, &["ecn.x.works"]);
+        let expected = "\
+host  measured                truth                   agree
+a     x.works                 x.works y.seen          yes 0/4, 4 absent
 ";
         assert_eq!(tally.table(80, &Styles::default()), expected);
     }

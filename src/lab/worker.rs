@@ -43,6 +43,11 @@ impl Stop {
         Ok((poll, Stopped(Arc::clone(&self.flag))))
     }
 
+    /// Tells a thread that waits for nothing when it is time to stop.
+    pub(crate) fn flag(&self) -> Stopped {
+        Stopped(Arc::clone(&self.flag))
+    }
+
     /// A thread to wait for.
     pub(crate) fn joins(&mut self, thread: JoinHandle<()>) {
         self.threads.push(thread);

@@ -206,7 +206,7 @@ pub(super) struct Connect {
     pub(super) alpn: Option<Spanned<Vec<String>>>,
     /// Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.
     #[serde(default)]
-    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"], extend("default" = ["x25519"]))]
+    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"], extend("default" = ["x25519", "secp256r1", "secp384r1"]))]
     pub(super) groups: Option<Spanned<Vec<Text>>>,
     /// The version of HTTP to ask for.
     #[serde(default)]
@@ -332,6 +332,8 @@ pub(super) struct Condition {
     pub(super) given: Option<Text>,
     /// A boolean column, compared between zero and one: works (true in both), broken (in zero
     /// only), transient (in one only), offline (in neither). If there is only zero: online, offline.
+    /// Of `ok`, a host that answered with the same word in the column `answer` under both works too, and is never offline;
+    /// one that answered less under one, or with another word, is broken.
     #[schemars(with = "Option<String>", example = &"ok", regex(pattern = "^[A-Za-z0-9_${}]+$"))]
     pub(super) compare: Option<Text>,
     /// The two configurations that `compare` compares, the baseline first.

@@ -7,10 +7,12 @@
 //! Imports [`chain`](crate::chain), [`connect`](crate::connect), [`step`](crate::step),
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
+mod columns;
 mod conditions;
 mod confirm;
 mod connection;
 mod file;
+mod host;
 mod packet;
 mod params;
 pub mod plan;
@@ -21,10 +23,12 @@ mod schema;
 mod selection;
 mod steps;
 mod substitute;
+mod suspects;
 mod sweep;
 
 use std::path::{Path, PathBuf};
 
+pub use columns::about;
 pub use confirm::{Confirm, ROUNDS};
 pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
@@ -38,7 +42,7 @@ pub use sweep::Swept;
 use crate::error::{Doing as _, Error, Result, did_you_mean};
 
 /// The names of configurations: the baseline and at most seven experiments.
-pub const NAMES: [&str; 8] = ["zero", "one", "two", "three", "four", "five", "six", "seven"];
+pub use crate::record::CONFIGURATIONS as NAMES;
 
 macro_rules! shipped {
     ($($name:literal),*) => {

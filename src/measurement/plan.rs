@@ -7,13 +7,14 @@ use arrow::datatypes::{Field, Fields, Schema};
 use toml::Spanned;
 
 use super::NAMES;
+use super::columns::Chosen;
 use super::confirm::Confirm;
 use super::connection::{Connection, Keep};
 use super::file::{Config, Configs, File, Text};
 use super::params::{Overrides, Param};
 use super::read::{self, Path};
-use super::record::{configuration_fields, record_schema};
-use super::selection::provider;
+use super::record::{configuration_fields, record_schema, with_flags};
+use super::steps::places;
 use super::sweep::Swept;
 use crate::chain::Selection;
 use crate::connect::{self, KindDef};
@@ -58,6 +59,8 @@ pub struct Plan {
     pub selection: Selection,
     /// What is concluded; conditions over a sweep are already one for every value.
     pub rules: Rules,
+    /// What hardly measures what its author means, though it can be run.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// One configuration of this host.
@@ -69,6 +72,8 @@ pub struct Configuration {
     pub title: String,
     /// What is changed, in this order.
     pub steps: Vec<Step>,
+    /// Where in the file the steps are, in the same order but for [`Step::HoldReset`], which no file writes.
+    pub(super) places: Vec<Range<usize>>,
     /// How targets are connected to.
     pub connection: Connection,
     /// The values that a sweep gave it: columns of its struct.
@@ -149,9 +154,17 @@ impl Plan {
         });
         without_echoes(&mut diagnostics, sweeps);
         match plan {
-            Some(plan) if diagnostics.is_empty() => Ok((plan, reading.refused)),
+            Some(plan) if !diagnostics.iter().any(Diagnostic::is_error) => {
+                Ok((Self { warnings: diagnostics, ..plan }, reading.refused))
+            }
             _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
         }
+    }
+
+    /// The warnings about a file of this name.
+    pub fn warnings(&self, origin: &str) -> Report {
+        let (origin, text, diagnostics) = (origin.into(), self.text.clone(), self.warnings.clone());
+        Report { origin, text, diagnostics }
     }
 
     /// Takes another kind of connection, where the file lets the user choose it.
@@ -185,8 +198,7 @@ impl Plan {
         }
         // Another kind may not provide what a condition is about.
         let schema = self.record_schema(target_columns);
-        let elsewhere = |column: &str| provider(column, &self.selection);
-        match self.rules.against(&schema, &elsewhere) {
+        match self.rules.against(&with_flags(schema), &Chosen(&self.selection)) {
             Ok(rules) => {
                 self.rules = rules;
                 Ok(())
@@ -230,6 +242,7 @@ impl Plan {
             name: PROBE,
             title: "is it up?".to_owned(),
             steps: Vec::new(),
+            places: Vec::new(),
             connection,
             swept: Vec::new(),
         };
@@ -380,8 +393,7 @@ impl Checker<'_> {
             let (prepares, configs) = (prepare.is_something(), names.iter().map(swept));
             record_schema(known, &reply, prepares, configs, target_columns, rounds)
         };
-        let (rules, mistakes) =
-            Rules::compile(&sources, &schema, &|column| provider(column, &selection));
+        let (rules, mistakes) = Rules::compile(&sources, &with_flags(schema), &Chosen(&selection));
         self.mistakes.extend(mistakes);
         let name = name?;
         Some(Plan {
@@ -399,6 +411,7 @@ impl Checker<'_> {
             keep,
             selection,
             rules,
+            warnings: Vec::new(),
         })
     }
 
@@ -489,6 +502,7 @@ impl Checker<'_> {
         for step in &config.steps {
             self.step(step, &mut steps);
         }
+        let places = config.steps.iter().flat_map(places).collect();
         self.contradictions(&config.steps);
         let connection = self.own_connection(base, &config.connect);
         let swept = self.swept.get(number).cloned().unwrap_or_default();
@@ -499,8 +513,9 @@ impl Checker<'_> {
                 title += &format!(" ({name} = {value})");
             }
         }
-        let mut made = Configuration { name, title, steps, connection: connection?, swept };
+        let mut made = Configuration { name, title, steps, places, connection: connection?, swept };
         made.complete();
+        self.suspects(&config.steps, &made);
         Some(made)
     }
 

@@ -1,11 +1,14 @@
 //! What a record of a measurement has, before it is judged.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 
 use super::sweep::Swept;
 use crate::chain::Selection;
 use crate::connect;
 use crate::field::FieldDef;
+use crate::flags;
 use crate::rule::confirm;
 
 /// The struct of what was found out before all configurations.
@@ -50,6 +53,12 @@ pub(super) fn record_schema<'a>(
     }
     fields.extend(confirm::field(rounds));
     Schema::new(fields)
+}
+
+/// The same with the flags, which the writer adds: rules have to know what may be missing from a record.
+pub(super) fn with_flags(record: Schema) -> Schema {
+    let fields = record.fields().iter().cloned().chain([Arc::new(flags::field())]);
+    Schema::new_with_metadata(fields.collect::<Fields>(), record.metadata().clone())
 }
 
 /// The columns that every target has, and those that the list adds.

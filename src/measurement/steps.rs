@@ -1,14 +1,17 @@
 //! Steps as written become steps as meant.
 
-use std::ops::RangeInclusive;
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
 use super::file::{self, SockoptValue, Text};
 use super::plan::Checker;
+use super::substitute::is_name;
+use super::suspects;
 use crate::error::did_you_mean;
-use crate::step::sockopt::{SOCKOPTS, Takes, Value};
-use crate::step::{Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
+use crate::step::sockopt::{SOCKOPTS, SockoptDef, Takes, Value};
+use crate::step::{self, Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
 
 /// The metrics of routes that are numbers, with their bounds.
 pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
@@ -102,14 +105,14 @@ impl Checker<'_> {
         };
         let Some(rule) = &written.rule else {
             if !self.was_removed(&["config".into()]) {
-                let help = "write { netfilter = { rule = \"ip dscp set 46\" } }";
+                let help = "write { netfilter = { rule = \"dscp set 46\" } }";
                 let message = "this step has no `rule`";
                 self.mistake("E0103", step.span(), message, Some(help.into()));
             }
             return None;
         };
         if let Some(fault) = netfilter::fault(rule.get_ref()) {
-            let help = "write one rule as nft(8) reads it, such as ip dscp set 46";
+            let help = "write one rule as nft(8) reads it, such as dscp set 46, which is for both IP versions";
             let message = format!("this rule {fault}");
             self.mistake("E0213", rule.span(), message, Some(help.into()));
         }
@@ -206,18 +209,45 @@ impl Checker<'_> {
                 self.congestion(span, text);
                 Value::Text(text.clone())
             }
-            (takes, _) => {
+            (takes, written) => {
+                let help = self.instead(row, written);
                 let takes = match takes {
                     Takes::Integer(_) => "a whole number",
                     Takes::Text => "a string",
                     Takes::Boolean => "true or false",
                 };
-                let help = format!("write {} = {}", row.name, row.example);
                 self.mistake("E0102", span, format!("`{}` takes {takes}", row.name), Some(help));
                 return None;
             }
         };
         Some(Sockopt::Named(row, value))
+    }
+
+    /// What to write instead of a value of the wrong type.
+    fn instead(&self, row: &SockoptDef, written: &SockoptValue) -> String {
+        let text = match written {
+            SockoptValue::Text(text) => text.trim(),
+            _ => "",
+        };
+        let is_class = suspects::is_class(row);
+        let number = match (text.strip_prefix("0x"), text.parse::<i64>()) {
+            (Some(digits), _) => i64::from_str_radix(digits, 16).ok(),
+            (_, Ok(number)) => Some(number),
+            _ if is_class => suspects::codepoint(text).map(|dscp| 4 * dscp),
+            _ => None,
+        };
+        match (text.strip_prefix('$'), number, &row.takes) {
+            (Some(name), ..) if is_name(name) => {
+                format!("write \"${{{name}}}\" for the value of a param")
+            }
+            (_, Some(number), Takes::Integer(_)) => {
+                format!("write {} = {number}, without quotes", row.name)
+            }
+            (_, _, Takes::Integer(_)) => {
+                format!("write the number that is meant, as in {} = {}", row.name, row.example)
+            }
+            _ => format!("write {} = {}", row.name, row.example),
+        }
     }
 
     fn command(&mut self, step: &Spanned<file::Step>, written: &file::Command) -> Option<Step> {
@@ -257,7 +287,8 @@ impl Checker<'_> {
             };
             for name in names {
                 let text = name.get_ref().as_str();
-                if set.contains(&text) {
+                let same = |other: &&str| *other == text || step::is_same_sysctl(other, text);
+                if set.iter().any(same) {
                     let message = format!("`{text}` is set in this configuration already");
                     let help = "remove one of the two: only the last would count".to_owned();
                     self.mistake("E0215", name.span(), message, Some(help));
@@ -269,6 +300,33 @@ impl Checker<'_> {
                 set.push(text);
             }
         }
+    }
+}
+
+/// The places of the steps that one written step becomes, if nothing is wrong with it.
+pub(super) fn places(step: &Spanned<file::Step>) -> Vec<Range<usize>> {
+    // From a name to the end of its value; what a param put there has the place of what it replaced.
+    fn entries<T>(table: &BTreeMap<Text, Spanned<T>>) -> Vec<Range<usize>> {
+        let mut places: Vec<_> = table
+            .iter()
+            .map(|(name, value)| name.span().start..value.span().end.max(name.span().end))
+            .collect();
+        places.sort_by_key(|place| place.start);
+        places
+    }
+    match step.get_ref() {
+        file::Step::Sysctl(settings) => entries(settings),
+        file::Step::Sockopt(options) => entries(options),
+        file::Step::Netfilter(written) => {
+            vec![written.rule.as_ref().map_or(step.span(), Spanned::span)]
+        }
+        file::Step::Command(written) => {
+            let words = [written.run.as_ref(), written.undo.as_ref()].into_iter().flatten();
+            let whole =
+                words.map(Spanned::span).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
+            vec![whole.unwrap_or(step.span())]
+        }
+        file::Step::Route(_) => vec![step.span()],
     }
 }
 

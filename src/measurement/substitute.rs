@@ -177,6 +177,15 @@ impl<'a> Names<'a> {
     }
 
     fn unknown(&self, name: &str, place: Range<usize>) -> Diagnostic {
+        if name.contains(['+', '-', '*', '/', '%', '<', '>', '(']) {
+            let message = format!("`{name}` is no name, and nothing is calculated here");
+            let result = match self.calculated(name) {
+                Some(result) => format!("the result, {result},"),
+                None => "the result".to_owned(),
+            };
+            let help = format!("write {result} itself, or make a param of it and write its name");
+            return mistake("E0105", place, &message, &help);
+        }
         let known: Vec<&str> = self.values.iter().map(|(name, _)| name.as_str()).collect();
         let help =
             did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.is_empty() {
@@ -189,6 +198,25 @@ impl<'a> Names<'a> {
                 }
             });
         mistake("E0105", place, &format!("nothing has the name `{name}`"), &help)
+    }
+}
+
+impl Names<'_> {
+    /// The result of a calculation with two whole numbers, by name or in digits.
+    fn calculated(&self, text: &str) -> Option<i64> {
+        let at = text.find(['+', '-', '*', '/'])?;
+        let number = |text: &str| match self.get(text.trim()).map(Scalar::of) {
+            Some(Some(Scalar::Integer(value))) => Some(value),
+            Some(_) => None,
+            None => text.trim().parse().ok(),
+        };
+        let (a, b) = (number(&text[..at])?, number(&text[at + 1..])?);
+        match &text[at..=at] {
+            "+" => a.checked_add(b),
+            "-" => a.checked_sub(b),
+            "*" => a.checked_mul(b),
+            _ => a.checked_div(b),
+        }
     }
 }
 
@@ -273,6 +301,22 @@ mod tests {
             (r#""$${""#, "string:${"),
         ] {
             assert_eq!(become_of(written), (expected.to_owned(), vec![]), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_was_to_be_calculated_has_its_result_in_the_remedy() {
+        let mut names = Names::default();
+        names.set("n", DeValue::parse("46").unwrap().into_inner());
+        for (text, result) in [
+            ("n * 4", "184"),
+            ("4*n", "184"),
+            ("n + 1", "47"),
+            ("n / 0", "the result itself"),
+            ("m * 4", "the result itself"),
+        ] {
+            let help = names.unknown(text, 0..1).help.unwrap();
+            assert!(help.contains(result), "{text}: {help}");
         }
     }
 

@@ -15,9 +15,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::NAMES;
 use super::scalar::Scalar;
 use super::substitute::{Names, asked, is_name, mentions, mistake};
-use crate::chain;
-use crate::connect;
 use crate::error::{Diagnostic, Error, Result};
+use crate::record;
 
 /// A swept value and its name: a column of its configuration's struct.
 #[derive(Debug, Clone, PartialEq)]
@@ -163,7 +162,7 @@ fn read<'a>(
             let message = format!("`{name}` is a param already");
             mistakes.push(mistake("E0219", key.span(), &message, "give one of them another name"));
         }
-        if is_column(&name) {
+        if record::field(&name).is_some() {
             let message = format!("`{name}` is a column of every configuration already");
             let help = "give the swept value another name";
             mistakes.push(mistake("E0219", key.span(), &message, help));
@@ -209,14 +208,6 @@ fn read<'a>(
         sweep.points.truncate(1);
     }
     sweep
-}
-
-/// Whether a configuration's struct may have such a column anyway.
-fn is_column(name: &str) -> bool {
-    let facts = chain::GROUPS.iter().flat_map(|group| group.fields);
-    let attempt = connect::Attempt::FIELDS.iter().chain(connect::Reply::FIELDS);
-    let mut all = attempt.chain([&connect::OBSERVED]).chain(facts);
-    all.any(|field| field.name == name)
 }
 
 impl<'a> Sweep<'a> {

@@ -22,7 +22,8 @@ use crate::barrier::guard;
 use crate::chain::Selection;
 use crate::error::{Error, Result};
 use crate::field::Timestamp;
-use crate::packet::{FlowKey, Link, Unread, dissect};
+use crate::packet::owner::{Owners, PortSet};
+use crate::packet::{Link, Unread, dissect};
 
 /// After this long the kernel hands out a block of packets that is not full.
 const RETIRE: Duration = Duration::from_millis(20);
@@ -54,6 +55,8 @@ pub struct Counters {
     pub evicted: AtomicU64,
     /// Flows that a function refused, and that are ignored.
     pub refused: AtomicU64,
+    /// Packets that belong to no connection of the run, or do not fit theirs.
+    pub strangers: AtomicU64,
 }
 
 impl Counters {
@@ -63,9 +66,9 @@ impl Counters {
     }
 }
 
-/// A wish for all flows whose keys fit, once every packet up to its time has been taken in.
+/// A flush request: all flows from these source ports, after every packet up to its time has been taken in.
 struct Flush {
-    wanted: Box<dyn Fn(&FlowKey) -> bool + Send>,
+    ports: PortSet,
     at: Instant,
     /// How many packets the kernel had counted when that time had come.
     counted: Option<u32>,
@@ -118,9 +121,9 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
     capture.filter(filter, true).map_err(failed)?;
     let linktype = capture.get_datalink();
     let link = Link::from_linktype(linktype.0).ok_or_else(|| {
-        let name = linktype.get_name().unwrap_or_else(|_| linktype.0.to_string());
+        let (number, name) = (linktype.0, linktype.get_name().unwrap_or("without a name".into()));
         Error::Usage(format!(
-            "{doing}: link type {name} is not supported; choose another interface with -i"
+            "{doing}: link type {number} ({name}) is not supported; choose another interface with -i"
         ))
     })?;
     let mut capture = capture.setnonblock().map_err(failed)?;
@@ -201,15 +204,24 @@ pub struct Capture {
 }
 
 impl Opened {
-    /// Starts the thread that reads the packets.
-    pub fn start(self, selection: &Selection, limits: Limits) -> Result<Capture> {
+    /// Starts the thread that reads the packets. With `owners`, only flows of theirs are kept.
+    pub fn start(
+        self,
+        selection: &Selection,
+        limits: Limits,
+        owners: Option<Arc<Owners>>,
+    ) -> Result<Capture> {
         let counters = Arc::new(Counters::default());
         let stop = Arc::new(AtomicBool::new(false));
         let (wishes, inbox) = mpsc::channel();
         let mut reader = Reader {
             capture: self.capture,
             link: self.link,
-            table: FlowTable::new(selection, limits),
+            table: match &owners {
+                Some(owners) => FlowTable::of_run(selection, limits, owners.clone()),
+                None => FlowTable::new(selection, limits),
+            },
+            owners,
             counters: counters.clone(),
             read: self.before,
             loopback: self.loopback,
@@ -224,13 +236,14 @@ impl Opened {
 }
 
 impl Capture {
-    /// Asks for all flows whose keys fit, after every packet up to now has been taken in. They
-    /// come through the receiver, which closes without them if the capture has failed.
-    pub fn flush(&self, wanted: impl Fn(&FlowKey) -> bool + Send + 'static) -> Receiver<Flows> {
+    /// Asks for all flows from these source ports, after every packet up to now has been taken in, and for what
+    /// else is complete. Claims on the ports end then. The flows come through the receiver, which closes without
+    /// them if the capture has failed.
+    pub fn flush(&self, ports: PortSet) -> Receiver<Flows> {
         let (reply, flows) = mpsc::channel();
         // A failed capture closes `reply`, which is how the caller learns of it.
         let at = Instant::now() + SETTLE;
-        let _ = self.wishes.send(Flush { wanted: Box::new(wanted), at, counted: None, reply });
+        let _ = self.wishes.send(Flush { ports, at, counted: None, reply });
         flows
     }
 
@@ -250,6 +263,7 @@ struct Reader {
     capture: pcap::Capture<pcap::Active>,
     link: Link,
     table: FlowTable,
+    owners: Option<Arc<Owners>>,
     counters: Arc<Counters>,
     /// Packets read so far, to be compared with what the kernel counts (modulo 2^32).
     read: u32,
@@ -268,7 +282,8 @@ impl Reader {
             // The ring was found empty after `before`.
             for mut wish in std::mem::take(&mut wishes) {
                 if wish.is_ripe(before, counted, self.read) {
-                    self.table.flush(&*wish.wanted);
+                    self.table.flush(|key| wish.ports.contains(key.source.1));
+                    self.owners.iter().for_each(|owners| owners.release(&wish.ports));
                     // Nobody waits any more if the run was broken off.
                     let _ = wish.reply.send(self.table.take().into_flows());
                 } else {
@@ -302,8 +317,10 @@ impl Reader {
                     table.packet(&packet);
                 }
                 Err(Unread::NotIp) => count(&counters.not_ip),
-                Err(Unread::BadIp) => count(&counters.bad_ip),
-                Err(Unread::BadTransport) => count(&counters.bad_transport),
+                Err(Unread::BadLink | Unread::BadIp) => count(&counters.bad_ip),
+                Err(Unread::CutTransport | Unread::BadTransport | Unread::BadQuote) => {
+                    count(&counters.bad_transport);
+                }
             }
         })?;
         self.read = self.read.wrapping_add(packets);
@@ -318,6 +335,7 @@ impl Reader {
         self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
         self.counters.evicted.store(self.table.evicted(), Relaxed);
         self.counters.refused.store(self.table.refused(), Relaxed);
+        self.counters.strangers.store(self.table.strangers(), Relaxed);
         // A link that fell silent still completes its flows. Packet time is the system's clock.
         if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));
@@ -337,7 +355,7 @@ mod tests {
 
     fn wish(at: Instant) -> Flush {
         let (reply, _) = mpsc::channel();
-        Flush { wanted: Box::new(|_| true), at, counted: None, reply }
+        Flush { ports: PortSet::default(), at, counted: None, reply }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use arrow::array::{Array as _, ArrayRef, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::DataType;
 
+use super::exchange::Exchange;
 use crate::barrier::guard;
 use crate::chain::Closed;
 use crate::flags::{Flag, Flags};
@@ -18,6 +19,8 @@ pub struct Flows {
     pub keys: Vec<FlowKey>,
     /// What may be missing from each.
     pub flags: Vec<Flags>,
+    /// The course of each exchange, if the table knows whose flows these are; else empty.
+    pub exchanges: Vec<Exchange>,
     /// The columns of [`Selection::fields`](crate::chain::Selection::fields), one row per key.
     pub columns: Vec<ArrayRef>,
 }
@@ -35,9 +38,11 @@ pub struct Completed {
     pub(super) types: Arc<[DataType]>,
     pub(super) keys: Vec<FlowKey>,
     pub(super) flags: Vec<Flags>,
+    /// As [`Flows::exchanges`].
+    pub(super) exchanges: Vec<Exchange>,
     pub(super) groups: Vec<Box<dyn Closed>>,
     /// Flows that were given up: they have no facts.
-    pub(super) broken: Vec<(FlowKey, Flags)>,
+    pub(super) broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
 }
 
 impl Completed {
@@ -49,19 +54,20 @@ impl Completed {
             self.give_up(&sound);
             self.types.iter().map(|of| new_null_array(of, 0)).collect()
         });
-        let Self { types, mut keys, mut flags, broken, .. } = self;
+        let Self { types, mut keys, mut flags, mut exchanges, broken, .. } = self;
         if broken.is_empty() {
-            return Flows { keys, flags, columns };
+            return Flows { keys, flags, exchanges, columns };
         }
-        keys.extend(broken.iter().map(|(key, _)| *key));
-        flags.extend(broken.iter().map(|(_, flags)| *flags));
+        keys.extend(broken.iter().map(|(key, ..)| *key));
+        flags.extend(broken.iter().map(|(_, flags, _)| *flags));
+        exchanges.extend(broken.iter().filter_map(|(.., exchange)| *exchange));
         let columns = columns.iter().zip(types.iter()).map(|(column, of)| {
             let nothing = new_null_array(of, broken.len());
             // Both are of one type, so this cannot fail.
             concat(&[column, &nothing]).unwrap_or_else(|_| new_null_array(of, keys.len()))
         });
         let columns = columns.collect();
-        Flows { keys, flags, columns }
+        Flows { keys, flags, exchanges, columns }
     }
 
     /// The columns of all flows, or of those that are `sound`; none if that panics or gives other columns than it
@@ -95,13 +101,17 @@ impl Completed {
     fn give_up(&mut self, sound: &[bool]) {
         let keys = std::mem::take(&mut self.keys);
         let flags = std::mem::take(&mut self.flags);
-        for ((key, mut flags), sound) in keys.into_iter().zip(flags).zip(sound) {
+        let exchanges = std::mem::take(&mut self.exchanges);
+        for (place, ((key, mut flags), sound)) in keys.into_iter().zip(flags).zip(sound).enumerate()
+        {
+            let exchange = exchanges.get(place).copied();
             if *sound {
                 self.keys.push(key);
                 self.flags.push(flags);
+                self.exchanges.extend(exchange);
             } else {
                 flags |= Flag::InternalError.into();
-                self.broken.push((key, flags));
+                self.broken.push((key, flags, exchange));
             }
         }
     }

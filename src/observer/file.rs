@@ -2,29 +2,30 @@
 //! sections and interfaces), plain, gzipped or compressed by zstd, told by what is in them.
 
 use std::fs::File as OsFile;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::blocks::Blocks;
-use super::frame::compile;
+use super::filter::Filter;
+use super::frame::Counts;
+use super::input::{Peeked, decompressed, known};
 use super::piece::Piece;
-use super::records::{HEADER, Header, Records};
+use super::reader::{Format, Reader};
+use super::records::{HEADER, Records};
 use crate::error::{Error, Result};
+
+/// Bytes that are read to detect the format.
+const BEGIN: usize = 4096;
 
 /// A capture file, open for reading.
 pub struct File {
     origin: String,
-    format: Format,
+    reader: Reader,
     position: Arc<AtomicU64>,
     /// Whether more may come any time: what is there is taken in, however little it is.
     live: bool,
-}
-
-enum Format {
-    Pcap(Records),
-    PcapNg(Blocks),
 }
 
 impl File {
@@ -33,35 +34,23 @@ impl File {
     /// # Errors
     /// If it cannot be read, is no capture, or the filter cannot be compiled.
     pub fn open(path: &Path, filter: Option<&str>) -> Result<Self> {
-        let stdin = path.as_os_str() == "-";
-        let origin = if stdin { "standard input".to_owned() } else { path.display().to_string() };
-        let unusable = |why: io::Error| Error::Usage(format!("read {origin}: {why}"));
-        let raw: Box<dyn Read + Send> = if stdin {
+        let live = path.as_os_str() == "-";
+        let origin = if live { "standard input".to_owned() } else { path.display().to_string() };
+        let unreadable = |why: io::Error| Error::Usage(format!("read {origin}: {why}"));
+        let raw: Box<dyn Read + Send> = if live {
             Box::new(io::stdin())
         } else {
-            Box::new(OsFile::open(path).map_err(unusable)?)
+            Box::new(OsFile::open(path).map_err(unreadable)?)
         };
-        if let Some(filter) = filter {
-            // Once here, where a mistake in it can be told before anything is read.
-            compile(1, filter).map_err(Error::Usage)?;
-        }
         let position = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner: raw, position: position.clone() };
-        let mut input = decompressed(counted).map_err(unusable)?;
-        // In one piece, however small the pieces of a pipe are: a reader of blocks looks but once.
-        let mut first = peek(&mut input, 4096).map_err(unusable)?;
-        let unusable = |why: String| Error::Usage(format!("read {origin}: {why}"));
-        let format = match Header::read(first.get_ref(), filter).map_err(unusable)? {
-            Some(header) => {
-                first.set_position(HEADER as u64);
-                Format::Pcap(Records::new(header, Box::new(first.chain(input)), stdin))
-            }
-            None => {
-                let blocks = Blocks::open(first.chain(input), filter, stdin);
-                Format::PcapNg(blocks.map_err(unusable)?)
-            }
-        };
-        Ok(Self { origin, format, position, live: stdin })
+        let mut input = decompressed(counted).map_err(unreadable)?;
+        let peeked = Peeked::read(&mut input, BEGIN).map_err(unreadable)?;
+        let filter = filter.map(Filter::new);
+        let (format, skip) = format(&peeked.first, filter)
+            .map_err(|why| Error::Usage(format!("read {origin}: {why}")))?;
+        let reader = Reader::new(format, skip, peeked.then(skip, input), live);
+        Ok(Self { origin, reader, position, live })
     }
 
     /// Bytes of the file read so far, for progress.
@@ -74,21 +63,41 @@ impl File {
         self.live
     }
 
+    /// Counts so far, except for what only [`Piece::read`] finds.
+    pub fn counts(&self) -> Counts {
+        self.reader.counts()
+    }
+
     /// Reads the next piece; says whether more may come.
     ///
     /// # Errors
     /// If the capture is damaged or ends within a packet: what came before is in the piece.
     pub fn fill(&mut self, piece: &mut Piece) -> Result<bool> {
-        let (end, at) = match &mut self.format {
-            Format::Pcap(records) => (records.fill(piece), records.consumed()),
-            Format::PcapNg(blocks) => (blocks.fill(piece), blocks.consumed()),
-        };
-        end.map_err(|why| {
+        self.reader.fill(piece).map_err(|why| {
             Error::Failed(format!(
-                "read {}: {why}, at byte {at} (decompressed); what comes before it was read",
-                self.origin
+                "read {}: {why}, at byte {} (decompressed); what comes before it was read",
+                self.origin,
+                self.reader.consumed()
             ))
         })
+    }
+}
+
+/// The format of a file with this beginning, and the size of its header.
+fn format(begin: &[u8], mut filter: Option<Filter>) -> Result<(Format, usize), String> {
+    if let Some(records) = Records::open(begin, filter.as_mut())? {
+        return Ok((Format::Pcap(records), HEADER));
+    }
+    // Report a mistake in the filter before anything is read: interfaces come later.
+    if let Some(filter) = &mut filter {
+        filter.check()?;
+    }
+    match Blocks::open(begin, filter) {
+        Some(_) if begin.len() < 28 => Err("it ends within its header".into()),
+        Some(blocks) => Ok((Format::PcapNg(blocks), 0)),
+        None if begin.is_empty() => Err("it is empty".into()),
+        None if Records::begins(begin) => Err("it ends within its header".into()),
+        None => Err(known(begin).unwrap_or("it is neither pcap nor pcapng").into()),
     }
 }
 
@@ -104,23 +113,4 @@ impl Read for Counted {
         self.position.fetch_add(read as u64, Relaxed);
         Ok(read)
     }
-}
-
-/// The bytes themselves, whatever they are packed in.
-fn decompressed(mut raw: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
-    let packed = peek(&mut raw, 4)?;
-    Ok(match packed.get_ref().as_slice() {
-        [0x1f, 0x8b, ..] => {
-            Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(packed.chain(raw))))
-        }
-        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::new(packed.chain(raw))?),
-        _ => Box::new(packed.chain(raw)),
-    })
-}
-
-/// Up to so many first bytes.
-fn peek(from: &mut impl Read, most: usize) -> io::Result<Cursor<Vec<u8>>> {
-    let mut first = Vec::new();
-    from.by_ref().take(most as u64).read_to_end(&mut first)?;
-    Ok(Cursor::new(first))
 }

@@ -12,7 +12,7 @@ const MOST: usize = 65_536;
 /// Nanoseconds of packet time that a receiver would wait for the rest (RFC 8200, 4.5).
 const LIFETIME: i64 = 60_000_000_000;
 
-/// Source, destination, protocol and identification (RFC 791, RFC 8200).
+/// Source, destination, protocol (of IPv4 alone) and identification (RFC 791; RFC 8200, 4.5).
 type Id = (IpAddr, IpAddr, u8, u32);
 
 /// The flows of first fragments, by identification.
@@ -29,14 +29,14 @@ impl Fragments {
         if self.order.len() >= MOST {
             self.forget_oldest();
         }
-        self.flows.insert(id, (key, packet.time.0));
-        self.order.push_back((id, packet.time.0));
+        self.flows.insert(id, (key, packet.clock.0));
+        self.order.push_back((id, packet.clock.0));
     }
 
     /// The flow of a later fragment, if its first one is remembered.
     pub(super) fn later(&mut self, packet: &Packet<'_>) -> Option<FlowKey> {
         let (key, seen) = self.flows.get(&id(packet)?)?;
-        (packet.time.0.saturating_sub(*seen) <= LIFETIME).then_some(*key)
+        (packet.clock.0.saturating_sub(*seen) <= LIFETIME).then_some(*key)
     }
 
     /// Identifications that are remembered, and places in their order.
@@ -56,5 +56,7 @@ impl Fragments {
 
 fn id(packet: &Packet<'_>) -> Option<Id> {
     let ip = &packet.ip;
-    Some((ip.source, ip.destination, ip.protocol, ip.id?))
+    // In IPv6, the next header of a later fragment may be another extension header.
+    let protocol = if ip.source.is_ipv4() { ip.protocol } else { 0 };
+    Some((ip.source, ip.destination, protocol, ip.id?))
 }

@@ -7,18 +7,28 @@
 
 mod blocks;
 pub mod capture;
+mod clock;
 mod completed;
+mod exchange;
 pub mod file;
+mod filter;
 mod fragments;
 mod frame;
 mod groups;
+mod identity;
 mod index;
+mod input;
+mod interface;
 pub mod offline;
 mod piece;
+mod reader;
 mod records;
+mod steps;
 mod table;
 
 pub use completed::{Completed, Flows};
+pub use exchange::Exchange;
+pub use filter::link_name;
 pub use frame::Counts;
 pub use piece::Piece;
 pub use table::{FlowTable, Limits};

@@ -49,8 +49,10 @@ pub fn observe(
 ) -> Result<Observed> {
     let mut first = Piece::default();
     let more = file.fill(&mut first);
-    // What comes through a pipe comes in pieces that are never the same.
-    let tables = if matches!(more, Ok(true)) && !file.is_live() { TABLES } else { 1 };
+    // The pieces of a pipe are never the same. A small table may evict flows, and which ones must not depend on how
+    // the file was read.
+    let alone = file.is_live() || limits.max_flows < Limits::default().max_flows;
+    let tables = if matches!(more, Ok(true)) && !alone { TABLES } else { 1 };
     let max_flows = limits.max_flows.div_ceil(tables);
     let (empty, emptied) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -82,13 +84,27 @@ pub fn observe(
         for sorter in sorters {
             counts.add(sorter.join().map_err(panicked)?);
         }
-        Ok(Observed { counts, end: reader.join().map_err(panicked)? })
+        let (read, end) = reader.join().map_err(panicked)?;
+        counts.add(read);
+        Ok(Observed { counts, end })
     })
 }
 
-/// Reads the file, from its first piece on, and deals the pieces out.
+/// Reads the file, from its first piece on, and deals the pieces out. Returns what was read and how that ended.
 fn read(
     mut file: File,
+    first: Piece,
+    more: Result<bool>,
+    feeds: &[SyncSender<Arc<Piece>>],
+    emptied: &Receiver<Arc<Piece>>,
+    stop: &AtomicBool,
+) -> (Counts, Result<()>) {
+    let end = read_on(&mut file, first, more, feeds, emptied, stop);
+    (file.counts(), end)
+}
+
+fn read_on(
+    file: &mut File,
     first: Piece,
     more: Result<bool>,
     feeds: &[SyncSender<Arc<Piece>>],
@@ -128,8 +144,12 @@ impl Sorter {
         let mut counts = Counts::default();
         for piece in pieces {
             piece.read(share, |batch| {
-                counts.add(batch.counts);
+                counts.understood += batch.packets().len() as u64;
+                counts.unread.iter_mut().zip(batch.unread).for_each(|(sum, more)| *sum += more);
                 table.packets(batch.packets());
+                if let Some(clock) = batch.step {
+                    table.clock_step(clock);
+                }
             });
             // At the end nobody reads into it any more.
             let _ = empty.send(piece);

@@ -1,9 +1,10 @@
 //! A piece of a capture file: some of its frames, read together, and dealt out to the tables that
 //! share the work.
 
-use super::frame::{Batch, Interface, Packed};
+use super::frame::{Batch, Counts};
+use super::interface::{Interface, LeftOut};
 use crate::field::Timestamp;
-use crate::packet::endpoints;
+use crate::packet::{Link, endpoints};
 
 /// Frames that are dissected together.
 const TOGETHER: usize = 32;
@@ -16,15 +17,28 @@ pub struct Piece {
     places: Vec<Place>,
     /// Those that were dealt out, by share.
     shares: Vec<Vec<Place>>,
+    frames: u64,
 }
 
-/// Where a packet is, from its IP header on, or the frame that has none.
+/// A frame among the bytes of a piece.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) time: Timestamp,
+    /// Where its captured bytes begin in the piece.
+    pub(super) at: usize,
+    pub(super) length: usize,
+    /// Its length on the wire, in octets.
+    pub(super) wire: u32,
+}
+
+/// A packet from its IP header on, or a jump of the clock.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     at: u32,
     length: u32,
-    packed: Packed,
+    step: bool,
     time: Timestamp,
+    clock: Timestamp,
 }
 
 impl Piece {
@@ -32,28 +46,49 @@ impl Piece {
     pub(super) fn clear(&mut self) {
         self.places.clear();
         self.shares.iter_mut().for_each(Vec::clear);
+        self.frames = 0;
     }
 
-    /// Adds the frame of an interface that is at this place of the bytes, if its filter lets it through.
+    /// Adds a frame of an interface; `clock` is the capture's clock at this frame. A frame without a packet is counted.
     #[inline(always)]
-    pub(super) fn add(&mut self, interface: &Interface, time: Timestamp, at: usize, length: usize) {
-        let bytes = &self.bytes[at..at + length];
-        if !interface.wants(bytes) {
-            return;
-        }
-        let (packed, length) = match interface.link.map(|link| link.strip(bytes)) {
-            Some(Some(packet)) => (Packed::Ip, packet.len()),
-            Some(None) => (Packed::Other, length),
-            None => (Packed::Unknown, length),
+    pub(super) fn add(
+        &mut self,
+        interface: &Interface,
+        frame: Frame,
+        clock: Timestamp,
+        counts: &mut Counts,
+    ) {
+        self.frames += 1;
+        let bytes = &self.bytes[frame.at..frame.at + frame.length];
+        let plain = interface.filter.is_none() && interface.left_out.is_none();
+        let link = match interface.link {
+            Some(link) if plain => link,
+            _ => match link(interface, bytes, frame.wire, counts) {
+                Some(link) => link,
+                None => return,
+            },
         };
-        // No piece is so large that they would not fit: readers refuse such frames.
-        let (at, length) = ((at + bytes.len() - length) as u32, length as u32);
-        self.places.push(Place { at, length, packed, time });
+        counts.packets += 1;
+        match link.strip(bytes) {
+            Ok(packet) => {
+                // The link header is before the packet, padding may be after it. The numbers fit: readers refuse
+                // records that are larger than 64 MiB.
+                let header = packet.as_ptr().addr() - bytes.as_ptr().addr();
+                let (at, length) = ((frame.at + header) as u32, packet.len() as u32);
+                self.places.push(Place { at, length, step: false, time: frame.time, clock });
+            }
+            Err(why) => counts.unread[why as usize] += 1,
+        }
     }
 
-    /// How many frames there are that have not been dealt out.
+    /// Adds a jump of the clock, which all shares get.
+    pub(super) fn step(&mut self, clock: Timestamp) {
+        self.places.push(Place { at: 0, length: 0, step: true, time: clock, clock });
+    }
+
+    /// How many frames were added.
     pub fn frames(&self) -> u64 {
-        self.places.len() as u64
+        self.frames
     }
 
     /// Deals the frames out, in so many shares: all of one flow are in the same one, in their order.
@@ -64,11 +99,12 @@ impl Piece {
             return;
         }
         for place in &self.places {
+            if place.step {
+                self.shares.iter_mut().for_each(|share| share.push(*place));
+                continue;
+            }
             // What has no addresses has no flow.
-            let ends = match place.packed {
-                Packed::Ip => endpoints(place.bytes(&self.bytes)).unwrap_or_default(),
-                _ => 0,
-            };
+            let ends = endpoints(place.bytes(&self.bytes)).unwrap_or_default();
             let share = (u128::from(ends) * shares as u128) >> 64;
             self.shares[share as usize].push(*place);
         }
@@ -81,11 +117,35 @@ impl Piece {
         for few in self.shares.get(share).into_iter().flat_map(|share| share.chunks(TOGETHER)) {
             batch.clear();
             for place in few {
-                batch.add(place.packed, place.bytes(&self.bytes), place.time);
+                if place.step {
+                    batch.step = Some(place.clock);
+                    each(&batch);
+                    batch.clear();
+                } else {
+                    batch.add(place.bytes(&self.bytes), place.time, place.clock);
+                }
             }
             each(&batch);
         }
     }
+}
+
+/// The link type of a frame that is to be read; otherwise counts why it is not.
+#[inline(never)]
+fn link(interface: &Interface, bytes: &[u8], wire: u32, counts: &mut Counts) -> Option<Link> {
+    match interface.left_out {
+        Some(LeftOut::Filter) => counts.unfiltered += 1,
+        Some(LeftOut::Times) => counts.inexpressible += 1,
+        None if interface.filter.as_ref().is_some_and(|filter| !filter.matches(bytes, wire)) => {
+            counts.filtered += 1;
+        }
+        None if interface.link.is_none() => {
+            counts.packets += 1;
+            *counts.unknown_links.entry(interface.linktype).or_default() += 1;
+        }
+        None => return interface.link,
+    }
+    None
 }
 
 impl Place {

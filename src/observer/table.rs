@@ -7,7 +7,7 @@
 //!
 //! # Memory
 //!
-//! A live flow takes 64 octets here, 12 to 24 in the index, 16 in each queue that it is in, and what
+//! A live flow takes 72 octets here, 12 to 24 in the index, 16 in each queue that it is in, and what
 //! each group keeps of it: with basic, tcp, ecn, dscp and tcpopt about 330 octets together, with
 //! every group about 500. Measured as the peak resident memory of `pathspider observe` on a million
 //! flows that all stay live (327 and 485 MB), less what it takes on one flow (14 MB). What bounds it is
@@ -15,21 +15,23 @@
 //! error about a flow that nobody saw is a flow as any other.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use foldhash::fast::RandomState;
 
 use super::completed::Completed;
+use super::exchange::Exchange;
 use super::fragments::Fragments;
 use super::groups::{Broken, Groups};
+use super::identity::Identity;
 use super::index::Index;
+use super::steps::Steps;
 use crate::chain::{Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
+use crate::packet::owner::Owners;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
@@ -54,93 +56,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { expiry_timeout: 5_000_000_000, idle_timeout: 30_000_000_000, max_flows: 1_000_000 }
-    }
-}
-
-/// A flow's two ends in an order that both directions share, in few words: it is hashed and compared
-/// for every packet.
-#[derive(Clone, Copy)]
-struct Ends {
-    low: [u64; 2],
-    high: [u64; 2],
-    /// Their ports, the protocol, and whether the addresses are of IPv4.
-    rest: u64,
-}
-
-impl Ends {
-    /// Whether they are the same: without a look at one part after the other, nor a call to compare memory.
-    #[inline(always)]
-    fn are(&self, other: &Self) -> bool {
-        let differs = |a: [u64; 2], b: [u64; 2]| (a[0] ^ b[0]) | (a[1] ^ b[1]);
-        let low = differs(self.low, other.low);
-        low | differs(self.high, other.high) | (self.rest ^ other.rest) == 0
-    }
-
-    #[inline(always)]
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        let mut state = hasher.build_hasher();
-        let Self { low, high, rest } = *self;
-        [low[0], low[1], high[0], high[1], rest].into_iter().for_each(|part| state.write_u64(part));
-        state.finish()
-    }
-}
-
-/// A [`FlowKey`] as the table wants it.
-#[derive(Clone, Copy)]
-struct Identity {
-    ends: Ends,
-    /// A part of the hash of the ends, by which the index knows the flow.
-    tag: u32,
-    /// Whether the source is the lower end.
-    low_first: bool,
-    has_ports: bool,
-}
-
-impl Identity {
-    /// The parts are those of a key; they are not copied into one for every packet.
-    #[inline(always)]
-    fn of(
-        protocol: u8,
-        (source, destination): (&IpAddr, &IpAddr),
-        ports: Option<(u16, u16)>,
-        hasher: &RandomState,
-    ) -> Self {
-        let from_to = ports.unwrap_or_default();
-        let (a, b) = ((bits(source), from_to.0), (bits(destination), from_to.1));
-        let low_first = a <= b;
-        // Which end is the lower one is as good as tossed up: exchange them without asking.
-        let other = u64::from(low_first).wrapping_sub(1);
-        let exchanged = |a: u64, b: u64| (a ^ (a ^ b) & other, b ^ (a ^ b) & other);
-        let (upper, lower) = ((a.0 >> 64, b.0 >> 64), (a.0, b.0));
-        let (low_upper, high_upper) = exchanged(upper.0 as u64, upper.1 as u64);
-        let (low_lower, high_lower) = exchanged(lower.0 as u64, lower.1 as u64);
-        let (low_port, high_port) = exchanged(a.1.into(), b.1.into());
-        let kind = u64::from(protocol) << 1 | u64::from(source.is_ipv4());
-        let rest = (low_port << 16 | high_port) << 16 | kind;
-        let ends = Ends { low: [low_upper, low_lower], high: [high_upper, high_lower], rest };
-        let tag = ends.hash(hasher) as u32;
-        Self { ends, tag, low_first, has_ports: ports.is_some() }
-    }
-
-    fn key(&self) -> FlowKey {
-        let Ends { low, high, rest } = self.ends;
-        let address = |[upper, lower]: [u64; 2]| match rest & 1 {
-            1 => IpAddr::V4(Ipv4Addr::from_bits(lower as u32)),
-            _ => IpAddr::V6(Ipv6Addr::from_bits(u128::from(upper) << 64 | u128::from(lower))),
-        };
-        let low = (address(low), (rest >> 32) as u16);
-        let high = (address(high), (rest >> 16) as u16);
-        let (source, destination) = if self.low_first { (low, high) } else { (high, low) };
-        let protocol = (rest >> 1) as u8;
-        FlowKey { protocol, source, destination, has_ports: self.has_ports }
-    }
-}
-
-#[inline(always)]
-fn bits(address: &IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
@@ -181,8 +96,11 @@ pub struct FlowTable {
     index: Index,
     hasher: RandomState,
     flows: Vec<Option<Flow>>,
+    /// By slot: the acknowledgment number of the segment that ended the flow, if its direction was forward.
+    acknowledged: Vec<Option<u32>>,
     free: Vec<u32>,
     generation: u32,
+    steps: Steps,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
     groups: Groups,
@@ -191,7 +109,7 @@ pub struct FlowTable {
     completed: Vec<FlowKey>,
     flags: Vec<Flags>,
     /// Complete flows that were given up.
-    broken: Vec<(FlowKey, Flags)>,
+    broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
     evicted: u64,
     refused: u64,
     fragments: Fragments,
@@ -201,6 +119,13 @@ pub struct FlowTable {
     tags: Vec<u32>,
     /// Packets whose flows are found, but of which no function knows yet.
     visits: Vec<Visit>,
+    /// Whose the flows of a run are. Without it every packet has a flow, whose first packet goes forward.
+    owners: Option<Arc<Owners>>,
+    /// The course of each flow's exchange, by slot; only where there are owners.
+    exchanges: Vec<Exchange>,
+    /// Those of completed flows.
+    completed_exchanges: Vec<Exchange>,
+    strangers: u64,
 }
 
 impl FlowTable {
@@ -217,8 +142,10 @@ impl FlowTable {
             index: Index::default(),
             hasher: RandomState::default(),
             flows: Vec::new(),
+            acknowledged: Vec::new(),
             free: Vec::new(),
             generation: 0,
+            steps: Steps::default(),
             idle: VecDeque::new(),
             over: VecDeque::new(),
             groups,
@@ -232,7 +159,22 @@ impl FlowTable {
             identities: Vec::new(),
             tags: Vec::new(),
             visits: Vec::new(),
+            owners: None,
+            exchanges: Vec::new(),
+            completed_exchanges: Vec::new(),
+            strangers: 0,
         }
+    }
+
+    /// The table of a run: only flows that it owns are kept, and forward is to the target, whichever packet
+    /// came first.
+    pub fn of_run(selection: &Selection, limits: Limits, owners: Arc<Owners>) -> Self {
+        Self { owners: Some(owners), ..Self::new(selection, limits) }
+    }
+
+    /// Packets that belong to no flow of the run.
+    pub fn strangers(&self) -> u64 {
+        self.strangers
     }
 
     /// Flows that had to be completed early because the table was full.
@@ -266,7 +208,7 @@ impl FlowTable {
     }
 
     fn few_packets(&mut self, packets: &[Packet<'_>]) {
-        let times = packets.iter().map(|packet| packet.time.0);
+        let times = packets.iter().map(|packet| packet.clock.0);
         let (Some(first), Some(last)) = (times.clone().min(), times.max()) else { return };
         let mut identities = std::mem::take(&mut self.identities);
         identities.clear();
@@ -281,9 +223,9 @@ impl FlowTable {
         let leap = last.saturating_sub(first) >= timeout;
         let calm = !leap && !self.is_due(last);
         for (place, (packet, identity)) in packets.iter().zip(&identities).enumerate() {
-            if !calm && (leap || self.is_due(packet.time.0)) {
+            if !calm && (leap || self.is_due(packet.clock.0)) {
                 self.settle(packets);
-                self.advance(packet.time);
+                self.advance(packet.clock);
             }
             self.take_in(packets, place, identity);
         }
@@ -307,7 +249,8 @@ impl FlowTable {
             (Some(quote), _) => Some(quote.key().reversed()),
             (None, Some(0)) => {
                 let own = FlowKey::of(packet);
-                if own.has_ports {
+                // In IPv6, the next header of later fragments may be another extension header.
+                if own.has_ports || packet.ip.source.is_ipv6() {
                     self.fragments.first(packet, own);
                 }
                 None
@@ -335,22 +278,39 @@ impl FlowTable {
         let is =
             |slot| matches!(&flows[slot as usize], Some(flow) if flow.identity.ends.are(&ends));
         let mut slot = self.index.find(tag, is);
-        // The same ports again after the end: another connection, not a straggler.
+        // The same ports again after the end, in either direction: another connection, not a straggler.
         if let Some(old) = slot.filter(|_| is_initial_syn(packet)) {
             // Perhaps one of those before it was the end.
             self.settle(packets);
-            let flow = &self.flows[old as usize];
-            if flow.is_some_and(|flow| flow.over && flow.identity.low_first == low_first) {
+            let own = |flow: &Flow| flow.identity.low_first == low_first;
+            let again = |flow: &Flow| own(flow) || !self.acknowledges(old, packet);
+            let over = self.flows[old as usize].is_some_and(|flow| flow.over && again(&flow));
+            if self.owners.is_none() && over {
                 self.complete(old);
+                slot = None;
+            } else if self.is_stale(old, low_first) {
+                self.discard(old);
                 slot = None;
             }
         }
+        // The idle queue is only nearly in order and may not have reached this flow. The record must not depend on
+        // the other flows in the table.
+        if self.owners.is_none()
+            && let Some(old) = slot.filter(|slot| self.is_silent(*slot, packet.clock))
+        {
+            self.settle(packets);
+            self.complete(old);
+            slot = None;
+        }
         let slot = match slot {
             Some(slot) => slot,
-            None => self.open(identity, packets, place),
+            None => match self.open(identity, packets, place) {
+                Some(slot) => slot,
+                None => return,
+            },
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
-        flow.last = flow.last.max(packet.time);
+        flow.last = flow.last.max(packet.clock);
         if packet.flaw.is_some() {
             flow.flags |= Flag::ShortPacket.into();
         }
@@ -359,8 +319,38 @@ impl FlowTable {
         }
         let forward = flow.identity.low_first == low_first;
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
+        if let Some(exchange) = self.exchanges.get_mut(slot as usize)
+            && !exchange.packet(packet, direction)
+        {
+            self.strangers += 1;
+            return;
+        }
         let seen = Seen::of(packet, direction);
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
+    }
+
+    /// Whether the flow has been idle for longer than the timeout.
+    #[inline]
+    fn is_silent(&self, slot: u32, now: Timestamp) -> bool {
+        let last = self.flows[slot as usize].as_ref().and_then(|flow| flow.last.known());
+        last.is_some_and(|last| last.0.saturating_add(self.limits.idle_timeout) <= now.0)
+    }
+
+    /// Whether the segment that ended the flow acknowledges this SYN of the other direction: then the SYN belongs to the
+    /// old connection.
+    fn acknowledges(&self, slot: u32, syn: &Packet<'_>) -> bool {
+        let next = syn.tcp().map(|tcp| tcp.sequence.wrapping_add(1));
+        next.is_some() && self.acknowledged[slot as usize] == next
+    }
+
+    /// Whether a flow that our SYN would belong to has only packets that came before it: late ones of an earlier
+    /// connection between the same ports.
+    fn is_stale(&self, slot: u32, low_first: bool) -> bool {
+        let flow = self.flows[slot as usize].as_ref();
+        let exchange = self.exchanges.get(slot as usize);
+        flow.zip(exchange).is_some_and(|(flow, exchange)| {
+            flow.identity.low_first == low_first && !exchange.has_syn()
+        })
     }
 
     /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
@@ -373,11 +363,18 @@ impl FlowTable {
             return;
         };
         while over != 0 {
-            let Visit { packet, slot, .. } = visits[over.trailing_zeros() as usize];
+            let Visit { packet, slot, seen } = visits[over.trailing_zeros() as usize];
             over &= over - 1;
             let Some(flow) = self.flows[slot].as_mut().filter(|flow| !flow.over) else { continue };
             flow.over = true;
-            let due = packets[packet].time.0.saturating_add(self.limits.expiry_timeout);
+            // A run's flow ends with its wave: a reset may have been for a late packet of an earlier connection.
+            if self.owners.is_some() {
+                continue;
+            }
+            let tcp = packets[packet].tcp().filter(|tcp| tcp.has(flag::ACK));
+            let tcp = tcp.filter(|_| seen.direction == Direction::Forward);
+            self.acknowledged[slot] = tcp.map(|tcp| tcp.acknowledgment);
+            let due = packets[packet].clock.0.saturating_add(self.limits.expiry_timeout);
             self.over.push_back(Due { due, slot: slot as u32, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
         }
@@ -410,6 +407,13 @@ impl FlowTable {
                 self.idle.push_back(Due { due, ..next });
             }
         }
+    }
+
+    /// The clock of the capture jumped at `clock`: flows that are not complete are flagged.
+    pub fn clock_step(&mut self, clock: Timestamp) {
+        self.advance(clock);
+        let live = self.flows.iter().flatten().map(|flow| flow.generation);
+        self.steps.add(self.generation, clock, self.index.len(), live);
     }
 
     /// Completes every flow whose key the owner wants now.
@@ -453,6 +457,7 @@ impl FlowTable {
             types: self.types.clone(),
             keys: std::mem::take(&mut self.completed),
             flags: std::mem::take(&mut self.flags),
+            exchanges: std::mem::take(&mut self.completed_exchanges),
             groups,
             broken: std::mem::take(&mut self.broken),
         }
@@ -462,9 +467,10 @@ impl FlowTable {
     #[cold]
     fn restart(&mut self) {
         self.groups.restart();
+        let mut exchanges = std::mem::take(&mut self.completed_exchanges).into_iter();
         for (key, mut flags) in self.completed.drain(..).zip(self.flags.drain(..)) {
             flags |= Flag::InternalError.into();
-            self.broken.push((key, flags));
+            self.broken.push((key, flags, exchanges.next()));
         }
         self.flows.iter_mut().flatten().filter(|flow| !flow.ignored).for_each(Flow::give_up);
     }
@@ -473,14 +479,25 @@ impl FlowTable {
         current(&self.flows, due)
     }
 
-    fn open(&mut self, identity: &Identity, packets: &[Packet<'_>], place: usize) -> u32 {
+    /// Begins a flow with this packet, unless it is a stranger's.
+    fn open(&mut self, identity: &Identity, packets: &[Packet<'_>], place: usize) -> Option<u32> {
         let packet = &packets[place];
+        let way = self.owners.as_ref().map(|owners| identity.direction(owners));
+        let identity = match way {
+            Some(None) => {
+                self.strangers += 1;
+                return None;
+            }
+            Some(Some(Direction::Reverse)) => identity.reversed(),
+            Some(Some(Direction::Forward)) | None => *identity,
+        };
         if self.index.len() >= self.limits.max_flows {
             self.settle(packets);
             self.evicted += u64::from(self.complete_oldest(Flag::FlowEvicted.into()));
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
+            self.acknowledged.push(None);
             self.flows.len() as u32 - 1
         });
         self.generation = self.generation.wrapping_add(1);
@@ -489,7 +506,12 @@ impl FlowTable {
         let opened = self.groups.open(slot as usize, &key, packet);
         let ignored = opened.unwrap_or_default();
         self.refused += u64::from(ignored);
-        let (identity, last) = (*identity, packet.time);
+        if self.owners.is_some() {
+            let slots = self.flows.len();
+            self.exchanges.resize_with(slots.max(self.exchanges.len()), Exchange::default);
+            self.exchanges[slot as usize] = Exchange::default();
+        }
+        let last = packet.clock;
         let flags = Flags::default();
         let mut flow = Flow { identity, last, generation, over: false, flags, ignored };
         if opened.is_err() {
@@ -499,12 +521,12 @@ impl FlowTable {
         self.index.insert(identity.tag, slot);
         // Nobody can say when a flow without a time falls silent.
         let due = packet
-            .time
+            .clock
             .known()
             .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
         compact(&mut self.idle, &self.flows, self.index.len());
-        slot
+        Some(slot)
     }
 
     /// Completes the oldest flow with these flags; whether there was one.
@@ -522,22 +544,34 @@ impl FlowTable {
     }
 
     fn complete(&mut self, slot: u32) {
-        let Some(flow) = self.flows[slot as usize].take() else { return };
-        self.index.remove(flow.identity.tag, slot);
-        self.free.push(slot);
-        let (key, flags) = (flow.identity.key(), flow.flags);
+        let Some(flow) = self.discard(slot) else { return };
+        let (key, mut flags) = (flow.identity.key(), flow.flags);
+        let exchange = self.exchanges.get(slot as usize).copied();
         if flags.has(Flag::InternalError) {
-            self.broken.push((key, flags));
+            self.broken.push((key, flags, exchange));
             return;
         }
         if flow.ignored {
             return;
         }
+        let silent = flow.last.0.saturating_add(self.limits.idle_timeout);
+        if self.steps.between(flow.generation, self.generation, silent) {
+            flags |= Flag::ClockStep.into();
+        }
         self.completed.push(key);
         self.flags.push(flags);
+        self.completed_exchanges.extend(exchange);
         if self.groups.close(slot as usize).is_err() {
             self.restart();
         }
+    }
+
+    /// Forgets a flow and what the functions know of it.
+    fn discard(&mut self, slot: u32) -> Option<Flow> {
+        let flow = self.flows[slot as usize].take()?;
+        self.index.remove(flow.identity.tag, slot);
+        self.free.push(slot);
+        Some(flow)
     }
 }
 

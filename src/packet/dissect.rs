@@ -7,7 +7,7 @@ use crate::field::Timestamp;
 
 /// Dissects one frame as it was captured (perhaps cut by the snap length).
 pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, Unread> {
-    let bytes = link.strip(frame).ok_or(Unread::NotIp)?;
+    let bytes = link.strip(frame)?;
     let mut packet = Packet::blank(time);
     fill(&mut packet, bytes)?;
     Ok(packet)
@@ -20,7 +20,7 @@ pub fn dissect_into<'a>(
     bytes: &'a [u8],
     time: Timestamp,
 ) -> Result<(), Unread> {
-    packet.time = time;
+    (packet.time, packet.clock) = (time, time);
     packet.ports = None;
     packet.transport = Transport::Other;
     packet.flaw = None;
@@ -74,9 +74,7 @@ fn fill<'a>(packet: &mut Packet<'a>, bytes: &'a [u8]) -> Result<(), Unread> {
         return Ok(());
     }
     packet.ports = transport::ports(packet.ip.protocol, payload);
-    if transport::read(&packet.ip, headers, payload, &mut packet.transport).is_none() {
-        packet.flaw = Some(Unread::BadTransport);
-    }
+    packet.flaw = transport::read(&packet.ip, headers, payload, &mut packet.transport).err();
     Ok(())
 }
 

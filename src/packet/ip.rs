@@ -6,6 +6,9 @@ use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
 
 use super::{Ip, protocol};
 
+/// No next header (RFC 8200, 4.7).
+const NO_NEXT_HEADER: u8 = 59;
+
 /// The octets before the transport, and what was captured of it, padding cut off.
 pub(super) type Found<'a> = (usize, &'a [u8]);
 
@@ -26,6 +29,9 @@ fn v4<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let total = usize::from(header.total_len());
     // 0 is what a host writes that leaves the length to its network card (TSO): take what is there.
     let length = if total == 0 { bytes.len() } else { total };
+    if length < own.len() {
+        return None;
+    }
     let payload = bytes.get(own.len()..length.min(bytes.len())).unwrap_or_default();
     let offset = u32::from(header.fragments_offset().value()) * 8;
     let fragmented = header.more_fragments() || offset > 0;
@@ -48,11 +54,16 @@ fn v4<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
 fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let header = Ipv6HeaderSlice::from_slice(bytes).ok()?;
     let declared = usize::from(header.payload_length());
+    let next = header.next_header().0;
+    let rest = bytes.get(40..)?;
+    // 0 means a jumbogram (RFC 2675), or that the network card fills in the length: take what is there. After "no next
+    // header" there is only padding.
+    let taken = if declared == 0 && next != NO_NEXT_HEADER { rest.len() } else { declared };
     *ip = Ip {
         source: IpAddr::V6(header.source_addr()),
         destination: IpAddr::V6(header.destination_addr()),
-        protocol: header.next_header().0,
-        length: 40 + u32::from(header.payload_length()),
+        protocol: next,
+        length: u32::try_from(40 + taken).unwrap_or(u32::MAX),
         traffic_class: header.traffic_class(),
         ttl: header.hop_limit(),
         evil: None,
@@ -60,30 +71,32 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
         flow_label: Some(header.flow_label().value()),
         fragment: None,
     };
-    let rest = bytes.get(40..)?;
-    // 0 is the sign of a jumbogram (RFC 2675), or of a card that fills the length in.
-    let rest = if declared == 0 { rest } else { &rest[..declared.min(rest.len())] };
+    let rest = &rest[..taken.min(rest.len())];
     // Nearly all have none.
     if matches!(ip.protocol, protocol::TCP | protocol::UDP) {
         return Some((40, rest));
     }
-    let payload = extensions(ip, rest);
+    let payload = extensions(ip, rest, declared == 0)?;
     Some((40 + rest.len() - payload.len(), payload))
 }
 
 /// Walks hop-by-hop options (0), routing (43), fragment (44) and destination options (60) headers
-/// (RFC 8200). An authentication header (51) or ESP (50) ends the chain: what they protect is theirs.
-fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8]) -> &'a [u8] {
+/// (RFC 8200). An authentication header (51) or ESP (50) ends the chain: what they protect is theirs. `None` if
+/// a header is announced but not complete: the transport is not known.
+fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8], no_length: bool) -> Option<&'a [u8]> {
     // Each header is eight octets at least, so a chain ends with its packet.
     loop {
-        let length = match (ip.protocol, rest.get(1)) {
-            (0 | 43 | 60, Some(length)) => (usize::from(*length) + 1) * 8,
-            (44, Some(_)) => 8,
-            _ => return rest,
+        let length = match ip.protocol {
+            0 | 43 | 60 => (usize::from(*rest.get(1)?) + 1) * 8,
+            44 => 8,
+            _ => return Some(rest),
         };
-        let Some(header) = rest.get(..length) else { return &[] };
-        if ip.protocol == 0 && ip.length == 40 {
-            ip.length = jumbo(header).map_or(40, |length| length.saturating_add(40));
+        let header = rest.get(..length)?;
+        if no_length
+            && ip.protocol == 0
+            && let Some(length) = jumbo(header)
+        {
+            ip.length = length.saturating_add(40);
         }
         let fragment = ip.protocol == 44;
         ip.protocol = header[0];
@@ -94,7 +107,7 @@ fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8]) -> &'a [u8] {
             ip.id = Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
             if offset > 0 {
                 // The rest of the chain stands in the first fragment.
-                return rest;
+                return Some(rest);
             }
         }
     }

@@ -1,11 +1,20 @@
 //! Link layers: what stands before the IP header.
 //!
-//! Numbers are those of tcpdump.org/linktypes.html.
+//! Numbers and names are those of tcpdump.org/linktypes.html. [`TYPES`] is the registry, which
+//! `observe --help` prints; `ethernet` reads what EtherTypes and LLC announce, `wireless` reads
+//! IEEE 802.11, `wrapped` reads headers that put metadata before another link layer's frame.
+
+mod ethernet;
+mod wireless;
+mod wrapped;
+
+use super::Unread;
+use ethernet::{ethertype, ppp};
 
 /// What stands before the IP header in a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
-    /// Ethernet, with or without VLAN tags (IEEE 802.1Q, 802.1ad), MPLS labels and PPPoE.
+    /// Ethernet.
     Ethernet,
     /// Nothing: the frame is the IP packet.
     Raw,
@@ -17,157 +26,150 @@ pub enum Link {
     Null,
     /// PPP, with or without address and control octets (RFC 1661, 1662).
     Ppp,
+    /// An octet that says the direction, then PPP.
+    PppWithDirection,
     /// Cisco HDLC.
     CiscoHdlc,
     /// PPPoE session (RFC 2516) without Ethernet.
     Pppoe,
     /// IEEE 802.11 data frames.
     Ieee80211,
-    /// IEEE 802.11 data frames behind a radiotap header.
+    /// IEEE 802.11 data frames after a radiotap header.
     Radiotap,
+    /// A frame of another link type after a Per-Packet Information header.
+    Ppi,
+    /// A frame of another link type after a header of macOS.
+    Pktap,
+    /// OpenBSD's IPsec interface: family, SPI and flags.
+    Enc,
+    /// OpenBSD's packet filter log.
+    Pflog,
+    /// Linux's netfilter log: the packet is one of several attributes.
+    Nflog,
     /// IP over InfiniBand (RFC 4391).
     IpOverInfiniband,
 }
 
-/// Every link type that is understood, by number.
-static TYPES: &[(i32, Link)] = &[
-    (0, Link::Null),
-    (1, Link::Ethernet),
-    (9, Link::Ppp),
-    // DLT_RAW is 12 on most systems and 14 on some.
-    (12, Link::Raw),
-    (14, Link::Raw),
-    (50, Link::Ppp),
-    (51, Link::Pppoe),
-    (101, Link::Raw),
-    (104, Link::CiscoHdlc),
-    (105, Link::Ieee80211),
-    (108, Link::Null),
-    (113, Link::LinuxSll),
-    (127, Link::Radiotap),
-    (228, Link::Raw),
-    (229, Link::Raw),
-    (242, Link::IpOverInfiniband),
-    (276, Link::LinuxSll2),
-];
+/// A link type that is understood.
+#[derive(Debug)]
+pub struct LinkType {
+    /// The number in a capture file.
+    pub number: u16,
+    /// The name, `LINKTYPE_` left out.
+    pub name: &'static str,
+    /// What it is.
+    pub doc: &'static str,
+    /// How it is read.
+    pub link: Link,
+}
 
-/// As many tags, labels and encapsulations as anyone stacks, and an end to what a hostile frame does.
-const DEEPEST: usize = 16;
+const fn row(number: u16, name: &'static str, doc: &'static str, link: Link) -> LinkType {
+    LinkType { number, name, doc, link }
+}
+
+/// Every link type that is understood, by number.
+pub static TYPES: &[LinkType] = &[
+    row(0, "NULL", "BSD loopback", Link::Null),
+    row(
+        1,
+        "ETHERNET",
+        "Ethernet, also with VLAN tags (802.1Q, 802.1ad, 802.1BR, VN-Tag), PBB (802.1ah), MPLS, PPPoE, Cisco metadata",
+        Link::Ethernet,
+    ),
+    row(9, "PPP", "PPP", Link::Ppp),
+    // DLT_RAW is 12 on most systems and 14 on OpenBSD; some files have these numbers.
+    row(12, "RAW", "IP, as some systems number it", Link::Raw),
+    row(14, "RAW", "IP, as OpenBSD numbers it", Link::Raw),
+    row(50, "PPP_HDLC", "PPP in HDLC-like framing", Link::Ppp),
+    row(51, "PPP_ETHER", "PPPoE session", Link::Pppoe),
+    row(101, "RAW", "IP", Link::Raw),
+    row(104, "C_HDLC", "Cisco HDLC", Link::CiscoHdlc),
+    row(105, "IEEE802_11", "Wi-Fi data frames", Link::Ieee80211),
+    row(108, "LOOP", "OpenBSD loopback", Link::Null),
+    row(109, "ENC", "OpenBSD IPsec", Link::Enc),
+    row(113, "LINUX_SLL", "Linux cooked capture", Link::LinuxSll),
+    row(117, "PFLOG", "OpenBSD packet filter log", Link::Pflog),
+    row(127, "IEEE802_11_RADIOTAP", "Wi-Fi data frames with radiotap", Link::Radiotap),
+    row(192, "PPI", "Per-Packet Information, then another link type", Link::Ppi),
+    row(204, "PPP_WITH_DIR", "PPP with direction", Link::PppWithDirection),
+    row(228, "IPV4", "IPv4", Link::Raw),
+    row(229, "IPV6", "IPv6", Link::Raw),
+    row(239, "NFLOG", "Linux netfilter log", Link::Nflog),
+    row(242, "IPOIB", "IP over InfiniBand", Link::IpOverInfiniband),
+    row(258, "PKTAP", "macOS packet tap, then another link type", Link::Pktap),
+    row(276, "LINUX_SLL2", "Linux cooked capture, version 2", Link::LinuxSll2),
+];
 
 impl Link {
     /// From a link-layer header type.
     pub fn from_linktype(linktype: i32) -> Option<Self> {
-        TYPES.iter().find(|(number, _)| *number == linktype).map(|(_, link)| *link)
+        TYPES.iter().find(|row| i32::from(row.number) == linktype).map(|row| row.link)
     }
 
-    /// The bytes from the IP header on; `None` if there is no IP header.
+    /// The bytes from the IP header on.
+    ///
+    /// # Errors
+    /// [`Unread::NotIp`] or [`Unread::BadLink`].
     #[inline(always)]
-    pub fn strip(self, frame: &[u8]) -> Option<&[u8]> {
+    pub fn strip(self, frame: &[u8]) -> Result<&[u8], Unread> {
         match self {
+            Link::Ethernet => ethertype(be16(frame, 12)?, after(frame, 14)?),
             Link::Raw => is_ip(frame),
-            Link::Ethernet => ethertype(be16(frame, 12)?, frame.get(14..)?),
-            Link::LinuxSll => ethertype(be16(frame, 14)?, frame.get(16..)?),
-            Link::LinuxSll2 => ethertype(be16(frame, 0)?, frame.get(20..)?),
+            _ => self.strip_rarer(frame),
+        }
+    }
+
+    fn strip_rarer(self, frame: &[u8]) -> Result<&[u8], Unread> {
+        match self {
+            Link::Ethernet => ethertype(be16(frame, 12)?, after(frame, 14)?),
+            Link::Raw => is_ip(frame),
+            Link::LinuxSll => ethertype(be16(frame, 14)?, after(frame, 16)?),
+            Link::LinuxSll2 => ethertype(be16(frame, 0)?, after(frame, 20)?),
             // The family's number differs from system to system; the packet says what it is.
-            Link::Null => is_ip(frame.get(4..)?),
+            Link::Null => is_ip(after(frame, 4)?),
+            Link::Enc => is_ip(after(frame, 12)?),
             Link::Ppp => ppp(frame),
-            Link::Pppoe => ppp(frame.get(6..)?),
-            Link::CiscoHdlc => ethertype(be16(frame, 2)?, frame.get(4..)?),
-            Link::Ieee80211 => ieee80211(frame),
-            Link::Radiotap => {
-                let length = u16::from_le_bytes([*frame.get(2)?, *frame.get(3)?]);
-                ieee80211(frame.get(usize::from(length)..)?)
-            }
-            Link::IpOverInfiniband => ethertype(be16(frame, 40)?, frame.get(44..)?),
+            Link::PppWithDirection => ppp(after(frame, 1)?),
+            Link::Pppoe => ppp(after(frame, 6)?),
+            Link::CiscoHdlc => ethertype(be16(frame, 2)?, after(frame, 4)?),
+            Link::Ieee80211 => wireless::data(frame, false),
+            Link::Radiotap => wireless::radiotap(frame),
+            Link::Ppi => wrapped::ppi(frame),
+            Link::Pktap => wrapped::pktap(frame),
+            Link::Pflog => wrapped::pflog(frame),
+            Link::Nflog => wrapped::nflog(frame),
+            Link::IpOverInfiniband => ethertype(be16(frame, 40)?, after(frame, 44)?),
         }
     }
 }
 
 #[inline(always)]
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]))
+fn be16(bytes: &[u8], at: usize) -> Result<u16, Unread> {
+    let two = bytes.get(at..at + 2).ok_or(Unread::BadLink)?;
+    Ok(u16::from_be_bytes([two[0], two[1]]))
 }
 
-fn is_ip(bytes: &[u8]) -> Option<&[u8]> {
-    matches!(bytes.first()? >> 4, 4 | 6).then_some(bytes)
+fn le16(bytes: &[u8], at: usize) -> Result<u16, Unread> {
+    be16(bytes, at).map(u16::swap_bytes)
 }
 
+fn le32(bytes: &[u8], at: usize) -> Result<u32, Unread> {
+    let four = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Unread::BadLink)?;
+    Ok(u32::from_le_bytes(*four))
+}
+
+/// What stands after this many octets.
 #[inline(always)]
-fn ethertype(ethertype: u16, rest: &[u8]) -> Option<&[u8]> {
-    match ethertype {
-        // Nearly all of them.
-        0x0800 | 0x86dd => Some(rest),
-        _ => encapsulated(ethertype, rest),
+fn after(bytes: &[u8], octets: usize) -> Result<&[u8], Unread> {
+    bytes.get(octets..).ok_or(Unread::BadLink)
+}
+
+fn is_ip(bytes: &[u8]) -> Result<&[u8], Unread> {
+    match bytes.first().ok_or(Unread::BadLink)? >> 4 {
+        4 | 6 => Ok(bytes),
+        _ => Err(Unread::NotIp),
     }
 }
 
-fn encapsulated(mut ethertype: u16, mut rest: &[u8]) -> Option<&[u8]> {
-    for _ in 0..DEEPEST {
-        match ethertype {
-            0x0800 | 0x86dd => return Some(rest),
-            // 802.1Q, 802.1ad and the tag that came before it.
-            0x8100 | 0x88a8 | 0x9100 => {
-                ethertype = be16(rest, 2)?;
-                rest = rest.get(4..)?;
-            }
-            0x8864 => return ppp(rest.get(6..)?),
-            0x8847 | 0x8848 => return mpls(rest),
-            // A length (IEEE 802.3): LLC and SNAP follow.
-            0..=0x05dc => return llc(rest),
-            _ => return None,
-        }
-    }
-    None
-}
-
-/// Labels to the bottom of the stack (RFC 3032); what follows says itself what it is.
-fn mpls(mut rest: &[u8]) -> Option<&[u8]> {
-    for _ in 0..DEEPEST {
-        let bottom = rest.get(2)? & 1 == 1;
-        rest = rest.get(4..)?;
-        if bottom {
-            return is_ip(rest);
-        }
-    }
-    None
-}
-
-/// LLC with SNAP (IEEE 802, RFC 1042).
-fn llc(rest: &[u8]) -> Option<&[u8]> {
-    match rest.get(..6)? {
-        [0xaa, 0xaa, 0x03, 0, 0, 0] => ethertype(be16(rest, 6)?, rest.get(8..)?),
-        _ => None,
-    }
-}
-
-fn ppp(mut rest: &[u8]) -> Option<&[u8]> {
-    if rest.starts_with(&[0xff, 0x03]) {
-        rest = rest.get(2..)?;
-    }
-    // A protocol field may be one octet long, which is then odd (RFC 1661, 6.5).
-    let (protocol, rest) = match *rest.first()? {
-        one if one & 1 == 1 => (u16::from(one), rest.get(1..)?),
-        _ => (be16(rest, 0)?, rest.get(2..)?),
-    };
-    match protocol {
-        0x0021 | 0x0057 => Some(rest),
-        0x0281 | 0x0283 => mpls(rest),
-        _ => None,
-    }
-}
-
-/// A data frame: header of 24 octets, a fourth address between access points, QoS control.
-fn ieee80211(frame: &[u8]) -> Option<&[u8]> {
-    let control = u16::from_le_bytes([*frame.first()?, *frame.get(1)?]);
-    let (kind, subtype) = (control >> 2 & 3, control >> 4 & 0xf);
-    let (to_from, protected, order) =
-        (control >> 8 & 3, control & 0x4000 != 0, control & 0x8000 != 0);
-    // Data frames that have data, and that can be read.
-    if kind != 2 || subtype & 4 != 0 || protected {
-        return None;
-    }
-    let qos = subtype & 8 != 0;
-    let fourth = if to_from == 3 { 6 } else { 0 };
-    let length = 24 + fourth + if qos { 2 } else { 0 } + if qos && order { 4 } else { 0 };
-    llc(frame.get(length..)?)
-}
+#[cfg(test)]
+mod tests;

@@ -4,16 +4,22 @@
 //! header, `ip` walks to the transport, `transport` reads it. What is not understood is an
 //! [`Unread`] reason to be counted, never a guess.
 //!
+//! [`dns`] reads messages, for observer functions and for those who ask questions.
+//!
 //! Imports [`field`](crate::field) only.
 
 mod dissect;
+pub mod dns;
 mod ip;
 pub mod link;
+pub mod owner;
 pub mod tcp_option;
 mod transport;
+mod unread;
 
 pub use dissect::{dissect, dissect_into, endpoints};
 pub use link::Link;
+pub use unread::Unread;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -59,6 +65,9 @@ pub mod protocol {
 pub struct Packet<'a> {
     /// When it crossed the interface, or [`Timestamp::UNKNOWN`].
     pub time: Timestamp,
+    /// The capture's clock at this packet, which timeouts are counted by: the packet's time, unless the capturing
+    /// machine's clock jumped.
+    pub clock: Timestamp,
     /// The outermost IP header.
     pub ip: Ip,
     /// Source and destination port, where the protocol has them and they were captured.
@@ -72,10 +81,17 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// A packet of which nothing has been read yet.
     pub(crate) fn blank(time: Timestamp) -> Self {
-        Self { time, ip: Ip::BLANK, ports: None, transport: Transport::Other, flaw: None }
+        Self {
+            time,
+            clock: time,
+            ip: Ip::BLANK,
+            ports: None,
+            transport: Transport::Other,
+            flaw: None,
+        }
     }
 
-    /// The TCP header, if this is a TCP segment with a whole one.
+    /// The TCP header, if this is a TCP segment and its first 14 octets were captured.
     pub fn tcp(&self) -> Option<&Tcp<'a>> {
         match &self.transport {
             Transport::Tcp(tcp) => Some(tcp),
@@ -103,6 +119,13 @@ impl<'a> Packet<'a> {
     /// its flow.
     pub fn quote(&self) -> Option<&Quote<'a>> {
         self.icmp().and_then(|icmp| icmp.quote.as_ref())
+    }
+
+    /// Whether it has a header of this protocol that could not be read.
+    pub fn hides(&self, protocol: u8) -> bool {
+        self.ip.protocol == protocol
+            && self.flaw.is_some()
+            && matches!(self.transport, Transport::Other)
     }
 
     /// Whether the marks of its IP header are the sender's of this flow: not those of a later
@@ -199,8 +222,10 @@ pub struct Tcp<'a> {
     pub acknowledgment: u32,
     /// Octets of data after the header, by the lengths in the headers.
     pub payload: u32,
-    /// The options as they stand in the header; see [`tcp_option`].
+    /// The options as they stand in the header, as far as they were captured; see [`tcp_option`].
     pub options: &'a [u8],
+    /// Whether the whole header was captured; if not, options may be missing.
+    pub whole: bool,
     /// What was captured of the data.
     pub data: &'a [u8],
 }
@@ -237,6 +262,8 @@ pub struct Udp<'a> {
     pub checksum: u16,
     /// What was captured of the data.
     pub data: &'a [u8],
+    /// Whether there was more data than was captured.
+    pub cut: bool,
 }
 
 /// An ICMP message (RFC 792) or ICMPv6 message (RFC 4443).
@@ -268,17 +295,6 @@ impl Quote<'_> {
     pub fn key(&self) -> FlowKey {
         FlowKey::new(&self.ip, self.ports)
     }
-}
-
-/// Why a frame, or a part of it, was not understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unread {
-    /// Not IP at all: ARP, LLDP and the like.
-    NotIp,
-    /// An IP header that is cut short or contradicts itself.
-    BadIp,
-    /// A transport header that is cut short or contradicts itself.
-    BadTransport,
 }
 
 /// A flow's identity: protocol, and both ends in the order of its first packet.

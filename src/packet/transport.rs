@@ -1,74 +1,118 @@
 //! Transport headers.
 
-use etherparse::{TcpHeaderSlice, UdpHeaderSlice};
+use super::{Icmp, Ip, Quote, Tcp, Transport, Udp, Unread, flag, ip, protocol};
 
-use super::{Icmp, Ip, Quote, Tcp, Transport, Udp, flag, ip, protocol};
+/// Octets of a TCP header without options.
+const TCP_SHORTEST: usize = 20;
+/// Octets of a TCP header down to its flags.
+const TCP_FLAGS: usize = 14;
+
+fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE)
+}
 
 /// The ports, if the protocol has them and they are there.
 #[inline(always)]
 pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
-    let has =
-        matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE);
     match bytes.get(..4)? {
-        [a, b, c, d] if has => Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]))),
+        [a, b, c, d] if has_ports(protocol) => {
+            Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+        }
         _ => None,
     }
 }
 
-/// Reads the transport header; `None` if it should be there and cannot be read.
+/// Reads the transport header, or as much of it as was captured.
+///
+/// # Errors
+/// If it is not complete. What could be read of it is in `transport`.
 #[inline(always)]
 pub(super) fn read<'a>(
     ip: &Ip,
     headers: usize,
     bytes: &'a [u8],
     transport: &mut Transport<'a>,
-) -> Option<()> {
+) -> Result<(), Unread> {
+    // Whether the packet was longer than what was captured.
+    let cut = u32::try_from(headers + bytes.len()).is_ok_and(|captured| captured < ip.length);
+    let too_short = if cut { Unread::CutTransport } else { Unread::BadTransport };
     match ip.protocol {
         protocol::TCP => {
-            let header = TcpHeaderSlice::from_slice(bytes).ok()?;
-            let own = header.slice();
-            let before = u32::try_from(headers + own.len()).unwrap_or(u32::MAX);
+            let head: &[u8; TCP_FLAGS] = bytes.first_chunk().ok_or(too_short)?;
+            let own = usize::from(head[12] >> 4) * 4;
+            let whole = own <= bytes.len();
+            let before = u32::try_from(headers + own).unwrap_or(u32::MAX);
+            if own < TCP_SHORTEST || before > ip.length {
+                return Err(Unread::BadTransport);
+            }
+            let number = |at: usize| {
+                u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
+            };
             *transport = Transport::Tcp(Tcp {
-                flags: u16::from_be_bytes([own[12], own[13]]) & flag::ALL,
-                sequence: header.sequence_number(),
-                acknowledgment: header.acknowledgment_number(),
+                flags: u16::from_be_bytes([head[12], head[13]]) & flag::ALL,
+                sequence: number(4),
+                acknowledgment: number(8),
                 // By the IP header, for the capture may have cut the data.
                 payload: ip.length.saturating_sub(before),
-                options: &bytes[20..own.len()],
-                data: &bytes[own.len()..],
+                options: bytes.get(TCP_SHORTEST..own.min(bytes.len())).unwrap_or_default(),
+                whole,
+                data: bytes.get(own..).unwrap_or_default(),
             });
+            if whole { Ok(()) } else { Err(Unread::CutTransport) }
         }
         protocol::UDP => {
-            let header = UdpHeaderSlice::from_slice(bytes).ok()?;
-            *transport = Transport::Udp(Udp { checksum: header.checksum(), data: &bytes[8..] });
+            let (head, data) = bytes.split_first_chunk::<8>().ok_or(too_short)?;
+            let checksum = u16::from_be_bytes([head[6], head[7]]);
+            *transport = Transport::Udp(Udp { checksum, data, cut });
+            Ok(())
         }
-        protocol::ICMP | protocol::ICMP6 => {
-            let [kind, code] = *bytes.get(..2)? else { return None };
-            let is_error = match ip.protocol {
-                protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
-                _ => matches!(kind, 1..=4),
-            };
-            let rest = bytes
-                .get(4..8)
-                .map_or(0, |four| u32::from_be_bytes([four[0], four[1], four[2], four[3]]));
-            let quote = if is_error { bytes.get(8..).and_then(quote) } else { None };
-            *transport = Transport::Icmp(Icmp { kind, code, rest, quote });
+        protocol::ICMP if ip.source.is_ipv4() => {
+            icmp(ip, bytes, transport, too_short, |kind| matches!(kind, 3 | 4 | 5 | 11 | 12))
         }
-        _ => {}
+        protocol::ICMP6 if ip.source.is_ipv6() => {
+            icmp(ip, bytes, transport, too_short, |kind| matches!(kind, 1..=4))
+        }
+        _ => Ok(()),
     }
-    Some(())
 }
 
-/// The quoted packet, if the quote is long enough to know its flow.
+fn icmp<'a>(
+    ip: &Ip,
+    bytes: &'a [u8],
+    transport: &mut Transport<'a>,
+    too_short: Unread,
+    is_error: fn(u8) -> bool,
+) -> Result<(), Unread> {
+    let [kind, code] = *bytes.first_chunk().ok_or(too_short)?;
+    let rest = bytes.get(4..).and_then(|rest| rest.first_chunk()).copied();
+    let quote = match bytes.get(8..) {
+        _ if !is_error(kind) => Ok(None),
+        Some(quoted) => quote(quoted, ip.source.is_ipv4()),
+        None => Err(too_short),
+    };
+    let rest = rest.map_or(0, u32::from_be_bytes);
+    let flaw = quote.as_ref().err().copied();
+    *transport = Transport::Icmp(Icmp { kind, code, rest, quote: quote.unwrap_or_default() });
+    flaw.map_or(Ok(()), Err)
+}
+
+/// The quoted packet, if its flow can be known: a later fragment's cannot.
+///
+/// # Errors
+/// If the quote is too short to know its flow, or is not a packet of the error's IP version.
 #[inline(never)]
-fn quote(bytes: &[u8]) -> Option<Quote<'_>> {
+fn quote(bytes: &[u8], v4: bool) -> Result<Option<Quote<'_>>, Unread> {
     let mut ip = Ip::BLANK;
-    let (_, transport) = ip::read(bytes, &mut ip)?;
+    let (_, transport) = ip::read(bytes, &mut ip).ok_or(Unread::BadQuote)?;
+    if ip.source.is_ipv4() != v4 {
+        return Err(Unread::BadQuote);
+    }
     if ip.is_later_fragment() {
-        return None;
+        return Ok(None);
     }
     let ports = ports(ip.protocol, transport);
-    let has =
-        matches!(ip.protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE);
-    (ports.is_some() || !has).then_some(Quote { ip, ports, transport })
+    if ports.is_none() && has_ports(ip.protocol) {
+        return Err(Unread::BadQuote);
+    }
+    Ok(Some(Quote { ip, ports, transport }))
 }

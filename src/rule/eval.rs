@@ -38,13 +38,13 @@ impl Expr {
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let rows = batch.num_rows();
         Ok(match &self.node {
-            Node::Column(Column { table, name, .. }) => {
+            Node::Column(at @ Column { table, name, .. }) => {
                 let mut values = column(batch, table, name)?;
                 if let DataType::Timestamp(_, zone) = values.data_type() {
                     values =
                         cast(&values, &DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()))?;
                 }
-                cast(&values, &self.ty.arrow())?
+                at.sure(cast(&values, &self.ty.arrow())?, batch)?
             }
             Node::Literal(literal) => match literal {
                 Literal::Null => new_null_array(&self.ty.arrow(), rows),
@@ -69,11 +69,14 @@ impl Expr {
                 arithmetic(*op, &a.evaluate(batch)?, &b.evaluate(batch)?)?
             }
             Node::Negate(a) => negate(&a.evaluate(batch)?),
-            Node::IsNull(a) => Arc::new(boolean::is_null(&a.evaluate(batch)?)?),
+            Node::IsNull(a) => {
+                let none = boolean::is_null(&a.evaluate(batch)?)?;
+                a.hide(Arc::new(none.clone()), &none, batch)?
+            }
             Node::Is(truth, a) => {
                 let values = a.truth(batch)?;
                 let values = if *truth { values } else { boolean::not(&values)? };
-                Arc::new(known(&values))
+                a.hide(Arc::new(known(&values)), &boolean::is_null(&values)?, batch)?
             }
             Node::In(a, list) => {
                 let values = a.evaluate(batch)?;
@@ -93,9 +96,10 @@ impl Expr {
             Node::Case(case) => self.case(case, batch)?,
             Node::Coalesce(list) => {
                 let mut values = new_null_array(&self.ty.arrow(), rows);
-                for item in list.iter().rev() {
-                    let item = item.evaluate(batch)?;
+                for at in list.iter().rev() {
+                    let item = at.evaluate(batch)?;
                     values = zip(&boolean::is_not_null(&item)?, &item, &values)?;
+                    values = at.hide(values, &boolean::is_null(&item)?, batch)?;
                 }
                 values
             }
@@ -117,9 +121,23 @@ impl Expr {
         };
         // From the last branch to the first, so that the first that is TRUE is left standing.
         for (when, then) in case.branches.iter().rev() {
-            values = zip(&known(&when.truth(batch)?), &then.evaluate(batch)?, &values)?;
+            let truth = when.truth(batch)?;
+            values = zip(&known(&truth), &then.evaluate(batch)?, &values)?;
+            values = when.hide(values, &boolean::is_null(&truth)?, batch)?;
         }
         Ok(values)
+    }
+
+    /// Values that were made of this expression's, NULL again where it is unknown: `null` says where it is
+    /// NULL.
+    fn hide(&self, values: ArrayRef, null: &BooleanArray, batch: &RecordBatch) -> Result<ArrayRef> {
+        if !null.has_true() {
+            return Ok(values);
+        }
+        match self.missing().mask(batch)? {
+            Some(missing) => nullif(&values, &boolean::and(null, &missing)?),
+            None => Ok(values),
+        }
     }
 }
 
@@ -148,7 +166,8 @@ fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
             Arithmetic::Add => i64::checked_add,
             Arithmetic::Subtract => i64::checked_sub,
             Arithmetic::Multiply => i64::checked_mul,
-            Arithmetic::Remainder => i64::checked_rem,
+            // Of the smallest integer, the quotient is too large, but nothing remains.
+            Arithmetic::Remainder => |a, b| if b == -1 { Some(0) } else { a.checked_rem(b) },
             Arithmetic::BitAnd => |a, b| Some(a & b),
             Arithmetic::BitOr => |a, b| Some(a | b),
             Arithmetic::Divide => i64::checked_div,

@@ -4,6 +4,8 @@ use std::fmt;
 
 use arrow::datatypes::DataType;
 
+use super::known::About;
+
 /// The types of expressions. Every integer column is widened to the one integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
@@ -83,6 +85,10 @@ pub(super) struct Column {
     pub(super) name: String,
     /// How it is stored.
     pub(super) stored: DataType,
+    /// What is known of it beside its type.
+    pub(super) about: About,
+    /// Whether the records have flags, which say where packets can have been missed.
+    pub(super) has_flags: bool,
 }
 
 impl fmt::Display for Column {

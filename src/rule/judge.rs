@@ -12,21 +12,13 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
+use super::compare::{self, Rank, Side};
 use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
+use super::known::{Known, Reason, lossy};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
-use crate::flags;
-
-/// The columns that the engine and the merge fill: known even if the flow was not observed.
-const NOT_OBSERVERS: [&str; 7] =
-    ["ok", "state", "error", "started", "ended", "source_port", "observed"];
-
-/// Whether a column of a configuration is one that the observer fills.
-pub(super) fn is_observers(column: &Column) -> bool {
-    !NOT_OBSERVERS.contains(&column.name.as_str())
-}
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
@@ -211,8 +203,6 @@ impl Words {
 struct Answers {
     /// For every configuration the rule refers to: whether this host failed by itself.
     local: Vec<(String, BooleanArray)>,
-    /// For every record: the flag, if one keeps the rule from saying anything.
-    doubted: Option<StringArray>,
     given: Option<(BooleanArray, Unknown)>,
     question: Values,
     /// The further rounds, of a rule that they confirm.
@@ -220,16 +210,33 @@ struct Answers {
 }
 
 enum Values {
-    Compare { zero: (BooleanArray, Unknown), one: (BooleanArray, Unknown) },
-    Online(BooleanArray, Unknown),
+    Compare { zero: Box<Told>, one: Box<Told> },
+    Online(Box<Told>),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
-    Value(StringArray, Unknown),
+    Value(StringArray, Box<Unknown>),
 }
 
-/// What is needed to say why an expression is NULL.
+/// One side of a comparison over a batch.
+struct Told {
+    truth: BooleanArray,
+    answers: Option<StringArray>,
+    unknown: Unknown,
+}
+
+impl Told {
+    /// The column and the answer in a row; none if the column is NULL.
+    fn at(&self, row: usize) -> Option<(bool, Option<&str>)> {
+        Some((at(&self.truth, row)?, compare::at(self.answers.as_ref(), row)))
+    }
+}
+
+/// What is needed to say why an expression is NULL; nothing if it nowhere is.
+#[derive(Default)]
 struct Unknown {
     columns: Vec<(Column, ArrayRef)>,
-    observed: Vec<(String, BooleanArray)>,
+    reasons: Vec<Reason>,
+    /// Records whose packets may not all have been seen.
+    lossy: Option<BooleanArray>,
 }
 
 impl Answers {
@@ -244,28 +251,30 @@ impl Answers {
         });
         let local = local.collect();
         let truth = |expr: &Expr| -> Result<_, ArrowError> {
-            Ok((expr.truth(batch)?, Unknown::new(expr, rule, batch)?))
+            let values = expr.truth(batch)?;
+            let unknown = Unknown::of(&values, expr, batch)?;
+            Ok((values, unknown))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
+        let told = |side: &Side| -> Result<_, ArrowError> {
+            let (truth, unknown) = truth(&side.truth)?;
+            Ok(Box::new(Told { truth, answers: side.answers(batch)?, unknown }))
+        };
         let question = match &rule.asked {
-            Asked::Compare { zero, one } => {
-                Values::Compare { zero: truth(zero)?, one: truth(one)? }
-            }
-            Asked::Online(expr) => {
-                let (values, unknown) = truth(expr)?;
-                Values::Online(values, unknown)
-            }
+            Asked::Compare { zero, one } => Values::Compare { zero: told(zero)?, one: told(one)? },
+            Asked::Online(side) => Values::Online(told(side)?),
             Asked::FirstOf(choices) => {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
             }
-            Asked::Value(value) => Values::Value(
-                text(&value.evaluate(batch)?, value.ty)?,
-                Unknown::new(value, rule, batch)?,
-            ),
+            Asked::Value(value) => {
+                let values = text(&value.evaluate(batch)?, value.ty)?;
+                let unknown = Unknown::of(&values, value, batch)?;
+                Values::Value(values, Box::new(unknown))
+            }
         };
         let rounds = rule.confirmed.then(|| Rounds::of(&rule.column(), batch)).transpose()?;
-        Ok(Self { local, doubted: doubted(rule, batch)?, given, question, rounds })
+        Ok(Self { local, given, question, rounds })
     }
 
     fn outcome(&self, row: usize) -> Outcome {
@@ -273,9 +282,6 @@ impl Answers {
             if local.value(row) {
                 return Outcome::Insufficient(format!("{table}: local error"));
             }
-        }
-        if let Some(flag) = self.doubted.as_ref().filter(|doubted| doubted.is_valid(row)) {
-            return Outcome::Insufficient(format!("the record is flagged {}", flag.value(row)));
         }
         if let Some((given, unknown)) = &self.given {
             match at(given, row) {
@@ -285,16 +291,16 @@ impl Answers {
             }
         }
         match &self.question {
-            Values::Compare { zero, one } => match (at(&zero.0, row), at(&one.0, row)) {
-                (Some(zero), Some(one)) => {
-                    Outcome::Word(usize::from(!zero) * 2 + usize::from(!one))
-                }
-                (None, _) => zero.1.insufficient(row),
-                (_, None) => one.1.insufficient(row),
+            Values::Compare { zero, one } => match (zero.at(row), one.at(row)) {
+                (Some(zero), Some(one)) => Outcome::Word(compare::word(zero, one)),
+                (None, _) => zero.unknown.insufficient(row),
+                (_, None) => one.unknown.insufficient(row),
             },
-            Values::Online(values, unknown) => match at(values, row) {
-                Some(online) => Outcome::Word(usize::from(!online)),
-                None => unknown.insufficient(row),
+            Values::Online(told) => match told.at(row) {
+                Some((truth, answer)) => {
+                    Outcome::Word(usize::from(Rank::of(truth, answer) == Rank::Silent))
+                }
+                None => told.unknown.insufficient(row),
             },
             Values::Value(text, _) if text.is_valid(row) => Outcome::Value,
             Values::Value(_, unknown) => unknown.insufficient(row),
@@ -313,48 +319,34 @@ impl Answers {
     }
 }
 
-/// The first flag of each record that keeps the rule from saying anything; none if no record has one.
-fn doubted(rule: &Rule, batch: &RecordBatch) -> Result<Option<StringArray>, ArrowError> {
-    // Records of versions that had no flags have none.
-    let Some(flags) = batch.column_by_name(flags::COLUMN) else { return Ok(None) };
-    let item = Arc::new(Field::new_list_field(DataType::Utf8, true));
-    let flags = cast(flags, &DataType::List(item))?;
-    let doubts = rule.doubts();
-    let first = |words: Option<ArrayRef>| {
-        let words = words?;
-        let mut words = words.as_string::<i32>().iter().flatten();
-        words.find_map(|word| doubts.iter().find(|flag| flag.word() == word).map(|f| f.word()))
-    };
-    let first: StringArray = flags.as_list::<i32>().iter().map(first).collect();
-    Ok(Some(first).filter(|first| first.null_count() < first.len()))
-}
-
 impl Unknown {
-    fn new(expr: &Expr, rule: &Rule, batch: &RecordBatch) -> Result<Self, ArrowError> {
+    /// Of an expression with these values.
+    fn of(values: &dyn Array, expr: &Expr, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        if values.null_count() == 0 {
+            return Ok(Self::default());
+        }
         let mut columns = Vec::new();
         for name in expr.columns() {
-            let values = column(batch, &name.table, &name.name)?;
+            let values = name.sure(column(batch, &name.table, &name.name)?, batch)?;
             columns.push((name, values));
         }
-        let mut observed = Vec::new();
-        for table in &rule.configurations {
-            let observers = columns.iter().any(|(c, _)| c.table == *table && is_observers(c));
-            if observers {
-                let values = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
-                observed.push((table.clone(), values.as_boolean().clone()));
-            }
-        }
-        Ok(Self { columns, observed })
+        let reasons = expr.missing().reasons(batch)?;
+        let lossy = columns.iter().any(|(column, _)| column.has_flags).then(|| lossy(batch));
+        Ok(Self { columns, reasons, lossy: lossy.flatten() })
     }
 
     /// Why the expression is NULL in a row.
     fn why(&self, row: usize) -> String {
-        for (table, observed) in &self.observed {
-            if observed.is_valid(row) && !observed.value(row) {
-                return format!("{table}: flow not observed");
-            }
+        if let Some(why) = self.reasons.iter().find_map(|reason| reason.of(row)) {
+            return why.to_owned();
         }
         match self.columns.iter().find(|(_, values)| values.is_null(row)) {
+            Some((column, _))
+                if matches!(column.about.known, Known::Seen | Known::Added)
+                    && self.lossy.as_ref().is_some_and(|lossy| lossy.value(row)) =>
+            {
+                format!("{column} is not known: packets may be missing (see flags)")
+            }
             Some((column, _)) => format!("{column} is NULL"),
             None => {
                 let mut why = "cannot be computed".to_owned();

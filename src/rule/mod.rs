@@ -3,35 +3,41 @@
 //! A rule is written as SQL expressions over the record's own columns (`zero.x`, `one.x`,
 //! `target.x`), is type-checked against the record's schema before a run, and is evaluated a
 //! batch at a time in SQL's three-valued logic. [`Rule::sql`] gives the whole rule as one
-//! expression that has the same answer in DuckDB over the stored records. The text of the file,
-//! pasted there as it is, has the same answer or is an error there (DuckDB stops where integers
-//! leave their column's bits, and cannot subtract times of nanoseconds).
+//! expression that has the same answer in DuckDB over the stored records. Of records in which nothing
+//! is missing, the text of the file, pasted there as it is, has the same answer or is an error there
+//! (DuckDB stops where integers leave their column's bits, and cannot subtract times of nanoseconds).
 //!
 //! Addresses are text, in the form of RFC 5952 for IPv6.
 //!
 //! Three things come out of a rule, never two: a label; *not applicable*; or *insufficient*, with
-//! the reason, when a fact that it needs is unknown. What is unknown is never taken for false.
+//! the reason, when a fact that it needs is unknown. What is unknown is never taken for false: a NULL of a
+//! flow that was not observed stays NULL through IS NULL, COALESCE and CASE, whereas a NULL because
+//! there was none is an answer there.
 //!
-//! Imports [`error`](crate::error) and [`flags`](crate::flags).
+//! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
 
+mod compare;
 pub mod confirm;
 mod eval;
 mod expr;
 mod judge;
+mod known;
 mod literal;
 mod never;
 mod parse;
 mod sql;
 mod typing;
+mod warn;
 
 use arrow::datatypes::{DataType, Schema};
 
 pub use judge::ADDED;
+pub use known::{About, Columns, Known};
 pub use parse::Sql;
-pub use typing::Elsewhere;
 
 use crate::error::Diagnostic;
-use crate::flags::{Flag, LOSE_PACKETS};
+use crate::record;
+use compare::Side;
 use expr::Expr;
 use typing::Typer;
 
@@ -46,8 +52,27 @@ pub const COMPARED: [(&str, &str); 4] = [
     ("offline", "true under neither"),
 ];
 
+/// What the same words mean where the column is `ok`, in the same order.
+pub const COMPARED_OK: [&str; 4] = [
+    "complete under zero and under one, or answered with the same word under both",
+    "less was answered under one than under zero, or another word",
+    "more was answered under one than under zero",
+    "nothing was answered under zero nor under one",
+];
+
+/// How `compare` ranks attempts, in two sentences.
+pub const COMPARE_RANKS: &str = "\
+    Of `ok`, `compare` ranks an attempt as complete (the exchange went as the kind wants it), answered (the peer answered \
+    something else, which the column `answer` names) or silent: equal rank and equal answer is `works`, the \
+    experiment lower or answered with another word is `broken`, higher is `transient`, and both silent is `offline`. So a \
+    host that refuses in the same way under both configurations works, and an alert or a page that a middlebox injects \
+    under one of them shows.";
+
 /// The words of such a rule where there is nothing to compare with, with their meaning.
-pub const ONLINE: [(&str, &str); 2] = [("online", "true"), ("offline", "false")];
+pub const ONLINE: [(&str, &str); 2] = [
+    ("online", "true; of ok: anything was answered"),
+    ("offline", "false; of ok: nothing was answered"),
+];
 
 /// A rule as a file has it.
 #[derive(Debug, Clone)]
@@ -104,29 +129,11 @@ pub struct Rule {
     confirmed: bool,
 }
 
-impl Rule {
-    /// The flags with which a record tells it nothing.
-    fn doubts(&self) -> &'static [Flag] {
-        let exprs: Vec<&Expr> = match &self.asked {
-            Asked::Compare { zero, one } => vec![zero, one],
-            Asked::Online(expr) | Asked::Value(expr) => vec![expr],
-            Asked::FirstOf(choices) => {
-                choices.iter().filter_map(|(_, when)| when.as_ref()).collect()
-            }
-        };
-        let columns = exprs.into_iter().chain(&self.given).flat_map(|expr| expr.columns());
-        let observers = columns
-            .filter(|column| self.configurations.contains(&column.table))
-            .any(|column| judge::is_observers(&column));
-        if observers { &LOSE_PACKETS } else { &[Flag::InternalError] }
-    }
-}
-
 /// What a rule asks, checked.
 #[derive(Debug, Clone)]
 enum Asked {
-    Compare { zero: Expr, one: Expr },
-    Online(Expr),
+    Compare { zero: Box<Side>, one: Box<Side> },
+    Online(Box<Side>),
     FirstOf(Vec<(String, Option<Expr>)>),
     Value(Expr),
 }
@@ -135,27 +142,18 @@ enum Asked {
 #[derive(Debug, Clone, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// The structs of a record that are not configurations.
-const OTHERS: [&str; 5] = ["target", "prepare", confirm::CONFIRM, "verdict", "insufficient"];
-
-/// The names of the configurations that a record has.
-fn configurations(schema: &Schema) -> Vec<&str> {
-    let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
-    structs.map(|f| f.name().as_str()).filter(|name| !OTHERS.contains(name)).collect()
-}
-
 impl Rules {
     /// Checks rules against the schema of a record (the struct `target` and one per
-    /// configuration). Returns those that are right, and every mistake. `elsewhere` says, for a
-    /// column that the record lacks, what to add to have it.
+    /// configuration). Returns those that are right, and every mistake. `columns` says what is known of
+    /// the columns, also of those that the record lacks.
     pub fn compile(
         sources: &[RuleSource],
         schema: &Schema,
-        elsewhere: Elsewhere<'_>,
+        columns: &dyn Columns,
     ) -> (Self, Vec<Diagnostic>) {
         let mut rules = Self::default();
         let mistakes =
-            sources.iter().flat_map(|source| rules.add(source, None, schema, elsewhere)).collect();
+            sources.iter().flat_map(|source| rules.add(source, None, schema, columns)).collect();
         (rules, mistakes)
     }
 
@@ -167,10 +165,10 @@ impl Rules {
         source: &RuleSource,
         one: Option<&str>,
         schema: &Schema,
-        elsewhere: Elsewhere<'_>,
+        columns: &dyn Columns,
     ) -> Vec<Diagnostic> {
         let mut mistakes = Vec::new();
-        let mut compiler = Compiler { schema, one, elsewhere, mistakes: &mut mistakes };
+        let mut compiler = Compiler { schema, one, columns, mistakes: &mut mistakes };
         self.0.extend(compiler.rule(source));
         mistakes
     }
@@ -180,16 +178,22 @@ impl Rules {
     /// # Errors
     ///
     /// Every column that those records lack, and every one that has another type there.
-    pub fn against(
-        &self,
-        schema: &Schema,
-        elsewhere: Elsewhere<'_>,
-    ) -> Result<Self, Vec<Diagnostic>> {
+    pub fn against(&self, schema: &Schema, columns: &dyn Columns) -> Result<Self, Vec<Diagnostic>> {
         let mut rules = Self::default();
         let again =
-            self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, elsewhere));
-        let mistakes: Vec<Diagnostic> = again.collect();
+            self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, columns));
+        let mistakes: Vec<Diagnostic> = again.filter(Diagnostic::is_error).collect();
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
+    }
+
+    /// Whether a rule compares `ok` in records that have no column `answer`, those of an earlier version: then it
+    /// takes an answer that is not the one asked for to be none.
+    pub fn lack_answers(&self) -> bool {
+        self.0.iter().any(|rule| match &rule.asked {
+            Asked::Compare { zero, one } => zero.lacks_answers() || one.lacks_answers(),
+            Asked::Online(side) => side.lacks_answers(),
+            Asked::FirstOf(_) | Asked::Value(_) => false,
+        })
     }
 
     /// The rules, in the order of the file.
@@ -201,7 +205,7 @@ impl Rules {
 struct Compiler<'a> {
     schema: &'a Schema,
     one: Option<&'a str>,
-    elsewhere: Elsewhere<'a>,
+    columns: &'a dyn Columns,
     mistakes: &'a mut Vec<Diagnostic>,
 }
 
@@ -210,7 +214,7 @@ impl Compiler<'_> {
         Typer {
             schema: self.schema,
             one: self.one,
-            elsewhere: self.elsewhere,
+            columns: self.columns,
             sql,
             mistakes: self.mistakes,
         }
@@ -259,7 +263,7 @@ impl Compiler<'_> {
             .flat_map(Expr::columns)
             .map(|column| column.table)
             .collect();
-        let mut configurations = configurations(self.schema);
+        let mut configurations: Vec<&str> = record::configurations(self.schema).collect();
         configurations.retain(|name| tables.iter().any(|table| table == name));
         let configurations = configurations.into_iter().map(str::to_owned).collect();
         let one = self.one.map(str::to_owned);
@@ -287,13 +291,22 @@ impl Compiler<'_> {
             self.mistakes.push(column.diagnostic("E0403", column.span.clone(), message, help));
             return None;
         }
-        let there = configurations(self.schema);
+        let there: Vec<&str> = record::configurations(self.schema).collect();
         if let (None, None, [only]) = (between, self.one, there.as_slice()) {
-            return Some(Asked::Online(self.under(only, name, column)?));
+            return Some(Asked::Online(self.side(only, name, column)?));
         }
         let (baseline, experiment) = between.unwrap_or(("zero", "one"));
-        let zero = self.under(baseline, name, column)?;
-        Some(Asked::Compare { zero, one: self.under(experiment, name, column)? })
+        let zero = self.side(baseline, name, column)?;
+        Some(Asked::Compare { zero, one: self.side(experiment, name, column)? })
+    }
+
+    fn side(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Box<Side>> {
+        let truth = self.under(configuration, name, column)?;
+        let answer = Side::answer_of(&truth, self.schema).and_then(|text| {
+            let sql = Sql { text, span: column.span.clone(), start: None };
+            self.typer(&sql).value()
+        });
+        Some(Box::new(Side::new(truth, answer)))
     }
 
     fn under(&mut self, configuration: &str, name: &str, column: &Sql) -> Option<Expr> {
@@ -305,8 +318,15 @@ impl Compiler<'_> {
         let prefix = format!("{configuration}.");
         for mistake in &mut self.mistakes[before..] {
             mistake.message = mistake.message.replace(&prefix, "");
-            mistake.help =
-                mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", ""));
+            let op = if mistake.message.contains("text") { "<>" } else { ">" };
+            mistake.help = match mistake.code {
+                // A comparison has no place here.
+                "E0405" => Some(format!(
+                    "`compare` takes a boolean column such as ok; of {name}, write first_of entries, such as when = \
+                     \"one.{name} {op} zero.{name}\""
+                )),
+                _ => mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", "")),
+            };
         }
         expr
     }
@@ -315,8 +335,9 @@ impl Compiler<'_> {
 impl Asked {
     fn expressions(&self) -> Vec<&Expr> {
         match self {
-            Asked::Compare { zero, one } => vec![zero, one],
-            Asked::Online(expr) | Asked::Value(expr) => vec![expr],
+            Asked::Compare { zero, one } => vec![&zero.truth, &one.truth],
+            Asked::Online(side) => vec![&side.truth],
+            Asked::Value(expr) => vec![expr],
             Asked::FirstOf(choices) => choices.iter().filter_map(|c| c.1.as_ref()).collect(),
         }
     }

@@ -33,6 +33,10 @@ pub(super) const ALLOWED: &str = "expressions have AND OR NOT, = <> < <= > >=, I
     [NOT] BETWEEN, + - * / % & |, CASE, COALESCE, numbers, 'text', TRUE FALSE NULL, TIMESTAMP '...', INTERVAL '...', \
     and columns such as one.ok";
 
+/// What is written instead of a number with a unit.
+const UNITS: &str = "numbers have no units: tcp_handshake_rtt is in nanoseconds, 100 ms is 100000000; differences of times \
+    such as one.ended - one.started are compared with INTERVAL '100 milliseconds'";
+
 /// The part of DuckDB's dialect that is used: words, numbers and precedences as DuckDB has them,
 /// since an expression is meant to be pasted there.
 #[derive(Debug)]
@@ -183,7 +187,12 @@ impl Sql {
         }
         let message =
             format!("this expression cannot be read: it should end before `{}`", next.token);
-        Err(self.diagnostic("E0401", self.place(next.span), message, Some(ALLOWED.into())))
+        let help = match next.token.to_string().as_str() {
+            // A unit right after a number.
+            "ns" | "us" | "ms" | "s" | "sec" | "min" => UNITS,
+            _ => ALLOWED,
+        };
+        Err(self.diagnostic("E0401", self.place(next.span), message, Some(help.into())))
     }
 
     /// DuckDB reads 0x40 as 0 with the alias x40: the worst of answers, so it is refused here.

@@ -8,9 +8,8 @@
 use arrow::datatypes::DataType;
 
 use super::confirm::{CONFIRM, CONFIRMED, asks_again};
-use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
+use super::expr::{Arithmetic, Case, Comparison, Expr, Literal, Node, Type};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
-use crate::flags;
 
 /// How tightly an expression holds together.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,10 +25,6 @@ impl Rule {
     /// `verdict`, with `insufficient` where facts are missing and NULL where it does not apply.
     pub fn sql(&self) -> String {
         let mut whens: Vec<(String, String)> = Vec::new();
-        let doubts: Vec<String> = self.doubts().iter().map(|flag| quoted(flag.word())).collect();
-        let doubts = doubts.join(", ");
-        let flagged = format!("list_has_any(CAST({} AS VARCHAR[]), [{doubts}])", flags::COLUMN);
-        whens.push((flagged, quoted(INSUFFICIENT)));
         let local: Vec<String> = self
             .configurations
             .iter()
@@ -45,19 +40,18 @@ impl Rule {
         let mut otherwise = None;
         match &self.asked {
             Asked::Compare { zero, one } => {
-                whens
-                    .push((format!("{} OR {}", is_null(zero), is_null(one)), quoted(INSUFFICIENT)));
-                let [zero, one] = [zero, one].map(|expr| at_least(expr, Level::Operator));
+                let unknown = format!("{} OR {}", is_null(&zero.truth), is_null(&one.truth));
+                whens.push((unknown, quoted(INSUFFICIENT)));
                 let [works, broken, transient, offline] = COMPARED.map(|(word, _)| self.word(word));
-                whens.push((format!("{zero} AND {one}"), works));
-                whens.push((zero, broken));
-                whens.push((one, transient));
+                whens.extend(
+                    Self::compare_sql(zero, one).into_iter().zip([works, broken, transient]),
+                );
                 otherwise = Some(offline);
             }
-            Asked::Online(expr) => {
+            Asked::Online(side) => {
                 let [online, offline] = ONLINE.map(|(word, _)| quoted(word));
-                whens.push((is_null(expr), quoted(INSUFFICIENT)));
-                whens.push((text(expr), online));
+                whens.push((is_null(&side.truth), quoted(INSUFFICIENT)));
+                whens.push((side.told_sql(), online));
                 otherwise = Some(offline);
             }
             Asked::FirstOf(choices) => {
@@ -146,7 +140,7 @@ fn write(expr: &Expr) -> (String, Level) {
         Node::Column(column) => {
             let sql = format!("{}.{}", identifier(&column.table), identifier(&column.name));
             let sql = if expr.ty == Type::Time { format!("epoch_ns({sql})") } else { sql };
-            (sql, Level::Atom)
+            (column.sure_sql(sql, expr.ty), Level::Atom)
         }
         Node::Literal(literal) => (self::literal(literal), Level::Atom),
         Node::Cast(a) => match &a.node {
@@ -178,27 +172,74 @@ fn write(expr: &Expr) -> (String, Level) {
             (format!("TRY(-{})", wide(a, is_wide(a))), Level::Atom)
         }
         Node::Negate(a) => (format!("(-{})", atom(a)), Level::Atom),
-        Node::IsNull(a) => (format!("{} IS NULL", atom(a)), Level::Operator),
-        Node::Is(truth, a) => {
-            let truth = if *truth { "TRUE" } else { "FALSE" };
-            (format!("{} IS {truth}", atom(a)), Level::Operator)
-        }
+        Node::IsNull(a) => match a.missing().sql() {
+            None => (format!("{} IS NULL", atom(a)), Level::Operator),
+            Some(missing) => {
+                let value = atom(a);
+                let sql = format!(
+                    "CASE WHEN {value} IS NOT NULL THEN FALSE WHEN {missing} THEN NULL ELSE TRUE END"
+                );
+                (sql, Level::Atom)
+            }
+        },
+        Node::Is(truth, a) => match a.missing().sql() {
+            None => {
+                let truth = if *truth { "TRUE" } else { "FALSE" };
+                (format!("{} IS {truth}", atom(a)), Level::Operator)
+            }
+            Some(missing) => {
+                let value = if *truth { text(a) } else { format!("NOT {}", atom(a)) };
+                (or_else(&value, &missing, "FALSE"), Level::Atom)
+            }
+        },
         Node::In(a, items) => (format!("{} IN ({})", atom(a), list(items)), Level::Operator),
         Node::Between(a, low, high) => {
             (format!("{} BETWEEN {} AND {}", atom(a), atom(low), atom(high)), Level::Operator)
         }
-        Node::Case(case) => {
-            let mut sql = String::from("CASE");
-            for (when, then) in &case.branches {
-                sql += &format!(" WHEN {} THEN {}", text(when), text(then));
-            }
-            if let Some(otherwise) = &case.otherwise {
-                sql += &format!(" ELSE {}", text(otherwise));
-            }
-            (sql + " END", Level::Atom)
-        }
-        Node::Coalesce(items) => (format!("COALESCE({})", list(items)), Level::Atom),
+        Node::Case(case) => (self::case(case), Level::Atom),
+        Node::Coalesce(items) => (coalesce(items), Level::Atom),
     }
+}
+
+/// A value, or another where it is NULL and nothing is missing.
+fn or_else(value: &str, missing: &str, other: &str) -> String {
+    format!("COALESCE({value}, CASE WHEN {missing} THEN NULL ELSE {other} END)")
+}
+
+fn coalesce(items: &[Expr]) -> String {
+    let Some((first, rest)) = items.split_first() else { return "NULL".into() };
+    // Those of which nothing can be missing need no more than a list.
+    let plain = items.iter().take_while(|item| item.missing().sql().is_none()).count();
+    match (first.missing().sql(), rest) {
+        (_, []) => text(first),
+        (Some(missing), _) => or_else(&text(first), &missing, &coalesce(rest)),
+        (None, _) => {
+            let mut list: Vec<String> = items[..plain].iter().map(text).collect();
+            if plain < items.len() {
+                list.push(coalesce(&items[plain..]));
+            }
+            format!("COALESCE({})", list.join(", "))
+        }
+    }
+}
+
+fn case(case: &Case) -> String {
+    let otherwise = case.otherwise.as_deref().map(text);
+    if case.branches.iter().all(|(when, _)| when.missing().sql().is_none()) {
+        let whens = case.branches.iter();
+        let whens = whens.map(|(when, then)| format!(" WHEN {} THEN {}", text(when), text(then)));
+        let otherwise = otherwise.map_or(String::new(), |otherwise| format!(" ELSE {otherwise}"));
+        return format!("CASE{}{otherwise} END", whens.collect::<String>());
+    }
+    // A condition that is unknown ends it: so each is written once, with what follows inside.
+    let last = otherwise.unwrap_or_else(|| "NULL".into());
+    case.branches.iter().rev().fold(last, |rest, (when, then)| match when.missing().sql() {
+        None => format!("CASE WHEN {} THEN {} ELSE {rest} END", text(when), text(then)),
+        Some(missing) => {
+            let when = or_else(&text(when), &missing, "FALSE");
+            format!("CASE {when} WHEN TRUE THEN {} WHEN FALSE THEN {rest} END", text(then))
+        }
+    })
 }
 
 fn arithmetic(op: Arithmetic, a: &Expr, b: &Expr) -> (String, Level) {
@@ -238,6 +279,11 @@ fn is_wide(expr: &Expr) -> bool {
 }
 
 impl Expr {
+    /// The expression in SQL.
+    pub(super) fn sql(&self) -> String {
+        text(self)
+    }
+
     fn is_integral(&self) -> bool {
         matches!(self.ty, Type::Int | Type::Time | Type::Duration)
     }
@@ -267,11 +313,11 @@ fn name(ty: Type) -> &'static str {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
     if plain && begins { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }

@@ -11,8 +11,11 @@ use sqlparser::ast::{
 
 use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
+use super::known::{About, Columns, Known};
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
+use crate::flags;
+use crate::record;
 
 /// Deepest tree: a chain of that many ANDs is one level each.
 const DEEPEST: usize = 100;
@@ -20,15 +23,12 @@ const DEEPEST: usize = 100;
 /// The columns that have addresses.
 const ADDRESSES: [&str; 3] = ["ip", "sip", "dip"];
 
-/// For a column that the record does not have: what would provide it, if anything can.
-pub type Elsewhere<'a> = &'a dyn Fn(&str) -> Option<String>;
-
 /// Types one expression; every mistake in it is collected.
 pub(super) struct Typer<'a> {
     pub(super) schema: &'a Schema,
     /// The configuration that the word `one` stands for, if another.
     pub(super) one: Option<&'a str>,
-    pub(super) elsewhere: Elsewhere<'a>,
+    pub(super) columns: &'a dyn Columns,
     pub(super) sql: &'a Sql,
     pub(super) mistakes: &'a mut Vec<Diagnostic>,
 }
@@ -52,16 +52,8 @@ impl Typer<'_> {
             return Some(expr.to(Type::Bool));
         }
         let message = format!("this is of type {}, not boolean", expr.ty);
-        let help = match expr.ty {
-            Type::Int => "compare it, such as: ... <> 0",
-            _ => "write a comparison, or a boolean column such as one.ok",
-        };
-        self.mistakes.push(self.sql.diagnostic(
-            "E0405",
-            self.sql.whole(),
-            message,
-            Some(help.into()),
-        ));
+        let help = expr.comparison_to_write(&self.sql.text);
+        self.mistakes.push(self.sql.diagnostic("E0405", self.sql.whole(), message, Some(help)));
         None
     }
 
@@ -69,6 +61,7 @@ impl Typer<'_> {
     pub(super) fn value(&mut self) -> Option<Expr> {
         let expr = self.whole()?;
         if expr.ty != Type::Duration {
+            self.labelled(&expr);
             return Some(expr);
         }
         let message = "a duration cannot end a label";
@@ -106,6 +99,9 @@ impl Typer<'_> {
                 [table, name] => self.column(at, &table.value, &name.value),
                 _ => self.mistake("E0403", at, "a column has two parts", "write it as one.ok"),
             },
+            ast::Expr::Identifier(name) if name.quote_style == Some('"') => {
+                self.quoted(at, &name.value)
+            }
             ast::Expr::Identifier(name) => self.bare(at, &name.value),
             ast::Expr::Value(value) => self.literal(at, &value.value),
             ast::Expr::TypedString(typed) => self.time(at, typed),
@@ -121,23 +117,9 @@ impl Typer<'_> {
             ast::Expr::IsUnknown(_) | ast::Expr::IsNotUnknown(_) => {
                 self.mistake("E0402", at, "IS UNKNOWN is not part of expressions", "write IS NULL")
             }
-            ast::Expr::InList { expr, list, negated } => {
-                self.unchained(expr)?;
-                let (first, rest) = self.list(Some(expr), list, deeper)?;
-                let node = Expr::new(Type::Bool, Node::In(Box::new(first?), rest));
-                Some(if *negated { not(node) } else { node })
-            }
+            ast::Expr::InList { expr, list, negated } => self.in_list(expr, list, *negated, deeper),
             ast::Expr::Between { expr, negated, low, high } => {
-                for operand in [expr, low, high] {
-                    self.unchained(operand)?;
-                }
-                let bounds = [low.as_ref().clone(), high.as_ref().clone()];
-                let (first, rest) = self.list(Some(expr), &bounds, deeper)?;
-                self.unordered(expr, first.as_ref()?)?;
-                let mut rest = rest.into_iter();
-                let (low, high) = (Box::new(rest.next()?), Box::new(rest.next()?));
-                let node = Expr::new(Type::Bool, Node::Between(Box::new(first?), low, high));
-                Some(if *negated { not(node) } else { node })
+                self.in_between(at, [expr, low, high], *negated, deeper)
             }
             ast::Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(at, operand.as_deref(), conditions, else_result.as_deref(), deeper)
@@ -154,8 +136,9 @@ impl Typer<'_> {
 
     /// The structs of a record that expressions are about.
     fn tables(&self) -> Vec<&str> {
-        let tables = self.schema.fields().iter().map(|field| field.name().as_str());
-        tables.filter(|table| *table != CONFIRM).collect()
+        let tables = self.schema.fields().iter();
+        let tables = tables.filter(|field| matches!(field.data_type(), DataType::Struct(_)));
+        tables.map(|field| field.name().as_str()).filter(|table| *table != CONFIRM).collect()
     }
 
     fn fields(&self, table: &str) -> Option<&Fields> {
@@ -180,6 +163,11 @@ impl Typer<'_> {
         self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
     }
 
+    fn quoted(&mut self, at: &ast::Expr, text: &str) -> Option<Expr> {
+        let help = format!("write a text in single quotes: '{}'", text.replace('\'', "''"));
+        self.mistake("E0403", at, format!("unknown column `{text}`"), &help)
+    }
+
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
         let table = self.one.filter(|_| table == "one").unwrap_or(table);
         let Some(fields) = self.fields(table) else {
@@ -189,7 +177,7 @@ impl Typer<'_> {
         };
         let Some((_, field)) = fields.find(name) else {
             let near = nearest(name, fields.iter().map(|f| f.name().as_str()));
-            let help = match (self.elsewhere)(name) {
+            let help = match self.columns.elsewhere(name) {
                 Some(remedy) if table != "target" => remedy,
                 _ => match near {
                     Some(near) => format!("did you mean `{table}.{near}`?"),
@@ -209,7 +197,21 @@ impl Typer<'_> {
             return self.mistake("E0404", at, message, "");
         };
         let stored = field.data_type().clone();
-        let column = Column { table: table.into(), name: name.into(), stored };
+        // Without the column that says it, nothing can be said to be missing.
+        let about = match record::configurations(self.schema).any(|known| known == table) {
+            true => self.columns.about(name),
+            false => About::ALWAYS,
+        };
+        let says = |column: &str| fields.find(column).is_some();
+        let about = match about.known {
+            Known::Sent if !says("state") => About { known: Known::Always, ..about },
+            Known::Seen | Known::Added if !says("observed") => {
+                About { known: Known::Always, ..about }
+            }
+            _ => about,
+        };
+        let has_flags = self.schema.field_with_name(flags::COLUMN).is_ok();
+        let column = Column { table: table.into(), name: name.into(), stored, about, has_flags };
         Some(Expr::new(ty, Node::Column(column)))
     }
 
@@ -295,12 +297,53 @@ impl Typer<'_> {
 
     fn is_null(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
         self.unchained(at)?;
-        Some(Expr::new(Type::Bool, Node::IsNull(Box::new(self.expr(at, depth)?))))
+        let expr = self.expr(at, depth)?;
+        self.null_tested(at, &expr);
+        Some(Expr::new(Type::Bool, Node::IsNull(Box::new(expr))))
     }
 
     fn is(&mut self, truth: bool, at: &ast::Expr, depth: usize) -> Option<Expr> {
         self.unchained(at)?;
         Some(Expr::new(Type::Bool, Node::Is(truth, Box::new(self.boolean(at, depth)?))))
+    }
+
+    // What is not part of the way down stands in functions of its own: a deep expression is a deep stack.
+
+    fn in_list(
+        &mut self,
+        expr: &ast::Expr,
+        list: &[ast::Expr],
+        negated: bool,
+        depth: usize,
+    ) -> Option<Expr> {
+        self.unchained(expr)?;
+        let (first, rest) = self.list(Some(expr), list, depth)?;
+        let first = first?;
+        self.listed((expr, &first), list, &rest);
+        let node = Expr::new(Type::Bool, Node::In(Box::new(first), rest));
+        Some(if negated { not(node) } else { node })
+    }
+
+    fn in_between(
+        &mut self,
+        at: &ast::Expr,
+        operands: [&ast::Expr; 3],
+        negated: bool,
+        depth: usize,
+    ) -> Option<Expr> {
+        for operand in operands {
+            self.unchained(operand)?;
+        }
+        let [expr, low, high] = operands;
+        let (first, rest) = self.list(Some(expr), &[low.clone(), high.clone()], depth)?;
+        let first = first?;
+        self.unordered(expr, &first)?;
+        let mut rest = rest.into_iter();
+        let (lowest, highest) = (rest.next()?, rest.next()?);
+        self.between(at, (expr, &first), (low, &lowest), (high, &highest));
+        let [first, low, high] = [first, lowest, highest].map(Box::new);
+        let node = Expr::new(Type::Bool, Node::Between(first, low, high));
+        Some(if negated { not(node) } else { node })
     }
 
     fn binary(
@@ -312,18 +355,7 @@ impl Typer<'_> {
         depth: usize,
     ) -> Option<Expr> {
         if let Some(comparison) = comparison(op) {
-            self.unchained(left)?;
-            self.unchained(right)?;
-            let (a, rest) = self.list(Some(left), std::slice::from_ref(right), depth)?;
-            let (a, b) = (a?, rest.into_iter().next()?);
-            if !matches!(comparison, Comparison::Eq | Comparison::NotEq) {
-                self.unordered(left, &a)?;
-                self.unordered(right, &b)?;
-            }
-            return Some(Expr::new(
-                Type::Bool,
-                Node::Compare(comparison, Box::new(a), Box::new(b)),
-            ));
+            return self.comparison(at, left, comparison, right, depth);
         }
         if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
             // Both sides first, so that a mistake in each is reported.
@@ -375,11 +407,31 @@ impl Typer<'_> {
         Some(Expr::new(ty, Node::Arithmetic(arithmetic, Box::new(a.to(ty)), Box::new(b.to(ty)))))
     }
 
+    fn comparison(
+        &mut self,
+        at: &ast::Expr,
+        left: &ast::Expr,
+        op: Comparison,
+        right: &ast::Expr,
+        depth: usize,
+    ) -> Option<Expr> {
+        self.unchained(left)?;
+        self.unchained(right)?;
+        let (a, rest) = self.list(Some(left), std::slice::from_ref(right), depth)?;
+        let (a, b) = (a?, rest.into_iter().next()?);
+        if !matches!(op, Comparison::Eq | Comparison::NotEq) {
+            self.unordered(left, &a)?;
+            self.unordered(right, &b)?;
+        }
+        self.compared(at, op, (left, &a), (right, &b));
+        Some(Expr::new(Type::Bool, Node::Compare(op, Box::new(a), Box::new(b))))
+    }
+
     /// Databases calculate with 1.5 in decimals unless it meets a float: other results, and errors
     /// where the digits do not suffice.
     fn decimal<T>(&mut self, at: &ast::Expr) -> Option<T> {
         let message = "a decimal fraction here is calculated with in decimals, not in floats";
-        self.mistake("E0404", at, message, "make a float of it with an exponent: 1.5e0")
+        self.mistake("E0404", at, message, &format!("make a float of it with an exponent: {at}e0"))
     }
 
     /// Expressions brought to one type: the first, if there is one, and the others.
@@ -394,6 +446,7 @@ impl Typer<'_> {
             let expr = self.expr(at, depth);
             typed.push((at, expr));
         }
+        self.beside_nanoseconds(&typed)?;
         let mut ty = Type::Null;
         for (at, expr) in &typed {
             let found = expr.as_ref()?.ty;
@@ -409,6 +462,7 @@ impl Typer<'_> {
                     let help = match (ty, found) {
                         (Type::Bool, Type::Int) => "write TRUE or FALSE, or NOT",
                         (Type::Int | Type::Float, Type::Text) => "write numbers without quotes",
+                        (Type::Text, Type::Int | Type::Decimal) => "write a text in quotes: '...'",
                         (Type::Time, Type::Text) | (Type::Text, Type::Time) => {
                             "write TIMESTAMP before a time: TIMESTAMP '2026-11-22 18:30:00'"
                         }
@@ -469,7 +523,9 @@ impl Typer<'_> {
             Some(operand) => {
                 let pair = |when: &ast::Expr| {
                     let (a, b) = self.list(Some(operand), std::slice::from_ref(when), depth)?;
-                    let (a, b) = (Box::new(a?), Box::new(b.into_iter().next()?));
+                    let (a, b) = (a?, b.into_iter().next()?);
+                    self.compared(when, Comparison::Eq, (operand, &a), (when, &b));
+                    let (a, b) = (Box::new(a), Box::new(b));
                     Some(Expr::new(Type::Bool, Node::Compare(Comparison::Eq, a, b)))
                 };
                 whens.iter().map(pair).collect()

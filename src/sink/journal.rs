@@ -2,7 +2,10 @@
 //! before the run goes on; a line that was cut off by the end of the world is passed over.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -25,6 +28,8 @@ pub struct Journal {
     lines: Vec<Value>,
     /// Whether a run has begun it.
     ours: bool,
+    /// What keeps other runs out where the file system has no locks.
+    _name: Option<UnixListener>,
 }
 
 impl Journal {
@@ -33,17 +38,35 @@ impl Journal {
     /// # Errors
     /// [`Error::Usage`] if another run has it.
     pub fn open(folder: &Path) -> Result<Self> {
+        Self::open_with(folder, File::try_lock)
+    }
+
+    fn open_with(
+        folder: &Path,
+        lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
+    ) -> Result<Self> {
         let path = folder.join(NAME);
         let doing = || format!("open {}", path.display());
+        let is_new = !path.exists();
         let mut file =
             OpenOptions::new().read(true).append(true).create(true).open(&path).doing(doing)?;
-        match file.try_lock() {
+        let mut name = None;
+        match lock(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let path = folder.display();
-                return Err(Error::Usage(format!("write {path}: another run writes there now")));
+            Err(TryLockError::WouldBlock) => return Err(taken(folder)),
+            Err(TryLockError::Error(why)) => {
+                log::warn!(
+                    "{}: this file system has no locks ({why}): only runs of this network namespace are kept out",
+                    folder.display()
+                );
+                let locked = lock_by_name(&file, folder).inspect_err(|_| {
+                    // Nobody else has begun it: a run that has would keep its name.
+                    if is_new {
+                        let _ = std::fs::remove_file(&path);
+                    }
+                });
+                name = Some(locked?);
             }
-            Err(TryLockError::Error(source)) => return Err(source).doing(doing),
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).doing(doing)?;
@@ -51,7 +74,7 @@ impl Journal {
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         // The first line may have been cut off, too.
         let ours = bytes.iter().zip(BEGINNING).all(|(byte, known)| byte == known);
-        let journal = Self { path, file, lines, ours };
+        let journal = Self { path, file, lines, ours, _name: name };
         if !bytes.is_empty() && !bytes.ends_with(b"\n") {
             journal.append(b"\n")?;
         }
@@ -91,6 +114,23 @@ impl Journal {
     }
 }
 
+fn taken(folder: &Path) -> Error {
+    Error::Usage(format!("write {}: another run writes there now", folder.display()))
+}
+
+/// Keeps other runs out by a socket whose name says which file it is about. A network namespace has each name once, and
+/// the kernel frees it with the process.
+fn lock_by_name(file: &File, folder: &Path) -> Result<UnixListener> {
+    let doing = || format!("lock {}", folder.display());
+    let about = file.metadata().doing(doing)?;
+    let name = format!("pathspider/output/{}/{}", about.dev(), about.ino());
+    let address = SocketAddr::from_abstract_name(name).doing(doing)?;
+    match UnixListener::bind_addr(&address) {
+        Err(why) if why.kind() == ErrorKind::AddrInUse => Err(taken(folder)),
+        other => other.doing(doing),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +166,17 @@ mod tests {
         let _first = Journal::open(folder.path()).unwrap();
         let why = Journal::open(folder.path()).unwrap_err();
         assert!(why.to_string().contains("another run"), "{why}");
+    }
+
+    #[test]
+    fn a_file_system_without_locks_keeps_runs_out_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = |_: &File| Err(TryLockError::Error(ErrorKind::Unsupported.into()));
+        let first = Journal::open_with(folder.path(), none).unwrap();
+        first.add(&json!({"run": 1})).unwrap();
+        let why = Journal::open_with(folder.path(), none).unwrap_err();
+        assert!(matches!(why, Error::Usage(_)) && why.to_string().contains("another run"), "{why}");
+        drop(first);
+        assert_eq!(Journal::open_with(folder.path(), none).unwrap().lines().len(), 1);
     }
 }

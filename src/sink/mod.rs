@@ -32,7 +32,7 @@ pub use journal::NAME as JOURNAL;
 pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, discard};
 pub use stored::{Stored, files as parquet_files};
 pub use temporary::Temporary;
-pub use upstream::{check as check_upstream, open as open_upstream};
+pub use upstream::{Known, check as check_upstream, open as open_upstream};
 
 /// What stands before every key of the metadata that a sink stores.
 pub const METADATA_PREFIX: &str = "pathspider.";

@@ -46,6 +46,8 @@ pub struct Folder {
     parts: Vec<PathBuf>,
     /// Whether it was made just now.
     made: bool,
+    /// Whether its journal was begun just now.
+    begun: bool,
 }
 
 impl Folder {
@@ -69,9 +71,16 @@ impl Folder {
                  or remove them"
             )));
         }
-        let mut folder = Self::open(path)?;
+        let opened = Self::open(path).inspect_err(|_| {
+            // It has no journal, or that of another run: then it is not empty, and stays.
+            if made {
+                let _ = fs::remove_dir(path);
+            }
+        });
+        let mut folder = opened?;
         // A run that was killed before its first part.
         folder.journal.clear()?;
+        folder.begun = true;
         for folder in [path, super::temporary::folder(path)] {
             sync_folder(folder).doing(|| format!("write {}", folder.display()))?;
         }
@@ -98,7 +107,7 @@ impl Folder {
                 fs::remove_file(entry.path()).doing(|| format!("remove {name}"))?;
             }
         }
-        Ok(Self { path: path.to_owned(), journal, parts: Vec::new(), made: false })
+        Ok(Self { path: path.to_owned(), journal, parts: Vec::new(), made: false, begun: false })
     }
 
     /// The files of its parts.
@@ -119,10 +128,12 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if self.parts.is_empty() && self.made {
-            // The run ended before there was anything to keep. Nobody is left to tell if this fails.
+        if self.parts.is_empty() && self.begun {
+            // The run ended before there was anything to keep. Nothing can report it if this fails.
             let _ = fs::remove_file(self.path.join(super::journal::NAME));
-            let _ = fs::remove_dir(&self.path);
+            if self.made {
+                let _ = fs::remove_dir(&self.path);
+            }
         }
     }
 }

@@ -26,21 +26,17 @@ use serde_json::{Map, Value, json};
 use super::ndjson::NdjsonSink;
 use super::{Sink, Written};
 use crate::error::{Error, Result};
+use crate::field::FilledBy;
 
-/// What the engine adds to a flow's facts; upstream had other words for it.
-const ENGINE: [&str; 7] = ["ok", "state", "error", "started", "ended", "source_port", "observed"];
-/// Columns of a record that are no configuration.
-const OTHERS: [&str; 9] = [
-    "target",
-    "position",
-    "flags",
-    "control",
-    "prepare",
-    "confirm",
-    "conditions",
-    "verdict",
-    "insufficient",
-];
+/// What there is to know about a record's columns to write them as upstream did.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// The names that configurations can have.
+    pub configurations: &'static [&'static str],
+    /// Who fills a column of a configuration. Upstream had words of its own for what the engine knows.
+    pub filled_by: fn(&str) -> FilledBy,
+}
+
 /// How labels of conditions end that could not be judged.
 const NOT_JUDGED: &str = ".insufficient";
 /// Upstream's times: UTC, but they do not say so.
@@ -50,6 +46,7 @@ const TIME: &str = "%Y-%m-%d %H:%M:%S%.6f";
 pub struct UpstreamSink {
     lines: NdjsonSink,
     flows: bool,
+    known: Known,
     rows: u64,
     /// From the start of the first attempt to the end of the last, in nanoseconds.
     span: Option<(i64, i64)>,
@@ -68,7 +65,7 @@ impl fmt::Debug for UpstreamSink {
 ///
 /// # Errors
 /// [`Error::Usage`] for any other name, and as [`open`](super::open).
-pub fn open(path: &Path, flows: bool) -> Result<Box<dyn Sink>> {
+pub fn open(path: &Path, flows: bool, known: Known) -> Result<Box<dyn Sink>> {
     let lines = match path.as_os_str() == "-" {
         true => NdjsonSink::stdout(),
         false => {
@@ -76,7 +73,7 @@ pub fn open(path: &Path, flows: bool) -> Result<Box<dyn Sink>> {
             NdjsonSink::create(path)?
         }
     };
-    Ok(Box::new(UpstreamSink { lines, flows, rows: 0, span: None }))
+    Ok(Box::new(UpstreamSink { lines, flows, known, rows: 0, span: None }))
 }
 
 /// Whether upstream's records can have this name.
@@ -99,7 +96,7 @@ pub fn check(path: &Path) -> Result<()> {
 impl Sink for UpstreamSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut text = Vec::with_capacity(batch.num_rows() * 512);
-        let records = Records::of(batch).ok_or_else(|| {
+        let records = Records::of(batch, self.known).ok_or_else(|| {
             Error::Failed("write records as upstream: a column of theirs is missing".into())
         })?;
         for row in 0..batch.num_rows() {
@@ -137,17 +134,18 @@ struct Records<'a> {
     target: &'a StructArray,
     configurations: Vec<&'a StructArray>,
     conditions: &'a arrow::array::ListArray,
+    filled_by: fn(&str) -> FilledBy,
 }
 
 impl<'a> Records<'a> {
     /// `None` if a record of ours would have more.
-    fn of(batch: &'a RecordBatch) -> Option<Self> {
+    fn of(batch: &'a RecordBatch, known: Known) -> Option<Self> {
         let schema = batch.schema_ref();
         let configurations = schema
             .fields()
             .iter()
             .zip(batch.columns())
-            .filter(|(field, _)| !OTHERS.contains(&field.name().as_str()))
+            .filter(|(field, _)| known.configurations.contains(&field.name().as_str()))
             .map(|(_, column)| column.as_struct_opt())
             .collect::<Option<Vec<_>>>()?;
         let target = batch.column_by_name("target")?.as_struct_opt()?;
@@ -160,7 +158,8 @@ impl<'a> Records<'a> {
         });
         let conditions = batch.column_by_name("conditions")?.as_list_opt::<i32>()?;
         conditions.values().as_string_opt::<i32>()?;
-        whole.then_some(Self { target, configurations, conditions })
+        let filled_by = known.filled_by;
+        whole.then_some(Self { target, configurations, conditions, filled_by })
     }
 
     fn record(&self, row: usize, number: u64, flows: bool) -> Map<String, Value> {
@@ -222,13 +221,22 @@ impl<'a> Records<'a> {
         if let Some(error) = text(columns, "error", row) {
             set("error", error.into());
         }
+        if let Some(answer) = text(columns, "answer", row) {
+            set("answer", answer.into());
+        }
         let facts = columns.fields().iter().zip(columns.columns());
-        for (field, column) in facts.filter(|(field, _)| !ENGINE.contains(&field.name().as_str())) {
-            // What was not observed upstream's records do not have; a fact that is not there is None.
-            // The target is known in any case.
-            let known = ["dip", "dp", "sp"].contains(&field.name().as_str());
-            if column.is_valid(row) || (observed && !known) {
-                set(field.name(), value(column, row));
+        for (field, column) in facts {
+            let name = field.name();
+            let written = match (self.filled_by)(name) {
+                FilledBy::Engine => false,
+                // The target is known in any case.
+                _ if ["dip", "dp", "sp"].contains(&name.as_str()) => column.is_valid(row),
+                // What was not observed upstream's records do not have; a fact that is not there is None.
+                FilledBy::Observer => observed || column.is_valid(row),
+                FilledBy::Reply | FilledBy::Sweep => true,
+            };
+            if written {
+                set(name, value(column, row));
             }
         }
         flow

@@ -2,7 +2,6 @@
 //!
 //! What it takes to undo a change is known, as plain data ([`Undo`]), before the change is made.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -20,12 +19,10 @@ use super::{Command, Step, command};
 use crate::error::{Error, Result};
 
 /// Whose the packets of a configuration are: what its scoped steps match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flows {
     /// The firewall mark of every socket of it, [`Slot::mark`].
     pub mark: u32,
-    /// Every source port of it, in whatever wave.
-    pub ports: RangeInclusive<u16>,
 }
 
 /// What is needed to apply steps beside themselves.
@@ -105,26 +102,49 @@ enum Change<'a> {
     Command(&'a Command),
 }
 
-/// The changes that these configurations are, in order.
-fn changes<'a>(configurations: &[(&'a [Step], &'a Flows)], table: &Table) -> Vec<Change<'a>> {
+/// A step, by the numbers of its configuration among those that are applied and of itself among its steps.
+type Place = (usize, usize);
+
+/// The changes that these configurations are, in order, each with the step that asks for it first.
+fn changes<'a>(
+    configurations: &[(&'a [Step], &'a Flows)],
+    table: &Table,
+) -> Vec<(Place, Change<'a>)> {
     let mut changes = Vec::new();
     let (mut rules, mut routes) = (false, false);
-    for (steps, _) in configurations {
-        for step in *steps {
-            match step {
-                Step::Sysctl { name, value } => changes.push(Change::Sysctl(name, value)),
-                Step::Command(command) => changes.push(Change::Command(command)),
+    for (configuration, (steps, _)) in configurations.iter().enumerate() {
+        for (number, step) in steps.iter().enumerate() {
+            let change = match step {
+                Step::Sysctl { name, value } => Change::Sysctl(name, value),
+                Step::Command(command) => Change::Command(command),
                 Step::Netfilter(_) | Step::HoldReset if !std::mem::replace(&mut rules, true) => {
-                    changes.push(Change::Netfilter(Script::new(configurations, table.clone())));
+                    Change::Netfilter(Script::new(configurations, table.clone()))
                 }
                 Step::Route(_) if !std::mem::replace(&mut routes, true) => {
-                    changes.push(Change::Route(Route::of(configurations)));
+                    Change::Route(Route::of(configurations))
                 }
-                Step::Netfilter(_) | Step::HoldReset | Step::Route(_) | Step::Sockopt(_) => {}
-            }
+                Step::Netfilter(_) | Step::HoldReset | Step::Route(_) | Step::Sockopt(_) => {
+                    continue;
+                }
+            };
+            changes.push(((configuration, number), change));
         }
     }
     changes
+}
+
+/// Why steps could not be applied. They are undone.
+pub(super) struct Refused {
+    /// The step that failed, if one did.
+    pub step: Option<Place>,
+    /// Why.
+    pub why: Error,
+}
+
+impl From<Error> for Refused {
+    fn from(why: Error) -> Self {
+        Refused { step: None, why }
+    }
 }
 
 /// What it takes to undo one change.
@@ -155,6 +175,12 @@ pub(super) enum Recovered {
     /// It is left, since another program changed it meanwhile.
     Kept(String),
 }
+
+/// How often routing tables are made while the main table changes under it.
+const ROUTE_TRIES: usize = 5;
+
+/// How something looks of which a part was gone when it had just been made: like nothing that a program lists.
+const INCOMPLETE: &str = "\0";
 
 /// How long `nft` or `ip` may take before a killed run's are no longer waited for.
 const TOOL: Duration = Duration::from_secs(60);
@@ -270,6 +296,14 @@ impl Applied {
     /// If a step fails, it and those before it are undone; if that fails too, both are told. A
     /// missing program or permission is told before anything is changed.
     pub fn apply(configurations: &[(&[Step], &Flows)], context: &Context) -> Result<Self> {
+        Self::try_apply(configurations, context).map_err(|refused| refused.why)
+    }
+
+    /// [`apply`](Self::apply), whose error names the step.
+    pub(super) fn try_apply(
+        configurations: &[(&[Step], &Flows)],
+        context: &Context,
+    ) -> Result<Self, Refused> {
         check(configurations.iter().flat_map(|(steps, _)| *steps), context)?;
         let mut applied =
             Self { undo: Vec::new(), journal: context.journal.clone(), outputs: Vec::new() };
@@ -277,14 +311,15 @@ impl Applied {
             Some(journal) => journal.run().clone(),
             None => Run::this("")?,
         };
-        for change in changes(configurations, &Table::new(context.slot, &run)) {
+        for (step, change) in changes(configurations, &Table::new(context.slot, &run)) {
             if let Err(why) = applied.make(change, context) {
-                return Err(match applied.undo_all() {
+                let why = match applied.undo_all() {
                     Ok(()) => why,
                     Err(more) => Error::Failed(format!(
                         "{why}; then, while undoing what was done: {more}; the host is not as it was found"
                     )),
-                });
+                };
+                return Err(Refused { step: Some(step), why });
             }
         }
         Ok(applied)
@@ -307,19 +342,20 @@ impl Applied {
     }
 
     /// Undoes the steps, last first, and says what was not as it was made. That is no error: what another program has set
-    /// is left as it is.
+    /// is left as it is, also if it did so only after that was looked at.
     pub fn leave(mut self) -> Result<Vec<String>> {
-        let told = self.altered()?;
-        if told.is_empty() {
-            return self.undo_all().map(|()| told);
-        }
-        let mut outcome = Ok(told);
+        let mut outcome = self.altered();
         while let Some((undo, number, _)) = self.undo.pop() {
             self.note(number, Mark::Undo);
             match (undo.recover(false), &outcome) {
                 (Err(why), Ok(_)) => outcome = Err(why),
                 (Err(why), Err(_)) => log::error!("the host is not as it was found: {why}"),
-                (Ok(_), _) => self.note(number, Mark::Undone),
+                (Ok(recovered), _) => {
+                    if let Recovered::Kept(what) = recovered {
+                        log::warn!("{what}");
+                    }
+                    self.note(number, Mark::Undone);
+                }
             }
         }
         outcome
@@ -329,15 +365,13 @@ impl Applied {
         match change {
             Change::Sysctl(name, value) => {
                 let setting = Setting::read(name, value)?;
-                self.with(Undo::Sysctl(setting.clone()), |_| setting.change())
+                self.with(Undo::Sysctl(setting.clone()), |_| true, |_| setting.change())
             }
             Change::Netfilter(script) => {
-                self.with(Undo::Netfilter(script.table().clone()), |_| script.load())
+                let undo = Undo::Netfilter(script.table().clone());
+                self.with(undo, |seen| script.is_whole(seen), |_| script.load())
             }
-            Change::Route(routes) => {
-                let (tables, plan) = Tables::plan(&routes, context.interface.as_deref())?;
-                self.with(Undo::Route(tables), |_| plan.make().map_err(Failure::from))
-            }
+            Change::Route(routes) => self.route(&routes, context),
             Change::Command(command) => {
                 let run = |outputs: &mut Vec<CommandOutput>| {
                     outputs.push(process::run(&command.run, command.timeout)?);
@@ -347,15 +381,49 @@ impl Applied {
                     return run(&mut self.outputs).map_err(Failure::into_error);
                 }
                 let undo = Undo::Command { run: command.undo.clone(), timeout: command.timeout };
-                self.with(undo, run)
+                self.with(undo, |_| true, run)
             }
         }
     }
 
-    /// Makes a change whose undoing is known, and written down before.
+    /// Makes routing tables. If the main table changes while it is copied, they are made again.
+    fn route(&mut self, routes: &[(Route, &Flows)], context: &Context) -> Result<()> {
+        let device = context.interface.as_deref();
+        let (tables, mut plan) = Tables::plan(routes, device)?;
+        for _ in 1..ROUTE_TRIES {
+            let undo = Undo::Route(tables.clone());
+            let make = |_: &mut Vec<CommandOutput>| match plan.make() {
+                Ok(()) => Ok(()),
+                // What was made of it is removed, so the journal has nothing to undo.
+                Err(why) => Err(match tables.remove() {
+                    Ok(()) => Failure::Unchanged(why),
+                    Err(more) => {
+                        log::error!("the host is not as it was found: {more}");
+                        Failure::Changed(why)
+                    }
+                }),
+            };
+            let Err(why) = self.with(undo, |seen| plan.is_whole(seen), make) else { return Ok(()) };
+            let again = Tables::plan(routes, device)?.1;
+            if again == plan {
+                return Err(why);
+            }
+            log::info!("the main routing table changed meanwhile: {why}");
+            plan = again;
+        }
+        self.with(
+            Undo::Route(tables),
+            |seen| plan.is_whole(seen),
+            |_| plan.make().map_err(Failure::from),
+        )
+    }
+
+    /// Makes a change whose undoing is known, and written down before. `whole` says of how it looks whether all of it is
+    /// there; what is not was removed by another program already, which the next look at it tells.
     fn with(
         &mut self,
         undo: Undo,
+        whole: impl Fn(&str) -> bool,
         change: impl FnOnce(&mut Vec<CommandOutput>) -> Result<(), Failure>,
     ) -> Result<()> {
         let number = self.journal.as_ref().map(|journal| journal.make(&undo)).transpose()?;
@@ -363,6 +431,9 @@ impl Applied {
         let outcome = change(&mut self.outputs);
         if let (Ok(()), Some((undo, _, made))) = (&outcome, self.undo.last_mut()) {
             *made = undo.look()?;
+            if made.as_deref().is_some_and(|seen| !whole(seen)) {
+                *made = Some(INCOMPLETE.to_owned());
+            }
         }
         if matches!(outcome, Err(Failure::Unchanged(_))) {
             self.undo.pop();
@@ -407,7 +478,7 @@ mod tests {
     use super::*;
 
     fn flows(number: usize) -> Flows {
-        Flows { mark: mark(number), ports: 10_000..=10_999 }
+        Flows { mark: mark(number) }
     }
 
     fn table() -> Table {
@@ -448,7 +519,7 @@ mod tests {
         let (f0, f1) = (flows(0), flows(1));
         let kinds: Vec<&str> = changes(&[(&zero, &f0), (&one, &f1)], &table())
             .iter()
-            .map(|change| match change {
+            .map(|(_, change)| match change {
                 Change::Sysctl(..) => "sysctl",
                 Change::Netfilter(_) => "netfilter",
                 Change::Route(routes) => ["", "one route", "two routes"][routes.len()],

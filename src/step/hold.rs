@@ -15,9 +15,8 @@ pub(super) const DOES: &str =
 /// Its key among steps; not one of a measurement file.
 pub(super) const KIND: &str = "hold_reset";
 
-/// The rule as nft(8) reads it.
-pub(super) fn rule(flows: &Flows) -> String {
-    let Flows { mark, ports } = flows;
-    let (first, last) = (ports.start(), ports.end());
-    format!("tcp flags & rst == rst tcp sport {first}-{last} meta mark != {mark:#x} drop")
+/// The rule as nft(8) reads it; `ports` is the set of the configuration's source ports.
+pub(super) fn rule(flows: &Flows, ports: &str) -> String {
+    let Flows { mark } = flows;
+    format!("tcp flags & rst == rst tcp sport @{ports} meta mark != {mark:#x} drop")
 }

@@ -8,6 +8,8 @@
 //! ([`Applied::undo`], which can fail and say so) and in any case when it is dropped, so an early
 //! return or a panic leaves the host as it was found.
 //!
+//! Before the first packet, [`inspect`] finds what cannot work without changing anything, and [`rehearse`] tries the rest.
+//!
 //! A [`Journal`] on disk has each change before it is made, so that [`restore`] can undo what a run left
 //! that was killed; a [`Lock`] keeps runs apart that would get into each other's way.
 //!
@@ -15,13 +17,16 @@
 
 mod applied;
 pub mod command;
+pub mod family;
 mod hold;
 mod journal;
 pub mod lock;
 pub mod metrics;
 mod namespace;
 pub mod netfilter;
+mod preflight;
 mod process;
+mod rehearsal;
 pub mod restore;
 pub mod route;
 pub(crate) mod setsockopt;
@@ -30,6 +35,7 @@ pub mod sockopt;
 mod state;
 mod sysctl;
 mod table;
+mod this_host;
 mod tool;
 mod turns;
 
@@ -37,14 +43,19 @@ use std::fmt;
 
 pub use applied::{Applied, Context, Flows, check, needs_mark};
 pub use command::Command;
+pub use family::Family;
 pub use journal::Journal;
 pub use lock::{Lock, Run};
 pub use netfilter::Netfilter;
+pub use preflight::{Checked, Facts, Inspection, Parameter, Problem, inspect};
 pub use process::CommandOutput;
+pub use rehearsal::rehearse;
 pub use route::Route;
 pub use slot::{SLOTS, Slot, mark};
 pub use sockopt::Sockopt;
 pub use state::make_for as make_state_for;
+pub use sysctl::is_same as is_same_sysctl;
+pub use this_host::ThisHost;
 pub use turns::Turns;
 
 /// Whom a step affects while it is in force, from the narrowest to the widest.
@@ -153,7 +164,7 @@ pub static STEPS: &[StepDef] = &[
         scope: Scope::Packets,
         doc: "treat this configuration's packets by an nftables rule, in a table of the tool's own",
         undo: "the rule is taken out; other tables are never touched",
-        example: r#"{ netfilter = { rule = "ip dscp set 46", hook = "output" } }"#,
+        example: r#"{ netfilter = { rule = "dscp set 46", hook = "output" } }"#,
         privilege: Privilege::NetAdmin,
     },
     StepDef {
@@ -237,6 +248,19 @@ impl Step {
             Step::Sockopt(step) => step.describe(),
             Step::Command(step) => step.describe(),
             Step::HoldReset => hold::DOES.into(),
+        }
+    }
+
+    /// What it is in short: the parameter, rule or option that a file names.
+    pub fn written(&self) -> String {
+        match self {
+            Step::Sysctl { name, .. } => name.clone(),
+            Step::Netfilter(step) => format!("`{}`", step.rule),
+            Step::Sockopt(Sockopt::Named(row, _)) => row.name.to_owned(),
+            Step::Sockopt(Sockopt::Raw { level, name, value }) => {
+                format!("raw = [{level}, {name}, {value}]")
+            }
+            Step::Route(_) | Step::Command(_) | Step::HoldReset => self.kind().to_owned(),
         }
     }
 

@@ -6,10 +6,10 @@
 //! the priority `mangle`, which sends each configuration's packets, and no others, to a chain of
 //! that configuration with its rules in their order; so whatever a rule says is about them.
 //!
-//! Which packets are a configuration's is told by its mark at `output` and `postrouting`. At `prerouting`
-//! and `input` packets carry no mark of ours, so there it is TCP and UDP packets *to* the source
-//! ports of the configuration. What quotes those ports inside (ICMP errors) and fragments behind
-//! the first are not among them.
+//! At `output` and `postrouting` a configuration's packets carry its mark. At `prerouting` and `input` packets
+//! carry no mark of ours, so there they are TCP and UDP packets *to* the source ports of the configuration: each
+//! has a set of ports, which its own packets fill as they leave, and which a packet of another configuration from
+//! the same port empties. Packets that quote those ports (ICMP errors) and later fragments are not among them.
 //!
 //! The transaction is in nft's own language: libnftables' JSON cannot carry a rule that is written
 //! as text, and a measurement's rules are.
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::applied::{Failure, Flows};
+use super::family::Family;
 use super::hold;
 use super::lock::Run;
 use super::slot::Slot;
@@ -56,9 +57,9 @@ impl Hook {
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Netfilter {
-    /// The rule as nft(8) reads it, without the match of the mark: `ip dscp set 46`. Statements
-    /// that set dscp, ecn, ttl or hoplimit without family (`dscp set 46`) are meant for both IP
-    /// versions.
+    /// The rule as nft(8) reads it, without the match of the mark. Statements that set dscp, ecn, ttl
+    /// or hoplimit without family (`dscp set 46`) are for both IP versions; a rule that names one (`ip
+    /// dscp set 46`) is for that one.
     pub rule: String,
     /// Where it is looked at.
     pub hook: Hook,
@@ -114,18 +115,21 @@ pub(super) struct Script {
     lines: Vec<String>,
     /// The rule, as the measurement has it, that a line puts in force.
     rules: Vec<Option<String>>,
+    /// Whose rule that is: the numbers of its configuration among these, and of its step there.
+    origins: Vec<Option<(usize, usize)>>,
 }
 
 impl Script {
     /// For the `netfilter` steps of all configurations that are in force at once.
     pub fn new(configurations: &[(&[Step], &Flows)], of: Table) -> Self {
         let table = of.name.clone();
-        let mut script = Script { lines: Vec::new(), rules: Vec::new(), table: of };
+        let (lines, rules_of, origins) = (Vec::new(), Vec::new(), Vec::new());
+        let mut script = Script { lines, rules: rules_of, origins, table: of };
         // `create`, unlike `add`, fails if there is one.
         script.line(format!("create table {table}"), None);
         script.line(format!("add chain {table} {}", script.table.chain), None);
         for (name, hook, _) in HOOKS {
-            let rules: Vec<Vec<&str>> =
+            let rules: Vec<Vec<(usize, &str)>> =
                 configurations.iter().map(|(steps, _)| rules(steps, *hook).collect()).collect();
             let holds: Vec<&Flows> = configurations
                 .iter()
@@ -135,7 +139,11 @@ impl Script {
             if rules.iter().all(Vec::is_empty) && holds.is_empty() {
                 continue;
             }
-            let reroutes = *hook == Hook::Output && rules.iter().flatten().any(|r| reroutes(r));
+            if matches!(hook, Hook::Prerouting | Hook::Input) || !holds.is_empty() {
+                script.ports(configurations);
+            }
+            let reroutes =
+                *hook == Hook::Output && rules.iter().flatten().any(|(_, rule)| reroutes(rule));
             // A packet of ours whose mark or address is changed takes the way of its new one.
             let kind = if reroutes { "route" } else { "filter" };
             script.line(
@@ -143,10 +151,10 @@ impl Script {
                 None,
             );
             for flows in holds {
-                let rule = hold::rule(flows);
-                script.line(format!("add rule {table} {name} {rule}"), Some(&rule));
+                let rule = hold::rule(flows, &ports(flows));
+                script.line(format!("add rule {table} {name} {rule}"), Some((&rule, None)));
             }
-            for ((_, flows), rules) in configurations.iter().zip(rules) {
+            for (number, ((_, flows), rules)) in configurations.iter().zip(rules).enumerate() {
                 if rules.is_empty() {
                     continue;
                 }
@@ -155,14 +163,14 @@ impl Script {
                 let ours = match hook {
                     Hook::Output | Hook::Postrouting => format!("meta mark {:#x}", flows.mark),
                     Hook::Prerouting | Hook::Input => {
-                        let (first, last) = (flows.ports.start(), flows.ports.end());
-                        format!("meta l4proto {{ tcp, udp }} th dport {first}-{last}")
+                        format!("meta l4proto {{ tcp, udp }} th dport @{}", ports(flows))
                     }
                 };
                 script.line(format!("add rule {table} {name} {ours} jump {chain}"), None);
-                for rule in rules {
+                for (step, rule) in rules {
                     for text in by_family(rule) {
-                        script.line(format!("add rule {table} {chain} {text}"), Some(rule));
+                        let rule = Some((rule, Some((number, step))));
+                        script.line(format!("add rule {table} {chain} {text}"), rule);
                     }
                 }
             }
@@ -170,9 +178,46 @@ impl Script {
         script
     }
 
-    fn line(&mut self, line: String, rule: Option<&str>) {
+    /// Keeps the set of each configuration's source ports, if it is not kept yet.
+    fn ports(&mut self, configurations: &[(&[Step], &Flows)]) {
+        let table = self.table.name.clone();
+        let chain = format!(
+            "add chain {table} ports {{ type filter hook output priority mangle - 1; policy accept; }}"
+        );
+        if self.lines.contains(&chain) {
+            return;
+        }
+        let sets: Vec<String> = configurations.iter().map(|(_, flows)| ports(flows)).collect();
+        for set in &sets {
+            let kind = "type inet_service; size 65535; flags dynamic;";
+            self.line(format!("add set {table} {set} {{ {kind} }}"), None);
+        }
+        self.line(chain, None);
+        for ((_, Flows { mark }), own) in configurations.iter().zip(&sets) {
+            let ours =
+                format!("add rule {table} ports meta mark {mark:#x} meta l4proto {{ tcp, udp }}");
+            self.line(format!("{ours} update @{own} {{ th sport }}"), None);
+            // A statement that deletes what is not there ends its rule: each has its own.
+            for other in sets.iter().filter(|set| *set != own) {
+                self.line(format!("{ours} delete @{other} {{ th sport }}"), None);
+            }
+        }
+    }
+
+    fn line(&mut self, line: String, rule: Option<(&str, Option<(usize, usize)>)>) {
         self.lines.push(line);
-        self.rules.push(rule.map(str::to_owned));
+        self.rules.push(rule.map(|(rule, _)| rule.to_owned()));
+        self.origins.push(rule.and_then(|(_, origin)| origin));
+    }
+
+    /// Whose rule a line puts in force: the numbers of its configuration among these, and of its step there.
+    pub fn origin(&self, line: usize) -> Option<(usize, usize)> {
+        self.origins.get(line).copied().flatten()
+    }
+
+    /// The same to be checked only: whether there is a table of that name does not matter.
+    pub fn checked(&self) -> String {
+        self.text().replacen("create table", "add table", 1)
     }
 
     /// The table that it makes.
@@ -204,6 +249,12 @@ impl Script {
         Err(Failure::Unchanged(why))
     }
 
+    /// Whether a listing ([`Table::look`]) has everything that the script makes: each line makes one object, and each
+    /// object is listed with its handle.
+    pub fn is_whole(&self, seen: &str) -> bool {
+        seen.matches("# handle ").count() >= self.lines.len()
+    }
+
     fn text(&self) -> String {
         self.lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -220,10 +271,10 @@ impl Table {
         &self.name
     }
 
-    /// Its rules as nft lists them, without counts; nothing if it is gone.
+    /// Its rules as nft lists them, with handles, without counts and elements of sets; nothing if it is gone.
     pub fn look(&self) -> Result<String> {
         let words: Vec<&str> =
-            ["-s", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
+            ["-s", "-t", "-a", "list", "table"].into_iter().chain(self.name.split(' ')).collect();
         let said = NFT.run(&words, "")?;
         match said.ok || said.complaint().contains("No such file or directory") {
             true => Ok(said.output),
@@ -250,10 +301,15 @@ impl Table {
     }
 }
 
-/// The rules of these steps at a hook, in order.
-fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = &str> {
-    steps.iter().filter_map(move |step| match step {
-        Step::Netfilter(step) if step.hook == hook => Some(step.rule.trim()),
+/// The name of the set of a configuration's source ports.
+fn ports(flows: &Flows) -> String {
+    format!("ports_{:x}", flows.mark)
+}
+
+/// The rules of these steps at a hook, in order, with the numbers of their steps.
+fn rules(steps: &[Step], hook: Hook) -> impl Iterator<Item = (usize, &str)> {
+    steps.iter().enumerate().filter_map(move |(number, step)| match step {
+        Step::Netfilter(step) if step.hook == hook => Some((number, step.rule.trim())),
         _ => None,
     })
 }
@@ -286,6 +342,51 @@ fn reroutes(rule: &str) -> bool {
         let of_connection = at > 0 && words[at - 1].1 == "ct";
         set && (matches!(*word, "saddr" | "daddr") || (*word == "mark" && !of_connection))
     })
+}
+
+/// The only IP version whose packets a rule can match; `None` if both, or if that cannot be told.
+pub(super) fn only(rule: &str) -> Option<Family> {
+    const V4: [&str; 2] = ["ip", "icmp"];
+    const V6: [&str; 7] = ["ip6", "icmpv6", "ipv6-icmp", "exthdr", "hbh", "frag", "mh"];
+    let words: Vec<&str> = words(rule).into_iter().map(|(_, word)| word).collect();
+    let mut found = [false; 2];
+    let mut named = |four: bool, not: bool| found[usize::from(four == not)] = true;
+    let (mut not, mut ignored) = (false, false);
+    for (at, word) in words.iter().enumerate() {
+        let word = word.trim_matches(['{', '}', ',']);
+        match word {
+            // Only what `meta` reads has every packet as a subject; `ip protocol != tcp` is about IPv4.
+            "!=" if at > 1 && words[at - 2] == "meta" => {
+                not = matches!(words[at - 1], "nfproto" | "protocol");
+                ignored = !not;
+            }
+            "" => {}
+            "ipv4" | "ipv6" => named(word == "ipv4", not),
+            _ if ignored => ignored = false,
+            _ if V4.contains(&word) => named(true, not),
+            _ if V6.contains(&word) => named(false, not),
+            _ => not = false,
+        }
+    }
+    match found {
+        [true, false] => Some(Family::V4),
+        [false, true] => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// A rule whose statements that set fields of both versions name none: `ip dscp set 46` becomes `dscp set 46`.
+pub fn without_version(rule: &str) -> String {
+    let words = words(rule);
+    let mut text = rule.to_owned();
+    for window in words.windows(3).rev() {
+        let [(at, version), (field, name), (_, set)] = window else { continue };
+        let of_both = matches!(*name, "dscp" | "ecn" | "ttl" | "hoplimit");
+        if matches!(*version, "ip" | "ip6") && of_both && *set == "set" {
+            text.replace_range(*at..*field, "");
+        }
+    }
+    text
 }
 
 /// The rule once per IP version, if it sets a field (`dscp set 46`) of neither in particular; nft
@@ -364,18 +465,24 @@ mod tests {
     fn all_configurations_are_one_transaction() {
         let zero = [step("dscp set 46", Hook::Output), step("counter", Hook::Input)];
         let one = [step("ip ttl set 9", Hook::Output), step("tcp flags rst drop", Hook::Output)];
-        let flows = |mark, ports| Flows { mark, ports };
         let run = Run { pid: 7, started: 8, since: 9, measurement: "x".into() };
         let table = Table::new(Slot::default(), &run);
-        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        let (f0, f1) = (Flows { mark: 0x10 }, Flows { mark: 0x11 });
         assert_eq!(
             Script::new(&[(&zero, &f0), (&one, &f1)], table).text(),
             "\
 create table inet pathspider
 add chain inet pathspider run_7_8
+add set inet pathspider ports_10 { type inet_service; size 65535; flags dynamic; }
+add set inet pathspider ports_11 { type inet_service; size 65535; flags dynamic; }
+add chain inet pathspider ports { type filter hook output priority mangle - 1; policy accept; }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } update @ports_10 { th sport }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } delete @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } update @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } delete @ports_10 { th sport }
 add chain inet pathspider input { type filter hook input priority mangle; policy accept; }
 add chain inet pathspider input_10
-add rule inet pathspider input meta l4proto { tcp, udp } th dport 1000-1999 jump input_10
+add rule inet pathspider input meta l4proto { tcp, udp } th dport @ports_10 jump input_10
 add rule inet pathspider input_10 counter
 add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
 add chain inet pathspider output_10
@@ -391,11 +498,10 @@ add rule inet pathspider output_11 tcp flags rst drop
     }
 
     #[test]
-    fn resets_are_held_back_by_port_whatever_the_other_rules() {
+    fn resets_are_held_back_from_the_configurations_ports() {
         let zero = [Step::HoldReset];
         let one = [step("ip ttl set 9", Hook::Output), Step::HoldReset];
-        let flows = |mark, ports| Flows { mark, ports };
-        let (f0, f1) = (flows(0x10, 1000..=1999), flows(0x11, 2000..=2999));
+        let (f0, f1) = (Flows { mark: 0x10 }, Flows { mark: 0x11 });
         let run = Run { pid: 7, started: 8, since: 9, measurement: "x".into() };
         let table = Table::new(Slot::default(), &run);
         assert_eq!(
@@ -403,9 +509,16 @@ add rule inet pathspider output_11 tcp flags rst drop
             "\
 create table inet pathspider
 add chain inet pathspider run_7_8
+add set inet pathspider ports_10 { type inet_service; size 65535; flags dynamic; }
+add set inet pathspider ports_11 { type inet_service; size 65535; flags dynamic; }
+add chain inet pathspider ports { type filter hook output priority mangle - 1; policy accept; }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } update @ports_10 { th sport }
+add rule inet pathspider ports meta mark 0x10 meta l4proto { tcp, udp } delete @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } update @ports_11 { th sport }
+add rule inet pathspider ports meta mark 0x11 meta l4proto { tcp, udp } delete @ports_10 { th sport }
 add chain inet pathspider output { type filter hook output priority mangle; policy accept; }
-add rule inet pathspider output tcp flags & rst == rst tcp sport 1000-1999 meta mark != 0x10 drop
-add rule inet pathspider output tcp flags & rst == rst tcp sport 2000-2999 meta mark != 0x11 drop
+add rule inet pathspider output tcp flags & rst == rst tcp sport @ports_10 meta mark != 0x10 drop
+add rule inet pathspider output tcp flags & rst == rst tcp sport @ports_11 meta mark != 0x11 drop
 add chain inet pathspider output_11
 add rule inet pathspider output meta mark 0x11 jump output_11
 add rule inet pathspider output_11 ip ttl set 9
@@ -451,6 +564,15 @@ add rule inet pathspider output_11 ip ttl set 9
             ("counter comment \"dscp set 4\"", &["counter comment \"dscp set 4\""]),
         ] {
             assert_eq!(by_family(rule), expected, "{rule}");
+        }
+        for (rule, expected) in [
+            ("ip dscp set 46", "dscp set 46"),
+            ("tcp dport 80 ip ttl set 3 ip ecn set ce", "tcp dport 80 ttl set 3 ecn set ce"),
+            ("ip6 hoplimit set 4", "hoplimit set 4"),
+            ("ip saddr 192.0.2.1 drop", "ip saddr 192.0.2.1 drop"),
+            ("ip dscp 46 drop", "ip dscp 46 drop"),
+        ] {
+            assert_eq!(without_version(rule), expected, "{rule}");
         }
     }
 

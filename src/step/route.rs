@@ -154,7 +154,7 @@ mod tests {
             ..Route::default()
         };
         let steps = [Step::Route(first), Step::Route(later)];
-        let flows = Flows { mark: 1, ports: 1..=2 };
+        let flows = Flows { mark: 1 };
         let configurations: [(&[Step], &Flows); 2] = [(&steps, &flows), (&[], &flows)];
         assert_eq!(Route::of(&configurations), [(both, &flows)]);
     }

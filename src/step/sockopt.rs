@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use nix::libc;
 
+use super::family::Family;
 use super::{Privilege, setsockopt};
 
 /// What an option takes.
@@ -41,15 +42,6 @@ impl fmt::Display for Value {
     }
 }
 
-/// A family of IP sockets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
 /// One row of the registry of socket options.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SockoptDef {
@@ -59,6 +51,8 @@ pub struct SockoptDef {
     pub constant: &'static str,
     /// Level and number of it.
     pub number: (i32, i32),
+    /// Level and number of the same on sockets of IPv6, where these are others.
+    pub v6: Option<(i32, i32)>,
     /// The only family of sockets that has it.
     pub family: Option<Family>,
     /// What it does.
@@ -75,10 +69,11 @@ pub struct SockoptDef {
 pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "ip_tos",
-        constant: "IP_TOS",
+        constant: "IP_TOS, IPV6_TCLASS",
         number: (libc::IPPROTO_IP, libc::IP_TOS),
-        family: Some(Family::V4),
-        doc: "The IPv4 TOS byte: DSCP times four; TCP keeps its two ECN bits to itself.",
+        v6: Some((libc::IPPROTO_IPV6, libc::IPV6_TCLASS)),
+        family: None,
+        doc: "The TOS byte of IPv4 packets and the traffic class of IPv6 packets: DSCP times four; TCP keeps its two ECN bits to itself.",
         takes: Takes::Integer(0..=255),
         example: "184",
         privilege: Privilege::None,
@@ -87,18 +82,20 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         name: "ipv6_tclass",
         constant: "IPV6_TCLASS",
         number: (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        v6: None,
         family: Some(Family::V6),
-        doc: "The IPv6 traffic class: DSCP times four; TCP keeps its two ECN bits to itself.",
+        doc: "The traffic class of IPv6 packets alone, whatever ip_tos says; without ip_tos, IPv4 targets are skipped.",
         takes: Takes::Integer(0..=255),
         example: "184",
         privilege: Privilege::None,
     },
     SockoptDef {
         name: "ip_ttl",
-        constant: "IP_TTL",
+        constant: "IP_TTL, IPV6_UNICAST_HOPS",
         number: (libc::IPPROTO_IP, libc::IP_TTL),
-        family: Some(Family::V4),
-        doc: "The TTL of IPv4 packets.",
+        v6: Some((libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS)),
+        family: None,
+        doc: "The TTL of IPv4 packets and the hop limit of IPv6 packets.",
         takes: Takes::Integer(1..=255),
         example: "64",
         privilege: Privilege::None,
@@ -107,6 +104,7 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         name: "tcp_maxseg",
         constant: "TCP_MAXSEG",
         number: (libc::IPPROTO_TCP, libc::TCP_MAXSEG),
+        v6: None,
         family: None,
         doc: "The MSS that is announced and not exceeded, in bytes.",
         takes: Takes::Integer(88..=32767),
@@ -117,6 +115,7 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         name: "tcp_congestion",
         constant: "TCP_CONGESTION",
         number: (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
+        v6: None,
         family: None,
         doc: "The congestion control; the kernel must have it.",
         takes: Takes::Text,
@@ -127,6 +126,7 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         name: "tcp_fastopen_connect",
         constant: "TCP_FASTOPEN_CONNECT",
         number: (libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT),
+        v6: None,
         family: None,
         doc: "Send data with the SYN where a cookie is known (RFC 7413).",
         takes: Takes::Boolean,
@@ -137,6 +137,7 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         name: "tcp_window_clamp",
         constant: "TCP_WINDOW_CLAMP",
         number: (libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP),
+        v6: None,
         family: None,
         doc: "The largest receive window that is announced, in bytes.",
         takes: Takes::Integer(0..=1 << 30),
@@ -147,6 +148,7 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         name: "mark",
         constant: "SO_MARK",
         number: (libc::SOL_SOCKET, libc::SO_MARK),
+        v6: None,
         family: None,
         doc: "The firewall mark of the socket's packets, for rules and routes of your own.",
         takes: Takes::Integer(0..=u32::MAX as i64),
@@ -171,6 +173,13 @@ pub enum Sockopt {
     },
 }
 
+impl SockoptDef {
+    /// Level and number of it on sockets of a family.
+    fn of(&self, family: Family) -> (i32, i32) {
+        self.v6.filter(|_| family == Family::V6).unwrap_or(self.number)
+    }
+}
+
 impl Sockopt {
     /// What it does, in plain words.
     pub fn describe(&self) -> String {
@@ -193,7 +202,7 @@ impl Sockopt {
         match self {
             Sockopt::Named(row, _) if row.family.is_some_and(|only| only != family) => Ok(()),
             Sockopt::Named(row, value) => {
-                let (level, name) = row.number;
+                let (level, name) = row.of(family);
                 match value {
                     // Numbers are within the bounds of their option, which are those of 32 bits; a mark
                     // is unsigned and goes bit by bit.
@@ -210,6 +219,11 @@ impl Sockopt {
                 setsockopt::set(socket, *level, *name, &value.to_ne_bytes())
             }
         }
+    }
+
+    /// Whether only the sockets of one family have it.
+    pub fn is_of_one_family(&self) -> bool {
+        matches!(self, Sockopt::Named(row, _) if row.family.is_some())
     }
 
     /// What setting it needs; of a raw option it is not known, so the most is taken.
@@ -247,28 +261,36 @@ mod tests {
                 Takes::Text => Value::Text(row.example.trim_matches('"').into()),
             };
             let option = Sockopt::Named(row, value.clone());
-            let family = row.family.unwrap_or(Family::V4);
-            let socket = socket(family);
-            let before = get(&socket, row.number);
-            match option.set(socket.as_fd(), family) {
-                Err(why) if row.privilege == Privilege::NetAdmin => {
-                    // An ordinary user; a test in a namespace sets it.
-                    assert_eq!(why.kind(), io::ErrorKind::PermissionDenied, "{}", row.name);
-                    continue;
+            for family in [Family::V4, Family::V6] {
+                if row.family.is_none_or(|only| only == family) {
+                    is_set(row, &option, &value, family);
                 }
-                outcome => outcome.unwrap(),
             }
-            let now = get(&socket, row.number);
-            let wanted = match value {
-                Value::Integer(value) => (value as u32).to_ne_bytes().to_vec(),
-                Value::Boolean(value) => u32::from(value).to_ne_bytes().to_vec(),
-                Value::Text(value) => value.into_bytes(),
-            };
-            assert!(now.starts_with(&wanted), "{}: {now:?}", row.name);
-            // Cubic is what most hosts have anyway, and 64 the TTL.
-            let usual = matches!(row.name, "tcp_congestion" | "ip_ttl");
-            assert!(usual || before != now, "{}: {now:?}", row.name);
         }
+    }
+
+    fn is_set(row: &SockoptDef, option: &Sockopt, value: &Value, family: Family) {
+        let number = row.of(family);
+        let socket = socket(family);
+        let before = get(&socket, number);
+        match option.set(socket.as_fd(), family) {
+            Err(why) if row.privilege == Privilege::NetAdmin => {
+                // An ordinary user; a test in a namespace sets it.
+                assert_eq!(why.kind(), io::ErrorKind::PermissionDenied, "{}", row.name);
+                return;
+            }
+            outcome => outcome.unwrap(),
+        }
+        let now = get(&socket, number);
+        let wanted = match value {
+            Value::Integer(value) => (*value as u32).to_ne_bytes().to_vec(),
+            Value::Boolean(value) => u32::from(*value).to_ne_bytes().to_vec(),
+            Value::Text(value) => value.clone().into_bytes(),
+        };
+        assert!(now.starts_with(&wanted), "{}: {now:?}", row.name);
+        // Cubic is what most hosts have anyway, and 64 the TTL.
+        let usual = matches!(row.name, "tcp_congestion" | "ip_ttl");
+        assert!(usual || before != now, "{}: {now:?}", row.name);
     }
 
     #[test]
@@ -286,10 +308,8 @@ mod tests {
 
     #[test]
     fn what_the_other_family_has_is_passed_over() {
-        let tos = SOCKOPTS.iter().find(|row| row.name == "ip_tos").unwrap();
-        let socket = socket(Family::V6);
-        let before = get(&socket, tos.number);
-        Sockopt::Named(tos, Value::Integer(184)).set(socket.as_fd(), Family::V6).unwrap();
-        assert_eq!(get(&socket, tos.number), before);
+        let class = SOCKOPTS.iter().find(|row| row.name == "ipv6_tclass").unwrap();
+        let socket = socket(Family::V4);
+        Sockopt::Named(class, Value::Integer(184)).set(socket.as_fd(), Family::V4).unwrap();
     }
 }

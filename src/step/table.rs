@@ -33,7 +33,7 @@ const FEATURES: [&str; 2] = ["ecn", "tcp_usec_ts"];
 pub(super) struct Tables(Vec<u32>);
 
 /// What makes the tables: the option of a family, and lines for `ip -batch`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan(Vec<(&'static str, String)>);
 
 impl Tables {
@@ -59,6 +59,7 @@ impl Tables {
             let mut lines = String::new();
             for (route, flows) in routes {
                 let mark = flows.mark;
+                carried(route, &main, option)?;
                 if in_use(option, mark)? {
                     return Err(Error::Failed(format!(
                         "make routing table {mark}: it, or the mark {mark:#x}, is in use for {name} by another \
@@ -96,7 +97,7 @@ impl Tables {
                 let hex = format!("{mark:#x}");
                 let rules = rules.iter().filter(|rule| rule["fwmark"] == *hex).count();
                 let routes = json(option, &["route", "show", "table", &mark.to_string()])?;
-                text += &format!("{name} {hex}: {rules} rules, routes: {}\n", !routes.is_empty());
+                text += &format!("{name} {hex}:{}\n", told(rules, !routes.is_empty()));
             }
         }
         Ok(text)
@@ -128,6 +129,13 @@ impl Tables {
 }
 
 impl Plan {
+    /// Whether what is seen ([`Tables::look`]) has all tables, each with the rule that leads there.
+    pub fn is_whole(&self, seen: &str) -> bool {
+        let rules = self.0.iter().flat_map(|(_, lines)| lines.lines());
+        let rules = rules.filter(|line| line.starts_with("rule add ")).count();
+        seen.lines().filter(|line| line.ends_with(WHOLE)).count() == rules
+    }
+
     /// Makes the tables, and then the rules that lead there. On error some of it may stand.
     pub fn make(&self) -> Result<()> {
         for (option, lines) in &self.0 {
@@ -138,6 +146,27 @@ impl Plan {
             log::info!("ip {option}: {} routes and rules", lines.lines().count());
         }
         Ok(())
+    }
+}
+
+/// Whether there is a device that carries packets as large as a route says. The kernel does not mind: it would make
+/// packets that no device sends.
+fn carried(route: &Route, main: &[Copied], option: &str) -> Result<()> {
+    let Some(mtu) = route.mtu else { return Ok(()) };
+    let out = |copied: &&Copied| copied.has_gateway || !main.iter().any(|other| other.has_gateway);
+    let devices: Vec<&String> =
+        main.iter().filter(out).flat_map(|copied| &copied.devices).collect();
+    let links = json(option, &["link", "show"])?;
+    let ours = links.iter().filter_map(|link| {
+        let name = link["ifname"].as_str()?;
+        let mtu = link["mtu"].as_u64()?;
+        devices.iter().any(|device| *device == name).then(|| (mtu, name.to_owned()))
+    });
+    match ours.max() {
+        Some((most, device)) if most < u64::from(mtu) => Err(Error::Failed(format!(
+            "route packets with mtu {mtu}: {device} carries {most}, so larger packets could not leave; write {most} or less"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -154,6 +183,13 @@ fn refused(said: &Said, lines: &str) -> Error {
         false => "",
     };
     Error::failed(doing, format!("{}{hint}", said.complaint()))
+}
+
+/// How a table is told that has its rule and routes.
+const WHOLE: &str = " 1 rules, routes: true";
+
+fn told(rules: usize, routes: bool) -> String {
+    format!(" {rules} rules, routes: {routes}")
 }
 
 /// The families that this kernel knows.
@@ -187,21 +223,32 @@ fn json(option: &str, arguments: &[&str]) -> Result<Vec<Value>> {
         .map_err(|why| Error::failed(format!("read what {} says", doing()), why))
 }
 
+/// How often the main table is read again because it changed between its two readings.
+const READS: usize = 10;
+
+/// The routes of the main table, each with its line of text if some have metrics: which of these are locked is in the
+/// text only.
+fn main_routes(name: &str, option: &str) -> Result<(Vec<Value>, String)> {
+    let show = ["route", "show", "table", "main"];
+    for _ in 0..READS {
+        let routes = json(option, &show)?;
+        if !routes.iter().any(|route| route.get("metrics").is_some()) {
+            return Ok((routes, String::new()));
+        }
+        let text = IP.run(&[&[option, "-oneline"], &show[..]].concat(), "")?.output;
+        if text.lines().count() == routes.len() && json(option, &show)? == routes {
+            return Ok((routes, text));
+        }
+    }
+    let why = "it changes all the time";
+    Err(Error::failed(format!("copy the main routing table of {name}"), why))
+}
+
 /// The routes of the main table that can be used now, those of neighbours first: through them the others'
 /// gateways are found.
 fn main_table(name: &str, option: &str, device: Option<&str>) -> Result<Vec<Copied>> {
-    let show = ["route", "show", "table", "main"];
-    let routes = json(option, &show)?;
-    // Which metrics are locked is in the text only.
-    let text = match routes.iter().any(|route| route.get("metrics").is_some()) {
-        true => IP.run(&[&[option, "-oneline"], &show[..]].concat(), "")?.output,
-        false => String::new(),
-    };
+    let (routes, text) = main_routes(name, option)?;
     let lines: Vec<&str> = text.lines().collect();
-    if !lines.is_empty() && lines.len() != routes.len() {
-        let why = "it changed meanwhile; try again";
-        return Err(Error::failed(format!("copy the main routing table of {name}"), why));
-    }
     let mut copied = Vec::new();
     for (number, route) in routes.iter().enumerate() {
         if usable(route, device) {
@@ -240,6 +287,8 @@ struct Copied {
     metrics: Vec<(String, String)>,
     /// Its features.
     features: Vec<&'static str>,
+    /// The devices that it leads through.
+    devices: Vec<String>,
     has_gateway: bool,
 }
 
@@ -304,7 +353,9 @@ impl Copied {
             .collect::<String>();
         let has_gateway =
             hops.is_some() || ["gateway", "via"].iter().any(|key| route.get(key).is_some());
-        Ok(Copied { whither, how, metrics, features, has_gateway })
+        let devices = hops.into_iter().flatten().chain([route]);
+        let devices = devices.filter_map(|hop| hop["dev"].as_str()).map(str::to_owned).collect();
+        Ok(Copied { whither, how, metrics, features, devices, has_gateway })
     }
 
     /// The route with these metrics instead of its own, in another table.
@@ -460,6 +511,17 @@ mod tests {
              congctl reno quickack 0 fastopen_no_cookie 1 features ecn tcp_usec_ts \
              via 10.0.0.2 dev va"
         );
+    }
+
+    #[test]
+    fn a_table_without_its_rule_is_not_whole() {
+        let lines = "route append default table 7\nrule add fwmark 0x7 lookup 7\n";
+        let plan = Plan(vec![("-4", lines.into()), ("-6", lines.into())]);
+        let seen = |v6: String| format!("IPv4 0x7:{}\nIPv6 0x7:{v6}\n", told(1, true));
+        assert!(plan.is_whole(&seen(told(1, true))));
+        for gone in [told(0, true), told(1, false), told(0, false), told(11, true)] {
+            assert!(!plan.is_whole(&seen(gone.clone())), "{gone}");
+        }
     }
 
     #[test]

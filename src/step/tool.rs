@@ -27,6 +27,9 @@ pub(super) static NFT: Tool = Tool { program: "nft", package: "nftables" };
 /// Routes, their rules, and what the kernel remembers of hosts.
 pub(super) static IP: Tool = Tool { program: "ip", package: "iproute2" };
 
+/// Programs in namespaces of their own.
+pub(super) static UNSHARE: Tool = Tool { program: "unshare", package: "util-linux" };
+
 /// How a program ended and what it said.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -114,6 +117,17 @@ impl Said {
         }
     }
 
+    /// Every line of the input that nft complained of, counted from 0, with the complaint.
+    pub fn complaints(&self) -> Vec<(usize, String)> {
+        let told = self.error.lines().filter_map(|text| {
+            let (_, rest) = text.split_once("stdin:")?;
+            let (place, why) = rest.split_once(" Error: ")?;
+            let line: usize = place.split(':').next()?.parse().ok()?;
+            Some((line.checked_sub(1)?, why.trim().to_owned()))
+        });
+        told.collect()
+    }
+
     /// The line of the input that it complained of first, counted from 0.
     pub fn line(&self) -> Option<usize> {
         ["stdin:", "failed -:"].iter().find_map(|before| {
@@ -146,6 +160,7 @@ mod tests {
         );
         assert_eq!(nft.complaint(), "syntax error, unexpected set");
         assert_eq!(nft.line(), Some(2));
+        assert_eq!(nft.complaints(), [(2, "syntax error, unexpected set".to_owned())]);
         let ip = said("RTNETLINK answers: Operation not permitted\nCommand failed -:12\n");
         assert_eq!(ip.complaint(), "Operation not permitted (needs CAP_NET_ADMIN)");
         assert_eq!(ip.line(), Some(11));

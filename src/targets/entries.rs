@@ -8,13 +8,14 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::format::{Cell, Raw};
+use super::cell::Cell;
+use super::format::Raw;
 use super::list::List;
 use super::{Options, Refusals, Want, open};
 use crate::error::Result;
 
 /// One line of a list.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// The number of its line, from 1.
     pub line: u64,
@@ -32,6 +33,8 @@ pub struct Entry {
 pub struct Entries {
     list: List,
     sample: VecDeque<Raw>,
+    /// Of the line last read, targets that were not handed out yet.
+    further: VecDeque<Entry>,
     refusals: Refusals,
 }
 
@@ -41,11 +44,10 @@ impl Entries {
     /// # Errors
     /// A file that cannot be opened is [`Error::Usage`](crate::error::Error::Usage).
     pub fn open(path: &Path, want: Want) -> Result<Self> {
-        let (input, options) = open(path)?;
+        let (input, options) = open(path, Options::default())?;
         let refusals = Refusals::new(&options.origin);
-        let options = Options { default_port: None, ..options };
         let list = List::new(input, want, options);
-        Ok(Self { list, sample: VecDeque::new(), refusals })
+        Ok(Self { list, sample: VecDeque::new(), further: VecDeque::new(), refusals })
     }
 
     /// The next usable line; `None` at the end.
@@ -54,18 +56,23 @@ impl Entries {
     /// When reading fails, and when the list is of a kind that nothing can be read from (a JSON array).
     #[expect(clippy::should_implement_trait, reason = "it can fail")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
+        if let Some(entry) = self.further.pop_front() {
+            return Ok(Some(entry));
+        }
         let raw = match self.sample.pop_front() {
             Some(raw) => Some(raw),
             None => self.list.next(&mut self.refusals)?.map(|(raw, _)| raw),
         };
         let names = self.list.meaning.want == Want::Names;
-        Ok(raw.map(|Raw { line, addr, port, name, rest }| Entry {
-            line,
-            addr: addr.filter(|_| !names),
-            port: (port != 0).then_some(port),
-            name,
-            rest,
-        }))
+        let Some(Raw { line, addr, port, also, name, rest }) = raw else { return Ok(None) };
+        let known = |port: u16| (port != 0).then_some(port);
+        let entry = Entry { line, addr: addr.filter(|_| !names), port: known(port), name, rest };
+        self.further.extend(also.into_iter().map(|(addr, port)| Entry {
+            addr: Some(addr),
+            port: known(port),
+            ..entry.clone()
+        }));
+        Ok(Some(entry))
     }
 
     /// The names of further columns: of a header, and of up to a thousand lines, which are read for

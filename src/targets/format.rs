@@ -1,35 +1,31 @@
-//! What a line means: NDJSON, or CSV with a header or without.
+//! What a line means: NDJSON, CSV with a header or without, or what another tool writes.
 //!
-//! The first line that is not empty and no comment tells: NDJSON if it begins with `{`, else
-//! CSV. CSV has a header if one of its fields is a word for the address. Without one the
-//! columns are `ip,port,name,rank`, as upstream's 1.x target lists had them.
-//!
-//! A list of names to resolve is read alike, but must have names, not addresses. Without a header
-//! its columns are `name`, `rank,name` or `name,rank`, whichever the first line looks like.
+//! The first line that is not empty and no comment tells. NDJSON begins with `{`, or with `[` alone on a line, as masscan
+//! writes it. Words with blanks between them are those of a tool ([`tool`]). All else is CSV, whose columns [`columns`]
+//! knows by a header or by the shape of the first record; where they are not understood the list is refused.
 //!
 //! A quoted CSV field ends on the line on which it began: a stray quote then costs one line
 //! and not the rest of the list.
 
+mod columns;
+mod delimited;
+mod ndjson;
+mod origin;
+mod roles;
+pub mod tool;
+
 use std::borrow::Cow;
-use std::fmt;
-use std::io::{self, Read};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::Value as Json;
-
 use super::address;
-use super::infer::unique_names;
+use super::cell::Cell;
 use super::refusal::shown;
+use delimited::Csv;
+use tool::Words;
 
-/// The words for each common column; where a line has several of them, the first counts and the
-/// others are columns of the list's own.
-const ADDRESS_WORDS: [&str; 4] = ["dip", "ip", "addr", "address"];
-const PORT_WORDS: [&str; 2] = ["dp", "port"];
-const NAME_WORDS: [&str; 4] = ["domain", "name", "host", "hostname"];
-/// What CSV without a header means.
-const HEADERLESS: [&str; 4] = ["ip", "port", "name", "rank"];
+/// What to do about a JSON array.
+const ARRAY: &str = "a JSON array; give one object a line (`jq -c '.[]'` makes it so)";
 
 /// What a list must say on every line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,30 +39,6 @@ pub enum Want {
     Names,
 }
 
-impl Want {
-    /// Whether a first line of these fields is a header.
-    fn is_header(self, fields: &[String]) -> bool {
-        let has = |words| fields.iter().any(|field| is_word(field, words));
-        match self {
-            Want::Addresses => has(&ADDRESS_WORDS),
-            Want::Names => has(&NAME_WORDS),
-            // A target may well be called `host`; then it has an address beside it, or is on a line of its own.
-            Want::Targets => {
-                let addressed = fields.iter().any(|field| address::address(field).is_ok());
-                has(&ADDRESS_WORDS) || has(&NAME_WORDS) && !addressed
-            }
-        }
-    }
-
-    /// What to say of a first line that cannot be used: perhaps it was meant as a header.
-    pub fn header_hint(self) -> &'static str {
-        match self {
-            Want::Targets | Want::Addresses => "a header has a column dip, ip or addr",
-            Want::Names => "a header has a column domain or name",
-        }
-    }
-}
-
 /// A line that can be used, its further columns not yet placed.
 #[derive(Debug)]
 pub struct Raw {
@@ -76,30 +48,62 @@ pub struct Raw {
     pub addr: Option<IpAddr>,
     /// The port; 0 if neither the line nor a default gives one, which [`Want::Targets`] refuses.
     pub port: u16,
+    /// Further addresses and ports of the same line, which only some tools write.
+    pub also: Vec<(IpAddr, u16)>,
     /// The name, if any.
     pub name: Option<String>,
     /// Everything else, nulls left out.
     pub rest: Vec<(Arc<str>, Cell)>,
 }
 
-impl Raw {
-    fn new(
-        want: Want,
-        default_port: Option<u16>,
-        addr: Result<Cow<'_, str>, String>,
-        port: Option<Cow<'_, str>>,
-        name: Option<String>,
-        rest: Vec<(Arc<str>, Cell)>,
-    ) -> Result<Self, String> {
+/// What a line says, not yet looked at.
+pub struct Line<'a> {
+    addr: Result<Cow<'a, str>, String>,
+    port: Option<Cow<'a, str>>,
+    /// Further addresses, each with its port if it has one of its own.
+    also: Vec<(String, Option<String>)>,
+    name: Option<String>,
+    /// A URL, from which host and port are taken.
+    url: Option<Cow<'a, str>>,
+    /// Whether a resolver was asked for the name: without an address there is none to be looked up again.
+    answered: bool,
+    rest: Vec<(Arc<str>, Cell)>,
+}
+
+impl<'a> Line<'a> {
+    fn new() -> Self {
+        Self {
+            addr: Ok("".into()),
+            port: None,
+            also: Vec::new(),
+            name: None,
+            url: None,
+            answered: false,
+            rest: Vec::new(),
+        }
+    }
+
+    /// The line as it can be used, or why it cannot.
+    fn raw(mut self, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
+        if let Some(url) = self.url.take() {
+            self.follow(&url)?;
+        }
+        let Self { addr, port, also, name, answered, rest, .. } = self;
+        let missing = addr.as_ref().is_ok_and(|addr| addr.is_empty());
         let addr = match want {
-            Want::Targets if addr.as_ref().is_ok_and(|addr| addr.is_empty()) => {
+            Want::Names if name.is_none() => return Err("no name (domain or name)".into()),
+            Want::Names => None,
+            Want::Targets if missing && !answered => {
                 let Some(name) = &name else { return Err("no address (dip, ip or addr)".into()) };
                 super::check_name(name)?;
                 None
             }
+            Want::Addresses if missing => {
+                let names = ": `pathspider targets resolve` looks names up";
+                let remedy = if name.is_some() { names } else { "" };
+                return Err(format!("no address (dip, ip or addr){remedy}"));
+            }
             Want::Targets | Want::Addresses => Some(address::address(&addr?)?),
-            Want::Names if name.is_none() => return Err("no name (domain or name)".into()),
-            Want::Names => None,
         };
         let port = match port.filter(|text| !text.trim().is_empty()) {
             Some(text) => address::port(&text)?,
@@ -111,64 +115,106 @@ impl Raw {
                 None => 0,
             },
         };
-        Ok(Self { line: 0, addr, port, name, rest })
+        let also = match want {
+            Want::Names => Vec::new(),
+            Want::Targets | Want::Addresses => tool::further(&also, port)?,
+        };
+        if want == Want::Targets && !also.is_empty() {
+            return Err(format!(
+                "{} targets on one line: `pathspider targets filter` gives each a line of its own",
+                also.len() + 1
+            ));
+        }
+        Ok(Raw { line: 0, addr, port, also, name, rest })
     }
-}
 
-/// A value as the list has it.
-#[derive(Debug, Clone)]
-pub enum Cell {
-    /// A field of a CSV record: its type is what it looks like.
-    Csv(String),
-    /// A JSON value: its type is what it is. Never null.
-    Json(Json),
+    /// Takes host and port of a URL, where the line does not say them otherwise.
+    fn follow(&mut self, url: &str) -> Result<(), String> {
+        let (host, port) = origin::host_and_port(url)?;
+        match &self.port {
+            Some(own) if address::port(own)? != port => {
+                return Err(format!("port {} and {} differ", shown(own), shown(url)));
+            }
+            _ => self.port = Some(port.to_string().into()),
+        }
+        match origin::address(host) {
+            Some(addr) if self.addr.as_ref().is_ok_and(|own| own.is_empty()) => {
+                self.addr = Ok(addr.to_owned().into());
+            }
+            None if self.name.is_none() => self.name = Some(host.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// How lines are read.
 pub enum Format {
     /// One JSON object a line.
     Ndjson,
+    /// A JSON array, its brackets and commas on lines of their own or at the end of one; whether an object was read.
+    Array(bool),
     /// One CSV record a line.
     Csv(Box<Csv>),
+    /// Words with blanks between them.
+    Words(Words),
 }
 
 impl Format {
-    /// Tells the format by the first line that says anything, and whether this line is a header.
+    /// Tells the format by the first line that says anything, and whether this line has no target.
+    ///
+    /// # Errors
+    /// Says why such a list cannot be read.
     pub fn of_first_line(line: &str, want: Want) -> Result<(Self, bool), String> {
         let start = line.trim_start();
         if start.starts_with('{') {
             return Ok((Format::Ndjson, false));
         }
-        if let Some(after) = start.strip_prefix('[')
-            && (after.trim().is_empty() || after.trim_start().starts_with(['{', '"']))
-        {
-            return Err("a JSON array; give one object a line (`jq -c '.[]'` makes it so)".into());
+        if let Some(after) = start.strip_prefix('[') {
+            match after.trim_start() {
+                "" => return Ok((Format::Array(false), true)),
+                after if after.starts_with(['{', '"']) => return Err(ARRAY.into()),
+                _ => {}
+            }
         }
-        let mut splitter = Splitter::new();
-        let fields: Vec<String> = match splitter.split(line) {
-            Ok(record) => record.iter().map(str::to_owned).collect(),
-            Err(_) => Vec::new(), // the line is refused for it when it is read as a record
-        };
-        let is_header = want.is_header(&fields);
-        let columns = match want {
-            _ if is_header => fields,
-            Want::Targets if !has_a_name_only(&fields) => HEADERLESS.map(str::to_owned).into(),
-            Want::Addresses => HEADERLESS.map(str::to_owned).into(),
-            Want::Targets | Want::Names => columns_of_names(&fields),
-        };
-        Ok((Format::Csv(Box::new(Csv::new(splitter, &columns, is_header))), is_header))
+        if let Some(words) = Words::of(line) {
+            words.check(want)?;
+            return Ok((Format::Words(words), false));
+        }
+        let csv = Csv::new(line, want)?;
+        let is_header = csv.has_header();
+        Ok((Format::Csv(Box::new(csv)), is_header))
     }
 
     /// The names of further columns that are known before any target.
     pub fn header(&self) -> Vec<Arc<str>> {
         match self {
-            Format::Ndjson => Vec::new(),
-            // Without a header `rank` is there only if the lines have it.
-            Format::Csv(csv) if !csv.has_header => Vec::new(),
-            Format::Csv(csv) => (0..csv.names.len())
-                .filter(|index| ![csv.addr, csv.port, csv.name].contains(&Some(*index)))
-                .map(|index| Arc::clone(&csv.names[index]))
-                .collect(),
+            Format::Csv(csv) => csv.header(),
+            Format::Ndjson | Format::Array(_) | Format::Words(_) => Vec::new(),
+        }
+    }
+
+    /// Whether a line after the first has no target, as a bracket has none.
+    pub fn is_between(&self, line: &str) -> bool {
+        matches!(self, Format::Array(_)) && matches!(line.trim(), "[" | "]" | "," | "{finished: 1}")
+    }
+
+    /// Why the whole list cannot be read, as a line shows that could not be used: an array whose first object is on
+    /// several lines.
+    pub fn refuses_all(&self) -> Option<&'static str> {
+        matches!(self, Format::Array(false)).then_some(ARRAY)
+    }
+
+    /// Whether earlier lines say what later ones mean, so that each must be [noted](Self::note) where lines are
+    /// not read in their order.
+    pub fn has_memory(&self) -> bool {
+        matches!(self, Format::Words(_))
+    }
+
+    /// Takes note of what a line says about later ones.
+    pub fn note(&mut self, line: &str) {
+        if let Format::Words(words) = self {
+            words.note(line);
         }
     }
 
@@ -180,240 +226,16 @@ impl Format {
         default_port: Option<u16>,
     ) -> Result<Raw, String> {
         match self {
-            Format::Ndjson => read_object(line, want, default_port),
+            Format::Ndjson => ndjson::read(line, want, default_port),
+            Format::Array(read) => {
+                let object = line.trim().trim_matches(',');
+                let raw = ndjson::read(object, want, default_port);
+                // A whole object that cannot be used is one line; half an object is none of the others either.
+                *read |= raw.is_ok() || object.ends_with('}');
+                raw
+            }
             Format::Csv(csv) => csv.read(line, want, default_port),
+            Format::Words(words) => words.read(line)?.raw(want, default_port),
         }
-    }
-}
-
-/// The columns of a list of names without a header, by what its first line looks like.
-fn columns_of_names(first: &[String]) -> Vec<String> {
-    let is_number = |field: &String| field.parse::<f64>().is_ok();
-    let columns: &[&str] = match first {
-        [] | [_] => &["name"],
-        [addr, ..] if address::address(addr).is_ok() => &HEADERLESS,
-        [rank, ..] if is_number(rank) => &["rank", "name"],
-        _ => &["name", "rank"],
-    };
-    columns.iter().map(|&name| name.to_owned()).collect()
-}
-
-/// Whether a first line without a header begins with a name, or a rank and a name, where others have an address.
-fn has_a_name_only(first: &[String]) -> bool {
-    let is_name = |field: &String| {
-        address::address(field).is_err() && field.contains(|letter: char| letter.is_alphabetic())
-    };
-    match first {
-        [name] => is_name(name),
-        [first, second] => is_name(first) || !first.is_empty() && is_name(second),
-        _ => false,
-    }
-}
-
-fn is_word(name: &str, words: &[&str]) -> bool {
-    words.iter().any(|word| word.eq_ignore_ascii_case(name))
-}
-
-/// Where the first of `words` stands among `names`.
-fn position<'a>(words: &[&str], names: impl Iterator<Item = &'a str> + Clone) -> Option<usize> {
-    words.iter().find_map(|word| names.clone().position(|name| word.eq_ignore_ascii_case(name)))
-}
-
-// --- NDJSON ---------------------------------------------------------------------------------
-
-/// The members of a JSON object in their order; a repeated key is an error, because one of its
-/// values would be lost.
-struct Members(Vec<(String, Json)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some(member) = map.next_entry::<String, Json>()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-fn read_object(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
-    let Members(mut members) = serde_json::from_str(line).map_err(json_reason)?;
-    let mut sorted: Vec<&str> = members.iter().map(|(key, _)| key.as_str()).collect();
-    sorted.sort_unstable();
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(format!("the key {} is there twice", shown(twice[0])));
-    }
-    let mut take = |words: &[&str]| {
-        // A null is the same as nothing: then another word may have the value.
-        let index = words.iter().find_map(|word| {
-            members
-                .iter()
-                .position(|(key, value)| word.eq_ignore_ascii_case(key) && !value.is_null())
-        })?;
-        Some(members.remove(index).1)
-    };
-    let addr = match take(&ADDRESS_WORDS) {
-        Some(Json::String(text)) => Ok(text.into()),
-        Some(other) => Err(format!("the address is not text but {}", shown(&other.to_string()))),
-        None if want == Want::Targets => Ok("".into()),
-        None => Err("no address (dip, ip or addr)".into()),
-    };
-    let port = take(&PORT_WORDS).map(|port| match port {
-        Json::String(text) => text.into(),
-        other => other.to_string().into(),
-    });
-    let name = match take(&NAME_WORDS) {
-        Some(Json::String(text)) => Some(text).filter(|text| !text.is_empty()),
-        Some(other) => Some(other.to_string()),
-        None => None,
-    };
-    let rest = members
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.into(), Cell::Json(value)))
-        .collect();
-    Raw::new(want, default_port, addr, port, name, rest)
-}
-
-/// serde_json counts lines itself, and here there is always one.
-fn json_reason(error: serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" at line 1 column ") {
-        Some((what, "0")) => format!("not a JSON object: {what}"),
-        Some((what, column)) => format!("not a JSON object: {what} at column {column}"),
-        None => format!("not a JSON object: {text}"),
-    }
-}
-
-// --- CSV ------------------------------------------------------------------------------------
-
-/// CSV with known columns.
-pub struct Csv {
-    splitter: Splitter,
-    /// Made unique; grows by `column_N` as wider records come.
-    names: Vec<Arc<str>>,
-    has_header: bool,
-    addr: Option<usize>,
-    port: Option<usize>,
-    name: Option<usize>,
-}
-
-/// Further fields that get a name of their own; a line of commas must not take memory for ever.
-const WIDEST: usize = 1024;
-
-impl Csv {
-    fn new(splitter: Splitter, columns: &[String], has_header: bool) -> Self {
-        let place = |words: &[&str]| position(words, columns.iter().map(String::as_str));
-        let (addr, port, name) = (place(&ADDRESS_WORDS), place(&PORT_WORDS), place(&NAME_WORDS));
-        let names = unique_names(&[], columns.iter().map(String::as_str));
-        let names = names.into_iter().map(Arc::from).collect();
-        Self { splitter, names, has_header, addr, port, name }
-    }
-
-    fn read(&mut self, line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
-        let record = self.splitter.split(line)?;
-        let field = |index: Option<usize>| {
-            index.and_then(|index| record.get(index)).filter(|field| !field.is_empty())
-        };
-        let addr = Ok(field(self.addr).unwrap_or_default().into());
-        let port = field(self.port).map(Cow::from);
-        let name = field(self.name).map(str::to_owned);
-        if record.len() > WIDEST {
-            return Err(format!("more than {WIDEST} fields"));
-        }
-        let mut rest = Vec::new();
-        for (index, text) in record.iter().enumerate() {
-            if text.is_empty() || [self.addr, self.port, self.name].contains(&Some(index)) {
-                continue;
-            }
-            while self.names.len() <= index {
-                let fresh = format!("column_{}", self.names.len() + 1);
-                let taken: Vec<&str> = self.names.iter().map(AsRef::as_ref).collect();
-                let fresh = unique_names(&taken, [fresh.as_str()].into_iter());
-                self.names.extend(fresh.into_iter().map(Arc::from));
-            }
-            rest.push((Arc::clone(&self.names[index]), Cell::Csv(text.to_owned())));
-        }
-        Raw::new(want, default_port, addr, port, name, rest)
-    }
-}
-
-/// Splits one line into fields by the `csv` crate, whose reader is kept from line to line.
-struct Splitter {
-    reader: csv::Reader<OneLine>,
-    record: csv::StringRecord,
-}
-
-impl Splitter {
-    fn new() -> Self {
-        Self { reader: Self::reader(), record: csv::StringRecord::new() }
-    }
-
-    fn reader() -> csv::Reader<OneLine> {
-        csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .from_reader(OneLine::default())
-    }
-
-    fn split(&mut self, line: &str) -> Result<&csv::StringRecord, String> {
-        let source = self.reader.get_mut();
-        source.line.clear();
-        source.line.extend_from_slice(line.as_bytes());
-        // The reader gives a record out at its line feed, before it asks for more.
-        source.line.push(b'\n');
-        source.at = 0;
-        source.ended = false;
-        let read = self.reader.read_record(&mut self.record);
-        let source = self.reader.get_ref();
-        let whole = !source.ended && source.at == source.line.len();
-        // A carriage return ends a record too: then some of the line would be left.
-        let consumed = self.reader.position().byte();
-        let expected =
-            self.reader.get_ref().consumed_before + self.reader.get_ref().line.len() as u64;
-        let at_end = consumed == expected;
-        self.reader.get_mut().consumed_before = expected;
-        if !matches!(read, Ok(true)) || !whole || !at_end {
-            let ended = self.reader.get_ref().ended;
-            self.reader = Self::reader();
-            return Err(match read {
-                Err(error) => format!("not CSV: {error}"),
-                Ok(_) if ended => "a quoted field does not end on this line".into(),
-                Ok(_) => "a carriage return inside the line".into(),
-            });
-        }
-        Ok(&self.record)
-    }
-}
-
-/// The line that is being split.
-#[derive(Debug, Default)]
-struct OneLine {
-    line: Vec<u8>,
-    at: usize,
-    /// Whether more was asked for than the line.
-    ended: bool,
-    /// Bytes of the lines before.
-    consumed_before: u64,
-}
-
-impl Read for OneLine {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = &self.line[self.at..];
-        self.ended = rest.is_empty();
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.at += count;
-        Ok(count)
     }
 }

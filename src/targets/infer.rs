@@ -6,12 +6,13 @@
 //! is not bent and not dropped: it goes into `extra` as it was.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields};
-use serde_json::Value as Json;
 
-use super::format::{Cell, Raw};
+use super::cell::{self, Cell};
+use super::format::Raw;
 use super::{Target, Value};
 
 /// Columns that a list may have of its own; what is beyond goes into `extra`.
@@ -45,6 +46,10 @@ enum Kind {
 }
 
 impl Kind {
+    /// Each with its word on the command line.
+    const WORDS: [(&str, Kind); 4] =
+        [("bool", Kind::Bool), ("int", Kind::Int), ("float", Kind::Float), ("text", Kind::Text)];
+
     fn data_type(self) -> DataType {
         match self {
             Kind::Bool => DataType::Boolean,
@@ -52,6 +57,43 @@ impl Kind {
             Kind::Float => DataType::Float64,
             Kind::Text => DataType::Utf8,
         }
+    }
+}
+
+/// A column whose type is fixed, whatever the list looks like: so that lists of several days give the same columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FixedColumn {
+    name: String,
+    kind: Kind,
+}
+
+impl FixedColumn {
+    /// Reads `NAME:TYPE`.
+    ///
+    /// # Errors
+    /// Says what it must be.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || "write NAME:TYPE, with the type bool, int, float or text".to_owned();
+        let (name, word) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (name, word) = (name.trim(), word.trim());
+        let kind = Kind::WORDS.iter().find(|(known, _)| *known == word).ok_or_else(wrong)?.1;
+        if name.is_empty() {
+            return Err(wrong());
+        }
+        if COMMON.iter().any(|common| common.eq_ignore_ascii_case(name)) {
+            return Err(format!(
+                "the column {name} has its type already: it is for columns of the list's own"
+            ));
+        }
+        Ok(Self { name: name.to_owned(), kind })
+    }
+}
+
+impl fmt::Display for FixedColumn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word =
+            Kind::WORDS.iter().find(|(_, kind)| *kind == self.kind).map_or("", |(word, _)| word);
+        write!(f, "{}:{word}", self.name)
     }
 }
 
@@ -68,17 +110,14 @@ struct Seen {
 
 impl Seen {
     fn add(&mut self, cell: &Cell) {
-        match cell {
-            Cell::Csv(text) if csv_bool(text).is_some() => self.bool = true,
-            Cell::Json(Json::Bool(_)) => self.bool = true,
-            cell => match (int(cell), float(cell)) {
-                (Some(value), _) => {
-                    self.int = true;
-                    self.wide |= value.checked_abs().is_none_or(|size| size > EXACT);
-                }
-                (None, Some(_)) => self.float = true,
-                (None, None) => self.text = true,
-            },
+        match (cell.bool(), cell.int(), cell.float()) {
+            (Some(_), ..) => self.bool = true,
+            (None, Some(value), _) => {
+                self.int = true;
+                self.wide |= value.checked_abs().is_none_or(|size| size > EXACT);
+            }
+            (None, None, Some(_)) => self.float = true,
+            (None, None, None) => self.text = true,
         }
     }
 
@@ -92,74 +131,50 @@ impl Seen {
     }
 }
 
-fn csv_bool(text: &str) -> Option<bool> {
-    match text {
-        "true" | "True" => Some(true),
-        "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// The integer that a cell is. In CSV only what is written as integers are: a leading zero or
-/// plus means that the text is something else, a telephone number perhaps.
-fn int(cell: &Cell) -> Option<i64> {
-    match cell {
-        Cell::Csv(text) => text.parse::<i64>().ok().filter(|value| value.to_string() == *text),
-        Cell::Json(value) => value.as_i64(),
-    }
-}
-
-/// The number with a fraction or an exponent that a cell is.
-fn float(cell: &Cell) -> Option<f64> {
-    match cell {
-        Cell::Csv(text) => {
-            let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
-            let plain = digits.first().is_some_and(u8::is_ascii_digit)
-                && !(digits[0] == b'0' && digits.get(1).is_some_and(u8::is_ascii_digit))
-                && digits.iter().any(|digit| matches!(digit, b'.' | b'e' | b'E'));
-            if !plain {
-                return None;
-            }
-            text.parse::<f64>().ok().filter(|value| value.is_finite())
-        }
-        Cell::Json(Json::Number(number)) if number.is_f64() => number.as_f64(),
-        Cell::Json(_) => None,
-    }
-}
-
 impl Layout {
-    /// Finds the columns: those of `header` first, then by their first appearance.
-    pub fn infer(header: Vec<Arc<str>>, sample: &VecDeque<Raw>) -> Self {
-        let mut keys = Vec::new();
+    /// Finds the columns: those of `header` first, then those that are fixed, then by their first appearance. Fixed
+    /// ones are there even if the list has no such column.
+    pub fn infer(header: Vec<Arc<str>>, sample: &VecDeque<Raw>, fixed: &[FixedColumn]) -> Self {
+        let mut keys: Vec<Arc<str>> = Vec::new();
         let mut places = HashMap::new();
         let mut seen: Vec<Seen> = Vec::new();
+        let is_fixed = |key: &str, by: &FixedColumn| by.name.eq_ignore_ascii_case(key);
         let mut place = |key: &Arc<str>, seen: &mut Vec<Seen>| {
             if let Some(&place) = places.get(key) {
                 return Some(place);
             }
-            if keys.len() == MOST {
-                return None;
-            }
-            places.insert(Arc::clone(key), keys.len());
-            keys.push(Arc::clone(key));
-            seen.push(Seen::default());
-            Some(keys.len() - 1)
+            // A fixed column is the same in any case of its letters.
+            let by = fixed.iter().find(|by| is_fixed(key, by));
+            let known = by.and_then(|by| keys.iter().position(|key| is_fixed(key, by)));
+            let place = match known {
+                Some(place) => place,
+                None if keys.len() == MOST => return None,
+                None => {
+                    keys.push(Arc::clone(key));
+                    seen.push(Seen::default());
+                    keys.len() - 1
+                }
+            };
+            places.insert(Arc::clone(key), place);
+            Some(place)
         };
         for key in &header {
             place(key, &mut seen);
+        }
+        for by in fixed {
+            place(&by.name.as_str().into(), &mut seen);
         }
         for (key, cell) in sample.iter().flat_map(|raw| &raw.rest) {
             if let Some(place) = place(key, &mut seen) {
                 seen[place].add(cell);
             }
         }
+        let kinds = keys.iter().zip(seen).map(|(key, seen)| {
+            fixed.iter().find(|by| is_fixed(key, by)).map_or_else(|| seen.kind(), |by| by.kind)
+        });
         let names = unique_names(&COMMON, keys.iter().map(AsRef::as_ref));
-        let columns = names
-            .into_iter()
-            .zip(seen)
-            .map(|(name, seen)| Column { name, kind: seen.kind() })
-            .collect();
-        Self { columns, places }
+        let columns = names.into_iter().zip(kinds).map(|(name, kind)| Column { name, kind });
+        Self { columns: columns.collect(), places }
     }
 
     /// The columns of the record's `target`.
@@ -178,72 +193,37 @@ impl Layout {
     /// Puts a line's values into their columns.
     pub fn place(&self, raw: Raw) -> Target {
         let mut more: Vec<Option<Value>> = vec![None; self.columns.len()];
-        let mut extra = serde_json::Map::new();
+        let mut extra: Vec<(Arc<str>, Cell)> = Vec::new();
         for (key, cell) in raw.rest {
             match self.places.get(&key) {
                 Some(&place) => match fit(cell, self.columns[place].kind) {
                     Ok(value) => more[place] = Some(value),
-                    Err(misfit) => drop(extra.insert(key.to_string(), misfit)),
+                    Err(misfit) => extra.push((key, misfit)),
                 },
-                None => drop(extra.insert(key.to_string(), json(cell))),
+                None => extra.push((key, cell)),
             }
         }
-        let extra = (!extra.is_empty()).then(|| Json::Object(extra).to_string());
+        let members = || extra.iter().map(|(key, cell)| (key.as_ref(), cell.json()));
+        let extra = (!extra.is_empty()).then(|| cell::object(members()));
         Target { position: raw.line, addr: raw.addr, port: raw.port, name: raw.name, more, extra }
     }
 }
 
-/// The value in the column's type, or as JSON if it does not fit.
-fn fit(cell: Cell, kind: Kind) -> Result<Value, Json> {
-    let fitting = match (kind, &cell) {
-        (Kind::Text, _) => {
-            return Ok(Value::Text(match json(cell) {
-                Json::String(text) => text,
-                other => other.to_string(),
-            }));
-        }
-        (Kind::Bool, Cell::Csv(text)) => csv_bool(text).map(Value::Bool),
-        (Kind::Bool, Cell::Json(value)) => value.as_bool().map(Value::Bool),
-        (Kind::Int, cell) => int(cell).map(Value::Int),
-        (Kind::Float, cell) => float(cell)
+/// The value in the column's type, or as it is if it does not fit.
+fn fit(cell: Cell, kind: Kind) -> Result<Value, Cell> {
+    let fitting = match kind {
+        Kind::Text => return Ok(Value::Text(cell.into_text())),
+        Kind::Bool => cell.bool().map(Value::Bool),
+        Kind::Int => cell.int().map(Value::Int),
+        Kind::Float => cell
+            .float()
             .or_else(|| {
-                int(cell).filter(|value| (-EXACT..=EXACT).contains(value)).map(|value| value as f64)
+                let exact = cell.int().filter(|value| (-EXACT..=EXACT).contains(value));
+                exact.map(|value| value as f64)
             })
             .map(Value::Float),
     };
-    fitting.ok_or_else(|| json(cell))
-}
-
-/// The value with the type that it looks like: what goes into NDJSON.
-pub fn looks_like(cell: Cell) -> Json {
-    match (csv_bool_of(&cell), int(&cell), float(&cell)) {
-        (Some(value), _, _) => value.into(),
-        (None, Some(value), _) => value.into(),
-        (None, None, Some(value)) => value.into(),
-        (None, None, None) => json(cell),
-    }
-}
-
-fn csv_bool_of(cell: &Cell) -> Option<bool> {
-    match cell {
-        Cell::Csv(text) => csv_bool(text),
-        Cell::Json(_) => None,
-    }
-}
-
-/// The value as text: what goes into CSV; arrays and objects as JSON.
-pub fn text(cell: &Cell) -> String {
-    match cell {
-        Cell::Csv(text) | Cell::Json(Json::String(text)) => text.clone(),
-        Cell::Json(value) => value.to_string(),
-    }
-}
-
-fn json(cell: Cell) -> Json {
-    match cell {
-        Cell::Csv(text) => Json::String(text),
-        Cell::Json(value) => value,
-    }
+    fitting.ok_or(cell)
 }
 
 /// Names that differ from `taken` and from each other also where case does not count (as in

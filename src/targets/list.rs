@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::format::{Format, Raw};
 use super::lines::Lines;
 use super::{HELD_BYTES, Options, Positions, Refusals, SAMPLE_LINES, Want};
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Result};
 
 /// Lines and what they mean.
 pub struct List {
@@ -89,16 +89,13 @@ impl Meaning {
         let format = match &mut self.format {
             Some(format) => format,
             None => {
-                let (format, is_header) =
-                    Format::of_first_line(text, self.want).map_err(|why| {
-                        let origin = &self.options.origin;
-                        Error::Usage(format!("read {origin}: line {number}: {why}"))
-                    })?;
+                let (format, is_header) = Format::of_first_line(text, self.want)
+                    .map_err(|why| self.options.refuse(number, &why))?;
                 self.first = Some((number, is_header));
                 self.format.insert(format)
             }
         };
-        if self.first == Some((number, true)) {
+        if self.first == Some((number, true)) || format.is_between(text) {
             return Ok(None);
         }
         match format.read(text, self.want, self.options.default_port) {
@@ -106,13 +103,10 @@ impl Meaning {
                 self.vacant.remove(number);
                 return Ok(Some((Raw { line: number, ..raw }, text.len() as u64)));
             }
-            // Perhaps it was meant as a header.
-            Err(reason)
-                if self.first == Some((number, false)) && matches!(format, Format::Csv(_)) =>
-            {
-                refusals.add(number, format!("{reason} ({})", self.want.header_hint()));
-            }
-            Err(reason) => refusals.add(number, reason),
+            Err(reason) => match format.refuses_all() {
+                Some(why) => return Err(self.options.refuse(number, why)),
+                None => refusals.add(number, reason),
+            },
         }
         Ok(None)
     }

@@ -16,6 +16,7 @@
 //! Imports [`error`](crate::error) only.
 
 mod address;
+mod cell;
 mod columns;
 mod digest;
 mod entries;
@@ -50,6 +51,8 @@ pub use columns::columns;
 pub use digest::of_file as file_digest;
 pub use entries::{Entries, Entry};
 pub use format::Want;
+pub use format::tool::{TOOLS, Tool};
+pub use infer::FixedColumn;
 pub use name::check as check_name;
 pub use optout::OptOuts;
 pub use positions::Positions;
@@ -122,6 +125,22 @@ pub struct Options {
     pub origin: String,
     /// How long the list is in bytes, if that is known: for progress only.
     pub total_bytes: Option<u64>,
+    /// Columns whose types are fixed, whatever the list looks like.
+    pub columns: Vec<FixedColumn>,
+}
+
+/// Lists whose lines without a port have this one.
+impl From<Option<u16>> for Options {
+    fn from(default_port: Option<u16>) -> Self {
+        Self { default_port, ..Self::default() }
+    }
+}
+
+impl Options {
+    /// The error of a list that cannot be read, as a line shows.
+    fn refuse(&self, number: u64, why: &str) -> Error {
+        Error::Usage(format!("read {}: line {number}: {why}", self.origin))
+    }
 }
 
 /// Says of a target why it must not be asked, if it must not.
@@ -172,7 +191,8 @@ impl Reader {
         let mut refusals = Refusals::new(&options.origin);
         let mut list = List::new(input, Want::Targets, options);
         let sample = list.sample(&mut refusals)?;
-        let layout = Layout::infer(list.header(), &sample);
+        let fixed = &list.meaning.options.columns;
+        let layout = Layout::infer(list.header(), &sample, fixed);
         Ok(Self::over(Source::List { list: Box::new(list), sample }, layout, refusals))
     }
 
@@ -180,9 +200,9 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::new`]; a file that cannot be opened is [`Error::Usage`].
-    pub fn open(path: &Path, default_port: Option<u16>) -> Result<Self> {
-        let (input, options) = open(path)?;
-        Self::new(input, Options { default_port, ..options })
+    pub fn open(path: &Path, options: impl Into<Options>) -> Result<Self> {
+        let (input, options) = open(path, options.into())?;
+        Self::new(input, options)
     }
 
     /// Reads the file `path`, or standard input if it is `-`, in an order that the seed draws. What is no
@@ -190,8 +210,8 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::open`].
-    pub fn open_scattered(path: &Path, default_port: Option<u16>, seed: u64) -> Result<Self> {
-        let (scattered, layout) = Scattered::open(path, default_port, seed)?;
+    pub fn open_scattered(path: &Path, options: impl Into<Options>, seed: u64) -> Result<Self> {
+        let (scattered, layout) = Scattered::open(path, options.into(), seed)?;
         let refusals = Refusals::new(scattered.origin());
         Ok(Self::over(Source::Scattered(Box::new(scattered)), layout, refusals))
     }
@@ -353,6 +373,35 @@ impl Reader {
         }
     }
 
+    /// How many targets are handed out in all, estimated from the length of the list, or known once all of it was read;
+    /// `None` while that cannot be told.
+    pub fn expected(&self) -> Option<u64> {
+        let estimate = |handed: u64, bytes: u64, total: u64| match bytes {
+            0 => None,
+            // Those that have their records say how many lines there are, and are none of the rest.
+            _ => {
+                let done = self.refusals.of(Reason::Resumed);
+                let all = u128::from(handed + done) * u128::from(total) / u128::from(bytes);
+                Some(u64::try_from(all).unwrap_or(u64::MAX).saturating_sub(done).max(handed))
+            }
+        };
+        match &self.source {
+            Source::List { list, sample } => {
+                let handed = self.given + sample.len() as u64;
+                let total = match list.lines.digest() {
+                    Some(_) => Some(list.lines.bytes()),
+                    None => list.meaning.options.total_bytes,
+                };
+                estimate(handed, list.lines.bytes(), total?)
+            }
+            Source::Scattered(list) => {
+                let (bytes, total) = list.progress();
+                estimate(self.given, bytes, total?)
+            }
+            Source::Given { targets, .. } => Some(self.given + targets.len() as u64),
+        }
+    }
+
     /// How much was read, of how much if that is known: in bytes, or in targets if those were
     /// given. The first thousand lines count as read from the start.
     pub fn progress(&self) -> (u64, Option<u64>) {
@@ -375,11 +424,11 @@ fn passed_over(shard: Option<Shard>, done: &Positions, position: u64) -> Option<
 }
 
 /// Opens the file `path`, or standard input if it is `-`.
-fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Options)> {
+fn open(path: &Path, options: Options) -> Result<(Box<dyn BufRead + Send>, Options)> {
     if path.as_os_str() == "-" {
         let origin = "standard input".to_owned();
-        let options = Options { default_port: None, origin, total_bytes: None };
-        return Ok((Box::new(BufReader::new(io::stdin())), options));
+        let input = not_packed(&origin, BufReader::new(io::stdin()))?;
+        return Ok((input, Options { origin, total_bytes: None, ..options }));
     }
     let origin = path.display().to_string();
     let unusable = |why: &dyn fmt::Display| Error::Usage(format!("read {origin}: {why}"));
@@ -390,8 +439,27 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Options)> {
     }
     // A pipe has no length that means anything.
     let total_bytes = about.is_file().then_some(about.len());
-    let input = BufReader::with_capacity(256 * 1024, file);
-    Ok((Box::new(input), Options { default_port: None, origin, total_bytes }))
+    let input = not_packed(&origin, BufReader::with_capacity(256 * 1024, file))?;
+    Ok((input, Options { origin, total_bytes, ..options }))
+}
+
+/// Refuses an input that is compressed, as ranked lists are when they are fetched.
+fn not_packed<R: io::Read + Send + 'static>(
+    origin: &str,
+    mut input: BufReader<R>,
+) -> Result<Box<dyn BufRead + Send>> {
+    const PACKED: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b", "gzip: gunzip -c FILE | ... -"),
+        (b"PK\x03\x04", "zip: unzip -p FILE | ... -"),
+        (b"\x28\xb5\x2f\xfd", "zstd: zstd -dc FILE | ... -"),
+        (b"PAR1", "Parquet: export it as CSV or NDJSON"),
+    ];
+    // A read error is reported where lines are read.
+    let start = input.fill_buf().unwrap_or_default();
+    match PACKED.iter().find(|(magic, _)| start.starts_with(magic)) {
+        Some((_, how)) => Err(Error::Usage(format!("read {origin}: not text but {how}"))),
+        None => Ok(Box::new(input)),
+    }
 }
 
 #[cfg(test)]

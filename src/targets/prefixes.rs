@@ -1,6 +1,6 @@
 //! Lists of prefixes: which addresses are meant.
 //!
-//! One prefix (`192.0.2.0/24`) or address a line; `#` begins a comment. A line that cannot be
+//! One prefix (`192.0.2.0/24`), address or range (`192.0.2.0-192.0.2.9`) a line; `#` begins a comment. A line that cannot be
 //! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
 //! of it is.
 
@@ -78,6 +78,9 @@ impl Prefixes {
 
     /// Adds a prefix or an address; [`Prefixes::merge`] must follow.
     pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
+        if let Some((first, last)) = text.split_once('-') {
+            return self.add_range(text, first.trim(), last.trim());
+        }
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address.trim(), Some(length.trim())),
             None => (text, None),
@@ -101,6 +104,28 @@ impl Prefixes {
                 _ => self.add_v6(v6, length),
             },
         }
+    }
+
+    /// Adds the addresses from one to another, as exclude lists of masscan have them.
+    fn add_range(&mut self, text: &str, first: &str, last: &str) -> Result<(), String> {
+        let address =
+            |text: &str| text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
+        match (address(first), address(last)) {
+            (Some(IpAddr::V4(first)), Some(IpAddr::V4(last))) if first <= last => {
+                self.v4.push((first.to_bits(), last.to_bits()));
+            }
+            (Some(IpAddr::V6(first)), Some(IpAddr::V6(last))) if first <= last => {
+                self.v6.push((first.to_bits(), last.to_bits()));
+            }
+            (Some(_), Some(_)) => {
+                return Err(format!(
+                    "{} is not a range from an address to a later one",
+                    shown(text)
+                ));
+            }
+            _ => return Err(format!("{} is not a prefix or address", shown(text))),
+        }
+        Ok(())
     }
 
     fn add_v4(&mut self, v4: Ipv4Addr, length: u32) -> Result<(), String> {
@@ -163,7 +188,8 @@ mod tests {
     #[test]
     fn what_is_in_and_what_is_not() {
         let set = set("# networks of others\n10.0.0.0/8\n10.1.0.0/16 # inside\n192.0.2.7\n\n\
-                       ::ffff:198.51.100.0/120\n2001:db8::/32\n[2001:db9::1]\n255.255.255.255/32\n");
+                       ::ffff:198.51.100.0/120\n203.0.113.3-203.0.113.4\n\
+                       2001:dba::5 - 2001:dba::6\n2001:db8::/32\n[2001:db9::1]\n255.255.255.255/32\n");
         let set = set.unwrap();
         for (address, inside) in [
             ("9.255.255.255", false),
@@ -176,6 +202,13 @@ mod tests {
             ("192.0.2.8", false),
             ("198.51.100.255", true),
             ("198.51.101.0", false),
+            ("203.0.113.2", false),
+            ("203.0.113.3", true),
+            ("203.0.113.4", true),
+            ("203.0.113.5", false),
+            ("2001:dba::4", false),
+            ("2001:dba::6", true),
+            ("2001:dba::7", false),
             ("255.255.255.255", true),
             ("2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", false),
             ("2001:db8::", true),
@@ -207,7 +240,17 @@ mod tests {
             ("10.0.0.0/33", 1, "\"10.0.0.0/33\" has a length that is not 0 to 32"),
             ("10.0.0.0/+8", 1, "\"10.0.0.0/+8\" has a length that is not 0 to 32"),
             ("::/129", 1, "\"::/129\" has a length that is not 0 to 128"),
-            ("10.0.0.0-10.0.0.9", 1, "\"10.0.0.0-10.0.0.9\" is not a prefix or address"),
+            ("10.0.0.0-10.0.0", 1, "\"10.0.0.0-10.0.0\" is not a prefix or address"),
+            (
+                "10.0.0.9-10.0.0.0",
+                1,
+                "\"10.0.0.9-10.0.0.0\" is not a range from an address to a later one",
+            ),
+            (
+                "10.0.0.0-2001:db8::",
+                1,
+                "\"10.0.0.0-2001:db8::\" is not a range from an address to a later one",
+            ),
         ] {
             assert_eq!(set(text), Err((line, why.to_owned())));
         }

@@ -1,5 +1,7 @@
 //! Targets of a list that were not asked, each for a reason that is counted, and lines that could not be used.
 
+use crate::words::counted;
+
 /// How many refusals are kept and logged one by one.
 const KEPT: usize = 20;
 
@@ -20,17 +22,18 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason, its word, and what it says of the targets counted under it.
+    /// Every reason, its word, and what it says of the targets counted under it, in the forms of
+    /// [`counted`].
     pub const ALL: [(Reason, &'static str, &'static str); 5] = [
-        (Reason::BadLine, "bad_line", "lines of the target list were refused"),
-        (Reason::OtherShard, "other_shard", "targets belong to other shards"),
-        (Reason::Resumed, "resumed", "targets had their records from before"),
+        (Reason::BadLine, "bad_line", "line[s] of the target list [was|were] refused"),
+        (Reason::OtherShard, "other_shard", "target[s] belong[s|] to other shards"),
+        (Reason::Resumed, "resumed", "target[s] had [its record|their records] from before"),
         (
             Reason::Reserved,
             "reserved",
-            "targets are in special-purpose networks and were not asked (--allow-reserved lets them be)",
+            "target[s] [is|are] in special-purpose networks and [was|were] not asked (--allow-reserved lets [it|them] be)",
         ),
-        (Reason::Excluded, "excluded", "targets are excluded and were not asked"),
+        (Reason::Excluded, "excluded", "target[s] [is|are] excluded and [was|were] not asked"),
     ];
 }
 
@@ -95,9 +98,28 @@ impl Refusals {
     /// All of them in words; `None` if there are none.
     pub fn told(&self) -> Option<String> {
         let counts = Reason::ALL.iter().zip(self.counts()).filter(|(_, count)| *count > 0);
-        let told: Vec<String> =
-            counts.map(|((_, _, doc), count)| format!("{count} {doc}")).collect();
-        (!told.is_empty()).then(|| told.join("; "))
+        let told: Vec<String> = counts.map(|((_, _, doc), count)| counted(count, doc)).collect();
+        let first = self.why().map(|why| format!(" ({why})")).unwrap_or_default();
+        (!told.is_empty()).then(|| told.join("; ") + &first)
+    }
+
+    /// The first line that could not be used, and why.
+    pub fn why(&self) -> Option<String> {
+        self.first.first().map(|Refusal { line, reason }| format!("line {line}: {reason}"))
+    }
+
+    /// What to say of a list of which not one line could be used.
+    pub fn of_nothing(&self, what: &str) -> String {
+        match (self.count, self.why()) {
+            (0, _) | (_, None) => format!("no {what}: the list is empty"),
+            (1, Some(why)) => format!("no {what}: the only line was refused ({why})"),
+            (count, Some(why)) => {
+                format!(
+                    "no {what}: all {} were refused (the first, {why})",
+                    counted(count, "lines")
+                )
+            }
+        }
     }
 
     /// Counts a target that is not asked.

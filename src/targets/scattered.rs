@@ -38,8 +38,8 @@ pub struct Scattered {
 
 impl Scattered {
     /// Opens a file, or standard input; finds the columns in its first lines.
-    pub fn open(path: &Path, default_port: Option<u16>, seed: u64) -> Result<(Self, Layout)> {
-        let (mut input, options) = open(path)?;
+    pub fn open(path: &Path, options: Options, seed: u64) -> Result<(Self, Layout)> {
+        let (mut input, options) = open(path, options)?;
         let origin = options.origin.clone();
         let doing = || format!("read {origin}");
         let file = match options.total_bytes {
@@ -57,15 +57,19 @@ impl Scattered {
             again.seek(SeekFrom::Start(0))?;
             Ok(Box::new(BufReader::with_capacity(BUFFER, again)))
         };
-        let options = Options { default_port, total_bytes: Some(before.0), ..options };
+        let options = Options { total_bytes: Some(before.0), ..options };
         let mut list = List::new(from_start().doing(doing)?, Want::Targets, options);
         let sample = list.sample(&mut Refusals::quiet())?;
-        let layout = Layout::infer(list.header(), &sample);
+        let layout = Layout::infer(list.header(), &sample, &list.meaning.options.columns);
         let mut meaning = list.meaning;
         meaning.vacant = Positions::default();
         let mut lines = Lines::new(from_start().doing(doing)?);
         let mut starts = vec![0];
-        while lines.next().doing(doing)?.is_some() {
+        let mut memory = meaning.format.as_mut().filter(|format| format.has_memory());
+        while let Some(line) = lines.next().doing(doing)? {
+            if let (Some(format), Ok(text)) = (&mut memory, line.text) {
+                format.note(text);
+            }
             starts.push(lines.bytes());
         }
         let scattered = Self {

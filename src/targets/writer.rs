@@ -7,10 +7,9 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde_json::{Map, Value as Json};
-
 use super::Entry;
-use super::infer::{looks_like, text, unique_names};
+use super::cell::{self, quoted};
+use super::infer::unique_names;
 
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,32 +70,34 @@ impl<W: Write> Writer<W> {
     /// When writing fails.
     pub fn write(&mut self, entry: &Entry, addr: IpAddr) -> io::Result<()> {
         self.lines += 1;
+        let port = entry.port;
         match &mut self.form {
             Form::Ndjson(out) => {
-                let mut object = Map::new();
-                object.insert("dip".into(), addr.to_string().into());
-                if let Some(port) = entry.port {
-                    object.insert("dp".into(), port.into());
+                let mut members = vec![("dip", quoted(&addr.to_string()).into())];
+                if let Some(port) = port {
+                    members.push(("dp", port.to_string().into()));
                 }
                 if let Some(name) = &entry.name {
-                    object.insert("domain".into(), name.as_str().into());
+                    members.push(("domain", quoted(name).into()));
                 }
                 for (key, cell) in &entry.rest {
                     // What stands for the target keeps its meaning.
-                    object.entry(key.as_ref()).or_insert_with(|| looks_like(cell.clone()));
+                    if !members.iter().any(|(own, _)| *own == key.as_ref()) {
+                        members.push((key, cell.looks_like_json()));
+                    }
                 }
-                serde_json::to_writer(&mut *out, &Json::Object(object))?;
+                out.write_all(cell::object(members.into_iter()).as_bytes())?;
                 out.write_all(b"\n")
             }
             Form::Csv { writer, columns, known } => {
-                let port = entry.port.map(|port| port.to_string());
+                let port = port.map(|port| port.to_string());
                 writer.write_field(addr.to_string())?;
                 writer.write_field(port.unwrap_or_default())?;
                 let name = entry.name.as_deref().unwrap_or_default();
                 writer.write_field(one_line(name, &mut self.dropped))?;
                 for column in columns.iter() {
                     let cell = entry.rest.iter().find(|(key, _)| key == column);
-                    let text = cell.map(|(_, cell)| text(cell)).unwrap_or_default();
+                    let text = cell.map(|(_, cell)| cell.clone().into_text()).unwrap_or_default();
                     writer.write_field(one_line(&text, &mut self.dropped))?;
                 }
                 writer.write_record(None::<&[u8]>)?;

@@ -53,6 +53,7 @@ pub fn all() -> Vec<Capture> {
         checksums(),
         dns(),
         on_ethernet("sctp", [sctp(true), sctp(false)]),
+        cut_short(),
     ];
     all.extend(links());
     all
@@ -249,6 +250,37 @@ fn dns() -> Capture {
     on_ethernet(
         "dns",
         [ask(5000, 1), ask(5001, 2), answer(5000, 1, b"\x04PATH"), answer(5001, 2, b"\x04hint")],
+    )
+}
+
+/// Headers that a snap length cut: before their flags, within their options, before a checksum, within a message.
+fn cut_short() -> Capture {
+    let (on, other) = (v4(40_000), v6(40_001));
+    let options = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
+    let up_to = |mut packet: Vec<u8>, octets: usize| {
+        packet.truncate(octets);
+        packet
+    };
+    let message =
+        [&[0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0], &b"\x07example\x03org\0\0\x01\0\x01"[..]].concat();
+    let question = udp([192, 0, 2, 1], [192, 0, 2, 53], 5000, 53, true, &message);
+    let datagram = |checksum| udp([192, 0, 2, 1], [192, 0, 2, 2], 5001, 5002, checksum, b"data");
+    on_ethernet(
+        "cut-short",
+        [
+            // Options of both SYNs end in the middle of the third one.
+            up_to(on.out(SYN | ECE | CWR, 0, &options, b""), 20 + 20 + 6 + 4),
+            up_to(on.back(SYNACK | ECE, 0, &options, b""), 20 + 20 + 6 + 4),
+            on.out(ACK, 2, &[], b"question"),
+            // Nobody can say what this one is; it has CE and another DSCP.
+            up_to(on.out(ACK, (10 << 2) | 3, &[], b"question"), 20 + 12),
+            // Nothing but ports, of both directions.
+            up_to(other.out(SYN, 1, &[], b""), 40 + 4),
+            up_to(other.back(SYNACK, 2, &[], b""), 40 + 4),
+            datagram(false),
+            up_to(datagram(true), 20 + 4),
+            up_to(question, 20 + 8 + 14),
+        ],
     )
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::connect::Kind;
 use crate::connect::forge::Packet;
-use crate::connect::tcp::MOST_BYTES;
 use crate::measurement::Connection;
 
 /// Seconds after its first SYN at which Linux sends it again while nothing answers: with
@@ -94,10 +93,11 @@ pub fn cost(connection: &Connection) -> Cost {
     let mut cost = match (&options.packet, kind.kind) {
         (Some(packet), _) => forge(packet),
         (None, Kind::DnsUdp) => Cost { parts: vec![question()] },
-        (None, kind) => Cost {
+        (None, of) => Cost {
             parts: stream(
                 *timeout,
-                match kind {
+                kind.most_read(),
+                match of {
                     Kind::Http | Kind::Https | Kind::H2 if encrypted => says.encrypted(),
                     Kind::Http | Kind::Https | Kind::H2 => says.request(options.version),
                     Kind::DnsTcp => vec![says.once("question", 50, "asked once")],
@@ -161,6 +161,14 @@ impl Says {
                 270,
                 "the groups of the key exchange are such that it fits a segment",
             ),
+            Part {
+                usual: 0,
+                ..self.once(
+                    "second ClientHello",
+                    310,
+                    "only to a server that asks for another group than the first",
+                )
+            },
             self.once("end of the TLS handshake", 80, "with the request, or before it"),
             self.once("request", 200, "with answers to HTTP/2 settings, where it is spoken"),
             self.once("alert that ends TLS", 24, "before the FIN, or with it"),
@@ -202,7 +210,8 @@ fn forge(packet: &Packet) -> Cost {
 }
 
 /// What a connection over TCP sends, with what the kind says in between.
-fn stream(timeout: Duration, says: Vec<Part>) -> Vec<Part> {
+/// `read` is how many octets are read at most.
+fn stream(timeout: Duration, read: usize, says: Vec<Part>) -> Vec<Part> {
     let control = (USUAL.1, MOST);
     // One that falls together with the timeout may still be sent before it.
     let again = SYN_AGAIN.iter().filter(|second| Duration::from_secs(**second) <= timeout);
@@ -216,7 +225,7 @@ fn stream(timeout: Duration, says: Vec<Part>) -> Vec<Part> {
     };
     let fin_again = fin_again(timeout);
     // One more: the segment that goes over the limit.
-    let data = (MOST_BYTES as u64).div_ceil(SEGMENT) + 1;
+    let data = (read as u64).div_ceil(SEGMENT) + 1;
     let mut parts = vec![
         Part {
             packet: "SYN",
@@ -251,7 +260,7 @@ fn stream(timeout: Duration, says: Vec<Part>) -> Vec<Part> {
             octets: control,
             why: format!(
                 "at most one for each segment ({SEGMENT} octets or more) until {} KiB are read",
-                MOST_BYTES >> 10
+                read >> 10
             ),
         },
         Part {
@@ -283,7 +292,7 @@ mod tests {
     use super::*;
 
     fn tcp(timeout: Duration) -> Cost {
-        Cost { parts: stream(timeout, Vec::new()) }
+        Cost { parts: stream(timeout, 64 << 10, Vec::new()) }
     }
 
     fn syns(timeout: Duration) -> u64 {

@@ -14,9 +14,12 @@ use serde_json::json;
 
 use super::codes::{self, Explained};
 use super::out::{self, Page};
+use super::targets::columns::FixedColumns;
 use super::{Format, check};
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
+use crate::rule::COMPARE_RANKS;
+use crate::words::counted;
 
 /// Say in plain words what a run of a measurement would do, or what a code such as E0202 means
 ///
@@ -32,6 +35,9 @@ pub struct Args {
     /// A target list whose columns go through to the record
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
+
+    #[command(flatten)]
+    columns: FixedColumns,
 
     /// Another value for a param of the measurement; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
@@ -59,7 +65,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         return Ok(Exit::Done);
     }
-    let columns = check::target_columns(args.targets.as_deref())?;
+    let columns = check::target_columns(args.targets.as_deref(), &args.columns)?;
     let (origin, text) = measurement::find(target)?;
     let overrides = Overrides::new(args.set.clone());
     let plan = match Plan::load_with(&origin, &text, &columns, &overrides) {
@@ -69,6 +75,9 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Ok(error.exit());
         }
     };
+    if args.format == Format::Text {
+        super::warn(&plan, &origin);
+    }
     match args.format {
         Format::Text => out::print(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
         Format::Json => out::print_json(&plan::to_json(&plan, &origin, &columns))?,
@@ -139,6 +148,9 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         if let Some(how) = plan::connection(plan, config) {
             text += &page.table(4, &[["connects".to_owned(), how]]);
         }
+        if let Some(whom) = plan::skips(config) {
+            text += &page.table(4, &[["skips".to_owned(), whom]]);
+        }
         for step in &config.steps {
             let whom = step.scope().doc();
             text += &page.table(
@@ -156,7 +168,11 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         text += &format!("\n{}{}", page.heading("Before and after"), page.table(2, &around));
     }
     let (at_once, why) = plan::turns(plan);
-    let how = if at_once { "Configurations run at once" } else { "Configurations take turns" };
+    let how = match (plan.configs.len(), at_once) {
+        (1, _) => "One configuration",
+        (_, true) => "Configurations run at once",
+        (_, false) => "Configurations take turns",
+    };
     text += &format!("\n{}{}", page.heading(how), page.prose(2, &why));
     let rows = plan::privileges(plan).into_iter().map(|(name, why)| [name, why]);
     text += &format!("\n{}", page.heading("It needs (with --lab: no privilege)"));
@@ -173,17 +189,21 @@ fn sent(plan: &Plan, page: &Page) -> String {
     let Some(cost) = plan::cost(plan) else { return text };
     let (usual, most) = plan::in_all(plan);
     let all = plan::with_rounds(plan);
-    let heading =
-        format!("A target is sent at most {} packets, {} octets", all.packets, all.octets);
+    let heading = format!(
+        "A target is sent at most {} and {}",
+        counted(all.packets, "packet[s]"),
+        counted(all.octets, "octet[s]")
+    );
     text += &format!("\n{}", page.heading(&heading));
     text += &page.prose(
         2,
         &format!(
-            "One that answers in one segment and closes gets {} packets, {} octets; fewer where ACKs fall together. \
+            "One that answers in one segment and closes gets {} and {}; fewer where ACKs fall together. \
              Octets are those of IP packets: \
              usually IPv4 with the kernel's options, at most IPv6 with all the options that fit. Answers to \
              what the target itself repeats are not counted.",
-            usual.packets, usual.octets
+            counted(usual.packets, "packet[s]"),
+            counted(usual.octets, "octet[s]")
         ),
     );
     let mut rows = vec![["PACKET", "USUAL", "MOST", "WHY"].map(str::to_owned)];
@@ -202,7 +222,7 @@ fn sent(plan: &Plan, page: &Page) -> String {
         "in all".into(),
         usual.packets.to_string(),
         most.packets.to_string(),
-        format!("under {} configurations", plan.configs.len()),
+        format!("under {}", counted(plan.configs.len() as u64, "configuration[s]")),
     ]);
     if let Some(rounds) = plan::rounds(plan) {
         let (usual, most) = (usual.packets.to_string(), all.packets.to_string());
@@ -259,11 +279,14 @@ fn conditions(plan: &Plan, page: &Page) -> String {
             let word = label.rsplit('.').next().unwrap_or_default();
             let when = written.when(name, word);
             let value = written.value(name).filter(|_| label.ends_with(":..."));
-            let meaning = plan::label_meaning(&label, compares.is_some()).to_owned();
+            let meaning = plan::label_meaning(&label, compares).to_owned();
             let meaning = when.or(value).unwrap_or(meaning);
             [label, meaning]
         });
         text += &page.table(2, &rows.collect::<Vec<_>>());
+        if compares == Some("ok") {
+            text += &page.prose(2, COMPARE_RANKS);
+        }
     }
     text
 }

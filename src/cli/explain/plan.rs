@@ -10,9 +10,11 @@ use crate::cli::privilege::needs::Needs;
 use crate::cli::{catalogue, writer};
 use crate::connect;
 use crate::measurement::{Configuration, PREPARE, Plan};
+
+use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
-use crate::rule::{COMPARED, Rule};
-use crate::step::Turns;
+use crate::rule::{COMPARED, COMPARED_OK, Rule};
+use crate::step::{Family, Step, Turns, family};
 
 /// A column of the record.
 pub struct Column {
@@ -35,6 +37,11 @@ pub fn turns(plan: &Plan) -> (bool, String) {
         }
     }
     match plan.turns() {
+        Turns::AtOnce if plan.configs.len() == 1 => {
+            let how = "each target is asked under it alone; there is nothing to compare with, so that a compare says \
+                       whether a target is online";
+            (true, how.to_owned())
+        }
         Turns::AtOnce => {
             let how = "each target is asked under one after the other, and nobody waits for anybody. Why: every \
                        step is for this configuration's own packets or sockets";
@@ -79,6 +86,23 @@ pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
     words.extend(connection.options.describe());
     let plain = words.len() == 1 && connection.timeout == plan.timeout && kinds(plan).len() == 1;
     (!plain).then(|| words.join(", "))
+}
+
+/// Which targets are not asked under a configuration, if some are not.
+pub fn skips(config: &Configuration) -> Option<String> {
+    let left_out = family::left_out(&config.steps)?;
+    let steps: Vec<String> = config
+        .steps
+        .iter()
+        .filter(|step| step.only() == Some(left_out.other()))
+        .map(Step::written)
+        .collect();
+    Some(format!(
+        "targets of {}: for them nothing would be different ({} is for {} only)",
+        left_out.as_str(),
+        steps.join(", "),
+        left_out.other().as_str(),
+    ))
 }
 
 /// What is done once for every target, before all configurations, and what is kept afterwards.
@@ -205,17 +229,24 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             format!("Why {} could say nothing; NULL where it could, or does not apply.", rule())
         }
         _ => {
-            let field = catalogue::fields().find(|field| field.name == name);
+            let field = record::fields().find(|field| field.name == name);
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
     }
 }
 
 /// What a label of a rule means, as far as its words are the program's own.
-pub fn label_meaning(label: &str, compares: bool) -> &'static str {
+///
+/// `compares` is the column that the rule compares, if it does.
+pub fn label_meaning(label: &str, compares: Option<&str>) -> &'static str {
     let word = label.rsplit('.').next().unwrap_or_default();
-    let compared = COMPARED.iter().filter(|_| compares);
-    match compared.chain(&CONFIRMED).find(|(known, _)| *known == word) {
+    let of_ok = COMPARED.iter().zip(COMPARED_OK).map(|((word, _), meaning)| (*word, meaning));
+    let compared: Vec<(&str, &str)> = match compares {
+        Some("ok") => of_ok.collect(),
+        Some(_) => COMPARED.to_vec(),
+        None => Vec::new(),
+    };
+    match compared.into_iter().chain(CONFIRMED).find(|(known, _)| *known == word) {
         Some((_, meaning)) => meaning,
         None if word == crate::rule::INSUFFICIENT => "a fact that it needs was not observed",
         None => "",
@@ -278,7 +309,9 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
                     "scope": step.scope().as_str(), "privilege": step.privilege().as_str() })
         });
         let connection = &config.connection;
+        let skips = family::left_out(&config.steps).map(Family::as_str);
         json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>(),
+                "skips": skips,
                 "connect": { "kind": connection.kind.name, "timeout_ms": milliseconds(connection.timeout),
                              "options": connection.options.describe() } })
     });

@@ -48,10 +48,13 @@ pub fn text(
         "When the run began or was resumed, in seconds since 1970.",
         vec![(Vec::new(), started)],
     );
-    family("targets_asked_total", "counter", "Targets handed to the engine.", plain(now.asked));
-    if now.expected > 0 {
+    let help = "Targets handed to the engine for the first time.";
+    family("targets_asked_total", "counter", help, plain(now.asked));
+    let help = "How often targets were asked again.";
+    family("targets_asked_again_total", "counter", help, plain(now.again));
+    if let Some(targets) = now.targets() {
         let help = "Targets to be asked in all, estimated from the length of the list.";
-        family("targets_expected", "gauge", help, plain(now.expected.max(now.asked)));
+        family("targets_expected", "gauge", help, plain(targets));
     }
     family(
         "records_total",

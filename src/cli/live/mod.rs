@@ -71,7 +71,12 @@ impl Options {
 pub struct Live {
     /// Targets to be asked in all, as far as that can be told; 0 while it cannot.
     expected: AtomicU64,
+    /// Targets handed to the engine for the first time.
     asked: AtomicU64,
+    /// How often targets were asked again.
+    again: AtomicU64,
+    /// That, in the waves before the one in hand.
+    again_before: AtomicU64,
     waves: AtomicU64,
     /// Attempts of the wave in hand.
     wave: AtomicU64,
@@ -83,15 +88,18 @@ pub struct Live {
 }
 
 impl Live {
-    /// A wave begins: its targets, the attempts that those take, and the attempts that have ended so far.
-    pub fn begin_wave(&self, targets: usize, attempts: u64, ended: u64) {
-        self.asked.fetch_add(targets as u64, Relaxed);
+    /// A wave begins: its targets that are asked for the first time and those that are asked again, the attempts that
+    /// those take, and the attempts that have ended so far.
+    pub fn begin_wave(&self, [first, again]: [usize; 2], attempts: u64, ended: u64) {
+        self.asked.fetch_add(first as u64, Relaxed);
+        let before = self.again.fetch_add(again as u64, Relaxed);
+        self.again_before.store(before, Relaxed);
         self.waves.fetch_add(1, Relaxed);
         self.wave.store(attempts, Relaxed);
         self.before.store(ended, Relaxed);
     }
 
-    /// So many targets are to be asked in all.
+    /// So many targets are to be asked in all, once each.
     pub fn expect(&self, targets: u64) {
         self.expected.store(targets, Relaxed);
     }

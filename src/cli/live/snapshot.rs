@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::counts::Counts;
 use super::super::verdicts::{ALWAYS, CLASSES};
+use crate::words::inflected;
 
 /// A run at one moment.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +23,12 @@ pub struct Snapshot {
     pub per_target: u64,
     /// Targets to be asked in all, 0 if that cannot be told.
     pub expected: u64,
-    /// Targets handed to the engine.
+    /// Targets handed to the engine for the first time.
     pub asked: u64,
+    /// How often targets were asked again.
+    pub again: u64,
+    /// That, in the waves before the one in hand.
+    pub again_before: u64,
     /// Records, of a resumed run all of them.
     pub records: u64,
     /// Those by class.
@@ -48,17 +53,23 @@ impl Snapshot {
 
     /// How much is done, in attempts: all of those of earlier waves, whether each target needed all or not.
     pub fn progress(&self) -> u64 {
-        (self.asked * self.per_target).saturating_sub(self.wave_left)
+        ((self.asked + self.again) * self.per_target).saturating_sub(self.wave_left)
     }
 
-    /// Targets that have been asked everything, by the count of attempts.
+    /// Targets that have been asked everything once, by the count of attempts.
     pub fn done(&self) -> u64 {
-        self.progress() / self.per_target.max(1)
+        let turns = self.progress() / self.per_target.max(1);
+        turns.saturating_sub(self.again_before).min(self.asked)
     }
 
-    /// Attempts in all, if that can be told.
+    /// Targets in all, if that can be told: never fewer than were asked.
+    pub fn targets(&self) -> Option<u64> {
+        (self.expected > 0).then(|| self.expected.max(self.asked))
+    }
+
+    /// Attempts in all, rounds so far included, if that can be told.
     pub fn total(&self) -> Option<u64> {
-        (self.expected > 0).then(|| self.expected.max(self.asked) * self.per_target)
+        self.targets().map(|targets| (targets + self.again) * self.per_target)
     }
 
     /// Packets that were dropped.
@@ -75,10 +86,13 @@ impl Snapshot {
     /// What was done and found.
     pub fn found(&self, pace: &Pace) -> String {
         let mut line = HumanCount(self.done()).to_string();
-        if self.expected > 0 {
-            line += &format!("/{}", HumanCount(self.expected.max(self.asked)));
+        if let Some(targets) = self.targets() {
+            line += &format!("/{}", HumanCount(targets));
         }
-        line += " targets";
+        line += inflected(self.targets().unwrap_or(self.done()), " target[s]").as_str();
+        if self.again > 0 {
+            line += &format!(", {} asked again", HumanCount(self.again));
+        }
         let order = ALWAYS.iter().chain(CLASSES.iter().filter(|class| !ALWAYS.contains(class)));
         for class in order {
             let count: u64 =
@@ -118,8 +132,9 @@ impl Snapshot {
             "seconds": self.elapsed.as_secs_f64(),
             "targets": {
                 "asked": self.asked,
+                "asked_again": self.again,
                 "done": self.done(),
-                "expected": (self.expected > 0).then(|| self.expected.max(self.asked)),
+                "expected": self.targets(),
             },
             "records": self.records,
             "verdicts": verdicts,
@@ -238,6 +253,37 @@ mod tests {
         let line = line(&unknown, &Pace::default());
         assert!(line.starts_with("500 targets, 487 ok"), "{line}");
         assert!(line.ends_with("0/s, 3 dropped, all configurations"), "{line}");
+    }
+
+    #[test]
+    fn what_is_done_never_exceeds_what_there_is() {
+        // Waves of targets that are new and such that are asked again, as rounds, controls and repeats make them; the
+        // list is longer than was thought, or its length is not known.
+        for expected in [0, 10, 25, 100] {
+            let mut now = Snapshot { per_target: 3, expected, ..Snapshot::default() };
+            let mut before = 0;
+            for (new, again) in [(10, 0), (10, 4), (0, 7), (5, 0), (0, 1)] {
+                now.again_before = now.again;
+                (now.asked, now.again) = (now.asked + new, now.again + again);
+                for left in (0..=3 * (new + again)).rev() {
+                    now.wave_left = left;
+                    let total = now.total().unwrap_or(u64::MAX);
+                    assert!(now.progress() <= total, "{now:?}");
+                    assert!(now.done() <= now.asked && now.done() >= before, "{now:?}");
+                    assert!(now.done() <= now.targets().unwrap_or(u64::MAX), "{now:?}");
+                    before = now.done();
+                }
+                assert_eq!(now.done(), now.asked, "after a wave");
+            }
+            assert_eq!((now.asked, now.again), (25, 12));
+            let found = now.found(&Pace::default());
+            let targets = match expected {
+                0 => "25 targets, 12 asked again",
+                100 => "25/100 targets, 12 asked again",
+                _ => "25/25 targets, 12 asked again",
+            };
+            assert!(found.starts_with(targets), "{found}");
+        }
     }
 
     #[test]

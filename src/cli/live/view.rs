@@ -57,6 +57,8 @@ impl View<'_> {
             per_target: per_target(plan),
             expected: load(&live.expected),
             asked: load(&live.asked),
+            again: load(&live.again),
+            again_before: load(&live.again_before),
             records: load(&live.records),
             verdicts,
             labels,

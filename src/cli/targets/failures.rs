@@ -12,6 +12,7 @@ use super::question::{Family, Reason};
 use crate::error::{Doing as _, Error, Result};
 use crate::sink::Temporary;
 use crate::targets::shown;
+use crate::words::counted;
 
 /// How many are shown one by one.
 const SHOWN: usize = 20;
@@ -117,7 +118,7 @@ impl Failures {
             return text;
         }
         let width = self.counts.keys().map(|reason| reason.words().0.len()).max().unwrap_or(0);
-        text += &format!("{} failures:\n", HumanCount(self.count()));
+        text += &format!("{}:\n", counted(self.count(), "failure[s]"));
         for (reason, count) in &self.counts {
             let (word, meaning) = reason.words();
             text += &format!("  {word:width$}  {:>9}  {meaning}\n", HumanCount(*count).to_string());

@@ -15,6 +15,7 @@ use super::{input, watch_signals};
 use crate::cli::meter::Meter;
 use crate::error::{Error, Exit, Result};
 use crate::targets::{Entries, Entry, Prefixes, Want};
+use crate::words::counted;
 
 /// Make a smaller list of targets out of a list, in one pass and in constant memory
 ///
@@ -125,23 +126,20 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let stopped = stop.load(Relaxed) != 0;
     let (kept, dropped) = output.finish()?;
     if filter.read == 0 && !stopped {
-        return Err(Error::Usage(match refused {
-            0 => "no targets: the list is empty".into(),
-            refused => format!("no targets: all {refused} lines were refused"),
-        }));
+        return Err(Error::Usage(entries.refusals().of_nothing("targets")));
     }
-    let mut text = format!("{} targets read, {} kept\n", HumanCount(filter.read), HumanCount(kept));
+    let mut text =
+        format!("{} read, {} kept\n", counted(filter.read, "target[s]"), HumanCount(kept));
     for (why, count) in &filter.left_out {
         text += &format!("  {:>9}  {}\n", HumanCount(*count).to_string(), why.words());
     }
     if refused > 0 {
-        text += &format!("{} lines were refused\n", HumanCount(refused));
+        text += &counted(refused, "line[s] [was|were] refused\n");
     }
     if dropped > 0 {
-        text += &format!(
-            "{} values had no place in the CSV and are lost: write NDJSON to keep them\n",
-            HumanCount(dropped)
-        );
+        let what =
+            "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
+        text += &counted(dropped, what);
     }
     eprint!("{text}");
     Ok(match (stopped, dropped) {

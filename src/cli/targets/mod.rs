@@ -1,5 +1,6 @@
 //! `pathspider targets`: makes lists of targets, and lists out of lists.
 
+pub(super) mod columns;
 pub(super) mod dns;
 mod failures;
 mod filter;

@@ -5,10 +5,11 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::op::{self, Query};
+use hickory_proto::rr::{Name, RecordType};
 
 use crate::barrier::guard;
+use crate::packet::dns::{self, Data, Fit, Message};
 use crate::targets;
 
 /// CNAMEs that are followed within an answer.
@@ -30,6 +31,11 @@ impl Family {
             Family::V4 => 4,
             Family::V6 => 6,
         }
+    }
+
+    /// Whether an address is of this family.
+    fn has(self, address: &IpAddr) -> bool {
+        address.is_ipv4() == (self == Family::V4)
     }
 
     fn record(self) -> RecordType {
@@ -55,6 +61,10 @@ pub enum Reason {
     Servfail,
     /// The server refused (RCODE 5), each time.
     Refused,
+    /// The server could not read the question (RCODE 1), each time.
+    Formerr,
+    /// The server does not do such questions (RCODE 4), each time.
+    Notimp,
     /// Another RCODE, each time.
     OtherRcode,
     /// An answer that could not be read.
@@ -77,6 +87,8 @@ impl Reason {
             Reason::CnameLoop => ("cname_loop", "aliases that end nowhere"),
             Reason::Servfail => ("servfail", "the resolver failed"),
             Reason::Refused => ("refused", "the resolver refused"),
+            Reason::Formerr => ("formerr", "the resolver could not read the question"),
+            Reason::Notimp => ("notimp", "the resolver does not do such questions"),
             Reason::OtherRcode => ("other_rcode", "the resolver answered with another error"),
             Reason::BadAnswer => ("bad_answer", "an answer that cannot be read"),
             Reason::Timeout => ("timeout", "no answer in time"),
@@ -111,7 +123,9 @@ pub enum Reply {
 #[derive(Debug, Clone)]
 pub struct Question {
     query: Query,
-    id: u16,
+    family: Family,
+    /// The message that was sent last.
+    asked: Vec<u8>,
 }
 
 impl Question {
@@ -119,91 +133,73 @@ impl Question {
     pub fn new(name: &str, family: Family) -> Option<Self> {
         let mut name = Name::from_ascii(name).ok()?;
         name.set_fqdn(true);
-        Some(Self { query: Query::query(name, family.record()), id: 0 })
+        Some(Self { query: Query::query(name, family.record()), family, asked: Vec::new() })
     }
 
     /// The message with a new random identifier.
     pub fn message(&mut self) -> Option<Vec<u8>> {
-        let mut message = Message::query();
-        self.id = message.metadata.id;
+        let mut message = op::Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(self.query.clone());
-        message.to_vec().ok()
+        self.asked = message.to_vec().ok()?;
+        Some(self.asked.clone())
     }
 
     /// What a message is to this question.
-    pub fn reply(&self, message: &[u8]) -> Reply {
-        guard(|| self.read(message)).unwrap_or_else(|panic| {
+    pub fn reply(&self, octets: &[u8]) -> Reply {
+        guard(|| self.read(octets)).unwrap_or_else(|panic| {
             panic.report("a resolver's answer was not read");
             Reply::Nothing(Reason::BadAnswer)
         })
     }
 
-    fn read(&self, message: &[u8]) -> Reply {
-        // Read by hand first: a message of another identifier is not worth reading.
-        if message.get(..2) != Some(self.id.to_be_bytes().as_slice()) {
+    fn read(&self, octets: &[u8]) -> Reply {
+        let (Some(asked), Some(message)) = (Message::read(&self.asked), Message::read(octets))
+        else {
             return Reply::Stranger;
-        }
-        let message = match Message::from_vec(message) {
-            Ok(message) => message,
-            // Over UDP anything may come from anybody, but the truncated may end in mid-record.
-            Err(_) if self.is_truncated(message) => return Reply::Truncated,
-            Err(_) => return Reply::Stranger,
         };
-        let about = &message.metadata;
-        let same = |query: &Query| {
-            query.name() == self.query.name()
-                && query.query_type() == self.query.query_type()
-                && query.query_class() == self.query.query_class()
-        };
-        let ours = about.message_type == MessageType::Response
-            && about.op_code == OpCode::Query
-            && matches!(message.queries.as_slice(), [query] if same(query));
-        if !ours {
-            return Reply::Stranger;
+        match message.fit(&asked) {
+            Fit::Answer if message.opcode != asked.opcode => Reply::Stranger,
+            Fit::Answer => self.rcode(&message),
+            Fit::Unreadable if message.truncated => Reply::Truncated,
+            Fit::Unreadable => Reply::Nothing(Reason::BadAnswer),
+            Fit::Stranger => Reply::Stranger,
         }
-        if about.truncation {
-            return Reply::Truncated;
-        }
-        match about.response_code {
-            ResponseCode::NoError => self.addresses(&message),
-            ResponseCode::NXDomain => Reply::Nothing(Reason::Nxdomain),
-            ResponseCode::ServFail => Reply::Nothing(Reason::Servfail),
-            ResponseCode::Refused => Reply::Nothing(Reason::Refused),
+    }
+
+    /// What an answer to this question says by its RCODE.
+    fn rcode(&self, message: &Message<'_>) -> Reply {
+        match message.rcode {
+            _ if message.truncated => Reply::Truncated,
+            0 => self.addresses(message),
+            1 => Reply::Nothing(Reason::Formerr),
+            2 => Reply::Nothing(Reason::Servfail),
+            3 => Reply::Nothing(Reason::Nxdomain),
+            4 => Reply::Nothing(Reason::Notimp),
+            5 => Reply::Nothing(Reason::Refused),
             _ => Reply::Nothing(Reason::OtherRcode),
         }
     }
 
-    /// Whether the head of a message that cannot be read whole says TC and has our question.
-    fn is_truncated(&self, message: &[u8]) -> bool {
-        const HEAD: usize = 12;
-        const RESPONSE_AND_TC: u8 = 0x82;
-        if message.len() < HEAD || message[2] & RESPONSE_AND_TC != RESPONSE_AND_TC {
-            return false;
-        }
-        // The same with no records but the question.
-        let mut head = message.to_vec();
-        head[6..HEAD].fill(0);
-        matches!(
-            Message::from_vec(&head).as_ref().map(|head| head.queries.as_slice()),
-            Ok([query]) if query.name() == self.query.name()
-                && query.query_type() == self.query.query_type()
-        )
-    }
-
     /// The addresses at the end of the CNAMEs.
-    fn addresses(&self, message: &Message) -> Reply {
-        let mut name = self.query.name();
+    fn addresses(&self, message: &Message<'_>) -> Reply {
+        let Ok(records) = message.records().collect::<Result<Vec<_>, _>>() else {
+            return Reply::Nothing(Reason::BadAnswer);
+        };
+        let dns::Question::One { name, .. } = message.question else {
+            return Reply::Nothing(Reason::BadAnswer);
+        };
+        let name = name.to_ascii_lowercase();
+        let mut name = &name;
         for _ in 0..=LONGEST_CHAIN {
             let mut found = Vec::new();
             let mut unusable = false;
             let mut alias = None;
-            for record in message.answers.iter().filter(|record| record.name == *name) {
+            for record in records.iter().filter(|record| record.owner == *name) {
                 let address = match &record.data {
-                    RData::A(a) if self.query.query_type() == RecordType::A => a.0.into(),
-                    RData::AAAA(a) if self.query.query_type() == RecordType::AAAA => a.0.into(),
-                    RData::CNAME(target) => {
-                        alias = Some(&target.0);
+                    Data::Address(address) if self.family.has(address) => *address,
+                    Data::Alias(target) => {
+                        alias = Some(target);
                         continue;
                     }
                     _ => continue,
@@ -229,10 +225,12 @@ impl Question {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use hickory_proto::rr::Record;
+    use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
     use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+    use hickory_proto::rr::{RData, Record};
 
     use super::*;
+    use crate::packet::dns::HEADER;
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -298,10 +296,17 @@ mod tests {
             (ResponseCode::NXDomain, Reason::Nxdomain),
             (ResponseCode::ServFail, Reason::Servfail),
             (ResponseCode::Refused, Reason::Refused),
-            (ResponseCode::FormErr, Reason::OtherRcode),
+            (ResponseCode::FormErr, Reason::Formerr),
+            (ResponseCode::NotImp, Reason::Notimp),
+            (ResponseCode::NotAuth, Reason::OtherRcode),
         ] {
             let (question, mut answer) = answered(&[]);
             answer.metadata.response_code = code;
+            let whole = answer.to_vec().unwrap();
+            assert_eq!(question.reply(&whole), Reply::Nothing(reason));
+            // The header alone, as many servers refuse.
+            assert_eq!(question.reply(&whole[..HEADER]), Reply::Nothing(reason));
+            answer.queries.clear();
             assert_eq!(question.reply(&answer.to_vec().unwrap()), Reply::Nothing(reason));
         }
     }
@@ -337,6 +342,47 @@ mod tests {
         assert_eq!(question.reply(&whole[..whole.len() - 2]), Reply::Truncated);
         answer.metadata.truncation = false;
         let whole = answer.to_vec().unwrap();
-        assert_eq!(question.reply(&whole[..whole.len() - 2]), Reply::Stranger);
+        let bad = Reply::Nothing(Reason::BadAnswer);
+        assert_eq!(question.reply(&whole[..whole.len() - 2]), bad);
+        assert_eq!(question.reply(&whole[..HEADER]), bad);
+        assert_eq!(question.reply(&whole[..HEADER + 3]), bad);
+    }
+
+    #[test]
+    fn what_follows_the_answers_does_not_hide_them() {
+        let (question, answer) = answered(&[("www.example.org.", a(1))]);
+        let mut octets = answer.to_vec().unwrap();
+        // One record in each of the sections authority and additional, neither of which can be read.
+        octets[8..12].copy_from_slice(&[0, 1, 0, 1]);
+        octets.extend_from_slice(b"\xff\xff\xff");
+        assert_eq!(question.reply(&octets), Reply::Addresses(vec![[192, 0, 2, 1].into()]));
+    }
+
+    #[test]
+    fn every_message_of_a_name_server_has_a_reason() {
+        let cases: toml::Table = include_str!("../../../tests/answers/dns.toml").parse().unwrap();
+        for case in cases["case"].as_array().unwrap() {
+            let text = |key: &str| case[key].as_str().unwrap();
+            let mut question = Question::new("example.org", Family::V4).unwrap();
+            let asked = question.message().unwrap();
+            let octets: Vec<u8> = text("message")
+                .split_whitespace()
+                .flat_map(|word| match word {
+                    "ID" => asked[..2].to_vec(),
+                    "Q" => asked[HEADER..].to_vec(),
+                    _ => (0..word.len())
+                        .step_by(2)
+                        .map(|at| u8::from_str_radix(&word[at..at + 2], 16).unwrap())
+                        .collect(),
+                })
+                .collect();
+            let said = match question.reply(&octets) {
+                Reply::Stranger => "stranger",
+                Reply::Truncated => "truncated",
+                Reply::Addresses(_) => "addresses",
+                Reply::Nothing(reason) => reason.words().0,
+            };
+            assert_eq!(said, text("resolve"), "{}", text("name"));
+        }
     }
 }

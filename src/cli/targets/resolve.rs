@@ -19,10 +19,11 @@ use crate::cli::meter::Meter;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::duration;
 use crate::targets::{Entries, Entry, Want, check_name};
+use crate::words::counted;
 
 /// Resolve names to addresses, thousands at a time: a line for each address
 ///
-/// The list has one name a line, or is CSV (`rank,name`, `name,rank`, or with a header that has a
+/// The list has one name a line, or is CSV (`rank,name`, or with a header that has a
 /// column domain or name), or NDJSON with `domain` or `name`. A port (`dp` or `port`) and all further
 /// columns go through to each line that comes out, which `pathspider run` and `targets filter` read. The
 /// order is kept. Addresses that the list has already are replaced.
@@ -157,7 +158,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             }
         }
         run.turn()?;
-        let message = format!("{} failures", run.failures.count());
+        let message = counted(run.failures.count(), "failure[s]");
         meter.show(run.done, entries.progress(), &message);
     }
     meter.end();
@@ -166,28 +167,31 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let Run { output, failures, resolver, done, resolved, .. } = run;
     let (lines, dropped) = output.finish()?;
     if done == 0 && !stopped() {
-        return Err(Error::Usage(match refused {
-            0 => "no names: the list is empty".into(),
-            refused => format!("no names: all {refused} lines were refused"),
-        }));
+        return Err(Error::Usage(entries.refusals().of_nothing("names")));
     }
     eprint!("{}", failures.summary());
     let seconds = start.elapsed().as_secs_f64();
     let mut text = format!(
-        "{} names, {} resolved, {} addresses; {} questions in {seconds:.1} s\n",
-        HumanCount(done),
+        "{}, {} resolved, {}; {} in {seconds:.1} s\n",
+        counted(done, "name[s]"),
         HumanCount(resolved),
-        HumanCount(lines),
-        HumanCount(resolver.sent)
+        counted(lines, "address[es]"),
+        counted(resolver.sent, "question[s]")
     );
     for (count, what) in [
-        (refused, "lines were refused"),
-        (unfinished, "names were begun and not finished"),
-        (resolver.strangers, "messages were not answers to what was asked, and not looked at"),
-        (dropped, "values had no place in the CSV and are lost: write NDJSON to keep them"),
+        (refused, "line[s] [was|were] refused"),
+        (unfinished, "name[s] [was|were] begun and not finished"),
+        (
+            resolver.strangers,
+            "message[s] [was|were] not [an answer|answers] to what was asked, and not looked at",
+        ),
+        (
+            dropped,
+            "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]",
+        ),
     ] {
         if count > 0 {
-            text += &format!("{} {what}\n", HumanCount(count));
+            text += &format!("{}\n", counted(count, what));
         }
     }
     eprint!("{text}");

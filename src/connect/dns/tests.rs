@@ -1,5 +1,6 @@
-use hickory_proto::rr::Record;
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
+use hickory_proto::rr::{RData, Record};
 
 use super::*;
 use crate::connect::testing::{NO_ROUTE, REFUSED, assert_same_however_cut, mutations, peer, play};

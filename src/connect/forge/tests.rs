@@ -286,6 +286,11 @@ fn a_question_is_answered_by_its_answer_only() {
         assert_eq!(answer(&|m| m.metadata.id = ID + 1), None);
         assert_eq!(answer(&|m| m.metadata.message_type = MessageType::Query), None);
         assert_eq!(answer(&|m| m.queries.clear()), None);
+        let refused = |m: &mut Message| {
+            m.metadata.response_code = hickory_proto::op::ResponseCode::Refused;
+            m.queries.clear();
+        };
+        assert_eq!(answer(&refused), Some((State::Ok, None)), "an error without a question");
         let other = |m: &mut Message| {
             m.queries[0].set_query_type(RecordType::MX);
         };

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::ask::Ask;
 use super::http1::Http1;
 use super::http2::Http2;
+use crate::connect::answer::{Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG};
 use crate::connect::tcp::MOST_BYTES;
 use crate::connect::{Ending, Event, Reply, Stage, State};
 
@@ -27,7 +28,7 @@ pub(in crate::connect) enum Protocol {
 
 /// What was read of the response.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(super) struct Response {
     /// The status code of the final response.
     pub(super) status: Option<u16>,
     /// The version that it came in.
@@ -37,7 +38,7 @@ pub(super) struct Answer {
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// Keeps the beginning of the content.
     pub(super) fn body(&mut self, part: &[u8]) {
         let room = MOST_BODY - self.body.len();
@@ -52,8 +53,14 @@ pub(super) enum Progress {
     More,
     /// The response is over.
     Done,
-    /// It will not be: what went wrong.
-    Wrong(Cow<'static, str>),
+    /// It will not be: what went wrong, and what the peer has answered instead of a response, if it was not whole.
+    Wrong(Cow<'static, str>, Answer),
+}
+
+impl Progress {
+    pub(super) fn wrong(word: impl Into<Cow<'static, str>>, answer: Answer) -> Self {
+        Self::Wrong(word.into(), answer)
+    }
 }
 
 enum Exchange {
@@ -64,21 +71,24 @@ enum Exchange {
 /// One request and its response.
 pub(in crate::connect) struct Asking {
     exchange: Exchange,
-    answer: Answer,
+    response: Response,
     has_body: bool,
-    /// Octets taken in.
+    /// Octets of HTTP/2 taken in.
     bytes: usize,
+    /// What the peer has answered where no octet of a response came.
+    nothing: Option<Answer>,
 }
 
 impl Asking {
-    pub(in crate::connect) fn new(ask: Ask, protocol: Protocol) -> Self {
+    /// A request. `nothing` is what the peer has answered in the layer below, if no octet of a response comes.
+    pub(in crate::connect) fn new(ask: Ask, protocol: Protocol, nothing: Option<Answer>) -> Self {
         let has_body = ask.has_body();
         let exchange = match protocol {
             Protocol::Http1 { minor } => Exchange::Http1(Http1::new(ask, minor)),
             Protocol::Http2 => Exchange::Http2(Http2::new(ask, false)),
             Protocol::Upgrade => Exchange::Http2(Http2::new(ask, true)),
         };
-        Self { exchange, answer: Answer::default(), has_body, bytes: 0 }
+        Self { exchange, response: Response::default(), has_body, bytes: 0, nothing }
     }
 
     /// Adds the request.
@@ -102,22 +112,25 @@ impl Asking {
             Event::Data(bytes) => self.data(bytes, out),
             _ => Progress::More,
         };
+        if let (Event::PeerClosed, Exchange::Http1(http1)) = (event, &self.exchange) {
+            http1.closed(&mut self.response);
+        }
         let waiting = self.stage();
-        let whole = self.answer.whole;
-        let (stage, error) = match event {
+        let whole = self.response.whole;
+        let (stage, error, answer) = match event {
             Event::Connected | Event::Data(_) => match progress {
                 Progress::More => return None,
-                Progress::Done => (Stage::Done, None),
-                Progress::Wrong(word) => (waiting, Some(word)),
+                Progress::Done => (Stage::Done, None, None),
+                Progress::Wrong(word, answer) => (waiting, Some(word), Some(answer)),
             },
             Event::PeerClosed => match &self.exchange {
-                Exchange::Http1(http1) if http1.ends_with_connection() => (Stage::Done, None),
-                _ if whole => (waiting, Some("Peer closed too early".into())),
-                _ => (waiting, Some("Peer closed before it answered".into())),
+                Exchange::Http1(http1) if http1.ends_with_connection() => (Stage::Done, None, None),
+                _ if whole => (waiting, Some("Peer closed too early".into()), None),
+                _ => (waiting, Some("Peer closed before it answered".into()), self.partial()),
             },
-            Event::TimedOut if whole => (waiting, Some("Peer did not finish in time".into())),
-            Event::TimedOut => (waiting, None),
-            Event::Failed(fault) => (waiting, Some(fault.word.into())),
+            Event::TimedOut if whole => (waiting, Some("Peer did not finish in time".into()), None),
+            Event::TimedOut => (waiting, None, self.partial()),
+            Event::Failed(fault) => (waiting, Some(fault.word.into()), self.partial()),
         };
         let state = match event {
             Event::Failed(fault) if fault.local => State::LocalError,
@@ -125,13 +138,19 @@ impl Asking {
             Event::TimedOut => State::Timeout,
             _ => State::Failed,
         };
-        Some(self.ending(state, stage, error, reply))
+        Some(self.ending(Ending { state, stage, error, answer, reply: None }, reply))
     }
 
-    /// How the attempt ended for a reason of the layer below.
-    pub(in crate::connect) fn broken(&mut self, error: Cow<'static, str>, reply: Reply) -> Ending {
-        let state = if self.answer.whole { State::Ok } else { State::Failed };
-        self.ending(state, self.stage(), Some(error), reply)
+    /// How the attempt ended for a reason of the layer below, and what the peer answered there.
+    pub(in crate::connect) fn broken(
+        &mut self,
+        error: Cow<'static, str>,
+        answer: Answer,
+        reply: Reply,
+    ) -> Ending {
+        let state = if self.response.whole { State::Ok } else { State::Failed };
+        let (stage, error, answer) = (self.stage(), Some(error), Some(answer));
+        self.ending(Ending { state, stage, error, answer, reply: None }, reply)
     }
 
     /// How far it has come.
@@ -142,33 +161,48 @@ impl Asking {
         }
     }
 
+    /// What the peer has answered so far, where its response is not whole.
+    fn partial(&self) -> Option<Answer> {
+        match &self.exchange {
+            Exchange::Http1(http1) if http1.has_begun() => Some(HTTP_INCOMPLETE),
+            Exchange::Http2(http2) if http2.is_upgrading() && self.bytes > 0 => {
+                Some(HTTP_INCOMPLETE)
+            }
+            Exchange::Http2(_) if self.bytes > 0 => Some(HTTP2_INCOMPLETE),
+            _ => self.nothing,
+        }
+    }
+
     fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
+        let http2 = match &mut self.exchange {
+            // It has bounds of its own for header and content.
+            Exchange::Http1(http1) => return http1.data(bytes, &mut self.response),
+            Exchange::Http2(http2) => http2,
+        };
         let (bytes, over) = bytes.split_at(bytes.len().min(MOST_BYTES - self.bytes));
         self.bytes += bytes.len();
-        let progress = match &mut self.exchange {
-            Exchange::Http1(http1) => http1.data(bytes, &mut self.answer),
-            Exchange::Http2(http2) => http2.data(bytes, &mut self.answer, out),
-        };
-        match progress {
-            Progress::More if !over.is_empty() => Progress::Wrong("Peer sent too much".into()),
+        match http2.data(bytes, &mut self.response, out) {
+            Progress::More if !over.is_empty() => {
+                Progress::wrong("Peer sent too much", HTTP2_TOO_LONG)
+            }
             other => other,
         }
     }
 
-    fn ending(
-        &mut self,
-        state: State,
-        stage: Stage,
-        error: Option<Cow<'static, str>>,
-        mut reply: Reply,
-    ) -> Ending {
-        reply.http_status = self.answer.status;
-        reply.http_version = self.answer.version;
-        if self.answer.whole && self.has_body {
-            reply.http_body = Some(text(&self.answer.body));
+    /// Adds what was read of the response. Where it is whole, its status is the answer.
+    fn ending(&mut self, ending: Ending, mut reply: Reply) -> Ending {
+        reply.http_status = self.response.status;
+        reply.http_version = self.response.version;
+        if self.response.whole && self.has_body {
+            reply.http_body = Some(text(&self.response.body));
         }
+        let answer = match ending.state {
+            State::LocalError => None,
+            _ if self.response.whole => self.response.status.and_then(Answer::of_status),
+            _ => ending.answer,
+        };
         let reply = (reply != Reply::default()).then(|| Box::new(reply));
-        Ending { state, stage, error, reply }
+        Ending { answer, reply, ..ending }
     }
 }
 

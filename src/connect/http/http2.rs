@@ -1,8 +1,11 @@
 //! A request in HTTP/2 and its response (RFC 9113), begun by HTTP/2 itself or by an Upgrade.
 
 use super::ask::Ask;
-use super::asking::{Answer, Progress};
-use super::http1::Head;
+use super::asking::{Progress, Response};
+use super::head::Head;
+use crate::connect::answer::{
+    HTTP_NO_UPGRADE, HTTP2_GOAWAY, HTTP2_MALFORMED, HTTP2_NOT_HTTP2, HTTP2_RESET,
+};
 use crate::connect::http2::{
     Block, Frame, Frames, Headers, PREFACE, Wrong, encode, error_word, flag, kind, setting, write,
 };
@@ -66,7 +69,7 @@ impl Http2 {
     pub(super) fn data(
         &mut self,
         mut bytes: &[u8],
-        answer: &mut Answer,
+        response: &mut Response,
         out: &mut Vec<u8>,
     ) -> Progress {
         if let Some(head) = &mut self.upgrading {
@@ -74,11 +77,11 @@ impl Http2 {
                 Ok(None) => return Progress::More,
                 Ok(Some(header)) if header.status == 101 => {}
                 Ok(Some(header)) => {
-                    answer.status = Some(header.status);
-                    answer.version = Some(header.version());
-                    return Progress::Wrong("Peer did not switch to HTTP/2".into());
+                    response.status = Some(header.status);
+                    response.version = Some(header.version);
+                    return Progress::wrong("Peer did not switch to HTTP/2", HTTP_NO_UPGRADE);
                 }
-                Err(word) => return Progress::Wrong(word.into()),
+                Err((word, answer)) => return Progress::wrong(word, answer),
             }
             self.upgrading = None;
             preface(out);
@@ -90,7 +93,7 @@ impl Http2 {
                 Ok(None) => return Progress::More,
                 Err(word) => break self.wrong(word),
             };
-            match self.frame(&frame, answer, out) {
+            match self.frame(&frame, response, out) {
                 Ok(Progress::More) => {}
                 Ok(other) => break other,
                 Err(word) => break self.wrong(word),
@@ -103,14 +106,16 @@ impl Http2 {
     }
 
     fn wrong(&self, word: Wrong) -> Progress {
-        let word = if self.greeted { word } else { "Peer's answer is no HTTP/2" };
-        Progress::Wrong(word.into())
+        match self.greeted {
+            true => Progress::wrong(word, HTTP2_MALFORMED),
+            false => Progress::wrong("Peer's answer is no HTTP/2", HTTP2_NOT_HTTP2),
+        }
     }
 
     fn frame(
         &mut self,
         frame: &Frame,
-        answer: &mut Answer,
+        response: &mut Response,
         out: &mut Vec<u8>,
     ) -> Result<Progress, Wrong> {
         if !self.greeted && (frame.kind != kind::SETTINGS || frame.has(flag::ACK)) {
@@ -118,7 +123,7 @@ impl Http2 {
         }
         self.greeted = true;
         if let Some(block) = self.headers.take(frame)? {
-            return self.block(&block, answer);
+            return self.block(&block, response);
         }
         match frame.kind {
             kind::SETTINGS if !frame.has(flag::ACK) => {
@@ -134,11 +139,11 @@ impl Http2 {
                 write(out, kind::PING, flag::ACK, 0, &frame.payload);
             }
             kind::DATA if frame.stream == STREAM => {
-                if !answer.whole {
+                if !response.whole {
                     return Err("Peer's HTTP/2 data come before their header");
                 }
                 if self.ask.has_body() {
-                    answer.body(frame.content()?);
+                    response.body(frame.content()?);
                 }
                 if frame.has(flag::END_STREAM) {
                     return Ok(Progress::Done);
@@ -146,13 +151,15 @@ impl Http2 {
             }
             kind::RST_STREAM if frame.stream == STREAM => {
                 let word = error_word(frame.word(0)?);
-                return Ok(Progress::Wrong(format!("Peer reset the stream: {word}").into()));
+                let word = format!("Peer reset the stream: {word}");
+                return Ok(Progress::wrong(word, HTTP2_RESET));
             }
             kind::GOAWAY => {
                 let (last, code) = (frame.word(0)? & !(1 << 31), frame.word(4)?);
                 if last < STREAM || code != 0 {
                     let word = error_word(code);
-                    return Ok(Progress::Wrong(format!("Peer went away: {word}").into()));
+                    let word = format!("Peer went away: {word}");
+                    return Ok(Progress::wrong(word, HTTP2_GOAWAY));
                 }
             }
             kind::PUSH_PROMISE => return Err("Peer pushed, which it was told not to"),
@@ -161,19 +168,19 @@ impl Http2 {
         Ok(Progress::More)
     }
 
-    fn block(&self, block: &Block, answer: &mut Answer) -> Result<Progress, Wrong> {
+    fn block(&self, block: &Block, response: &mut Response) -> Result<Progress, Wrong> {
         if block.stream != STREAM {
             return Err("Peer's HTTP/2 headers are out of order");
         }
-        if !answer.whole {
+        if !response.whole {
             let status = block.field(b":status").filter(|digits| digits.len() == 3);
             let status = status.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
             match status {
                 Some(100..=199) if !block.last => return Ok(Progress::More),
                 Some(status @ 200..) => {
-                    answer.status = Some(status);
-                    answer.version = Some("2");
-                    answer.whole = true;
+                    response.status = Some(status);
+                    response.version = Some("2");
+                    response.whole = true;
                 }
                 _ => return Err("Peer's HTTP status is none"),
             }

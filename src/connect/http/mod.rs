@@ -1,14 +1,16 @@
 //! Kind `http`, and `h2` without TLS: one request, and its response.
 //!
 //! The target counts as reached when the header of a final response was read whole, whatever its
-//! status. How reading on ends is noted as the attempt's error, but does not undo the `ok`.
+//! status, or when the peer closed after a whole status line. How reading on ends is noted as the attempt's error,
+//! but does not undo the `ok`. A status other than one of success is noted as the answer.
 //!
 //! # Memory
 //!
-//! Of any target [`MOST_BYTES`](super::tcp::MOST_BYTES) are read, and that bounds all else. In HTTP/1 a header that is not
-//! whole is kept, and the first 256 octets of the content; chunks and trailers are read octet by octet and
-//! not kept. In HTTP/2 it is one frame that is not whole (at most 16 KiB and 9 octets, beside what came in the same
-//! read), one header block (16 KiB), the fields kept of it (16 KiB), and the dynamic table (4096 octets as RFC 7541 counts
+//! In HTTP/1 at most [`MOST_HEAD`] octets of header are read and 1 KiB of them kept, and
+//! [`MOST_BYTES`](super::tcp::MOST_BYTES) of content, of which the first 256 octets are kept; chunks and trailers are
+//! read octet by octet and not kept. In HTTP/2 [`MOST_BYTES`](super::tcp::MOST_BYTES) are read in all. Kept are one frame
+//! that is not whole (at most 16 KiB and 9 octets, besides what came in the same read), one header block (16 KiB), the
+//! fields kept of it (16 KiB), and the dynamic table (4096 octets as RFC 7541 counts
 //! them). Answers to PING and SETTINGS are no longer than what they answer, so a peer that does not read them makes us
 //! hold no more of them than it has sent.
 //!
@@ -16,11 +18,13 @@
 
 mod ask;
 mod asking;
+mod head;
 mod http1;
 mod http2;
 
 pub(super) use ask::Ask;
 pub(super) use asking::{Asking, Protocol};
+pub(super) use head::MOST_HEAD;
 
 use super::{Action, Ending, Event, Machine, Stage, State};
 use crate::connect::Reply;
@@ -35,7 +39,7 @@ pub struct Http {
 impl Http {
     /// What is asked, and how.
     pub(super) fn new(ask: Ask, protocol: Protocol) -> Self {
-        Self { asking: Asking::new(ask, protocol), connected: false, begun: false }
+        Self { asking: Asking::new(ask, protocol, None), connected: false, begun: false }
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {

@@ -4,7 +4,7 @@ use super::*;
 use crate::connect::http2::{Frames, flag, kind, write};
 use crate::connect::machine::Fault;
 use crate::connect::testing::{
-    NO_ROUTE, REFUSED, assert_same_however_cut, mutations, outcome, peer, play,
+    NO_ROUTE, REFUSED, answer, assert_same_however_cut, mutations, outcome, peer, play,
 };
 use crate::connect::{Kind, Options, start};
 
@@ -81,14 +81,14 @@ fn every_answer_in_http1() {
             &format!("{ok}Content-Length: 9\r\n\r\nhello"),
             "ok response Peer closed too early 200 1.1 hello",
         ),
-        ("GET", ok, "failed response Peer closed before it answered - - -"),
+        ("GET", ok, "ok response Peer closed too early 200 1.1 "),
         ("GET", "", "failed response Peer closed before it answered - - -"),
         ("GET", "pathspider lab: hello\r\n", "failed response Peer's answer is no HTTP - - -"),
-        ("GET", "HTTP/1.1 2x0 OK\r\n\r\n", "failed response Peer's answer is no HTTP - - -"),
+        ("GET", "HTTP/1.1 2x0 OK\r\n\r\n", "failed response Peer's HTTP status is none - - -"),
         (
             "GET",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-            "failed response Peer's Content-Length cannot be read - - -",
+            "ok response Peer closed too early 200 1.1 ",
         ),
         (
             "GET",
@@ -133,15 +133,67 @@ fn every_other_way_to_end() {
 }
 
 #[test]
+fn what_is_no_response_in_http2_is_an_answer() {
+    let reset = (kind::RST_STREAM, 0, 1, &[0, 0, 0, 7][..]);
+    let goaway = (kind::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11][..]);
+    let ping = (kind::PING, 0, 0, &b"1"[..]);
+    let switch = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+    let refused =
+        (kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, 1, &[0x48, 0x82, 0x64, 0x02][..]);
+    for (version, sent, expected) in [
+        ("h2c", frames(&[reset]), "http2:reset"),
+        ("h2c", frames(&[goaway]), "http2:goaway"),
+        ("h2c", frames(&[ping]), "http2:malformed"),
+        ("h2c", frames(&[]), "http2:incomplete"),
+        ("h2c", frames(&[]).repeat(5000), "http2:too_long"),
+        ("h2c", b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "http2:not_http2"),
+        ("h2c", Vec::new(), "-"),
+        ("h2c", frames(&[refused]), "http:3xx"),
+        ("h2c_upgrade", b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), "http:no_upgrade"),
+        ("h2c_upgrade", b"HTTP/1.1".to_vec(), "http:incomplete"),
+        ("h2c_upgrade", switch.clone(), "http2:incomplete"),
+        ("h2c_upgrade", [switch, frames(&[reset])].concat(), "http2:reset"),
+        ("h2c_upgrade", Vec::new(), "-"),
+    ] {
+        let events = [Event::Connected, Event::Data(&sent), Event::PeerClosed];
+        let ending = play(machine(version, "GET"), &events);
+        assert_eq!(answer(&ending), expected, "{version} {}", outcome(&ending));
+    }
+}
+
+#[test]
+fn what_ends_a_response_is_no_answer_of_its_own() {
+    let reset = Fault { word: "Connection reset by peer", local: false };
+    for (sent, event, expected) in [
+        (&b""[..], Event::TimedOut, "-"),
+        (b"", Event::Failed(reset), "-"),
+        (b"HTTP/1.1 200 OK\r\n", Event::TimedOut, "http:incomplete"),
+        (b"HTTP/1.1 200 OK\r\n", Event::Failed(reset), "http:incomplete"),
+        (b"HTTP/1.1 200 OK\r\n", Event::Failed(NO_ROUTE), "-"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", Event::Failed(reset), "-"),
+        (b"HTTP/1.1 403 No\r\n\r\n", Event::TimedOut, "http:4xx"),
+        (b"HTTP/1.1 403 No\r\n\r\n", Event::Failed(NO_ROUTE), "-"),
+    ] {
+        let ending = play(get(), &[Event::Connected, Event::Data(sent), event]);
+        assert_eq!(answer(&ending), expected, "{}", outcome(&ending));
+    }
+    assert_eq!(answer(&play(get(), &[Event::Failed(REFUSED)])), "-");
+}
+
+#[test]
 fn a_flood_is_left() {
     let body = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'a'; 70_000]].concat();
     let expected = format!("ok response Peer sent too much 200 1.1 {}", "a".repeat(256));
     assert_eq!(answered(get(), &body), expected);
-    let header = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'a'; 70_000]].concat();
-    assert_eq!(answered(get(), &header), "failed response Peer sent too much - - -");
-    let fields = format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(200));
-    let expected = "failed response Peer's HTTP header has too many fields - - -";
+    let expected = "failed response Peer's HTTP header is too long - - -";
+    let header = [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'a'; 310_000]].concat();
+    assert_eq!(answered(get(), &header), expected);
+    let fields = format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(60_000));
     assert_eq!(answered(get(), fields.as_bytes()), expected);
+    let folds = format!("HTTP/1.1 200 OK\r\nX: y\n{}", " \n".repeat(200_000));
+    assert_eq!(answered(get(), folds.as_bytes()), expected);
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n".repeat(20_000);
+    assert_eq!(answered(get(), interim.as_bytes()), expected);
 }
 
 #[test]

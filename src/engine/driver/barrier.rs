@@ -95,8 +95,7 @@ impl Engine<'_> {
     }
 
     /// Whose the packets of a configuration are.
-    fn flows(&self, configuration: usize) -> Flows {
-        let [even, odd] = [0, 1].map(|wave| self.ports.range(configuration, wave));
-        Flows { mark: self.settings.slot.mark(configuration), ports: *even.start()..=*odd.end() }
+    pub(super) fn flows(&self, configuration: usize) -> Flows {
+        Flows { mark: self.settings.slot.mark(configuration) }
     }
 }

@@ -16,20 +16,18 @@ pub(super) struct Other {
 impl Other {
     /// Of an engine with these settings: those of control waves.
     pub(super) fn control(settings: &Settings) -> Self {
-        let Settings { slot, .. } = settings;
         let mut configurations = settings.configurations.clone();
         if let Some((first, others)) = configurations[settings.measured()].split_first_mut() {
             others.fill(first.clone());
         }
-        let ways = configurations.iter().enumerate().map(|one| Way::of(*slot, one)).collect();
         let settings = Settings { configurations, ..settings.clone() };
-        Self { settings: Rc::new(settings), ways, is_control: true }
+        Self { ways: Way::all(&settings), settings: Rc::new(settings), is_control: true }
     }
 }
 
 impl Engine<'_> {
     /// Whether the next wave is a control: its targets are asked under the baseline as often as there are
-    /// configurations, in the turns, from the ports and with the marks of all of them.
+    /// configurations, in the turns and with the marks of all of them.
     ///
     /// # Errors
     /// When steps that are in force cannot be undone.

@@ -20,6 +20,8 @@ pub struct Progress {
     pub local_error: AtomicU64,
     /// Attempts that ended `skipped`.
     pub skipped: AtomicU64,
+    /// Of those that ended `skipped`, those whose target a probe had found down.
+    pub skipped_by_probe: AtomicU64,
     /// Attempts that a panic ended; they are among the failed ones.
     pub internal_error: AtomicU64,
     /// The first configuration in force, and the one behind the last.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::connect;
+use crate::engine::ports::Pool;
 use crate::engine::scheduler::Limits;
 use crate::step::{Context, Journal, Slot, Step};
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub interface: Option<String>,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
+    /// The source ports of the run.
+    pub pool: Pool,
     /// The place of this run among others of its network namespace.
     pub slot: Slot,
     /// Where changes to the host are written down before they are made.
@@ -68,4 +71,6 @@ pub struct Address {
     pub at: SocketAddr,
     /// Its name, if it has one.
     pub name: Option<String>,
+    /// The source port that it wants under each configuration, if it wants a certain one.
+    pub wanted: Vec<Option<u16>>,
 }

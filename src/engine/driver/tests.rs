@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use super::*;
 use crate::connect::{Options, kind};
 use crate::engine::guarded::tests::Panics;
+use crate::engine::ports::Pool;
 use crate::engine::scheduler::{Caps, Limits};
 
 /// Answers every connection with a few octets.
@@ -32,7 +33,8 @@ fn settings(tfo: bool) -> Settings {
         bind_device: None,
         interface: None,
         allow_commands: false,
-        slot: Slot::default(),
+        pool: Pool::new(20_000..=20_999, |_| false),
+        slot: crate::step::Slot::default(),
         journal: None,
         forget: false,
     }
@@ -54,10 +56,11 @@ fn a_machine_that_panics_ends_its_attempt_and_no_other() {
     let at = server();
     for tfo in [false, true] {
         let progress = Progress::default();
-        let mut engine = Engine::new(settings(tfo), &progress).unwrap();
+        let mut engine = Engine::new(settings(tfo), &progress, Arc::default()).unwrap();
         engine.start = machines;
         let names = ["data", "good", "start", "good", "early", "good"];
-        let targets = names.map(|name| Address { at, name: Some(name.to_owned()) });
+        let targets =
+            names.map(|name| Address { at, name: Some(name.to_owned()), wanted: Vec::new() });
         let asked = engine.run_wave(&targets, || true, |_| false).unwrap();
         let attempts = asked.attempts[0].iter().map(|ended| &ended.as_ref().unwrap().attempt);
         let told: Vec<_> = attempts

@@ -31,6 +31,10 @@ pub(super) fn answer(question: &[u8], asked: IpAddr, answers: Answers) -> Option
         Answers::OtherQuestion => {
             query.set_name(Name::from_ascii("other.example.").ok()?);
         }
+        Answers::Refused => {
+            answer.metadata.response_code = ResponseCode::Refused;
+            return answer.to_vec().ok();
+        }
         Answers::Servfail => answer.metadata.response_code = ResponseCode::ServFail,
         Answers::Right | Answers::Silent => {}
     }

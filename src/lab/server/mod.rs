@@ -22,7 +22,7 @@ use mio::{Events, Interest, Token};
 
 use crate::error::{Doing, Result};
 use crate::lab::namespace::Namespace;
-use crate::lab::spec::{Answers, Play, ServerSpec};
+use crate::lab::spec::{Answers, Encryption, Play, ServerSpec};
 use crate::lab::worker::{self, Stop};
 
 pub(crate) use tls::Identity;
@@ -220,6 +220,7 @@ impl Server {
 
     fn session(&self, place: usize, stream: &TcpStream) -> Option<Box<dyn Session>> {
         Some(match PORTS[place] {
+            TLS_PORT if self.spec.tls == Encryption::Refused => Box::new(tls::Refusal),
             TLS_PORT => Box::new(tls::Tls::new(Arc::clone(&self.tls))?),
             DNS_PORT => {
                 let asked = stream.local_addr().ok()?.ip().to_canonical();

@@ -133,6 +133,7 @@ fn questions_and_what_is_answered() {
         ("A", Answers::Right, "ok", Some(0), own, 0),
         ("AAAA", Answers::Right, "ok", Some(0), Some("2001:db8::53"), 0),
         ("A", Answers::Servfail, "ok", Some(2), Some(""), 0),
+        ("A", Answers::Refused, "ok", Some(5), Some(""), 0),
         ("A", Answers::OtherId, "timeout", None, None, 1),
         ("A", Answers::OtherQuestion, "timeout", None, None, 1),
         ("A", Answers::Silent, "timeout", None, None, 0),

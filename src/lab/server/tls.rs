@@ -107,3 +107,14 @@ impl Session for Tls {
         Then::Wait
     }
 }
+
+/// A server that refuses every client.
+pub(super) struct Refusal;
+
+impl Session for Refusal {
+    fn data(&mut self, _: &[u8], out: &mut Vec<u8>) -> Then {
+        // A record of an alert: fatal, handshake_failure (RFC 8446, 6.2).
+        out.extend_from_slice(&[21, 3, 3, 0, 2, 2, 40]);
+        Then::Finish
+    }
+}

@@ -72,8 +72,9 @@ impl JsonSchema for Setting {
 #[schemars(extend("required" = ["rule"]))]
 pub(in crate::measurement) struct Netfilter {
     /// One rule as nft(8) reads it. It is for packets of this configuration only, without a match of
-    /// its own. `dscp set 46`, without ip or ip6, is meant for both.
-    #[schemars(with = "Option<String>", example = &"ip dscp set 46", length(min = 1))]
+    /// its own. `dscp set 46`, without ip or ip6, is for both; `ip dscp set 46` is for IPv4, and targets of IPv6
+    /// are skipped.
+    #[schemars(with = "Option<String>", example = &"dscp set 46", length(min = 1))]
     #[schemars(regex(pattern = "^[^;#\\r\\n]*$"))]
     pub(in crate::measurement) rule: Option<Text>,
     /// Where on a packet's way the rule is looked at.

@@ -6,6 +6,7 @@ use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
 use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 const SECOND: i64 = 1_000_000_000;
@@ -28,6 +29,7 @@ fn segment(
 ) -> Packet<'static> {
     Packet {
         time: Timestamp(at),
+        clock: Timestamp(at),
         ip: Ip {
             source,
             destination,
@@ -47,6 +49,7 @@ fn segment(
             acknowledgment: 0,
             payload: 0,
             options: &[],
+            whole: true,
             data: &[],
         }),
         flaw: None,
@@ -358,6 +361,85 @@ fn packets_together_are_as_one_after_the_other() {
         assert!(rows(&left) == rows(&right), "{expiry} {idle} {most}");
         assert_eq!(one.table.evicted(), many.table.evicted());
     }
+}
+
+#[test]
+fn ports_that_the_other_side_uses_again_are_another_connection_unless_its_syn_was_answered() {
+    let flows = |end: u16, acknowledged: u32, sequence: u32| {
+        let mut bench = Bench::new(Limits::default());
+        let (us, them): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let mut last = segment(1, us, them, (1000, 80), end);
+        let mut syn = segment(2, them, us, (80, 1000), SYN);
+        if let (Transport::Tcp(last), Transport::Tcp(syn)) =
+            (&mut last.transport, &mut syn.transport)
+        {
+            (last.acknowledgment, syn.sequence) = (acknowledged, sequence);
+        }
+        bench.table.packet(&last);
+        bench.table.packet(&syn);
+        bench.table.flush(|_| true);
+        bench.take().0.len()
+    };
+    assert_eq!(flows(flag::RST | flag::ACK, 77, 5000), 2, "another connection");
+    assert_eq!(flows(flag::RST | flag::ACK, 77, 76), 1, "the SYN that was refused, once more");
+    assert_eq!(flows(flag::RST | flag::ACK, 0, u32::MAX), 1, "sequence numbers go round");
+    assert_eq!(flows(flag::RST, 77, 76), 2, "it acknowledges nothing");
+    assert_eq!(flows(flag::ACK, 77, 5000), 1, "the flow is not over");
+}
+
+#[test]
+fn a_flow_is_silent_for_as_long_whoever_else_is_in_the_table() {
+    let silence = Limits::default().idle_timeout;
+    for others in [0, 1, 50] {
+        let mut bench = Bench::new(Limits::default());
+        bench.packet(0, 1000, true, SYN, 0, 0);
+        // It is looked at again behind flows that are due later than it is.
+        bench.packet(silence / 2, 1000, true, flag::ACK, 0, 0);
+        for other in 0..others {
+            bench.packet(silence - 1, 2000 + other, true, SYN, 0, 0);
+        }
+        bench.packet(silence, 999, true, SYN, 0, 0);
+        bench.packet(silence * 3 / 2, 1000, true, flag::ACK, 0, 0);
+        bench.table.flush(|_| true);
+        let keys = bench.take().0;
+        assert_eq!(keys.iter().filter(|key| key.source.1 == 1000).count(), 2, "{others}");
+    }
+}
+
+#[test]
+fn later_fragments_of_ipv6_are_known_by_addresses_and_identification() {
+    let mut bench = Bench::new(Limits::default());
+    let ends = [1, 2].map(|last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]));
+    let fragment = |at, offset, protocol, ports, id| {
+        let mut packet = segment(at, ends[0], ends[1], (0, 0), 0);
+        (packet.ip.protocol, packet.ip.fragment, packet.ip.id) = (protocol, Some(offset), Some(id));
+        (packet.ports, packet.transport) = (ports, Transport::Other);
+        packet
+    };
+    // Destination options come before UDP, and before ICMPv6, which has no ports.
+    bench.table.packet(&fragment(1, 0, protocol::UDP, Some((5000, 6000)), 7));
+    bench.table.packet(&fragment(2, 1000, 60, None, 7));
+    bench.table.packet(&fragment(3, 0, protocol::ICMP6, None, 8));
+    bench.table.packet(&fragment(4, 1000, 60, None, 8));
+    bench.table.packet(&fragment(5, 1000, 60, None, 9));
+    bench.table.flush(|_| true);
+    let mut found: Vec<_> = bench.take().0.iter().map(|key| key.protocol).collect();
+    found.sort_unstable();
+    assert_eq!(found, [protocol::UDP, protocol::ICMP6, 60]);
+}
+
+#[test]
+fn flows_that_are_live_when_the_clock_jumps_are_flagged() {
+    let mut bench = Bench::new(Limits::default());
+    bench.packet(0, 1000, true, SYN, 0, 0);
+    bench.packet(20 * SECOND, 2000, true, SYN, 0, 0);
+    bench.table.clock_step(Timestamp(31 * SECOND));
+    bench.packet(32 * SECOND, 3000, true, SYN, 0, 0);
+    bench.table.flush(|_| true);
+    let Flows { keys, flags, .. } = bench.table.take().into_flows();
+    let flagged = keys.iter().zip(flags).filter(|(_, flags)| flags.has(Flag::ClockStep));
+    let ports: Vec<_> = flagged.map(|(key, _)| key.source.1).collect();
+    assert_eq!(ports, [2000], "one was silent by then, one came later");
 }
 
 mod broken;

@@ -1,7 +1,7 @@
 //! Packets made by etherparse, and packets that nobody should make.
 
 use super::*;
-use crate::packet::{Ip, flag, protocol};
+use crate::packet::{Ip, flag, link, protocol};
 use etherparse::PacketBuilder;
 
 fn frame(payload: &[u8]) -> Vec<u8> {
@@ -14,20 +14,6 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     builder.write(&mut bytes, payload).unwrap();
     bytes
 }
-
-const LINKS: [Link; 11] = [
-    Link::Ethernet,
-    Link::Raw,
-    Link::LinuxSll,
-    Link::LinuxSll2,
-    Link::Null,
-    Link::Ppp,
-    Link::CiscoHdlc,
-    Link::Pppoe,
-    Link::Ieee80211,
-    Link::Radiotap,
-    Link::IpOverInfiniband,
-];
 
 fn raw(bytes: &[u8]) -> Result<Packet<'_>, Unread> {
     dissect(Link::Raw, bytes, Timestamp(0))
@@ -59,8 +45,8 @@ fn ports_flags_and_lengths_come_from_the_headers() {
 fn a_packet_cut_anywhere_is_read_or_refused() {
     let bytes = frame(b"hello");
     for cut in 0..bytes.len() {
-        for link in LINKS {
-            let _ = dissect(link, &bytes[..cut], Timestamp(0));
+        for row in link::TYPES {
+            let _ = dissect(row.link, &bytes[..cut], Timestamp(0));
         }
     }
     let cut = dissect(Link::Ethernet, &bytes[..54], Timestamp(0)).unwrap();
@@ -89,6 +75,7 @@ fn a_transport_header_that_contradicts_itself_is_a_flaw_and_keeps_its_ports() {
     bytes[32] = 0x10; // a data offset of 1
     let packet = raw(&bytes).unwrap();
     assert_eq!((packet.flaw, packet.ports), (Some(Unread::BadTransport), Some((1000, 80))));
+    assert!(packet.hides(protocol::TCP));
 }
 
 #[test]
@@ -102,10 +89,102 @@ fn extension_headers_are_walked_and_a_chain_of_them_ends() {
     assert_eq!(packet.tcp().unwrap().payload, 0);
     // One that always announces another of its kind.
     let bytes = v6(60, &[60, 0, 1, 4, 0, 0, 0, 0].repeat(1000));
-    assert!(raw(&bytes).is_ok());
-    // One that is announced and not there.
-    assert!(raw(&v6(0, &[])).is_ok());
-    assert!(raw(&v6(43, &[6, 200, 0, 0, 0, 0, 0, 0])).is_ok());
+    assert_eq!(raw(&bytes).err(), Some(Unread::BadIp));
+    // One that is announced and not there, or not wholly: what it would lead to is not known.
+    for (next, rest) in
+        [(0, &[][..]), (43, &[6, 200, 0, 0, 0, 0, 0, 0]), (60, &[6]), (44, &[6, 0, 0])]
+    {
+        assert_eq!(raw(&v6(next, rest)).err(), Some(Unread::BadIp), "{next}");
+    }
+}
+
+#[test]
+fn a_total_length_below_the_header_is_broken_and_zero_is_what_is_there() {
+    let whole = frame(b"hello")[14..].to_vec();
+    for (total, length) in
+        [(0, Some(45)), (19, None), (20, Some(20)), (45, Some(45)), (60, Some(60))]
+    {
+        let mut bytes = whole.clone();
+        bytes[2..4].copy_from_slice(&u16::to_be_bytes(total));
+        let read = raw(&bytes).map(|packet| packet.ip.length);
+        assert_eq!(read.ok(), length, "{total}");
+    }
+}
+
+#[test]
+fn an_ipv6_payload_length_of_zero_is_what_is_there_unless_nothing_can_be() {
+    let segment = &frame(b"hello")[34..];
+    let length = |bytes: &mut Vec<u8>| {
+        bytes[4..6].fill(0);
+        raw(bytes).unwrap().ip.length
+    };
+    assert_eq!(length(&mut v6(protocol::TCP, segment)), 65);
+    let mut options = vec![protocol::TCP, 0, 1, 4, 0, 0, 0, 0];
+    options.extend(segment);
+    assert_eq!(length(&mut v6(60, &options)), 73);
+    // A jumbogram says its length in an option (RFC 2675).
+    let mut jumbo = vec![protocol::TCP, 0, 0xc2, 4, 0, 1, 0, 0];
+    jumbo.extend(segment);
+    assert_eq!(length(&mut v6(0, &jumbo)), 65_536 + 40);
+    // Without a next header there is nothing but padding.
+    assert_eq!(length(&mut v6(59, &[0; 6])), 40);
+}
+
+#[test]
+fn a_tcp_header_that_the_capture_cut_is_read_as_far_as_it_goes() {
+    let builder = PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64).tcp(1000, 80, 7, 100);
+    let options = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
+    let mut whole = Vec::new();
+    builder.syn().ece().options_raw(&options).unwrap().write(&mut whole, b"hello").unwrap();
+    for captured in 20..whole.len() {
+        let packet = raw(&whole[..captured]).unwrap();
+        let header = captured - 20;
+        let flaw = (header < 36).then_some(Unread::CutTransport);
+        assert_eq!(packet.flaw, flaw, "{captured}");
+        assert_eq!(packet.ports, (header >= 4).then_some((1000, 80)));
+        // Flags and length of the header are octets 12 and 13.
+        assert_eq!(packet.tcp().is_some(), header >= 14);
+        assert_eq!(packet.hides(protocol::TCP), header < 14);
+        let Some(tcp) = packet.tcp() else { continue };
+        assert_eq!((tcp.sequence, tcp.flags, tcp.payload), (7, flag::SYN | flag::ECE, 5));
+        assert_eq!(tcp.whole, header >= 36);
+        let kinds = super::super::tcp_option::options(tcp.options).count();
+        assert_eq!(
+            kinds,
+            [(24, 1), (26, 2), (36, 3)].iter().filter(|(at, _)| header >= *at).count()
+        );
+    }
+    // Its packet says that it ends there: then the header contradicts it.
+    let mut short = whole[..50].to_vec();
+    short[2..4].copy_from_slice(&[0, 50]);
+    let packet = raw(&short).unwrap();
+    assert_eq!((packet.flaw, packet.tcp().is_none()), (Some(Unread::BadTransport), true));
+}
+
+#[test]
+fn icmp_is_that_of_its_ip_version() {
+    let quoted = &frame(b"")[14..];
+    let error = |kind: u8, protocol: u8| {
+        let message = [&[kind, 0, 0, 0, 0, 0, 0, 0], quoted].concat();
+        let mut bytes = Vec::new();
+        PacketBuilder::ipv4([192, 0, 2, 9], [192, 0, 2, 1], 60)
+            .write(&mut bytes, etherparse::IpNumber(protocol), &message)
+            .unwrap();
+        bytes
+    };
+    assert!(raw(&error(3, protocol::ICMP)).unwrap().quote().is_some());
+    let other = error(1, protocol::ICMP6);
+    let packet = raw(&other).unwrap();
+    assert!(packet.icmp().is_none() && packet.flaw.is_none());
+    // So it is dealt out by its own addresses, as any packet that quotes nothing.
+    let plain = error(128, 47);
+    assert_eq!(endpoints(&other), endpoints(&plain));
+    let other = v6(protocol::ICMP, &[&[3, 0, 0, 0, 0, 0, 0, 0], quoted].concat());
+    assert!(raw(&other).unwrap().icmp().is_none());
+    // An error of one version about a packet of the other.
+    let other = v6(protocol::ICMP6, &[&[1, 0, 0, 0, 0, 0, 0, 0], quoted].concat());
+    let packet = raw(&other).unwrap();
+    assert_eq!((packet.quote().is_none(), packet.flaw), (true, Some(Unread::BadQuote)));
 }
 
 #[test]
@@ -157,7 +236,9 @@ fn an_icmp_quote_cut_at_any_byte_is_a_quote_or_none() {
     let quoted = frame(b"hello")[14..].to_vec();
     for cut in 0..quoted.len() {
         let bytes = unreachable(&quoted[..cut]);
-        assert_eq!(raw(&bytes).unwrap().quote().is_some(), cut >= 24, "{cut}");
+        let packet = raw(&bytes).unwrap();
+        assert_eq!(packet.quote().is_some(), cut >= 24, "{cut}");
+        assert_eq!(packet.flaw, (cut < 24).then_some(Unread::BadQuote));
     }
 }
 

@@ -93,7 +93,7 @@ fn flows(ports: &[u16]) -> Bench {
 /// By port: whether the flow is flagged, and how many packets it had.
 fn facts(bench: &mut Bench) -> Vec<(u16, bool, Option<u64>)> {
     bench.table.flush(|_| true);
-    let Flows { keys, flags, columns } = bench.table.take().into_flows();
+    let Flows { keys, flags, columns, .. } = bench.table.take().into_flows();
     let batch = RecordBatch::try_new(bench.schema.clone(), columns).unwrap();
     let packets = batch.column_by_name("pkt_fwd").unwrap();
     let packets = packets.as_any().downcast_ref::<UInt64Array>().unwrap();

@@ -1,0 +1,64 @@
+//! How targets are reached under a configuration.
+
+use std::net::SocketAddr;
+
+use super::settings::{Configuration, Settings};
+use crate::connect::{self, Kind, Transport};
+use crate::step::sockopt::Sockopt;
+use crate::step::{Family, Step, family, needs_mark};
+
+/// How targets are reached under a configuration.
+pub(super) struct Way {
+    pub(super) transport: Transport,
+    /// The IP protocol of its flows.
+    pub(super) protocol: u8,
+    /// Whether data may go with the SYN.
+    pub(super) early: bool,
+    pub(super) options: Vec<Sockopt>,
+    /// The firewall mark of its packets.
+    pub(super) mark: Option<u32>,
+    /// How often each target is asked.
+    pub(super) repeat: u32,
+    /// The version of IP that the steps leave as it is: its targets are skipped.
+    pub(super) left_out: Option<Family>,
+}
+
+impl Way {
+    /// The ways of all configurations. If one needs a mark all have theirs: what is not of one is of another.
+    pub(super) fn all(settings: &Settings) -> Vec<Self> {
+        let Settings { slot, configurations, .. } = settings;
+        let marked = configurations.iter().any(|c| needs_mark(&c.steps));
+        let ways = configurations.iter().enumerate();
+        ways.map(|(number, one)| Self::of(marked.then(|| slot.mark(number)), one)).collect()
+    }
+
+    fn of(mark: Option<u32>, configuration: &Configuration) -> Self {
+        let options = configuration.steps.iter().filter_map(|step| match step {
+            Step::Sockopt(option) => Some(option.clone()),
+            _ => None,
+        });
+        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
+            configuration;
+        // What is set for one version alone is the last word there, whatever the order in the file.
+        let mut options: Vec<Sockopt> = options.collect();
+        options.sort_by_key(Sockopt::is_of_one_family);
+        Self {
+            transport: kind.transport,
+            protocol: kind.protocol(&configuration.options),
+            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
+            options,
+            mark,
+            repeat: repeat.unwrap_or(1).max(1),
+            left_out: family::left_out(&configuration.steps),
+        }
+    }
+
+    /// Why a target is not asked under the configuration, if it is not.
+    pub(super) fn skips(&self, target: SocketAddr) -> Option<&'static str> {
+        match (self.left_out?, target.is_ipv6()) {
+            (Family::V6, true) => Some("the steps are for IPv4 only"),
+            (Family::V4, false) => Some("the steps are for IPv6 only"),
+            _ => None,
+        }
+    }
+}

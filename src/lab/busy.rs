@@ -1,0 +1,34 @@
+//! Threads that do nothing but keep every processor busy.
+//!
+//! The prober is to starve, not the hosts that it measures: what they answer late is late. So the caller and these
+//! threads get a lower priority than the lab's servers and relays have, and share what is left.
+
+use std::hint;
+
+use rustix::process::setpriority_process;
+
+use crate::error::{Doing as _, Result};
+use crate::lab::namespace::Namespace;
+use crate::lab::worker::Stop;
+
+/// Threads for each processor.
+const PER_PROCESSOR: usize = 2;
+/// Their nice value, and that of the caller and all threads and programs that it starts afterwards.
+const NICE: i32 = 10;
+
+/// Starts them; they end with the lab.
+pub(crate) fn start(prober: &Namespace, stop: &mut Stop) -> Result<()> {
+    setpriority_process(None, NICE).doing(|| "lower the priority of the lab's prober")?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    for _ in 0..processors * PER_PROCESSOR {
+        let stopped = stop.flag();
+        let thread = prober.spawn(move || {
+            while !stopped.is_set() {
+                hint::spin_loop();
+            }
+            Ok(())
+        })?;
+        stop.joins(thread);
+    }
+    Ok(())
+}

@@ -1,0 +1,328 @@
+//! What the packets say of an attempt, where it differs from what the socket said.
+//!
+//! A socket knows what this host let through, and when the event loop got round to it. Neither is about the path.
+//! So an attempt is held to the packets of its own flow: an answer that crossed the interface and never reached the
+//! socket is this host's fault; whether an answer was in time follows from the times of packets; and where this
+//! host was too slow to tell, nothing is concluded.
+
+use std::time::Duration;
+
+use crate::connect::{Ended, Kind, Stage, State};
+use crate::field::Timestamp;
+use crate::flags::{Flag, Flags};
+use crate::observer::Exchange;
+use crate::packet::protocol;
+
+/// Of how a configuration connects, what the merge needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    /// The IP protocol of its flows.
+    pub protocol: u8,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Whether an attempt is `ok` once the handshake is done.
+    pub by_handshake: bool,
+}
+
+impl Way {
+    /// That of a kind of connection.
+    pub fn new(kind: Kind, protocol: u8, timeout: Duration) -> Self {
+        let by_handshake = matches!(kind, Kind::Tcp | Kind::Mptcp | Kind::TcpFastopen);
+        Self { protocol, timeout, by_handshake }
+    }
+}
+
+/// Why an attempt is not what its socket said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Correction {
+    /// An answer crossed the interface in time, and the socket did not get it.
+    NotDelivered,
+    /// Nothing of it crossed the interface.
+    NotSeen,
+    /// The answer came after the timeout, however late the event loop was.
+    Late,
+    /// This host was too slow for anybody to say what the target would have done.
+    Starved,
+    /// It failed from the half of the ports from which a run's attempts fail more often than chance would have it.
+    PortDependent,
+}
+
+impl Correction {
+    /// The text in the `error` column.
+    pub fn error(self) -> Option<&'static str> {
+        match self {
+            Correction::NotDelivered => Some(
+                "an answer crossed the interface and did not reach the socket: check the host firewall, rp_filter \
+                 and conntrack",
+            ),
+            Correction::NotSeen => Some("no packet of this attempt was seen on the interface"),
+            Correction::PortDependent => Some(
+                "outcomes depend on the source port, and attempts from ports like this one fail: look for a filter on \
+                 ports",
+            ),
+            Correction::Late => None,
+            Correction::Starved => {
+                Some("this host was too busy to tell whether the answer was in time")
+            }
+        }
+    }
+
+    /// Makes the attempt what it is.
+    /// Gives the flags of the record.
+    pub(super) fn apply(self, ended: &mut Ended, way: &Way) -> Flags {
+        let attempt = &mut ended.attempt;
+        ended.reply = None;
+        attempt.answer = None;
+        attempt.error = self.error().map(Into::into);
+        match self {
+            Correction::Late => {
+                attempt.ok = Some(false);
+                attempt.state = State::Timeout;
+                if way.by_handshake {
+                    attempt.stage = Stage::Connect;
+                } else if attempt.stage == Stage::Done {
+                    attempt.stage = Stage::Response;
+                }
+            }
+            Correction::NotDelivered
+            | Correction::NotSeen
+            | Correction::Starved
+            | Correction::PortDependent => {
+                attempt.ok = None;
+                attempt.state = State::LocalError;
+            }
+        }
+        match self {
+            Correction::NotDelivered => Flag::NotDelivered.into(),
+            Correction::Starved => Flag::Starved.into(),
+            Correction::PortDependent => Flag::PortDependent.into(),
+            Correction::NotSeen | Correction::Late => Flags::default(),
+        }
+    }
+}
+
+/// Of the time that an attempt has, the share that this host may take for itself before its failure says nothing.
+const OWN_SHARE: i64 = 10;
+
+/// What is wrong with an attempt, given its flow if that was seen.
+pub(super) fn correction(
+    ended: &Ended,
+    exchange: Option<&Exchange>,
+    way: &Way,
+) -> Option<Correction> {
+    let attempt = &ended.attempt;
+    if !attempt.state.tells() || attempt.source_port.is_none() || attempt.is_internal_error() {
+        return None;
+    }
+    let limit = i64::try_from(way.timeout.as_nanos()).unwrap_or(i64::MAX);
+    // Whatever it was, the target has answered.
+    let answered = attempt.state == State::Failed && attempt.answer.is_some();
+    if attempt.state == State::Ok || answered {
+        // By the loop's own clock it was in time; the loop is never early.
+        let took = attempt.ended.0.saturating_sub(attempt.started.0);
+        return if took <= limit { None } else { late(exchange, way, limit) };
+    }
+    let Some(exchange) = exchange else {
+        // An address of this link that nobody has: the kernel asked for it in vain and sent nothing.
+        let vacant = attempt.error.as_deref() == Some(NO_HOST);
+        return (!vacant).then_some(Correction::NotSeen);
+    };
+    let in_time = |answer: Option<Timestamp>| since(exchange, answer).is_some_and(|at| at <= limit);
+    let timeout = attempt.state == State::Timeout;
+    let tcp = way.protocol == protocol::TCP;
+    if timeout && !ended.heard && in_time(exchange.answered) {
+        return Some(Correction::NotDelivered);
+    }
+    if timeout && tcp && ended.heard && !ended.heard_data && in_time(exchange.data) {
+        return Some(Correction::NotDelivered);
+    }
+    // What was read of an answer before the time was up counts only if it came before that.
+    if timeout && attempt.answer.is_some() && !in_time(exchange.data) {
+        return Some(Correction::Late);
+    }
+    let waited = attempt.stage > Stage::Connect && exchange.own_delay > limit / OWN_SHARE;
+    waited.then_some(Correction::Starved)
+}
+
+/// EHOSTUNREACH, as the error column has it.
+const NO_HOST: &str = "No route to host";
+
+/// An attempt that was answered, but not in time by the loop's clock.
+fn late(exchange: Option<&Exchange>, way: &Way, limit: i64) -> Option<Correction> {
+    let answer = |exchange: &Exchange| match way.by_handshake {
+        true => (exchange.answered, 0),
+        false => (exchange.last, exchange.own_delay),
+    };
+    let took = exchange.and_then(|exchange| {
+        let (answer, own) = answer(exchange);
+        Some((since(exchange, answer)?, own))
+    });
+    match took {
+        Some((took, _)) if took <= limit => None,
+        Some((took, own)) if took.saturating_sub(own) > limit => Some(Correction::Late),
+        Some(_) | None => Some(Correction::Starved),
+    }
+}
+
+/// Nanoseconds from the first packet to the target until this time.
+fn since(exchange: &Exchange, at: Option<Timestamp>) -> Option<i64> {
+    Some(at?.0.saturating_sub(exchange.sent?.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::Attempt;
+
+    const LIMIT: i64 = 1000;
+
+    fn way(by_handshake: bool, protocol: u8) -> Way {
+        Way { protocol, timeout: Duration::from_nanos(LIMIT as u64), by_handshake }
+    }
+
+    fn ended(state: State, stage: Stage, took: i64) -> Ended {
+        let attempt = Attempt {
+            ok: Some(state == State::Ok),
+            state,
+            stage,
+            started: Timestamp(0),
+            ended: Timestamp(took),
+            source_port: Some(40_000),
+            ..Attempt::default()
+        };
+        Ended { attempt, ..Ended::default() }
+    }
+
+    /// Sent at 0.
+    fn exchange(answered: Option<i64>, data: Option<i64>, last: i64, own_delay: i64) -> Exchange {
+        let mut exchange = Exchange::default();
+        exchange.sent = Some(Timestamp(0));
+        exchange.answered = answered.map(Timestamp);
+        exchange.data = data.map(Timestamp);
+        exchange.last = Some(Timestamp(last));
+        exchange.own_delay = own_delay;
+        exchange
+    }
+
+    #[test]
+    fn another_answer_than_the_one_asked_for_is_held_to_the_same_times() {
+        let (way, seen) = (way(false, protocol::TCP), exchange(Some(10), Some(20), 1400, 0));
+        for (took, exchange, expected) in [
+            (900, Some(&seen), None),
+            (900, None, None),
+            (1500, Some(&seen), Some(Correction::Late)),
+        ] {
+            let mut ended = ended(State::Failed, Stage::Tls, took);
+            ended.attempt.answer = Some(crate::connect::ANSWERS[0].answer);
+            assert_eq!(correction(&ended, exchange, &way), expected, "{took}");
+            if let Some(correction) = expected {
+                correction.apply(&mut ended, &way);
+                assert_eq!((ended.attempt.state, ended.attempt.answer), (State::Timeout, None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_answer_counts_if_it_came_in_time() {
+        let way = way(false, protocol::TCP);
+        for (data, expected) in [(Some(900), None), (Some(1001), Some(Correction::Late))] {
+            let mut ended = ended(State::Timeout, Stage::Tls, 1002);
+            (ended.heard, ended.heard_data) = (true, true);
+            ended.attempt.answer = Some(crate::connect::ANSWERS[0].answer);
+            let seen = exchange(Some(10), data, 1001, 0);
+            assert_eq!(correction(&ended, Some(&seen), &way), expected);
+        }
+    }
+
+    #[test]
+    fn whether_an_answer_was_in_time_is_a_matter_of_packet_times() {
+        use Correction::{Late, Starved};
+        for (by_handshake, took, seen, expected) in [
+            (true, 900, None, None),
+            (true, 1500, Some(exchange(Some(900), None, 1400, 0)), None),
+            (true, 1500, Some(exchange(Some(1001), None, 1400, 0)), Some(Late)),
+            (true, 1500, None, Some(Starved)),
+            (false, 1500, Some(exchange(Some(10), Some(20), 990, 0)), None),
+            (false, 1500, Some(exchange(Some(10), Some(20), 1400, 0)), Some(Late)),
+            (false, 1500, Some(exchange(Some(10), Some(20), 1400, 500)), Some(Starved)),
+        ] {
+            let ended = ended(State::Ok, Stage::Done, took);
+            let way = way(by_handshake, protocol::TCP);
+            assert_eq!(correction(&ended, seen.as_ref(), &way), expected, "{took} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn what_crossed_the_interface_and_reached_nobody_is_this_hosts_fault() {
+        use Correction::{NotDelivered, NotSeen, Starved};
+        use Stage::{Connect, Response};
+        let answered = exchange(Some(100), None, 100, 0);
+        let silent = exchange(None, None, 0, 0);
+        let data = exchange(Some(100), Some(200), 200, 0);
+        for (state, stage, heard, seen, expected) in [
+            (State::Timeout, Connect, (false, false), Some(answered), Some(NotDelivered)),
+            (State::Timeout, Connect, (false, false), Some(silent), None),
+            (State::Timeout, Connect, (false, false), None, Some(NotSeen)),
+            (State::Failed, Connect, (false, false), Some(answered), None),
+            (State::Failed, Connect, (false, false), None, Some(NotSeen)),
+            (State::Timeout, Response, (true, false), Some(data), Some(NotDelivered)),
+            (State::Timeout, Response, (true, true), Some(data), None),
+            (State::Timeout, Response, (true, false), Some(answered), None),
+            (
+                State::Timeout,
+                Connect,
+                (false, false),
+                Some(exchange(Some(LIMIT + 1), None, LIMIT + 1, 0)),
+                None,
+            ),
+            (
+                State::Failed,
+                Response,
+                (true, true),
+                Some(exchange(Some(1), Some(2), 900, 500)),
+                Some(Starved),
+            ),
+        ] {
+            let (heard, heard_data) = heard;
+            let ended = Ended { heard, heard_data, ..ended(state, stage, LIMIT) };
+            let found = correction(&ended, seen.as_ref(), &way(true, protocol::TCP));
+            assert_eq!(found, expected, "{state:?} {stage:?} {heard} {heard_data} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_that_the_socket_passed_over_was_delivered() {
+        let seen = exchange(Some(100), Some(100), 100, 0);
+        for (heard, expected) in [(false, Some(Correction::NotDelivered)), (true, None)] {
+            let ended =
+                Ended { heard, heard_data: heard, ..ended(State::Timeout, Stage::Response, LIMIT) };
+            assert_eq!(correction(&ended, Some(&seen), &way(false, protocol::UDP)), expected);
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_was_not_made_is_left_alone() {
+        for state in [State::LocalError, State::Skipped] {
+            let ended = ended(state, Stage::Connect, 5000);
+            assert_eq!(correction(&ended, None, &way(true, protocol::TCP)), None);
+        }
+        let mut vacant = ended(State::Failed, Stage::Connect, 500);
+        vacant.attempt.error = Some(NO_HOST.into());
+        assert_eq!(correction(&vacant, None, &way(true, protocol::TCP)), None);
+    }
+
+    #[test]
+    fn what_is_corrected_says_so() {
+        for (correction, ok, state) in [
+            (Correction::Late, Some(false), State::Timeout),
+            (Correction::Starved, None, State::LocalError),
+            (Correction::NotDelivered, None, State::LocalError),
+            (Correction::NotSeen, None, State::LocalError),
+        ] {
+            let mut ended = ended(State::Ok, Stage::Done, 1);
+            correction.apply(&mut ended, &way(true, protocol::TCP));
+            assert_eq!((ended.attempt.ok, ended.attempt.state), (ok, state));
+            assert_eq!(ended.attempt.error.as_deref(), correction.error());
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The merge: attempts and flows become records.
+//!
+//! An attempt knows its flow's key before the first packet, so the merge is a look-up and a
+//! `take`: an attempt whose flow was not seen takes nulls and says `observed = false`. A target
+//! never loses its record here. Before that each attempt is held to the packets of its flow ([`Correction`]).
+//!
+//! Imports [`connect`](crate::connect), [`observer`](crate::observer), [`packet`](crate::packet),
+//! [`flags`](crate::flags) and [`error`](crate::error).
+
+mod correct;
+mod halves;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt32Array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::Fields;
+use arrow::error::ArrowError;
+use foldhash::fast::RandomState;
+
+pub use correct::{Correction, Way};
+pub use halves::Halves;
+
+use crate::connect::{Attempt, AttemptColumns, Ended, State, reply_columns};
+use crate::error::{Error, Result};
+use crate::field::{FieldDef, Row as _};
+use crate::flags::{Flag, Flags};
+use crate::observer::Flows;
+use crate::packet::FlowKey;
+use crate::packet::owner::PortSet;
+
+/// What is needed to find an attempt's flow; the source address is whatever the kernel chose.
+#[derive(PartialEq, Eq, Hash)]
+struct Tail {
+    protocol: u8,
+    port: u16,
+    target: SocketAddr,
+}
+
+impl Tail {
+    fn of(key: &FlowKey) -> Self {
+        Self {
+            protocol: key.protocol,
+            port: key.source.1,
+            target: SocketAddr::from(key.destination),
+        }
+    }
+}
+
+/// The records of a wave.
+#[derive(Debug)]
+pub struct Merged {
+    /// One struct column per configuration, one row per target.
+    pub configurations: Vec<StructArray>,
+    /// For each target, what may be missing from its flows.
+    pub flags: Vec<Flags>,
+    /// What was corrected: by how the socket said that it ended.
+    pub corrected: Vec<(State, Correction)>,
+    /// The row of each attempt that was made and of which no packet was seen.
+    pub unseen: Vec<usize>,
+}
+
+/// Puts flows to attempts, wave by wave.
+#[derive(Debug)]
+pub struct Merger {
+    /// The fields of a configuration's struct.
+    fields: Fields,
+    /// The columns of the target's reply among them.
+    reply: Vec<&'static FieldDef>,
+    /// How each configuration connects.
+    ways: Vec<Way>,
+    /// Whether every configuration is like the first.
+    control: bool,
+    /// The first port of the upper half.
+    middle: u16,
+    /// Outcomes of first looks, of all configurations together.
+    halves: Halves,
+    /// Flows of the next wave that were complete before this one was merged.
+    early: Flows,
+    strays: u64,
+}
+
+impl Merger {
+    /// For records whose configurations have these fields: those of [`Attempt`], `observed`, and
+    /// those of the selected chain functions.
+    ///
+    /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `ways` say how the
+    /// configurations connect; `middle` is the first port of the upper half of the run's source ports.
+    pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, ways: Vec<Way>, middle: u16) -> Self {
+        let (early, halves) = (Flows::default(), Halves::default());
+        Self { fields, reply, ways, control: false, middle, halves, early, strays: 0 }
+    }
+
+    /// Whether the next wave is a control: every configuration is like the first.
+    pub fn control(&mut self, control: bool) {
+        self.control = control;
+    }
+
+    /// Flows that belonged to no attempt: other connections of this host, late answers.
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    /// Merges the attempts of a wave with their flows, and corrects the attempts. `attempts` is by configuration,
+    /// then by target, each target probed under every configuration. `ports` are the source ports of the wave:
+    /// flows from others are the next wave's. `repeated` are those of attempts that were made again, or for
+    /// something else, and have no record. A target without an address has no flow. The first `again` targets are in
+    /// a further round.
+    pub fn merge(
+        &mut self,
+        targets: &[Option<SocketAddr>],
+        attempts: &mut [Vec<Ended>],
+        flows: Flows,
+        ports: &PortSet,
+        repeated: &[u16],
+        again: usize,
+    ) -> Result<Merged> {
+        let failed = |why: ArrowError| Error::failed("merge flows with attempts", why);
+        let early = std::mem::take(&mut self.early);
+        let waited = early.keys.len();
+        let mut flows = join(early, flows).map_err(failed)?;
+        let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
+        for (row, key) in (0u32..).zip(&flows.keys) {
+            if self.ways.iter().any(|way| way.protocol == key.protocol)
+                && let Some(before) = index.insert(Tail::of(key), row)
+            {
+                // Whatever ended the flow's first part early is true of the record.
+                let (before, row) = (before as usize, row as usize);
+                let flags = flows.flags[before];
+                flows.flags[row] |= flags;
+                if let [Some(first), Some(later)] =
+                    [before, row].map(|row| flows.exchanges.get(row).copied())
+                {
+                    flows.exchanges[row] = first.and(later);
+                }
+            }
+        }
+        let mut flags = vec![Flags::default(); targets.len()];
+        let mut records = Vec::with_capacity(attempts.len());
+        let (mut corrected, mut unseen) = (Vec::new(), Vec::new());
+        let mut rows: Vec<Vec<Option<u32>>> = Vec::with_capacity(attempts.len());
+        for (attempts, way) in attempts.iter_mut().zip(&self.ways) {
+            let way = self.ways.first().filter(|_| self.control).unwrap_or(way);
+            let mut of_configuration = Vec::with_capacity(targets.len());
+            let all = attempts.iter_mut().zip(targets).zip(&mut flags).enumerate();
+            for (number, ((ended, target), flags)) in all {
+                let (protocol, target) = (way.protocol, *target);
+                let flow = ended.attempt.source_port.zip(target);
+                let flow = flow.map(|(port, target)| Tail { protocol, port, target });
+                let mut row = flow.and_then(|tail| index.remove(&tail));
+                if let Some(row) = row {
+                    *flags |= flows.flags[row as usize];
+                }
+                let was_made = ended.attempt.state.tells() && ended.attempt.source_port.is_some();
+                unseen.extend((was_made && row.is_none()).then_some(number));
+                let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
+                // What the observer gave up is as if it had not been seen.
+                row = row.filter(|row| !flows.flags[*row as usize].has(Flag::InternalError));
+                if let Some(correction) = correct::correction(ended, exchange, way) {
+                    corrected.push((ended.attempt.state, correction));
+                    *flags |= correction.apply(ended, way);
+                    row = None;
+                }
+                of_configuration.push(row);
+            }
+            rows.push(of_configuration);
+        }
+        self.doubt(attempts, again, &mut rows, &mut flags, &mut corrected);
+        for (attempts, rows) in attempts.iter().zip(rows) {
+            let mut facts = AttemptColumns::default();
+            attempts.iter().for_each(|ended| ended.attempt.push(&mut facts));
+            let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
+            let mut facts = Attempt::finish(&mut facts);
+            facts.extend(reply_columns(&replies, &self.reply));
+            records.push(self.record(facts, rows, &flows.columns).map_err(failed)?);
+        }
+        index.retain(|tail, _| !repeated.contains(&tail.port));
+        let unmatched: Vec<u32> = index.into_values().collect();
+        // One that has waited for its wave already is nobody's.
+        let is_later = |row: &u32| {
+            let row = *row as usize;
+            row >= waited && !ports.contains(flows.keys[row].source.1)
+        };
+        let early: Vec<u32> = unmatched.iter().copied().filter(is_later).collect();
+        self.strays += (unmatched.len() - early.len()) as u64;
+        self.early = pick(&flows, early).map_err(failed)?;
+        Ok(Merged { configurations: records, flags, corrected, unseen })
+    }
+
+    /// If outcomes depend on the source ports, concludes nothing from failures in the half that is worse.
+    fn doubt(
+        &mut self,
+        attempts: &mut [Vec<Ended>],
+        again: usize,
+        rows: &mut [Vec<Option<u32>>],
+        flags: &mut [Flags],
+        corrected: &mut Vec<(State, Correction)>,
+    ) {
+        /// Far below what chance brings about in any number of runs; 24 targets reach it where half of the ports is
+        /// filtered.
+        const CERTAIN: f64 = 1e-6;
+        let middle = self.middle;
+        let known = |ended: &Ended| {
+            let Attempt { state, source_port, .. } = ended.attempt;
+            let told = state.tells() && !ended.attempt.is_internal_error();
+            source_port.filter(|_| told).map(|port| (port >= middle, state == State::Ok))
+        };
+        // A target that looked broken comes back, which is no matter of ports.
+        for attempts in attempts.iter() {
+            let first = attempts.iter().skip(again).filter_map(known);
+            first.for_each(|(is_high, is_ok)| self.halves.count(is_high, is_ok));
+        }
+        if self.halves.p() >= CERTAIN {
+            return;
+        }
+        let worse = self.halves.is_high_worse();
+        for ((attempts, way), rows) in attempts.iter_mut().zip(&self.ways).zip(rows) {
+            for ((ended, row), flags) in attempts.iter_mut().zip(rows).zip(flags.iter_mut()) {
+                if known(ended) == Some((worse, false)) {
+                    corrected.push((ended.attempt.state, Correction::PortDependent));
+                    *flags |= Correction::PortDependent.apply(ended, way);
+                    *row = None;
+                }
+            }
+        }
+    }
+
+    fn record(
+        &self,
+        facts: Vec<ArrayRef>,
+        rows: Vec<Option<u32>>,
+        flows: &[ArrayRef],
+    ) -> Result<StructArray, ArrowError> {
+        let observed: BooleanArray = rows.iter().map(|row| Some(row.is_some())).collect();
+        let rows = UInt32Array::from(rows);
+        let mut columns = facts;
+        columns.push(Arc::new(observed));
+        for flow in flows {
+            columns.push(take(flow, &rows, None)?);
+        }
+        StructArray::try_new(self.fields.clone(), columns, None)
+    }
+}
+
+fn join(mut before: Flows, now: Flows) -> Result<Flows, ArrowError> {
+    if before.keys.is_empty() {
+        return Ok(now);
+    }
+    before.keys.extend(now.keys);
+    before.flags.extend(now.flags);
+    before.exchanges.extend(now.exchanges);
+    let pairs = before.columns.iter().zip(&now.columns);
+    before.columns =
+        pairs.map(|(a, b)| concat(&[a.as_ref(), b.as_ref()])).collect::<Result<_, _>>()?;
+    Ok(before)
+}
+
+fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
+    if rows.is_empty() {
+        return Ok(Flows::default());
+    }
+    let keys = rows.iter().map(|row| flows.keys[*row as usize]).collect();
+    let flags = rows.iter().map(|row| flows.flags[*row as usize]).collect();
+    let exchanges =
+        rows.iter().filter_map(|row| flows.exchanges.get(*row as usize).copied()).collect();
+    let rows = UInt32Array::from(rows);
+    let columns =
+        flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
+    Ok(Flows { keys, flags, exchanges, columns })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::{Attempt, OBSERVED, State};
+    use crate::field::Timestamp;
+    use crate::flags::Flag;
+    use crate::observer::Exchange;
+    use crate::packet::protocol;
+    use arrow::array::{AsArray, UInt64Array};
+    use arrow::datatypes::{DataType, Field, UInt64Type};
+    use std::time::Duration;
+
+    fn fields() -> Fields {
+        let facts = Attempt::FIELDS.iter().chain([&OBSERVED]).map(|field| field.arrow());
+        facts.chain([Field::new("pkt_fwd", DataType::UInt64, true)]).collect()
+    }
+
+    fn target(host: u8) -> SocketAddr {
+        ([192, 0, 2, host], 80).into()
+    }
+
+    fn attempt(port: u16) -> Ended {
+        let (ok, source_port) = (Some(true), Some(port));
+        let attempt = Attempt { ok, state: State::Ok, source_port, ..Attempt::default() };
+        Ended { attempt, ..Ended::default() }
+    }
+
+    fn merger() -> Merger {
+        let timeout = Duration::from_secs(1);
+        let way = Way { protocol: protocol::TCP, timeout, by_handshake: true };
+        Merger::new(fields(), Vec::new(), vec![way; 2], 40_000)
+    }
+
+    fn flows(of: &[(u16, u8)]) -> Flows {
+        let us = [198, 51, 100, 1].into();
+        let key = |(port, host): &(u16, u8)| FlowKey {
+            protocol: protocol::TCP,
+            has_ports: true,
+            source: (us, *port),
+            destination: (target(*host).ip(), 80),
+        };
+        let packets: UInt64Array = of.iter().map(|(port, _)| Some(u64::from(*port))).collect();
+        let flags = vec![Flags::default(); of.len()];
+        let exchanges = vec![Exchange::default(); of.len()];
+        let keys = of.iter().map(key).collect();
+        Flows { keys, flags, exchanges, columns: vec![Arc::new(packets)] }
+    }
+
+    fn ports(of: &[u16]) -> PortSet {
+        of.iter().copied().collect()
+    }
+
+    /// For each record: whether its flow was observed, and its packets.
+    fn facts(record: &StructArray) -> Vec<(bool, Option<u64>)> {
+        let observed = record.column_by_name("observed").unwrap().as_boolean().clone();
+        let packets = record.column_by_name("pkt_fwd").unwrap().as_primitive::<UInt64Type>();
+        packets.iter().enumerate().map(|(row, packets)| (observed.value(row), packets)).collect()
+    }
+
+    #[test]
+    fn a_flow_that_was_not_seen_is_a_fact() {
+        let mut merger = merger();
+        let mut attempts = [vec![attempt(1), attempt(2), Ended::default()]];
+        let targets = [1, 2, 3].map(target).map(Some);
+        let (flows, ports) = (flows(&[(2, 2)]), ports(&[1, 2]));
+        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+        assert_eq!(
+            facts(&merged.configurations[0]),
+            [(false, None), (true, Some(2)), (false, None)]
+        );
+    }
+
+    #[test]
+    fn no_flows_at_all_still_give_every_record() {
+        let mut merger = merger();
+        let mut attempts = [vec![attempt(1)], vec![attempt(2)]];
+        let (targets, ports) = ([Some(target(1))], ports(&[1, 2]));
+        let merged = merger.merge(&targets, &mut attempts, flows(&[]), &ports, &[], 0).unwrap();
+        assert_eq!(merged.configurations.len(), 2);
+        assert_eq!(facts(&merged.configurations[1]), [(false, None)]);
+    }
+
+    #[test]
+    fn the_same_target_twice_has_two_flows() {
+        let mut merger = merger();
+        let mut attempts = [vec![attempt(1), attempt(2)]];
+        let (flows, ports) = (flows(&[(2, 1), (1, 1)]), ports(&[1, 2]));
+        let targets = [Some(target(1)), Some(target(1))];
+        let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+        assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (true, Some(2))]);
+    }
+
+    #[test]
+    fn flows_of_the_next_wave_are_kept_for_it_and_strays_are_counted() {
+        let mut merger = merger();
+        let merge = |merger: &mut Merger, port, flows| {
+            let mut attempts = [vec![attempt(port)]];
+            let (targets, ports) = ([Some(target(1))], ports(&[port, 7]));
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+            facts(&merged.configurations[0])
+        };
+        let first = merge(&mut merger, 40, flows(&[(50, 1), (51, 1), (40, 1), (7, 1)]));
+        assert_eq!(first, [(true, Some(40))]);
+        assert_eq!(merger.strays(), 1);
+        assert_eq!(merge(&mut merger, 50, flows(&[])), [(true, Some(50))]);
+        assert_eq!(merger.strays(), 2, "what the next wave has no use for either is not kept");
+    }
+
+    #[test]
+    fn a_flow_that_was_given_up_counts_as_not_observed() {
+        let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
+        // Even if only its first part was.
+        flows.flags[0] = Flag::InternalError.into();
+        let (mut attempts, ports) = ([vec![attempt(1), attempt(2)]], ports(&[1, 2]));
+        let targets = [1, 2].map(target).map(Some);
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+        assert_eq!(facts(&merged.configurations[0]), [(true, Some(1)), (false, None)]);
+        assert_eq!(merged.flags, [Flags::default(), Flag::InternalError.into()]);
+        assert!(merged.unseen.is_empty(), "it is counted as given up");
+    }
+
+    #[test]
+    fn a_flow_in_two_parts_keeps_the_flags_of_both() {
+        let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
+        flows.flags[0] = Flag::FlowEvicted.into();
+        flows.flags[2] = Flag::ShortPacket.into();
+        let (mut attempts, ports) = ([vec![attempt(1), attempt(2)]], ports(&[1, 2]));
+        let targets = [1, 2].map(target).map(Some);
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+        let both = [Flag::FlowEvicted, Flag::ShortPacket].into_iter().collect();
+        assert_eq!(merged.flags, [Flags::default(), both]);
+    }
+    #[test]
+    fn what_this_host_spoiled_has_no_facts_and_a_flag() {
+        let mut flows = flows(&[(1, 1), (2, 2)]);
+        flows.exchanges[0].sent = Some(Timestamp(0));
+        flows.exchanges[0].answered = Some(Timestamp(5));
+        flows.exchanges[1].sent = Some(Timestamp(0));
+        let mut attempts = [vec![attempt(1), attempt(2)]];
+        for ended in &mut attempts[0] {
+            (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Timeout);
+        }
+        let (targets, ports) = ([1, 2].map(target).map(Some), ports(&[1, 2]));
+        let merged = merger().merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+        assert_eq!(facts(&merged.configurations[0]), [(false, None), (true, Some(2))]);
+        assert_eq!(merged.corrected, [(State::Timeout, Correction::NotDelivered)]);
+        assert_eq!(merged.flags, [Flag::NotDelivered.into(), Flags::default()]);
+        let [first, second] = &attempts[0][..] else { panic!() };
+        assert_eq!((first.attempt.ok, first.attempt.state), (None, State::LocalError));
+        assert_eq!((second.attempt.ok, second.attempt.state), (Some(false), State::Timeout));
+    }
+    #[test]
+    fn failures_from_the_worse_half_of_the_ports_say_nothing() {
+        // Thirty targets: by turns the baseline or the experiment has a high port.
+        let high = |configuration: u8, host: u8| (host + configuration) % 2 == 1;
+        let port = |configuration, host| if high(configuration, host) { 50_000 } else { 30_000 };
+        let doubted = |fails: &dyn Fn(u8, u8) -> bool, again| {
+            let attempts = |configuration| {
+                let one = move |host| {
+                    let mut ended = attempt(port(configuration, host));
+                    if fails(configuration, host) {
+                        (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Failed);
+                    }
+                    ended
+                };
+                (0..30).map(one).collect::<Vec<_>>()
+            };
+            let mut attempts = [attempts(0), attempts(1)];
+            let all: Vec<(u16, u8)> =
+                (0..2).flat_map(|c| (0..30).map(move |host| (port(c, host), host))).collect();
+            let targets: Vec<_> = (0..30).map(|host| Some(target(host))).collect();
+            let (flows, ports) = (flows(&all), ports(&[30_000, 50_000]));
+            let mut merger = merger();
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], again).unwrap();
+            let rows = merged.configurations.iter().map(facts);
+            let facts: Vec<bool> = rows.flatten().map(|(observed, _)| observed).collect();
+            let states = attempts.iter().flatten().map(|ended| ended.attempt.state);
+            let doubted = states.zip(facts).filter(|(state, observed)| {
+                assert_eq!(*state == State::LocalError, !observed);
+                !observed
+            });
+            doubted.count()
+        };
+        assert_eq!(doubted(&high, 0), 30, "what comes to high ports is filtered");
+        assert_eq!(doubted(&high, 30), 0, "further rounds are not counted");
+        assert_eq!(doubted(&|configuration, _| configuration == 1, 0), 0, "the experiment fails");
+        let also = |configuration, host| high(configuration, host) || host == 4;
+        assert_eq!(doubted(&also, 0), 30, "a failure from the better half stands");
+    }
+}

@@ -1,0 +1,124 @@
+//! The clock of a capture: packet time without the jumps of the capturing machine's clock.
+//!
+//! Packets are in file order, and their timestamps usually are too. On a quiet network the timestamp leaps
+//! forward, and that ends flows. A clock that was set, or one damaged record, must not end them. The packet
+//! after a leap tells the two apart: after a real silence, time goes on from the new value.
+
+use crate::field::Timestamp;
+
+/// A difference in nanoseconds between consecutive packets above which it is a leap. Captures of several
+/// interfaces or queues are out of order by less.
+const LEAP: i64 = 5_000_000_000;
+
+/// Elapsed packet time; it never decreases.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    now: Timestamp,
+    /// Nanoseconds by which the machine's clock has been set back so far.
+    behind: i64,
+}
+
+impl Clock {
+    /// The clock at a packet with this timestamp. `None` if the timestamp leaps: the next packet is needed, see
+    /// [`settle`](Self::settle).
+    #[inline]
+    pub(super) fn tick(&mut self, time: Timestamp) -> Option<Timestamp> {
+        if time == Timestamp::UNKNOWN {
+            return Some(self.now);
+        }
+        let at = self.of(time);
+        let ahead = at.0.saturating_sub(self.now.0);
+        if (0..=LEAP).contains(&ahead) || self.now == Timestamp::UNKNOWN {
+            self.now = at;
+        } else if !(-LEAP..=0).contains(&ahead) {
+            return None;
+        }
+        Some(self.now)
+    }
+
+    /// The clock at a packet whose timestamp leaps, given the next packet's timestamp if there is one. The flag is
+    /// true if the machine's clock jumped or this packet's timestamp is wrong.
+    pub(super) fn settle(&mut self, time: Timestamp, next: Option<Timestamp>) -> (Timestamp, bool) {
+        let at = self.of(time);
+        let next = next.filter(|next| *next != Timestamp::UNKNOWN).map(|next| self.of(next));
+        if at > self.now {
+            // If the next packet goes back, this timestamp was wrong.
+            let wrong = next.is_some_and(|next| at.0.saturating_sub(next.0) > LEAP);
+            if !wrong {
+                self.now = at;
+            }
+            (self.now, wrong)
+        } else {
+            let returns = next.is_some_and(|next| self.now.0.saturating_sub(next.0) <= LEAP);
+            if !returns {
+                // The clock was set back: elapsed time continues from here.
+                let back = self.now.0.saturating_sub(at.0);
+                self.behind = self.behind.saturating_add(back);
+            }
+            (self.now, true)
+        }
+    }
+
+    fn of(&self, time: Timestamp) -> Timestamp {
+        Timestamp(time.0.saturating_add(self.behind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    /// The clock at each packet, in seconds, and the number of jumps.
+    fn seconds(times: &[i64]) -> (Vec<i64>, usize) {
+        let (mut clock, mut jumps) = (Clock::default(), 0);
+        let time = |place: usize| times.get(place).map(|time| Timestamp(time * SECOND));
+        let stands = (0..times.len()).map(|place| {
+            let now = clock.tick(time(place).unwrap()).unwrap_or_else(|| {
+                let (now, jump) = clock.settle(time(place).unwrap(), time(place + 1));
+                jumps += usize::from(jump);
+                now
+            });
+            now.0 / SECOND
+        });
+        (stands.collect(), jumps)
+    }
+
+    #[test]
+    fn silence_is_time_and_disorder_is_not() {
+        assert_eq!(seconds(&[1, 2, 100, 101, 9000]), (vec![1, 2, 100, 101, 9000], 0));
+        assert_eq!(seconds(&[10, 12, 9, 13]), (vec![10, 12, 12, 13], 0));
+        assert_eq!(seconds(&[0, 100, 200, 300]), (vec![0, 100, 200, 300], 0));
+    }
+
+    #[test]
+    fn one_wrong_time_does_not_move_the_clock() {
+        assert_eq!(seconds(&[10, 5000, 11, 12]), (vec![10, 10, 11, 12], 1));
+        // Also if the next packet comes later, or if the wrong timestamp is in the past.
+        assert_eq!(seconds(&[10, 5000, 20, 21]), (vec![10, 10, 20, 21], 1));
+        assert_eq!(seconds(&[5000, 1, 5001]), (vec![5000, 5000, 5001], 1));
+        // A wrong first timestamp, and two in a row, look like a clock that was set.
+        assert_eq!(seconds(&[5000, 10, 11, 17]), (vec![5000, 5000, 5001, 5007], 1));
+        assert_eq!(seconds(&[10, 5000, 5001, 11, 12]), (vec![10, 5000, 5001, 5001, 5002], 1));
+    }
+
+    #[test]
+    fn after_a_step_back_time_goes_on() {
+        let (stands, jumps) = seconds(&[100, 101, 50, 51, 91, 92, 20, 30]);
+        assert_eq!((stands, jumps), (vec![100, 101, 101, 102, 142, 143, 143, 153], 2));
+    }
+
+    #[test]
+    fn times_at_both_ends_of_what_can_be_said_are_survived() {
+        let mut clock = Clock::default();
+        let (first, last) = (Timestamp::FIRST, Timestamp(i64::MAX));
+        assert_eq!(clock.tick(Timestamp::UNKNOWN), Some(Timestamp::UNKNOWN));
+        assert_eq!(clock.tick(first), Some(first));
+        assert_eq!(clock.tick(last), None);
+        assert_eq!(clock.settle(last, None), (last, false));
+        assert_eq!(clock.tick(Timestamp::UNKNOWN), Some(last));
+        assert_eq!(clock.tick(first), None);
+        assert_eq!(clock.settle(first, Some(first)), (last, true));
+    }
+}

@@ -1,0 +1,357 @@
+//! What the packets of a run's flow say of its exchange: when it was sent, when it was answered, and how long
+//! this host kept the target waiting.
+//!
+//! These are not facts about the path and no columns. The merge holds an attempt to them: an answer that crossed
+//! the interface and did not reach the socket is this host's fault, and whether an answer was in time is a matter
+//! of packet times, not of when the event loop woke.
+
+use crate::field::Timestamp;
+use crate::packet::tcp_option::{kind, options};
+use crate::packet::{Direction, Packet, Tcp, Transport, flag};
+
+/// The course of one exchange. Times are those of the capture; `None` where there was no such packet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exchange {
+    /// The first packet to the target.
+    pub sent: Option<Timestamp>,
+    /// The first packet from the target that answers it: a SYN-ACK or reset that acknowledges the SYN
+    /// (RFC 9293, 3.10.7.3), or a datagram.
+    pub answered: Option<Timestamp>,
+    /// The first segment of data that follows a SYN-ACK without a gap.
+    pub data: Option<Timestamp>,
+    /// The last packet from the target that says something: data or, before this host has closed, a FIN. What the
+    /// target sends because this host closed is no part of its answer.
+    pub last: Option<Timestamp>,
+    /// Nanoseconds that passed between packets from the target and what this host then sent.
+    pub own_delay: i64,
+    /// Where the last SYN of ours and its data end, and how much data it had.
+    syn: Option<(u32, u32)>,
+    /// Where all that was sent ends.
+    sent_end: u32,
+    /// The values of the first and of the last timestamp option on our SYNs.
+    stamps: Option<(u32, u32)>,
+    /// The next octet from the target.
+    next: Option<u32>,
+    /// The last packet from the target that this host may have to answer, if it sent nothing since.
+    pending: Option<Timestamp>,
+    /// Whether this host has sent a FIN or a reset.
+    closed: bool,
+}
+
+impl Exchange {
+    /// Whether a SYN of ours was seen.
+    pub fn has_syn(&self) -> bool {
+        self.syn.is_some()
+    }
+
+    /// Takes in a packet of the flow; says whether it fits. A segment that does not is of an earlier connection,
+    /// or forged: it tells nothing of this one.
+    pub fn packet(&mut self, packet: &Packet<'_>, direction: Direction) -> bool {
+        // What a router says is not what the target says.
+        if packet.quote().is_some() {
+            return true;
+        }
+        if direction == Direction::Forward {
+            let refuses = packet.tcp().is_some_and(|tcp| self.refuses_another(tcp));
+            if !refuses {
+                self.forward(packet);
+            }
+            return !refuses;
+        }
+        let fits = packet.tcp().is_none_or(|tcp| packet.flaw.is_some() || self.fits(tcp));
+        if fits {
+            self.reverse(packet);
+        }
+        fits
+    }
+
+    /// Whether a segment from the target acknowledges what this host sent, and no more (RFC 9293, 3.10.7).
+    fn fits(&self, tcp: &Tcp<'_>) -> bool {
+        // Without our SYN there is nothing to compare with.
+        let Some((end, payload)) = self.syn else { return true };
+        if tcp.has(flag::SYN | flag::ACK) {
+            let again = self.next.is_none_or(|next| next == tcp.sequence.wrapping_add(1));
+            return again && self.answers(tcp);
+        }
+        if !tcp.has(flag::ACK) {
+            // A reset says where it stands; a SYN (simultaneous open) has nothing that could be checked.
+            return !tcp.has(flag::RST) || self.next == Some(tcp.sequence);
+        }
+        let first = end.wrapping_sub(payload);
+        tcp.acknowledgment.wrapping_sub(first) <= self.sent_end.wrapping_sub(first)
+    }
+
+    /// Whether this is the kernel's reset of a segment that does not fit: it has the number that the segment
+    /// acknowledged (RFC 9293, 3.10.7.3), and the connection goes on.
+    fn refuses_another(&self, tcp: &Tcp<'_>) -> bool {
+        let Some((end, payload)) = self.syn else { return false };
+        let initial = end.wrapping_sub(payload).wrapping_sub(1);
+        tcp.has(flag::RST)
+            && tcp.sequence.wrapping_sub(initial) > self.sent_end.wrapping_sub(initial)
+    }
+
+    fn forward(&mut self, packet: &Packet<'_>) {
+        self.sent.get_or_insert(packet.time);
+        let says = match &packet.transport {
+            Transport::Tcp(tcp) => {
+                let control = u32::from(tcp.has(flag::SYN)) + u32::from(tcp.has(flag::FIN));
+                let end = tcp.sequence.wrapping_add(control).wrapping_add(tcp.payload);
+                if tcp.has(flag::SYN) {
+                    // Sent again, it may have less data; what the first one had may still be acknowledged.
+                    let payload = self.syn.map_or(0, |(_, payload)| payload).max(tcp.payload);
+                    let end = tcp.sequence.wrapping_add(1).wrapping_add(payload);
+                    self.syn = Some((end, payload));
+                    self.sent_end = end;
+                    if let Some((value, _)) = stamp(tcp) {
+                        self.stamps = Some((self.stamps.map_or(value, |(first, _)| first), value));
+                    }
+                } else if end.wrapping_sub(self.sent_end) < u32::MAX / 2 {
+                    self.sent_end = end;
+                }
+                self.closed |= tcp.has(flag::FIN) || tcp.has(flag::RST);
+                // The kernel acknowledges by itself; data is what the program sends.
+                tcp.payload > 0
+            }
+            _ => true,
+        };
+        if says && let Some(heard) = self.pending.take() {
+            self.own_delay += packet.time.0.saturating_sub(heard.0).max(0);
+        }
+    }
+
+    fn reverse(&mut self, packet: &Packet<'_>) {
+        let says = |tcp: &Tcp<'_>| tcp.payload > 0 || !self.closed && tcp.has(flag::FIN);
+        if packet.tcp().is_none_or(says) {
+            self.last = Some(packet.time);
+        }
+        // A pure acknowledgment asks for nothing.
+        if packet.is_data() || packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN)) {
+            self.pending = Some(packet.time);
+        }
+        match &packet.transport {
+            Transport::Tcp(tcp) => {
+                if self.answers(tcp) {
+                    self.answered.get_or_insert(packet.time);
+                    if tcp.has(flag::SYN) {
+                        self.next.get_or_insert(tcp.sequence.wrapping_add(1));
+                    }
+                }
+                let begins = self.next == Some(tcp.sequence) && !tcp.has(flag::SYN);
+                if begins && tcp.payload > 0 {
+                    self.data.get_or_insert(packet.time);
+                }
+            }
+            Transport::Udp(_) => {
+                self.answered.get_or_insert(packet.time);
+                self.data.get_or_insert(packet.time);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a kernel that sent our SYN takes this segment for its answer.
+    fn answers(&self, tcp: &Tcp<'_>) -> bool {
+        let Some((end, payload)) = self.syn else { return false };
+        let is_kind = tcp.has(flag::SYN | flag::ACK) || tcp.has(flag::RST | flag::ACK);
+        // Data in the SYN may be acknowledged in part or not at all (RFC 7413, 4.1.3).
+        let acknowledges = end.wrapping_sub(tcp.acknowledgment) <= payload;
+        // An echo of what was never sent is refused, unless it is 0 (RFC 7323, 5.2 and Linux's
+        // tcp_rcv_synsent_state_process).
+        let echoes = match (self.stamps, stamp(tcp)) {
+            (Some((first, last)), Some((_, echo))) if tcp.has(flag::SYN) => {
+                echo == 0 || echo.wrapping_sub(first) <= last.wrapping_sub(first)
+            }
+            _ => true,
+        };
+        is_kind && acknowledges && echoes
+    }
+
+    /// Two parts of one flow together: `self` came first.
+    pub fn and(self, later: Self) -> Self {
+        Self {
+            sent: self.sent.or(later.sent),
+            answered: self.answered.or(later.answered),
+            data: self.data.or(later.data),
+            last: later.last.or(self.last),
+            own_delay: self.own_delay + later.own_delay,
+            ..later
+        }
+    }
+}
+
+/// Value and echo of a segment's timestamp option (RFC 7323, 3.2).
+fn stamp(tcp: &Tcp<'_>) -> Option<(u32, u32)> {
+    let option = options(tcp.options).find(|option| option.kind == kind::TIMESTAMPS)?;
+    let (value, echo) = option.value.split_first_chunk::<4>()?;
+    Some((u32::from_be_bytes(*value), u32::from_be_bytes(*echo.first_chunk()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::{Ip, protocol};
+
+    const SYN: u16 = flag::SYN;
+    const ACK: u16 = flag::ACK;
+    const FIN: u16 = flag::FIN;
+    const RST: u16 = flag::RST;
+
+    fn segment(at: i64, flags: u16, numbers: (u32, u32), payload: u32) -> Packet<'static> {
+        segment_with(at, flags, numbers, payload, &[])
+    }
+
+    fn segment_with(
+        at: i64,
+        flags: u16,
+        (sequence, acknowledgment): (u32, u32),
+        payload: u32,
+        options: &[u8],
+    ) -> Packet<'_> {
+        let tcp = Tcp { flags, sequence, acknowledgment, payload, options, whole: true, data: &[] };
+        let ip = Ip { protocol: protocol::TCP, ..Packet::blank(Timestamp(at)).ip };
+        let transport = Transport::Tcp(tcp);
+        Packet { ip, transport, ..Packet::blank(Timestamp(at)) }
+    }
+
+    fn course(packets: &[(Direction, Packet<'_>)]) -> Exchange {
+        let mut exchange = Exchange::default();
+        for (way, packet) in packets {
+            exchange.packet(packet, *way);
+        }
+        exchange
+    }
+
+    use Direction::{Forward, Reverse};
+
+    #[test]
+    fn only_what_acknowledges_the_syn_is_an_answer() {
+        for (flags, acknowledgment, payload, answers) in [
+            (SYN | ACK, 1001, 0, true),
+            (RST | ACK, 1001, 0, true),
+            (SYN | ACK, 1000, 0, false),
+            (SYN | ACK, 1002, 0, false),
+            (SYN | ACK, 1001, 10, true),
+            (SYN | ACK, 1011, 10, true),
+            (SYN | ACK, 1012, 10, false),
+            (RST, 0, 0, false),
+            (ACK, 1001, 0, false),
+        ] {
+            let syn = segment(1, SYN, (1000, 0), payload);
+            let answer = segment(2, flags, (7, acknowledgment), 0);
+            let exchange = course(&[(Forward, syn), (Reverse, answer)]);
+            assert_eq!(exchange.sent, Some(Timestamp(1)));
+            let expected = answers.then_some(Timestamp(2));
+            assert_eq!(exchange.answered, expected, "{flags:#x} {acknowledgment} {payload}");
+        }
+    }
+
+    #[test]
+    fn segments_of_another_connection_do_not_fit() {
+        let begin = [
+            (Forward, segment(1, SYN, (1000, 0), 0)),
+            (Reverse, segment(2, SYN | ACK, (7, 1001), 0)),
+            (Forward, segment(3, ACK, (1001, 8), 100)),
+        ];
+        for (flags, numbers, fits) in [
+            (ACK, (8, 1001), true),
+            (ACK, (8, 1101), true),
+            (ACK, (8, 1102), false),
+            (ACK, (8, 1000), false),
+            (ACK, (8, 500_000), false),
+            (SYN | ACK, (7, 1001), true),
+            (SYN | ACK, (9, 1001), false),
+            (RST, (8, 0), true),
+            (RST, (9, 0), false),
+            (RST | ACK, (8, 1101), true),
+            (RST | ACK, (8, 99), false),
+        ] {
+            let mut exchange = course(&begin);
+            let packet = segment(4, flags, numbers, 0);
+            assert_eq!(exchange.packet(&packet, Reverse), fits, "{flags:#x} {numbers:?}");
+            assert!(fits || exchange == course(&begin), "it changes nothing");
+        }
+    }
+
+    #[test]
+    fn an_echo_of_what_was_never_sent_is_no_answer() {
+        let option = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
+        let (first, again) = (option(5, 0), option(9, 0));
+        for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false), (0, true)]
+        {
+            let echo = option(99, echo);
+            let exchange = course(&[
+                (Forward, segment_with(1, SYN, (1000, 0), 0, &first)),
+                (Forward, segment_with(2, SYN, (1000, 0), 0, &again)),
+                (Reverse, segment_with(3, SYN | ACK, (7, 1001), 0, &echo)),
+            ]);
+            assert_eq!(exchange.answered.is_some(), answers, "{echo:?}");
+        }
+    }
+
+    #[test]
+    fn a_reset_of_another_connections_segment_is_not_of_this_one() {
+        for (sequence, is_of_this) in [(1000, true), (1001, true), (1002, false), (7, false)] {
+            let mut exchange = course(&[(Forward, segment(1, SYN, (1000, 0), 0))]);
+            let reset = segment(2, RST, (sequence, 0), 0);
+            assert_eq!(exchange.packet(&reset, Forward), is_of_this, "{sequence}");
+            let late = segment(3, ACK, (7, sequence), 20);
+            assert_eq!(exchange.packet(&late, Reverse), sequence == 1001, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn data_follows_the_syn_ack_without_a_gap() {
+        for (sequence, follows) in [(8, true), (9, false), (7, false)] {
+            let exchange = course(&[
+                (Forward, segment(1, SYN, (1000, 0), 0)),
+                (Reverse, segment(2, SYN | ACK, (7, 1001), 0)),
+                (Reverse, segment(3, ACK, (sequence, 1001), 20)),
+            ]);
+            assert_eq!(exchange.data.is_some(), follows, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn what_this_host_delayed_is_what_it_sent_late() {
+        let exchange = course(&[
+            (Forward, segment(10, SYN, (1000, 0), 0)),
+            (Reverse, segment(20, SYN | ACK, (7, 1001), 0)),
+            // The kernel's own.
+            (Forward, segment(21, ACK, (1001, 8), 0)),
+            (Forward, segment(50, ACK, (1001, 8), 100)),
+            (Reverse, segment(60, ACK, (8, 1101), 0)),
+            (Reverse, segment(70, ACK, (8, 1101), 9)),
+            (Forward, segment(75, ACK, (1101, 17), 5)),
+        ]);
+        assert_eq!(exchange.own_delay, 30 + 5, "the target's own pause from 60 to 70 is not ours");
+        assert_eq!(exchange.last, Some(Timestamp(70)));
+    }
+
+    #[test]
+    fn what_the_target_sends_because_this_host_closed_is_not_its_answer() {
+        for (ours, theirs, payload, last) in [
+            (ACK, ACK | FIN, 0, 90),
+            (ACK | FIN, ACK | FIN, 0, 30),
+            (ACK | FIN, ACK | FIN, 5, 90),
+            (ACK | FIN, ACK, 0, 30),
+            (ACK, ACK, 0, 30),
+        ] {
+            let exchange = course(&[
+                (Forward, segment(10, SYN, (1000, 0), 0)),
+                (Reverse, segment(20, SYN | ACK, (7, 1001), 0)),
+                (Reverse, segment(30, ACK, (8, 1001), 9)),
+                (Forward, segment(80, ours, (1001, 17), 0)),
+                (Reverse, segment(90, theirs, (17, 1001), payload)),
+            ]);
+            assert_eq!(exchange.last, Some(Timestamp(last)), "{ours} {theirs} {payload}");
+        }
+    }
+
+    #[test]
+    fn parts_of_a_flow_are_one_exchange() {
+        let syn = course(&[(Forward, segment(1, SYN, (1000, 0), 0))]);
+        let rest = course(&[(Reverse, segment(5, ACK, (8, 1001), 9))]);
+        let both = syn.and(rest);
+        assert_eq!((both.sent, both.last), (Some(Timestamp(1)), Some(Timestamp(5))));
+    }
+}

@@ -1,0 +1,305 @@
+//! DNS messages, read as far as a client needs them (RFC 1035, 4.1).
+//!
+//! An answer is of use if its header and question are right and its answer section can be read. What
+//! stands in the authority and additional sections is not looked at, so a malformed record there does not
+//! hide a good answer. Servers that refuse a question often send nothing but a header: that is a
+//! message too, without a question ([`Question::None`]).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Octets of a header.
+pub const HEADER: usize = 12;
+/// The longest name, in octets on the wire (RFC 1035, 2.3.4).
+const LONGEST_NAME: usize = 255;
+/// The longest label.
+const LONGEST_LABEL: u8 = 63;
+/// The upper bits of an octet that begins a pointer (RFC 1035, 4.1.4).
+const POINTER: u8 = 0xc0;
+/// Class IN.
+const INTERNET: u16 = 1;
+
+/// A message whose header was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    octets: &'a [u8],
+    /// The identifier.
+    pub id: u16,
+    /// QR: a response.
+    pub response: bool,
+    /// OPCODE.
+    pub opcode: u8,
+    /// AA: the server is an authority for the name.
+    pub authoritative: bool,
+    /// TC: cut to fit a datagram.
+    pub truncated: bool,
+    /// RCODE, without the upper bits that EDNS adds.
+    pub rcode: u8,
+    /// Records of the answer section, as the header counts them.
+    pub answers: u16,
+    /// What was asked.
+    pub question: Question<'a>,
+    /// Where the answer section begins.
+    records: usize,
+}
+
+/// The question section of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question<'a> {
+    /// No question, or nothing but a header.
+    None,
+    /// One question.
+    One {
+        /// The name on the wire; a question is not compressed, since there is nothing before it to point to.
+        name: &'a [u8],
+        /// Its type and class.
+        of: [u8; 4],
+    },
+    /// More than one question.
+    Several,
+    /// A question that cannot be read.
+    Unreadable,
+}
+
+/// What a message is to a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// Its answer.
+    Answer,
+    /// Its answer by the identifier, but it cannot be read what question it answers.
+    Unreadable,
+    /// Something else.
+    Stranger,
+}
+
+/// One record of the answer section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its owner: the name on the wire, in small letters.
+    pub owner: Vec<u8>,
+    /// What it says.
+    pub data: Data,
+}
+
+/// The content of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// An address: A or AAAA (RFC 3596).
+    Address(IpAddr),
+    /// CNAME: the name on the wire, in small letters.
+    Alias(Vec<u8>),
+    /// Anything else.
+    Other,
+}
+
+/// A record cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl<'a> Message<'a> {
+    /// Reads the header and the question; `None` if there is no whole header.
+    pub fn read(octets: &'a [u8]) -> Option<Self> {
+        let header: &[u8; HEADER] = octets.first_chunk()?;
+        let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let (question, records) = match count(4) {
+            _ if octets.len() == HEADER => (Question::None, HEADER),
+            0 => (Question::None, HEADER),
+            1 => question(octets).unwrap_or((Question::Unreadable, octets.len())),
+            _ => (Question::Several, octets.len()),
+        };
+        Some(Self {
+            octets,
+            id: count(0),
+            response: header[2] & 0x80 != 0,
+            opcode: header[2] >> 3 & 0x0f,
+            authoritative: header[2] & 0x04 != 0,
+            truncated: header[2] & 0x02 != 0,
+            rcode: header[3] & 0x0f,
+            answers: count(6),
+            question,
+            records,
+        })
+    }
+
+    /// What it is to the question of another message (RFC 5452, 9.1).
+    pub fn fit(&self, asked: &Message<'_>) -> Fit {
+        match self.question {
+            _ if !self.response || self.id != asked.id => Fit::Stranger,
+            Question::One { .. } if self.question.is(&asked.question) => Fit::Answer,
+            // An error says nothing of names, so it need not repeat the question.
+            Question::None if self.rcode != 0 => Fit::Answer,
+            Question::None if self.octets.len() == HEADER => Fit::Unreadable,
+            Question::Unreadable => Fit::Unreadable,
+            Question::None | Question::One { .. } | Question::Several => Fit::Stranger,
+        }
+    }
+
+    /// The records of the answer section, and what is wrong with the first that cannot be read.
+    pub fn records(&self) -> impl Iterator<Item = Result<Record, Malformed>> + use<'a> {
+        let (octets, mut at, mut left) = (self.octets, self.records, self.answers);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let Some((record, next)) = record(octets, at) else {
+                left = 0;
+                return Some(Err(Malformed));
+            };
+            at = next;
+            Some(Ok(record))
+        })
+    }
+}
+
+impl Question<'_> {
+    /// Whether it is the same as another; case is of no account in names (RFC 4343).
+    pub fn is(&self, other: &Question<'_>) -> bool {
+        match (self, other) {
+            (Question::One { name, of }, Question::One { name: other, of: others }) => {
+                of == others && name.eq_ignore_ascii_case(other)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The question behind a header, and where it ends.
+fn question(octets: &[u8]) -> Option<(Question<'_>, usize)> {
+    let mut at = HEADER;
+    loop {
+        let length = *octets.get(at)?;
+        if length > LONGEST_LABEL {
+            return None;
+        }
+        at += usize::from(length) + 1;
+        if at - HEADER > LONGEST_NAME {
+            return None;
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    let of = octets.get(at..)?.first_chunk()?;
+    Some((Question::One { name: &octets[HEADER..at], of: *of }, at + of.len()))
+}
+
+/// The record at a place, and where it ends.
+fn record(octets: &[u8], at: usize) -> Option<(Record, usize)> {
+    let (owner, at) = name(octets, at)?;
+    let fields: &[u8; 10] = octets.get(at..)?.first_chunk()?;
+    let number = |at: usize| u16::from_be_bytes([fields[at], fields[at + 1]]);
+    let start = at + fields.len();
+    let end = start + usize::from(number(8));
+    let data = octets.get(start..end)?;
+    let data = match (number(0), number(2)) {
+        (1, INTERNET) => Data::Address(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into()),
+        (28, INTERNET) => Data::Address(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into()),
+        (5, INTERNET) => match name(octets, start)? {
+            (alias, behind) if behind == end => Data::Alias(alias),
+            _ => return None,
+        },
+        _ => Data::Other,
+    };
+    Some((Record { owner, data }, end))
+}
+
+/// The name at a place, without pointers and in small letters, and where it ends there. Pointers lead
+/// backwards only, so that none leads in a circle.
+fn name(octets: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
+    let (mut name, mut at, mut end) = (Vec::new(), at, None);
+    let mut before = at;
+    loop {
+        let length = *octets.get(at)?;
+        if length & POINTER == POINTER {
+            let low = *octets.get(at + 1)?;
+            end.get_or_insert(at + 2);
+            at = usize::from(u16::from_be_bytes([length & !POINTER, low]));
+            if at >= before {
+                return None;
+            }
+            before = at;
+            continue;
+        }
+        if length > LONGEST_LABEL {
+            return None;
+        }
+        let label = octets.get(at..=at + usize::from(length))?;
+        name.extend(label.iter().map(u8::to_ascii_lowercase));
+        if name.len() > LONGEST_NAME {
+            return None;
+        }
+        at += label.len();
+        if length == 0 {
+            return Some((name, end.unwrap_or(at)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header with an identifier of 0x1234, flags and counts.
+    fn header(flags: u16, counts: [u16; 4]) -> Vec<u8> {
+        [0x1234, flags].iter().chain(&counts).flat_map(|number| number.to_be_bytes()).collect()
+    }
+
+    const QUESTION: &[u8] = b"\x01a\x07example\0\0\x01\0\x01";
+
+    #[test]
+    fn a_header_alone_is_a_message_without_a_question() {
+        for counts in [[0; 4], [1, 0, 0, 0]] {
+            let octets = header(0x8405, counts);
+            let message = Message::read(&octets).unwrap();
+            assert_eq!((message.id, message.rcode, message.opcode), (0x1234, 5, 0));
+            assert!(message.response && message.authoritative && !message.truncated);
+            assert_eq!(message.question, Question::None);
+        }
+        assert!(Message::read(&header(0, [0; 4])[..11]).is_none());
+    }
+
+    #[test]
+    fn questions() {
+        let octets = [header(0, [1, 0, 0, 0]), QUESTION.to_vec()].concat();
+        let shouted = octets.to_ascii_uppercase();
+        let (message, other) = (Message::read(&octets).unwrap(), Message::read(&shouted).unwrap());
+        assert!(message.question.is(&other.question));
+        assert!(!message.question.is(&Question::None) && !Question::None.is(&Question::None));
+        let mut aaaa = octets.clone();
+        aaaa[octets.len() - 3] = 28;
+        assert!(!message.question.is(&Message::read(&aaaa).unwrap().question));
+        for length in HEADER + 1..octets.len() {
+            let cut = Message::read(&octets[..length]).unwrap();
+            assert_eq!(cut.question, Question::Unreadable, "{length}");
+        }
+        let several = [header(0, [2, 0, 0, 0]), QUESTION.to_vec()].concat();
+        assert_eq!(Message::read(&several).unwrap().question, Question::Several);
+    }
+
+    #[test]
+    fn records_are_read_up_to_the_first_that_is_malformed() {
+        let records: &[&[u8]] = &[
+            b"\xc0\x0c\0\x05\0\x01\0\0\0\0\0\x04\x01b\xc0\x0e",
+            b"\x01B\xc0\x0e\0\x01\0\x01\0\0\0\0\0\x04\xc0\0\x02\x01",
+            b"\xc0\x0c\0\x10\0\x01\0\0\0\0\0\x01x",
+        ];
+        let octets = [&header(0x8000, [1, 3, 1, 0]), QUESTION, &records.concat(), b"junk"].concat();
+        let read = |octets: &[u8]| -> Vec<_> { Message::read(octets).unwrap().records().collect() };
+        let owner = |letter: u8| [&[1, letter], &b"\x07example\0"[..]].concat();
+        let address = Data::Address([192, 0, 2, 1].into());
+        let expected = [
+            Ok(Record { owner: owner(b'a'), data: Data::Alias(owner(b'b')) }),
+            Ok(Record { owner: owner(b'b'), data: address }),
+            Ok(Record { owner: owner(b'a'), data: Data::Other }),
+        ];
+        assert_eq!(read(&octets), expected);
+        let cut = octets.len() - b"junk".len() - records[2].len();
+        assert_eq!(read(&octets[..cut + 3]), [&expected[..2], &[Err(Malformed)]].concat());
+        // An address of three octets, a pointer to itself, a pointer ahead.
+        for wrong in [
+            &b"\xc0\x0c\0\x01\0\x01\0\0\0\0\0\x03\xc0\0\x02"[..],
+            b"\xc0\x1b\0\x01\0\x01\0\0\0\0\0\x04\xc0\0\x02\x01",
+            b"\xc0\x1d\0\x01\0\x01\0\0\0\0\0\x04\xc0\0\x02\x01",
+        ] {
+            let octets = [&header(0x8000, [1, 1, 0, 0]), QUESTION, wrong].concat();
+            assert_eq!(read(&octets), [Err(Malformed)]);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The columns of a record: which there can be, and who fills each.
+//!
+//! The fields themselves are declared where they are filled (`connect`, `chain`); this is the one place where all of
+//! them are looked up by name. Imports [`field`](crate::field), [`connect`](crate::connect) and [`chain`](crate::chain).
+
+use arrow::datatypes::{DataType, Schema};
+
+use crate::chain;
+use crate::connect::{Attempt, OBSERVED, Reply};
+use crate::field::{FieldDef, FilledBy};
+
+/// The names that configurations can have, in order. Every other column of a record is not a configuration.
+pub const CONFIGURATIONS: [&str; 8] =
+    ["zero", "one", "two", "three", "four", "five", "six", "seven"];
+
+/// Every field that a configuration's struct can have, in the order of a record; swept values follow them.
+pub fn fields() -> impl Iterator<Item = &'static FieldDef> {
+    let attempt = Attempt::FIELDS.iter().chain(Reply::FIELDS).chain([&OBSERVED]);
+    attempt.chain(chain::GROUPS.iter().flat_map(|group| group.fields))
+}
+
+/// The field of a configuration's struct with this name; `None` for a swept value.
+pub fn field(name: &str) -> Option<&'static FieldDef> {
+    fields().find(|field| field.name == name)
+}
+
+/// Who fills a column of a configuration's struct. A name that no field has is that of a swept value.
+pub fn filled_by(name: &str) -> FilledBy {
+    field(name).map_or(FilledBy::Sweep, |field| field.filled_by)
+}
+
+/// The configurations that records with this schema have, in their order.
+pub fn configurations(schema: &Schema) -> impl Iterator<Item = &str> {
+    let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
+    structs.map(|f| f.name().as_str()).filter(|name| CONFIGURATIONS.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_column_has_one_name_and_one_source() {
+        let mut names = HashSet::new();
+        for field in fields() {
+            assert!(names.insert(field.name), "{} twice", field.name);
+            // A function of a chain is the observer's, and nothing else is.
+            let observer = chain::function(field.by).is_some();
+            assert_eq!(field.filled_by == FilledBy::Observer, observer, "{}", field.name);
+        }
+        for (name, by) in [
+            ("stage", FilledBy::Engine),
+            ("ip_version", FilledBy::Engine),
+            ("observed", FilledBy::Engine),
+            ("http_status", FilledBy::Reply),
+            ("tcp_connected", FilledBy::Observer),
+            ("codepoint", FilledBy::Sweep),
+        ] {
+            assert_eq!(filled_by(name), by, "{name}");
+        }
+    }
+}

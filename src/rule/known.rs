@@ -1,0 +1,232 @@
+//! Which NULL stands for "there was none", and which for "nobody knows".
+//!
+//! SQL has one NULL for both, and IS NULL, COALESCE and CASE make a value of it. In a record the two can be
+//! told apart: a column knows who fills it, and the record knows whether that part of the program saw
+//! anything ([`Missing`]). A NULL that is unknown stays NULL through these operators, so a rule that depends
+//! on it ends as insufficient.
+//!
+//! The definition is the same for the evaluation and for SQL: an expression is unknown where it is NULL and
+//! any of the columns in it is missing. A value that does not depend on what is missing (FALSE AND ..., the first
+//! operand of COALESCE) is a value.
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
+use arrow::compute::kernels::{boolean, cmp};
+use arrow::compute::{cast, nullif, prep_null_mask_filter};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+
+use super::eval::column;
+use super::expr::{Column, Expr, Type};
+use super::sql::{identifier, quoted};
+use crate::flags::{self, Flag};
+
+/// When the value of a column is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// In every record: columns of the target, swept values, and what the engine knows of itself.
+    Always,
+    /// If something was sent, and this host did not fail: whether it worked, and what the target replied.
+    Sent,
+    /// If the flow was observed, and a NULL of it only if no packet can have been missed.
+    Seen,
+    /// As `Seen`; but it counts packets or says whether there was any, so that FALSE and every number are
+    /// unknown too if a packet can have been missed.
+    Added,
+}
+
+/// What is known of a column of a configuration beside its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// When its value is known.
+    pub known: Known,
+    /// Whether NULL also stands for "there was none".
+    pub optional: bool,
+    /// The least and the largest value that can be met with, where that is less than the type allows.
+    pub bounds: Option<(i64, i64)>,
+    /// Whether it is a number of nanoseconds.
+    pub nanoseconds: bool,
+}
+
+impl About {
+    /// Of a column that is known in every record.
+    pub const ALWAYS: Self =
+        Self { known: Known::Always, optional: true, bounds: None, nanoseconds: false };
+}
+
+/// What rules have to know of the columns that a record may have.
+pub trait Columns {
+    /// For a column that the record does not have: what to add to have it, if anything can.
+    fn elsewhere(&self, column: &str) -> Option<String>;
+    /// What is known of a column of a configuration.
+    fn about(&self, column: &str) -> About;
+}
+
+/// What has to be there for a NULL to mean that there was none.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// Configurations whose attempt must say something of the target.
+    sent: Vec<String>,
+    /// Configurations whose flow must have been observed.
+    seen: Vec<String>,
+    /// Whether no packet may have been missed.
+    whole: bool,
+}
+
+impl Expr {
+    /// What can be missing of the columns in it.
+    pub(super) fn missing(&self) -> Missing {
+        let mut missing = Missing::default();
+        self.columns().iter().for_each(|column| missing.add(column));
+        missing
+    }
+}
+
+impl Missing {
+    fn add(&mut self, column: &Column) {
+        let tables = match column.about.known {
+            Known::Always => return,
+            Known::Sent => &mut self.sent,
+            Known::Seen | Known::Added => &mut self.seen,
+        };
+        if !tables.contains(&column.table) {
+            tables.push(column.table.clone());
+        }
+        self.whole |= column.has_flags && column.about.known != Known::Sent;
+    }
+
+    /// As a condition in SQL, for which NULL is FALSE; none if nothing can be missing.
+    pub(super) fn sql(&self) -> Option<String> {
+        let sent = self.sent.iter().map(|table| {
+            let words: Vec<String> = UNSENT.map(quoted).into();
+            format!("{}.state IN ({})", identifier(table), words.join(", "))
+        });
+        let seen = self.seen.iter().map(|t| format!("NOT {}.observed", identifier(t)));
+        let whole = self.whole.then(lossy_sql);
+        let all: Vec<String> = sent.chain(seen).chain(whole).collect();
+        (!all.is_empty()).then(|| all.join(" OR "))
+    }
+
+    /// The records where something is missing; none if nothing can be.
+    pub(super) fn mask(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {
+        let mut masks = Vec::new();
+        for table in &self.sent {
+            for state in UNSENT {
+                masks.push(is_state(batch, table, state)?);
+            }
+        }
+        for table in &self.seen {
+            masks.push(unobserved(batch, table)?);
+        }
+        masks.extend(self.whole.then(|| lossy(batch)).flatten());
+        let mut masks = masks.into_iter();
+        let Some(first) = masks.next() else { return Ok(None) };
+        masks.try_fold(first, |all, mask| boolean::or(&all, &mask)).map(Some)
+    }
+
+    /// Why a NULL of these columns is unknown in a row of a batch, if it is.
+    pub(super) fn reasons(&self, batch: &RecordBatch) -> Result<Vec<Reason>, ArrowError> {
+        let mut reasons = Vec::new();
+        for table in self.sent.iter().chain(self.seen.iter().filter(|t| !self.sent.contains(*t))) {
+            for state in UNSENT {
+                let rows = is_state(batch, table, state)?;
+                reasons.push(Reason { rows, why: format!("{table}: {state}") });
+            }
+        }
+        for table in &self.seen {
+            let why = format!("{table}: flow not observed");
+            reasons.push(Reason { rows: unobserved(batch, table)?, why });
+        }
+        Ok(reasons)
+    }
+}
+
+/// The rows where something is missing, and what to say of it.
+pub(super) struct Reason {
+    rows: BooleanArray,
+    why: String,
+}
+
+impl Reason {
+    /// What to say of a row, if this is the reason there.
+    pub(super) fn of(&self, row: usize) -> Option<&str> {
+        self.rows.value(row).then_some(&self.why)
+    }
+}
+
+impl Column {
+    /// Whether no value of it is sure where packets can have been missed.
+    pub(super) fn is_shaken(&self) -> bool {
+        self.has_flags && self.about.known == Known::Added
+    }
+
+    /// The values as far as they are known.
+    pub(super) fn sure(
+        &self,
+        values: ArrayRef,
+        batch: &RecordBatch,
+    ) -> Result<ArrayRef, ArrowError> {
+        let Some(lossy) = self.is_shaken().then(|| lossy(batch)).flatten() else {
+            return Ok(values);
+        };
+        match values.as_boolean_opt() {
+            // What was seen was seen.
+            Some(truth) => {
+                let not_true = boolean::not(&prep(truth))?;
+                nullif(&values, &boolean::and(&lossy, &not_true)?)
+            }
+            None => nullif(&values, &lossy),
+        }
+    }
+
+    /// The same in SQL: `sql` are the values.
+    pub(super) fn sure_sql(&self, sql: String, ty: Type) -> String {
+        match (self.is_shaken(), ty) {
+            (false, _) => sql,
+            (true, Type::Bool) => format!("({sql} OR NULLIF({}, TRUE))", lossy_sql()),
+            (true, _) => format!("CASE WHEN {} THEN NULL ELSE {sql} END", lossy_sql()),
+        }
+    }
+}
+
+/// Records whose packets may not all have been seen.
+pub(super) fn lossy(batch: &RecordBatch) -> Option<BooleanArray> {
+    let flags = batch.column_by_name(flags::COLUMN)?.as_list_opt::<i32>()?;
+    // Nearly always there are none.
+    if flags.values().is_empty() {
+        return None;
+    }
+    let has = |words: ArrayRef| {
+        let words = words.as_string_opt::<i32>();
+        words.is_some_and(|words| words.iter().flatten().any(|word| losses().any(|l| l == word)))
+    };
+    Some(flags.iter().map(|words| Some(words.is_some_and(has))).collect())
+}
+
+/// The flags that say so.
+fn losses() -> impl Iterator<Item = &'static str> {
+    Flag::ALL.into_iter().filter(|(flag, ..)| flag.hides_packets()).map(|(_, word, _)| word)
+}
+
+fn lossy_sql() -> String {
+    let words: Vec<String> = losses().map(quoted).collect();
+    format!("list_has_any({}, [{}])", flags::COLUMN, words.join(", "))
+}
+
+/// The states of attempts that say nothing of the target.
+const UNSENT: [&str; 2] = ["skipped", "local_error"];
+
+fn is_state(batch: &RecordBatch, table: &str, word: &str) -> Result<BooleanArray, ArrowError> {
+    let state = cast(&column(batch, table, "state")?, &DataType::Utf8)?;
+    let word = arrow::array::StringArray::new_scalar(word);
+    Ok(prep(&cmp::eq(&state, &word)?))
+}
+
+fn unobserved(batch: &RecordBatch, table: &str) -> Result<BooleanArray, ArrowError> {
+    let observed = cast(&column(batch, table, "observed")?, &DataType::Boolean)?;
+    Ok(prep(&boolean::not(observed.as_boolean())?))
+}
+
+/// NULL becomes FALSE.
+fn prep(values: &BooleanArray) -> BooleanArray {
+    if values.null_count() == 0 { values.clone() } else { prep_null_mask_filter(values) }
+}

@@ -1,0 +1,340 @@
+//! Warnings: expressions that can be evaluated, but hardly say what their author means.
+//!
+//! Each is found where an operator meets its operands, so that its place is that comparison.
+
+use arrow::datatypes::DataType;
+use sqlparser::ast;
+
+use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
+use super::known::Known;
+use super::typing::Typer;
+
+/// From here on a number of nanoseconds is one that a packet and its answer can be apart (10 microseconds) ...
+const LEAST: f64 = 1e4;
+/// ... and up to here (an hour).
+const MOST: f64 = 3.6e12;
+
+/// An operand: where it stands, and what it is.
+pub(super) type Operand<'a> = (&'a ast::Expr, &'a Expr);
+
+impl Typer<'_> {
+    /// Looks at a comparison that stands at `at`.
+    pub(super) fn compared(&mut self, at: &ast::Expr, op: Comparison, a: Operand, b: Operand) {
+        for ((this, expr), (other, with), op) in [(a, b, op), (b, a, op.turned())] {
+            if with.is_null_literal() {
+                let not = if op == Comparison::NotEq { "NOT " } else { "" };
+                let help = match expr.is_never_null() {
+                    true => "remove it: this column is never NULL",
+                    false => &format!("write {this} IS {not}NULL"),
+                };
+                let message =
+                    format!("nothing is equal to NULL, or different from it: {at} is never true");
+                return self.warn("W0401", at, message, help);
+            }
+            let Some(number) = with.number() else { continue };
+            if expr.is_nanoseconds() && !plausible(number) {
+                return self.nanoseconds(other, this, number);
+            }
+            if let Some(outcome) = expr.bounds().and_then(|bounds| op.outcome(bounds, number)) {
+                return self.one_outcome(at, this, expr, outcome);
+            }
+        }
+    }
+
+    /// Looks at a list that something is in or not.
+    pub(super) fn listed(&mut self, (this, expr): Operand, list: &[ast::Expr], typed: &[Expr]) {
+        for operand in list.iter().zip(typed) {
+            let (at, with) = operand;
+            if with.is_null_literal() {
+                let message =
+                    "nothing is equal to NULL: IN is never true by it, and NOT IN never at all";
+                self.warn(
+                    "W0401",
+                    at,
+                    message,
+                    &format!("leave it out, and write {this} IS NULL beside the list"),
+                );
+            } else {
+                self.compared_in(at, (this, expr), operand);
+            }
+        }
+    }
+
+    fn compared_in(&mut self, at: &ast::Expr, (this, expr): Operand, (_, with): Operand) {
+        let Some(number) = with.number() else { return };
+        if expr.is_nanoseconds() && !plausible(number) {
+            return self.nanoseconds(at, this, number);
+        }
+        let outcome = expr.bounds().and_then(|bounds| Comparison::Eq.outcome(bounds, number));
+        if outcome == Some(false) {
+            let message = format!("{at} is no value of {this}, which is {}", expr.range());
+            self.warn("W0402", at, message, "leave it out, or write the value that is meant");
+        }
+    }
+
+    /// Looks at BETWEEN.
+    pub(super) fn between(
+        &mut self,
+        at: &ast::Expr,
+        (this, expr): Operand,
+        low: Operand,
+        high: Operand,
+    ) {
+        for (bound, with) in [low, high] {
+            if with.is_null_literal() {
+                let message = "nothing is between NULL and anything";
+                return self.warn(
+                    "W0401",
+                    bound,
+                    message,
+                    "write the bound that is meant as one comparison: <= or >=",
+                );
+            }
+            match with.number() {
+                Some(number) if expr.is_nanoseconds() && !plausible(number) => {
+                    return self.nanoseconds(bound, this, number);
+                }
+                _ => {}
+            }
+        }
+        let (Some((least, most)), Some(low), Some(high)) =
+            (expr.bounds(), low.1.number(), high.1.number())
+        else {
+            return;
+        };
+        if high < least || low > most || low > high {
+            self.one_outcome(at, this, expr, false);
+        } else if low <= least && high >= most {
+            self.one_outcome(at, this, expr, true);
+        }
+    }
+
+    /// Looks at a test for NULL.
+    pub(super) fn null_tested(&mut self, at: &ast::Expr, expr: &Expr) {
+        if expr.is_never_null() {
+            let message = match expr.is_observed() {
+                true => format!(
+                    "{at} is never NULL in a flow that was observed; of others nothing is concluded"
+                ),
+                false => format!("{at} is never NULL"),
+            };
+            self.warn(
+                "W0402",
+                at,
+                message,
+                "remove the test, or compare the value: FALSE and 0 say that there was none",
+            );
+        }
+    }
+
+    /// Looks at what is to end a label.
+    pub(super) fn labelled(&mut self, expr: &Expr) {
+        if expr.is_nanoseconds() || expr.ty == Type::Time {
+            let message = "this is another number in nearly every record, and so another label";
+            let help = "name ranges of it by `first_of`; the number itself is a column of the record anyway";
+            let diagnostic =
+                self.sql.diagnostic("W0404", self.sql.whole(), message, Some(help.into()));
+            self.mistakes.push(diagnostic);
+        }
+    }
+
+    /// What stands beside a number of nanoseconds and is none: a fraction of a second, or an INTERVAL.
+    pub(super) fn beside_nanoseconds(
+        &mut self,
+        typed: &[(&ast::Expr, Option<Expr>)],
+    ) -> Option<()> {
+        let exprs = || typed.iter().filter_map(|(at, expr)| Some((*at, expr.as_ref()?)));
+        let Some((column, _)) = exprs().find(|(_, expr)| expr.is_nanoseconds()) else {
+            return Some(());
+        };
+        let other = exprs().filter(|(_, expr)| matches!(expr.ty, Type::Decimal | Type::Duration));
+        let other = other.into_iter().find_map(|(at, expr)| Some((at, expr.as_nanoseconds()?)));
+        let Some((at, help)) = other else { return Some(()) };
+        self.mistake("E0404", at, format!("{column} is a whole number of nanoseconds"), &help)
+    }
+
+    fn one_outcome(&mut self, at: &ast::Expr, this: &ast::Expr, expr: &Expr, outcome: bool) {
+        let range = expr.range();
+        let optional = expr.column().is_some_and(|column| column.about.optional);
+        let (message, help) = match (outcome, optional) {
+            (true, true) => (
+                format!(
+                    "{at} is true wherever there is a value; where there was none, {this} is NULL and the condition \
+                     ends as insufficient"
+                ),
+                format!("write {this} IS NOT NULL"),
+            ),
+            (true, false) => (
+                format!("{at} is always true: {this} is {range}"),
+                "remove it, or compare with another number".to_owned(),
+            ),
+            (false, _) => (
+                format!("{at} is never true: {this} is {range}"),
+                "compare with a number that it can be".to_owned(),
+            ),
+        };
+        self.warn("W0402", at, message, &help);
+    }
+
+    fn nanoseconds(&mut self, at: &ast::Expr, column: &ast::Expr, number: f64) {
+        let message =
+            format!("{column} is in nanoseconds, and {at} of them is no time between packets");
+        self.warn("W0403", at, message, &in_nanoseconds(number));
+    }
+
+    fn warn(&mut self, code: &'static str, at: &ast::Expr, message: impl Into<String>, help: &str) {
+        let warning = self.sql.diagnostic(code, self.sql.of(at), message, Some(help.to_owned()));
+        self.mistakes.push(warning);
+    }
+}
+
+/// What to write for a number that was meant in another unit.
+pub(super) fn in_nanoseconds(number: f64) -> String {
+    let size = number.abs();
+    let exact = |unit: f64| (number * unit).round();
+    if size > MOST {
+        format!("an hour is {MOST} nanoseconds, a second 1000000000")
+    } else if size < 1.0 || size.fract() != 0.0 {
+        format!("write {} if {number} seconds are meant", exact(1e9))
+    } else {
+        format!(
+            "write {} if {number} milliseconds are meant, or {} for seconds",
+            exact(1e6),
+            exact(1e9)
+        )
+    }
+}
+
+fn plausible(number: f64) -> bool {
+    number == 0.0 || (LEAST..=MOST).contains(&number.abs())
+}
+
+impl Comparison {
+    /// The same with its sides exchanged.
+    fn turned(self) -> Self {
+        match self {
+            Comparison::Less => Comparison::Greater,
+            Comparison::LessEq => Comparison::GreaterEq,
+            Comparison::Greater => Comparison::Less,
+            Comparison::GreaterEq => Comparison::LessEq,
+            same => same,
+        }
+    }
+
+    /// What comes of it for every value within bounds, if that is the same for all.
+    fn outcome(self, (least, most): (f64, f64), number: f64) -> Option<bool> {
+        let (always, never) = match self {
+            Comparison::Eq => (least == most && least == number, number < least || number > most),
+            Comparison::NotEq => {
+                (number < least || number > most, least == most && least == number)
+            }
+            Comparison::Less => (most < number, least >= number),
+            Comparison::LessEq => (most <= number, least > number),
+            Comparison::Greater => (least > number, most <= number),
+            Comparison::GreaterEq => (least >= number, most < number),
+        };
+        always.then_some(true).or(never.then_some(false))
+    }
+}
+
+impl Expr {
+    /// The column that it is, brought to another type or not.
+    fn column(&self) -> Option<&super::expr::Column> {
+        match &self.node {
+            Node::Column(column) => Some(column),
+            Node::Cast(inner) => inner.column(),
+            _ => None,
+        }
+    }
+
+    fn is_null_literal(&self) -> bool {
+        match &self.node {
+            Node::Literal(Literal::Null) => true,
+            Node::Cast(inner) => inner.is_null_literal(),
+            _ => false,
+        }
+    }
+
+    /// The number that it is as written.
+    pub(super) fn number(&self) -> Option<f64> {
+        match &self.node {
+            Node::Literal(Literal::Int(value)) => Some(*value as f64),
+            Node::Literal(Literal::Float(value)) => Some(*value),
+            Node::Cast(inner) => inner.number(),
+            _ => None,
+        }
+    }
+
+    /// The least and the largest value of an integer column, if they are known.
+    fn bounds(&self) -> Option<(f64, f64)> {
+        let column = self.column()?;
+        let (least, most) = column.about.bounds.or(match column.stored {
+            DataType::UInt8 => Some((0, u8::MAX.into())),
+            DataType::UInt16 => Some((0, u16::MAX.into())),
+            DataType::UInt32 => Some((0, u32::MAX.into())),
+            DataType::UInt64 => Some((0, i64::MAX)),
+            _ => None,
+        })?;
+        Some((least as f64, most as f64))
+    }
+
+    /// Its bounds in words.
+    fn range(&self) -> String {
+        match self.bounds() {
+            Some((least, most)) if most < f64::from(u32::MAX) => format!("from {least} to {most}"),
+            Some((least, _)) => format!("{least} or more"),
+            None => "any number".to_owned(),
+        }
+    }
+
+    /// Whether it is a number of nanoseconds: a column of them, or what is calculated of such in the same unit.
+    pub(super) fn is_nanoseconds(&self) -> bool {
+        match &self.node {
+            Node::Column(column) => column.about.nanoseconds,
+            Node::Cast(inner) | Node::Negate(inner) => inner.is_nanoseconds(),
+            Node::Arithmetic(Arithmetic::Add | Arithmetic::Subtract, a, b) => {
+                a.is_nanoseconds() && b.is_nanoseconds()
+            }
+            Node::Coalesce(list) => list.first().is_some_and(Expr::is_nanoseconds),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a column that has a value in every record in which it is known.
+    fn is_never_null(&self) -> bool {
+        self.column().is_some_and(|column| !column.about.optional)
+    }
+
+    fn is_observed(&self) -> bool {
+        self.column().is_some_and(|column| column.about.known == Known::Added)
+    }
+
+    /// How to make a condition of it, where it is not boolean: `text` is how it is written.
+    pub(super) fn comparison_to_write(&self, text: &str) -> String {
+        let text = text.trim();
+        match self.ty {
+            _ if self.is_nanoseconds() => {
+                format!("compare it, in nanoseconds: {text} > 100000000 is more than 100 ms")
+            }
+            Type::Int | Type::Decimal | Type::Float if self.is_never_null() => {
+                format!("compare it with the number that is meant, such as: {text} > 0")
+            }
+            Type::Text if self.is_never_null() => {
+                format!("compare it with the word that is meant, such as: {text} = 'ok'")
+            }
+            Type::Int | Type::Decimal | Type::Float | Type::Text if self.column().is_some() => {
+                format!("compare it with the value that is meant, or write {text} IS NOT NULL")
+            }
+            _ => "write a comparison, or a boolean column such as one.ok".to_owned(),
+        }
+    }
+
+    /// What is to be written instead of a fraction beside nanoseconds, or of an INTERVAL.
+    pub(super) fn as_nanoseconds(&self) -> Option<String> {
+        match &self.node {
+            Node::Literal(Literal::Duration(value)) => Some(format!("write {value}")),
+            Node::Literal(Literal::Float(value)) => Some(in_nanoseconds(*value)),
+            _ => None,
+        }
+    }
+}
