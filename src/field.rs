@@ -423,8 +423,9 @@ impl Nullable for Timestamp {
         column.0.append_null();
     }
     fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
-        let nulls = known(rows, |row| cell(row).is_some());
-        Arc::new(times(numbers(rows, |row| cell(row).map_or(0, |time| time.0), nulls)))
+        let time = |row: &R| cell(row).and_then(Timestamp::known);
+        let nulls = known(rows, |row| time(row).is_some());
+        Arc::new(times(numbers(rows, |row| time(row).map_or(0, |time| time.0), nulls)))
     }
 }
 

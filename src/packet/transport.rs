@@ -33,47 +33,87 @@ pub(super) fn read<'a>(
     bytes: &'a [u8],
     transport: &mut Transport<'a>,
 ) -> Result<(), Unread> {
-    // Whether the packet was longer than what was captured.
-    let cut = u32::try_from(headers + bytes.len()).is_ok_and(|captured| captured < ip.length);
-    let too_short = if cut { Unread::CutTransport } else { Unread::BadTransport };
     match ip.protocol {
         protocol::TCP => {
-            let head: &[u8; TCP_FLAGS] = bytes.first_chunk().ok_or(too_short)?;
-            let own = usize::from(head[12] >> 4) * 4;
-            let whole = own <= bytes.len();
-            let before = u32::try_from(headers + own).unwrap_or(u32::MAX);
-            if own < TCP_SHORTEST || before > ip.length {
-                return Err(Unread::BadTransport);
-            }
-            let number = |at: usize| {
-                u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
-            };
-            *transport = Transport::Tcp(Tcp {
-                flags: u16::from_be_bytes([head[12], head[13]]) & flag::ALL,
-                sequence: number(4),
-                acknowledgment: number(8),
+            if let Some((head, rest)) = bytes.split_first_chunk::<TCP_SHORTEST>()
+                && let own = usize::from(head[12] >> 4) * 4
+                && let Some(length) = own.checked_sub(TCP_SHORTEST)
+                && let Some((options, data)) = rest.split_at_checked(length)
+            {
+                let payload = u32::try_from(headers + own).ok();
                 // By the IP header, for the capture may have cut the data.
-                payload: ip.length.saturating_sub(before),
-                options: bytes.get(TCP_SHORTEST..own.min(bytes.len())).unwrap_or_default(),
-                whole,
-                data: bytes.get(own..).unwrap_or_default(),
-            });
-            if whole { Ok(()) } else { Err(Unread::CutTransport) }
+                let payload = payload.and_then(|before| ip.length.checked_sub(before));
+                let payload = payload.ok_or(Unread::BadTransport)?;
+                *transport = Transport::Tcp(tcp(head, payload, options, data));
+                return Ok(());
+            }
+            cut_tcp(ip, headers, bytes, transport)
         }
         protocol::UDP => {
-            let (head, data) = bytes.split_first_chunk::<8>().ok_or(too_short)?;
+            let Some((head, data)) = bytes.split_first_chunk::<8>() else {
+                return Err(too_short(ip, headers, bytes));
+            };
+            let cut = is_cut(ip, headers, bytes);
             let checksum = u16::from_be_bytes([head[6], head[7]]);
             *transport = Transport::Udp(Udp { checksum, data, cut });
             Ok(())
         }
         protocol::ICMP if ip.source.is_ipv4() => {
-            icmp(ip, bytes, transport, too_short, |kind| matches!(kind, 3 | 4 | 5 | 11 | 12))
+            icmp(ip, bytes, transport, too_short(ip, headers, bytes), |kind| {
+                matches!(kind, 3 | 4 | 5 | 11 | 12)
+            })
         }
         protocol::ICMP6 if ip.source.is_ipv6() => {
-            icmp(ip, bytes, transport, too_short, |kind| matches!(kind, 1..=4))
+            icmp(ip, bytes, transport, too_short(ip, headers, bytes), |kind| matches!(kind, 1..=4))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether the packet was longer than what was captured.
+fn is_cut(ip: &Ip, headers: usize, bytes: &[u8]) -> bool {
+    u32::try_from(headers + bytes.len()).is_ok_and(|captured| captured < ip.length)
+}
+
+/// Why there is less than a header.
+fn too_short(ip: &Ip, headers: usize, bytes: &[u8]) -> Unread {
+    if is_cut(ip, headers, bytes) { Unread::CutTransport } else { Unread::BadTransport }
+}
+
+#[inline(always)]
+fn tcp<'a>(head: &[u8], payload: u32, options: &'a [u8], data: &'a [u8]) -> Tcp<'a> {
+    let number =
+        |at: usize| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    Tcp {
+        flags: u16::from_be_bytes([head[12], head[13]]) & flag::ALL,
+        sequence: number(4),
+        acknowledgment: number(8),
+        payload,
+        options,
+        whole: true,
+        data,
+    }
+}
+
+/// A TCP header that is not complete: it is read as far as its flags, if the capture cut it after them.
+#[cold]
+fn cut_tcp<'a>(
+    ip: &Ip,
+    headers: usize,
+    bytes: &'a [u8],
+    transport: &mut Transport<'a>,
+) -> Result<(), Unread> {
+    let why = too_short(ip, headers, bytes);
+    let head: &[u8; TCP_FLAGS] = bytes.first_chunk().ok_or(why)?;
+    let own = usize::from(head[12] >> 4) * 4;
+    let before = u32::try_from(headers + own).unwrap_or(u32::MAX);
+    if own < TCP_SHORTEST || before > ip.length {
+        return Err(Unread::BadTransport);
+    }
+    let options = bytes.get(TCP_SHORTEST..).unwrap_or_default();
+    let tcp = tcp(head, ip.length - before, options, &[]);
+    *transport = Transport::Tcp(Tcp { whole: false, ..tcp });
+    Err(why)
 }
 
 fn icmp<'a>(
