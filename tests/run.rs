@@ -111,9 +111,9 @@ fn interrupted_lab(folder: &Path) {
         .args(["run", "ecn", "--lab", "-v", "--format", "json", "-o"])
         .arg(folder.join("int.parquet"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The first configuration is logged when it is put in force.
+    // Before the first wave all steps are tried and undone; a signal then ends the run before it begins.
     let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
-    until(&mut log, "sysctl");
+    until(&mut log, "wave 1: configurations");
     // The whole lab is one wave: one signal would let it end.
     interrupt_twice(&child, &mut log);
     std::io::copy(&mut log, &mut std::io::sink()).unwrap();

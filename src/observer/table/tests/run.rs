@@ -47,7 +47,8 @@ fn only(bench: &mut Bench) -> (u16, [u64; 2], Option<u16>) {
 fn packets_of_strangers_are_no_flows() {
     let (mut bench, owners) = of_run();
     bench.packet(1, PORT + 1, true, SYN, 0, 0);
-    bench.send(2, [203, 0, 113, 1].into(), PORT, SYN);
+    let (stranger, us) = ([203, 0, 113, 1].into(), [192, 0, 2, 1].into());
+    bench.table.packet(&segment(2, stranger, us, (80, PORT), SYNACK));
     assert!(bench.table.is_empty());
     assert_eq!(bench.table.strangers(), 2);
     owners.release(&PortSet::from_iter([PORT]));
