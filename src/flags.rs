@@ -123,10 +123,6 @@ impl Flag {
     }
 }
 
-/// Flags that say that packets of the target may be missing from its facts: no rule that reads facts of
-/// the observer concludes anything from such a record.
-pub const LOSE_PACKETS: [Flag; 3] = [Flag::CaptureDropped, Flag::FlowEvicted, Flag::InternalError];
-
 /// Any number of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags(u16);

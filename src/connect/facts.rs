@@ -215,6 +215,8 @@ pub struct Ended {
     pub heard: bool,
     /// Whether the socket got any octets.
     pub heard_data: bool,
+    /// When the event loop learned that the handshake was done; a handshake is never over later than that.
+    pub connected: Option<Timestamp>,
 }
 
 /// Added by the merge: whether the observer saw the attempt's flow.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::driver::now;
 use super::guarded::Guarded;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
@@ -18,6 +19,8 @@ pub(super) struct Connection {
     pub(super) heard: bool,
     /// Whether any octets did.
     pub(super) heard_data: bool,
+    /// When the loop learned of the handshake's end.
+    pub(super) connected_at: Option<Timestamp>,
     /// Whether the peer's FIN was read: there is nothing to read any more.
     finished: bool,
     /// What the machine wants to be sent, and how much of it is.
@@ -49,6 +52,7 @@ impl Connection {
             connected: false,
             heard: false,
             heard_data: false,
+            connected_at: None,
             finished: false,
             out,
             sent,
@@ -67,6 +71,7 @@ impl Connection {
             let event = match self.channel.take_error() {
                 Ok(None) => {
                     self.connected = true;
+                    self.connected_at = Some(now());
                     Event::Connected
                 }
                 Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),

@@ -119,7 +119,8 @@ pub(super) fn correction(
     let answered = attempt.state == State::Failed && attempt.answer.is_some();
     if attempt.state == State::Ok || answered {
         // By the loop's own clock it was in time; the loop is never early.
-        let took = attempt.ended.0.saturating_sub(attempt.started.0);
+        let answered = ended.connected.filter(|_| way.by_handshake).unwrap_or(attempt.ended);
+        let took = answered.0.saturating_sub(attempt.started.0);
         return if took <= limit { None } else { late(exchange, way, limit) };
     }
     let Some(exchange) = exchange else {
@@ -298,6 +299,19 @@ mod tests {
                 Ended { heard, heard_data: heard, ..ended(State::Timeout, Stage::Response, LIMIT) };
             assert_eq!(correction(&ended, Some(&seen), &way(false, protocol::UDP)), expected);
         }
+    }
+
+    #[test]
+    fn who_connected_in_time_need_not_have_been_seen() {
+        // It was read until its time was up.
+        let ended = |connected| Ended {
+            connected: Some(Timestamp(connected)),
+            ..ended(State::Ok, Stage::Response, LIMIT + 1)
+        };
+        let (tcp, http) = (way(true, protocol::TCP), way(false, protocol::TCP));
+        assert_eq!(correction(&ended(900), None, &tcp), None);
+        assert_eq!(correction(&ended(LIMIT + 1), None, &tcp), Some(Correction::Starved));
+        assert_eq!(correction(&ended(900), None, &http), Some(Correction::Starved));
     }
 
     #[test]
