@@ -10,7 +10,7 @@ use crate::measurement::Plan;
 use crate::step::{Problem, ThisHost};
 use crate::targets::Target;
 
-/// By so many of the first targets it is seen whether a run can work.
+/// How many of the first targets are checked for a route.
 pub const SAMPLE: usize = 64;
 
 /// Looks for steps that cannot work on this host, without changing it.

@@ -2,11 +2,11 @@
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a
 //! `connection` for each attempt (its machine `guarded`) over a `socket`, or over the `raw` ones of packets made by hand;
-//! [`ports`] gives every attempt a source port that tells its configuration and wave; `clock` notices when the
+//! [`ports`] gives every attempt a source port of its own, drawn anew for each wave; `clock` notices when the
 //! system's clock is set, `pauses` when the program was stopped or the machine asleep, and [`disturbance`] is what
 //! makes a wave worthless.
 //!
-//! Imports [`connect`](crate::connect) and [`step`](crate::step); never the observer.
+//! Imports [`connect`](crate::connect), [`step`](crate::step) and [`packet`](crate::packet); never the observer.
 
 mod clock;
 mod connection;

@@ -99,7 +99,7 @@ impl Live {
         self.before.store(ended, Relaxed);
     }
 
-    /// So many targets are to be asked in all, once each.
+    /// Sets the number of targets to probe, each counted once.
     pub fn expect(&self, targets: u64) {
         self.expected.store(targets, Relaxed);
     }
