@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,9 +18,9 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::{Value, json};
+use support::NO_STRANGERS;
 
 /// Half of the addresses are IPv6.
 const HOSTS: &str = r#"

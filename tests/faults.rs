@@ -5,10 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/listed.rs"]
-mod listed;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,16 +17,16 @@ use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Tests;
-use listed::Listed;
 use nix::mount::{MsFlags, mount, umount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
+use support::NO_STRANGERS;
+use support::listed::Listed;
 
 /// Of each version of IP.
 const TARGETS: usize = 20;

@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,10 +17,10 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::engine::scheduler::Caps;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
+use support::NO_STRANGERS;
 
 /// Addresses of each family.
 const HOSTS: usize = 360;

@@ -16,7 +16,7 @@ mod frames;
 mod memory;
 #[path = "machines/peers.rs"]
 mod peers;
-#[path = "harness/spoilt.rs"]
+#[path = "support/spoilt.rs"]
 mod spoilt;
 #[path = "machines/subjects.rs"]
 mod subjects;

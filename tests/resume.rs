@@ -34,7 +34,10 @@ fn outside(tests: &mut Tests, namespaces: bool) {
     if namespaces {
         tests.run("a killed lab run is resumed and agrees with the truth", killed_lab);
     } else {
-        tests.skip("a killed lab run", "no user namespace can be entered here");
+        tests.skip(
+            "a killed lab run is resumed and agrees with the truth",
+            "no user namespace can be entered here",
+        );
     }
 }
 

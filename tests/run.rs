@@ -4,8 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -20,10 +19,10 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use pathspider::step::{Applied, Context, Flows, Step, mark};
 use serde_json::Value;
+use support::NO_STRANGERS;
 
 const NOBODY: u32 = 65_534;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";

@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,9 +20,9 @@ use std::thread;
 use harness::Tests;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
-use no_strangers::NO_STRANGERS;
 use serde::Deserialize;
 use serde_json::Value;
+use support::NO_STRANGERS;
 
 /// The address of every server, in a namespace of its own that has the middlebox too; and ours.
 const HOST: &str = "198.18.0.1";

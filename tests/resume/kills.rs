@@ -1,6 +1,6 @@
 //! A run that is killed at random moments and resumed, until it has come to its end.
 
-#[path = "../harness/no_strangers.rs"]
+#[path = "../support/no_strangers.rs"]
 mod no_strangers;
 
 use std::collections::BTreeMap;
