@@ -15,8 +15,8 @@ use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use pathspider::lab::{Lab, Spec};
 use serde::Deserialize;
-use support::NO_STRANGERS;
 use support::listed::Listed;
+use support::{NO_STRANGERS, stderr};
 
 /// Steps that cannot work, with what is said of them.
 #[derive(Deserialize)]
@@ -57,10 +57,6 @@ fn inside(tests: &mut Tests) {
     tests.run("this host rewrites packets: not another interface", || bench.rewritten());
     tests.run("a default route that leads nowhere", || bench.nowhere());
     tests.run("IPv6 by another interface", || bench.two_interfaces());
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn sh(script: &str) -> String {

@@ -23,6 +23,7 @@ use nix::unistd::gettid;
 use serde::Deserialize;
 use serde_json::Value;
 use support::NO_STRANGERS;
+use support::wait::until_of;
 
 /// The address of every server, in a namespace of its own that has the middlebox too; and ours.
 const HOST: &str = "198.18.0.1";
@@ -115,11 +116,10 @@ impl Servers {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.0.push(command.spawn().unwrap());
         let listens = format!(":{port:04X} 00000000:0000 0A");
-        while !fs::read_to_string("/proc/thread-self/net/tcp").unwrap().contains(&listens) {
-            let ended = self.0.last_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "openssl s_server {arguments}: {ended:?}");
-            thread::yield_now();
-        }
+        let what = format!("openssl s_server {arguments} listens");
+        until_of(self.0.last_mut().unwrap(), &what, || {
+            fs::read_to_string("/proc/thread-self/net/tcp").unwrap().contains(&listens)
+        });
     }
 }
 
