@@ -2,29 +2,25 @@
 //! has no label drawn from it.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+mod support;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use support::{namespaces, pathspider, records, stderr, summary};
 
 /// The summary of a run over the lab, and its records.
 fn run(more: &[&str]) -> Option<(Value, Vec<Value>)> {
-    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
-    if !namespaces.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no user namespace can be entered here");
+    if !namespaces() {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("x.ndjson");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let mut command = pathspider();
     command.args(["run", "tests/prepare/prepare.toml", "--lab", "--format", "json", "-o"]);
     let output = command.arg(&out).args(more).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = fs::read_to_string(&out).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    Some((serde_json::from_slice(&output.stdout).unwrap(), records))
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    Some((summary(&output), records(&out)))
 }
 
 fn labels(record: &Value) -> Vec<&str> {

@@ -335,6 +335,7 @@ impl Bench {
     }
 
     fn not_trusted(&self) {
+        fs::create_dir(self.state()).unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         let others = |mode| {
             fs::set_permissions(self.state(), fs::Permissions::from_mode(mode)).unwrap();
