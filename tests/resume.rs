@@ -83,7 +83,7 @@ fn killed_lab() {
     let command = |what: &str| {
         let mut command = pathspider();
         command
-            .args(["run", "ecn", "--lab", "--wave", "120", "--format", "json", what])
+            .args(["run", "ecn", "--lab", "--wave", "300", "--format", "json", what])
             .arg(&results);
         command
     };

@@ -1,8 +1,5 @@
 //! What is concluded of targets whose packets nobody saw: the capture of a run is blinded half-way, from
 //! outside, by a filter on its socket that lets nothing through.
-#![expect(clippy::unwrap_used, reason = "helpers of a test")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,10 +8,10 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::Stdio;
 
+use crate::support::{namespaces, pathspider, records};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::Value;
 use socket2::{SockFilter, Socket};
-use support::{namespaces, pathspider, records};
 
 #[test]
 fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
