@@ -11,6 +11,8 @@
 
 #[path = "../resume/kills.rs"]
 mod kills;
+#[path = "../support/no_strangers.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,5 @@
 //! A run that is killed at random moments and resumed, until it has come to its end.
 
-#[path = "../support/no_strangers.rs"]
-mod no_strangers;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -11,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::NO_STRANGERS;
 use arrow::array::AsArray as _;
 use arrow::datatypes::UInt64Type;
-use no_strangers::NO_STRANGERS;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{Lab, Spec};
@@ -85,7 +82,7 @@ pub fn kill_and_resume(
     longest: Duration,
     seed: u64,
 ) -> (usize, Output) {
-    println!("the moments come from seed {seed}");
+    eprintln!("the moments come from seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut killed = 0;
     for _ in 0..kills {

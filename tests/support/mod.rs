@@ -1,6 +1,8 @@
 //! What several test programs and benches need: `pathspider` as a command, what it printed, waiting for a condition,
 //! goldens, and several runs at the same time.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 pub mod golden;
 pub mod listed;
 mod no_strangers;
