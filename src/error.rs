@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Exit {
     /// Everything was done.
     Done = 0,
-    /// An operation failed; the message names it.
+    /// An operation failed, or a thread panicked; the message names it.
     Failed = 1,
     /// Bad input (command line, measurement, target list), or something that this host lacks (a capability, a program, a
     /// route, a kernel parameter): nothing was sent, and all is as it was.
@@ -33,7 +33,7 @@ pub enum Exit {
     Lossy = 3,
     /// A lab run ended and a condition was not the known truth.
     Untrue = 4,
-    /// A signal ended the run early; the records finished so far are written.
+    /// A signal ended the command early; the records that a run had finished are written.
     Interrupted = 5,
 }
 
@@ -41,14 +41,14 @@ impl Exit {
     /// Every exit code with its meaning, in order: help and README are written from this.
     pub const ALL: [(Exit, &'static str); 6] = [
         (Exit::Done, "everything was done"),
-        (Exit::Failed, "an operation failed; the message names it"),
+        (Exit::Failed, "an operation failed, or the program has a defect; the message names it"),
         (
             Exit::BadInput,
             "bad input, or this host lacks what is needed: nothing was sent, and all is as it was",
         ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
-        (Exit::Interrupted, "a signal ended the run; what was finished is written"),
+        (Exit::Interrupted, "a signal ended the command; what a run had finished is written"),
     ];
 }
 
@@ -75,6 +75,16 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// A signal ended the command.
+    #[error("{operation}: {name} ended it")]
+    Signal {
+        /// What was being done, and what was not: `"run ecn: nothing was sent"`.
+        operation: String,
+        /// The signal: `SIGTERM`.
+        name: String,
+        /// Its number.
+        number: i32,
+    },
     /// Anything else, in words.
     #[error("{0}")]
     Failed(String),
@@ -86,6 +96,7 @@ impl Error {
         match self {
             Error::Usage(_) | Error::File(_) => Exit::BadInput,
             Error::Os { .. } | Error::Failed(_) => Exit::Failed,
+            Error::Signal { .. } => Exit::Interrupted,
         }
     }
 

@@ -10,6 +10,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::metrics::CONTENT_TYPE;
+use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Result};
 
 /// Clients at a time; others wait in the kernel's queue.
@@ -106,7 +107,10 @@ impl Server {
                 match event.token() {
                     WAKE => return Ok(()),
                     LISTENER => {}
-                    Token(place) => self.client(place, page),
+                    Token(place) => {
+                        panic_point("metrics");
+                        self.client(place, page);
+                    }
                 }
             }
             let now = Instant::now();
