@@ -68,7 +68,7 @@ pub enum Error {
     #[error("{0}")]
     File(Box<Report>),
     /// The operating system refused an operation.
-    #[error("{operation}: {source}")]
+    #[error("{operation}: {source}{}", remedy(source))]
     Os {
         /// What was being done, to what: `"set sysctl net.ipv4.tcp_ecn to 1"`.
         operation: String,
@@ -104,6 +104,29 @@ impl Error {
     pub fn failed(operation: impl fmt::Display, why: impl fmt::Display) -> Self {
         Error::Failed(format!("{operation}: {why}"))
     }
+}
+
+/// Why a write failed that would have succeeded with more room, and what to do. One kind of error, wherever the room
+/// ends: a run that cannot write stops in order, and what it had written is whole.
+static NO_ROOM: &[(io::ErrorKind, &str)] = &[
+    (io::ErrorKind::StorageFull, "make room on the disk"),
+    (io::ErrorKind::QuotaExceeded, "remove files of this user or ask for a larger quota"),
+    (
+        io::ErrorKind::FileTooLarge,
+        "raise the limit of a file's size (RLIMIT_FSIZE, `ulimit -f`), or choose another file system",
+    ),
+    (io::ErrorKind::ReadOnlyFilesystem, "the file system is mounted read-only: choose another place"),
+];
+
+/// EIO: the device failed.
+const DEVICE_FAILED: i32 = 5;
+
+/// What to do about an error for which there is something to do; empty for others.
+fn remedy(source: &io::Error) -> String {
+    let known = NO_ROOM.iter().find(|(kind, _)| *kind == source.kind()).map(|(_, remedy)| *remedy);
+    let device = "the device failed: see the kernel's log (`dmesg`)";
+    let known = known.or((source.raw_os_error() == Some(DEVICE_FAILED)).then_some(device));
+    known.map_or(String::new(), |remedy| format!("; {remedy}"))
 }
 
 /// Names the operation that an I/O error interrupted.
@@ -384,6 +407,27 @@ mod tests {
             let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
             assert!(report.render(true).contains("x.toml"));
             assert_eq!(report.json_lines().lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_full_disk_has_a_remedy_whatever_made_it_full() {
+        // ENOSPC, EDQUOT, EFBIG, EROFS, EIO; and ENOENT, for which there is none.
+        for (number, expected) in [
+            (28, Some("make room")),
+            (122, Some("quota")),
+            (27, Some("RLIMIT_FSIZE")),
+            (30, Some("read-only")),
+            (5, Some("dmesg")),
+            (2, None),
+        ] {
+            let source = io::Error::from_raw_os_error(number);
+            let plain = format!("write x: {source}");
+            let text = Error::Os { operation: "write x".into(), source }.to_string();
+            match expected {
+                Some(part) => assert!(text.starts_with(&plain) && text.contains(part), "{text}"),
+                None => assert_eq!(text, plain),
+            }
         }
     }
 

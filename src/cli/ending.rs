@@ -1,13 +1,13 @@
 //! Handles the signals of [`signals`](crate::signals) for every command that changes the host or writes a file.
 //!
-//! The handler only notes which signal came and how often; the command looks at that ([`came`], [`check`]) where it can
+//! The handler only notes which signal came; the command looks at that ([`came`], [`check`]) where it can
 //! end in order, or waits for it ([`wait`]). Reads that may wait for ever are [`Interruptible`](crate::signals::Interruptible).
 #![expect(unsafe_code, reason = "a handler that sees where a signal came from")]
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 
 use nix::errno::Errno;
 use nix::libc::{SI_USER, siginfo_t};
@@ -18,9 +18,8 @@ use signal_hook::consts::SIGHUP;
 use crate::error::{Doing as _, Error, Result};
 use crate::signals::{self, Action, SIGNALS};
 
-/// The first signal that came, and how much the signals weigh together: from two on the command does not wait.
+/// The first signal that came, 0 before.
 static FIRST: AtomicI32 = AtomicI32::new(0);
-static WEIGHT: AtomicUsize = AtomicUsize::new(0);
 static PIPES: OnceLock<Pipes> = OnceLock::new();
 /// Whether [`wait`] has ended for good.
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -92,7 +91,6 @@ fn note(number: i32, action: Action, info: &siginfo_t) {
         _ => {}
     }
     let _ = FIRST.compare_exchange(0, number, SeqCst, SeqCst);
-    WEIGHT.fetch_add(if action == Action::EndNow { 2 } else { 1 }, SeqCst);
     if let Some(pipes) = PIPES.get() {
         // A full pipe says the same.
         let _ = nix::unistd::write(&pipes.came.1, &[1]);
@@ -105,11 +103,6 @@ pub fn came() -> Option<i32> {
     Some(FIRST.load(SeqCst)).filter(|number| *number != 0)
 }
 
-/// Whether signals ask the command not to wait for anything: a second one came, or SIGQUIT.
-pub fn at_once() -> bool {
-    WEIGHT.load(SeqCst) > 1
-}
-
 /// Refuses to go on if a signal came; `doing` names the command and what it did not do.
 ///
 /// # Errors
@@ -118,6 +111,12 @@ pub fn check(doing: impl FnOnce() -> String) -> Result<()> {
     came().map_or(Ok(()), |number| {
         Err(Error::Signal { operation: doing(), name: signals::name(number), number })
     })
+}
+
+/// A line for the summary of a command that a signal ended, after which what was done so far is written; empty if none came.
+pub fn told() -> String {
+    let line = |number| format!("ended early by {}; what was done so far is written\n", signals::name(number));
+    came().map(line).unwrap_or_default()
 }
 
 /// Waits for the next signal; `None` once [`Watching`] was dropped.

@@ -24,7 +24,6 @@ use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
 use crate::packet::owner::PortSet;
 use crate::packet::{Unread, link};
-use crate::signals;
 use crate::sink::{self, Sink};
 use account::Account;
 
@@ -205,7 +204,10 @@ fn offline(
     quiet: bool,
 ) -> Result<Exit> {
     refuse_input(path, &args.output)?;
-    let file = file::File::open(path, args.filter.as_deref())?;
+    let file = file::File::open(path, args.filter.as_deref());
+    // A read that waited was ended by it.
+    ending::check(|| "observe: nothing was written".into())?;
+    let file = file?;
     let mut output = Output::open(&args.output, schema)?;
     let bar = Bar::new(path, file.position(), quiet);
     let observed = offline::observe(file, selection, limits, &stopped, |flows| {
@@ -228,8 +230,8 @@ fn stopped() -> bool {
 
 /// The exit code of a file that was not read to its end, and why on standard error.
 fn interrupted() -> Option<Exit> {
-    ending::came().map(|number| {
-        eprintln!("ended early by {}; what was read is written", signals::name(number));
+    ending::came().map(|_| {
+        eprint!("{}", ending::told());
         Exit::Interrupted
     })
 }

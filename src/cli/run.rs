@@ -159,6 +159,12 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     // A panic, too, ends with a last line of the status.
     let ended = barrier::contain(|| whole(&args, quiet, status.as_mut(), server))
         .unwrap_or_else(|crash| Err(Error::Failed(crash)));
+    let ended = match (ended, barrier::crashed()) {
+        // What failed after it failed because of it.
+        (Err(_), Some(crash)) => Err(Error::Failed(crash.to_string())),
+        (Ok((outcome, _)), Some(_)) => Ok((outcome, Exit::Failed)),
+        (ended, None) => ended,
+    };
     let told = ended.as_ref().map(|(outcome, exit)| (outcome.as_ref(), *exit));
     if let Some(status) = &mut status {
         status.end(&summary::utc(SystemTime::now()), told);
@@ -217,7 +223,10 @@ fn whole(
                 args.targets.as_deref(),
                 &args.courtesy,
                 args.columns.options(args.port),
-            )?;
+            );
+            // A read that waited was ended by it.
+            check_signals(&args.measurement)?;
+            let reader = reader?;
             let interface = interface::watched(args.interface.as_deref())?;
             (reader, interface)
         }

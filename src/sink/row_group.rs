@@ -7,8 +7,6 @@ use arrow::array::RecordBatch;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
 use parquet::errors::{ParquetError, Result};
 
-use crate::barrier::panic_point;
-
 /// Rows from which on a thread is worth its start.
 const MANY: usize = 1024;
 
@@ -64,7 +62,6 @@ fn shared<T: Send, R: Send>(
     let queue = Mutex::new(all.into_iter().enumerate());
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
-        panic_point("columns");
         let some = std::iter::from_fn(next);
         some.map(|(place, one)| Ok((place, each(one)?))).collect::<Result<Vec<_>>>()
     };

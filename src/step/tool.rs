@@ -75,7 +75,8 @@ impl Tool {
         let stdin = child.stdin.take();
         // A program may say a lot before it has read everything.
         let (written, output) = thread::scope(|scope| {
-            let writer = scope.spawn(move || match stdin {
+            let writer = thread::Builder::new().name("tool".into());
+            let writer = writer.spawn_scoped(scope, move || match stdin {
                 Some(mut stdin) => {
                     panic_point("tool");
                     stdin.write_all(input.as_bytes())
@@ -84,7 +85,7 @@ impl Tool {
             });
             let output = child.wait_with_output();
             let panicked = |_| Err(std::io::Error::other("the writing thread panicked"));
-            (writer.join().unwrap_or_else(panicked), output)
+            (writer.and_then(|writer| writer.join().unwrap_or_else(panicked)), output)
         });
         match written {
             // It stopped reading: what it said tells why.

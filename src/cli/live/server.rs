@@ -107,10 +107,7 @@ impl Server {
                 match event.token() {
                     WAKE => return Ok(()),
                     LISTENER => {}
-                    Token(place) => {
-                        panic_point("metrics");
-                        self.client(place, page);
-                    }
+                    Token(place) => self.client(place, page),
                 }
             }
             let now = Instant::now();
@@ -146,6 +143,7 @@ impl Server {
     }
 
     fn client(&mut self, place: usize, page: &dyn Fn() -> String) {
+        panic_point("metrics");
         if let Some(Some(client)) = self.clients.get_mut(place)
             && client.go_on(page).unwrap_or(true)
         {

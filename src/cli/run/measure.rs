@@ -48,7 +48,9 @@ impl Run<'_> {
         // From here on there is something that a start that fails must remove.
         let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
         let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
-        let first = reader.next_batch(preflight::SAMPLE.min(size))?;
+        let first = reader.next_batch(preflight::SAMPLE.min(size));
+        self.check_signals()?;
+        let first = first?;
         if first.is_empty() && !reader.has_targets() {
             return Err(match reader.refusals().told() {
                 None => run_targets::none(),

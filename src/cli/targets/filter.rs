@@ -108,8 +108,14 @@ fn sample(text: &str) -> Result<Share, String> {
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let mut filter = Filter::new(args)?;
-    let mut entries = Entries::open(&input(args.targets.as_deref(), "targets")?, Want::Addresses)?;
-    let mut output = args.destination.open(&mut entries)?;
+    let entries = Entries::open(&input(args.targets.as_deref(), "targets")?, Want::Addresses);
+    let unwritten = || "targets filter: nothing was written".to_owned();
+    // Reads that waited were ended by a signal.
+    ending::check(unwritten)?;
+    let mut entries = entries?;
+    let output = args.destination.open(&mut entries);
+    ending::check(unwritten)?;
+    let mut output = output?;
     let mut meter = Meter::new("targets", quiet);
     while ending::came().is_none() {
         let entry = match entries.next() {
@@ -145,6 +151,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
         text += &counted(dropped, what);
     }
+    text += &ending::told();
     eprint!("{text}");
     Ok(match (stopped, dropped) {
         (true, _) => Exit::Interrupted,

@@ -129,7 +129,13 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         given => given.to_vec(),
     };
     allow_descriptors(args.concurrency)?;
-    let mut entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names)?;
+    let entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names);
+    let unwritten = || "targets resolve: nothing was written".to_owned();
+    // Reads that waited were ended by a signal.
+    ending::check(unwritten)?;
+    let mut entries = entries?;
+    let output = args.destination.open(&mut entries);
+    ending::check(unwritten)?;
     let mut run = Run {
         args,
         resolver: Resolver::new(Settings {
@@ -139,7 +145,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             retries: args.retries,
             rate: args.rate,
         })?,
-        output: args.destination.open(&mut entries)?,
+        output: output?,
         failures: Failures::open(args.failures.as_deref())?,
         jobs: VecDeque::new(),
         done: 0,
@@ -196,6 +202,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             text += &format!("{}\n", counted(count, what));
         }
     }
+    text += &ending::told();
     eprint!("{text}");
     let lost = failures.unanswered() > 0 || dropped > 0;
     failures.finish()?;
