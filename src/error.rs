@@ -216,6 +216,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0106", "a ${ that is not closed"),
     ("E0107", "a param without default, or with a name that cannot be"),
     ("E0108", "a configuration without the one before it"),
+    ("E0109", "more than a measurement may hold"),
     ("E0201", "an unknown function"),
     ("E0202", "a function in a chain of a header that it does not read"),
     ("E0203", "a function without its set-up function"),
@@ -267,14 +268,27 @@ pub static CODES: &[(&str, &str)] = &[
     ("W0404", "a label for nearly every record"),
 ];
 
+/// Bytes of source lines that are drawn with their mistakes, in all: beyond that, only places are named.
+const MOST_DRAWN: usize = 1 << 20;
+
 impl Report {
     /// The mistakes as a person reads them: place, source line with the place underlined, what
     /// is wrong, what to write. With colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
+        let mut drawn = 0;
         for diagnostic in &self.diagnostics {
             let span = within(&self.text, &diagnostic.span);
+            let line_start = self.text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+            let line_end = self.text[span.end..].find('\n').map_or(self.text.len(), |at| span.end + at);
+            drawn += line_end - line_start;
+            if drawn > MOST_DRAWN {
+                let (Place { line, column, .. }, origin) = (self.place(&span), &self.origin);
+                let (word, code) = (diagnostic.severity().as_str(), diagnostic.code);
+                out += &format!("{word}[{code}]: {}\n --> {origin}:{line}:{column}\n\n", diagnostic.message);
+                continue;
+            }
             let mut place = AnnotationKind::Primary.span(span);
             if !diagnostic.label.is_empty() {
                 place = place.label(diagnostic.label.as_str());
