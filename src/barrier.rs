@@ -120,8 +120,8 @@ pub fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
 /// The places where a test can have a thread panic.
 #[cfg(debug_assertions)]
 pub static PANIC_POINTS: &[&str] = &[
-    "capture", "command", "engine", "feed", "finish", "lab", "live", "merge", "metrics", "restore", "signals", "tool",
-    "writer",
+    "capture", "command", "engine", "feed", "finish", "lab", "live", "merge", "metrics", "restore",
+    "signals", "tool", "writer",
 ];
 
 /// Panics if the environment variable PATHSPIDER_PANIC has this name, in programs with debug assertions only: for

@@ -115,7 +115,10 @@ static NO_ROOM: &[(io::ErrorKind, &str)] = &[
         io::ErrorKind::FileTooLarge,
         "raise the limit of a file's size (RLIMIT_FSIZE, `ulimit -f`), or choose another file system",
     ),
-    (io::ErrorKind::ReadOnlyFilesystem, "the file system is mounted read-only: choose another place"),
+    (
+        io::ErrorKind::ReadOnlyFilesystem,
+        "the file system is mounted read-only: choose another place",
+    ),
 ];
 
 /// EIO: the device failed.
@@ -281,12 +284,18 @@ impl Report {
         for diagnostic in &self.diagnostics {
             let span = within(&self.text, &diagnostic.span);
             let line_start = self.text[..span.start].rfind('\n').map_or(0, |at| at + 1);
-            let line_end = self.text[span.end..].find('\n').map_or(self.text.len(), |at| span.end + at);
+            let line_end =
+                self.text[span.end..].find('\n').map_or(self.text.len(), |at| span.end + at);
             drawn += line_end - line_start;
             if drawn > MOST_DRAWN {
                 let (Place { line, column, .. }, origin) = (self.place(&span), &self.origin);
                 let (word, code) = (diagnostic.severity().as_str(), diagnostic.code);
-                out += &format!("{word}[{code}]: {}\n --> {origin}:{line}:{column}\n\n", diagnostic.message);
+                out += &format!(
+                    "{word}[{code}]: {}\n --> {origin}:{line}:{column}\n",
+                    diagnostic.message
+                );
+                let help = diagnostic.help.iter().map(|help| format!("help: {help}\n"));
+                out += &(help.collect::<String>() + "\n");
                 continue;
             }
             let mut place = AnnotationKind::Primary.span(span);

@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn every_signal_that_ends_a_process_by_default_has_one_row() {
         // Those that are ignored by default (signal(7)), and the C library's own.
-        let others = [nix::libc::SIGCHLD, nix::libc::SIGCONT, nix::libc::SIGURG, nix::libc::SIGWINCH];
+        let others =
+            [nix::libc::SIGCHLD, nix::libc::SIGCONT, nix::libc::SIGURG, nix::libc::SIGWINCH];
         for number in (1..=SIGRTMAX()).filter(|number| !others.contains(number)) {
             let rows = SIGNALS.iter().filter(|row| (row.numbers)().contains(&number)).count();
             let own = (32..SIGRTMIN()).contains(&number);

@@ -114,7 +114,8 @@ fn processor() {
     );
     let mut command = Command::new("sh");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_pathspider")]);
-    let (_, said, _) = ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let (_, said, _) =
+        ended(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
     assert!(said.contains("ended early by SIGXCPU"), "{said}");
 }
 
@@ -220,6 +221,7 @@ impl Bench {
         words.extend(NO_STRANGERS.map(str::to_owned));
         words.extend(["--format", "json", "--allow-commands"].map(str::to_owned));
         words.extend(["--rate".to_owned(), rate.to_string()]);
+        words.extend(["-i".to_owned(), self.at.interface.clone()]);
         words.extend(["--targets".to_owned(), self.at.list.display().to_string()]);
         words.extend(["-o".to_owned(), path("out/"), "--status".to_owned(), path("status")]);
         words.extend(["--state".to_owned(), path("state")]);
@@ -304,7 +306,10 @@ impl Bench {
             let End { code, status, said, .. } = self.end(child);
             assert_eq!(code, Some(5), "{said}");
             assert!(said.contains("SIGUSR1"), "{said}");
-            assert_eq!((&status["event"], &status["signal_name"]), (&"end".into(), &"SIGUSR1".into()));
+            assert_eq!(
+                (&status["event"], &status["signal_name"]),
+                (&"end".into(), &"SIGUSR1".into())
+            );
             drop(stdin);
             self.restored();
         }
@@ -340,7 +345,11 @@ impl Bench {
             let mask = u64::from_str_radix(&digits, 16).unwrap();
             for row in SIGNALS {
                 let mut numbers = (row.numbers)();
-                assert!(numbers.all(|number| mask & (1 << (number - 1)) == 0), "{}: {run}", row.name);
+                assert!(
+                    numbers.all(|number| mask & (1 << (number - 1)) == 0),
+                    "{}: {run}",
+                    row.name
+                );
             }
         }
     }
@@ -374,7 +383,10 @@ impl Bench {
         let End { code, summary, status, said } = self.end(self.limited("-f 16", &[]));
         assert_eq!(code, Some(1), "{said}");
         let error = summary["error"].as_str().unwrap_or_default().to_owned();
-        assert!(error.contains("part-00000.parquet") && error.contains("RLIMIT_FSIZE"), "{error}: {said}");
+        assert!(
+            error.contains("part-00000.parquet") && error.contains("RLIMIT_FSIZE"),
+            "{error}: {said}"
+        );
         assert_eq!((&summary["signal"], &status["exit"]), (&Value::Null, &1.into()));
         self.restored();
         assert!(summary["resume"].is_string(), "{summary}");
@@ -386,7 +398,9 @@ impl Bench {
         let before = opened();
         let metrics = free_port();
         let child = match point {
-            "lab" => program(&["run", "ecn", "--lab", "-o", "-"]).env(env.0, env.1).spawn().unwrap(),
+            "lab" => {
+                program(&["run", "ecn", "--lab", "-o", "-"]).env(env.0, env.1).spawn().unwrap()
+            }
             "restore" => {
                 self.killed();
                 let state = path("state");
@@ -418,7 +432,9 @@ impl Bench {
         let End { code, status, said, .. } = self.end(child);
         assert_eq!(code, Some(1), "{said}");
         let line = said.lines().find(|line| line.contains("the thread")).unwrap_or(&said);
-        for part in [" panicked: ", &format!("PATHSPIDER_PANIC is {point}"), ".rs:", "please report"] {
+        for part in
+            [" panicked: ", &format!("PATHSPIDER_PANIC is {point}"), ".rs:", "please report"]
+        {
             assert!(line.contains(part), "{part}: {said}");
         }
         if point == "restore" {
@@ -457,4 +473,3 @@ fn free_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }
-

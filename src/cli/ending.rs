@@ -60,8 +60,7 @@ pub fn catch(hangup_is_another: bool) -> Result<()> {
             let action = row.action;
             let handler = move |info: &siginfo_t| note(number, action, info);
             // SAFETY: `note` uses atomics and write(2), which are async-signal-safe, and keeps errno. It does not panic.
-            let registered =
-                unsafe { signal_hook_registry::register_unchecked(number, handler) };
+            let registered = unsafe { signal_hook_registry::register_unchecked(number, handler) };
             registered.doing(|| format!("handle {}", signals::name(number)))?;
         }
     }
@@ -115,7 +114,9 @@ pub fn check(doing: impl FnOnce() -> String) -> Result<()> {
 
 /// A line for the summary of a command that a signal ended, after which what was done so far is written; empty if none came.
 pub fn told() -> String {
-    let line = |number| format!("ended early by {}; what was done so far is written\n", signals::name(number));
+    let line = |number| {
+        format!("ended early by {}; what was done so far is written\n", signals::name(number))
+    };
     came().map(line).unwrap_or_default()
 }
 
@@ -143,7 +144,7 @@ impl Drop for Watching {
 /// Waits until a descriptor can be read; an error if a signal came.
 fn readable(fd: BorrowedFd<'_>) -> io::Result<()> {
     let Some(pipes) = PIPES.get() else { return Ok(()) };
-    let mut fds = [(&pipes.came.0).as_fd(), fd].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let mut fds = [pipes.came.0.as_fd(), fd].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
     while let Err(why) = poll(&mut fds, PollTimeout::NONE) {
         if why != Errno::EINTR {
             return Err(why.into());

@@ -21,7 +21,8 @@ use super::summary::{self, Outcome};
 use super::targets::columns::FixedColumns;
 use super::writer;
 use super::{
-    confirm, ending, forecast, interface, preflight, prepare, records, restore, run_targets, source_ports,
+    confirm, ending, forecast, interface, preflight, prepare, records, restore, run_targets,
+    source_ports,
 };
 use crate::barrier;
 use crate::connect;

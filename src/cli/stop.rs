@@ -86,6 +86,8 @@ fn first(signal: i32, left: &Remaining) -> String {
 
 #[cfg(test)]
 mod tests {
+    use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+
     use super::*;
 
     #[test]
@@ -99,6 +101,9 @@ mod tests {
         stop.handle(SIGINT, &left);
         assert!(!stop.may_begin() && !stop.may_go_on());
         assert_eq!(stop.signal(), usize::try_from(SIGTERM).unwrap());
+        let quit = Stop::default();
+        quit.handle(SIGQUIT, &left);
+        assert!(!quit.may_begin() && !quit.may_go_on(), "as a second one");
         let said = first(SIGTERM, &left());
         assert!(said.starts_with("SIGTERM: no new wave begins"), "{said}");
         assert!(said.contains("7 attempts left: about 1 second, 2 minutes at most"), "{said}");

@@ -62,8 +62,12 @@ static ROWS: &[Row] = &[
     Row { path: &["params"], most: 500, what: "params", help: "remove those that are not used" },
 ];
 
-/// The place where a text has more values than a file may have, if it has.
+/// The place where a text is longer than a file may be or has more values, if it is or has.
 pub(super) fn values(text: &str) -> Option<Diagnostic> {
+    if text.len() > FILE {
+        let help = "divide it into several measurements";
+        return Some(mistake("E0109", FILE..FILE, "a measurement has at most 8 MiB", help));
+    }
     let separators = text.bytes().enumerate().filter(|(_, b)| matches!(b, b',' | b'=' | b'\n'));
     let (at, _) = separators.take(SEPARATORS + 1).nth(SEPARATORS)?;
     let message = format!("a measurement has at most {SEPARATORS} lines and values in all");
@@ -163,9 +167,7 @@ impl Budget {
 pub(super) fn size(value: &DeValue<'_>) -> usize {
     match value {
         DeValue::String(text) => text.len().max(1),
-        DeValue::Array(items) => {
-            1 + items.iter().map(|item| size(item.get_ref())).sum::<usize>()
-        }
+        DeValue::Array(items) => 1 + items.iter().map(|item| size(item.get_ref())).sum::<usize>(),
         DeValue::Table(table) => {
             let pairs = table.iter();
             1 + pairs.map(|(key, value)| key.get_ref().len() + size(value.get_ref())).sum::<usize>()

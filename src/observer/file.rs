@@ -14,8 +14,8 @@ use super::input::{Peeked, decompressed, known};
 use super::piece::Piece;
 use super::reader::{Format, Reader};
 use super::records::{HEADER, Records};
-use crate::signals::Interruptible;
 use crate::error::{Error, Result};
+use crate::signals::Interruptible;
 
 /// Bytes that are read to detect the format.
 const BEGIN: usize = 4096;

@@ -44,8 +44,8 @@ use std::path::Path;
 
 use arrow::datatypes::Fields;
 
-use crate::signals::Interruptible;
 use crate::error::{Doing as _, Error, Result};
+use crate::signals::Interruptible;
 
 pub use address::usable;
 pub use columns::columns;

@@ -91,8 +91,7 @@ impl Run<'_> {
             let serving = server.as_ref().map(live::Server::running);
             let mut threads =
                 vec![spawn(scope, "live", move || view.watch(&done, quiet, status, pace))?];
-            threads
-                .push(spawn(scope, "signals", move || stop.watch(&|| view.remaining(pace)))?);
+            threads.push(spawn(scope, "signals", move || stop.watch(&|| view.remaining(pace)))?);
             if let Some(server) = server {
                 threads.push(spawn(scope, "metrics", move || server.run(&|| view.metrics()))?);
             }
@@ -108,9 +107,8 @@ impl Run<'_> {
             let (fields, sink) = (reader.fields(), sink.as_mut());
             let writer = Writer::new(self.plan, fields, sink, tally, known, totals, answers);
             let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
-            let alive = || {
-                capture.is_alive() && !writer.is_finished() && barrier::crashed().is_none()
-            };
+            let alive =
+                || capture.is_alive() && !writer.is_finished() && barrier::crashed().is_none();
             let may_begin = || {
                 self.excluded.look();
                 self.stop.may_begin() && ending::came().is_none() && alive()

@@ -9,8 +9,8 @@ use clap::ValueEnum;
 use indicatif::HumanCount;
 use sha2::{Digest as _, Sha256};
 
-use super::output::{Destination, Output};
 use super::input;
+use super::output::{Destination, Output};
 use crate::cli::ending;
 use crate::cli::meter::Meter;
 use crate::error::{Error, Exit, Result};
