@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// KiB of address space that the program may have. It needs about half of that for itself.
-const MEMORY: u64 = 400_000;
+const MEMORY: u64 = 300_000;
 
 /// Runs the program under the limit.
 fn run(folder: &Path, words: &[&str]) -> Output {
@@ -191,7 +191,7 @@ fn lists_and_captures_are_streams() {
     let section: Vec<u8> = section.iter().flat_map(|word| word.to_le_bytes()).collect();
     let block = [&section[..], &1_u32.to_le_bytes(), &0x8000_0000_u32.to_le_bytes()].concat();
     // More than the limit leaves.
-    const LARGE: usize = 320 << 20;
+    const LARGE: usize = 160 << 20;
     sparse("line", b"{\"dip\": \"192.0.2.1\"", LARGE as u64);
     write(
         "deep",
