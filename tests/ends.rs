@@ -5,9 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/listed.rs"]
+#[path = "support/listed.rs"]
 mod listed;
-#[path = "harness/no_strangers.rs"]
+#[path = "support/no_strangers.rs"]
 mod no_strangers;
 
 use std::fs;
