@@ -142,6 +142,18 @@ pub struct Args {
 }
 
 impl Args {
+    /// Becomes the user that is wanted, and gives up what the run does not need.
+    fn hold(&self) -> Result<()> {
+        match (self.lab, &self.privilege.user) {
+            (false, _) => privilege::hold(&self.privilege, self.state.folder.is_none()),
+            (true, Some(_)) => {
+                Err(Error::Usage("--user: the lab needs no root; start it as that user".into()))
+            }
+            // It needs the right to make namespaces; its threads are in them, which is all that they can change.
+            (true, None) => Ok(()),
+        }
+    }
+
     /// How much is sent at most.
     fn limits(&self) -> scheduler::Limits {
         self.courtesy.limits(self.concurrency, self.rate, self.lab)
@@ -159,6 +171,8 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let signals = stop::signals(args.courtesy.takes_hangup())?;
+    // Before any file is opened: each with the rights that the run keeps.
+    args.hold()?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.live.open(records_on_stdout)?;
     let ended = whole(&args, quiet, signals, status.as_mut(), server);
@@ -185,16 +199,6 @@ fn whole(
         return Err(Error::Usage(
             "--lab-prober is for the lab: write --lab too, or use `lab shell --lab-prober`".into(),
         ));
-    }
-    // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
-    match (args.lab, &args.privilege.user) {
-        (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
-        (true, Some(_)) => {
-            return Err(Error::Usage(
-                "--user: the lab needs no root; start it as that user".into(),
-            ));
-        }
-        (true, None) => {}
     }
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
@@ -250,6 +254,7 @@ fn whole(
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
     privilege::check_output(&path)?;
+    output.look()?;
     let needs = Needs::of(&plan);
     let needs = if args.interface.is_some() { needs.bound() } else { needs };
     privilege::require(&needs)?;

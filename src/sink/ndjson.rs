@@ -19,6 +19,7 @@ use arrow::json::writer::LineDelimited;
 use super::temporary::Temporary;
 use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
+use crate::printable;
 
 /// The text of a time without a zone (see [`utc_to_plain`]).
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
@@ -46,15 +47,13 @@ impl fmt::Debug for NdjsonSink {
 impl NdjsonSink {
     /// Lines on standard output, each batch at once.
     pub fn stdout() -> Self {
-        Self::new(Box::new(io::stdout()), Target::Stdout)
+        Self::new(Box::new(printable::Json::new(io::stdout())), Target::Stdout)
     }
 
     /// Starts the file that will be `path`, and the one beside it.
     pub fn create(path: &Path) -> Result<Self> {
         let records = Temporary::create(path)?;
-        let mut beside = records.path().as_os_str().to_owned();
-        beside.push(".meta.json");
-        let metadata = Temporary::create(Path::new(&beside))?;
+        let metadata = records.beside(".meta.json")?;
         Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
     }
 
