@@ -70,22 +70,28 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Writes JSON on as [`json`] makes it. A character may come in several pieces.
+/// Writes a text on as [`json`] or [`lines`] makes it. A character may come in several pieces.
 #[derive(Debug)]
-pub struct Json<W> {
+pub struct Printable<W> {
     inner: W,
+    how: fn(&str) -> Cow<'_, str>,
     /// The beginning of a character.
     begun: Vec<u8>,
 }
 
-impl<W: Write> Json<W> {
-    /// Writes on to `inner`.
-    pub fn new(inner: W) -> Self {
-        Self { inner, begun: Vec::new() }
+impl<W: Write> Printable<W> {
+    /// Writes JSON on to `inner`.
+    pub fn json(inner: W) -> Self {
+        Self { inner, how: json, begun: Vec::new() }
+    }
+
+    /// Writes lines on to `inner`.
+    pub fn lines(inner: W) -> Self {
+        Self { inner, how: lines, begun: Vec::new() }
     }
 }
 
-impl<W: Write> Write for Json<W> {
+impl<W: Write> Write for Printable<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.begun.extend_from_slice(bytes);
         let whole = match std::str::from_utf8(&self.begun) {
@@ -99,7 +105,7 @@ impl<W: Write> Write for Json<W> {
         };
         let rest = self.begun.split_off(whole);
         let text = String::from_utf8(std::mem::replace(&mut self.begun, rest));
-        self.inner.write_all(json(&text.unwrap_or_default()).as_bytes())?;
+        self.inner.write_all((self.how)(&text.unwrap_or_default()).as_bytes())?;
         Ok(bytes.len())
     }
 
@@ -150,11 +156,11 @@ mod tests {
     fn json_may_come_in_pieces_of_characters() {
         let text = "{\"a\": \"\u{9b}\u{202e}\u{4e2d}x\"}\n";
         for size in 1..4 {
-            let mut to = Json::new(Vec::new());
+            let mut to = Printable::json(Vec::new());
             text.as_bytes().chunks(size).for_each(|piece| to.write_all(piece).unwrap());
             assert_eq!(to.inner, json(text).as_bytes(), "{size}");
         }
-        let mut to = Json::new(Vec::new());
+        let mut to = Printable::json(Vec::new());
         to.write_all(b"a\xff\x1b").unwrap();
         assert_eq!(to.inner, b"a\xff\x1b");
     }

@@ -55,7 +55,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::barrier;
 use crate::error::{Error, Exit};
 use crate::measurement::Plan;
-use crate::printable;
+use crate::{printable, program};
 
 /// The program.
 #[derive(Debug, Parser)]
@@ -122,6 +122,8 @@ fn after_help() -> String {
 
 /// Runs the program on this process's command line.
 pub fn main() -> Exit {
+    // Looked at now, since rights are given up later.
+    let _ = program::is_raised();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

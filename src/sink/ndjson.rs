@@ -19,7 +19,7 @@ use arrow::json::writer::LineDelimited;
 use super::temporary::Temporary;
 use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
-use crate::printable;
+use crate::printable::Printable;
 
 /// The text of a time without a zone (see [`utc_to_plain`]).
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
@@ -47,7 +47,7 @@ impl fmt::Debug for NdjsonSink {
 impl NdjsonSink {
     /// Lines on standard output, each batch at once.
     pub fn stdout() -> Self {
-        Self::new(Box::new(printable::Json::new(io::stdout())), Target::Stdout)
+        Self::new(Box::new(Printable::json(io::stdout())), Target::Stdout)
     }
 
     /// Starts the file that will be `path`, and the one beside it.
