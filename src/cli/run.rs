@@ -142,18 +142,6 @@ pub struct Args {
 }
 
 impl Args {
-    /// Becomes the user that is wanted, and gives up what the run does not need.
-    fn hold(&self) -> Result<()> {
-        match (self.lab, &self.privilege.user) {
-            (false, _) => privilege::hold(&self.privilege, self.state.folder.is_none()),
-            (true, Some(_)) => {
-                Err(Error::Usage("--user: the lab needs no root; start it as that user".into()))
-            }
-            // It needs the right to make namespaces; its threads are in them, which is all that they can change.
-            (true, None) => Ok(()),
-        }
-    }
-
     /// How much is sent at most.
     fn limits(&self) -> scheduler::Limits {
         self.courtesy.limits(self.concurrency, self.rate, self.lab)
@@ -172,7 +160,7 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let signals = stop::signals(args.courtesy.takes_hangup())?;
     // Before any file is opened: each with the rights that the run keeps.
-    args.hold()?;
+    privilege::hold_run(&args.privilege, args.state.folder.is_none(), args.lab)?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.live.open(records_on_stdout)?;
     let ended = whole(&args, quiet, signals, status.as_mut(), server);

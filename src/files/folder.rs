@@ -261,6 +261,14 @@ impl Folder {
         Ok(names)
     }
 
+    /// A handle to bring it to disk by.
+    ///
+    /// # Errors
+    /// If it may not be read.
+    pub fn file(&self) -> io::Result<File> {
+        self.readable().map(File::from)
+    }
+
     fn readable(&self) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(openat(&self.handle, ".", flags, Mode::empty())?)

@@ -23,7 +23,7 @@ mod signals;
 pub use append::{Log, Opened};
 pub use folder::Folder;
 pub use input::{Input, metadata, read_to_string, refuse, regular};
-pub use place::Place;
+pub use place::{Place, create_new};
 pub use signals::end_waits_on;
 
 use std::ffi::OsStr;

@@ -1,6 +1,8 @@
 //! Where a path leads, looked up folder by folder.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -85,6 +87,19 @@ impl Place {
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
     }
+}
+
+/// Makes a file that must not be there yet. A link at its name counts as there.
+///
+/// # Errors
+/// [`Error::Usage`] if others could redirect what is written; the inner error is the kernel's.
+pub fn create_new(path: &Path) -> Result<io::Result<File>> {
+    let refuse = |why: String| Error::Usage(format!("write {}: {why}", path.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Some(name) = path.file_name() else {
+        return Err(refuse("this is not the name of a file".into()));
+    };
+    Ok(Folder::open(folder.unwrap_or(Path::new(".")))?.create_new(name))
 }
 
 /// What a path leads to.

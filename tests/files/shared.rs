@@ -103,6 +103,9 @@ pub fn planted(tests: &mut Tests) {
     tests.run("root follows a link of root's there", own_link);
     tests.run("--status is opened with the rights of --user", status_of_user);
     tests.run("journals of steps are kept in no folder of others", states);
+    tests.run("no command of root's writes through a link of another user's", commands);
+    tests.run("a measurement is read with the rights of --user", measurement_of_user);
+    tests.run("a descriptor that root opened is a --status of --user", descriptor_of_user);
 }
 
 /// A folder of everybody's, beside a file and a folder of root's.
@@ -160,10 +163,14 @@ impl Place {
 
     /// Runs in a network namespace, and with a /run, of its own; names of files are in the shared folder.
     fn run(&self, words: &[&str]) -> Output {
+        self.measure("mss", words)
+    }
+
+    fn measure(&self, measurement: &str, words: &[&str]) -> Output {
         let mut command = Command::new("unshare");
         let script = "mount -t tmpfs none /run && ip link set lo up && exec \"$@\"";
-        command.args(["-n", "-m", "sh", "-c", script, "sh", PROGRAM, "run", "mss", "-i", "lo"]);
-        command.args(["--allow-reserved", "--confirm", "0", "--targets"]);
+        command.args(["-n", "-m", "sh", "-c", script, "sh", PROGRAM, "run", measurement]);
+        command.args(["-i", "lo", "--allow-reserved", "--confirm", "0", "--targets"]);
         command.arg(self.at("targets.csv")).args(words).current_dir(self.at("shared"));
         command.env_remove("PATHSPIDER_STATE").stdin(Stdio::null());
         command.output().unwrap()
@@ -196,7 +203,7 @@ fn refused(script: &str, words: &[&str], expected: &str) {
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains(expected), "{error}");
-    assert_eq!(place.all(), before, "nothing is made, and nothing written: {error}");
+    assert!(place.all() == before, "nothing is made, and nothing written: {error}");
 }
 
 fn works() {
@@ -256,14 +263,85 @@ fn status_of_user() {
     assert!(!place.at("W/new").exists());
 }
 
+/// Each command that writes a file.
+fn commands() {
+    let place = Place::new();
+    place.plant("for n in a b c d e f; do ln -s V $n.ndjson ; done; ln -s V-new new.toml; mkdir man; ln -s V man/pathspider.1 ");
+    let made = place.run(&["-o", "../good.parquet"]);
+    assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+    let capture = place.at("capture.pcap");
+    let header = "d4c3b2a1020004000000000000000000ffff000001000000";
+    let octet = |at: usize| u8::from_str_radix(&header[at..at + 2], 16).unwrap();
+    fs::write(&capture, (0..header.len()).step_by(2).map(octet).collect::<Vec<u8>>()).unwrap();
+    let before = place.all();
+    let (good, capture) = (place.at("good.parquet"), capture.display().to_string());
+    let good = good.display().to_string();
+    for words in [
+        &["judge", &good, "-o", "a.ndjson"][..],
+        &["merge", &good, "-o", "b.ndjson"],
+        &["observe", &capture, "-o", "c.ndjson"],
+        &["targets", "filter", "../targets.csv", "-o", "d.ndjson"],
+        &["targets", "resolve", "../targets.csv", "--resolver", "127.0.0.1:9", "-o", "e.ndjson"],
+        &["targets", "resolve", "../targets.csv", "--resolver", "127.0.0.1:9", "--failures", "f.ndjson"],
+        &["new", "new", "-o", "new.toml"],
+        &["attribution", "mss", "--contact", "mailto:a@example.org", "-o", "a.ndjson"],
+        &["man", "man"],
+    ] {
+        let output = Command::new(PROGRAM).args(words).current_dir(place.at("shared")).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", stderr(&output));
+        // Pages that are in nobody's way are written.
+        let mut after = place.all();
+        after.retain(|(path, _)| before.iter().any(|(known, _)| known == path));
+        assert!(after == before, "{words:?}");
+        assert!(words[0] == "man" || place.all() == before, "{words:?}");
+    }
+}
+
+fn measurement_of_user() {
+    let place = Place::new();
+    let secret = place.at("secret.toml");
+    fs::copy("measurements/mss.toml", &secret).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let secret = secret.display().to_string();
+    let user = format!("{USER}:{USER}");
+    for words in [
+        &["observe", "-i", "lo", "--measurement", &secret][..],
+        &["run", &secret, "-i", "lo", "--targets", "targets.csv"],
+        &["run", "mss", "-i", "lo", "--targets", &secret],
+        &["run", "mss", "-i", "lo", "--targets", "targets.csv", "--exclude", &secret],
+    ] {
+        let mut command = Command::new("unshare");
+        command.args(["-n", PROGRAM]).args(words).args(["--user", &user]);
+        let output = command.current_dir(place.folder.path()).stdin(Stdio::null()).output().unwrap();
+        assert_ne!(output.status.code(), Some(0), "{words:?}");
+        assert!(stderr(&output).contains("ermission denied"), "{words:?}: {}", stderr(&output));
+    }
+}
+
+fn descriptor_of_user() {
+    let place = Place::new();
+    place.plant("mkdir home");
+    let mut command = Command::new("unshare");
+    let script = format!(
+        "ip link set lo up && exec {PROGRAM} run mss -i lo --allow-reserved --confirm 0 --user {USER}:{USER} \
+         --targets ../targets.csv -o home/x.ndjson --status /dev/fd/3 3>>../V"
+    );
+    command.args(["-n", "sh", "-c", &script]).current_dir(place.at("shared"));
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let status = fs::read_to_string(place.at("V")).unwrap();
+    assert!(status.contains("\"event\":\"end\""), "{status}");
+}
+
 fn states() {
     let place = Place::new();
     place.plant("mkdir state1; ln -s W state3 ");
     place.plant("ROOT mkdir state2 && chmod 777 state2");
-    for state in ["state1", "state2", "state3"] {
-        let output = place.run(&["-o", "x.ndjson", "--state", state]);
-        // mss changes nothing of the host, and looks for what others left all the same.
+    for state in ["state1", "state2", "state3", "state3/deep/er", "state1/deep"] {
+        let output = place.measure("dscp", &["-o", "x.ndjson", "--state", state]);
         assert_ne!(output.status.code(), Some(0), "{state}: {}", stderr(&output));
         assert!(!place.shared("x.ndjson").exists());
+        assert!(fs::read_dir(place.at("W")).unwrap().next().is_none(), "{state}");
     }
 }
