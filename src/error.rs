@@ -275,10 +275,8 @@ impl Report {
                 Severity::Error => Level::ERROR,
                 Severity::Warning => Level::WARNING,
             };
-            let mut group = level
-                .primary_title(message.as_ref())
-                .id(diagnostic.code)
-                .element(source);
+            let mut group =
+                level.primary_title(message.as_ref()).id(diagnostic.code).element(source);
             if let Some(help) = &help {
                 group = group.element(Level::HELP.message(help.as_ref()));
             }

@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
-        assert_eq!(short("http.server:caf\u{e9} \"x\" \u{2192}"), "http.server:caf\u{e9} \"x\" \u{2192}");
+        assert_eq!(
+            short("http.server:caf\u{e9} \"x\" \u{2192}"),
+            "http.server:caf\u{e9} \"x\" \u{2192}"
+        );
         assert_eq!(short("a\u{1b}[2J\r\nb\u{202e}"), "a\\u{1b}[2J\\r\\nb\\u{202e}");
         assert_eq!(short(&"x".repeat(200)).len(), 123);
         let long = format!("{}\n\u{9b}2J", "x".repeat(200));

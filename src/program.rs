@@ -70,7 +70,11 @@ fn named_in(program: &str, raised: bool) -> Command {
         true => Command::new(program),
         // Never by the name alone, for which PATH would be asked.
         false => Command::new(
-            found.clone().find(|path| path.is_file()).or_else(|| found.clone().next()).unwrap_or_default(),
+            found
+                .clone()
+                .find(|path| path.is_file())
+                .or_else(|| found.clone().next())
+                .unwrap_or_default(),
         ),
     };
     clean(&mut command);

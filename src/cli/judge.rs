@@ -130,8 +130,7 @@ struct Results<'a> {
 impl<'a> Results<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         let refuse = |why: &str| Error::Usage(format!("read {}: {why}", path.display()));
-        let file = files::regular(path)
-            .map_err(|why| files::refuse(&path.display().to_string(), why))?;
+        let file = files::regular(path).map_err(|why| files::unreadable(path, why))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             refuse(&format!("it is not a Parquet file, or not whole ({error})"))
         })?;

@@ -147,10 +147,8 @@ impl Page {
 
     /// Rows of cells below each other; the words of the last cell are broken into lines.
     pub fn table<const N: usize>(&self, indent: usize, rows: &[[String; N]]) -> String {
-        let rows: Vec<[String; N]> = rows
-            .iter()
-            .map(|row| std::array::from_fn(|column| spaced(&row[column])))
-            .collect();
+        let rows: Vec<[String; N]> =
+            rows.iter().map(|row| std::array::from_fn(|column| spaced(&row[column]))).collect();
         let width = |column: usize| {
             rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
         };

@@ -307,7 +307,9 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(format!("The lab: {}\n", lab.describe()));
         lines.push(tally.table(width, &styles));
     }
-    lines.extend(plain_text(outcome, plan, lab).iter().map(|line| printable::lines(line).into_owned()));
+    lines.extend(
+        plain_text(outcome, plan, lab).iter().map(|line| printable::lines(line).into_owned()),
+    );
     lines.join("\n")
 }
 

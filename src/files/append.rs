@@ -63,7 +63,8 @@ impl Log {
             Err(Errno::EXIST) => {}
             Err(why) => return Err(refuse(why.to_string())),
         }
-        let about = folder.about(&name).map_err(words)?.ok_or_else(|| refuse("it went away".into()))?;
+        let about =
+            folder.about(&name).map_err(words)?.ok_or_else(|| refuse("it went away".into()))?;
         let log = Self { folder, name, about };
         log.check(&about).map_err(refuse)?;
         match log.try_open().map_err(words)? {
@@ -76,7 +77,10 @@ impl Log {
         let folder = self.folder.stat().map_err(|why| why.to_string())?;
         let kind = owner::kind(about);
         if matches!(kind, FileType::Directory | FileType::Symlink | FileType::Socket) {
-            return Err(format!("it is {}, and lines cannot be appended to that", owner::called(kind)));
+            return Err(format!(
+                "it is {}, and lines cannot be appended to that",
+                owner::called(kind)
+            ));
         }
         let why = owner::foreign(about, &folder).or_else(|| owner::linked(about, &folder));
         why.map_or(Ok(()), |why| Err(format!("{why}; {REMEDY}")))

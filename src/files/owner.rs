@@ -40,7 +40,9 @@ fn shared(folder: &Stat, me: u32) -> Option<String> {
     match (me == 0, trusted, folder.st_mode & OTHERS_WRITE) {
         (false, ..) | (true, true, 0) => None,
         (true, false, _) => Some(format!("belongs to user {owner}")),
-        (true, true, _) => Some(format!("others may write to (mode {:o})", folder.st_mode & 0o7777)),
+        (true, true, _) => {
+            Some(format!("others may write to (mode {:o})", folder.st_mode & 0o7777))
+        }
     }
 }
 
@@ -101,7 +103,8 @@ fn linked_for(about: &Stat, folder: &Stat, me: u32) -> Option<String> {
 }
 
 /// What to do about any of these.
-pub(super) const REMEDY: &str = "use a folder that only root may write to, or become another user by --user";
+pub(super) const REMEDY: &str =
+    "use a folder that only root may write to, or become another user by --user";
 
 #[cfg(test)]
 mod tests {
@@ -130,7 +133,9 @@ mod tests {
             }
             assert!(link_of(&about(0o120_777, ROOT, 2), shared, true, ROOT).is_some());
             let file = |owner, names| about(0o100_644, owner, names);
-            assert!(foreign_to(&file(USER, 1), shared, ROOT).unwrap().contains("a file of user 1500"));
+            assert!(
+                foreign_to(&file(USER, 1), shared, ROOT).unwrap().contains("a file of user 1500")
+            );
             assert_eq!(foreign_to(&file(ROOT, 2), shared, ROOT), None);
             assert!(linked_for(&file(ROOT, 2), shared, ROOT).is_some());
             assert_eq!(linked_for(&file(ROOT, 1), shared, ROOT), None);

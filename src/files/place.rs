@@ -66,7 +66,9 @@ impl Place {
         let Some(about) = about else { return Ok(()) };
         match owner::kind(about) {
             FileType::RegularFile => {}
-            FileType::Symlink => return Err("it exists and is a link, which is not followed".into()),
+            FileType::Symlink => {
+                return Err("it exists and is a link, which is not followed".into());
+            }
             _ => return Err("it exists and is not a regular file".into()),
         }
         let folder = self.folder.stat().map_err(|why| why.to_string())?;

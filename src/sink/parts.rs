@@ -107,6 +107,11 @@ impl Folder {
         Ok(Self { path, place, journal, parts, made: false, begun: false })
     }
 
+    /// Refuses to go on in a folder that was renamed or removed: nobody would look for results there.
+    fn is_in_its_place(&self) -> Result<()> {
+        self.place.is_in_its_place().doing(|| format!("write {}", self.path.display()))
+    }
+
     /// Opens one of its parts for reading.
     ///
     /// # Errors
@@ -221,6 +226,7 @@ impl PartsSink {
         match &mut self.part {
             Some(part) => Ok(part),
             none => {
+                self.folder.is_in_its_place()?;
                 let file = Temporary::within(&self.folder.place, &name)?;
                 Ok(none.insert(ParquetSink::into_file(file, self.schema.clone())?))
             }
@@ -261,6 +267,7 @@ impl PartsSink {
             .iter()
             .map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value.as_str().into()))
             .collect();
+        self.folder.is_in_its_place()?;
         let file = Temporary::within(&self.folder.place, RUN)?;
         let text = format!("{:#}\n", Value::Object(object));
         let write = file.writer()?.write_all(text.as_bytes());

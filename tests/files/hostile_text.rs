@@ -22,7 +22,8 @@ impl Files {
         let files = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(files.at("")).unwrap();
         fs::write(files.at("xevil.toml"), HOSTILE).unwrap();
-        let broken = HOSTILE.replace("\n[observer]", &format!("\ntimeout = \"{EVIL_TOML}\"\n[observer]"));
+        let broken =
+            HOSTILE.replace("\n[observer]", &format!("\ntimeout = \"{EVIL_TOML}\"\n[observer]"));
         fs::write(files.at("broken.toml"), broken).unwrap();
         fs::write(files.at("raw.toml"), format!("name = \"x\" # {EVIL}\ntitle = 7\n")).unwrap();
         let list = format!("{{\"dip\": \"127.0.0.1\", \"dp\": 81, \"note\": \"{EVIL_TOML}\"}}\n");
@@ -54,7 +55,8 @@ fn is_evil(c: char) -> bool {
 /// Runs a command and looks at every octet that it says; gives back both streams.
 fn says(mut command: Command, expected: &[i32]) -> String {
     let output = command.output().unwrap();
-    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let (out, error) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
     let words: Vec<_> = command.get_args().collect();
     for text in [&out, &error] {
         let evil: Vec<char> = text.chars().filter(|c| is_evil(*c)).collect();
@@ -68,8 +70,10 @@ fn says(mut command: Command, expected: &[i32]) -> String {
 pub fn printed(tests: &mut Tests) {
     tests.run("no command prints control characters of a file's texts and names", || {
         let files = Files::new();
-        let (good, broken, raw) = (files.text("xevil.toml"), files.text("broken.toml"), files.text("raw.toml"));
-        let (list, names, exclude) = (files.text("list"), files.text("names"), files.text("exclude"));
+        let (good, broken, raw) =
+            (files.text("xevil.toml"), files.text("broken.toml"), files.text("raw.toml"));
+        let (list, names, exclude) =
+            (files.text("list"), files.text("names"), files.text("exclude"));
         let written = ["\\u{1b}]0;pwn\\u{7}", "\\u{202e}"];
         let folder = files.text("");
         let say = |words: &[&str], code: i32| {
@@ -180,7 +184,9 @@ fn terminal(files: &Files, run: &Command) {
         };
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains("\\u{1b}]0;pwn\\u{7}"), "{text:?}");
-        for evil in ["\u{1b}]", "\u{1b}[2J", "\u{1b}[31m", "\u{7}", "\u{9b}", "\u{202e}", "\u{2066}"] {
+        for evil in
+            ["\u{1b}]", "\u{1b}[2J", "\u{1b}[31m", "\u{7}", "\u{9b}", "\u{202e}", "\u{2066}"]
+        {
             assert!(!text.contains(evil), "{evil:?}: {text:?}");
         }
     }

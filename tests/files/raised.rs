@@ -119,6 +119,10 @@ pub fn installed(tests: &mut Tests) {
 
         let (output, path, _) = install("c", "no-such-group-here");
         assert!(!output.status.success() && !path.exists());
-        assert!(stderr(&output).contains("there is no group no-such-group-here"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("there is no group no-such-group-here"),
+            "{}",
+            stderr(&output)
+        );
     });
 }

@@ -15,7 +15,12 @@ const USER: &str = "1500";
 /// root's; what is written goes to names in the shared folder.
 const PLANTED: &[(&str, &str, &[&str], &str)] = &[
     ("a link at -o", "ln -s V a.ndjson", &["-o", "a.ndjson"], "it is a link of user 1500"),
-    ("a link at a .parquet", "ln -s V b.parquet", &["-o", "b.parquet"], "it is a link of user 1500"),
+    (
+        "a link at a .parquet",
+        "ln -s V b.parquet",
+        &["-o", "b.parquet"],
+        "it is a link of user 1500",
+    ),
     (
         "a link to nothing yet",
         "ln -s V-new c.parquet",
@@ -142,7 +147,8 @@ impl Place {
     /// Does something in the shared folder, as the other user if it does not begin with ROOT.
     fn plant(&self, script: &str) {
         let path = |name: &str| self.at(name).display().to_string();
-        let script = script.replace("V-new", &path("V-new")).replace(" V ", &format!(" {} ", path("V")));
+        let script =
+            script.replace("V-new", &path("V-new")).replace(" V ", &format!(" {} ", path("V")));
         let script = script.replace(" W ", &format!(" {} ", path("W")));
         let mut command = match script.strip_prefix("ROOT ") {
             Some(script) => {
@@ -186,7 +192,8 @@ impl Place {
                 if kind.is_dir() {
                     folders.push(entry.path());
                 }
-                let text = if kind.is_file() { fs::read(entry.path()).unwrap() } else { Vec::new() };
+                let text =
+                    if kind.is_file() { fs::read(entry.path()).unwrap() } else { Vec::new() };
                 all.push((entry.path(), text));
             }
         }
@@ -257,6 +264,10 @@ fn status_of_user() {
     let output = run("home/new");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(fs::metadata(place.shared("home/new")).unwrap().uid().to_string(), USER);
+    // Neither is the address of --metrics bound with root's rights.
+    let output = place.run(&["-o", "home/y.ndjson", "--user", &user, "--metrics", "127.0.0.1:80"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("listen on --metrics 127.0.0.1:80"), "{}", stderr(&output));
     // A folder in which that user may not write.
     let output = run("../W/new");
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
@@ -282,7 +293,15 @@ fn commands() {
         &["observe", &capture, "-o", "c.ndjson"],
         &["targets", "filter", "../targets.csv", "-o", "d.ndjson"],
         &["targets", "resolve", "../targets.csv", "--resolver", "127.0.0.1:9", "-o", "e.ndjson"],
-        &["targets", "resolve", "../targets.csv", "--resolver", "127.0.0.1:9", "--failures", "f.ndjson"],
+        &[
+            "targets",
+            "resolve",
+            "../targets.csv",
+            "--resolver",
+            "127.0.0.1:9",
+            "--failures",
+            "f.ndjson",
+        ],
         &["new", "new", "-o", "new.toml"],
         &["attribution", "mss", "--contact", "mailto:a@example.org", "-o", "a.ndjson"],
         &["man", "man"],
@@ -313,7 +332,8 @@ fn measurement_of_user() {
     ] {
         let mut command = Command::new("unshare");
         command.args(["-n", PROGRAM]).args(words).args(["--user", &user]);
-        let output = command.current_dir(place.folder.path()).stdin(Stdio::null()).output().unwrap();
+        let output =
+            command.current_dir(place.folder.path()).stdin(Stdio::null()).output().unwrap();
         assert_ne!(output.status.code(), Some(0), "{words:?}");
         assert!(stderr(&output).contains("ermission denied"), "{words:?}: {}", stderr(&output));
     }

@@ -134,7 +134,10 @@ mod tests {
                 assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
             }
         }
-        assert!(text.contains(r#"pathspider_labels_total{label="a.b\"c\\d\\u{1b}\\n"} 7"#), "{text}");
+        assert!(
+            text.contains(r#"pathspider_labels_total{label="a.b\"c\\d\\u{1b}\\n"} 7"#),
+            "{text}"
+        );
         assert!(text.contains(r#"pathspider_configuration_in_force{configuration="one"} 1"#));
         assert!(text.contains(r#"pathspider_configuration_in_force{configuration="zero"} 0"#));
         assert!(text.contains("pathspider_start_time_seconds 12.5\n"));
