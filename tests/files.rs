@@ -5,6 +5,8 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+mod support;
+
 #[path = "files/hostile_text.rs"]
 mod hostile_text;
 #[path = "files/pipes.rs"]
@@ -15,9 +17,10 @@ mod raised;
 mod shared;
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use harness::Tests;
+use support::stderr;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pathspider");
 
@@ -43,9 +46,8 @@ fn inside(tests: &mut Tests) {
 
 /// The program with some words, about to be started.
 fn pathspider(words: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut command = support::pathspider();
+    command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -57,9 +59,4 @@ fn run(folder: &Path, measurement: &str, more: &[&str]) -> Command {
     command.args(["--confirm", "0", "--targets"]).arg(list).args(more);
     command.env("PATHSPIDER_STATE", folder.join("state"));
     command
-}
-
-/// What a process said on standard error.
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -2,15 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 
 use super::harness::Tests;
+use super::support::wait::{until, until_of};
 use super::{pathspider, run, stderr};
 
 pub fn nobody_is_waited_for(tests: &mut Tests) {
@@ -34,14 +35,11 @@ fn pipe(path: &Path) {
 
 /// Waits for the end, and kills what would not come to one.
 fn end(mut child: Child) -> Output {
-    let until = Instant::now() + Duration::from_secs(120);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > until {
-            kill(Pid::from_raw(child.id() as i32), Signal::SIGKILL).unwrap();
-            let output = child.wait_with_output().unwrap();
-            panic!("it does not end: {}", stderr(&output));
-        }
-        std::thread::yield_now();
+    let ends = AssertUnwindSafe(|| until("it ends", || child.try_wait().unwrap().is_some()));
+    if catch_unwind(ends).is_err() {
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        panic!("it does not end: {}", stderr(&output));
     }
     child.wait_with_output().unwrap()
 }
@@ -59,16 +57,11 @@ fn status_without_reader() {
 
 /// Waits until a process has a file open.
 fn has_open(child: &mut Child, path: &Path) {
-    let until = Instant::now() + Duration::from_secs(120);
     let descriptors = format!("/proc/{}/fd", child.id());
-    let open = || {
+    until_of(child, "it opens the list", || {
         let entries = fs::read_dir(&descriptors).into_iter().flatten().flatten();
         entries.into_iter().any(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == path))
-    };
-    while !open() {
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < until, "it did not wait");
-        std::thread::yield_now();
-    }
+    });
 }
 
 /// Without a writer, and with one that is silent.

@@ -100,7 +100,7 @@ const PLANTED: &[(&str, &str, &[&str], &str)] = &[
 
 pub fn planted(tests: &mut Tests) {
     for (what, script, words, expected) in PLANTED {
-        tests.run(&format!("root is not led astray by {what}"), || {
+        tests.run(&format!("as root, {what} is refused"), || {
             refused(script, words, expected);
         });
     }
