@@ -15,6 +15,18 @@ fn me() -> u32 {
     geteuid().as_raw()
 }
 
+/// Whether this process must not be led astray by what others put into folders: it is root, and not an ordinary user who
+/// is called root in a user namespace that has no other user.
+fn is_careful() -> bool {
+    me() == 0 && !is_alone(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
+}
+
+/// Whether a `/proc/PID/uid_map` has a single user, who is not root outside.
+fn is_alone(map: &str) -> bool {
+    let words: Vec<&str> = map.split_whitespace().collect();
+    matches!(words[..], ["0", outside, "1"] if outside != "0")
+}
+
 /// The type of a file.
 pub(super) fn kind(about: &Stat) -> FileType {
     FileType::from_raw_mode(about.st_mode)
@@ -59,7 +71,7 @@ fn knows_everybody() -> bool {
 
 /// Why a link must not be followed, if it must not. `named` says that it is at the very name that the user gave.
 pub(super) fn link(link: &Stat, folder: &Stat, named: bool) -> Option<String> {
-    link_of(link, folder, named, me())
+    is_careful().then(|| link_of(link, folder, named, me()))?
 }
 
 fn link_of(link: &Stat, folder: &Stat, named: bool, me: u32) -> Option<String> {
@@ -79,7 +91,7 @@ fn link_of(link: &Stat, folder: &Stat, named: bool, me: u32) -> Option<String> {
 
 /// Why a file or folder that is there must not be used, if it must not.
 pub(super) fn foreign(about: &Stat, folder: &Stat) -> Option<String> {
-    foreign_to(about, folder, me())
+    is_careful().then(|| foreign_to(about, folder, me()))?
 }
 
 fn foreign_to(about: &Stat, folder: &Stat, me: u32) -> Option<String> {
@@ -93,7 +105,7 @@ fn foreign_to(about: &Stat, folder: &Stat, me: u32) -> Option<String> {
 
 /// Why a file must not be appended to, if it must not.
 pub(super) fn linked(about: &Stat, folder: &Stat) -> Option<String> {
-    linked_for(about, folder, me())
+    is_careful().then(|| linked_for(about, folder, me()))?
 }
 
 fn linked_for(about: &Stat, folder: &Stat, me: u32) -> Option<String> {
@@ -145,6 +157,20 @@ mod tests {
         assert!(link_of(&link(USER), &of_root, true, ROOT).is_some());
         assert_eq!(foreign_to(&about(0o100_644, USER, 1), &of_root, ROOT), None);
         assert_eq!(linked_for(&about(0o100_644, ROOT, 2), &of_root, ROOT), None);
+    }
+
+    #[test]
+    fn root_of_a_namespace_of_one_user_is_that_user() {
+        assert!(is_alone("         0       1000          1\n"));
+        for map in [
+            "         0          0 4294967295\n",
+            "         0          0          1\n",
+            "         0       1000          1\n         1     100000      65536\n",
+            "      1000       1000          1\n",
+            "",
+        ] {
+            assert!(!is_alone(map), "{map}");
+        }
     }
 
     #[test]
