@@ -3,13 +3,14 @@
 //! The table is what the handler (`cli::ending`) installs, what `reference` prints and what `tests/ends.rs` sends.
 //! Imports nothing from this crate.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use nix::libc::{SIGRTMAX, SIGRTMIN, SIGSTKFLT};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGIO, SIGKILL, SIGPIPE, SIGPROF,
     SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1,
@@ -121,31 +122,26 @@ pub fn name(number: i32) -> String {
 type Wait = fn(BorrowedFd<'_>) -> io::Result<()>;
 static WAIT: OnceLock<Wait> = OnceLock::new();
 
-/// From here on [`Interruptible`] reads wait in this way. Only the first call counts.
+/// From here on [`wait`] waits in this way. Only the first call counts.
 pub fn wait_by(wait: Wait) {
     let _ = WAIT.set(wait);
 }
 
-/// An input from which nothing may ever come (a terminal, a pipe): a read that waits for it ends when a signal comes,
-/// with an error that names the signal.
-#[derive(Debug)]
-pub struct Interruptible<R>(pub R);
-
-impl Interruptible<File> {
-    /// Standard input, without the buffer of [`io::Stdin`].
-    ///
-    /// # Errors
-    /// If it is closed.
-    pub fn stdin() -> io::Result<Self> {
-        Ok(Self(io::stdin().as_fd().try_clone_to_owned()?.into()))
+/// Waits until a descriptor can be read, or a signal comes that ends the command.
+///
+/// # Errors
+/// If a signal came.
+pub fn wait(fd: BorrowedFd<'_>) -> io::Result<()> {
+    if let Some(wait) = WAIT.get() {
+        return wait(fd);
     }
-}
-
-impl<R: Read + AsFd> Read for Interruptible<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        WAIT.get().map_or(Ok(()), |wait| wait(self.0.as_fd()))?;
-        self.0.read(buffer)
+    // The command leaves signals their default actions.
+    while let Err(why) = poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::NONE) {
+        if why != Errno::EINTR {
+            return Err(why.into());
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]

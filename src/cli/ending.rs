@@ -1,7 +1,7 @@
 //! Handles the signals of [`signals`](crate::signals) for every command that changes the host or writes a file.
 //!
 //! The handler only notes which signal came; the command looks at that ([`came`], [`check`]) where it can
-//! end in order, or waits for it ([`wait`]). Reads that may wait for ever are [`Interruptible`](crate::signals::Interruptible).
+//! end in order, or waits for it ([`wait`]). Reads that may wait for ever wait by [`signals::wait`].
 #![expect(unsafe_code, reason = "a handler that sees where a signal came from")]
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use signal_hook::consts::SIGHUP;
 
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Interrupted, Result};
 use crate::signals::{self, Action, SIGNALS};
 
 /// The first signal that came, 0 before.
@@ -151,9 +151,7 @@ fn readable(fd: BorrowedFd<'_>) -> io::Result<()> {
         }
     }
     match came() {
-        Some(number) if fds[0].any() == Some(true) => {
-            Err(io::Error::other(format!("{} ended it", signals::name(number))))
-        }
+        Some(_) if fds[0].any() == Some(true) => Err(io::Error::other(Interrupted)),
         _ => Ok(()),
     }
 }

@@ -15,8 +15,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
 use super::writer::Totals;
-use super::{Format, ending, records, summary};
-use crate::error::{Doing as _, Error, Exit, Report, Result};
+use super::{Format, ending, out, records, summary};
+use crate::error::{Error, Exit, Report, Result};
+use crate::files;
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, METADATA_PREFIX, Written};
@@ -130,10 +131,7 @@ struct Results<'a> {
 impl<'a> Results<'a> {
     fn open(path: &'a Path) -> Result<Self> {
         let refuse = |why: &str| Error::Usage(format!("read {}: {why}", path.display()));
-        let file = File::open(path).doing(|| format!("read {}", path.display()))?;
-        if !path.is_file() {
-            return Err(refuse("it is not a file"));
-        }
+        let file = files::regular(path).map_err(|why| files::unreadable(path, why))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             refuse(&format!("it is not a Parquet file, or not whole ({error})"))
         })?;
@@ -237,9 +235,9 @@ fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result
             lines.join("\n")
         }
     };
-    if args.output.as_os_str() == "-" {
-        eprintln!("{text}");
-        return Ok(());
+    let records_on_stdout = args.output.as_os_str() == "-";
+    match args.form.summary() {
+        Format::Json => out::json(&text, records_on_stdout),
+        Format::Text => out::text(&text, records_on_stdout),
     }
-    super::out::print(&(text + "\n"))
 }

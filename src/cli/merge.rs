@@ -1,7 +1,7 @@
 //! `pathspider merge`: puts the results of shards, or of a run in parts, together.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -16,6 +16,7 @@ use super::writer::POSITION;
 use super::{Format, ending, out};
 use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::files;
 use crate::sink::{self, METADATA_PREFIX, Metadata, Stored, Written};
 use crate::targets::Positions;
 use crate::words::counted;
@@ -186,7 +187,9 @@ impl Input {
 }
 
 fn read_run(path: &Path) -> Result<Metadata> {
-    let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
+    let mut text = String::new();
+    let read = files::regular(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.doing(|| format!("read {}", path.display()))?;
     let object: BTreeMap<String, String> = serde_json::from_str(&text)
         .map_err(|why| Error::Usage(format!("read {}: {why}", path.display())))?;
     let own = object
@@ -406,11 +409,11 @@ fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) ->
             )
         }
     };
-    if args.output.as_os_str() == "-" {
-        eprintln!("{text}");
-        return Ok(());
+    let records_on_stdout = args.output.as_os_str() == "-";
+    match args.format {
+        Format::Json => out::json(&text, records_on_stdout),
+        Format::Text => out::text(&text, records_on_stdout),
     }
-    out::print(&(text + "\n"))
 }
 
 #[cfg(test)]

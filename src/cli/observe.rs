@@ -13,8 +13,8 @@ use arrow::record_batch::RecordBatch;
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 
-use super::ending;
 use super::privilege::{self, needs::Needs};
+use super::{ending, out};
 use crate::barrier;
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Error, Exit, Result};
@@ -90,6 +90,10 @@ fn link_types() -> String {
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
+    // Before any file is opened: each with the rights that the command keeps.
+    if args.interface.is_some() {
+        privilege::hold(&args.privilege, false)?;
+    }
     let selection = args.selection()?;
     let fields = selection.fields().map(|field| field.arrow());
     let fields: Vec<Field> = fields.chain([flags::field()]).collect();
@@ -231,7 +235,7 @@ fn stopped() -> bool {
 /// The exit code of a file that was not read to its end, and why on standard error.
 fn interrupted() -> Option<Exit> {
     ending::came().map(|_| {
-        eprint!("{}", ending::told());
+        out::tell(ending::told().trim_end());
         Exit::Interrupted
     })
 }
@@ -282,7 +286,6 @@ fn live(
     limits: observer::Limits,
     schema: SchemaRef,
 ) -> Result<Exit> {
-    privilege::hold(&args.privilege, false)?;
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
@@ -292,7 +295,7 @@ fn live(
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
-    eprintln!("watching {interface}; Ctrl-C ends it");
+    out::tell(&format!("watching {interface}; Ctrl-C ends it"));
     let mut failed = None;
     while !stopped() && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.

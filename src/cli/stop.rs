@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::HumanDuration;
 
-use super::{ending, progress};
+use super::{ending, out};
 use crate::barrier::panic_point;
 use crate::signals::{self, Action};
 use crate::words::counted;
@@ -21,7 +21,11 @@ pub struct Stop {
 impl Stop {
     /// The signal that ends the run, 0 if none came.
     pub fn signal(&self) -> usize {
-        self.first.load(Relaxed)
+        match self.first.load(Relaxed) {
+            // A wait for the list ended before the thread that takes signals has noticed.
+            0 => ending::came().and_then(|number| usize::try_from(number).ok()).unwrap_or_default(),
+            signal => signal,
+        }
     }
 
     /// Whether a new wave may begin.
@@ -50,8 +54,8 @@ impl Stop {
             self.first.store(usize::try_from(signal).unwrap_or_default(), Relaxed);
         }
         match before {
-            0 if !at_once => progress::tell(&first(signal, &left())),
-            0 | 1 => progress::tell(&format!(
+            0 if !at_once => out::tell(&first(signal, &left())),
+            0 | 1 => out::tell(&format!(
                 "{}: stopping at once; what is not finished is given up, settings are put back",
                 signals::name(signal)
             )),

@@ -42,6 +42,7 @@ pub use schema::schema;
 pub use sweep::Swept;
 
 use crate::error::{Doing as _, Error, Result, did_you_mean};
+use crate::files;
 
 /// The names of configurations: the baseline and at most seven experiments.
 pub use crate::record::CONFIGURATIONS as NAMES;
@@ -83,7 +84,7 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
     let read = |path: &Path| {
         let doing = || format!("read {}", path.display());
         let mut text = Vec::new();
-        let file = std::fs::File::open(path).doing(doing)?;
+        let file = files::regular(path).doing(doing)?;
         file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
         if text.len() > limits::FILE {
             return Err(Error::Usage(format!(

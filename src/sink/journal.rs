@@ -1,7 +1,8 @@
 //! The journal of a run whose records are in parts: what run it is, and what is done. JSON lines, each on disk
 //! before the run goes on; a line that was cut off by the end of the world is passed over.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use super::write_error;
 use crate::error::{Doing as _, Error, Result};
+use crate::files::Folder;
 
 /// Its name in the folder of the parts.
 pub const NAME: &str = "journal.ndjson";
@@ -36,20 +38,19 @@ impl Journal {
     /// Opens the journal of a folder, or begins one.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another run has it.
-    pub fn open(folder: &Path) -> Result<Self> {
+    /// [`Error::Usage`] if another run has it, or if it is no file of ours (see [`Folder::append`]).
+    pub fn open(folder: &Folder) -> Result<Self> {
         Self::open_with(folder, File::try_lock)
     }
 
     fn open_with(
-        folder: &Path,
+        folder: &Folder,
         lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
     ) -> Result<Self> {
-        let path = folder.join(NAME);
+        let path = folder.path().join(NAME);
         let doing = || format!("open {}", path.display());
-        let is_new = !path.exists();
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(&path).doing(doing)?;
+        let (mut file, is_new) = folder.append(OsStr::new(NAME))?;
+        let (place, folder) = (folder, folder.path());
         let mut name = None;
         match lock(&file) {
             Ok(()) => {}
@@ -62,7 +63,7 @@ impl Journal {
                 let locked = lock_by_name(&file, folder).inspect_err(|_| {
                     // Nobody else has begun it: a run that has would keep its name.
                     if is_new {
-                        let _ = std::fs::remove_file(&path);
+                        let _ = place.remove(OsStr::new(NAME));
                     }
                 });
                 name = Some(locked?);
@@ -75,7 +76,7 @@ impl Journal {
         // The first line may have been cut off, too.
         let ours = bytes.iter().zip(BEGINNING).all(|(byte, known)| byte == known);
         let journal = Self { path, file, lines, ours, _name: name };
-        if !bytes.is_empty() && !bytes.ends_with(b"\n") {
+        if journal.ours && !bytes.is_empty() && !bytes.ends_with(b"\n") {
             journal.append(b"\n")?;
         }
         Ok(journal)
@@ -137,34 +138,38 @@ mod tests {
     use serde_json::json;
     use std::fs;
 
+    fn at(folder: &tempfile::TempDir) -> Folder {
+        Folder::open(folder.path()).unwrap()
+    }
+
     #[test]
     fn a_line_that_was_cut_off_harms_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(folder.path()).unwrap();
+        let journal = Journal::open(&at(&folder)).unwrap();
         journal.add(&json!({"run": 1})).unwrap();
         drop(journal);
         let path = folder.path().join(NAME);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text + "{\"part\": \"pa").unwrap();
-        let journal = Journal::open(folder.path()).unwrap();
+        let journal = Journal::open(&at(&folder)).unwrap();
         assert_eq!(journal.lines(), [json!({"run": 1})]);
         journal.add(&json!({"part": 2})).unwrap();
         drop(journal);
-        let mut journal = Journal::open(folder.path()).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
         assert_eq!(journal.lines(), [json!({"run": 1}), json!({"part": 2})]);
         journal.clear().unwrap();
         journal.add(&json!(3)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
         drop(journal);
-        let why = Journal::open(folder.path()).unwrap().clear().unwrap_err();
+        let why = Journal::open(&at(&folder)).unwrap().clear().unwrap_err();
         assert!(why.to_string().contains("no journal"), "{why}");
     }
 
     #[test]
     fn two_runs_do_not_write_to_one_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = Journal::open(folder.path()).unwrap();
-        let why = Journal::open(folder.path()).unwrap_err();
+        let _first = Journal::open(&at(&folder)).unwrap();
+        let why = Journal::open(&at(&folder)).unwrap_err();
         assert!(why.to_string().contains("another run"), "{why}");
     }
 
@@ -172,11 +177,11 @@ mod tests {
     fn a_file_system_without_locks_keeps_runs_out_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let none = |_: &File| Err(TryLockError::Error(ErrorKind::Unsupported.into()));
-        let first = Journal::open_with(folder.path(), none).unwrap();
+        let first = Journal::open_with(&at(&folder), none).unwrap();
         first.add(&json!({"run": 1})).unwrap();
-        let why = Journal::open_with(folder.path(), none).unwrap_err();
+        let why = Journal::open_with(&at(&folder), none).unwrap_err();
         assert!(matches!(why, Error::Usage(_)) && why.to_string().contains("another run"), "{why}");
         drop(first);
-        assert_eq!(Journal::open_with(folder.path(), none).unwrap().lines().len(), 1);
+        assert_eq!(Journal::open_with(&at(&folder), none).unwrap().lines().len(), 1);
     }
 }

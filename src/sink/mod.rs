@@ -29,8 +29,8 @@ use arrow::datatypes::SchemaRef;
 use crate::error::{Error, Result};
 
 pub use journal::NAME as JOURNAL;
-pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, discard};
-pub use stored::{Stored, files as parquet_files};
+pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, can_hold, discard};
+pub use stored::{Stored, parquet_files};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};
 

@@ -19,6 +19,7 @@ use arrow::json::writer::LineDelimited;
 use super::temporary::Temporary;
 use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
+use crate::printable::Printable;
 
 /// The text of a time without a zone (see [`utc_to_plain`]).
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
@@ -33,7 +34,7 @@ pub struct NdjsonSink {
 /// Where the lines go.
 #[derive(Debug)]
 enum Target {
-    File { records: Temporary, metadata: Temporary },
+    File { records: Box<Temporary>, metadata: Box<Temporary> },
     Stdout,
 }
 
@@ -46,16 +47,14 @@ impl fmt::Debug for NdjsonSink {
 impl NdjsonSink {
     /// Lines on standard output, each batch at once.
     pub fn stdout() -> Self {
-        Self::new(Box::new(io::stdout()), Target::Stdout)
+        Self::new(Box::new(Printable::json(io::stdout())), Target::Stdout)
     }
 
     /// Starts the file that will be `path`, and the one beside it.
     pub fn create(path: &Path) -> Result<Self> {
         let records = Temporary::create(path)?;
-        let mut beside = records.path().as_os_str().to_owned();
-        beside.push(".meta.json");
-        let metadata = Temporary::create(Path::new(&beside))?;
-        Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
+        let metadata = records.beside(".meta.json")?;
+        Self::into_files(records, metadata)
     }
 
     fn new(to: Box<dyn Write + Send>, target: Target) -> Self {
@@ -77,9 +76,10 @@ impl NdjsonSink {
         Ok(())
     }
 
-    #[cfg(test)]
     pub(super) fn into_files(records: Temporary, metadata: Temporary) -> Result<Self> {
-        Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
+        let writer = Box::new(records.writer()?);
+        let (records, metadata) = (Box::new(records), Box::new(metadata));
+        Ok(Self::new(writer, Target::File { records, metadata }))
     }
 
     fn path(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! Reading back what a Parquet sink has written.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -10,6 +10,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::METADATA_PREFIX;
 use crate::error::{Doing as _, Error, Result};
+use crate::files;
 
 /// Rows that are read at once.
 const BATCH: usize = 8192;
@@ -27,7 +28,15 @@ impl Stored {
     /// # Errors
     /// [`Error::Usage`] if it is none, or not whole.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).doing(|| format!("read {}", path.display()))?;
+        let file = files::regular(path).map_err(|why| files::unreadable(path, why))?;
+        Self::of(path, file)
+    }
+
+    /// Takes an open Parquet file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Stored::open`].
+    pub(super) fn of(path: &Path, file: File) -> Result<Self> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             let path = path.display();
             Error::Usage(format!("read {path}: it is not a Parquet file, or not whole ({error})"))
@@ -81,10 +90,10 @@ impl Stored {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("read {}", folder.display());
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).doing(doing)? {
+    for entry in std::fs::read_dir(folder).doing(doing)? {
         let path = entry.doing(doing)?.path();
         // A part without its own name yet does not end so.
         if path.extension().is_some_and(|extension| extension == "parquet") {

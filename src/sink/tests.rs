@@ -19,6 +19,7 @@ use super::{
     Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, beside, discard, open,
 };
 use crate::error::Error;
+use crate::files::Place;
 
 fn batch(rows: i64) -> RecordBatch {
     let started: ArrayRef = Arc::new(
@@ -304,7 +305,7 @@ fn a_single_file_is_made_of_parts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
     let hidden = beside(&path);
-    let mut sink = Box::new(SingleSink::new(&path, parts(&hidden, &[])));
+    let mut sink = Box::new(SingleSink::new(Place::of(&path).unwrap(), parts(&hidden, &[])));
     for at in 1..4 {
         sink.write(&batch(10)).unwrap();
         sink.checkpoint(seconds(2 * at), &metadata).unwrap();
@@ -343,6 +344,25 @@ fn a_part_that_fails_costs_no_other() {
 }
 
 #[test]
+fn parts_go_nowhere_else_whatever_their_path_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("results"), folder.path().join("aside"));
+    let other = folder.path().join("other");
+    let mut sink = parts(&path, &[]);
+    sink.write(&batch(10)).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&other).unwrap();
+    std::os::unix::fs::symlink(&other, &path).unwrap();
+    // The part in hand goes to its end.
+    sink.checkpoint(seconds(2), &metadata).unwrap();
+    let why = sink.write(&batch(5)).unwrap_err().to_string();
+    assert!(why.contains("another folder is in its place"), "{why}");
+    assert!(Box::new(sink).finish(&[]).is_err());
+    assert_eq!(names(&aside), [JOURNAL, "part-00000.parquet"]);
+    assert_eq!(names(&other), <[&str; 0]>::default());
+}
+
+#[test]
 fn a_file_that_a_killed_run_left_is_swept_away_and_one_in_the_making_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
@@ -352,7 +372,7 @@ fn a_file_that_a_killed_run_left_is_swept_away_and_one_in_the_making_is_not() {
         std::fs::write(file, "half").unwrap();
     }
     let making = Temporary::create(&path).unwrap();
-    Temporary::sweep(&path);
+    Temporary::sweep(&Place::of(&path).unwrap());
     assert!(!left.exists() && other.exists());
     making.keep().unwrap();
     assert!(path.exists());

@@ -4,7 +4,6 @@
 //! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
 //! of it is.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -12,6 +11,7 @@ use std::path::Path;
 use super::lines::Lines;
 use super::refusal::shown;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// A set of addresses; looked up in logarithmic time, kept in 32 octets a prefix.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub(super) fn each_line(
 ) -> Result<()> {
     for path in paths.iter().map(AsRef::as_ref) {
         let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
-        let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+        let file = files::Input::open(path)
+            .map_err(|error| files::refuse(&path.display().to_string(), error))?;
         let mut lines = Lines::new(Box::new(BufReader::new(file)));
         while let Some(line) = lines.next().map_err(|error| refuse(error.to_string()))? {
             entry(line.text, &mut take)

@@ -13,6 +13,7 @@ use super::input;
 use super::output::{Destination, Output};
 use crate::cli::ending;
 use crate::cli::meter::Meter;
+use crate::cli::out;
 use crate::error::{Error, Exit, Result};
 use crate::targets::{Entries, Entry, Prefixes, Want};
 use crate::words::counted;
@@ -152,7 +153,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         text += &counted(dropped, what);
     }
     text += &ending::told();
-    eprint!("{text}");
+    out::tell(text.trim_end());
     Ok(match (stopped, dropped) {
         (true, _) => Exit::Interrupted,
         (false, 1..) => Exit::Lossy,

@@ -16,6 +16,7 @@ use super::question::{Family, Question, Reason};
 use super::{input, servers};
 use crate::cli::ending;
 use crate::cli::meter::Meter;
+use crate::cli::out;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::duration;
 use crate::targets::{Entries, Entry, Want, check_name};
@@ -177,7 +178,10 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     if done == 0 && !stopped() {
         return Err(Error::Usage(entries.refusals().of_nothing("names")));
     }
-    eprint!("{}", failures.summary());
+    let summary = failures.summary();
+    if !summary.is_empty() {
+        out::tell(summary.trim_end());
+    }
     let seconds = start.elapsed().as_secs_f64();
     let mut text = format!(
         "{}, {} resolved, {}; {} in {seconds:.1} s\n",
@@ -203,7 +207,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         }
     }
     text += &ending::told();
-    eprint!("{text}");
+    out::tell(text.trim_end());
     let lost = failures.unanswered() > 0 || dropped > 0;
     failures.finish()?;
     Ok(match (stopped(), lost) {
