@@ -36,7 +36,7 @@ use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::owner::Owners;
 use crate::packet::protocol;
-use crate::sink::{Metadata, Sink};
+use crate::sink::{self, Metadata, Sink};
 use crate::step::Slot;
 use crate::targets::{Reader, Shard};
 
@@ -389,7 +389,7 @@ impl Run<'_> {
     }
 
     /// What the metadata say from the beginning on.
-    fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
+    fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
         let Args { connect, port, shard, sure, .. } = self.args;
         let ports = self.pool.bounds();
         let more = [
@@ -401,7 +401,8 @@ impl Run<'_> {
             ("shard", shard.map(|shard| shard.to_string())),
             ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
             ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
-            ("sessions", Some(sessions.to_string())),
+            ("sessions", Some((earlier.sessions + 1).to_string())),
+            (sink::RUN_ID, Some(earlier.run_id.clone())),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
@@ -470,7 +471,7 @@ impl Run<'_> {
         let counters = capture.counters.clone();
         let clock = Instant::now();
         let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));
-        let about = self.about(&started, digest.as_deref(), earlier.sessions + 1);
+        let about = self.about(&started, digest.as_deref(), &earlier);
         let before = earlier.totals.records;
 
         let (fed, engine_end, written) = thread::scope(|scope| {
