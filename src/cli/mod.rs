@@ -46,6 +46,7 @@ mod stop;
 mod summary;
 mod targets;
 mod verdicts;
+mod verify;
 mod writer;
 
 use std::io::{self, Write as _};
@@ -91,6 +92,7 @@ enum Command {
     Observe(observe::Args),
     Judge(judge::Args),
     Merge(merge::Args),
+    Verify(verify::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -142,6 +144,7 @@ pub fn main() -> Exit {
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Verify(args) => verify::run(&args, cli.quiet),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),

@@ -14,7 +14,7 @@ use super::journal::{Lines, RUN_ID};
 use super::seal::{self, Seal};
 use super::stored::{self, Stored};
 use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_beside, parts};
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Error, Result};
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub struct Journaled {
     pub ended: bool,
     /// The id of the run.
     pub run_id: Option<String>,
-    /// Records of the parts that it lists.
+    /// Records of the parts that it lists, and of those that it has no line of yet.
     pub rows: u64,
 }
 
@@ -116,8 +116,9 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
     if path.is_dir() {
         return folder(path, progress);
     }
-    // Refused for a reason that the system gives.
-    fs::metadata(path).doing(|| format!("read {}", path.display()))?;
+    if let Err(error) = fs::metadata(path) {
+        return Err(Error::Usage(format!("read {}: {error}", path.display())));
+    }
     if !path.is_file() {
         return Err(Error::Usage(format!("read {}: it is not a file", path.display())));
     }
@@ -382,7 +383,7 @@ pub(super) fn of_parts(
         spoiled: lines.spoiled.clone(),
         ended: lines.values.last().is_some_and(|line| line.get("ended").is_some()),
         run_id: lines.run_id().map(str::to_owned),
-        rows: listed.values().map(|part| part.rows).sum(),
+        rows: listed.values().chain(&checked.unlisted).map(|part| part.rows).sum(),
     });
     checked
 }

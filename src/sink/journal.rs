@@ -103,7 +103,11 @@ impl Lines {
                 }
             }
             // All lines have one after the first that has.
-            (None, _) if self.checked => self.spoiled.push(number),
+            (None, _) if self.checked => {
+                let body = text.len().saturating_sub(CRC_LENGTH);
+                self.computed = crc_of(self.state, &text[..body]);
+                self.spoiled.push(number);
+            }
             (None, value) => {
                 self.set_state(crc_of(self.state, line));
                 // An earlier version left a line that was cut off where it was.
