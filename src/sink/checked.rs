@@ -128,7 +128,12 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
     } else {
         match seal::read(path, progress).map(|read| read.seal) {
             Ok(Seal::Whole) => {}
-            Ok(Seal::None) => checked.unchecked.push(path.to_owned()),
+            Ok(Seal::None) => match Stored::open(path) {
+                Ok(_) => checked.unchecked.push(path.to_owned()),
+                // What is not Parquet at all was never a result.
+                Err(error) if !stored::begins_as_parquet(path) => return Err(error),
+                Err(_) => checked.spoil(path, "its end is missing", Damage::Changed),
+            },
             Ok(Seal::Broken(why)) => checked.spoil(path, why, Damage::Changed),
             Err(error) => checked.spoil(path, error.to_string(), Damage::Changed),
         }
@@ -205,10 +210,10 @@ fn lines(path: &Path, checked: &mut Checked, progress: &mut dyn FnMut(u64)) {
     let metadata = match json(&beside) {
         Ok(Some(Ok(metadata))) => metadata,
         Ok(Some(Err(why))) => return checked.spoil(&beside, why, Damage::Changed),
-        Ok(None) => {
-            checked.unchecked.push(path.to_owned());
-            return;
-        }
+        Ok(None) => match stored::read_json(&beside) {
+            Ok(_) => return checked.unchecked.push(path.to_owned()),
+            Err(error) => return checked.spoil(&beside, error.to_string(), Damage::Changed),
+        },
         Err(_) if !beside.exists() => {
             checked.unchecked.push(path.to_owned());
             return;
@@ -271,7 +276,10 @@ fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
             }
         }
         Some(Err(error)) => checked.spoil(&run, error.to_string(), Damage::Changed),
-        Some(Ok(None)) => checked.unchecked.push(run),
+        Some(Ok(None)) => match stored::read_json(&run) {
+            Ok(_) => checked.unchecked.push(run),
+            Err(error) => checked.spoil(&run, error.to_string(), Damage::Changed),
+        },
         Some(Ok(Some(Err(why)))) => checked.spoil(&run, why, Damage::Changed),
         Some(Ok(Some(Ok(metadata)))) => {
             let of = checked.journal.as_ref().and_then(|journal| journal.run_id.as_deref());

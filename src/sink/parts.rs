@@ -94,6 +94,10 @@ impl Folder {
     pub fn resume(path: &Path) -> Result<Self> {
         let mut folder = Self::open(path)?;
         folder.parts = stored::files(path)?;
+        if !folder.parts.is_empty() && folder.journal.lines().find("run").is_none() {
+            // Says what is wrong with it, if it is spoiled.
+            folder.journal.mend()?;
+        }
         Ok(folder)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -82,6 +83,13 @@ impl Stored {
 pub fn is_lines(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| extension == "ndjson" || extension == "jsonl")
+}
+
+/// Whether a file begins as Parquet does.
+pub(super) fn begins_as_parquet(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"PAR1"
 }
 
 /// The metadata in a JSON file, without the prefix and the file's own digest.

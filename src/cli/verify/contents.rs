@@ -336,7 +336,7 @@ impl Contents {
         };
         let foreign: Positions = seen.iter().filter(|at| !is_target(*at)).collect();
         if !foreign.is_empty() {
-            let what = "record[s] [is|are] of line[s] without a target of this run: ";
+            let what = "record[s] [is|are] of [a line|lines] without a target of this run: ";
             let why = format!("{}{}", counted(foreign.len(), what), shown(&foreign));
             problems.push(Problem::spoiled(Check::Targets, path, why));
         }
