@@ -29,6 +29,7 @@ pub mod engine;
 pub mod error;
 pub mod field;
 pub mod flags;
+pub mod guide;
 pub mod lab;
 pub mod measurement;
 pub mod merge;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module below `src/`, by layer.
 const LAYERS: [&[&str]; 11] = [
-    &["barrier", "error", "field", "flags", "words"],
+    &["barrier", "error", "field", "flags", "guide", "words"],
     &["packet", "sink", "targets"],
     &["chain", "step", "connect"],
     &["record"],

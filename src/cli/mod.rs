@@ -16,6 +16,7 @@ mod disturbed;
 mod explain;
 mod feed;
 mod forecast;
+mod guide;
 mod host;
 mod interface;
 mod judge;
@@ -89,6 +90,7 @@ enum Command {
     List(list::Args),
     Schema(schema::Args),
     Reference(reference::Args),
+    Guide(guide::Args),
     Observe(observe::Args),
     Judge(judge::Args),
     Merge(merge::Args),
@@ -141,6 +143,7 @@ pub fn main() -> Exit {
         Command::List(args) => list::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Guide(args) => guide::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),

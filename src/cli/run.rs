@@ -36,7 +36,7 @@ use crate::measurement::{self, Overrides, Plan};
 use crate::observer::{self, capture};
 use crate::packet::owner::Owners;
 use crate::packet::protocol;
-use crate::sink::{self, Metadata, Sink};
+use crate::sink::{Metadata, RUN_ID, Sink};
 use crate::step::Slot;
 use crate::targets::{Reader, Shard};
 
@@ -402,7 +402,7 @@ impl Run<'_> {
             ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
             ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
             ("sessions", Some((earlier.sessions + 1).to_string())),
-            (sink::RUN_ID, Some(earlier.run_id.clone())),
+            (RUN_ID, Some(earlier.run_id.clone())),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));

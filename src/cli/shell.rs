@@ -6,6 +6,7 @@ use clap::CommandFactory as _;
 
 use super::{Cli, out};
 use crate::error::{Doing as _, Exit, Result};
+use crate::guide;
 
 /// Print completions for a shell
 ///
@@ -17,7 +18,7 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// Print the manual page, or write the pages of all commands into a folder
+/// Print the manual page, or write the pages of all commands and of the guide into a folder
 ///
 /// To look at it: pathspider man | man -l -
 #[derive(Debug, clap::Args)]
@@ -48,5 +49,9 @@ pub fn man(args: &Man) -> Result<Exit> {
     let doing = || format!("write manual pages to {}", folder.display());
     std::fs::create_dir_all(folder).doing(doing)?;
     clap_mangen::generate_to(Cli::command(), folder).doing(doing)?;
+    for page in &guide::PAGES {
+        let path = folder.join(format!("pathspider-{}.7", page.topic));
+        std::fs::write(path, guide::man(page)).doing(doing)?;
+    }
     Ok(Exit::Done)
 }
