@@ -7,11 +7,17 @@ export PATH := $(PATH):/usr/sbin:/sbin
 VENV := target/venv
 PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema
 
-.PHONY: help setup demo test test-setup bench lint
+# What `make install` installs, and where: PREFIX below DESTDIR.
+PROGRAM := target/release/pathspider
+PREFIX := /usr/local
+DESTDIR :=
+
+.PHONY: help setup demo install test test-setup bench lint
 
 help:
 	@echo "make setup   install what is missing (by apt; sudo only if not root)"
 	@echo "make demo    build, then measure ECN in a lab of virtual hosts with known truth"
+	@echo "make install install below PREFIX=$(PREFIX); GROUP=name may then measure without root"
 	@echo "make test    every test"
 	@echo "make bench   speed and memory, beside the floor that the kernel sets"
 	@echo "make lint    formatting and clippy, warnings as errors"
@@ -51,6 +57,40 @@ setup:
 demo: setup
 	cargo build --locked --release
 	target/release/pathspider run measurements/ecn.toml --lab
+
+target/release/pathspider:
+	cargo build --locked --release
+
+# With capabilities the program changes the network for whoever may start it, so that is one group alone: with GROUP it is
+# for root and that group (0750) and has capabilities, without it is for everybody (0755) and has none. It gets its name when
+# all of that is done, so nobody can start it in between.
+install: $(PROGRAM)
+	@set -e; group="$(GROUP)"; \
+	if [ "$(origin GROUP)" = undefined ] && [ -t 0 ]; then \
+		printf 'group whose members may measure without root, and so change this network (empty: root alone may): '; \
+		read -r group; \
+	fi; \
+	if [ -n "$$group" ] && ! getent group "$$group" >/dev/null; then \
+		echo "there is no group $$group: make it (groupadd --system $$group), or name another by GROUP=" >&2; exit 2; \
+	fi; \
+	bin="$(DESTDIR)$(PREFIX)/bin"; share="$(DESTDIR)$(PREFIX)/share"; \
+	install -d "$$bin" "$$share/man/man1" "$$share/bash-completion/completions" \
+		"$$share/zsh/site-functions" "$$share/fish/vendor_completions.d"; \
+	new="$$bin/.pathspider.new"; rm -f "$$new"; \
+	if [ -n "$$group" ]; then \
+		install -m 0750 -o root -g "$$group" "$(PROGRAM)" "$$new"; \
+		setcap cap_net_raw,cap_net_admin=ep "$$new" || { rm -f "$$new"; exit 1; }; \
+		said="for root and the group $$group, with capabilities"; \
+	else \
+		install -m 0755 "$(PROGRAM)" "$$new"; \
+		said="for everybody, without capabilities: run it as root, or install it with GROUP=name"; \
+	fi; \
+	mv -f "$$new" "$$bin/pathspider"; \
+	"$(PROGRAM)" man "$$share/man/man1"; \
+	"$(PROGRAM)" completions bash > "$$share/bash-completion/completions/pathspider"; \
+	"$(PROGRAM)" completions zsh > "$$share/zsh/site-functions/_pathspider"; \
+	"$(PROGRAM)" completions fish > "$$share/fish/vendor_completions.d/pathspider.fish"; \
+	echo "$$bin/pathspider is installed, $$said"
 
 # The mark is made last, so a broken installation is tried again.
 test-setup: setup $(VENV)/.complete

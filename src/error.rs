@@ -5,14 +5,17 @@
 //! other one of the same file. An [`Error`] is anything else that stops a command; its text is a
 //! lowercase fragment that names the operation and its object.
 //!
-//! Imports nothing from this crate.
+//! Imports [`printable`](crate::printable) only.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use serde_json::json;
+
+use crate::printable::{is_plain, line, lines};
 
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -80,10 +83,26 @@ pub enum Error {
     Failed(String),
 }
 
+/// A signal came before what was waited for: the source of an [`io::Error`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a signal came first")]
+pub struct Interrupted;
+
 impl Error {
+    /// Whether a signal ended the operation.
+    pub fn is_interrupt(&self) -> bool {
+        match self {
+            Error::Os { source, .. } => {
+                source.get_ref().is_some_and(|inner| inner.is::<Interrupted>())
+            }
+            _ => false,
+        }
+    }
+
     /// The exit code for a command that ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
+            _ if self.is_interrupt() => Exit::Interrupted,
             Error::Usage(_) | Error::File(_) => Exit::BadInput,
             Error::Os { .. } | Error::Failed(_) => Exit::Failed,
         }
@@ -239,26 +258,27 @@ impl Report {
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
+        let source = Shown::of(&self.text);
         for diagnostic in &self.diagnostics {
-            let span = within(&self.text, &diagnostic.span);
+            let span = source.span(within(&self.text, &diagnostic.span));
+            let (message, label) = (line(&diagnostic.message), line(&diagnostic.label));
+            let (origin, help) = (line(&self.origin), diagnostic.help.as_deref().map(lines));
             let mut place = AnnotationKind::Primary.span(span);
-            if !diagnostic.label.is_empty() {
-                place = place.label(diagnostic.label.as_str());
+            if !label.is_empty() {
+                place = place.label(label.as_ref());
             }
-            let source = Snippet::source(self.text.as_str())
-                .path(self.origin.as_str())
+            let source = Snippet::source(source.text.as_ref())
+                .path(origin.as_ref())
                 .line_start(1)
                 .annotation(place);
             let level = match diagnostic.severity() {
                 Severity::Error => Level::ERROR,
                 Severity::Warning => Level::WARNING,
             };
-            let mut group = level
-                .primary_title(diagnostic.message.as_str())
-                .id(diagnostic.code)
-                .element(source);
-            if let Some(help) = &diagnostic.help {
-                group = group.element(Level::HELP.message(help.as_str()));
+            let mut group =
+                level.primary_title(message.as_ref()).id(diagnostic.code).element(source);
+            if let Some(help) = &help {
+                group = group.element(Level::HELP.message(help.as_ref()));
             }
             out.push_str(&renderer.render(&[group]));
             out.push_str("\n\n");
@@ -295,6 +315,45 @@ impl Report {
         };
         let ((line, column), (end_line, end_column)) = (position(span.start), position(span.end));
         Place { line, column, end_line, end_column }
+    }
+}
+
+/// A text of lines in which what a terminal would obey is written out.
+struct Shown<'a> {
+    text: Cow<'a, str>,
+    /// Where each character was that is written out, and by how many bytes it is longer, up to and with it.
+    longer: Vec<(usize, usize)>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(text: &'a str) -> Self {
+        let is_kept = |c: char| is_plain(c) || matches!(c, '\n' | '\t');
+        // A line may end as on Windows.
+        let end = |at: usize| text[at..].starts_with("\r\n");
+        if text.char_indices().all(|(at, c)| is_kept(c) || end(at)) {
+            return Self { text: text.into(), longer: Vec::new() };
+        }
+        let (mut shown, mut longer, mut sum) = (String::new(), Vec::new(), 0);
+        for (at, c) in text.char_indices() {
+            if is_kept(c) || end(at) {
+                shown.push(c);
+                continue;
+            }
+            let before = shown.len();
+            shown.extend(c.escape_debug());
+            sum += shown.len() - before - c.len_utf8();
+            longer.push((at, sum));
+        }
+        Self { text: shown.into(), longer }
+    }
+
+    /// Where a piece of the text is in what is shown.
+    fn span(&self, span: Range<usize>) -> Range<usize> {
+        let place = |at: usize| {
+            let before = self.longer.partition_point(|(escaped, _)| *escaped < at);
+            at + before.checked_sub(1).map_or(0, |last| self.longer[last].1)
+        };
+        place(span.start)..place(span.end)
     }
 }
 
@@ -373,6 +432,34 @@ mod tests {
             let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
             assert!(report.render(true).contains("x.toml"));
             assert_eq!(report.json_lines().lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_source_line_has_no_control_characters() {
+        let text = "a = \"x\u{1b}[2J\u{202e}\u{9b}\" # tab\tb\u{85}\r\nc = wrong\r\n".to_owned();
+        for wrong in ["wrong", "\u{1b}[2J\u{202e}"] {
+            let start = text.find(wrong).unwrap();
+            let diagnostic = Diagnostic {
+                code: "E0100",
+                span: start..start + wrong.len(),
+                message: "no `\u{1b}`".into(),
+                label: "here\u{7}".into(),
+                help: Some("write `\u{202e}`".into()),
+            };
+            let origin = "x\u{1b}.toml".to_owned();
+            let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
+            let shown = report.render(false);
+            assert!(shown.chars().all(|c| c == '\n' || is_plain(c)), "{shown:?}");
+            for written in ["no `\\u{1b}`", "here\\u{7}", "write `\\u{202e}`", "x\\u{1b}.toml"] {
+                assert!(shown.contains(written), "{written}: {shown}");
+            }
+            let carets = shown.lines().find(|line| line.contains('^')).unwrap();
+            let source = shown.lines().find(|line| line.contains(" = ") && !line.contains("help"));
+            let expected = lines(wrong);
+            let at = source.unwrap().find(expected.as_ref()).unwrap();
+            assert_eq!(carets.find('^'), Some(at), "{shown}");
+            assert_eq!(carets.matches('^').count(), expected.len(), "{shown}");
         }
     }
 

@@ -7,18 +7,20 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] [`words`] |
-//! | 1 | [`packet`] [`sink`] [`targets`] |
-//! | 2 | [`chain`] (packet), [`step`], [`connect`] |
-//! | 3 | [`record`] (chain, connect): who fills which column |
-//! | 4 | [`rule`] (record) |
-//! | 5 | [`measurement`]: the only place where a name becomes a thing |
-//! | 6 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
-//! | 7 | [`merge`] |
-//! | 8 | [`lab`] |
-//! | 9 | [`cli`] |
+//! | 0 | [`barrier`] [`field`] [`flags`] [`printable`] [`words`] |
+//! | 1 | [`error`] |
+//! | 2 | [`files`] [`program`] |
+//! | 3 | [`packet`] [`sink`] [`targets`] |
+//! | 4 | [`chain`] (packet), [`step`], [`connect`] |
+//! | 5 | [`record`] (chain, connect): who fills which column |
+//! | 6 | [`rule`] (record) |
+//! | 7 | [`measurement`]: the only place where a name becomes a thing |
+//! | 8 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
+//! | 9 | [`merge`] |
+//! | 10 | [`lab`] |
+//! | 11 | [`cli`] |
 //!
-//! Only `engine::driver`, `raw` and `socket`, `observer::capture` and `file`, `step` and `lab` touch the operating system;
+//! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
 pub mod barrier;
@@ -28,6 +30,7 @@ pub mod connect;
 pub mod engine;
 pub mod error;
 pub mod field;
+pub mod files;
 pub mod flags;
 pub mod guide;
 pub mod lab;
@@ -35,6 +38,8 @@ pub mod measurement;
 pub mod merge;
 pub mod observer;
 pub mod packet;
+pub mod printable;
+pub mod program;
 pub mod record;
 pub mod rule;
 pub mod sink;

@@ -9,8 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 11] = [
-    &["barrier", "error", "field", "flags", "guide", "words"],
+const LAYERS: [&[&str]; 13] = [
+    &["barrier", "field", "flags", "guide", "printable", "words"],
+    &["error"],
+    &["files", "program"],
     &["packet", "sink", "targets"],
     &["chain", "step", "connect"],
     &["record"],

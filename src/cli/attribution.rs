@@ -1,6 +1,5 @@
 //! `pathspider attribution`: the file that says whose the packets of a measurement are (RFC 9511).
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -9,6 +8,7 @@ use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 
 use super::{courtesy, out, summary};
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::files;
 use crate::measurement::{self, Overrides, Plan};
 use crate::targets::Reader;
 
@@ -91,8 +91,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let shown = args.output.display();
-    let file = OpenOptions::new().write(true).create_new(true).open(&args.output);
-    let mut file = match file {
+    let mut file = match files::create_new(&args.output)? {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             return Err(Error::Usage(format!("{shown} exists already and is left as it is")));
         }

@@ -9,6 +9,7 @@ use super::targets::columns::FixedColumns;
 use super::{Format, out};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
+use crate::printable;
 use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
 use crate::words::counted;
@@ -69,7 +70,11 @@ pub fn run(args: &Args) -> Result<Exit> {
                 Ok(plan) if !args.file_only => on_this_host(plan, &origin),
                 other => (other, Vec::new()),
             };
-            out::print(&told(&origin, checked.as_ref(), args.format))?;
+            let told = told(&origin, checked.as_ref(), args.format);
+            match args.format {
+                Format::Text => out::print_page(&told)?,
+                Format::Json => out::print_json_lines(&told)?,
+            }
             if args.format == Format::Text {
                 let not_checked = |what| format!("{origin}: not checked: {what}\n");
                 out::print(&unchecked.iter().map(not_checked).collect::<String>())?;
@@ -121,6 +126,8 @@ fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String
         true => String::new(),
         false => report.render(out::colors(&io::stdout())) + "\n",
     };
+    let origin = printable::line(origin);
+    let title = title.map(|title| printable::line(title));
     match title {
         Some(title) if counts.is_empty() => format!("{origin}: ok: {title}\n"),
         Some(title) => format!("{rendered}{origin}: ok, {counts}: {title}\n"),

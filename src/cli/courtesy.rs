@@ -244,7 +244,7 @@ impl Excluded {
         if !self.again.swap(false, Relaxed) {
             return;
         }
-        match OptOuts::read(&self.paths) {
+        match self.read_again() {
             Ok(list) => {
                 let (prefixes, names) = list.len();
                 log::warn!(
@@ -258,6 +258,17 @@ impl Excluded {
             Err(error) => log::error!(
                 "--exclude could NOT be read once more, and the run goes on with the list from before: {error}"
             ),
+        }
+    }
+
+    /// What can be read only once, a pipe, would now be empty, or would be waited for.
+    fn read_again(&self) -> Result<OptOuts> {
+        match self.paths.iter().find(|path| !path.is_file()) {
+            Some(path) => Err(Error::Usage(format!(
+                "read {}: it is not a regular file, and can be read only once",
+                path.display()
+            ))),
+            None => OptOuts::read(&self.paths),
         }
     }
 
@@ -302,6 +313,13 @@ mod tests {
         excluded.again.store(true, Relaxed);
         excluded.look();
         assert!(has("192.0.2.1") && !has("198.51.100.1"));
+        // A pipe has nobody who would write the list again.
+        std::fs::remove_file(&path).unwrap();
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        excluded.again.store(true, Relaxed);
+        excluded.look();
+        assert!(has("192.0.2.1"));
+        std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "198.51.100.0/24\n").unwrap();
         excluded.again.store(true, Relaxed);
         excluded.look();

@@ -20,6 +20,8 @@ use crate::targets::{Reader, Reason, Target};
 
 /// How often it is looked whether to stop while there is nobody to ask.
 const LOOK_UP: Duration = Duration::from_millis(100);
+/// The same where it is known that a stop comes.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// Feeds the engine.
 pub struct Feed<'a, 'e> {
@@ -167,7 +169,17 @@ impl Feed<'_, '_> {
             while let Ok(groups) = self.answers.try_recv() {
                 self.again.handle_answer(clock.elapsed(), groups);
             }
-            match self.next(clock.elapsed())? {
+            let next = match self.next(clock.elapsed()) {
+                // The list was waited for. The thread that takes signals will say so in a moment.
+                Err(why) if why.is_interrupt() => {
+                    while may_begin() {
+                        std::thread::sleep(MOMENT);
+                    }
+                    break;
+                }
+                next => next?,
+            };
+            match next {
                 Some(next) => {
                     if !self.ask(next, keep_going)? {
                         // The writer has failed; its own error says why.

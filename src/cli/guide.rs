@@ -20,13 +20,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let page = args.topic.as_deref().and_then(guide::find);
     match page {
-        Some(page) => out::print(page.text)?,
+        Some(page) => out::print_own(page.text)?,
         None => {
             let rows: Vec<[String; 2]> = guide::PAGES
                 .iter()
                 .map(|page| [page.topic, page.about].map(str::to_owned))
                 .collect();
-            out::print(&Page::of_stdout().table(0, &rows))?;
+            out::print_page(&Page::of_stdout().table(0, &rows))?;
         }
     }
     Ok(Exit::Done)

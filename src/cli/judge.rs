@@ -13,7 +13,7 @@ use indicatif::HumanBytes;
 use serde_json::json;
 
 use super::writer::Totals;
-use super::{Format, records, summary};
+use super::{Format, out, records, summary};
 use crate::error::{Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, About, Columns, Rules};
@@ -233,9 +233,9 @@ fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result
             lines.join("\n")
         }
     };
-    if args.output.as_os_str() == "-" {
-        eprintln!("{text}");
-        return Ok(());
+    let records_on_stdout = args.output.as_os_str() == "-";
+    match args.form.summary() {
+        Format::Json => out::json(&text, records_on_stdout),
+        Format::Text => out::text(&text, records_on_stdout),
     }
-    super::out::print(&(text + "\n"))
 }

@@ -165,7 +165,7 @@ fn print_targets(spec: &Spec) -> Result<()> {
             let name = spec.hosts.get(target.host).map(|host| host.name.as_str());
             format!("{}\n", json!({ "dip": target.addr, "dp": target.port, "domain": name }))
         });
-        out::print(&lines.collect::<String>())?;
+        out::print_json_lines(&lines.collect::<String>())?;
     }
     Ok(())
 }

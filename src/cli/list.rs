@@ -61,23 +61,23 @@ pub fn run(args: &Args) -> Result<Exit> {
                 };
                 [found.name.clone(), found.place.clone(), state, found.title.clone()]
             });
-            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            out::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
-        What::Chains if text => return out::print(&chains_text(&page)).map(|()| Exit::Done),
+        What::Chains if text => return out::print_page(&chains_text(&page)).map(|()| Exit::Done),
         What::Kinds if text => {
             let rows = connect::KINDS.iter().map(|kind| [kind.name.into(), kind.doc.into()]);
-            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            out::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
-        What::Steps if text => return out::print(&steps_text(&page)).map(|()| Exit::Done),
+        What::Steps if text => return out::print_page(&steps_text(&page)).map(|()| Exit::Done),
         What::Answers if text => {
             let rows = connect::ANSWERS.iter();
             let rows = rows.map(|row| [row.answer.as_str().into(), row.doc.into()]);
-            out::print(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            out::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
-        What::Fields if text => return out::print(&fields_text(&page)).map(|()| Exit::Done),
+        What::Fields if text => return out::print_page(&fields_text(&page)).map(|()| Exit::Done),
         What::Measurements => {
             let rows = measurements()?.into_iter().map(|found| {
                 json!({ "name": found.name, "title": found.title, "place": found.place,

@@ -404,11 +404,11 @@ fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) ->
             )
         }
     };
-    if args.output.as_os_str() == "-" {
-        eprintln!("{text}");
-        return Ok(());
+    let records_on_stdout = args.output.as_os_str() == "-";
+    match args.format {
+        Format::Json => out::json(&text, records_on_stdout),
+        Format::Text => out::text(&text, records_on_stdout),
     }
-    out::print(&(text + "\n"))
 }
 
 #[cfg(test)]

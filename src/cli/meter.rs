@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar};
 
-use super::progress;
+use super::{out, progress};
+use crate::printable;
 
 /// Shown by the thread that does the work, whenever that has the time.
 pub struct Meter {
@@ -52,10 +53,10 @@ impl Meter {
         );
         match self.bar {
             Some(bar) => {
-                bar.set_message(text);
+                bar.set_message(printable::line(&text).into_owned());
                 bar.tick();
             }
-            None => eprintln!("{text}"),
+            None => out::tell(&text),
         }
     }
 

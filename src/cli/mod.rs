@@ -50,13 +50,14 @@ mod verdicts;
 mod verify;
 mod writer;
 
-use std::io::{self, Write as _};
+use std::io;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::barrier;
 use crate::error::{Error, Exit};
 use crate::measurement::Plan;
+use crate::{printable, program};
 
 /// The program.
 #[derive(Debug, Parser)]
@@ -125,11 +126,13 @@ fn after_help() -> String {
 
 /// Runs the program on this process's command line.
 pub fn main() -> Exit {
+    // Looked at now, since rights are given up later.
+    let _ = program::is_raised();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come as errors too; if the terminal is gone nobody can be told.
-            let _ = error.print();
+            // Help and version come as errors too.
+            usage(&error);
             return if error.use_stderr() { Exit::BadInput } else { Exit::Done };
         }
     };
@@ -163,12 +166,21 @@ pub fn main() -> Exit {
 
 /// Tells on standard error what stopped a command.
 fn report(error: &Error) {
-    let text = match error {
-        Error::File(report) => report.render(out::colors(&io::stderr())),
-        other => format!("pathspider: {}\n", out::message(&other.to_string())),
-    };
-    // If nobody reads standard error, nobody can be told.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    match error {
+        Error::File(report) => out::tell_page(&report.render(out::colors(&io::stderr()))),
+        other => out::tell(&format!("pathspider: {other}")),
+    }
+}
+
+/// Prints what clap has to say: help, or what is wrong with the command line, which may quote words of strangers (names
+/// of files).
+fn usage(error: &clap::Error) {
+    let text = error.render().to_string();
+    match error.use_stderr() && text.chars().any(|c| c != '\n' && !printable::is_plain(c)) {
+        true => out::tell(text.trim_end()),
+        // If the terminal is gone, nobody can be told.
+        false => drop(error.print()),
+    }
 }
 
 /// Prints the warnings about a measurement on standard error.
@@ -182,7 +194,7 @@ fn warn(plan: &Plan, origin: &str) {
 /// output, as `check` has them. For commands with `--format`.
 fn report_as(error: &Error, format: Format) -> crate::error::Result<()> {
     match (error, format) {
-        (Error::File(report), Format::Json) => out::print(&report.json_lines()),
+        (Error::File(report), Format::Json) => out::print_json_lines(&report.json_lines()),
         _ => {
             report(error);
             Ok(())

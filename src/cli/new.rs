@@ -1,11 +1,11 @@
 //! `pathspider new`: a measurement to start from.
 
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::out;
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::files;
 
 /// What is written, with a word in capitals for what depends on the name.
 static TEMPLATE: &str = include_str!("template.toml");
@@ -38,8 +38,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let shown = path.display();
-    let file = OpenOptions::new().write(true).create_new(true).open(&path);
-    let mut file = match file {
+    let mut file = match files::create_new(&path)? {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let why =
                 format!("{shown} exists already and is left as it is: choose another with -o");

@@ -14,9 +14,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::out;
 use super::privilege::{self, needs::Needs};
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::files;
 use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
@@ -89,6 +91,10 @@ fn link_types() -> String {
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
+    // Before any file is opened: each with the rights that the command keeps.
+    if args.interface.is_some() {
+        privilege::hold(&args.privilege, false)?;
+    }
     let selection = args.selection()?;
     let fields = selection.fields().map(|field| field.arrow());
     let fields: Vec<Field> = fields.chain([flags::field()]).collect();
@@ -103,6 +109,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, stop.clone()).doing(|| "watch for signals")?;
     }
+    files::end_waits_on(&[SIGINT, SIGTERM, SIGHUP])?;
     match (&args.interface, &args.file) {
         (Some(interface), _) => live(args, interface, &selection, limits, schema, &stop),
         (None, Some(_)) if args.privilege.user.is_some() => {
@@ -216,6 +223,8 @@ fn offline(
     });
     bar.end();
     let Observed { counts, end } = observed?;
+    // A signal also ends the wait for more of a pipe.
+    let end = if stop.load(Relaxed) { Ok(()) } else { end };
     let dropped = "packet[s] dropped during the capture, according to the file";
     let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
     Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
@@ -268,7 +277,6 @@ fn live(
     schema: SchemaRef,
     stop: &AtomicBool,
 ) -> Result<Exit> {
-    privilege::hold(&args.privilege, false)?;
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
@@ -278,7 +286,7 @@ fn live(
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
-    eprintln!("watching {interface}; Ctrl-C ends it");
+    out::tell(&format!("watching {interface}; Ctrl-C ends it"));
     let mut failed = None;
     while !stop.load(Relaxed) && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.

@@ -1,17 +1,34 @@
 //! Standard output: written whole, in colour only on a terminal, and quietly ended by a reader
 //! that has seen enough (`pathspider reference | head -1`).
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use anstyle::Style;
 
+use super::progress;
 use crate::error::{Doing as _, Result};
+use crate::printable;
 
 /// No line is longer, however wide the terminal is: eyes do not like it.
 const WIDEST: usize = 100;
 
-/// Writes a text to standard output. That nobody reads it is no error.
+/// Writes a text to standard output, with control characters written out. That nobody reads it is no error.
 pub fn print(text: &str) -> Result<()> {
+    write(&printable::lines(text))
+}
+
+/// Writes what a [`Page`] has made, or another text of parts that have no control characters but our styles.
+pub fn print_page(text: &str) -> Result<()> {
+    write(&shown(text, colors(&io::stdout())))
+}
+
+/// Writes a text of this program's own as it is: a script, a manual page.
+pub fn print_own(text: &str) -> Result<()> {
+    write(text)
+}
+
+fn write(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -21,7 +38,76 @@ pub fn print(text: &str) -> Result<()> {
 
 /// Writes a JSON value and a line's end to standard output.
 pub fn print_json(value: &serde_json::Value) -> Result<()> {
-    print(&format!("{value}\n"))
+    print_json_lines(&format!("{value}\n"))
+}
+
+/// Writes lines of JSON to standard output.
+pub fn print_json_lines(text: &str) -> Result<()> {
+    write(&printable::json(text))
+}
+
+/// Writes a JSON text and a line's end to standard output, or to standard error if records go to standard output.
+pub fn json(text: &str, records_on_stdout: bool) -> Result<()> {
+    match records_on_stdout {
+        true => {
+            tell_json(text);
+            Ok(())
+        }
+        false => print_json_lines(&format!("{text}\n")),
+    }
+}
+
+/// The same of plain text.
+pub fn text(text: &str, records_on_stdout: bool) -> Result<()> {
+    match records_on_stdout {
+        true => {
+            tell(text);
+            Ok(())
+        }
+        false => print(&format!("{text}\n")),
+    }
+}
+
+/// Writes a line, or lines, to standard error, with control characters written out and the bar out of the way.
+pub fn tell(text: &str) {
+    progress::around_bar(format!("{}\n", printable::lines(text)).as_bytes());
+}
+
+/// The same of JSON.
+pub fn tell_json(text: &str) {
+    progress::around_bar(format!("{}\n", printable::json(text)).as_bytes());
+}
+
+/// The same of parts that have no control characters but our styles.
+pub fn tell_page(text: &str) {
+    progress::around_bar(shown(text, colors(&io::stderr())).as_bytes());
+}
+
+/// A text without control characters; with `styles`, those that set colours stay.
+fn shown(text: &str, styles: bool) -> Cow<'_, str> {
+    if !styles || !text.contains('\u{1b}') {
+        return printable::lines(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\u{1b}') {
+        out += &printable::lines(&rest[..at]);
+        let style = style(&rest[at..]).unwrap_or(0);
+        out += &rest[at..at + style];
+        let end = at + style.max(1);
+        if style == 0 {
+            out += &printable::lines(&rest[at..end]);
+        }
+        rest = &rest[end..];
+    }
+    Cow::Owned(out + &printable::lines(rest))
+}
+
+/// The length of the style that a text begins with: `ESC [ digits m`.
+fn style(text: &str) -> Option<usize> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    parameters[end..].starts_with('m').then_some(2 + end + 1)
 }
 
 /// Whether what goes there may be coloured: a terminal, and the user did not say NO_COLOR.
@@ -50,7 +136,7 @@ impl Page {
 
     /// A line that says what follows.
     pub fn heading(&self, text: &str) -> String {
-        let style = self.heading;
+        let (style, text) = (self.heading, printable::line(text));
         format!("{style}{text}{style:#}\n")
     }
 
@@ -61,12 +147,14 @@ impl Page {
 
     /// Rows of cells below each other; the words of the last cell are broken into lines.
     pub fn table<const N: usize>(&self, indent: usize, rows: &[[String; N]]) -> String {
+        let rows: Vec<[String; N]> =
+            rows.iter().map(|row| std::array::from_fn(|column| spaced(&row[column]))).collect();
         let width = |column: usize| {
             rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
         };
         let widths: Vec<usize> = (0..N.saturating_sub(1)).map(width).collect();
         let mut out = String::new();
-        for row in rows {
+        for row in &rows {
             let mut line = " ".repeat(indent);
             for (cell, width) in row.iter().zip(&widths) {
                 line += &format!("{cell:width$}  ");
@@ -84,6 +172,7 @@ impl Page {
         let mut out = String::new();
         let mut line = first.to_owned();
         let mut fresh = true;
+        let text = spaced(text);
         for word in text.split_whitespace() {
             let longer = line.chars().count() + usize::from(!fresh) + word.chars().count();
             if !fresh && longer > width {
@@ -100,32 +189,9 @@ impl Page {
     }
 }
 
-/// A text that may have come from the network, with what a terminal would obey written out: control
-/// characters and the like (`\u{1b}`). Longer ones are cut.
-pub fn printable(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut chars = text.chars();
-    let mut out = escaped(chars.by_ref().take(LONGEST));
-    if chars.next().is_some() {
-        out.push_str("...");
-    }
-    out
-}
-
-/// As [`printable`], whole and line by line: for messages, into which texts of others may have come in many ways.
-pub fn message(text: &str) -> String {
-    text.split('\n').map(|line| escaped(line.chars())).collect::<Vec<_>>().join("\n")
-}
-
-fn escaped(chars: impl Iterator<Item = char>) -> String {
-    let mut out = String::new();
-    for c in chars {
-        match c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() {
-            true => out.push(c),
-            false => out.extend(c.escape_debug()),
-        }
-    }
-    out
+/// A text in which line ends and tabs are spaces, and what else a terminal would obey is written out.
+fn spaced(text: &str) -> String {
+    printable::line(&text.replace(['\n', '\t', '\r'], " ")).into_owned()
 }
 
 #[cfg(test)]
@@ -133,12 +199,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
-        assert_eq!(printable("http.server:caf\u{e9} \"x\""), "http.server:caf\u{e9} \"x\"");
-        assert_eq!(printable("a\u{1b}[2J\r\nb\u{202e}"), "a\\u{1b}[2J\\r\\nb\\u{202e}");
-        assert_eq!(printable(&"x".repeat(200)).len(), 123);
-        let long = format!("{}\n\u{9b}2J", "x".repeat(200));
-        assert_eq!(message(&long), format!("{}\n\\u{{9b}}2J", "x".repeat(200)));
+    fn a_page_has_no_control_characters_of_its_cells() {
+        let page = Page { heading: Style::new().bold(), width: 40 };
+        let evil = "a\u{1b}[31m \u{202e}b\u{9b}2J";
+        let row = [[evil.to_owned(), evil.to_owned()]];
+        let text = page.heading(evil) + &page.prose(0, evil) + &page.table(0, &row);
+        let (plain, shown) = ("a\\u{1b}[31m", shown(&text, true));
+        assert_eq!(shown.matches(plain).count(), 4, "{shown}");
+        assert_eq!(shown.matches('\u{1b}').count(), 2, "of the heading: {shown}");
+        let without = super::shown(&text, false);
+        assert!(without.chars().all(|c| c == '\n' || printable::is_plain(c)), "{without}");
+    }
+
+    #[test]
+    fn of_escapes_only_styles_go_to_a_terminal() {
+        let text = "\u{1b}[1;31mred\u{1b}[0m \u{1b}[2J\u{1b}]0;title\u{7}\u{1b}\n";
+        let expected = "\u{1b}[1;31mred\u{1b}[0m \\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}\n";
+        assert_eq!(shown(text, true), expected);
     }
 
     #[test]

@@ -14,9 +14,10 @@ use super::records::Form;
 use super::summary;
 use super::writer::{POSITION, Totals};
 use crate::error::{Error, Result};
+use crate::files::Place;
 use crate::lab::Tally;
 use crate::measurement::Plan;
-use crate::sink::{self, Folder, PartsSink, SingleSink, Sink, Stored};
+use crate::sink::{self, Folder, PartsSink, SingleSink, Sink};
 use crate::targets::Positions;
 
 /// The columns from which it is known what is done.
@@ -175,6 +176,16 @@ impl Output {
         }
     }
 
+    /// Refuses what others put in the way, before anything else is done. Nothing is made or opened.
+    pub fn look(&self) -> Result<()> {
+        match self {
+            Output::Lines(path) if path.as_os_str() == "-" => return Ok(()),
+            Output::Folder(_) => {}
+            Output::Single(path) | Output::Lines(path) => drop(Place::of(path)?),
+        }
+        self.parts().map_or(Ok(()), |parts| sink::can_hold(&parts))
+    }
+
     /// Opens the sink; with `resume`, reads what is there, and tells the tally of it.
     pub fn open(
         &self,
@@ -188,9 +199,10 @@ impl Output {
         let Some(parts) = self.parts() else {
             return Ok((form.open(self.path(), schema.clone())?, Earlier::new(ports)));
         };
-        if let Output::Single(path) = self {
-            sink::can_be(path)?;
-        }
+        let place = match self {
+            Output::Single(path) => Some(sink::can_be(path)?),
+            _ => None,
+        };
         let (mut folder, earlier) = match resume {
             true => earlier(Folder::resume(&parts)?, self.path(), identity, tally, ports)?,
             false => (Folder::begin(&parts, self.path())?, Earlier::new(ports)),
@@ -207,9 +219,9 @@ impl Output {
         }
         folder.note(&line)?;
         let parts = PartsSink::new(folder, schema.clone(), &counts::KEYS)?;
-        let sink: Box<dyn Sink> = match self {
-            Output::Single(path) => Box::new(SingleSink::new(path, parts)),
-            _ => Box::new(parts),
+        let sink: Box<dyn Sink> = match place {
+            Some(place) => Box::new(SingleSink::new(place, parts)),
+            None => Box::new(parts),
         };
         Ok((sink, earlier))
     }
@@ -255,7 +267,7 @@ fn earlier(
         }
     }
     for part in folder.parts() {
-        Stored::open(part)?.read(&columns, |batch| {
+        folder.stored(part)?.read(&columns, |batch| {
             let Some(positions) = positions(&batch) else {
                 let part = part.display();
                 return Err(Error::Usage(format!("resume {part}: its records have no positions")));

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::out;
+use crate::printable;
+
 /// The bar that log lines must not be written into.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
@@ -31,7 +34,7 @@ pub fn start_logging(verbose: u8, quiet: bool) {
     builder.format(|out, record| {
         let level = record.level();
         let style = out.default_level_style(level);
-        let text = super::out::message(&record.args().to_string());
+        let text = printable::lines(&record.args().to_string()).into_owned();
         writeln!(out, "{style}{}{style:#}: {}", level.as_str().to_lowercase(), text)
     });
     builder.target(env_logger::Target::Pipe(Box::new(AroundBar)));
@@ -61,10 +64,10 @@ pub(super) fn bar_of_process(terminal: bool) -> &'static ProgressBar {
     })
 }
 
-/// Says something on standard error, with the bar out of the way.
-pub fn tell(text: &str) {
+/// Writes to standard error, with the bar out of the way. What is written must be fit for a terminal.
+pub(super) fn around_bar(bytes: &[u8]) {
     // If nobody reads standard error, nobody can be told.
-    let _ = writeln!(AroundBar, "{text}");
+    let _ = AroundBar.write_all(bytes);
 }
 
 /// Shows how far a run is: a bar on a terminal, lines elsewhere.
@@ -99,11 +102,11 @@ impl Display {
             }
             bar.set_position(done);
             let (phase, found) = text();
-            bar.set_prefix(phase);
-            bar.set_message(found);
+            bar.set_prefix(printable::line(&phase).into_owned());
+            bar.set_message(printable::line(&found).into_owned());
         } else if self.lines && line {
             let (phase, found) = text();
-            eprintln!("{}: {found}, {phase}", HumanDuration(elapsed));
+            out::tell(&format!("{}: {found}, {phase}", HumanDuration(elapsed)));
         }
     }
 

@@ -25,7 +25,7 @@ pub struct Args {}
 
 /// Runs the command.
 pub fn run(_: &Args) -> Result<Exit> {
-    out::print(&reference())?;
+    out::print_own(&reference())?;
     Ok(Exit::Done)
 }
 

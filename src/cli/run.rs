@@ -159,6 +159,8 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     let signals = stop::signals(args.courtesy.takes_hangup())?;
+    // Before any file is opened: each with the rights that the run keeps.
+    privilege::hold_run(&args.privilege, args.state.folder.is_none(), args.lab)?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.live.open(records_on_stdout)?;
     let ended = whole(&args, quiet, signals, status.as_mut(), server);
@@ -185,16 +187,6 @@ fn whole(
         return Err(Error::Usage(
             "--lab-prober is for the lab: write --lab too, or use `lab shell --lab-prober`".into(),
         ));
-    }
-    // The lab needs the right to make namespaces; its threads are in them, which is all that they can change.
-    match (args.lab, &args.privilege.user) {
-        (false, _) => privilege::hold(&args.privilege, args.state.folder.is_none())?,
-        (true, Some(_)) => {
-            return Err(Error::Usage(
-                "--user: the lab needs no root; start it as that user".into(),
-            ));
-        }
-        (true, None) => {}
     }
     let (origin, text) = measurement::find(&args.measurement)?;
     // The file is judged before anything is built or opened; once more when its targets are known.
@@ -250,6 +242,7 @@ fn whole(
     let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
     let output = Output::of(&path, &args.form);
     privilege::check_output(&path)?;
+    output.look()?;
     let needs = Needs::of(&plan);
     let needs = if args.interface.is_some() { needs.bound() } else { needs };
     privilege::require(&needs)?;

@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         Of::Measurement => measurement::schema(),
         Of::Record => record(),
     };
-    out::print(&format!("{schema:#}\n"))?;
+    out::print_own(&format!("{schema:#}\n"))?;
     Ok(Exit::Done)
 }
 

@@ -1,12 +1,14 @@
 //! `pathspider completions` and `pathspider man`: what clap makes of the command line's own text.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 
 use super::{Cli, out};
 use crate::error::{Doing as _, Exit, Result};
 use crate::guide;
+use crate::sink::Temporary;
 
 /// Print completions for a shell
 ///
@@ -32,7 +34,7 @@ pub struct Man {
 pub fn completions(args: &Completions) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "pathspider", &mut script);
-    out::print(&String::from_utf8_lossy(&script))?;
+    out::print_own(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }
 
@@ -43,15 +45,33 @@ pub fn man(args: &Man) -> Result<Exit> {
         clap_mangen::Man::new(Cli::command())
             .render(&mut page)
             .doing(|| "write the manual page")?;
-        out::print(&String::from_utf8_lossy(&page))?;
+        out::print_own(&String::from_utf8_lossy(&page))?;
         return Ok(Exit::Done);
     };
     let doing = || format!("write manual pages to {}", folder.display());
     std::fs::create_dir_all(folder).doing(doing)?;
-    clap_mangen::generate_to(Cli::command(), folder).doing(doing)?;
+    // Whole pages in place of whole pages, whatever has their names.
+    let mut command = Cli::command().disable_help_subcommand(true);
+    command.build();
+    write_pages(&command, folder)?;
     for page in &guide::PAGES {
-        let path = folder.join(format!("pathspider-{}.7", page.topic));
-        std::fs::write(path, guide::man(page)).doing(doing)?;
+        let file = Temporary::create(&folder.join(format!("pathspider-{}.7", page.topic)))?;
+        let written = file.writer()?.write_all(guide::man(page).as_bytes());
+        written.doing(|| format!("write {}", file.path().display()))?;
+        file.keep()?;
     }
     Ok(Exit::Done)
+}
+
+/// The page of a command, and of those below it.
+fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
+    let mut below = command.get_subcommands().filter(|below| !below.is_hide_set());
+    below.try_for_each(|below| write_pages(below, folder))?;
+    let page = clap_mangen::Man::new(command.clone());
+    let file = Temporary::create(&folder.join(page.get_filename()))?;
+    let written = file.writer().and_then(|mut to| {
+        page.render(&mut to).doing(|| format!("write {}", file.path().display()))
+    });
+    written?;
+    file.keep().map(drop)
 }

@@ -8,8 +8,9 @@ use indicatif::HumanDuration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-use super::progress;
+use super::out;
 use crate::error::{Doing as _, Result};
+use crate::files;
 use crate::words::counted;
 
 /// What was asked of a run by signals so far.
@@ -33,7 +34,10 @@ impl Drop for Watching {
 pub fn signals(hangup_is_another: bool) -> Result<Signals> {
     let all = [SIGINT, SIGTERM, SIGHUP].into_iter();
     let ours: Vec<i32> = all.filter(|signal| *signal != SIGHUP || !hangup_is_another).collect();
-    Signals::new(ours).doing(|| "watch for signals")
+    let signals = Signals::new(&ours).doing(|| "watch for signals")?;
+    // Second, so that whoever waited finds that the signal came.
+    files::end_waits_on(&ours)?;
+    Ok(signals)
 }
 
 /// What ends the wait for them.
@@ -69,9 +73,9 @@ impl Stop {
         match self.times.fetch_add(1, Relaxed) {
             0 => {
                 self.first.store(usize::try_from(signal).unwrap_or_default(), Relaxed);
-                progress::tell(&first(signal, &left()));
+                out::tell(&first(signal, &left()));
             }
-            1 => progress::tell(&format!(
+            1 => out::tell(&format!(
                 "{}: stopping at once; what is not finished is given up, settings are put back",
                 name(signal)
             )),

@@ -18,6 +18,7 @@ use crate::error::{Error, Exit, Result};
 use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
 use crate::measurement::Plan;
+use crate::printable;
 use crate::rule::Rules;
 use crate::sink::{self, Metadata, Sink, Written};
 use crate::step::CommandOutput;
@@ -279,14 +280,15 @@ pub fn print(
     records_on_stdout: bool,
 ) -> Result<Exit> {
     let tally = lab.map(|(_, tally)| tally);
-    let text = match format {
-        Format::Text => text(outcome, plan, lab),
-        Format::Json => json(outcome, plan, tally),
-    };
-    if records_on_stdout {
-        eprintln!("{text}");
-    } else {
-        out::print(&format!("{text}\n"))?;
+    match format {
+        Format::Text => {
+            let text = text(outcome, plan, lab) + "\n";
+            match records_on_stdout {
+                true => out::tell_page(&text),
+                false => out::print_page(&text)?,
+            }
+        }
+        Format::Json => out::json(&json(outcome, plan, tally), records_on_stdout)?,
     }
     for loss in outcome.lost() {
         log::warn!("lost: {loss}");
@@ -305,6 +307,15 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         lines.push(format!("The lab: {}\n", lab.describe()));
         lines.push(tally.table(width, &styles));
     }
+    lines.extend(
+        plain_text(outcome, plan, lab).iter().map(|line| printable::lines(line).into_owned()),
+    );
+    lines.join("\n")
+}
+
+/// Everything but the lab's table, which has styles.
+fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Vec<String> {
+    let mut lines = Vec::new();
     let Totals { flagged, .. } = &outcome.totals;
     let records = outcome.records;
     lines.push(format!(
@@ -362,7 +373,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
         };
         lines.push(end);
     }
-    lines.join("\n")
+    lines
 }
 
 /// A line a label: how often it was given, and how often falsely as far as controls tell.
@@ -373,11 +384,11 @@ pub fn labels(totals: &Totals) -> Vec<String> {
     let others = controls.labels.keys().filter(|label| !labels.contains_key(*label));
     let others = others.filter(|label| controls.alarms(label).is_some()).map(|label| (label, &0));
     let all: BTreeMap<&String, &u64> = labels.iter().chain(others).collect();
-    let width = all.keys().map(|label| out::printable(label).len()).max().unwrap_or(0);
+    let width = all.keys().map(|label| printable::short(label).len()).max().unwrap_or(0);
     let line = |(label, count): (&String, &u64)| {
         let alarms = controls.alarms(label).map(|alarms| format!("  {alarms}"));
         let share = 100.0 * *count as f64 / records.max(1) as f64;
-        let (label, count) = (out::printable(label), HumanCount(*count).to_string());
+        let (label, count) = (printable::short(label), HumanCount(*count).to_string());
         format!("  {label:width$}  {count:>9}  {share:5.1} %{}", alarms.unwrap_or_default())
     };
     let mut lines: Vec<String> = all.into_iter().map(line).collect();

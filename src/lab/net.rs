@@ -2,9 +2,10 @@
 //! whole work as text on standard input, and act in the namespace of the thread that calls.
 
 use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use crate::error::{Doing, Error, Result};
+use crate::program;
 
 /// Runs lines of `ip` commands, without the word `ip`.
 pub(crate) fn ip_batch(lines: &str) -> Result<()> {
@@ -18,28 +19,15 @@ pub(crate) fn nft(ruleset: &str) -> Result<()> {
 
 fn feed(program: &str, package: &str, arguments: &[&str], text: &str) -> Result<()> {
     let called = format!("{program} {}", arguments.join(" "));
-    // An ordinary user's PATH often lacks the directories of these commands.
-    let path = match std::env::var("PATH") {
-        Ok(path) => format!("{path}:/usr/sbin:/sbin:/usr/local/sbin"),
-        Err(_) => "/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-    };
-    let spawned = Command::new(program)
+    let mut command = program::command(program, package)
+        .map_err(|why| Error::failed(format!("run {called}"), why))?;
+    let mut child = command
         .args(arguments)
-        .env("PATH", path)
-        .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut child = match spawned {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Error::failed(
-                format!("run {called}"),
-                format!("no such command; the lab needs it: install the package {package}"),
-            ));
-        }
-        other => other.doing(|| format!("run {called}"))?,
-    };
+        .spawn()
+        .doing(|| format!("run {called}"))?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(text.as_bytes()) {
             // It stopped reading: its own message, below, says why.

@@ -26,6 +26,7 @@ mod substitute;
 mod suspects;
 mod sweep;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use columns::about;
@@ -40,6 +41,7 @@ pub use schema::schema;
 pub use sweep::Swept;
 
 use crate::error::{Doing as _, Error, Result, did_you_mean};
+use crate::files;
 
 /// The names of configurations: the baseline and at most seven experiments.
 pub use crate::record::CONFIGURATIONS as NAMES;
@@ -79,7 +81,9 @@ pub fn folders() -> Vec<PathBuf> {
 /// [`SHIPPED`]. Returns where it was found and its text.
 pub fn find(name_or_path: &str) -> Result<(String, String)> {
     let read = |path: &Path| {
-        let text = std::fs::read(path).doing(|| format!("read {}", path.display()))?;
+        let mut text = Vec::new();
+        let read = files::regular(path).and_then(|mut file| file.read_to_end(&mut text));
+        read.doing(|| format!("read {}", path.display()))?;
         let text = String::from_utf8(text)
             .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
         Ok((path.display().to_string(), text))

@@ -1,7 +1,6 @@
 //! Captures from files: pcap (of either byte order, microseconds or nanoseconds) and pcapng (several
 //! sections and interfaces), plain, gzipped or compressed by zstd, told by what is in them.
 
-use std::fs::File as OsFile;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use super::piece::Piece;
 use super::reader::{Format, Reader};
 use super::records::{HEADER, Records};
 use crate::error::{Error, Result};
+use crate::files::{self, Input};
 
 /// Bytes that are read to detect the format.
 const BEGIN: usize = 4096;
@@ -36,11 +36,10 @@ impl File {
     pub fn open(path: &Path, filter: Option<&str>) -> Result<Self> {
         let live = path.as_os_str() == "-";
         let origin = if live { "standard input".to_owned() } else { path.display().to_string() };
-        let unreadable = |why: io::Error| Error::Usage(format!("read {origin}: {why}"));
-        let raw: Box<dyn Read + Send> = if live {
-            Box::new(io::stdin())
-        } else {
-            Box::new(OsFile::open(path).map_err(unreadable)?)
+        let unreadable = |why: io::Error| files::refuse(&origin, why);
+        let raw: Box<dyn Read + Send> = match live {
+            true => Box::new(Input::stdin().map_err(unreadable)?),
+            false => Box::new(Input::open(path).map_err(unreadable)?),
         };
         let position = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner: raw, position: position.clone() };

@@ -5,7 +5,7 @@
 //! What earlier versions wrote has no digests; it is read, and said to be unchecked.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::journal::{Lines, RUN_ID};
 use super::seal::{self, Seal};
 use super::stored::{self, Stored};
 use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_beside, parts};
-use crate::error::{Error, Result};
+use crate::error::{Doing as _, Error, Result};
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -132,7 +132,9 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
                 Ok(_) => checked.unchecked.push(path.to_owned()),
                 // What is not Parquet at all was never a result.
                 Err(error) if !stored::begins_as_parquet(path) => return Err(error),
-                Err(_) => checked.spoil(path, "its end is missing", Damage::Changed),
+                Err(_) => {
+                    checked.spoil(path, "it is not a Parquet file, or not whole", Damage::Changed)
+                }
             },
             Ok(Seal::Broken(why)) => checked.spoil(path, why, Damage::Changed),
             Err(error) => checked.spoil(path, error.to_string(), Damage::Changed),
@@ -151,7 +153,9 @@ impl Checked {
     pub fn size(path: &Path) -> u64 {
         let size = |path: &Path| fs::metadata(path).map_or(0, |about| about.len());
         match path.is_dir() {
-            true => stored::files(path).unwrap_or_default().iter().map(|file| size(file)).sum(),
+            true => {
+                stored::parquet_files(path).unwrap_or_default().iter().map(|file| size(file)).sum()
+            }
             false => size(path),
         }
     }
@@ -259,9 +263,11 @@ fn differs(read: &seal::Read, bytes: u64, sha256: &str, stated_in: &str) -> Opti
 
 /// A folder of parts.
 fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
-    let files = stored::files(path)?;
+    let files = stored::parquet_files(path)?;
     let lines = Lines::of_folder(path)?;
-    let mut checked = of_parts(path, lines.as_ref(), &files, progress);
+    let open =
+        |file: &Path| crate::files::regular(file).doing(|| format!("read {}", file.display()));
+    let mut checked = of_parts(path, lines.as_ref(), &files, &open, progress);
     let run = path.join(RUN);
     match run.is_file().then(|| json(&run)) {
         None => {
@@ -296,6 +302,7 @@ pub(super) fn of_parts(
     folder: &Path,
     lines: Option<&Lines>,
     files: &[PathBuf],
+    open: &dyn Fn(&Path) -> Result<File>,
     progress: &mut dyn FnMut(u64),
 ) -> Checked {
     let listed = lines.map(listed).unwrap_or_default();
@@ -307,7 +314,7 @@ pub(super) fn of_parts(
     let mut unlisted = Vec::new();
     for file in files {
         let name = parts::name(file);
-        let read = match seal::read(file, progress) {
+        let read = match open(file).and_then(|open| seal::of_file(file, open, progress)) {
             Ok(read) => read,
             Err(error) => {
                 checked.spoil(file, error.to_string(), Damage::Changed);
@@ -353,7 +360,7 @@ pub(super) fn of_parts(
             }
             Seal::None => checked.unchecked.push(file.clone()),
             Seal::Whole => {
-                let stored = match Stored::open(file) {
+                let stored = match open(file).and_then(|open| Stored::of(file, open)) {
                     Ok(stored) => stored,
                     Err(error) => {
                         checked.spoil(file, error.to_string(), Damage::Changed);

@@ -4,7 +4,8 @@
 //! Each line ends with a checksum (`crc`: CRC-32) of itself and of the checksum before it, so a line that was changed, removed,
 //! repeated or moved is found. Journals of earlier versions have none; the first line with a checksum covers them.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 use super::write_error;
 use crate::error::{Doing as _, Error, Result};
+use crate::files::{self, Folder};
 
 /// Its name in the folder of the parts.
 pub const NAME: &str = "journal.ndjson";
@@ -76,8 +78,9 @@ impl Lines {
     /// If it cannot be read.
     pub(super) fn of_folder(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(Self::parse(&bytes))),
+        let mut bytes = Vec::new();
+        match files::regular(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => Ok(Some(Self::parse(&bytes))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).doing(|| format!("read {}", path.display())),
         }
@@ -197,20 +200,19 @@ impl Journal {
     /// Opens the journal of a folder, or begins one.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another run has it.
-    pub fn open(folder: &Path) -> Result<Self> {
+    /// [`Error::Usage`] if another run has it, or if it is no file of ours (see [`Folder::append`]).
+    pub fn open(folder: &Folder) -> Result<Self> {
         Self::open_with(folder, File::try_lock)
     }
 
     fn open_with(
-        folder: &Path,
+        folder: &Folder,
         lock: impl Fn(&File) -> std::result::Result<(), TryLockError>,
     ) -> Result<Self> {
-        let path = folder.join(NAME);
+        let path = folder.path().join(NAME);
         let doing = || format!("open {}", path.display());
-        let is_new = !path.exists();
-        let mut file =
-            OpenOptions::new().read(true).append(true).create(true).open(&path).doing(doing)?;
+        let (mut file, is_new) = folder.append(OsStr::new(NAME))?;
+        let (place, folder) = (folder, folder.path());
         let mut name = None;
         match lock(&file) {
             Ok(()) => {}
@@ -223,7 +225,7 @@ impl Journal {
                 let locked = lock_by_name(&file, folder).inspect_err(|_| {
                     // Nobody else has begun it: a run that has would keep its name.
                     if is_new {
-                        let _ = std::fs::remove_file(&path);
+                        let _ = place.remove(OsStr::new(NAME));
                     }
                 });
                 name = Some(locked?);
@@ -235,7 +237,7 @@ impl Journal {
         // The first line may have been cut off, too.
         let ours = bytes.iter().zip(BEGINNING).all(|(byte, known)| byte == known);
         let journal = Self { path, file, lines, ours, _name: name };
-        if journal.lines.spoiled.is_empty() {
+        if journal.ours && journal.lines.spoiled.is_empty() {
             if journal.lines.whole < bytes.len() {
                 let cut = journal.file.set_len(journal.lines.whole as u64);
                 cut.map_err(|error| write_error(&journal.path, error))?;
@@ -255,7 +257,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::Usage`] if the line that says which run it is cannot be relied on.
-    pub fn mend(&mut self) -> Result<Option<PathBuf>> {
+    pub fn mend(&mut self, place: &Folder) -> Result<Option<PathBuf>> {
         if self.lines.spoiled.is_empty() {
             return Ok(None);
         }
@@ -268,11 +270,15 @@ impl Journal {
                  `merge --allow-incomplete` puts the parts that are whole into one file"
             )));
         }
-        let aside = super::aside(&self.path);
-        std::fs::copy(&self.path, &aside).doing(|| format!("write {}", aside.display()))?;
-        File::open(&aside)
-            .and_then(|file| file.sync_all())
-            .doing(|| format!("write {}", aside.display()))?;
+        let aside = super::aside(place, OsStr::new(NAME))?;
+        let doing = || format!("write {}", place.join(&aside).display());
+        let mut bytes = Vec::new();
+        let mut file = place.read(OsStr::new(NAME))?;
+        file.read_to_end(&mut bytes).doing(|| format!("read {shown}"))?;
+        let mut copy = place.create_new(&aside).doing(doing)?;
+        copy.write_all(&bytes).and_then(|()| copy.sync_all()).doing(doing)?;
+        place.sync().doing(doing)?;
+        let aside = place.join(&aside);
         log::warn!(
             "{shown} is spoiled (line {numbers}): it is kept as {}, and what the other lines say is written anew",
             aside.display()
@@ -341,6 +347,10 @@ mod tests {
     use serde_json::json;
     use std::fs;
 
+    fn at(folder: &tempfile::TempDir) -> Folder {
+        Folder::open(folder.path()).unwrap()
+    }
+
     fn values(journal: &Journal) -> Vec<Value> {
         assert!(journal.lines().spoiled.is_empty(), "{:?}", journal.lines());
         journal.lines().values.clone()
@@ -349,45 +359,45 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_off_harms_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
         journal.add(&json!({"run": 1})).unwrap();
         drop(journal);
         let path = folder.path().join(NAME);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text + "{\"part\": \"pa").unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
         assert_eq!(values(&journal), [json!({"run": 1})]);
         journal.add(&json!({"part": 2})).unwrap();
         drop(journal);
         // Only the line's end is missing.
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.trim_end()).unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
         assert_eq!(values(&journal), [json!({"run": 1}), json!({"part": 2})]);
         journal.clear().unwrap();
         journal.add(&json!({"other": 3})).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("{\"other\":3,\"crc\":\""), "{text}");
         drop(journal);
-        let why = Journal::open(folder.path()).unwrap().clear().unwrap_err();
+        let why = Journal::open(&at(&folder)).unwrap().clear().unwrap_err();
         assert!(why.to_string().contains("no journal"), "{why}");
     }
 
     /// A journal of four lines.
-    fn written(folder: &Path) -> Vec<u8> {
-        let mut journal = Journal::open(folder).unwrap();
+    fn written(folder: &tempfile::TempDir) -> Vec<u8> {
+        let mut journal = Journal::open(&at(folder)).unwrap();
         for line in
             [json!({"run": {"a": "b"}}), json!({"x": 1}), json!({"x": 2}), json!({"end": []})]
         {
             journal.add(&line).unwrap();
         }
-        fs::read(folder.join(NAME)).unwrap()
+        fs::read(folder.path().join(NAME)).unwrap()
     }
 
     #[test]
     fn any_flipped_bit_of_a_journal_is_found_or_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let text = written(folder.path());
+        let text = written(&folder);
         let good = Lines::parse(&text);
         assert!(good.checked_from_start && good.spoiled.is_empty() && good.values.len() == 4);
         for bit in 0..8 * text.len() {
@@ -402,7 +412,7 @@ mod tests {
     #[test]
     fn lines_that_are_removed_repeated_or_exchanged_are_found() {
         let folder = tempfile::tempdir().unwrap();
-        let text = String::from_utf8(written(folder.path())).unwrap();
+        let text = String::from_utf8(written(&folder)).unwrap();
         let [a, b, c, d] = text.split_inclusive('\n').collect::<Vec<_>>()[..] else { panic!() };
         for wrong in
             [[a, b, b, c, d].concat(), [a, c, d].concat(), [a, c, b, d].concat(), [b, a].concat()]
@@ -418,7 +428,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
         fs::write(&path, "{\"run\":1}\n{\"cut o\n{\"part\":1}\n").unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
         assert_eq!(values(&journal), [json!({"run": 1}), json!({"part": 1})]);
         journal.add(&json!({"part": 2})).unwrap();
         let mut text = fs::read(&path).unwrap();
@@ -432,21 +442,21 @@ mod tests {
     fn a_spoiled_journal_is_written_anew_unless_it_no_longer_says_which_run_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
-        let mut text = written(folder.path());
-        let at = text.len() - 40;
-        text[at] ^= 1;
+        let mut text = written(&folder);
+        let octet = text.len() - 40;
+        text[octet] ^= 1;
         fs::write(&path, &text).unwrap();
-        let mut journal = Journal::open(folder.path()).unwrap();
-        let aside = journal.mend().unwrap().unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
+        let aside = journal.mend(&at(&folder)).unwrap().unwrap();
         assert_eq!(fs::read(aside).unwrap(), text);
         assert_eq!(journal.lines().values.len(), 3);
         journal.add(&json!({"x": 3})).unwrap();
         drop(journal);
-        assert_eq!(values(&Journal::open(folder.path()).unwrap()).len(), 4);
+        assert_eq!(values(&Journal::open(&at(&folder)).unwrap()).len(), 4);
         let mut text = fs::read(&path).unwrap();
         text[10] ^= 1;
         fs::write(&path, &text).unwrap();
-        let why = Journal::open(folder.path()).unwrap().mend().unwrap_err();
+        let why = Journal::open(&at(&folder)).unwrap().mend(&at(&folder)).unwrap_err();
         assert!(why.to_string().contains("cannot be resumed"), "{why}");
         assert_eq!(fs::read(&path).unwrap(), text);
     }
@@ -454,8 +464,8 @@ mod tests {
     #[test]
     fn two_runs_do_not_write_to_one_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let _first = Journal::open(folder.path()).unwrap();
-        let why = Journal::open(folder.path()).unwrap_err();
+        let _first = Journal::open(&at(&folder)).unwrap();
+        let why = Journal::open(&at(&folder)).unwrap_err();
         assert!(why.to_string().contains("another run"), "{why}");
     }
 
@@ -463,11 +473,11 @@ mod tests {
     fn a_file_system_without_locks_keeps_runs_out_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let none = |_: &File| Err(TryLockError::Error(ErrorKind::Unsupported.into()));
-        let mut first = Journal::open_with(folder.path(), none).unwrap();
+        let mut first = Journal::open_with(&at(&folder), none).unwrap();
         first.add(&json!({"run": 1})).unwrap();
-        let why = Journal::open_with(folder.path(), none).unwrap_err();
+        let why = Journal::open_with(&at(&folder), none).unwrap_err();
         assert!(matches!(why, Error::Usage(_)) && why.to_string().contains("another run"), "{why}");
         drop(first);
-        assert_eq!(Journal::open_with(folder.path(), none).unwrap().lines().values.len(), 1);
+        assert_eq!(Journal::open_with(&at(&folder), none).unwrap().lines().values.len(), 1);
     }
 }

@@ -24,6 +24,7 @@ mod stored;
 mod temporary;
 mod upstream;
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,11 +34,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
+use crate::files;
 
 pub use checked::{Checked, Damage, Journaled, Spoiled, check};
 pub use journal::{NAME as JOURNAL, RUN_ID};
-pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, discard};
-pub use stored::{Stored, files as parquet_files, is_lines, read_json};
+pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, can_hold, discard};
+pub use stored::{Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};
 
@@ -127,17 +129,19 @@ pub fn metadata_beside(path: &Path) -> PathBuf {
     beside.into()
 }
 
-/// A name that no file has, for one that is spoiled.
-fn aside(path: &Path) -> PathBuf {
-    let name = |number: u64| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".spoiled");
+/// A name that no file of a folder has, for one that is spoiled.
+fn aside(place: &files::Folder, name: &OsStr) -> Result<OsString> {
+    for number in 1.. {
+        let mut aside = name.to_owned();
+        aside.push(".spoiled");
         if number > 1 {
-            name.push(format!("-{number}"));
+            aside.push(format!("-{number}"));
         }
-        PathBuf::from(name)
-    };
-    (1..).map(name).find(|name| name.symlink_metadata().is_err()).unwrap_or_else(|| name(0))
+        if !place.has(&aside).map_err(|error| write_error(&place.join(&aside), error))? {
+            return Ok(aside);
+        }
+    }
+    unreachable!()
 }
 
 /// The error of a write to `path`.

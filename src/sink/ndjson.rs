@@ -20,6 +20,7 @@ use super::seal::{self, Digested, Digesting};
 use super::temporary::Temporary;
 use super::{METADATA_PREFIX, RECORDS_BYTES, RECORDS_SHA256, Sink, Written, write_error};
 use crate::error::{Error, Result};
+use crate::printable::Printable;
 
 /// The text of a time without a zone (see [`utc_to_plain`]).
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
@@ -47,13 +48,13 @@ impl fmt::Debug for NdjsonSink {
 impl NdjsonSink {
     /// Lines on standard output, each batch at once.
     pub fn stdout() -> Self {
-        Self::new(Box::new(io::stdout()), Target::Stdout)
+        Self::new(Box::new(Printable::json(io::stdout())), Target::Stdout)
     }
 
     /// Starts the file that will be `path`, and the one beside it.
     pub fn create(path: &Path) -> Result<Self> {
         let records = Temporary::create(path)?;
-        let metadata = Temporary::create(&super::metadata_beside(records.path()))?;
+        let metadata = records.beside(".meta.json")?;
         Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
     }
 

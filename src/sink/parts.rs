@@ -10,7 +10,7 @@
 //!
 //! What is done is what is in the parts. The journal holds the run's identity and its counts, and the digest of each part.
 
-use std::fs;
+use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,9 +23,10 @@ use super::checked::{self, Damage, Part, Spoiled};
 use super::journal::Journal;
 use super::parquet::ParquetSink;
 use super::seal;
-use super::temporary::{Temporary, sync_folder};
+use super::temporary::{Temporary, hidden};
 use super::{METADATA_PREFIX, Metadata, Sink, Written, stored, write_error};
 use crate::error::{Doing as _, Error, Result};
+use crate::files::{self, Place};
 
 /// Metadata of the whole run, when it has ended.
 pub const RUN: &str = "run.json";
@@ -44,6 +45,8 @@ const SHARE: u32 = 100;
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// The open folder: parts are looked up in it, whatever its path leads to by now.
+    place: files::Folder,
     journal: Journal,
     parts: Vec<PathBuf>,
     /// Whether it was made just now.
@@ -59,32 +62,28 @@ impl Folder {
     /// [`Error::Usage`] if the folder cannot be made, if parts of a run are there already, or if another run
     /// writes there. `resume` is what to write to go on with them.
     pub fn begin(path: &Path, resume: &Path) -> Result<Self> {
-        let made = match fs::create_dir(path) {
-            Ok(()) => true,
-            Err(_) if path.is_dir() => false,
-            Err(error) => {
-                return Err(Error::Usage(format!("make folder {}: {error}", path.display())));
-            }
-        };
-        if !stored::files(path)?.is_empty() {
+        let (place, made) = files::Folder::make(path)?;
+        if !parts(&place)?.is_empty() {
             let (path, resume) = (path.display(), resume.display());
             return Err(Error::Usage(format!(
                 "write {path}: there are results already; go on with them by --resume {resume}, name another output, \
                  or remove them"
             )));
         }
-        let opened = Self::open(path).inspect_err(|_| {
+        let opened = Self::open(path, place).inspect_err(|_| {
             // It has no journal, or that of another run: then it is not empty, and stays.
             if made {
-                let _ = fs::remove_dir(path);
+                let _ = remove(path);
             }
         });
         let mut folder = opened?;
         // A run that was killed before its first part.
         folder.journal.clear()?;
         folder.begun = true;
-        for folder in [path, super::temporary::folder(path)] {
-            sync_folder(folder).doing(|| format!("write {}", folder.display()))?;
+        let doing = || format!("write {}", path.display());
+        folder.place.sync().doing(doing)?;
+        if made {
+            above(path)?.sync().doing(doing)?;
         }
         folder.made = made;
         Ok(folder)
@@ -92,28 +91,41 @@ impl Folder {
 
     /// Opens the folder of a run to go on with it. What was not finished there is removed.
     pub fn resume(path: &Path) -> Result<Self> {
-        let mut folder = Self::open(path)?;
-        folder.parts = stored::files(path)?;
+        let mut folder = Self::open(path, files::Folder::open(path)?)?;
+        folder.parts = parts(&folder.place)?.iter().map(|name| path.join(name)).collect();
         if !folder.parts.is_empty() && folder.journal.lines().find("run").is_none() {
             // Says what is wrong with it, if it is spoiled.
-            folder.journal.mend()?;
+            folder.journal.mend(&folder.place)?;
         }
         Ok(folder)
     }
 
-    fn open(path: &Path) -> Result<Self> {
-        let journal = Journal::open(path)?;
+    fn open(path: &Path, place: files::Folder) -> Result<Self> {
+        let journal = Journal::open(&place)?;
         // Nobody else writes here: whatever has a temporary name was left by a run that was killed.
-        let doing = || format!("read {}", path.display());
-        for entry in fs::read_dir(path).doing(doing)? {
-            let entry = entry.doing(doing)?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(".part-") && name.contains(".parquet.tmp-") {
-                fs::remove_file(entry.path()).doing(|| format!("remove {name}"))?;
+        for name in place.names()? {
+            let shown = name.to_string_lossy();
+            if shown.starts_with(".part-") && shown.contains(".parquet.tmp-") {
+                place.remove(&name).doing(|| format!("remove {shown}"))?;
             }
         }
-        Ok(Self { path: path.to_owned(), journal, parts: Vec::new(), made: false, begun: false })
+        let (path, parts) = (path.to_owned(), Vec::new());
+        Ok(Self { path, place, journal, parts, made: false, begun: false })
+    }
+
+    /// Opens one of its parts for reading.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if it is no Parquet file, or one that must not be trusted.
+    pub fn stored(&self, part: &Path) -> Result<stored::Stored> {
+        let name = part.file_name().unwrap_or_default();
+        stored::Stored::of(part, self.place.read(name)?)
+    }
+
+    /// The length of one of its parts, in bytes.
+    fn length(&self, part: &Path) -> Result<u64> {
+        let file = self.place.read(part.file_name().unwrap_or_default())?;
+        Ok(file.metadata().doing(|| format!("read {}", part.display()))?.len())
     }
 
     /// The files of its parts.
@@ -143,9 +155,10 @@ impl Folder {
     /// # Errors
     /// [`Error::Usage`] if the journal no longer says which run it is, or for a file that the user has to rename or remove.
     pub fn mend(&mut self, counts: &[&str]) -> Result<()> {
-        self.journal.mend()?;
-        let checked =
-            checked::of_parts(&self.path, Some(self.journal.lines()), &self.parts, &mut |_| ());
+        self.journal.mend(&self.place)?;
+        let open = |part: &Path| self.place.read(part.file_name().unwrap_or_default());
+        let lines = Some(self.journal.lines());
+        let checked = checked::of_parts(&self.path, lines, &self.parts, &open, &mut |_| ());
         checked.note();
         for part in &checked.spoiled {
             let refused = match part.damage {
@@ -161,7 +174,7 @@ impl Folder {
             self.give_up(part)?;
         }
         for part in &checked.unlisted {
-            let stored = stored::Stored::open(&self.path.join(&part.name))?;
+            let stored = self.stored(Path::new(&part.name))?;
             self.journal.add(&part_line(part, &stored.metadata(), counts))?;
         }
         self.parts = checked.files;
@@ -178,11 +191,13 @@ impl Folder {
         if part.damage == Damage::Missing {
             log::warn!("{part}{measured}");
         } else {
-            let aside = super::aside(&part.path);
-            fs::rename(&part.path, &aside).doing(|| format!("rename {}", part.path.display()))?;
-            sync_folder(&self.path).doing(|| format!("write {}", self.path.display()))?;
-            log::warn!("{part}; it is kept as {}{measured}", aside.display());
-            line["kept_as"] = name(&aside).into();
+            let doing = || format!("rename {}", part.path.display());
+            let from = part.path.file_name().unwrap_or_default();
+            let aside = super::aside(&self.place, from)?;
+            self.place.rename(from, &aside).and_then(|()| self.place.sync()).doing(doing)?;
+            let aside = aside.to_string_lossy();
+            log::warn!("{part}; it is kept as {aside}{measured}");
+            line["kept_as"] = aside.into();
         }
         self.journal.add(&line)
     }
@@ -207,13 +222,33 @@ fn with_counts(mut line: Value, metadata: &[(String, String)], counts: &[&str]) 
     line
 }
 
+/// The names of the parts in a folder, in order.
+fn parts(place: &files::Folder) -> Result<Vec<OsString>> {
+    let mut names = place.names()?;
+    // A part without its own name yet does not end so.
+    names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "parquet"));
+    Ok(names)
+}
+
+/// The folder that a folder is in.
+fn above(path: &Path) -> Result<files::Folder> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    files::Folder::open(above.unwrap_or(Path::new(".")))
+}
+
+/// Removes a folder, if it is empty.
+fn remove(path: &Path) -> Result<()> {
+    let removed = above(path)?.remove_folder(path.file_name().unwrap_or_default());
+    removed.doing(|| format!("remove {}", path.display()))
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if self.parts.is_empty() && self.begun {
             // The run ended before there was anything to keep. Nothing can report it if this fails.
-            let _ = fs::remove_file(self.path.join(super::journal::NAME));
+            let _ = self.place.remove(OsStr::new(super::journal::NAME));
             if self.made {
-                let _ = fs::remove_dir(&self.path);
+                let _ = remove(&self.path);
             }
         }
     }
@@ -248,8 +283,9 @@ impl PartsSink {
     ) -> Result<Self> {
         let (mut rows, mut bytes, mut next) = (0, 0, 0);
         for part in folder.parts() {
-            rows += stored::Stored::open(part)?.rows();
-            bytes += part.metadata().doing(|| format!("read {}", part.display()))?.len();
+            let (stored, length) = (folder.stored(part)?, folder.length(part)?);
+            rows += stored.rows();
+            bytes += length;
             next = next.max(number(part).map_or(0, |number| number + 1));
         }
         // Names of parts that were lost are not used again.
@@ -259,22 +295,25 @@ impl PartsSink {
             next = next.max(number.map_or(0, |number| number + 1));
         }
         // It tells of a run that has ended.
-        let _ = fs::remove_file(folder.path.join(RUN));
+        let _ = folder.place.remove(OsStr::new(RUN));
         let part = None;
         let closed = Duration::ZERO;
         Ok(Self { folder, schema, journaled, next, part, fresh: 0, closed, rows, bytes })
     }
 
-    /// The files on disk.
-    pub(super) fn parts(&self) -> &[PathBuf] {
-        self.folder.parts()
+    /// The folder with the files on disk.
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     fn part(&mut self) -> Result<&mut ParquetSink> {
-        let path = self.folder.path.join(format!("part-{:05}.parquet", self.next));
+        let name = format!("part-{:05}.parquet", self.next);
         match &mut self.part {
             Some(part) => Ok(part),
-            none => Ok(none.insert(ParquetSink::create(&path, self.schema.clone())?)),
+            none => {
+                let file = Temporary::within(&self.folder.place, &name)?;
+                Ok(none.insert(ParquetSink::into_file(file, self.schema.clone())?))
+            }
         }
     }
 
@@ -287,7 +326,7 @@ impl PartsSink {
         self.rows += rows;
         self.bytes += bytes;
         let part = Part { name: name(&path), rows, digest: Some((bytes, sha256)) };
-        self.folder.parts.push(path);
+        self.folder.parts.push(self.folder.path.join(&part.name));
         self.folder.note(&part_line(&part, metadata, self.journaled))
     }
 
@@ -303,7 +342,7 @@ impl PartsSink {
             .iter()
             .map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value.as_str().into()))
             .collect();
-        let file = Temporary::create(&self.folder.path.join(RUN))?;
+        let file = Temporary::within(&self.folder.place, RUN)?;
         let write = file.writer()?.write_all(seal::json(object).as_bytes());
         write.map_err(|error| write_error(file.path(), error))?;
         file.keep()?;
@@ -358,9 +397,23 @@ pub(super) fn number(part: &Path) -> Option<u32> {
 ///
 /// # Errors
 /// [`Error::Usage`] if it cannot.
-pub fn can_be(path: &Path) -> Result<()> {
-    Temporary::sweep(path);
-    Temporary::create(path).map(drop)
+pub fn can_be(path: &Path) -> Result<Place> {
+    let place = Place::of(path)?;
+    Temporary::sweep(&place);
+    sweep_parts(&place);
+    Temporary::at(Place::of(path)?)?;
+    Ok(place)
+}
+
+/// Whether a folder of parts, and its journal, can be written to, as far as they are there. Nothing is made or opened.
+///
+/// # Errors
+/// [`Error::Usage`] if others put them there, or they are something else.
+pub fn can_hold(parts: &Path) -> Result<()> {
+    if !parts.is_symlink() && !parts.exists() {
+        return Ok(());
+    }
+    files::Folder::open(parts)?.can_append(OsStr::new(super::journal::NAME))
 }
 
 /// The folder in which the parts of a single file are kept until it is whole.
@@ -375,13 +428,13 @@ pub fn beside(path: &Path) -> PathBuf {
 #[derive(Debug)]
 pub struct SingleSink {
     parts: PartsSink,
-    path: PathBuf,
+    place: Option<Place>,
 }
 
 impl SingleSink {
-    /// The file will be `path`; `parts` writes to [`beside`] it.
-    pub fn new(path: &Path, parts: PartsSink) -> Self {
-        Self { parts, path: path.to_owned() }
+    /// The file will be at this place; `parts` writes to [`beside`] it.
+    pub fn new(place: Place, parts: PartsSink) -> Self {
+        Self { parts, place: Some(place) }
     }
 }
 
@@ -400,9 +453,12 @@ impl Sink for SingleSink {
 
     fn finish(mut self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
         let parts = self.parts.end(metadata)?;
-        let mut whole = Box::new(ParquetSink::create(&self.path, self.parts.schema.clone())?);
-        for part in self.parts.parts() {
-            stored::Stored::open(part)?.read(&[], |batch| whole.write(&batch))?;
+        let Some(place) = self.place.take() else { return Ok(parts) };
+        let file = Temporary::at(place)?;
+        let mut whole = Box::new(ParquetSink::into_file(file, self.parts.schema.clone())?);
+        let folder = self.parts.folder();
+        for part in folder.parts() {
+            folder.stored(part)?.read(&[], |batch| whole.write(&batch))?;
         }
         Ok(Written { parts: parts.parts, ..whole.finish(metadata)? })
     }
@@ -411,11 +467,37 @@ impl Sink for SingleSink {
 /// Removes the parts of a single file that is whole.
 pub fn discard(parts: &Path) -> Result<()> {
     let doing = || format!("remove {}", parts.display());
+    let above = above(parts)?;
+    let name = parts.file_name().unwrap_or_default();
+    let folder = above.folder(name)?;
     // First out of the way in one step: parts without some of them would be taken for a run to go on with.
-    let mut away = parts.as_os_str().to_owned();
-    away.push(".done");
-    let _ = fs::remove_dir_all(&away);
-    fs::rename(parts, &away).doing(doing)?;
-    sync_folder(super::temporary::folder(parts)).doing(doing)?;
-    fs::remove_dir_all(&away).doing(doing)
+    let mut away = name.to_owned();
+    away.push(format!("{DONE}{:032x}", rand::random::<u128>()));
+    above.rename(name, &away).doing(doing)?;
+    above.sync().doing(doing)?;
+    empty(&folder).doing(doing)?;
+    above.remove_folder(&away).doing(doing)
+}
+
+/// What is added to the name of a folder whose parts are no longer needed.
+const DONE: &str = ".done-";
+
+/// Removes the files of a folder.
+fn empty(folder: &files::Folder) -> std::io::Result<()> {
+    let names = folder.names().map_err(std::io::Error::other)?;
+    names.iter().try_for_each(|name| folder.remove(name))
+}
+
+/// Removes folders of parts that [`discard`] was killed over.
+fn sweep_parts(place: &Place) {
+    let (folder, done) = (place.folder(), hidden(place.name(), &format!("parts{DONE}")));
+    for name in folder.names().unwrap_or_default() {
+        if name.as_encoded_bytes().starts_with(done.as_encoded_bytes())
+            && let Ok(left) = folder.folder(&name)
+        {
+            // It does no harm.
+            let _ = empty(&left);
+            let _ = folder.remove_folder(&name);
+        }
+    }
 }

@@ -8,7 +8,7 @@
 //! Digests find accidents. Whoever can write to a file can seal it anew.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write};
+use std::io::{self, Read as _, Write};
 use std::ops::Range;
 use std::path::Path;
 
@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::METADATA_PREFIX;
 use crate::error::{Doing as _, Result};
+use crate::files;
 
 /// The metadata key of the digest, without [`METADATA_PREFIX`].
 pub(super) const KEY: &str = "sha256";
@@ -144,11 +145,15 @@ pub(super) enum Seal {
 /// # Errors
 /// If it cannot be read.
 pub(super) fn read(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Read> {
+    let file = files::regular(path).doing(|| format!("read {}", path.display()))?;
+    of_file(path, file, progress)
+}
+
+/// The same of an open file; `path` is for messages.
+pub(super) fn of_file(path: &Path, mut file: File, progress: &mut dyn FnMut(u64)) -> Result<Read> {
     let doing = || format!("read {}", path.display());
-    let mut file = File::open(path).doing(doing)?;
     let size = file.metadata().doing(doing)?.len();
     let before_end = size.saturating_sub(END as u64);
-    file.seek(SeekFrom::Start(0)).doing(doing)?;
     let (mut digest, mut bytes) = (Sha256::new(), 0);
     let mut buffer = vec![0; 256 * 1024];
     while bytes < before_end {

@@ -1,7 +1,7 @@
 //! Reading back what a sink has written.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{METADATA_PREFIX, Metadata, seal};
 use crate::error::{Doing as _, Error, Result};
+use crate::files;
 
 /// Rows that are read at once.
 const BATCH: usize = 8192;
@@ -29,7 +30,16 @@ impl Stored {
     /// # Errors
     /// [`Error::Usage`] if it is none, or not whole.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).doing(|| format!("read {}", path.display()))?;
+        let file =
+            files::regular(path).map_err(|why| files::refuse(&path.display().to_string(), why))?;
+        Self::of(path, file)
+    }
+
+    /// Takes an open Parquet file; `path` is for messages.
+    ///
+    /// # Errors
+    /// As [`Stored::open`].
+    pub(super) fn of(path: &Path, file: File) -> Result<Self> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             let path = path.display();
             Error::Usage(format!("read {path}: it is not a Parquet file, or not whole ({error})"))
@@ -88,7 +98,7 @@ pub fn is_lines(path: &Path) -> bool {
 /// Whether a file begins as Parquet does.
 pub(super) fn begins_as_parquet(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut magic));
+    let read = files::regular(path).and_then(|mut file| file.read_exact(&mut magic));
     read.is_ok() && magic == *b"PAR1"
 }
 
@@ -97,7 +107,9 @@ pub(super) fn begins_as_parquet(path: &Path) -> bool {
 /// # Errors
 /// [`Error::Usage`] if it is something else.
 pub fn read_json(path: &Path) -> Result<Metadata> {
-    let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
+    let mut text = String::new();
+    let read = files::regular(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.doing(|| format!("read {}", path.display()))?;
     let object: BTreeMap<String, String> = serde_json::from_str(&text)
         .map_err(|why| Error::Usage(format!("read {}: {why}", path.display())))?;
     let own = object
@@ -110,10 +122,10 @@ pub fn read_json(path: &Path) -> Result<Metadata> {
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("read {}", folder.display());
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).doing(doing)? {
+    for entry in std::fs::read_dir(folder).doing(doing)? {
         let path = entry.doing(doing)?.path();
         // A part without its own name yet does not end so.
         if path.extension().is_some_and(|extension| extension == "parquet") {

@@ -1,22 +1,23 @@
 //! A file that is there when it is whole, and otherwise not at all.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
 
 use super::write_error;
 use crate::error::{Error, Result};
+use crate::files::{Folder, Place};
 
-/// A file under a temporary name (`.NAME.tmp-PID`, beside the final one), removed on drop unless
+/// A file under a temporary name that nobody can guess (`.NAME.tmp-RANDOM`, beside the final one), removed on drop unless
 /// it was [kept](Temporary::keep). It is locked while it is open, so that one whose process was killed can be told
 /// from one that is being written.
 #[derive(Debug)]
 pub struct Temporary {
-    /// The name that the file will have.
+    /// The name that the file will have, and its folder.
+    place: Place,
     path: PathBuf,
-    temporary: PathBuf,
+    temporary: OsString,
     /// `None` once there is nothing left to remove.
     file: Option<File>,
 }
@@ -27,49 +28,53 @@ impl Temporary {
     /// # Errors
     /// [`Error::Usage`] if it cannot ever get this name.
     pub fn create(path: &Path) -> Result<Self> {
-        let refuse = |why: String| Error::Usage(format!("write {}: {why}", path.display()));
-        // The result goes where a link points to; the link stays.
-        let path = if path.is_symlink() {
-            fs::canonicalize(path).map_err(|error| refuse(error.to_string()))?
-        } else {
-            path.to_owned()
-        };
-        if path.exists() && !path.is_file() {
-            return Err(refuse("it exists and is not a regular file".into()));
-        }
-        let Some(name) = path.file_name() else {
-            return Err(refuse("this is not the name of a file".into()));
-        };
-        let folder = folder(&path);
-        if !folder.is_dir() {
-            return Err(refuse(format!("there is no folder {}", folder.display())));
-        }
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".tmp-{}", process::id()));
-        let temporary = folder.join(hidden);
-        // The name can be guessed, and the folder may be everybody's: never write through a link
-        // that somebody left there. A leftover of a killed run with this number goes.
-        let _ = fs::remove_file(&temporary);
-        let file = File::create_new(&temporary)
-            .map_err(|error| refuse(format!("cannot write in {}: {error}", folder.display())))?;
-        // Where there are no locks, leftovers stay.
-        let _ = file.try_lock();
-        Ok(Self { path, temporary, file: Some(file) })
+        Self::at(Place::of(path)?)
     }
 
-    /// Removes what processes that were killed have left of the file `path`.
-    pub fn sweep(path: &Path) {
-        let Some(name) = path.file_name() else { return };
-        let hidden = format!(".{}.tmp-", name.to_string_lossy());
-        let Ok(entries) = fs::read_dir(folder(path)) else { return };
-        for entry in entries.flatten() {
-            let left = entry.file_name().to_string_lossy().starts_with(&hidden)
-                && entry.file_type().is_ok_and(|kind| kind.is_file())
-                && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+    /// Starts the file of this place.
+    ///
+    /// # Errors
+    /// As [`Temporary::create`].
+    pub fn at(place: Place) -> Result<Self> {
+        let path = place.path();
+        let temporary = hidden(place.name(), &format!("tmp-{:032x}", rand::random::<u128>()));
+        let file = place.folder().create_new(&temporary).map_err(|error| {
+            let folder = place.folder().path().display();
+            Error::Usage(format!("write {}: cannot write in {folder}: {error}", path.display()))
+        })?;
+        // Where there are no locks, leftovers stay.
+        let _ = file.try_lock();
+        Ok(Self { place, path, temporary, file: Some(file) })
+    }
+
+    /// Starts the file of this name in a folder that is ours.
+    ///
+    /// # Errors
+    /// As [`Temporary::create`].
+    pub(super) fn within(folder: &Folder, name: &str) -> Result<Self> {
+        Self::at(Place::within(folder, name)?)
+    }
+
+    /// Starts the file whose name has this ending, too. A link of that name is not followed.
+    ///
+    /// # Errors
+    /// As [`Temporary::create`].
+    pub(super) fn beside(&self, ending: &str) -> Result<Self> {
+        let mut name = self.place.name().to_owned();
+        name.push(ending);
+        Self::at(self.place.beside(name)?)
+    }
+
+    /// Removes what processes that were killed have left of the file of this place.
+    pub fn sweep(place: &Place) {
+        let hidden = hidden(place.name(), "tmp-");
+        let folder = place.folder();
+        for name in folder.names().unwrap_or_default() {
+            let left = name.as_encoded_bytes().starts_with(hidden.as_encoded_bytes())
+                && folder.read(&name).is_ok_and(|file| file.try_lock().is_ok());
             if left {
                 // A hidden file does no harm.
-                let _ = fs::remove_file(entry.path());
+                let _ = folder.remove(&name);
             }
         }
     }
@@ -93,9 +98,12 @@ impl Temporary {
     /// Gives the file its name; from here on it is there, also after a power failure.
     pub fn keep(mut self) -> Result<PathBuf> {
         self.sync()?;
-        fs::rename(&self.temporary, &self.path).map_err(|error| write_error(&self.path, error))?;
+        let folder = self.place.folder();
+        folder
+            .rename(&self.temporary, self.place.name())
+            .map_err(|error| write_error(&self.path, error))?;
         self.file = None;
-        sync_folder(folder(&self.path)).map_err(|error| write_error(&self.path, error))?;
+        self.place.folder().sync().map_err(|error| write_error(&self.path, error))?;
         Ok(self.path.clone())
     }
 
@@ -106,7 +114,8 @@ impl Temporary {
     /// A temporary file whose contents go somewhere else, to see writes fail.
     #[cfg(test)]
     pub fn onto(path: &Path, file: File) -> Self {
-        Self { path: path.to_owned(), temporary: path.with_extension("never"), file: Some(file) }
+        let place = Place::of(path).unwrap();
+        Self { place, path: path.to_owned(), temporary: ".never".into(), file: Some(file) }
     }
 }
 
@@ -114,31 +123,16 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if self.file.is_some() {
             // Nobody is left to tell, and a hidden file does no harm.
-            let _ = fs::remove_file(&self.temporary);
+            let _ = self.place.folder().remove(&self.temporary);
         }
     }
 }
 
-/// The folder that a file stands in.
-pub(super) fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// The rename itself is on disk only when the folder is.
-pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        // A folder that may be written but not read, or a file system without the notion: the
-        // file itself is on disk all the same.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::InvalidInput
-                    | io::ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
+/// `.NAME.ending`
+pub(super) fn hidden(name: &OsStr, ending: &str) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(ending);
+    hidden
 }

@@ -20,6 +20,7 @@ use super::{
     Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, beside, discard, open,
 };
 use crate::error::Error;
+use crate::files::Place;
 
 fn batch(rows: i64) -> RecordBatch {
     let started: ArrayRef = Arc::new(
@@ -310,7 +311,7 @@ fn a_single_file_is_made_of_parts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
     let hidden = beside(&path);
-    let mut sink = Box::new(SingleSink::new(&path, parts(&hidden, &[])));
+    let mut sink = Box::new(SingleSink::new(Place::of(&path).unwrap(), parts(&hidden, &[])));
     for at in 1..4 {
         sink.write(&batch(10)).unwrap();
         sink.checkpoint(seconds(2 * at), &metadata).unwrap();
@@ -339,13 +340,29 @@ fn a_part_that_fails_costs_no_other() {
     let mut sink = parts(&path, &[]);
     sink.write(&batch(10)).unwrap();
     sink.checkpoint(seconds(2), &metadata).unwrap();
-    fs::remove_file(path.join(JOURNAL)).unwrap();
-    let aside = folder.path().join("aside");
-    fs::rename(&path, &aside).unwrap();
-    assert!(sink.write(&batch(5)).is_err(), "the folder is gone");
+    // Nothing can have the name of the next part.
+    fs::create_dir(path.join("part-00001.parquet")).unwrap();
+    sink.write(&batch(5)).unwrap();
+    assert!(sink.checkpoint(seconds(4), &metadata).is_err());
     assert_eq!(sink.rows(), 10);
-    fs::rename(&aside, &path).unwrap();
     assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 10);
+}
+
+#[test]
+fn parts_go_on_in_their_folder_whatever_its_path_leads_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("results"), folder.path().join("aside"));
+    let other = folder.path().join("other");
+    let mut sink = parts(&path, &[]);
+    sink.write(&batch(10)).unwrap();
+    sink.checkpoint(seconds(2), &metadata).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    fs::create_dir(&other).unwrap();
+    std::os::unix::fs::symlink(&other, &path).unwrap();
+    sink.write(&batch(5)).unwrap();
+    assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 15);
+    assert_eq!(names(&aside), [JOURNAL, "part-00000.parquet", "part-00001.parquet", RUN]);
+    assert_eq!(names(&other), <[&str; 0]>::default());
 }
 
 #[test]
@@ -358,7 +375,7 @@ fn a_file_that_a_killed_run_left_is_swept_away_and_one_in_the_making_is_not() {
         std::fs::write(file, "half").unwrap();
     }
     let making = Temporary::create(&path).unwrap();
-    Temporary::sweep(&path);
+    Temporary::sweep(&Place::of(&path).unwrap());
     assert!(!left.exists() && other.exists());
     making.keep().unwrap();
     assert!(path.exists());

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 use super::applied::Failure;
 use super::command::line;
 use crate::error::{Doing as _, Error, Result};
+use crate::program as programs;
 
 /// How much of each stream is kept, in bytes: the last.
 pub const KEPT: usize = 4096;
@@ -52,7 +53,7 @@ pub(super) fn run(words: &[String], timeout: Duration) -> Result<CommandOutput, 
     log::info!("running {name}");
     // The end of this pipe that the thread below holds is closed when the program has ended.
     let (gone, alive) = std::io::pipe().doing(doing).map_err(unchanged)?;
-    let mut child = Command::new(program)
+    let mut child = programs::named(program)
         .args(arguments)
         .process_group(0)
         .stdin(Stdio::null())

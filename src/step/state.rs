@@ -16,6 +16,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::error::{Doing as _, Error, Result};
+use crate::files;
 
 /// The bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
@@ -86,11 +87,7 @@ impl Folder {
     pub fn first(chosen: Option<&Path>) -> Result<Self> {
         let mut told = "no place for it is known".to_owned();
         for place in places(chosen) {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(&place);
-            match made
-                .doing(|| format!("make {}", place.display()))
-                .and_then(|()| Self::open(&place))
-            {
+            match make(&place).and_then(|()| Self::open(&place)) {
                 Ok(folder) => return Ok(folder),
                 Err(why) => told = why.to_string(),
             }
@@ -103,7 +100,11 @@ impl Folder {
     fn open(path: &Path) -> Result<Self> {
         let doing = || format!("open {}", path.display());
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let handle = File::from(open(path, flags, Mode::empty()).doing(doing)?);
+        // A link that others put on the way is not followed either.
+        let handle = match path.symlink_metadata().doing(doing)?.is_dir() {
+            true => files::Folder::open(path)?.file().doing(doing)?,
+            false => File::from(open(path, flags, Mode::empty()).doing(doing)?),
+        };
         trusted(&handle, &path.display().to_string())?;
         Ok(Self { path: path.to_owned(), handle })
     }
@@ -156,6 +157,16 @@ impl Folder {
     pub fn sync(&self) -> io::Result<()> {
         self.handle.sync_all()
     }
+}
+
+/// Makes a folder, and those above it, if they are not there.
+fn make(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), make)?;
+    files::Folder::make_with(path, 0o700).map(drop)
 }
 
 /// Refuses what others could have written.

@@ -48,8 +48,7 @@ impl Facts for ThisHost {
         if program.contains('/') {
             return runs(Path::new(program));
         }
-        let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-        std::env::split_paths(&path).any(|folder| runs(&folder.join(program)))
+        crate::program::folders().iter().any(|folder| runs(&folder.join(program)))
     }
 
     fn has_congestion(&self, name: &str) -> bool {

@@ -7,13 +7,11 @@
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
-use crate::error::{Doing as _, Error, Result};
-
-/// Where such programs are that an ordinary user's PATH often lacks.
-const ADMIN: &str = "/usr/sbin:/sbin:/usr/local/sbin";
+use crate::error::{Doing as _, Result};
+use crate::program;
 
 /// A program, and what Debian's package of it is called.
 #[derive(Debug)]
@@ -47,24 +45,16 @@ impl Tool {
     /// # Errors
     /// If it is nowhere; the text names the package to install.
     pub fn find(&self) -> Result<PathBuf> {
-        let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".into());
-        let folders = path.split(':').chain(ADMIN.split(':')).filter(|folder| !folder.is_empty());
-        let found = folders.map(|folder| PathBuf::from(folder).join(self.program));
-        found.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-            Error::Failed(format!(
-                "find the program {}: it is not installed; install the package {} (its name in Debian)",
-                self.program, self.package
-            ))
-        })
+        let found = program::find(self.program);
+        found.ok_or_else(|| program::missing(self.program, self.package))
     }
 
     /// Runs it on some input and waits. It is in a process group of its own, so that Ctrl-C does
     /// not end it in the middle of its work.
     pub fn run(&self, arguments: &[&str], input: &str) -> Result<Said> {
         let called = format!("{} {}", self.program, arguments.join(" "));
-        let mut child = Command::new(self.find()?)
+        let mut child = program::command(self.program, self.package)?
             .args(arguments)
-            .env("LC_ALL", "C")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

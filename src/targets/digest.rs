@@ -1,12 +1,12 @@
 //! What a list is known by: the SHA-256 of its bytes.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Doing as _, Result};
+use crate::files;
 
 /// The digest of what was read so far.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +32,7 @@ pub fn of_file(path: &Path) -> Result<Option<String>> {
     if !path.metadata().doing(doing)?.is_file() {
         return Ok(None);
     }
-    let mut file = File::open(path).doing(doing)?;
+    let mut file = files::regular(path).doing(doing)?;
     let mut digest = Digest::default();
     let mut buffer = vec![0; 256 * 1024];
     loop {

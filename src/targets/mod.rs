@@ -37,14 +37,14 @@ mod writer;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::Path;
 
 use arrow::datatypes::Fields;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Interrupted, Result};
+use crate::files::{self, Input};
 
 pub use address::usable;
 pub use columns::columns;
@@ -427,13 +427,14 @@ fn passed_over(shard: Option<Shard>, done: &Positions, position: u64) -> Option<
 fn open(path: &Path, options: Options) -> Result<(Box<dyn BufRead + Send>, Options)> {
     if path.as_os_str() == "-" {
         let origin = "standard input".to_owned();
-        let input = not_packed(&origin, BufReader::new(io::stdin()))?;
+        let stdin = Input::stdin().map_err(|error| files::refuse(&origin, error))?;
+        let input = not_packed(&origin, BufReader::with_capacity(64 * 1024, stdin))?;
         return Ok((input, Options { origin, total_bytes: None, ..options }));
     }
     let origin = path.display().to_string();
     let unusable = |why: &dyn fmt::Display| Error::Usage(format!("read {origin}: {why}"));
-    let file = File::open(path).map_err(|error| unusable(&error))?;
-    let about = file.metadata().map_err(|error| unusable(&error))?;
+    let file = Input::open(path).map_err(|error| files::refuse(&origin, error))?;
+    let about = file.about().clone();
     if about.is_dir() {
         return Err(unusable(&"it is a folder, not a target list"));
     }
@@ -454,8 +455,13 @@ fn not_packed<R: io::Read + Send + 'static>(
         (b"\x28\xb5\x2f\xfd", "zstd: zstd -dc FILE | ... -"),
         (b"PAR1", "Parquet: export it as CSV or NDJSON"),
     ];
-    // A read error is reported where lines are read.
-    let start = input.fill_buf().unwrap_or_default();
+    // A read error is reported where lines are read; a signal need not be waited for again.
+    let start = match input.fill_buf() {
+        Err(why) if why.get_ref().is_some_and(|inner| inner.is::<Interrupted>()) => {
+            return Err(files::refuse(origin, why));
+        }
+        other => other.unwrap_or_default(),
+    };
     match PACKED.iter().find(|(magic, _)| start.starts_with(magic)) {
         Some((_, how)) => Err(Error::Usage(format!("read {origin}: not text but {how}"))),
         None => Ok(Box::new(input)),

@@ -4,12 +4,12 @@
 //! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
 //! of it is.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use super::refusal::shown;
 use crate::error::{Error, Result};
+use crate::files;
 
 /// A set of addresses; looked up in logarithmic time, kept in 32 octets a prefix.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub(super) fn each_line(
 ) -> Result<()> {
     for path in paths.iter().map(AsRef::as_ref) {
         let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        let text = files::read_to_string(path)
+            .map_err(|error| files::refuse(&path.display().to_string(), error))?;
         each_entry(&text, &mut take)
             .map_err(|(line, why)| refuse(format!("line {line}: {why}")))?;
     }

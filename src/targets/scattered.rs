@@ -16,6 +16,7 @@ use super::list::{List, Meaning};
 use super::permutation::Permutation;
 use super::{Options, Positions, Refusals, Want, open};
 use crate::error::{Doing as _, Result};
+use crate::files;
 
 /// Buffered bytes of a file that is read from its beginning to its end.
 const BUFFER: usize = 256 * 1024;
@@ -43,7 +44,7 @@ impl Scattered {
         let origin = options.origin.clone();
         let doing = || format!("read {origin}");
         let file = match options.total_bytes {
-            Some(_) => File::open(path).doing(doing)?,
+            Some(_) => files::regular(path).doing(doing)?,
             None => {
                 let mut copy = nameless().doing(|| "make a temporary file for the target list")?;
                 io::copy(&mut input, &mut copy).doing(|| format!("copy {origin} to a file"))?;

@@ -18,6 +18,7 @@ use super::targets::columns::FixedColumns;
 use super::{Format, check};
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
+use crate::printable;
 use crate::rule::COMPARE_RANKS;
 use crate::words::counted;
 
@@ -57,7 +58,7 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Err(Error::Usage(why));
         };
         match args.format {
-            Format::Text => out::print(&code_text(&explained, &Page::of_stdout()))?,
+            Format::Text => out::print_page(&code_text(&explained, &Page::of_stdout()))?,
             Format::Json => out::print_json(&json!({
                 "code": explained.code, "title": explained.title, "meaning": explained.meaning,
                 "wrong": explained.wrong, "right": explained.right,
@@ -79,7 +80,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         super::warn(&plan, &origin);
     }
     match args.format {
-        Format::Text => out::print(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
+        Format::Text => out::print_page(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
         Format::Json => out::print_json(&plan::to_json(&plan, &origin, &columns))?,
     }
     Ok(Exit::Done)
@@ -111,7 +112,7 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
         text.push('\n');
         // As it is written: it may have lists.
         for line in plan.description.trim().lines() {
-            text += format!("  {line}").trim_end();
+            text += format!("  {}", printable::line(line)).trim_end();
             text.push('\n');
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::verdicts::CLASSES;
 use super::snapshot::Snapshot;
+use crate::printable;
 
 /// The content type of [`text`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -103,9 +104,9 @@ fn add(text: &mut String, name: &str, kind: &str, help: &str, samples: &[Sample]
     }
 }
 
-/// The value of a label: backslash, quote and line feed are escaped.
+/// The value of a label: backslash and quote are escaped, and control characters written out before.
 fn escape(word: &str) -> String {
-    word.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    printable::line(word).replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_sample_has_its_help_and_type_and_counters_end_in_total() {
-        let labels = [("a.b\"c\\d".to_owned(), 7)].into();
+        let labels = [("a.b\"c\\d\u{1b}\n".to_owned(), 7)].into();
         let now =
             Snapshot { labels, expected: 9, configurations: vec!["one"], ..Snapshot::default() };
         let text = text(&now, "ecn", &["zero", "one"], 12.5);
@@ -133,7 +134,10 @@ mod tests {
                 assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
             }
         }
-        assert!(text.contains(r#"pathspider_labels_total{label="a.b\"c\\d"} 7"#), "{text}");
+        assert!(
+            text.contains(r#"pathspider_labels_total{label="a.b\"c\\d\\u{1b}\\n"} 7"#),
+            "{text}"
+        );
         assert!(text.contains(r#"pathspider_configuration_in_force{configuration="one"} 1"#));
         assert!(text.contains(r#"pathspider_configuration_in_force{configuration="zero"} 0"#));
         assert!(text.contains("pathspider_start_time_seconds 12.5\n"));

@@ -48,8 +48,8 @@ impl Options {
         self.status.as_deref() == Some(Path::new("-"))
     }
 
-    /// Opens what is asked for. Call it before anything else is opened: in a lab of its own namespace
-    /// nobody would find the address.
+    /// Opens what is asked for. Call it when rights have been given up, and before anything else is opened: in a lab of its
+    /// own namespace nobody would find the address.
     ///
     /// # Errors
     /// [`Error::Usage`] if the file or the address cannot be had, if others could reach the address without that having been

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::super::out;
 use super::metrics::CONTENT_TYPE;
 use crate::error::{Doing as _, Error, Result};
 
@@ -75,7 +76,7 @@ impl Server {
             .register(&mut listener, LISTENER, Interest::READABLE)
             .doing(|| "watch the socket of --metrics")?;
         let waker = Waker::new(registry, WAKE).doing(|| "watch for the end of --metrics")?;
-        eprintln!("metrics: http://{address}/metrics");
+        out::tell(&format!("metrics: http://{address}/metrics"));
         let clients = Default::default();
         let second = Instant::now();
         Ok(Self { poll, listener, waker: Arc::new(waker), clients, second, taken: 0 })

@@ -1,8 +1,8 @@
 //! `--status`: a JSON line each second, appended to a file or a pipe. A reader that does not read never holds
-//! the run up.
+//! the run up, and neither does a pipe that has no reader: lines begin when it has one.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::super::summary::Outcome;
 use crate::error::{Error, Exit, Result};
+use crate::files::{Log, Opened};
+use crate::printable;
 
 /// A pipe that is ready takes so many octets at once.
 const PIECE: usize = 4096;
@@ -24,25 +26,34 @@ const BEGUN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Status {
     path: PathBuf,
-    /// Nothing once it has failed.
-    file: Option<File>,
+    to: To,
     last: Value,
 }
 
+#[derive(Debug)]
+enum To {
+    /// What can be written to.
+    File(File),
+    /// A pipe without a reader.
+    NoReader(Log),
+    /// Writing has failed.
+    Failed,
+}
+
 impl Status {
-    /// Opens the file for appending; `-` is standard output.
+    /// Opens the file for appending; `-` is standard output. Never waits.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it cannot be opened.
+    /// [`Error::Usage`] if it cannot be opened, or if another user put it where root was to write.
     pub fn open(path: &Path) -> Result<Self> {
-        let opened = if path.as_os_str() == "-" {
-            io::stdout().as_fd().try_clone_to_owned().map(File::from)
-        } else {
-            OpenOptions::new().append(true).create(true).open(path)
+        let to = match Log::open(path, "--status")? {
+            Opened::File(file) => To::File(file),
+            Opened::NoReader(log) => {
+                log::warn!("--status {}: nobody reads it yet", path.display());
+                To::NoReader(log)
+            }
         };
-        let file = opened
-            .map_err(|why| Error::Usage(format!("open --status {}: {why}", path.display())))?;
-        Ok(Self { path: path.to_owned(), file: Some(file), last: json!({}) })
+        Ok(Self { path: path.to_owned(), to, last: json!({}) })
     }
 
     /// Writes how the run goes.
@@ -79,8 +90,10 @@ impl Status {
     }
 
     fn write(&mut self, line: &Value, patience: Duration) {
-        let Some(file) = &mut self.file else { return };
-        let text = format!("{line}\n");
+        self.look_for_reader();
+        let To::File(file) = &mut self.to else { return };
+        let text = line.to_string();
+        let text = format!("{}\n", printable::json(&text));
         let mut patience = patience;
         for piece in text.as_bytes().chunks(PIECE) {
             match ready(file, patience) {
@@ -96,10 +109,20 @@ impl Status {
         }
     }
 
+    /// Opens a pipe that had no reader, if it has one now.
+    fn look_for_reader(&mut self) {
+        let To::NoReader(log) = &self.to else { return };
+        match log.try_open() {
+            Ok(Some(file)) => self.to = To::File(file),
+            Ok(None) => {}
+            Err(why) => self.fail(&why),
+        }
+    }
+
     /// Half a line, or none, can be followed by nothing.
     fn fail(&mut self, why: &dyn std::fmt::Display) {
         log::warn!("write --status {}: {why}; no more lines go there", self.path.display());
-        self.file = None;
+        self.to = To::Failed;
     }
 }
 
@@ -113,15 +136,16 @@ fn ready(file: &File, patience: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::io::{self, BufRead as _, BufReader, Read as _};
+    use std::os::unix::fs::OpenOptionsExt as _;
 
     use super::*;
 
     #[test]
     fn a_pipe_that_nobody_reads_costs_lines_and_no_time() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let file = Some(File::from(std::os::fd::OwnedFd::from(writer)));
-        let mut status = Status { path: "a pipe".into(), file, last: json!({}) };
+        let to = To::File(File::from(std::os::fd::OwnedFd::from(writer)));
+        let mut status = Status { path: "a pipe".into(), to, last: json!({}) };
         for number in 0..100_000 {
             status.progress(json!({ "number": number, "event": "progress" }));
         }
@@ -137,5 +161,21 @@ mod tests {
         assert_eq!((&last["event"], &last["exit"]), (&"end".into(), &1.into()));
         assert_eq!(last["error"], "it broke");
         assert_eq!(last["number"], 99_999, "the state is the last one, written or not");
+    }
+
+    #[test]
+    fn a_pipe_without_a_reader_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let mut status = Status::open(&path).unwrap();
+        status.progress(json!({ "number": 1 }));
+        let reader = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path);
+        let mut reader = BufReader::new(reader.unwrap());
+        status.progress(json!({ "number": 2 }));
+        status.progress(json!({ "number": 3 }));
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        assert_eq!(line, "{\"number\":2}\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use indicatif::{HumanBytes, HumanCount};
 
+use super::super::out;
 use super::{Args, Output};
 use crate::error::{Error, Exit, Result};
 use crate::observer::{self, link_name};
@@ -42,7 +43,7 @@ impl Account {
                 HumanBytes(written.bytes)
             ));
         }
-        eprintln!("{words}");
+        out::tell(&words);
         self.seen.remarks.iter().for_each(|remark| log::warn!("{remark}"));
         if self.seen.clock_steps > 0 {
             log::warn!(

@@ -51,6 +51,21 @@ pub fn hold(args: &Rights, journal: bool) -> Result<()> {
     capabilities::keep(both, CapabilitySet::NET_ADMIN)
 }
 
+/// The same for a run, which may be in the lab.
+///
+/// # Errors
+/// As [`hold`], and if another user is wanted in the lab.
+pub fn hold_run(args: &Rights, journal: bool, lab: bool) -> Result<()> {
+    match (lab, &args.user) {
+        (false, _) => hold(args, journal),
+        (true, Some(_)) => {
+            Err(Error::Usage("--user: the lab needs no root; start it as that user".into()))
+        }
+        // It needs the right to make namespaces; its threads are in them, which is all that they can change.
+        (true, None) => Ok(()),
+    }
+}
+
 /// Keeps what the rest of a run needs, and gives everything else up for good. Called when everything is open, before
 /// the first thread.
 pub fn keep(needs: &Needs) -> Result<()> {

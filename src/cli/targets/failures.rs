@@ -11,6 +11,7 @@ use super::output;
 use super::question::{Family, Reason};
 use crate::error::{Doing as _, Error, Result};
 use crate::sink::Temporary;
+use crate::targets::Listing;
 use crate::targets::shown;
 use crate::words::counted;
 
@@ -35,7 +36,7 @@ impl Failures {
                 return Err(Error::Usage("--failures: name a file, not -".into()));
             }
             Some(path) => {
-                let (to, file) = output::open(path)?;
+                let (to, file) = output::open(path, Listing::Ndjson)?;
                 Some((to, file, path.display().to_string()))
             }
             None => None,

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::output::{Destination, Output};
 use super::{input, watch_signals};
 use crate::cli::meter::Meter;
+use crate::cli::out;
 use crate::error::{Error, Exit, Result};
 use crate::targets::{Entries, Entry, Prefixes, Want};
 use crate::words::counted;
@@ -113,7 +114,12 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let mut output = args.destination.open(&mut entries)?;
     let mut meter = Meter::new("targets", quiet);
     while stop.load(Relaxed) == 0 {
-        let Some(entry) = entries.next()? else { break };
+        let entry = match entries.next() {
+            // The list was waited for.
+            Err(why) if why.is_interrupt() => break,
+            entry => entry?,
+        };
+        let Some(entry) = entry else { break };
         filter.take(entry, &mut output)?;
         // Clocks are not free; a list of millions need not ask for each.
         if filter.read.is_multiple_of(1024) {
@@ -141,7 +147,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
         text += &counted(dropped, what);
     }
-    eprint!("{text}");
+    out::tell(text.trim_end());
     Ok(match (stopped, dropped) {
         (true, _) => Exit::Interrupted,
         (false, 1..) => Exit::Lossy,

@@ -19,6 +19,7 @@ use clap::Subcommand;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::files;
 
 /// Make lists of targets: resolve names to addresses, filter lists
 #[derive(Debug, clap::Args)]
@@ -65,5 +66,6 @@ fn watch_signals() -> Result<Arc<AtomicUsize>> {
         signal_hook::flag::register_usize(signal, stop.clone(), number)
             .doing(|| "watch for signals")?;
     }
+    files::end_waits_on(&[SIGINT, SIGTERM, SIGHUP])?;
     Ok(stop)
 }

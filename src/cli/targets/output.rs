@@ -1,12 +1,13 @@
 //! Where a list goes: standard output, or a file that is there when it is whole.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use crate::error::{Doing as _, Result};
+use crate::printable::Printable;
 use crate::sink::Temporary;
 use crate::targets::{Entries, Entry, Listing, Writer};
 
@@ -52,17 +53,24 @@ impl Destination {
             None if csv => (Listing::Csv, entries.columns()?),
             _ => (Listing::Ndjson, Vec::new()),
         };
-        let (to, file) = open(&self.output)?;
+        let (to, file) = open(&self.output, listing)?;
         let name = self.output.display().to_string();
         let writer = Writer::new(to, listing, &columns).doing(|| format!("write {name}"))?;
         Ok(Output { writer, file, name })
     }
 }
 
-/// Opens a file of lines, or standard output.
-pub fn open(path: &Path) -> Result<(Box<dyn Write>, Option<Temporary>)> {
+/// Opens a file of lines, or standard output. There, JSON has no control characters, which means the same; CSV has none on
+/// a terminal.
+pub fn open(path: &Path, listing: Listing) -> Result<(Box<dyn Write>, Option<Temporary>)> {
     if path.as_os_str() == "-" {
-        return Ok((Box::new(BufWriter::with_capacity(64 * 1024, io::stdout())), None));
+        let stdout = io::stdout();
+        let to: Box<dyn Write> = match listing {
+            Listing::Ndjson => Box::new(Printable::json(stdout)),
+            Listing::Csv if stdout.is_terminal() => Box::new(Printable::lines(stdout)),
+            Listing::Csv => Box::new(stdout),
+        };
+        return Ok((Box::new(BufWriter::with_capacity(64 * 1024, to)), None));
     }
     let file = Temporary::create(path)?;
     Ok((Box::new(BufWriter::with_capacity(64 * 1024, file.writer()?)), Some(file)))

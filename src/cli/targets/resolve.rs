@@ -16,6 +16,7 @@ use super::output::{Destination, Output};
 use super::question::{Family, Question, Reason};
 use super::{input, servers, watch_signals};
 use crate::cli::meter::Meter;
+use crate::cli::out;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::duration;
 use crate::targets::{Entries, Entry, Want, check_name};
@@ -152,7 +153,12 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let stopped = || stop.load(Relaxed) != 0;
     while (more || !run.jobs.is_empty()) && !stopped() {
         while more && run.has_room() && !stopped() {
-            match entries.next()? {
+            let entry = match entries.next() {
+                // The list was waited for, and the loop ends.
+                Err(why) if why.is_interrupt() => break,
+                entry => entry?,
+            };
+            match entry {
                 Some(entry) => run.ask(entry)?,
                 None => more = false,
             }
@@ -169,7 +175,10 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     if done == 0 && !stopped() {
         return Err(Error::Usage(entries.refusals().of_nothing("names")));
     }
-    eprint!("{}", failures.summary());
+    let summary = failures.summary();
+    if !summary.is_empty() {
+        out::tell(summary.trim_end());
+    }
     let seconds = start.elapsed().as_secs_f64();
     let mut text = format!(
         "{}, {} resolved, {}; {} in {seconds:.1} s\n",
@@ -194,7 +203,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             text += &format!("{}\n", counted(count, what));
         }
     }
-    eprint!("{text}");
+    out::tell(text.trim_end());
     let lost = failures.unanswered() > 0 || dropped > 0;
     failures.finish()?;
     Ok(match (stopped(), lost) {

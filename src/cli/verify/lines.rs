@@ -1,7 +1,6 @@
 //! NDJSON read back.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use super::super::writer::{self, POSITION};
 use super::contents::{About, Contents};
 use super::problem::{Check, Problem};
 use crate::error::{Doing as _, Error, Result};
+use crate::files;
 use crate::rule::ADDED;
 
 /// Reads every line, and computes the labels anew if they are those of a run.
@@ -30,7 +30,7 @@ pub(super) fn read(
 ) -> Result<()> {
     let doing = || format!("read {}", file.display());
     let mut own = OwnColumns::default();
-    let mut lines = BufReader::new(File::open(file).doing(doing)?);
+    let mut lines = BufReader::new(files::regular(file).doing(doing)?);
     let (mut line, mut number, mut is_ours) = (Vec::new(), 0, true);
     while lines.read_until(b'\n', &mut line).doing(doing)? > 0 {
         number += 1;
@@ -84,7 +84,7 @@ fn labels(
         return Ok(());
     };
     let plain: Fields = schema.fields().iter().map(plain).collect();
-    let reader = BufReader::new(File::open(file).doing(|| format!("read {}", file.display()))?);
+    let reader = BufReader::new(files::regular(file).doing(|| format!("read {}", file.display()))?);
     let reader =
         ReaderBuilder::new(Arc::new(Schema::new(plain))).with_strict_mode(true).build(reader);
     for batch in reader.map_err(failed)? {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::meter::Meter;
 use super::{Format, out};
 use crate::error::{Exit, Result};
+use crate::printable;
 use crate::sink::{self, Checked, Damage, JOURNAL, Metadata, Stored};
 use crate::words::counted;
 use contents::{About, Contents};
@@ -50,7 +51,10 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     for path in &args.results {
         match verify(path, quiet) {
             Ok(report) => {
-                out::print(&report.text(args.format))?;
+                match args.format {
+                    Format::Json => out::print_json(&report.json())?,
+                    Format::Text => out::print(&report.text())?,
+                }
                 exit = worse(exit, report.exit());
             }
             Err(error) => {
@@ -99,15 +103,13 @@ impl Report {
         }
     }
 
-    fn text(&self, format: Format) -> String {
-        if format == Format::Json {
-            return format!("{}\n", self.json());
-        }
+    fn text(&self) -> String {
         let mut text = String::new();
         for problem in &self.problems {
-            text += &format!("{}\n", out::message(&problem.to_string()));
+            text += &format!("{}\n", printable::line(&problem.to_string()));
         }
-        let shown = out::printable(&self.path.display().to_string());
+        let shown = self.path.display().to_string();
+        let shown = printable::line(&shown);
         for note in &self.notes {
             text += &format!("{shown}: {note}\n");
         }

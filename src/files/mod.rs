@@ -1,0 +1,43 @@
+//! How files are opened: where others may write, through which links, and without waiting for long.
+//!
+//! * [`Folder`] is an open folder. Names in it are looked up in that very folder, never through a link, and are
+//!   regular files or folders. So nobody can redirect a run by renaming folders or by planting links and pipes.
+//! * [`Place`] is where a file that the user named will be: an open folder and a name. It follows a link at that name
+//!   as `owner` allows.
+//! * [`Log`](append::Log) is a file, pipe or terminal to which lines are appended.
+//! * [`Input`] is what the user named to be read: a file, a pipe, a terminal.
+//!
+//! A process of root trusts nobody else with its files: in a folder that others may write to, what is there must be
+//! root's own. An open that would wait (a pipe without a peer) ends at the first signal for which
+//! [`end_waits_on`] was called.
+//!
+//! Imports [`error`](crate::error) only.
+
+mod append;
+mod folder;
+mod input;
+mod owner;
+mod place;
+mod signals;
+
+pub use append::{Log, Opened};
+pub use folder::Folder;
+pub use input::{Input, metadata, read_to_string, refuse, regular};
+pub use place::{Place, create_new};
+pub use signals::end_waits_on;
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+/// The number of the open descriptor that a path stands for (`/dev/fd/3`, `/dev/stdout`).
+fn descriptor(path: &Path) -> Option<i32> {
+    let number = |text: &OsStr| text.to_str()?.parse::<i32>().ok().filter(|number| *number >= 0);
+    let folders = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];
+    for (name, number) in [("/dev/stdin", 0), ("/dev/stdout", 1), ("/dev/stderr", 2)] {
+        if path == Path::new(name) {
+            return Some(number);
+        }
+    }
+    let folder = path.parent()?;
+    folders.iter().any(|known| folder == Path::new(known)).then(|| number(path.file_name()?))?
+}
