@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`field`] [`flags`] [`printable`] [`words`] |
+//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`printable`] [`words`] |
 //! | 1 | [`error`] |
 //! | 2 | [`files`] [`program`] |
 //! | 3 | [`packet`] [`sink`] [`targets`] |

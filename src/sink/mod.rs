@@ -10,7 +10,8 @@
 //! Every Parquet file has a checksum per page (`pages`) and its own digest (`seal`), the digests of parts are in their journal, and
 //! [`check`] holds a result to them.
 //!
-//! Imports [`error`](crate::error) and [`words`](crate::words) only; what a record consists of is decided elsewhere.
+//! Imports [`error`](crate::error), [`files`](crate::files), [`printable`](crate::printable) and
+//! [`words`](crate::words) only; what a record consists of is decided elsewhere.
 
 mod checked;
 mod journal;
@@ -131,7 +132,8 @@ pub fn metadata_beside(path: &Path) -> PathBuf {
 
 /// A name that no file of a folder has, for one that is spoiled.
 fn aside(place: &files::Folder, name: &OsStr) -> Result<OsString> {
-    for number in 1.. {
+    let mut number = 1;
+    loop {
         let mut aside = name.to_owned();
         aside.push(".spoiled");
         if number > 1 {
@@ -140,8 +142,8 @@ fn aside(place: &files::Folder, name: &OsStr) -> Result<OsString> {
         if !place.has(&aside).map_err(|error| write_error(&place.join(&aside), error))? {
             return Ok(aside);
         }
+        number += 1;
     }
-    unreachable!()
 }
 
 /// The error of a write to `path`.
