@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{Array as _, RecordBatch};
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::super::judge::{FromFile, Results};
 use super::super::writer::{self, POSITION};
 use super::super::{output, summary};
 use super::lines;
 use super::problem::{Check, Problem};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::measurement::{Overrides, Plan};
 use crate::rule::{ADDED, Rules};
 use crate::sink::{self, Checked, Stored};
@@ -71,7 +72,7 @@ impl About {
         let overrides = Overrides::new(params)
             .connect(self.value("connect").map(str::to_owned))
             .rounds(self.value("confirm_rounds").and_then(|rounds| rounds.parse().ok()));
-        Some(Plan::load_with("its measurement", text, target, &overrides).map_err(Error::from))
+        Some(Plan::load_with("its measurement", text, target, &overrides))
     }
 }
 
@@ -157,12 +158,8 @@ impl Contents {
             return None;
         };
         let plan = self.plan(file, target, about, problems)?;
-        let facts: Vec<_> = schema
-            .fields()
-            .iter()
-            .cloned()
-            .filter(|field| !ADDED.contains(&field.name().as_str()))
-            .collect();
+        let is_fact = |field: &&Arc<Field>| !ADDED.contains(&field.name().as_str());
+        let facts: Vec<_> = schema.fields().iter().filter(is_fact).cloned().collect();
         let facts = Schema::new(facts);
         let rules = match plan.rules.against(&facts, &FromFile) {
             Ok(rules) => rules,
