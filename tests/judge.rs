@@ -241,7 +241,7 @@ fn what_cannot_be_judged_is_told() {
         (&foreign, None, &out, 2, "not a result of pathspider"),
         (&nameless, None, &out, 2, "--measurement"),
         (&folder.path().join("no.parquet"), None, &out, 1, "no.parquet"),
-        (&folder.path().to_owned(), None, &out, 2, "not a file"),
+        (&folder.path().to_owned(), None, &out, 2, "not a regular file"),
         (&path, None, &path, 2, "choose another name"),
         (&path, None, &link, 2, "choose another name"),
         (&path, Some(mistaken.as_path()), &out, 2, "unknown column `target.age`"),

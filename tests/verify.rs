@@ -156,7 +156,7 @@ fn files(result: &Path) -> Vec<PathBuf> {
 }
 
 /// Every value that can be read from a result: records, metadata, and the lines of the journal.
-fn values(result: &Path) -> Option<(Vec<RecordBatch>, Vec<(String, String)>, Vec<String>)> {
+fn values(result: &Path) -> Option<(Vec<RecordBatch>, sink::Metadata, Vec<String>)> {
     let (mut records, mut metadata, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     for file in files(result) {
         match file.extension().unwrap().to_str().unwrap() {
@@ -203,7 +203,7 @@ fn a_flipped_bit_is_found_or_changes_no_value() {
     let results = results(folder.path());
     let seed = setting("PATHSPIDER_SEED", 1);
     let flips = setting("PATHSPIDER_FLIPS", if cfg!(debug_assertions) { 200 } else { 1000 });
-    println!("seed {seed}, {flips} flips");
+    eprintln!("seed {seed}, {flips} flips");
     let mut state = seed;
     let (mut found, mut harmless) = (BTreeMap::<String, u64>::new(), 0);
     for result in &results {
@@ -233,7 +233,7 @@ fn a_flipped_bit_is_found_or_changes_no_value() {
         }
         fs::write(file, whole).unwrap();
     }
-    println!("found: {found:?}; without effect: {harmless}");
+    eprintln!("found: {found:?}; without effect: {harmless}");
     assert!(found.values().sum::<u64>() + harmless == flips && harmless * 20 <= flips);
 }
 

@@ -206,12 +206,16 @@ impl Folder {
         }
     }
 
-    /// Whether anything has this name.
+    /// Whether its path still leads to it, and not nowhere or to another one.
     ///
     /// # Errors
-    /// As the kernel says.
-    pub fn has(&self, name: &OsStr) -> io::Result<bool> {
-        Ok(self.about(name)?.is_some())
+    /// If it does not: somebody has renamed or removed it.
+    pub fn is_in_its_place(&self) -> io::Result<()> {
+        let (here, there) = (self.stat()?, rustix::fs::stat(self.path())?);
+        match (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) {
+            true => Ok(()),
+            false => Err(io::Error::other("another folder is in its place")),
+        }
     }
 
     pub(super) fn handle(&self) -> BorrowedFd<'_> {

@@ -109,12 +109,13 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// What the user named, through links.
-///
-/// # Errors
-/// As the kernel says.
-pub fn metadata(path: &Path) -> io::Result<Metadata> {
-    std::fs::metadata(path)
+/// The error of a file that [`regular`] did not open: [`Error::Usage`] if it is of the wrong kind.
+pub fn unreadable(path: &Path, why: io::Error) -> Error {
+    let operation = format!("read {}", path.display());
+    match why.raw_os_error() {
+        Some(_) => Error::Os { operation, source: why },
+        None => Error::Usage(format!("{operation}: {why}")),
+    }
 }
 
 /// The error of something that cannot be read: [`Error::Usage`] unless a signal came.

@@ -22,7 +22,7 @@ mod signals;
 
 pub use append::{Log, Opened};
 pub use folder::Folder;
-pub use input::{Input, metadata, read_to_string, refuse, regular};
+pub use input::{Input, read_to_string, refuse, regular, unreadable};
 pub use place::{Place, create_new};
 pub use signals::end_waits_on;
 

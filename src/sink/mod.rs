@@ -139,7 +139,7 @@ fn aside(place: &files::Folder, name: &OsStr) -> Result<OsString> {
         if number > 1 {
             aside.push(format!("-{number}"));
         }
-        if !place.has(&aside).map_err(|error| write_error(&place.join(&aside), error))? {
+        if !place.names()?.contains(&aside) {
             return Ok(aside);
         }
         number += 1;

@@ -35,7 +35,7 @@ pub struct NdjsonSink {
 /// Where the lines go.
 #[derive(Debug)]
 enum Target {
-    File { records: Temporary, metadata: Temporary },
+    File { records: Box<Temporary>, metadata: Box<Temporary> },
     Stdout,
 }
 
@@ -55,7 +55,7 @@ impl NdjsonSink {
     pub fn create(path: &Path) -> Result<Self> {
         let records = Temporary::create(path)?;
         let metadata = records.beside(".meta.json")?;
-        Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
+        Self::into_files(records, metadata)
     }
 
     fn new(to: Box<dyn Write + Send>, target: Target) -> Self {
@@ -77,9 +77,10 @@ impl NdjsonSink {
         Ok(())
     }
 
-    #[cfg(test)]
     pub(super) fn into_files(records: Temporary, metadata: Temporary) -> Result<Self> {
-        Ok(Self::new(Box::new(records.writer()?), Target::File { records, metadata }))
+        let writer = Box::new(records.writer()?);
+        let (records, metadata) = (Box::new(records), Box::new(metadata));
+        Ok(Self::new(writer, Target::File { records, metadata }))
     }
 
     fn path(&self) -> PathBuf {

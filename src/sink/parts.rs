@@ -113,6 +113,11 @@ impl Folder {
         Ok(Self { path, place, journal, parts, made: false, begun: false })
     }
 
+    /// Refuses to go on in a folder that was renamed or removed: nobody would look for results there.
+    fn is_in_its_place(&self) -> Result<()> {
+        self.place.is_in_its_place().doing(|| format!("write {}", self.path.display()))
+    }
+
     /// Opens one of its parts for reading.
     ///
     /// # Errors
@@ -311,6 +316,7 @@ impl PartsSink {
         match &mut self.part {
             Some(part) => Ok(part),
             none => {
+                self.folder.is_in_its_place()?;
                 let file = Temporary::within(&self.folder.place, &name)?;
                 Ok(none.insert(ParquetSink::into_file(file, self.schema.clone())?))
             }
@@ -342,6 +348,7 @@ impl PartsSink {
             .iter()
             .map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value.as_str().into()))
             .collect();
+        self.folder.is_in_its_place()?;
         let file = Temporary::within(&self.folder.place, RUN)?;
         let write = file.writer()?.write_all(seal::json(object).as_bytes());
         write.map_err(|error| write_error(file.path(), error))?;

@@ -30,8 +30,7 @@ impl Stored {
     /// # Errors
     /// [`Error::Usage`] if it is none, or not whole.
     pub fn open(path: &Path) -> Result<Self> {
-        let file =
-            files::regular(path).map_err(|why| files::refuse(&path.display().to_string(), why))?;
+        let file = files::regular(path).map_err(|why| files::unreadable(path, why))?;
         Self::of(path, file)
     }
 

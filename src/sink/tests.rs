@@ -340,28 +340,31 @@ fn a_part_that_fails_costs_no_other() {
     let mut sink = parts(&path, &[]);
     sink.write(&batch(10)).unwrap();
     sink.checkpoint(seconds(2), &metadata).unwrap();
-    // Nothing can have the name of the next part.
-    fs::create_dir(path.join("part-00001.parquet")).unwrap();
-    sink.write(&batch(5)).unwrap();
-    assert!(sink.checkpoint(seconds(4), &metadata).is_err());
+    fs::remove_file(path.join(JOURNAL)).unwrap();
+    let aside = folder.path().join("aside");
+    fs::rename(&path, &aside).unwrap();
+    assert!(sink.write(&batch(5)).is_err(), "the folder is gone");
     assert_eq!(sink.rows(), 10);
+    fs::rename(&aside, &path).unwrap();
     assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 10);
 }
 
 #[test]
-fn parts_go_on_in_their_folder_whatever_its_path_leads_to() {
+fn parts_go_nowhere_else_whatever_their_path_leads_to() {
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join("results"), folder.path().join("aside"));
     let other = folder.path().join("other");
     let mut sink = parts(&path, &[]);
     sink.write(&batch(10)).unwrap();
-    sink.checkpoint(seconds(2), &metadata).unwrap();
     fs::rename(&path, &aside).unwrap();
     fs::create_dir(&other).unwrap();
     std::os::unix::fs::symlink(&other, &path).unwrap();
-    sink.write(&batch(5)).unwrap();
-    assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 15);
-    assert_eq!(names(&aside), [JOURNAL, "part-00000.parquet", "part-00001.parquet", RUN]);
+    // The part in hand goes to its end.
+    sink.checkpoint(seconds(2), &metadata).unwrap();
+    let why = sink.write(&batch(5)).unwrap_err().to_string();
+    assert!(why.contains("another folder is in its place"), "{why}");
+    assert!(Box::new(sink).finish(&[]).is_err());
+    assert_eq!(names(&aside), [JOURNAL, "part-00000.parquet"]);
     assert_eq!(names(&other), <[&str; 0]>::default());
 }
 

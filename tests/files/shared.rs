@@ -264,6 +264,10 @@ fn status_of_user() {
     let output = run("home/new");
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(fs::metadata(place.shared("home/new")).unwrap().uid().to_string(), USER);
+    // Neither is the address of --metrics bound with root's rights.
+    let output = place.run(&["-o", "home/y.ndjson", "--user", &user, "--metrics", "127.0.0.1:80"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("listen on --metrics 127.0.0.1:80"), "{}", stderr(&output));
     // A folder in which that user may not write.
     let output = run("../W/new");
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));

@@ -96,10 +96,11 @@ pub fn require(needs: &Needs) -> Result<()> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pathspider"));
     Err(Error::Usage(format!(
         "this process may not do what is needed: it lacks {}; nothing was changed. Run it as root (sudo), where \
-         --user NAME keeps no more than that, or give it to the program once: sudo setcap {}=ep {}. {WITHOUT}",
+         --user NAME keeps no more than that, or give it to the program, for one group alone: sudo chgrp GROUP {program} && \
+         sudo chmod 0750 {program} && sudo setcap {}=ep {program}. {WITHOUT}",
         told.join(" and "),
         names.join(","),
-        program.display(),
+        program = program.display(),
     )))
 }
 
