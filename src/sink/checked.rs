@@ -15,6 +15,7 @@ use super::seal::{self, Seal};
 use super::stored::{self, Stored};
 use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_beside, parts};
 use crate::error::{Doing as _, Error, Result};
+use crate::files;
 
 /// What a check found.
 #[derive(Debug, Default)]
@@ -70,6 +71,8 @@ pub enum Damage {
     Foreign,
     /// It is whole, and another file's name is its own.
     Misnamed,
+    /// It is no file that can be relied on: a pipe, a link, or another user's.
+    Untrusted,
 }
 
 /// A part as the journal has it.
@@ -116,12 +119,7 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
     if path.is_dir() {
         return folder(path, progress);
     }
-    if let Err(error) = fs::metadata(path) {
-        return Err(Error::Usage(format!("read {}: {error}", path.display())));
-    }
-    if !path.is_file() {
-        return Err(Error::Usage(format!("read {}: it is not a file", path.display())));
-    }
+    files::regular(path).map_err(|why| files::unreadable(path, why))?;
     let mut checked = Checked { files: vec![path.to_owned()], ..Checked::default() };
     if stored::is_lines(path) {
         lines(path, &mut checked, progress);
@@ -263,11 +261,10 @@ fn differs(read: &seal::Read, bytes: u64, sha256: &str, stated_in: &str) -> Opti
 
 /// A folder of parts.
 fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
-    let files = stored::parquet_files(path)?;
+    let parts = stored::parquet_files(path)?;
     let lines = Lines::of_folder(path)?;
-    let open =
-        |file: &Path| crate::files::regular(file).doing(|| format!("read {}", file.display()));
-    let mut checked = of_parts(path, lines.as_ref(), &files, &open, progress);
+    let open = |file: &Path| files::regular(file).doing(|| format!("read {}", file.display()));
+    let mut checked = of_parts(path, lines.as_ref(), &parts, &open, progress);
     let run = path.join(RUN);
     match run.is_file().then(|| json(&run)) {
         None => {
@@ -316,6 +313,11 @@ pub(super) fn of_parts(
         let name = parts::name(file);
         let read = match open(file).and_then(|open| seal::of_file(file, open, progress)) {
             Ok(read) => read,
+            // A pipe, a link, or another user's file.
+            Err(error @ Error::Usage(_)) => {
+                checked.spoil(file, error.to_string(), Damage::Untrusted);
+                continue;
+            }
             Err(error) => {
                 checked.spoil(file, error.to_string(), Damage::Changed);
                 continue;

@@ -167,7 +167,7 @@ impl Folder {
         checked.note();
         for part in &checked.spoiled {
             let refused = match part.damage {
-                Damage::Misnamed => true,
+                Damage::Misnamed | Damage::Untrusted => true,
                 Damage::Foreign => number(&part.path).is_none(),
                 Damage::Changed | Damage::Missing | Damage::Copied => false,
             };

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::meter::Meter;
 use super::{Format, out};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::printable;
 use crate::sink::{self, Checked, Damage, JOURNAL, Metadata, Stored};
 use crate::words::counted;
@@ -139,6 +139,9 @@ impl Report {
 
 /// Checks one result.
 fn verify(path: &Path, quiet: bool) -> Result<Report> {
+    if !path.exists() {
+        return Err(Error::Usage(format!("verify {}: there is no such result", path.display())));
+    }
     let mut meter = Meter::new("records", quiet);
     // Read twice: for the digests, then for what it says.
     let (all, mut read) = (Some(2 * Checked::size(path)), 0);
