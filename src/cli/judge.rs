@@ -15,6 +15,7 @@ use serde_json::json;
 use super::writer::Totals;
 use super::{Format, out, records, summary};
 use crate::error::{Error, Exit, Report, Result};
+use crate::files;
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, Metadata, Written};
@@ -127,6 +128,8 @@ pub(super) struct Results {
 impl Results {
     /// Opens what is as it was written.
     fn open(path: &Path) -> Result<Self> {
+        // A folder of parts is not judged as a whole.
+        files::regular(path).map_err(|why| files::unreadable(path, why))?;
         sink::check(path, &mut |_| ())?.require(
             "judge",
             "`pathspider verify` says more; of a run in parts, `run --resume` measures again what is spoiled",
