@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Every module below `src/`, by layer.
 const LAYERS: [&[&str]; 13] = [
-    &["barrier", "field", "flags", "printable", "signals", "words"],
+    &["barrier", "field", "flags", "guide", "printable", "signals", "words"],
     &["error"],
     &["files", "program"],
     &["packet", "sink", "targets"],

@@ -55,6 +55,8 @@ fn inside(tests: &mut Tests) {
     tests.run("killed at random moments, into a file", || bench.killed("x.parquet"));
     tests.run("interrupted, and resumed", || bench.interrupted());
     tests.run("what does not fit is refused", || bench.refused());
+    tests
+        .run("a spoiled part is kept aside and its targets are measured again", || bench.spoiled());
     tests.run("a full disk leaves a run that can be resumed", || bench.disk_full());
     tests.run("shards and merge", || bench.shards());
 }
@@ -188,6 +190,108 @@ impl Bench {
         assert!((2 * TARGETS..2 * TARGETS + 40).contains(&attempts), "{attempts}");
         let mut again = kills::command(&self.list, &["--resume"]);
         refused(again.arg(&output), "nothing to resume");
+    }
+
+    fn spoiled(&self) {
+        let results = self.path("spoiled/");
+        let pace = ["--rate", "400", "--wave", "50"];
+        done(&mut kills::go_on(&self.list, &results, &pace));
+        let part = |number: u32| results.join(format!("part-{number:05}.parquet"));
+        let verify = || {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+            command.args(["verify", "--format", "json"]).arg(&results).output().unwrap()
+        };
+        let flip = |file: &Path, at: usize| {
+            let mut octets = fs::read(file).unwrap();
+            octets[at] ^= 4;
+            fs::write(file, octets).unwrap();
+        };
+        let resume = || kills::go_on(&self.list, &results, &pace).output().unwrap();
+        assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
+        let rows = Stored::open(&part(0)).unwrap().rows();
+        flip(&part(0), 3000);
+        assert_eq!(verify().status.code(), Some(1));
+
+        // With what others say of it, and without.
+        let whole = self.path("whole.parquet");
+        let merge = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+            command
+                .args(["merge", "--format", "json"])
+                .args(more)
+                .arg(&results)
+                .arg("-o")
+                .arg(&whole);
+            command
+        };
+        refused(&mut merge(&[]), "part-00000.parquet is spoiled");
+        let merged = done(&mut merge(&["--allow-incomplete"]));
+        assert_eq!((&merged["missing"], &merged["complete"]), (&json!(rows), &json!(false)));
+
+        let spoiled = fs::read(part(0)).unwrap();
+        let output = resume();
+        let (text, summary) = (stderr(&output), summary(&output));
+        assert!(
+            output.status.code() == Some(0) && text.contains("part-00000.parquet is spoiled"),
+            "{text}"
+        );
+        let resumed = &summary["targets"]["refused"]["resumed"];
+        assert_eq!(
+            (resumed, &summary["records"]),
+            (&json!(TARGETS as u64 - rows), &json!(TARGETS))
+        );
+        assert!(!part(0).exists());
+        assert_eq!(fs::read(results.join("part-00000.parquet.spoiled")).unwrap(), spoiled);
+        assert_eq!(kills::records(&results), self.truth);
+        assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
+
+        // A copy takes nothing away; what is in a missing part is measured again.
+        let last = fs::read_dir(&results).unwrap().count();
+        fs::copy(part(1), part(90)).unwrap();
+        fs::remove_file(part(2)).unwrap();
+        let output = resume();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("it is a copy of part-00001.parquet"),
+            "{}",
+            stderr(&output)
+        );
+        assert!(fs::read_dir(&results).unwrap().count() >= last);
+        assert_eq!(kills::records(&results), self.truth);
+        assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
+
+        // Parts that were exchanged are for the user to rename: nothing is lost.
+        let aside = self.path("exchanged");
+        let exchange = || {
+            fs::rename(part(1), &aside).unwrap();
+            fs::rename(part(3), part(1)).unwrap();
+            fs::rename(&aside, part(3)).unwrap();
+        };
+        exchange();
+        let output = resume();
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("it is part-00003.parquet: rename it"),
+            "{}",
+            stderr(&output)
+        );
+        exchange();
+
+        // A line of the journal, not the first.
+        let journal = results.join(sink::JOURNAL);
+        let at = fs::read_to_string(&journal).unwrap().find("\"rows\"").unwrap();
+        flip(&journal, at + 8);
+        assert_eq!(verify().status.code(), Some(1));
+        let output = resume();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stderr(&output).contains("journal.ndjson.spoiled"), "{}", stderr(&output));
+        assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
+        assert_eq!(kills::records(&results), self.truth);
+        // The first line says which run it is: without it there is nothing to go on with.
+        flip(&journal, 20);
+        let output = resume();
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        assert!(stderr(&output).contains("no longer says which run it is"), "{}", stderr(&output));
     }
 
     fn refused(&self) {

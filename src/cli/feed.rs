@@ -21,6 +21,59 @@ use crate::targets::{Reader, Reason, Target};
 
 /// How often it is looked whether to stop while there is nobody to ask.
 const LOOK_UP: Duration = Duration::from_millis(100);
+
+/// Feeds the engine.
+pub struct Feed<'a, 'e> {
+    /// What asks them.
+    pub engine: &'a mut driver::Engine<'e>,
+    /// Where they come from.
+    pub list: List<'a>,
+    /// Who must not be asked.
+    pub excluded: &'a Excluded,
+    /// What is done before.
+    pub preparation: Preparation,
+    /// What watches.
+    pub capture: &'a capture::Capture,
+    /// Where waves go that have ended.
+    pub waves: SyncSender<Wave>,
+    /// For each wave, who of it is to be asked again.
+    pub answers: Receiver<Vec<Group>>,
+    /// Those who are.
+    pub again: Again,
+    /// The most targets of a wave.
+    pub size: usize,
+    /// What is told of it.
+    pub live: &'a Live,
+    /// The engine's counts.
+    pub progress: &'a driver::Progress,
+    /// Attempts that a target takes.
+    pub per_target: u64,
+    /// The bank of source ports that the last wave used.
+    pub bank: Bank,
+    /// What became of them.
+    pub fed: Fed,
+}
+
+/// What became of the targets that were read.
+#[derive(Debug, Default)]
+pub struct Fed {
+    /// Targets handed to the engine.
+    pub asked: u64,
+    /// How often targets were asked again.
+    pub again: u64,
+    /// Targets in hand that a stop came before.
+    pub unasked: u64,
+    /// Waves that were disturbed.
+    pub disturbed: Disturbed,
+    /// Whether anything was sent.
+    sent: bool,
+    /// Positions of targets that were in hand when it came out that they must not be asked, and why.
+    pub withdrawn: Vec<(u64, Reason)>,
+}
+
+impl Fed {
+    fn withdraw(&mut self, batch: &[Target], rows: &BTreeSet<usize>, excluded: &Excluded) {
+        let targets = rows.iter().filter_map(|row| batch.get(*row));
         self.withdrawn.extend(targets.map(|target| (target.position, excluded.reason(target))));
     }
 }

@@ -1,7 +1,6 @@
 //! `pathspider judge`: concludes anew from facts that were measured before.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,7 +10,6 @@ use std::time::SystemTime;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use indicatif::HumanBytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
 use super::writer::Totals;
@@ -20,7 +18,7 @@ use crate::error::{Error, Exit, Report, Result};
 use crate::files;
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, About, Columns, Rules};
-use crate::sink::{self, METADATA_PREFIX, Written};
+use crate::sink::{self, Metadata, Written};
 use crate::words::counted;
 
 /// Judge results again: compute the conditions anew from the facts in a Parquet file
@@ -46,9 +44,6 @@ pub struct Args {
     form: records::Form,
 }
 
-/// Records that are read at once.
-const BATCH: usize = 8192;
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     ending::catch(false)?;
@@ -62,7 +57,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
     let rules = plan
         .rules
-        .against(&results.facts, &Stored)
+        .against(&results.facts, &FromFile)
         .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
     if rules.lack_answers() {
         log::warn!(
@@ -92,7 +87,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     }
     let mut sink = args.form.open(&args.output, Arc::new(rules.schema(&results.facts)))?;
     let mut totals = Totals::default();
-    results.judge(&rules, sink.as_mut(), &mut totals)?;
+    results.judge(&rules, |_, judged| {
+        totals.count(judged, None);
+        sink.write(judged)
+    })?;
     if totals.controls.records > 0 {
         let controls = totals.controls.to_json(&totals.labels).to_string();
         metadata.retain(|(known, _)| known != "controls");
@@ -104,9 +102,9 @@ pub fn run(args: &Args) -> Result<Exit> {
 }
 
 /// The columns of results.
-struct Stored;
+pub(super) struct FromFile;
 
-impl Columns for Stored {
+impl Columns for FromFile {
     fn elsewhere(&self, _: &str) -> Option<String> {
         Some("the results do not have it".to_owned())
     }
@@ -117,25 +115,34 @@ impl Columns for Stored {
 }
 
 /// A file of results, of which nothing but its end has been read.
-struct Results<'a> {
-    path: &'a Path,
-    builder: ParquetRecordBatchReaderBuilder<File>,
+pub(super) struct Results {
+    path: PathBuf,
+    stored: sink::Stored,
     /// The schema without what judging adds.
     facts: SchemaRef,
     /// The columns that it keeps.
     kept: Vec<usize>,
     /// In the file's order, without the prefix.
-    metadata: Vec<(String, String)>,
+    metadata: Metadata,
 }
 
-impl<'a> Results<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
-        let refuse = |why: &str| Error::Usage(format!("read {}: {why}", path.display()));
-        let file = files::regular(path).map_err(|why| files::unreadable(path, why))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
-            refuse(&format!("it is not a Parquet file, or not whole ({error})"))
-        })?;
-        let schema = builder.schema();
+impl Results {
+    /// Opens what is as it was written.
+    fn open(path: &Path) -> Result<Self> {
+        // A folder of parts is not judged as a whole.
+        files::regular(path).map_err(|why| files::unreadable(path, why))?;
+        sink::check(path, &mut |_| ())?.require(
+            "judge",
+            "`pathspider verify` says more; of a run in parts, `run --resume` measures again what is spoiled",
+        )?;
+        let stored = sink::Stored::open(path)?;
+        let metadata = stored.metadata();
+        Self::new(path, stored, metadata)
+    }
+
+    /// Results with these metadata.
+    pub(super) fn new(path: &Path, stored: sink::Stored, metadata: Metadata) -> Result<Self> {
+        let schema = stored.schema();
         let kept: Vec<usize> = (0..schema.fields().len())
             .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
             .collect();
@@ -144,17 +151,15 @@ impl<'a> Results<'a> {
             field.is_some_and(|field| matches!(field.data_type(), DataType::Struct(_)))
         };
         if !is_struct("target") || !is_struct("zero") {
-            return Err(refuse("it is not a result of pathspider: no structs target and zero"));
+            return Err(Error::Usage(format!(
+                "read {}: it is not a result of pathspider: no structs target and zero",
+                path.display()
+            )));
         }
         // Without metadata: that of the file would otherwise stand in the schema, too.
         let facts: Fields = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
-        let metadata = builder.metadata().file_metadata().key_value_metadata();
-        let metadata = metadata.into_iter().flatten().filter_map(|pair| {
-            let key = pair.key.strip_prefix(METADATA_PREFIX)?;
-            Some((key.to_owned(), pair.value.clone().unwrap_or_default()))
-        });
-        let metadata = metadata.collect();
-        Ok(Self { path, facts: Arc::new(Schema::new(facts)), kept, metadata, builder })
+        let facts = Arc::new(Schema::new(facts));
+        Ok(Self { path: path.to_owned(), stored, facts, kept, metadata })
     }
 
     /// The values that the params of the measurement had.
@@ -183,22 +188,21 @@ impl<'a> Results<'a> {
         }
     }
 
-    /// Reads, judges and writes a batch at a time.
-    fn judge(self, rules: &Rules, sink: &mut dyn sink::Sink, totals: &mut Totals) -> Result<()> {
-        let path = self.path;
-        let failed = |why: String| Error::failed(format!("read {}", path.display()), why);
-        let reader = self.builder.with_batch_size(BATCH).build();
-        for batch in reader.map_err(|error| failed(error.to_string()))? {
+    /// Reads and judges a batch at a time; `each` gets what was stored, too.
+    pub(super) fn judge(
+        self,
+        rules: &Rules,
+        mut each: impl FnMut(&RecordBatch, &RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let Self { path, stored, facts, kept, .. } = self;
+        stored.read(&[], |batch| {
             ending::check(|| format!("judge {}: nothing was written", path.display()))?;
-            let columns = batch.and_then(|batch| {
-                let columns = self.kept.iter().map(|column| batch.column(*column).clone());
-                RecordBatch::try_new(self.facts.clone(), columns.collect())
-            });
-            let judged = rules.judge(&columns.map_err(|error| failed(error.to_string()))?)?;
-            totals.count(&judged, None);
-            sink.write(&judged)?;
-        }
-        Ok(())
+            let columns = kept.iter().map(|column| batch.column(*column).clone());
+            let columns = RecordBatch::try_new(facts.clone(), columns.collect());
+            let columns = columns
+                .map_err(|error| Error::failed(format!("read {}", path.display()), error))?;
+            each(&batch, &rules.judge(&columns)?)
+        })
     }
 }
 
@@ -211,7 +215,6 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// `2026-11-22T18:30:00Z`
 /// Where the records themselves go to standard output, this goes to standard error.
 fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result<()> {
     let text = match args.form.summary() {

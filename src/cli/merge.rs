@@ -1,7 +1,6 @@
 //! `pathspider merge`: puts the results of shards, or of a run in parts, together.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use arrow::array::{BooleanArray, RecordBatch};
@@ -15,9 +14,8 @@ use super::counts::Counts;
 use super::writer::POSITION;
 use super::{Format, ending, out};
 use crate::barrier::panic_point;
-use crate::error::{Doing as _, Error, Exit, Result};
-use crate::files;
-use crate::sink::{self, METADATA_PREFIX, Metadata, Stored, Written};
+use crate::error::{Error, Exit, Result};
+use crate::sink::{self, Metadata, Stored, Written};
 use crate::targets::Positions;
 use crate::words::counted;
 
@@ -57,14 +55,21 @@ const SAME: [(&str, &str); 7] = [
     ("port", "port of targets without one (--port)"),
 ];
 
+/// What helps if a result is spoiled.
+const REMEDY: &str = "`run --resume` with the command of the run puts what is spoiled aside and measures its targets again; \
+                      --allow-incomplete merges without it";
+
 /// Positions of a message, at most.
 const SHOWN: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     ending::catch(false)?;
-    let inputs: Vec<Input> =
-        args.results.iter().map(|path| Input::open(path)).collect::<Result<_>>()?;
+    let inputs: Vec<Input> = args
+        .results
+        .iter()
+        .map(|path| Input::open(path, args.allow_incomplete))
+        .collect::<Result<_>>()?;
     let Some((first, others)) = inputs.split_first() else {
         return Err(Error::Usage("merge: name at least one result".into()));
     };
@@ -113,11 +118,16 @@ struct Input {
 }
 
 impl Input {
-    fn open(path: &Path) -> Result<Self> {
-        let files = match path.is_dir() {
-            true => sink::parquet_files(path)?,
-            false => vec![path.to_owned()],
-        };
+    /// Opens a result. What is spoiled is refused, or left out if the whole need not be complete.
+    fn open(path: &Path, incomplete: bool) -> Result<Self> {
+        let checked = sink::check(path, &mut |_| ())?;
+        if incomplete && !checked.files.is_empty() {
+            checked.note();
+            checked.spoiled.iter().for_each(|file| log::warn!("{file}; it is left out"));
+        } else {
+            checked.require("merge", REMEDY)?;
+        }
+        let files = checked.files;
         let Some(last) = files.last() else {
             return Err(Error::Usage(format!(
                 "merge {}: no Parquet files are there",
@@ -129,8 +139,9 @@ impl Input {
         // Metadata of the file would otherwise stand in the schema, too.
         let schema = SchemaRef::new(Schema::new(schema.fields().clone()));
         let run = path.join(sink::RUN);
-        let metadata = match run.is_file() {
-            true => read_run(&run)?,
+        let run_is_whole = checked.spoiled.iter().all(|file| file.path != run);
+        let metadata = match run.is_file() && run_is_whole {
+            true => sink::read_json(&run)?,
             // A file, or a folder whose run did not come to an end.
             false => stored.metadata(),
         };
@@ -184,18 +195,6 @@ impl Input {
         };
         self.files.iter().try_for_each(|file| Stored::open(file)?.read(columns, &mut each))
     }
-}
-
-fn read_run(path: &Path) -> Result<Metadata> {
-    let mut text = String::new();
-    let read = files::regular(path).and_then(|mut file| file.read_to_string(&mut text));
-    read.doing(|| format!("read {}", path.display()))?;
-    let object: BTreeMap<String, String> = serde_json::from_str(&text)
-        .map_err(|why| Error::Usage(format!("read {}: {why}", path.display())))?;
-    let own = object
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix(METADATA_PREFIX)?.to_owned(), value)));
-    Ok(own.collect())
 }
 
 fn positions<'a>(batch: &'a RecordBatch, input: &Input) -> Result<&'a [u64]> {
@@ -319,7 +318,9 @@ fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
     let mut all = inputs.first().map(|input| input.metadata.clone()).unwrap_or_default();
     all.retain(|key, value| inputs.iter().all(|input| input.value(key) == Some(value)));
     // What is of one run only, even if all agree in it.
-    for key in ["shard", "targets_read", "targets_asked", "targets_refused", "sessions"] {
+    for key in
+        ["shard", "targets_read", "targets_asked", "targets_refused", "sessions", sink::RUN_ID]
+    {
         all.remove(key);
     }
     let mut sum = Counts::default();
@@ -330,6 +331,7 @@ fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
     let from = inputs.iter().map(|input| {
         let of = [
             "shard",
+            sink::RUN_ID,
             "complete",
             "records",
             "started",
@@ -433,7 +435,7 @@ mod tests {
         let metadata = known.iter().chain(metadata);
         let metadata = metadata.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         sink.finish(&metadata.collect::<Metadata>()).unwrap();
-        Input::open(&path).unwrap()
+        Input::open(&path, false).unwrap()
     }
 
     #[test]

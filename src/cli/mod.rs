@@ -17,6 +17,7 @@ mod ending;
 mod explain;
 mod feed;
 mod forecast;
+mod guide;
 mod host;
 mod interface;
 mod judge;
@@ -47,6 +48,7 @@ mod stop;
 mod summary;
 mod targets;
 mod verdicts;
+mod verify;
 mod writer;
 
 use std::io;
@@ -90,9 +92,11 @@ enum Command {
     List(list::Args),
     Schema(schema::Args),
     Reference(reference::Args),
+    Guide(guide::Args),
     Observe(observe::Args),
     Judge(judge::Args),
     Merge(merge::Args),
+    Verify(verify::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -162,9 +166,11 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::List(args) => list::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Reference(args) => reference::run(&args),
+        Command::Guide(args) => guide::run(&args),
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Verify(args) => verify::run(&args, cli.quiet),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),

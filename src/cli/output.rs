@@ -93,12 +93,15 @@ pub struct Earlier {
     pub started: Option<String>,
     /// How often it was begun or resumed before.
     pub sessions: u64,
+    /// What its parts have in common with each other, and with no part of another run.
+    pub run_id: String,
 }
 
 impl Earlier {
     /// Nothing was done; outcomes will be counted by these ports.
     fn new(ports: PortOutcomes) -> Self {
-        Self { totals: Totals { ports, ..Totals::default() }, ..Self::default() }
+        let run_id = format!("{:032x}", rand::random::<u128>());
+        Self { totals: Totals { ports, ..Totals::default() }, run_id, ..Self::default() }
     }
 }
 
@@ -200,17 +203,21 @@ impl Output {
             Output::Single(path) => Some(sink::can_be(path)?),
             _ => None,
         };
-        let (folder, earlier) = match resume {
+        let (mut folder, earlier) = match resume {
             true => earlier(Folder::resume(&parts)?, self.path(), identity, tally, ports)?,
             false => (Folder::begin(&parts, self.path())?, Earlier::new(ports)),
         };
         if earlier.sessions == 0 {
-            folder.note(&json!({ "run": identity.0 }))?;
+            folder.note(&json!({ "run": identity.0, sink::RUN_ID: earlier.run_id }))?;
         }
         let now = summary::utc(std::time::SystemTime::now());
-        folder.note(
-            &json!({ "session": { "started": now, "command_line": summary::command_line() } }),
-        )?;
+        let session = json!({ "started": now, "command_line": summary::command_line() });
+        let mut line = json!({ "session": session });
+        if folder.run_id().is_none() {
+            // A run that an earlier version began.
+            line[sink::RUN_ID] = earlier.run_id.as_str().into();
+        }
+        folder.note(&line)?;
         let parts = PartsSink::new(folder, schema.clone(), &counts::KEYS)?;
         let sink: Box<dyn Sink> = match place {
             Some(place) => Box::new(SingleSink::new(place, parts)),
@@ -222,7 +229,7 @@ impl Output {
 
 /// Reads what the folder of a run holds.
 fn earlier(
-    folder: Folder,
+    mut folder: Folder,
     path: &Path,
     identity: &Identity,
     mut tally: Option<&mut Tally>,
@@ -240,7 +247,11 @@ fn earlier(
         };
     };
     identity.check(run, path)?;
+    folder.mend(&counts::KEYS)?;
     let mut earlier = Earlier::new(ports);
+    if let Some(run_id) = folder.run_id() {
+        earlier.run_id = run_id.to_owned();
+    }
     let outcomes = earlier.totals.ports.columns();
     let columns: Vec<&str> =
         DONE.iter().copied().chain(outcomes.iter().map(String::as_str)).collect();

@@ -32,7 +32,7 @@ use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
 use crate::packet::protocol;
-use crate::sink::{Metadata, Sink};
+use crate::sink::{Metadata, RUN_ID, Sink};
 use crate::step::Slot;
 use crate::targets::{Reader, Shard};
 
@@ -398,7 +398,7 @@ impl Run<'_> {
     }
 
     /// What the metadata say from the beginning on.
-    fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
+    fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
         let Args { connect, port, shard, sure, .. } = self.args;
         let ports = self.pool.bounds();
         let more = [
@@ -410,7 +410,8 @@ impl Run<'_> {
             ("shard", shard.map(|shard| shard.to_string())),
             ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
             ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
-            ("sessions", Some(sessions.to_string())),
+            ("sessions", Some((earlier.sessions + 1).to_string())),
+            (RUN_ID, Some(earlier.run_id.clone())),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));

@@ -1,11 +1,13 @@
 //! `pathspider completions` and `pathspider man`: what clap makes of the command line's own text.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 
 use super::{Cli, out};
 use crate::error::{Doing as _, Exit, Result};
+use crate::guide;
 use crate::sink::Temporary;
 
 /// Print completions for a shell
@@ -18,7 +20,7 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// Print the manual page, or write the pages of all commands into a folder
+/// Print the manual page, or write the pages of all commands and of the guide into a folder
 ///
 /// To look at it: pathspider man | man -l -
 #[derive(Debug, clap::Args)]
@@ -52,6 +54,12 @@ pub fn man(args: &Man) -> Result<Exit> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     write_pages(&command, folder)?;
+    for page in &guide::PAGES {
+        let file = Temporary::create(&folder.join(format!("pathspider-{}.7", page.topic)))?;
+        let written = file.writer()?.write_all(guide::man(page).as_bytes());
+        written.doing(|| format!("write {}", file.path().display()))?;
+        file.keep()?;
+    }
     Ok(Exit::Done)
 }
 

@@ -1,5 +1,8 @@
 //! The journal of a run whose records are in parts: what run it is, and what is done. JSON lines, each on disk
-//! before the run goes on; a line that was cut off by the end of the world is passed over.
+//! before the run goes on. A last line that was cut off by a kill or a power cut is dropped.
+//!
+//! Each line ends with a checksum (`crc`: CRC-32) of itself and of the checksum before it, so a line that was changed, removed,
+//! repeated or moved is found. Journals of earlier versions have none; the first line with a checksum covers them.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -13,7 +16,7 @@ use serde_json::Value;
 
 use super::write_error;
 use crate::error::{Doing as _, Error, Result};
-use crate::files::Folder;
+use crate::files::{self, Folder};
 
 /// Its name in the folder of the parts.
 pub const NAME: &str = "journal.ndjson";
@@ -21,13 +24,172 @@ pub const NAME: &str = "journal.ndjson";
 /// How it begins: its first line says which run it is of.
 const BEGINNING: &[u8] = b"{\"run\":";
 
+/// How a line with a checksum ends: this, eight digits and [`CRC_END`].
+const CRC: &[u8] = b",\"crc\":\"";
+const CRC_END: &[u8] = b"\"}";
+/// Octets of a line's end.
+const CRC_LENGTH: usize = CRC.len() + 8 + CRC_END.len();
+
+/// What a journal says.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    /// The lines that can be relied on.
+    pub values: Vec<Value>,
+    /// Those that cannot: their numbers, from 1.
+    pub spoiled: Vec<usize>,
+    /// Whether any line has a checksum.
+    pub checked: bool,
+    /// Whether the first line has one.
+    pub checked_from_start: bool,
+    /// The checksum of the last line as it is stated, and as it should be. They differ if the line is spoiled; the next one
+    /// fits one of them, whether the line itself or its checksum was changed.
+    state: u32,
+    computed: u32,
+    /// Octets of the lines that are whole; what comes after them was cut off.
+    whole: usize,
+    /// Whether the last line lacks its end alone.
+    unended: bool,
+}
+
+impl Lines {
+    /// Reads what was written.
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let mut lines = Self::default();
+        let mut rest = bytes;
+        for number in 1.. {
+            let end = rest.iter().position(|octet| *octet == b'\n');
+            let Some(end) = end else {
+                if !rest.is_empty() {
+                    lines.last(number, rest);
+                }
+                return lines;
+            };
+            let (line, after) = rest.split_at(end + 1);
+            rest = after;
+            lines.whole += line.len();
+            lines.line(number, line);
+        }
+        lines
+    }
+
+    /// The journal of a folder, if it has one.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn of_folder(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(NAME);
+        let mut bytes = Vec::new();
+        match files::regular(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => Ok(Some(Self::parse(&bytes))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing(|| format!("read {}", path.display())),
+        }
+    }
+
+    /// A line, with its end.
+    fn line(&mut self, number: usize, line: &[u8]) {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let value = serde_json::from_slice::<Value>(text).ok();
+        match (checksum(text), value) {
+            (Some((body, crc)), value) => {
+                self.checked = true;
+                self.checked_from_start |= number == 1;
+                let fits = self.fits(body, crc);
+                self.computed = crc_of(self.state, body);
+                self.state = crc;
+                match value.filter(|_| fits) {
+                    Some(mut value) => {
+                        value.as_object_mut().map(|line| line.shift_remove("crc"));
+                        self.values.push(value);
+                    }
+                    None => self.spoiled.push(number),
+                }
+            }
+            // All lines have one after the first that has.
+            (None, _) if self.checked => {
+                let body = text.len().saturating_sub(CRC_LENGTH);
+                self.computed = crc_of(self.state, &text[..body]);
+                self.spoiled.push(number);
+            }
+            (None, value) => {
+                self.set_state(crc_of(self.state, line));
+                // An earlier version left a line that was cut off where it was.
+                self.values.extend(value);
+            }
+        }
+    }
+
+    fn fits(&self, body: &[u8], crc: u32) -> bool {
+        [self.state, self.computed].iter().any(|before| crc_of(*before, body) == crc)
+    }
+
+    fn set_state(&mut self, state: u32) {
+        (self.state, self.computed) = (state, state);
+    }
+
+    /// What comes after the last line's end.
+    fn last(&mut self, number: usize, text: &[u8]) {
+        let fits = |text: &[u8]| checksum(text).is_some_and(|(body, crc)| self.fits(body, crc));
+        let is_whole = match self.checked {
+            true => fits(text),
+            false => fits(text) || serde_json::from_slice::<Value>(text).is_ok(),
+        };
+        if is_whole {
+            self.unended = true;
+            self.whole += text.len();
+            self.line(number, &[text, b"\n"].concat());
+        } else if text.split_last().is_some_and(|(_, all_but_last)| fits(all_but_last)) {
+            // Its end is another octet than a line's end.
+            self.spoiled.push(number);
+        }
+    }
+
+    /// The text of a line that comes next, which is an object.
+    fn text(&mut self, line: &Value) -> String {
+        let text = line.to_string();
+        let body = text.strip_suffix('}').unwrap_or(&text);
+        self.set_state(crc_of(self.state, body.as_bytes()));
+        format!("{body},\"crc\":\"{:08x}\"}}\n", self.state)
+    }
+
+    /// The first thing that lines say by this name.
+    pub(super) fn find(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find_map(|line| line.get(name))
+    }
+
+    /// The id of its run; journals of earlier versions have none.
+    pub(super) fn run_id(&self) -> Option<&str> {
+        self.find(RUN_ID)?.as_str()
+    }
+}
+
+/// The key of a run's id, in the journal and in the metadata.
+pub const RUN_ID: &str = "run_id";
+
+/// What a line's checksum covers of it, and the checksum.
+fn checksum(text: &[u8]) -> Option<(&[u8], u32)> {
+    let (body, end) = text.split_at(text.len().checked_sub(CRC_LENGTH)?);
+    let digits = end.strip_prefix(CRC)?.strip_suffix(CRC_END)?;
+    let digits = std::str::from_utf8(digits).ok()?;
+    let is_ours = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    let crc = digits.bytes().all(is_ours).then(|| u32::from_str_radix(digits, 16).ok())??;
+    Some((body, crc))
+}
+
+/// The checksum of a text that comes after others.
+fn crc_of(before: u32, text: &[u8]) -> u32 {
+    let mut crc = crc32fast::Hasher::new_with_initial(before);
+    crc.update(text);
+    crc.finalize()
+}
+
 /// An open journal. As long as it is open no other run can open it.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// The lines that were there when it was opened.
-    lines: Vec<Value>,
+    /// What was there when it was opened.
+    lines: Lines,
     /// Whether a run has begun it.
     ours: bool,
     /// What keeps other runs out where the file system has no locks.
@@ -71,20 +233,66 @@ impl Journal {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).doing(doing)?;
-        let text = String::from_utf8_lossy(&bytes);
-        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines = Lines::parse(&bytes);
         // The first line may have been cut off, too.
         let ours = bytes.iter().zip(BEGINNING).all(|(byte, known)| byte == known);
         let journal = Self { path, file, lines, ours, _name: name };
-        if journal.ours && !bytes.is_empty() && !bytes.ends_with(b"\n") {
-            journal.append(b"\n")?;
+        if journal.ours && journal.lines.spoiled.is_empty() {
+            if journal.lines.whole < bytes.len() {
+                let cut = journal.file.set_len(journal.lines.whole as u64);
+                cut.map_err(|error| write_error(&journal.path, error))?;
+            } else if journal.lines.unended {
+                journal.append(b"\n")?;
+            }
         }
         Ok(journal)
     }
 
-    /// The lines that were there when it was opened.
-    pub fn lines(&self) -> &[Value] {
+    /// What was there when it was opened.
+    pub(super) fn lines(&self) -> &Lines {
         &self.lines
+    }
+
+    /// Writes the lines that can be relied on anew, if there are others, and keeps the file as it was under another name.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the line that says which run it is cannot be relied on.
+    pub fn mend(&mut self, place: &Folder) -> Result<Option<PathBuf>> {
+        if self.lines.spoiled.is_empty() {
+            return Ok(None);
+        }
+        let shown = self.path.display();
+        let numbers =
+            self.lines.spoiled.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if self.lines.find("run").is_none() {
+            return Err(Error::Usage(format!(
+                "read {shown}: it is spoiled (line {numbers}) and no longer says which run it is, so the run cannot be resumed; \
+                 `merge --allow-incomplete` puts the parts that are whole into one file"
+            )));
+        }
+        let aside = super::aside(place, OsStr::new(NAME))?;
+        let doing = || format!("write {}", place.join(&aside).display());
+        let mut bytes = Vec::new();
+        let mut file = place.read(OsStr::new(NAME))?;
+        file.read_to_end(&mut bytes).doing(|| format!("read {shown}"))?;
+        let mut copy = place.create_new(&aside).doing(doing)?;
+        copy.write_all(&bytes).and_then(|()| copy.sync_all()).doing(doing)?;
+        place.sync().doing(doing)?;
+        let aside = place.join(&aside);
+        log::warn!(
+            "{shown} is spoiled (line {numbers}): it is kept as {}, and what the other lines say is written anew",
+            aside.display()
+        );
+        let values = std::mem::take(&mut self.lines.values);
+        self.lines = Lines::default();
+        let text: String = values.iter().map(|value| self.lines.text(value)).collect();
+        // In place, as the lock is on this file; it was copied.
+        let rewritten = self.file.set_len(0);
+        let rewritten = rewritten.and_then(|()| (&self.file).write_all(text.as_bytes()));
+        let rewritten = rewritten.and_then(|()| self.file.sync_data());
+        rewritten.map_err(|error| write_error(&self.path, error))?;
+        self.lines = Lines::parse(text.as_bytes());
+        Ok(Some(aside))
     }
 
     /// Makes it empty.
@@ -99,14 +307,15 @@ impl Journal {
             )));
         }
 
-        self.lines.clear();
+        self.lines = Lines::default();
         let cleared = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         cleared.map(drop).map_err(|error| write_error(&self.path, error))
     }
 
     /// Adds a line; it is on disk when this returns.
-    pub fn add(&self, line: &Value) -> Result<()> {
-        self.append(format!("{line}\n").as_bytes())
+    pub fn add(&mut self, line: &Value) -> Result<()> {
+        let text = self.lines.text(line);
+        self.append(text.as_bytes())
     }
 
     fn append(&self, bytes: &[u8]) -> Result<()> {
@@ -142,27 +351,114 @@ mod tests {
         Folder::open(folder.path()).unwrap()
     }
 
+    fn values(journal: &Journal) -> Vec<Value> {
+        assert!(journal.lines().spoiled.is_empty(), "{:?}", journal.lines());
+        journal.lines().values.clone()
+    }
+
     #[test]
     fn a_line_that_was_cut_off_harms_no_other() {
         let folder = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&at(&folder)).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
         journal.add(&json!({"run": 1})).unwrap();
         drop(journal);
         let path = folder.path().join(NAME);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text + "{\"part\": \"pa").unwrap();
-        let journal = Journal::open(&at(&folder)).unwrap();
-        assert_eq!(journal.lines(), [json!({"run": 1})]);
+        let mut journal = Journal::open(&at(&folder)).unwrap();
+        assert_eq!(values(&journal), [json!({"run": 1})]);
         journal.add(&json!({"part": 2})).unwrap();
         drop(journal);
+        // Only the line's end is missing.
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.trim_end()).unwrap();
         let mut journal = Journal::open(&at(&folder)).unwrap();
-        assert_eq!(journal.lines(), [json!({"run": 1}), json!({"part": 2})]);
+        assert_eq!(values(&journal), [json!({"run": 1}), json!({"part": 2})]);
         journal.clear().unwrap();
-        journal.add(&json!(3)).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "3\n");
+        journal.add(&json!({"other": 3})).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"other\":3,\"crc\":\""), "{text}");
         drop(journal);
         let why = Journal::open(&at(&folder)).unwrap().clear().unwrap_err();
         assert!(why.to_string().contains("no journal"), "{why}");
+    }
+
+    /// A journal of four lines.
+    fn written(folder: &tempfile::TempDir) -> Vec<u8> {
+        let mut journal = Journal::open(&at(folder)).unwrap();
+        for line in
+            [json!({"run": {"a": "b"}}), json!({"x": 1}), json!({"x": 2}), json!({"end": []})]
+        {
+            journal.add(&line).unwrap();
+        }
+        fs::read(folder.path().join(NAME)).unwrap()
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_journal_is_found_or_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = written(&folder);
+        let good = Lines::parse(&text);
+        assert!(good.checked_from_start && good.spoiled.is_empty() && good.values.len() == 4);
+        for bit in 0..8 * text.len() {
+            let mut spoiled = text.clone();
+            spoiled[bit / 8] ^= 1 << (bit % 8);
+            let lines = Lines::parse(&spoiled);
+            let shown = String::from_utf8_lossy(&spoiled);
+            assert!(!lines.spoiled.is_empty() && lines.values.len() > 1, "bit {bit}: {shown}");
+        }
+    }
+
+    #[test]
+    fn lines_that_are_removed_repeated_or_exchanged_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = String::from_utf8(written(&folder)).unwrap();
+        let [a, b, c, d] = text.split_inclusive('\n').collect::<Vec<_>>()[..] else { panic!() };
+        for wrong in
+            [[a, b, b, c, d].concat(), [a, c, d].concat(), [a, c, b, d].concat(), [b, a].concat()]
+        {
+            assert!(!Lines::parse(wrong.as_bytes()).spoiled.is_empty(), "{wrong}");
+        }
+        // A cut between lines looks like an earlier end.
+        assert!(Lines::parse([a, b].concat().as_bytes()).spoiled.is_empty());
+    }
+
+    #[test]
+    fn lines_of_an_earlier_version_are_read_and_covered_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        fs::write(&path, "{\"run\":1}\n{\"cut o\n{\"part\":1}\n").unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
+        assert_eq!(values(&journal), [json!({"run": 1}), json!({"part": 1})]);
+        journal.add(&json!({"part": 2})).unwrap();
+        let mut text = fs::read(&path).unwrap();
+        let lines = Lines::parse(&text);
+        assert!(lines.spoiled.is_empty() && lines.checked && !lines.checked_from_start);
+        text[7] ^= 1;
+        assert_eq!(Lines::parse(&text).spoiled, [4]);
+    }
+
+    #[test]
+    fn a_spoiled_journal_is_written_anew_unless_it_no_longer_says_which_run_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(NAME);
+        let mut text = written(&folder);
+        let octet = text.len() - 40;
+        text[octet] ^= 1;
+        fs::write(&path, &text).unwrap();
+        let mut journal = Journal::open(&at(&folder)).unwrap();
+        let aside = journal.mend(&at(&folder)).unwrap().unwrap();
+        assert_eq!(fs::read(aside).unwrap(), text);
+        assert_eq!(journal.lines().values.len(), 3);
+        journal.add(&json!({"x": 3})).unwrap();
+        drop(journal);
+        assert_eq!(values(&Journal::open(&at(&folder)).unwrap()).len(), 4);
+        let mut text = fs::read(&path).unwrap();
+        text[10] ^= 1;
+        fs::write(&path, &text).unwrap();
+        let why = Journal::open(&at(&folder)).unwrap().mend(&at(&folder)).unwrap_err();
+        assert!(why.to_string().contains("cannot be resumed"), "{why}");
+        assert_eq!(fs::read(&path).unwrap(), text);
     }
 
     #[test]
@@ -177,11 +473,11 @@ mod tests {
     fn a_file_system_without_locks_keeps_runs_out_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let none = |_: &File| Err(TryLockError::Error(ErrorKind::Unsupported.into()));
-        let first = Journal::open_with(&at(&folder), none).unwrap();
+        let mut first = Journal::open_with(&at(&folder), none).unwrap();
         first.add(&json!({"run": 1})).unwrap();
         let why = Journal::open_with(&at(&folder), none).unwrap_err();
         assert!(matches!(why, Error::Usage(_)) && why.to_string().contains("another run"), "{why}");
         drop(first);
-        assert_eq!(Journal::open_with(&at(&folder), none).unwrap().lines().len(), 1);
+        assert_eq!(Journal::open_with(&at(&folder), none).unwrap().lines().values.len(), 1);
     }
 }

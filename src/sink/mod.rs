@@ -7,19 +7,27 @@
 //!
 //! A run's Parquet grows in parts (`parts`), from which it can be resumed after anything.
 //!
-//! Imports [`error`](crate::error) only; what a record consists of is decided elsewhere.
+//! Every Parquet file has a checksum per page (`pages`) and its own digest (`seal`), the digests of parts are in their journal, and
+//! [`check`] holds a result to them.
+//!
+//! Imports [`error`](crate::error), [`files`](crate::files), [`printable`](crate::printable) and
+//! [`words`](crate::words) only; what a record consists of is decided elsewhere.
 
+mod checked;
 mod journal;
 mod ndjson;
+mod pages;
 mod parquet;
 mod parts;
 mod row_group;
+mod seal;
 mod stored;
 mod temporary;
 mod upstream;
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,15 +35,21 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Error, Result};
+use crate::files;
 
-pub use journal::NAME as JOURNAL;
+pub use checked::{Checked, Damage, Journaled, Spoiled, check};
+pub use journal::{NAME as JOURNAL, RUN_ID};
 pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, can_hold, discard};
-pub use stored::{Stored, parquet_files};
+pub use stored::{Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};
 
 /// What stands before every key of the metadata that a sink stores.
 pub const METADATA_PREFIX: &str = "pathspider.";
+/// The metadata key of the size of NDJSON, in the file beside it.
+const RECORDS_BYTES: &str = "records_bytes";
+/// The metadata key of the SHA-256 of NDJSON, in the file beside it.
+const RECORDS_SHA256: &str = "records_sha256";
 
 /// What is said of records as a whole: keys without [`METADATA_PREFIX`], and values.
 pub type Metadata = Vec<(String, String)>;
@@ -76,6 +90,8 @@ pub struct Written {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
+    /// Its SHA-256, in hexadecimal; empty for a folder of parts, of which each has its own.
+    pub sha256: String,
     /// Rows in it.
     pub rows: u64,
     /// The folder of its parts, from which the run can be resumed.
@@ -107,34 +123,32 @@ pub fn open(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
     }
 }
 
+/// The file that has the metadata of NDJSON.
+pub fn metadata_beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".meta.json");
+    beside.into()
+}
+
+/// A name that no file of a folder has, for one that is spoiled.
+fn aside(place: &files::Folder, name: &OsStr) -> Result<OsString> {
+    let mut number = 1;
+    loop {
+        let mut aside = name.to_owned();
+        aside.push(".spoiled");
+        if number > 1 {
+            aside.push(format!("-{number}"));
+        }
+        if !place.names()?.contains(&aside) {
+            return Ok(aside);
+        }
+        number += 1;
+    }
+}
+
 /// The error of a write to `path`.
 fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Os { operation: format!("write {}", path.display()), source }
-}
-
-/// Counts what goes through.
-#[derive(Debug)]
-struct Counted<W> {
-    inner: W,
-    bytes: u64,
-}
-
-impl<W> Counted<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, bytes: 0 }
-    }
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(data)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]

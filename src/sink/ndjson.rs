@@ -16,8 +16,9 @@ use arrow::error::ArrowError;
 use arrow::json::WriterBuilder;
 use arrow::json::writer::LineDelimited;
 
+use super::seal::{self, Digested, Digesting};
 use super::temporary::Temporary;
-use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
+use super::{METADATA_PREFIX, RECORDS_BYTES, RECORDS_SHA256, Sink, Written, write_error};
 use crate::error::{Error, Result};
 use crate::printable::Printable;
 
@@ -26,7 +27,7 @@ const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
 
 /// Writes NDJSON to a file or to standard output.
 pub struct NdjsonSink {
-    writer: Counted<BufWriter<Box<dyn Write + Send>>>,
+    writer: Digesting<BufWriter<Box<dyn Write + Send>>>,
     target: Target,
     rows: u64,
 }
@@ -58,7 +59,7 @@ impl NdjsonSink {
     }
 
     fn new(to: Box<dyn Write + Send>, target: Target) -> Self {
-        Self { writer: Counted::new(BufWriter::new(to)), target, rows: 0 }
+        Self { writer: Digesting::new(BufWriter::new(to)), target, rows: 0 }
     }
 
     /// Adds lines that are made already.
@@ -122,25 +123,26 @@ impl Sink for NdjsonSink {
 impl NdjsonSink {
     /// [`Sink::finish`], with metadata whose keys stay as they are before the other.
     pub(super) fn finish_with(
-        mut self,
+        self,
         bare: &[(String, String)],
         metadata: &[(String, String)],
     ) -> Result<Written> {
-        self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
-        let (path, bytes, rows) = (self.path(), self.writer.bytes, self.rows);
+        let (path, rows) = (self.path(), self.rows);
+        let finished = self.writer.finish().map_err(|error| write_error(&path, error))?;
+        let Digested { bytes, sha256 } = finished;
         if let Target::File { records, metadata: beside } = self.target {
-            let ours =
-                metadata.iter().map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value));
+            let own = [(RECORDS_BYTES, bytes.to_string()), (RECORDS_SHA256, sha256.clone())];
+            let ours = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            let ours = ours.chain(own.iter().map(|(key, value)| (*key, value.as_str())));
             let object: serde_json::Map<String, serde_json::Value> = bare
                 .iter()
-                .map(|(key, value)| (key.clone(), value))
-                .chain(ours)
-                .map(|(key, value)| (key, value.as_str().into()))
+                .map(|(key, value)| (key.clone(), value.as_str()))
+                .chain(ours.map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value)))
+                .map(|(key, value)| (key, value.into()))
                 .collect();
-            let text = format!("{:#}\n", serde_json::Value::Object(object));
             beside
                 .writer()?
-                .write_all(text.as_bytes())
+                .write_all(seal::json(object).as_bytes())
                 .map_err(|error| write_error(beside.path(), error))?;
             // Both on disk first, then both renamed, the records last: when they are there,
             // everything is.
@@ -148,7 +150,7 @@ impl NdjsonSink {
             beside.keep()?;
             records.keep()?;
         }
-        Ok(Written { path, bytes, rows, parts: None })
+        Ok(Written { path, bytes, sha256, rows, parts: None })
     }
 }
 

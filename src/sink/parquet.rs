@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -14,9 +15,11 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 
+use super::pages::Stores;
 use super::row_group::RowGroup;
+use super::seal::{self, Digested, Digesting};
 use super::temporary::Temporary;
-use super::{Counted, METADATA_PREFIX, Sink, Written, write_error};
+use super::{METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
 
 /// Rows of a row group, at most.
@@ -29,8 +32,10 @@ const ZSTD_LEVEL: i32 = 1;
 
 /// Writes one Parquet file.
 pub struct ParquetSink {
-    writer: SerializedFileWriter<Counted<File>>,
+    writer: SerializedFileWriter<Digesting<File>>,
     columns: ArrowRowGroupWriterFactory,
+    /// Where the columns of the row group in hand put their pages.
+    stores: Arc<Stores>,
     group: Option<RowGroup>,
     // After the writer: the file is removed when nothing writes to it any more.
     file: Temporary,
@@ -69,11 +74,13 @@ impl ParquetSink {
             }
         }
         let properties = Some(properties.build());
-        let writer = ArrowWriter::try_new(Counted::new(file.writer()?), schema, properties)
+        let writer = ArrowWriter::try_new(Digesting::new(file.writer()?), schema, properties)
             .map_err(|error| failed(file.path(), error))?;
         let (writer, columns) =
             writer.into_serialized_writer().map_err(|error| failed(file.path(), error))?;
-        Ok(Self { writer, columns, group: None, file, rows: 0 })
+        let stores = Arc::<Stores>::default();
+        let columns = columns.with_page_store_factory(stores.clone());
+        Ok(Self { writer, columns, stores, group: None, file, rows: 0 })
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
@@ -83,7 +90,8 @@ impl ParquetSink {
                 Some(group) => group,
                 None => {
                     let place = self.writer.flushed_row_groups().len();
-                    RowGroup::new(self.columns.create_column_writers(place)?)
+                    let columns = self.columns.create_column_writers(place)?;
+                    RowGroup::new(columns, self.stores.take())
                 }
             };
             let rows = (batch.num_rows() - from).min(GROUP_ROWS - group.rows());
@@ -113,27 +121,31 @@ impl Sink for ParquetSink {
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
         let Self { mut writer, mut group, file, rows, .. } = *self;
         end_group(&mut group, &mut writer).map_err(|error| failed(file.path(), error))?;
-        for (key, value) in metadata {
+        let seal = seal::entries();
+        let seal = seal.iter().map(|(key, value)| (*key, value));
+        for (key, value) in metadata.iter().map(|(key, value)| (key.as_str(), value)).chain(seal) {
             writer.append_key_value_metadata(KeyValue::new(
                 format!("{METADATA_PREFIX}{key}"),
                 value.clone(),
             ));
         }
-        let counted = writer.into_inner().map_err(|error| failed(file.path(), error))?;
-        let bytes = counted.bytes;
-        Ok(Written { path: file.keep()?, bytes, rows, parts: None })
+        writer.inner_mut().hold();
+        let digesting = writer.into_inner().map_err(|error| failed(file.path(), error))?;
+        let sealed = digesting.seal().map_err(|error| write_error(file.path(), error))?;
+        let Digested { bytes, sha256 } = sealed;
+        Ok(Written { path: file.keep()?, bytes, sha256, rows, parts: None })
     }
 }
 
 /// Writes the row group, if there is one.
 fn end_group(
     group: &mut Option<RowGroup>,
-    writer: &mut SerializedFileWriter<Counted<File>>,
+    writer: &mut SerializedFileWriter<Digesting<File>>,
 ) -> Result<(), ParquetError> {
     let Some(group) = group.take() else { return Ok(()) };
     let mut place = writer.next_row_group()?;
-    for chunk in group.close()? {
-        chunk.append_to_row_group(&mut place)?;
+    for column in group.close()? {
+        column.append(&mut place)?;
     }
     place.close().map(drop)
 }

@@ -8,7 +8,7 @@
 //!         run.json            metadata of the whole, when the run has ended
 //! ```
 //!
-//! What is done is what is in the parts. The journal holds the run's identity and its counts.
+//! What is done is what is in the parts. The journal holds the run's identity and its counts, and the digest of each part.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -19,8 +19,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use serde_json::{Map, Value, json};
 
+use super::checked::{self, Damage, Part, Spoiled};
 use super::journal::Journal;
 use super::parquet::ParquetSink;
+use super::seal;
 use super::temporary::{Temporary, hidden};
 use super::{METADATA_PREFIX, Metadata, Sink, Written, stored, write_error};
 use crate::error::{Doing as _, Error, Result};
@@ -91,6 +93,10 @@ impl Folder {
     pub fn resume(path: &Path) -> Result<Self> {
         let mut folder = Self::open(path, files::Folder::open(path)?)?;
         folder.parts = parts(&folder.place)?.iter().map(|name| path.join(name)).collect();
+        if !folder.parts.is_empty() && folder.journal.lines().find("run").is_none() {
+            // Says what is wrong with it, if it is spoiled.
+            folder.journal.mend(&folder.place)?;
+        }
         Ok(folder)
     }
 
@@ -132,15 +138,93 @@ impl Folder {
         &self.parts
     }
 
-    /// What its journal says.
+    /// What its journal says, but for lines that cannot be relied on.
     pub fn lines(&self) -> &[Value] {
-        self.journal.lines()
+        &self.journal.lines().values
+    }
+
+    /// The id of its run, if the journal has it.
+    pub fn run_id(&self) -> Option<&str> {
+        self.journal.lines().run_id()
     }
 
     /// Adds a line to its journal; it is on disk when this returns.
-    pub fn note(&self, line: &Value) -> Result<()> {
+    pub fn note(&mut self, line: &Value) -> Result<()> {
         self.journal.add(line)
     }
+
+    /// Checks what is there before a run goes on with it. A part that is not as it was written is renamed, never
+    /// removed, and is no part of the run from then on: its targets have no records. A whole part that the journal
+    /// does not have gets its line, with the counts (`counts`) that its metadata have.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if the journal no longer says which run it is, or for a file that the user has to rename or remove.
+    pub fn mend(&mut self, counts: &[&str]) -> Result<()> {
+        self.journal.mend(&self.place)?;
+        let open = |part: &Path| self.place.read(part.file_name().unwrap_or_default());
+        let lines = Some(self.journal.lines());
+        let checked = checked::of_parts(&self.path, lines, &self.parts, &open, &mut |_| ());
+        checked.note();
+        for part in &checked.spoiled {
+            let refused = match part.damage {
+                Damage::Misnamed | Damage::Untrusted => true,
+                Damage::Foreign => number(&part.path).is_none(),
+                Damage::Changed | Damage::Missing | Damage::Copied => false,
+            };
+            if refused {
+                return Err(Error::Usage(format!("resume {}: {part}", self.path.display())));
+            }
+        }
+        for part in &checked.spoiled {
+            self.give_up(part)?;
+        }
+        for part in &checked.unlisted {
+            let stored = self.stored(Path::new(&part.name))?;
+            self.journal.add(&part_line(part, &stored.metadata(), counts))?;
+        }
+        self.parts = checked.files;
+        Ok(())
+    }
+
+    /// Puts a spoiled part aside.
+    fn give_up(&mut self, part: &Spoiled) -> Result<()> {
+        let mut line = json!({ "lost": name(&part.path), "why": part.why });
+        let measured = match part.damage {
+            Damage::Copied => "",
+            _ => ": its targets are measured again",
+        };
+        if part.damage == Damage::Missing {
+            log::warn!("{part}{measured}");
+        } else {
+            let doing = || format!("rename {}", part.path.display());
+            let from = part.path.file_name().unwrap_or_default();
+            let aside = super::aside(&self.place, from)?;
+            self.place.rename(from, &aside).and_then(|()| self.place.sync()).doing(doing)?;
+            let aside = aside.to_string_lossy();
+            log::warn!("{part}; it is kept as {aside}{measured}");
+            line["kept_as"] = aside.into();
+        }
+        self.journal.add(&line)
+    }
+}
+
+/// The line of a part in the journal.
+fn part_line(part: &Part, metadata: &[(String, String)], counts: &[&str]) -> Value {
+    let mut line = json!({ "part": part.name, "rows": part.rows });
+    if let Some((bytes, sha256)) = &part.digest {
+        line["bytes"] = (*bytes).into();
+        line["sha256"] = sha256.as_str().into();
+    }
+    with_counts(line, metadata, counts)
+}
+
+/// A line with those of the metadata that are counts.
+fn with_counts(mut line: Value, metadata: &[(String, String)], counts: &[&str]) -> Value {
+    let counts = metadata.iter().filter(|(key, _)| counts.contains(&key.as_str()));
+    let counts: Map<String, Value> =
+        counts.map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    line["counts"] = Value::Object(counts);
+    line
 }
 
 /// The names of the parts in a folder, in order.
@@ -209,6 +293,12 @@ impl PartsSink {
             bytes += length;
             next = next.max(number(part).map_or(0, |number| number + 1));
         }
+        // Names of parts that were lost are not used again.
+        for line in folder.lines() {
+            let part = line.get("part").and_then(Value::as_str);
+            let number = part.and_then(|part| number(Path::new(part)));
+            next = next.max(number.map_or(0, |number| number + 1));
+        }
         // It tells of a run that has ended.
         let _ = folder.place.remove(OsStr::new(RUN));
         let part = None;
@@ -237,22 +327,13 @@ impl PartsSink {
     fn close(&mut self, metadata: &[(String, String)]) -> Result<()> {
         let Some(part) = self.part.take() else { return Ok(()) };
         self.fresh = 0;
-        let Written { path, bytes, rows, .. } = Box::new(part).finish(metadata)?;
+        let Written { path, bytes, sha256, rows, .. } = Box::new(part).finish(metadata)?;
         self.next += 1;
         self.rows += rows;
         self.bytes += bytes;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.folder.parts.push(self.folder.path.join(&name));
-        self.note(json!({ "part": name, "rows": rows }), metadata)
-    }
-
-    /// Adds a line with the counts to the journal.
-    fn note(&self, mut line: Value, metadata: &[(String, String)]) -> Result<()> {
-        let counts = metadata.iter().filter(|(key, _)| self.journaled.contains(&key.as_str()));
-        let counts: Map<String, Value> =
-            counts.map(|(key, value)| (key.clone(), value.as_str().into())).collect();
-        line["counts"] = Value::Object(counts);
-        self.folder.note(&line)
+        let part = Part { name: name(&path), rows, digest: Some((bytes, sha256)) };
+        self.folder.parts.push(self.folder.path.join(&part.name));
+        self.folder.note(&part_line(&part, metadata, self.journaled))
     }
 
     /// Closes what is open and brings everything to disk, the metadata of the whole last.
@@ -262,19 +343,19 @@ impl PartsSink {
             self.part()?;
         }
         self.close(metadata)?;
-        self.note(json!({ "ended": true }), metadata)?;
+        self.folder.note(&with_counts(json!({ "ended": true }), metadata, self.journaled))?;
         let object: Map<String, Value> = metadata
             .iter()
             .map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value.as_str().into()))
             .collect();
         self.folder.is_in_its_place()?;
         let file = Temporary::within(&self.folder.place, RUN)?;
-        let text = format!("{:#}\n", Value::Object(object));
-        let write = file.writer()?.write_all(text.as_bytes());
+        let write = file.writer()?.write_all(seal::json(object).as_bytes());
         write.map_err(|error| write_error(file.path(), error))?;
         file.keep()?;
         let path = self.folder.path.clone();
-        Ok(Written { parts: Some(path.clone()), path, bytes: self.bytes, rows: self.rows })
+        let (bytes, rows) = (self.bytes, self.rows);
+        Ok(Written { parts: Some(path.clone()), path, bytes, sha256: String::new(), rows })
     }
 }
 
@@ -309,8 +390,13 @@ impl Sink for PartsSink {
     }
 }
 
+/// The name of a file.
+pub(super) fn name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The number in the name of a part.
-fn number(part: &Path) -> Option<u32> {
+pub(super) fn number(part: &Path) -> Option<u32> {
     part.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
 }
 

@@ -4,22 +4,24 @@
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, compute_leaves};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
 use parquet::errors::{ParquetError, Result};
+
+use super::pages::{Column, Pages};
 
 /// Rows from which on a thread is worth its start.
 const MANY: usize = 1024;
 
 /// The columns of a row group that is not full yet.
 pub(super) struct RowGroup {
-    columns: Vec<ArrowColumnWriter>,
+    columns: Vec<(ArrowColumnWriter, Pages)>,
     rows: usize,
 }
 
 impl RowGroup {
-    /// A row group whose columns go to these writers.
-    pub(super) fn new(columns: Vec<ArrowColumnWriter>) -> Self {
-        Self { columns, rows: 0 }
+    /// A row group whose columns go to these writers, which put their pages there.
+    pub(super) fn new(columns: Vec<ArrowColumnWriter>, pages: Vec<Pages>) -> Self {
+        Self { columns: columns.into_iter().zip(pages).collect(), rows: 0 }
     }
 
     /// Rows in it.
@@ -29,7 +31,7 @@ impl RowGroup {
 
     /// Octets of memory that it takes.
     pub(super) fn memory_size(&self) -> usize {
-        self.columns.iter().map(ArrowColumnWriter::memory_size).sum()
+        self.columns.iter().map(|(column, _)| column.memory_size()).sum()
     }
 
     /// Adds rows.
@@ -39,14 +41,16 @@ impl RowGroup {
             leaves.extend(compute_leaves(field, array)?);
         }
         self.rows += batch.num_rows();
-        let columns = self.columns.iter_mut().zip(leaves).collect();
+        let columns: Vec<_> = self.columns.iter_mut().zip(leaves).collect();
         let much = batch.num_rows() >= MANY;
-        shared(columns, much, |(column, leaf)| column.write(&leaf)).map(drop)
+        shared(columns, much, |((column, _), leaf)| column.write(&leaf)).map(drop)
     }
 
     /// Ends it: what its columns are in the file.
-    pub(super) fn close(self) -> Result<Vec<ArrowColumnChunk>> {
-        shared(self.columns, self.rows >= MANY, ArrowColumnWriter::close)
+    pub(super) fn close(self) -> Result<Vec<Column>> {
+        let close =
+            |(column, pages): (ArrowColumnWriter, Pages)| Column::new(&pages, &column.close()?);
+        shared(self.columns, self.rows >= MANY, close)
     }
 }
 

@@ -1,6 +1,8 @@
-//! Reading back what a Parquet sink has written.
+//! Reading back what a sink has written.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use arrow::array::RecordBatch;
@@ -8,7 +10,7 @@ use arrow::datatypes::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::METADATA_PREFIX;
+use super::{METADATA_PREFIX, Metadata, seal};
 use crate::error::{Doing as _, Error, Result};
 use crate::files;
 
@@ -54,11 +56,11 @@ impl Stored {
         u64::try_from(self.builder.metadata().file_metadata().num_rows()).unwrap_or_default()
     }
 
-    /// What the sink stored, in the file's order, without the prefix.
-    pub fn metadata(&self) -> Vec<(String, String)> {
+    /// What the sink stored, in the file's order, without the prefix and the file's own digest.
+    pub fn metadata(&self) -> Metadata {
         let pairs = self.builder.metadata().file_metadata().key_value_metadata();
         let own = pairs.into_iter().flatten().filter_map(|pair| {
-            let key = pair.key.strip_prefix(METADATA_PREFIX)?;
+            let key = pair.key.strip_prefix(METADATA_PREFIX).filter(|key| !seal::is_own(key))?;
             Some((key.to_owned(), pair.value.clone().unwrap_or_default()))
         });
         own.collect()
@@ -84,6 +86,35 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+/// Whether a name is that of NDJSON.
+pub fn is_lines(path: &Path) -> bool {
+    let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
+    extension.is_some_and(|extension| extension == "ndjson" || extension == "jsonl")
+}
+
+/// Whether a file begins as Parquet does.
+pub(super) fn begins_as_parquet(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = files::regular(path).and_then(|mut file| file.read_exact(&mut magic));
+    read.is_ok() && magic == *b"PAR1"
+}
+
+/// The metadata in a JSON file, without the prefix and the file's own digest.
+///
+/// # Errors
+/// [`Error::Usage`] if it is something else.
+pub fn read_json(path: &Path) -> Result<Metadata> {
+    let mut text = String::new();
+    let read = files::regular(path).and_then(|mut file| file.read_to_string(&mut text));
+    read.doing(|| format!("read {}", path.display()))?;
+    let object: BTreeMap<String, String> = serde_json::from_str(&text)
+        .map_err(|why| Error::Usage(format!("read {}: {why}", path.display())))?;
+    let own = object
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix(METADATA_PREFIX)?.to_owned(), value)));
+    Ok(own.filter(|(key, _)| !seal::is_own(key)).collect())
 }
 
 /// Every Parquet file in a folder, in the order of their names.

@@ -11,6 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Int32Type, TimeUnit};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sha2::{Digest as _, Sha256};
 
 use super::ndjson::NdjsonSink;
 use super::parquet::ParquetSink;
@@ -256,9 +257,14 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
     );
     let journal = fs::read_to_string(path.join(JOURNAL)).unwrap();
     assert_eq!(journal.lines().count(), 8, "{journal}");
-    assert!(
-        journal.contains(r#"{"part":"part-00000.parquet","rows":20,"counts":{"version":"1"}}"#)
+    let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+    let part = fs::read(path.join("part-00000.parquet")).unwrap();
+    let sha256: String = Sha256::digest(&part).iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(
+        (&first["part"], &first["rows"], &first["counts"]),
+        (&"part-00000.parquet".into(), &20.into(), &serde_json::json!({"version": "1"}))
     );
+    assert_eq!((&first["bytes"], &first["sha256"]), (&part.len().into(), &sha256.into()));
     assert!(path.join(RUN).exists());
 }
 

@@ -67,7 +67,7 @@ impl Run<'_> {
         let counters = capture.counters.clone();
         let clock = Instant::now();
         let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));
-        let about = self.about(&started, digest.as_deref(), earlier.sessions + 1);
+        let about = self.about(&started, digest.as_deref(), &earlier);
         let before = earlier.totals.records;
 
         let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {

@@ -1,0 +1,416 @@
+//! Whether a result is what was written: the one way in which every reader of results asks.
+//!
+//! A part is held to the digest in its journal line. A part without a line (the run was killed in between), and a file that
+//! stands alone, is held to its own seal; so is the metadata beside NDJSON, which has the digest of the records.
+//! What earlier versions wrote has no digests; it is read, and said to be unchecked.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::journal::{Lines, RUN_ID};
+use super::seal::{self, Seal};
+use super::stored::{self, Stored};
+use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_beside, parts};
+use crate::error::{Doing as _, Error, Result};
+use crate::files;
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Files of records that are as they were written, or of which that cannot be told, in the order of their names.
+    pub files: Vec<PathBuf>,
+    /// What is not as it was written.
+    pub spoiled: Vec<Spoiled>,
+    /// What has no digest.
+    pub unchecked: Vec<PathBuf>,
+    /// What the journal says, of a folder that has one.
+    pub journal: Option<Journaled>,
+    /// Whole parts that the journal has no line of: the run was killed between the two.
+    pub(super) unlisted: Vec<Part>,
+}
+
+/// What the journal of a folder says.
+#[derive(Debug)]
+pub struct Journaled {
+    /// Numbers of the lines that cannot be relied on, from 1.
+    pub spoiled: Vec<usize>,
+    /// Whether it says that the run has ended.
+    pub ended: bool,
+    /// The id of the run.
+    pub run_id: Option<String>,
+    /// Records of the parts that it lists, and of those that it has no line of yet.
+    pub rows: u64,
+}
+
+/// A file that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoiled {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong, as a lowercase fragment.
+    pub why: String,
+    /// Records that were in it, if that is known.
+    pub rows: Option<u64>,
+    /// What happened to it.
+    pub damage: Damage,
+}
+
+/// What happened to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Damage {
+    /// Its contents changed, or cannot be read.
+    Changed,
+    /// It is not there.
+    Missing,
+    /// It is the same as another file.
+    Copied,
+    /// It does not belong to the run.
+    Foreign,
+    /// It is whole, and another file's name is its own.
+    Misnamed,
+    /// It is no file that can be relied on: a pipe, a link, or another user's.
+    Untrusted,
+}
+
+/// A part as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub name: String,
+    pub rows: u64,
+    /// Size and SHA-256; earlier versions did not write them.
+    pub digest: Option<(u64, String)>,
+}
+
+impl Part {
+    /// A line of the journal, if it is about a part.
+    fn of_line(line: &Value) -> Option<Self> {
+        let digest =
+            || Some((line.get("bytes")?.as_u64()?, line.get("sha256")?.as_str()?.to_owned()));
+        Some(Self {
+            name: line.get("part")?.as_str()?.to_owned(),
+            rows: line.get("rows").and_then(Value::as_u64).unwrap_or_default(),
+            digest: digest(),
+        })
+    }
+}
+
+/// The parts that a journal lists, without those that it says are lost.
+pub(super) fn listed(lines: &Lines) -> BTreeMap<String, Part> {
+    let mut listed = BTreeMap::new();
+    for line in &lines.values {
+        if let Some(part) = Part::of_line(line) {
+            listed.insert(part.name.clone(), part);
+        } else if let Some(name) = line.get("lost").and_then(Value::as_str) {
+            listed.remove(name);
+        }
+    }
+    listed
+}
+
+/// Checks a result: a folder of parts, a Parquet file, or NDJSON with its metadata beside it. `progress` is called with the
+/// octets that were read since the last call.
+///
+/// # Errors
+/// [`Error::Usage`] if there is no result by this name. What is wrong with one that is there is in [`Checked::spoiled`].
+pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
+    if path.is_dir() {
+        return folder(path, progress);
+    }
+    files::regular(path).map_err(|why| files::unreadable(path, why))?;
+    let mut checked = Checked { files: vec![path.to_owned()], ..Checked::default() };
+    if stored::is_lines(path) {
+        lines(path, &mut checked, progress);
+    } else {
+        match seal::read(path, progress).map(|read| read.seal) {
+            Ok(Seal::Whole) => {}
+            Ok(Seal::None) => match Stored::open(path) {
+                Ok(_) => checked.unchecked.push(path.to_owned()),
+                // What is not Parquet at all was never a result.
+                Err(error) if !stored::begins_as_parquet(path) => return Err(error),
+                Err(_) => {
+                    checked.spoil(path, "it is not a Parquet file, or not whole", Damage::Changed)
+                }
+            },
+            Ok(Seal::Broken(why)) => checked.spoil(path, why, Damage::Changed),
+            Err(error) => checked.spoil(path, error.to_string(), Damage::Changed),
+        }
+    }
+    Ok(checked)
+}
+
+impl Checked {
+    fn spoil(&mut self, path: &Path, why: impl Into<String>, damage: Damage) {
+        self.spoiled.push(Spoiled { path: path.to_owned(), why: why.into(), rows: None, damage });
+        self.files.retain(|file| file != path);
+    }
+
+    /// Size in octets of the files of a result, for progress.
+    pub fn size(path: &Path) -> u64 {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |about| about.len());
+        match path.is_dir() {
+            true => {
+                stored::parquet_files(path).unwrap_or_default().iter().map(|file| size(file)).sum()
+            }
+            false => size(path),
+        }
+    }
+
+    /// Refuses a result that is not as it was written; logs a note if that cannot be told.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] that names what is spoiled, what is lost with it and, from `remedy`, what helps.
+    pub fn require(&self, operation: &str, remedy: &str) -> Result<()> {
+        self.note();
+        let journal = self.journal.as_ref().filter(|journal| !journal.spoiled.is_empty());
+        let journal = journal.map(|journal| spoiled_lines(&journal.spoiled));
+        let faults: Vec<String> =
+            self.spoiled.iter().map(Spoiled::to_string).chain(journal).collect();
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Usage(format!("{operation}: {}; {remedy}", faults.join("; ")))),
+        }
+    }
+
+    /// Logs what has no digest.
+    pub fn note(&self) {
+        if let Some(first) = self.unchecked.first() {
+            let others = match self.unchecked.len() - 1 {
+                0 => String::new(),
+                others => format!(" and {others} more"),
+            };
+            log::warn!(
+                "{}{others}: no checksums (an earlier version wrote this), so it cannot be told whether it is as it was written",
+                first.display()
+            );
+        }
+    }
+}
+
+/// Says of a journal which lines are spoiled.
+fn spoiled_lines(numbers: &[usize]) -> String {
+    let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("{} is spoiled (line {numbers})", super::JOURNAL)
+}
+
+/// `results/part-00003.parquet is spoiled: its SHA-256 is not the one in the journal (1,234 records)`
+impl std::fmt::Display for Spoiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is spoiled: {}", self.path.display(), self.why)?;
+        match self.rows {
+            Some(rows) => write!(f, " ({} are in it)", crate::words::counted(rows, "record[s]")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// NDJSON: its metadata has its digest.
+fn lines(path: &Path, checked: &mut Checked, progress: &mut dyn FnMut(u64)) {
+    let beside = metadata_beside(path);
+    let metadata = match json(&beside) {
+        Ok(Some(Ok(metadata))) => metadata,
+        Ok(Some(Err(why))) => return checked.spoil(&beside, why, Damage::Changed),
+        Ok(None) => match stored::read_json(&beside) {
+            Ok(_) => return checked.unchecked.push(path.to_owned()),
+            Err(error) => return checked.spoil(&beside, error.to_string(), Damage::Changed),
+        },
+        Err(_) if !beside.exists() => {
+            checked.unchecked.push(path.to_owned());
+            return;
+        }
+        Err(error) => return checked.spoil(&beside, error.to_string(), Damage::Changed),
+    };
+    let value = |key: &str| metadata.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+    let stated =
+        value(RECORDS_SHA256).zip(value(RECORDS_BYTES).and_then(|bytes| bytes.parse().ok()));
+    let read = seal::read(path, progress);
+    match (stated, read) {
+        (_, Err(error)) => checked.spoil(path, error.to_string(), Damage::Changed),
+        (None, _) => {
+            checked.spoil(&beside, "it does not have the SHA-256 of the records", Damage::Changed)
+        }
+        (Some((sha256, bytes)), Ok(read)) => {
+            if let Some(why) = differs(&read, bytes, sha256, "the metadata beside it") {
+                checked.spoil(path, why, Damage::Changed);
+            }
+        }
+    }
+}
+
+/// A sealed JSON file: its metadata, or what is wrong with it; `None` if it has no seal.
+fn json(path: &Path) -> Result<Option<Result<Metadata, String>>> {
+    match seal::read(path, &mut |_| ())?.seal {
+        Seal::None => Ok(None),
+        Seal::Broken(why) => Ok(Some(Err(why))),
+        Seal::Whole => Ok(Some(stored::read_json(path).map_err(|error| error.to_string()))),
+    }
+}
+
+/// Why a file is not what was written.
+fn differs(read: &seal::Read, bytes: u64, sha256: &str, stated_in: &str) -> Option<String> {
+    match () {
+        () if read.bytes != bytes => {
+            Some(format!("it has {} octets, and {bytes} in {stated_in}", read.bytes))
+        }
+        () if read.sha256 != *sha256 => Some(format!("its SHA-256 is not the one in {stated_in}")),
+        () => None,
+    }
+}
+
+/// A folder of parts.
+fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
+    let parts = stored::parquet_files(path)?;
+    let lines = Lines::of_folder(path)?;
+    let open = |file: &Path| files::regular(file).doing(|| format!("read {}", file.display()));
+    let mut checked = of_parts(path, lines.as_ref(), &parts, &open, progress);
+    let run = path.join(RUN);
+    match run.is_file().then(|| json(&run)) {
+        None => {
+            if checked.journal.as_ref().is_some_and(|journal| journal.ended)
+                && lines.as_ref().is_some_and(|lines| lines.checked)
+            {
+                checked.spoil(
+                    &run,
+                    "it is not there, and the journal says that the run has ended",
+                    Damage::Missing,
+                );
+            }
+        }
+        Some(Err(error)) => checked.spoil(&run, error.to_string(), Damage::Changed),
+        Some(Ok(None)) => match stored::read_json(&run) {
+            Ok(_) => checked.unchecked.push(run),
+            Err(error) => checked.spoil(&run, error.to_string(), Damage::Changed),
+        },
+        Some(Ok(Some(Err(why)))) => checked.spoil(&run, why, Damage::Changed),
+        Some(Ok(Some(Ok(metadata)))) => {
+            let of = checked.journal.as_ref().and_then(|journal| journal.run_id.as_deref());
+            if of.is_some_and(|of| run_id(&metadata) != Some(of)) {
+                checked.spoil(&run, "it is that of another run", Damage::Foreign);
+            }
+        }
+    }
+    Ok(checked)
+}
+
+/// The parts of a folder, by its journal if it has one.
+pub(super) fn of_parts(
+    folder: &Path,
+    lines: Option<&Lines>,
+    files: &[PathBuf],
+    open: &dyn Fn(&Path) -> Result<File>,
+    progress: &mut dyn FnMut(u64),
+) -> Checked {
+    let listed = lines.map(listed).unwrap_or_default();
+    let mut checked = Checked { files: files.to_vec(), ..Checked::default() };
+    // Of which run the parts must be.
+    let mut run = lines.and_then(Lines::run_id).map(str::to_owned);
+    let has_own = lines.is_some_and(|lines| lines.checked_from_start);
+    let mut whole: BTreeMap<String, String> = BTreeMap::new();
+    let mut unlisted = Vec::new();
+    for file in files {
+        let name = parts::name(file);
+        let read = match open(file).and_then(|open| seal::of_file(file, open, progress)) {
+            Ok(read) => read,
+            // A pipe, a link, or another user's file.
+            Err(error @ Error::Usage(_)) => {
+                checked.spoil(file, error.to_string(), Damage::Untrusted);
+                continue;
+            }
+            Err(error) => {
+                checked.spoil(file, error.to_string(), Damage::Changed);
+                continue;
+            }
+        };
+        let Some(part) = listed.get(&name) else {
+            unlisted.push((file, name, read));
+            continue;
+        };
+        let stated = part.digest.as_ref();
+        match stated.map(|(bytes, sha256)| differs(&read, *bytes, sha256, "the journal")) {
+            Some(None) => {
+                whole.insert(read.sha256, name);
+            }
+            Some(Some(why)) => match listed.values().find(|other| other.has(&read.sha256)) {
+                Some(other) => checked.spoil(
+                    file,
+                    format!("it is {}: rename it", other.name),
+                    Damage::Misnamed,
+                ),
+                None => checked.spoil(file, why, Damage::Changed),
+            },
+            None => match read.seal {
+                Seal::Broken(why) => checked.spoil(file, why, Damage::Changed),
+                _ => checked.unchecked.push(file.clone()),
+            },
+        }
+    }
+    for (file, name, read) in unlisted {
+        if let Some(of) = whole.get(&read.sha256) {
+            checked.spoil(file, format!("it is a copy of {of}"), Damage::Copied);
+            continue;
+        }
+        if let Some(other) = listed.values().find(|other| other.has(&read.sha256)) {
+            checked.spoil(file, format!("it is {}: rename it", other.name), Damage::Misnamed);
+            continue;
+        }
+        match read.seal {
+            Seal::Broken(why) => checked.spoil(file, why, Damage::Changed),
+            Seal::None if has_own => {
+                checked.spoil(file, "the journal does not have it", Damage::Foreign);
+            }
+            Seal::None => checked.unchecked.push(file.clone()),
+            Seal::Whole => {
+                let stored = match open(file).and_then(|open| Stored::of(file, open)) {
+                    Ok(stored) => stored,
+                    Err(error) => {
+                        checked.spoil(file, error.to_string(), Damage::Changed);
+                        continue;
+                    }
+                };
+                let metadata = stored.metadata();
+                let of = run_id(&metadata);
+                let fits = match &run {
+                    Some(run) => of == Some(run.as_str()),
+                    None => true,
+                };
+                if !fits || lines.is_some() && parts::number(file).is_none() {
+                    checked.spoil(file, "it does not belong to this run", Damage::Foreign);
+                    continue;
+                }
+                run = run.or(of.map(str::to_owned));
+                whole.insert(read.sha256.clone(), name.clone());
+                let digest = Some((read.bytes, read.sha256));
+                checked.unlisted.push(Part { name, rows: stored.rows(), digest });
+            }
+        }
+    }
+    for part in listed.values() {
+        let path = folder.join(&part.name);
+        if !files.contains(&path) {
+            checked.spoil(&path, "it is not there", Damage::Missing);
+        }
+    }
+    for spoiled in &mut checked.spoiled {
+        let part = listed.get(&parts::name(&spoiled.path));
+        spoiled.rows = part.filter(|_| spoiled.damage != Damage::Misnamed).map(|part| part.rows);
+    }
+    checked.journal = lines.map(|lines| Journaled {
+        spoiled: lines.spoiled.clone(),
+        ended: lines.values.last().is_some_and(|line| line.get("ended").is_some()),
+        run_id: lines.run_id().map(str::to_owned),
+        rows: listed.values().chain(&checked.unlisted).map(|part| part.rows).sum(),
+    });
+    checked
+}
+
+impl Part {
+    fn has(&self, sha256: &str) -> bool {
+        self.digest.as_ref().is_some_and(|(_, stated)| stated == sha256)
+    }
+}
+
+fn run_id(metadata: &[(String, String)]) -> Option<&str> {
+    metadata.iter().find(|(key, _)| key == RUN_ID).map(|(_, value)| value.as_str())
+}
