@@ -1,4 +1,8 @@
 //! One connection under way: its channel, its machine, and what is still to be sent.
+//!
+//! An ICMP error ends an attempt over UDP only when its time is up. The kernel takes such an error for the socket's if it
+//! quotes the right addresses and ports, and reports it before the answer that may still come: a host off the path
+//! that guesses the port could end any attempt. (For TCP the kernel also compares the sequence number.)
 
 use std::io;
 
@@ -6,7 +10,7 @@ use super::driver::now;
 use super::guarded::Guarded;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
-use crate::connect::{Action, Ending, Event, Fault, Stage, State};
+use crate::connect::{Action, Ended, Ending, Event, Fault, Stage, State};
 use crate::field::Timestamp;
 
 /// One connection.
@@ -16,11 +20,15 @@ pub(super) struct Connection {
     /// Whether the machine has been told of the handshake's end.
     connected: bool,
     /// Whether anything came for it: the end of the handshake, or a datagram.
-    pub(super) heard: bool,
+    heard: bool,
     /// Whether any octets did.
-    pub(super) heard_data: bool,
+    heard_data: bool,
     /// When the loop learned of the handshake's end.
-    pub(super) connected_at: Option<Timestamp>,
+    connected_at: Option<Timestamp>,
+    /// When the last datagram was read.
+    data_at: Option<Timestamp>,
+    /// Of datagrams: the first error that the network reported.
+    refused: Option<Fault>,
     /// Whether the peer's FIN was read: there is nothing to read any more.
     finished: bool,
     /// What the machine wants to be sent, and how much of it is.
@@ -53,6 +61,8 @@ impl Connection {
             heard: false,
             heard_data: false,
             connected_at: None,
+            data_at: None,
+            refused: None,
             finished: false,
             out,
             sent,
@@ -68,13 +78,14 @@ impl Connection {
     /// Does all that the socket is ready for; says how the attempt ended if it did.
     pub(super) fn ready(&mut self, writable: bool, buffer: &mut [u8]) -> Option<Ending> {
         if writable && !self.connected {
-            let event = match self.channel.take_error() {
-                Ok(None) => {
+            let failed = self.channel.take_error().unwrap_or_else(Some).map(|why| fault(&why));
+            let event = match failed.filter(|fault| !self.outlasts(*fault)) {
+                None => {
                     self.connected = true;
                     self.connected_at = Some(now());
                     Event::Connected
                 }
-                Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
+                Some(fault) => Event::Failed(fault),
             };
             if let Some(ending) = self.feed(event) {
                 return Some(ending);
@@ -102,7 +113,27 @@ impl Connection {
             return ending;
         }
         let late = || Ending::new(State::Timeout, Stage::Connect, None);
-        self.feed(Event::TimedOut).unwrap_or_else(late)
+        let event = self.refused.take().map_or(Event::TimedOut, Event::Failed);
+        self.feed(event).unwrap_or_else(late)
+    }
+
+    /// Whether an error of the socket leaves the attempt going, to be looked at when the time is up.
+    fn outlasts(&mut self, fault: Fault) -> bool {
+        let outlasts = self.channel.datagrams && !fault.local;
+        if outlasts {
+            self.refused.get_or_insert(fault);
+        }
+        outlasts
+    }
+
+    /// Adds what it knows to an attempt that has ended.
+    pub(super) fn complete(&self, mut ended: Ended) -> Ended {
+        let attempt = &mut ended.attempt;
+        // That an answer counts which fits only in part is decided when the time is up.
+        let answered = attempt.state == State::Ok || attempt.answer.is_some();
+        attempt.ended = self.data_at.filter(|_| answered).unwrap_or(attempt.ended);
+        let Self { heard, heard_data, connected_at: connected, .. } = *self;
+        Ended { heard, heard_data, connected, ..ended }
     }
 
     /// Reads what there is.
@@ -119,7 +150,10 @@ impl Connection {
                     Some(fault) => Event::Failed(fault),
                     None => return None,
                 },
-                Err(why) => Event::Failed(fault(&why)),
+                Err(why) => match fault(&why) {
+                    fault if self.outlasts(fault) => continue,
+                    fault => Event::Failed(fault),
+                },
             };
             if let Some(ending) = self.feed(event) {
                 return Some(ending);
@@ -136,6 +170,9 @@ impl Connection {
     fn feed(&mut self, event: Event<'_>) -> Option<Ending> {
         let data = matches!(event, Event::Data(_));
         self.heard_data |= data;
+        if data && self.channel.datagrams {
+            self.data_at = Some(now());
+        }
         self.heard |= data || (event == Event::Connected && !self.channel.datagrams);
         let ending = match self.machine.handle(event, &mut self.out) {
             Action::Wait => None,
@@ -158,14 +195,21 @@ impl Connection {
         if !self.connected {
             return;
         }
+        /// How often to try: a call reports an error that came before it, and sends nothing then.
+        const TRIES: u32 = 4;
+        let mut left = TRIES;
         while self.sent < self.out.len() && self.broken.is_none() {
+            left = left.saturating_sub(1);
             match self.channel.send(&self.out[self.sent..]) {
                 Ok(bytes) => self.sent += bytes,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
                 // No packet of the path's can have caused it: none is under way.
                 Err(why) if self.channel.is_by_hand() => self.broken = Some(at_once(&why)),
-                Err(why) => self.broken = Some(fault(&why)),
+                Err(why) => match fault(&why) {
+                    fault if left > 0 && self.outlasts(fault) => {}
+                    fault => self.broken = Some(fault),
+                },
             }
         }
         self.out.clear();

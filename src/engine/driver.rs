@@ -516,13 +516,12 @@ impl<'a> Engine<'a> {
     fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
         let Some(connection) = self.connections[slot].take() else { return };
         self.freed.push(slot);
-        let Connection { job, started, port, heard, heard_data, connected_at, .. } = connection;
-        if !connection.channel.hears {
-            self.raw.forget(port, wave.targets[job.target].at);
-        }
+        let Connection { job, started, port, .. } = connection;
         let target = wave.targets[job.target].at;
-        let ended = ended(target, started, Some(port), ending);
-        let ended = Ended { heard, heard_data, connected: connected_at, ..ended };
+        if !connection.channel.hears {
+            self.raw.forget(port, target);
+        }
+        let ended = connection.complete(ended(target, started, Some(port), ending));
         self.end(job, ended, wave);
     }
 
