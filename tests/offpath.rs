@@ -1,0 +1,188 @@
+//! A host off the path decides nothing: it knows the targets, the measurement, the seed and the range of source ports, it can
+//! send packets from any address, and it sees none. Whatever it sends, no label of any shipped measurement is another
+//! one than without it; at worst it is `insufficient`, and then the run ends with exit code 3 and says why.
+//!
+//! One round mixes all attacks. `PATHSPIDER_OFFPATH=N` runs N rounds with each attack alone, and prints a table.
+//!
+//! Has no harness of Rust's (see [`harness`]).
+#![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
+
+mod harness;
+#[path = "harness/listed.rs"]
+mod listed;
+#[path = "harness/no_strangers.rs"]
+mod no_strangers;
+#[path = "offpath/attacks.rs"]
+mod attacks;
+#[path = "offpath/attacker.rs"]
+mod attacker;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use std::process::{Command, ExitCode, Stdio};
+
+use attacker::{Aim, attacked};
+use attacks::{ATTACKS, Attack, Transport};
+use harness::Tests;
+use listed::Listed;
+use no_strangers::NO_STRANGERS;
+use pathspider::lab::{Lab, Spec};
+use pathspider::measurement::SHIPPED;
+use serde_json::Value;
+
+/// 40 targets. Each answers late enough for the attacker to try every source port before it does.
+const LAB: &str = r#"
+[[host]]
+name = "plain"
+title = "Linux as it comes."
+count = 14
+delay_ms = 150
+server = { udp_zero6 = true }
+
+[[host]]
+name = "reset"
+title = "A box on the path resets what asks for ECN."
+count = 4
+delay_ms = 150
+path = ["tcp flags & (syn|ack|ecn|cwr) == (syn|ecn|cwr) reject with tcp reset"]
+
+[[host]]
+name = "silent"
+title = "Never answers."
+count = 2
+path = ["drop"]
+"#;
+
+/// The source ports of the runs. A real range is larger, which only makes the attacker slower.
+const PORTS: RangeInclusive<u16> = 40_000..=40_383;
+
+fn main() -> ExitCode {
+    harness::main(|_, _| {}, inside)
+}
+
+fn inside(tests: &mut Tests) {
+    let lab = Lab::build(&Spec::parse("off-path", LAB).unwrap()).unwrap();
+    assert_eq!(lab.targets().len(), 40);
+    let listed = Listed::new(&lab);
+    let rounds: Option<u32> =
+        std::env::var("PATHSPIDER_OFFPATH").ok().map(|rounds| rounds.parse().unwrap());
+    let only = std::env::var("PATHSPIDER_OFFPATH_ONLY").unwrap_or_default();
+    for (name, text) in SHIPPED.iter().filter(|(name, _)| name.contains(&only)) {
+        let transport = match text.contains("protocol = \"udp\"") {
+            true => Transport::Udp,
+            false => Transport::Tcp,
+        };
+        let concerned: Vec<&Attack> = ATTACKS.iter().filter(|row| row.concerns(transport)).collect();
+        let sets: Vec<Vec<&Attack>> = match rounds {
+            None => vec![concerned],
+            Some(rounds) => {
+                let alone = concerned.into_iter().map(|attack| vec![attack]);
+                let alone: Vec<_> = alone.collect();
+                (0..rounds).flat_map(|_| alone.clone()).collect()
+            }
+        };
+        tests.run(&format!("no host off the path changes a label of {name}"), || {
+            let quiet = run(&listed, name);
+            let faults: Vec<String> =
+                sets.iter().flat_map(|set| faults(&lab, &listed, &quiet, name, (transport, set))).collect();
+            assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        });
+    }
+}
+
+/// What a run said.
+struct Said {
+    code: i32,
+    stderr: String,
+    /// The labels of each target.
+    labels: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Said {
+    fn insufficient(&self) -> usize {
+        self.labels.values().flatten().filter(|label| is_insufficient(label)).count()
+    }
+}
+
+fn is_insufficient(label: &str) -> bool {
+    label.ends_with(".insufficient")
+}
+
+fn run(listed: &Listed, measurement: &str) -> Said {
+    let path = listed.path("records.ndjson");
+    let _ = std::fs::remove_file(&path);
+    let ended = Command::new(env!("CARGO_BIN_EXE_pathspider"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATHSPIDER_STATE", listed.path("state"))
+        .args(["run", measurement, "--confirm", "0", "-i", &listed.interface])
+        .args(["--source-ports", &format!("{}-{}", PORTS.start(), PORTS.end())])
+        .args(NO_STRANGERS)
+        .arg("--targets")
+        .arg(&listed.list)
+        .arg("-o")
+        .arg(&path)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+    let code = ended.status.code().unwrap_or(-1);
+    assert!(matches!(code, 0 | 3), "{measurement}: {code}: {stderr}");
+    let text = std::fs::read_to_string(path).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let labels = records.map(|record| {
+        let labels = record["conditions"].as_array().into_iter().flatten();
+        let labels = labels.map(|label| label.as_str().unwrap().to_owned()).collect();
+        (record["target"]["ip"].as_str().unwrap().to_owned(), labels)
+    });
+    Said { code, stderr, labels: labels.collect() }
+}
+
+/// Runs a measurement under these attacks, and says what is not as it should be, a line each.
+fn faults(
+    lab: &Lab,
+    listed: &Listed,
+    quiet: &Said,
+    measurement: &str,
+    (transport, attacks): (Transport, &[&Attack]),
+) -> Vec<String> {
+    let aim = Aim::at(lab, PORTS, transport);
+    let (said, sent) = attacked(&aim, attacks, || run(listed, measurement));
+    let names: Vec<&str> = attacks.iter().map(|attack| attack.name).collect();
+    let names = names.join(", ");
+    let mut faults = Vec::new();
+    let (mut all, mut same) = (0, 0);
+    for (ip, before) in &quiet.labels {
+        let Some(now) = said.labels.get(ip) else {
+            faults.push(format!("{measurement}: {ip} has no record ({names})"));
+            continue;
+        };
+        all += before.len();
+        same += now.intersection(before).count();
+        let others = now.difference(before).filter(|label| !is_insufficient(label));
+        faults.extend(others.map(|label| format!("{measurement}: {ip}: {label} ({names})")));
+        // A label that is missing has `insufficient` in its place.
+        if now.len() != before.len() {
+            faults.push(format!("{measurement}: {ip}: {before:?} became {now:?} ({names})"));
+        }
+    }
+    let insufficient = said.insufficient();
+    if insufficient > quiet.insufficient() && said.code != 3 {
+        faults.push(format!(
+            "{measurement}: {insufficient} labels are insufficient, and the exit code is {} ({names}): {}",
+            said.code, said.stderr
+        ));
+    }
+    let mut line = format!("{measurement}: {same} of {all} labels as before, {insufficient} insufficient");
+    write!(line, ", exit code {}, {sent} packets of {names}", said.code).unwrap();
+    eprintln!("{line}");
+    if said.code != quiet.code {
+        let last: Vec<&str> = said.stderr.lines().rev().take(6).collect();
+        eprintln!("{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+    }
+    // A run that concludes nothing under attack is no proof of anything.
+    if 2 * same < all {
+        faults.push(format!("{measurement}: only {same} of {all} labels are left ({names})"));
+    }
+    faults
+}
