@@ -9,6 +9,9 @@ use super::socket::{Channel, at_once, fault};
 use crate::connect::{Action, Ending, Event, Fault, Stage, State};
 use crate::field::Timestamp;
 
+/// How often a datagram is handed to the kernel while the socket reports errors instead.
+const SENDS: u32 = 16;
+
 /// One connection.
 pub(super) struct Connection {
     pub(super) channel: Channel,
@@ -30,6 +33,9 @@ pub(super) struct Connection {
     half_close: bool,
     /// Why nothing can be sent any more; told once all that came before has been read.
     broken: Option<Fault>,
+    /// The first error that came back for a datagram. The socket can be used after it, and anybody may have sent what
+    /// caused it, so it counts only if no answer comes.
+    refused: Option<Fault>,
     pub(super) job: Job,
     /// Tells this from an earlier connection in the same slot.
     pub(super) generation: u64,
@@ -58,6 +64,7 @@ impl Connection {
             sent,
             half_close: false,
             broken: None,
+            refused: None,
             job,
             generation,
             started,
@@ -72,6 +79,10 @@ impl Connection {
                 Ok(None) => {
                     self.connected = true;
                     self.connected_at = Some(now());
+                    Event::Connected
+                }
+                Ok(Some(why)) | Err(why) if self.outlives(&why) => {
+                    self.connected = true;
                     Event::Connected
                 }
                 Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
@@ -102,7 +113,23 @@ impl Connection {
             return ending;
         }
         let late = || Ending::new(State::Timeout, Stage::Connect, None);
-        self.feed(Event::TimedOut).unwrap_or_else(late)
+        let ending = self.feed(Event::TimedOut).unwrap_or_else(late);
+        match self.refused {
+            Some(fault) if ending.state == State::Timeout => {
+                Ending { state: State::Failed, error: Some(fault.word.into()), ..ending }
+            }
+            _ => ending,
+        }
+    }
+
+    /// Whether the attempt goes on after this error: one that came back for a datagram.
+    fn outlives(&mut self, why: &io::Error) -> bool {
+        let fault = fault(why);
+        let outlives = self.channel.datagrams && self.channel.hears && !fault.local;
+        if outlives {
+            self.refused.get_or_insert(fault);
+        }
+        outlives
     }
 
     /// Reads what there is.
@@ -119,6 +146,7 @@ impl Connection {
                     Some(fault) => Event::Failed(fault),
                     None => return None,
                 },
+                Err(why) if self.outlives(&why) => continue,
                 Err(why) => Event::Failed(fault(&why)),
             };
             if let Some(ending) = self.feed(event) {
@@ -158,11 +186,16 @@ impl Connection {
         if !self.connected {
             return;
         }
+        // An error that came back for an earlier datagram, or was forged, is reported instead of sending this one.
+        let mut attempts = SENDS;
         while self.sent < self.out.len() && self.broken.is_none() {
             match self.channel.send(&self.out[self.sent..]) {
                 Ok(bytes) => self.sent += bytes,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) if attempts > 0 && !self.channel.is_by_hand() && self.outlives(&why) => {
+                    attempts -= 1;
+                }
                 // No packet of the path's can have caused it: none is under way.
                 Err(why) if self.channel.is_by_hand() => self.broken = Some(at_once(&why)),
                 Err(why) => self.broken = Some(fault(&why)),
