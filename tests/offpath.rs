@@ -7,15 +7,15 @@
 //! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
+#[path = "offpath/attacker.rs"]
+mod attacker;
+#[path = "offpath/attacks.rs"]
+mod attacks;
 mod harness;
 #[path = "harness/listed.rs"]
 mod listed;
 #[path = "harness/no_strangers.rs"]
 mod no_strangers;
-#[path = "offpath/attacks.rs"]
-mod attacks;
-#[path = "offpath/attacker.rs"]
-mod attacker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -73,7 +73,8 @@ fn inside(tests: &mut Tests) {
             true => Transport::Udp,
             false => Transport::Tcp,
         };
-        let concerned: Vec<&Attack> = ATTACKS.iter().filter(|row| row.concerns(transport)).collect();
+        let concerned: Vec<&Attack> =
+            ATTACKS.iter().filter(|row| row.concerns(transport)).collect();
         let sets: Vec<Vec<&Attack>> = match rounds {
             None => vec![concerned],
             Some(rounds) => {
@@ -84,8 +85,10 @@ fn inside(tests: &mut Tests) {
         };
         tests.run(&format!("no host off the path changes a label of {name}"), || {
             let quiet = run(&listed, name);
-            let faults: Vec<String> =
-                sets.iter().flat_map(|set| faults(&lab, &listed, &quiet, name, (transport, set))).collect();
+            let faults: Vec<String> = sets
+                .iter()
+                .flat_map(|set| faults(&lab, &listed, &quiet, name, (transport, set)))
+                .collect();
             assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
         });
     }
@@ -173,7 +176,8 @@ fn faults(
             said.code, said.stderr
         ));
     }
-    let mut line = format!("{measurement}: {same} of {all} labels as before, {insufficient} insufficient");
+    let mut line =
+        format!("{measurement}: {same} of {all} labels as before, {insufficient} insufficient");
     write!(line, ", exit code {}, {sent} packets of {names}", said.code).unwrap();
     eprintln!("{line}");
     if said.code != quiet.code {

@@ -1,6 +1,7 @@
 //! The facts of one attempt: what the engine knows of it, and what the target said.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -222,6 +223,8 @@ pub struct Ended {
     pub attempt: Attempt,
     /// What the target said, if it came to that.
     pub reply: Option<Box<Reply>>,
+    /// The address of this host that the packets came from, if it is known.
+    pub local: Option<IpAddr>,
     /// Whether the socket got anything of the target: the end of the handshake, or a datagram.
     pub heard: bool,
     /// Whether the socket got any octets.

@@ -303,6 +303,9 @@ pub struct Forge {
     sequence: u32,
     /// The acknowledgment number, if the packet has the ACK flag; or else 0.
     acknowledgment: u32,
+    /// The IPv4 identification (RFC 6864, 4.1) or, with the high bits, the IPv6 flow label (RFC 6437): an ICMP error
+    /// quotes it, and a host off the path cannot guess it. Never 0, for which the kernel would put another one.
+    label: u32,
     payload: Vec<u8>,
     /// Whether the payload is a DNS question.
     asks: bool,
@@ -320,6 +323,8 @@ impl Forge {
             // Both halves are of a number that nobody can guess.
             sequence: (peer.random >> 32) as u32,
             acknowledgment: if packet.flags & ACK != 0 { peer.random as u32 } else { 0 },
+            // The lowest bits are the identifier of a question.
+            label: ((peer.random >> 16) as u32 & 0xf_ffff) | 1,
             payload: Vec::new(),
             sent: false,
             asks: false,
@@ -374,6 +379,7 @@ impl Forge {
                 let mut ip =
                     Ipv4Header::new(length, self.packet.ttl, number, source, target).ok()?;
                 ip.dont_fragment = self.packet.dont_fragment;
+                ip.identification = self.label as u16;
                 tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).ok()?;
                 udp.checksum = udp.calc_checksum_ipv4(&ip, payload).ok()?;
                 ip.write(&mut octets).ok()?;
@@ -388,7 +394,7 @@ impl Forge {
             (IpAddr::V6(source), IpAddr::V6(target)) => {
                 let ip = Ipv6Header {
                     traffic_class,
-                    flow_label: Ipv6FlowLabel::ZERO,
+                    flow_label: Ipv6FlowLabel::try_new(self.label).ok()?,
                     payload_length: length,
                     next_header: number,
                     hop_limit: self.packet.ttl,

@@ -1,8 +1,4 @@
 //! One connection under way: its channel, its machine, and what is still to be sent.
-//!
-//! An ICMP error ends an attempt over UDP only when its time is up. The kernel takes such an error for the socket's if it
-//! quotes the right addresses and ports, and reports it before the answer that may still come: a host off the path
-//! that guesses the port could end any attempt. (For TCP the kernel also compares the sequence number.)
 
 use std::io;
 
@@ -12,6 +8,9 @@ use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
 use crate::connect::{Action, Ended, Ending, Event, Fault, Stage, State};
 use crate::field::Timestamp;
+
+/// How often a datagram is handed to the kernel while the socket reports errors instead.
+const SENDS: u32 = 16;
 
 /// One connection.
 pub(super) struct Connection {
@@ -27,8 +26,6 @@ pub(super) struct Connection {
     connected_at: Option<Timestamp>,
     /// When the last datagram was read.
     data_at: Option<Timestamp>,
-    /// Of datagrams: the first error that the network reported.
-    refused: Option<Fault>,
     /// Whether the peer's FIN was read: there is nothing to read any more.
     finished: bool,
     /// What the machine wants to be sent, and how much of it is.
@@ -38,6 +35,9 @@ pub(super) struct Connection {
     half_close: bool,
     /// Why nothing can be sent any more; told once all that came before has been read.
     broken: Option<Fault>,
+    /// The first error that came back for a datagram. The socket can be used after it, and anybody may have sent what
+    /// caused it, so it counts only if no answer comes.
+    refused: Option<Fault>,
     pub(super) job: Job,
     /// Tells this from an earlier connection in the same slot.
     pub(super) generation: u64,
@@ -62,12 +62,12 @@ impl Connection {
             heard_data: false,
             connected_at: None,
             data_at: None,
-            refused: None,
             finished: false,
             out,
             sent,
             half_close: false,
             broken: None,
+            refused: None,
             job,
             generation,
             started,
@@ -78,14 +78,17 @@ impl Connection {
     /// Does all that the socket is ready for; says how the attempt ended if it did.
     pub(super) fn ready(&mut self, writable: bool, buffer: &mut [u8]) -> Option<Ending> {
         if writable && !self.connected {
-            let failed = self.channel.take_error().unwrap_or_else(Some).map(|why| fault(&why));
-            let event = match failed.filter(|fault| !self.outlasts(*fault)) {
-                None => {
+            let event = match self.channel.take_error() {
+                Ok(None) => {
                     self.connected = true;
                     self.connected_at = Some(now());
                     Event::Connected
                 }
-                Some(fault) => Event::Failed(fault),
+                Ok(Some(why)) | Err(why) if self.outlives(&why) => {
+                    self.connected = true;
+                    Event::Connected
+                }
+                Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
             };
             if let Some(ending) = self.feed(event) {
                 return Some(ending);
@@ -113,27 +116,33 @@ impl Connection {
             return ending;
         }
         let late = || Ending::new(State::Timeout, Stage::Connect, None);
-        let event = self.refused.take().map_or(Event::TimedOut, Event::Failed);
-        self.feed(event).unwrap_or_else(late)
+        let ending = self.feed(Event::TimedOut).unwrap_or_else(late);
+        match self.refused {
+            Some(fault) if ending.state == State::Timeout => {
+                Ending { state: State::Failed, error: Some(fault.word.into()), ..ending }
+            }
+            _ => ending,
+        }
     }
 
-    /// Whether an error of the socket leaves the attempt going, to be looked at when the time is up.
-    fn outlasts(&mut self, fault: Fault) -> bool {
-        let outlasts = self.channel.datagrams && !fault.local;
-        if outlasts {
+    /// Whether the attempt goes on after this error: one that came back for a datagram.
+    fn outlives(&mut self, why: &io::Error) -> bool {
+        let fault = fault(why);
+        let outlives = self.channel.datagrams && self.channel.hears && !fault.local;
+        if outlives {
             self.refused.get_or_insert(fault);
         }
-        outlasts
+        outlives
     }
 
     /// Adds what it knows to an attempt that has ended.
     pub(super) fn complete(&self, mut ended: Ended) -> Ended {
         let attempt = &mut ended.attempt;
-        // That an answer counts which fits only in part is decided when the time is up.
+        // An answer that fits only in part counts when the time is up; it came before.
         let answered = attempt.state == State::Ok || attempt.answer.is_some();
         attempt.ended = self.data_at.filter(|_| answered).unwrap_or(attempt.ended);
         let Self { heard, heard_data, connected_at: connected, .. } = *self;
-        Ended { heard, heard_data, connected, ..ended }
+        Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
     }
 
     /// Reads what there is.
@@ -150,10 +159,8 @@ impl Connection {
                     Some(fault) => Event::Failed(fault),
                     None => return None,
                 },
-                Err(why) => match fault(&why) {
-                    fault if self.outlasts(fault) => continue,
-                    fault => Event::Failed(fault),
-                },
+                Err(why) if self.outlives(&why) => continue,
+                Err(why) => Event::Failed(fault(&why)),
             };
             if let Some(ending) = self.feed(event) {
                 return Some(ending);
@@ -195,21 +202,19 @@ impl Connection {
         if !self.connected {
             return;
         }
-        /// How often to try: a call reports an error that came before it, and sends nothing then.
-        const TRIES: u32 = 4;
-        let mut left = TRIES;
+        // An error that came back for an earlier datagram, or was forged, is reported instead of sending this one.
+        let mut attempts = SENDS;
         while self.sent < self.out.len() && self.broken.is_none() {
-            left = left.saturating_sub(1);
             match self.channel.send(&self.out[self.sent..]) {
                 Ok(bytes) => self.sent += bytes,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) if attempts > 0 && !self.channel.is_by_hand() && self.outlives(&why) => {
+                    attempts -= 1;
+                }
                 // No packet of the path's can have caused it: none is under way.
                 Err(why) if self.channel.is_by_hand() => self.broken = Some(at_once(&why)),
-                Err(why) => match fault(&why) {
-                    fault if left > 0 && self.outlasts(fault) => {}
-                    fault => self.broken = Some(fault),
-                },
+                Err(why) => self.broken = Some(fault(&why)),
             }
         }
         self.out.clear();

@@ -458,10 +458,7 @@ impl<'a> Engine<'a> {
         let opening = self.opening(address, configuration, early);
         let opened = from_some_port(
             |tried| deal.as_mut()?.draw((target, configuration), wanted, tried),
-            |port| {
-                self.owners.claim(self.ways[configuration].protocol, port, address);
-                opening.open(port)
-            },
+            |port| opening.claim(&self.owners, self.ways[configuration].protocol, port),
         );
         self.deal = deal;
         opened
@@ -485,7 +482,9 @@ impl<'a> Engine<'a> {
             |tried| deal.as_mut()?.draw((job.target, configuration), wanted, tried),
             |port| {
                 self.owners.claim(self.ways[configuration].protocol, port, address);
-                raw.open(&opening, configuration, port, tcp)
+                let way = raw.open(&opening, configuration, port, tcp)?;
+                self.owners.bind(port, way.source.ip());
+                Ok(way)
             },
         );
         (self.raw, self.deal) = (raw, deal);

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::connect::{Ended, Kind, Stage, State};
+use crate::connect::{Attempt, Ended, Kind, Stage, State};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::observer::Exchange;
@@ -43,6 +43,8 @@ pub enum Correction {
     Late,
     /// This host was too slow for anybody to say what the target would have done.
     Starved,
+    /// The socket reported an error, and no packet that could have caused it fits what was sent.
+    Unfounded,
     /// It failed from the half of the ports from which a run's attempts fail more often than chance would have it.
     PortDependent,
 }
@@ -61,6 +63,10 @@ impl Correction {
                  ports",
             ),
             Correction::Late => None,
+            Correction::Unfounded => Some(
+                "the socket reported an error, and no ICMP error or reset that fits what was sent crossed the \
+                 interface: it was forged, or this host's own",
+            ),
             Correction::Starved => {
                 Some("this host was too busy to tell whether the answer was in time")
             }
@@ -87,6 +93,7 @@ impl Correction {
             Correction::NotDelivered
             | Correction::NotSeen
             | Correction::Starved
+            | Correction::Unfounded
             | Correction::PortDependent => {
                 attempt.ok = None;
                 attempt.state = State::LocalError;
@@ -95,6 +102,7 @@ impl Correction {
         match self {
             Correction::NotDelivered => Flag::NotDelivered.into(),
             Correction::Starved => Flag::Starved.into(),
+            Correction::Unfounded => Flag::UnfoundedError.into(),
             Correction::PortDependent => Flag::PortDependent.into(),
             Correction::NotSeen | Correction::Late => Flags::default(),
         }
@@ -128,6 +136,9 @@ pub(super) fn correction(
         let vacant = attempt.error.as_deref() == Some(NO_HOST);
         return (!vacant).then_some(Correction::NotSeen);
     };
+    if attempt.state == State::Failed && is_unfounded(ended, exchange, way) {
+        return Some(Correction::Unfounded);
+    }
     let in_time = |answer: Option<Timestamp>| since(exchange, answer).is_some_and(|at| at <= limit);
     let timeout = attempt.state == State::Timeout;
     let tcp = way.protocol == protocol::TCP;
@@ -147,6 +158,19 @@ pub(super) fn correction(
 
 /// EHOSTUNREACH, as the error column has it.
 const NO_HOST: &str = "No route to host";
+/// ETIMEDOUT, likewise: the kernel has given up, which takes no packet.
+const TIMED_OUT: &str = "Connection timed out";
+
+/// Whether a failure that a packet must have caused has none: of a UDP attempt any, of a TCP attempt one before the
+/// handshake was done. After that the kernel itself holds what comes to the connection's numbers.
+fn is_unfounded(ended: &Ended, exchange: &Exchange, way: &Way) -> bool {
+    let Attempt { stage, error, .. } = &ended.attempt;
+    let by_socket = match way.protocol {
+        protocol::TCP => !ended.heard && *stage == Stage::Connect,
+        _ => true,
+    };
+    by_socket && !exchange.refused && error.as_deref() != Some(TIMED_OUT)
+}
 
 /// An attempt that was answered, but not in time by the loop's clock.
 fn late(exchange: Option<&Exchange>, way: &Way, limit: i64) -> Option<Correction> {
@@ -173,7 +197,6 @@ fn since(exchange: &Exchange, at: Option<Timestamp>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::Attempt;
 
     const LIMIT: i64 = 1000;
 

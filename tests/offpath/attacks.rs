@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use etherparse::{
-    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpNumber, Ipv4Header, Ipv6Header, TcpHeader,
-    UdpHeader, icmpv4, icmpv6,
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpNumber, Ipv4Header, Ipv6Header,
+    TcpHeader, UdpHeader, icmpv4, icmpv6,
 };
 
 use crate::attacker::Flow;
@@ -47,22 +47,54 @@ pub static ATTACKS: &[Attack] = &[
     Attack {
         name: "port unreachable",
         transport: None,
-        packet: |flow| error(flow, (dest(icmpv4::DestUnreachableHeader::Port), unreachable(icmpv6::DestUnreachableCode::Port))),
+        packet: |flow| {
+            error(
+                flow,
+                (
+                    dest(icmpv4::DestUnreachableHeader::Port),
+                    unreachable(icmpv6::DestUnreachableCode::Port),
+                ),
+            )
+        },
     },
     Attack {
         name: "host unreachable",
         transport: None,
-        packet: |flow| error(flow, (dest(icmpv4::DestUnreachableHeader::Host), unreachable(icmpv6::DestUnreachableCode::Address))),
+        packet: |flow| {
+            error(
+                flow,
+                (
+                    dest(icmpv4::DestUnreachableHeader::Host),
+                    unreachable(icmpv6::DestUnreachableCode::Address),
+                ),
+            )
+        },
     },
     Attack {
         name: "net unreachable",
         transport: None,
-        packet: |flow| error(flow, (dest(icmpv4::DestUnreachableHeader::Network), unreachable(icmpv6::DestUnreachableCode::NoRoute))),
+        packet: |flow| {
+            error(
+                flow,
+                (
+                    dest(icmpv4::DestUnreachableHeader::Network),
+                    unreachable(icmpv6::DestUnreachableCode::NoRoute),
+                ),
+            )
+        },
     },
     Attack {
         name: "prohibited",
         transport: None,
-        packet: |flow| error(flow, (dest(icmpv4::DestUnreachableHeader::FilterProhibited), unreachable(icmpv6::DestUnreachableCode::Prohibited))),
+        packet: |flow| {
+            error(
+                flow,
+                (
+                    dest(icmpv4::DestUnreachableHeader::FilterProhibited),
+                    unreachable(icmpv6::DestUnreachableCode::Prohibited),
+                ),
+            )
+        },
     },
     Attack {
         name: "too big",
@@ -84,9 +116,7 @@ pub static ATTACKS: &[Attack] = &[
     Attack {
         name: "SYN-ACK",
         transport: TCP,
-        packet: |flow| {
-            segment(flow, 0, b"", |tcp| (tcp.syn, tcp.ack) = (true, true))
-        },
+        packet: |flow| segment(flow, 0, b"", |tcp| (tcp.syn, tcp.ack) = (true, true)),
     },
     Attack {
         name: "SYN-ACK with ECE and CE",
@@ -140,11 +170,7 @@ pub static ATTACKS: &[Attack] = &[
         transport: UDP,
         packet: |flow| datagram(flow, 0, &answer(flow, false, 5)),
     },
-    Attack {
-        name: "junk by UDP with CE",
-        transport: UDP,
-        packet: |flow| datagram(flow, CE, JUNK),
-    },
+    Attack { name: "junk by UDP with CE", transport: UDP, packet: |flow| datagram(flow, CE, JUNK) },
 ];
 
 fn dest(header: icmpv4::DestUnreachableHeader) -> Icmpv4Type {
