@@ -84,7 +84,11 @@ impl Raw {
         } else {
             guide
         };
-        Ok(ByHand { channel: Channel::by_hand(holder, !tcp, source.ip(), sender, address), source, ear })
+        Ok(ByHand {
+            channel: Channel::by_hand(holder, !tcp, source.ip(), sender, address),
+            source,
+            ear,
+        })
     }
 
     /// What configurations are like has changed: senders are made anew.

@@ -66,7 +66,9 @@ pub struct Counters {
 impl Counters {
     /// Whether anything was lost on the way from the interface to the flows.
     pub fn lossy(&self) -> bool {
-        [&self.dropped, &self.interface_dropped, &self.evicted, &self.lost].iter().any(|n| n.load(Relaxed) > 0)
+        [&self.dropped, &self.interface_dropped, &self.evicted, &self.lost]
+            .iter()
+            .any(|n| n.load(Relaxed) > 0)
     }
 }
 

@@ -270,7 +270,9 @@ impl Segments {
         let fits = match (tcp.has(flag::ACK), self.is(KNOWN)) {
             (true, true) => self.is_acknowledgment(tcp) & self.is_in_window(tcp),
             // This host's kernel takes neither what comes before the handshake nor what acknowledges nothing.
-            (acknowledges, _) if own => acknowledges && !self.is(BY_SYN) && self.is_acknowledgment(tcp),
+            (acknowledges, _) if own => {
+                acknowledges && !self.is(BY_SYN) && self.is_acknowledgment(tcp)
+            }
             (true, false) => self.is_acknowledgment(tcp),
             (false, true) => self.is_in_window(tcp),
             (false, false) => true,
@@ -299,9 +301,7 @@ impl Segments {
             (true, false) => !own,
             (false, true) => {
                 let next = tcp.sequence.wrapping_add(1);
-                let again = !self.is(OPENED)
-                    || self.opened == next
-                    || !own && !self.is(CONFIRMED);
+                let again = !self.is(OPENED) || self.opened == next || !own && !self.is(CONFIRMED);
                 if acknowledges && again {
                     self.open(tcp);
                 }

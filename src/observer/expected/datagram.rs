@@ -112,9 +112,8 @@ impl Datagram {
             (true, false) if self.is(OWN) && octets.len() < 8 => return Fit::Unexpected,
             (true, false) => {}
         }
-        let number = |at: usize| {
-            octets.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]))
-        };
+        let number =
+            |at: usize| octets.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
         let mut same = 0;
         let mut differs = false;
         let mut compare = |octets: u8, is: bool| {
@@ -151,9 +150,7 @@ fn checksum(packet: &Packet<'_>, udp: &Udp<'_>) -> Option<u16> {
     }
     let mut sum = Sum16BitWords::new();
     let sum = match (packet.ip.source, packet.ip.destination) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            sum.add_4bytes(from.octets()).add_4bytes(to.octets())
-        }
+        (IpAddr::V4(from), IpAddr::V4(to)) => sum.add_4bytes(from.octets()).add_4bytes(to.octets()),
         (IpAddr::V6(from), IpAddr::V6(to)) => {
             sum.add_16bytes(from.octets()).add_16bytes(to.octets())
         }
