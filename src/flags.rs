@@ -114,9 +114,9 @@ impl Flag {
         (
             Flag::UnfoundedError,
             "unfounded_error",
-            "the socket of an attempt reported an error, and no ICMP error or reset that fits what was sent crossed the \
-             interface: it may be forged, or is this host's own. The attempt is `local_error` and nothing is concluded \
-             from it",
+            "what ended an attempt fits nothing that was sent, so it may be forged, or is this host's own: an error of the \
+             socket without an ICMP error or reset that fits, a SYN before the target's answer, or a DNS answer that fits \
+             only in part among wrong ones. The attempt is `local_error` and nothing is concluded from it",
         ),
     ];
 

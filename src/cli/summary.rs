@@ -132,9 +132,9 @@ impl Outcome {
             ),
             (
                 self.counts.unfounded,
-                "attempt[s] whose socket reported an error that no packet explains: no ICMP error or reset that fits what \
-                 was sent crossed the interface, so it was forged or this host's own; nothing is concluded from \
-                 [it|them]",
+                "attempt[s] ended by what fits nothing that was sent (a socket's error without an ICMP error or reset that fits, \
+                 a SYN before the answer, a DNS answer among wrong ones): it may be forged, or is this host's own; \
+                 nothing is concluded from [it|them]",
             ),
             (
                 self.counts.port_dependent,

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::connect::{Attempt, Ended, Kind, Stage, State};
+use crate::connect::{Attempt, Ended, Kind, Stage, State, dns};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::observer::Exchange;
@@ -43,7 +43,8 @@ pub enum Correction {
     Late,
     /// This host was too slow for anybody to say what the target would have done.
     Starved,
-    /// The socket reported an error, and no packet that could have caused it fits what was sent.
+    /// What ended it may be forged: the socket reported an error, and no packet that could have caused it fits what was
+    /// sent; or a SYN that the kernel cannot check came before the answer; or an answer to a DNS question fits only in part.
     Unfounded,
     /// It failed from the half of the ports from which a run's attempts fail more often than chance would have it.
     PortDependent,
@@ -64,8 +65,7 @@ impl Correction {
             ),
             Correction::Late => None,
             Correction::Unfounded => Some(
-                "the socket reported an error, and no ICMP error or reset that fits what was sent crossed the \
-                 interface: it was forged, or this host's own",
+                "what ended it may be forged, or is this host's own: it fits nothing that was sent",
             ),
             Correction::Starved => {
                 Some("this host was too busy to tell whether the answer was in time")
@@ -77,6 +77,10 @@ impl Correction {
     /// Gives the flags of the record.
     pub(super) fn apply(self, ended: &mut Ended, way: &Way) -> Flags {
         let attempt = &mut ended.attempt;
+        // Its machine has said so, and counted the wrong answers.
+        if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
+            return Flag::UnfoundedError.into();
+        }
         ended.reply = None;
         attempt.answer = None;
         attempt.error = self.error().map(Into::into);
@@ -119,6 +123,9 @@ pub(super) fn correction(
     way: &Way,
 ) -> Option<Correction> {
     let attempt = &ended.attempt;
+    if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
+        return Some(Correction::Unfounded);
+    }
     if !attempt.state.tells() || attempt.source_port.is_none() || attempt.is_internal_error() {
         return None;
     }
@@ -136,7 +143,8 @@ pub(super) fn correction(
         let vacant = attempt.error.as_deref() == Some(NO_HOST);
         return (!vacant).then_some(Correction::NotSeen);
     };
-    if attempt.state == State::Failed && is_unfounded(ended, exchange, way) {
+    let is_error = attempt.state == State::Failed && is_unfounded(ended, exchange, way);
+    if is_error || exchange.crossed {
         return Some(Correction::Unfounded);
     }
     let in_time = |answer: Option<Timestamp>| since(exchange, answer).is_some_and(|at| at <= limit);

@@ -19,6 +19,9 @@ pub struct Exchange {
     pub answered: Option<Timestamp>,
     /// Whether a reset or an ICMP error came that fits what was sent: what a socket's error may be due to.
     pub refused: bool,
+    /// Whether a SYN came before the target's answer that was no answer. The kernel takes it for the target's (simultaneous
+    /// open, RFC 9293, 3.5) and then refuses the answer; it has nothing that could be checked.
+    pub crossed: bool,
     /// The first segment of data that follows a SYN-ACK without a gap.
     pub data: Option<Timestamp>,
     /// The last packet from the target that says something: data or, before this host has closed, a FIN. What the
@@ -44,6 +47,13 @@ impl Exchange {
         let synack = |tcp: &&Tcp<'_>| tcp.has(flag::SYN) && direction == Direction::Reverse;
         let echo = packet.tcp().filter(synack).and_then(stamp).map(|(_, echo)| echo);
         echo.is_some_and(|echo| echo != 0 && echo.wrapping_sub(first) > last.wrapping_sub(first))
+    }
+
+    /// Takes in a packet that does not fit the flow.
+    pub(super) fn unexpected(&mut self, packet: &Packet<'_>, direction: Direction) {
+        let is_bare = |tcp: &Tcp<'_>| tcp.flags & (flag::SYN | flag::ACK | flag::RST) == flag::SYN;
+        let is_first = direction == Direction::Reverse && self.answered.is_none();
+        self.crossed |= is_first && packet.tcp().is_some_and(is_bare);
     }
 
     /// Takes in a packet of the flow that fits it.
@@ -112,6 +122,7 @@ impl Exchange {
             sent: self.sent.or(later.sent),
             answered: self.answered.or(later.answered),
             refused: self.refused || later.refused,
+            crossed: self.crossed || later.crossed,
             data: self.data.or(later.data),
             last: later.last.or(self.last),
             own_delay: self.own_delay + later.own_delay,

@@ -335,6 +335,9 @@ impl FlowTable {
             Fit::Quotes(octets) => seen.quoted = octets,
             Fit::Unexpected => {
                 self.unexpected += 1;
+                if let Some(exchange) = exchange {
+                    exchange.unexpected(packet, direction);
+                }
                 if direction == Direction::Reverse {
                     self.note(slot, Note::Unexpected);
                 }
