@@ -22,13 +22,14 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::process::{Command, ExitCode, Stdio};
 
+use arrow::datatypes::Fields;
 use attacker::{Aim, attacked};
 use attacks::{ATTACKS, Attack, Transport};
 use harness::Tests;
 use listed::Listed;
 use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
-use pathspider::measurement::SHIPPED;
+use pathspider::measurement::{Plan, SHIPPED};
 use serde_json::Value;
 
 /// 40 targets that answer, late enough for the attacker to try every source port before they do, and some that do not.
@@ -74,13 +75,14 @@ fn main() -> ExitCode {
 fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::parse("off-path", LAB).unwrap()).unwrap();
     let listed = Listed::new(&lab);
-    let all = std::fs::read_to_string(&listed.list).unwrap();
-    let silent = lab.targets().iter().filter(|target| lab.hosts()[target.host].name == SILENT);
-    let silent: Vec<String> = silent.map(|target| format!("\"{}\"", target.addr)).collect();
-    let is_silent = |line: &str| silent.iter().any(|address| line.contains(address.as_str()));
-    let answering: Vec<&str> = all.lines().filter(|line| !is_silent(line)).collect();
-    assert_eq!(answering.len(), 40);
-    let answering = answering.join("\n");
+    let list = |with_silent: bool| -> String {
+        let targets = lab.targets().iter();
+        let targets = targets
+            .filter(|target| with_silent || lab.hosts()[target.host].name != SILENT)
+            .map(|target| format!("{{\"dip\": \"{}\"}}\n", target.addr));
+        targets.collect()
+    };
+    assert_eq!(list(false).lines().count(), 40);
     let rounds: Option<u32> =
         std::env::var("PATHSPIDER_OFFPATH").ok().map(|rounds| rounds.parse().unwrap());
     let only = std::env::var("PATHSPIDER_OFFPATH_ONLY").unwrap_or_default();
@@ -89,8 +91,8 @@ fn inside(tests: &mut Tests) {
             tests.skip(name, "the kernel forgets cookies only for the root of the host");
             continue;
         }
-        let list = if WITH_SILENT.contains(name) { &all } else { &answering };
-        std::fs::write(&listed.list, list).unwrap();
+        std::fs::write(&listed.list, list(WITH_SILENT.contains(name))).unwrap();
+        let port = Plan::load(name, text, &Fields::empty()).unwrap().port();
         let transport = match text.contains("protocol = \"udp\"") {
             true => Transport::Udp,
             false => Transport::Tcp,
@@ -109,7 +111,7 @@ fn inside(tests: &mut Tests) {
             let quiet = run(&listed, name);
             let faults: Vec<String> = sets
                 .iter()
-                .flat_map(|set| faults(&lab, &listed, &quiet, name, (transport, set)))
+                .flat_map(|set| faults(&lab, &listed, &quiet, name, (transport, port), set))
                 .collect();
             assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
         });
@@ -175,9 +177,10 @@ fn faults(
     listed: &Listed,
     quiet: &Said,
     measurement: &str,
-    (transport, attacks): (Transport, &[&Attack]),
+    (transport, port): (Transport, u16),
+    attacks: &[&Attack],
 ) -> Vec<String> {
-    let aim = Aim::at(lab, PORTS, transport);
+    let aim = Aim::at(lab, (transport, port), PORTS);
     let (said, sent) = attacked(&aim, attacks, || run(listed, measurement));
     let names: Vec<&str> = attacks.iter().map(|attack| attack.name).collect();
     let names = names.join(", ");

@@ -34,12 +34,10 @@ pub struct Aim {
 }
 
 impl Aim {
-    pub fn at(lab: &Lab, ports: RangeInclusive<u16>, transport: Transport) -> Self {
-        let port = |addr: IpAddr, listed: u16| match transport {
-            Transport::Udp => SocketAddr::new(addr, 53),
-            Transport::Tcp => SocketAddr::new(addr, listed),
-        };
-        let targets = lab.targets().iter().map(|target| port(target.addr, target.port)).collect();
+    /// All targets of a lab, on one port.
+    pub fn at(lab: &Lab, (transport, port): (Transport, u16), ports: RangeInclusive<u16>) -> Self {
+        let targets = lab.targets().iter().map(|target| SocketAddr::new(target.addr, port));
+        let targets = targets.collect();
         Self { targets, ports, transport }
     }
 }
