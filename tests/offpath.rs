@@ -75,14 +75,14 @@ fn main() -> ExitCode {
 fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::parse("off-path", LAB).unwrap()).unwrap();
     let listed = Listed::new(&lab);
-    let list = |with_silent: bool| -> String {
+    let list = |with_silent: bool, port: u16| -> String {
         let targets = lab.targets().iter();
         let targets = targets
             .filter(|target| with_silent || lab.hosts()[target.host].name != SILENT)
-            .map(|target| format!("{{\"dip\": \"{}\"}}\n", target.addr));
+            .map(|target| format!("{{\"dip\": \"{}\", \"dp\": {port}}}\n", target.addr));
         targets.collect()
     };
-    assert_eq!(list(false).lines().count(), 40);
+    assert_eq!(list(false, 80).lines().count(), 40);
     let rounds: Option<u32> =
         std::env::var("PATHSPIDER_OFFPATH").ok().map(|rounds| rounds.parse().unwrap());
     let only = std::env::var("PATHSPIDER_OFFPATH_ONLY").unwrap_or_default();
@@ -91,8 +91,8 @@ fn inside(tests: &mut Tests) {
             tests.skip(name, "the kernel forgets cookies only for the root of the host");
             continue;
         }
-        std::fs::write(&listed.list, list(WITH_SILENT.contains(name))).unwrap();
         let port = Plan::load(name, text, &Fields::empty()).unwrap().port();
+        std::fs::write(&listed.list, list(WITH_SILENT.contains(name), port)).unwrap();
         let transport = match text.contains("protocol = \"udp\"") {
             true => Transport::Udp,
             false => Transport::Tcp,
