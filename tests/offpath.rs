@@ -2,7 +2,8 @@
 //! send packets from any address, and it sees none. Whatever it sends, no label of any shipped measurement is another
 //! one than without it; at worst it is `insufficient`, and then the run ends with exit code 3 and says why.
 //!
-//! One round mixes all attacks. `PATHSPIDER_OFFPATH=N` runs N rounds with each attack alone, and prints a table.
+//! One round of all attacks at once. `PATHSPIDER_OFFPATH=N` runs N rounds, and one of each attack alone;
+//! `PATHSPIDER_OFFPATH_ONLY=WORD` runs the measurements with this word in their names.
 //!
 //! Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
@@ -83,9 +84,10 @@ fn inside(tests: &mut Tests) {
         targets.collect()
     };
     assert_eq!(list(false, 80).lines().count(), 40);
-    let rounds: Option<u32> =
-        std::env::var("PATHSPIDER_OFFPATH").ok().map(|rounds| rounds.parse().unwrap());
-    let only = std::env::var("PATHSPIDER_OFFPATH_ONLY").unwrap_or_default();
+    let variable = |name: &str| std::env::var(name).ok();
+    let rounds: Option<usize> =
+        variable("PATHSPIDER_OFFPATH").map(|rounds| rounds.parse().unwrap());
+    let only = variable("PATHSPIDER_OFFPATH_ONLY").unwrap_or_default();
     for (name, text) in SHIPPED.iter().filter(|(name, _)| name.contains(&only)) {
         if *name == SKIPPED {
             tests.skip(name, "the kernel forgets cookies only for the root of the host");
@@ -99,14 +101,10 @@ fn inside(tests: &mut Tests) {
         };
         let concerned: Vec<&Attack> =
             ATTACKS.iter().filter(|row| row.concerns(transport)).collect();
-        let sets: Vec<Vec<&Attack>> = match rounds {
-            None => vec![concerned],
-            Some(rounds) => {
-                let alone = concerned.into_iter().map(|attack| vec![attack]);
-                let alone: Vec<_> = alone.collect();
-                (0..rounds).flat_map(|_| alone.clone()).collect()
-            }
-        };
+        let mut sets = vec![concerned.clone(); rounds.unwrap_or(1)];
+        if rounds.is_some() {
+            sets.extend(concerned.iter().map(|attack| vec![*attack]));
+        }
         tests.run(&format!("no host off the path changes a label of {name}"), || {
             let quiet = run(&listed, name);
             let faults: Vec<String> = sets

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
 use pathspider::lab::Lab;
+use rand::seq::SliceRandom as _;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::attacks::{Attack, Transport};
@@ -69,10 +70,11 @@ pub fn attacked<T>(aim: &Aim, attacks: &[&Attack], run: impl FnOnce() -> T) -> (
 }
 
 /// Every packet in the order in which they are sent, over and over: each sweep over targets and ports has
-/// another attack for each of them.
+/// another attack for each of them, and another order. (In the order of the ports, it would look like a filter on ports.)
 fn packets(aim: &Aim, attacks: &[&Attack]) -> Vec<(bool, Vec<u8>)> {
     let mut packets = Vec::new();
     for sweep in 0..attacks.len() {
+        let begin = packets.len();
         for port in aim.ports.clone() {
             for (number, target) in aim.targets.iter().enumerate() {
                 let attack = attacks[(sweep + usize::from(port) + number) % attacks.len()];
@@ -85,6 +87,7 @@ fn packets(aim: &Aim, attacks: &[&Attack]) -> Vec<(bool, Vec<u8>)> {
                 packets.push((target.is_ipv6(), (attack.packet)(&flow)));
             }
         }
+        packets[begin..].shuffle(&mut rand::rng());
     }
     packets
 }
