@@ -336,7 +336,9 @@ impl FlowTable {
             Fit::Unexpected => {
                 self.unexpected += 1;
                 if direction == Direction::Reverse {
-                    self.note(slot, Note::Unexpected);
+                    // A capture may lack the packets that it fits.
+                    let octets = self.owners.is_none().then_some(packet.ip.length);
+                    self.note(slot, Note::Unexpected(octets));
                 }
                 return;
             }
