@@ -334,19 +334,11 @@ fn an_error_about_a_datagram_quotes_what_was_sent() {
     // What was computed after the capture cannot be guessed from it.
     let sent = datagram(QUERY, unfinished, false);
     let error = quoted(unfinished, QUERY, 8);
-    let without_id = |mut sent: Packet<'static>| {
-        sent.ip.id = Some(0);
-        sent
-    };
-    let sent = without_id(sent);
+    let mut sent = sent;
+    sent.ip.id = Some(0);
     assert_eq!(answer_to(&sent, &quote(&error, &sent.ip), true), Fit::Unexpected);
-    let error = quoted(wire(QUERY), QUERY, 8);
+    let error = quoted(wire, QUERY, 8);
     assert_eq!(answer_to(&sent, &quote(&error, &sent.ip), true), Fit::Quotes(4));
-}
-
-/// The checksum on the wire.
-fn wire(data: &[u8]) -> u16 {
-    checksums(data).1
 }
 
 #[test]
