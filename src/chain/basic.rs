@@ -66,11 +66,12 @@ fields! {
     "basic_count" {
         /// Packets in the direction of the first packet.
         pkt_fwd: u64,
-        /// Packets in the other direction that fit the flow.
+        /// Packets in the other direction: in a run those that fit the flow; of another capture, which may lack what they
+        /// fit, all.
         pkt_rev: u64,
         /// Octets of IP packets (headers included, link layer and padding not) in the direction of the first.
         oct_fwd: u64,
-        /// Octets of IP packets in the other direction.
+        /// Octets of IP packets in the other direction, of the same packets as `pkt_rev`.
         oct_rev: u64,
         /// Forward TCP segments too large for Ethernet's 1500 octets: put together by the receiving host (GRO), or
         /// not cut yet by the sending one (TSO). One such segment was several packets on the wire.
@@ -78,7 +79,7 @@ fields! {
         /// Reverse TCP segments too large for Ethernet's 1500 octets.
         pkt_oversized_rev: u64,
         /// Reverse packets that have the flow's addresses and ports and do not fit it: forged, or late ones of another
-        /// connection. They count in no other column. Of TCP these are segments that acknowledge what was not sent or
+        /// connection. Nothing else is taken from them. Of TCP these are segments that acknowledge what was not sent or
         /// are outside the window (RFC 9293, 3.10.7.4; RFC 5961); of any flow ICMP errors that quote what was not sent
         /// (RFC 5927, 4); in a run also datagrams with another identifier than the DNS query. NULL if that could
         /// not be checked, because the first packet seen of a TCP flow was not a SYN.
@@ -139,7 +140,11 @@ impl Facts for State {
 
     fn note(&mut self, note: Note) {
         match note {
-            Note::Unexpected => self.unexpected = self.unexpected.saturating_add(1),
+            Note::Unexpected(octets) => {
+                self.unexpected = self.unexpected.saturating_add(1);
+                self.packets[1] += u64::from(octets.is_some());
+                self.octets[1] += u64::from(octets.unwrap_or(0));
+            }
             Note::Unchecked => self.unchecked = true,
         }
     }

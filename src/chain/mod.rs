@@ -344,8 +344,9 @@ impl Visit {
 /// What a group learns of a flow otherwise than from its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// A reverse packet has the flow's addresses and ports and does not fit it: no function sees it.
-    Unexpected,
+    /// A reverse packet has the flow's addresses and ports and does not fit it: no function sees it. Where it counts among
+    /// the flow's packets nevertheless, its octets.
+    Unexpected(Option<u32>),
     /// Whether packets fit the flow cannot be checked.
     Unchecked,
 }

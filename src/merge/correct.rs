@@ -291,11 +291,13 @@ mod tests {
         let answered = exchange(Some(100), None, 100, 0);
         let silent = exchange(None, None, 0, 0);
         let data = exchange(Some(100), Some(200), 200, 0);
+        let mut refused = answered;
+        refused.refused = true;
         for (state, stage, heard, seen, expected) in [
             (State::Timeout, Connect, (false, false), Some(answered), Some(NotDelivered)),
             (State::Timeout, Connect, (false, false), Some(silent), None),
             (State::Timeout, Connect, (false, false), None, Some(NotSeen)),
-            (State::Failed, Connect, (false, false), Some(answered), None),
+            (State::Failed, Connect, (false, false), Some(refused), None),
             (State::Failed, Connect, (false, false), None, Some(NotSeen)),
             (State::Timeout, Response, (true, false), Some(data), Some(NotDelivered)),
             (State::Timeout, Response, (true, true), Some(data), None),
@@ -319,6 +321,36 @@ mod tests {
             let ended = Ended { heard, heard_data, ..ended(state, stage, LIMIT) };
             let found = correction(&ended, seen.as_ref(), &way(true, protocol::TCP));
             assert_eq!(found, expected, "{state:?} {stage:?} {heard} {heard_data} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_socket_needs_a_packet_that_explains_it() {
+        use Stage::{Connect, Response};
+        let refused = |mut exchange: Exchange| {
+            exchange.refused = true;
+            exchange
+        };
+        let (silent, answered) = (exchange(None, None, 0, 0), exchange(Some(10), None, 10, 0));
+        let (tcp, udp) = (protocol::TCP, protocol::UDP);
+        let refusal = "Connection refused";
+        for (of, stage, error, heard, seen, founded) in [
+            (udp, Response, refusal, false, silent, false),
+            (udp, Response, refusal, false, refused(silent), true),
+            (udp, Response, NO_HOST, true, answered, false),
+            (tcp, Connect, refusal, false, silent, false),
+            (tcp, Connect, refusal, false, refused(silent), true),
+            // A SYN-ACK is no reason to fail.
+            (tcp, Connect, refusal, false, answered, false),
+            (tcp, Connect, TIMED_OUT, false, silent, true),
+            // The kernel has compared the numbers of what ended a connection.
+            (tcp, Response, "Connection reset by peer", true, answered, true),
+        ] {
+            let mut ended = Ended { heard, ..ended(State::Failed, stage, 20) };
+            ended.attempt.error = Some(error.into());
+            let found = correction(&ended, Some(&seen), &way(true, of));
+            let expected = (!founded).then_some(Correction::Unfounded);
+            assert_eq!(found, expected, "{of} {stage:?} {error} {seen:?}");
         }
     }
 
@@ -363,6 +395,7 @@ mod tests {
             (Correction::Starved, None, State::LocalError),
             (Correction::NotDelivered, None, State::LocalError),
             (Correction::NotSeen, None, State::LocalError),
+            (Correction::Unfounded, None, State::LocalError),
         ] {
             let mut ended = ended(State::Ok, Stage::Done, 1);
             correction.apply(&mut ended, &way(true, protocol::TCP));

@@ -402,6 +402,24 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_from_another_address_of_this_host_is_not_the_attempts() {
+        for (ours, expected) in [(1, Some(5)), (2, Some(6)), (3, None)] {
+            let mut flows = flows(&[(5, 1), (6, 1)]);
+            // Both from port 1, from different addresses.
+            for (key, host) in flows.keys.iter_mut().zip([1, 2]) {
+                key.source = ([198, 51, 100, host].into(), 1);
+            }
+            let local = Some([198, 51, 100, ours].into());
+            let mut attempts = [vec![Ended { local, ..attempt(1) }]];
+            let (targets, ports) = ([Some(target(1))], ports(&[1]));
+            let mut merger = merger();
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+            assert_eq!(facts(&merged.configurations[0]), [(expected.is_some(), expected)]);
+            assert_eq!(merger.strays(), if expected.is_some() { 1 } else { 2 });
+        }
+    }
+
+    #[test]
     fn a_flow_that_was_given_up_counts_as_not_observed() {
         let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
         // Even if only its first part was.
@@ -454,7 +472,7 @@ mod tests {
                 let one = move |host| {
                     let mut ended = attempt(port(configuration, host));
                     if fails(configuration, host) {
-                        (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Failed);
+                        (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Timeout);
                     }
                     ended
                 };

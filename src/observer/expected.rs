@@ -250,10 +250,14 @@ impl Segments {
     fn acknowledge(&mut self, tcp: &Tcp<'_>, shift: u8) {
         let window = u32::from(tcp.window) << shift;
         let edge = tcp.acknowledgment.wrapping_add(window);
-        if self.is(KNOWN) {
+        if self.is(KNOWN) && self.is(OWN) {
             self.next = later(tcp.acknowledgment, self.next);
             self.edge = later(edge, self.edge);
+        } else if self.is(KNOWN) && self.edge.wrapping_sub(tcp.acknowledgment) <= FAR {
+            self.next = tcp.acknowledgment;
+            self.edge = later(edge, self.edge);
         } else {
+            // The first one, or the capture has a segment whose numbers are damaged.
             (self.next, self.edge) = (tcp.acknowledgment, edge);
         }
         self.window = self.window.max(window);

@@ -339,7 +339,9 @@ impl FlowTable {
                     exchange.unexpected(packet, direction);
                 }
                 if direction == Direction::Reverse {
-                    self.note(slot, Note::Unexpected);
+                    // A capture may lack the packets that it fits.
+                    let octets = self.owners.is_none().then_some(packet.ip.length);
+                    self.note(slot, Note::Unexpected(octets));
                 }
                 return;
             }

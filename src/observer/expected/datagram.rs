@@ -114,16 +114,17 @@ impl Datagram {
         }
         let number =
             |at: usize| octets.get(at..at + 2).map(|two| u16::from_be_bytes([two[0], two[1]]));
-        let mut same = 0;
-        let mut differs = false;
+        let (mut same, mut differs) = (0, false);
         let mut compare = |octets: u8, is: bool| {
-            same += octets;
+            same += if is { octets } else { 0 };
             differs |= !is;
+            is
         };
+        let mut is_known = false;
         if let (1.., Some(id)) = (self.id, quote.ip.id) {
             // Some stacks quote it in their own byte order.
             let id = id as u16;
-            compare(2, id == self.id || id.swap_bytes() == self.id);
+            is_known |= compare(2, id == self.id || id.swap_bytes() == self.id);
         }
         if let (1.., Some(label)) = (self.label, quote.ip.flow_label) {
             compare(2, label == self.label);
@@ -131,13 +132,20 @@ impl Datagram {
         if let (true, Some(length)) = (self.is(LENGTH), number(4)) {
             compare(2, length == self.length);
         }
-        if let (true, Some(checksum)) = (self.is(CHECKSUM), number(6)) {
-            compare(2, checksum == self.checksum);
-        }
         let kept = &self.data[..self.kept.into()];
         let data = octets.get(8..).unwrap_or_default();
         let common = data.len().min(kept.len());
-        compare(common as u8, data[..common] == kept[..common]);
+        let data_is = compare(common as u8, data[..common] == kept[..common]);
+        is_known |= data_is && common == KEPT && !self.is(OWN);
+        match number(6).filter(|_| self.is(CHECKSUM)) {
+            // A NAT changes it with the address, and may leave it so in what is quoted.
+            Some(checksum)
+                if is_known && quote.ip.source.is_ipv4() && checksum != self.checksum => {}
+            Some(checksum) => {
+                compare(2, checksum == self.checksum);
+            }
+            None => {}
+        }
         if differs { Fit::Unexpected } else { Fit::Quotes(same) }
     }
 }
