@@ -347,7 +347,7 @@ impl Resolver {
     fn again(&mut self, mut pending: Pending, reason: Reason) {
         if pending.over_tcp
             && pending.strangers == 0
-            && let Some(found) = pending.partial.take().and_then(found)
+            && let Some(found) = pending.partial.as_ref().and_then(found)
         {
             return self.answer(pending, found);
         }
@@ -370,10 +370,10 @@ impl Resolver {
 }
 
 /// What the DNS says by a reply; `None` if it may say something else when it is asked again.
-fn found(reply: Reply) -> Option<Result<Vec<IpAddr>, Reason>> {
+fn found(reply: &Reply) -> Option<Result<Vec<IpAddr>, Reason>> {
     match reply {
-        Reply::Addresses(found) => Some(Ok(found)),
-        Reply::Nothing(reason) if reason.is_answer() => Some(Err(reason)),
+        Reply::Addresses(found) => Some(Ok(found.clone())),
+        Reply::Nothing(reason) if reason.is_answer() => Some(Err(*reason)),
         _ => None,
     }
 }
