@@ -22,6 +22,7 @@ mod judge;
 mod lab;
 mod list;
 mod live;
+mod memory;
 mod merge;
 mod meter;
 mod new;

@@ -25,7 +25,8 @@ use super::summary::{self, Outcome};
 use super::targets::columns::FixedColumns;
 use super::writer::{self, Known, Wave, Writer};
 use super::{
-    confirm, forecast, interface, preflight, prepare, records, restore, run_targets, source_ports,
+    confirm, forecast, interface, memory, preflight, prepare, records, restore, run_targets,
+    source_ports,
 };
 use crate::connect;
 use crate::engine::ports::{Bank, Pool};
@@ -33,7 +34,7 @@ use crate::engine::{driver, scheduler};
 use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
-use crate::observer::{self, capture};
+use crate::observer::{Limits, capture};
 use crate::packet::owner::Owners;
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
@@ -390,8 +391,7 @@ impl Run<'_> {
 
     /// What the metadata say from the beginning on.
     fn about(&self, started: &str, digest: Option<&str>, sessions: u64) -> Metadata {
-        let Args { connect, port, shard, sure, .. } = self.args;
-        let ports = self.pool.bounds();
+        let Args { connect, port, shard, sure, concurrency, wave, .. } = self.args;
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
             ("control_share", sure.control.map(|share| share.to_string())),
@@ -399,9 +399,10 @@ impl Run<'_> {
             ("connect", connect.clone()),
             ("port", port.map(|port| port.to_string())),
             ("shard", shard.map(|shard| shard.to_string())),
-            ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
+            ("source_ports", Some(self.pool.to_string())),
             ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
             ("sessions", Some(sessions.to_string())),
+            ("memory_bound", Some(memory::of_run(self.plan, *concurrency, *wave, &self.pool))),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
@@ -426,13 +427,12 @@ impl Run<'_> {
     }
 
     fn capture_filter(&self) -> String {
-        let ports = self.pool.bounds();
-        let (low, high) = (ports.start(), ports.end());
+        let ports = &self.pool;
         // Our connections, and what routers say about them.
         let udp =
             self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
-        let udp = if udp { format!("udp portrange {low}-{high} or ") } else { String::new() };
-        format!("tcp portrange {low}-{high} or {udp}icmp or icmp6")
+        let udp = if udp { format!("udp portrange {ports} or ") } else { String::new() };
+        format!("tcp portrange {ports} or {udp}icmp or icmp6")
     }
 
     fn measure(
@@ -465,8 +465,8 @@ impl Run<'_> {
             preflight::routes(self.interface, self.args.interface.is_some(), &first)?;
         }
         privilege::keep(&self.needs)?;
-        let limits = observer::Limits::default();
-        let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
+        let capture =
+            capture.start(&self.plan.selection, Limits::of_run(self.pool.len()), Some(owners))?;
         let counters = capture.counters.clone();
         let clock = Instant::now();
         let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));

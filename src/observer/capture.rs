@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// Beyond that, how long to wait for packets that the kernel has counted and not handed out.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of the ring: two seconds of 200,000 packets/s.
-const BUFFER: i32 = 128 << 20;
+pub const RING: usize = 128 << 20;
 /// Bytes kept of a frame: link, IPv6 with extension headers, a full TCP header.
 const SNAP_LENGTH: i32 = 256;
 
@@ -118,7 +118,7 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         // Immediate mode would turn TPACKET_V3 off.
         .immediate_mode(false)
         .timeout(retire)
-        .buffer_size(BUFFER)
+        .buffer_size(RING as i32)
         .snaplen(SNAP_LENGTH)
         .promisc(false)
         .precision(pcap::Precision::Nano)
