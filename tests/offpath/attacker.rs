@@ -21,9 +21,8 @@ const PROBER: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 /// The router's device towards the prober.
 const TOWARDS_PROBER: &str = "prober";
-/// Packets a second: more than most hosts off a path could send to one client, and few enough to leave the machine
-/// to the run.
-const RATE: u64 = 40_000;
+/// Packets a second: enough to try all ports within a second, and few enough to leave the machine to the runs.
+const RATE: u64 = 20_000;
 /// How many are sent between two looks at the clock.
 const BURST: usize = 64;
 
