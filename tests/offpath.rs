@@ -1,6 +1,7 @@
 //! A host off the path decides nothing: it knows the targets, the measurement, the seed and the range of source ports, it can
 //! send packets from any address, and it sees none. Whatever it sends, no label of any shipped measurement is another
-//! one than without it; at worst it is `insufficient`, and then the run ends with exit code 3 and says why.
+//! one than without it; at worst it is `insufficient`, and then the run ends with exit code 3 and says why. Nor does it
+//! change what the kernel keeps of paths.
 //!
 //! One round of all attacks at once. `PATHSPIDER_OFFPATH=N` runs N rounds, and one of each attack alone;
 //! `PATHSPIDER_OFFPATH_ONLY=WORD` runs the measurements with this word in their names.
@@ -20,7 +21,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use arrow::datatypes::Fields;
 use attacker::{Aim, attacked};
@@ -168,6 +169,22 @@ fn run(listed: &Listed, measurement: &str) -> Said {
     Said { code, stderr, labels: labels.collect() }
 }
 
+/// What the kernel keeps of path MTUs, a line for each target; it forgets them.
+fn path_mtus() -> impl Iterator<Item = String> {
+    let ip = |arguments: &[&str]| {
+        let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+        let output = Command::new("ip").args(arguments).env("PATH", path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let routes = ["-4", "-6"].map(|family| {
+        let routes = ip(&[family, "-o", "route", "show", "cache"]);
+        ip(&[family, "route", "flush", "cache"]);
+        routes
+    });
+    let lines: Vec<String> = routes.concat().lines().map(str::to_owned).collect();
+    lines.into_iter().filter(|line| line.contains("mtu"))
+}
+
 /// Runs a measurement under these attacks, and says what is not as it should be, a line each.
 fn faults(
     lab: &Lab,
@@ -181,7 +198,9 @@ fn faults(
     let (said, sent) = attacked(&aim, attacks, || run(listed, measurement));
     let names: Vec<&str> = attacks.iter().map(|attack| attack.name).collect();
     let names = names.join(", ");
-    let mut faults = Vec::new();
+    let mut faults: Vec<String> = path_mtus()
+        .map(|route| format!("{measurement}: the kernel keeps a path MTU: {route} ({names})"))
+        .collect();
     let (mut all, mut same) = (0, 0);
     for (ip, before) in &quiet.labels {
         let Some(now) = said.labels.get(ip) else {

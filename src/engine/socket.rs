@@ -51,7 +51,11 @@ impl Opening<'_> {
     /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
     /// the early data went with it.
     fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
-        let socket = blank(self.transport, Domain::for_address(self.address))?;
+        let domain = Domain::for_address(self.address);
+        let socket = blank(self.transport, domain)?;
+        if self.transport == Transport::Udp {
+            ignore_path_mtu(&socket, domain)?;
+        }
         self.prepare(&socket)?;
         socket.bind(&SocketAddr::new(unspecified(self.address), port).into())?;
         let address = self.address.into();
@@ -94,6 +98,19 @@ pub(super) fn blank(transport: Transport, domain: Domain) -> io::Result<Socket> 
         Transport::Udp => (Type::DGRAM, Protocol::UDP),
     };
     Socket::new(domain, kind.nonblocking(), Some(protocol))
+}
+
+/// Has the kernel take no path MTU from ICMP errors that it puts to this socket. It checks nothing but their ports or, for
+/// a raw socket, not even those, and keeps the path MTU for all connections to the address that an error quotes: any
+/// host could change it. (TCP compares the sequence number.) Datagrams then have no "don't fragment" bit; they are short.
+pub(super) fn ignore_path_mtu(socket: &Socket, domain: Domain) -> io::Result<()> {
+    /// `IP_PMTUDISC_INTERFACE` and `IPV6_PMTUDISC_INTERFACE` of Linux.
+    const INTERFACE: i32 = 4;
+    let (level, name, family) = match domain {
+        Domain::IPV6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, Family::V6),
+        _ => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, Family::V4),
+    };
+    Sockopt::Raw { level, name, value: INTERFACE }.set(socket.as_fd(), family)
 }
 
 /// The address that a connected socket sends from.
