@@ -2,12 +2,14 @@
 //! with its exit code, `tests/cli/NAME.txt` what is printed. `UPDATE_GOLDENS=1 cargo test --test cli`
 //! accepts what is printed now.
 
-use std::collections::BTreeSet;
+mod support;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use support::golden::Goldens;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,43 +60,30 @@ fn text(output: &Output) -> String {
 
 #[test]
 fn every_command_line_prints_what_was_agreed() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
     let cases = std::fs::read_to_string(folder().join("cases.toml")).unwrap();
     let cases: Cases = toml::from_str(&cases).unwrap();
-    let mut wrong = Vec::new();
-    let mut goldens = BTreeSet::new();
+    let mut goldens = Goldens::default();
     for Case { name, run, exit, contains, json } in &cases.case {
         let output = pathspider(run).output().unwrap();
         let said = text(&output);
         if output.status.code() != Some(*exit) {
-            wrong.push(format!("{name}: {} instead of {exit}: {said}", output.status));
+            goldens.wrong(format!("{name}: {} instead of {exit}: {said}", output.status));
         }
         for line in said.lines().filter(|_| *json) {
             if let Err(why) = serde_json::from_str::<Value>(line) {
-                wrong.push(format!("{name}: {why}: {line}"));
+                goldens.wrong(format!("{name}: {why}: {line}"));
             }
         }
         let missing: Vec<_> = contains.iter().filter(|words| !said.contains(*words)).collect();
         if !missing.is_empty() {
-            wrong.push(format!("{name}: without {missing:?}: {said}"));
+            goldens.wrong(format!("{name}: without {missing:?}: {said}"));
         }
         if !contains.is_empty() {
             continue;
         }
-        assert!(goldens.insert(format!("{name}.txt")), "{name} twice");
-        let golden = folder().join(format!("{name}.txt"));
-        if update {
-            std::fs::write(&golden, &said).unwrap();
-        }
-        if std::fs::read_to_string(&golden).unwrap_or_default() != said {
-            wrong.push(format!("{name}: pathspider {run}\n{said}"));
-        }
+        goldens.compare(&folder().join(format!("{name}.txt")), &said);
     }
-    assert!(wrong.is_empty(), "not as agreed (UPDATE_GOLDENS=1 accepts):\n{}", wrong.join("\n"));
-    let files = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
-    let files = files.map(|name| name.into_string().unwrap());
-    let files: BTreeSet<String> = files.filter(|name| name.ends_with(".txt")).collect();
-    assert_eq!(files, goldens, "goldens without a case");
+    goldens.end_all_of(&folder());
 }
 
 #[test]

@@ -5,23 +5,22 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::{Value, json};
+use support::{NO_STRANGERS, records, summary};
 
 /// Half of the addresses are IPv6.
 const HOSTS: &str = r#"
@@ -259,16 +258,7 @@ impl Bench {
 }
 
 fn pathspider(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null()).args(arguments);
+    let mut command = support::pathspider();
+    command.args(arguments);
     command
-}
-
-fn summary(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
-}
-
-fn records(path: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

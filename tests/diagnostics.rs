@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod support;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,7 @@ use pathspider::error::{CODES, Error, Report};
 use pathspider::lab::Spec;
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::step::{Checked, Facts, Parameter, Problem};
+use support::golden::Goldens;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics")
@@ -105,22 +108,15 @@ fn report(error: Error) -> Report {
 
 #[test]
 fn every_mistake_is_reported_as_agreed() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     for (name, result) in cases() {
         let said = match result {
             Ok(_) => "no mistake was found\n".to_owned(),
             Err(report) => report.render(false),
         };
-        let golden = folder().join(&name).with_extension("txt");
-        if update {
-            std::fs::write(&golden, &said).unwrap();
-        }
-        if std::fs::read_to_string(&golden).unwrap_or_default() != said {
-            wrong.push(format!("{name}:\n{said}"));
-        }
+        goldens.compare(&folder().join(&name).with_extension("txt"), &said);
     }
-    assert!(wrong.is_empty(), "not as agreed (UPDATE_GOLDENS=1 accepts):\n{}", wrong.join("\n"));
+    goldens.end();
 }
 
 #[test]

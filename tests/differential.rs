@@ -20,6 +20,7 @@ use arrow::array::{
     TimestampNanosecondArray, UInt8Array, UInt16Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema};
+use libtest_mimic::{Arguments, Completion, Trial};
 use pathspider::error::Diagnostic;
 use pathspider::flags::{self, Flag, Flags};
 use pathspider::rule::confirm::{self, Counts};
@@ -373,21 +374,16 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 const NAME: &str = "duckdb_agrees_in_every_row";
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let filtered = arguments.next().is_some_and(|filter| !NAME.contains(&filter));
-    if filtered || std::env::args().any(|argument| argument == "--list") {
-        return ExitCode::SUCCESS;
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("target/venv/bin/python");
-    if !python.exists() {
-        eprintln!("test {NAME} ... skipped: there is no {} (make test-setup)", python.display());
-        eprintln!("test result: ok. 0 passed; 0 failed; 1 ignored");
-        return ExitCode::SUCCESS;
-    }
-    duckdb_agrees_in_every_row(root, &python);
-    eprintln!("test {NAME} ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored");
-    ExitCode::SUCCESS
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    let trial = Trial::ignorable_test(NAME, move || {
+        if !python.exists() {
+            let why = format!("there is no {} (make test-setup)", python.display());
+            return Ok(Completion::ignored_with(why));
+        }
+        duckdb_agrees_in_every_row(Path::new(env!("CARGO_MANIFEST_DIR")), &python);
+        Ok(Completion::Completed)
+    });
+    libtest_mimic::run(&Arguments::from_args(), vec![trial]).exit_code()
 }
 
 /// The records with how rounds went, of some of them.
@@ -413,6 +409,7 @@ fn with_rounds(batch: &RecordBatch, rules: &Rules, random: &mut Random) -> Recor
 
 fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     let seed = number("PATHSPIDER_SEED", 20_261_122);
+    eprintln!("PATHSPIDER_SEED={seed}");
     let mut random = Random { state: seed.wrapping_mul(0x9E37_79B9) | 1, plain: false };
     let wanted = usize::try_from(number("PATHSPIDER_DIFFERENTIAL", 400)).unwrap();
     let batch = records(&mut random);

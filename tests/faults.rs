@@ -5,10 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/listed.rs"]
-mod listed;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,19 +14,19 @@ use std::ops::RangeInclusive;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use harness::Tests;
-use listed::Listed;
 use nix::mount::{MsFlags, mount, umount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
+use support::listed::Listed;
+use support::wait::{until, until_of};
+use support::{NO_STRANGERS, pathspider, records, stderr, summary};
 
 /// Of each version of IP.
 const TARGETS: usize = 20;
@@ -70,28 +67,10 @@ fn inside(tests: &mut Tests) {
     tests.run("no nft, no ip", || bench.no_programs());
 }
 
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn summary(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
-}
-
 fn said(program: &str, words: &str) -> String {
     let output = Command::new(program).args(words.split(' ')).output().unwrap();
     assert!(output.status.success(), "{program} {words}: {}", stderr(&output));
     String::from_utf8(output.stdout).unwrap()
-}
-
-/// Until it is so.
-fn wait(child: &mut Child, mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < until, "it never came to that");
-        assert_eq!(child.try_wait().unwrap(), None, "it ended early");
-        std::thread::yield_now();
-    }
 }
 
 /// Connections that were begun in this network namespace.
@@ -132,8 +111,7 @@ impl Bench {
     }
 
     fn run(&self, measurement: &str, how: &str, output: &Path, more: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        let mut command = pathspider();
         command.env("PATHSPIDER_STATE", self.path("state"));
         command.args(["run", measurement, "--format", "json"]).args(NO_STRANGERS);
         command.arg("--targets").arg(&self.at.list);
@@ -151,12 +129,11 @@ impl Bench {
     /// connections there were before the run.
     fn wait_for_experiment(&self, child: &mut Child, before: usize) {
         // The steps of every configuration are tried before the first packet: only connections tell.
-        wait(child, || opened() > before + 2 * TARGETS + 3);
+        until_of(child, "attempts of the experiment", || opened() > before + 2 * TARGETS + 3);
     }
 
     fn records(&self, output: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.path(output)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        records(&self.path(output))
     }
 
     /// The run came to its end, with true labels and one wave asked again.
@@ -198,12 +175,12 @@ impl Bench {
     fn sysctl_always(&self) {
         let before = ecn();
         let mut child = self.slow("ecn", "always.ndjson");
-        while child.try_wait().unwrap().is_none() {
+        until("the run ends", || {
             if ecn() == "1" {
                 fs::write(ECN, "0").unwrap();
             }
-            std::thread::yield_now();
-        }
+            child.try_wait().unwrap().is_some()
+        });
         let ended = child.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(3), "{}", stderr(&ended));
         let summary = summary(&ended);
@@ -225,7 +202,7 @@ impl Bench {
     fn scoped(&self, delete: fn()) {
         let before = opened();
         let mut child = self.slow("ecn-scoped", "scoped.ndjson");
-        wait(&mut child, || opened() > before + 3);
+        until_of(&mut child, "connections", || opened() > before + 3);
         delete();
         self.asked_again(child, "scoped.ndjson", "another program changed it");
         assert!(!said("ip", "rule").contains("fwmark"));
@@ -271,7 +248,7 @@ impl Bench {
         let more = ["--rate", "20", "--wave", "10"];
         let mut child = self.run("ecn", "-o", &output, &more).spawn().unwrap();
         let part = pathspider::sink::beside(&output).join("part-00000.parquet");
-        wait(&mut child, || part.exists());
+        until_of(&mut child, "a part", || part.exists());
         said("ip", &format!("{what} {}", self.at.interface));
         let ended = child.wait_with_output().unwrap();
         said("ip", &format!("link set {interface} up"));
@@ -376,7 +353,7 @@ impl Bench {
         let output = PathBuf::from(format!("{}/", folder.display()));
         let more = ["--rate", "20", "--wave", "10"];
         let mut child = self.run("ecn", "-o", &output, &more).spawn().unwrap();
-        wait(&mut child, || folder.join("part-00000.parquet").exists());
+        until_of(&mut child, "a part", || folder.join("part-00000.parquet").exists());
         lose();
         let ended = child.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));

@@ -7,11 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/listed.rs"]
-#[expect(dead_code, reason = "no run is over all targets")]
-mod listed;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,15 +19,15 @@ use std::thread;
 
 use etherparse::PacketBuilder;
 use harness::Tests;
-use listed::Listed;
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{UsageWho, getrusage};
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use pathspider::measurement::SHIPPED;
 use serde_json::Value;
 use socket2::{Domain, Protocol, Socket, Type};
+use support::NO_STRANGERS;
+use support::listed::Listed;
 
 /// Hosts whose labels differ, and one that floods.
 const LAB: &str = r#"

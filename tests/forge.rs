@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,9 +15,9 @@ use std::process::{Command, ExitCode, Stdio};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use harness::Tests;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde_json::Value;
+use support::NO_STRANGERS;
 
 const HOSTS: &str = r#"
 [[host]]
@@ -83,14 +82,17 @@ fn main() -> ExitCode {
 
 fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::parse("hosts", HOSTS).unwrap()).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (records, packets) = measure(&lab, folder.path());
-    tests.run("every answer is what it is", || states(&lab, &records));
-    tests.run("one reset a SYN-ACK, ours", || resets(&records, &packets));
+    tests.run("every answer is what it is", || states(&lab, &measure(&lab).0));
+    tests.run("one reset a SYN-ACK, ours", || {
+        let (records, packets) = measure(&lab);
+        resets(&records, &packets);
+    });
 }
 
 /// All that was recorded, and all that was on the wire.
-fn measure(lab: &Lab, folder: &std::path::Path) -> (Vec<Value>, Vec<Vec<u8>>) {
+fn measure(lab: &Lab) -> (Vec<Value>, Vec<Vec<u8>>) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
     let (measurement, list) = (folder.join("forge.toml"), folder.join("targets.csv"));
     fs::write(&measurement, MEASUREMENT).unwrap();
     let mut targets = String::new();

@@ -9,7 +9,7 @@
 #![expect(clippy::print_stdout, reason = "what was measured is for who asks with --nocapture")]
 
 mod captures;
-#[path = "harness/spoilt.rs"]
+#[path = "support/spoilt.rs"]
 mod spoilt;
 
 use std::cell::RefCell;

@@ -1,100 +1,53 @@
 //! The lab by itself: what its hosts do to plain sockets, without the rest of the program.
 //!
-//! Runs as whoever calls it, and, for root, once more as an ordinary user. Has no harness: a
-//! user namespace can be entered only by a process with one thread. Where none can be entered,
-//! it says so and counts as skipped.
+//! Runs as whoever calls it, and for root again as an ordinary user. Has no harness of Rust's (see [`harness`]).
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
+mod harness;
 #[path = "lab/portrait.rs"]
 mod portrait;
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::Tests;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use pathspider::connect::{self, Action, Ending, Event, Fault, Options, Peer, Transport};
 use pathspider::lab::{self, Lab, Spec};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Set in the children that do the work.
-const INSIDE: &str = "PATHSPIDER_TEST_INSIDE";
-const SKIPPED: u8 = 77;
-const NOBODY: u32 = 65_534;
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// For answers of hosts without delay.
 const SHORT: Duration = Duration::from_millis(700);
 
 fn main() -> ExitCode {
-    if std::env::var_os(INSIDE).is_some() {
-        inside()
-    } else if std::env::args().any(|argument| argument == "--list") {
-        ExitCode::SUCCESS
-    } else {
-        outside()
-    }
+    harness::main_as_users(inside)
 }
 
-/// Runs the checks in children, one for each kind of user.
-fn outside() -> ExitCode {
-    let mut failed = 0;
-    for (who, user) in [("as the caller", None), ("as an ordinary user", Some(NOBODY))] {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.env(INSIDE, "1").current_dir("/");
-        if let Some(user) = user {
-            if !nix::unistd::geteuid().is_root() {
-                eprintln!("test lab {who} ... skipped: only root can become one");
-                continue;
-            }
-            command.uid(user).gid(user);
-        }
-        match command.status() {
-            Ok(status) if status.success() => eprintln!("test lab {who} ... ok"),
-            Ok(status) if status.code() == Some(SKIPPED.into()) => {
-                eprintln!("test lab {who} ... skipped: no user namespace can be entered");
-            }
-            Ok(status) => {
-                eprintln!("test lab {who} ... FAILED: {status}");
-                failed += 1;
-            }
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && user.is_some() => {
-                eprintln!("test lab {who} ... skipped: that user cannot execute this: {error}");
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-    ExitCode::from(u8::from(failed > 0))
-}
-
-/// The checks themselves.
-fn inside() -> ExitCode {
-    if let Err(error) = lab::enter() {
-        eprintln!("skipped: {error}");
-        return ExitCode::from(SKIPPED);
-    }
-    lab::enter().expect("entering twice does nothing");
-    a_wrong_rule_is_shown();
-    drop(Lab::build(&Spec::plain(10_000, 1_000).unwrap()).unwrap());
-    let began = Instant::now();
-    let spec = portrait::with_ends(Spec::internet().unwrap());
-    let lab = Lab::build(&spec).unwrap_or_else(|error| panic!("{error}"));
-    eprintln!("{} (built in {:?})", lab.describe(), began.elapsed());
-    default_route_is(lab.interface());
-
-    portrait::check(&lab, &spec);
-    portrait::losses(&lab, &spec);
-    every_connection_ends_as_it_should(&lab, &spec);
-    applications_answer(&lab);
-    data_in_the_syn_is_taken(&lab);
-    ask_for_ecn(&lab);
-    drop(lab);
-    switches_of_servers();
-    ExitCode::SUCCESS
+fn inside(tests: &mut Tests) {
+    let spec = LazyCell::new(|| portrait::with_ends(Spec::internet().unwrap()));
+    let lab = LazyCell::new(|| Lab::build(&spec).unwrap_or_else(|error| panic!("{error}")));
+    tests.run("entering a namespace twice does nothing", || lab::enter().unwrap());
+    tests.run("a wrong rule is shown", a_wrong_rule_is_shown);
+    tests.run("a lab has room for 10,000 hosts", || {
+        drop(Lab::build(&Spec::plain(10_000, 1_000).unwrap()).unwrap());
+    });
+    tests.run("the default route leads into the lab", || default_route_is(lab.interface()));
+    tests.run("every host is as it was drawn, packet by packet", || portrait::check(&lab, &spec));
+    tests.run("lossy paths lose as many segments as they say", || portrait::losses(&lab, &spec));
+    tests.run("every connection ends as it should", || {
+        every_connection_ends_as_it_should(&lab, &spec);
+    });
+    tests.run("applications answer", || applications_answer(&lab));
+    tests.run("data in the SYN is taken", || data_in_the_syn_is_taken(&lab));
+    tests.run("only hosts that break ECN fail with ECN", || ask_for_ecn(&lab));
+    tests.run("servers that are other than usual", switches_of_servers);
 }
 
 /// With the kernel as it comes.

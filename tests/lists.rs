@@ -7,7 +7,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
-use std::collections::{BTreeSet, HashMap};
+mod support;
+
+use std::collections::HashMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -20,6 +22,7 @@ use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pathspider::targets::Reader;
+use support::golden::Goldens;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -226,16 +229,14 @@ fn outcome(case: &Case, server: SocketAddr) -> (i32, String, Vec<u8>) {
 
 #[test]
 fn every_list_comes_out_as_agreed() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
     let text = fs::read_to_string(folder().join("cases.toml")).unwrap();
     let cases: Cases = toml::from_str(&text).unwrap();
     let server = serve();
-    let mut wrong = Vec::new();
-    let mut goldens = BTreeSet::new();
+    let mut goldens = Goldens::default();
     for case in &cases.case {
         let (exit, said, list) = outcome(case, server);
         if exit != case.exit {
-            wrong.push(format!("{}: {exit} instead of {}: {said}", case.name, case.exit));
+            goldens.wrong(format!("{}: {exit} instead of {}: {said}", case.name, case.exit));
         }
         assert!(!said.contains('\u{1b}'), "{}: an escape on the terminal", case.name);
         if case.readable {
@@ -248,19 +249,9 @@ fn every_list_comes_out_as_agreed() {
             assert_eq!(targets.len(), lines - usize::from(csv), "{}", case.name);
         }
         let golden = folder().join(format!("{}.txt", case.name));
-        if update {
-            fs::write(&golden, &said).unwrap();
-        } else if fs::read_to_string(&golden).unwrap_or_default() != said {
-            wrong.push(format!("{} gave\n{said}", case.name));
-        }
-        assert!(goldens.insert(golden), "{} is there twice", case.name);
+        goldens.compare(&golden, &said);
     }
-    for file in fs::read_dir(folder()).unwrap() {
-        let path = file.unwrap().path();
-        let left_over = path.extension().is_some_and(|e| e == "txt") && !goldens.contains(&path);
-        assert!(!left_over, "{} belongs to no case", path.display());
-    }
-    assert!(wrong.is_empty(), "{}\n(UPDATE_GOLDENS=1 accepts this)", wrong.join("\n"));
+    goldens.end_all_of(&folder());
 }
 
 #[test]

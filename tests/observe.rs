@@ -6,12 +6,15 @@
 
 mod captures;
 
+mod support;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use captures::{Capture, Frame, pcap, pcapng};
 use serde_json::Value;
+use support::golden::Goldens;
 
 /// A folder with one capture file, and the program's answer to it.
 struct Run {
@@ -69,19 +72,12 @@ fn golden(name: &str) -> PathBuf {
 
 #[test]
 fn every_capture_gives_the_records_that_were_agreed() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     for capture in captures::all() {
         let written = Run::new(&plain(&capture), &[]).expect(0).written();
-        let path = golden(capture.name);
-        if update {
-            std::fs::write(&path, &written).unwrap();
-        }
-        if std::fs::read_to_string(&path).unwrap_or_default() != written {
-            wrong.push(format!("{}:\n{written}", capture.name));
-        }
+        goldens.compare(&golden(capture.name), &written);
     }
-    assert!(wrong.is_empty(), "not as agreed (UPDATE_GOLDENS=1 accepts):\n{}", wrong.join("\n"));
+    goldens.end();
 }
 
 /// Whether a value says that something was seen.

@@ -4,22 +4,19 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/listed.rs"]
-mod listed;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Output, Stdio};
 
 use harness::Tests;
-use listed::Listed;
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use serde::Deserialize;
+use support::listed::Listed;
+use support::{NO_STRANGERS, stderr};
 
 /// Steps that cannot work, with what is said of them.
 #[derive(Deserialize)]
@@ -60,10 +57,6 @@ fn inside(tests: &mut Tests) {
     tests.run("this host rewrites packets: not another interface", || bench.rewritten());
     tests.run("a default route that leads nowhere", || bench.nowhere());
     tests.run("IPv6 by another interface", || bench.two_interfaces());
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn sh(script: &str) -> String {

@@ -4,24 +4,21 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/listed.rs"]
-mod listed;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use harness::Tests;
-use listed::Listed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
+use support::listed::Listed;
+use support::wait::until_of;
+use support::{NO_STRANGERS, stderr};
 
 const NET_ADMIN: u64 = 1 << 12;
 const NET_RAW: u64 = 1 << 13;
@@ -33,9 +30,6 @@ fn main() -> ExitCode {
 }
 
 fn outside(tests: &mut Tests, namespaces: bool) {
-    if !namespaces {
-        tests.skip("everything", "no user namespace can be entered here");
-    }
     if nix::unistd::geteuid().is_root() && namespaces {
         tests.run("root becomes another user, with the output and the journal", another_user);
     } else {
@@ -90,13 +84,11 @@ fn capabilities(child: &Child) -> Vec<[u64; 5]> {
 
 /// Waits until a process has started the thread that captures.
 fn wait_for_capture(child: &mut Child) {
-    let until = Instant::now() + Duration::from_secs(60);
     let tasks = format!("/proc/{}/task", child.id());
     let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
-    while !fs::read_dir(&tasks).unwrap().any(|task| name(&task.unwrap().path()) == "capture\n") {
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < until, "no capture");
-        std::thread::yield_now();
-    }
+    until_of(child, "a thread that captures", || {
+        fs::read_dir(&tasks).unwrap().any(|task| name(&task.unwrap().path()) == "capture\n")
+    });
 }
 
 fn end(mut child: Child, signal: Signal) -> Output {
@@ -104,10 +96,6 @@ fn end(mut child: Child, signal: Signal) -> Output {
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
     }
     child.wait_with_output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// What of this host a run could change.
@@ -305,14 +293,12 @@ fn another_user() {
 
     std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
     let results = own.join("x.parquet");
-    let child = run(&results, "");
+    let mut child = run(&results, "");
     // The first configuration is in force when this is there.
-    let until = Instant::now() + Duration::from_secs(60);
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
     let mut seen = None;
-    while seen.is_none() {
-        assert!(Instant::now() < until);
-        let children = format!("/proc/{0}/task/{0}/children", child.id());
-        for pid in fs::read_to_string(children).unwrap_or_default().split_whitespace() {
+    until_of(&mut child, "a process with the capabilities of the other user", || {
+        for pid in fs::read_to_string(&children).unwrap_or_default().split_whitespace() {
             let process = PathBuf::from(format!("/proc/{pid}"));
             let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
             let many = fs::read_dir(process.join("task")).map(Iterator::count).unwrap_or(0);
@@ -320,7 +306,8 @@ fn another_user() {
                 seen = status(&process);
             }
         }
-    }
+        seen.is_some()
+    });
     let output = child.wait_with_output().unwrap();
     let (said, error) = (String::from_utf8_lossy(&output.stdout), stderr(&output));
     assert_eq!(output.status.code(), Some(0), "{said}{error}");

@@ -4,27 +4,31 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+mod support;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitCode, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use harness::{Tests, differences};
 use nix::libc::O_NONBLOCK;
+use nix::poll::{PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pathspider::lab::{Lab, Spec};
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
+use support::wait::until;
+use support::{records, stderr};
 
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
-/// How often the run is killed, and that the points in time are the same again.
-const KILLS: usize = 50;
-const SEED: u64 = 6;
+/// How often the run is killed, from each seed of the moments.
+const KILLS: usize = 10;
+const SEEDS: [u64; 5] = [6, 7, 8, 9, 10];
 
 /// Every kind of step that changes the host; the program changes a kernel parameter, so it is seen.
 const ALL_KINDS: &str = r#"
@@ -68,7 +72,10 @@ fn inside(tests: &mut Tests) {
     let bench = Bench::new(&lab);
     tests.state = Some(dumps);
     tests.run("a run leaves nothing, and no journal", || bench.whole());
-    tests.run("kill -9 at any point leaves what restore puts back", || bench.killed());
+    for seed in SEEDS {
+        let name = format!("kill -9 at any point leaves what restore puts back, seed {seed}");
+        tests.run(&name, || bench.killed(seed));
+    }
     tests.run("the next run puts it back too", || bench.next_run());
     tests.run("what another program changed is kept, unless forced", || bench.conflict());
     tests.run("what was left in a namespace that is gone is dropped", || bench.gone());
@@ -117,10 +124,6 @@ fn parameters(folder: &Path, text: &mut String) {
             writeln!(text, "{} = {}", path.display(), String::from_utf8_lossy(&value)).unwrap();
         }
     }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// A run that is under way, and what it logs.
@@ -219,8 +222,7 @@ impl Bench {
     }
 
     fn records(&self, name: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.folder.path().join(name)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        records(&self.folder.path().join(name))
     }
 
     fn whole(&self) {
@@ -233,11 +235,11 @@ impl Bench {
         assert_eq!(text, "nothing is left of killed runs\n");
     }
 
-    fn killed(&self) {
+    fn killed(&self, seed: u64) {
         let before = dumps();
         let whole = self.run("everything", " --wave 8").output().unwrap();
         let lines = stderr(&whole).lines().count();
-        let mut random = rand::rngs::StdRng::seed_from_u64(SEED);
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
         let (mut left, mut changed) = (0, 0);
         for number in 0..KILLS {
             let mut run = self.start("everything", " --wave 8");
@@ -333,6 +335,7 @@ impl Bench {
     }
 
     fn not_trusted(&self) {
+        fs::create_dir(self.state()).unwrap();
         use std::os::unix::fs::PermissionsExt as _;
         let others = |mode| {
             fs::set_permissions(self.state(), fs::Permissions::from_mode(mode)).unwrap();
@@ -354,15 +357,12 @@ impl Bench {
         let mut run = self.start("slow", " --rate 10 --wave 1");
         run.until("running sh");
         // Can be opened so once the program reads from it.
-        let deadline = Instant::now() + Duration::from_secs(60);
         let open = || fs::OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(&fifo);
-        let held = loop {
-            match open() {
-                Ok(held) => break held,
-                Err(why) => assert!(Instant::now() < deadline, "{why}"),
-            }
-            std::thread::yield_now();
-        };
+        let mut held = None;
+        until("the program reads", || {
+            held = open().ok();
+            held.is_some()
+        });
         run.kill();
         let mut restore = self.command("restore -v");
         let mut child = restore.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -436,10 +436,8 @@ impl Bench {
     }
 }
 
-/// Lets some time pass, at most this long.
+/// Lets a random time pass, at most this long, in which a process goes on.
 fn pass(random: &mut rand::rngs::StdRng, most: Duration) {
-    let until = Instant::now() + most.mul_f64(random.random());
-    while Instant::now() < until {
-        std::thread::yield_now();
-    }
+    let time = PollTimeout::try_from(most.mul_f64(random.random())).unwrap();
+    poll(&mut [], time).unwrap();
 }

@@ -7,12 +7,13 @@
 mod harness;
 #[path = "resume/kills.rs"]
 mod kills;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use harness::Tests;
@@ -23,8 +24,12 @@ use nix::unistd::Pid;
 use pathspider::lab::Lab;
 use pathspider::sink::{self, Stored};
 use serde_json::{Value, json};
+use support::wait::until_of;
+use support::{pathspider, stderr, summary};
 
 const TARGETS: usize = 300;
+/// Of the moments in which runs are killed.
+const SEED: u64 = 5;
 
 fn main() -> ExitCode {
     harness::main(outside, inside)
@@ -34,7 +39,10 @@ fn outside(tests: &mut Tests, namespaces: bool) {
     if namespaces {
         tests.run("a killed lab run is resumed and agrees with the truth", killed_lab);
     } else {
-        tests.skip("a killed lab run", "no user namespace can be entered here");
+        tests.skip(
+            "a killed lab run is resumed and agrees with the truth",
+            "no user namespace can be entered here",
+        );
     }
 }
 
@@ -49,14 +57,6 @@ fn inside(tests: &mut Tests) {
     tests.run("what does not fit is refused", || bench.refused());
     tests.run("a full disk leaves a run that can be resumed", || bench.disk_full());
     tests.run("shards and merge", || bench.shards());
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn summary(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
 /// The summary of a run that ended well.
@@ -81,19 +81,15 @@ fn killed_lab() {
     let folder = tempfile::tempdir().unwrap();
     let results = folder.path().join("results/");
     let command = |what: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        let mut command = pathspider();
         command
-            .args(["run", "ecn", "--lab", "--wave", "40", "--format", "json", what])
+            .args(["run", "ecn", "--lab", "--wave", "300", "--format", "json", what])
             .arg(&results);
         command
     };
     let mut child = command("-o").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // Once a part is there, a killed run has something to go on with.
-    while !results.join("part-00000.parquet").exists() {
-        assert_eq!(child.try_wait().unwrap(), None, "it ended without a part");
-        std::thread::yield_now();
-    }
+    until_of(&mut child, "a part", || results.join("part-00000.parquet").exists());
     child.kill().unwrap();
     child.wait().unwrap();
     let summary = done(&mut command("--resume"));
@@ -146,7 +142,7 @@ impl Bench {
         // Four seconds of work, in waves of a third of a second.
         let pace = ["--rate", "150", "--wave", "25"];
         let longest = Duration::from_millis(1800);
-        let (killed, last) = kills::kill_and_resume(&self.list, &output, &pace, 8, longest);
+        let (killed, last) = kills::kill_and_resume(&self.list, &output, &pace, 8, longest, SEED);
         assert_eq!(last.status.code(), Some(0), "{}", stderr(&last));
         eprintln!("     killed {killed} times");
         assert!(killed >= 4, "it was done after {killed}");
@@ -166,10 +162,7 @@ impl Bench {
         let mut command = kills::go_on(&self.list, &output, &["--rate", "200", "--wave", "20"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let parts = sink::beside(&output);
-        while !parts.join("part-00000.parquet").exists() {
-            assert_eq!(child.try_wait().unwrap(), None, "it ended without a part");
-            std::thread::yield_now();
-        }
+        until_of(&mut child, "a part", || parts.join("part-00000.parquet").exists());
         kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
         let stopped = child.wait_with_output().unwrap();
         assert_eq!(stopped.status.code(), Some(5));

@@ -4,8 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,16 +13,17 @@ use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use no_strangers::NO_STRANGERS;
 use pathspider::lab::{Lab, Spec};
 use pathspider::step::{Applied, Context, Flows, Step, mark};
 use serde_json::Value;
+use support::wait::until_of;
+use support::{NO_STRANGERS, records, stderr, summary};
 
 const NOBODY: u32 = 65_534;
 const ECN: &str = "/proc/sys/net/ipv4/tcp_ecn";
@@ -66,21 +66,6 @@ fn inside(tests: &mut Tests) {
     tests.run("a silent target is a record", || bench.silent());
     tests.run("socket options are those of one configuration", || bench.marked());
     tests.run("scoped steps leave other programs' connections alone", || bench.scoped());
-}
-
-fn pathspider() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    command.env("PATHSPIDER_STATE", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
-    command
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn summary(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
 fn lab_run(folder: &Path, user: Option<u32>) {
@@ -204,8 +189,7 @@ impl<'a> Bench<'a> {
     }
 
     fn records(&self, output: &str) -> Vec<Value> {
-        let text = fs::read_to_string(self.folder.path().join(output)).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        records(&self.folder.path().join(output))
     }
 
     fn whole_run(&self) {
@@ -258,18 +242,13 @@ impl<'a> Bench<'a> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // The third time that configuration one is in force, two waves are behind; before that it may have been seen
         // when its steps were tried.
-        let deadline = Instant::now() + Duration::from_secs(60);
         let (mut times, mut experiment) = (0, false);
-        while times < 4 {
+        until_of(&mut child, "a third wave", || {
             let now = fs::read_to_string(ECN).unwrap().trim() == "1";
             times += u32::from(now && !experiment);
             experiment = now;
-            assert!(
-                Instant::now() < deadline && child.try_wait().unwrap().is_none(),
-                "it ended early"
-            );
-            std::thread::yield_now();
-        }
+            times >= 4
+        });
         kill(Pid::from_raw(child.id() as i32), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(5));
@@ -303,11 +282,7 @@ impl<'a> Bench<'a> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
         until(&mut log, "wave 1: configurations");
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while settings() == before {
-            assert!(Instant::now() < deadline, "nothing was changed");
-            std::thread::yield_now();
-        }
+        until_of(&mut child, "changed settings", || settings() != before);
         interrupt_twice(&child, &mut log);
         std::io::copy(&mut log, &mut std::io::sink()).unwrap();
         let output = child.wait_with_output().unwrap();
@@ -522,6 +497,12 @@ fn undone_by_a_panic() {
 /// The kernel parameters that the measurement touches.
 fn settings() -> BTreeMap<&'static str, String> {
     [ECN, FALLBACK].into_iter().map(|path| (path, fs::read_to_string(path).unwrap())).collect()
+}
+
+fn pathspider() -> Command {
+    let mut command = support::pathspider();
+    command.env("PATHSPIDER_STATE", concat!(env!("CARGO_TARGET_TMPDIR"), "/state"));
+    command
 }
 
 /// Nanoseconds since a fixed moment, of `2026-11-22T18:30:00.123456789Z`.

@@ -5,17 +5,19 @@
 
 #[path = "situations/matrix.rs"]
 mod matrix;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use matrix::{all, faults, measurements, pathspider, possible, situations, table};
+use matrix::{all, faults, situations, table};
 use serde_json::Value;
+use support::{measurements, namespaces, pathspider};
 
 #[test]
 fn in_every_situation_a_label_of_any_measurement_is_the_truth_or_absent() {
-    if !possible() {
+    if !namespaces() {
         return;
     }
     let (situations, measurements) = (situations(), measurements());
@@ -27,7 +29,7 @@ fn in_every_situation_a_label_of_any_measurement_is_the_truth_or_absent() {
 
 /// Runs `ecn` over hosts that all answer, in a situation: how often each label was given.
 fn healthy(situation: &str, of_each_family: usize) -> Option<(BTreeMap<String, u64>, Vec<Value>)> {
-    if !possible() {
+    if !namespaces() {
         return None;
     }
     let folder = tempfile::tempdir().unwrap();

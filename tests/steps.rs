@@ -6,6 +6,7 @@
 #[path = "steps/commands.rs"]
 mod commands;
 mod harness;
+mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -22,6 +23,7 @@ use pathspider::step::netfilter::Hook;
 use pathspider::step::sockopt::{SOCKOPTS, Value};
 use pathspider::step::{self, Applied, Context, Flows, Netfilter, Route, Sockopt, Step, metrics};
 use socket2::{Domain, Protocol, Socket, Type};
+use support::wait::until;
 
 const ECN: &str = "net.ipv4.tcp_ecn_fallback";
 /// What a host has of its own, with a chain at the hook and the priority that ours has.
@@ -49,9 +51,9 @@ fn as_root(tests: &mut Tests, _: bool) {
     done("ip link set lo up");
     done("ip addr add 2001:db8::5/128 dev lo nodad");
     // The kernel makes an address usable in its own time.
-    while !said("ip -6 route show table local").contains("2001:db8::5") {
-        std::thread::yield_now();
-    }
+    until("an address that can be used", || {
+        said("ip -6 route show table local").contains("2001:db8::5")
+    });
     tests.run(name, forget);
 }
 

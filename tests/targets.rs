@@ -7,6 +7,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
+mod support;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Cursor;
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::{Array as _, StructArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use pathspider::targets::{FixedColumn, Options, Reader, TOOLS, columns};
+use support::golden::Goldens;
 
 fn cases() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/targets");
@@ -88,21 +91,16 @@ fn shown(array: &StructArray, row: usize) -> String {
 
 #[test]
 fn every_list_gives_what_stands_beside_it() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     let cases = cases();
     assert!(cases.len() > 15, "the cases are not where they should be");
     for case in cases {
         let name = case.file_name().unwrap().to_str().unwrap();
         let golden = case.with_file_name(format!("{name}.txt"));
         let outcome = outcome(fs::read(&case).unwrap());
-        if update {
-            fs::write(&golden, outcome).unwrap();
-        } else if fs::read_to_string(&golden).unwrap_or_default() != outcome {
-            wrong.push(format!("--- {name} gave\n{outcome}"));
-        }
+        goldens.compare(&golden, &outcome);
     }
-    assert!(wrong.is_empty(), "{}\n(UPDATE_GOLDENS=1 accepts this)", wrong.join("\n"));
+    goldens.end();
 }
 
 /// Each row of the table of tools has an example, from which one target comes.

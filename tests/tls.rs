@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
-#[path = "harness/no_strangers.rs"]
-mod no_strangers;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,9 +20,10 @@ use std::thread;
 use harness::Tests;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
-use no_strangers::NO_STRANGERS;
 use serde::Deserialize;
 use serde_json::Value;
+use support::NO_STRANGERS;
+use support::wait::until_of;
 
 /// The address of every server, in a namespace of its own that has the middlebox too; and ours.
 const HOST: &str = "198.18.0.1";
@@ -116,11 +116,10 @@ impl Servers {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.0.push(command.spawn().unwrap());
         let listens = format!(":{port:04X} 00000000:0000 0A");
-        while !fs::read_to_string("/proc/thread-self/net/tcp").unwrap().contains(&listens) {
-            let ended = self.0.last_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none(), "openssl s_server {arguments}: {ended:?}");
-            thread::yield_now();
-        }
+        let what = format!("openssl s_server {arguments} listens");
+        until_of(self.0.last_mut().unwrap(), &what, || {
+            fs::read_to_string("/proc/thread-self/net/tcp").unwrap().contains(&listens)
+        });
     }
 }
 

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -17,6 +19,7 @@ use pathspider::rule::confirm;
 use pathspider::sink;
 use pathspider::targets::{Reader, columns};
 use serde_json::Value;
+use support::golden::Goldens;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/upstream")
@@ -84,9 +87,8 @@ fn pathspider(arguments: &[&str]) -> Output {
 
 #[test]
 fn records_are_upstreams() {
-    let update = std::env::var_os("UPDATE_GOLDENS").is_some();
     let out = tempfile::tempdir().unwrap();
-    let mut wrong = Vec::new();
+    let mut goldens = Goldens::default();
     for (list, more, golden) in [
         ("targets.ndjson", [].as_slice(), "records.ndjson"),
         ("targets.csv", &[], "records-of-csv.ndjson"),
@@ -100,12 +102,7 @@ fn records_are_upstreams() {
         let output = pathspider(&arguments);
         assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
         let text = fs::read_to_string(&to).unwrap();
-        let path = folder().join(golden);
-        if update {
-            fs::write(&path, &text).unwrap();
-        } else if fs::read_to_string(&path).unwrap_or_default() != text {
-            wrong.push(format!("{golden}: {text}"));
-        }
+        goldens.compare(&folder().join(golden), &text);
         let beside = fs::read_to_string(out.path().join("out.ndjson.meta.json")).unwrap();
         let beside: Value = serde_json::from_str(&beside).unwrap();
         assert_eq!(beside["_time_start"], "2026-03-01T12:00:00Z");
@@ -122,7 +119,7 @@ fn records_are_upstreams() {
             assert_eq!(record["flow_results"].is_array(), !more.is_empty(), "{line}");
         }
     }
-    assert!(wrong.is_empty(), "{}\n(UPDATE_GOLDENS=1 accepts this)", wrong.join("\n"));
+    goldens.end();
 }
 
 #[test]

@@ -26,7 +26,7 @@ use serde_json::Value;
 
 #[path = "floor.rs"]
 mod floor;
-#[path = "../harness/no_strangers.rs"]
+#[path = "../support/no_strangers.rs"]
 mod no_strangers;
 
 use floor::{CONCURRENCY, floor};

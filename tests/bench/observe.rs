@@ -28,7 +28,7 @@ use pathspider::lab::{self, Lab, Spec};
 use pathspider::observer::{Limits, file, offline};
 use pathspider::packet::Link;
 
-#[path = "../harness/no_strangers.rs"]
+#[path = "../support/no_strangers.rs"]
 mod no_strangers;
 
 use no_strangers::NO_STRANGERS;

@@ -11,6 +11,8 @@
 
 #[path = "../resume/kills.rs"]
 mod kills;
+#[path = "../support/no_strangers.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,8 @@ fn main() {
         // Slow enough to be killed so often: about two minutes of work.
         let pace = ["--rate", "80", "--wave", "40"];
         let longest = Duration::from_secs(4);
-        let (killed, last) = kills::kill_and_resume(&list, &output, &pace, wanted, longest);
+        let (killed, last) =
+            kills::kill_and_resume(&list, &output, &pace, wanted, longest, rand::random());
         assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
         assert_eq!(kills::records(&output), truth, "not each target once, with the truth");
         println!(

@@ -21,7 +21,7 @@ use pathspider::lab::{self, Lab, Spec};
 
 #[path = "floor.rs"]
 mod floor;
-#[path = "../harness/no_strangers.rs"]
+#[path = "../support/no_strangers.rs"]
 mod no_strangers;
 
 use floor::{CONCURRENCY, floor};

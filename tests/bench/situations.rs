@@ -7,14 +7,17 @@
 
 #[path = "../situations/matrix.rs"]
 mod matrix;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 
-use matrix::{all, faults, measurements, possible, situations, table};
+use matrix::{all, faults, situations, table};
+use support::{measurements, namespaces};
 
 fn main() -> ExitCode {
     // `cargo test --benches` would run this too; it measures nothing then.
-    if !std::env::args().any(|arg| arg == "--bench") || !possible() {
+    if !std::env::args().any(|arg| arg == "--bench") || !namespaces() {
         return ExitCode::SUCCESS;
     }
     let (situations, measurements) = (situations(), measurements());

@@ -1,8 +1,5 @@
 //! A run that is killed at random moments and resumed, until it has come to its end.
 
-#[path = "../harness/no_strangers.rs"]
-mod no_strangers;
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -11,13 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::support::NO_STRANGERS;
 use arrow::array::AsArray as _;
 use arrow::datatypes::UInt64Type;
-use no_strangers::NO_STRANGERS;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{Lab, Spec};
 use pathspider::sink::{self, Stored};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 /// A lab of so many targets: a third of them never negotiate ECN.
 pub fn spec(targets: usize) -> Spec {
@@ -73,7 +72,7 @@ pub fn go_on(list: &Path, output: &Path, more: &[&str]) -> Command {
     command
 }
 
-/// Kills a run `kills` times, each time after up to `longest`; then lets it come to its end. Says how often it was
+/// Kills a run `kills` times, each time after up to `longest`, which `seed` draws; then lets it come to its end. Says how often it was
 /// killed before it came there by itself, and what the last one said.
 pub fn kill_and_resume(
     list: &Path,
@@ -81,13 +80,16 @@ pub fn kill_and_resume(
     more: &[&str],
     kills: usize,
     longest: Duration,
+    seed: u64,
 ) -> (usize, Output) {
+    eprintln!("the moments come from seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
     let mut killed = 0;
     for _ in 0..kills {
         let mut command = go_on(list, output, more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // It says something when it has come to its end; until then the moment is all there is.
-        let moment = longest.mul_f64(rand::random::<f64>());
+        let moment = longest.mul_f64(random.random::<f64>());
         let mut word = [PollFd::new(child.stdout.as_ref().unwrap().as_fd(), PollFlags::POLLIN)];
         let ended = poll(&mut word, PollTimeout::try_from(moment).unwrap()).unwrap() > 0;
         if ended {

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 
 use serde_json::Value;
 
+use crate::support::parallel::at_once;
+use crate::support::pathspider;
+
 /// Runs at the same time: most of one is waiting for targets that are silent.
-const AT_ONCE: usize = 6;
-/// A situation whose runs take the processors from all others, so that they come one at a time.
-const ALONE: &str = "starved";
+const AT_ONCE: usize = 12;
+/// A situation whose runs take the processors from all others, so that few of them go on at the same time.
+const BUSY: &str = "starved";
+const BUSY_AT_ONCE: usize = 2;
 
 /// By host and family (true: IPv6): what is true, and what is true too but rests on packets that may come too late.
 type Truth = BTreeMap<(String, bool), [BTreeSet<String>; 2]>;
@@ -51,26 +53,6 @@ impl Cell {
 /// What was said, by situation and measurement.
 pub type Matrix = BTreeMap<(String, String), Cell>;
 
-/// Whether a namespace of users can be entered; it says so if not.
-pub fn possible() -> bool {
-    let status = Command::new("unshare").args(["-Urn", "true"]).status();
-    let possible = status.is_ok_and(|status| status.success());
-    if !possible {
-        eprintln!("skipped: no user namespace can be entered here");
-    }
-    possible
-}
-
-/// The shipped measurements, by name.
-pub fn measurements() -> Vec<String> {
-    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("measurements")).unwrap();
-    let mut names: Vec<String> = files
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    names.sort();
-    names
-}
-
 /// Every situation that the program knows, in its order.
 pub fn situations() -> Vec<Situation> {
     let list = list(&[]);
@@ -90,23 +72,18 @@ pub fn all(situations: &[Situation], measurements: &[String]) -> Matrix {
         .map(|row| (row.name.as_str(), list(&["--lab-prober", &row.name])))
         .collect();
     let pairs = situations.iter().flat_map(|row| measurements.iter().map(move |name| (row, name)));
-    let (alone, together): (Vec<_>, Vec<_>) = pairs.partition(|(row, _)| row.name == ALONE);
-    let queues = [Mutex::new(alone.into_iter()), Mutex::new(together.into_iter())];
-    let cells = Mutex::new(Matrix::new());
-    let work = |queue: usize| {
-        while let Some((row, name)) = { queues[queue].lock().unwrap().next() } {
-            let cell = measure(row, name, &truth(&truths[row.name.as_str()], name), folder.path());
-            cells.lock().unwrap().insert((row.name.clone(), name.clone()), cell);
-        }
+    let (busy, idle): (Vec<_>, Vec<_>) = pairs.partition(|(row, _)| row.name == BUSY);
+    let cell = |(row, name): (&Situation, &String)| {
+        let cell = measure(row, name, &truth(&truths[row.name.as_str()], name), folder.path());
+        ((row.name.clone(), name.clone()), cell)
     };
+    // Busy ones beside others, so that the processors have something to do while they wait.
     thread::scope(|scope| {
-        let work = &work;
-        scope.spawn(move || work(0));
-        (0..AT_ONCE).for_each(|_| drop(scope.spawn(move || work(1))));
-    });
-    let cells = cells.into_inner().unwrap();
-    assert_eq!(cells.len(), situations.len() * measurements.len(), "a run ended in a panic");
-    cells
+        let first = scope.spawn(|| at_once(BUSY_AT_ONCE, busy, cell));
+        let mut matrix: Matrix = at_once(AT_ONCE, idle, cell).into_iter().collect();
+        matrix.extend(first.join().expect("no run panics"));
+        matrix
+    })
 }
 
 /// One run over the lab.
@@ -228,10 +205,4 @@ pub fn table(matrix: &Matrix, situations: &[Situation], measurements: &[String])
         text.push('\n');
     }
     text
-}
-
-pub fn pathspider() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    command
 }

@@ -1,17 +1,14 @@
 //! Every shipped measurement, held to the lab's truth: label by label, how often it was true of a target,
 //! how often it was given, and both. Fails on any miss and on any false alarm, and on a label that is
 //! true of no host. Besides, what each target was sent is counted and held to what `explain` says.
-#![expect(clippy::unwrap_used, reason = "helpers of a test")]
-#![expect(clippy::print_stdout, reason = "the table is for people")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::thread;
 
+use crate::support::parallel::at_once;
+use crate::support::{measurements, namespaces, pathspider};
 use serde_json::Value;
 
 /// Most of a run is waiting for targets that are silent, so several go on at the same time.
@@ -22,34 +19,15 @@ type Truth = BTreeMap<(String, String, bool), BTreeSet<String>>;
 
 #[test]
 fn every_label_of_every_measurement_is_given_where_it_is_true_and_nowhere_else() {
-    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
-    if !namespaces.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no user namespace can be entered here");
+    if !namespaces() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let files = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("measurements")).unwrap();
-    let mut names: Vec<String> = files
-        .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
-        .collect();
-    names.sort();
+    let names = measurements();
     let truth = truth(&names);
-    let queue = Mutex::new(names.iter());
-    let reports = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(name) = { queue.lock().unwrap().next() } {
-                    let report = measure(name, &truth, folder.path());
-                    reports.lock().unwrap().insert(name.clone(), report);
-                }
-            });
-        }
-    });
-    let reports = reports.into_inner().unwrap();
-    assert_eq!(reports.len(), names.len(), "a run ended in a panic");
+    let reports = at_once(AT_ONCE, &names, |name| measure(name, &truth, folder.path()));
     let mut wrong = Vec::new();
-    for (name, report) in reports {
+    for (name, report) in names.iter().zip(reports) {
         println!("{}", report.table);
         wrong.extend(report.wrong.into_iter().map(|what| format!("{name}: {what}")));
     }
@@ -182,10 +160,4 @@ fn labels(plan: &Value) -> Vec<String> {
     let labels = conditions.flat_map(|condition| condition["labels"].as_array().unwrap());
     let labels = labels.map(|label| label.as_str().unwrap().to_owned());
     labels.filter(|label| !label.contains(':')).collect()
-}
-
-fn pathspider() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
-    command
 }

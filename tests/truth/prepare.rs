@@ -1,30 +1,40 @@
 //! `[connect.prepare]` over the lab: names are looked up once, whoever is down is not asked, and what was not asked
 //! has no label drawn from it.
-#![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
+use crate::support::parallel::at_once;
+use crate::support::{namespaces, pathspider, records, stderr, summary};
 use serde_json::Value;
 
 /// The summary of a run over the lab, and its records.
-fn run(more: &[&str]) -> Option<(Value, Vec<Value>)> {
-    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
-    if !namespaces.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no user namespace can be entered here");
-        return None;
-    }
+type Ran = (Value, Vec<Value>);
+
+/// Options of each run.
+const PLAIN: &[&str] = &[];
+/// No resolver answers on that port of the lab's prober.
+const NO_RESOLVER: &[&str] = &["--resolver", "127.0.0.1:9"];
+const PREFER_6: &[&str] = &["--prefer", "6"];
+
+/// The runs with these options, which go on at the same time.
+static RUNS: LazyLock<Option<BTreeMap<&[&str], Ran>>> = LazyLock::new(|| {
+    let all = [PLAIN, NO_RESOLVER, PREFER_6];
+    namespaces().then(|| at_once(all.len(), all, |more| (more, run(more))).into_iter().collect())
+});
+
+fn ran(more: &'static [&'static str]) -> Option<&'static Ran> {
+    RUNS.as_ref().map(|runs| &runs[more])
+}
+
+fn run(more: &[&str]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("x.ndjson");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let mut command = pathspider();
     command.args(["run", "tests/prepare/prepare.toml", "--lab", "--format", "json", "-o"]);
     let output = command.arg(&out).args(more).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = fs::read_to_string(&out).unwrap();
-    let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    Some((serde_json::from_slice(&output.stdout).unwrap(), records))
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    (summary(&output), records(&out))
 }
 
 fn labels(record: &Value) -> Vec<&str> {
@@ -33,14 +43,14 @@ fn labels(record: &Value) -> Vec<&str> {
 
 #[test]
 fn names_have_addresses_and_who_is_down_is_not_asked() {
-    let Some((summary, records)) = run(&[]) else { return };
+    let Some((summary, records)) = ran(PLAIN) else { return };
     assert_eq!(summary["targets"]["read"], records.len());
     assert_eq!(summary["flows"]["of_others"], 0, "the probes' flows are nobody's: {summary}");
     // What each kind of host says of itself by its name, and by its addresses.
     let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut addressed = named.clone();
     let (mut up, mut down) = (0, 0_u64);
-    for record in &records {
+    for record in records {
         let name = record["target"]["name"].as_str().unwrap();
         let prepare = &record["prepare"];
         if name == "no-such-name.invalid" {
@@ -99,8 +109,7 @@ fn names_have_addresses_and_who_is_down_is_not_asked() {
 
 #[test]
 fn a_resolver_that_cannot_be_reached_says_nothing_of_targets() {
-    // Nobody answers on that port of the lab's prober.
-    let Some((_, records)) = run(&["--resolver", "127.0.0.1:9"]) else { return };
+    let Some((_, records)) = ran(NO_RESOLVER) else { return };
     let mut unknown = 0;
     for record in records.iter().filter(|record| record["target"]["ip"].is_null()) {
         unknown += 1;
@@ -120,7 +129,7 @@ fn a_resolver_that_cannot_be_reached_says_nothing_of_targets() {
 
 #[test]
 fn the_other_version_of_ip_can_be_preferred() {
-    let Some((_, records)) = run(&["--prefer", "6"]) else { return };
+    let Some((_, records)) = ran(PREFER_6) else { return };
     let plain = records.iter().find(|record| {
         record["target"]["name"] == "plain" && !record["prepare"]["addresses"].is_null()
     });

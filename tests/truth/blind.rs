@@ -1,29 +1,26 @@
 //! What is concluded of targets whose packets nobody saw: the capture of a run is blinded half-way, from
 //! outside, by a filter on its socket that lets nothing through.
-#![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use crate::support::{namespaces, pathspider, records};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use serde_json::Value;
 use socket2::{SockFilter, Socket};
 
 #[test]
 fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
-    let namespaces = Command::new("unshare").args(["-Urn", "true"]).status();
-    if !namespaces.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: no user namespace can be entered here");
+    if !namespaces() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("blind.ndjson");
-    let mut run = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    run.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let mut run = pathspider();
     run.args(["run", "measurements/ecn.toml", "--lab", "--wave", "200", "-v", "-o"]).arg(&out);
     let mut run = run.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(run.stderr.take().unwrap());
@@ -41,10 +38,8 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
     assert_eq!(status.code(), Some(3), "lost packets were not told: {told}");
 
     let truth = truth();
-    let text = fs::read_to_string(&out).unwrap();
     let (mut seen, mut unseen) = (0, 0);
-    for line in text.lines() {
-        let record: Value = serde_json::from_str(line).unwrap();
+    for record in records(&out) {
         let labels = record["conditions"].as_array().unwrap().iter().filter_map(Value::as_str);
         let labels: Vec<&str> = labels.filter(|label| !label.ends_with(".insufficient")).collect();
         let host = record["target"]["name"].as_str().unwrap();
@@ -65,11 +60,11 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
         unseen += 1;
         if record["one"]["observed"] == false {
             let about_packets = |label: &&str| !label.starts_with("ecn.connectivity.");
-            assert!(!labels.iter().any(about_packets), "{line}");
+            assert!(!labels.iter().any(about_packets), "{record}");
             for condition in
                 ["ecn_negotiation", "ecn_ipmark_ect0", "ecn_ipmark_ect1", "ecn_ipmark_ce"]
             {
-                assert!(record["insufficient"][condition].is_string(), "{condition}: {line}");
+                assert!(record["insufficient"][condition].is_string(), "{condition}: {record}");
             }
         }
     }
@@ -78,8 +73,7 @@ fn what_nobody_saw_is_insufficient_and_never_a_wrong_label() {
 
 /// What is true of each host.
 fn truth() -> BTreeMap<String, Vec<String>> {
-    let mut list = Command::new(env!("CARGO_BIN_EXE_pathspider"));
-    let output = list.args(["lab", "list", "--format", "json"]).output().unwrap();
+    let output = pathspider().args(["lab", "list", "--format", "json"]).output().unwrap();
     let list: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut truth = BTreeMap::new();
     for host in list["hosts"].as_array().unwrap() {
