@@ -14,7 +14,7 @@ use crate::observer::{FlowTable, capture};
 /// Octets of the program itself, and of what is bounded by constants: fragments that are remembered, buffers.
 const PROGRAM: usize = 64 << 20;
 /// Octets of one attempt in a record, as columns and while rules read them.
-const ATTEMPT: usize = 2 << 10;
+const ATTEMPT: usize = 1 << 10;
 /// Waves whose records are in memory: one is sent, one merged and one written.
 const WAVES: usize = 3;
 /// Connections in flight of a run as it comes.

@@ -224,3 +224,52 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::{self, Kind, Options, Peer, Transport};
+    use crate::engine::socket::Opening;
+    use std::net::{SocketAddr, UdpSocket};
+
+    /// An address of the loopback network that no other test uses.
+    const SERVER: [u8; 4] = [127, 53, 41, 7];
+
+    #[test]
+    fn an_error_that_comes_back_for_a_datagram_does_not_end_the_attempt() {
+        for answers in [true, false] {
+            let server = UdpSocket::bind(SocketAddr::from((SERVER, 0))).unwrap();
+            let address = server.local_addr().unwrap();
+            let transport = Transport::Udp;
+            let (device, mark, options, early) = (None, None, &[][..], None);
+            let opening = Opening { transport, address, device, mark, options, early };
+            let opened = opening.open(0).unwrap();
+            let from = opened.0.local_addr();
+            let (ip, port) = (address.ip(), address.port());
+            let peer = Peer { address: ip, port, name: None, random: 7 };
+            let machine = Guarded::new(|| connect::start(Kind::DnsUdp, &Options::default(), peer));
+            let job = Job { target: 0, configuration: 0 };
+            let when = (1, Timestamp(0), 0);
+            let mut connection = Connection::new(opened, machine, Vec::new(), job, when);
+            let mut buffer = [0; 512];
+            assert_eq!(connection.ready(true, &mut buffer), None);
+            let mut message = [0; 512];
+            let length = server.recv(&mut message).unwrap();
+            // Nobody is there for a while.
+            drop(server);
+            connection.channel.send(b"another").unwrap();
+            assert_eq!(connection.ready(true, &mut buffer), None, "it is waited on");
+            let server = UdpSocket::bind(address).unwrap();
+            message[2] |= 0x80;
+            if answers {
+                server.send_to(&message[..length], from).unwrap();
+            }
+            let ending = connection.time_out(&mut buffer);
+            let (state, error) = match answers {
+                true => (State::Ok, None),
+                false => (State::Failed, Some("Connection refused")),
+            };
+            assert_eq!((ending.state, ending.error.as_deref()), (state, error));
+        }
+    }
+}

@@ -50,7 +50,7 @@ impl Opening<'_> {
 
     /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
     /// the early data went with it.
-    fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
+    pub(super) fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
         let domain = Domain::for_address(self.address);
         let socket = blank(self.transport, domain)?;
         if self.transport == Transport::Udp {
@@ -160,6 +160,12 @@ impl Channel {
 
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Its own end.
+    #[cfg(test)]
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap().as_socket().unwrap()
     }
 
     /// The error that the socket reported, if it did.
