@@ -389,6 +389,29 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_forged_says_nothing() {
+        let mut crossed = exchange(None, None, 0, 0);
+        crossed.crossed = true;
+        let way = way(true, protocol::TCP);
+        for (state, expected) in [
+            (State::Timeout, Some(Correction::Unfounded)),
+            (State::Failed, Some(Correction::Unfounded)),
+            (State::Ok, None),
+        ] {
+            let ended = ended(state, Stage::Response, 900);
+            assert_eq!(correction(&ended, Some(&crossed), &way), expected, "{state:?}");
+        }
+        let mut doubtful = ended(State::LocalError, Stage::Response, LIMIT);
+        doubtful.attempt.error = Some(dns::MAY_BE_FORGED.into());
+        doubtful.reply = Some(Box::default());
+        let found = correction(&doubtful, None, &way);
+        assert_eq!(found, Some(Correction::Unfounded));
+        let flags = Correction::Unfounded.apply(&mut doubtful, &way);
+        assert!(flags.has(Flag::UnfoundedError) && doubtful.reply.is_some());
+        assert_eq!(doubtful.attempt.error.as_deref(), Some(dns::MAY_BE_FORGED));
+    }
+
+    #[test]
     fn what_is_corrected_says_so() {
         for (correction, ok, state) in [
             (Correction::Late, Some(false), State::Timeout),
