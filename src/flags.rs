@@ -41,11 +41,13 @@ pub enum Flag {
     PortDependent = 512,
     /// A panic of this program ended an attempt or a flow of the target.
     InternalError = 1024,
+    /// The socket reported an error that no packet explains.
+    UnfoundedError = 2048,
 }
 
 impl Flag {
     /// Every flag with its word and what it says, in the order in which a record has them.
-    pub const ALL: [(Flag, &'static str, &'static str); 11] = [
+    pub const ALL: [(Flag, &'static str, &'static str); 12] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
@@ -108,6 +110,13 @@ impl Flag {
             "internal_error",
             "a defect of this program ended an attempt of the target (its `error` is `internal error`), or the observing \
              of a flow (it counts as not observed): nothing is concluded from that attempt",
+        ),
+        (
+            Flag::UnfoundedError,
+            "unfounded_error",
+            "what ended an attempt fits nothing that was sent, so it may be forged, or is this host's own: an error of the \
+             socket without an ICMP error or reset that fits, a SYN before the target's answer, or a DNS answer that fits \
+             only in part among wrong ones. The attempt is `local_error` and nothing is concluded from it",
         ),
     ];
 

@@ -320,7 +320,7 @@ fn columns_of_replies_are_kept_as_the_file_says() {
     assert_eq!(columns(&none, None).unwrap(), "");
     let mixed = format!("connect = {{ kind = 'dns_udp' }}\n[config.one]\n{http}");
     let mixed = columns(&mixed, None).unwrap();
-    assert!(mixed.starts_with("http_status") && mixed.ends_with("dns_reply_mismatched"), "{mixed}");
+    assert!(mixed.starts_with("http_status") && mixed.ends_with("dns_reply_case_kept"), "{mixed}");
     // A condition is about a column that the chosen kind does not provide.
     let rule = "[[conditions]]\nname = 'x.status'\nvalue = 'zero.http_status'";
     assert!(columns(&format!("{http}{rule}"), Some("https")).is_ok());

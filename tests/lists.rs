@@ -114,17 +114,34 @@ fn answer(asked: &Message) -> Message {
 /// What comes back over UDP: several messages, or none.
 fn datagrams(asked: &Message, before: u32) -> Vec<Vec<u8>> {
     let right = answer(asked);
-    let owner = asked.queries[0].name().to_ascii();
+    let owner = asked.queries[0].name().to_ascii().to_lowercase();
     let mut other_id = right.clone();
     other_id.metadata.id ^= 0x5555;
     let mut other_question = right.clone();
     other_question.queries[0].set_name(name("evil.example"));
     let wrong = [other_id.to_vec().unwrap(), other_question.to_vec().unwrap(), vec![0; 3]];
     let right_bytes = right.to_vec().unwrap();
+    // The name in lower case, and another address than over TCP.
+    let mut lower = right.clone();
+    let query = lower.queries[0].clone();
+    lower.queries[0].set_name(query.name().to_lowercase());
+    lower.answers.clear();
+    let forged = RData::A(A(Ipv4Addr::new(192, 0, 2, 66)));
+    lower.add_answer(Record::from_rdata(query.name().clone(), 60, forged));
+    let lower = lower.to_vec().unwrap();
     match owner.split('.').next().unwrap() {
         "silent" => Vec::new(),
         "late" if before == 0 => Vec::new(),
         "wrong" => wrong.into(),
+        "lower" | "loweronly" => vec![lower],
+        "guessed" => wrong.into_iter().chain([lower]).collect(),
+        "header" => {
+            let mut header = right;
+            header.metadata.response_code = ResponseCode::Refused;
+            header.queries.clear();
+            header.answers.clear();
+            vec![header.to_vec().unwrap()]
+        }
         "disturbed" => wrong.into_iter().chain([right_bytes]).collect(),
         "big" | "mute" | "cut" => {
             let mut short = right;
@@ -148,7 +165,9 @@ fn serve() -> SocketAddr {
             let Ok(asked) = Message::from_vec(&buffer[..length]) else { continue };
             assert!(asked.metadata.recursion_desired);
             let query = &asked.queries[0];
-            let times = before.entry((query.name().to_ascii(), query.query_type())).or_default();
+            let times = before
+                .entry((query.name().to_ascii().to_lowercase(), query.query_type()))
+                .or_default();
             for message in datagrams(&asked, *times) {
                 let _ = udp.send_to(&message, from);
             }
@@ -166,13 +185,14 @@ fn serve() -> SocketAddr {
             stream.read_exact(&mut message).unwrap();
             let asked = Message::from_vec(&message).unwrap();
             let reply = answer(&asked).to_vec().unwrap();
-            let owner = asked.queries[0].name().to_ascii();
+            let owner = asked.queries[0].name().to_ascii().to_lowercase();
             let mut out = u16::try_from(reply.len()).unwrap().to_be_bytes().to_vec();
             out.extend_from_slice(&reply);
             // In two pieces; of some, only the first.
             let (first, second) = out.split_at(out.len() / 2);
             let _ = stream.write_all(first);
-            if !owner.starts_with("cut.") && !owner.starts_with("mute.") {
+            let closes = ["cut.", "mute.", "loweronly.", "guessed.", "header."];
+            if !closes.iter().any(|label| owner.starts_with(label)) {
                 let _ = stream.write_all(second);
             }
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::group::{Facts, Runs, of, store};
-use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
+use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Note, Progress, Seen};
 use crate::field::{Timestamp, fields};
 use crate::packet::{FlowKey, Packet};
 
@@ -66,17 +66,24 @@ fields! {
     "basic_count" {
         /// Packets in the direction of the first packet.
         pkt_fwd: u64,
-        /// Packets in the other direction.
+        /// Packets in the other direction: in a run those that fit the flow; of another capture, which may lack what they
+        /// fit, all.
         pkt_rev: u64,
         /// Octets of IP packets (headers included, link layer and padding not) in the direction of the first.
         oct_fwd: u64,
-        /// Octets of IP packets in the other direction.
+        /// Octets of IP packets in the other direction, of the same packets as `pkt_rev`.
         oct_rev: u64,
         /// Forward TCP segments too large for Ethernet's 1500 octets: put together by the receiving host (GRO), or
         /// not cut yet by the sending one (TSO). One such segment was several packets on the wire.
         pkt_oversized_fwd: u64,
         /// Reverse TCP segments too large for Ethernet's 1500 octets.
         pkt_oversized_rev: u64,
+        /// Reverse packets that have the flow's addresses and ports and do not fit it: forged, or late ones of another
+        /// connection. Nothing else is taken from them. Of TCP these are segments that acknowledge what was not sent or
+        /// are outside the window (RFC 9293, 3.10.7.4; RFC 5961); of any flow ICMP errors that quote what was not sent
+        /// (RFC 5927, 4); in a run also datagrams with another identifier than the DNS query. NULL if that could
+        /// not be checked, because the first packet seen of a TCP flow was not a SYN.
+        pkt_unexpected_rev: Option<u32>,
     }
     "l4_count" {
         /// Forward packets with a header of another transport than TCP, UDP and ICMP.
@@ -96,6 +103,10 @@ struct State {
     octets: [u64; 2],
     oversized: [u64; 2],
     others: [u64; 2],
+    /// Reverse packets that did not fit.
+    unexpected: u32,
+    /// Whether that could not be checked.
+    unchecked: bool,
 }
 
 impl Facts for State {
@@ -116,6 +127,7 @@ impl Facts for State {
             oct_rev: self.octets[1],
             pkt_oversized_fwd: self.oversized[0],
             pkt_oversized_rev: self.oversized[1],
+            pkt_unexpected_rev: (!self.unchecked).then_some(self.unexpected),
             l4_pkt_fwd: self.others[0],
             l4_pkt_rev: self.others[1],
         }
@@ -124,6 +136,17 @@ impl Facts for State {
     fn open(&mut self, _: &FlowKey, packet: &Packet<'_>, _: Runs<'_>) -> Admission {
         self.first = packet.time;
         Admission::Watch
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Unexpected(octets) => {
+                self.unexpected = self.unexpected.saturating_add(1);
+                self.packets[1] += u64::from(octets.is_some());
+                self.octets[1] += u64::from(octets.unwrap_or(0));
+            }
+            Note::Unchecked => self.unchecked = true,
+        }
     }
 
     #[inline(always)]

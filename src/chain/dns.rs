@@ -37,9 +37,10 @@ fields! {
     /// Facts of the group `dns`.
     pub struct Dns, DnsColumns: Observer;
     "dns_extract" {
-        /// Whether a response was seen that answers a question of this flow: same identifier, same question
-        /// (RFC 1035, 4.1; RFC 5452, 9.1), or an error without any question, such as a header alone; NULL instead of
-        /// false if the capture cut some message short.
+        /// Whether a response was seen that answers a question of this flow: same identifier, same question in the same
+        /// case (RFC 1035, 4.1; RFC 5452, 9.1). If none was, and no wrong response either, also one with the name in
+        /// another case, or an error without any question, such as a header alone. NULL instead of false if the
+        /// capture cut some message short.
         dns_response_valid: Perhaps,
         /// RCODE of the first such response; NULL if there was none.
         dns_rcode: Option<u8> = (0, 15),
@@ -56,22 +57,44 @@ fields! {
 /// The facts, and what is needed to tell the first from later ones.
 #[derive(Debug, Default)]
 struct State {
-    facts: Dns,
-    valid: bool,
+    /// The first response that answers the question.
+    answer: Option<Response>,
+    /// The first one that answers it only in part: a host off the path can guess it.
+    partial: Option<Response>,
+    /// Whether there was a response to no question of the flow: somebody may be guessing.
+    wrong: bool,
     asked: bool,
     /// Whether there were messages that the capture cut short, forward and reverse.
     hidden: [bool; 2],
     /// Of the last question, by which its answer is known: the identifier, and a digest of the rest.
-    question: Option<(u16, u64)>,
+    question: Option<(u16, Digests)>,
+}
+
+/// What a response says.
+#[derive(Debug, Clone, Copy)]
+struct Response {
+    rcode: u8,
+    truncated: bool,
+    answers: u16,
+}
+
+/// What a response is to the question.
+enum Fit {
+    Answer,
+    Partial,
+    Wrong,
 }
 
 impl Facts for State {
     type Row = Dns;
     fn row(&self, _: &FlowKey) -> Dns {
+        let response = self.answer.or(self.partial.filter(|_| !self.wrong));
         Dns {
-            dns_response_valid: Perhaps::new(self.valid, self.hidden != [false; 2]),
+            dns_response_valid: Perhaps::new(response.is_some(), self.hidden != [false; 2]),
+            dns_rcode: response.map(|response| response.rcode),
+            dns_truncated: response.map(|response| response.truncated),
+            dns_answers: response.map(|response| response.answers),
             dns_question: Perhaps::new(self.asked, self.hidden[0]),
-            ..self.facts.clone()
         }
     }
 
@@ -92,18 +115,24 @@ impl Facts for State {
             self.hidden[of(seen.direction, 0, 1)] |= cut;
             return Progress::More;
         };
-        match (seen.direction, message.response, digest(message.question)) {
-            (Direction::Forward, false, Some(digest)) => {
+        match (seen.direction, message.response, Digests::of(message.question)) {
+            (Direction::Forward, false, Some(digests)) => {
                 self.asked = true;
-                self.question = Some((message.id, digest));
+                self.question = Some((message.id, digests));
             }
-            (Direction::Reverse, true, digest) if self.is_answered_by(&message, digest) => {
-                self.valid = true;
-                self.facts.dns_rcode.get_or_insert(message.rcode);
-                self.facts.dns_truncated.get_or_insert(message.truncated);
-                self.facts.dns_answers.get_or_insert(message.answers);
+            (Direction::Reverse, true, digests) => {
+                let Message { rcode, truncated, answers, .. } = message;
+                let response = Response { rcode, truncated, answers };
+                match self.fit(&message, digests) {
+                    Fit::Answer => _ = self.answer.get_or_insert(response),
+                    Fit::Partial => _ = self.partial.get_or_insert(response),
+                    Fit::Wrong => {
+                        // Its question may have been cut off.
+                        self.hidden[of(seen.direction, 0, 1)] |= cut;
+                        self.wrong |= !cut;
+                    }
+                }
             }
-            // Its question may have been cut off.
             _ => self.hidden[of(seen.direction, 0, 1)] |= cut,
         }
         Progress::More
@@ -113,38 +142,39 @@ impl Facts for State {
 const PORT: u16 = 53;
 
 impl State {
-    /// Whether a response with this digest of its question is for the question that was asked.
-    fn is_answered_by(&self, message: &Message<'_>, digest: Option<u64>) -> bool {
-        let Some((id, asked)) = self.question else { return false };
-        let same = match message.question {
+    /// What a response with these digests of its question is to the question that was asked.
+    fn fit(&self, message: &Message<'_>, digests: Option<Digests>) -> Fit {
+        let asked = self.question.filter(|(id, _)| *id == message.id).map(|(_, asked)| asked);
+        match (asked, digests) {
+            (None, _) => Fit::Wrong,
+            (Some(asked), Some(digests)) if asked == digests => Fit::Answer,
+            (Some(asked), Some(digests)) if asked.any_case == digests.any_case => Fit::Partial,
             // An error need not repeat the question.
-            Question::None => message.rcode != 0,
-            _ => digest == Some(asked),
-        };
-        same && message.id == id
-    }
-}
-
-/// Of name (case aside, RFC 4343), type and class of the only question.
-fn digest(question: Question<'_>) -> Option<u64> {
-    let Question::One { name, of } = question else { return None };
-    let mut digest = Digest::new();
-    digest.add(name);
-    digest.add(&of);
-    Some(digest.0)
-}
-
-/// FNV-1a: nothing hostile is gained by two names with one digest.
-struct Digest(u64);
-
-impl Digest {
-    fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x100_0000_01b3);
+            (Some(_), None) if message.question == Question::None && message.rcode != 0 => {
+                Fit::Partial
+            }
+            _ => Fit::Wrong,
         }
+    }
+}
+
+/// Of name, type and class of the only question: with the case of its letters, and without it (RFC 4343).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Digests {
+    exact: u64,
+    any_case: u64,
+}
+
+impl Digests {
+    fn of(question: Question<'_>) -> Option<Self> {
+        let Question::One { name, of } = question else { return None };
+        let digest = |octet: fn(&u8) -> u8| {
+            let octets = name.iter().map(octet).chain(of);
+            // FNV-1a: nothing hostile is gained by two names with one digest.
+            octets.fold(0xcbf2_9ce4_8422_2325_u64, |digest, octet| {
+                (digest ^ u64::from(octet)).wrapping_mul(0x100_0000_01b3)
+            })
+        };
+        Some(Self { exact: digest(|octet| *octet), any_case: digest(u8::to_ascii_lowercase) })
     }
 }

@@ -4,7 +4,7 @@
 use arrow::array::ArrayRef;
 
 use super::{
-    Admission, Chain, ChainSet, Closed, Group, GroupDef, Progress, Seen, Selection, Visit,
+    Admission, Chain, ChainSet, Closed, Group, GroupDef, Note, Progress, Seen, Selection, Visit,
 };
 use crate::field::Row;
 use crate::packet::{Direction, FlowKey, Packet};
@@ -23,6 +23,8 @@ pub(super) trait Facts: Default + Send {
     /// A packet of the flow, the first one too. `runs` tells which of the group's functions have
     /// a header to read.
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress;
+    /// Something is known of the flow.
+    fn note(&mut self, _note: Note) {}
 }
 
 /// Which functions of a group run on a packet.
@@ -75,6 +77,10 @@ impl<F: Facts + 'static> Group for Store<F> {
             over |= u64::from(progress == Progress::Over) << place;
         }
         over
+    }
+
+    fn note(&mut self, slot: usize, note: Note) {
+        self.flows[slot].note(note);
     }
 
     fn close(&mut self, slot: usize) {

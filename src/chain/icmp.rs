@@ -56,6 +56,12 @@ fields! {
         icmp_quote_ecn: Option<u8> = (0, 3),
         /// TCP flags of the packet as the first error quotes it; NULL if that part is not quoted.
         icmp_quote_tcpflags: Option<u16>,
+        /// Octets of the first error's quote, besides addresses and ports, that were compared with what was sent and are
+        /// the same: the TCP sequence number (4), or of UDP the IPv4 identification (2), the IPv6 flow label (2), length
+        /// (2), checksum (2) and the first octets of the data (4). 0 if nothing could be compared: the quote is too
+        /// short, or what it quotes was not captured. Errors that differ count in `pkt_unexpected_rev`. NULL if
+        /// there was no error.
+        icmp_quote_checked: Option<u8> = (0, 10),
     }
 }
 
@@ -92,6 +98,7 @@ impl Facts for IcmpFacts {
             self.icmp_quote_dscp = Some(quote.ip.dscp());
             self.icmp_quote_ecn = Some(quote.ip.ecn());
             self.icmp_quote_tcpflags = tcp_flags(quote);
+            self.icmp_quote_checked = Some(seen.quoted);
         }
         Progress::More
     }

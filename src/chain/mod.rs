@@ -287,13 +287,17 @@ pub struct Seen {
     pub direction: Direction,
     /// What a marking function takes it for.
     pub class: Option<Class>,
+    /// Of an ICMP error: octets of its quote, besides addresses and ports, that were compared with what was sent, and are
+    /// the same.
+    pub quoted: u8,
 }
 
 impl Seen {
     /// Of a packet that goes this way.
     #[inline(always)]
     pub fn of(packet: &Packet<'_>, direction: Direction) -> Self {
-        Self { headers: ChainSet::of_packet(packet), direction, class: Class::of(packet) }
+        let (headers, class) = (ChainSet::of_packet(packet), Class::of(packet));
+        Self { headers, direction, class, quoted: 0 }
     }
 }
 
@@ -337,6 +341,16 @@ impl Visit {
     pub const MOST: usize = u64::BITS as usize;
 }
 
+/// What a group learns of a flow otherwise than from its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// A reverse packet has the flow's addresses and ports and does not fit it: no function sees it. Where it counts among
+    /// the flow's packets nevertheless, its octets.
+    Unexpected(Option<u32>),
+    /// Whether packets fit the flow cannot be checked.
+    Unchecked,
+}
+
 /// The state of all flows for one group of functions.
 pub trait Group: Send {
     /// A flow begins in `slot`, with this packet. The slot may have been another flow's before.
@@ -344,6 +358,8 @@ pub trait Group: Send {
     /// Packets of the flows in the slots of `visits` (their first ones too), in order. Bits of the visits after which
     /// a flow is over.
     fn packets(&mut self, packets: &[Packet<'_>], visits: &[Visit]) -> u64;
+    /// Something is known of the flow in `slot`.
+    fn note(&mut self, _slot: usize, _note: Note) {}
     /// The flow in `slot` is complete: its facts are set aside.
     fn close(&mut self, slot: usize);
     /// Takes the facts of the closed flows, in order of closing.

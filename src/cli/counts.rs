@@ -29,8 +29,12 @@ pub struct Counts {
     pub starved: u64,
     /// Attempts that failed from the half of the ports from which attempts fail.
     pub port_dependent: u64,
+    /// Attempts whose socket reported an error that no packet explains.
+    pub unfounded: u64,
     /// Packets to or from our ports that belonged to no attempt.
     pub strangers: u64,
+    /// Packets that have the addresses and ports of an attempt and do not fit it.
+    pub unexpected: u64,
     /// Of the attempts that were skipped, those whose target a probe had found down.
     pub skipped_by_probe: u64,
     /// Attempts, and flows, that a panic of this program ended.
@@ -38,7 +42,7 @@ pub struct Counts {
 }
 
 /// The keys of the metadata, in the order of [`Counts::values`].
-pub const KEYS: [&str; 19] = [
+pub const KEYS: [&str; 21] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -58,6 +62,8 @@ pub const KEYS: [&str; 19] = [
     "attempts_skipped_by_probe",
     "attempts_internal_error",
     "flows_internal_error",
+    "attempts_unfounded_error",
+    "packets_unexpected",
 ];
 
 impl Counts {
@@ -82,6 +88,7 @@ impl Counts {
             ],
             evicted: load(&capture.evicted),
             strangers: load(&capture.strangers),
+            unexpected: load(&capture.unexpected),
             skipped_by_probe: load(&engine.skipped_by_probe),
             internal: [load(&engine.internal_error), 0],
             ..Self::default()
@@ -102,11 +109,13 @@ impl Counts {
             Correction::NotSeen
             | Correction::NotDelivered
             | Correction::Starved
+            | Correction::Unfounded
             | Correction::PortDependent => *local_error += attempts,
         }
         match correction {
             Correction::NotDelivered => self.not_delivered += attempts,
             Correction::Starved => self.starved += attempts,
+            Correction::Unfounded => self.unfounded += attempts,
             Correction::PortDependent => self.port_dependent += attempts,
             Correction::NotSeen | Correction::Late => {}
         }
@@ -148,7 +157,7 @@ impl Counts {
         notes.map(|(count, what)| counted(count, what)).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 19] {
+    fn values_mut(&mut self) -> [&mut u64; 21] {
         let Self {
             attempts,
             unobserved,
@@ -158,7 +167,9 @@ impl Counts {
             not_delivered,
             starved,
             port_dependent,
+            unfounded,
             strangers,
+            unexpected,
             skipped_by_probe,
             internal,
         } = self;
@@ -185,6 +196,8 @@ impl Counts {
             skipped_by_probe,
             broken_attempts,
             broken_flows,
+            unfounded,
+            unexpected,
         ]
     }
 }

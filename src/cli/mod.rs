@@ -24,6 +24,7 @@ mod judge;
 mod lab;
 mod list;
 mod live;
+mod memory;
 mod merge;
 mod meter;
 mod new;

@@ -73,7 +73,8 @@ pub struct Args {
     expiry_timeout: Duration,
 
     /// Flows at the same time; above it the oldest is completed early. Two tables share a long file, half of it each, unless
-    /// this is less than the default
+    /// this is less than the default. Of a live capture it also limits the finished flows that wait to be written; above
+    /// it their facts are lost
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
     max_flows: usize,
 
@@ -103,6 +104,8 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         expiry_timeout: nanoseconds(args.expiry_timeout),
         idle_timeout: nanoseconds(args.idle_timeout),
         max_flows: args.max_flows,
+        // What is read from a file waits no longer than its piece.
+        max_finished: if args.interface.is_some() { args.max_flows } else { usize::MAX },
     };
     ending::catch(false)?;
     match (&args.interface, &args.file) {
@@ -313,6 +316,8 @@ fn live(
         dropped: load(&counters.dropped) + load(&counters.interface_dropped),
         evicted: load(&counters.evicted),
         refused: load(&counters.refused),
+        unexpected: load(&counters.unexpected),
+        lost: load(&counters.lost),
         ..observer::Counts::default()
     };
     for (reason, count) in [

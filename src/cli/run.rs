@@ -21,8 +21,8 @@ use super::summary::{self, Outcome};
 use super::targets::columns::FixedColumns;
 use super::writer;
 use super::{
-    confirm, ending, forecast, interface, preflight, prepare, records, restore, run_targets,
-    source_ports,
+    confirm, ending, forecast, interface, memory, preflight, prepare, records, restore,
+    run_targets, source_ports,
 };
 use crate::barrier;
 use crate::connect;
@@ -399,8 +399,7 @@ impl Run<'_> {
 
     /// What the metadata say from the beginning on.
     fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
-        let Args { connect, port, shard, sure, .. } = self.args;
-        let ports = self.pool.bounds();
+        let Args { connect, port, shard, sure, concurrency, wave, .. } = self.args;
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
             ("control_share", sure.control.map(|share| share.to_string())),
@@ -408,10 +407,11 @@ impl Run<'_> {
             ("connect", connect.clone()),
             ("port", port.map(|port| port.to_string())),
             ("shard", shard.map(|shard| shard.to_string())),
-            ("source_ports", Some(format!("{}-{}", ports.start(), ports.end()))),
+            ("source_ports", Some(self.pool.to_string())),
             ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
             ("sessions", Some((earlier.sessions + 1).to_string())),
             (RUN_ID, Some(earlier.run_id.clone())),
+            ("memory_bound", Some(memory::of_run(self.plan, *concurrency, *wave, &self.pool))),
         ];
         let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
@@ -436,13 +436,12 @@ impl Run<'_> {
     }
 
     fn capture_filter(&self) -> String {
-        let ports = self.pool.bounds();
-        let (low, high) = (ports.start(), ports.end());
+        let ports = &self.pool;
         // Our connections, and what routers say about them.
         let udp =
             self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
-        let udp = if udp { format!("udp portrange {low}-{high} or ") } else { String::new() };
-        format!("tcp portrange {low}-{high} or {udp}icmp or icmp6")
+        let udp = if udp { format!("udp portrange {ports} or ") } else { String::new() };
+        format!("tcp portrange {ports} or {udp}icmp or icmp6")
     }
 }
 

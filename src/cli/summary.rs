@@ -141,6 +141,12 @@ impl Outcome {
                  concluded from [it|them]; lower --rate or --concurrency",
             ),
             (
+                self.counts.unfounded,
+                "attempt[s] ended by what fits nothing that was sent (a socket's error without an ICMP error or reset that fits, \
+                 a SYN before the answer, a DNS answer among wrong ones): it may be forged, or is this host's own; \
+                 nothing is concluded from [it|them]",
+            ),
+            (
                 self.counts.port_dependent,
                 "attempt[s] that failed from ports from which attempts fail far more often: nothing is concluded from \
                  [it|them]; look for a filter on source ports",
@@ -445,10 +451,12 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
             "not_delivered": counts.not_delivered,
             "starved": counts.starved,
             "port_dependent": counts.port_dependent,
+            "unfounded_error": counts.unfounded,
             "internal_error": counts.internal[0],
         },
         "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
-                     "not_understood": unread, "of_others": counts.strangers },
+                     "not_understood": unread, "of_others": counts.strangers,
+                     "unexpected": counts.unexpected },
         "flows": { "evicted": counts.evicted, "of_others": counts.strays,
                    "internal_error": counts.internal[1] },
         "source_ports": outcome.totals.ports.json(),

@@ -1,15 +1,30 @@
 //! Kinds `dns_udp` and `dns_tcp`: one question to a name server (RFC 1035).
 //!
 //! The question is for the target's name, or for [`DEFAULT_NAME`] where it has none. The target counts as
-//! reached when an answer with our identifier and our question came, whatever it says. A server that
-//! reports an error need not repeat the question: a header alone with our identifier counts too. An RCODE
-//! other than 0 is noted as the answer. Messages with another identifier or question are passed over and
-//! counted: somebody may be guessing. Nothing is asked twice, since a retry would hide what the path did
-//! to the first question.
+//! reached when an answer with our identifier and our question came, whatever it says. An RCODE other than 0 is
+//! noted as the answer. Messages with another identifier or question are skipped and counted. Nothing is asked
+//! twice, since a retry would hide what the path did to the first question.
+//!
+//! # Forged answers
+//!
+//! Over UDP, a host off the path can send messages from the target's address. It does not see the question, so it
+//! has to guess the source port, the identifier (16 bits) and the case of each letter of the name
+//! (draft-vixie-dnsext-dns0x20), all of which are random. A message that has them all is the answer.
+//!
+//! Some servers and boxes on the path return the name in lower case, and some report an error by a header
+//! without the question. Such an answer fits only in part: it is kept, and the wait for a better one goes on. When
+//! the time is up, it is the answer if no wrong message came. A host that guesses has only one try, since its first
+//! wrong guess shows that somebody guesses; then the attempt says nothing ([`MAY_BE_FORGED`]). So such a server is
+//! never taken for one that does not answer, whoever interferes.
+//!
+//! Another question without random case would be no better: whoever guesses can answer that one, too.
+//!
+//! Over TCP the kernel's sequence numbers keep other hosts out. The case is not random, and whatever fits in part is
+//! an answer at once.
 //!
 //! # Memory
 //!
-//! Over UDP nothing is kept of a datagram that is no answer. Over TCP it is one message that is not whole, of at most 64 KiB,
+//! Over UDP at most one answer that fits in part is kept, as its [`Reply`]. Over TCP it is one message that is not whole, of at most 64 KiB,
 //! and no more than [`MOST_BYTES`] are read in all. A message is taken apart in at most
 //! [`MOST_TRANSIENT`](super::MOST_TRANSIENT) octets, which are free again before the next event. Of an answer at most 32
 //! addresses are kept.
@@ -24,10 +39,44 @@ use super::tcp::MOST_BYTES;
 use super::{
     Action, Answer, DEFAULT_NAME, Ending, Event, Machine, Options, Peer, Reply, Stage, State,
 };
-use crate::packet::dns::{Data, Fit, Message};
+use crate::packet::dns::{Data, Fit, Message, randomize_case};
+
+/// The error of an attempt that says nothing: an answer fits the question only in part, and wrong ones came, too.
+pub const MAY_BE_FORGED: &str = "Answer may be forged";
 
 /// How many addresses of an answer are kept.
 const MOST_ADDRESSES: usize = 32;
+
+/// What came of messages that are not surely the answer.
+#[derive(Debug, Default)]
+pub(super) struct Doubtful {
+    /// Messages that do not fit.
+    pub(super) wrong: u32,
+    /// How the attempt ends if nothing better comes than the first message that fits in part.
+    partial: Option<Ending>,
+}
+
+impl Doubtful {
+    /// A message that does not fit.
+    pub(super) fn wrong(&mut self) {
+        self.wrong = self.wrong.saturating_add(1);
+    }
+
+    /// A message that fits in part, by which the attempt would end so.
+    pub(super) fn partial(&mut self, ending: Ending) {
+        self.partial.get_or_insert(ending);
+    }
+
+    /// How the attempt ends when nothing more can come; `None` if no message fits, not even in part.
+    pub(super) fn end(&mut self) -> Option<Ending> {
+        let ending = self.partial.take()?;
+        let state = State::LocalError;
+        Some(match self.wrong {
+            0 => ending,
+            _ => Ending::new(state, Stage::Response, Some(MAY_BE_FORGED)),
+        })
+    }
+}
 
 /// One question.
 #[derive(Debug)]
@@ -36,10 +85,11 @@ pub struct Dns {
     asked: Vec<u8>,
     /// The question as it is sent, until it is.
     message: Vec<u8>,
+    over_tcp: bool,
     /// Over TCP: octets of a message that is not whole.
-    stream: Option<Vec<u8>>,
+    stream: Vec<u8>,
     connected: bool,
-    mismatched: u32,
+    doubtful: Doubtful,
     /// Octets taken in.
     bytes: usize,
 }
@@ -63,13 +113,7 @@ impl Dns {
             Some("AAAA") => RecordType::AAAA,
             _ => RecordType::A,
         };
-        // The lowest bits are as random as any.
-        let id = (peer.random & 0xffff) as u16;
-        let query = Query::query(name, of_type);
-        let mut question = op::Message::new(id, MessageType::Query, OpCode::Query);
-        question.metadata.recursion_desired = true;
-        question.add_query(query);
-        let octets = question.to_vec().map_err(|_| WRONG)?;
+        let octets = question(name, of_type, peer.random, !over_tcp).ok_or(WRONG)?;
         let mut message = Vec::with_capacity(octets.len() + 2);
         if over_tcp {
             message.extend(u16::try_from(octets.len()).map_err(|_| WRONG)?.to_be_bytes());
@@ -78,15 +122,19 @@ impl Dns {
         Ok(Self {
             asked: octets,
             message,
-            stream: over_tcp.then(Vec::new),
+            over_tcp,
+            stream: Vec::new(),
             connected: false,
-            mismatched: 0,
+            doubtful: Doubtful::default(),
             bytes: 0,
         })
     }
 
     fn data(&mut self, bytes: &[u8]) -> Option<Ending> {
-        let Some(mut stream) = self.stream.take() else { return self.read(bytes) };
+        if !self.over_tcp {
+            return self.read(bytes);
+        }
+        let mut stream = std::mem::take(&mut self.stream);
         let (bytes, over) = bytes.split_at(bytes.len().min(MOST_BYTES - self.bytes));
         self.bytes += bytes.len();
         stream.extend_from_slice(bytes);
@@ -102,7 +150,7 @@ impl Dns {
         }
         let read = stream.len() - rest.len();
         stream.drain(..read);
-        self.stream = Some(stream);
+        self.stream = stream;
         let too_much = Some("Peer sent too much");
         (!over.is_empty()).then(|| self.without(State::Failed, too_much, Some(DNS_TOO_LONG)))
     }
@@ -111,13 +159,31 @@ impl Dns {
     fn read(&mut self, octets: &[u8]) -> Option<Ending> {
         let (Some(message), Some(asked)) = (Message::read(octets), Message::read(&self.asked))
         else {
-            return self.passed_over();
+            self.doubtful.wrong();
+            return None;
         };
-        match message.fit(&asked) {
-            Fit::Answer => {}
-            Fit::Unreadable => return Some(self.bad_answer()),
-            Fit::Stranger => return self.passed_over(),
+        let fit = message.fit(&asked);
+        let ending = match fit {
+            Fit::Answer | Fit::Partial => {
+                let keeps = (!self.over_tcp && message.question.is(&asked.question))
+                    .then_some(fit == Fit::Answer);
+                self.answered(&message, keeps)
+            }
+            Fit::Unreadable => self.bad_answer(),
+            Fit::Stranger => {
+                self.doubtful.wrong();
+                return None;
+            }
+        };
+        if !self.over_tcp && fit != Fit::Answer {
+            self.doubtful.partial(ending);
+            return None;
         }
+        Some(ending)
+    }
+
+    /// The ending by a message that is the answer. `keeps_case` says whether it repeats the name letter by letter.
+    fn answered(&self, message: &Message<'_>, keeps_case: Option<bool>) -> Ending {
         let mut addresses = Vec::new();
         for record in message.records() {
             match record.map(|record| record.data) {
@@ -125,7 +191,7 @@ impl Dns {
                 Ok(_) => {}
                 // What was cut to fit a datagram may end anywhere.
                 Err(_) if message.truncated || message.rcode != 0 => break,
-                Err(_) => return Some(self.bad_answer()),
+                Err(_) => return self.bad_answer(),
             }
         }
         let reply = Reply {
@@ -134,18 +200,13 @@ impl Dns {
             dns_reply_addresses: Some(text(addresses)),
             dns_reply_truncated: Some(message.truncated),
             dns_reply_authoritative: Some(message.authoritative),
-            dns_reply_mismatched: Some(self.mismatched),
+            dns_reply_mismatched: Some(self.doubtful.wrong),
+            dns_reply_case_kept: keeps_case,
             ..Reply::default()
         };
         let ending = Ending::new(State::Ok, Stage::Done, None);
         let ending = ending.answered(Answer::of_rcode(message.rcode));
-        Some(Ending { reply: Some(Box::new(reply)), ..ending })
-    }
-
-    /// A message that is not the answer.
-    fn passed_over(&mut self) -> Option<Ending> {
-        self.mismatched = self.mismatched.saturating_add(1);
-        None
+        Ending { reply: Some(Box::new(reply)), ..ending }
     }
 
     /// A message that is the answer, and cannot be read.
@@ -156,16 +217,46 @@ impl Dns {
 
     /// An ending without an answer that can be read.
     fn without(&self, state: State, error: Option<&'static str>, answer: Option<Answer>) -> Ending {
-        let reply = Reply { dns_reply_mismatched: Some(self.mismatched), ..Reply::default() };
-        let ending = Ending::new(state, Stage::Response, error).answered(answer);
-        Ending { reply: Some(Box::new(reply)), ..ending }
+        self.counted(Ending::new(state, Stage::Response, error).answered(answer))
+    }
+
+    /// An ending with the count of wrong messages for its reply, unless it has a reply.
+    fn counted(&self, ending: Ending) -> Ending {
+        let counted =
+            || Reply { dns_reply_mismatched: Some(self.doubtful.wrong), ..Reply::default() };
+        let reply = ending.reply.unwrap_or_else(|| Box::new(counted()));
+        Ending { reply: Some(reply), ..ending }
+    }
+
+    /// How the attempt ends by a message that fits in part, if one came.
+    fn partly(&mut self) -> Option<Ending> {
+        let ending = self.doubtful.end()?;
+        Some(self.counted(ending))
     }
 
     /// What the peer has answered, where the time or the connection ends: over TCP, part of a message.
     fn partial(&self) -> Option<Answer> {
-        let part = self.stream.as_ref().is_some_and(|stream| !stream.is_empty());
-        part.then_some(DNS_INCOMPLETE)
+        (!self.stream.is_empty()).then_some(DNS_INCOMPLETE)
     }
+}
+
+/// A question as a message, with an identifier from the lowest bits of `random`; with `random_case`, the others give
+/// the case of its letters. `None` if the name does not fit a message.
+pub(super) fn question(
+    name: Name,
+    of_type: RecordType,
+    random: u64,
+    random_case: bool,
+) -> Option<Vec<u8>> {
+    const ID_BITS: u32 = 16;
+    let mut message = op::Message::new(random as u16, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(name, of_type));
+    let mut octets = message.to_vec().ok()?;
+    if random_case {
+        randomize_case(&mut octets, random.rotate_right(ID_BITS));
+    }
+    Some(octets)
 }
 
 /// Addresses in an order that does not depend on that of the answer.
@@ -194,8 +285,16 @@ impl Machine for Dns {
             Event::Connected => None,
             Event::Data(bytes) => self.data(bytes),
             Event::PeerClosed => Some(self.without(State::Failed, error, self.partial())),
-            Event::TimedOut => Some(self.without(State::Timeout, None, self.partial())),
+            Event::TimedOut => {
+                let answer = self.partial();
+                self.partly().or_else(|| Some(self.without(State::Timeout, None, answer)))
+            }
             Event::Failed(fault) => {
+                if !fault.local
+                    && let Some(ending) = self.partly()
+                {
+                    return Action::Close(ending);
+                }
                 let state = Ending::failed(fault, Stage::Response).state;
                 let answer = self.partial().filter(|_| !fault.local);
                 Some(self.without(state, Some(fault.word), answer))

@@ -1,6 +1,7 @@
 //! The facts of one attempt: what the engine knows of it, and what the target said.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -179,8 +180,19 @@ fields! {
         dns_reply_truncated: Option<bool>,
         /// AA bit of the answer: the server is an authority for the name.
         dns_reply_authoritative: Option<bool>,
-        /// Messages that were passed over, because their identifier or question was not ours (RFC 5452, 9.1).
+        /// Messages that were skipped because their identifier or question was not ours (RFC 5452, 9.1): wrong
+        /// answers, or guesses of another host.
         dns_reply_mismatched: Option<u32>,
+        /// Whether the answer repeats the name of the question with each letter in the random case in which it was
+        /// sent (draft-vixie-dnsext-dns0x20). An answer that does not counts only if no other message fits better until the
+        /// timeout, and no wrong one came. NULL over TCP, where the case is not random, or if the answer has no
+        /// question.
+        dns_reply_case_kept: Option<bool>,
+    }
+    "forge" {
+        /// Packets from the target's port to ours that do not answer the packet: they acknowledge something else, or
+        /// have another identifier or question (RFC 5452, 9.1). They were skipped. NULL if nothing was sent.
+        forge_unexpected: Option<u32>,
     }
 }
 
@@ -211,6 +223,8 @@ pub struct Ended {
     pub attempt: Attempt,
     /// What the target said, if it came to that.
     pub reply: Option<Box<Reply>>,
+    /// The address of this host that the packets came from, if it is known.
+    pub local: Option<IpAddr>,
     /// Whether the socket got anything of the target: the end of the handshake, or a datagram.
     pub heard: bool,
     /// Whether the socket got any octets.

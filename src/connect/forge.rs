@@ -4,19 +4,30 @@
 //! answer when it sees it. The packet is sent once: what a lost packet and a dropping path have in common
 //! is for the conclusions to tell apart, not for a second packet to hide.
 //!
+//! A host off the path can send packets from the target's address, but has not seen ours. So an answer has to show
+//! something that it cannot know: a segment acknowledges what the packet took of the sequence space or, if it is a reset
+//! of a segment with the ACK flag, has that segment's acknowledgment number (RFC 9293, 3.5.2), both of which are
+//! random; a DNS message has the identifier and the question, as for the kind [`dns_udp`](super::dns). What does
+//! not is skipped and counted (`forge_unexpected`). UDP that carries anything else has nothing but its ports to
+//! be checked by.
+//!
 //! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
 //!
 //! # Memory
 //!
-//! The packet; nothing is kept of what comes back.
+//! The packet, and whether an answer came that fits in part.
 
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice, UdpHeader};
 
-use super::{Action, Ending, Event, Fault, Machine, Peer, Stage, State};
+use hickory_proto::rr::{Name, RecordType};
+
+use super::answer::DNS_BAD_ANSWER;
+use super::dns::{Doubtful, question};
+use super::{Action, DEFAULT_NAME, Ending, Event, Fault, Machine, Peer, Reply, Stage, State};
 use crate::packet::dns::{Fit, Message};
 
 #[cfg(test)]
@@ -51,7 +62,7 @@ pub enum Answer {
     SynAck,
     /// A DNS message that answers the packet's question.
     Dns,
-    /// Any packet from the target's port to ours, a reset too.
+    /// Any packet from the target's port to ours, a reset too; a TCP segment only if it answers ours by its numbers.
     Any,
 }
 
@@ -151,7 +162,11 @@ pub static CHECKSUMS: Words<Checksum> = &[
 pub static ANSWERS: Words<Answer> = &[
     ("syn_ack", Answer::SynAck, "a SYN-ACK that acknowledges the packet"),
     ("dns", Answer::Dns, "a DNS message that answers the question"),
-    ("any", Answer::Any, "any packet from the target's port to ours, a reset too"),
+    (
+        "any",
+        Answer::Any,
+        "any packet from the target's port to ours, a reset too; of TCP, if its numbers fit the packet",
+    ),
 ];
 
 /// Questions that may be asked.
@@ -286,9 +301,15 @@ pub struct Forge {
     source: SocketAddr,
     target: SocketAddr,
     sequence: u32,
+    /// The acknowledgment number, if the packet has the ACK flag; or else 0.
+    acknowledgment: u32,
+    /// The IPv4 identification (RFC 6864, 4.1) or, with the high bits, the IPv6 flow label (RFC 6437): an ICMP error
+    /// quotes it, and a host off the path cannot guess it. Never 0, for which the kernel would put another one.
+    label: u32,
     payload: Vec<u8>,
     /// Whether the payload is a DNS question.
     asks: bool,
+    doubtful: Doubtful,
     /// Whether the packet is on its way: nothing before that is an answer to it.
     sent: bool,
 }
@@ -301,9 +322,13 @@ impl Forge {
             target: SocketAddr::new(peer.address, peer.port),
             // Both halves are of a number that nobody can guess.
             sequence: (peer.random >> 32) as u32,
+            acknowledgment: if packet.flags & ACK != 0 { peer.random as u32 } else { 0 },
+            // The lowest bits are the identifier of a question.
+            label: ((peer.random >> 16) as u32 & 0xf_ffff) | 1,
             payload: Vec::new(),
             sent: false,
             asks: false,
+            doubtful: Doubtful::default(),
             packet,
         };
         match &forge.packet.payload {
@@ -315,21 +340,14 @@ impl Forge {
     }
 
     fn ask(&mut self, kind: &str, peer: Peer<'_>) {
-        use hickory_proto::op::{Message, MessageType, OpCode, Query};
-        use hickory_proto::rr::{Name, RecordType};
-        let id = peer.random as u16;
-        // The root is a name that every server has heard of.
         let name = peer.name.and_then(|name| Name::from_ascii(name).ok());
-        let mut name = name.unwrap_or_else(Name::root);
+        let mut name =
+            name.or_else(|| Name::from_ascii(DEFAULT_NAME).ok()).unwrap_or_else(Name::root);
         // So are all names in messages, and those that are not are other names.
         name.set_fqdn(true);
         let kind = if kind == "AAAA" { RecordType::AAAA } else { RecordType::A };
-        let query = Query::query(name, kind);
-        let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-        message.metadata.recursion_desired = true;
-        message.add_query(query);
         // A name that was read fits a message.
-        self.payload = message.to_vec().unwrap_or_default();
+        self.payload = question(name, kind, peer.random, true).unwrap_or_default();
         self.asks = true;
     }
 
@@ -345,6 +363,7 @@ impl Forge {
         (tcp.fin, tcp.syn, tcp.rst, tcp.psh) = (bit(1), bit(2), bit(4), bit(8));
         (tcp.ack, tcp.urg, tcp.ece, tcp.cwr) = (bit(16), bit(32), bit(64), bit(128));
         tcp.ns = bit(256);
+        tcp.acknowledgment_number = if first { self.acknowledgment } else { 0 };
         tcp.set_options_raw(&options).ok()?;
         let (header, number) = match self.packet.protocol {
             Protocol::Tcp => (tcp.header_len(), IpNumber::TCP),
@@ -360,6 +379,7 @@ impl Forge {
                 let mut ip =
                     Ipv4Header::new(length, self.packet.ttl, number, source, target).ok()?;
                 ip.dont_fragment = self.packet.dont_fragment;
+                ip.identification = self.label as u16;
                 tcp.checksum = tcp.calc_checksum_ipv4(&ip, payload).ok()?;
                 udp.checksum = udp.calc_checksum_ipv4(&ip, payload).ok()?;
                 ip.write(&mut octets).ok()?;
@@ -374,7 +394,7 @@ impl Forge {
             (IpAddr::V6(source), IpAddr::V6(target)) => {
                 let ip = Ipv6Header {
                     traffic_class,
-                    flow_label: Ipv6FlowLabel::ZERO,
+                    flow_label: Ipv6FlowLabel::try_new(self.label).ok()?,
                     payload_length: length,
                     next_header: number,
                     hop_limit: self.packet.ttl,
@@ -413,43 +433,74 @@ impl Forge {
         self.sequence.wrapping_add(self.payload.len() as u32).wrapping_add(ends)
     }
 
+    /// Whether a segment answers the packet by its numbers.
+    fn fits(&self, tcp: &TcpSlice<'_>) -> bool {
+        if tcp.ack() {
+            let taken = self.acknowledged().wrapping_sub(self.sequence);
+            return tcp.acknowledgment_number().wrapping_sub(self.sequence) <= taken;
+        }
+        // The reset of a segment that acknowledges something has that number as its own (RFC 9293, 3.5.2).
+        let resets = tcp.rst() && self.packet.flags & ACK != 0;
+        resets && tcp.sequence_number() == self.acknowledgment
+    }
+
     /// Takes in a TCP segment from the target's port to ours.
-    fn segment(&self, segment: &[u8], out: &mut Vec<u8>) -> Action {
-        let Ok(tcp) = TcpSlice::from_slice(segment) else { return Action::Wait };
-        let end = |state, error| Action::Close(Ending::new(state, Stage::Done, error));
+    fn segment(&mut self, segment: &[u8], out: &mut Vec<u8>) -> Action {
+        let tcp = TcpSlice::from_slice(segment).ok().filter(|tcp| self.fits(tcp));
+        let Some(tcp) = tcp else { return self.unexpected() };
         // A server may leave the data of a SYN to be sent again (RFC 9293, 3.10.7.4).
         let mine = [self.acknowledged(), self.sequence.wrapping_add(1)];
         let acknowledges = tcp.ack() && mine.contains(&tcp.acknowledgment_number());
-        if tcp.syn() && tcp.ack() && acknowledges {
+        if tcp.syn() && acknowledges {
             // The server has begun a connection that nobody wants.
             out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
-            return end(State::Ok, None);
+            return self.end(Ending::new(State::Ok, Stage::Done, None));
         }
-        // The reset of a segment that acknowledges something, as ours then does with 0, says so in its
-        // sequence number instead (RFC 9293, 3.5.2).
-        let refuses = match self.packet.flags & ACK != 0 {
-            true => !tcp.ack() && tcp.sequence_number() == 0,
-            false => acknowledges,
-        };
-        match (self.packet.answer, tcp.rst() && refuses) {
-            (Answer::Any, _) => end(State::Ok, None),
-            (_, true) => end(State::Failed, Some("Connection refused")),
-            _ => Action::Wait,
+        // What has no acknowledgment and fits is the reset of a segment that has one.
+        let resets = if self.packet.flags & ACK != 0 { !tcp.ack() } else { acknowledges };
+        let refuses = tcp.rst() && resets;
+        match (self.packet.answer, refuses) {
+            (Answer::Any, _) => self.end(Ending::new(State::Ok, Stage::Done, None)),
+            (_, true) => {
+                self.end(Ending::new(State::Failed, Stage::Done, Some("Connection refused")))
+            }
+            _ => self.unexpected(),
         }
     }
 
     /// Takes in a UDP datagram from the target's port to ours.
-    fn datagram(&self, payload: &[u8]) -> Action {
-        let end = Ending::new(State::Ok, Stage::Done, None);
+    fn datagram(&mut self, payload: &[u8]) -> Action {
+        let ok = Ending::new(State::Ok, Stage::Done, None);
         if !self.asks || self.packet.answer != Answer::Dns {
-            return Action::Close(end);
+            return self.end(ok);
         }
-        match Message::read(payload).zip(Message::read(&self.payload)) {
-            Some((message, asked)) if message.fit(&asked) == Fit::Answer => {
-                Action::Close(end.answered(super::Answer::of_rcode(message.rcode)))
+        let Some((message, asked)) = Message::read(payload).zip(Message::read(&self.payload))
+        else {
+            return self.unexpected();
+        };
+        let ok = ok.answered(super::Answer::of_rcode(message.rcode));
+        match message.fit(&asked) {
+            Fit::Answer => return self.end(ok),
+            Fit::Partial => self.doubtful.partial(ok),
+            Fit::Unreadable => {
+                let error = Some("Peer's answer cannot be read");
+                let ending = Ending::new(State::Failed, Stage::Response, error);
+                self.doubtful.partial(ending.answered(Some(DNS_BAD_ANSWER)));
             }
-            _ => Action::Wait,
+            Fit::Stranger => return self.unexpected(),
         }
+        Action::Wait
+    }
+
+    /// Counts a packet that is no answer.
+    fn unexpected(&mut self) -> Action {
+        self.doubtful.wrong();
+        Action::Wait
+    }
+
+    fn end(&self, ending: Ending) -> Action {
+        let reply = Reply { forge_unexpected: Some(self.doubtful.wrong), ..Reply::default() };
+        Action::Close(Ending { reply: Some(Box::new(reply)), ..ending })
     }
 }
 
@@ -471,14 +522,19 @@ impl Machine for Forge {
                     Action::Close(Ending::failed(fault, Stage::Request))
                 }
             },
-            Event::Data(_) if !self.sent => Action::Wait,
+            Event::Data(_) if !self.sent => self.unexpected(),
             Event::Data(data) => match self.packet.protocol {
                 Protocol::Tcp => self.segment(data, out),
                 Protocol::Udp => self.datagram(data),
             },
             Event::PeerClosed => Action::Wait,
-            Event::TimedOut => Action::Close(Ending::new(State::Timeout, Stage::Response, None)),
-            Event::Failed(fault) => Action::Close(Ending::failed(fault, Stage::Response)),
+            Event::TimedOut | Event::Failed(Fault { local: false, .. })
+                if let Some(ending) = self.doubtful.end() =>
+            {
+                self.end(ending)
+            }
+            Event::TimedOut => self.end(Ending::new(State::Timeout, Stage::Response, None)),
+            Event::Failed(fault) => self.end(Ending::failed(fault, Stage::Response)),
         }
     }
 

@@ -141,6 +141,7 @@ const DNS_COLUMNS: &[&str] = &[
     "dns_reply_truncated",
     "dns_reply_authoritative",
     "dns_reply_mismatched",
+    "dns_reply_case_kept",
 ];
 
 /// Every connection kind.
@@ -230,7 +231,7 @@ pub static KINDS: &[KindDef] = &[
         port: 80,
         options: &["packet"],
         versions: &[],
-        columns: &[],
+        columns: &["forge_unexpected"],
         memory: 4 << 10,
     },
     KindDef {

@@ -6,8 +6,11 @@ use super::driver::now;
 use super::guarded::Guarded;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
-use crate::connect::{Action, Ending, Event, Fault, Stage, State};
+use crate::connect::{Action, Ended, Ending, Event, Fault, Stage, State};
 use crate::field::Timestamp;
+
+/// How often a datagram is handed to the kernel while the socket reports errors instead.
+const SENDS: u32 = 16;
 
 /// One connection.
 pub(super) struct Connection {
@@ -16,11 +19,13 @@ pub(super) struct Connection {
     /// Whether the machine has been told of the handshake's end.
     connected: bool,
     /// Whether anything came for it: the end of the handshake, or a datagram.
-    pub(super) heard: bool,
+    heard: bool,
     /// Whether any octets did.
-    pub(super) heard_data: bool,
+    heard_data: bool,
     /// When the loop learned of the handshake's end.
-    pub(super) connected_at: Option<Timestamp>,
+    connected_at: Option<Timestamp>,
+    /// When the last datagram was read.
+    data_at: Option<Timestamp>,
     /// Whether the peer's FIN was read: there is nothing to read any more.
     finished: bool,
     /// What the machine wants to be sent, and how much of it is.
@@ -30,6 +35,9 @@ pub(super) struct Connection {
     half_close: bool,
     /// Why nothing can be sent any more; told once all that came before has been read.
     broken: Option<Fault>,
+    /// The first error that came back for a datagram. The socket can be used after it, and anybody may have sent what
+    /// caused it, so it counts only if no answer comes.
+    refused: Option<Fault>,
     pub(super) job: Job,
     /// Tells this from an earlier connection in the same slot.
     pub(super) generation: u64,
@@ -53,11 +61,13 @@ impl Connection {
             heard: false,
             heard_data: false,
             connected_at: None,
+            data_at: None,
             finished: false,
             out,
             sent,
             half_close: false,
             broken: None,
+            refused: None,
             job,
             generation,
             started,
@@ -72,6 +82,10 @@ impl Connection {
                 Ok(None) => {
                     self.connected = true;
                     self.connected_at = Some(now());
+                    Event::Connected
+                }
+                Ok(Some(why)) | Err(why) if self.outlives(&why) => {
+                    self.connected = true;
                     Event::Connected
                 }
                 Ok(Some(why)) | Err(why) => Event::Failed(fault(&why)),
@@ -102,7 +116,33 @@ impl Connection {
             return ending;
         }
         let late = || Ending::new(State::Timeout, Stage::Connect, None);
-        self.feed(Event::TimedOut).unwrap_or_else(late)
+        let ending = self.feed(Event::TimedOut).unwrap_or_else(late);
+        match self.refused {
+            Some(fault) if ending.state == State::Timeout => {
+                Ending { state: State::Failed, error: Some(fault.word.into()), ..ending }
+            }
+            _ => ending,
+        }
+    }
+
+    /// Whether the attempt goes on after this error: one that came back for a datagram.
+    fn outlives(&mut self, why: &io::Error) -> bool {
+        let fault = fault(why);
+        let outlives = self.channel.datagrams && self.channel.hears && !fault.local;
+        if outlives {
+            self.refused.get_or_insert(fault);
+        }
+        outlives
+    }
+
+    /// Adds what it knows to an attempt that has ended.
+    pub(super) fn complete(&self, mut ended: Ended) -> Ended {
+        let attempt = &mut ended.attempt;
+        // An answer that fits only in part counts when the time is up; it came before.
+        let answered = attempt.state == State::Ok || attempt.answer.is_some();
+        attempt.ended = self.data_at.filter(|_| answered).unwrap_or(attempt.ended);
+        let Self { heard, heard_data, connected_at: connected, .. } = *self;
+        Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
     }
 
     /// Reads what there is.
@@ -119,6 +159,7 @@ impl Connection {
                     Some(fault) => Event::Failed(fault),
                     None => return None,
                 },
+                Err(why) if self.outlives(&why) => continue,
                 Err(why) => Event::Failed(fault(&why)),
             };
             if let Some(ending) = self.feed(event) {
@@ -136,6 +177,9 @@ impl Connection {
     fn feed(&mut self, event: Event<'_>) -> Option<Ending> {
         let data = matches!(event, Event::Data(_));
         self.heard_data |= data;
+        if data && self.channel.datagrams {
+            self.data_at = Some(now());
+        }
         self.heard |= data || (event == Event::Connected && !self.channel.datagrams);
         let ending = match self.machine.handle(event, &mut self.out) {
             Action::Wait => None,
@@ -158,11 +202,16 @@ impl Connection {
         if !self.connected {
             return;
         }
+        // An error that came back for an earlier datagram, or was forged, is reported instead of sending this one.
+        let mut attempts = SENDS;
         while self.sent < self.out.len() && self.broken.is_none() {
             match self.channel.send(&self.out[self.sent..]) {
                 Ok(bytes) => self.sent += bytes,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) if attempts > 0 && !self.channel.is_by_hand() && self.outlives(&why) => {
+                    attempts -= 1;
+                }
                 // No packet of the path's can have caused it: none is under way.
                 Err(why) if self.channel.is_by_hand() => self.broken = Some(at_once(&why)),
                 Err(why) => self.broken = Some(fault(&why)),
@@ -172,6 +221,55 @@ impl Connection {
         self.sent = 0;
         if std::mem::take(&mut self.half_close) {
             self.channel.half_close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::{self, Kind, Options, Peer, Transport};
+    use crate::engine::socket::Opening;
+    use std::net::{SocketAddr, UdpSocket};
+
+    /// An address of the loopback network that no other test uses.
+    const SERVER: [u8; 4] = [127, 53, 41, 7];
+
+    #[test]
+    fn an_error_that_comes_back_for_a_datagram_does_not_end_the_attempt() {
+        for answers in [true, false] {
+            let server = UdpSocket::bind(SocketAddr::from((SERVER, 0))).unwrap();
+            let address = server.local_addr().unwrap();
+            let transport = Transport::Udp;
+            let (device, mark, options, early) = (None, None, &[][..], None);
+            let opening = Opening { transport, address, device, mark, options, early };
+            let opened = opening.open(0).unwrap();
+            let from = opened.0.local_addr();
+            let (ip, port) = (address.ip(), address.port());
+            let peer = Peer { address: ip, port, name: None, random: 7 };
+            let machine = Guarded::new(|| connect::start(Kind::DnsUdp, &Options::default(), peer));
+            let job = Job { target: 0, configuration: 0 };
+            let when = (1, Timestamp(0), 0);
+            let mut connection = Connection::new(opened, machine, Vec::new(), job, when);
+            let mut buffer = [0; 512];
+            assert_eq!(connection.ready(true, &mut buffer), None);
+            let mut message = [0; 512];
+            let length = server.recv(&mut message).unwrap();
+            // Nobody is there for a while.
+            drop(server);
+            connection.channel.send(b"another").unwrap();
+            assert_eq!(connection.ready(true, &mut buffer), None, "it is waited on");
+            let server = UdpSocket::bind(address).unwrap();
+            message[2] |= 0x80;
+            if answers {
+                server.send_to(&message[..length], from).unwrap();
+            }
+            let ending = connection.time_out(&mut buffer);
+            let (state, error) = match answers {
+                true => (State::Ok, None),
+                false => (State::Failed, Some("Connection refused")),
+            };
+            assert_eq!((ending.state, ending.error.as_deref()), (state, error));
         }
     }
 }

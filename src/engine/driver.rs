@@ -460,10 +460,7 @@ impl<'a> Engine<'a> {
         let opening = self.opening(address, configuration, early);
         let opened = from_some_port(
             |tried| deal.as_mut()?.draw((target, configuration), wanted, tried),
-            |port| {
-                self.owners.claim(self.ways[configuration].protocol, port, address);
-                opening.open(port)
-            },
+            |port| opening.claim(&self.owners, self.ways[configuration].protocol, port),
         );
         self.deal = deal;
         opened
@@ -487,7 +484,9 @@ impl<'a> Engine<'a> {
             |tried| deal.as_mut()?.draw((job.target, configuration), wanted, tried),
             |port| {
                 self.owners.claim(self.ways[configuration].protocol, port, address);
-                raw.open(&opening, configuration, port, tcp)
+                let way = raw.open(&opening, configuration, port, tcp)?;
+                self.owners.bind(port, way.source.ip());
+                Ok(way)
             },
         );
         (self.raw, self.deal) = (raw, deal);
@@ -518,13 +517,12 @@ impl<'a> Engine<'a> {
     fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
         let Some(connection) = self.connections[slot].take() else { return };
         self.freed.push(slot);
-        let Connection { job, started, port, heard, heard_data, connected_at, .. } = connection;
-        if !connection.channel.hears {
-            self.raw.forget(port, wave.targets[job.target].at);
-        }
+        let Connection { job, started, port, .. } = connection;
         let target = wave.targets[job.target].at;
-        let ended = ended(target, started, Some(port), ending);
-        let ended = Ended { heard, heard_data, connected: connected_at, ..ended };
+        if !connection.channel.hears {
+            self.raw.forget(port, target);
+        }
+        let ended = connection.complete(ended(target, started, Some(port), ending));
         self.end(job, ended, wave);
     }
 

@@ -11,6 +11,7 @@
 //!
 //! The draw is keyed with a secret of the run: a host off the path cannot know which port comes next.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use rand::seq::SliceRandom as _;
@@ -72,6 +73,14 @@ impl Pool {
     /// programs hold them.
     pub fn largest_wave(&self, configurations: usize) -> usize {
         self.ports.len() / 2 / configurations.max(1) * 15 / 16
+    }
+}
+
+/// From the lowest port to the highest: `32768-60999`.
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bounds = self.bounds();
+        write!(f, "{}-{}", bounds.start(), bounds.end())
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use nix::libc;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::socket::{Channel, Opening, unspecified};
+use super::socket::{Channel, Opening, ignore_path_mtu, unspecified};
 
 /// Room for answers that come faster than they are read.
 const BUFFER: usize = 8 << 20;
@@ -54,6 +54,7 @@ impl Raw {
         let domain = Domain::for_address(address);
         // Connected, a UDP socket says from which address the kernel would send.
         let guide = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        ignore_path_mtu(&guide, domain)?;
         opening.prepare(&guide)?;
         let at = SocketAddr::new(unspecified(address), port);
         guide.bind(&SocketAddr::new(at.ip(), if tcp { 0 } else { port }).into())?;
@@ -84,7 +85,11 @@ impl Raw {
         } else {
             guide
         };
-        Ok(ByHand { channel: Channel::by_hand(holder, !tcp, sender, address), source, ear })
+        Ok(ByHand {
+            channel: Channel::by_hand(holder, !tcp, source.ip(), sender, address),
+            source,
+            ear,
+        })
     }
 
     /// What configurations are like has changed: senders are made anew.
@@ -155,6 +160,7 @@ fn sender(opening: &Opening<'_>, domain: Domain) -> io::Result<Socket> {
 /// As a `UdpSocket`, which reads from any socket a packet at a time and says where it came from.
 fn listen(domain: Domain, ports: &RangeInclusive<u16>) -> io::Result<UdpSocket> {
     let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::TCP))?;
+    ignore_path_mtu(&socket, domain)?;
     socket.attach_filter(&filter(domain == Domain::IPV6, ports))?;
     // Less is granted where the system's limit is lower; what is lost then, the observer has still seen.
     let _ = socket.set_recv_buffer_size(BUFFER);

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect::{Fault, Transport};
 use crate::error::{Doing as _, Error, Result};
+use crate::packet::owner::Owners;
 use crate::step::{Family, Sockopt};
 
 /// What a new socket is to be like.
@@ -32,10 +33,29 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
+    /// As [`open`](Self::open), of a port that is claimed for the target before the first packet leaves.
+    pub(super) fn claim(
+        &self,
+        owners: &Owners,
+        protocol: u8,
+        port: u16,
+    ) -> io::Result<(Channel, usize)> {
+        owners.claim(protocol, port, self.address);
+        let opened = self.open(port)?;
+        if let Some(local) = opened.0.local {
+            owners.bind(port, local);
+        }
+        Ok(opened)
+    }
+
     /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
     /// the early data went with it.
     pub(super) fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
-        let socket = blank(self.transport, Domain::for_address(self.address))?;
+        let domain = Domain::for_address(self.address);
+        let socket = blank(self.transport, domain)?;
+        if self.transport == Transport::Udp {
+            ignore_path_mtu(&socket, domain)?;
+        }
         self.prepare(&socket)?;
         socket.bind(&SocketAddr::new(unspecified(self.address), port).into())?;
         let address = self.address.into();
@@ -51,7 +71,8 @@ impl Opening<'_> {
             Ok(sent) => sent,
         };
         let datagrams = self.transport == Transport::Udp;
-        Ok((Channel { socket, datagrams, hears: true, raw: None }, sent))
+        let local = local(&socket);
+        Ok((Channel { socket, datagrams, hears: true, local, raw: None }, sent))
     }
 
     /// What is set before anything is sent.
@@ -79,6 +100,25 @@ pub(super) fn blank(transport: Transport, domain: Domain) -> io::Result<Socket> 
     Socket::new(domain, kind.nonblocking(), Some(protocol))
 }
 
+/// Has the kernel take no path MTU from ICMP errors that it puts to this socket. It checks nothing but their ports or, for
+/// a raw socket, not even those, and keeps the path MTU for all connections to the address that an error quotes: any
+/// host could change it. (TCP compares the sequence number.) Datagrams then have no "don't fragment" bit; they are short.
+pub(super) fn ignore_path_mtu(socket: &Socket, domain: Domain) -> io::Result<()> {
+    /// `IP_PMTUDISC_INTERFACE` and `IPV6_PMTUDISC_INTERFACE` of Linux.
+    const INTERFACE: i32 = 4;
+    let (level, name, family) = match domain {
+        Domain::IPV6 => (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, Family::V6),
+        _ => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, Family::V4),
+    };
+    Sockopt::Raw { level, name, value: INTERFACE }.set(socket.as_fd(), family)
+}
+
+/// The address that a connected socket sends from.
+fn local(socket: &Socket) -> Option<IpAddr> {
+    let address = socket.local_addr().ok()?.as_socket()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
 /// The address that lets the kernel choose the source.
 pub(super) fn unspecified(target: SocketAddr) -> IpAddr {
     match target {
@@ -94,6 +134,8 @@ pub(super) struct Channel {
     pub(super) datagrams: bool,
     /// Whether what comes back is read from the socket.
     pub(super) hears: bool,
+    /// The address of this host that the kernel chose.
+    pub(super) local: Option<IpAddr>,
     /// Where packets made by hand go out, and whom they go to.
     raw: Option<(Rc<Socket>, SocketAddr)>,
 }
@@ -101,8 +143,14 @@ pub(super) struct Channel {
 impl Channel {
     /// A way for packets made by hand: they leave by `raw`, while `socket` holds the port.
     /// A UDP socket also hears what comes back; TCP without a connection would not.
-    pub(super) fn by_hand(socket: Socket, hears: bool, raw: Rc<Socket>, to: SocketAddr) -> Self {
-        Self { socket, datagrams: true, hears, raw: Some((raw, to)) }
+    pub(super) fn by_hand(
+        socket: Socket,
+        hears: bool,
+        local: IpAddr,
+        raw: Rc<Socket>,
+        to: SocketAddr,
+    ) -> Self {
+        Self { socket, datagrams: true, hears, local: Some(local), raw: Some((raw, to)) }
     }
 
     /// Whether its packets are made by hand.
@@ -112,6 +160,12 @@ impl Channel {
 
     pub(super) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+
+    /// Its own end.
+    #[cfg(test)]
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap().as_socket().unwrap()
     }
 
     /// The error that the socket reported, if it did.

@@ -168,6 +168,8 @@ pub enum Answers {
     OtherId,
     /// With the answer to a question that nobody asked.
     OtherQuestion,
+    /// Rightly, but with the name in lower case, whatever the case of the question.
+    LowerCase,
     /// With the code SERVFAIL.
     Servfail,
     /// With the code REFUSED, in a header alone.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::connect::{Ended, Kind, Stage, State};
+use crate::connect::{Attempt, Ended, Kind, Stage, State, dns};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::observer::Exchange;
@@ -43,6 +43,9 @@ pub enum Correction {
     Late,
     /// This host was too slow for anybody to say what the target would have done.
     Starved,
+    /// What ended it may be forged: the socket reported an error, and no packet that could have caused it fits what was
+    /// sent; or a SYN that the kernel cannot check came before the answer; or an answer to a DNS question fits only in part.
+    Unfounded,
     /// It failed from the half of the ports from which a run's attempts fail more often than chance would have it.
     PortDependent,
 }
@@ -61,6 +64,9 @@ impl Correction {
                  ports",
             ),
             Correction::Late => None,
+            Correction::Unfounded => Some(
+                "what ended it may be forged, or is this host's own: it fits nothing that was sent",
+            ),
             Correction::Starved => {
                 Some("this host was too busy to tell whether the answer was in time")
             }
@@ -71,6 +77,10 @@ impl Correction {
     /// Gives the flags of the record.
     pub(super) fn apply(self, ended: &mut Ended, way: &Way) -> Flags {
         let attempt = &mut ended.attempt;
+        // Its machine has said so, and counted the wrong answers.
+        if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
+            return Flag::UnfoundedError.into();
+        }
         ended.reply = None;
         attempt.answer = None;
         attempt.error = self.error().map(Into::into);
@@ -87,6 +97,7 @@ impl Correction {
             Correction::NotDelivered
             | Correction::NotSeen
             | Correction::Starved
+            | Correction::Unfounded
             | Correction::PortDependent => {
                 attempt.ok = None;
                 attempt.state = State::LocalError;
@@ -95,6 +106,7 @@ impl Correction {
         match self {
             Correction::NotDelivered => Flag::NotDelivered.into(),
             Correction::Starved => Flag::Starved.into(),
+            Correction::Unfounded => Flag::UnfoundedError.into(),
             Correction::PortDependent => Flag::PortDependent.into(),
             Correction::NotSeen | Correction::Late => Flags::default(),
         }
@@ -111,6 +123,9 @@ pub(super) fn correction(
     way: &Way,
 ) -> Option<Correction> {
     let attempt = &ended.attempt;
+    if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
+        return Some(Correction::Unfounded);
+    }
     if !attempt.state.tells() || attempt.source_port.is_none() || attempt.is_internal_error() {
         return None;
     }
@@ -128,6 +143,10 @@ pub(super) fn correction(
         let vacant = attempt.error.as_deref() == Some(NO_HOST);
         return (!vacant).then_some(Correction::NotSeen);
     };
+    let is_error = attempt.state == State::Failed && is_unfounded(ended, exchange, way);
+    if is_error || exchange.crossed {
+        return Some(Correction::Unfounded);
+    }
     let in_time = |answer: Option<Timestamp>| since(exchange, answer).is_some_and(|at| at <= limit);
     let timeout = attempt.state == State::Timeout;
     let tcp = way.protocol == protocol::TCP;
@@ -147,6 +166,19 @@ pub(super) fn correction(
 
 /// EHOSTUNREACH, as the error column has it.
 const NO_HOST: &str = "No route to host";
+/// ETIMEDOUT, likewise: the kernel has given up, which takes no packet.
+const TIMED_OUT: &str = "Connection timed out";
+
+/// Whether a failure that a packet must have caused has none: of a UDP attempt any, of a TCP attempt one before the
+/// handshake was done. After that the kernel itself holds what comes to the connection's numbers.
+fn is_unfounded(ended: &Ended, exchange: &Exchange, way: &Way) -> bool {
+    let Attempt { stage, error, .. } = &ended.attempt;
+    let by_socket = match way.protocol {
+        protocol::TCP => !ended.heard && *stage == Stage::Connect,
+        _ => true,
+    };
+    by_socket && !exchange.refused && error.as_deref() != Some(TIMED_OUT)
+}
 
 /// An attempt that was answered, but not in time by the loop's clock.
 fn late(exchange: Option<&Exchange>, way: &Way, limit: i64) -> Option<Correction> {
@@ -173,7 +205,6 @@ fn since(exchange: &Exchange, at: Option<Timestamp>) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::Attempt;
 
     const LIMIT: i64 = 1000;
 
@@ -260,11 +291,13 @@ mod tests {
         let answered = exchange(Some(100), None, 100, 0);
         let silent = exchange(None, None, 0, 0);
         let data = exchange(Some(100), Some(200), 200, 0);
+        let mut refused = answered;
+        refused.refused = true;
         for (state, stage, heard, seen, expected) in [
             (State::Timeout, Connect, (false, false), Some(answered), Some(NotDelivered)),
             (State::Timeout, Connect, (false, false), Some(silent), None),
             (State::Timeout, Connect, (false, false), None, Some(NotSeen)),
-            (State::Failed, Connect, (false, false), Some(answered), None),
+            (State::Failed, Connect, (false, false), Some(refused), None),
             (State::Failed, Connect, (false, false), None, Some(NotSeen)),
             (State::Timeout, Response, (true, false), Some(data), Some(NotDelivered)),
             (State::Timeout, Response, (true, true), Some(data), None),
@@ -288,6 +321,36 @@ mod tests {
             let ended = Ended { heard, heard_data, ..ended(state, stage, LIMIT) };
             let found = correction(&ended, seen.as_ref(), &way(true, protocol::TCP));
             assert_eq!(found, expected, "{state:?} {stage:?} {heard} {heard_data} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_socket_needs_a_packet_that_explains_it() {
+        use Stage::{Connect, Response};
+        let refused = |mut exchange: Exchange| {
+            exchange.refused = true;
+            exchange
+        };
+        let (silent, answered) = (exchange(None, None, 0, 0), exchange(Some(10), None, 10, 0));
+        let (tcp, udp) = (protocol::TCP, protocol::UDP);
+        let refusal = "Connection refused";
+        for (of, stage, error, heard, seen, founded) in [
+            (udp, Response, refusal, false, silent, false),
+            (udp, Response, refusal, false, refused(silent), true),
+            (udp, Response, NO_HOST, true, answered, false),
+            (tcp, Connect, refusal, false, silent, false),
+            (tcp, Connect, refusal, false, refused(silent), true),
+            // A SYN-ACK is no reason to fail.
+            (tcp, Connect, refusal, false, answered, false),
+            (tcp, Connect, TIMED_OUT, false, silent, true),
+            // The kernel has compared the numbers of what ended a connection.
+            (tcp, Response, "Connection reset by peer", true, answered, true),
+        ] {
+            let mut ended = Ended { heard, ..ended(State::Failed, stage, 20) };
+            ended.attempt.error = Some(error.into());
+            let found = correction(&ended, Some(&seen), &way(true, of));
+            let expected = (!founded).then_some(Correction::Unfounded);
+            assert_eq!(found, expected, "{of} {stage:?} {error} {seen:?}");
         }
     }
 
@@ -326,12 +389,36 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_forged_says_nothing() {
+        let mut crossed = exchange(None, None, 0, 0);
+        crossed.crossed = true;
+        let way = way(true, protocol::TCP);
+        for (state, expected) in [
+            (State::Timeout, Some(Correction::Unfounded)),
+            (State::Failed, Some(Correction::Unfounded)),
+            (State::Ok, None),
+        ] {
+            let ended = ended(state, Stage::Response, 900);
+            assert_eq!(correction(&ended, Some(&crossed), &way), expected, "{state:?}");
+        }
+        let mut doubtful = ended(State::LocalError, Stage::Response, LIMIT);
+        doubtful.attempt.error = Some(dns::MAY_BE_FORGED.into());
+        doubtful.reply = Some(Box::default());
+        let found = correction(&doubtful, None, &way);
+        assert_eq!(found, Some(Correction::Unfounded));
+        let flags = Correction::Unfounded.apply(&mut doubtful, &way);
+        assert!(flags.has(Flag::UnfoundedError) && doubtful.reply.is_some());
+        assert_eq!(doubtful.attempt.error.as_deref(), Some(dns::MAY_BE_FORGED));
+    }
+
+    #[test]
     fn what_is_corrected_says_so() {
         for (correction, ok, state) in [
             (Correction::Late, Some(false), State::Timeout),
             (Correction::Starved, None, State::LocalError),
             (Correction::NotDelivered, None, State::LocalError),
             (Correction::NotSeen, None, State::LocalError),
+            (Correction::Unfounded, None, State::LocalError),
         ] {
             let mut ended = ended(State::Ok, Stage::Done, 1);
             correction.apply(&mut ended, &way(true, protocol::TCP));

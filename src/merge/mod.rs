@@ -1,6 +1,6 @@
 //! The merge: attempts and flows become records.
 //!
-//! An attempt knows its flow's key before the first packet, so the merge is a look-up and a
+//! An attempt knows its flow's key, so the merge is a look-up and a
 //! `take`: an attempt whose flow was not seen takes nulls and says `observed = false`. A target
 //! never loses its record here. Before that each attempt is held to the packets of its flow ([`Correction`]).
 //!
@@ -11,7 +11,7 @@ mod correct;
 mod halves;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt32Array};
@@ -31,21 +31,43 @@ use crate::observer::Flows;
 use crate::packet::FlowKey;
 use crate::packet::owner::PortSet;
 
-/// What is needed to find an attempt's flow; the source address is whatever the kernel chose.
-#[derive(PartialEq, Eq, Hash)]
-struct Tail {
+/// What an attempt's flow is known by.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Ends {
     protocol: u8,
-    port: u16,
+    source: SocketAddr,
     target: SocketAddr,
 }
 
-impl Tail {
+impl Ends {
     fn of(key: &FlowKey) -> Self {
         Self {
             protocol: key.protocol,
-            port: key.source.1,
+            source: SocketAddr::from(key.source),
             target: SocketAddr::from(key.destination),
         }
+    }
+
+    /// Those of an attempt to a target. An attempt that does not know which address the kernel chose takes that of
+    /// the only flow from its port to the target, if there is one.
+    fn of_attempt(
+        ended: &Ended,
+        protocol: u8,
+        target: SocketAddr,
+        flows: &[FlowKey],
+    ) -> Option<Self> {
+        let port = ended.attempt.source_port?;
+        let sought = |key: &&FlowKey| {
+            (key.protocol, key.source.1, SocketAddr::from(key.destination))
+                == (protocol, port, target)
+        };
+        let only = || -> Option<IpAddr> {
+            let mut sources = flows.iter().filter(sought).map(|key| key.source.0);
+            let first = sources.next()?;
+            sources.all(|other| other == first).then_some(first)
+        };
+        let local = ended.local.or_else(only)?;
+        Some(Self { protocol, source: SocketAddr::new(local, port), target })
     }
 }
 
@@ -124,7 +146,7 @@ impl Merger {
         let mut index = HashMap::with_capacity_and_hasher(flows.keys.len(), RandomState::default());
         for (row, key) in (0u32..).zip(&flows.keys) {
             if self.ways.iter().any(|way| way.protocol == key.protocol)
-                && let Some(before) = index.insert(Tail::of(key), row)
+                && let Some(before) = index.insert(Ends::of(key), row)
             {
                 // Whatever ended the flow's first part early is true of the record.
                 let (before, row) = (before as usize, row as usize);
@@ -147,9 +169,9 @@ impl Merger {
             let all = attempts.iter_mut().zip(targets).zip(&mut flags).enumerate();
             for (number, ((ended, target), flags)) in all {
                 let (protocol, target) = (way.protocol, *target);
-                let flow = ended.attempt.source_port.zip(target);
-                let flow = flow.map(|(port, target)| Tail { protocol, port, target });
-                let mut row = flow.and_then(|tail| index.remove(&tail));
+                let ends = target
+                    .and_then(|target| Ends::of_attempt(ended, protocol, target, &flows.keys));
+                let mut row = ends.and_then(|ends| index.remove(&ends));
                 if let Some(row) = row {
                     *flags |= flows.flags[row as usize];
                 }
@@ -176,7 +198,7 @@ impl Merger {
             facts.extend(reply_columns(&replies, &self.reply));
             records.push(self.record(facts, rows, &flows.columns).map_err(failed)?);
         }
-        index.retain(|tail, _| !repeated.contains(&tail.port));
+        index.retain(|ends, _| !repeated.contains(&ends.source.port()));
         let unmatched: Vec<u32> = index.into_values().collect();
         // One that has waited for its wave already is nobody's.
         let is_later = |row: &u32| {
@@ -380,6 +402,24 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_from_another_address_of_this_host_is_not_the_attempts() {
+        for (ours, expected) in [(1, Some(5)), (2, Some(6)), (3, None)] {
+            let mut flows = flows(&[(5, 1), (6, 1)]);
+            // Both from port 1, from different addresses.
+            for (key, host) in flows.keys.iter_mut().zip([1, 2]) {
+                key.source = ([198, 51, 100, host].into(), 1);
+            }
+            let local = Some([198, 51, 100, ours].into());
+            let mut attempts = [vec![Ended { local, ..attempt(1) }]];
+            let (targets, ports) = ([Some(target(1))], ports(&[1]));
+            let mut merger = merger();
+            let merged = merger.merge(&targets, &mut attempts, flows, &ports, &[], 0).unwrap();
+            assert_eq!(facts(&merged.configurations[0]), [(expected.is_some(), expected)]);
+            assert_eq!(merger.strays(), if expected.is_some() { 1 } else { 2 });
+        }
+    }
+
+    #[test]
     fn a_flow_that_was_given_up_counts_as_not_observed() {
         let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
         // Even if only its first part was.
@@ -432,7 +472,7 @@ mod tests {
                 let one = move |host| {
                     let mut ended = attempt(port(configuration, host));
                     if fails(configuration, host) {
-                        (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Failed);
+                        (ended.attempt.ok, ended.attempt.state) = (Some(false), State::Timeout);
                     }
                     ended
                 };

@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// Beyond that, how long to wait for packets that the kernel has counted and not handed out.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of the ring: two seconds of 200,000 packets/s.
-const BUFFER: i32 = 128 << 20;
+pub const RING: usize = 128 << 20;
 /// Bytes kept of a frame: link, IPv6 with extension headers, a full TCP header.
 const SNAP_LENGTH: i32 = 256;
 
@@ -55,14 +55,20 @@ pub struct Counters {
     pub evicted: AtomicU64,
     /// Flows that a function refused, and that are ignored.
     pub refused: AtomicU64,
-    /// Packets that belong to no connection of the run, or do not fit theirs.
+    /// Packets that belong to no connection of the run.
     pub strangers: AtomicU64,
+    /// Packets that have the addresses and ports of a flow and do not fit it.
+    pub unexpected: AtomicU64,
+    /// Finished flows whose facts were lost, since too many waited to be taken.
+    pub lost: AtomicU64,
 }
 
 impl Counters {
     /// Whether anything was lost on the way from the interface to the flows.
     pub fn lossy(&self) -> bool {
-        [&self.dropped, &self.interface_dropped, &self.evicted].iter().any(|n| n.load(Relaxed) > 0)
+        [&self.dropped, &self.interface_dropped, &self.evicted, &self.lost]
+            .iter()
+            .any(|n| n.load(Relaxed) > 0)
     }
 }
 
@@ -112,7 +118,7 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         // Immediate mode would turn TPACKET_V3 off.
         .immediate_mode(false)
         .timeout(retire)
-        .buffer_size(BUFFER)
+        .buffer_size(RING as i32)
         .snaplen(SNAP_LENGTH)
         .promisc(false)
         .precision(pcap::Precision::Nano)
@@ -339,6 +345,8 @@ impl Reader {
         self.counters.evicted.store(self.table.evicted(), Relaxed);
         self.counters.refused.store(self.table.refused(), Relaxed);
         self.counters.strangers.store(self.table.strangers(), Relaxed);
+        self.counters.unexpected.store(self.table.unexpected(), Relaxed);
+        self.counters.lost.store(self.table.lost(), Relaxed);
         // A link that fell silent still completes its flows. Packet time is the system's clock.
         if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));

@@ -17,6 +17,11 @@ pub struct Exchange {
     /// The first packet from the target that answers it: a SYN-ACK or reset that acknowledges the SYN
     /// (RFC 9293, 3.10.7.3), or a datagram.
     pub answered: Option<Timestamp>,
+    /// Whether a reset or an ICMP error came that fits what was sent: what a socket's error may be due to.
+    pub refused: bool,
+    /// Whether a SYN came before the target's answer that was no answer. The kernel takes it for the target's (simultaneous
+    /// open, RFC 9293, 3.5) and then refuses the answer; it has nothing that could be checked.
+    pub crossed: bool,
     /// The first segment of data that follows a SYN-ACK without a gap.
     pub data: Option<Timestamp>,
     /// The last packet from the target that says something: data or, before this host has closed, a FIN. What the
@@ -24,14 +29,10 @@ pub struct Exchange {
     pub last: Option<Timestamp>,
     /// Nanoseconds that passed between packets from the target and what this host then sent.
     pub own_delay: i64,
-    /// Where the last SYN of ours and its data end, and how much data it had.
-    syn: Option<(u32, u32)>,
-    /// Where all that was sent ends.
-    sent_end: u32,
     /// The values of the first and of the last timestamp option on our SYNs.
     stamps: Option<(u32, u32)>,
-    /// The next octet from the target.
-    next: Option<u32>,
+    /// The first octet from the target.
+    first: Option<u32>,
     /// The last packet from the target that this host may have to answer, if it sent nothing since.
     pending: Option<Timestamp>,
     /// Whether this host has sent a FIN or a reset.
@@ -39,74 +40,41 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Whether a SYN of ours was seen.
-    pub fn has_syn(&self) -> bool {
-        self.syn.is_some()
+    /// Whether this host's kernel refuses a segment from the target for its timestamp option: an echo of what was never
+    /// sent, unless it is 0 (RFC 7323, 5.2 and Linux's tcp_rcv_synsent_state_process).
+    pub(super) fn refuses(&self, packet: &Packet<'_>, direction: Direction) -> bool {
+        let Some((first, last)) = self.stamps else { return false };
+        let synack = |tcp: &&Tcp<'_>| tcp.has(flag::SYN) && direction == Direction::Reverse;
+        let echo = packet.tcp().filter(synack).and_then(stamp).map(|(_, echo)| echo);
+        echo.is_some_and(|echo| echo != 0 && echo.wrapping_sub(first) > last.wrapping_sub(first))
     }
 
-    /// Takes in a packet of the flow; says whether it fits. A segment that does not is of an earlier connection,
-    /// or forged: it tells nothing of this one.
-    pub fn packet(&mut self, packet: &Packet<'_>, direction: Direction) -> bool {
-        // What a router says is not what the target says.
-        if packet.quote().is_some() {
-            return true;
-        }
-        if direction == Direction::Forward {
-            let refuses = packet.tcp().is_some_and(|tcp| self.refuses_another(tcp));
-            if !refuses {
-                self.forward(packet);
-            }
-            return !refuses;
-        }
-        let fits = packet.tcp().is_none_or(|tcp| packet.flaw.is_some() || self.fits(tcp));
-        if fits {
-            self.reverse(packet);
-        }
-        fits
+    /// Takes in a packet that does not fit the flow.
+    pub(super) fn unexpected(&mut self, packet: &Packet<'_>, direction: Direction) {
+        let is_bare = |tcp: &Tcp<'_>| tcp.flags & (flag::SYN | flag::ACK | flag::RST) == flag::SYN;
+        let is_first = direction == Direction::Reverse && self.answered.is_none();
+        self.crossed |= is_first && packet.tcp().is_some_and(is_bare);
     }
 
-    /// Whether a segment from the target acknowledges what this host sent, and no more (RFC 9293, 3.10.7).
-    fn fits(&self, tcp: &Tcp<'_>) -> bool {
-        // Without our SYN there is nothing to compare with.
-        let Some((end, payload)) = self.syn else { return true };
-        if tcp.has(flag::SYN | flag::ACK) {
-            let again = self.next.is_none_or(|next| next == tcp.sequence.wrapping_add(1));
-            return again && self.answers(tcp);
+    /// Takes in a packet of the flow that fits it.
+    pub(super) fn packet(&mut self, packet: &Packet<'_>, direction: Direction) {
+        match (packet.quote(), direction) {
+            // What a router says is not what the target says.
+            (Some(_), Direction::Reverse) => self.refused = true,
+            (Some(_), Direction::Forward) => {}
+            (None, Direction::Forward) => self.forward(packet),
+            (None, Direction::Reverse) => self.reverse(packet),
         }
-        if !tcp.has(flag::ACK) {
-            // A reset says where it stands; a SYN (simultaneous open) has nothing that could be checked.
-            return !tcp.has(flag::RST) || self.next == Some(tcp.sequence);
-        }
-        let first = end.wrapping_sub(payload);
-        tcp.acknowledgment.wrapping_sub(first) <= self.sent_end.wrapping_sub(first)
-    }
-
-    /// Whether this is the kernel's reset of a segment that does not fit: it has the number that the segment
-    /// acknowledged (RFC 9293, 3.10.7.3), and the connection goes on.
-    fn refuses_another(&self, tcp: &Tcp<'_>) -> bool {
-        let Some((end, payload)) = self.syn else { return false };
-        let initial = end.wrapping_sub(payload).wrapping_sub(1);
-        tcp.has(flag::RST)
-            && tcp.sequence.wrapping_sub(initial) > self.sent_end.wrapping_sub(initial)
     }
 
     fn forward(&mut self, packet: &Packet<'_>) {
         self.sent.get_or_insert(packet.time);
         let says = match &packet.transport {
             Transport::Tcp(tcp) => {
-                let control = u32::from(tcp.has(flag::SYN)) + u32::from(tcp.has(flag::FIN));
-                let end = tcp.sequence.wrapping_add(control).wrapping_add(tcp.payload);
-                if tcp.has(flag::SYN) {
-                    // Sent again, it may have less data; what the first one had may still be acknowledged.
-                    let payload = self.syn.map_or(0, |(_, payload)| payload).max(tcp.payload);
-                    let end = tcp.sequence.wrapping_add(1).wrapping_add(payload);
-                    self.syn = Some((end, payload));
-                    self.sent_end = end;
-                    if let Some((value, _)) = stamp(tcp) {
-                        self.stamps = Some((self.stamps.map_or(value, |(first, _)| first), value));
-                    }
-                } else if end.wrapping_sub(self.sent_end) < u32::MAX / 2 {
-                    self.sent_end = end;
+                if tcp.has(flag::SYN)
+                    && let Some((value, _)) = stamp(tcp)
+                {
+                    self.stamps = Some((self.stamps.map_or(value, |(first, _)| first), value));
                 }
                 self.closed |= tcp.has(flag::FIN) || tcp.has(flag::RST);
                 // The kernel acknowledges by itself; data is what the program sends.
@@ -130,14 +98,13 @@ impl Exchange {
         }
         match &packet.transport {
             Transport::Tcp(tcp) => {
-                if self.answers(tcp) {
+                self.refused |= tcp.has(flag::RST);
+                if tcp.has(flag::SYN | flag::ACK) || tcp.has(flag::RST) {
                     self.answered.get_or_insert(packet.time);
-                    if tcp.has(flag::SYN) {
-                        self.next.get_or_insert(tcp.sequence.wrapping_add(1));
-                    }
                 }
-                let begins = self.next == Some(tcp.sequence) && !tcp.has(flag::SYN);
-                if begins && tcp.payload > 0 {
+                if tcp.has(flag::SYN) {
+                    self.first.get_or_insert(tcp.sequence.wrapping_add(1));
+                } else if self.first == Some(tcp.sequence) && tcp.payload > 0 {
                     self.data.get_or_insert(packet.time);
                 }
             }
@@ -149,28 +116,13 @@ impl Exchange {
         }
     }
 
-    /// Whether a kernel that sent our SYN takes this segment for its answer.
-    fn answers(&self, tcp: &Tcp<'_>) -> bool {
-        let Some((end, payload)) = self.syn else { return false };
-        let is_kind = tcp.has(flag::SYN | flag::ACK) || tcp.has(flag::RST | flag::ACK);
-        // Data in the SYN may be acknowledged in part or not at all (RFC 7413, 4.1.3).
-        let acknowledges = end.wrapping_sub(tcp.acknowledgment) <= payload;
-        // An echo of what was never sent is refused, unless it is 0 (RFC 7323, 5.2 and Linux's
-        // tcp_rcv_synsent_state_process).
-        let echoes = match (self.stamps, stamp(tcp)) {
-            (Some((first, last)), Some((_, echo))) if tcp.has(flag::SYN) => {
-                echo == 0 || echo.wrapping_sub(first) <= last.wrapping_sub(first)
-            }
-            _ => true,
-        };
-        is_kind && acknowledges && echoes
-    }
-
     /// Two parts of one flow together: `self` came first.
     pub fn and(self, later: Self) -> Self {
         Self {
             sent: self.sent.or(later.sent),
             answered: self.answered.or(later.answered),
+            refused: self.refused || later.refused,
+            crossed: self.crossed || later.crossed,
             data: self.data.or(later.data),
             last: later.last.or(self.last),
             own_delay: self.own_delay + later.own_delay,
@@ -207,16 +159,20 @@ mod tests {
         payload: u32,
         options: &[u8],
     ) -> Packet<'_> {
-        let tcp = Tcp { flags, sequence, acknowledgment, payload, options, whole: true, data: &[] };
+        let (window, whole, data) = (1000, true, &[][..]);
+        let tcp = Tcp { flags, sequence, acknowledgment, window, payload, options, whole, data };
         let ip = Ip { protocol: protocol::TCP, ..Packet::blank(Timestamp(at)).ip };
         let transport = Transport::Tcp(tcp);
         Packet { ip, transport, ..Packet::blank(Timestamp(at)) }
     }
 
+    /// What comes of packets that fit.
     fn course(packets: &[(Direction, Packet<'_>)]) -> Exchange {
         let mut exchange = Exchange::default();
         for (way, packet) in packets {
-            exchange.packet(packet, *way);
+            if !exchange.refuses(packet, *way) {
+                exchange.packet(packet, *way);
+            }
         }
         exchange
     }
@@ -224,51 +180,18 @@ mod tests {
     use Direction::{Forward, Reverse};
 
     #[test]
-    fn only_what_acknowledges_the_syn_is_an_answer() {
-        for (flags, acknowledgment, payload, answers) in [
-            (SYN | ACK, 1001, 0, true),
-            (RST | ACK, 1001, 0, true),
-            (SYN | ACK, 1000, 0, false),
-            (SYN | ACK, 1002, 0, false),
-            (SYN | ACK, 1001, 10, true),
-            (SYN | ACK, 1011, 10, true),
-            (SYN | ACK, 1012, 10, false),
-            (RST, 0, 0, false),
-            (ACK, 1001, 0, false),
+    fn a_syn_ack_or_a_reset_is_an_answer() {
+        for (flags, answers, refuses) in [
+            (SYN | ACK, true, false),
+            (RST | ACK, true, true),
+            (RST, true, true),
+            (ACK, false, false),
         ] {
-            let syn = segment(1, SYN, (1000, 0), payload);
-            let answer = segment(2, flags, (7, acknowledgment), 0);
-            let exchange = course(&[(Forward, syn), (Reverse, answer)]);
+            let answer = segment(2, flags, (7, 1001), 0);
+            let exchange = course(&[(Forward, segment(1, SYN, (1000, 0), 0)), (Reverse, answer)]);
             assert_eq!(exchange.sent, Some(Timestamp(1)));
-            let expected = answers.then_some(Timestamp(2));
-            assert_eq!(exchange.answered, expected, "{flags:#x} {acknowledgment} {payload}");
-        }
-    }
-
-    #[test]
-    fn segments_of_another_connection_do_not_fit() {
-        let begin = [
-            (Forward, segment(1, SYN, (1000, 0), 0)),
-            (Reverse, segment(2, SYN | ACK, (7, 1001), 0)),
-            (Forward, segment(3, ACK, (1001, 8), 100)),
-        ];
-        for (flags, numbers, fits) in [
-            (ACK, (8, 1001), true),
-            (ACK, (8, 1101), true),
-            (ACK, (8, 1102), false),
-            (ACK, (8, 1000), false),
-            (ACK, (8, 500_000), false),
-            (SYN | ACK, (7, 1001), true),
-            (SYN | ACK, (9, 1001), false),
-            (RST, (8, 0), true),
-            (RST, (9, 0), false),
-            (RST | ACK, (8, 1101), true),
-            (RST | ACK, (8, 99), false),
-        ] {
-            let mut exchange = course(&begin);
-            let packet = segment(4, flags, numbers, 0);
-            assert_eq!(exchange.packet(&packet, Reverse), fits, "{flags:#x} {numbers:?}");
-            assert!(fits || exchange == course(&begin), "it changes nothing");
+            assert_eq!(exchange.answered, answers.then_some(Timestamp(2)), "{flags:#x}");
+            assert_eq!(exchange.refused, refuses, "{flags:#x}");
         }
     }
 
@@ -285,17 +208,6 @@ mod tests {
                 (Reverse, segment_with(3, SYN | ACK, (7, 1001), 0, &echo)),
             ]);
             assert_eq!(exchange.answered.is_some(), answers, "{echo:?}");
-        }
-    }
-
-    #[test]
-    fn a_reset_of_another_connections_segment_is_not_of_this_one() {
-        for (sequence, is_of_this) in [(1000, true), (1001, true), (1002, false), (7, false)] {
-            let mut exchange = course(&[(Forward, segment(1, SYN, (1000, 0), 0))]);
-            let reset = segment(2, RST, (sequence, 0), 0);
-            assert_eq!(exchange.packet(&reset, Forward), is_of_this, "{sequence}");
-            let late = segment(3, ACK, (7, sequence), 20);
-            assert_eq!(exchange.packet(&late, Reverse), sequence == 1001, "{sequence}");
         }
     }
 

@@ -37,6 +37,10 @@ pub struct Counts {
     pub evicted: u64,
     /// Flows that a function refused, and that are ignored.
     pub refused: u64,
+    /// Packets that do not fit their flows.
+    pub unexpected: u64,
+    /// Finished flows whose facts were lost, since too many waited to be taken.
+    pub lost: u64,
     /// Messages for the user.
     pub remarks: Vec<String>,
 }
@@ -59,6 +63,8 @@ impl Counts {
         self.clock_steps += other.clock_steps;
         self.evicted += other.evicted;
         self.refused += other.refused;
+        self.unexpected += other.unexpected;
+        self.lost += other.lost;
         other.remarks.into_iter().for_each(|remark| self.remark(remark));
     }
 

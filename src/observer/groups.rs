@@ -5,7 +5,7 @@
 //! panic while one is closed or all are taken) everything starts anew.
 
 use crate::barrier::{Panicked, guard};
-use crate::chain::{Admission, Closed, Group, Selection, Visit};
+use crate::chain::{Admission, Closed, Group, Note, Selection, Visit};
 use crate::packet::{FlowKey, Packet};
 
 /// A call of a group panicked: what it was about must not be used any more.
@@ -59,6 +59,12 @@ impl Groups {
             self.all.iter_mut().fold(0, |over, group| over | group.packets(packets, visits))
         });
         over.map_err(|panic| report(&panic, "the flows of some packets were given up"))
+    }
+
+    /// Tells every group something about the flow in a slot.
+    pub(super) fn note(&mut self, slot: usize, note: Note) -> Result<(), Broken> {
+        let noted = guard(|| self.all.iter_mut().for_each(|group| group.note(slot, note)));
+        noted.map_err(|panic| report(&panic, "a flow was given up at what the table said of it"))
     }
 
     /// Sets the facts of a flow aside. After an error [`restart`](Self::restart) must follow.

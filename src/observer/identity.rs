@@ -73,11 +73,6 @@ impl Identity {
         Self { ends, tag, low_first, has_ports: ports.is_some() }
     }
 
-    /// The same ends, seen from the other side.
-    pub(super) fn reversed(self) -> Self {
-        Self { low_first: !self.low_first, ..self }
-    }
-
     /// Which way a packet of this identity goes, by who owns its ports.
     pub(super) fn direction(&self, owners: &Owners) -> Option<Direction> {
         let Ends { low, high, rest } = self.ends;

@@ -10,6 +10,7 @@ pub mod capture;
 mod clock;
 mod completed;
 mod exchange;
+mod expected;
 pub mod file;
 mod filter;
 mod fragments;

@@ -166,7 +166,12 @@ impl Sorter {
                 break;
             }
         }
-        Counts { evicted: table.evicted(), refused: table.refused(), ..counts }
+        Counts {
+            evicted: table.evicted(),
+            refused: table.refused(),
+            unexpected: table.unexpected(),
+            ..counts
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! # Memory
 //!
-//! A live flow takes 72 octets here, 12 to 24 in the index, 16 in each queue that it is in, and what
+//! A live flow takes 116 octets here (44 of them for its numbers), 12 to 24 in the index, 16 in each queue that it is in, and what
 //! each group keeps of it: with basic, tcp, ecn, dscp and tcpopt about 330 octets together, with
 //! every group about 500. Measured as the peak resident memory of `pathspider observe` on a million
 //! flows that all stay live (327 and 485 MB), less what it takes on one flow (14 MB). What bounds it is
@@ -23,16 +23,20 @@ use foldhash::fast::RandomState;
 
 use super::completed::Completed;
 use super::exchange::Exchange;
+use super::expected::{Expected, Fit};
 use super::fragments::Fragments;
 use super::groups::{Broken, Groups};
 use super::identity::Identity;
 use super::index::Index;
 use super::steps::Steps;
-use crate::chain::{Seen, Selection, Visit};
+use crate::chain::{Note, Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::owner::Owners;
 use crate::packet::{Direction, FlowKey, Packet, flag};
+use turnover::{Due, Flow, compact, current};
+
+mod turnover;
 
 /// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
 const SPARE: usize = 1024;
@@ -51,43 +55,28 @@ pub struct Limits {
     pub idle_timeout: i64,
     /// Flows at the same time; above it the oldest is completed early and counted as evicted.
     pub max_flows: usize,
+    /// Finished flows that wait to be taken; above it the facts of a flow are lost, and counted.
+    pub max_finished: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { expiry_timeout: 5_000_000_000, idle_timeout: 30_000_000_000, max_flows: 1_000_000 }
+        Self {
+            expiry_timeout: 5_000_000_000,
+            idle_timeout: 30_000_000_000,
+            max_flows: 1_000_000,
+            max_finished: usize::MAX,
+        }
     }
 }
 
-/// What the table itself knows of a flow: one cache line.
-#[derive(Clone, Copy)]
-struct Flow {
-    identity: Identity,
-    last: Timestamp,
-    /// Tells a slot's present flow from its earlier ones in the queues.
-    generation: u32,
-    over: bool,
-    flags: Flags,
-    /// A function refused it, or panicked (then the flags say so): it only keeps its packets from being taken
-    /// for a new flow.
-    ignored: bool,
-}
-
-impl Flow {
-    /// A function panicked over it: no function sees it any more, and it has no facts.
-    #[cold]
-    fn give_up(&mut self) {
-        self.ignored = true;
-        self.flags |= Flag::InternalError.into();
+impl Limits {
+    /// Those of a run with this many source ports: a flow for each, and again as many for what is sent to a target
+    /// from a port before the kernel's choice of an address is known.
+    pub fn of_run(ports: usize) -> Self {
+        let flows = 2 * ports;
+        Self { max_flows: flows, max_finished: flows, ..Self::default() }
     }
-}
-
-/// A place in a queue: look at the slot's flow when packet time reaches `due`.
-#[derive(Clone, Copy)]
-struct Due {
-    due: i64,
-    slot: u32,
-    generation: u32,
 }
 
 /// All flows that are not complete yet.
@@ -98,6 +87,8 @@ pub struct FlowTable {
     flows: Vec<Option<Flow>>,
     /// By slot: the acknowledgment number of the segment that ended the flow, if its direction was forward.
     acknowledged: Vec<Option<u32>>,
+    /// By slot: what packets of the flow must say.
+    expected: Vec<Expected>,
     free: Vec<u32>,
     generation: u32,
     steps: Steps,
@@ -112,6 +103,7 @@ pub struct FlowTable {
     broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
     evicted: u64,
     refused: u64,
+    lost: u64,
     fragments: Fragments,
     /// Of the packets that are being taken in; kept for its memory.
     identities: Vec<Identity>,
@@ -126,9 +118,13 @@ pub struct FlowTable {
     /// Those of completed flows.
     completed_exchanges: Vec<Exchange>,
     strangers: u64,
+    unexpected: u64,
 }
 
 impl FlowTable {
+    /// Octets that a flow of a run takes at most, with every group, while it is live and while its columns are made.
+    pub const FLOW: usize = 1500;
+
     /// A table whose flows are watched by the selected functions.
     pub fn new(selection: &Selection, limits: Limits) -> Self {
         Self::watched_by(Groups::new(selection), selection, limits)
@@ -143,6 +139,7 @@ impl FlowTable {
             hasher: RandomState::default(),
             flows: Vec::new(),
             acknowledged: Vec::new(),
+            expected: Vec::new(),
             free: Vec::new(),
             generation: 0,
             steps: Steps::default(),
@@ -155,6 +152,7 @@ impl FlowTable {
             broken: Vec::new(),
             evicted: 0,
             refused: 0,
+            lost: 0,
             fragments: Fragments::default(),
             identities: Vec::new(),
             tags: Vec::new(),
@@ -163,11 +161,12 @@ impl FlowTable {
             exchanges: Vec::new(),
             completed_exchanges: Vec::new(),
             strangers: 0,
+            unexpected: 0,
         }
     }
 
-    /// The table of a run: only flows that it owns are kept, and forward is to the target, whichever packet
-    /// came first.
+    /// The table of a run: only flows that it owns are kept. They begin with a packet of this host's, and end when their
+    /// owner asks.
     pub fn of_run(selection: &Selection, limits: Limits, owners: Arc<Owners>) -> Self {
         Self { owners: Some(owners), ..Self::new(selection, limits) }
     }
@@ -175,6 +174,16 @@ impl FlowTable {
     /// Packets that belong to no flow of the run.
     pub fn strangers(&self) -> u64 {
         self.strangers
+    }
+
+    /// Packets that have the addresses and ports of a flow and do not fit it.
+    pub fn unexpected(&self) -> u64 {
+        self.unexpected
+    }
+
+    /// Finished flows whose facts were lost, since too many waited to be taken.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// Flows that had to be completed early because the table was full.
@@ -250,7 +259,8 @@ impl FlowTable {
             (None, Some(0)) => {
                 let own = FlowKey::of(packet);
                 // In IPv6, the next header of later fragments may be another extension header.
-                if own.has_ports || packet.ip.source.is_ipv6() {
+                let may_follow = own.has_ports || packet.ip.source.is_ipv6();
+                if may_follow && self.is_wanted(&own) {
                     self.fragments.first(packet, own);
                 }
                 None
@@ -268,6 +278,15 @@ impl FlowTable {
                 Identity::of(key.protocol, addresses, key.ports(), &self.hasher)
             }
         }
+    }
+
+    /// Whether packets with this key belong to the run; without one, all are wanted.
+    fn is_wanted(&self, key: &FlowKey) -> bool {
+        self.owners.as_ref().is_none_or(|owners| {
+            let addresses = (&key.source.0, &key.destination.0);
+            let identity = Identity::of(key.protocol, addresses, key.ports(), &self.hasher);
+            identity.direction(owners).is_some()
+        })
     }
 
     /// Finds the flow of a packet.
@@ -310,22 +329,42 @@ impl FlowTable {
             },
         };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
-        flow.last = flow.last.max(packet.clock);
-        if packet.flaw.is_some() {
-            flow.flags |= Flag::ShortPacket.into();
-        }
         if flow.ignored {
+            flow.last = flow.last.max(packet.clock);
             return;
         }
         let forward = flow.identity.low_first == low_first;
         let direction = if forward { Direction::Forward } else { Direction::Reverse };
-        if let Some(exchange) = self.exchanges.get_mut(slot as usize)
-            && !exchange.packet(packet, direction)
-        {
-            self.strangers += 1;
-            return;
+        let exchange = self.exchanges.get_mut(slot as usize);
+        let refuses = exchange.as_ref().is_some_and(|exchange| exchange.refuses(packet, direction));
+        let fit = match refuses {
+            false => self.expected[slot as usize].packet(packet, direction),
+            true => Fit::Unexpected,
+        };
+        let mut seen = Seen::of(packet, direction);
+        match fit {
+            Fit::Fits => {}
+            Fit::Quotes(octets) => seen.quoted = octets,
+            Fit::Unexpected => {
+                self.unexpected += 1;
+                if let Some(exchange) = exchange {
+                    exchange.unexpected(packet, direction);
+                }
+                if direction == Direction::Reverse {
+                    // A capture may lack the packets that it fits.
+                    let octets = self.owners.is_none().then_some(packet.ip.length);
+                    self.note(slot, Note::Unexpected(octets));
+                }
+                return;
+            }
         }
-        let seen = Seen::of(packet, direction);
+        flow.last = flow.last.max(packet.clock);
+        if packet.flaw.is_some() {
+            flow.flags |= Flag::ShortPacket.into();
+        }
+        if let Some(exchange) = exchange {
+            exchange.packet(packet, direction);
+        }
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
     }
 
@@ -347,10 +386,10 @@ impl FlowTable {
     /// connection between the same ports.
     fn is_stale(&self, slot: u32, low_first: bool) -> bool {
         let flow = self.flows[slot as usize].as_ref();
-        let exchange = self.exchanges.get(slot as usize);
-        flow.zip(exchange).is_some_and(|(flow, exchange)| {
-            flow.identity.low_first == low_first && !exchange.has_syn()
-        })
+        let has_syn = self.expected[slot as usize].has_syn();
+        self.owners.is_some()
+            && !has_syn
+            && flow.is_some_and(|flow| flow.identity.low_first == low_first)
     }
 
     /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
@@ -477,115 +516,6 @@ impl FlowTable {
 
     fn current(&self, due: Due) -> Option<&Flow> {
         current(&self.flows, due)
-    }
-
-    /// Begins a flow with this packet, unless it is a stranger's.
-    fn open(&mut self, identity: &Identity, packets: &[Packet<'_>], place: usize) -> Option<u32> {
-        let packet = &packets[place];
-        let way = self.owners.as_ref().map(|owners| identity.direction(owners));
-        let identity = match way {
-            Some(None) => {
-                self.strangers += 1;
-                return None;
-            }
-            Some(Some(Direction::Reverse)) => identity.reversed(),
-            Some(Some(Direction::Forward)) | None => *identity,
-        };
-        if self.index.len() >= self.limits.max_flows {
-            self.settle(packets);
-            self.evicted += u64::from(self.complete_oldest(Flag::FlowEvicted.into()));
-        }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.flows.push(None);
-            self.acknowledged.push(None);
-            self.flows.len() as u32 - 1
-        });
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let key = identity.key();
-        let opened = self.groups.open(slot as usize, &key, packet);
-        let ignored = opened.unwrap_or_default();
-        self.refused += u64::from(ignored);
-        if self.owners.is_some() {
-            let slots = self.flows.len();
-            self.exchanges.resize_with(slots.max(self.exchanges.len()), Exchange::default);
-            self.exchanges[slot as usize] = Exchange::default();
-        }
-        let last = packet.clock;
-        let flags = Flags::default();
-        let mut flow = Flow { identity, last, generation, over: false, flags, ignored };
-        if opened.is_err() {
-            flow.give_up();
-        }
-        self.flows[slot as usize] = Some(flow);
-        self.index.insert(identity.tag, slot);
-        // Nobody can say when a flow without a time falls silent.
-        let due = packet
-            .clock
-            .known()
-            .map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
-        self.idle.push_back(Due { due, slot, generation });
-        compact(&mut self.idle, &self.flows, self.index.len());
-        Some(slot)
-    }
-
-    /// Completes the oldest flow with these flags; whether there was one.
-    fn complete_oldest(&mut self, flags: Flags) -> bool {
-        while let Some(oldest) = self.idle.pop_front() {
-            if let Some(Some(flow)) = self.flows.get_mut(oldest.slot as usize)
-                && flow.generation == oldest.generation
-            {
-                flow.flags |= flags;
-                self.complete(oldest.slot);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn complete(&mut self, slot: u32) {
-        let Some(flow) = self.discard(slot) else { return };
-        let (key, mut flags) = (flow.identity.key(), flow.flags);
-        let exchange = self.exchanges.get(slot as usize).copied();
-        if flags.has(Flag::InternalError) {
-            self.broken.push((key, flags, exchange));
-            return;
-        }
-        if flow.ignored {
-            return;
-        }
-        let silent = flow.last.0.saturating_add(self.limits.idle_timeout);
-        if self.steps.between(flow.generation, self.generation, silent) {
-            flags |= Flag::ClockStep.into();
-        }
-        self.completed.push(key);
-        self.flags.push(flags);
-        self.completed_exchanges.extend(exchange);
-        if self.groups.close(slot as usize).is_err() {
-            self.restart();
-        }
-    }
-
-    /// Forgets a flow and what the functions know of it.
-    fn discard(&mut self, slot: u32) -> Option<Flow> {
-        let flow = self.flows[slot as usize].take()?;
-        self.index.remove(flow.identity.tag, slot);
-        self.free.push(slot);
-        Some(flow)
-    }
-}
-
-/// The flow that a place in a queue is about, unless it is complete.
-fn current(flows: &[Option<Flow>], due: Due) -> Option<&Flow> {
-    flows[due.slot as usize].as_ref().filter(|flow| flow.generation == due.generation)
-}
-
-/// Forgets the places of flows that are gone once they are more than those of flows that are not. A
-/// flow that ends early leaves its place until its time comes, which under a flood of short flows,
-/// or behind one packet from the far future, is long.
-fn compact(queue: &mut VecDeque<Due>, flows: &[Option<Flow>], live: usize) {
-    if queue.len() > 2 * live + SPARE {
-        queue.retain(|due| current(flows, *due).is_some());
     }
 }
 

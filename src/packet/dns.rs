@@ -63,9 +63,12 @@ pub enum Question<'a> {
 /// What a message is to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// Its answer.
+    /// Its answer: the identifier and the question are the ones that were sent, letter by letter.
     Answer,
-    /// Its answer by the identifier, but it cannot be read what question it answers.
+    /// An answer by its identifier, with less than the whole question: the letters of the name are in another case,
+    /// or an error came without a question. A host off the path can guess such a message.
+    Partial,
+    /// An answer by its identifier, with a question that cannot be read. It can be guessed, too.
     Unreadable,
     /// Something else.
     Stranger,
@@ -120,13 +123,15 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// What it is to the question of another message (RFC 5452, 9.1).
+    /// What it is to the question of another message (RFC 5452, 9.1; draft-vixie-dnsext-dns0x20).
     pub fn fit(&self, asked: &Message<'_>) -> Fit {
+        let answers = self.response && self.id == asked.id && self.opcode == asked.opcode;
         match self.question {
-            _ if !self.response || self.id != asked.id => Fit::Stranger,
-            Question::One { .. } if self.question.is(&asked.question) => Fit::Answer,
+            _ if !answers => Fit::Stranger,
+            Question::One { .. } if self.question == asked.question => Fit::Answer,
+            Question::One { .. } if self.question.is(&asked.question) => Fit::Partial,
             // An error says nothing of names, so it need not repeat the question.
-            Question::None if self.rcode != 0 => Fit::Answer,
+            Question::None if self.rcode != 0 => Fit::Partial,
             Question::None if self.octets.len() == HEADER => Fit::Unreadable,
             Question::Unreadable => Fit::Unreadable,
             Question::None | Question::One { .. } | Question::Several => Fit::Stranger,
@@ -156,6 +161,25 @@ impl Question<'_> {
                 of == others && name.eq_ignore_ascii_case(other)
             }
             _ => false,
+        }
+    }
+}
+
+/// Gives each letter of the question's name a random case, one bit of `random` for each letter in turn
+/// (draft-vixie-dnsext-dns0x20): names are the same in any case (RFC 4343) and servers repeat the question as it came,
+/// so the letters are a secret that an answer must know.
+pub fn randomize_case(message: &mut [u8], random: u64) {
+    let Some(Question::One { name, .. }) = Message::read(message).map(|message| message.question)
+    else {
+        return;
+    };
+    let name = HEADER..HEADER + name.len();
+    // A length is at most 63, which is no letter.
+    let letters = message[name].iter_mut().filter(|octet| octet.is_ascii_alphabetic());
+    for (place, letter) in letters.enumerate() {
+        match random >> (place % 64) & 1 {
+            0 => letter.make_ascii_lowercase(),
+            _ => letter.make_ascii_uppercase(),
         }
     }
 }
@@ -271,6 +295,54 @@ mod tests {
         }
         let several = [header(0, [2, 0, 0, 0]), QUESTION.to_vec()].concat();
         assert_eq!(Message::read(&several).unwrap().question, Question::Several);
+    }
+
+    #[test]
+    fn each_letter_has_the_case_of_its_bit() {
+        // A label of 63 octets has the length `?`, and one of 48 the length `0`: neither is a letter.
+        let label = |octet: u8, length: u8| [vec![length], vec![octet; length.into()]].concat();
+        let name = [label(b'x', 63), label(b'y', 48), label(b'9', 3), vec![0]].concat();
+        let question = [header(0, [1, 0, 0, 0]), name, vec![0, 1, 0, 1]].concat();
+        let mut message = question.clone();
+        randomize_case(&mut message, 0b101);
+        let upper: Vec<usize> =
+            (0..message.len()).filter(|at| message[*at].is_ascii_uppercase()).collect();
+        // The bits are used again after 64 letters.
+        assert_eq!(upper, [13, 15, 78, 80]);
+        assert!(message.eq_ignore_ascii_case(&question));
+        randomize_case(&mut message, 0);
+        assert_eq!(message, question);
+        let mut garbage = b"abcdefghijklmnop".to_vec();
+        randomize_case(&mut garbage, u64::MAX);
+        assert_eq!(garbage, b"abcdefghijklmnop");
+    }
+
+    #[test]
+    fn only_the_very_question_makes_an_answer() {
+        let asked =
+            [header(0x0100, [1, 0, 0, 0]), b"\x01A\x07exAmple\0\0\x01\0\x01".to_vec()].concat();
+        let asked = Message::read(&asked).unwrap();
+        let exact = &b"\x01A\x07exAmple\0\0\x01\0\x01"[..];
+        for (flags, count, question, fit) in [
+            (0x8180, 1, exact, Fit::Answer),
+            (0x8183, 1, exact, Fit::Answer),
+            (0x8180, 1, QUESTION, Fit::Partial),
+            (0x8183, 0, b"", Fit::Partial),
+            (0x8180, 0, b"", Fit::Unreadable),
+            (0x8180, 1, b"\xff", Fit::Unreadable),
+            (0x0180, 1, exact, Fit::Stranger),
+            // Another OPCODE.
+            (0xa180, 1, exact, Fit::Stranger),
+            (0x8180, 2, exact, Fit::Stranger),
+            (0x8180, 1, b"\x01B\x07exAmple\0\0\x01\0\x01", Fit::Stranger),
+            // Another type, another class.
+            (0x8180, 1, b"\x01A\x07exAmple\0\0\x1c\0\x01", Fit::Stranger),
+            (0x8180, 1, b"\x01A\x07exAmple\0\0\x01\0\x03", Fit::Stranger),
+        ] {
+            let octets = [header(flags, [count, 0, 0, 0]), question.to_vec()].concat();
+            let message = Message::read(&octets).unwrap();
+            assert_eq!(message.fit(&asked), fit, "{flags:#x} {count} {question:?}");
+        }
     }
 
     #[test]

@@ -220,6 +220,8 @@ pub struct Tcp<'a> {
     pub sequence: u32,
     /// Acknowledgment number.
     pub acknowledgment: u32,
+    /// The window field, unscaled; its largest value if it was not captured.
+    pub window: u16,
     /// Octets of data after the header, by the lengths in the headers.
     pub payload: u32,
     /// The options as they stand in the header, as far as they were captured; see [`tcp_option`].
@@ -258,6 +260,8 @@ pub mod flag {
 /// A UDP header.
 #[derive(Debug, Clone)]
 pub struct Udp<'a> {
+    /// The length field: octets of header and data.
+    pub length: u16,
     /// The checksum field: 0 means that there is none (RFC 768).
     pub checksum: u16,
     /// What was captured of the data.

@@ -1,8 +1,9 @@
 //! Which flows are a run's own: each source port in use, and the target that it is used for.
 //!
-//! The engine claims a port for a target before the first packet leaves; the capture asks which way a packet
-//! goes and whether it is the run's at all. So the direction of a flow follows from the port, not from the
-//! packet that came first, and packets of strangers never become flows.
+//! The engine claims a port for a target before the first packet leaves, and adds the address of this host that the
+//! kernel chose as soon as it knows it; the capture asks which way a packet goes and whether it is the run's at
+//! all. So the direction of a flow follows from the port, not from the packet that came first, and packets of
+//! strangers never become flows.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -64,24 +65,30 @@ pub type Remote = (u128, u16);
 pub struct Owners {
     hasher: RandomState,
     claims: Box<[AtomicU64]>,
+    /// By port: a hash of this host's address; 0 as long as that is not known.
+    locals: Box<[AtomicU64]>,
 }
 
 impl Default for Owners {
     fn default() -> Self {
-        let claims = (0..=u16::MAX).map(|_| AtomicU64::new(0)).collect();
-        Self { hasher: RandomState::default(), claims }
+        let none = || (0..=u16::MAX).map(|_| AtomicU64::new(0)).collect();
+        Self { hasher: RandomState::default(), claims: none(), locals: none() }
     }
 }
 
 impl Owners {
     /// The port is used for this target from now on, and for no other.
     pub fn claim(&self, protocol: u8, port: u16, target: SocketAddr) {
-        let (bits, is_v4) = match target.ip() {
-            IpAddr::V4(v4) => (v4.to_bits().into(), true),
-            IpAddr::V6(v6) => (v6.to_bits(), false),
-        };
+        let (bits, is_v4) = bits(target.ip());
         let claim = self.claim_of(protocol, is_v4, (bits, target.port()));
+        self.locals[usize::from(port)].store(0, Relaxed);
         self.claims[usize::from(port)].store(claim, Relaxed);
+    }
+
+    /// Packets from a claimed port have this address of this host.
+    pub fn bind(&self, port: u16, local: IpAddr) {
+        let (bits, is_v4) = bits(local);
+        self.locals[usize::from(port)].store(self.local_of(is_v4, bits), Relaxed);
     }
 
     /// The ports are free again.
@@ -97,15 +104,28 @@ impl Owners {
         source: Remote,
         destination: Remote,
     ) -> Option<Direction> {
-        let owns = |port: u16, remote| match self.claims[usize::from(port)].load(Relaxed) {
-            0 => false,
-            claim => claim == self.claim_of(protocol, is_v4, remote),
+        let owns = |(address, port): Remote, remote| {
+            let load = |of: &[AtomicU64]| of[usize::from(port)].load(Relaxed);
+            match (load(&self.claims), load(&self.locals)) {
+                (0, _) => false,
+                (claim, local) => {
+                    claim == self.claim_of(protocol, is_v4, remote)
+                        && (local == 0 || local == self.local_of(is_v4, address))
+                }
+            }
         };
         match () {
-            () if owns(source.1, destination) => Some(Direction::Forward),
-            () if owns(destination.1, source) => Some(Direction::Reverse),
+            () if owns(source, destination) => Some(Direction::Forward),
+            () if owns(destination, source) => Some(Direction::Reverse),
             () => None,
         }
+    }
+
+    fn local_of(&self, is_v4: bool, address: u128) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write_u128(address);
+        hasher.write_u8(is_v4.into());
+        hasher.finish().max(1)
     }
 
     fn claim_of(&self, protocol: u8, is_v4: bool, (address, port): Remote) -> u64 {
@@ -113,6 +133,13 @@ impl Owners {
         hasher.write_u128(address);
         hasher.write_u64(u64::from(port) << 16 | u64::from(protocol) << 1 | u64::from(is_v4));
         hasher.finish().max(1)
+    }
+}
+
+fn bits(address: IpAddr) -> (u128, bool) {
+    match address {
+        IpAddr::V4(v4) => (v4.to_bits().into(), true),
+        IpAddr::V6(v6) => (v6.to_bits(), false),
     }
 }
 
@@ -130,11 +157,7 @@ mod tests {
 
     fn remote(text: &str) -> Remote {
         let address: SocketAddr = text.parse().unwrap();
-        let bits = match address.ip() {
-            IpAddr::V4(v4) => v4.to_bits().into(),
-            IpAddr::V6(v6) => v6.to_bits(),
-        };
-        (bits, address.port())
+        (bits(address.ip()).0, address.port())
     }
 
     #[test]
@@ -150,6 +173,13 @@ mod tests {
         assert_eq!(way(us, remote("192.0.2.1:80")), None, "another port");
         assert_eq!(owners.direction((UDP, true), us, target), None, "another protocol");
         assert_eq!(owners.direction((TCP, false), us, target), None, "the other version of IP");
+        owners.bind(40_000, "198.51.100.1".parse().unwrap());
+        assert_eq!(way(us, target), Some(Direction::Forward));
+        let other = remote("198.51.100.2:40000");
+        assert_eq!(way(other, target), None, "another address of ours");
+        assert_eq!(way(target, other), None, "to another address of ours");
+        owners.claim(TCP, 40_000, "192.0.2.1:40001".parse().unwrap());
+        assert_eq!(way(other, target), Some(Direction::Forward), "not known yet");
         owners.release(&PortSet::from_iter([40_000]));
         assert_eq!(way(us, target), None);
     }

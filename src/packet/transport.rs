@@ -54,8 +54,9 @@ pub(super) fn read<'a>(
                 return Err(too_short(ip, headers, bytes));
             };
             let cut = is_cut(ip, headers, bytes);
+            let length = u16::from_be_bytes([head[4], head[5]]);
             let checksum = u16::from_be_bytes([head[6], head[7]]);
-            *transport = Transport::Udp(Udp { checksum, data, cut });
+            *transport = Transport::Udp(Udp { length, checksum, data, cut });
             Ok(())
         }
         protocol::ICMP if ip.source.is_ipv4() => {
@@ -88,6 +89,7 @@ fn tcp<'a>(head: &[u8], payload: u32, options: &'a [u8], data: &'a [u8]) -> Tcp<
         flags: u16::from_be_bytes([head[12], head[13]]) & flag::ALL,
         sequence: number(4),
         acknowledgment: number(8),
+        window: head.get(14..16).map_or(u16::MAX, |two| u16::from_be_bytes([two[0], two[1]])),
         payload,
         options,
         whole: true,

@@ -48,6 +48,7 @@ pub fn all() -> Vec<Capture> {
         marks(),
         ends(),
         on_the_way(),
+        forged(),
         routers(),
         fragments(),
         checksums(),
@@ -179,6 +180,42 @@ fn on_the_way() -> Capture {
             icmp(router, four.us, 11, 0, 0, &quote),
             six.out(SYN | ECE | CWR, 2, &[], b""),
             icmp(six.them, six.us, 3, 0, 0, &quote6),
+        ],
+    )
+}
+
+/// The packet with another number at a place of its IPv4 payload.
+fn numbered(mut packet: Vec<u8>, place: usize, number: u32) -> Vec<u8> {
+    packet[20 + place..][..4].copy_from_slice(&number.to_be_bytes());
+    packet
+}
+
+/// What a host off the path sends between the packets of a connection, in ignorance of its numbers; and the same to
+/// a connection whose beginning nobody saw.
+fn forged() -> Capture {
+    const SEQUENCE: usize = 4;
+    const ACKNOWLEDGMENT: usize = 8;
+    /// Behind the header of ICMP and the quoted one of IPv4.
+    const QUOTED_SEQUENCE: usize = 8 + 20 + 4;
+    const FAR: u32 = 1_000_000_000;
+    let (on, older) = (v4(40_000), v4(40_001));
+    let router: IpAddr = [198, 51, 100, 1].into();
+    let error = icmp(router, on.us, 3, 1, 0, &on.out(SYN, 0, &[], b""));
+    let data = |on: &Connection| on.back(ACK, 3, &[], b"forged");
+    on_ethernet(
+        "forged",
+        [
+            on.out(SYN | ECE | CWR, 0, &[], b""),
+            numbered(on.back(SYNACK, 3, &[], b""), ACKNOWLEDGMENT, FAR),
+            numbered(data(&on), ACKNOWLEDGMENT, FAR),
+            numbered(error, QUOTED_SEQUENCE, FAR),
+            on.back(SYNACK | ECE, 0, &[], b""),
+            on.out(ACK, 2, &[], b"question"),
+            numbered(data(&on), SEQUENCE, FAR),
+            numbered(on.back(RST, 0, &[], b""), SEQUENCE, FAR),
+            on.back(ACK, 2, &[], b"answer"),
+            older.out(ACK, 2, &[], b"question"),
+            numbered(data(&older), SEQUENCE, FAR),
         ],
     )
 }

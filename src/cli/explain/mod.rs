@@ -9,7 +9,7 @@ pub use cost::Sum;
 pub use plan::in_all;
 
 use arrow::datatypes::Fields;
-use indicatif::HumanDuration;
+use indicatif::{HumanBytes, HumanDuration};
 use serde_json::json;
 
 use super::codes::{self, Explained};
@@ -119,6 +119,7 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
     text += &params(plan, page);
     text += &configurations(plan, page);
     text += &sent(plan, page);
+    text += &memory(page, plan);
     text += &columns(plan, target_columns, page);
     text + &conditions(plan, page)
 }
@@ -230,6 +231,14 @@ fn sent(plan: &Plan, page: &Page) -> String {
         rows.push(["with rounds".into(), usual, most, rounds]);
     }
     text + &page.table(2, &rows)
+}
+
+fn memory(page: &Page, plan: &Plan) -> String {
+    let heading = format!("A run takes at most {} of memory", HumanBytes(plan::memory(plan)));
+    let about = "With --concurrency as it is by default and the kernel's usual source ports, whatever targets and strangers \
+                 send; lists of targets and exclusions, and records that wait for confirmation rounds, come on top of \
+                 that.";
+    format!("\n{}{}", page.heading(&heading), page.prose(2, about))
 }
 
 /// The columns of the record, those of like structs together.

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Fields};
 use serde_json::{Value, json};
 
 use super::cost::{self, Cost, Sum};
+use crate::cli::memory::{self, CONCURRENCY, USUAL_PORTS};
 use crate::cli::privilege::needs::Needs;
 use crate::cli::{catalogue, writer};
 use crate::connect;
@@ -345,9 +346,16 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
         "confirm": { "rounds": plan.confirm.rounds, "spread_ms": milliseconds(plan.confirm.spread) },
         "sent": cost(plan).map(|cost| sent(&cost, in_all(plan), with_rounds(plan))),
+        "memory_bound": memory(plan),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),
     })
+}
+
+/// The most octets of memory that a run takes as it comes.
+pub fn memory(plan: &Plan) -> u64 {
+    let wave = USUAL_PORTS / 2 / plan.configs.len().max(1);
+    memory::bound(plan, CONCURRENCY, USUAL_PORTS, wave)
 }
 
 fn milliseconds(time: Duration) -> u64 {

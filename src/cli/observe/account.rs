@@ -32,6 +32,13 @@ impl Account {
             words.push_str(", ");
             words.push_str(&what);
         }
+        if self.seen.unexpected > 0 {
+            words += "; ";
+            words += &counted(
+                self.seen.unexpected,
+                "packet[s] that [does|do] not fit [its flow|their flows] (pkt_unexpected_rev)",
+            );
+        }
         if self.seen.refused > 0 {
             words += "; ";
             words += &counted(self.seen.refused, "flow[s] refused and ignored");
@@ -115,6 +122,10 @@ impl Account {
             ),
             (seen.bad_times, "timestamp[s] that cannot be expressed in nanoseconds"),
             (seen.evicted, "flow[s] completed early: --max-flows was reached"),
+            (
+                seen.lost,
+                "flow[s] without a record: more than --max-flows finished ones waited to be written",
+            ),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
@@ -141,6 +152,8 @@ impl Account {
             ("blocks_not_understood", seen.unknown_blocks.to_string()),
             ("clock_steps", seen.clock_steps.to_string()),
             ("flows_evicted", seen.evicted.to_string()),
+            ("flows_lost", seen.lost.to_string()),
+            ("packets_unexpected", seen.unexpected.to_string()),
             ("flows_refused", seen.refused.to_string()),
         ];
         let metadata = metadata.into_iter().chain(unread);

@@ -19,7 +19,7 @@ use crate::engine::driver;
 use crate::engine::ports::Bank;
 use crate::error::{Doing as _, Error, Result};
 use crate::lab::Tally;
-use crate::observer::{self, capture};
+use crate::observer::{Limits, capture};
 use crate::packet::owner::Owners;
 use crate::targets::Reader;
 
@@ -62,7 +62,7 @@ impl Run<'_> {
         }
         self.check_signals()?;
         privilege::keep(&self.needs)?;
-        let limits = observer::Limits::default();
+        let limits = Limits::of_run(self.pool.len());
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
         let clock = Instant::now();

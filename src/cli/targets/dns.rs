@@ -2,7 +2,10 @@
 //!
 //! Each sending of a question has a socket of its own, connected to the server: the kernel picks
 //! a random source port and lets through only what comes from the server (RFC 5452). A question without
-//! an answer is sent again, to the next server; an answer that did not fit is asked for again over TCP.
+//! an answer is sent again, to the next server; an answer that did not fit into a datagram is asked for again over TCP.
+//!
+//! So is one that does not repeat the question letter by letter ([`Reply::Partial`]): over TCP no host off the path
+//! can answer. Where the server cannot be asked over TCP, such an answer counts if no wrong one came besides.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -89,6 +92,10 @@ struct Pending {
     /// How often it may still be sent again.
     left: u32,
     over_tcp: bool,
+    /// What an answer said that fits the question only in part.
+    partial: Option<Reply>,
+    /// Messages to its sockets that were no answer.
+    strangers: u64,
 }
 
 enum Wire {
@@ -135,7 +142,17 @@ impl Resolver {
         let server = self.next_server;
         self.next_server = (server + 1) % self.settings.servers.len();
         let left = self.settings.retries;
-        self.waiting.push_back(Pending { ticket, family, question, server, left, over_tcp: false });
+        let (over_tcp, partial, strangers) = (false, None, 0);
+        self.waiting.push_back(Pending {
+            ticket,
+            family,
+            question,
+            server,
+            left,
+            over_tcp,
+            partial,
+            strangers,
+        });
     }
 
     /// Sends what may be sent, waits until something happens, and returns what was answered.
@@ -261,7 +278,10 @@ impl Resolver {
         let Some((pending, wire)) = &mut slot.flight else { return };
         let heard = match wire {
             Wire::Udp(socket) => {
-                read_udp(socket, &pending.question, &mut self.buffer[..], &mut self.strangers)
+                let (question, before) = (&pending.question, pending.strangers);
+                let read = read_udp(socket, question, &mut self.buffer[..], &mut pending.strangers);
+                self.strangers += pending.strangers - before;
+                read
             }
             Wire::Tcp { stream, out, written, read } => {
                 converse(stream, out, written, read, &mut self.buffer[..])
@@ -269,6 +289,7 @@ impl Resolver {
             }
         };
         let tcp = matches!(wire, Wire::Tcp { .. });
+        let answered = heard.is_ok();
         let reply = match heard {
             Ok(None) => return,
             Ok(Some(reply)) => reply,
@@ -282,10 +303,23 @@ impl Resolver {
             }
         };
         let Some((mut pending, _)) = self.release(token) else { return };
+        let reply = match reply {
+            Reply::Partial(reply) if tcp => *reply,
+            reply => reply,
+        };
         match reply {
+            Reply::Partial(reply) => {
+                pending.partial.get_or_insert(*reply);
+                pending.over_tcp = true;
+                self.waiting.push_front(pending);
+            }
             Reply::Addresses(found) => self.answer(pending, Ok(found)),
             Reply::Nothing(reason) if reason.is_answer() => self.answer(pending, Err(reason)),
-            Reply::Nothing(reason) => self.again(pending, reason),
+            Reply::Nothing(reason) => {
+                // Of an error of the socket, nothing follows for what the server said before.
+                pending.partial = pending.partial.filter(|_| !answered);
+                self.again(pending, reason);
+            }
             // Over TCP, where it had room and nobody else could speak.
             Reply::Truncated | Reply::Stranger if tcp => self.again(pending, Reason::BadAnswer),
             Reply::Stranger => self.again(pending, Reason::BadAnswer),
@@ -311,7 +345,17 @@ impl Resolver {
 
     /// Sends it again, to the next server, if it may be.
     fn again(&mut self, mut pending: Pending, reason: Reason) {
+        if pending.over_tcp
+            && pending.strangers == 0
+            && let Some(found) = pending.partial.as_ref().and_then(found)
+        {
+            return self.answer(pending, found);
+        }
         if pending.left == 0 {
+            let reason = match pending.partial {
+                Some(Reply::Nothing(said)) if pending.strangers == 0 => said,
+                _ => reason,
+            };
             return self.answer(pending, Err(reason));
         }
         pending.left -= 1;
@@ -322,6 +366,15 @@ impl Resolver {
 
     fn answer(&mut self, pending: Pending, found: Result<Vec<IpAddr>, Reason>) {
         self.answers.push(Answer { ticket: pending.ticket, family: pending.family, found });
+    }
+}
+
+/// What the DNS says by a reply; `None` if it may say something else when it is asked again.
+fn found(reply: &Reply) -> Option<Result<Vec<IpAddr>, Reason>> {
+    match reply {
+        Reply::Addresses(found) => Some(Ok(found.clone())),
+        Reply::Nothing(reason) if reason.is_answer() => Some(Err(*reason)),
+        _ => None,
     }
 }
 

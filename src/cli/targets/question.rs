@@ -1,7 +1,8 @@
 //! DNS questions and what an answer says: messages only, no sockets and no clock.
 //!
 //! A stub resolver's part of RFC 1035 and 5452: the answer must have the identifier and the
-//! question that were sent, and the recursive server has followed every CNAME.
+//! question that were sent, each letter in its random case (draft-vixie-dnsext-dns0x20), and the recursive server has
+//! followed every CNAME.
 
 use std::net::IpAddr;
 
@@ -9,7 +10,7 @@ use hickory_proto::op::{self, Query};
 use hickory_proto::rr::{Name, RecordType};
 
 use crate::barrier::guard;
-use crate::packet::dns::{self, Data, Fit, Message};
+use crate::packet::dns::{self, Data, Fit, Message, randomize_case};
 use crate::targets;
 
 /// CNAMEs that are followed within an answer.
@@ -117,6 +118,8 @@ pub enum Reply {
     Addresses(Vec<IpAddr>),
     /// None, and why.
     Nothing(Reason),
+    /// This, if the message is the server's: it fits the question only in part, so a host off the path can guess it.
+    Partial(Box<Reply>),
 }
 
 /// A question, sent with a fresh identifier each time.
@@ -136,12 +139,13 @@ impl Question {
         Some(Self { query: Query::query(name, family.record()), family, asked: Vec::new() })
     }
 
-    /// The message with a new random identifier.
+    /// The message with a new random identifier, and a new random case of its letters.
     pub fn message(&mut self) -> Option<Vec<u8>> {
         let mut message = op::Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(self.query.clone());
         self.asked = message.to_vec().ok()?;
+        randomize_case(&mut self.asked, rand::random());
         Some(self.asked.clone())
     }
 
@@ -158,11 +162,12 @@ impl Question {
         else {
             return Reply::Stranger;
         };
+        let bad = Reply::Nothing(Reason::BadAnswer);
         match message.fit(&asked) {
-            Fit::Answer if message.opcode != asked.opcode => Reply::Stranger,
             Fit::Answer => self.rcode(&message),
-            Fit::Unreadable if message.truncated => Reply::Truncated,
-            Fit::Unreadable => Reply::Nothing(Reason::BadAnswer),
+            Fit::Partial => Reply::Partial(Box::new(self.rcode(&message))),
+            Fit::Unreadable if message.truncated => Reply::Partial(Box::new(Reply::Truncated)),
+            Fit::Unreadable => Reply::Partial(Box::new(bad)),
             Fit::Stranger => Reply::Stranger,
         }
     }
@@ -305,9 +310,10 @@ mod tests {
             let whole = answer.to_vec().unwrap();
             assert_eq!(question.reply(&whole), Reply::Nothing(reason));
             // The header alone, as many servers refuse.
-            assert_eq!(question.reply(&whole[..HEADER]), Reply::Nothing(reason));
+            let partial = || Reply::Partial(Box::new(Reply::Nothing(reason)));
+            assert_eq!(question.reply(&whole[..HEADER]), partial());
             answer.queries.clear();
-            assert_eq!(question.reply(&answer.to_vec().unwrap()), Reply::Nothing(reason));
+            assert_eq!(question.reply(&answer.to_vec().unwrap()), partial());
         }
     }
 
@@ -342,10 +348,27 @@ mod tests {
         assert_eq!(question.reply(&whole[..whole.len() - 2]), Reply::Truncated);
         answer.metadata.truncation = false;
         let whole = answer.to_vec().unwrap();
-        let bad = Reply::Nothing(Reason::BadAnswer);
-        assert_eq!(question.reply(&whole[..whole.len() - 2]), bad);
-        assert_eq!(question.reply(&whole[..HEADER]), bad);
-        assert_eq!(question.reply(&whole[..HEADER + 3]), bad);
+        let bad = || Reply::Nothing(Reason::BadAnswer);
+        assert_eq!(question.reply(&whole[..whole.len() - 2]), bad());
+        for length in [HEADER, HEADER + 3] {
+            assert_eq!(question.reply(&whole[..length]), Reply::Partial(Box::new(bad())));
+        }
+    }
+
+    #[test]
+    fn each_message_has_a_random_case_that_its_answer_must_repeat() {
+        let (mut question, answer) = answered(&[("www.example.org.", a(1))]);
+        let found = || Reply::Addresses(vec![[192, 0, 2, 1].into()]);
+        let mut octets = answer.to_vec().unwrap();
+        assert_eq!(question.reply(&octets), found());
+        octets[HEADER + 1] ^= 0x20;
+        assert_eq!(question.reply(&octets), Reply::Partial(Box::new(found())));
+        // 13 letters: of 20 messages, two in the same case are all but impossible.
+        let mut messages: Vec<_> =
+            (0..20).map(|_| question.message().unwrap()[HEADER..].to_vec()).collect();
+        messages.sort_unstable();
+        messages.dedup();
+        assert!(messages.len() > 15, "{}", messages.len());
     }
 
     #[test]
@@ -376,7 +399,12 @@ mod tests {
                         .collect(),
                 })
                 .collect();
-            let said = match question.reply(&octets) {
+            let reply = match question.reply(&octets) {
+                Reply::Partial(reply) => *reply,
+                reply => reply,
+            };
+            let said = match reply {
+                Reply::Partial(_) => "partial",
                 Reply::Stranger => "stranger",
                 Reply::Truncated => "truncated",
                 Reply::Addresses(_) => "addresses",

@@ -39,7 +39,25 @@ fn answer(change: impl FnOnce(&mut Message)) -> Vec<u8> {
         message.add_answer(Record::from_rdata(name("a.example."), 60, data));
     }
     change(&mut message);
-    message.to_vec().unwrap()
+    let mut octets = message.to_vec().unwrap();
+    randomize_case(&mut octets, peer(53, None).random.rotate_right(16));
+    octets
+}
+
+/// An answer whose name is in lower case.
+fn in_lower_case() -> Vec<u8> {
+    let mut octets = answer(|_| {});
+    randomize_case(&mut octets, 0);
+    octets
+}
+
+/// An error without the question, if with an RCODE; or else a message that says nothing.
+fn header_alone(rcode: ResponseCode) -> Vec<u8> {
+    answer(|message| {
+        message.metadata.response_code = rcode;
+        message.queries.clear();
+        message.answers.clear();
+    })
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {
@@ -76,15 +94,18 @@ fn questions() {
         assert_eq!(message.metadata.id, ID);
         assert!(message.metadata.recursion_desired && message.queries.len() == 1);
         let query = &message.queries[0];
-        let said =
-            format!("{} {} {}", query.name().to_ascii(), query.query_class(), query.query_type());
-        assert_eq!(said, asked);
+        let name = query.name().to_ascii();
+        let said = format!("{} {} {}", name, query.query_class(), query.query_type());
+        assert!(said.eq_ignore_ascii_case(asked), "{said}");
+        // The case of each letter is random, but over TCP.
+        let is_mixed = name.to_ascii_lowercase() != name && name.to_ascii_uppercase() != name;
+        assert_eq!(is_mixed, !over_tcp, "{name}");
         assert!(!over_tcp || out == framed(octets));
     }
 }
 
 #[test]
-fn an_answer_is_ours_or_passed_over() {
+fn an_answer_is_ours_or_skipped() {
     let right = answer(|_| {});
     let expected = r#"ok done - Some(0) Some(4) Some("192.0.2.9 192.0.2.10 2001:db8::1") Some(0)"#;
     assert_eq!(words(&play(udp(), &[Event::Connected, Event::Data(&right)])), expected);
@@ -99,6 +120,9 @@ fn an_answer_is_ours_or_passed_over() {
             message.queries[0].set_query_type(RecordType::AAAA);
         }),
         answer(|message| message.queries.clear()),
+        answer(|message| {
+            message.queries[0].set_query_class(hickory_proto::rr::DNSClass::CH);
+        }),
         answer(|message| message.metadata.message_type = MessageType::Query),
         b"garbage".to_vec(),
         Vec::new(),
@@ -108,7 +132,7 @@ fn an_answer_is_ours_or_passed_over() {
     let Action::Close(ending) = machine.handle(Event::Data(&right), &mut Vec::new()) else {
         panic!()
     };
-    assert_eq!(ending.reply.unwrap().dns_reply_mismatched, Some(7));
+    assert_eq!(ending.reply.unwrap().dns_reply_mismatched, Some(8));
 }
 
 #[test]
@@ -124,13 +148,6 @@ fn what_an_answer_may_say() {
     let reply = ending.reply.unwrap();
     assert_eq!(reply.dns_reply_truncated, Some(true));
     assert_eq!(reply.dns_reply_authoritative, Some(false));
-    let formerr = answer(|message| {
-        message.metadata.response_code = ResponseCode::FormErr;
-        message.queries.clear();
-        message.answers.clear();
-    });
-    let ending = play(udp(), &[Event::Connected, Event::Data(&formerr)]);
-    assert_eq!(words(&ending), r#"ok done - Some(1) Some(0) Some("") Some(0)"#);
     let mut cut = answer(|_| {});
     cut.truncate(cut.len() - 3);
     let ending = play(udp(), &[Event::Connected, Event::Data(&cut)]);
@@ -138,6 +155,71 @@ fn what_an_answer_may_say() {
         words(&ending),
         "failed response Peer's answer cannot be read None None None Some(0)"
     );
+}
+
+/// What the attempt over UDP ends with when these messages came and then its time is up.
+fn until_the_end(messages: &[&[u8]]) -> Ending {
+    let mut machine = udp();
+    machine.handle(Event::Connected, &mut Vec::new());
+    for message in messages {
+        let action = machine.handle(Event::Data(message), &mut Vec::new());
+        if let Action::Close(ending) = action {
+            return ending;
+        }
+    }
+    play(machine, &[Event::TimedOut])
+}
+
+#[test]
+fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes() {
+    let (right, lower) = (answer(|_| {}), in_lower_case());
+    let (formerr, empty) =
+        (header_alone(ResponseCode::FormErr), header_alone(ResponseCode::NoError));
+    let wrong = answer(|message| message.metadata.id ^= 1);
+    let ok = r#"ok done - Some(0) Some(4) Some("192.0.2.9 192.0.2.10 2001:db8::1") Some(0)"#;
+    let refused = r#"ok done - Some(1) Some(0) Some("") Some(0)"#;
+    let bad = "failed response Peer's answer cannot be read None None None Some(0)";
+    let forged =
+        |wrong| format!("local_error response Answer may be forged None None None Some({wrong})");
+    for (messages, expected, case_kept) in [
+        (&[&right][..], ok.to_owned(), Some(true)),
+        (&[&lower], ok.to_owned(), Some(false)),
+        // The answer itself comes later, also after a forged one.
+        (&[&lower, &right], ok.to_owned(), Some(true)),
+        (&[&formerr, &right], ok.to_owned(), Some(true)),
+        (&[&empty, &right], ok.to_owned(), Some(true)),
+        (&[&formerr], refused.to_owned(), None),
+        // The first one counts.
+        (&[&formerr, &lower], refused.to_owned(), None),
+        (&[&empty], bad.to_owned(), None),
+        // Somebody guesses.
+        (&[&lower, &wrong], forged(1), None),
+        (&[&wrong, &wrong, &formerr], forged(2), None),
+        (&[&wrong, &empty, &wrong], forged(2), None),
+        (
+            &[&wrong, &right],
+            ok.replace("Some(0)", "Some(1)").replacen("Some(1)", "Some(0)", 1),
+            Some(true),
+        ),
+        (&[&wrong], "timeout response - None None None Some(1)".to_owned(), None),
+    ] {
+        let ending = until_the_end(&messages.iter().map(|m| m.as_slice()).collect::<Vec<_>>());
+        assert_eq!(words(&ending), expected);
+        assert_eq!(ending.reply.unwrap().dns_reply_case_kept, case_kept, "{expected}");
+    }
+    // Over TCP nobody else can answer: it counts at once, and nothing is said of the case.
+    let ending = play(tcp(), &[Event::Connected, Event::Data(&framed(&lower))]);
+    assert_eq!(words(&ending), ok);
+    assert_eq!(ending.reply.unwrap().dns_reply_case_kept, None);
+}
+
+#[test]
+fn what_the_socket_reports_does_not_undo_an_answer_that_fits_in_part() {
+    let lower = in_lower_case();
+    for (fault, state) in [(REFUSED, "ok"), (NO_ROUTE, "local_error")] {
+        let events = [Event::Connected, Event::Data(&lower), Event::Failed(fault)];
+        assert_eq!(play(udp(), &events).state.as_str(), state);
+    }
 }
 
 #[test]

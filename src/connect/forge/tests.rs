@@ -8,6 +8,7 @@ use super::*;
 
 const RANDOM: u64 = 0x0102_0304_0506_0708;
 const SEQUENCE: u32 = 0x0102_0304;
+const ACKNOWLEDGMENT: u32 = 0x0506_0708;
 const ID: u16 = 0x0708;
 
 fn source(v6: bool) -> SocketAddr {
@@ -60,13 +61,13 @@ fn options() -> Vec<TcpOption> {
 fn a_plain_syn_octet_for_octet() {
     #[rustfmt::skip]
     let v4 = [
-        0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0xf6, 0xcc, 192, 0, 2, 1, 192, 0, 2, 2,
+        0x45, 0, 0, 40, 5, 7, 0, 0, 64, 6, 0xf1, 0xc5, 192, 0, 2, 1, 192, 0, 2, 2,
         0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0xd9, 0x68, 0, 0,
     ];
     assert_eq!(sent(&Packet::default(), false).1, v4);
     #[rustfmt::skip]
     let v6 = [
-        0x60, 0, 0, 0, 0, 20, 6, 64,
+        0x60, 4, 5, 7, 0, 20, 6, 64,
         0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
         0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2,
         0x4e, 0x20, 0, 80, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0x01, 0xf8, 0, 0,
@@ -81,7 +82,7 @@ fn every_field_is_where_it_belongs() {
         dscp: 46,
         ecn: 2,
         dont_fragment: true,
-        flags: 0x1c2,
+        flags: 0x1d2,
         window: 1024,
         options: options(),
         payload: Payload::Bytes(b"hello".to_vec()),
@@ -105,7 +106,11 @@ fn every_field_is_where_it_belongs() {
         // 10 octets of options, and two of padding.
         assert_eq!(tcp.options(), [2, 4, 5, 180, 1, 4, 2, 3, 3, 7, 0, 0]);
         assert_eq!((tcp.window_size(), tcp.payload()), (1024, &b"hello"[..]));
-        assert_eq!((inner[12] & 1, inner[13]), (1, 0xc2), "AE, CWR, ECE, SYN");
+        assert_eq!((inner[12] & 1, inner[13]), (1, 0xd2), "AE, CWR, ECE, ACK, SYN");
+        assert_eq!(
+            (tcp.sequence_number(), tcp.acknowledgment_number()),
+            (SEQUENCE, ACKNOWLEDGMENT)
+        );
         assert_eq!(packet.octets(), (20 + 32 + 5, 40 + 32 + 5));
         assert_eq!(octets.len() as u64, if v6 { packet.octets().1 } else { packet.octets().0 });
     }
@@ -221,24 +226,52 @@ fn only_what_answers_is_an_answer() {
         (&syn, 0x04, one, None, false),
         (&syn, 0x10, one, None, false),
         (&syn, 0x02, one, None, false),
-        (&any, 0x14, 0, ok.clone(), false),
-        (&any, 0x10, 0, ok.clone(), false),
+        (&any, 0x14, one, ok.clone(), false),
+        (&any, 0x10, SEQUENCE, ok.clone(), false),
         (&any, 0x12, one, ok.clone(), true),
-        (&any, 0x12, 0, ok.clone(), false),
+        (&any, 0x12, SEQUENCE, ok.clone(), false),
+        // Forged, or of an earlier connection: whatever counts as an answer has to fit.
+        (&any, 0x14, SEQUENCE + 2, None, false),
+        (&any, 0x10, 0, None, false),
+        (&any, 0x12, 0, None, false),
+        (&any, 0x04, 0, None, false),
+        (&any, 0x02, one, None, false),
+        (&any, 0x18, 0, None, false),
         (&data, 0x12, five, ok.clone(), true),
         (&data, 0x12, one, ok.clone(), true),
         (&data, 0x12, SEQUENCE + 3, None, false),
         (&data, 0x14, five, refused.clone(), false),
-        // A reset of a SYN-ACK out of the blue has our acknowledgment number as its own: 0, not 9.
+        // A reset of a SYN-ACK out of the blue has our acknowledgment number as its own, not 9.
         (&ack, 0x14, one, None, false),
         (&ack, 0x04, 0, None, false),
     ] {
         let (end, out) = after(packet, &segment(flags, number));
         assert_eq!((end, !out.is_empty()), (expected, resets), "{flags:#x} {number:#x} {packet:?}");
     }
-    let mut reset = segment(4, 0);
-    reset[7] = 0;
-    assert_eq!(after(&ack, &reset).0, refused);
+    for (number, expected) in [(ACKNOWLEDGMENT, refused), (0, None)] {
+        let mut reset = segment(4, 0);
+        reset[4..8].copy_from_slice(&number.to_be_bytes());
+        assert_eq!(after(&ack, &reset).0, expected);
+    }
+}
+
+/// The end of an attempt to which nothing came.
+fn closed(state: State, error: Option<&'static str>) -> Action {
+    let reply = Some(Box::new(Reply { forge_unexpected: Some(0), ..Reply::default() }));
+    Action::Close(Ending { reply, ..Ending::new(state, Stage::Response, error) })
+}
+
+#[test]
+fn packets_that_do_not_answer_are_counted() {
+    let (mut forge, _) = sent(&Packet::default(), false);
+    let mut out = Vec::new();
+    for wrong in [segment(0x12, 0), segment(0x14, 0), segment(0x10, SEQUENCE), b"short".to_vec()] {
+        assert_eq!(forge.handle(Event::Data(&wrong), &mut out), Action::Wait);
+    }
+    match forge.handle(Event::Data(&segment(0x12, SEQUENCE + 1)), &mut out) {
+        Action::Close(ending) => assert_eq!(ending.reply.unwrap().forge_unexpected, Some(4)),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -247,11 +280,8 @@ fn events_of_the_socket_end_it() {
     let (mut forge, mut out) = (sent(&Packet::default(), true).0, Vec::new());
     for (event, expected) in [
         (Event::PeerClosed, Action::Wait),
-        (
-            Event::Failed(refused),
-            Action::Close(Ending::new(State::Failed, Stage::Response, Some(refused.word))),
-        ),
-        (Event::TimedOut, Action::Close(Ending::new(State::Timeout, Stage::Response, None))),
+        (Event::Failed(refused), closed(State::Failed, Some(refused.word))),
+        (Event::TimedOut, closed(State::Timeout, None)),
     ] {
         assert_eq!(forge.handle(event, &mut out), expected);
     }
@@ -274,7 +304,8 @@ fn a_question_is_answered_by_its_answer_only() {
         assert_eq!(transport(&octets).1, 0xffff);
         let asked = Message::from_vec(&octets[28..]).unwrap();
         assert_eq!((asked.metadata.id, asked.queries[0].query_type()), (ID, record));
-        assert_eq!(asked.queries[0].name(), &Name::from_ascii("example.org.").unwrap());
+        let name = asked.queries[0].name().to_ascii();
+        assert!(name.eq_ignore_ascii_case("example.org.") && name != name.to_ascii_lowercase());
         assert!(asked.metadata.recursion_desired);
         let answer = |change: &dyn Fn(&mut Message)| {
             let mut message = asked.clone();
@@ -290,7 +321,7 @@ fn a_question_is_answered_by_its_answer_only() {
             m.metadata.response_code = hickory_proto::op::ResponseCode::Refused;
             m.queries.clear();
         };
-        assert_eq!(answer(&refused), Some((State::Ok, None)), "an error without a question");
+        assert_eq!(answer(&refused), None, "an error without a question may be forged");
         let other = |m: &mut Message| {
             m.queries[0].set_query_type(RecordType::MX);
         };
@@ -303,19 +334,54 @@ fn a_question_is_answered_by_its_answer_only() {
 }
 
 #[test]
+fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes() {
+    let (_, octets) = sent(&question("A"), false);
+    let mut right = octets[28..].to_vec();
+    right[2] |= 0x80;
+    let [lower, wrong, unreadable] =
+        [right.to_ascii_lowercase(), right.clone(), right[..20].to_vec()];
+    let wrong = [&[!wrong[0]], &wrong[1..]].concat();
+    let forged = (State::LocalError, Some("Answer may be forged"));
+    let bad = (State::Failed, Some("Peer's answer cannot be read"));
+    for (messages, (state, error), skipped) in [
+        (&[&right][..], (State::Ok, None), 0),
+        (&[&lower], (State::Ok, None), 0),
+        (&[&unreadable, &lower, &right], (State::Ok, None), 0),
+        (&[&unreadable], bad, 0),
+        (&[&lower, &wrong], forged, 1),
+        (&[&wrong, &unreadable], forged, 1),
+        (&[&wrong, &right], (State::Ok, None), 1),
+        (&[&wrong, &wrong], (State::Timeout, None), 2),
+    ] {
+        let (mut forge, _) = sent(&question("A"), false);
+        let events = messages.iter().map(|message| Event::Data(message)).chain([Event::TimedOut]);
+        let mut ends = events.map(|event| forge.handle(event, &mut Vec::new()));
+        let ending = ends.find_map(|action| match action {
+            Action::Close(ending) => Some(ending),
+            _ => None,
+        });
+        let ending = ending.unwrap();
+        assert_eq!((ending.state, ending.error.as_deref()), (state, error), "{messages:?}");
+        assert_eq!(ending.reply.unwrap().forge_unexpected, Some(skipped));
+    }
+}
+
+#[test]
 fn a_question_may_take_any_answer() {
     let packet = Packet { answer: Answer::Any, ..question("A") };
     assert_eq!(after(&packet, b"x").0, Some((State::Ok, None)));
 }
 
 #[test]
-fn a_target_without_a_name_is_asked_for_the_root() {
+fn a_target_without_a_name_is_asked_for_the_default_one() {
     for name in [None, Some("a..b")] {
         let peer = Peer { address: "192.0.2.2".parse().unwrap(), port: 53, name, random: RANDOM };
         let mut forge = Forge::new(question("A"), peer, source(false));
         let mut out = Vec::new();
         forge.handle(Event::Connected, &mut out);
-        assert!(Message::from_vec(&out[28..]).unwrap().queries[0].name().is_root());
+        let asked = Message::from_vec(&out[28..]).unwrap();
+        let name = asked.queries[0].name().to_ascii();
+        assert!(name.eq_ignore_ascii_case("example.org."), "{name}");
     }
 }
 

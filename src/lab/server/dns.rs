@@ -36,6 +36,9 @@ pub(super) fn answer(question: &[u8], asked: IpAddr, answers: Answers) -> Option
             return answer.to_vec().ok();
         }
         Answers::Servfail => answer.metadata.response_code = ResponseCode::ServFail,
+        Answers::LowerCase => {
+            query.set_name(query.name().to_lowercase());
+        }
         Answers::Right | Answers::Silent => {}
     }
     let data = match (query.query_type(), asked) {

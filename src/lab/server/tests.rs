@@ -132,6 +132,7 @@ fn questions_and_what_is_answered() {
     for (question, answers, state, rcode, addresses, passed_over) in [
         ("A", Answers::Right, "ok", Some(0), own, 0),
         ("AAAA", Answers::Right, "ok", Some(0), Some("2001:db8::53"), 0),
+        ("A", Answers::LowerCase, "ok", Some(0), own, 0),
         ("A", Answers::Servfail, "ok", Some(2), Some(""), 0),
         ("A", Answers::Refused, "ok", Some(5), Some(""), 0),
         ("A", Answers::OtherId, "timeout", None, None, 1),

@@ -55,8 +55,8 @@ pub(in crate::measurement) struct Packet {
     /// What it carries, as hexadecimal digits, two for each octet.
     #[schemars(with = "Option<String>", example = &"00ff", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) payload_hex: Option<Text>,
-    /// The type of a DNS question for the target's name that it carries (of a target without name, for the
-    /// root); for UDP.
+    /// The type of a DNS question for the target's name that it carries (of a target without name, for
+    /// example.org); for UDP.
     #[serde(default)]
     #[schemars(schema_with = "question", example = &"A")]
     pub(in crate::measurement) question: Option<Text>,

@@ -19,7 +19,7 @@ struct Bench {
     schema: Arc<Schema>,
 }
 
-/// A segment without data.
+/// A segment without data. Each side's SYN has the number 0, and every other segment has 1.
 fn segment(
     at: i64,
     source: IpAddr,
@@ -45,8 +45,9 @@ fn segment(
         ports: Some(ports),
         transport: Transport::Tcp(Tcp {
             flags,
-            sequence: 0,
-            acknowledgment: 0,
+            sequence: u32::from(flags & SYN == 0),
+            acknowledgment: u32::from(flags & flag::ACK != 0),
+            window: 1000,
             payload: 0,
             options: &[],
             whole: true,
@@ -195,6 +196,21 @@ fn a_full_table_gives_up_its_oldest_flow_and_counts_it() {
 }
 
 #[test]
+fn finished_flows_that_nobody_takes_stay_within_the_bounds() {
+    let mut bench = Bench::new(Limits { max_finished: 100, ..Limits::default() });
+    for round in 0..1000 {
+        bench.connection(round * 10 * SECOND, 1000, 0, 0);
+        assert!(bench.table.completed() <= 100);
+    }
+    bench.table.flush(|_| true);
+    assert_eq!(bench.table.lost(), 900);
+    assert_eq!(bench.take().0.len(), 100);
+    bench.connection(20_000 * SECOND, 1000, 0, 0);
+    bench.table.flush(|_| true);
+    assert_eq!((bench.take().0.len(), bench.table.lost()), (1, 900), "there is room again");
+}
+
+#[test]
 fn a_refused_flow_is_ignored_and_counted() {
     let mut selection = Selection::everything();
     let (_, from_syn) = crate::chain::function("tcp_from_syn").unwrap();
@@ -326,6 +342,7 @@ fn packets_together_are_as_one_after_the_other() {
             expiry_timeout: seconds(expiry),
             idle_timeout: seconds(idle),
             max_flows: most,
+            max_finished: usize::MAX,
         };
         let (mut one, mut many) = (Bench::new(limits), Bench::new(limits));
         let (mut dice, mut time) = (0x2545_f491_4f6c_dd1du64, SECOND);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::packet::owner::{Owners, PortSet};
+use arrow::array::{UInt8Array, UInt32Array};
 
 const PORT: u16 = 40_000;
 
@@ -78,14 +79,115 @@ fn a_late_answer_after_our_syn_is_no_fact() {
     numbered(&mut bench, SECOND, true, SYN, (50, 0));
     numbered(&mut bench, SECOND + 1, false, SYNACK | flag::ECE, (7, 51));
     assert_eq!(only(&mut bench), (PORT, [2, 1], Some(SYNACK | flag::ECE)));
-    assert_eq!(bench.table.strangers(), 2);
+    assert_eq!(bench.table.unexpected(), 2);
 }
 
 #[test]
-fn an_answer_without_our_syn_is_still_the_other_direction() {
+fn what_comes_before_anything_was_sent_is_of_no_flow() {
     let (mut bench, _) = of_run();
-    numbered(&mut bench, 1, false, SYNACK, (1000, 2000));
-    assert_eq!(only(&mut bench), (PORT, [0, 1], Some(SYNACK)));
+    for flags in [SYNACK, SYN, flag::ACK, flag::RST] {
+        numbered(&mut bench, 1, false, flags, (1000, 2000));
+    }
+    assert!(bench.table.is_empty());
+    assert_eq!(bench.table.strangers(), 4);
+}
+
+#[test]
+fn segments_in_advance_change_no_fact() {
+    let facts = |in_advance: bool| {
+        let (mut bench, _) = of_run();
+        if in_advance {
+            numbered(&mut bench, 1, false, flag::ACK, (1000, 2000));
+            numbered(&mut bench, 2, true, flag::RST, (2000, 0));
+        }
+        numbered(&mut bench, 3, true, SYN, (50, 0));
+        numbered(&mut bench, 4, false, SYNACK, (7, 51));
+        numbered(&mut bench, 5, true, flag::ACK, (51, 8));
+        bench.table.flush(|_| true);
+        let Flows { flags, exchanges, columns, .. } = bench.table.take().into_flows();
+        (flags, exchanges, columns)
+    };
+    assert_eq!(facts(true), facts(false));
+}
+
+#[test]
+fn another_address_of_this_host_is_not_ours() {
+    let (mut bench, owners) = of_run();
+    owners.bind(PORT, [192, 0, 2, 1].into());
+    let (other, them) = ([192, 0, 2, 9].into(), [192, 0, 2, 2].into());
+    bench.table.packet(&segment(1, other, them, (PORT, 80), SYN));
+    bench.table.packet(&segment(2, them, other, (80, PORT), SYNACK));
+    assert!(bench.table.is_empty());
+    assert_eq!(bench.table.strangers(), 2);
+}
+
+/// An error about the datagram or segment that a quote is of.
+fn error(at: i64, quote: &Packet<'static>, transport: &'static [u8]) -> Packet<'static> {
+    let (router, us) = ([198, 51, 100, 1].into(), quote.ip.source);
+    let mut packet = segment(at, router, us, (0, 0), 0);
+    (packet.ip.protocol, packet.ports) = (protocol::ICMP, None);
+    let quote = Some(Quote { ip: quote.ip, ports: quote.ports, transport });
+    packet.transport = Transport::Icmp(Icmp { kind: 3, code: 3, rest: 0, quote });
+    packet
+}
+
+#[test]
+fn an_error_that_quotes_what_was_not_sent_is_no_fact() {
+    for (quoted, fits) in [(&[0, 0, 0, 0, 0, 0, 0, 50], true), (&[0, 0, 0, 0, 0, 0, 0, 49], false)]
+    {
+        let (mut bench, _) = of_run();
+        numbered(&mut bench, 1, true, SYN, (50, 0));
+        let (us, them) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+        let syn = segment(1, us, them, (PORT, 80), SYN);
+        bench.table.packet(&error(2, &syn, quoted));
+        bench.table.flush(|_| true);
+        assert_eq!(bench.table.unexpected(), u64::from(!fits));
+        let Flows { exchanges, columns, .. } = bench.table.take().into_flows();
+        let batch = RecordBatch::try_new(bench.schema.clone(), columns).unwrap();
+        assert_eq!(flags(&batch, "icmp_unreachable", 0), fits);
+        assert_eq!(exchanges[0].refused, fits);
+        let unexpected = batch["pkt_unexpected_rev"].as_any().downcast_ref::<UInt32Array>();
+        assert_eq!(unexpected.unwrap().value(0), u32::from(!fits));
+        let checked = batch["icmp_quote_checked"].as_any().downcast_ref::<UInt8Array>().unwrap();
+        assert_eq!(checked.iter().next().unwrap(), fits.then_some(4));
+    }
+}
+
+#[test]
+fn an_error_before_anything_was_sent_begins_no_flow() {
+    let (mut bench, _) = of_run();
+    let (us, them) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    let theirs = segment(1, them, us, (80, PORT), SYN);
+    let ours = segment(1, us, them, (PORT, 80), SYN);
+    bench.table.packet(&error(1, &ours, &[0; 8]));
+    // What this host's kernel says of a packet that came.
+    bench.table.packet(&error(2, &theirs, &[0; 8]));
+    assert!(bench.table.is_empty());
+}
+
+#[test]
+fn fragments_of_strangers_are_not_remembered() {
+    let (mut bench, _) = of_run();
+    for id in 0..100 {
+        let (us, stranger) = ([192, 0, 2, 1].into(), [203, 0, 113, 1].into());
+        let mut packet = segment(1, stranger, us, (80, PORT), flag::ACK);
+        (packet.ip.id, packet.ip.fragment) = (Some(id), Some(0));
+        bench.table.packet(&packet);
+    }
+    assert_eq!(bench.table.fragments.len(), (0, 0));
+}
+
+#[test]
+fn a_flood_of_targets_addresses_takes_no_memory() {
+    let (mut bench, _) = of_run();
+    numbered(&mut bench, 1, true, SYN, (50, 0));
+    for number in 0..200_000u32 {
+        let flags = [SYN, SYNACK, flag::ACK, flag::RST][number as usize % 4];
+        numbered(&mut bench, 2, false, flags, (number, number.wrapping_mul(77) | 1 << 20));
+    }
+    assert!(sizes(&bench.table).into_iter().all(|size| size <= 1));
+    assert_eq!(bench.table.completed(), 0);
+    assert_eq!(bench.table.unexpected(), 200_000);
 }
 
 #[test]
@@ -93,7 +195,7 @@ fn a_flow_of_a_run_ends_when_its_wave_does() {
     let (mut bench, _) = of_run();
     numbered(&mut bench, 1, true, SYN, (50, 0));
     numbered(&mut bench, 2, false, flag::RST | flag::ACK, (0, 51));
-    bench.table.advance(Timestamp(20 * SECOND));
+    bench.table.advance(Timestamp(200 * SECOND));
     assert_eq!(bench.table.len(), 1);
     let flows = bench.table.take().into_flows();
     assert!(flows.keys.is_empty());

@@ -1,0 +1,180 @@
+//! How flows begin and end in the table.
+
+use std::collections::VecDeque;
+
+use super::super::exchange::Exchange;
+use super::super::expected::Expected;
+use super::super::identity::Identity;
+use super::{FlowTable, SPARE};
+use crate::chain::Note;
+use crate::field::Timestamp;
+use crate::flags::{Flag, Flags};
+use crate::packet::{Direction, Packet};
+
+/// What the table itself knows of a flow: one cache line.
+#[derive(Clone, Copy)]
+pub(super) struct Flow {
+    pub(super) identity: Identity,
+    pub(super) last: Timestamp,
+    /// Tells a slot's present flow from its earlier ones in the queues.
+    pub(super) generation: u32,
+    pub(super) over: bool,
+    pub(super) flags: Flags,
+    /// A function refused it, or panicked (then the flags say so): it only keeps its packets from being taken
+    /// for a new flow.
+    pub(super) ignored: bool,
+}
+
+impl Flow {
+    /// A function panicked over it: no function sees it any more, and it has no facts.
+    #[cold]
+    pub(super) fn give_up(&mut self) {
+        self.ignored = true;
+        self.flags |= Flag::InternalError.into();
+    }
+}
+
+/// A place in a queue: look at the slot's flow when packet time reaches `due`.
+#[derive(Clone, Copy)]
+pub(super) struct Due {
+    pub(super) due: i64,
+    pub(super) slot: u32,
+    pub(super) generation: u32,
+}
+
+impl FlowTable {
+    /// Begins a flow with this packet, unless it belongs to no attempt of the run.
+    pub(super) fn open(
+        &mut self,
+        identity: &Identity,
+        packets: &[Packet<'_>],
+        place: usize,
+    ) -> Option<u32> {
+        let packet = &packets[place];
+        if let Some(owners) = &self.owners {
+            // A flow of a run begins with what this host sends: what came before is of no attempt. Nor are the errors
+            // that its kernel sends.
+            let way = identity.direction(owners);
+            if way != Some(Direction::Forward) || packet.quote().is_some() {
+                self.strangers += 1;
+                return None;
+            }
+        }
+        if self.index.len() >= self.limits.max_flows {
+            self.settle(packets);
+            self.evicted += u64::from(self.complete_oldest(Flag::FlowEvicted.into()));
+        }
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.flows.push(None);
+            self.acknowledged.push(None);
+            self.expected.push(Expected::default());
+            self.flows.len() as u32 - 1
+        });
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        let key = identity.key();
+        let opened = self.groups.open(slot as usize, &key, packet);
+        let ignored = opened.unwrap_or_default();
+        self.refused += u64::from(ignored);
+        let of_run = self.owners.is_some();
+        if of_run {
+            let slots = self.flows.len();
+            self.exchanges.resize_with(slots.max(self.exchanges.len()), Exchange::default);
+            self.exchanges[slot as usize] = Exchange::default();
+        }
+        let expected = Expected::of(packet, of_run);
+        let is_checked = expected.checks(key.protocol);
+        self.expected[slot as usize] = expected;
+        let last = packet.clock;
+        let flags = Flags::default();
+        let mut flow = Flow { identity: *identity, last, generation, over: false, flags, ignored };
+        if opened.is_err() {
+            flow.give_up();
+        }
+        self.flows[slot as usize] = Some(flow);
+        if !is_checked {
+            self.note(slot, Note::Unchecked);
+        }
+        self.index.insert(identity.tag, slot);
+        // Nobody can say when a flow without a time falls silent; that of a run ends with its wave.
+        let time = packet.clock.known().filter(|_| !of_run);
+        let due = time.map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
+        self.idle.push_back(Due { due, slot, generation });
+        compact(&mut self.idle, &self.flows, self.index.len());
+        Some(slot)
+    }
+
+    /// Tells the groups something about a flow.
+    pub(super) fn note(&mut self, slot: u32, note: Note) {
+        let Some(flow) = self.flows[slot as usize].as_mut().filter(|flow| !flow.ignored) else {
+            return;
+        };
+        if self.groups.note(slot as usize, note).is_err() {
+            flow.give_up();
+        }
+    }
+
+    /// Completes the oldest flow with these flags; whether there was one.
+    pub(super) fn complete_oldest(&mut self, flags: Flags) -> bool {
+        while let Some(oldest) = self.idle.pop_front() {
+            if let Some(Some(flow)) = self.flows.get_mut(oldest.slot as usize)
+                && flow.generation == oldest.generation
+            {
+                flow.flags |= flags;
+                self.complete(oldest.slot);
+                return true;
+            }
+        }
+        false
+    }
+
+    pub(super) fn complete(&mut self, slot: u32) {
+        let Some(flow) = self.discard(slot) else { return };
+        let (key, mut flags) = (flow.identity.key(), flow.flags);
+        let exchange = self.exchanges.get(slot as usize).copied();
+        let is_broken = flags.has(Flag::InternalError);
+        if flow.ignored && !is_broken {
+            return;
+        }
+        if self.completed() >= self.limits.max_finished {
+            self.lost += 1;
+            return;
+        }
+        if is_broken {
+            self.broken.push((key, flags, exchange));
+            return;
+        }
+        let silent = flow.last.0.saturating_add(self.limits.idle_timeout);
+        if self.steps.between(flow.generation, self.generation, silent) {
+            flags |= Flag::ClockStep.into();
+        }
+        self.completed.push(key);
+        self.flags.push(flags);
+        self.completed_exchanges.extend(exchange);
+        if self.groups.close(slot as usize).is_err() {
+            self.restart();
+        }
+    }
+
+    /// Forgets a flow and what the functions know of it.
+    pub(super) fn discard(&mut self, slot: u32) -> Option<Flow> {
+        let flow = self.flows[slot as usize].take()?;
+        self.index.remove(flow.identity.tag, slot);
+        self.free.push(slot);
+        Some(flow)
+    }
+}
+
+/// The flow that a place in a queue is about, unless it is complete.
+pub(super) fn current(flows: &[Option<Flow>], due: Due) -> Option<&Flow> {
+    flows[due.slot as usize].as_ref().filter(|flow| flow.generation == due.generation)
+}
+
+/// Forgets the places of flows that are gone once they are more than those of flows that are not. A
+/// flow that ends early leaves its place until its time comes, which under a flood of short flows,
+/// or behind one packet from the far future, is long.
+pub(super) fn compact(queue: &mut VecDeque<Due>, flows: &[Option<Flow>], live: usize) {
+    if queue.len() > 2 * live + SPARE {
+        queue.retain(|due| current(flows, *due).is_some());
+    }
+}
