@@ -1,6 +1,8 @@
 //! The panic barrier: what reads a stranger's octets is called through [`guard`], so that a panic in it is the end of
 //! one attempt or flow, and not of the run.
 //!
+//! A panic elsewhere, on whatever thread, is noted by the hook ([`crashed`]); the command that sees it ends in order.
+//!
 //! A panic here is a defect of this program. It is counted, the first ones are reported as errors, and
 //! nothing is concluded from what was being read. A stack overflow and memory that runs out are no
 //! panics: no barrier holds them, and bounds are what prevents them.
@@ -10,8 +12,8 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Once, OnceLock};
 
 #[cfg(panic = "abort")]
 compile_error!("the panic barrier needs panic = \"unwind\"");
@@ -45,17 +47,96 @@ impl fmt::Display for Panicked {
     }
 }
 
+/// The first panic that no barrier held.
+static CRASH: OnceLock<Crash> = OnceLock::new();
+
+/// Whether whoever installed the hook reports [`crashed`] itself.
+static REPORTED_BY_CALLER: AtomicBool = AtomicBool::new(false);
+
+/// A panic that no barrier held.
+#[derive(Debug)]
+pub struct Crash {
+    thread: String,
+    panic: Panicked,
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { thread, panic } = self;
+        let version = env!("CARGO_PKG_VERSION");
+        write!(
+            f,
+            "{INTERNAL_ERROR}: the thread {thread} panicked: {panic}; this is a defect of pathspider {version}, please \
+             report it with this line, and with what RUST_BACKTRACE=1 adds to it"
+        )
+    }
+}
+
 /// Replaces the panic hook by one that prints nothing of panics inside a barrier: they are logged by whoever holds the
-/// barrier, around the progress bar. Panics elsewhere are printed as before. Any call after the first does nothing.
+/// barrier, around the progress bar. Panics elsewhere are noted for [`crashed`], and printed as before. Any call after the
+/// first does nothing.
 pub fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = panic::take_hook();
         panic::set_hook(Box::new(move |info| match INSIDE.get() {
             true => LAST.with(|last| *last.borrow_mut() = Some(Panicked::of(info))),
-            false => before(info),
+            false => {
+                let thread = std::thread::current().name().unwrap_or("without a name").to_owned();
+                // The first one may have caused the others.
+                let _ = CRASH.set(Crash { thread, panic: Panicked::of(info) });
+                if !REPORTED_BY_CALLER.load(Relaxed) {
+                    before(info);
+                }
+            }
         }));
     });
+}
+
+/// [`install`], for a program that reports [`crashed`] itself: a panic is printed by the hook only if the user asked for
+/// a backtrace, since its message may have a peer's octets in it.
+pub fn install_quiet() {
+    install();
+    let wanted = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
+    REPORTED_BY_CALLER.store(!wanted, Relaxed);
+}
+
+/// The first panic of any thread that no barrier held.
+pub fn crashed() -> Option<&'static Crash> {
+    CRASH.get()
+}
+
+/// Calls a function; a panic in it is a crash.
+///
+/// # Errors
+/// The crash, in words.
+pub fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| match crashed() {
+        Some(crash) => crash.to_string(),
+        None => format!("{INTERNAL_ERROR}: {}", caught(&*payload)),
+    })
+}
+
+/// The places where a test can have a thread panic.
+#[cfg(debug_assertions)]
+pub static PANIC_POINTS: &[&str] = &[
+    "capture", "command", "engine", "feed", "finish", "lab", "live", "merge", "metrics", "restore",
+    "signals", "tool", "writer",
+];
+
+/// Panics if the environment variable PATHSPIDER_PANIC has this name, in programs with debug assertions only: for
+/// `tests/ends.rs`.
+#[inline]
+pub fn panic_point(name: &str) {
+    #[cfg(debug_assertions)]
+    {
+        static WANTED: OnceLock<Option<String>> = OnceLock::new();
+        debug_assert!(PANIC_POINTS.contains(&name), "{name} has no row in PANIC_POINTS");
+        let wanted = WANTED.get_or_init(|| std::env::var("PATHSPIDER_PANIC").ok());
+        assert!(wanted.as_deref() != Some(name), "PATHSPIDER_PANIC is {name}");
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
 }
 
 /// Calls a function and holds its panic, if it panics. What it may have left half done must not be used again, or

@@ -23,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Exit {
     /// Everything was done.
     Done = 0,
-    /// An operation failed; the message names it.
+    /// An operation failed, or a thread panicked; the message names it.
     Failed = 1,
     /// Bad input (command line, measurement, target list), or something that this host lacks (a capability, a program, a
     /// route, a kernel parameter): nothing was sent, and all is as it was.
@@ -33,7 +33,7 @@ pub enum Exit {
     Lossy = 3,
     /// A lab run ended and a condition was not the known truth.
     Untrue = 4,
-    /// A signal ended the run early; the records finished so far are written.
+    /// A signal ended the command early; the records that a run had finished are written.
     Interrupted = 5,
 }
 
@@ -41,14 +41,14 @@ impl Exit {
     /// Every exit code with its meaning, in order: help and README are written from this.
     pub const ALL: [(Exit, &'static str); 6] = [
         (Exit::Done, "everything was done"),
-        (Exit::Failed, "an operation failed; the message names it"),
+        (Exit::Failed, "an operation failed, or the program has a defect; the message names it"),
         (
             Exit::BadInput,
             "bad input, or this host lacks what is needed: nothing was sent, and all is as it was",
         ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
-        (Exit::Interrupted, "a signal ended the run; what was finished is written"),
+        (Exit::Interrupted, "a signal ended the command; what a run had finished is written"),
     ];
 }
 
@@ -68,12 +68,22 @@ pub enum Error {
     #[error("{0}")]
     File(Box<Report>),
     /// The operating system refused an operation.
-    #[error("{operation}: {source}")]
+    #[error("{operation}: {source}{}", remedy(source))]
     Os {
         /// What was being done, to what: `"set sysctl net.ipv4.tcp_ecn to 1"`.
         operation: String,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// A signal ended the command.
+    #[error("{operation}: {name} ended it")]
+    Signal {
+        /// What was being done, and what was not: `"run ecn: nothing was sent"`.
+        operation: String,
+        /// The signal: `SIGTERM`.
+        name: String,
+        /// Its number.
+        number: i32,
     },
     /// Anything else, in words.
     #[error("{0}")]
@@ -86,6 +96,7 @@ impl Error {
         match self {
             Error::Usage(_) | Error::File(_) => Exit::BadInput,
             Error::Os { .. } | Error::Failed(_) => Exit::Failed,
+            Error::Signal { .. } => Exit::Interrupted,
         }
     }
 
@@ -93,6 +104,32 @@ impl Error {
     pub fn failed(operation: impl fmt::Display, why: impl fmt::Display) -> Self {
         Error::Failed(format!("{operation}: {why}"))
     }
+}
+
+/// Why a write failed that would have succeeded with more room, and what to do. One kind of error, wherever the room
+/// ends: a run that cannot write stops in order, and what it had written is whole.
+static NO_ROOM: &[(io::ErrorKind, &str)] = &[
+    (io::ErrorKind::StorageFull, "make room on the disk"),
+    (io::ErrorKind::QuotaExceeded, "remove files of this user or ask for a larger quota"),
+    (
+        io::ErrorKind::FileTooLarge,
+        "raise the limit of a file's size (RLIMIT_FSIZE, `ulimit -f`), or choose another file system",
+    ),
+    (
+        io::ErrorKind::ReadOnlyFilesystem,
+        "the file system is mounted read-only: choose another place",
+    ),
+];
+
+/// EIO: the device failed.
+const DEVICE_FAILED: i32 = 5;
+
+/// What to do about an error for which there is something to do; empty for others.
+fn remedy(source: &io::Error) -> String {
+    let known = NO_ROOM.iter().find(|(kind, _)| *kind == source.kind()).map(|(_, remedy)| *remedy);
+    let device = "the device failed: see the kernel's log (`dmesg`)";
+    let known = known.or((source.raw_os_error() == Some(DEVICE_FAILED)).then_some(device));
+    known.map_or(String::new(), |remedy| format!("; {remedy}"))
 }
 
 /// Names the operation that an I/O error interrupted.
@@ -182,6 +219,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0106", "a ${ that is not closed"),
     ("E0107", "a param without default, or with a name that cannot be"),
     ("E0108", "a configuration without the one before it"),
+    ("E0109", "more than a measurement may hold"),
     ("E0201", "an unknown function"),
     ("E0202", "a function in a chain of a header that it does not read"),
     ("E0203", "a function without its set-up function"),
@@ -233,14 +271,33 @@ pub static CODES: &[(&str, &str)] = &[
     ("W0404", "a label for nearly every record"),
 ];
 
+/// Bytes of source lines that are drawn with their mistakes, in all: beyond that, only places are named.
+const MOST_DRAWN: usize = 1 << 20;
+
 impl Report {
     /// The mistakes as a person reads them: place, source line with the place underlined, what
     /// is wrong, what to write. With colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
+        let mut drawn = 0;
         for diagnostic in &self.diagnostics {
             let span = within(&self.text, &diagnostic.span);
+            let line_start = self.text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+            let line_end =
+                self.text[span.end..].find('\n').map_or(self.text.len(), |at| span.end + at);
+            drawn += line_end - line_start;
+            if drawn > MOST_DRAWN {
+                let (Place { line, column, .. }, origin) = (self.place(&span), &self.origin);
+                let (word, code) = (diagnostic.severity().as_str(), diagnostic.code);
+                out += &format!(
+                    "{word}[{code}]: {}\n --> {origin}:{line}:{column}\n",
+                    diagnostic.message
+                );
+                let help = diagnostic.help.iter().map(|help| format!("help: {help}\n"));
+                out += &(help.collect::<String>() + "\n");
+                continue;
+            }
             let mut place = AnnotationKind::Primary.span(span);
             if !diagnostic.label.is_empty() {
                 place = place.label(diagnostic.label.as_str());
@@ -373,6 +430,27 @@ mod tests {
             let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
             assert!(report.render(true).contains("x.toml"));
             assert_eq!(report.json_lines().lines().count(), 1);
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_full_disk_has_a_remedy_whatever_made_it_full() {
+        // ENOSPC, EDQUOT, EFBIG, EROFS, EIO; and ENOENT, for which there is none.
+        for (number, expected) in [
+            (28, Some("make room")),
+            (122, Some("quota")),
+            (27, Some("RLIMIT_FSIZE")),
+            (30, Some("read-only")),
+            (5, Some("dmesg")),
+            (2, None),
+        ] {
+            let source = io::Error::from_raw_os_error(number);
+            let plain = format!("write x: {source}");
+            let text = Error::Os { operation: "write x".into(), source }.to_string();
+            match expected {
+                Some(part) => assert!(text.starts_with(&plain) && text.contains(part), "{text}"),
+                None => assert_eq!(text, plain),
+            }
         }
     }
 

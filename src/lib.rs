@@ -7,7 +7,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] [`words`] |
+//! | 0 | [`barrier`] [`error`] [`field`] [`flags`] [`signals`] [`words`] |
 //! | 1 | [`packet`] [`sink`] [`targets`] |
 //! | 2 | [`chain`] (packet), [`step`], [`connect`] |
 //! | 3 | [`record`] (chain, connect): who fills which column |
@@ -36,6 +36,7 @@ pub mod observer;
 pub mod packet;
 pub mod record;
 pub mod rule;
+pub mod signals;
 pub mod sink;
 pub mod step;
 pub mod targets;

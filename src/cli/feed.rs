@@ -11,6 +11,7 @@ use super::disturbed::{self, Disturbed};
 use super::live::Live;
 use super::prepare::Preparation;
 use super::writer::{Lost, Wave};
+use crate::barrier::panic_point;
 use crate::connect::{Attempt, Ended, State};
 use crate::engine::driver;
 use crate::engine::ports::Bank;
@@ -167,7 +168,12 @@ impl Feed<'_, '_> {
             while let Ok(groups) = self.answers.try_recv() {
                 self.again.handle_answer(clock.elapsed(), groups);
             }
-            match self.next(clock.elapsed())? {
+            let next = match self.next(clock.elapsed()) {
+                // A read of the list that waited for more was ended by a signal.
+                Err(_) if !may_begin() => break,
+                next => next?,
+            };
+            match next {
                 Some(next) => {
                     if !self.ask(next, keep_going)? {
                         // The writer has failed; its own error says why.
@@ -212,6 +218,7 @@ impl Feed<'_, '_> {
     /// Has a wave asked; says whether the writer has taken it.
     fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
         let Next { again, mut targets, wanted, bank, is_control } = next;
+        panic_point("feed");
         self.expect();
         self.engine.control(is_control)?;
         self.bank = bank;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::ending;
 use crate::error::{Error, Result};
 use crate::measurement::Plan;
 use crate::step::restore::{self, How, Item};
@@ -25,7 +26,9 @@ impl Host {
         let steps = || plan.configs.iter().flat_map(|config| &config.steps);
         let run = Run::this(&plan.name)?;
         let lock = Lock::take(&run, Turns::of(steps()) == Turns::Waves)?;
-        let report = restore::leftovers(state, Some(&lock), How::Restore)?;
+        let report =
+            restore::leftovers(state, Some(&lock), How::Restore, &|| ending::came().is_some())?;
+        ending::check(|| format!("run {}: nothing was sent", plan.name))?;
         for (items, what) in [
             (&report.restored, "put back what a killed run left"),
             (&report.dropped, "dropped what a killed run left"),

@@ -15,7 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 
 use super::writer::Totals;
-use super::{Format, records, summary};
+use super::{Format, ending, records, summary};
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
 use crate::rule::{ADDED, About, Columns, Rules};
@@ -50,6 +50,7 @@ const BATCH: usize = 8192;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
+    ending::catch(false)?;
     let results = Results::open(&args.results)?;
     let (origin, text) = match &args.measurement {
         Some(name) => measurement::find(name)?,
@@ -190,6 +191,7 @@ impl<'a> Results<'a> {
         let failed = |why: String| Error::failed(format!("read {}", path.display()), why);
         let reader = self.builder.with_batch_size(BATCH).build();
         for batch in reader.map_err(|error| failed(error.to_string()))? {
+            ending::check(|| format!("judge {}: nothing was written", path.display()))?;
             let columns = batch.and_then(|batch| {
                 let columns = self.kept.iter().map(|column| batch.column(*column).clone());
                 RecordBatch::try_new(self.facts.clone(), columns.collect())

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::control::Controls;
 use super::counts::Counts;
 use super::writer::POSITION;
-use super::{Format, out};
+use super::{Format, ending, out};
+use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::sink::{self, METADATA_PREFIX, Metadata, Stored, Written};
 use crate::targets::Positions;
@@ -60,6 +61,7 @@ const SHOWN: usize = 100;
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
+    ending::catch(false)?;
     let inputs: Vec<Input> =
         args.results.iter().map(|path| Input::open(path)).collect::<Result<_>>()?;
     let Some((first, others)) = inputs.split_first() else {
@@ -174,6 +176,11 @@ impl Input {
         columns: &[&str],
         mut each: impl FnMut(RecordBatch) -> Result<()>,
     ) -> Result<()> {
+        let mut each = |batch| {
+            ending::check(|| "merge: nothing was written".to_owned())?;
+            panic_point("merge");
+            each(batch)
+        };
         self.files.iter().try_for_each(|file| Stored::open(file)?.read(columns, &mut each))
     }
 }

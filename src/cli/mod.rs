@@ -13,6 +13,7 @@ mod control;
 mod counts;
 mod courtesy;
 mod disturbed;
+mod ending;
 mod explain;
 mod feed;
 mod forecast;
@@ -131,8 +132,27 @@ pub fn main() -> Exit {
         }
     };
     progress::start_logging(cli.verbose, cli.quiet);
-    barrier::install();
-    let outcome = match cli.command {
+    barrier::install_quiet();
+    let outcome = barrier::contain(|| dispatch(cli));
+    let outcome = outcome.unwrap_or_else(|crash| Err(Error::Failed(crash)));
+    let (exit, said) = match outcome {
+        Ok(exit) => (exit, String::new()),
+        Err(error) => {
+            report(&error);
+            (error.exit(), error.to_string())
+        }
+    };
+    // Whatever the command made of it, no panic is lost.
+    let Some(crash) = barrier::crashed().map(ToString::to_string) else { return exit };
+    if crash != said {
+        report(&Error::Failed(crash));
+    }
+    Exit::Failed
+}
+
+/// Calls the command.
+fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
+    match cli.command {
         Command::Run(args) => run::run(*args, cli.quiet),
         Command::Check(args) => check::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -149,11 +169,7 @@ pub fn main() -> Exit {
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
-    };
-    outcome.unwrap_or_else(|error| {
-        report(&error);
-        error.exit()
-    })
+    }
 }
 
 /// Tells on standard error what stopped a command.

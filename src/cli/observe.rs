@@ -5,18 +5,19 @@ mod account;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::ending;
 use super::privilege::{self, needs::Needs};
+use crate::barrier;
 use crate::chain::{GROUPS, Selection};
-use crate::error::{Doing as _, Error, Exit, Result};
+use crate::error::{Error, Exit, Result};
 use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
@@ -102,16 +103,13 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         // What is read from a file waits no longer than its piece.
         max_finished: if args.interface.is_some() { args.max_flows } else { usize::MAX },
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, stop.clone()).doing(|| "watch for signals")?;
-    }
+    ending::catch(false)?;
     match (&args.interface, &args.file) {
-        (Some(interface), _) => live(args, interface, &selection, limits, schema, &stop),
+        (Some(interface), _) => live(args, interface, &selection, limits, schema),
         (None, Some(_)) if args.privilege.user.is_some() => {
             Err(Error::Usage("--user: a file needs no root; read it as that user".into()))
         }
-        (None, Some(path)) => offline(args, path, &selection, limits, schema, &stop, quiet),
+        (None, Some(path)) => offline(args, path, &selection, limits, schema, quiet),
         // clap asks for one of them.
         (None, None) => Err(Error::Usage("name a capture file, or an interface with -i".into())),
     }
@@ -206,22 +204,39 @@ fn offline(
     selection: &Selection,
     limits: observer::Limits,
     schema: SchemaRef,
-    stop: &AtomicBool,
     quiet: bool,
 ) -> Result<Exit> {
     refuse_input(path, &args.output)?;
-    let file = file::File::open(path, args.filter.as_deref())?;
+    let file = file::File::open(path, args.filter.as_deref());
+    // A read that waited was ended by it.
+    ending::check(|| "observe: nothing was written".into())?;
+    let file = file?;
     let mut output = Output::open(&args.output, schema)?;
     let bar = Bar::new(path, file.position(), quiet);
-    let observed = offline::observe(file, selection, limits, stop, |flows| {
+    let observed = offline::observe(file, selection, limits, &stopped, |flows| {
         bar.tick();
         output.write(flows)
     });
     bar.end();
     let Observed { counts, end } = observed?;
+    // A read that a signal ended is no error of the file.
+    let end = if stopped() { end.or(Ok(())) } else { end };
     let dropped = "packet[s] dropped during the capture, according to the file";
     let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
-    Ok(if stop.load(Relaxed) { Exit::Interrupted } else { exit })
+    Ok(interrupted().unwrap_or(exit))
+}
+
+/// Whether to end early.
+fn stopped() -> bool {
+    ending::came().is_some() || barrier::crashed().is_some()
+}
+
+/// The exit code of a file that was not read to its end, and why on standard error.
+fn interrupted() -> Option<Exit> {
+    ending::came().map(|_| {
+        eprint!("{}", ending::told());
+        Exit::Interrupted
+    })
 }
 
 /// Progress by bytes of the file, if it takes long enough to be worth it.
@@ -269,7 +284,6 @@ fn live(
     selection: &Selection,
     limits: observer::Limits,
     schema: SchemaRef,
-    stop: &AtomicBool,
 ) -> Result<Exit> {
     privilege::hold(&args.privilege, false)?;
     privilege::check_output(&args.output)?;
@@ -283,7 +297,7 @@ fn live(
     let counters = capture.counters.clone();
     eprintln!("watching {interface}; Ctrl-C ends it");
     let mut failed = None;
-    while !stop.load(Relaxed) && capture.is_alive() && failed.is_none() {
+    while !stopped() && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.
         let begun = Instant::now();
         match capture.flush(PortSet::default()).recv() {

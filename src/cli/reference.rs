@@ -17,6 +17,7 @@ use crate::measurement::{self, Plan, SHIPPED};
 use crate::record;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
+use crate::signals::SIGNALS;
 use crate::step::STEPS;
 
 /// Print the reference as Markdown: every key of a measurement file, function, field, kind, step and code
@@ -41,6 +42,7 @@ pub fn reference() -> String {
         .and_then(|()| labels(&mut page))
         .and_then(|()| measurements(&mut page))
         .and_then(|()| exits(&mut page))
+        .and_then(|()| signal_table(&mut page))
         .and_then(|()| mistakes(&mut page));
     page
 }
@@ -315,6 +317,12 @@ fn exits(page: &mut String) -> Written {
     let rows =
         Exit::ALL.iter().map(|(exit, meaning)| [(*exit as u8).to_string(), (*meaning).to_owned()]);
     table(page, ["code", "meaning"], rows)
+}
+
+fn signal_table(page: &mut String) -> Written {
+    writeln!(page, "\n## Signals\n")?;
+    let rows = SIGNALS.iter().map(|row| [row.name.to_owned(), row.doc.to_owned()]);
+    table(page, ["signal", "what the program does"], rows)
 }
 
 fn mistakes(page: &mut String) -> Written {

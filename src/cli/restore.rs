@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::host::{run_told, told};
-use super::{Format, out, privilege};
+use super::{Format, ending, out, privilege};
 use crate::error::{Exit, Result};
 use crate::step::Run;
 use crate::step::restore::{self, How, Item, Report};
@@ -59,10 +59,16 @@ pub fn run(args: &Args) -> Result<Exit> {
         (.., true) => How::Forget,
         _ => How::Restore,
     };
-    let report = restore::leftovers(args.state.folder.as_deref(), None, how)?;
+    ending::catch(false)?;
+    let stop = || ending::came().is_some();
+    let report = restore::leftovers(args.state.folder.as_deref(), None, how, &stop)?;
     match args.format {
         Format::Text => out::print(&text(&report))?,
         Format::Json => out::print_json(&as_json(&report))?,
+    }
+    if how != How::List && !report.left.is_empty() {
+        return ending::check(|| "restore: some changes are left, see above; run it again".into())
+            .map(|()| Exit::Failed);
     }
     let stays = report.kept.len() + report.failed.len();
     Ok(if how == How::List || stays == 0 { Exit::Done } else { Exit::Failed })

@@ -1,41 +1,36 @@
 //! `pathspider run`: the main job.
 
+mod measure;
+
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use arrow::datatypes::SchemaRef;
-use signal_hook::iterator::Signals;
 
-use super::account::Account;
-use super::again::Again;
 use super::courtesy::{Courtesy, Excluded};
-use super::feed::{Fed, Feed, List};
 use super::host::Host;
-use super::live::{self, Live, View};
+use super::live;
 use super::output::{Earlier, Identity, Output};
 use super::port_outcomes::PortOutcomes;
-use super::prepare::Preparation;
 use super::privilege::{self, needs::Needs};
-use super::stop::{self, Stop};
+use super::stop::Stop;
 use super::summary::{self, Outcome};
 use super::targets::columns::FixedColumns;
-use super::writer::{self, Known, Wave, Writer};
+use super::writer;
 use super::{
-    confirm, forecast, interface, memory, preflight, prepare, records, restore, run_targets,
-    source_ports,
+    confirm, ending, forecast, interface, memory, preflight, prepare, records, restore,
+    run_targets, source_ports,
 };
+use crate::barrier;
 use crate::connect;
-use crate::engine::ports::{Bank, Pool};
+use crate::engine::ports::Pool;
 use crate::engine::{driver, scheduler};
 use crate::error::{Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
-use crate::observer::{Limits, capture};
-use crate::packet::owner::Owners;
 use crate::packet::protocol;
 use crate::sink::{Metadata, Sink};
 use crate::step::Slot;
@@ -159,10 +154,18 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
-    let signals = stop::signals(args.courtesy.takes_hangup())?;
+    ending::catch(args.courtesy.takes_hangup())?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.live.open(records_on_stdout)?;
-    let ended = whole(&args, quiet, signals, status.as_mut(), server);
+    // A panic, too, ends with a last line of the status.
+    let ended = barrier::contain(|| whole(&args, quiet, status.as_mut(), server))
+        .unwrap_or_else(|crash| Err(Error::Failed(crash)));
+    let ended = match (ended, barrier::crashed()) {
+        // What failed after it failed because of it.
+        (Err(_), Some(crash)) => Err(Error::Failed(crash.to_string())),
+        (Ok((outcome, _)), Some(_)) => Ok((outcome, Exit::Failed)),
+        (ended, None) => ended,
+    };
     let told = ended.as_ref().map(|(outcome, exit)| (outcome.as_ref(), *exit));
     if let Some(status) = &mut status {
         status.end(&summary::utc(SystemTime::now()), told);
@@ -174,7 +177,6 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
 fn whole(
     args: &Args,
     quiet: bool,
-    signals: Signals,
     status: Option<&mut live::Status>,
     server: Option<live::Server>,
 ) -> Result<(Option<Outcome>, Exit)> {
@@ -222,7 +224,10 @@ fn whole(
                 args.targets.as_deref(),
                 &args.courtesy,
                 args.columns.options(args.port),
-            )?;
+            );
+            // A read that waited was ended by it.
+            check_signals(&args.measurement)?;
+            let reader = reader?;
             let interface = interface::watched(args.interface.as_deref())?;
             (reader, interface)
         }
@@ -258,6 +263,7 @@ fn whole(
     preflight::inspect(&plan, &origin)?;
     // Too few ports are an error before anything is held.
     pool(args, &plan, Slot::default())?;
+    check_signals(&plan.name)?;
     // The lab's namespace is nobody else's and vanishes with this process.
     let host = match lab {
         Some(_) => Host::default(),
@@ -277,7 +283,8 @@ fn whole(
         quiet,
         resolver: lab.as_ref().map(Lab::resolver),
     };
-    let watched = Watched { signals, status, server };
+    let watched = Watched { status, server };
+    run.check_signals()?;
     let outcome = run.measure(&mut reader, tally.as_mut(), &output, watched)?;
     let exit = summary::print(
         &outcome,
@@ -291,9 +298,13 @@ fn whole(
 
 /// How a run is watched from outside, and ended.
 struct Watched<'a> {
-    signals: Signals,
     status: Option<&'a mut live::Status>,
     server: Option<live::Server>,
+}
+
+/// Ends a run that has not sent anything yet if a signal came.
+fn check_signals(name: &str) -> Result<()> {
+    ending::check(|| format!("run {name}: nothing was sent, and the host is as it was"))
 }
 
 /// The source ports of a run.
@@ -324,6 +335,10 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn check_signals(&self) -> Result<()> {
+        check_signals(&self.plan.name)
+    }
+
     fn settings(&self) -> driver::Settings {
         let (configurations, probe) = (self.plan.configs.iter(), self.plan.probe());
         driver::Settings {
@@ -433,155 +448,6 @@ impl Run<'_> {
             self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
         let udp = if udp { format!("udp portrange {ports} or ") } else { String::new() };
         format!("tcp portrange {ports} or {udp}icmp or icmp6")
-    }
-
-    fn measure(
-        &self,
-        reader: &mut Reader,
-        mut tally: Option<&mut Tally>,
-        output: &Output,
-        watched: Watched<'_>,
-    ) -> Result<Outcome> {
-        let Watched { mut signals, status, server } = watched;
-        let progress = driver::Progress::default();
-        let (live, pace) = (Live::default(), Mutex::default());
-        let preparation = Preparation::new(self.plan, &self.args.names, self.resolver)?;
-        let owners = Arc::new(Owners::default());
-        let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
-        // The capture fills its ring from here on, before the first SYN.
-        let capture = capture::open(self.interface, &self.capture_filter())?;
-        preflight::rehearse(&engine, self.plan, self.origin)?;
-        // From here on there is something that a start that fails must remove.
-        let (mut sink, mut earlier, digest) = self.open(reader, tally.as_deref_mut(), output)?;
-        let size = self.args.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
-        let first = reader.next_batch(preflight::SAMPLE.min(size))?;
-        if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().told() {
-                None => run_targets::none(),
-                Some(refused) => Error::Usage(format!("no targets: {refused}")),
-            });
-        }
-        if !self.args.lab {
-            preflight::routes(self.interface, self.args.interface.is_some(), &first)?;
-        }
-        privilege::keep(&self.needs)?;
-        let capture =
-            capture.start(&self.plan.selection, Limits::of_run(self.pool.len()), Some(owners))?;
-        let counters = capture.counters.clone();
-        let clock = Instant::now();
-        let started = earlier.started.take().unwrap_or_else(|| summary::utc(SystemTime::now()));
-        let about = self.about(&started, digest.as_deref(), earlier.sessions + 1);
-        let before = earlier.totals.records;
-
-        let (fed, engine_end, written) = thread::scope(|scope| {
-            // No room in between: a wave is taken when the one before has its flows. So two waves at most
-            // are under way, which is what their source ports can tell apart.
-            let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
-            let (answers, again) = mpsc::channel();
-            let (running, done) = mpsc::channel::<()>();
-            let view = View {
-                plan: self.plan,
-                limits: self.args.limits(),
-                began: clock,
-                engine: &progress,
-                capture: &counters,
-                live: &live,
-                stop: self.stop,
-            };
-            let (pace, quiet, stop) = (&pace, self.quiet, self.stop);
-            scope.spawn(move || view.watch(&done, quiet, status, pace));
-            let ending = stop::watching(&signals);
-            scope.spawn(move || stop.watch(&mut signals, &|| view.remaining(pace)));
-            let serving = server.as_ref().map(live::Server::running);
-            if let Some(server) = server {
-                scope.spawn(move || server.run(&|| view.metrics()));
-            }
-            let known = Known {
-                about: &about,
-                progress: &progress,
-                counters: &counters,
-                earlier: &earlier.counts,
-                began: clock,
-                live: &live,
-            };
-            let totals = std::mem::take(&mut earlier.totals);
-            let (fields, sink) = (reader.fields(), sink.as_mut());
-            let writer = Writer::new(self.plan, fields, sink, tally, known, totals, answers);
-            let writer = scope.spawn(move || writer.run(&inbox));
-            let alive = || capture.is_alive() && !writer.is_finished();
-            let may_begin = || {
-                self.excluded.look();
-                self.stop.may_begin() && alive()
-            };
-            let keep_going = || {
-                self.excluded.look();
-                self.stop.may_go_on() && alive()
-            };
-            let mut feed = Feed {
-                engine: &mut engine,
-                list: List::new(reader, self.args.sure.control, first),
-                excluded: self.excluded,
-                preparation,
-                capture: &capture,
-                waves,
-                answers: again,
-                again: Again::new(self.spread()),
-                size,
-                live: &live,
-                progress: &progress,
-                per_target: live::per_target(self.plan),
-                bank: Bank::default(),
-                fed: Fed::default(),
-            };
-            let engine_end = feed.run(&may_begin, &keep_going);
-            // Whatever ended it, the host is put back before anything else.
-            let engine_end = engine_end.and(feed.engine.finish());
-            let fed = std::mem::take(&mut feed.fed);
-            // Closes the channel, which tells the writer that this was all.
-            drop(feed);
-            let written = writer.join();
-            drop((running, ending, serving));
-            (fed, engine_end, written)
-        });
-        let capture_end = capture.stop();
-        let elapsed = clock.elapsed();
-        // Whatever ended the run, what was merged is written and readable.
-        let (written, writer_end) = written.unwrap_or_else(|_| {
-            (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
-        });
-        let error = engine_end.err().or(capture_end.err()).or(writer_end.err());
-        let counts = written.counts(&progress, &counters, &earlier.counts);
-        let meanwhile = || summary::metadata_meanwhile(&about, &counts, written.totals.records);
-        // All records are on disk before they are counted.
-        let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
-        let mut account = Account::of(reader);
-        account.records = sink.rows() - before;
-        account.withdraw(&fed.withdrawn);
-        account.unfinished = fed.unasked + written.unfinished;
-        let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
-        let changed = changed
-            .then(|| Error::Failed("the target list was changed while the run went on".into()));
-        let mut outcome = Outcome {
-            asked: fed.asked,
-            again: fed.again,
-            account,
-            totals: written.totals,
-            counts,
-            elapsed,
-            disturbed: fed.disturbed,
-            interface: self.interface.to_owned(),
-            elsewhere: self.elsewhere(written.unobserved_to),
-            started,
-            ended: summary::utc(SystemTime::now()),
-            signal: self.stop.signal(),
-            error: error.or(changed),
-            outputs: engine.outputs().to_vec(),
-            records: sink.rows(),
-            written: None,
-            resume: None,
-        };
-        outcome.close(sink, &about, output, digest.is_some());
-        Ok(outcome)
     }
 }
 

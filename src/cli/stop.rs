@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use indicatif::HumanDuration;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::{Handle, Signals};
 
-use super::progress;
-use crate::error::{Doing as _, Result};
+use super::{ending, progress};
+use crate::barrier::panic_point;
+use crate::signals::{self, Action};
 use crate::words::counted;
 
 /// What was asked of a run by signals so far.
@@ -17,28 +16,6 @@ use crate::words::counted;
 pub struct Stop {
     first: AtomicUsize,
     times: AtomicUsize,
-}
-
-/// Ends the wait for signals when it is dropped, whatever ends the run.
-#[derive(Debug)]
-pub struct Watching(Handle);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-/// From here on the signals are ours; they wait until [`Stop::watch`]. SIGHUP may mean something else.
-pub fn signals(hangup_is_another: bool) -> Result<Signals> {
-    let all = [SIGINT, SIGTERM, SIGHUP].into_iter();
-    let ours: Vec<i32> = all.filter(|signal| *signal != SIGHUP || !hangup_is_another).collect();
-    Signals::new(ours).doing(|| "watch for signals")
-}
-
-/// What ends the wait for them.
-pub fn watching(signals: &Signals) -> Watching {
-    Watching(signals.handle())
 }
 
 impl Stop {
@@ -59,21 +36,24 @@ impl Stop {
 
     /// Takes signals as they come, and says what follows, until the wait is ended; `left` is how long the wave in
     /// hand may take: likely, and at most.
-    pub fn watch(&self, signals: &mut Signals, left: &dyn Fn() -> Remaining) {
-        for signal in signals.forever() {
+    pub fn watch(&self, left: &dyn Fn() -> Remaining) {
+        while let Some(signal) = ending::wait() {
+            panic_point("signals");
             self.handle(signal, left);
         }
     }
 
     fn handle(&self, signal: i32, left: &dyn Fn() -> Remaining) {
-        match self.times.fetch_add(1, Relaxed) {
-            0 => {
-                self.first.store(usize::try_from(signal).unwrap_or_default(), Relaxed);
-                progress::tell(&first(signal, &left()));
-            }
-            1 => progress::tell(&format!(
+        let at_once = signals::find(signal).is_some_and(|row| row.action == Action::EndNow);
+        let before = self.times.fetch_add(if at_once { 2 } else { 1 }, Relaxed);
+        if before == 0 {
+            self.first.store(usize::try_from(signal).unwrap_or_default(), Relaxed);
+        }
+        match before {
+            0 if !at_once => progress::tell(&first(signal, &left())),
+            0 | 1 => progress::tell(&format!(
                 "{}: stopping at once; what is not finished is given up, settings are put back",
-                name(signal)
+                signals::name(signal)
             )),
             // It is about to end.
             _ => {}
@@ -98,18 +78,16 @@ fn first(signal: i32, left: &Remaining) -> String {
     format!(
         "{}: no new wave begins; the wave in hand goes to its end ({} left: {likely}{} at most). Once more \
          to stop at once: settings are put back then, too",
-        name(signal),
+        signals::name(signal),
         counted(left.attempts, "attempt[s]"),
         HumanDuration(left.most)
     )
 }
 
-fn name(signal: i32) -> &'static str {
-    signal_hook::low_level::signal_name(signal).unwrap_or("signal")
-}
-
 #[cfg(test)]
 mod tests {
+    use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+
     use super::*;
 
     #[test]
@@ -123,6 +101,9 @@ mod tests {
         stop.handle(SIGINT, &left);
         assert!(!stop.may_begin() && !stop.may_go_on());
         assert_eq!(stop.signal(), usize::try_from(SIGTERM).unwrap());
+        let quit = Stop::default();
+        quit.handle(SIGQUIT, &left);
+        assert!(!quit.may_begin() && !quit.may_go_on(), "as a second one");
         let said = first(SIGTERM, &left());
         assert!(said.starts_with("SIGTERM: no new wave begins"), "{said}");
         assert!(said.contains("7 attempts left: about 1 second, 2 minutes at most"), "{said}");

@@ -14,11 +14,13 @@ use super::disturbed::Disturbed;
 use super::output::Output;
 use super::writer::Totals;
 use super::{Format, out};
+use crate::barrier::panic_point;
 use crate::error::{Error, Exit, Result};
 use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
 use crate::measurement::Plan;
 use crate::rule::Rules;
+use crate::signals;
 use crate::sink::{self, Metadata, Sink, Written};
 use crate::step::CommandOutput;
 use crate::words::counted;
@@ -70,6 +72,7 @@ impl Outcome {
     /// Finishes the file, whatever ended the run, and says whether it can be resumed: its targets can be read
     /// `again`, and it was written in parts.
     pub fn close(&mut self, sink: Box<dyn Sink>, about: &Metadata, output: &Output, again: bool) {
+        panic_point("finish");
         if self.error.is_some() {
             self.account.close();
         }
@@ -85,6 +88,12 @@ impl Outcome {
         {
             log::warn!("{error}");
         }
+    }
+
+    /// The name of the signal that ended the run, if one did.
+    pub fn signal_name(&self) -> Option<String> {
+        let number = i32::try_from(self.signal).ok().filter(|number| *number > 0);
+        number.map(signals::name)
     }
 
     fn lost(&self) -> Vec<String> {
@@ -331,7 +340,10 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     }
     lines.extend(outcome.disturbed.notes());
     if outcome.signal != 0 {
-        lines.push("Interrupted by a signal; what was finished is written.".into());
+        lines.push(format!(
+            "Interrupted by {}; what was finished is written.",
+            outcome.signal_name().unwrap_or_default()
+        ));
     }
     if let Some(written) = &outcome.written {
         let size = HumanBytes(written.bytes);
@@ -408,6 +420,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "complete": outcome.is_complete(),
         "exit": outcome.exit(tally) as u8,
         "error": outcome.error.as_ref().map(ToString::to_string),
+        "signal": outcome.signal_name(),
         "started": outcome.started,
         "ended": outcome.ended,
         "seconds": outcome.elapsed.as_secs_f64(),

@@ -19,6 +19,7 @@ use super::disturbed::Disturbed;
 use super::live::Live;
 use super::port_outcomes::PortOutcomes;
 use super::{summary, verdicts};
+use crate::barrier::panic_point;
 use crate::connect::{Ended, Prepared, State};
 use crate::engine::driver::{Asked, Attempts, Progress};
 use crate::engine::ports::{self, Bank};
@@ -258,6 +259,7 @@ impl<'a> Writer<'a> {
     fn wave(&mut self, wave: Wave) -> Result<()> {
         let flows =
             wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
         let mut of_all = wave.lost.flags(Lost::now(self.known.counters));
         if wave.asked.clock_step {

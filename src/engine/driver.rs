@@ -41,6 +41,7 @@ use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
+use crate::barrier::panic_point;
 use crate::connect::forge::{Forge, Packet, Protocol};
 use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
@@ -305,6 +306,7 @@ impl<'a> Engine<'a> {
             }
             _ => {}
         }
+        panic_point("engine");
         let now = self.take_time();
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let mut buffer = std::mem::take(&mut self.buffer);

@@ -13,6 +13,7 @@ mod confirm;
 mod connection;
 mod file;
 mod host;
+mod limits;
 mod packet;
 mod params;
 pub mod plan;
@@ -26,6 +27,7 @@ mod substitute;
 mod suspects;
 mod sweep;
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use columns::about;
@@ -79,7 +81,16 @@ pub fn folders() -> Vec<PathBuf> {
 /// [`SHIPPED`]. Returns where it was found and its text.
 pub fn find(name_or_path: &str) -> Result<(String, String)> {
     let read = |path: &Path| {
-        let text = std::fs::read(path).doing(|| format!("read {}", path.display()))?;
+        let doing = || format!("read {}", path.display());
+        let mut text = Vec::new();
+        let file = std::fs::File::open(path).doing(doing)?;
+        file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
+        if text.len() > limits::FILE {
+            return Err(Error::Usage(format!(
+                "{}: it is larger than 8 MiB, which no measurement needs; divide it",
+                doing()
+            )));
+        }
         let text = String::from_utf8(text)
             .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
         Ok((path.display().to_string(), text))

@@ -11,6 +11,7 @@ use super::columns::Chosen;
 use super::confirm::Confirm;
 use super::connection::{Connection, Keep};
 use super::file::{Config, Configs, File, Text};
+use super::limits::MISTAKES;
 use super::params::{Overrides, Param};
 use super::read::{self, Path};
 use super::record::{configuration_fields, record_schema, with_flags};
@@ -152,6 +153,12 @@ impl Plan {
         diagnostics.sort_by(|a, b| {
             (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code))
         });
+        // Warnings give way to errors.
+        if diagnostics.len() > MISTAKES {
+            diagnostics.sort_by_key(|diagnostic| !diagnostic.is_error());
+            diagnostics.truncate(MISTAKES);
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        }
         without_echoes(&mut diagnostics, sweeps);
         match plan {
             Some(plan) if !diagnostics.iter().any(Diagnostic::is_error) => {

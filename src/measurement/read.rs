@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
+use super::limits;
 use super::params::{Overrides, Param, Params};
 use super::scalar::integer;
 use super::substitute::mistake;
@@ -39,6 +40,10 @@ pub(super) struct Reading {
 /// Reads the text of a measurement file.
 pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
     let mut reading = Reading::default();
+    if let Some(mistake) = limits::values(text) {
+        reading.mistakes.push(mistake);
+        return reading;
+    }
     let (mut document, errors) = DeTable::parse_recoverable(text);
     match format(document.get_ref()) {
         Some((span, newer)) if newer => {
@@ -74,8 +79,10 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
         }
         return reading;
     }
+    limits::entries(document.get_mut(), &mut reading.mistakes);
     let params = Params::read(document.get_ref(), overrides, &mut reading.mistakes);
     reading.swept = sweep::expand(text, document.get_mut(), &params.names, &mut reading.mistakes);
+    limits::entries(document.get_mut(), &mut reading.mistakes);
     reading.params = params.list;
     reading.refused = params.refused;
     let most = reading.mistakes.len() + MOST;

@@ -9,6 +9,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::limits::{self, Budget};
 use super::scalar::Scalar;
 use crate::error::{Diagnostic, did_you_mean};
 
@@ -18,7 +19,12 @@ pub(super) struct Names<'a> {
     values: Vec<(String, DeValue<'a>)>,
     /// Names whose value is wrong, which is said already.
     broken: Vec<String>,
+    /// What they may add to the document.
+    pub(super) budget: Budget,
 }
+
+/// Names that are listed in a remedy.
+const LISTED: usize = 50;
 
 /// What a string is made of.
 enum Piece<'s> {
@@ -85,6 +91,16 @@ impl<'a> Names<'a> {
         self.broken.push(name.to_owned());
     }
 
+    /// Counts a copy that a sweep makes of what is written at a place; the first one is the original.
+    pub(super) fn copy(
+        &self,
+        number: usize,
+        of: &DeValue<'_>,
+        place: &Range<usize>,
+    ) -> Result<(), Diagnostic> {
+        if number == 0 { Ok(()) } else { self.budget.take(limits::size(of), place) }
+    }
+
     pub(super) fn has(&self, name: &str) -> bool {
         self.get(name).is_some() || self.broken.iter().any(|broken| broken == name)
     }
@@ -136,6 +152,9 @@ impl<'a> Names<'a> {
         mistakes: &mut Vec<Diagnostic>,
     ) -> Option<DeValue<'a>> {
         let before = mistakes.len();
+        if before > limits::MISTAKES {
+            return None;
+        }
         let mut new = String::new();
         let mut whole = None;
         let mut written = Written::new(text, string, &span);
@@ -151,6 +170,15 @@ impl<'a> Names<'a> {
                 }
                 Piece::Name(name, all) => {
                     let place = written.skip(all);
+                    if mistakes.len() > before + limits::MISTAKES {
+                        return None;
+                    }
+                    if let Some(value) = self.get(name)
+                        && let Err(mistake) = self.budget.take(limits::size(value), &place)
+                    {
+                        mistakes.push(mistake);
+                        return None;
+                    }
                     match self.get(name) {
                         Some(value) if all == string => whole = Some(value.clone()),
                         Some(value) => match Scalar::of(value) {
@@ -187,6 +215,7 @@ impl<'a> Names<'a> {
             return mistake("E0105", place, &message, &help);
         }
         let known: Vec<&str> = self.values.iter().map(|(name, _)| name.as_str()).collect();
+        let listed = &known[..known.len().min(LISTED)];
         let help =
             did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.is_empty() {
                 true => format!(
@@ -194,7 +223,7 @@ impl<'a> Names<'a> {
                     word(name)
                 ),
                 false => {
-                    format!("what has a name here: {}; $$ stands for a dollar", known.join(", "))
+                    format!("what has a name here: {}; $$ stands for a dollar", listed.join(", "))
                 }
             });
         mistake("E0105", place, &format!("nothing has the name `{name}`"), &help)

@@ -236,6 +236,10 @@ fn expand_configs<'a>(
     let (Some(sweep), Some((key, template))) = (sweep, template) else { return };
     for (offset, point) in sweep.points.iter().enumerate() {
         let Some(name) = NAMES.get(sweep.config + offset) else { break };
+        if let Err(mistake) = names.copy(offset, template.get_ref(), &key) {
+            mistakes.push(mistake);
+            break;
+        }
         let mut config = template.clone();
         // What is wrong with one of them is wrong with all, and written once.
         let mut again = Vec::new();
@@ -289,6 +293,10 @@ fn expand_conditions<'a>(
             points = &points[..1];
         }
         for (offset, point) in points.iter().enumerate() {
+            if let Err(mistake) = names.copy(offset, condition.get_ref(), &condition.span()) {
+                mistakes.push(mistake);
+                return all;
+            }
             let mut condition = condition.clone();
             let mut again = Vec::new();
             let mistakes = if offset == 0 { &mut *mistakes } else { &mut again };

@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::completed::Flows;
 use super::table::{FlowTable, Limits};
-use crate::barrier::guard;
+use crate::barrier::{guard, panic_point};
 use crate::chain::Selection;
 use crate::error::{Error, Result};
 use crate::field::Timestamp;
@@ -285,6 +285,9 @@ impl Reader {
             while !self.dispatch()? {}
             let counted = self.count_losses()?;
             wishes.extend(inbox.try_iter());
+            if !wishes.is_empty() {
+                panic_point("capture");
+            }
             // The ring was found empty after `before`.
             for mut wish in std::mem::take(&mut wishes) {
                 if wish.is_ripe(before, counted, self.read) {

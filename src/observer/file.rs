@@ -15,6 +15,7 @@ use super::piece::Piece;
 use super::reader::{Format, Reader};
 use super::records::{HEADER, Records};
 use crate::error::{Error, Result};
+use crate::signals::Interruptible;
 
 /// Bytes that are read to detect the format.
 const BEGIN: usize = 4096;
@@ -38,9 +39,13 @@ impl File {
         let origin = if live { "standard input".to_owned() } else { path.display().to_string() };
         let unreadable = |why: io::Error| Error::Usage(format!("read {origin}: {why}"));
         let raw: Box<dyn Read + Send> = if live {
-            Box::new(io::stdin())
+            Box::new(Interruptible::stdin().map_err(unreadable)?)
         } else {
-            Box::new(OsFile::open(path).map_err(unreadable)?)
+            let file = OsFile::open(path).map_err(unreadable)?;
+            match file.metadata().is_ok_and(|about| about.is_file()) {
+                true => Box::new(file),
+                false => Box::new(Interruptible(file)),
+            }
         };
         let position = Arc::new(AtomicU64::new(0));
         let counted = Counted { inner: raw, position: position.clone() };

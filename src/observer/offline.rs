@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 
 use super::completed::{Completed, Flows};
@@ -44,7 +43,7 @@ pub fn observe(
     mut file: File,
     selection: &Selection,
     limits: Limits,
-    stop: &AtomicBool,
+    stop: &(dyn Fn() -> bool + Sync),
     mut each: impl FnMut(Flows) -> Result<()>,
 ) -> Result<Observed> {
     let mut first = Piece::default();
@@ -97,7 +96,7 @@ fn read(
     more: Result<bool>,
     feeds: &[SyncSender<Arc<Piece>>],
     emptied: &Receiver<Arc<Piece>>,
-    stop: &AtomicBool,
+    stop: &(dyn Fn() -> bool + Sync),
 ) -> (Counts, Result<()>) {
     let end = read_on(&mut file, first, more, feeds, emptied, stop);
     (file.counts(), end)
@@ -109,7 +108,7 @@ fn read_on(
     more: Result<bool>,
     feeds: &[SyncSender<Arc<Piece>>],
     emptied: &Receiver<Arc<Piece>>,
-    stop: &AtomicBool,
+    stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<()> {
     let (mut piece, mut more) = (first, more);
     loop {
@@ -120,7 +119,7 @@ fn read_on(
             return Ok(());
         }
         drop(shared);
-        if !more? || stop.load(Relaxed) {
+        if !more? || stop() {
             return Ok(());
         }
         // The last of those who had it gives it back as the only one.

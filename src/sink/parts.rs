@@ -237,13 +237,14 @@ impl PartsSink {
 
 impl Sink for PartsSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let written = self.part().and_then(|part| part.write(batch));
-        match written {
-            Ok(()) => self.fresh += batch.num_rows() as u64,
-            // What is in the part in hand is lost; what is in others is not.
-            Err(_) => (self.part, self.fresh) = (None, 0),
+        self.part()?;
+        // After an error or a panic the open part is lost, and the closed ones are whole.
+        let (part, fresh) = (self.part.take(), std::mem::take(&mut self.fresh));
+        if let Some(mut part) = part {
+            part.write(batch)?;
+            (self.part, self.fresh) = (Some(part), fresh + batch.num_rows() as u64);
         }
-        written
+        Ok(())
     }
 
     fn checkpoint(&mut self, elapsed: Duration, known: &dyn Fn() -> Metadata) -> Result<()> {

@@ -117,7 +117,7 @@ impl Journal {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let n = writer.next;
         let text = line(&Line::Make { n, undo: undo.clone() })?;
-        let written = writer.file.write_all(&text).and_then(|()| writer.file.sync_data());
+        let written = writer.append(&text).and_then(|()| writer.file.sync_data());
         written.doing(|| format!("write {}", writer.folder.path(&writer.name).display()))?;
         writer.next += 1;
         writer.open += 1;
@@ -147,7 +147,16 @@ impl Writer {
                 return self.file.set_len(self.first).doing(|| "cut the journal");
             }
         }
-        self.file.write_all(&text).doing(|| "note how far a change is")
+        self.append(&text).doing(|| "note how far a change is")
+    }
+
+    /// Adds a line; where there is room for a part of it only, none of it stays, so that the next line is whole.
+    fn append(&mut self, text: &[u8]) -> std::io::Result<()> {
+        let length = self.file.metadata()?.len();
+        self.file.write_all(text).inspect_err(|_| {
+            // If this fails too, the journal cannot be read, which `restore` reports.
+            let _ = self.file.set_len(length);
+        })
     }
 }
 

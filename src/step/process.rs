@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::applied::Failure;
 use super::command::line;
+use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Result};
 
 /// How much of each stream is kept, in bytes: the last.
@@ -64,6 +65,7 @@ pub(super) fn run(words: &[String], timeout: Duration) -> Result<CommandOutput, 
     let id = Pid::from_raw(child.id().cast_signed());
     let watch = move || {
         // Without reaping it: until it is, its number is nobody else's.
+        panic_point("command");
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(id), flags) == Err(Errno::EINTR) {}
         drop(alive);

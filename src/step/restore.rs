@@ -11,6 +11,7 @@ use super::journal::{Found, Mark, Read};
 use super::lock::{self, Lock, Run};
 use super::namespace::{Kinship, Namespace};
 use super::state::Folder;
+use crate::barrier::panic_point;
 use crate::error::Result;
 
 /// What to do with what is left.
@@ -58,11 +59,17 @@ pub struct Report {
 
 /// Looks at every journal in the folder that the user chose, or in those where they may be, and does
 /// with what is left as told. Slots of the lock are ours already; others are taken for a moment, if
-/// they are free.
+/// they are free. Once `stop` says so, no further change is begun: what is not undone yet is in
+/// [`Report::left`].
 ///
 /// # Errors
 /// If the chosen folder cannot be trusted. What goes wrong with one change is in the report.
-pub fn leftovers(chosen: Option<&Path>, held: Option<&Lock>, how: How) -> Result<Report> {
+pub fn leftovers(
+    chosen: Option<&Path>,
+    held: Option<&Lock>,
+    how: How,
+    stop: &dyn Fn() -> bool,
+) -> Result<Report> {
     let mut report = Report::default();
     let mut journals = Vec::new();
     for folder in Folder::existing(chosen)? {
@@ -99,7 +106,7 @@ pub fn leftovers(chosen: Option<&Path>, held: Option<&Lock>, how: How) -> Result
                     found.remove()?;
                 }
             }
-            Kinship::Same => of_here(&mut report, found, &read, (held, &this), how)?,
+            Kinship::Same => of_here(&mut report, found, &read, (held, &this), (how, stop))?,
         }
     }
     Ok(report)
@@ -111,7 +118,7 @@ fn of_here(
     found: Found,
     read: &Read,
     (held, this): (Option<&Lock>, &Run),
-    how: How,
+    (how, stop): (How, &dyn Fn() -> bool),
 ) -> Result<()> {
     let slot = read.header.slot;
     let taken = match held.is_some_and(|lock| lock.holds(slot)) {
@@ -136,14 +143,20 @@ fn of_here(
     };
     match how {
         How::List => report.left.extend(items(read, Undo::describe)),
-        _ => recover(report, found, read, how)?,
+        _ => recover(report, found, read, how, stop)?,
     }
     drop(taken);
     Ok(())
 }
 
 /// Puts back what a journal tells of, the last change first.
-fn recover(report: &mut Report, found: Found, read: &Read, how: How) -> Result<()> {
+fn recover(
+    report: &mut Report,
+    found: Found,
+    read: &Read,
+    how: How,
+    stop: &dyn Fn() -> bool,
+) -> Result<()> {
     let header = &read.header;
     let patience = read.unsettled.and_then(|n| read.open.get(&n)).map(Undo::patience);
     if let Some(most) = patience.filter(|most| *most > Duration::ZERO) {
@@ -161,6 +174,11 @@ fn recover(report: &mut Report, found: Found, read: &Read, how: How) -> Result<(
     let journal = found.resume(read)?;
     for (n, undo) in read.open.iter().rev() {
         let item = |what| Item { run: Some(header.run.clone()), kind: undo.kind(), what };
+        if stop() {
+            report.left.push(item(undo.describe()));
+            continue;
+        }
+        panic_point("restore");
         if how == How::Forget {
             journal.note(*n, Mark::Undone);
             report.dropped.push(item(format!("{}: not done, as you said", undo.describe())));

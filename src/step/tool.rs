@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 
+use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Result};
 
 /// Where such programs are that an ordinary user's PATH often lacks.
@@ -74,12 +75,17 @@ impl Tool {
         let stdin = child.stdin.take();
         // A program may say a lot before it has read everything.
         let (written, output) = thread::scope(|scope| {
-            let writer = scope.spawn(move || match stdin {
-                Some(mut stdin) => stdin.write_all(input.as_bytes()),
+            let writer = thread::Builder::new().name("tool".into());
+            let writer = writer.spawn_scoped(scope, move || match stdin {
+                Some(mut stdin) => {
+                    panic_point("tool");
+                    stdin.write_all(input.as_bytes())
+                }
                 None => Ok(()),
             });
             let output = child.wait_with_output();
-            (writer.join().unwrap_or(Ok(())), output)
+            let panicked = |_| Err(std::io::Error::other("the writing thread panicked"));
+            (writer.and_then(|writer| writer.join().unwrap_or_else(panicked)), output)
         });
         match written {
             // It stopped reading: what it said tells why.

@@ -44,7 +44,8 @@ use std::path::Path;
 
 use arrow::datatypes::Fields;
 
-use crate::error::{Error, Result};
+use crate::error::{Doing as _, Error, Result};
+use crate::signals::Interruptible;
 
 pub use address::usable;
 pub use columns::columns;
@@ -427,7 +428,8 @@ fn passed_over(shard: Option<Shard>, done: &Positions, position: u64) -> Option<
 fn open(path: &Path, options: Options) -> Result<(Box<dyn BufRead + Send>, Options)> {
     if path.as_os_str() == "-" {
         let origin = "standard input".to_owned();
-        let input = not_packed(&origin, BufReader::new(io::stdin()))?;
+        let stdin = Interruptible::stdin().doing(|| format!("read {origin}"))?;
+        let input = not_packed(&origin, BufReader::new(stdin))?;
         return Ok((input, Options { origin, total_bytes: None, ..options }));
     }
     let origin = path.display().to_string();
@@ -439,7 +441,10 @@ fn open(path: &Path, options: Options) -> Result<(Box<dyn BufRead + Send>, Optio
     }
     // A pipe has no length that means anything.
     let total_bytes = about.is_file().then_some(about.len());
-    let input = not_packed(&origin, BufReader::with_capacity(256 * 1024, file))?;
+    let input = match total_bytes {
+        Some(_) => not_packed(&origin, BufReader::with_capacity(256 * 1024, file))?,
+        None => not_packed(&origin, BufReader::new(Interruptible(file)))?,
+    };
     Ok((input, Options { origin, total_bytes, ..options }))
 }
 

@@ -4,10 +4,12 @@
 //! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
 //! of it is.
 
-use std::fs;
+use std::fs::File;
+use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use super::lines::Lines;
 use super::refusal::shown;
 use crate::error::{Error, Result};
 
@@ -29,26 +31,34 @@ pub(super) fn each_line(
 ) -> Result<()> {
     for path in paths.iter().map(AsRef::as_ref) {
         let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
-        let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-        each_entry(&text, &mut take)
-            .map_err(|(line, why)| refuse(format!("line {line}: {why}")))?;
+        let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+        let mut lines = Lines::new(Box::new(BufReader::new(file)));
+        while let Some(line) = lines.next().map_err(|error| refuse(error.to_string()))? {
+            entry(line.text, &mut take)
+                .map_err(|why| refuse(format!("line {}: {why}", line.number)))?;
+        }
     }
     Ok(())
 }
 
-/// The same of a text; an error has the number of its line.
+/// Hands on what one line says, if it says anything.
+fn entry(
+    line: Result<&str, String>,
+    take: &mut impl FnMut(&str) -> Result<(), String>,
+) -> Result<(), String> {
+    let entry = line?.split('#').next().unwrap_or_default().trim();
+    if entry.is_empty() { Ok(()) } else { take(entry) }
+}
+
+/// [`each_line`] of a text; an error has the number of its line.
+#[cfg(test)]
 pub(super) fn each_entry(
     text: &str,
     mut take: impl FnMut(&str) -> Result<(), String>,
 ) -> Result<(), (usize, String)> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for (number, line) in (1..).zip(text.lines()) {
-        let entry = line.split('#').next().unwrap_or_default().trim();
-        if !entry.is_empty() {
-            take(entry).map_err(|why| (number, why))?;
-        }
-    }
-    Ok(())
+    (1..)
+        .zip(text.lines())
+        .try_for_each(|(number, line)| entry(Ok(line), &mut take).map_err(|why| (number, why)))
 }
 
 impl Prefixes {

@@ -230,8 +230,8 @@ fn observer(file: &Path, packets: u64) -> Result<Duration> {
     let mut selection = Selection::default();
     let groups = GROUPS.iter().filter(|group| USE.split(',').any(|name| name == group.name));
     groups.for_each(|group| selection.place_group(group));
-    let (file, stop) = (file::File::open(file, None)?, AtomicBool::new(false));
-    let observed = offline::observe(file, &selection, Limits::default(), &stop, |flows| {
+    let file = file::File::open(file, None)?;
+    let observed = offline::observe(file, &selection, Limits::default(), &|| false, |flows| {
         std::hint::black_box(flows);
         Ok(())
     })?;

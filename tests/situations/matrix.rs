@@ -109,8 +109,12 @@ fn measure(situation: &Situation, measurement: &str, truth: &Truth, folder: &Pat
         let given = record["conditions"].as_array().unwrap().iter();
         let given: BTreeSet<&str> = given.map(|label| label.as_str().unwrap()).collect();
         cell.expected += expected.len() as u64;
-        cell.absent +=
-            expected.iter().filter(|label| !given.contains(label.as_str())).count() as u64;
+        let absent = expected.iter().filter(|label| !given.contains(label.as_str()));
+        let absent = absent.count() as u64;
+        cell.absent += absent;
+        if record["flags"].as_array().is_none_or(Vec::is_empty) {
+            cell.unexplained += absent;
+        }
         for label in given {
             if ![expected, late].iter().any(|labels| labels.contains(label))
                 && !situation.concludes_nothing(label)

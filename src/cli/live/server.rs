@@ -10,6 +10,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::metrics::CONTENT_TYPE;
+use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Result};
 
 /// Clients at a time; others wait in the kernel's queue.
@@ -142,6 +143,7 @@ impl Server {
     }
 
     fn client(&mut self, place: usize, page: &dyn Fn() -> String) {
+        panic_point("metrics");
         if let Some(Some(client)) = self.clients.get_mut(place)
             && client.go_on(page).unwrap_or(true)
         {

@@ -70,6 +70,14 @@ impl Status {
         line["exit"] = (exit as u8).into();
         line["complete"] = outcome.is_some_and(Outcome::is_complete).into();
         line["signal"] = outcome.map(|outcome| outcome.signal).filter(|signal| *signal > 0).into();
+        let name = match error {
+            Some(Error::Signal { name, number, .. }) => {
+                line["signal"] = (*number).into();
+                Some(name.clone())
+            }
+            _ => outcome.and_then(Outcome::signal_name),
+        };
+        line["signal_name"] = name.into();
         line["error"] = error.map(ToString::to_string).into();
         if let Some(outcome) = outcome {
             line["records"] = outcome.records.into();

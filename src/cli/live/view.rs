@@ -10,6 +10,7 @@ use super::super::stop::{Remaining, Stop};
 use super::super::{summary, verdicts};
 use super::snapshot::{Every, Pace, Snapshot};
 use super::{Live, Status, metrics};
+use crate::barrier::panic_point;
 use crate::engine::driver::Progress;
 use crate::engine::scheduler::Limits;
 use crate::measurement::Plan;
@@ -110,6 +111,9 @@ impl View<'_> {
         loop {
             let over = done.recv_timeout(FRAME) != Err(RecvTimeoutError::Timeout);
             let now = self.now();
+            if now.wave > 0 {
+                panic_point("live");
+            }
             let pace = {
                 let mut pace = pace.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
                 pace.handle(now.elapsed, now.progress());

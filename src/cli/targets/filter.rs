@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering::Relaxed;
 
 use clap::ValueEnum;
 use indicatif::HumanCount;
 use sha2::{Digest as _, Sha256};
 
+use super::input;
 use super::output::{Destination, Output};
-use super::{input, watch_signals};
+use crate::cli::ending;
 use crate::cli::meter::Meter;
 use crate::error::{Error, Exit, Result};
 use crate::targets::{Entries, Entry, Prefixes, Want};
@@ -107,13 +107,23 @@ fn sample(text: &str) -> Result<Share, String> {
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
-    let stop = watch_signals()?;
     let mut filter = Filter::new(args)?;
-    let mut entries = Entries::open(&input(args.targets.as_deref(), "targets")?, Want::Addresses)?;
-    let mut output = args.destination.open(&mut entries)?;
+    let entries = Entries::open(&input(args.targets.as_deref(), "targets")?, Want::Addresses);
+    let unwritten = || "targets filter: nothing was written".to_owned();
+    // Reads that waited were ended by a signal.
+    ending::check(unwritten)?;
+    let mut entries = entries?;
+    let output = args.destination.open(&mut entries);
+    ending::check(unwritten)?;
+    let mut output = output?;
     let mut meter = Meter::new("targets", quiet);
-    while stop.load(Relaxed) == 0 {
-        let Some(entry) = entries.next()? else { break };
+    while ending::came().is_none() {
+        let entry = match entries.next() {
+            // What was read so far is written.
+            Err(_) if ending::came().is_some() => break,
+            entry => entry?,
+        };
+        let Some(entry) = entry else { break };
         filter.take(entry, &mut output)?;
         // Clocks are not free; a list of millions need not ask for each.
         if filter.read.is_multiple_of(1024) {
@@ -123,7 +133,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     filter.draw(&mut output)?;
     meter.end();
     let refused = entries.refusals().count;
-    let stopped = stop.load(Relaxed) != 0;
+    let stopped = ending::came().is_some();
     let (kept, dropped) = output.finish()?;
     if filter.read == 0 && !stopped {
         return Err(Error::Usage(entries.refusals().of_nothing("targets")));
@@ -141,6 +151,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
         text += &counted(dropped, what);
     }
+    text += &ending::told();
     eprint!("{text}");
     Ok(match (stopped, dropped) {
         (true, _) => Exit::Interrupted,

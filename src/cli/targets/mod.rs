@@ -12,13 +12,11 @@ pub(super) mod servers;
 
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use clap::Subcommand;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::error::{Doing as _, Error, Exit, Result};
+use super::ending;
+use crate::error::{Error, Exit, Result};
 
 /// Make lists of targets: resolve names to addresses, filter lists
 #[derive(Debug, clap::Args)]
@@ -35,6 +33,7 @@ enum Command {
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
+    ending::catch(false)?;
     let outcome = match &args.command {
         Command::Resolve(args) => resolve::run(args, quiet),
         Command::Filter(args) => filter::run(args, quiet),
@@ -55,15 +54,4 @@ fn input(path: Option<&Path>, what: &str) -> Result<PathBuf> {
         }
         None => Ok(PathBuf::from("-")),
     }
-}
-
-/// A number that a signal sets.
-fn watch_signals() -> Result<Arc<AtomicUsize>> {
-    let stop = Arc::new(AtomicUsize::new(0));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        let number = usize::try_from(signal).unwrap_or_default();
-        signal_hook::flag::register_usize(signal, stop.clone(), number)
-            .doing(|| "watch for signals")?;
-    }
-    Ok(stop)
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -14,7 +13,8 @@ use super::dns::{self, Answer, Resolver, Settings};
 use super::failures::Failures;
 use super::output::{Destination, Output};
 use super::question::{Family, Question, Reason};
-use super::{input, servers, watch_signals};
+use super::{input, servers};
+use crate::cli::ending;
 use crate::cli::meter::Meter;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::duration;
@@ -128,9 +128,14 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         [] => servers::of_system(Path::new("/etc/resolv.conf"))?,
         given => given.to_vec(),
     };
-    let stop = watch_signals()?;
     allow_descriptors(args.concurrency)?;
-    let mut entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names)?;
+    let entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names);
+    let unwritten = || "targets resolve: nothing was written".to_owned();
+    // Reads that waited were ended by a signal.
+    ending::check(unwritten)?;
+    let mut entries = entries?;
+    let output = args.destination.open(&mut entries);
+    ending::check(unwritten)?;
     let mut run = Run {
         args,
         resolver: Resolver::new(Settings {
@@ -140,7 +145,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             retries: args.retries,
             rate: args.rate,
         })?,
-        output: args.destination.open(&mut entries)?,
+        output: output?,
         failures: Failures::open(args.failures.as_deref())?,
         jobs: VecDeque::new(),
         done: 0,
@@ -149,12 +154,15 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let start = Instant::now();
     let mut meter = Meter::new("names", quiet);
     let mut more = true;
-    let stopped = || stop.load(Relaxed) != 0;
+    let stopped = || ending::came().is_some();
     while (more || !run.jobs.is_empty()) && !stopped() {
         while more && run.has_room() && !stopped() {
-            match entries.next()? {
-                Some(entry) => run.ask(entry)?,
-                None => more = false,
+            match entries.next() {
+                Ok(Some(entry)) => run.ask(entry)?,
+                Ok(None) => more = false,
+                // What was resolved so far is written.
+                Err(_) if stopped() => more = false,
+                Err(why) => return Err(why),
             }
         }
         run.turn()?;
@@ -194,6 +202,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             text += &format!("{}\n", counted(count, what));
         }
     }
+    text += &ending::told();
     eprint!("{text}");
     let lost = failures.unanswered() > 0 || dropped > 0;
     failures.finish()?;

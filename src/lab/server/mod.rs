@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Events, Interest, Token};
 
+use crate::barrier::panic_point;
 use crate::error::{Doing, Result};
 use crate::lab::namespace::Namespace;
 use crate::lab::spec::{Answers, Encryption, Play, ServerSpec};
@@ -168,7 +169,10 @@ impl Server {
                     worker::WAKE => {}
                     UDP => self.answer(),
                     place if place < UDP => accept[place - worker::FIRST] = true,
-                    other => self.serve(other - CLIENTS),
+                    other => {
+                        panic_point("lab");
+                        self.serve(other - CLIENTS);
+                    }
                 }
             }
             for (place, _) in accept.iter().enumerate().filter(|(_, accept)| **accept) {
