@@ -8,9 +8,9 @@
 //! # Memory
 //!
 //! A live flow takes 116 octets here (44 of them for its numbers), 12 to 24 in the index, 16 in each queue that it is in, and what
-//! each group keeps of it: with basic, tcp, ecn, dscp and tcpopt about 330 octets together, with
-//! every group about 500. Measured as the peak resident memory of `pathspider observe` on a million
-//! flows that all stay live (327 and 485 MB), less what it takes on one flow (14 MB). What bounds it is
+//! each group keeps of it: with basic, tcp, ecn, dscp and tcpopt about 380 octets together, with
+//! every group about 560. Measured as the peak resident memory of `pathspider observe` on flows that all stay live, less
+//! what it takes on one flow (14 MB). What bounds it is
 //! [`Limits::max_flows`]. First fragments are remembered up to a number of their own, and an ICMP
 //! error about a flow that nobody saw is a flow as any other.
 
