@@ -31,6 +31,8 @@ fn has_test(source: &str, name: &str) -> bool {
     function
         || source.contains(&format!("tests.run(\"{name}\""))
         || source.contains(&format!("(\"{name}\","))
+        // Named by a row of a table, which follows.
+        || source.contains(&format!("format!(\"{name} {{"))
 }
 
 #[test]

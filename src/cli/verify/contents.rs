@@ -356,17 +356,27 @@ fn is_part(about: &About, path: &Path, has_journal: bool) -> bool {
 /// How columns differ from those that there should be.
 fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     let all = wanted.fields().iter().chain(found.fields());
-    let differs = |name: &str| {
-        let of = |schema: &Schema| {
-            schema.field_with_name(name).ok().map(|field| field.data_type().clone())
-        };
-        of(wanted) != of(found)
+    let differs = |name: &str| match [wanted, found].map(|schema| schema.field_with_name(name)) {
+        [Ok(wanted), Ok(found)] => !has_no_others(wanted.data_type(), found.data_type()),
+        _ => true,
     };
     let mut names: Vec<&str> = all.map(|field| field.name().as_str()).collect();
     names.retain(|name| differs(name));
     names.dedup();
     let first = names.first()?;
     Some(format!("column `{first}` is not the one that the measurement leads to"))
+}
+
+/// Whether a column has the wanted type. A struct may have fewer fields: an earlier version of the program knew fewer.
+fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
+    match (wanted, found) {
+        (DataType::Struct(wanted), DataType::Struct(found)) => found.iter().all(|field| {
+            wanted
+                .find(field.name())
+                .is_some_and(|(_, known)| known.data_type() == field.data_type())
+        }),
+        _ => wanted == found,
+    }
 }
 
 /// Ranges for a message: not all, if there are many.
