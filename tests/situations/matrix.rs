@@ -13,10 +13,10 @@ use crate::support::parallel::at_once;
 use crate::support::pathspider;
 
 /// Runs at the same time: most of one is waiting for targets that are silent.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 6;
 /// A situation whose runs take the processors from all others, so that few of them go on at the same time.
 const BUSY: &str = "starved";
-const BUSY_AT_ONCE: usize = 2;
+const BUSY_AT_ONCE: usize = 1;
 
 /// By host and family (true: IPv6): what is true, and what is true too but rests on packets that may come too late.
 type Truth = BTreeMap<(String, bool), [BTreeSet<String>; 2]>;
