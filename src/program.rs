@@ -102,7 +102,7 @@ pub fn missing(program: &str, package: &str) -> Error {
     ))
 }
 
-/// An environment that nobody else has a say in.
+/// A fixed environment, independent of the caller's.
 fn clean(command: &mut Command) {
     command.env_clear().env("PATH", SYSTEM).env("LC_ALL", "C");
 }

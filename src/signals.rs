@@ -65,7 +65,7 @@ macro_rules! table {
 const SIGPWR: i32 = nix::libc::SIGPWR;
 
 /// Every signal whose default action ends or stops a process. 32 and 33 are not among them: the C library keeps them for
-/// itself and lets nobody handle them.
+/// itself, so that programs cannot handle them.
 pub static SIGNALS: &[Row] = table! {
     "SIGINT" SIGINT End END;
     "SIGTERM" SIGTERM End END;

@@ -61,7 +61,7 @@ struct State {
     answer: Option<Response>,
     /// The first one that answers it only in part: a host off the path can guess it.
     partial: Option<Response>,
-    /// Whether there was a response to no question of the flow: somebody may be guessing.
+    /// Whether there was a response to no question of the flow: it may be a guess.
     wrong: bool,
     asked: bool,
     /// Whether there were messages that the capture cut short, forward and reverse.

@@ -313,7 +313,7 @@ mod tests {
         excluded.again.store(true, Relaxed);
         excluded.look();
         assert!(has("192.0.2.1") && !has("198.51.100.1"));
-        // A pipe has nobody who would write the list again.
+        // A pipe cannot be read again from its beginning.
         std::fs::remove_file(&path).unwrap();
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         excluded.again.store(true, Relaxed);

@@ -26,7 +26,7 @@ static OVER: AtomicBool = AtomicBool::new(false);
 
 /// Where the handler writes.
 struct Pipes {
-    /// Readable from the first signal on. Nobody reads it.
+    /// Readable from the first signal on. It is never read.
     came: (PipeReader, PipeWriter),
     /// An octet a signal, for [`wait`].
     queue: (PipeReader, PipeWriter),

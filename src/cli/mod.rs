@@ -195,7 +195,7 @@ fn usage(error: &clap::Error) {
     let text = error.render().to_string();
     match error.use_stderr() && text.chars().any(|c| c != '\n' && !printable::is_plain(c)) {
         true => out::tell(text.trim_end()),
-        // If the terminal is gone, nobody can be told.
+        // If the terminal is gone, there is no place for the message.
         false => drop(error.print()),
     }
 }

@@ -13,7 +13,7 @@ use crate::printable;
 /// No line is longer, however wide the terminal is: eyes do not like it.
 const WIDEST: usize = 100;
 
-/// Writes a text to standard output, with control characters written out. That nobody reads it is no error.
+/// Writes a text to standard output, with control characters written out. A closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
     write(&printable::lines(text))
 }

@@ -14,7 +14,7 @@
 //! Some servers and boxes on the path return the name in lower case, and some report an error by a header
 //! without the question. Such an answer fits only in part: it is kept, and the wait for a better one goes on. When
 //! the time is up, it is the answer if no wrong message came. A host that guesses has only one try, since its first
-//! wrong guess shows that somebody guesses; then the attempt says nothing ([`MAY_BE_FORGED`]). So such a server is
+//! wrong guess shows that a host guesses; then the attempt says nothing ([`MAY_BE_FORGED`]). So such a server is
 //! never taken for one that does not answer, whoever interferes.
 //!
 //! Another question without random case would be no better: whoever guesses can answer that one, too.

@@ -255,7 +255,7 @@ mod tests {
             assert_eq!(connection.ready(true, &mut buffer), None);
             let mut message = [0; 512];
             let length = server.recv(&mut message).unwrap();
-            // Nobody is there for a while.
+            // There is no reader for a while.
             drop(server);
             connection.channel.send(b"another").unwrap();
             assert_eq!(connection.ready(true, &mut buffer), None, "it is waited on");

@@ -28,7 +28,7 @@ pub struct Log {
 pub enum Opened {
     /// It can be written to.
     File(File),
-    /// It is a pipe that nobody reads yet: [`Log::try_open`] says when somebody does.
+    /// It is a pipe without a reader: [`Log::try_open`] says when there is one.
     NoReader(Log),
 }
 

@@ -209,7 +209,7 @@ impl Folder {
     /// Whether its path still leads to it, and not nowhere or to another one.
     ///
     /// # Errors
-    /// If it does not: somebody has renamed or removed it.
+    /// If it does not: it was renamed or removed.
     pub fn is_in_its_place(&self) -> io::Result<()> {
         let (here, there) = (self.stat()?, rustix::fs::stat(self.path())?);
         match (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) {

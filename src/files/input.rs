@@ -59,7 +59,7 @@ impl Input {
         &self.about
     }
 
-    /// Whether reading may wait for somebody.
+    /// Whether a read may wait for a writer.
     fn waits(&self) -> bool {
         !self.about.is_file() && !self.about.is_dir() && !self.about.file_type().is_block_device()
     }

@@ -1,13 +1,13 @@
 //! How files are opened: where others may write, through which links, and without waiting for long.
 //!
 //! * [`Folder`] is an open folder. Names in it are looked up in that very folder, never through a link, and are
-//!   regular files or folders. So nobody can redirect a run by renaming folders or by planting links and pipes.
+//!   regular files or folders. So renamed folders and planted links and pipes cannot redirect a run.
 //! * [`Place`] is where a file that the user named will be: an open folder and a name. It follows a link at that name
 //!   as `owner` allows.
 //! * [`Log`](append::Log) is a file, pipe or terminal to which lines are appended.
 //! * [`Input`] is what the user named to be read: a file, a pipe, a terminal.
 //!
-//! A process of root trusts nobody else with its files: in a folder that others may write to, what is there must be
+//! A process of root trusts only root's files: in a folder that others may write to, what is there must be
 //! root's own. An open that would wait (a pipe without a peer) ends at the first signal that ends the command.
 //!
 //! Imports [`error`](crate::error) and [`signals`](crate::signals).

@@ -80,7 +80,7 @@ fn link_of(link: &Stat, folder: &Stat, named: bool, me: u32) -> Option<String> {
         Some(why) if owner != me => {
             Some(format!("it is a link of user {owner} in a folder that {why}"))
         }
-        // Somebody may have made a second name for a link of ours.
+        // Another user may have made a hard link to a link of ours.
         Some(why) if link.st_nlink != 1 => {
             Some(format!("it is a link with several names in a folder that {why}"))
         }
@@ -152,7 +152,7 @@ mod tests {
             assert!(linked_for(&file(ROOT, 2), shared, ROOT).is_some());
             assert_eq!(linked_for(&file(ROOT, 1), shared, ROOT), None);
         }
-        // Where nobody else may write, links on the way are root's affair; the name itself must be.
+        // Where no other user may write, links on the way are root's affair; the name itself must be.
         assert_eq!(link_of(&link(USER), &of_root, false, ROOT), None);
         assert!(link_of(&link(USER), &of_root, true, ROOT).is_some());
         assert_eq!(foreign_to(&about(0o100_644, USER, 1), &of_root, ROOT), None);

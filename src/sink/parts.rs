@@ -113,7 +113,7 @@ impl Folder {
         Ok(Self { path, place, journal, parts, made: false, begun: false })
     }
 
-    /// Refuses to go on in a folder that was renamed or removed: nobody would look for results there.
+    /// Refuses to go on in a folder that was renamed or removed: its results would not be found.
     fn is_in_its_place(&self) -> Result<()> {
         self.place.is_in_its_place().doing(|| format!("write {}", self.path.display()))
     }

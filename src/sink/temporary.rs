@@ -9,7 +9,7 @@ use super::write_error;
 use crate::error::{Error, Result};
 use crate::files::{Folder, Place};
 
-/// A file under a temporary name that nobody can guess (`.NAME.tmp-RANDOM`, beside the final one), removed on drop unless
+/// A file under an unguessable temporary name (`.NAME.tmp-RANDOM`, beside the final one), removed on drop unless
 /// it was [kept](Temporary::keep). It is locked while it is open, so that one whose process was killed can be told
 /// from one that is being written.
 #[derive(Debug)]

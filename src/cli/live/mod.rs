@@ -49,7 +49,7 @@ impl Options {
     }
 
     /// Opens what is asked for. Call it when rights have been given up, and before anything else is opened: in a lab of its
-    /// own namespace nobody would find the address.
+    /// own namespace the address could not be found.
     ///
     /// # Errors
     /// [`Error::Usage`] if the file or the address cannot be had, if others could reach the address without that having been

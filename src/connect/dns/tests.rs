@@ -192,7 +192,7 @@ fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes(
         // The first one counts.
         (&[&formerr, &lower], refused.to_owned(), None),
         (&[&empty], bad.to_owned(), None),
-        // Somebody guesses.
+        // A host guesses.
         (&[&lower, &wrong], forged(1), None),
         (&[&wrong, &wrong, &formerr], forged(2), None),
         (&[&wrong, &empty, &wrong], forged(2), None),
@@ -207,7 +207,7 @@ fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes(
         assert_eq!(words(&ending), expected);
         assert_eq!(ending.reply.unwrap().dns_reply_case_kept, case_kept, "{expected}");
     }
-    // Over TCP nobody else can answer: it counts at once, and nothing is said of the case.
+    // Over TCP no other host can answer: it counts at once, and nothing is said of the case.
     let ending = play(tcp(), &[Event::Connected, Event::Data(&framed(&lower))]);
     assert_eq!(words(&ending), ok);
     assert_eq!(ending.reply.unwrap().dns_reply_case_kept, None);

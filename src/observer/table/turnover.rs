@@ -96,7 +96,7 @@ impl FlowTable {
             self.note(slot, Note::Unchecked);
         }
         self.index.insert(identity.tag, slot);
-        // Nobody can say when a flow without a time falls silent; that of a run ends with its wave.
+        // When a flow without a time falls silent is unknown; that of a run ends with its wave.
         let time = packet.clock.known().filter(|_| !of_run);
         let due = time.map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
