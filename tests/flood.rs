@@ -7,10 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "this is a test, though not one with a harness")]
 
 mod harness;
+#[path = "support/router.rs"]
+mod router;
 mod support;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -19,8 +20,6 @@ use std::thread;
 
 use etherparse::PacketBuilder;
 use harness::Tests;
-use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, setns};
 use nix::sys::resource::{UsageWho, getrusage};
 use pathspider::lab::{Lab, Spec};
 use pathspider::measurement::SHIPPED;
@@ -62,8 +61,6 @@ count = 1
 
 /// The prober's address in the lab.
 const PROBER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-/// The router's device towards the prober.
-const TOWARDS_PROBER: &str = "prober";
 
 fn main() -> ExitCode {
     harness::main(|_, _| {}, inside)
@@ -82,22 +79,6 @@ const MOST_MEMORY: u64 = 300_000_000;
 /// Seconds that the target of the second test is waited for: in each of two configurations.
 fn seconds() -> u64 {
     std::env::var("PATHSPIDER_FLOOD_SECONDS").map_or(4, |seconds| seconds.parse().unwrap())
-}
-
-/// Enters the router's namespace with the calling thread: of those that this process holds, the one with the device.
-fn enter_router() {
-    for number in 3..1000 {
-        let path = format!("/proc/self/fd/{number}");
-        let is_namespace =
-            std::fs::read_link(&path).is_ok_and(|link| link.to_string_lossy().starts_with("net:["));
-        if is_namespace {
-            setns(File::open(&path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-            if if_nametoindex(TOWARDS_PROBER).is_ok() {
-                return;
-            }
-        }
-    }
-    panic!("this process holds no namespace with the router's devices");
 }
 
 /// IPv4 packets to the prober: from this host, to one of its ports.
@@ -123,7 +104,7 @@ fn packets(from: Ipv4Addr, port: u16) -> Vec<Vec<u8>> {
 
 /// Sends until it is told to stop, from some addresses and from one that changes with each port; counts.
 fn flood(from: &[Ipv4Addr], stop: &AtomicBool, sent: &AtomicU64) {
-    enter_router();
+    router::enter_router();
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).unwrap();
     socket.set_header_included_v4(true).unwrap();
     let prober = SocketAddr::from((PROBER, 0)).into();

@@ -16,6 +16,8 @@ mod attacker;
 #[path = "offpath/attacks.rs"]
 mod attacks;
 mod harness;
+#[path = "support/router.rs"]
+mod router;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

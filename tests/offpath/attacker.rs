@@ -1,6 +1,5 @@
 //! The host off the path: it sends from the router's namespace, with whatever source address, until it is told to stop.
 
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,8 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::net::if_::if_nametoindex;
-use nix::sched::{CloneFlags, setns};
 use pathspider::lab::Lab;
 use rand::seq::SliceRandom as _;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,8 +16,6 @@ use crate::attacks::{Attack, Transport};
 /// The prober's addresses in the lab.
 const PROBER: (Ipv4Addr, Ipv6Addr) =
     (Ipv4Addr::new(192, 0, 2, 1), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
-/// The router's device towards the prober.
-const TOWARDS_PROBER: &str = "prober";
 /// Packets a second: enough to try all ports within a second, and few enough to leave the machine to the runs.
 const RATE: u64 = 20_000;
 /// How many are sent between two looks at the clock.
@@ -92,7 +87,7 @@ fn packets(aim: &Aim, attacks: &[&Attack]) -> Vec<(bool, Vec<u8>)> {
 }
 
 fn send(packets: &[(bool, Vec<u8>)], stop: &AtomicBool, sent: &AtomicU64) {
-    enter_router();
+    crate::router::enter_router();
     let raw = |domain| Socket::new(domain, Type::RAW, Some(Protocol::from(255))).unwrap();
     let (v4, v6) = (raw(Domain::IPV4), raw(Domain::IPV6));
     v4.set_header_included_v4(true).unwrap();
@@ -114,20 +109,4 @@ fn send(packets: &[(bool, Vec<u8>)], stop: &AtomicBool, sent: &AtomicU64) {
             thread::sleep(due.saturating_sub(begun.elapsed()));
         }
     }
-}
-
-/// Enters the router's namespace with the calling thread: of those that this process holds, the one with the device.
-fn enter_router() {
-    for number in 3..1000 {
-        let path = format!("/proc/self/fd/{number}");
-        let is_namespace =
-            std::fs::read_link(&path).is_ok_and(|link| link.to_string_lossy().starts_with("net:["));
-        if is_namespace {
-            setns(File::open(&path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
-            if if_nametoindex(TOWARDS_PROBER).is_ok() {
-                return;
-            }
-        }
-    }
-    panic!("this process holds no namespace with the router's devices");
 }
