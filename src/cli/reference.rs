@@ -7,6 +7,7 @@ use clap::CommandFactory as _;
 use serde_json::Value;
 
 use super::catalogue;
+use super::privilege::needs::name_of;
 use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
@@ -278,7 +279,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
             step.doc.to_owned(),
             step.undo.to_owned(),
             whom.to_owned(),
-            step.privilege.to_string(),
+            name_of(step.privilege).to_owned(),
             code(step.example),
         ]
     });
