@@ -4,7 +4,7 @@
 //! in [`connect`](crate::connect).
 
 mod barrier;
-mod clocks;
+pub(super) mod clocks;
 mod control;
 mod link;
 mod progress;

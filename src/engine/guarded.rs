@@ -1,4 +1,4 @@
-//! A connection's machine behind the panic barrier.
+//! A connection's machine, guarded by the panic barrier.
 
 use crate::barrier::{Panicked, guard};
 use crate::connect::{Action, Ending, Event, Machine, Stage};

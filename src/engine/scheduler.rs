@@ -4,6 +4,7 @@
 //! reports back; so every order of events can be tested in virtual time.
 
 mod caps;
+mod job;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use caps::Caps;
+pub use job::Job;
 
 use caps::Neighbours;
 
@@ -25,15 +27,6 @@ pub struct Limits {
     pub rate: Option<u32>,
     /// Limits for each address and each prefix.
     pub caps: Caps,
-}
-
-/// One attempt to make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Job {
-    /// A target of the wave.
-    pub target: usize,
-    /// The configuration under which it is probed.
-    pub configuration: usize,
 }
 
 /// What the driver must do next.

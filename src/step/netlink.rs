@@ -127,7 +127,7 @@ impl Netlink {
         answer.messages.pop().ok_or_else(|| Refusal::malformed("it is empty"))
     }
 
-    /// Asks for a list. It is read again if it changes meanwhile.
+    /// Asks for a list. It is read again if it changes while it is read.
     pub fn list<T>(
         &mut self,
         kind: u16,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::Clock;
+use crate::engine::clock::Clock;
 use crate::engine::pauses::Reading;
 use crate::field::Timestamp;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 
-use super::Job;
+use super::job::Job;
 
 /// The most connections started in any one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
