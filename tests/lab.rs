@@ -277,7 +277,7 @@ fn switches_of_servers() {
         ("old", "http", Options::default(), "ok done 200 1.1"),
         ("old", "https", Options::default(), "ok done 200 1.1"),
         ("old", "h2", Options::default(), "failed tls Peer's TLS alert: no_application_protocol"),
-        ("old", "h2", version("h2c"), "failed response Peer's answer is no HTTP/2"),
+        ("old", "h2", version("h2c"), "failed response Peer's answer is not HTTP/2"),
         ("old", "http", version("h2c_upgrade"), "failed request 200 1.1"),
         ("old", "dns_udp", Options::default(), "timeout response -"),
         ("mute", "dns_udp", Options::default(), "timeout response -"),

@@ -1,22 +1,22 @@
-//! Kind `forge`: one packet made by hand, and what comes back.
+//! Kind `forge`: one handmade packet, and the answer to it.
 //!
-//! A [`Packet`] is what a measurement describes; [`Forge`] makes the octets of it for one target and knows the
-//! answer when it sees it. The packet is sent once: what a lost packet and a dropping path have in common
-//! is for the conclusions to tell apart, not for a second packet to hide.
+//! A measurement describes a [`Packet`]; [`Forge`] builds its octets for one target and recognizes the
+//! answer. The packet is sent once: a retry would hide whether the path drops such packets, and conclusions
+//! account for loss.
 //!
-//! A host off the path can send packets from the target's address, but has not seen ours. So an answer has to show
-//! something that it cannot know: a segment acknowledges what the packet took of the sequence space or, if it is a reset
-//! of a segment with the ACK flag, has that segment's acknowledgment number (RFC 9293, 3.5.2), both of which are
-//! random; a DNS message has the identifier and the question, as for the kind [`dns_udp`](super::dns). What does
-//! not is skipped and counted (`forge_unexpected`). UDP that carries anything else has nothing but its ports to
-//! be checked by.
+//! An off-path host can send packets from the target's address, but has not seen ours. So an answer must contain
+//! something that such a host cannot know: a segment acknowledges the packet's part of the sequence space or, if it is a
+//! reset of a segment with the ACK flag, has that segment's acknowledgment number (RFC 9293, 3.5.2), both of which are
+//! random; a DNS message has the identifier and the question, as for the kind [`dns_udp`](super::dns). Other packets
+//! are skipped and counted (`forge_unexpected`). UDP with any other payload can only be checked by its
+//! ports.
 //!
-//! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
+//! A bit that the target's family lacks cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
 //!
 //! # Memory
 //!
-//! The packet, and whether an answer came that fits in part.
+//! The packet, and the ending of a partial match.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,7 +33,7 @@ use crate::packet::dns::{Fit, Message};
 #[cfg(test)]
 mod tests;
 
-/// The transport of a packet made by hand.
+/// The transport of a handmade packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Protocol {
     /// TCP.
@@ -43,15 +43,15 @@ pub enum Protocol {
     Udp,
 }
 
-/// What a UDP header says of its payload.
+/// The checksum in a UDP header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Checksum {
-    /// The checksum that the receiver will compute.
+    /// The correct checksum.
     #[default]
     Right,
     /// Zero: none was computed (RFC 768; of IPv6, RFC 6935).
     Zero,
-    /// Another one than the receiver will compute.
+    /// An incorrect checksum.
     Wrong,
 }
 
@@ -60,9 +60,9 @@ pub enum Checksum {
 pub enum Answer {
     /// A SYN-ACK that acknowledges the packet.
     SynAck,
-    /// A DNS message that answers the packet's question.
+    /// A DNS message that answers the packet's query.
     Dns,
-    /// Any packet from the target's port to ours, a reset too; a TCP segment only if it answers ours by its numbers.
+    /// Any packet from the target's port to ours, including a reset; a TCP segment only if its numbers answer ours.
     Any,
 }
 
@@ -71,11 +71,11 @@ pub enum Answer {
 pub struct TcpOption {
     /// Its kind.
     pub kind: u8,
-    /// What follows kind and length; `None` for the kinds that have no length (0 and 1).
+    /// The octets after kind and length; `None` for the kinds without a length (0 and 1).
     pub data: Option<Vec<u8>>,
 }
 
-/// What a packet carries.
+/// The payload of a packet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Payload {
     /// Nothing.
@@ -83,7 +83,7 @@ pub enum Payload {
     Nothing,
     /// These octets.
     Bytes(Vec<u8>),
-    /// A DNS question of this type for the target's name: `A` or `AAAA`.
+    /// A DNS query of this type for the target's name: `A` or `AAAA`.
     Question(&'static str),
 }
 
@@ -110,7 +110,7 @@ pub struct Packet {
     pub options: Vec<TcpOption>,
     /// The UDP checksum.
     pub checksum: Checksum,
-    /// What it carries.
+    /// The payload.
     pub payload: Payload,
     /// What counts as an answer.
     pub answer: Answer,
@@ -136,7 +136,7 @@ impl Default for Packet {
     }
 }
 
-/// Names for things, with what they mean.
+/// Names of values, with their meaning.
 pub type Words<T> = &'static [(&'static str, T, &'static str)];
 
 /// Transports.
@@ -146,37 +146,37 @@ pub static PROTOCOLS: Words<Protocol> =
 /// Values of the ECN field (RFC 3168, 5).
 pub static ECN: Words<u8> = &[
     ("not-ect", 0, "the sender does not use ECN"),
-    ("ect1", 1, "the sender uses ECN, and is of the L4S kind (RFC 9331)"),
+    ("ect1", 1, "the sender uses ECN with L4S (RFC 9331)"),
     ("ect0", 2, "the sender uses ECN"),
-    ("ce", 3, "congestion was met"),
+    ("ce", 3, "congestion was experienced"),
 ];
 
-/// What a UDP checksum may be.
+/// Values of the UDP checksum.
 pub static CHECKSUMS: Words<Checksum> = &[
-    ("right", Checksum::Right, "the one that the receiver will compute"),
+    ("right", Checksum::Right, "the correct checksum"),
     ("zero", Checksum::Zero, "zero: none was computed"),
-    ("wrong", Checksum::Wrong, "another one than the receiver will compute"),
+    ("wrong", Checksum::Wrong, "an incorrect checksum"),
 ];
 
-/// What may count as an answer.
+/// What can count as an answer.
 pub static ANSWERS: Words<Answer> = &[
     ("syn_ack", Answer::SynAck, "a SYN-ACK that acknowledges the packet"),
-    ("dns", Answer::Dns, "a DNS message that answers the question"),
+    ("dns", Answer::Dns, "a DNS message that answers the query"),
     (
         "any",
         Answer::Any,
-        "any packet from the target's port to ours, a reset too; of TCP, if its numbers fit the packet",
+        "any packet from the target's port to ours, including a reset; for TCP, if its numbers answer the packet",
     ),
 ];
 
-/// Questions that may be asked.
+/// Types of DNS queries.
 pub static QUESTIONS: Words<&str> =
     &[("A", "A", "the name's IPv4 addresses"), ("AAAA", "AAAA", "the name's IPv6 addresses")];
 
 /// Flags of the IPv4 header.
 pub static IP_FLAGS: &[(&str, &str)] = &[
     ("evil", "the reserved bit (RFC 3514); an IPv6 target is skipped"),
-    ("df", "don't fragment; IPv6 packets are never fragmented on the way anyway"),
+    ("df", "don't fragment; routers never fragment IPv6 packets anyway"),
 ];
 
 /// The most octets of TCP options.
@@ -201,7 +201,7 @@ const RST: u16 = 4;
 const ACK: u16 = 16;
 
 impl Packet {
-    /// What it is, in plain words.
+    /// A description for people.
     pub fn describe(&self) -> String {
         let flags = TCP_FLAGS.iter().filter(|(_, bit)| self.flags & bit != 0);
         let flags: Vec<String> = flags.map(|(name, _)| name.to_uppercase()).collect();
@@ -246,7 +246,7 @@ impl Packet {
         match &self.payload {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => more(format!("{} octets of payload", bytes.len())),
-            Payload::Question(kind) => more(format!("asking DNS for the {kind} of its name")),
+            Payload::Question(kind) => more(format!("a DNS query for the {kind} of its name")),
         }
         if let Some((.., doc)) = ANSWERS.iter().find(|(_, answer, _)| *answer == self.answer) {
             more(format!("answered by {doc}"));
@@ -254,19 +254,19 @@ impl Packet {
         words
     }
 
-    /// Whether a server answers it with a SYN-ACK, which is then answered with a reset.
+    /// Whether a server answers it with a SYN-ACK, to which we then reply with a reset.
     pub fn opens(&self) -> bool {
         self.protocol == Protocol::Tcp && self.flags & (SYN | RST | ACK) == SYN
     }
 
-    /// Octets of its IP packet: to an IPv4 target with a name of usual length, and at most (to an IPv6
-    /// target, with the longest name).
+    /// Octets of its IP packet: typically (to an IPv4 target with a name of usual length), and at most (to an IPv6
+    /// target with the longest name).
     pub fn octets(&self) -> (u64, u64) {
         let transport = match self.protocol {
             Protocol::Tcp => 20 + self.options_octets().len() as u64,
             Protocol::Udp => 8,
         };
-        // Of a question: header, name, type and class.
+        // A query has a header, name, type and class.
         let (usual, most) = match &self.payload {
             Payload::Nothing => (0, 0),
             Payload::Bytes(bytes) => (bytes.len() as u64, bytes.len() as u64),
@@ -275,7 +275,7 @@ impl Packet {
         (20 + transport + usual, 40 + transport + most)
     }
 
-    /// Octets that its TCP options take, with their padding.
+    /// Length of its TCP options in octets, with padding.
     pub fn options_length(&self) -> usize {
         self.options_octets().len()
     }
@@ -294,7 +294,7 @@ impl Packet {
     }
 }
 
-/// One packet on its way.
+/// One packet for one target, and the wait for its answer.
 #[derive(Debug)]
 pub struct Forge {
     packet: Packet,
@@ -304,13 +304,13 @@ pub struct Forge {
     /// The acknowledgment number, if the packet has the ACK flag; or else 0.
     acknowledgment: u32,
     /// The IPv4 identification (RFC 6864, 4.1) or, with the high bits, the IPv6 flow label (RFC 6437): an ICMP error
-    /// quotes it, and a host off the path cannot guess it. Never 0, for which the kernel would put another one.
+    /// quotes it, and an off-path host cannot guess it. Never 0, which the kernel would replace.
     label: u32,
     payload: Vec<u8>,
-    /// Whether the payload is a DNS question.
-    asks: bool,
+    /// Whether the payload is a DNS query.
+    is_query: bool,
     doubtful: Doubtful,
-    /// Whether the packet is on its way: nothing before that is an answer to it.
+    /// Whether the packet was sent: nothing before that is an answer.
     sent: bool,
 }
 
@@ -320,35 +320,35 @@ impl Forge {
         let mut forge = Self {
             source,
             target: SocketAddr::new(peer.address, peer.port),
-            // Both halves are of a number that nobody can guess.
+            // Both halves come from an unpredictable number.
             sequence: (peer.random >> 32) as u32,
             acknowledgment: if packet.flags & ACK != 0 { peer.random as u32 } else { 0 },
-            // The lowest bits are the identifier of a question.
+            // The lowest bits are the identifier of a query.
             label: ((peer.random >> 16) as u32 & 0xf_ffff) | 1,
             payload: Vec::new(),
             sent: false,
-            asks: false,
+            is_query: false,
             doubtful: Doubtful::default(),
             packet,
         };
         match &forge.packet.payload {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => forge.payload = bytes.clone(),
-            Payload::Question(kind) => forge.ask(kind, peer),
+            Payload::Question(kind) => forge.query(kind, peer),
         }
         forge
     }
 
-    fn ask(&mut self, kind: &str, peer: Peer<'_>) {
+    fn query(&mut self, kind: &str, peer: Peer<'_>) {
         let name = peer.name.and_then(|name| Name::from_ascii(name).ok());
         let mut name =
             name.or_else(|| Name::from_ascii(DEFAULT_NAME).ok()).unwrap_or_else(Name::root);
-        // So are all names in messages, and those that are not are other names.
+        // Names in messages are always fully qualified.
         name.set_fqdn(true);
         let kind = if kind == "AAAA" { RecordType::AAAA } else { RecordType::A };
-        // A name that was read fits a message.
+        // A name that was parsed fits a message.
         self.payload = question(name, kind, peer.random, true).unwrap_or_default();
-        self.asks = true;
+        self.is_query = true;
     }
 
     /// The IP packet with these flags, options and payload.
@@ -413,7 +413,7 @@ impl Forge {
                 udp.checksum = match self.packet.checksum {
                     Checksum::Right => udp.checksum,
                     Checksum::Zero => 0,
-                    // Never zero, which would be none at all.
+                    // Never zero, which means no checksum.
                     Checksum::Wrong => match udp.checksum ^ 0x5555 {
                         0 => 1,
                         wrong => wrong,
@@ -426,14 +426,14 @@ impl Forge {
         Some(octets)
     }
 
-    /// What of the sequence space the packet takes up ends here.
+    /// The end of the packet's part of the sequence space.
     fn acknowledged(&self) -> u32 {
         let flags = self.packet.flags;
         let ends = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
         self.sequence.wrapping_add(self.payload.len() as u32).wrapping_add(ends)
     }
 
-    /// Whether a segment answers the packet by its numbers.
+    /// Whether a segment's numbers answer the packet.
     fn fits(&self, tcp: &TcpSlice<'_>) -> bool {
         if tcp.ack() {
             let taken = self.acknowledged().wrapping_sub(self.sequence);
@@ -444,19 +444,19 @@ impl Forge {
         resets && tcp.sequence_number() == self.acknowledgment
     }
 
-    /// Takes in a TCP segment from the target's port to ours.
+    /// Handles a TCP segment from the target's port to ours.
     fn segment(&mut self, segment: &[u8], out: &mut Vec<u8>) -> Action {
         let tcp = TcpSlice::from_slice(segment).ok().filter(|tcp| self.fits(tcp));
         let Some(tcp) = tcp else { return self.unexpected() };
-        // A server may leave the data of a SYN to be sent again (RFC 9293, 3.10.7.4).
+        // A server may leave the data of a SYN for retransmission (RFC 9293, 3.10.7.4).
         let mine = [self.acknowledged(), self.sequence.wrapping_add(1)];
         let acknowledges = tcp.ack() && mine.contains(&tcp.acknowledgment_number());
         if tcp.syn() && acknowledges {
-            // The server has begun a connection that nobody wants.
+            // The server has opened a connection: abort it.
             out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
             return self.end(Ending::new(State::Ok, Stage::Done, None));
         }
-        // What has no acknowledgment and fits is the reset of a segment that has one.
+        // A matching segment without an acknowledgment is the reset of a segment that has one.
         let resets = if self.packet.flags & ACK != 0 { !tcp.ack() } else { acknowledges };
         let refuses = tcp.rst() && resets;
         match (self.packet.answer, refuses) {
@@ -468,22 +468,22 @@ impl Forge {
         }
     }
 
-    /// Takes in a UDP datagram from the target's port to ours.
+    /// Handles a UDP datagram from the target's port to ours.
     fn datagram(&mut self, payload: &[u8]) -> Action {
         let ok = Ending::new(State::Ok, Stage::Done, None);
-        if !self.asks || self.packet.answer != Answer::Dns {
+        if !self.is_query || self.packet.answer != Answer::Dns {
             return self.end(ok);
         }
-        let Some((message, asked)) = Message::read(payload).zip(Message::read(&self.payload))
+        let Some((message, query)) = Message::read(payload).zip(Message::read(&self.payload))
         else {
             return self.unexpected();
         };
         let ok = ok.answered(super::Answer::of_rcode(message.rcode));
-        match message.fit(&asked) {
+        match message.fit(&query) {
             Fit::Answer => return self.end(ok),
             Fit::Partial => self.doubtful.partial(ok),
             Fit::Unreadable => {
-                let error = Some("Peer's answer cannot be read");
+                let error = Some("Peer's answer is malformed");
                 let ending = Ending::new(State::Failed, Stage::Response, error);
                 self.doubtful.partial(ending.answered(Some(DNS_BAD_ANSWER)));
             }
@@ -492,7 +492,7 @@ impl Forge {
         Action::Wait
     }
 
-    /// Counts a packet that is no answer.
+    /// Counts a packet that is not an answer.
     fn unexpected(&mut self) -> Action {
         self.doubtful.wrong();
         Action::Wait

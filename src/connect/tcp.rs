@@ -1,12 +1,12 @@
-//! Kind `tcp`: connect, half-close, read until the peer closes too.
+//! Kind `tcp`: connect, half-close, read until the peer closes.
 //!
-//! The target counts as reached when the handshake is done. Reading on costs it nothing and puts
-//! on the wire what the observer wants to see: data that can carry marks, and both FINs. How
-//! that part ends is noted as the attempt's error, but does not undo the `ok`.
+//! The target counts as reached when the handshake is done. Reading on costs the target nothing and puts
+//! on the wire what the observer needs: data that can carry marks, and both FINs. How
+//! reading ends is recorded as the attempt's error, but does not revert the `ok`.
 //!
 //! # Memory
 //!
-//! What is read is counted, up to [`MOST_BYTES`], and not kept.
+//! Octets read are counted, up to [`MOST_BYTES`], and not kept.
 
 use super::{Action, Ending, Event, Fault, Machine, Stage, State};
 
@@ -23,7 +23,7 @@ pub enum Tcp {
     },
 }
 
-/// More than this is not read of any target: enough for marks, little enough for everybody.
+/// The most octets read from any target: enough to see marks, and little load on the target.
 pub const MOST_BYTES: usize = 64 << 10;
 
 impl Machine for Tcp {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_end() {
+    fn every_ending() {
         use Event::*;
         use Stage::{Connect, Done, Response};
         let late = Some("Peer did not close in time");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_half_close_comes_once_and_only_after_the_handshake() {
+    fn half_close_happens_once_after_the_handshake() {
         let (mut tcp, mut out) = (Tcp::default(), Vec::new());
         assert_eq!(tcp.handle(Event::Data(b"a"), &mut out), Action::Wait);
         assert_eq!(tcp.handle(Event::Connected, &mut out), Action::HalfClose);

@@ -576,7 +576,7 @@ struct Wave<'t> {
 fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
     let Ending { state, stage, error, answer, reply } = ending;
     let mut attempt = Attempt {
-        ok: state.tells().then_some(state == State::Ok),
+        ok: state.is_conclusive().then_some(state == State::Ok),
         state,
         stage,
         error,

@@ -126,7 +126,10 @@ pub(super) fn correction(
     if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
         return Some(Correction::Unfounded);
     }
-    if !attempt.state.tells() || attempt.source_port.is_none() || attempt.is_internal_error() {
+    if !attempt.state.is_conclusive()
+        || attempt.source_port.is_none()
+        || attempt.is_internal_error()
+    {
         return None;
     }
     let limit = i64::try_from(way.timeout.as_nanos()).unwrap_or(i64::MAX);

@@ -74,7 +74,7 @@ fn a_silent_client_is_greeted_and_one_that_speaks_is_not() {
 
 #[test]
 fn every_version_of_http_without_tls() {
-    let refused = "failed response Peer's answer is no HTTP/2 0 -";
+    let refused = "failed response Peer's answer is not HTTP/2 0 -";
     for (version, method, h2, expected) in [
         ("1.0", "GET", true, "ok done - 200 1.1"),
         ("1.1", "GET", true, "ok done - 200 1.1"),
@@ -123,7 +123,7 @@ fn http_inside_tls() {
     // Without TLS nothing is understood.
     let mut server = tls::Tls::new(identity.config(true).unwrap()).unwrap();
     let ending = talk(client(Kind::Http, &Options::default(), None), &mut server, 100);
-    assert_eq!(words(&ending), "failed response Peer's answer is no HTTP 0 -");
+    assert_eq!(words(&ending), "failed response Peer's answer is not HTTP 0 -");
 }
 
 #[test]
