@@ -8,7 +8,7 @@ use rustls::server::ParsedCertificate;
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::Reply;
+use super::facts::Reply;
 use crate::field::Timestamp;
 
 /// Records the facts of a server's own certificate; what cannot be parsed stays NULL.

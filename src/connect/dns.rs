@@ -34,12 +34,58 @@ use std::net::IpAddr;
 use hickory_proto::op::{self, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
-use super::answer::{DNS_BAD_ANSWER, DNS_INCOMPLETE, DNS_TOO_LONG};
-use super::tcp::MOST_BYTES;
-use super::{
-    Action, Answer, DEFAULT_NAME, Ending, Event, Machine, Options, Peer, Reply, Stage, State,
-};
+use super::answer::{Answer, DNS_BAD_ANSWER, DNS_INCOMPLETE, DNS_TOO_LONG};
+use super::cost::{Part, segment, stream};
+use super::facts::{Reply, Stage, State};
+use super::kind::{KindDef, Transport};
+use super::machine::{Action, Ending, Event, Machine, Peer};
+use super::options::{DEFAULT_NAME, Options, QUESTION, TFO};
+use super::tcp::{self, MOST_BYTES};
 use crate::packet::dns::{Data, Fit, Message, randomize_case};
+
+/// The row of the kind over TCP.
+pub(super) const OVER_TCP: KindDef = KindDef {
+    name: "dns_tcp",
+    doc: "send one query to a name server over TCP, for the target's name or example.org",
+    port: 53,
+    options: &[&TFO, &QUESTION],
+    columns: &[
+        "dns_reply_rcode",
+        "dns_reply_answers",
+        "dns_reply_addresses",
+        "dns_reply_truncated",
+        "dns_reply_authoritative",
+        "dns_reply_mismatched",
+        "dns_reply_case_kept",
+    ],
+    memory: 4 * MOST_BYTES,
+    handshake_is_ok: false,
+    start: |options, peer| Ok(Box::new(Dns::new(options, peer, true)?)),
+    cost: |_, timeout| {
+        stream(timeout, MOST_BYTES, vec![segment(timeout, "query", 50, "sent once")])
+    },
+    ..tcp::KIND
+};
+
+/// The row of the kind over UDP.
+pub(super) const OVER_UDP: KindDef = KindDef {
+    name: "dns_udp",
+    doc: "send one query to a name server over UDP, for the target's name or example.org",
+    transport: Transport::Udp,
+    options: &[&QUESTION],
+    memory: 4 << 10,
+    start: |options, peer| Ok(Box::new(Dns::new(options, peer, false)?)),
+    cost: |_, _| {
+        vec![Part {
+            packet: "query",
+            usual: 1,
+            most: 1,
+            octets: (60, 40 + 8 + 12 + 255 + 4),
+            why: "sent once, even without an answer".into(),
+        }]
+    },
+    ..OVER_TCP
+};
 
 /// The error of an inconclusive attempt: the only answer is a partial match, and wrong messages came, too.
 pub const MAY_BE_FORGED: &str = "Answer may be forged";
@@ -109,7 +155,7 @@ impl Dns {
         let mut name =
             Name::from_str_relaxed(peer.name.unwrap_or(DEFAULT_NAME)).map_err(|_| WRONG)?;
         name.set_fqdn(true);
-        let of_type = match options.question {
+        let of_type = match options.word(&QUESTION) {
             Some("AAAA") => RecordType::AAAA,
             _ => RecordType::A,
         };

@@ -8,7 +8,7 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
-use super::Answer;
+use super::answer::Answer;
 use crate::barrier::INTERNAL_ERROR;
 use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 

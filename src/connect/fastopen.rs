@@ -7,9 +7,28 @@
 //!
 //! The request, until it is sent; nothing of the answer, as for kind `tcp`.
 
+use super::cost::{Part, segment, stream};
+use super::facts::Stage;
 use super::http::Request;
-use super::tcp::Tcp;
-use super::{Action, Event, Machine, Options, Peer, Stage};
+use super::kind::KindDef;
+use super::machine::{Action, Event, Machine, Peer};
+use super::options::{METHOD, Options, Value};
+use super::tcp::{self, MOST_BYTES, Tcp};
+
+/// The row of the kind.
+pub(super) const KIND: KindDef = KindDef {
+    name: "tcp_fastopen",
+    doc: "open a TCP connection with data in the SYN (RFC 7413)",
+    options: &[],
+    memory: 8 << 10,
+    early: true,
+    start: |options, peer| Ok(Box::new(Fastopen::new(options, peer)?)),
+    cost: |_, timeout| {
+        let data = segment(timeout, "data", 180, "only if it did not go with the SYN");
+        stream(timeout, MOST_BYTES, vec![Part { usual: 0, ..data }])
+    },
+    ..tcp::KIND
+};
 
 /// One connection.
 #[derive(Debug)]
@@ -26,7 +45,7 @@ impl Fastopen {
     ///
     /// If the target's name is not valid in a request.
     pub(super) fn new(options: &Options, peer: Peer<'_>) -> Result<Self, &'static str> {
-        let options = Options { method: Some("HEAD"), ..options.clone() };
+        let options = options.clone().with(&METHOD, Value::Word("HEAD"));
         let request = Request::new(&options, peer, "http")?.whole_http1();
         Ok(Self { tcp: Tcp::default(), request })
     }
@@ -52,7 +71,8 @@ impl Machine for Fastopen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::{Ending, State};
+    use crate::connect::facts::State;
+    use crate::connect::machine::Ending;
 
     fn new() -> Fastopen {
         let peer = Peer { address: [192, 0, 2, 1].into(), port: 80, name: None, random: 0 };

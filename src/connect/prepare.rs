@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Answer;
+use super::answer::Answer;
 use crate::field::fields;
 
 fields! {

@@ -8,7 +8,30 @@
 //!
 //! Octets read are counted, up to [`MOST_BYTES`], and not kept.
 
-use super::{Action, Ending, Event, Fault, Machine, Stage, State};
+use super::cost::stream;
+use super::facts::{Stage, State};
+use super::kind::{KindDef, Transport};
+use super::machine::{Action, Ending, Event, Fault, Machine};
+use super::options::TFO;
+
+/// The row of the kind, and the base of those of other kinds over TCP.
+pub(super) const KIND: KindDef = KindDef {
+    name: "tcp",
+    doc: "open a TCP connection, half-close it, and read what the server sends until it closes too",
+    transport: Transport::Tcp,
+    port: 80,
+    port_for: |_| None,
+    options: &[&TFO],
+    versions: &[],
+    columns: &[],
+    most_read: MOST_BYTES,
+    memory: 4 << 10,
+    early: false,
+    handshake_is_ok: true,
+    conflict: |_, _| None,
+    start: |_, _| Ok(Box::new(Tcp::default())),
+    cost: |_, timeout| stream(timeout, MOST_BYTES, Vec::new()),
+};
 
 /// One connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

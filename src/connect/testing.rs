@@ -1,6 +1,7 @@
 //! Helpers for the tests of all kinds: scripted events, and octets cut and mutated in every way.
 
-use super::{Action, Ending, Event, Fault, Machine, Peer};
+use super::answer::Answer;
+use super::machine::{Action, Ending, Event, Fault, Machine, Peer};
 
 pub(super) const REFUSED: Fault = Fault { word: "Connection refused", local: false };
 pub(super) const NO_ROUTE: Fault = Fault { word: "Network is unreachable", local: true };
@@ -37,7 +38,7 @@ pub(super) fn outcome(ending: &Ending) -> String {
 
 /// The word in the `answer` column.
 pub(super) fn answer(ending: &Ending) -> &'static str {
-    ending.answer.map_or("-", super::Answer::as_str)
+    ending.answer.map_or("-", Answer::as_str)
 }
 
 /// Checks that a machine ends the same way wherever its input is cut, and octet by octet.

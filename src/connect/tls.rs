@@ -15,6 +15,7 @@
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientConnection, Resumption};
@@ -28,10 +29,64 @@ use super::answer::{
     TLS_PLAIN_HTTP, TLS_TOO_LONG, TLS_UNSUPPORTED, TLS_VERSION,
 };
 use super::certificate;
-use super::http::{Exchange, MOST_HEAD, Protocol, Request};
-use super::options::{GROUPS, alpn_of};
+use super::cost::{Part, segment, stream};
+use super::facts::{Reply, Stage, State};
+use super::http::{self, Exchange, MOST_HEAD, Protocol, Request};
+use super::kind::{KindDef, Started};
+use super::machine::{Action, Ending, Event, Machine, Peer};
+use super::options::{ALPN, GROUP, GROUPS, METHOD, Options, PATH, TFO, VERSION, alpn_of};
 use super::tcp::MOST_BYTES;
-use super::{Action, Ending, Event, Machine, Options, Reply, Stage, State};
+
+/// The row of the kind.
+pub(super) const KIND: KindDef = KindDef {
+    name: "https",
+    doc: "request a page by HTTP over TLS; the certificate is recorded, not trusted",
+    port: 443,
+    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH],
+    versions: &["1.1", "1.0", "h2"],
+    columns: &[
+        "http_status",
+        "http_version",
+        "http_body",
+        "tls_version",
+        "tls_cipher",
+        "tls_group",
+        "tls_alpn",
+        "tls_cert_sha256",
+        "tls_cert_matches",
+        "tls_cert_self_signed",
+        "tls_cert_from",
+        "tls_cert_until",
+    ],
+    most_read: MOST_TLS,
+    memory: 16 * MOST_BYTES,
+    start: |options, peer| start(options, options.word(&VERSION), peer),
+    cost: |_, timeout| cost(timeout),
+    ..http::KIND
+};
+
+/// The machine for a request over TLS.
+pub(super) fn start(options: &Options, version: Option<&'static str>, peer: Peer<'_>) -> Started {
+    Ok(Box::new(Tls::new(options, version, Request::new(options, peer, "https")?)?))
+}
+
+/// The packets of a request over TLS.
+pub(super) fn cost(timeout: Duration) -> Vec<Part> {
+    let segment = |packet, data, why| segment(timeout, packet, data, why);
+    let retry = segment(
+        "second ClientHello",
+        310,
+        "only to a server that requests another group than the first",
+    );
+    let parts = vec![
+        segment("ClientHello", 270, "fits a segment, by the choice of groups for the key exchange"),
+        Part { usual: 0, ..retry },
+        segment("end of the TLS handshake", 80, "with the request, or before it"),
+        segment("request", 200, "with replies to HTTP/2 settings, where it is spoken"),
+        segment("alert that ends TLS", 24, "before the FIN, or with it"),
+    ];
+    stream(timeout, MOST_TLS, parts)
+}
 
 /// The beginning of plain HTTP.
 const HTTP: &[u8] = b"HTTP/";
@@ -330,7 +385,7 @@ fn config(options: &Options, version: Option<&'static str>) -> Result<ClientConf
     // Every group that servers are known to insist on. Only the first has a key share, so that the
     // ClientHello fits a segment; a server that wants another group requests it (RFC 8446, 4.1.4).
     let default: Vec<&str> = GROUPS.iter().map(|(word, _)| *word).collect();
-    let groups = options.groups.as_deref().unwrap_or(&default);
+    let groups = options.words(&GROUP).unwrap_or(&default);
     let all = std::mem::take(&mut provider.kx_groups);
     let named = |word: &&str| all.iter().find(|group| group_word(group.name()) == Some(word));
     // Duplicates are offered once.
@@ -345,7 +400,7 @@ fn config(options: &Options, version: Option<&'static str>) -> Result<ClientConf
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    let offered = match (&options.alpn, version) {
+    let offered = match (options.texts(&ALPN), version) {
         (Some(alpn), _) => alpn.iter().map(|name| name.clone().into_bytes()).collect(),
         (None, Some(version)) => vec![alpn_of(version).into()],
         (None, None) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -360,7 +415,7 @@ struct NoClock;
 
 impl TimeProvider for NoClock {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(std::time::Duration::ZERO))
+        Some(UnixTime::since_unix_epoch(Duration::ZERO))
     }
 }
 

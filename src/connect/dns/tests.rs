@@ -3,14 +3,17 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{RData, Record};
 
 use super::*;
+use crate::connect::kind::start;
+use crate::connect::options::Value;
 use crate::connect::testing::{NO_ROUTE, REFUSED, assert_same_however_cut, mutations, peer, play};
-use crate::connect::{Kind, start};
 
 const ID: u16 = 0xdef0;
 
 fn machine(over_tcp: bool, question: Option<&'static str>, name: Option<&str>) -> Box<dyn Machine> {
-    let kind = if over_tcp { Kind::DnsTcp } else { Kind::DnsUdp };
-    start(kind, &Options { question, ..Options::default() }, peer(53, name))
+    let kind = if over_tcp { OVER_TCP } else { OVER_UDP };
+    let mut options = Options::default();
+    question.into_iter().for_each(|word| options.set(&QUESTION, Value::Word(word)));
+    start(&kind, &options, peer(53, name))
 }
 
 fn udp() -> Box<dyn Machine> {

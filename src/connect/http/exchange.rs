@@ -6,8 +6,9 @@ use super::http1::Http1;
 use super::http2::Http2;
 use super::request::Request;
 use crate::connect::answer::{Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG};
+use crate::connect::facts::{Reply, Stage, State};
+use crate::connect::machine::{Ending, Event};
 use crate::connect::tcp::MOST_BYTES;
-use crate::connect::{Ending, Event, Reply, Stage, State};
 
 /// The most octets kept of a response's content.
 const MOST_BODY: usize = 256;

@@ -26,8 +26,76 @@ pub(super) use exchange::{Exchange, Protocol};
 pub(super) use head::MOST_HEAD;
 pub(super) use request::Request;
 
-use super::{Action, Ending, Event, Machine, Stage, State};
-use crate::connect::Reply;
+use std::time::Duration;
+
+use super::cost::{Part, segment, stream};
+use super::facts::{Reply, Stage, State};
+use super::kind::{Conflict, KindDef, Started};
+use super::machine::{Action, Ending, Event, Machine, Peer};
+use super::options::{ALPN, GROUP, METHOD, Options, PATH, TFO, VERSION, alpn_of};
+use super::tcp::{self, MOST_BYTES};
+
+/// The row of the kind.
+pub(super) const KIND: KindDef = KindDef {
+    name: "http",
+    doc: "request a page by HTTP without encryption",
+    options: &[&TFO, &VERSION, &METHOD, &PATH],
+    versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
+    columns: &["http_status", "http_version", "http_body"],
+    most_read: MOST_BYTES + MOST_HEAD,
+    memory: 8 * MOST_BYTES,
+    handshake_is_ok: false,
+    conflict,
+    start,
+    cost: |options, timeout| cost(options, timeout, MOST_BYTES + MOST_HEAD),
+    ..tcp::KIND
+};
+
+/// The machine for a request without TLS.
+pub(super) fn start(options: &Options, peer: Peer<'_>) -> Started {
+    let protocol = match options.word(&VERSION) {
+        Some("1.0") => Protocol::Http1 { minor: 0 },
+        Some("h2c") => Protocol::Http2,
+        Some("h2c_upgrade") => Protocol::Upgrade,
+        _ => Protocol::Http1 { minor: 1 },
+    };
+    Ok(Box::new(Http::new(Request::new(options, peer, "http")?, protocol)))
+}
+
+/// The packets of a request without TLS, of whose response at most this many octets are read.
+pub(super) fn cost(options: &Options, timeout: Duration, read: usize) -> Vec<Part> {
+    let mut parts = vec![segment(timeout, "request", 120, "fits a segment")];
+    if options.word(&VERSION).is_some_and(|version| version.starts_with("h2c")) {
+        let why = "with the other replies that HTTP/2 requires";
+        parts.push(segment(timeout, "replies to HTTP/2 settings", 20, why));
+    }
+    stream(timeout, read, parts)
+}
+
+/// A version of HTTP that the kind does not support, or options that it makes useless.
+pub(super) fn conflict(kind: &KindDef, options: &Options) -> Option<Conflict> {
+    let version = options.word(&VERSION)?;
+    if !kind.versions.contains(&version) {
+        let message = format!(
+            "kind {} does not support HTTP version `{version}`, only `{}`",
+            kind.name,
+            kind.versions.join("`, `")
+        );
+        return Some((&VERSION, message));
+    }
+    let plain = version.starts_with("h2c");
+    if let Some(alpn) = options.texts(&ALPN)
+        && (plain || !alpn.iter().any(|offered| offered == alpn_of(version)))
+    {
+        let message = match plain {
+            true => format!("HTTP version `{version}` has no TLS to offer protocols in"),
+            false => format!("HTTP version `{version}` is not among the offered protocols"),
+        };
+        return Some((&ALPN, message));
+    }
+    let message = || format!("HTTP version `{version}` has no TLS, so it has no groups");
+    (plain && options.words(&GROUP).is_some()).then(|| (&GROUP, message()))
+}
 
 /// One request without encryption.
 pub struct Http {

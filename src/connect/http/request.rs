@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 
-use crate::connect::{METHODS, Options, Peer};
+use crate::connect::machine::Peer;
+use crate::connect::options::Options;
 
 /// The product in the User-Agent field.
 pub(super) const AGENT: &str = concat!("pathspider/", env!("CARGO_PKG_VERSION"));
@@ -45,8 +46,8 @@ impl Request {
         let authority =
             if peer.port == usual { host.clone() } else { format!("{host}:{}", peer.port) };
         Ok(Self {
-            method: options.method.unwrap_or(METHODS[0].0),
-            path: options.path.clone().unwrap_or_else(|| "/".to_owned()),
+            method: options.method(),
+            path: options.path().to_owned(),
             host,
             authority,
             scheme,

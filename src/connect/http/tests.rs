@@ -2,20 +2,19 @@
 
 use super::*;
 use crate::connect::http2::{Frames, flag, kind, write};
+use crate::connect::kind::start;
 use crate::connect::machine::Fault;
+use crate::connect::options::Value;
 use crate::connect::testing::{
     NO_ROUTE, REFUSED, answer, assert_same_however_cut, mutations, outcome, peer, play,
 };
-use crate::connect::{Kind, Options, start};
 
 fn machine(version: &'static str, method: &'static str) -> Box<dyn Machine> {
-    let options = Options {
-        version: Some(version),
-        method: Some(method),
-        path: Some("/p".into()),
-        ..Options::default()
-    };
-    start(Kind::Http, &options, peer(80, Some("example.org")))
+    let options = Options::default()
+        .with(&VERSION, Value::Word(version))
+        .with(&METHOD, Value::Word(method))
+        .with(&PATH, Value::Text("/p".into()));
+    start(&KIND, &options, peer(80, Some("example.org")))
 }
 
 fn get() -> Box<dyn Machine> {
@@ -198,7 +197,7 @@ fn a_flood_is_cut_off() {
 
 #[test]
 fn an_invalid_name_is_a_local_error() {
-    let machine = start(Kind::Http, &Options::default(), peer(80, Some("a b")));
+    let machine = start(&KIND, &Options::default(), peer(80, Some("a b")));
     let expected = "local_error request Target's name is not a valid host name - - -";
     assert_eq!(outcome(&play(machine, &[Event::Connected])), expected);
 }
