@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Kinds => {
             let rows = connect::KINDS.iter();
             let rows = rows.map(
-                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.options,
+                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.option_names(),
                                "versions": kind.versions, "columns": kind.columns, "port": kind.port }),
             );
             ("kinds", rows.collect())

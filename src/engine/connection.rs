@@ -228,7 +228,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::{self, Kind, Options, Peer, Transport};
+    use crate::connect::{self, Options, Peer, Transport};
     use crate::engine::socket::Opening;
     use std::net::{SocketAddr, UdpSocket};
 
@@ -247,7 +247,8 @@ mod tests {
             let from = opened.0.local_addr();
             let (ip, port) = (address.ip(), address.port());
             let peer = Peer { address: ip, port, name: None, random: 7 };
-            let machine = Guarded::new(|| connect::start(Kind::DnsUdp, &Options::default(), peer));
+            let kind = connect::kind("dns_udp").unwrap();
+            let machine = Guarded::new(|| connect::start(kind, &Options::default(), peer));
             let job = Job { target: 0, configuration: 0 };
             let when = (1, Timestamp(0), 0);
             let mut connection = Connection::new(opened, machine, Vec::new(), job, when);

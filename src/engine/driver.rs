@@ -43,7 +43,7 @@ use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::barrier::panic_point;
 use crate::connect::forge::{Forge, Packet, Protocol};
-use crate::connect::{self, Attempt, Ended, Ending, Kind, Machine, Peer, Stage, State};
+use crate::connect::{self, Attempt, Ended, Ending, KindDef, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
 use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
@@ -115,7 +115,7 @@ pub struct Engine<'a> {
     raw: Raw,
     buffer: Box<[u8]>,
     /// Makes the machine of an attempt.
-    start: fn(Kind, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
+    start: fn(&KindDef, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
 }
 
 /// An attempt in flight.
@@ -369,7 +369,7 @@ impl<'a> Engine<'a> {
         let begun = match &configuration.options.packet {
             Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, wanted),
             None => {
-                let (kind, options) = (configuration.kind.kind, &configuration.options);
+                let (kind, options) = (configuration.kind, &configuration.options);
                 let mut machine = Guarded::new(|| (self.start)(kind, options, peer));
                 let mut early = Vec::new();
                 if self.ways[job.configuration].early {
@@ -576,7 +576,7 @@ struct Wave<'t> {
 fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
     let Ending { state, stage, error, answer, reply } = ending;
     let mut attempt = Attempt {
-        ok: state.tells().then_some(state == State::Ok),
+        ok: state.is_conclusive().then_some(state == State::Ok),
         state,
         stage,
         error,

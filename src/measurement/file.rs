@@ -4,24 +4,25 @@
 //! reading finds all mistakes: what must be there, and what is a name of something, is looked at
 //! in [`plan`](super::plan). The doc comments are the texts that an editor shows.
 
+mod connect;
 mod observer;
 mod packet;
 mod steps;
+mod words;
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use toml::Spanned;
 
+use super::bounds::{DEFAULT_ROUNDS, DEFAULT_SPREAD};
 use super::scalar::Scalar;
-use super::schema;
-use crate::connect::{self, KindDef};
+use crate::connect::{KindDef, kind};
+pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
 pub(super) use observer::Observer;
 pub(super) use packet::{Packet, TcpOption};
 pub(super) use steps::{Command, Netfilter, Route, SockoptValue, Step};
-
-/// A text with its place.
-pub(super) type Text = Spanned<String>;
+pub(super) use words::Text;
 
 /// A pathspider measurement: configurations of this host, a connection to every target under
 /// each, what is recorded of the packets, and what is concluded from it.
@@ -50,31 +51,31 @@ pub(super) struct File {
     /// below, ${timeout} stands for the value, and $$ for a dollar. A string that is nothing but
     /// ${name} becomes the value itself, with its type.
     #[serde(default)]
-    #[schemars(example = schema::example("{ timeout = { default = '5s', help = 'How long' } }"))]
-    #[schemars(extend("propertyNames" = { "pattern": schema::NAME }))]
+    #[schemars(example = words::example("{ timeout = { default = '5s', help = 'How long' } }"))]
+    #[schemars(extend("propertyNames" = { "pattern": words::NAME }))]
     #[expect(dead_code, reason = "here for its types; the values are put in before")]
     pub(super) params: BTreeMap<String, Param>,
     /// The configurations that are compared.
     #[serde(default)]
-    #[schemars(example = schema::example("{ zero = {}, one = { steps = [{ sysctl = { 'net.ipv4.tcp_ecn' = 1 } }] } }"))]
+    #[schemars(example = words::example("{ zero = {}, one = { steps = [{ sysctl = { 'net.ipv4.tcp_ecn' = 1 } }] } }"))]
     pub(super) config: Configs,
     /// How each target is connected to.
     #[serde(default)]
-    #[schemars(example = schema::example("{ kind = 'tcp', timeout = '5s' }"))]
+    #[schemars(example = words::example("{ kind = 'tcp', timeout = '5s' }"))]
     pub(super) connect: Connect,
     /// What is done about a target that looks broken or transient by a condition that compares.
     #[serde(default)]
-    #[schemars(example = schema::example("{ rounds = 2, spread = '2s' }"))]
+    #[schemars(example = words::example("{ rounds = 2, spread = '2s' }"))]
     pub(super) confirm: Confirm,
     /// Which functions look at which packets. Each function is listed in the chain of every
     /// header that it is to read.
     #[serde(default)]
-    #[schemars(example = schema::example("{ use = ['basic', 'tcp'] }"))]
+    #[schemars(example = words::example("{ use = ['basic', 'tcp'] }"))]
     pub(super) observer: Observer,
     /// What is concluded from each record, in this order.
     #[serde(default)]
     #[schemars(with = "Vec<Condition>")]
-    #[schemars(example = schema::example("[{ name = 'ecn.connectivity', compare = 'ok' }]"))]
+    #[schemars(example = words::example("[{ name = 'ecn.connectivity', compare = 'ok' }]"))]
     pub(super) conditions: Vec<Spanned<Condition>>,
 }
 
@@ -98,28 +99,28 @@ pub(super) struct Param {
 #[schemars(extend("required" = ["zero"]))]
 pub(super) struct Configs {
     /// The baseline.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN off' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN off' }"))]
     pub(super) zero: Option<Spanned<Config>>,
     /// The experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) one: Option<Spanned<Config>>,
     /// The second experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) two: Option<Spanned<Config>>,
     /// The third experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) three: Option<Spanned<Config>>,
     /// The fourth experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) four: Option<Spanned<Config>>,
     /// The fifth experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) five: Option<Spanned<Config>>,
     /// The sixth experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) six: Option<Spanned<Config>>,
     /// The seventh experiment.
-    #[schemars(with = "Option<Config>", example = schema::example("{ title = 'ECN on' }"))]
+    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
     pub(super) seven: Option<Spanned<Config>>,
 }
 
@@ -128,8 +129,8 @@ impl Configs {
     pub(super) fn kinds(&self) -> Vec<&'static KindDef> {
         let Self { zero, one, two, three, four, five, six, seven } = self;
         let all = [zero, one, two, three, four, five, six, seven].into_iter().flatten();
-        let kinds = all.filter_map(|config| config.get_ref().connect.kind.as_ref());
-        kinds.filter_map(|kind| connect::kind(kind.get_ref())).collect()
+        let kinds = all.filter_map(|config| config.get_ref().connect.0.kind.as_ref());
+        kinds.filter_map(|name| kind(name.get_ref())).collect()
     }
 
     /// All eight, in their order.
@@ -149,18 +150,18 @@ pub(super) struct Config {
     /// What is changed, in this order; undone in the opposite one.
     #[serde(default)]
     #[schemars(with = "Vec<Step>")]
-    #[schemars(example = schema::example("[{ sysctl = { 'net.ipv4.tcp_ecn' = 1 } }]"))]
+    #[schemars(example = words::example("[{ sysctl = { 'net.ipv4.tcp_ecn' = 1 } }]"))]
     pub(super) steps: Vec<Spanned<Step>>,
     /// Makes several configurations of this one, one for every value (of several names: for every
     /// combination). ${codepoint} stands for the value in this configuration, and in conditions, which
     /// are then made once for every value. Only the last configuration can sweep.
     #[serde(default)]
-    #[schemars(schema_with = "schema::sweep", example = BTreeMap::from([("codepoint", [1, 10, 46])]))]
+    #[schemars(schema_with = "words::sweep", example = BTreeMap::from([("codepoint", [1, 10, 46])]))]
     #[expect(dead_code, reason = "here for its types; it is carried out before")]
     pub(super) sweep: BTreeMap<String, Vec<Scalar>>,
     /// What is different about the connections under this configuration.
     #[serde(default)]
-    #[schemars(example = schema::example("{ kind = 'tcp', tfo = true }"))]
+    #[schemars(example = words::example("{ kind = 'tcp', tfo = true }"))]
     pub(super) connect: OwnConnect,
 }
 
@@ -172,144 +173,13 @@ pub(super) struct Config {
 pub(super) struct Confirm {
     /// How often: 0 to 20. With 0 a target is asked once, and the label is what it looked like then.
     #[serde(default)]
-    #[schemars(schema_with = "schema::rounds", example = 2, extend("default" = super::confirm::DEFAULT_ROUNDS))]
+    #[schemars(schema_with = "words::rounds", example = 2, extend("default" = DEFAULT_ROUNDS))]
     pub(super) rounds: Option<Spanned<i64>>,
     /// The least time from the end of one asking of a target to its next: a number with ms, s or m; at most an
     /// hour.
     #[schemars(with = "Option<String>", example = &"30s")]
-    #[schemars(regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"), extend("default" = super::confirm::DEFAULT_SPREAD))]
+    #[schemars(regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"), extend("default" = DEFAULT_SPREAD))]
     pub(super) spread: Option<Text>,
-}
-
-/// How each target is connected to.
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Connect {
-    /// The kind of connection.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::kind", example = &"tcp", extend("default" = super::plan::DEFAULT_KIND))]
-    pub(super) kind: Option<Text>,
-    /// The kinds that a user may choose instead, by --connect.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::kinds", example = ["tcp", "https"])]
-    pub(super) kinds: Vec<Text>,
-    /// How long one connection may take: a number with ms, s or m; more than zero, at most an hour.
-    #[schemars(with = "Option<String>", example = &"5s", example = &"500ms")]
-    #[schemars(regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"), extend("default" = super::plan::DEFAULT_TIMEOUT))]
-    pub(super) timeout: Option<Text>,
-    /// Whether data goes with the SYN where a cookie is known (TCP Fast Open, RFC 7413).
-    #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
-    pub(super) tfo: Option<Spanned<bool>>,
-    /// Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.
-    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["h2", "http/1.1"])]
-    pub(super) alpn: Option<Spanned<Vec<String>>>,
-    /// Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"], extend("default" = ["x25519", "secp256r1", "secp384r1"]))]
-    pub(super) groups: Option<Spanned<Vec<Text>>>,
-    /// The version of HTTP to ask for.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::http_version", example = &"h2")]
-    pub(super) version: Option<Text>,
-    /// The method of the request over HTTP.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::method", example = &"HEAD", extend("default" = "GET"))]
-    pub(super) method: Option<Text>,
-    /// The path of the page that is asked for over HTTP.
-    #[serde(default)]
-    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/[!-~]*|.*\\$\\{.*)$"), extend("default" = "/"))]
-    pub(super) path: Option<Text>,
-    /// What a name server is asked for.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::question", example = &"AAAA", extend("default" = "A"))]
-    pub(super) question: Option<Text>,
-    /// How often each target is asked, one time after the other: 1 to 100.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::repeat", example = 2, extend("default" = 1))]
-    pub(super) repeat: Option<Spanned<i64>>,
-    /// The packet that connections of the kind `forge` send.
-    #[schemars(with = "Option<Packet>", example = schema::example("{ tcp_flags = ['syn'], ttl = 64 }"))]
-    pub(super) packet: Option<Spanned<Packet>>,
-    /// What is done once for every target, before all configurations, which share the result.
-    #[serde(default)]
-    #[schemars(example = schema::example("{ resolve = true, probe = 'tcp' }"))]
-    pub(super) prepare: Prepare,
-    /// What is kept of a connection that has ended.
-    #[serde(default)]
-    #[schemars(example = schema::example("{ keep = [] }"))]
-    pub(super) after: After,
-}
-
-/// What is different about the connections under one configuration; the rest is as in [connect].
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OwnConnect {
-    /// The kind of connection under this configuration.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::kind", example = &"tcp")]
-    pub(super) kind: Option<Text>,
-    /// How long one connection may take: a number with ms, s or m; more than zero, at most an hour.
-    #[schemars(with = "Option<String>", example = &"5s", regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"))]
-    pub(super) timeout: Option<Text>,
-    /// Whether data goes with the SYN where a cookie is known (TCP Fast Open, RFC 7413).
-    #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
-    pub(super) tfo: Option<Spanned<bool>>,
-    /// Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.
-    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["h2"])]
-    pub(super) alpn: Option<Spanned<Vec<String>>>,
-    /// Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::groups", example = ["x25519", "secp256r1"])]
-    pub(super) groups: Option<Spanned<Vec<Text>>>,
-    /// The version of HTTP to ask for.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::http_version", example = &"h2")]
-    pub(super) version: Option<Text>,
-    /// The method of the request over HTTP.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::method", example = &"HEAD")]
-    pub(super) method: Option<Text>,
-    /// The path of the page that is asked for over HTTP.
-    #[serde(default)]
-    #[schemars(with = "Option<String>", example = &"/index.html", regex(pattern = "^(/[!-~]*|.*\\$\\{.*)$"))]
-    pub(super) path: Option<Text>,
-    /// What a name server is asked for.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::question", example = &"AAAA")]
-    pub(super) question: Option<Text>,
-    /// How often each target is asked, one time after the other: 1 to 100.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::repeat", example = 2)]
-    pub(super) repeat: Option<Spanned<i64>>,
-    /// What is different about the packet of the kind `forge`.
-    #[schemars(with = "Option<Packet>", example = schema::example("{ ip_flags = ['evil'] }"))]
-    pub(super) packet: Option<Spanned<Packet>>,
-}
-
-/// What is done once for every target, before all configurations.
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Prepare {
-    /// Whether names of targets are looked up.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
-    pub(super) resolve: Option<bool>,
-    /// A connection that shows whether the target is up at all.
-    #[serde(default)]
-    #[schemars(schema_with = "schema::kind", example = &"tcp")]
-    pub(super) probe: Option<Text>,
-}
-
-/// What is kept of a connection that has ended.
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct After {
-    /// Columns to keep of those that the kind of connection provides, beside those that every record
-    /// has; without it, all.
-    #[schemars(with = "Option<Vec<String>>", example = ["http_status", "tls_version"])]
-    pub(super) keep: Option<Vec<Text>>,
 }
 
 /// One conclusion: a name, and exactly one of compare, first_of and value. Where a fact that it
@@ -338,11 +208,11 @@ pub(super) struct Condition {
     pub(super) compare: Option<Text>,
     /// The two configurations that `compare` compares, the baseline first.
     #[serde(default)]
-    #[schemars(schema_with = "schema::between", example = ["zero", "two"], extend("default" = ["zero", "one"]))]
+    #[schemars(schema_with = "words::between", example = ["zero", "two"], extend("default" = ["zero", "one"]))]
     pub(super) between: Option<Spanned<Vec<Text>>>,
     /// Possible answers; the first whose `when` is true is the label's last word.
     #[schemars(with = "Option<Vec<Answer>>", length(min = 1))]
-    #[schemars(example = schema::example("[{ is = 'seen', when = 'one.tcp_connected' }, { is = 'not_seen' }]"))]
+    #[schemars(example = words::example("[{ is = 'seen', when = 'one.tcp_connected' }, { is = 'not_seen' }]"))]
     pub(super) first_of: Option<Spanned<Vec<Spanned<Answer>>>>,
     /// A SQL expression whose value becomes part of the label, after a colon.
     #[schemars(with = "Option<String>", example = &"one.pkt_rev")]

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use super::*;
+use crate::connect::options::{TFO, Value};
 use crate::connect::{Options, kind};
 use crate::engine::guarded::tests::Panics;
 use crate::engine::ports::Pool;
@@ -23,7 +24,7 @@ fn server() -> SocketAddr {
 }
 
 fn settings(tfo: bool) -> Settings {
-    let options = Options { tfo: Some(tfo), ..Options::default() };
+    let options = Options::default().with(&TFO, Value::Boolean(tfo));
     let kind = kind("tcp").unwrap();
     let timeout = Duration::from_secs(60);
     Settings {
@@ -41,7 +42,7 @@ fn settings(tfo: bool) -> Settings {
 }
 
 /// Machines that panic by the target's name.
-fn machines(kind: Kind, options: &Options, peer: Peer<'_>) -> Box<dyn Machine> {
+fn machines(kind: &KindDef, options: &Options, peer: Peer<'_>) -> Box<dyn Machine> {
     match peer.name {
         Some("start") => panic!("in the making"),
         Some("early") => Box::new(Panics { early: true, on_data: false }),

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::settings::{Configuration, Settings};
-use crate::connect::{self, Kind, Transport};
+use crate::connect::Transport;
+use crate::connect::options::TFO;
 use crate::step::sockopt::Sockopt;
 use crate::step::{Family, Step, left_out, needs_mark};
 
@@ -37,18 +38,17 @@ impl Way {
             Step::Sockopt(option) => Some(option.clone()),
             _ => None,
         });
-        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
-            configuration;
+        let Configuration { kind, options: given, .. } = configuration;
         // An option for one version alone takes precedence there, whatever the order in the file.
         let mut options: Vec<Sockopt> = options.collect();
         options.sort_by_key(Sockopt::is_of_one_family);
         Self {
             transport: kind.transport,
-            protocol: kind.protocol(&configuration.options),
-            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
+            protocol: kind.protocol(given),
+            early: kind.early || given.boolean(&TFO) == Some(true),
             options,
             mark,
-            repeat: repeat.unwrap_or(1).max(1),
+            repeat: given.repeat(),
             left_out: left_out(&configuration.steps),
         }
     }

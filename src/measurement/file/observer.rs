@@ -1,5 +1,5 @@
-//! `[observer]`: its keys are those of the registry of chains, so a chain that is added there is
-//! a key here.
+//! `[observer]`: its keys are those of the registry of chains, so a new chain there is
+//! a new key here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,9 +7,8 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::Text;
+use super::words::{self, Text};
 use crate::chain::{self, Chain};
-use crate::measurement::schema::names;
 
 /// Which functions look at which packets.
 #[derive(Debug, Default)]
@@ -92,22 +91,22 @@ impl JsonSchema for Observer {
                 "description": "Groups of functions, each of which is placed in all its chains. May be mixed with \
                     chains; a function runs once.",
                 "type": "array",
-                "items": names(&groups),
+                "items": words::names(&groups),
                 "default": [],
                 "examples": [[first]],
             }),
         );
         for chain in Chain::ALL {
             let fitting = chain::functions().filter(|(_, function)| function.chains.has(chain));
-            let words: Vec<_> =
+            let functions: Vec<_> =
                 fitting.map(|(_, function)| (function.name, function.doc)).collect();
-            let first = words.first().map_or("", |(name, _)| *name);
+            let first = functions.first().map_or("", |(name, _)| *name);
             properties.insert(
                 chain.key().into(),
                 serde_json::json!({
                     "description": format!("Functions that read {}.", chain.reads()),
                     "type": "array",
-                    "items": names(&words),
+                    "items": words::names(&functions),
                     "uniqueItems": true,
                     "default": [],
                     "examples": [[first]],

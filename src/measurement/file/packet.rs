@@ -3,9 +3,9 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 
-use super::Text;
+use super::words::{self, Text};
 use crate::connect::forge::{self, Words};
-use crate::measurement::{packet, schema};
+use crate::measurement::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
 
 /// The packet that connections of the kind `forge` send, once. What is not given is that of a plain SYN;
 /// in [config.NAME.connect], that of [connect].
@@ -47,7 +47,7 @@ pub(in crate::measurement) struct Packet {
     #[schemars(schema_with = "window", example = 1024, extend("default" = 65535))]
     pub(in crate::measurement) window: Option<Spanned<i64>>,
     /// TCP options in their order, together at most 40 octets. They are padded with zeros.
-    #[schemars(with = "Option<Vec<TcpOption>>", example = schema::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
+    #[schemars(with = "Option<Vec<TcpOption>>", example = words::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
     pub(in crate::measurement) tcp_options: Option<Spanned<Vec<Spanned<TcpOption>>>>,
     /// What it carries, as text.
     #[schemars(with = "Option<String>", example = &"hello")]
@@ -88,15 +88,15 @@ pub(in crate::measurement) struct TcpOption {
     pub(in crate::measurement) window_scale: Option<Spanned<i64>>,
     /// SACK-permitted (RFC 2018, 2); false leaves it out.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) sack_permitted: Option<bool>,
     /// Timestamps (RFC 7323, 3) with the TSval 1 and the TSecr 0; false leaves them out.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) timestamps: Option<bool>,
     /// No-Operation, one octet; false leaves it out.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) nop: Option<bool>,
     /// Any other option, by its number.
     #[serde(default)]
@@ -107,64 +107,60 @@ pub(in crate::measurement) struct TcpOption {
     pub(in crate::measurement) data: Option<Text>,
 }
 
-fn words<T>(words: Words<T>) -> Schema {
-    let words: Vec<_> = words.iter().map(|(name, _, doc)| (*name, *doc)).collect();
-    schema::names(&words)
+fn of<T>(all: Words<T>) -> Schema {
+    let all: Vec<_> = all.iter().map(|(name, _, doc)| (*name, *doc)).collect();
+    words::names(&all)
 }
 
 fn protocol(_: &mut SchemaGenerator) -> Schema {
-    words(forge::PROTOCOLS)
+    of(forge::PROTOCOLS)
 }
 
 fn ecn(_: &mut SchemaGenerator) -> Schema {
-    words(forge::ECN)
+    of(forge::ECN)
 }
 
 fn question(_: &mut SchemaGenerator) -> Schema {
-    words(forge::QUESTIONS)
+    of(forge::QUESTIONS)
 }
 
 fn checksum(_: &mut SchemaGenerator) -> Schema {
-    words(forge::CHECKSUMS)
+    of(forge::CHECKSUMS)
 }
 
 fn answer(_: &mut SchemaGenerator) -> Schema {
-    words(forge::ANSWERS)
+    of(forge::ANSWERS)
 }
 
 fn ip_flags(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": schema::names(forge::IP_FLAGS).to_value() })
+    json_schema!({ "type": "array", "items": words::names(forge::IP_FLAGS).to_value() })
 }
 
 fn tcp_flags(_: &mut SchemaGenerator) -> Schema {
     let words: Vec<_> = forge::TCP_FLAGS.iter().map(|(name, _)| (*name, "")).collect();
-    json_schema!({ "type": "array", "items": schema::names(&words).to_value() })
-}
-
-fn range(range: &std::ops::RangeInclusive<i64>) -> Schema {
-    schema::integer(*range.start(), *range.end())
+    json_schema!({ "type": "array", "items": words::names(&words).to_value() })
 }
 
 fn ttl(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::TTL)
+    words::range(&TTL)
 }
 
 fn dscp(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::DSCP)
+    words::range(&DSCP)
 }
 
 fn window(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::SIXTEEN)
+    words::range(&SIXTEEN)
 }
 
 fn sixteen(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::SIXTEEN)
+    words::range(&SIXTEEN)
 }
 
 fn scale(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::SCALE)
+    words::range(&SCALE)
 }
 
 fn kind(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::KIND)
+    words::range(&KIND)
 }

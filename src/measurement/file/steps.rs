@@ -8,14 +8,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::Text;
-use crate::measurement::schema;
+use super::words::{self, Text};
 use crate::step::sockopt::{SOCKOPTS, Takes};
 
 /// One step: a table with one key, its kind.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(transform = schema::steps)]
+#[schemars(transform = words::steps)]
 pub(in crate::measurement) enum Step {
     Sysctl(#[schemars(schema_with = "sysctls")] BTreeMap<Text, Spanned<Setting>>),
     Netfilter(Netfilter),
@@ -79,7 +78,7 @@ pub(in crate::measurement) struct Netfilter {
     pub(in crate::measurement) rule: Option<Text>,
     /// Where on a packet's way the rule is looked at.
     #[serde(default)]
-    #[schemars(schema_with = "schema::hook", example = &"output", extend("default" = "output"))]
+    #[schemars(schema_with = "words::hook", example = &"output", extend("default" = "output"))]
     pub(in crate::measurement) hook: Option<Text>,
 }
 
@@ -90,38 +89,38 @@ pub(in crate::measurement) struct Netfilter {
 pub(in crate::measurement) struct Route {
     /// Features of the route.
     #[serde(default)]
-    #[schemars(schema_with = "schema::features", example = ["ecn"])]
+    #[schemars(schema_with = "words::features", example = ["ecn"])]
     pub(in crate::measurement) features: Vec<Text>,
     /// The MSS to announce, in bytes.
     #[serde(default)]
-    #[schemars(schema_with = "schema::mss", example = 1400)]
+    #[schemars(schema_with = "words::mss", example = 1400)]
     pub(in crate::measurement) advmss: Option<Spanned<i64>>,
     /// The initial congestion window, in segments.
     #[serde(default)]
-    #[schemars(schema_with = "schema::window", example = 10)]
+    #[schemars(schema_with = "words::window", example = 10)]
     pub(in crate::measurement) initcwnd: Option<Spanned<i64>>,
     /// The MTU, in bytes.
     #[serde(default)]
-    #[schemars(schema_with = "schema::mtu", example = 1280)]
+    #[schemars(schema_with = "words::mtu", example = 1280)]
     pub(in crate::measurement) mtu: Option<Spanned<i64>>,
     /// Whether path MTU discovery is switched off; needs `mtu`.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
+    #[schemars(schema_with = "words::boolean", example = true, extend("default" = false))]
     pub(in crate::measurement) mtu_lock: Option<Spanned<bool>>,
     /// The TTL, or hop limit.
     #[serde(default)]
-    #[schemars(schema_with = "schema::hoplimit", example = 64)]
+    #[schemars(schema_with = "words::hoplimit", example = 64)]
     pub(in crate::measurement) hoplimit: Option<Spanned<i64>>,
     /// The congestion control; the kernel must have it.
     #[schemars(with = "Option<String>", example = &"cubic", regex(pattern = "^[a-z0-9_]+$|\\$\\{"))]
     pub(in crate::measurement) congctl: Option<Text>,
     /// Whether ACKs are sent at once.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) quickack: Option<bool>,
     /// Whether TCP Fast Open works without a cookie (RFC 7413, 4.1.2).
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) fastopen_no_cookie: Option<bool>,
 }
 
@@ -196,13 +195,13 @@ fn sockopts(_: &mut SchemaGenerator) -> Schema {
     let mut properties = serde_json::Map::new();
     for row in SOCKOPTS {
         let mut schema = match &row.takes {
-            Takes::Integer(range) => schema::integer(*range.start(), *range.end()),
-            Takes::Boolean => schema::boolean(&mut SchemaGenerator::default()),
+            Takes::Integer(range) => words::integer(*range.start(), *range.end()),
+            Takes::Boolean => words::boolean(&mut SchemaGenerator::default()),
             Takes::Text => json_schema!({ "type": "string", "minLength": 1 }),
         };
         let doc = format!("{} ({})", row.doc, row.constant);
         schema.insert("description".into(), doc.into());
-        let example = schema::example(row.example);
+        let example = words::example(row.example);
         schema.insert("examples".into(), serde_json::json!([example]));
         properties.insert(row.name.into(), schema.to_value());
     }
@@ -211,7 +210,7 @@ fn sockopts(_: &mut SchemaGenerator) -> Schema {
         serde_json::json!({
             "description": "An option without a name here: level, option and value as the kernel's headers number them.",
             "type": "array",
-            "items": schema::integer(i64::from(i32::MIN), i64::from(i32::MAX)).to_value(),
+            "items": words::integer(i64::from(i32::MIN), i64::from(i32::MAX)).to_value(),
             "minItems": 3,
             "maxItems": 3,
             "examples": [[6, 30, 1]],

@@ -1,39 +1,40 @@
-//! The course of one request, whatever version of HTTP it is in and whatever carries it.
+//! One request and its response, in any version of HTTP, with and without TLS.
 
 use std::borrow::Cow;
 
-use super::ask::Ask;
 use super::http1::Http1;
 use super::http2::Http2;
+use super::request::Request;
 use crate::connect::answer::{Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG};
+use crate::connect::facts::{Reply, Stage, State};
+use crate::connect::machine::{Ending, Event};
 use crate::connect::tcp::MOST_BYTES;
-use crate::connect::{Ending, Event, Reply, Stage, State};
 
-/// How much of a response's content is kept, in octets.
+/// The most octets kept of a response's content.
 const MOST_BODY: usize = 256;
 
-/// In which version of HTTP to ask.
+/// The version of HTTP of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::connect) enum Protocol {
     /// HTTP/1.0 or HTTP/1.1.
     Http1 {
-        /// The number behind the dot.
+        /// The number after the dot.
         minor: u8,
     },
     /// HTTP/2 from the first octet.
     Http2,
-    /// HTTP/1.1 that asks to go on with HTTP/2 (RFC 7540, 3.2).
+    /// HTTP/1.1 with a request to upgrade to HTTP/2 (RFC 7540, 3.2).
     Upgrade,
 }
 
-/// What was read of the response.
+/// The part of the response that was read.
 #[derive(Debug, Default)]
 pub(super) struct Response {
     /// The status code of the final response.
     pub(super) status: Option<u16>,
-    /// The version that it came in.
+    /// Its version of HTTP.
     pub(super) version: Option<&'static str>,
-    /// Whether the response that was asked for has begun: its header was read whole.
+    /// Whether the header of the final response was read completely.
     pub(super) whole: bool,
     body: Vec<u8>,
 }
@@ -46,14 +47,14 @@ impl Response {
     }
 }
 
-/// What octets from the peer have led to.
+/// The result of octets from the peer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// More is to come.
     More,
     /// The response is over.
     Done,
-    /// It will not be: what went wrong, and what the peer has answered instead of a response, if it was not whole.
+    /// The response failed: the error, and the peer's answer instead of a response, if its header was not complete.
     Wrong(Cow<'static, str>, Answer),
 }
 
@@ -63,44 +64,48 @@ impl Progress {
     }
 }
 
-enum Exchange {
+enum Version {
     Http1(Http1),
     Http2(Http2),
 }
 
 /// One request and its response.
-pub(in crate::connect) struct Asking {
-    exchange: Exchange,
+pub(in crate::connect) struct Exchange {
+    version: Version,
     response: Response,
     has_body: bool,
-    /// Octets of HTTP/2 taken in.
+    /// Octets of HTTP/2 received.
     bytes: usize,
-    /// What the peer has answered where no octet of a response came.
+    /// The peer's answer if no octet of a response comes.
     nothing: Option<Answer>,
 }
 
-impl Asking {
-    /// A request. `nothing` is what the peer has answered in the layer below, if no octet of a response comes.
-    pub(in crate::connect) fn new(ask: Ask, protocol: Protocol, nothing: Option<Answer>) -> Self {
-        let has_body = ask.has_body();
-        let exchange = match protocol {
-            Protocol::Http1 { minor } => Exchange::Http1(Http1::new(ask, minor)),
-            Protocol::Http2 => Exchange::Http2(Http2::new(ask, false)),
-            Protocol::Upgrade => Exchange::Http2(Http2::new(ask, true)),
+impl Exchange {
+    /// A request. `nothing` is the peer's answer in the layer below, used if no octet of a response comes.
+    pub(in crate::connect) fn new(
+        request: Request,
+        protocol: Protocol,
+        nothing: Option<Answer>,
+    ) -> Self {
+        let has_body = request.has_body();
+        let version = match protocol {
+            Protocol::Http1 { minor } => Version::Http1(Http1::new(request, minor)),
+            Protocol::Http2 => Version::Http2(Http2::new(request, false)),
+            Protocol::Upgrade => Version::Http2(Http2::new(request, true)),
         };
-        Self { exchange, response: Response::default(), has_body, bytes: 0, nothing }
+        Self { version, response: Response::default(), has_body, bytes: 0, nothing }
     }
 
-    /// Adds the request.
+    /// Appends the request.
     pub(in crate::connect) fn begin(&mut self, out: &mut Vec<u8>) {
-        match &mut self.exchange {
-            Exchange::Http1(http1) => http1.begin(out),
-            Exchange::Http2(http2) => http2.begin(out),
+        match &mut self.version {
+            Version::Http1(http1) => http1.begin(out),
+            Version::Http2(http2) => http2.begin(out),
         }
     }
 
-    /// Takes in an event; gives the ending if this is it. `reply` is what the layer below knows of
-    /// the target.
+    /// Handles an event; returns the ending if the event ends the attempt. `reply` has the facts of the
+    /// layer below.
     pub(in crate::connect) fn handle(
         &mut self,
         event: Event<'_>,
@@ -112,7 +117,7 @@ impl Asking {
             Event::Data(bytes) => self.data(bytes, out),
             _ => Progress::More,
         };
-        if let (Event::PeerClosed, Exchange::Http1(http1)) = (event, &self.exchange) {
+        if let (Event::PeerClosed, Version::Http1(http1)) = (event, &self.version) {
             http1.closed(&mut self.response);
         }
         let waiting = self.stage();
@@ -123,8 +128,8 @@ impl Asking {
                 Progress::Done => (Stage::Done, None, None),
                 Progress::Wrong(word, answer) => (waiting, Some(word), Some(answer)),
             },
-            Event::PeerClosed => match &self.exchange {
-                Exchange::Http1(http1) if http1.ends_with_connection() => (Stage::Done, None, None),
+            Event::PeerClosed => match &self.version {
+                Version::Http1(http1) if http1.ends_with_connection() => (Stage::Done, None, None),
                 _ if whole => (waiting, Some("Peer closed too early".into()), None),
                 _ => (waiting, Some("Peer closed before it answered".into()), self.partial()),
             },
@@ -141,7 +146,7 @@ impl Asking {
         Some(self.ending(Ending { state, stage, error, answer, reply: None }, reply))
     }
 
-    /// How the attempt ended for a reason of the layer below, and what the peer answered there.
+    /// The ending for an error of the layer below, with the peer's answer there.
     pub(in crate::connect) fn broken(
         &mut self,
         error: Cow<'static, str>,
@@ -153,31 +158,31 @@ impl Asking {
         self.ending(Ending { state, stage, error, answer, reply: None }, reply)
     }
 
-    /// How far it has come.
+    /// How far the attempt got.
     pub(in crate::connect) fn stage(&self) -> Stage {
-        match &self.exchange {
-            Exchange::Http2(http2) if http2.is_upgrading() => Stage::Request,
+        match &self.version {
+            Version::Http2(http2) if http2.is_upgrading() => Stage::Request,
             _ => Stage::Response,
         }
     }
 
-    /// What the peer has answered so far, where its response is not whole.
+    /// The peer's answer so far, if its response is incomplete.
     fn partial(&self) -> Option<Answer> {
-        match &self.exchange {
-            Exchange::Http1(http1) if http1.has_begun() => Some(HTTP_INCOMPLETE),
-            Exchange::Http2(http2) if http2.is_upgrading() && self.bytes > 0 => {
+        match &self.version {
+            Version::Http1(http1) if http1.has_begun() => Some(HTTP_INCOMPLETE),
+            Version::Http2(http2) if http2.is_upgrading() && self.bytes > 0 => {
                 Some(HTTP_INCOMPLETE)
             }
-            Exchange::Http2(_) if self.bytes > 0 => Some(HTTP2_INCOMPLETE),
+            Version::Http2(_) if self.bytes > 0 => Some(HTTP2_INCOMPLETE),
             _ => self.nothing,
         }
     }
 
     fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
-        let http2 = match &mut self.exchange {
-            // It has bounds of its own for header and content.
-            Exchange::Http1(http1) => return http1.data(bytes, &mut self.response),
-            Exchange::Http2(http2) => http2,
+        let http2 = match &mut self.version {
+            // Http1 bounds header and content itself.
+            Version::Http1(http1) => return http1.data(bytes, &mut self.response),
+            Version::Http2(http2) => http2,
         };
         let (bytes, over) = bytes.split_at(bytes.len().min(MOST_BYTES - self.bytes));
         self.bytes += bytes.len();
@@ -189,7 +194,7 @@ impl Asking {
         }
     }
 
-    /// Adds what was read of the response. Where it is whole, its status is the answer.
+    /// Adds the facts of the response. If its header is complete, its status is the answer.
     fn ending(&mut self, ending: Ending, mut reply: Reply) -> Ending {
         reply.http_status = self.response.status;
         reply.http_version = self.response.version;
@@ -206,7 +211,7 @@ impl Asking {
     }
 }
 
-/// Octets as text, without a last character of which only a part was kept.
+/// Octets as text, without an incomplete last character.
 fn text(octets: &[u8]) -> String {
     let cut = match std::str::from_utf8(octets) {
         Err(wrong) if octets.len() == MOST_BODY && wrong.error_len().is_none() => {
