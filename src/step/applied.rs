@@ -251,9 +251,9 @@ impl Drop for Applied {
 mod tests {
     use super::*;
     use crate::error::Setting;
-    use crate::step::command::Command;
-    use crate::step::netfilter::Netfilter;
-    use crate::step::route::Route;
+    use crate::step::kinds::command::Command;
+    use crate::step::kinds::netfilter::Netfilter;
+    use crate::step::kinds::route::Route;
     use crate::step::slot::mark;
 
     fn flows(number: usize) -> Flows {

@@ -5,7 +5,7 @@
 
 use super::family::Family;
 use super::kinds::Step;
-use super::sockopt::Sockopt;
+use super::kinds::sockopt::Sockopt;
 
 /// The version that these steps leave out: at least one step is for the other version only, and none is for this one.
 pub fn left_out(steps: &[Step]) -> Option<Family> {
@@ -27,8 +27,8 @@ pub fn left_out(steps: &[Step]) -> Option<Family> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::netfilter::{Hook, Netfilter};
-    use crate::step::sockopt::{SOCKOPTS, Value};
+    use crate::step::kinds::netfilter::{Hook, Netfilter};
+    use crate::step::kinds::sockopt::{SOCKOPTS, Value};
 
     fn sysctl(name: &str) -> Step {
         Step::sysctl(name, "1")

@@ -2,8 +2,8 @@
 //! affects ([`Scope`]).
 //!
 //! [`STEPS`] is the registry, a row per kind of step; [`Step`] is one step with its values, and says in plain words what it
-//! does and how it is undone, without doing anything. The behaviour of a kind (the trait `StepKind`) is in a file of its
-//! own. Socket options are for the owner of the socket to set ([`Sockopt::set`]), as is its mark ([`needs_mark`]).
+//! does and how it is undone, without doing anything. Each kind has a file of its own in `kinds`
+//! (the trait `StepKind`). Socket options are for the owner of the socket to set ([`Sockopt::set`]), as is its mark ([`needs_mark`]).
 //! [`Applied`] stands for the steps that are in force. It undoes them on request ([`Applied::undo`], which can fail and
 //! reports it) and in any case when it is dropped, so an early return or a panic leaves the host as it was found.
 //!
@@ -15,7 +15,6 @@
 //! Imports [`error`](crate::error) only. Touches the operating system.
 
 mod applied;
-pub mod command;
 mod facts;
 mod failure;
 mod family;
@@ -27,21 +26,17 @@ mod left_out;
 pub mod lock;
 pub mod metrics;
 mod namespace;
-pub mod netfilter;
 mod netlink;
 mod preflight;
 mod process;
 mod rehearsal;
 pub mod restore;
-pub mod route;
 mod rtnetlink;
 mod rule;
 mod script;
 pub(crate) mod setsockopt;
 mod slot;
-pub mod sockopt;
 mod state;
-mod sysctl;
 mod table;
 mod this_host;
 mod tool;
@@ -49,22 +44,22 @@ mod turns;
 mod undo;
 
 pub use applied::{Applied, Context, check};
-pub use command::Command;
 pub use facts::{Checked, Facts, Parameter};
 pub use family::Family;
 pub use journal::Journal;
 pub use kind::{Flows, Need, Privilege, Scope, StepDef};
-pub use kinds::{STEPS, Step, needs_mark};
+pub use kinds::command::Command;
+pub use kinds::netfilter::Netfilter;
+pub use kinds::route::Route;
+pub use kinds::sockopt::Sockopt;
+pub use kinds::sysctl::{Sysctl, is_same as is_same_sysctl};
+pub use kinds::{STEPS, Step, command, needs_mark, netfilter, route, sockopt};
 pub use left_out::left_out;
 pub use lock::{Lock, Run};
-pub use netfilter::Netfilter;
 pub use preflight::{Inspection, Problem, inspect};
 pub use process::CommandOutput;
 pub use rehearsal::rehearse;
-pub use route::Route;
 pub use slot::{SLOTS, Slot, mark};
-pub use sockopt::Sockopt;
 pub use state::make_for as make_state_for;
-pub use sysctl::{Sysctl, is_same as is_same_sysctl};
 pub use this_host::ThisHost;
 pub use turns::Turns;

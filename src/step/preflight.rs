@@ -32,7 +32,7 @@ pub struct Problem {
 
 impl Problem {
     /// A step that the kernel, or the program that applies it, rejected when it was tried.
-    pub(super) fn refused(place: Place, step: &Step, why: &str) -> Self {
+    pub fn refused(place: (usize, usize), step: &Step, why: &str) -> Self {
         let (code, help) = step.kind().refused(why);
         Self::of(place, Fault::new(code, format!("this host cannot do this step: {why}"), help))
     }
@@ -108,7 +108,7 @@ fn inspect_groups(configurations: &[&[Step]], facts: &dyn Facts, found: &mut Ins
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::command::Command;
+    use crate::step::kinds::command::Command;
 
     fn command(undo: &[&str]) -> Step {
         let undo = undo.iter().map(|word| (*word).to_owned()).collect();

@@ -7,8 +7,8 @@
 use super::applied::{Applied, Context};
 use super::kind::Flows;
 use super::kinds::Step;
+use super::kinds::sockopt::Sockopt;
 use super::preflight::{Problem, known};
-use super::sockopt::Sockopt;
 use super::turns::Turns;
 use crate::error::Result;
 

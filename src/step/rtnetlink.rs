@@ -283,7 +283,6 @@ mod tests {
         route.header.address_family = AddressFamily::Inet;
         route.header.table = RouteHeader::RT_TABLE_MAIN;
         route.header.protocol = RouteProtocol::Kernel;
-        route.header.scope = RouteScope::Link;
         route.header.kind = kind;
         route.header.flags = RouteFlags::Linkdown | RouteFlags::Onlink;
         route.attributes = attributes;

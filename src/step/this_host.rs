@@ -10,8 +10,8 @@ use socket2::{Domain, Socket, Type};
 
 use super::facts::{Checked, Facts, Parameter};
 use super::family::Family;
-use super::sockopt::{CONGESTION, SOCKOPTS, Sockopt, Value};
-use super::sysctl;
+use super::kinds::sockopt::{CONGESTION, SOCKOPTS, Sockopt, Value};
+use super::kinds::sysctl;
 use super::tool::{NFT, Outcome, UNSHARE};
 
 /// This host.

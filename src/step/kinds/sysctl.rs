@@ -10,14 +10,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::facts::{Facts, Fault, Parameter};
-use super::failure::Failure;
-use super::family::Family;
-use super::kind::{
+use crate::error::{Doing as _, Error, Result, did_you_mean};
+use crate::step::facts::{Facts, Fault, Parameter};
+use crate::step::failure::Failure;
+use crate::step::family::Family;
+use crate::step::kind::{
     Change, Need, Privilege, Recovered, Revert, RevertDef, Scope, StepDef, StepKind, Together,
 };
-use super::process::CommandOutput;
-use crate::error::{Doing as _, Error, Result, did_you_mean};
+use crate::step::process::CommandOutput;
 
 /// The row of the registry.
 pub(super) static DEF: StepDef = StepDef {
@@ -341,14 +341,14 @@ fn now(name: &str) -> Result<String> {
 
 /// The file of a parameter, as sysctl(8) finds it: the first separator in the name decides whether dots or slashes
 /// separate. If dots do, slashes stand for the dots in names of interfaces: `net.ipv4.conf.eth0/100.forwarding`.
-pub(super) fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     let dots = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('.'));
     let relative = if dots { exchanged(name) } else { name.to_owned() };
     Path::new(ROOT).join(relative.trim_start_matches('/'))
 }
 
 /// The dotted name of the parameter in this file.
-pub(super) fn name(path: &Path) -> Option<String> {
+pub(crate) fn name(path: &Path) -> Option<String> {
     path.strip_prefix(ROOT).ok()?.to_str().map(exchanged)
 }
 

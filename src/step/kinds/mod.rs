@@ -1,13 +1,18 @@
-//! The registry of steps: every kind, and a step of any kind.
+//! The registry of steps: every kind, in a file of its own, and a step of any kind.
 
-use super::command::{self, Command};
+pub mod command;
+pub mod netfilter;
+pub mod route;
+pub mod sockopt;
+pub mod sysctl;
+
+use self::command::Command;
+use self::netfilter::Netfilter;
+use self::route::Route;
+use self::sockopt::Sockopt;
 use super::family::Family;
 use super::hold::HoldReset;
 use super::kind::{Need, Privilege, RevertDef, Scope, StepDef, StepKind};
-use super::netfilter::{self, Netfilter};
-use super::route::{self, Route};
-use super::sockopt::{self, Sockopt};
-use super::sysctl;
 
 /// Every kind of step that a file can have.
 pub static STEPS: &[&StepDef] =

@@ -1,25 +1,25 @@
-//! The step `netfilter`: rules of nftables. It shares its table with [`HoldReset`](super::hold::HoldReset).
+//! The step `netfilter`: rules of nftables. It shares its table with [`HoldReset`](crate::step::hold::HoldReset).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
-pub use super::rule::{HOOKS, Hook, fault, without_version};
+pub use crate::step::rule::{HOOKS, Hook, fault, without_version};
 
-use super::facts::{Facts, Fault};
-use super::failure::Failure;
-use super::family::Family;
-use super::hold::{self, HoldReset};
-use super::kind::{
+use crate::error::{Error, Result};
+use crate::step::facts::{Facts, Fault};
+use crate::step::failure::Failure;
+use crate::step::family::Family;
+use crate::step::hold::{self, HoldReset};
+use crate::step::kind::{
     self, Change, GroupFaults, Need, Privilege, Recovered, Revert, RevertDef, Scope, StepDef,
     StepKind, Together,
 };
-use super::process::CommandOutput;
-use super::rule;
-use super::script::{Rule, Script, Table};
-use super::tool::{self, NFT};
-use crate::error::{Error, Result};
+use crate::step::process::CommandOutput;
+use crate::step::rule;
+use crate::step::script::{Rule, Script, Table};
+use crate::step::tool::{self, NFT};
 
 /// The row of the registry.
 pub(super) static DEF: StepDef = StepDef {

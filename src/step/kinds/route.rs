@@ -8,15 +8,15 @@ use std::time::Duration;
 use netlink_packet_route::route::RouteMetric;
 use serde_json::Value;
 
-use super::facts::{Facts, Fault};
-use super::failure::Failure;
-use super::kind::{
+use crate::error::Result;
+use crate::step::facts::{Facts, Fault};
+use crate::step::failure::Failure;
+use crate::step::kind::{
     self, Change, Need, Privilege, Recovered, Revert, RevertDef, Scope, StepDef, StepKind, Together,
 };
-use super::process::CommandOutput;
-use super::table::{Plan, Tables, Wanted};
-use super::tool;
-use crate::error::Result;
+use crate::step::process::CommandOutput;
+use crate::step::table::{Plan, Tables, Wanted};
+use crate::step::tool;
 
 /// The row of the registry.
 pub(super) static DEF: StepDef = StepDef {

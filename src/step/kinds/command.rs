@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::facts::{Facts, Fault};
-use super::failure::Failure;
-use super::kind::{
+use crate::error::{Error, Result, Setting};
+use crate::step::facts::{Facts, Fault};
+use crate::step::failure::Failure;
+use crate::step::kind::{
     Change, Need, Privilege, Recovered, Revert, RevertDef, Scope, StepDef, StepKind, Together,
 };
-use super::process::{self, CommandOutput, line};
-use crate::error::{Error, Result, Setting};
+use crate::step::process::{self, CommandOutput, line};
 
 /// The row of the registry.
 pub(super) static DEF: StepDef = StepDef {

@@ -7,10 +7,10 @@ use std::os::fd::BorrowedFd;
 
 use nix::libc;
 
-use super::facts::{Facts, Fault};
-use super::family::Family;
-use super::kind::{Change, Need, Privilege, Scope, StepDef, StepKind, Together};
-use super::setsockopt;
+use crate::step::facts::{Facts, Fault};
+use crate::step::family::Family;
+use crate::step::kind::{Change, Need, Privilege, Scope, StepDef, StepKind, Together};
+use crate::step::setsockopt;
 
 /// The row of the registry.
 pub(super) static DEF: StepDef = StepDef {
@@ -268,7 +268,7 @@ impl StepKind for Sockopt {
 }
 
 /// The option that takes the name of a congestion control.
-pub(super) const CONGESTION: &str = "tcp_congestion";
+pub(crate) const CONGESTION: &str = "tcp_congestion";
 
 impl Sockopt {
     /// What it does, in plain words.
