@@ -82,7 +82,7 @@ impl Eq for KindDef {}
 impl KindDef {
     /// Whether the kind takes an option.
     pub fn takes(&self, option: &OptionDef) -> bool {
-        option.common || self.options.iter().any(|row| *row == option)
+        option.common || self.options.iter().any(|row| row.name == option.name)
     }
 
     /// The names of the options that only some kinds take, and this one does.

@@ -50,26 +50,8 @@ use crate::files;
 /// The names of configurations: the baseline and at most seven experiments.
 pub use crate::record::CONFIGURATIONS as NAMES;
 
-macro_rules! shipped {
-    ($($name:literal),*) => {
-        &[$(($name, include_str!(concat!("../../measurements/", $name, ".toml")))),*]
-    };
-}
-
-/// The measurements that are compiled in: name and text.
-pub static SHIPPED: &[(&str, &str)] = shipped![
-    "dscp",
-    "ecn",
-    "ecn-scoped",
-    "evilbit",
-    "h2",
-    "mptcp",
-    "mss",
-    "tcpopt",
-    "template",
-    "tfo",
-    "udpzero"
-];
+/// The measurements that are compiled in, by name: every file in `measurements/`.
+pub static SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
 /// The folders in which measurements are looked up by name, in order.
 pub fn folders() -> Vec<PathBuf> {

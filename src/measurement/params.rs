@@ -124,7 +124,7 @@ impl<'a> Params<'a> {
             match typed(&scalar, given) {
                 Some(new) => value = new,
                 None => self.rejected.push(format!(
-                    "param {name}: {given} is not of type {}, as the default {scalar} is",
+                    "{name}={given}: {name} is of type {}, as its default {scalar}",
                     scalar.type_name()
                 )),
             }
@@ -151,7 +151,7 @@ impl<'a> Params<'a> {
                     false => format!("the measurement has {}", known.join(", ")),
                 }
             });
-            self.rejected.push(format!("there is no param {name} to set to {value}; {help}"));
+            self.rejected.push(format!("{name}={value}: there is no param {name}; {help}"));
         }
     }
 }

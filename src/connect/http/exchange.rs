@@ -5,13 +5,11 @@ use std::borrow::Cow;
 use super::http1::Http1;
 use super::http2::Http2;
 use super::request::Request;
+use super::response::{Progress, Response};
 use crate::connect::answer::{Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG};
 use crate::connect::facts::{Reply, Stage, State};
 use crate::connect::machine::{Ending, Event};
 use crate::connect::tcp::MOST_BYTES;
-
-/// The most octets kept of a response's content.
-const MOST_BODY: usize = 256;
 
 /// The version of HTTP of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,43 +23,6 @@ pub(in crate::connect) enum Protocol {
     Http2,
     /// HTTP/1.1 with a request to upgrade to HTTP/2 (RFC 7540, 3.2).
     Upgrade,
-}
-
-/// The part of the response that was read.
-#[derive(Debug, Default)]
-pub(super) struct Response {
-    /// The status code of the final response.
-    pub(super) status: Option<u16>,
-    /// Its version of HTTP.
-    pub(super) version: Option<&'static str>,
-    /// Whether the header of the final response was read completely.
-    pub(super) whole: bool,
-    body: Vec<u8>,
-}
-
-impl Response {
-    /// Keeps the beginning of the content.
-    pub(super) fn body(&mut self, part: &[u8]) {
-        let room = MOST_BODY - self.body.len();
-        self.body.extend_from_slice(&part[..part.len().min(room)]);
-    }
-}
-
-/// The result of octets from the peer.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// More is to come.
-    More,
-    /// The response is over.
-    Done,
-    /// The response failed: the error, and the peer's answer instead of a response, if its header was not complete.
-    Wrong(Cow<'static, str>, Answer),
-}
-
-impl Progress {
-    pub(super) fn wrong(word: impl Into<Cow<'static, str>>, answer: Answer) -> Self {
-        Self::Wrong(word.into(), answer)
-    }
 }
 
 enum Version {
@@ -199,7 +160,7 @@ impl Exchange {
         reply.http_status = self.response.status;
         reply.http_version = self.response.version;
         if self.response.whole && self.has_body {
-            reply.http_body = Some(text(&self.response.body));
+            reply.http_body = Some(self.response.text());
         }
         let answer = match ending.state {
             State::LocalError => None,
@@ -208,30 +169,5 @@ impl Exchange {
         };
         let reply = (reply != Reply::default()).then(|| Box::new(reply));
         Ending { answer, reply, ..ending }
-    }
-}
-
-/// Octets as text, without an incomplete last character.
-fn text(octets: &[u8]) -> String {
-    let cut = match std::str::from_utf8(octets) {
-        Err(wrong) if octets.len() == MOST_BODY && wrong.error_len().is_none() => {
-            wrong.valid_up_to()
-        }
-        _ => octets.len(),
-    };
-    String::from_utf8_lossy(&octets[..cut]).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_not_cut_inside_a_character() {
-        let mut octets = vec![b'a'; MOST_BODY - 1];
-        octets.push(0xc3);
-        assert_eq!(text(&octets), "a".repeat(MOST_BODY - 1));
-        assert_eq!(text(b"a\xc3\xa4\xff"), "aä\u{fffd}");
-        assert_eq!(text(b"a\xc3"), "a\u{fffd}");
     }
 }

@@ -1,8 +1,8 @@
 //! A request in HTTP/1.0 or HTTP/1.1 and its response (RFC 9112).
 
-use super::exchange::{Progress, Response};
 use super::head::{Head, Header};
 use super::request::Request;
+use super::response::{Progress, Response};
 use crate::connect::answer::{HTTP_INCOMPLETE, HTTP_UNASKED_UPGRADE};
 use crate::connect::tcp::MOST_BYTES;
 

@@ -1,8 +1,8 @@
 //! A request in HTTP/2 and its response (RFC 9113), started directly or by an Upgrade.
 
-use super::exchange::{Progress, Response};
 use super::head::Head;
 use super::request::Request;
+use super::response::{Progress, Response};
 use crate::connect::answer::{
     HTTP_NO_UPGRADE, HTTP2_GOAWAY, HTTP2_MALFORMED, HTTP2_NOT_HTTP2, HTTP2_RESET,
 };

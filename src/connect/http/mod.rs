@@ -21,6 +21,7 @@ mod head;
 mod http1;
 mod http2;
 mod request;
+mod response;
 
 pub(super) use exchange::{Exchange, Protocol};
 pub(super) use head::MOST_HEAD;

@@ -1,6 +1,6 @@
 //! Frames (RFC 9113, 4.1 and 6).
 
-use super::Wrong;
+use super::wrong::Wrong;
 
 /// Types of frames.
 pub(crate) mod kind {

@@ -1,15 +1,13 @@
 //! Header blocks: one HEADERS frame and its CONTINUATIONs (RFC 9113, 4.3), decoded by HPACK (RFC 7541).
 
-use super::Wrong;
 use super::frame::{Frame, flag, kind};
 use super::hpack::Decoder;
+use super::wrong::Wrong;
 
 /// The longest header block: more than any response needs, and cheap to decode.
 const LONGEST: usize = 16 << 10;
 /// The overhead counted per field, so that many empty ones are bounded too (RFC 9113, 10.5.1).
 const FIELD: usize = 32;
-/// The error for a block that violates HPACK.
-pub(super) const UNDECODABLE: Wrong = "Peer's HTTP/2 headers cannot be decoded";
 
 /// A complete header block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +76,7 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::http2::wrong::UNDECODABLE;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Frame {
         Frame { kind, flags, stream: 1, payload: payload.to_vec() }

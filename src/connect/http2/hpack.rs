@@ -14,8 +14,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use self::fixed::STATIC;
-use super::Wrong;
-use super::headers::UNDECODABLE;
+use super::wrong::{UNDECODABLE, Wrong};
 
 /// The default size of the dynamic table (RFC 7541, 4.2, and RFC 9113, 6.5.2).
 pub(super) const TABLE: usize = 4096;

@@ -6,13 +6,12 @@
 mod frame;
 mod headers;
 mod hpack;
+mod wrong;
 
 pub(crate) use frame::{Frame, Frames, error_word, flag, kind, setting, write};
 pub(crate) use headers::{Block, Headers};
 pub(crate) use hpack::encode;
+pub(crate) use wrong::Wrong;
 
 /// What a client sends first (RFC 9113, 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// An error in the peer's octets, in the words of the `error` column.
-pub(crate) type Wrong = &'static str;

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use super::words::{self, Text};
 use crate::chain::{self, Chain};
 
-/// Which functions look at which packets.
+/// The functions that read packets.
 #[derive(Debug, Default)]
 pub(in crate::measurement) struct Observer {
     /// Groups, whose functions are placed in their chains.
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Key {
         }
         let known: Vec<String> =
             Chain::ALL.iter().map(|chain| format!("`{}`", chain.key())).collect();
-        // In serde's own words, which the reading of errors knows.
+        // In serde's own words, which the diagnostics parse.
         let known = known.join(", ");
         Err(D::Error::custom(format!("unknown field `{key}`, expected one of `use`, {known}")))
     }
@@ -88,7 +88,7 @@ impl JsonSchema for Observer {
         properties.insert(
             "use".into(),
             serde_json::json!({
-                "description": "Groups of functions, each of which is placed in all its chains. May be mixed with \
+                "description": "Groups of functions, each placed in all its chains. May be combined with \
                     chains; a function runs once.",
                 "type": "array",
                 "items": words::names(&groups),
@@ -114,7 +114,7 @@ impl JsonSchema for Observer {
             );
         }
         json_schema!({
-            "description": "Which functions look at which packets.",
+            "description": "The functions that read packets.",
             "type": "object",
             "additionalProperties": false,
             "properties": properties,

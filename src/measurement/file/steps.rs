@@ -1,4 +1,4 @@
-//! Steps as they are written: each a table with one key, its kind.
+//! Steps as they are written: each is a table with one key, its kind.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(in crate::measurement) enum Step {
     Command(Command),
 }
 
-/// A value of a kernel parameter: written as number, text or truth value, kept as text.
+/// A value of a kernel parameter: written as number, text or boolean, kept as text.
 #[derive(Debug)]
 pub(in crate::measurement) struct Setting(pub(in crate::measurement) String);
 
@@ -70,19 +70,19 @@ impl JsonSchema for Setting {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["rule"]))]
 pub(in crate::measurement) struct Netfilter {
-    /// One rule as nft(8) reads it. It is for packets of this configuration only, without a match of
-    /// its own. `dscp set 46`, without ip or ip6, is for both; `ip dscp set 46` is for IPv4, and targets of IPv6
-    /// are skipped.
+    /// One rule in the syntax of nft(8). It applies to packets of this configuration only, without a match of
+    /// its own. `dscp set 46`, without ip or ip6, is for both versions of IP; `ip dscp set 46` is for IPv4, and IPv6
+    /// targets are skipped.
     #[schemars(with = "Option<String>", example = &"dscp set 46", length(min = 1))]
     #[schemars(regex(pattern = "^[^;#\\r\\n]*$"))]
     pub(in crate::measurement) rule: Option<Text>,
-    /// Where on a packet's way the rule is looked at.
+    /// The hook in a packet's path where the rule applies.
     #[serde(default)]
     #[schemars(schema_with = "words::hook", example = &"output", extend("default" = "output"))]
     pub(in crate::measurement) hook: Option<Text>,
 }
 
-/// Metrics of this configuration's routes; what is not given stays as it is.
+/// Metrics of this configuration's routes; missing ones stay unchanged.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "dependentRequired" = { "mtu_lock": ["mtu"] }))]
@@ -103,7 +103,7 @@ pub(in crate::measurement) struct Route {
     #[serde(default)]
     #[schemars(schema_with = "words::mtu", example = 1280)]
     pub(in crate::measurement) mtu: Option<Spanned<i64>>,
-    /// Whether path MTU discovery is switched off; needs `mtu`.
+    /// Whether path MTU discovery is disabled; needs `mtu`.
     #[serde(default)]
     #[schemars(schema_with = "words::boolean", example = true, extend("default" = false))]
     pub(in crate::measurement) mtu_lock: Option<Spanned<bool>>,
@@ -111,10 +111,10 @@ pub(in crate::measurement) struct Route {
     #[serde(default)]
     #[schemars(schema_with = "words::hoplimit", example = 64)]
     pub(in crate::measurement) hoplimit: Option<Spanned<i64>>,
-    /// The congestion control; the kernel must have it.
+    /// The congestion control; the kernel must support it.
     #[schemars(with = "Option<String>", example = &"cubic", regex(pattern = "^[a-z0-9_]+$|\\$\\{"))]
     pub(in crate::measurement) congctl: Option<Text>,
-    /// Whether ACKs are sent at once.
+    /// Whether ACKs are sent immediately.
     #[serde(default)]
     #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) quickack: Option<bool>,
@@ -124,8 +124,8 @@ pub(in crate::measurement) struct Route {
     pub(in crate::measurement) fastopen_no_cookie: Option<bool>,
 }
 
-/// A program to run, and the one that undoes what it did. No shell reads the words. It runs only
-/// with --allow-commands.
+/// A program to run, and the program that undoes it. No shell interprets the words. It runs only
+/// if the user allows commands.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["run"]))]
@@ -136,13 +136,13 @@ pub(in crate::measurement) struct Command {
     /// The program that undoes it, and its arguments.
     #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["dish", "west"])]
     pub(in crate::measurement) undo: Option<Spanned<Vec<String>>>,
-    /// How long each may take: a number with ms, s or m; more than zero, at most an hour.
+    /// The timeout of each: a number with ms, s or m; more than zero, at most an hour.
     #[schemars(with = "Option<String>", example = &"30s", regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"))]
     #[schemars(extend("default" = crate::step::command::DEFAULT_TIMEOUT))]
     pub(in crate::measurement) timeout: Option<Text>,
 }
 
-/// A value of a socket's option, before it is known what the option takes.
+/// A value of a socket option, before its type is checked.
 #[derive(Debug)]
 pub(in crate::measurement) enum SockoptValue {
     Integer(i64),
@@ -208,7 +208,7 @@ fn sockopts(_: &mut SchemaGenerator) -> Schema {
     properties.insert(
         "raw".into(),
         serde_json::json!({
-            "description": "An option without a name here: level, option and value as the kernel's headers number them.",
+            "description": "An option without a name here: level, option and value, as numbered in the kernel's headers.",
             "type": "array",
             "items": words::integer(i64::from(i32::MIN), i64::from(i32::MAX)).to_value(),
             "minItems": 3,

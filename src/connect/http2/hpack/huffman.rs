@@ -3,7 +3,7 @@
 //! The code is canonical: among codes of one length, a larger symbol has a larger code, and the codes
 //! of a length continue where those of the next shorter length end. So only the lengths are stored.
 
-use super::{UNDECODABLE, Wrong};
+use crate::connect::http2::wrong::{UNDECODABLE, Wrong};
 
 /// The length of each symbol's code in bits. The last symbol is the end of the string (EOS).
 #[rustfmt::skip]
