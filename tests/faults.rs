@@ -228,7 +228,7 @@ impl Bench {
         let mut words = [PollFd::new(child.stdout.as_ref().unwrap().as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut words, PollTimeout::from(7000_u16)).unwrap(), 0);
         kill(process, Signal::SIGCONT).unwrap();
-        self.asked_again(child, "stopped.ndjson", "stood still for");
+        self.asked_again(child, "stopped.ndjson", "was paused for");
     }
 
     /// What `ip` does to the interface ends the run, and the rest is asked when all is well again.
@@ -289,7 +289,7 @@ impl Bench {
         let output = few(&[]);
         assert_eq!(output.status.code(), Some(2));
         assert!(
-            stderr(&output).contains("needs 1064 open files, the limit is 128"),
+            stderr(&output).contains("need 1064 open files, the limit is 128"),
             "{}",
             stderr(&output)
         );
