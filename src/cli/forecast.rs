@@ -72,7 +72,7 @@ pub fn print(
         }
     }
     if !reader.has_targets() {
-        let why = reader.refusals().told().unwrap_or_else(|| "the list is empty".into());
+        let why = reader.refusals().in_words().unwrap_or_else(|| "the list is empty".into());
         return Err(Error::Usage(format!("no targets: {why}")));
     }
     let account = Account::of(reader);

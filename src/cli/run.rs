@@ -392,7 +392,7 @@ impl Run<'_> {
         let identity = self.identity(digest.as_deref(), &schema);
         let (sink, mut earlier) =
             output.open(resume, &self.args.form, &identity, &schema, tally, self.outcomes())?;
-        reader.pass_over(std::mem::take(&mut earlier.done));
+        reader.skip(std::mem::take(&mut earlier.done));
         reader.only(self.args.shard);
         Ok((sink, earlier, digest))
     }

@@ -1,8 +1,7 @@
-//! Lists of prefixes: which addresses are meant.
+//! Lists of prefixes.
 //!
-//! One prefix (`192.0.2.0/24`), address or range (`192.0.2.0-192.0.2.9`) a line; `#` begins a comment. A line that cannot be
-//! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
-//! of it is.
+//! One prefix (`192.0.2.0/24`), address or range (`192.0.2.0-192.0.2.9`) per line; `#` begins a comment. A line that
+//! cannot be parsed is an error and is not skipped: an exclude list is worthless if a part of it is ignored.
 
 use std::io::BufReader;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

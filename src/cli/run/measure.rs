@@ -52,7 +52,7 @@ impl Run<'_> {
         self.check_signals()?;
         let first = first?;
         if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().told() {
+            return Err(match reader.refusals().in_words() {
                 None => run_targets::none(),
                 Some(refused) => Error::Usage(format!("no targets: {refused}")),
             });

@@ -1,4 +1,4 @@
-//! Lists with a JSON object a line.
+//! Lists with one JSON object per line.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::{Line, Raw, Want, tool};
 use crate::targets::cell::Cell;
 use crate::targets::refusal::shown;
 
-/// The members of a JSON object in their order, each value as it is written.
+/// The members of a JSON object in order, each value as written.
 pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -57,21 +57,21 @@ impl<'de> Deserialize<'de> for Key<'de> {
 }
 
 impl<'a> Members<'a> {
-    /// The members of the object that a text is.
+    /// Parses a text as the members of an object.
     ///
     /// # Errors
-    /// If it is something else, or a key is repeated: one of its values would be lost.
+    /// If it is not an object, or if a key is repeated, since one of the values would be lost.
     pub fn parse(text: &'a str) -> Result<Self, String> {
         let members: Self = serde_json::from_str(text).map_err(json_reason)?;
         let mut sorted: Vec<&str> = members.0.iter().map(|(key, _)| key.as_ref()).collect();
         sorted.sort_unstable();
         match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(twice) => Err(format!("the key {} is there twice", shown(twice[0]))),
+            Some(twice) => Err(format!("the key {} is repeated", shown(twice[0]))),
             None => Ok(members),
         }
     }
 
-    /// Whether a key is there, null or not.
+    /// Whether a key exists, null or not.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(own, _)| own == key)
     }
@@ -82,7 +82,7 @@ impl<'a> Members<'a> {
         (value.get() != "null").then_some(*value)
     }
 
-    /// The text that a key has.
+    /// The value of a key as text.
     pub fn text(&self, key: &str) -> Option<String> {
         match Cell::of_json(self.get(key)?)? {
             Cell::Text(text) => Some(text),
@@ -90,7 +90,7 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Takes the value of the first of some words that has one: where it is null another word may have the value.
+    /// Takes the value of the first of `words` that has one; a null does not count.
     pub fn take(&mut self, words: &[&str]) -> Option<Cell> {
         let index = words.iter().find_map(|word| {
             self.0
@@ -100,14 +100,14 @@ impl<'a> Members<'a> {
         Cell::of_json(self.0.remove(index).1)
     }
 
-    /// What is left, as columns of the list's own; nulls are left out.
+    /// The remaining members as columns of the list's own, without nulls.
     pub fn rest(self) -> Vec<(std::sync::Arc<str>, Cell)> {
         let cells = self.0.into_iter();
         cells.filter_map(|(key, value)| Some((key.into(), Cell::of_json(value)?))).collect()
     }
 }
 
-/// Reads a line.
+/// Parses a line.
 pub fn read(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
     let mut members = Members::parse(line)?;
     if let Some(read) = tool::of_object(&members) {
@@ -129,7 +129,7 @@ pub fn read(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, St
     line.raw(want, default_port)
 }
 
-/// serde_json counts lines itself, and here there is always one.
+/// serde_json reports a line number, which is always 1 here.
 fn json_reason(error: serde_json::Error) -> String {
     let text = error.to_string();
     match text.rsplit_once(" at line 1 column ") {
