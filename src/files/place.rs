@@ -1,4 +1,4 @@
-//! Where a path leads, looked up folder by folder.
+//! Where a path leads, resolved component by component.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,10 +14,10 @@ use super::Folder;
 use super::owner::{self, REMEDY};
 use crate::error::{Error, Result};
 
-/// Links that are followed at most, as the kernel does.
+/// Maximum number of links followed, the same as in the kernel.
 const MOST_LINKS: u32 = 40;
 
-/// The place of a file that the user named: a folder that is open, and the name of a regular file, or of none yet.
+/// The place of a file that the user named: an open folder and the name of a regular file, which may not exist yet.
 #[derive(Debug)]
 pub struct Place {
     folder: Folder,
@@ -25,11 +25,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of a file that is to be written.
+    /// The place of a file to be written.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no such folder, if something else than a regular file has the name, or if others
-    /// could redirect what is written (see [`files`](crate::files)).
+    /// [`Error::Usage`] if the folder does not exist, if the name belongs to something other than a regular file, or
+    /// if other users could redirect what is written (see [`files`](crate::files)).
     pub fn of(path: &Path) -> Result<Self> {
         let refuse = |why: String| Error::Usage(format!("write {}: {why}", path.display()));
         let named = walk(path).map_err(refuse)?;
@@ -45,11 +45,11 @@ impl Place {
         Ok(place)
     }
 
-    /// The place of another file in the same folder. A link there is not followed.
+    /// The place of another file in the same folder. Does not follow a link there.
     ///
     /// # Errors
     /// As [`Place::of`].
-    pub fn beside(&self, name: OsString) -> Result<Self> {
+    pub fn sibling(&self, name: OsString) -> Result<Self> {
         let place = Self { folder: self.folder.try_clone()?, name };
         let refuse = |why: String| Error::Usage(format!("write {}: {why}", place.path().display()));
         let about = place.folder.about(&place.name).map_err(|why| refuse(why.to_string()))?;
@@ -57,7 +57,7 @@ impl Place {
         Ok(place)
     }
 
-    /// The name of a new file or folder in an open folder.
+    /// A new file or folder in an open folder.
     pub(crate) fn within(folder: &Folder, name: impl Into<OsString>) -> Result<Self> {
         Ok(Self { folder: folder.try_clone()?, name: name.into() })
     }
@@ -91,10 +91,10 @@ impl Place {
     }
 }
 
-/// Makes a file that must not be there yet. A link at its name counts as there.
+/// Creates a file that must not exist. A link at its name counts as existing.
 ///
 /// # Errors
-/// [`Error::Usage`] if others could redirect what is written; the inner error is the kernel's.
+/// [`Error::Usage`] if other users could redirect what is written; the inner error is the kernel's.
 pub fn create_new(path: &Path) -> Result<io::Result<File>> {
     let refuse = |why: String| Error::Usage(format!("write {}: {why}", path.display()));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -104,18 +104,18 @@ pub fn create_new(path: &Path) -> Result<io::Result<File>> {
     Ok(Folder::open(folder.unwrap_or(Path::new(".")))?.create_new(name))
 }
 
-/// What a path leads to.
+/// The end of a path.
 pub(super) struct Named {
     pub folder: Folder,
-    /// Nothing if the path ends in a folder that has no name of its own (`..`, `/`).
+    /// `None` if the path ends in a folder that has no name of its own (`..`, `/`).
     pub name: Option<OsString>,
-    /// What is there, if anything is. No link.
+    /// Its metadata, if it exists. Never a link.
     pub about: Option<Stat>,
-    /// Whether it is at the very name, and not where a link at that name leads.
+    /// Whether it is at the very name, and not at the target of a link there.
     is_as_written: bool,
 }
 
-/// Follows a path to its last name, and a link there, as far as [`owner`] allows.
+/// Resolves a path up to its last name, and a link there, as far as [`owner`] allows.
 ///
 /// # Errors
 /// In words, without the path.
@@ -132,11 +132,11 @@ pub(super) fn walk(path: &Path) -> Result<Named, String> {
 }
 
 struct Walk {
-    /// Nothing before the first step.
+    /// `None` before the first step.
     at: Option<OwnedFd>,
-    /// How that is called.
+    /// Its path for messages.
     shown: PathBuf,
-    /// What is to be walked, the last first.
+    /// The remaining components, the last first.
     left: Vec<OsString>,
     links: u32,
     /// Whether a link at the very name was followed.
@@ -144,7 +144,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Puts a path before what is left.
+    /// Prepends a path to the remaining components.
     fn push(&mut self, path: &Path) -> Result<(), String> {
         if path.as_os_str().is_empty() {
             return Err("an empty name".into());
@@ -184,7 +184,7 @@ impl Walk {
                 self.step(at, &name);
                 continue;
             }
-            let Some(at) = &self.at else { return Err("no folder to begin in".into()) };
+            let Some(at) = &self.at else { return Err("no folder to start from".into()) };
             let about = match statat(at, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(about) => Some(about),
                 Err(Errno::NOENT) if is_last => None,

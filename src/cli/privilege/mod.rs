@@ -128,7 +128,7 @@ pub fn check_output(path: &Path) -> Result<()> {
     let folder = path.ancestors().find(|folder| folder.is_dir());
     let empty = path.ancestors().any(|folder| folder.as_os_str().is_empty());
     let folder = folder.or(empty.then_some(Path::new(".")));
-    let parts = sink::beside(path);
+    let parts = sink::parts_of(path);
     for folder in folder.into_iter().chain(parts.is_dir().then_some(parts.as_path())) {
         if eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
             return Err(refused(folder));
