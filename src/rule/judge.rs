@@ -13,7 +13,7 @@ use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
 use super::compare::{self, Rank, Side};
-use super::confirm::{CONFIRMED, INCONCLUSIVE, Rounds, Confirmation};
+use super::confirm::{CONFIRMED, Confirmation, INCONCLUSIVE, Rounds};
 use super::eval::column;
 use super::expr::{Column, Expr, Type};
 use super::known::{Known, Reason, lossy};
