@@ -51,7 +51,7 @@ pub struct Row {
     pub doc: &'static str,
 }
 
-const END: &str = "ends in order";
+const END: &str = "stops gracefully";
 
 macro_rules! table {
     ($($name:literal $number:ident $action:ident $doc:expr;)*) => {
@@ -68,22 +68,22 @@ const SIGPWR: i32 = nix::libc::SIGPWR;
 pub static SIGNALS: &[Row] = table! {
     "SIGINT" SIGINT End END;
     "SIGTERM" SIGTERM End END;
-    "SIGHUP" SIGHUP End "ends in order; with `run --exclude`, reads the exclude lists again. Stays ignored if it was ignored at the start (`nohup`)";
-    "SIGQUIT" SIGQUIT EndNow "ends in order at once, as a second Ctrl-C";
+    "SIGHUP" SIGHUP End "stops gracefully; with `run --exclude`, reads the exclude lists again. Stays ignored if it was ignored at the start (`nohup`)";
+    "SIGQUIT" SIGQUIT EndNow "stops gracefully at once, like a second Ctrl-C";
     "SIGUSR1" SIGUSR1 End END;
     "SIGUSR2" SIGUSR2 End END;
     "SIGALRM" SIGALRM End END;
     "SIGVTALRM" SIGVTALRM End END;
     "SIGPROF" SIGPROF End END;
-    "SIGXCPU" SIGXCPU End "ends in order (RLIMIT_CPU: the kernel repeats it each second of CPU time, and the second one does not wait for the wave)";
-    "SIGXFSZ" SIGXFSZ FileSize "RLIMIT_FSIZE: the write fails and is handled as a full disk; sent by another process: ends in order";
+    "SIGXCPU" SIGXCPU End "stops gracefully (RLIMIT_CPU: the kernel repeats it each second of CPU time, and the second one does not wait for the wave)";
+    "SIGXFSZ" SIGXFSZ FileSize "RLIMIT_FSIZE: the write fails and is handled as a full disk; sent by another process: stops gracefully";
     "SIGIO" SIGIO End END;
     "SIGPWR" SIGPWR End END;
     "SIGSTKFLT" SIGSTKFLT End END;
     "SIGTRAP" SIGTRAP End END;
     "SIGSYS" SIGSYS End END;
-    "SIGABRT" SIGABRT End "ends in order; when the program aborts itself (no memory left), ends at once: see `restore`";
-    "SIGSEGV" SIGSEGV Fault "sent by another process: ends in order; a fault of the program: ends at once, see `restore`";
+    "SIGABRT" SIGABRT End "stops gracefully; when the program aborts itself (no memory left), ends at once: see `restore`";
+    "SIGSEGV" SIGSEGV Fault "sent by another process: stops gracefully; a fault of the program: ends at once, see `restore`";
     "SIGBUS" SIGBUS Fault "as SIGSEGV";
     "SIGILL" SIGILL Fault "as SIGSEGV";
     "SIGFPE" SIGFPE Fault "as SIGSEGV";
