@@ -50,7 +50,10 @@ impl Exit {
         ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
         (Exit::Untrue, "a lab run gave a condition that differs from the known truth"),
-        (Exit::Interrupted, "a signal ended the command; the finished records of a run are written"),
+        (
+            Exit::Interrupted,
+            "a signal ended the command; the finished records of a run are written",
+        ),
     ];
 }
 

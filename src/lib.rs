@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`printable`] [`signals`] [`words`] |
+//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`hex`] [`printable`] [`signals`] [`words`] |
 //! | 1 | [`error`] |
 //! | 2 | [`files`] [`program`] |
 //! | 3 | [`packet`] [`sink`] [`targets`] |
@@ -32,6 +32,7 @@ pub mod field;
 pub mod files;
 pub mod flags;
 pub mod guide;
+pub mod hex;
 pub mod lab;
 pub mod measurement;
 pub mod merge;

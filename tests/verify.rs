@@ -151,7 +151,7 @@ fn files(result: &Path) -> Vec<PathBuf> {
         files.sort();
         return files;
     }
-    let beside = sink::metadata_beside(result);
+    let beside = sink::metadata_of(result);
     [result.to_owned(), beside].into_iter().filter(|file| file.exists()).collect()
 }
 
@@ -439,7 +439,7 @@ fn damage_to_parts_is_named() {
 fn a_single_file_that_was_cut_or_added_to_is_found() {
     let folder_of = tempfile::tempdir().unwrap();
     let [_, parquet, lines] = results(folder_of.path());
-    for file in [&parquet, &lines, &sink::metadata_beside(&lines)] {
+    for file in [&parquet, &lines, &sink::metadata_of(&lines)] {
         let whole = fs::read(file).unwrap();
         let result = if file == &parquet { &parquet } else { &lines };
         for wrong in

@@ -16,6 +16,7 @@ use super::writer::Totals;
 use super::{Format, out};
 use crate::barrier::panic_point;
 use crate::error::{Error, Exit, Result};
+use crate::hex::hex;
 use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
 use crate::measurement::Plan;
@@ -276,7 +277,7 @@ fn outputs(outputs: &[CommandOutput]) -> String {
 
 /// The hash of a measurement's text, in hexadecimal.
 pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// Each condition's verdict as one SQL expression over the file: a JSON object.

@@ -63,8 +63,10 @@ impl Log {
             Err(Errno::EXIST) => {}
             Err(why) => return Err(refuse(why.to_string())),
         }
-        let about =
-            folder.about(&name).map_err(words)?.ok_or_else(|| refuse("it was removed meanwhile".into()))?;
+        let about = folder
+            .about(&name)
+            .map_err(words)?
+            .ok_or_else(|| refuse("it was removed meanwhile".into()))?;
         let log = Self { folder, name, about };
         log.check(&about).map_err(refuse)?;
         match log.try_open().map_err(words)? {

@@ -370,7 +370,8 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
         if server.plays != Play::Greeting && server != plain {
             complain(
                 span.clone(),
-                "a server that answers nothing cannot have `mptcp`, `h2`, `tls` or `dns`".to_owned(),
+                "a server that answers nothing cannot have `mptcp`, `h2`, `tls` or `dns`"
+                    .to_owned(),
                 "leave them out, or write plays = \"greeting\"",
             );
         }

@@ -1,9 +1,12 @@
 //! Compares measured conditions with the truth: one row per kind of host.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use anstyle::Style;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use textwrap::core::{Word, display_width};
+use textwrap::wrap_algorithms::wrap_first_fit;
 
 use crate::lab::truth::Truth;
 use crate::lab::{Host, Situation};
@@ -291,48 +294,34 @@ impl Tally {
                 good: row.agrees(),
             })
             .collect();
-        let names = cells.iter().map(|c| c.name.len()).max().unwrap_or(0).max("host".len());
-        let agree = cells.iter().map(|c| c.agree.len()).max().unwrap_or(0).max("agree".len());
-        let rest = width.saturating_sub(names + agree + 3 * GAP) / 2;
-        let column = |pick: fn(&Cells) -> &Vec<Part>| {
-            // No wider than the longest line that it would have if there were room.
-            let natural = cells
-                .iter()
-                .flat_map(|c| wrap(pick(c), usize::MAX))
-                .map(|line| line.len())
-                .max()
-                .unwrap_or(0);
-            natural.clamp(NARROWEST, rest.max(NARROWEST))
+        let widest = |head: &str, cell: fn(&Cells) -> &String| {
+            cells.iter().map(|cells| display_width(cell(cells))).fold(head.len(), usize::max)
         };
-        let (measured, truth) = (column(|c| &c.measured), column(|c| &c.truth));
+        let taken = widest("host", |c| &c.name) + widest("agree", |c| &c.agree) + 3 * GAP;
+        let room = (width.saturating_sub(taken) / 2).max(NARROWEST);
 
-        let mut table = String::new();
-        let mut line = |style: Style, cells: [&str; 4]| {
-            let [a, b, c, d] = cells;
-            let text =
-                format!("{a:names$}{:GAP$}{b:measured$}{:GAP$}{c:truth$}{:GAP$}{d}", "", "", "");
-            let text = text.trim_end();
-            writeln!(table, "{style}{text}{style:#}").ok();
-        };
-        line(styles.heading, ["host", "measured", "truth", "agree"]);
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.add_row(["host", "measured", "truth", "agree"]);
+        // One style per line.
+        let mut line_styles = vec![styles.heading];
         for cells in &cells {
+            let (measured, truth) = (wrap(&cells.measured, room), wrap(&cells.truth, room));
+            let lines = measured.len().max(truth.len()).max(1);
             let style = if cells.good { styles.good } else { styles.bad };
-            let left = wrap(&cells.measured, measured);
-            let right = wrap(&cells.truth, truth);
-            for index in 0..left.len().max(right.len()).max(1) {
-                let first = index == 0;
-                line(
-                    style,
-                    [
-                        if first { &cells.name } else { "" },
-                        left.get(index).map_or("", String::as_str),
-                        right.get(index).map_or("", String::as_str),
-                        if first { &cells.agree } else { "" },
-                    ],
-                );
+            line_styles.extend(std::iter::repeat_n(style, lines));
+            table.add_row([&cells.name, &measured.join("\n"), &truth.join("\n"), &cells.agree]);
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, GAP as u16));
+            if let 1 | 2 = index {
+                let least = Width::Fixed((NARROWEST + GAP) as u16);
+                column.set_constraint(ColumnConstraint::LowerBoundary(least));
             }
         }
-        table
+        let text = table.trim_fmt();
+        let lines = text.lines().zip(line_styles);
+        lines.map(|(line, style)| format!("{style}{line}{style:#}\n")).collect()
     }
 }
 
@@ -359,17 +348,15 @@ fn wrap(parts: &[Part], width: usize) -> Vec<String> {
                 note.into_iter().chain(labels).map(String::as_str).collect()
             }
         };
-        let mut line = String::new();
-        for word in words {
-            if !line.is_empty() && line.len() + 1 + word.len() > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(line);
+        // Unlike the words of a text, notes contain spaces.
+        let words: Vec<String> = words.iter().map(|word| format!("{word} ")).collect();
+        let words: Vec<Word> = words.iter().map(|word| Word::from(word)).collect();
+        let wrapped = wrap_first_fit(&words, &[width as f64]);
+        lines.extend(
+            wrapped
+                .iter()
+                .map(|line| line.iter().map(|word| word.word).collect::<Vec<_>>().join(" ")),
+        );
     }
     lines
 }

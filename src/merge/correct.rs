@@ -65,9 +65,9 @@ impl Correction {
                  ports",
             ),
             Correction::Late => None,
-            Correction::Unfounded => Some(
-                "its end may be forged or caused by this host: it does not fit what was sent",
-            ),
+            Correction::Unfounded => {
+                Some("its end may be forged or caused by this host: it does not fit what was sent")
+            }
             Correction::Starved => {
                 Some("this host was too busy to determine whether the answer was in time")
             }
@@ -334,15 +334,15 @@ mod tests {
         };
         let (silent, answered) = (exchange(None, None, 0, 0), exchange(Some(10), None, 10, 0));
         let (tcp, udp) = (protocol::TCP, protocol::UDP);
-        let refused = "Connection refused";
+        let refused_text = "Connection refused";
         for (of, stage, error, heard, seen, founded) in [
-            (udp, Response, refusal, false, silent, false),
-            (udp, Response, refusal, false, refused(silent), true),
+            (udp, Response, refused_text, false, silent, false),
+            (udp, Response, refused_text, false, refused(silent), true),
             (udp, Response, NO_HOST, true, answered, false),
-            (tcp, Connect, refusal, false, silent, false),
-            (tcp, Connect, refusal, false, refused(silent), true),
+            (tcp, Connect, refused_text, false, silent, false),
+            (tcp, Connect, refused_text, false, refused(silent), true),
             // A SYN-ACK is not a reason to fail.
-            (tcp, Connect, refused, false, answered, false),
+            (tcp, Connect, refused_text, false, answered, false),
             (tcp, Connect, TIMED_OUT, false, silent, true),
             // The kernel has checked the numbers of what ended a connection.
             (tcp, Response, "Connection reset by peer", true, answered, true),

@@ -35,11 +35,15 @@ pub(super) enum Confirmation {
 }
 
 /// The reason for insufficient if no round was conclusive.
-pub(super) const INCONCLUSIVE: &str = "confirm: offline or insufficient in every confirmation round";
+pub(super) const INCONCLUSIVE: &str =
+    "confirm: offline or insufficient in every confirmation round";
 
 /// The columns of a rule's struct and what they count.
 pub const COUNTS: [(&str, &str); 6] = [
-    ("rounds", "Confirmation rounds: how often the target was probed again under every configuration."),
+    (
+        "rounds",
+        "Confirmation rounds: how often the target was probed again under every configuration.",
+    ),
     ("works", "Rounds in which it worked under both."),
     ("broken", "Rounds in which it worked under the baseline only."),
     ("transient", "Rounds in which it worked under the experiment only."),

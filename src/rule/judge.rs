@@ -153,7 +153,9 @@ impl Words {
         match rounds.verdict(word) {
             Confirmation::Confirmed => outcome,
             // These words follow the rule's own.
-            Confirmation::Instead(number) => Outcome::Word(self.words.len() - CONFIRMED.len() + number),
+            Confirmation::Instead(number) => {
+                Outcome::Word(self.words.len() - CONFIRMED.len() + number)
+            }
             Confirmation::Nothing => Outcome::Insufficient(INCONCLUSIVE.into()),
         }
     }
@@ -259,7 +261,9 @@ impl Answers {
             Ok(Box::new(SideValues { truth, answers: side.answers(batch)?, unknown }))
         };
         let question = match &rule.asked {
-            Asked::Compare { zero, one } => Values::Compare { zero: values(zero)?, one: values(one)? },
+            Asked::Compare { zero, one } => {
+                Values::Compare { zero: values(zero)?, one: values(one)? }
+            }
             Asked::Online(side) => Values::Online(values(side)?),
             Asked::FirstOf(choices) => {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());

@@ -154,10 +154,7 @@ impl Typer<'_> {
             tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
         let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
         let help = match homes.is_empty() {
-            true => format!(
-                "write a column with its struct: {}",
-                tables.join(".x, ") + ".x"
-            ),
+            true => format!("write a column with its struct: {}", tables.join(".x, ") + ".x"),
             false => format!("write {}", homes.join(" or ")),
         };
         self.mistake("E0403", at, format!("unknown column `{name}`"), &help)

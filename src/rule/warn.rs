@@ -46,8 +46,7 @@ impl Typer<'_> {
         for operand in list.iter().zip(typed) {
             let (at, with) = operand;
             if with.is_null_literal() {
-                let message =
-                    "nothing is equal to NULL: it never makes IN true, and with it NOT IN is never true";
+                let message = "nothing is equal to NULL: it never makes IN true, and with it NOT IN is never true";
                 self.warn(
                     "W0401",
                     at,
@@ -131,7 +130,8 @@ impl Typer<'_> {
     pub(super) fn labelled(&mut self, expr: &Expr) {
         if expr.is_nanoseconds() || expr.ty == Type::Time {
             let message = "nearly every record has another number here, and so another label";
-            let help = "name ranges with `first_of`; the number itself is a column of the record anyway";
+            let help =
+                "name ranges with `first_of`; the number itself is a column of the record anyway";
             let diagnostic =
                 self.sql.diagnostic("W0404", self.sql.whole(), message, Some(help.into()));
             self.mistakes.push(diagnostic);
@@ -140,10 +140,7 @@ impl Typer<'_> {
 
     /// Checks what is combined with a number of nanoseconds without being one: a fraction of a second, or an
     /// INTERVAL.
-    pub(super) fn with_nanoseconds(
-        &mut self,
-        typed: &[(&ast::Expr, Option<Expr>)],
-    ) -> Option<()> {
+    pub(super) fn with_nanoseconds(&mut self, typed: &[(&ast::Expr, Option<Expr>)]) -> Option<()> {
         let exprs = || typed.iter().filter_map(|(at, expr)| Some((*at, expr.as_ref()?)));
         let Some((column, _)) = exprs().find(|(_, expr)| expr.is_nanoseconds()) else {
             return Some(());
@@ -178,8 +175,9 @@ impl Typer<'_> {
     }
 
     fn nanoseconds(&mut self, at: &ast::Expr, column: &ast::Expr, number: f64) {
-        let message =
-            format!("{column} is in nanoseconds, and {at} ns is not a plausible time between packets");
+        let message = format!(
+            "{column} is in nanoseconds, and {at} ns is not a plausible time between packets"
+        );
         self.warn("W0403", at, message, &in_nanoseconds(number));
     }
 

@@ -228,9 +228,11 @@ fn lines(path: &Path, checked: &mut Checked, progress: &mut dyn FnMut(u64)) {
     let read = seal::read(path, progress);
     match (stated, read) {
         (_, Err(error)) => checked.spoil(path, error.to_string(), Damage::Changed),
-        (None, _) => {
-            checked.spoil(&metadata_file, "it does not have the SHA-256 of the records", Damage::Changed)
-        }
+        (None, _) => checked.spoil(
+            &metadata_file,
+            "it does not have the SHA-256 of the records",
+            Damage::Changed,
+        ),
         (Some((sha256, bytes)), Ok(read)) => {
             if let Some(why) = differs(&read, bytes, sha256, "its metadata file") {
                 checked.spoil(path, why, Damage::Changed);

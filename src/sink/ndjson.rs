@@ -140,8 +140,7 @@ impl NdjsonSink {
                 .chain(ours.map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value)))
                 .map(|(key, value)| (key, value.into()))
                 .collect();
-            file
-                .writer()?
+            file.writer()?
                 .write_all(seal::json(object).as_bytes())
                 .map_err(|error| write_error(file.path(), error))?;
             // Both are synced first, then both are renamed, the records last: when the records exist, everything

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::METADATA_PREFIX;
 use crate::error::{Doing as _, Result};
 use crate::files;
+use crate::hex::hex;
 
 /// The metadata key of the digest, without [`METADATA_PREFIX`].
 pub(super) const KEY: &str = "sha256";
@@ -76,7 +77,7 @@ impl<W: Write> Digesting<W> {
         let Some(place) = place(&end) else {
             return Err(io::Error::other("the file's end has no place for its digest"));
         };
-        let zeroed = hex(self.digest.clone().chain_update(&end));
+        let zeroed = hex(&self.digest.clone().chain_update(&end).finalize());
         end[place].copy_from_slice(zeroed.as_bytes());
         self.write_all(&end)?;
         self.finish()
@@ -85,7 +86,7 @@ impl<W: Write> Digesting<W> {
     /// Ends without a seal.
     pub(super) fn finish(mut self) -> io::Result<Digested> {
         self.inner.flush()?;
-        Ok(Digested { bytes: self.bytes, sha256: hex(self.digest) })
+        Ok(Digested { bytes: self.bytes, sha256: hex(&self.digest.finalize()) })
     }
 }
 
@@ -113,7 +114,7 @@ pub(super) fn json(mut object: Map<String, Value>) -> String {
     }
     let mut text = format!("{:#}\n", Value::Object(object));
     if let Some(place) = place(text.as_bytes()) {
-        let digest = hex(Sha256::new().chain_update(&text));
+        let digest = hex(&Sha256::digest(&text));
         text.replace_range(place, &digest);
     }
     text
@@ -170,12 +171,12 @@ pub(super) fn of_file(path: &Path, mut file: File, progress: &mut dyn FnMut(u64)
     file.read_to_end(&mut end).doing(doing)?;
     bytes += end.len() as u64;
     progress(end.len() as u64);
-    let sha256 = hex(digest.clone().chain_update(&end));
+    let sha256 = hex(&digest.clone().chain_update(&end).finalize());
     let seal = match place(&end) {
         Some(place) => {
             let stated = end[place.clone()].to_vec();
             end[place].fill(b'0');
-            let found = hex(digest.chain_update(&end));
+            let found = hex(&digest.chain_update(&end).finalize());
             match stated == found.as_bytes() {
                 true => Seal::Whole,
                 false => Seal::Broken("it does not have the SHA-256 that it states".into()),
@@ -203,10 +204,6 @@ fn place(end: &[u8]) -> Option<Range<usize>> {
 /// The last position of a pattern.
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
     text.windows(pattern.len()).rposition(|window| window == pattern)
-}
-
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::error::Error;
 use crate::files::Place;
+use crate::hex::hex;
 
 fn batch(rows: i64) -> RecordBatch {
     let started: ArrayRef = Arc::new(
@@ -259,7 +260,7 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
     assert_eq!(journal.lines().count(), 8, "{journal}");
     let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
     let part = fs::read(path.join("part-00000.parquet")).unwrap();
-    let sha256: String = Sha256::digest(&part).iter().map(|octet| format!("{octet:02x}")).collect();
+    let sha256 = hex(&Sha256::digest(&part));
     assert_eq!(
         (&first["part"], &first["rows"], &first["counts"]),
         (&"part-00000.parquet".into(), &20.into(), &serde_json::json!({"version": "1"}))

@@ -96,9 +96,8 @@ pub fn check(path: &Path) -> Result<()> {
 impl Sink for UpstreamSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut text = Vec::with_capacity(batch.num_rows() * 512);
-        let records = Records::of(batch, self.known).ok_or_else(|| {
-            Error::Failed("write records as upstream: they lack a column".into())
-        })?;
+        let records = Records::of(batch, self.known)
+            .ok_or_else(|| Error::Failed("write records as upstream: they lack a column".into()))?;
         for row in 0..batch.num_rows() {
             let record = records.record(row, self.rows, self.flows);
             // To memory, and from a JSON value: neither can fail.

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Doing as _, Result};
 use crate::files;
+use crate::hex::hex;
 
 /// The digest of the bytes read so far.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +20,7 @@ impl Digest {
 
     /// As hexadecimal digits.
     pub fn text(&self) -> String {
-        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0.clone().finalize())
     }
 }
 

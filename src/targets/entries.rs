@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cell::Cell;
-use super::format::Raw;
 use super::list::List;
+use super::raw::Raw;
 use super::{Options, Refusals, Want, open};
 use crate::error::Result;
 

@@ -10,52 +10,24 @@
 
 mod columns;
 mod delimited;
+mod members;
 mod ndjson;
 mod origin;
 mod roles;
 pub mod tool;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address;
 use super::cell::Cell;
+use super::raw::{Raw, Want};
 use super::refusal::shown;
 use delimited::Csv;
 use tool::Words;
 
 /// The hint for a JSON array.
 const ARRAY: &str = "a JSON array; give one object a line (`jq -c '.[]'` makes it so)";
-
-/// What every line must contain.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Want {
-    /// An address or a name, and a port: a list to measure.
-    #[default]
-    Targets,
-    /// An address: a list of targets whose ports may come later.
-    Addresses,
-    /// A name: a list to resolve. Addresses are ignored.
-    Names,
-}
-
-/// A usable line, whose other values are not in their columns yet.
-#[derive(Debug)]
-pub struct Raw {
-    /// The line number, from 1; 0 until the list sets it.
-    pub line: u64,
-    /// The address, if the line has one; always `None` in a list of names.
-    pub addr: Option<IpAddr>,
-    /// The port; 0 if neither the line nor a default gives one, which [`Want::Targets`] rejects.
-    pub port: u16,
-    /// Further addresses and ports on the same line; only some tools write these.
-    pub also: Vec<(IpAddr, u16)>,
-    /// The name, if any.
-    pub name: Option<String>,
-    /// All other values, without nulls.
-    pub rest: Vec<(Arc<str>, Cell)>,
-}
 
 /// The parts of a line, not checked yet.
 pub struct Line<'a> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::cell::{self, Cell};
-use super::format::Raw;
+use super::raw::Raw;
 use super::{Target, Value};
 
 /// Maximum number of the list's own columns; further ones go into `extra`.

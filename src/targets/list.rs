@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use super::format::{Format, Raw};
+use super::format::Format;
 use super::lines::Lines;
+use super::raw::Raw;
 use super::{HELD_BYTES, Options, Positions, Refusals, SAMPLE_LINES, Want};
 use crate::error::{Doing as _, Result};
 

@@ -27,6 +27,7 @@ mod optout;
 mod permutation;
 mod positions;
 mod prefixes;
+mod raw;
 mod refusal;
 mod scattered;
 mod shard;
@@ -48,23 +49,24 @@ pub use address::usable;
 pub use columns::columns;
 pub use digest::of_file as file_digest;
 pub use entries::{Entries, Entry};
-pub use format::Want;
 pub use format::tool::{TOOLS, Tool};
 pub use infer::FixedColumn;
 pub use name::check as check_name;
 pub use optout::OptOuts;
+pub use permutation::scrambled;
 pub use positions::Positions;
 pub use prefixes::Prefixes;
+pub use raw::Want;
 pub use refusal::{Reason, Refusal, Refusals, shown};
 pub use shard::Shard;
 pub use special::{SPECIAL, Special, special};
 pub use writer::{Listing, Writer};
 
 use digest::Digest;
-use format::Raw;
 use infer::Layout;
 use list::List;
 use permutation::Permutation;
+use raw::Raw;
 use scattered::Scattered;
 
 /// Number of lines from which the names and types of the other columns are inferred.

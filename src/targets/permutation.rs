@@ -9,6 +9,9 @@
 /// and Rackoff 1988).
 const ROUNDS: usize = 4;
 
+/// The increment of SplitMix64: the golden ratio in 64 bits.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The numbers below `len` in an order drawn by a seed.
 #[derive(Debug, Clone)]
 pub struct Permutation {
@@ -26,7 +29,7 @@ impl Permutation {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let mut key = seed;
         let keys = [(); ROUNDS].map(|()| {
-            key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            key = key.wrapping_add(GOLDEN);
             mix(key)
         });
         Self { len, half: bits.div_ceil(2).max(1), keys, at: 0 }
@@ -62,7 +65,12 @@ impl Iterator for Permutation {
     }
 }
 
-/// The finalizer of SplitMix64.
+/// Scrambles consecutive integers, so that they are spread over all 64 bits.
+pub fn scrambled(number: u64) -> u64 {
+    mix(number.wrapping_mul(GOLDEN))
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
 fn mix(mut value: u64) -> u64 {
     value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);

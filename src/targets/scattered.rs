@@ -9,11 +9,11 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::format::Raw;
 use super::infer::Layout;
 use super::lines::{self, LONGEST, Lines};
 use super::list::{List, Meaning};
 use super::permutation::Permutation;
+use super::raw::Raw;
 use super::{Options, Positions, Refusals, Want, open};
 use crate::error::{Doing as _, Result};
 use crate::files;

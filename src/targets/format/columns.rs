@@ -229,10 +229,7 @@ fn seems_a_name(field: &str) -> bool {
 }
 
 fn two_ways(first: &str, headers: &str) -> String {
-    format!(
-        "what follows {} is ambiguous: write a header above it, {headers}",
-        shown(first)
-    )
+    format!("what follows {} is ambiguous: write a header above it, {headers}", shown(first))
 }
 
 /// The message for a first line that is neither a record nor a known header.

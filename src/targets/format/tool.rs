@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::ndjson::Members;
+use super::members::Members;
 use super::roles::{ADDRESS_WORDS, ZMAP_ADDRESS, ZMAP_PORT, is_word};
 use super::{Line, Want};
 use crate::targets::address;
