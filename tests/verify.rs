@@ -312,13 +312,13 @@ const DAMAGES: [Damage; 17] = [
         "octets are appended to a part",
         |at| append(&at.join("part-00001.parquet"), b"x"),
         1,
-        "octets, and",
+        "octets, but",
     ),
     (
         "a part is missing",
         |at| fs::remove_file(at.join("part-00002.parquet")).unwrap(),
         1,
-        "part-00002.parquet: spoiled digest: it is not there; 40 records",
+        "part-00002.parquet: spoiled digest: it does not exist; 40 records",
     ),
     (
         "two parts are exchanged",
@@ -411,7 +411,7 @@ const DAMAGES: [Damage; 17] = [
         "the metadata are missing",
         |at| fs::remove_file(at.join("run.json")).unwrap(),
         1,
-        "run.json: spoiled digest: it is not there",
+        "run.json: spoiled digest: it does not exist, although",
     ),
     (
         "the metadata are those of another run",

@@ -54,9 +54,9 @@ fields! {
         dip: Option<IpAddr>,
         /// IP protocol number (IANA): 6 is TCP.
         proto: u8,
-        /// Source port of the first packet; NULL where the protocol has no ports.
-        sp: Option<u16>,
         /// Source port of the first packet; NULL if the protocol has no ports.
+        sp: Option<u16>,
+        /// Destination port of the first packet; NULL if the protocol has no ports.
         dp: Option<u16>,
         /// When the flow's first packet crossed the interface (UTC); NULL if the capture does not say.
         pkt_first: Option<Timestamp>,

@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use super::input::duplicate;
 use super::owner::{self, REMEDY};
-use super::place::{self, Named};
 use super::{Folder, descriptor};
 use crate::error::{Error, Result};
 
@@ -55,7 +54,7 @@ impl Log {
             };
             return file.map(Opened::File).map_err(words);
         }
-        let Named { folder, name, .. } = place::walk(path).map_err(refuse)?;
+        let (folder, name, _) = Folder::walk(path).map_err(refuse)?;
         let name = name.ok_or_else(|| refuse("this is not the name of a file".into()))?;
         let flags = OFlags::CREATE | OFlags::EXCL;
         match openat_of(&folder, &name, flags) {

@@ -14,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::owner::{self, REMEDY};
-use super::place::{self, Named};
+use super::walk::{self, Named};
 use crate::error::{Doing as _, Error, Result};
 
 /// An open folder: names are looked up in it, wherever its path leads by now.
@@ -31,7 +31,7 @@ impl Folder {
     /// [`Error::Usage`] if it does not exist, or if other users could redirect what is written to it.
     pub fn open(path: &Path) -> Result<Self> {
         let refuse = |why: String| Error::Usage(format!("open folder {}: {why}", path.display()));
-        let Named { folder, name, about, .. } = place::walk(path).map_err(refuse)?;
+        let (folder, name, about) = Self::walk(path).map_err(refuse)?;
         match (name, about) {
             (None, _) => Ok(folder),
             (Some(_), None) => Err(refuse("it does not exist".into())),
@@ -53,7 +53,7 @@ impl Folder {
     /// As [`Folder::open`].
     pub fn make_with(path: &Path, mode: u32) -> Result<(Self, bool)> {
         let refuse = |why: String| Error::Usage(format!("make folder {}: {why}", path.display()));
-        let Named { folder, name, .. } = place::walk(path).map_err(refuse)?;
+        let (folder, name, _) = Self::walk(path).map_err(refuse)?;
         let Some(name) = name else { return Ok((folder, false)) };
         let made = match mkdirat(&folder.handle, &name, Mode::from_bits_truncate(mode)) {
             Ok(()) => true,
@@ -63,13 +63,10 @@ impl Folder {
         Ok((folder.folder(&name)?, made))
     }
 
-    pub(super) fn of(handle: OwnedFd, path: PathBuf) -> Self {
-        Self { handle, path }
-    }
-
-    /// The same with the path that the user knows.
-    pub(super) fn called(self, path: PathBuf) -> Self {
-        Self { path, ..self }
+    /// Where a path leads: its folder, its last name unless it ends in `..` or `/`, and the metadata of that name.
+    pub(super) fn walk(path: &Path) -> Result<(Self, Option<OsString>, Option<Stat>), String> {
+        let Named { folder, path, name, about, .. } = walk::walk(path)?;
+        Ok((Self { handle: folder, path }, name, about))
     }
 
     /// Opens a folder by its name in this one.

@@ -17,6 +17,7 @@ mod folder;
 mod input;
 mod owner;
 mod place;
+mod walk;
 
 pub use append::{Log, Opened};
 pub use folder::Folder;

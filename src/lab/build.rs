@@ -16,7 +16,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Doing, Error, Result};
 use crate::lab::namespace::{self, Namespace, set_sysctl};
-use crate::lab::prober::{Site, Situation, TOWARDS_PROBER};
+use crate::lab::prober::Situation;
+use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;

@@ -18,8 +18,8 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::error::{Doing as _, Error, Result};
-use crate::lab::prober::{Site, TOWARDS_PROBER};
 use crate::lab::responder::{build, write_datagram, write_segment};
+use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::Spec;
 use crate::lab::worker::{self, Stopped};
 use crate::lab::{INTERFACE, net, server};

@@ -30,6 +30,7 @@ mod relay;
 mod resolver;
 mod responder;
 mod server;
+mod site;
 pub mod spec;
 pub mod truth;
 mod tun;

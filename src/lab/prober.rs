@@ -10,13 +10,11 @@ use std::ops::RangeInclusive;
 
 use crate::error::Result;
 use crate::lab::namespace::{Namespace, set_sysctl};
+use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Spec};
 use crate::lab::truth::Truth;
-use crate::lab::worker::Stop;
 use crate::lab::{INTERFACE, busy, late, net};
 
-/// The router's device towards the prober.
-pub(crate) const TOWARDS_PROBER: &str = "prober";
 /// The nftables table that a situation adds to a namespace.
 const TABLE: &str = "table inet lab_prober";
 
@@ -62,18 +60,6 @@ impl Absent {
             Absent::Perhaps => "perhaps",
         }
     }
-}
-
-/// The lab parts that a situation changes.
-pub(crate) struct Site<'a> {
-    pub(crate) prober: &'a Namespace,
-    pub(crate) router: &'a Namespace,
-    pub(crate) spec: &'a Spec,
-    /// The source ports of a run.
-    pub(crate) ports: RangeInclusive<u16>,
-    pub(crate) stop: &'a mut Stop,
-    /// Namespaces that must live as long as the lab.
-    pub(crate) namespaces: &'a mut Vec<Namespace>,
 }
 
 /// The default row: the lab's labels, all of them given, and unbound sockets.

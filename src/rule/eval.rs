@@ -16,21 +16,10 @@ use arrow::compute::{cast, nullif, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 
+use super::columns::column;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
 
 type Result<T> = std::result::Result<T, ArrowError>;
-
-/// A column of a batch as stored, NULL where its struct is.
-pub(super) fn column(batch: &RecordBatch, table: &str, name: &str) -> Result<ArrayRef> {
-    let missing = || ArrowError::SchemaError(format!("the records have no column {table}.{name}"));
-    let records =
-        batch.column_by_name(table).and_then(|c| c.as_struct_opt()).ok_or_else(missing)?;
-    let values = records.column_by_name(name).ok_or_else(missing)?;
-    match records.null_count() {
-        0 => Ok(Arc::clone(values)),
-        _ => nullif(values, &boolean::is_null(records)?),
-    }
-}
 
 impl Expr {
     /// The values for every record of a batch, in this expression's Arrow type.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use arrow::datatypes::DataType;
 
-use super::known::About;
+use super::columns::About;
 
 /// The types of expressions. Every integer column is widened to the one integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

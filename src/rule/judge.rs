@@ -12,11 +12,11 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
+use super::columns::{Known, column};
 use super::compare::{self, Rank, Side};
 use super::confirm::{CONFIRMED, Confirmation, INCONCLUSIVE, Rounds};
-use super::eval::column;
 use super::expr::{Column, Expr, Type};
-use super::known::{Known, Reason, lossy};
+use super::known::{Reason, lossy};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
 

@@ -14,6 +14,7 @@
 //!
 //! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
 
+mod columns;
 mod compare;
 pub mod confirm;
 mod eval;
@@ -23,14 +24,15 @@ mod known;
 mod literal;
 mod never;
 mod parse;
+mod quote;
 mod sql;
 mod typing;
 mod warn;
 
 use arrow::datatypes::{DataType, Schema};
 
+pub use columns::{About, Columns, Known};
 pub use judge::ADDED;
-pub use known::{About, Columns, Known};
 pub use parse::Sql;
 
 use crate::error::Diagnostic;

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 
 use super::confirm::{CONFIRM, CONFIRMED, needs_confirmation};
 use super::expr::{Arithmetic, Case, Comparison, Expr, Literal, Node, Type};
+use super::quote::{identifier, quoted};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
 
 /// Operator precedence.
@@ -311,14 +312,4 @@ fn name(ty: Type) -> &'static str {
         Type::Decimal | Type::Float => "DOUBLE",
         Type::Text => "VARCHAR",
     }
-}
-
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-pub(super) fn identifier(name: &str) -> String {
-    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
-    if plain && begins { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

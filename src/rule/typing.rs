@@ -9,9 +9,9 @@ use sqlparser::ast::{
     UnaryOperator,
 };
 
+use super::columns::{About, Columns, Known};
 use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
-use super::known::{About, Columns, Known};
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
 use crate::flags;

@@ -5,8 +5,8 @@
 use arrow::datatypes::DataType;
 use sqlparser::ast;
 
+use super::columns::Known;
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
-use super::known::Known;
 use super::typing::Typer;
 
 /// From here (10 microseconds) ...

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::journal::{Lines, RUN_ID};
 use super::seal::{self, Seal};
 use super::stored::{self, Stored};
-use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_of, parts};
+use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_of, names};
 use crate::error::{Doing as _, Error, Result};
 use crate::files;
 
@@ -312,7 +312,7 @@ pub(super) fn of_parts(
     let mut whole: BTreeMap<String, String> = BTreeMap::new();
     let mut unlisted = Vec::new();
     for file in files {
-        let name = parts::name(file);
+        let name = names::name(file);
         let read = match open(file).and_then(|open| seal::of_file(file, open, progress)) {
             Ok(read) => read,
             // A pipe, a link, or another user's file.
@@ -377,7 +377,7 @@ pub(super) fn of_parts(
                     Some(run) => of == Some(run.as_str()),
                     None => true,
                 };
-                if !fits || lines.is_some() && parts::number(file).is_none() {
+                if !fits || lines.is_some() && names::number(file).is_none() {
                     checked.spoil(file, "it does not belong to this run", Damage::Foreign);
                     continue;
                 }
@@ -395,7 +395,7 @@ pub(super) fn of_parts(
         }
     }
     for spoiled in &mut checked.spoiled {
-        let part = listed.get(&parts::name(&spoiled.path));
+        let part = listed.get(&names::name(&spoiled.path));
         spoiled.rows = part.filter(|_| spoiled.damage != Damage::Misnamed).map(|part| part.rows);
     }
     checked.journal = lines.map(|lines| Journaled {

@@ -14,6 +14,7 @@
 
 mod checked;
 mod journal;
+mod names;
 mod ndjson;
 mod pages;
 mod parquet;
@@ -38,7 +39,8 @@ use crate::files;
 
 pub use checked::{Checked, Damage, Journaled, Spoiled, check};
 pub use journal::{NAME as JOURNAL, RUN_ID};
-pub use parts::{Folder, PartsSink, RUN, SingleSink, can_be, can_hold, discard, parts_of};
+pub use names::RUN;
+pub use parts::{Folder, PartsSink, SingleSink, can_be, can_hold, discard, parts_of};
 pub use stored::{Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};

@@ -21,15 +21,13 @@ use serde_json::{Map, Value, json};
 
 use super::checked::{self, Damage, Part, Spoiled};
 use super::journal::Journal;
+use super::names::{RUN, name, number};
 use super::parquet::ParquetSink;
 use super::seal;
 use super::temporary::{Temporary, hidden};
 use super::{METADATA_PREFIX, Metadata, Sink, Written, stored, write_error};
 use crate::error::{Doing as _, Error, Result};
 use crate::files::{self, Place};
-
-/// Metadata of the whole run, written when it has ended.
-pub const RUN: &str = "run.json";
 
 /// Maximum rows of a part, whatever its age.
 const MOST_ROWS: u64 = 64 * 1024;
@@ -388,16 +386,6 @@ impl Sink for PartsSink {
     fn finish(mut self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
         self.end(metadata)
     }
-}
-
-/// The name of a file.
-pub(super) fn name(file: &Path) -> String {
-    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The number in the name of a part.
-pub(super) fn number(part: &Path) -> Option<u32> {
-    part.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
 }
 
 /// Checks that a file can get this name: fail now rather than after a run of days. Removes what a killed run left of
