@@ -419,7 +419,7 @@ const DAMAGES: [Damage; 17] = [
             fs::copy(at.with_file_name("other").join("run.json"), at.join("run.json")).unwrap();
         },
         1,
-        "run.json: spoiled digest: it is that of another run",
+        "run.json: spoiled digest: it belongs to another run",
     ),
 ];
 
