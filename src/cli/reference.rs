@@ -1,6 +1,8 @@
 //! `pathspider reference`: everything that has a name, as Markdown, from the tables that the
 //! program itself works with.
 
+mod named;
+
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
@@ -35,12 +37,16 @@ pub fn reference() -> String {
     let mut page = format!("# pathspider {}: reference\n", env!("CARGO_PKG_VERSION"));
     // Writing to a string cannot fail.
     let _ = commands(&mut page)
+        .and_then(|()| named::options(&mut page))
         .and_then(|()| file(&mut page))
         .and_then(|()| functions(&mut page))
         .and_then(|()| fields(&mut page))
         .and_then(|()| kinds_and_steps(&mut page))
         .and_then(|()| labels(&mut page))
         .and_then(|()| measurements(&mut page))
+        .and_then(|()| named::tools(&mut page))
+        .and_then(|()| named::situations(&mut page))
+        .and_then(|()| named::checks(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
         .and_then(|()| mistakes(&mut page));

@@ -15,7 +15,8 @@ use crate::printable;
 use crate::sink::{self, Checked, Damage, JOURNAL, Metadata, Stored};
 use crate::words::counted;
 use contents::{About, Contents};
-use problem::{CHECKS, Check, Problem, Weight};
+pub(super) use problem::CHECKS;
+use problem::{Check, Problem, Weight};
 
 /// Check results: whether they are what was written, and whole
 ///

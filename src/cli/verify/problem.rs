@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// What is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Check {
+pub(in crate::cli) enum Check {
     Digest,
     Journal,
     Pages,
@@ -18,7 +18,7 @@ pub(super) enum Check {
 }
 
 /// All of it, in the order in which it is told.
-pub(super) const CHECKS: [Check; 7] = [
+pub(in crate::cli) const CHECKS: [Check; 7] = [
     Check::Digest,
     Check::Journal,
     Check::Pages,
@@ -29,11 +29,11 @@ pub(super) const CHECKS: [Check; 7] = [
 ];
 
 impl Check {
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::cli) fn name(self) -> &'static str {
         self.row().0
     }
 
-    pub(super) fn doc(self) -> &'static str {
+    pub(in crate::cli) fn doc(self) -> &'static str {
         self.row().1
     }
 
