@@ -66,6 +66,16 @@ impl Expected {
         matches!(self, Self::Segments(segments) if segments.is(BY_SYN))
     }
 
+    /// Updates the numbers by the flow's first packet, which always fits.
+    #[inline(always)]
+    pub(super) fn first(&mut self, packet: &Packet<'_>) -> Fit {
+        match self {
+            // [`of`](Self::of) has its numbers.
+            Self::Segments(_) | Self::Anything => Fit::Fits,
+            Self::Datagram(_) => self.other(packet, Direction::Forward),
+        }
+    }
+
     /// Checks a packet of the flow and updates the numbers.
     #[inline(always)]
     pub(super) fn packet(&mut self, packet: &Packet<'_>, direction: Direction) -> Fit {

@@ -67,10 +67,10 @@ impl Groups {
         noted.map_err(|panic| report(&panic, "a flow was given up at a note about it"))
     }
 
-    /// Sets the facts of a flow aside. After an error [`restart`](Self::restart) must follow.
-    pub(super) fn close(&mut self, slot: usize) -> Result<(), Broken> {
-        let closed = guard(|| self.all.iter_mut().for_each(|group| group.close(slot)));
-        closed.map_err(|panic| report(&panic, "all open flows were given up as one was closed"))
+    /// Sets the facts of flows aside, in this order. After an error [`restart`](Self::restart) must follow.
+    pub(super) fn close(&mut self, slots: &[u32]) -> Result<(), Broken> {
+        let closed = guard(|| self.all.iter_mut().for_each(|group| group.close(slots)));
+        closed.map_err(|panic| report(&panic, "all open flows were given up as some were closed"))
     }
 
     /// Takes the facts of closed flows. After an error [`restart`](Self::restart) must follow.

@@ -22,7 +22,7 @@ use foldhash::fast::RandomState;
 
 use super::completed::Completed;
 use super::exchange::Exchange;
-use super::expected::{Expected, Fit};
+use super::expected::Fit;
 use super::fragments::Fragments;
 use super::groups::{Broken, Groups};
 use super::identity::Identity;
@@ -83,11 +83,9 @@ pub struct FlowTable {
     index: Index,
     hasher: RandomState,
     flows: Vec<Option<Flow>>,
-    /// By slot: the acknowledgment number of the segment that ended the flow, if it was a forward segment.
-    acknowledged: Vec<Option<u32>>,
-    /// By slot: the numbers that packets of the flow must match.
-    expected: Vec<Expected>,
     free: Vec<u32>,
+    /// Slots of completed flows that the groups have not closed yet; they are not free until then.
+    closing: Vec<u32>,
     generation: u32,
     steps: Steps,
     idle: VecDeque<Due>,
@@ -137,9 +135,8 @@ impl FlowTable {
             index: Index::default(),
             hasher: RandomState::default(),
             flows: Vec::new(),
-            acknowledged: Vec::new(),
-            expected: Vec::new(),
             free: Vec::new(),
+            closing: Vec::new(),
             generation: 0,
             steps: Steps::default(),
             idle: VecDeque::new(),
@@ -232,13 +229,18 @@ impl FlowTable {
         let calm = !leap && !self.is_due(last);
         for (place, (packet, identity)) in packets.iter().zip(&identities).enumerate() {
             if !calm && (leap || self.is_due(packet.clock.0)) {
-                self.settle(packets);
-                self.advance(packet.clock);
+                if leap {
+                    self.settle(packets);
+                }
+                self.expire(packets, packet.clock);
             }
             self.take_in(packets, place, identity);
         }
         self.settle(packets);
         self.identities = identities;
+        if self.closing.len() >= FEW {
+            self.close();
+        }
     }
 
     /// Loads the index entries of all tags: the cache misses overlap, so together they take as long as one.
@@ -299,8 +301,8 @@ impl FlowTable {
             // An earlier packet of this batch may have ended the flow.
             self.settle(packets);
             let own = |flow: &Flow| flow.identity.low_first == low_first;
-            let again = |flow: &Flow| own(flow) || !self.acknowledges(old, packet);
-            let over = self.flows[old as usize].is_some_and(|flow| flow.over && again(&flow));
+            let again = |flow: &Flow| own(flow) || !flow.acknowledges(packet);
+            let over = self.flow(old).is_some_and(|flow| flow.over && again(flow));
             if self.owners.is_none() && over {
                 self.complete(old);
                 slot = None;
@@ -318,13 +320,8 @@ impl FlowTable {
             self.complete(old);
             slot = None;
         }
-        let slot = match slot {
-            Some(slot) => slot,
-            None => match self.open(identity, packets, place) {
-                Some(slot) => slot,
-                None => return,
-            },
-        };
+        let begins = slot.is_none();
+        let Some(slot) = slot.or_else(|| self.open(identity, packets, place)) else { return };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         if flow.ignored {
             flow.last = flow.last.max(packet.clock);
@@ -335,7 +332,8 @@ impl FlowTable {
         let exchange = self.exchanges.get_mut(slot as usize);
         let refuses = exchange.as_ref().is_some_and(|exchange| exchange.refuses(packet, direction));
         let fit = match refuses {
-            false => self.expected[slot as usize].packet(packet, direction),
+            false if begins => flow.expected.first(packet),
+            false => flow.expected.packet(packet, direction),
             true => Fit::Unexpected,
         };
         let mut seen = Seen::of(packet, direction);
@@ -368,25 +366,15 @@ impl FlowTable {
     /// Whether the flow has been idle for longer than the timeout.
     #[inline]
     fn is_silent(&self, slot: u32, now: Timestamp) -> bool {
-        let last = self.flows[slot as usize].as_ref().and_then(|flow| flow.last.known());
+        let last = self.flow(slot).and_then(|flow| flow.last.known());
         last.is_some_and(|last| last.0.saturating_add(self.limits.idle_timeout) <= now.0)
-    }
-
-    /// Whether the segment that ended the flow acknowledges this SYN of the other direction, which then belongs to the
-    /// old connection.
-    fn acknowledges(&self, slot: u32, syn: &Packet<'_>) -> bool {
-        let next = syn.tcp().map(|tcp| tcp.sequence.wrapping_add(1));
-        next.is_some() && self.acknowledged[slot as usize] == next
     }
 
     /// Whether the flow to which our SYN would belong has only late packets of an earlier connection between the same
     /// ports.
     fn is_stale(&self, slot: u32, low_first: bool) -> bool {
-        let flow = self.flows[slot as usize].as_ref();
-        let has_syn = self.expected[slot as usize].has_syn();
-        self.owners.is_some()
-            && !has_syn
-            && flow.is_some_and(|flow| flow.identity.low_first == low_first)
+        let late = |flow: &Flow| !flow.expected.has_syn() && flow.identity.low_first == low_first;
+        self.owners.is_some() && self.flow(slot).is_some_and(late)
     }
 
     /// Passes the pending packets to the functions. Must be called before a flow is completed and at the end of a batch.
@@ -409,12 +397,19 @@ impl FlowTable {
             }
             let tcp = packets[packet].tcp().filter(|tcp| tcp.has(flag::ACK));
             let tcp = tcp.filter(|_| seen.direction == Direction::Forward);
-            self.acknowledged[slot] = tcp.map(|tcp| tcp.acknowledgment);
+            flow.acknowledged = tcp.map(|tcp| tcp.acknowledgment);
             let due = packets[packet].clock.0.saturating_add(self.limits.expiry_timeout);
             self.over.push_back(Due { due, slot: slot as u32, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
         }
         self.visits.clear();
+    }
+
+    /// [`settle`](Self::settle), if a packet of this flow is pending.
+    fn settle_flow(&mut self, packets: &[Packet<'_>], slot: u32) {
+        if self.visits.iter().any(|visit| visit.slot == slot as usize) {
+            self.settle(packets);
+        }
     }
 
     /// Whether some flow may be due for completion at this packet time.
@@ -426,10 +421,16 @@ impl FlowTable {
 
     /// Completes the flows that are due at this packet time.
     pub fn advance(&mut self, now: Timestamp) {
+        self.expire(&[], now);
+    }
+
+    /// [`advance`](Self::advance) within a batch of packets. Packets that are pending cannot make further flows due.
+    fn expire(&mut self, packets: &[Packet<'_>], now: Timestamp) {
         while let Some(next) = self.over.front().copied().filter(|next| next.due <= now.0) {
             self.over.pop_front();
             if self.current(next).is_some() {
-                self.complete(next.slot);
+                self.settle_flow(packets, next.slot);
+                self.retire(next.slot);
             }
         }
         while let Some(next) = self.idle.front().copied().filter(|next| next.due <= now.0) {
@@ -437,7 +438,8 @@ impl FlowTable {
             let Some(flow) = self.current(next) else { continue };
             let due = flow.last.0.saturating_add(self.limits.idle_timeout);
             if due <= now.0 {
-                self.complete(next.slot);
+                self.settle_flow(packets, next.slot);
+                self.retire(next.slot);
             } else {
                 // It had packets since: check again when it may be idle. The queue stays nearly in order.
                 self.idle.push_back(Due { due, ..next });
@@ -456,8 +458,8 @@ impl FlowTable {
     pub fn flush(&mut self, wanted: impl Fn(&FlowKey) -> bool) {
         // `max_flows` bounds their number.
         for slot in 0..self.flows.len() as u32 {
-            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.identity.key())) {
-                self.complete(slot);
+            if self.flow(slot).is_some_and(|flow| wanted(&flow.identity.key())) {
+                self.retire(slot);
             }
         }
     }
@@ -470,10 +472,8 @@ impl FlowTable {
             self.tags.clear();
             self.tags.extend(next.map(|flow| flow.identity.tag));
             self.fetch();
-            for _ in 0..few {
-                if !self.complete_oldest(Flags::default()) {
-                    return;
-                }
+            if !(0..few).all(|_| self.retire_oldest(Flags::default())) {
+                return;
             }
         }
     }
@@ -485,6 +485,7 @@ impl FlowTable {
 
     /// Takes the flows completed so far.
     pub fn take(&mut self) -> Completed {
+        self.close();
         let groups = self.groups.take().unwrap_or_else(|Broken| {
             self.restart();
             Vec::new()
@@ -509,6 +510,10 @@ impl FlowTable {
             self.broken.push((key, flags, exchanges.next()));
         }
         self.flows.iter_mut().flatten().filter(|flow| !flow.ignored).for_each(Flow::give_up);
+    }
+
+    fn flow(&self, slot: u32) -> Option<&Flow> {
+        self.flows[slot as usize].as_ref()
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {

@@ -11,10 +11,14 @@ use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::{Direction, Packet};
 
-/// The table's own state of a flow: one cache line.
-#[derive(Clone, Copy)]
+/// The table's own state of a flow: two cache lines, which processors fetch as a pair.
+#[repr(align(128))]
 pub(super) struct Flow {
     pub(super) identity: Identity,
+    /// The numbers that packets of the flow must match.
+    pub(super) expected: Expected,
+    /// The acknowledgment number of the segment that ended the flow, if it was a forward segment.
+    pub(super) acknowledged: Option<u32>,
     pub(super) last: Timestamp,
     /// Distinguishes a slot's present flow from earlier ones in the queues.
     pub(super) generation: u32,
@@ -25,7 +29,16 @@ pub(super) struct Flow {
     pub(super) ignored: bool,
 }
 
+const _: () = assert!(size_of::<Option<Flow>>() == 128);
+
 impl Flow {
+    /// Whether the segment that ended the flow acknowledges this SYN of the other direction, which then belongs to the
+    /// old connection.
+    pub(super) fn acknowledges(&self, syn: &Packet<'_>) -> bool {
+        let next = syn.tcp().map(|tcp| tcp.sequence.wrapping_add(1));
+        next.is_some() && self.acknowledged == next
+    }
+
     /// A function panicked on it: no function sees its packets any more, and it has no facts.
     #[cold]
     pub(super) fn give_up(&mut self) {
@@ -66,8 +79,6 @@ impl FlowTable {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
-            self.acknowledged.push(None);
-            self.expected.push(Expected::default());
             self.flows.len() as u32 - 1
         });
         self.generation = self.generation.wrapping_add(1);
@@ -84,10 +95,18 @@ impl FlowTable {
         }
         let expected = Expected::of(packet, of_run);
         let is_checked = expected.checks(key.protocol);
-        self.expected[slot as usize] = expected;
         let last = packet.clock;
         let flags = Flags::default();
-        let mut flow = Flow { identity: *identity, last, generation, over: false, flags, ignored };
+        let mut flow = Flow {
+            identity: *identity,
+            expected,
+            acknowledged: None,
+            last,
+            generation,
+            over: false,
+            flags,
+            ignored,
+        };
         if opened.is_err() {
             flow.give_up();
         }
@@ -116,12 +135,19 @@ impl FlowTable {
 
     /// Completes the oldest flow with these flags. False if there is no flow.
     pub(super) fn complete_oldest(&mut self, flags: Flags) -> bool {
+        let done = self.retire_oldest(flags);
+        self.close();
+        done
+    }
+
+    /// [`complete_oldest`](Self::complete_oldest) without [`close`](Self::close), which must follow.
+    pub(super) fn retire_oldest(&mut self, flags: Flags) -> bool {
         while let Some(oldest) = self.idle.pop_front() {
             if let Some(Some(flow)) = self.flows.get_mut(oldest.slot as usize)
                 && flow.generation == oldest.generation
             {
                 flow.flags |= flags;
-                self.complete(oldest.slot);
+                self.retire(oldest.slot);
                 return true;
             }
         }
@@ -130,18 +156,36 @@ impl FlowTable {
 
     /// Completes a flow: its facts are set aside.
     pub(super) fn complete(&mut self, slot: u32) {
-        let Some(flow) = self.discard(slot) else { return };
+        self.retire(slot);
+        self.close();
+    }
+
+    /// Lets the groups set the facts of retired flows aside: many in one call, so that cache misses overlap. No packet may
+    /// be pending.
+    pub(super) fn close(&mut self) {
+        if !self.closing.is_empty() && self.groups.close(&self.closing).is_err() {
+            self.restart();
+        }
+        self.free.append(&mut self.closing);
+    }
+
+    /// Completes a flow up to [`close`](Self::close), which must follow before flows are taken.
+    pub(super) fn retire(&mut self, slot: u32) {
+        let Some(flow) = self.remove(slot) else { return };
         let (key, mut flags) = (flow.identity.key(), flow.flags);
         let exchange = self.exchanges.get(slot as usize).copied();
         let is_broken = flags.has(Flag::InternalError);
         if flow.ignored && !is_broken {
+            self.free.push(slot);
             return;
         }
         if self.completed() >= self.limits.max_finished {
+            self.free.push(slot);
             self.lost += 1;
             return;
         }
         if is_broken {
+            self.free.push(slot);
             self.broken.push((key, flags, exchange));
             return;
         }
@@ -152,16 +196,19 @@ impl FlowTable {
         self.completed.push(key);
         self.flags.push(flags);
         self.completed_exchanges.extend(exchange);
-        if self.groups.close(slot as usize).is_err() {
-            self.restart();
-        }
+        self.closing.push(slot);
     }
 
     /// Removes a flow without setting its facts aside.
-    pub(super) fn discard(&mut self, slot: u32) -> Option<Flow> {
+    pub(super) fn discard(&mut self, slot: u32) {
+        if self.remove(slot).is_some() {
+            self.free.push(slot);
+        }
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Flow> {
         let flow = self.flows[slot as usize].take()?;
         self.index.remove(flow.identity.tag, slot);
-        self.free.push(slot);
         Some(flow)
     }
 }

@@ -39,9 +39,12 @@ impl Group for Panics {
         0
     }
 
-    fn close(&mut self, slot: usize) {
-        assert_ne!(self.port(slot), AT_CLOSE);
-        self.closed.push(self.port(slot));
+    fn close(&mut self, slots: &[u32]) {
+        for slot in slots {
+            let port = self.port(*slot as usize);
+            assert_ne!(port, AT_CLOSE);
+            self.closed.push(port);
+        }
     }
 
     fn take(&mut self) -> Box<dyn Closed> {
