@@ -81,8 +81,9 @@ impl<F: Facts + 'static> Group for Store<F> {
         self.flows[slot].note(note);
     }
 
-    fn close(&mut self, slot: usize) {
-        self.closed.push(std::mem::take(&mut self.flows[slot]));
+    fn close(&mut self, slots: &[u32]) {
+        let Self { flows, closed, .. } = self;
+        closed.extend(slots.iter().map(|slot| std::mem::take(&mut flows[*slot as usize])));
     }
 
     fn take(&mut self) -> Box<dyn Closed> {

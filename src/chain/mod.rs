@@ -359,8 +359,8 @@ pub trait Group: Send {
     fn packets(&mut self, packets: &[Packet<'_>], visits: &[Visit]) -> u64;
     /// Something besides its packets is known of the flow in `slot`.
     fn note(&mut self, _slot: usize, _note: Note) {}
-    /// The flow in `slot` is complete: its facts are set aside.
-    fn close(&mut self, slot: usize);
+    /// The flows in these slots are complete: their facts are set aside, in this order.
+    fn close(&mut self, slots: &[u32]);
     /// Takes the facts of the closed flows, in order of closing.
     fn take(&mut self) -> Box<dyn Closed>;
 }
