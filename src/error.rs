@@ -80,6 +80,14 @@ pub enum Error {
         /// What the operating system said.
         source: io::Error,
     },
+    /// An operation needs a setting that the caller did not make, or another one. The front end says how it is made.
+    #[error("{operation}")]
+    NeedsSetting {
+        /// What cannot be done, and why.
+        operation: String,
+        /// The setting.
+        setting: Setting,
+    },
     /// A signal ended the command.
     #[error("{operation}: {name} ended it")]
     Signal {
@@ -93,6 +101,17 @@ pub enum Error {
     /// Anything else, in words.
     #[error("{0}")]
     Failed(String),
+}
+
+/// A setting that a front end makes, each in its own way: a command line by an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// The permission to run the programs of a measurement.
+    AllowCommands,
+    /// The folder for journals of changes to this host.
+    State,
+    /// The number of connections in flight at the same time.
+    Concurrency,
 }
 
 /// A signal came before the awaited event: the source of an [`io::Error`].
@@ -115,7 +134,8 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             _ if self.is_interrupt() => Exit::Interrupted,
-            Error::Usage(_) | Error::File(_) => Exit::BadInput,
+            Error::NeedsSetting { setting: Setting::State, .. } => Exit::Failed,
+            Error::Usage(_) | Error::File(_) | Error::NeedsSetting { .. } => Exit::BadInput,
             Error::Os { .. } | Error::Failed(_) => Exit::Failed,
             Error::Signal { .. } => Exit::Interrupted,
         }

@@ -86,9 +86,8 @@ pub fn print(
 impl Forecast {
     fn of(plan: &Plan, crowds: &Crowds, limits: &Limits, wave: usize) -> Self {
         let targets = crowds.targets;
-        let times = |connection: &Connection| {
-            (u64::from(connection.options.repeat.unwrap_or(1).max(1)), connection.timeout)
-        };
+        let times =
+            |connection: &Connection| (u64::from(connection.options.repeat()), connection.timeout);
         let configurations = plan.configs.iter().map(|config| times(&config.connection));
         let asked: u64 = configurations.clone().map(|(times, _)| times).sum();
         let probe = plan.probe().map(|probe| times(&probe.connection));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::catalogue;
 use super::out::{self, Page};
+use super::privilege::needs::name_of;
 use super::{Format, check};
 use crate::chain::{self, Chain};
 use crate::connect;
@@ -89,7 +90,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Kinds => {
             let rows = connect::KINDS.iter();
             let rows = rows.map(
-                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.options,
+                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.option_names(),
                                "versions": kind.versions, "columns": kind.columns, "port": kind.port }),
             );
             ("kinds", rows.collect())
@@ -203,7 +204,7 @@ fn steps_text(page: &Page) -> String {
                 ["written".to_owned(), step.example.to_owned()],
                 ["undo".to_owned(), step.undo.to_owned()],
                 ["affects".to_owned(), whom.to_owned()],
-                ["needs".to_owned(), step.privilege.to_string()],
+                ["needs".to_owned(), name_of(step.privilege).to_owned()],
             ],
         );
     }
@@ -214,7 +215,7 @@ fn steps_json() -> Vec<Value> {
     let rows = STEPS.iter().map(|step| {
         let (scope, whom) = (step.scope.as_str(), step.scope.doc());
         json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
-                "scope": scope, "affects": whom, "privilege": step.privilege.as_str() })
+                "scope": scope, "affects": whom, "privilege": name_of(step.privilege) })
     });
     rows.collect()
 }

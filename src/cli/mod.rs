@@ -57,7 +57,7 @@ use std::io;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::barrier;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Setting};
 use crate::measurement::Plan;
 use crate::{printable, program};
 
@@ -185,7 +185,19 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
 fn report(error: &Error) {
     match error {
         Error::File(report) => out::tell_page(&report.render(out::colors(&io::stderr()))),
+        Error::NeedsSetting { operation, setting } => {
+            out::tell(&format!("pathspider: {operation}{}", advice(*setting)));
+        }
         other => out::tell(&format!("pathspider: {other}")),
+    }
+}
+
+/// How a setting is made on the command line, to follow what cannot be done without it.
+fn advice(setting: Setting) -> &'static str {
+    match setting {
+        Setting::AllowCommands => ": programs are run only with --allow-commands",
+        Setting::State => "; say where with --state DIR",
+        Setting::Concurrency => ": lower --concurrency, or raise the limit (ulimit -Hn)",
     }
 }
 

@@ -9,6 +9,7 @@ use clap::CommandFactory as _;
 use serde_json::Value;
 
 use super::catalogue;
+use super::privilege::needs::name_of;
 use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
 use crate::connect;
@@ -253,7 +254,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
     writeln!(page, "\n## Kinds of connections\n")?;
     let codes = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
     let rows = connect::KINDS.iter().map(|kind| {
-        let (takes, columns) = (codes(kind.options), codes(kind.columns));
+        let (takes, columns) = (codes(&kind.option_names()), codes(kind.columns));
         let versions = codes(kind.versions);
         let (doc, port) = (kind.doc.to_owned(), kind.port.to_string());
         let memory = format!("{} KiB", kind.memory.div_ceil(1024));
@@ -266,14 +267,9 @@ fn kinds_and_steps(page: &mut String) -> Written {
          reading one answer may take up to {} MiB more for a moment, once for all attempts.\n",
         connect::MOST_TRANSIENT >> 20
     )?;
-    for (option, words) in [
-        ("version", connect::HTTP_VERSIONS),
-        ("method", connect::METHODS),
-        ("question", connect::QUESTIONS),
-        ("groups", connect::GROUPS),
-    ] {
+    for (option, words) in connect::OPTIONS.iter().filter_map(|row| Some((row, row.words()?))) {
         let rows = words.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
-        table(page, [option, "meaning"], rows)?;
+        table(page, [option.name, "meaning"], rows)?;
         writeln!(page)?;
     }
     writeln!(page, "## Steps\n")?;
@@ -284,7 +280,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
             step.doc.to_owned(),
             step.undo.to_owned(),
             whom.to_owned(),
-            step.privilege.to_string(),
+            name_of(step.privilege).to_owned(),
             code(step.example),
         ]
     });

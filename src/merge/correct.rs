@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::connect::{Attempt, Ended, Kind, Stage, State, dns};
+use crate::connect::{Attempt, Ended, KindDef, Stage, State, dns};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::observer::Exchange;
@@ -26,9 +26,8 @@ pub struct Way {
 
 impl Way {
     /// For a connection kind.
-    pub fn new(kind: Kind, protocol: u8, timeout: Duration) -> Self {
-        let by_handshake = matches!(kind, Kind::Tcp | Kind::Mptcp | Kind::TcpFastopen);
-        Self { protocol, timeout, by_handshake }
+    pub fn new(kind: &KindDef, protocol: u8, timeout: Duration) -> Self {
+        Self { protocol, timeout, by_handshake: kind.handshake_is_ok }
     }
 }
 
@@ -126,7 +125,10 @@ pub(super) fn correction(
     if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
         return Some(Correction::Unfounded);
     }
-    if !attempt.state.tells() || attempt.source_port.is_none() || attempt.is_internal_error() {
+    if !attempt.state.is_conclusive()
+        || attempt.source_port.is_none()
+        || attempt.is_internal_error()
+    {
         return None;
     }
     let limit = i64::try_from(way.timeout.as_nanos()).unwrap_or(i64::MAX);

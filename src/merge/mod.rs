@@ -175,7 +175,8 @@ impl Merger {
                 if let Some(row) = row {
                     *flags |= flows.flags[row as usize];
                 }
-                let was_made = ended.attempt.state.tells() && ended.attempt.source_port.is_some();
+                let was_made =
+                    ended.attempt.state.is_conclusive() && ended.attempt.source_port.is_some();
                 unseen.extend((was_made && row.is_none()).then_some(number));
                 let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
                 // A flow that the observer gave up counts as not seen.
@@ -226,7 +227,7 @@ impl Merger {
         let middle = self.middle;
         let known = |ended: &Ended| {
             let Attempt { state, source_port, .. } = ended.attempt;
-            let conclusive = state.tells() && !ended.attempt.is_internal_error();
+            let conclusive = state.is_conclusive() && !ended.attempt.is_internal_error();
             source_port.filter(|_| conclusive).map(|port| (port >= middle, state == State::Ok))
         };
         // A target in a confirmation round looked broken before, which says nothing about ports.

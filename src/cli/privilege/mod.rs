@@ -111,9 +111,10 @@ pub fn require(needs: &Needs) -> Result<()> {
 pub fn check_programs(plan: &Plan, allow_commands: bool) -> Result<()> {
     let context = step::Context { allow_commands, ..step::Context::default() };
     let steps = step::check(plan.configs.iter().flat_map(|config| &config.steps), &context);
-    let fast_open = plan.configs.iter().any(|config| config.connection.fast_open());
-    let all = steps.and_then(|()| if fast_open { step::metrics::check() } else { Ok(()) });
-    all.map_err(|why| Error::Usage(why.to_string()))
+    steps.map_err(|why| match why {
+        Error::NeedsSetting { .. } => why,
+        other => Error::Usage(other.to_string()),
+    })
 }
 
 /// Whether results can be written there, by the user that this process now is.
