@@ -1,13 +1,12 @@
-//! pathspider asks each target the same question twice, under configuration zero and under
-//! configuration one, watches the packets that really crossed the interface, and says what the
-//! path did.
+//! pathspider probes each target under two or more configurations, watches the packets that really crossed the
+//! interface, and reports what the path did.
 //!
-//! This library is the program's inside, laid out in layers; a layer imports lower ones only,
-//! and `tests/layers.rs` holds every `use crate::` line to the table:
+//! This library is the implementation of the program, in layers; a layer imports lower ones only, and
+//! `tests/layers.rs` checks every `use crate::` line against this table:
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`printable`] [`signals`] [`words`] |
+//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`hex`] [`printable`] [`signals`] [`words`] |
 //! | 1 | [`error`] |
 //! | 2 | [`files`] [`program`] |
 //! | 3 | [`packet`] [`sink`] [`targets`] |
@@ -37,6 +36,7 @@ pub mod field;
 pub mod files;
 pub mod flags;
 pub mod guide;
+pub mod hex;
 pub mod lab;
 pub mod measurement;
 pub mod merge;

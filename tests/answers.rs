@@ -25,7 +25,7 @@ fn read<T: for<'a> Deserialize<'a>>(name: &str) -> T {
 
 /// How an attempt of a kind ends by the first event that ends it; `question` gets what is sent first.
 fn play(kind: &str, events: &[Event<'_>], question: &mut Vec<u8>) -> Ending {
-    let kind = connect::kind(kind).unwrap().kind;
+    let kind = connect::kind(kind).unwrap();
     let (address, random) = ([192, 0, 2, 1].into(), 0x1234);
     let peer = Peer { address, port: 80, name: None, random };
     let mut machine = connect::start(kind, &Options::default(), peer);

@@ -38,7 +38,7 @@ timeout = "${timeout}"
 fn sysctls(plan: &Plan) -> Vec<(&str, &str)> {
     let steps = plan.configs.iter().flat_map(|config| &config.steps);
     let pairs = steps.filter_map(|step| match step {
-        Step::Sysctl { name, value } => Some((name.as_str(), value.as_str())),
+        Step::Sysctl(step) => Some((step.name.as_str(), step.value.as_str())),
         _ => None,
     });
     pairs.collect()
@@ -221,11 +221,11 @@ fn the_user_chooses_among_the_kinds_that_the_file_allows() {
     let kinds: Vec<_> = plan.configs.iter().map(|config| config.connection.kind.name).collect();
     assert_eq!(kinds, ["tcp", "h2"]);
     let said = choose(text, "http").unwrap_err();
-    assert!(said.contains("leaves the choice of tcp, dns_udp"), "{said}");
+    assert!(said.contains("allows only tcp, dns_udp"), "{said}");
     let said = choose(&format!("{text}tfo = true"), "dns_udp").unwrap_err();
-    assert!(said.contains("it has no `tfo`"), "{said}");
+    assert!(said.contains("it has no option `tfo`"), "{said}");
     let said = choose("name = 'x'\n[config.zero]", "tcp").unwrap_err();
-    assert!(said.contains("leaves no choice"), "{said}");
+    assert!(said.contains("allows no other kind"), "{said}");
 }
 
 const FORGE: &str = "name = 'x'\n[config.zero]\n[config.one]\n\
@@ -275,7 +275,7 @@ fn a_value_that_is_swept_makes_a_packet_for_each() {
 }
 
 #[test]
-fn the_user_may_choose_packets_made_by_hand_and_connections_instead_of_plain_ones() {
+fn the_user_may_choose_crafted_packets_or_plain_connections() {
     let choose = |text: &str, kind: &str| {
         let overrides = Overrides::default().connect(Some(kind.into()));
         Plan::load_with("x.toml", text, &Fields::empty(), &overrides).map_err(|e| e.to_string())
@@ -291,7 +291,7 @@ fn the_user_may_choose_packets_made_by_hand_and_connections_instead_of_plain_one
     let made = choose(plain, "tcp").unwrap();
     assert_eq!((packets(&made), made.configs[0].steps.len()), (vec![None], 0));
     let said = choose(&format!("{FORGE}kinds = ['tcp']"), "tcp").unwrap_err();
-    assert!(said.contains("it has no `packet`"), "{said}");
+    assert!(said.contains("it has no option `packet`"), "{said}");
 }
 
 #[test]
@@ -325,8 +325,8 @@ fn columns_of_replies_are_kept_as_the_file_says() {
     let rule = "[[conditions]]\nname = 'x.status'\nvalue = 'zero.http_status'";
     assert!(columns(&format!("{http}{rule}"), Some("https")).is_ok());
     let said = columns(&format!("{http}{rule}"), Some("tcp")).unwrap_err();
-    assert!(said.contains("--connect tcp") && said.contains("http_status"), "{said}");
+    assert!(said.contains("kind tcp:") && said.contains("http_status"), "{said}");
     let said =
         columns("[connect]\nkind = 'http'\nkinds = ['https']\nversion = 'h2c'", Some("https"));
-    assert!(said.unwrap_err().contains("cannot be by HTTP version `h2c`"));
+    assert!(said.unwrap_err().contains("does not support HTTP version `h2c`"));
 }

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use harness::Tests;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
+use pathspider::connect::options::{VERSION, Value};
 use pathspider::connect::{self, Action, Ending, Event, Fault, Options, Peer, Transport};
 use pathspider::lab::{self, Lab, Spec};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -113,15 +114,15 @@ fn applications_answer(lab: &Lab) {
 }
 
 fn version(version: &'static str) -> Options {
-    Options { version: Some(version), ..Options::default() }
+    Options::default().with(&VERSION, Value::Word(version))
 }
 
 /// Asks by plain sockets, and says how that ended: state, stage, and what was answered.
 fn said(kind: &str, options: &Options, address: IpAddr) -> String {
     let kind = connect::kind(kind).unwrap();
-    let port = options.port(kind);
+    let port = kind.port_with(options);
     let peer = Peer { address, port, name: None, random: 0x1234 };
-    let machine = connect::start(kind.kind, options, peer);
+    let machine = connect::start(kind, options, peer);
     let at = SocketAddr::from((address, port));
     let ending = match kind.transport {
         Transport::Udp => {
@@ -277,7 +278,7 @@ fn switches_of_servers() {
         ("old", "http", Options::default(), "ok done 200 1.1"),
         ("old", "https", Options::default(), "ok done 200 1.1"),
         ("old", "h2", Options::default(), "failed tls Peer's TLS alert: no_application_protocol"),
-        ("old", "h2", version("h2c"), "failed response Peer's answer is no HTTP/2"),
+        ("old", "h2", version("h2c"), "failed response Peer's answer is not HTTP/2"),
         ("old", "http", version("h2c_upgrade"), "failed request 200 1.1"),
         ("old", "dns_udp", Options::default(), "timeout response -"),
         ("mute", "dns_udp", Options::default(), "timeout response -"),

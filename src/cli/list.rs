@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::chain::{self, Chain};
 use crate::cli::catalogue;
+use crate::privilege::needs::name_of;
 use crate::cli::check;
 use crate::connect;
 use crate::error::{Exit, Result};
@@ -90,7 +91,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Kinds => {
             let rows = connect::KINDS.iter();
             let rows = rows.map(
-                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.options,
+                |kind| json!({ "name": kind.name, "doc": kind.doc, "options": kind.option_names(),
                                "versions": kind.versions, "columns": kind.columns, "port": kind.port }),
             );
             ("kinds", rows.collect())
@@ -204,7 +205,7 @@ fn steps_text(page: &Page) -> String {
                 ["written".to_owned(), step.example.to_owned()],
                 ["undo".to_owned(), step.undo.to_owned()],
                 ["affects".to_owned(), whom.to_owned()],
-                ["needs".to_owned(), step.privilege.to_string()],
+                ["needs".to_owned(), name_of(step.privilege).to_owned()],
             ],
         );
     }
@@ -215,7 +216,7 @@ fn steps_json() -> Vec<Value> {
     let rows = STEPS.iter().map(|step| {
         let (scope, whom) = (step.scope.as_str(), step.scope.doc());
         json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
-                "scope": scope, "affects": whom, "privilege": step.privilege.as_str() })
+                "scope": scope, "affects": whom, "privilege": name_of(step.privilege) })
     });
     rows.collect()
 }

@@ -30,7 +30,7 @@ use std::io;
 use clap::{Parser, Subcommand};
 
 use crate::barrier;
-use crate::error::{Error, Exit};
+use crate::error::{Error, Exit, Setting};
 use crate::measurement::Plan;
 use crate::report::format::Format;
 use crate::report::{page, progress};
@@ -151,7 +151,19 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
 fn report(error: &Error) {
     match error {
         Error::File(report) => page::tell_page(&report.render(page::colors(&io::stderr()))),
+        Error::NeedsSetting { operation, setting } => {
+            page::tell(&format!("pathspider: {operation}{}", advice(*setting)));
+        }
         other => page::tell(&format!("pathspider: {other}")),
+    }
+}
+
+/// How a setting is made on the command line, to follow what cannot be done without it.
+fn advice(setting: Setting) -> &'static str {
+    match setting {
+        Setting::AllowCommands => ": programs are run only with --allow-commands",
+        Setting::State => "; say where with --state DIR",
+        Setting::Concurrency => ": lower --concurrency, or raise the limit (ulimit -Hn)",
     }
 }
 

@@ -1,6 +1,8 @@
 //! `pathspider reference`: everything that has a name, as Markdown, from the tables that the
 //! program itself works with.
 
+mod named;
+
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
@@ -8,6 +10,7 @@ use serde_json::Value;
 
 use crate::chain::{self, Chain};
 use crate::cli::catalogue;
+use crate::privilege::needs::name_of;
 use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
@@ -36,12 +39,16 @@ pub fn reference() -> String {
     let mut page = format!("# pathspider {}: reference\n", env!("CARGO_PKG_VERSION"));
     // Writing to a string cannot fail.
     let _ = commands(&mut page)
+        .and_then(|()| named::options(&mut page))
         .and_then(|()| file(&mut page))
         .and_then(|()| functions(&mut page))
         .and_then(|()| fields(&mut page))
         .and_then(|()| kinds_and_steps(&mut page))
         .and_then(|()| labels(&mut page))
         .and_then(|()| measurements(&mut page))
+        .and_then(|()| named::tools(&mut page))
+        .and_then(|()| named::situations(&mut page))
+        .and_then(|()| named::checks(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
         .and_then(|()| mistakes(&mut page));
@@ -248,7 +255,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
     writeln!(page, "\n## Kinds of connections\n")?;
     let codes = |words: &[&str]| words.iter().map(|word| code(word)).collect::<Vec<_>>().join(", ");
     let rows = connect::KINDS.iter().map(|kind| {
-        let (takes, columns) = (codes(kind.options), codes(kind.columns));
+        let (takes, columns) = (codes(&kind.option_names()), codes(kind.columns));
         let versions = codes(kind.versions);
         let (doc, port) = (kind.doc.to_owned(), kind.port.to_string());
         let memory = format!("{} KiB", kind.memory.div_ceil(1024));
@@ -261,14 +268,9 @@ fn kinds_and_steps(page: &mut String) -> Written {
          reading one answer may take up to {} MiB more for a moment, once for all attempts.\n",
         connect::MOST_TRANSIENT >> 20
     )?;
-    for (option, words) in [
-        ("version", connect::HTTP_VERSIONS),
-        ("method", connect::METHODS),
-        ("question", connect::QUESTIONS),
-        ("groups", connect::GROUPS),
-    ] {
+    for (option, words) in connect::OPTIONS.iter().filter_map(|row| Some((row, row.words()?))) {
         let rows = words.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
-        table(page, [option, "meaning"], rows)?;
+        table(page, [option.name, "meaning"], rows)?;
         writeln!(page)?;
     }
     writeln!(page, "## Steps\n")?;
@@ -279,7 +281,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
             step.doc.to_owned(),
             step.undo.to_owned(),
             whom.to_owned(),
-            step.privilege.to_string(),
+            name_of(step.privilege).to_owned(),
             code(step.example),
         ]
     });

@@ -86,7 +86,7 @@ fn text(report: &Report) -> String {
             text += &format!("{name}: {}\n", told(item));
         }
     }
-    for run in &report.under_way {
+    for run in &report.active {
         text += &format!("under way: {}\n", run_told(run));
     }
     if !report.kept.is_empty() {
@@ -102,7 +102,7 @@ fn as_json(report: &Report) -> Value {
     let item = |item: &Item| json!({ "kind": item.kind, "what": item.what, "run": item.run.as_ref().map(run_json) });
     let groups = groups(report)
         .map(|(name, items)| (name.to_owned(), Value::Array(items.iter().map(item).collect())));
-    let under_way = Value::Array(report.under_way.iter().map(run_json).collect());
+    let under_way = Value::Array(report.active.iter().map(run_json).collect());
     groups
         .into_iter()
         .chain([("under_way".to_owned(), under_way)])

@@ -55,7 +55,7 @@ pub fn man(args: &Man) -> Result<Exit> {
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     write_pages(&command, folder)?;
-    for page in &guide::PAGES {
+    for page in guide::PAGES {
         let file = Temporary::create(&folder.join(format!("pathspider-{}.7", page.topic)))?;
         let written = file.writer()?.write_all(guide::man(page).as_bytes());
         written.doing(|| format!("write {}", file.path().display()))?;

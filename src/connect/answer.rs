@@ -1,10 +1,10 @@
-//! What a peer answers when an exchange does not go as its kind wants it.
+//! What a peer answers when an exchange does not succeed.
 //!
-//! [`ANSWERS`] is the registry of the words that the column `answer` may hold. An answer is a fact of
-//! the peer's protocol (TLS, HTTP, DNS). A reset, a refusal or a close of the TCP connection is not an
-//! answer of a higher layer, so an attempt that ends so without a single octet has none. Kinds that wait for nothing
-//! above TCP (`tcp`, `tcp_fastopen`, `mptcp`) never have one: for them the handshake is all there is to answer, and `ok`
-//! says whether it was. The kind `forge` has one only where the packet is a DNS question.
+//! [`ANSWERS`] is the registry of the words in the column `answer`. An answer is a fact of
+//! the peer's protocol (TLS, HTTP, DNS). A reset, refusal or close of the TCP connection is not an
+//! answer of a higher layer, so an attempt that ends that way without a single octet has none. Kinds that expect nothing
+//! above TCP (`tcp`, `tcp_fastopen`, `mptcp`) never have one: for them the handshake is the only answer, and `ok`
+//! reports it. The kind `forge` has one only if the packet is a DNS query.
 
 use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
@@ -23,7 +23,7 @@ pub struct AnswerDef {
     pub answer: Answer,
     /// What it means.
     pub doc: &'static str,
-    /// The number of the protocol that stands for it, where there is one.
+    /// The protocol's number for it, if there is one.
     code: Option<Code>,
 }
 
@@ -61,7 +61,7 @@ answers! {
     ALERT_DECRYPTION_FAILED = "tls_alert:decryption_failed", "TLS alert 21 (RFC 2246)", Code::Alert(21);
     ALERT_RECORD_OVERFLOW = "tls_alert:record_overflow", "TLS alert 22", Code::Alert(22);
     ALERT_DECOMPRESSION_FAILURE = "tls_alert:decompression_failure", "TLS alert 30 (RFC 5246)", Code::Alert(30);
-    ALERT_HANDSHAKE_FAILURE = "tls_alert:handshake_failure", "TLS alert 40: nothing that we offer suits the peer, such as our cipher suites or groups", Code::Alert(40);
+    ALERT_HANDSHAKE_FAILURE = "tls_alert:handshake_failure", "TLS alert 40: the peer accepts nothing that we offer, such as our cipher suites or groups", Code::Alert(40);
     ALERT_NO_CERTIFICATE = "tls_alert:no_certificate", "TLS alert 41 (SSL 3.0)", Code::Alert(41);
     ALERT_BAD_CERTIFICATE = "tls_alert:bad_certificate", "TLS alert 42", Code::Alert(42);
     ALERT_UNSUPPORTED_CERTIFICATE = "tls_alert:unsupported_certificate", "TLS alert 43", Code::Alert(43);
@@ -91,42 +91,42 @@ answers! {
     ALERT_NO_APPLICATION_PROTOCOL = "tls_alert:no_application_protocol", "TLS alert 120: the peer speaks none of the protocols offered by ALPN (RFC 7301)", Code::Alert(120);
     ALERT_ECH_REQUIRED = "tls_alert:ech_required", "TLS alert 121 (RFC 9849)", Code::Alert(121);
     ALERT_OTHER = "tls_alert:other", "a TLS alert with any other number";
-    TLS_PLAIN_HTTP = "tls:plain_http", "HTTP without encryption where TLS was to be spoken: a web server without TLS, or a page that a middlebox injected";
-    TLS_NOT_TLS = "tls:not_tls", "octets that are neither TLS nor HTTP where TLS was to be spoken";
-    TLS_MALFORMED = "tls:malformed", "TLS that cannot be decoded, decrypted or checked, or that breaks the protocol's rules";
+    TLS_PLAIN_HTTP = "tls:plain_http", "HTTP without encryption instead of TLS: a web server without TLS, or a page that a middlebox injected";
+    TLS_NOT_TLS = "tls:not_tls", "octets that are neither TLS nor HTTP instead of TLS";
+    TLS_MALFORMED = "tls:malformed", "TLS that cannot be decoded, decrypted or verified, or that violates the protocol";
     TLS_VERSION = "tls:version", "the peer chose a version of TLS other than 1.2 and 1.3";
-    TLS_UNSUPPORTED = "tls:unsupported", "the peer chose what was not offered, such as a cipher suite or group";
-    TLS_CERTIFICATE = "tls:certificate", "the peer's certificate cannot be read, or its signature of the handshake cannot be checked";
-    TLS_ALPN = "tls:alpn", "the peer chose another version of HTTP than the measurement asks for, or none (ALPN, RFC 7301)";
-    TLS_TOO_LONG = "tls:too_long", "the peer sent more than is read of any target";
-    TLS_INCOMPLETE = "tls:incomplete", "a TLS handshake began, and did not end before the connection or the time did";
-    TLS_NO_RESPONSE = "tls:no_response", "the TLS handshake was completed, then no octet of a response came";
-    HTTP_3XX = "http:3xx", "a whole response that redirects", Code::StatusClass(3);
-    HTTP_4XX = "http:4xx", "a whole response that blames the request, such as 403 or 451", Code::StatusClass(4);
-    HTTP_5XX = "http:5xx", "a whole response that reports an error of the server, such as 503", Code::StatusClass(5);
-    HTTP_OTHER_STATUS = "http:other_status", "a whole response with a status from 600 to 999";
+    TLS_UNSUPPORTED = "tls:unsupported", "the peer chose something that was not offered, such as a cipher suite or group";
+    TLS_CERTIFICATE = "tls:certificate", "the peer's certificate cannot be parsed, or its signature of the handshake cannot be verified";
+    TLS_ALPN = "tls:alpn", "the peer chose a version of HTTP that the measurement does not request, or none (ALPN, RFC 7301)";
+    TLS_TOO_LONG = "tls:too_long", "the peer sent more octets than are read from any target";
+    TLS_INCOMPLETE = "tls:incomplete", "a TLS handshake began, but did not complete before the connection closed or the attempt timed out";
+    TLS_NO_RESPONSE = "tls:no_response", "the TLS handshake completed, but no octet of a response came";
+    HTTP_3XX = "http:3xx", "a complete response that redirects", Code::StatusClass(3);
+    HTTP_4XX = "http:4xx", "a complete response that reports a client error, such as 403 or 451", Code::StatusClass(4);
+    HTTP_5XX = "http:5xx", "a complete response that reports a server error, such as 503", Code::StatusClass(5);
+    HTTP_OTHER_STATUS = "http:other_status", "a complete response with a status from 600 to 999";
     HTTP_NOT_HTTP = "http:not_http", "octets that do not begin with HTTP/";
-    HTTP_MALFORMED_STATUS = "http:malformed_status", "a status line without a status from 100 to 999, or of another version than 1.0, 1.1 and 2";
-    HTTP_MALFORMED_FIELD = "http:malformed_field", "a field without a colon, with a NUL, or a Content-Length that is no number";
+    HTTP_MALFORMED_STATUS = "http:malformed_status", "a status line without a status from 100 to 999, or with a version other than 1.0, 1.1 and 2";
+    HTTP_MALFORMED_FIELD = "http:malformed_field", "a field without a colon, a field with a NUL, or a Content-Length that is not a number";
     HTTP_TOO_LONG = "http:too_long", "a header of more than 300 kB";
-    HTTP_INCOMPLETE = "http:incomplete", "a response began, and its header did not end before the time was up or the connection was reset; or the connection was closed before a whole status line";
-    HTTP_NO_UPGRADE = "http:no_upgrade", "a response in HTTP/1 where an upgrade to HTTP/2 was asked for";
-    HTTP_UNASKED_UPGRADE = "http:unasked_upgrade", "a switch to another protocol (101) that was not asked for";
-    HTTP2_NOT_HTTP2 = "http2:not_http2", "octets that are not HTTP/2 where it was to be spoken";
-    HTTP2_MALFORMED = "http2:malformed", "HTTP/2 that cannot be decoded or breaks the protocol's rules";
+    HTTP_INCOMPLETE = "http:incomplete", "a response began, but its header did not end before the timeout or a reset; or the connection was closed before the end of the status line";
+    HTTP_NO_UPGRADE = "http:no_upgrade", "a response in HTTP/1 to a request for an upgrade to HTTP/2";
+    HTTP_UNASKED_UPGRADE = "http:unasked_upgrade", "a switch to another protocol (101) that was not requested";
+    HTTP2_NOT_HTTP2 = "http2:not_http2", "octets that are not HTTP/2 instead of HTTP/2";
+    HTTP2_MALFORMED = "http2:malformed", "HTTP/2 that cannot be decoded or that violates the protocol";
     HTTP2_RESET = "http2:reset", "the peer reset the stream (RST_STREAM) before a response";
     HTTP2_GOAWAY = "http2:goaway", "the peer ended the connection (GOAWAY) before a response";
-    HTTP2_TOO_LONG = "http2:too_long", "more octets than are read of any target, and no response among them";
-    HTTP2_INCOMPLETE = "http2:incomplete", "the peer spoke HTTP/2, and gave no response before the connection or the time ended";
-    DNS_FORMERR = "dns:formerr", "RCODE 1: the server cannot read the question", Code::Rcode(1);
+    HTTP2_TOO_LONG = "http2:too_long", "more octets than are read from any target, without a response";
+    HTTP2_INCOMPLETE = "http2:incomplete", "the peer spoke HTTP/2, but sent no response before the connection closed or the attempt timed out";
+    DNS_FORMERR = "dns:formerr", "RCODE 1: the server cannot parse the query", Code::Rcode(1);
     DNS_SERVFAIL = "dns:servfail", "RCODE 2: the server failed", Code::Rcode(2);
     DNS_NXDOMAIN = "dns:nxdomain", "RCODE 3: there is no such name", Code::Rcode(3);
-    DNS_NOTIMP = "dns:notimp", "RCODE 4: the server does not do this kind of question", Code::Rcode(4);
-    DNS_REFUSED = "dns:refused", "RCODE 5: the server does not answer this client or for this name", Code::Rcode(5);
-    DNS_OTHER_RCODE = "dns:other_rcode", "any other RCODE than 0";
-    DNS_BAD_ANSWER = "dns:bad_answer", "a message that answers the question and cannot be read";
-    DNS_INCOMPLETE = "dns:incomplete", "over TCP, a message that did not come whole before the connection or the time ended";
-    DNS_TOO_LONG = "dns:too_long", "over TCP, more octets than are read of any target, and no answer among them";
+    DNS_NOTIMP = "dns:notimp", "RCODE 4: the server does not support this kind of query", Code::Rcode(4);
+    DNS_REFUSED = "dns:refused", "RCODE 5: the server refuses this client or this name", Code::Rcode(5);
+    DNS_OTHER_RCODE = "dns:other_rcode", "any other RCODE except 0";
+    DNS_BAD_ANSWER = "dns:bad_answer", "a message that answers the query but cannot be parsed";
+    DNS_INCOMPLETE = "dns:incomplete", "over TCP, a message that was not complete when the connection closed or the attempt timed out";
+    DNS_TOO_LONG = "dns:too_long", "over TCP, more octets than are read from any target, without an answer";
 }
 
 impl Answer {
@@ -135,12 +135,12 @@ impl Answer {
         self.0
     }
 
-    /// What a TLS alert says.
+    /// The answer for a TLS alert.
     pub(super) fn of_alert(number: u8) -> Self {
         Self::of(Code::Alert(number)).unwrap_or(ALERT_OTHER)
     }
 
-    /// What a whole response with this status says; `None` if it is one of success.
+    /// The answer for a complete response with this status; `None` for a success.
     pub(super) fn of_status(status: u16) -> Option<Self> {
         match status / 100 {
             0..=2 => None,
@@ -148,7 +148,7 @@ impl Answer {
         }
     }
 
-    /// What an RCODE says; `None` if it is no error.
+    /// The answer for an RCODE; `None` if it is not an error.
     pub(super) fn of_rcode(rcode: u8) -> Option<Self> {
         match rcode {
             0 => None,
@@ -186,7 +186,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_word_is_there_once_and_every_number_leads_to_one() {
+    fn words_are_unique_and_every_number_has_one() {
         let words: HashSet<&str> = ANSWERS.iter().map(|row| row.answer.as_str()).collect();
         assert_eq!(words.len(), ANSWERS.len());
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';

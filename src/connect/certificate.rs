@@ -1,20 +1,21 @@
-//! What can be said of a server's certificate without trusting anybody, and without a clock.
+//! Facts about a server's certificate that need no trust anchor and no clock.
 //!
-//! Nothing here is a verdict: whether a certificate is good depends on whom its reader trusts. What
-//! is of use to a measurement is whether it is the same one everywhere, and whose it says it is.
+//! Nothing here is a verdict: whether a certificate is valid depends on the reader's trust anchors. A
+//! measurement needs to know whether it is the same everywhere, and for which name it is.
 
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::Reply;
+use super::facts::Reply;
 use crate::field::Timestamp;
+use crate::hex::hex;
 
-/// Notes the facts of a server's own certificate; what cannot be read of it stays NULL.
+/// Records the facts of a server's own certificate; what cannot be parsed stays NULL.
 pub(super) fn note(reply: &mut Reply, certificate: &CertificateDer<'_>, target: &ServerName<'_>) {
     let digest = Sha256::digest(certificate);
-    reply.tls_cert_sha256 = Some(digest.iter().map(|octet| format!("{octet:02x}")).collect());
+    reply.tls_cert_sha256 = Some(hex(&digest));
     if let Ok(parsed) = ParsedCertificate::try_from(certificate) {
         let matches = rustls::client::verify_server_name(&parsed, target);
         reply.tls_cert_matches = Some(matches.is_ok());
@@ -28,7 +29,7 @@ pub(super) fn note(reply: &mut Reply, certificate: &CertificateDer<'_>, target: 
     }
 }
 
-/// Seconds as nanoseconds, the last that there is for what is later.
+/// Seconds as nanoseconds, saturating.
 fn time(seconds: i64) -> Timestamp {
     Timestamp(seconds.saturating_mul(1_000_000_000))
 }
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_of_a_certificate_of_our_own() {
+    fn facts_of_a_self_signed_certificate() {
         let own = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
         for (name, matches) in [("a.example", true), ("b.example", false), ("192.0.2.1", false)] {
             let mut reply = Reply::default();
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_has_a_digest_only() {
+    fn an_invalid_certificate_has_only_a_digest() {
         let name = ServerName::try_from("a.example").unwrap();
         let mut reply = Reply::default();
         note(&mut reply, &CertificateDer::from(&b"no"[..]), &name);

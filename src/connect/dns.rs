@@ -1,73 +1,119 @@
-//! Kinds `dns_udp` and `dns_tcp`: one question to a name server (RFC 1035).
+//! Kinds `dns_udp` and `dns_tcp`: one query to a name server (RFC 1035).
 //!
-//! The question is for the target's name, or for [`DEFAULT_NAME`] where it has none. The target counts as
-//! reached when an answer with our identifier and our question came, whatever it says. An RCODE other than 0 is
-//! noted as the answer. Messages with another identifier or question are skipped and counted. Nothing is asked
-//! twice, since a retry would hide what the path did to the first question.
+//! The query is for the target's name, or for [`DEFAULT_NAME`] if it has none. The target counts as
+//! reached when an answer with our identifier and our question arrives, whatever it says. An RCODE other than 0 is
+//! recorded as the answer. Messages with a different identifier or question are skipped and counted. Queries are not
+//! retried, since a retry would hide what the path did to the first one.
 //!
 //! # Forged answers
 //!
-//! Over UDP, a host off the path can send messages from the target's address. It does not see the question, so it
-//! has to guess the source port, the identifier (16 bits) and the case of each letter of the name
-//! (draft-vixie-dnsext-dns0x20), all of which are random. A message that has them all is the answer.
+//! Over UDP, an off-path host can send messages from the target's address. It does not see the query, so it
+//! must guess the source port, the identifier (16 bits) and the case of each letter of the name
+//! (draft-vixie-dnsext-dns0x20), all of which are random. A message that matches all of them is the answer.
 //!
-//! Some servers and boxes on the path return the name in lower case, and some report an error by a header
-//! without the question. Such an answer fits only in part: it is kept, and the wait for a better one goes on. When
-//! the time is up, it is the answer if no wrong message came. A host that guesses has only one try, since its first
-//! wrong guess shows that a host guesses; then the attempt says nothing ([`MAY_BE_FORGED`]). So such a server is
-//! never taken for one that does not answer, whoever interferes.
+//! Some servers and middleboxes return the name in lower case, and some report an error with a header but
+//! no question. Such an answer is a partial match: it is kept while the machine waits for a full match. At
+//! the timeout, it is the answer if no wrong message came. An off-path host has only one guess, since its first
+//! wrong guess reveals it; the attempt is then inconclusive ([`MAY_BE_FORGED`]). So an off-path host cannot make
+//! such a server look silent.
 //!
-//! Another question without random case would be no better: whoever guesses can answer that one, too.
+//! A second query without random case would not help: an off-path host can guess the answer to that one, too.
 //!
-//! Over TCP the kernel's sequence numbers keep other hosts out. The case is not random, and whatever fits in part is
-//! an answer at once.
+//! Over TCP the kernel's sequence numbers keep off-path hosts out. The case is not random, and a partial match is
+//! the answer at once.
 //!
 //! # Memory
 //!
-//! Over UDP at most one answer that fits in part is kept, as its [`Reply`]. Over TCP it is one message that is not whole, of at most 64 KiB,
-//! and no more than [`MOST_BYTES`] are read in all. A message is taken apart in at most
-//! [`MOST_TRANSIENT`](super::MOST_TRANSIENT) octets, which are free again before the next event. Of an answer at most 32
-//! addresses are kept.
+//! Over UDP at most one partial match is kept, as its [`Reply`]. Over TCP one incomplete message of at most 64 KiB
+//! is kept, and at most [`MOST_BYTES`] are read in all. Parsing a message takes at most
+//! [`MOST_TRANSIENT`](super::kind::MOST_TRANSIENT) octets, which are freed before the next event. At most 32
+//! addresses of an answer are kept.
 
 use std::net::IpAddr;
 
 use hickory_proto::op::{self, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
-use super::answer::{DNS_BAD_ANSWER, DNS_INCOMPLETE, DNS_TOO_LONG};
-use super::tcp::MOST_BYTES;
-use super::{
-    Action, Answer, DEFAULT_NAME, Ending, Event, Machine, Options, Peer, Reply, Stage, State,
-};
+use super::answer::{Answer, DNS_BAD_ANSWER, DNS_INCOMPLETE, DNS_TOO_LONG};
+use super::cost::{Part, segment, stream};
+use super::facts::{Reply, Stage, State};
+use super::kind::{KindDef, Transport};
+use super::machine::{Action, Ending, Event, Machine, Peer};
+use super::options::{DEFAULT_NAME, Options, QUESTION, TFO};
+use super::tcp::{self, MOST_BYTES};
 use crate::packet::dns::{Data, Fit, Message, randomize_case};
 
-/// The error of an attempt that says nothing: an answer fits the question only in part, and wrong ones came, too.
+/// The row of the kind over TCP.
+pub(super) const OVER_TCP: KindDef = KindDef {
+    name: "dns_tcp",
+    doc: "send one query to a name server over TCP, for the target's name or example.org",
+    port: 53,
+    options: &[&TFO, &QUESTION],
+    columns: &[
+        "dns_reply_rcode",
+        "dns_reply_answers",
+        "dns_reply_addresses",
+        "dns_reply_truncated",
+        "dns_reply_authoritative",
+        "dns_reply_mismatched",
+        "dns_reply_case_kept",
+    ],
+    memory: 4 * MOST_BYTES,
+    handshake_is_ok: false,
+    start: |options, peer| Ok(Box::new(Dns::new(options, peer, true)?)),
+    cost: |_, timeout| {
+        stream(timeout, MOST_BYTES, vec![segment(timeout, "query", 50, "sent once")])
+    },
+    ..tcp::KIND
+};
+
+/// The row of the kind over UDP.
+pub(super) const OVER_UDP: KindDef = KindDef {
+    name: "dns_udp",
+    doc: "send one query to a name server over UDP, for the target's name or example.org",
+    transport: Transport::Udp,
+    options: &[&QUESTION],
+    memory: 4 << 10,
+    start: |options, peer| Ok(Box::new(Dns::new(options, peer, false)?)),
+    cost: |_, _| {
+        vec![Part {
+            packet: "query",
+            usual: 1,
+            most: 1,
+            octets: (60, 40 + 8 + 12 + 255 + 4),
+            why: "sent once, even without an answer".into(),
+        }]
+    },
+    ..OVER_TCP
+};
+
+/// The error of an inconclusive attempt: the only answer is a partial match, and wrong messages came, too.
 pub const MAY_BE_FORGED: &str = "Answer may be forged";
 
-/// How many addresses of an answer are kept.
+/// The most addresses kept of an answer.
 const MOST_ADDRESSES: usize = 32;
 
-/// What came of messages that are not surely the answer.
+/// The messages received that are not certain to be the answer.
 #[derive(Debug, Default)]
 pub(super) struct Doubtful {
-    /// Messages that do not fit.
+    /// Messages that do not match.
     pub(super) wrong: u32,
-    /// How the attempt ends if nothing better comes than the first message that fits in part.
+    /// How the attempt ends if no full match follows the first partial match.
     partial: Option<Ending>,
 }
 
 impl Doubtful {
-    /// A message that does not fit.
+    /// Counts a message that does not match.
     pub(super) fn wrong(&mut self) {
         self.wrong = self.wrong.saturating_add(1);
     }
 
-    /// A message that fits in part, by which the attempt would end so.
+    /// Keeps the ending that a partial match would lead to, unless there is an earlier one.
     pub(super) fn partial(&mut self, ending: Ending) {
         self.partial.get_or_insert(ending);
     }
 
-    /// How the attempt ends when nothing more can come; `None` if no message fits, not even in part.
+    /// How the attempt ends when nothing more can come; `None` if no message matches, not even partially.
     pub(super) fn end(&mut self) -> Option<Ending> {
         let ending = self.partial.take()?;
         let state = State::LocalError;
@@ -78,38 +124,38 @@ impl Doubtful {
     }
 }
 
-/// One question.
+/// One query.
 #[derive(Debug)]
 pub struct Dns {
-    /// The question as a message of its own.
-    asked: Vec<u8>,
-    /// The question as it is sent, until it is.
+    /// The query as a message.
+    query: Vec<u8>,
+    /// The octets still to be sent.
     message: Vec<u8>,
     over_tcp: bool,
-    /// Over TCP: octets of a message that is not whole.
+    /// Over TCP: octets of an incomplete message.
     stream: Vec<u8>,
     connected: bool,
     doubtful: Doubtful,
-    /// Octets taken in.
+    /// Octets received.
     bytes: usize,
 }
 
 impl Dns {
-    /// The question for a peer.
+    /// The query for a peer.
     ///
     /// # Errors
     ///
-    /// If the target's name cannot be asked for; in the words of the `error` column.
+    /// If the target's name cannot be queried; in the words of the `error` column.
     pub(super) fn new(
         options: &Options,
         peer: Peer<'_>,
         over_tcp: bool,
     ) -> Result<Self, &'static str> {
-        const WRONG: &str = "Target's name cannot be asked for";
+        const WRONG: &str = "Target's name cannot be queried";
         let mut name =
             Name::from_str_relaxed(peer.name.unwrap_or(DEFAULT_NAME)).map_err(|_| WRONG)?;
         name.set_fqdn(true);
-        let of_type = match options.question {
+        let of_type = match options.word(&QUESTION) {
             Some("AAAA") => RecordType::AAAA,
             _ => RecordType::A,
         };
@@ -120,7 +166,7 @@ impl Dns {
         }
         message.extend(&octets);
         Ok(Self {
-            asked: octets,
+            query: octets,
             message,
             over_tcp,
             stream: Vec::new(),
@@ -139,14 +185,14 @@ impl Dns {
         self.bytes += bytes.len();
         stream.extend_from_slice(bytes);
         let mut rest = stream.as_slice();
-        // Two octets of length stand before each message (RFC 1035, 4.2.2).
-        while let Some((length, behind)) = rest.split_first_chunk() {
+        // Each message is preceded by its length in two octets (RFC 1035, 4.2.2).
+        while let Some((length, after)) = rest.split_first_chunk() {
             let length = usize::from(u16::from_be_bytes(*length));
-            let Some((message, behind)) = behind.split_at_checked(length) else { break };
+            let Some((message, after)) = after.split_at_checked(length) else { break };
             if let Some(ending) = self.read(message) {
                 return Some(ending);
             }
-            rest = behind;
+            rest = after;
         }
         let read = stream.len() - rest.len();
         stream.drain(..read);
@@ -155,17 +201,17 @@ impl Dns {
         (!over.is_empty()).then(|| self.without(State::Failed, too_much, Some(DNS_TOO_LONG)))
     }
 
-    /// Takes one message in.
+    /// Handles one message.
     fn read(&mut self, octets: &[u8]) -> Option<Ending> {
-        let (Some(message), Some(asked)) = (Message::read(octets), Message::read(&self.asked))
+        let (Some(message), Some(query)) = (Message::read(octets), Message::read(&self.query))
         else {
             self.doubtful.wrong();
             return None;
         };
-        let fit = message.fit(&asked);
+        let fit = message.fit(&query);
         let ending = match fit {
             Fit::Answer | Fit::Partial => {
-                let keeps = (!self.over_tcp && message.question.is(&asked.question))
+                let keeps = (!self.over_tcp && message.question.is(&query.question))
                     .then_some(fit == Fit::Answer);
                 self.answered(&message, keeps)
             }
@@ -182,14 +228,14 @@ impl Dns {
         Some(ending)
     }
 
-    /// The ending by a message that is the answer. `keeps_case` says whether it repeats the name letter by letter.
+    /// The ending for a message that is the answer. `keeps_case` says whether it repeats the name letter by letter.
     fn answered(&self, message: &Message<'_>, keeps_case: Option<bool>) -> Ending {
         let mut addresses = Vec::new();
         for record in message.records() {
             match record.map(|record| record.data) {
                 Ok(Data::Address(address)) => addresses.push(address),
                 Ok(_) => {}
-                // What was cut to fit a datagram may end anywhere.
+                // A truncated message may end anywhere.
                 Err(_) if message.truncated || message.rcode != 0 => break,
                 Err(_) => return self.bad_answer(),
             }
@@ -209,18 +255,18 @@ impl Dns {
         Ending { reply: Some(Box::new(reply)), ..ending }
     }
 
-    /// A message that is the answer, and cannot be read.
+    /// The ending for an answer that cannot be parsed.
     fn bad_answer(&self) -> Ending {
-        let error = Some("Peer's answer cannot be read");
+        let error = Some("Peer's answer is malformed");
         self.without(State::Failed, error, Some(DNS_BAD_ANSWER))
     }
 
-    /// An ending without an answer that can be read.
+    /// An ending without an answer that can be parsed.
     fn without(&self, state: State, error: Option<&'static str>, answer: Option<Answer>) -> Ending {
         self.counted(Ending::new(state, Stage::Response, error).answered(answer))
     }
 
-    /// An ending with the count of wrong messages for its reply, unless it has a reply.
+    /// Adds a reply with the count of wrong messages, unless the ending has a reply.
     fn counted(&self, ending: Ending) -> Ending {
         let counted =
             || Reply { dns_reply_mismatched: Some(self.doubtful.wrong), ..Reply::default() };
@@ -228,19 +274,19 @@ impl Dns {
         Ending { reply: Some(reply), ..ending }
     }
 
-    /// How the attempt ends by a message that fits in part, if one came.
+    /// How the attempt ends with a partial match, if one came.
     fn partly(&mut self) -> Option<Ending> {
         let ending = self.doubtful.end()?;
         Some(self.counted(ending))
     }
 
-    /// What the peer has answered, where the time or the connection ends: over TCP, part of a message.
+    /// What the peer has answered when the time or the connection ends: over TCP, part of a message.
     fn partial(&self) -> Option<Answer> {
         (!self.stream.is_empty()).then_some(DNS_INCOMPLETE)
     }
 }
 
-/// A question as a message, with an identifier from the lowest bits of `random`; with `random_case`, the others give
+/// A query as a message. The lowest bits of `random` are its identifier; with `random_case`, the other bits choose
 /// the case of its letters. `None` if the name does not fit a message.
 pub(super) fn question(
     name: Name,
@@ -259,7 +305,7 @@ pub(super) fn question(
     Some(octets)
 }
 
-/// Addresses in an order that does not depend on that of the answer.
+/// Addresses in an order that does not depend on the answer's.
 fn text(mut addresses: Vec<IpAddr>) -> String {
     addresses.sort_unstable();
     addresses.truncate(MOST_ADDRESSES);

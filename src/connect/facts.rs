@@ -1,4 +1,4 @@
-//! The facts of one attempt: what the engine knows of it, and what the target said.
+//! The facts of one attempt: what the engine knows about it, and what the target replied.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -8,31 +8,31 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::StringBuilder;
 use arrow::datatypes::DataType;
 
-use super::Answer;
+use super::answer::Answer;
 use crate::barrier::INTERNAL_ERROR;
 use crate::field::{Cell, FieldDef, FilledBy, Row as _, Timestamp, fields};
 
 /// How an attempt ended. The words are the `state` column.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum State {
-    /// The connection was established (and whatever the kind asks for was answered).
+    /// The connection was established, and the kind's exchange succeeded.
     Ok,
-    /// The path or the target refused: reset, unreachable, prohibited, an answer that is none.
+    /// The path or the target refused: reset, unreachable, prohibited, an invalid answer.
     Failed,
     /// No answer within the timeout.
     Timeout,
-    /// This host could not try: no port, descriptor, buffer or route. Says nothing of the path.
+    /// This host could not try: no port, descriptor, buffer or route. Says nothing about the path.
     #[default]
     LocalError,
-    /// Nothing was sent, since the target's version of IP does not have what was to be sent, or the configuration's steps
-    /// are for the other version, or since a probe before all configurations has shown that the target is not up.
+    /// Nothing was sent: the target's version of IP lacks the feature, the configuration's steps are for the other
+    /// version, or the probe before all configurations found the target down.
     Skipped,
 }
 
 impl State {
-    /// Whether something was sent to the target, or was about to be when the kernel refused: only then is there
-    /// anything to say of it.
-    pub fn tells(self) -> bool {
+    /// Whether something was sent to the target, or the path refused the attempt: only then does the attempt say
+    /// anything about the target.
+    pub fn is_conclusive(self) -> bool {
         !matches!(self, State::LocalError | State::Skipped)
     }
 }
@@ -50,21 +50,21 @@ impl State {
     }
 }
 
-/// How far an attempt came. The words are the `stage` column.
+/// How far an attempt got. The words are the `stage` column.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The target's name was looked up, or was to be.
+    /// The target's name was being looked up, or was next.
     Resolve,
-    /// The connection was asked for.
+    /// The connection was being opened.
     #[default]
     Connect,
-    /// The TLS handshake was under way.
+    /// The TLS handshake was in progress.
     Tls,
     /// The request was being sent.
     Request,
-    /// The response was waited for or being read.
+    /// The response was awaited or being read.
     Response,
-    /// Everything that the kind does was done.
+    /// The kind's whole exchange was done.
     Done,
 }
 
@@ -102,41 +102,41 @@ macro_rules! word_cell {
 word_cell! { State Stage }
 
 fields! {
-    /// What the engine knows of one connection attempt.
+    /// What the engine knows about one connection attempt.
     pub struct Attempt, AttemptColumns: Engine;
     "attempt" {
-        /// Whether the connection was established and what the kind asks for was answered. NULL if this
-        /// host could not try, or had nothing to send, or if the error is `internal error`.
+        /// Whether the connection was established and the kind's exchange succeeded. NULL if this
+        /// host could not try, had nothing to send, or if the error is `internal error`.
         ok: Option<bool>,
-        /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error` or, if nothing was sent since the target's
-        /// version of IP does not have it, the steps are for the other version or a probe found the target down, `skipped`.
+        /// How the attempt ended: `ok`, `failed`, `timeout`, `local_error`, or `skipped` if nothing was sent because the
+        /// target's version of IP lacks the feature, the steps are for the other version, or a probe found the target down.
         state: State,
-        /// How far it came: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
+        /// How far it got: it stopped at `resolve`, `connect`, `tls`, `request` or `response`, or was `done`.
         stage: Stage,
-        /// What went wrong in the operating system's or the protocol's words, `Connection refused`; NULL if
-        /// nothing did. `internal error` is a defect of this program: nothing is concluded from the attempt.
+        /// What went wrong, in the operating system's or the protocol's words: `Connection refused`; NULL if
+        /// nothing did. `internal error` is a bug in this program: nothing is concluded from the attempt.
         error: Option<Cow<'static, str>>,
-        /// What the peer answered by TLS, HTTP or DNS, if not what the kind asks for: `tls_alert:handshake_failure`,
-        /// `http:malformed_field`, `dns:refused` and so on. NULL if it answered what was asked, or if nothing came at that
-        /// layer: a reset or a refusal by TCP is no answer. With `ok` true it is a whole answer that says no
+        /// What the peer answered in TLS, HTTP or DNS instead of a success: `tls_alert:handshake_failure`,
+        /// `http:malformed_field`, `dns:refused` and so on. NULL if the exchange succeeded, or if nothing came at that
+        /// layer: a reset or a refusal by TCP is not an answer. With `ok` true it is a complete negative answer
         /// (`http:4xx`, `dns:refused`).
         answer: Option<Answer>,
         /// When the connection was started (UTC).
         started: Timestamp,
-        /// When the attempt was over (UTC).
+        /// When the attempt ended (UTC).
         ended: Timestamp,
-        /// Version of IP that the target's address is of: 4 or 6.
+        /// Version of IP of the target's address: 4 or 6.
         ip_version: Option<u8> = (4, 6),
-        /// The source port that the engine chose: with address and port of the target, the flow key.
+        /// The source port that the engine chose: together with the target's address and port, the flow key.
         source_port: Option<u16> = (1, 65_535),
     }
 }
 
 fields! {
-    /// What the target said, as far as a kind of connection keeps it. Which of these columns a record
-    /// has is up to the kinds in use ([`KindDef::columns`](super::KindDef::columns)) and to
-    /// `[connect.after] keep`. Texts are as the network sent them, control characters and all: whoever
-    /// prints one to a terminal makes those harmless first.
+    /// What the target replied, as far as a kind of connection keeps it. The kinds in use
+    /// ([`KindDef::columns`](super::kind::KindDef::columns)) and `[connect.after] keep` decide which of these
+    /// columns a record has. Texts are as the network sent them, control characters included: code
+    /// that prints one to a terminal must escape them first.
     #[derive(PartialEq)]
     pub struct Reply, ReplyColumns: Reply;
     "http" {
@@ -144,59 +144,59 @@ fields! {
         http_status: Option<u16> = (100, 999),
         /// Version of HTTP that the response came in: `1.0`, `1.1` or `2`.
         http_version: Option<&'static str>,
-        /// The first 256 octets of the response's content, what is no UTF-8 in them replaced by U+FFFD;
-        /// NULL if none was asked for (HEAD).
+        /// The first 256 octets of the response's content, with invalid UTF-8 replaced by U+FFFD;
+        /// NULL if none was requested (HEAD).
         http_body: Option<String>,
     }
     "tls" {
-        /// Version of TLS that was agreed on: `1.2` or `1.3`.
+        /// The negotiated version of TLS: `1.2` or `1.3`.
         tls_version: Option<&'static str>,
-        /// Cipher suite that was agreed on, by its IANA name.
+        /// The negotiated cipher suite, by its IANA name.
         tls_cipher: Option<&'static str>,
         /// Group of the key exchange: `x25519`, `secp256r1` or `secp384r1`.
         tls_group: Option<&'static str>,
-        /// Protocol that the server chose of those that were offered (ALPN, RFC 7301); NULL if none.
+        /// Protocol that the server chose from those offered (ALPN, RFC 7301); NULL if none.
         tls_alpn: Option<String>,
-        /// SHA-256 of the server's own certificate in hexadecimal: another one under another configuration
-        /// means another server, or somebody between. It is not trusted and need not be.
+        /// SHA-256 of the server's own certificate in hexadecimal: a different one under another configuration
+        /// means a different server, or an interceptor. The certificate is not trusted and need not be.
         tls_cert_sha256: Option<String>,
         /// Whether the certificate is for the target's name (RFC 9525), or for its address if it has no name.
         tls_cert_matches: Option<bool>,
         /// Whether the certificate is signed with its own key.
         tls_cert_self_signed: Option<bool>,
-        /// Since when the certificate is valid (RFC 5280, 4.1.2.5).
+        /// Start of the certificate's validity (RFC 5280, 4.1.2.5).
         tls_cert_from: Option<Timestamp>,
-        /// Until when the certificate is valid; the year 2262 if later.
+        /// End of the certificate's validity; the year 2262 if later.
         tls_cert_until: Option<Timestamp>,
     }
     "dns" {
-        /// RCODE of the answer (RFC 1035, 4.1.1): 0 is no error.
+        /// RCODE of the answer (RFC 1035, 4.1.1): 0 means no error.
         dns_reply_rcode: Option<u16> = (0, 4_095),
         /// Resource records in the answer's answer section.
         dns_reply_answers: Option<u16>,
-        /// Addresses in the answer's answer section, sorted, a space between them, at most 32.
+        /// Addresses in the answer's answer section, sorted, separated by spaces, at most 32.
         dns_reply_addresses: Option<String>,
-        /// TC bit of the answer: it was cut to fit a datagram.
+        /// TC bit of the answer: it was truncated to fit a datagram.
         dns_reply_truncated: Option<bool>,
-        /// AA bit of the answer: the server is an authority for the name.
+        /// AA bit of the answer: the server is authoritative for the name.
         dns_reply_authoritative: Option<bool>,
-        /// Messages that were skipped because their identifier or question was not ours (RFC 5452, 9.1): wrong
-        /// answers, or guesses of another host.
+        /// Messages skipped because their identifier or question is not ours (RFC 5452, 9.1): wrong
+        /// answers, or another host's guesses.
         dns_reply_mismatched: Option<u32>,
-        /// Whether the answer repeats the name of the question with each letter in the random case in which it was
-        /// sent (draft-vixie-dnsext-dns0x20). An answer that does not counts only if no other message fits better until the
-        /// timeout, and no wrong one came. NULL over TCP, where the case is not random, or if the answer has no
+        /// Whether the answer repeats the question's name with the random case of each letter as it was
+        /// sent (draft-vixie-dnsext-dns0x20). An answer that does not counts only if no better match arrives before the
+        /// timeout, and no wrong message came. NULL over TCP, where the case is not random, or if the answer has no
         /// question.
         dns_reply_case_kept: Option<bool>,
     }
     "forge" {
-        /// Packets from the target's port to ours that do not answer the packet: they acknowledge something else, or
-        /// have another identifier or question (RFC 5452, 9.1). They were skipped. NULL if nothing was sent.
+        /// Packets from the target's port to ours that do not answer the packet and were skipped: they acknowledge
+        /// something else, or have a different identifier or question (RFC 5452, 9.1). NULL if nothing was sent.
         forge_unexpected: Option<u32>,
     }
 }
 
-/// Columns of what targets said, one row for each attempt; only those of [`Reply::FIELDS`] that are
+/// Columns of replies, one row per attempt; only those of [`Reply::FIELDS`] that are
 /// kept, in their order. An attempt without a reply has NULL in each.
 pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> Vec<ArrayRef> {
     if kept.is_empty() {
@@ -210,7 +210,7 @@ pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> 
 }
 
 impl Attempt {
-    /// Whether it was ended by a panic of this program.
+    /// Whether a panic of this program ended it.
     pub fn is_internal_error(&self) -> bool {
         self.error.as_deref() == Some(INTERNAL_ERROR)
     }
@@ -219,17 +219,17 @@ impl Attempt {
 /// An attempt that has ended.
 #[derive(Debug, Clone, Default)]
 pub struct Ended {
-    /// What the engine knows of it.
+    /// What the engine knows about it.
     pub attempt: Attempt,
-    /// What the target said, if it came to that.
+    /// What the target replied, if it did.
     pub reply: Option<Box<Reply>>,
-    /// The address of this host that the packets came from, if it is known.
+    /// This host's address in the packets, if known.
     pub local: Option<IpAddr>,
-    /// Whether the socket got anything of the target: the end of the handshake, or a datagram.
+    /// Whether the socket received anything from the target: the end of the handshake, or a datagram.
     pub heard: bool,
-    /// Whether the socket got any octets.
+    /// Whether the socket received any octets.
     pub heard_data: bool,
-    /// When the event loop learned that the handshake was done; a handshake is never over later than that.
+    /// When the event loop learned that the handshake was done: an upper bound of its end.
     pub connected: Option<Timestamp>,
 }
 

@@ -1,21 +1,40 @@
 //! Kind `tcp_fastopen`: a connection with data in the SYN (RFC 7413).
 //!
-//! The data is a small request that any web server answers. Whether the SYN carried it, and whether
-//! the server took it, is on the wire and the observer's to say; the attempt is as of kind `tcp`.
+//! The data is a small request that any web server answers. The observer reports from the wire whether the SYN
+//! carried it and whether the server accepted it; the attempt itself is as for kind `tcp`.
 //!
 //! # Memory
 //!
-//! The request, until it is sent; of the answer nothing, as of kind `tcp`.
+//! The request, until it is sent; nothing of the answer, as for kind `tcp`.
 
-use super::http::Ask;
-use super::tcp::Tcp;
-use super::{Action, Event, Machine, Options, Peer, Stage};
+use super::cost::{Part, segment, stream};
+use super::facts::Stage;
+use super::http::Request;
+use super::kind::KindDef;
+use super::machine::{Action, Event, Machine, Peer};
+use super::options::{METHOD, Options, Value};
+use super::tcp::{self, MOST_BYTES, Tcp};
+
+/// The row of the kind.
+pub(super) const KIND: KindDef = KindDef {
+    name: "tcp_fastopen",
+    doc: "open a TCP connection with data in the SYN (RFC 7413)",
+    options: &[],
+    memory: 8 << 10,
+    early: true,
+    start: |options, peer| Ok(Box::new(Fastopen::new(options, peer)?)),
+    cost: |_, timeout| {
+        let data = segment(timeout, "data", 180, "only if it did not go with the SYN");
+        stream(timeout, MOST_BYTES, vec![Part { usual: 0, ..data }])
+    },
+    ..tcp::KIND
+};
 
 /// One connection.
 #[derive(Debug)]
 pub struct Fastopen {
     tcp: Tcp,
-    /// What has yet to be sent.
+    /// The data still to be sent.
     request: Vec<u8>,
 }
 
@@ -24,10 +43,10 @@ impl Fastopen {
     ///
     /// # Errors
     ///
-    /// If the target's name cannot stand in a request.
+    /// If the target's name is not valid in a request.
     pub(super) fn new(options: &Options, peer: Peer<'_>) -> Result<Self, &'static str> {
-        let options = Options { method: Some("HEAD"), ..options.clone() };
-        let request = Ask::new(&options, peer, "http")?.whole_http1();
+        let options = options.clone().with(&METHOD, Value::Word("HEAD"));
+        let request = Request::new(&options, peer, "http")?.whole_http1();
         Ok(Self { tcp: Tcp::default(), request })
     }
 }
@@ -52,7 +71,8 @@ impl Machine for Fastopen {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::{Ending, State};
+    use crate::connect::facts::State;
+    use crate::connect::machine::Ending;
 
     fn new() -> Fastopen {
         let peer = Peer { address: [192, 0, 2, 1].into(), port: 80, name: None, random: 0 };
@@ -60,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_goes_with_the_syn_or_after_the_handshake_and_never_twice() {
+    fn the_request_is_sent_once_with_the_syn_or_after_the_handshake() {
         for early in [true, false] {
             let (mut machine, mut with_syn, mut later) = (new(), Vec::new(), Vec::new());
             if early {

@@ -1,22 +1,22 @@
-//! Kind `forge`: one packet made by hand, and what comes back.
+//! Kind `forge`: one crafted packet, and the answer to it.
 //!
-//! A [`Packet`] is what a measurement describes; [`Forge`] makes the octets of it for one target and knows the
-//! answer when it sees it. The packet is sent once: what a lost packet and a dropping path have in common
-//! is for the conclusions to tell apart, not for a second packet to hide.
+//! A measurement describes a [`Packet`]; [`Forge`] builds its octets for one target and recognizes the
+//! answer. The packet is sent once: a retry would hide whether the path drops such packets, and conclusions
+//! account for loss.
 //!
-//! A host off the path can send packets from the target's address, but has not seen ours. So an answer has to show
-//! something that it cannot know: a segment acknowledges what the packet took of the sequence space or, if it is a reset
-//! of a segment with the ACK flag, has that segment's acknowledgment number (RFC 9293, 3.5.2), both of which are
-//! random; a DNS message has the identifier and the question, as for the kind [`dns_udp`](super::dns). What does
-//! not is skipped and counted (`forge_unexpected`). UDP that carries anything else has nothing but its ports to
-//! be checked by.
+//! An off-path host can send packets from the target's address, but has not seen ours. So an answer must contain
+//! something that such a host cannot know: a segment acknowledges the packet's part of the sequence space or, if it is a
+//! reset of a segment with the ACK flag, has that segment's acknowledgment number (RFC 9293, 3.5.2), both of which are
+//! random; a DNS message has the identifier and the question, as for the kind [`dns_udp`](super::dns). Other packets
+//! are skipped and counted (`forge_unexpected`). UDP with any other payload can only be checked by its
+//! ports.
 //!
-//! Bits that the other family does not have cannot be sent: an IPv6 target of a packet with the evil bit
+//! A bit that the target's family lacks cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
 //!
 //! # Memory
 //!
-//! The packet, and whether an answer came that fits in part.
+//! The packet, and the ending of a partial match.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -25,276 +25,66 @@ use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, Tcp
 
 use hickory_proto::rr::{Name, RecordType};
 
-use super::answer::DNS_BAD_ANSWER;
+use super::answer::{self, DNS_BAD_ANSWER};
+use super::cost::Part;
 use super::dns::{Doubtful, question};
-use super::{Action, DEFAULT_NAME, Ending, Event, Fault, Machine, Peer, Reply, Stage, State};
+use super::facts::{Reply, Stage, State};
+use super::kind::{KindDef, Transport};
+use super::machine::{Action, Ending, Event, Fault, Machine, Peer};
+use super::options::{DEFAULT_NAME, Options, PACKET};
+use super::packet::{ACK, FIN, RST};
+pub use super::packet::{
+    ANSWERS, Answer, CHECKSUMS, Checksum, ECN, IP_FLAGS, MOST_OPTIONS, PROTOCOLS, Packet, Payload,
+    Protocol, QUESTIONS, SYN, TCP_FLAGS, TcpOption, Words,
+};
+use super::tcp::{self, Tcp};
 use crate::packet::dns::{Fit, Message};
 
 #[cfg(test)]
 mod tests;
 
-/// The transport of a packet made by hand.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
+/// The row of the kind. The engine starts [`Forge`] itself, since it needs the source address.
+pub(super) const KIND: KindDef = KindDef {
+    name: "forge",
+    doc: "send one crafted packet, and watch for the answer",
+    transport: Transport::Raw,
+    options: &[&PACKET],
+    columns: &["forge_unexpected"],
+    handshake_is_ok: false,
+    port_for,
+    start: |_, _| Ok(Box::new(Tcp::default())),
+    cost: |options, _| options.packet.as_ref().map(cost).unwrap_or_default(),
+    ..tcp::KIND
+};
+
+/// A DNS query is for a name server.
+fn port_for(options: &Options) -> Option<u16> {
+    let is_query = |packet: &Packet| matches!(packet.payload, Payload::Question(_));
+    options.packet.as_ref().is_some_and(is_query).then_some(53)
 }
 
-/// What a UDP header says of its payload.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Checksum {
-    /// The checksum that the receiver will compute.
-    #[default]
-    Right,
-    /// Zero: none was computed (RFC 768; of IPv6, RFC 6935).
-    Zero,
-    /// Another one than the receiver will compute.
-    Wrong,
-}
-
-/// What counts as an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// A SYN-ACK that acknowledges the packet.
-    SynAck,
-    /// A DNS message that answers the packet's question.
-    Dns,
-    /// Any packet from the target's port to ours, a reset too; a TCP segment only if it answers ours by its numbers.
-    Any,
-}
-
-/// A TCP option (RFC 9293, 3.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TcpOption {
-    /// Its kind.
-    pub kind: u8,
-    /// What follows kind and length; `None` for the kinds that have no length (0 and 1).
-    pub data: Option<Vec<u8>>,
-}
-
-/// What a packet carries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Payload {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// These octets.
-    Bytes(Vec<u8>),
-    /// A DNS question of this type for the target's name: `A` or `AAAA`.
-    Question(&'static str),
-}
-
-/// One packet, as a measurement describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packet {
-    /// Its transport.
-    pub protocol: Protocol,
-    /// TTL or hop limit.
-    pub ttl: u8,
-    /// The codepoint in the IP header (RFC 2474): 0 to 63.
-    pub dscp: u8,
-    /// The ECN field of the IP header (RFC 3168): 0 to 3.
-    pub ecn: u8,
-    /// The reserved bit of the IPv4 header, "evil" in RFC 3514.
-    pub evil: bool,
-    /// The bit "don't fragment" of the IPv4 header.
-    pub dont_fragment: bool,
-    /// TCP flags, FIN being 1, and AE (formerly NS) 256.
-    pub flags: u16,
-    /// The TCP window, unscaled.
-    pub window: u16,
-    /// TCP options in their order; padded with zeros to a multiple of four octets.
-    pub options: Vec<TcpOption>,
-    /// The UDP checksum.
-    pub checksum: Checksum,
-    /// What it carries.
-    pub payload: Payload,
-    /// What counts as an answer.
-    pub answer: Answer,
-}
-
-impl Default for Packet {
-    /// A plain SYN.
-    fn default() -> Self {
-        Self {
-            protocol: Protocol::Tcp,
-            ttl: 64,
-            dscp: 0,
-            ecn: 0,
-            evil: false,
-            dont_fragment: false,
-            flags: SYN,
-            window: u16::MAX,
-            options: Vec::new(),
-            checksum: Checksum::Right,
-            payload: Payload::Nothing,
-            answer: Answer::SynAck,
-        }
+/// The packets of an attempt: the crafted packet once, with or without an answer.
+fn cost(packet: &Packet) -> Vec<Part> {
+    let mut parts = vec![Part {
+        packet: "crafted packet",
+        usual: 1,
+        most: 1,
+        octets: packet.octets(),
+        why: "sent once, even without an answer".into(),
+    }];
+    if packet.opens() {
+        parts.push(Part {
+            packet: "RST",
+            usual: 1,
+            most: 1,
+            octets: (40, 60),
+            why: "once, in reply to a SYN-ACK; the kernel's own are suppressed".into(),
+        });
     }
+    parts
 }
 
-/// Names for things, with what they mean.
-pub type Words<T> = &'static [(&'static str, T, &'static str)];
-
-/// Transports.
-pub static PROTOCOLS: Words<Protocol> =
-    &[("tcp", Protocol::Tcp, "a TCP segment"), ("udp", Protocol::Udp, "a UDP datagram")];
-
-/// Values of the ECN field (RFC 3168, 5).
-pub static ECN: Words<u8> = &[
-    ("not-ect", 0, "the sender does not use ECN"),
-    ("ect1", 1, "the sender uses ECN, and is of the L4S kind (RFC 9331)"),
-    ("ect0", 2, "the sender uses ECN"),
-    ("ce", 3, "congestion was met"),
-];
-
-/// What a UDP checksum may be.
-pub static CHECKSUMS: Words<Checksum> = &[
-    ("right", Checksum::Right, "the one that the receiver will compute"),
-    ("zero", Checksum::Zero, "zero: none was computed"),
-    ("wrong", Checksum::Wrong, "another one than the receiver will compute"),
-];
-
-/// What may count as an answer.
-pub static ANSWERS: Words<Answer> = &[
-    ("syn_ack", Answer::SynAck, "a SYN-ACK that acknowledges the packet"),
-    ("dns", Answer::Dns, "a DNS message that answers the question"),
-    (
-        "any",
-        Answer::Any,
-        "any packet from the target's port to ours, a reset too; of TCP, if its numbers fit the packet",
-    ),
-];
-
-/// Questions that may be asked.
-pub static QUESTIONS: Words<&str> =
-    &[("A", "A", "the name's IPv4 addresses"), ("AAAA", "AAAA", "the name's IPv6 addresses")];
-
-/// Flags of the IPv4 header.
-pub static IP_FLAGS: &[(&str, &str)] = &[
-    ("evil", "the reserved bit (RFC 3514); an IPv6 target is skipped"),
-    ("df", "don't fragment; IPv6 packets are never fragmented on the way anyway"),
-];
-
-/// The most octets of TCP options.
-pub const MOST_OPTIONS: usize = 40;
-
-/// TCP flags by their names (RFC 9293, 3.1; `ae` RFC 9768).
-pub static TCP_FLAGS: &[(&str, u16)] = &[
-    ("fin", 1),
-    ("syn", 2),
-    ("rst", 4),
-    ("psh", 8),
-    ("ack", 16),
-    ("urg", 32),
-    ("ece", 64),
-    ("cwr", 128),
-    ("ae", 256),
-];
-/// The flag that opens a connection.
-pub const SYN: u16 = 2;
-const FIN: u16 = 1;
-const RST: u16 = 4;
-const ACK: u16 = 16;
-
-impl Packet {
-    /// What it is, in plain words.
-    pub fn describe(&self) -> String {
-        let flags = TCP_FLAGS.iter().filter(|(_, bit)| self.flags & bit != 0);
-        let flags: Vec<String> = flags.map(|(name, _)| name.to_uppercase()).collect();
-        let mut words = match self.protocol {
-            Protocol::Tcp if flags.is_empty() => "a TCP segment without flags".to_owned(),
-            Protocol::Tcp => format!("a TCP segment with {}", flags.join(" and ")),
-            Protocol::Udp => "a UDP datagram".to_owned(),
-        };
-        match self.checksum {
-            Checksum::Zero if self.protocol == Protocol::Udp => words.push_str(" without checksum"),
-            Checksum::Wrong if self.protocol == Protocol::Udp => {
-                words.push_str(" with a wrong checksum");
-            }
-            _ => {}
-        }
-        let plain = Self::default();
-        let mut more = |words_of: String| {
-            words.push_str(", ");
-            words.push_str(&words_of);
-        };
-        if self.evil {
-            more("with the evil bit (IPv4 only)".into());
-        }
-        if self.dont_fragment {
-            more("not to be fragmented".into());
-        }
-        if self.ttl != plain.ttl {
-            more(format!("TTL {}", self.ttl));
-        }
-        if self.dscp != plain.dscp {
-            more(format!("DSCP {}", self.dscp));
-        }
-        if let Some((name, ..)) = ECN.iter().find(|(_, ecn, _)| *ecn == self.ecn && *ecn != 0) {
-            more(format!("ECN {name}"));
-        }
-        if self.protocol == Protocol::Tcp && self.window != plain.window {
-            more(format!("window {}", self.window));
-        }
-        if !self.options.is_empty() {
-            more(format!("{} octets of options", self.options_octets().len()));
-        }
-        match &self.payload {
-            Payload::Nothing => {}
-            Payload::Bytes(bytes) => more(format!("{} octets of payload", bytes.len())),
-            Payload::Question(kind) => more(format!("asking DNS for the {kind} of its name")),
-        }
-        if let Some((.., doc)) = ANSWERS.iter().find(|(_, answer, _)| *answer == self.answer) {
-            more(format!("answered by {doc}"));
-        }
-        words
-    }
-
-    /// Whether a server answers it with a SYN-ACK, which is then answered with a reset.
-    pub fn opens(&self) -> bool {
-        self.protocol == Protocol::Tcp && self.flags & (SYN | RST | ACK) == SYN
-    }
-
-    /// Octets of its IP packet: to an IPv4 target with a name of usual length, and at most (to an IPv6
-    /// target, with the longest name).
-    pub fn octets(&self) -> (u64, u64) {
-        let transport = match self.protocol {
-            Protocol::Tcp => 20 + self.options_octets().len() as u64,
-            Protocol::Udp => 8,
-        };
-        // Of a question: header, name, type and class.
-        let (usual, most) = match &self.payload {
-            Payload::Nothing => (0, 0),
-            Payload::Bytes(bytes) => (bytes.len() as u64, bytes.len() as u64),
-            Payload::Question(_) => (12 + 20 + 4, 12 + 255 + 4),
-        };
-        (20 + transport + usual, 40 + transport + most)
-    }
-
-    /// Octets that its TCP options take, with their padding.
-    pub fn options_length(&self) -> usize {
-        self.options_octets().len()
-    }
-
-    fn options_octets(&self) -> Vec<u8> {
-        let mut octets = Vec::new();
-        for TcpOption { kind, data } in &self.options {
-            octets.push(*kind);
-            if let Some(data) = data {
-                octets.push(u8::try_from(data.len() + 2).unwrap_or(u8::MAX));
-                octets.extend_from_slice(data);
-            }
-        }
-        octets.resize(octets.len().next_multiple_of(4), 0);
-        octets
-    }
-}
-
-/// One packet on its way.
+/// One packet for one target, and the wait for its answer.
 #[derive(Debug)]
 pub struct Forge {
     packet: Packet,
@@ -304,13 +94,13 @@ pub struct Forge {
     /// The acknowledgment number, if the packet has the ACK flag; or else 0.
     acknowledgment: u32,
     /// The IPv4 identification (RFC 6864, 4.1) or, with the high bits, the IPv6 flow label (RFC 6437): an ICMP error
-    /// quotes it, and a host off the path cannot guess it. Never 0, for which the kernel would put another one.
+    /// quotes it, and an off-path host cannot guess it. Never 0, which the kernel would replace.
     label: u32,
     payload: Vec<u8>,
-    /// Whether the payload is a DNS question.
-    asks: bool,
+    /// Whether the payload is a DNS query.
+    is_query: bool,
     doubtful: Doubtful,
-    /// Whether the packet is on its way: nothing before that is an answer to it.
+    /// Whether the packet was sent: nothing before that is an answer.
     sent: bool,
 }
 
@@ -320,35 +110,35 @@ impl Forge {
         let mut forge = Self {
             source,
             target: SocketAddr::new(peer.address, peer.port),
-            // Both halves are of a number that nobody can guess.
+            // Both halves come from an unpredictable number.
             sequence: (peer.random >> 32) as u32,
             acknowledgment: if packet.flags & ACK != 0 { peer.random as u32 } else { 0 },
-            // The lowest bits are the identifier of a question.
+            // The lowest bits are the identifier of a query.
             label: ((peer.random >> 16) as u32 & 0xf_ffff) | 1,
             payload: Vec::new(),
             sent: false,
-            asks: false,
+            is_query: false,
             doubtful: Doubtful::default(),
             packet,
         };
         match &forge.packet.payload {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => forge.payload = bytes.clone(),
-            Payload::Question(kind) => forge.ask(kind, peer),
+            Payload::Question(kind) => forge.query(kind, peer),
         }
         forge
     }
 
-    fn ask(&mut self, kind: &str, peer: Peer<'_>) {
+    fn query(&mut self, kind: &str, peer: Peer<'_>) {
         let name = peer.name.and_then(|name| Name::from_ascii(name).ok());
         let mut name =
             name.or_else(|| Name::from_ascii(DEFAULT_NAME).ok()).unwrap_or_else(Name::root);
-        // So are all names in messages, and those that are not are other names.
+        // Names in messages are always fully qualified.
         name.set_fqdn(true);
         let kind = if kind == "AAAA" { RecordType::AAAA } else { RecordType::A };
-        // A name that was read fits a message.
+        // A name that was parsed fits a message.
         self.payload = question(name, kind, peer.random, true).unwrap_or_default();
-        self.asks = true;
+        self.is_query = true;
     }
 
     /// The IP packet with these flags, options and payload.
@@ -413,7 +203,7 @@ impl Forge {
                 udp.checksum = match self.packet.checksum {
                     Checksum::Right => udp.checksum,
                     Checksum::Zero => 0,
-                    // Never zero, which would be none at all.
+                    // Never zero, which means no checksum.
                     Checksum::Wrong => match udp.checksum ^ 0x5555 {
                         0 => 1,
                         wrong => wrong,
@@ -426,14 +216,14 @@ impl Forge {
         Some(octets)
     }
 
-    /// What of the sequence space the packet takes up ends here.
+    /// The end of the packet's part of the sequence space.
     fn acknowledged(&self) -> u32 {
         let flags = self.packet.flags;
         let ends = u32::from(flags & SYN != 0) + u32::from(flags & FIN != 0);
         self.sequence.wrapping_add(self.payload.len() as u32).wrapping_add(ends)
     }
 
-    /// Whether a segment answers the packet by its numbers.
+    /// Whether a segment's numbers answer the packet.
     fn fits(&self, tcp: &TcpSlice<'_>) -> bool {
         if tcp.ack() {
             let taken = self.acknowledged().wrapping_sub(self.sequence);
@@ -444,19 +234,19 @@ impl Forge {
         resets && tcp.sequence_number() == self.acknowledgment
     }
 
-    /// Takes in a TCP segment from the target's port to ours.
+    /// Handles a TCP segment from the target's port to ours.
     fn segment(&mut self, segment: &[u8], out: &mut Vec<u8>) -> Action {
         let tcp = TcpSlice::from_slice(segment).ok().filter(|tcp| self.fits(tcp));
         let Some(tcp) = tcp else { return self.unexpected() };
-        // A server may leave the data of a SYN to be sent again (RFC 9293, 3.10.7.4).
+        // A server may leave the data of a SYN for retransmission (RFC 9293, 3.10.7.4).
         let mine = [self.acknowledged(), self.sequence.wrapping_add(1)];
         let acknowledges = tcp.ack() && mine.contains(&tcp.acknowledgment_number());
         if tcp.syn() && acknowledges {
-            // The server has begun a connection that nobody wants.
+            // The server has opened a connection: abort it.
             out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
             return self.end(Ending::new(State::Ok, Stage::Done, None));
         }
-        // What has no acknowledgment and fits is the reset of a segment that has one.
+        // A matching segment without an acknowledgment is the reset of a segment that has one.
         let resets = if self.packet.flags & ACK != 0 { !tcp.ack() } else { acknowledges };
         let refuses = tcp.rst() && resets;
         match (self.packet.answer, refuses) {
@@ -468,22 +258,22 @@ impl Forge {
         }
     }
 
-    /// Takes in a UDP datagram from the target's port to ours.
+    /// Handles a UDP datagram from the target's port to ours.
     fn datagram(&mut self, payload: &[u8]) -> Action {
         let ok = Ending::new(State::Ok, Stage::Done, None);
-        if !self.asks || self.packet.answer != Answer::Dns {
+        if !self.is_query || self.packet.answer != Answer::Dns {
             return self.end(ok);
         }
-        let Some((message, asked)) = Message::read(payload).zip(Message::read(&self.payload))
+        let Some((message, query)) = Message::read(payload).zip(Message::read(&self.payload))
         else {
             return self.unexpected();
         };
-        let ok = ok.answered(super::Answer::of_rcode(message.rcode));
-        match message.fit(&asked) {
+        let ok = ok.answered(answer::Answer::of_rcode(message.rcode));
+        match message.fit(&query) {
             Fit::Answer => return self.end(ok),
             Fit::Partial => self.doubtful.partial(ok),
             Fit::Unreadable => {
-                let error = Some("Peer's answer cannot be read");
+                let error = Some("Peer's answer is malformed");
                 let ending = Ending::new(State::Failed, Stage::Response, error);
                 self.doubtful.partial(ending.answered(Some(DNS_BAD_ANSWER)));
             }
@@ -492,7 +282,7 @@ impl Forge {
         Action::Wait
     }
 
-    /// Counts a packet that is no answer.
+    /// Counts a packet that is not an answer.
     fn unexpected(&mut self) -> Action {
         self.doubtful.wrong();
         Action::Wait

@@ -1,157 +1,390 @@
-//! What `[connect]` can ask of a kind beside its name, and the words that may be asked for.
+//! The options of `[connect]`, a row each, and the words that they accept.
 
-use super::{Kind, KindDef, forge};
+use std::ops::RangeInclusive;
 
-/// Versions of HTTP that `version` may ask for, with their meaning.
+use super::packet::Packet;
+
+/// Versions of HTTP that `version` accepts, with their meaning.
 pub static HTTP_VERSIONS: &[(&str, &str)] = &[
     ("1.0", "HTTP/1.0"),
     ("1.1", "HTTP/1.1"),
-    ("h2", "HTTP/2 over TLS, agreed on by ALPN"),
-    (
-        "h2c",
-        "HTTP/2 without encryption, on the assumption that the server knows it (RFC 9113, 3.3)",
-    ),
-    ("h2c_upgrade", "HTTP/2 without encryption, asked for by Upgrade (RFC 7540, 3.2)"),
+    ("h2", "HTTP/2 over TLS, negotiated by ALPN"),
+    ("h2c", "HTTP/2 without encryption, with prior knowledge (RFC 9113, 3.3)"),
+    ("h2c_upgrade", "HTTP/2 without encryption, requested by Upgrade (RFC 7540, 3.2)"),
 ];
 
-/// Methods that `method` may ask for, with their meaning.
+/// Methods that `method` accepts, with their meaning.
 pub static METHODS: &[(&str, &str)] =
-    &[("GET", "the page, of which the beginning is read"), ("HEAD", "the header of the page")];
+    &[("GET", "the page, whose beginning is read"), ("HEAD", "the header of the page")];
 
-/// Questions that `question` may ask for, with their meaning.
+/// Queries that `question` accepts, with their meaning.
 pub static QUESTIONS: &[(&str, &str)] =
     &[("A", "the name's IPv4 addresses"), ("AAAA", "the name's IPv6 addresses (RFC 3596)")];
 
-/// Groups of the TLS key exchange that `groups` may offer, with their meaning.
+/// Groups of the TLS key exchange that `groups` accepts, with their meaning.
 pub static GROUPS: &[(&str, &str)] = &[
     ("x25519", "Curve25519 (RFC 7748)"),
     ("secp256r1", "the NIST curve P-256"),
     ("secp384r1", "the NIST curve P-384"),
 ];
 
-/// The name that is asked for where a target has none: one that is reserved, is in the DNS, and has
+/// The name in queries to targets without one: it is reserved, is in the DNS, and has
 /// addresses of both families (RFC 2606).
 pub const DEFAULT_NAME: &str = "example.org";
 
-/// The longest path that may be asked for, so that a request fits a segment.
-pub const LONGEST_PATH: usize = 512;
+/// The longest path of a request, so that it fits a segment.
+const LONGEST_PATH: usize = 512;
 
-/// Options of a connection; what is not given is as the kind has it.
+/// One row of the registry of options.
+#[derive(Debug)]
+pub struct OptionDef {
+    /// The key in `[connect]` and in `[config.NAME.connect]`.
+    pub name: &'static str,
+    /// What it does, in a sentence: the text that an editor shows.
+    pub doc: &'static str,
+    /// The type of its value.
+    pub takes: Takes,
+    /// The value that applies without the option, as TOML; empty if the option has no default.
+    pub default: &'static str,
+    /// A value, as TOML.
+    pub example: &'static str,
+    /// Whether every kind takes it.
+    pub common: bool,
+    /// What is wrong with a value of this type, and what to write instead.
+    pub check: fn(&Value) -> Option<(String, String)>,
+    /// A description of a value for people, given all options; `None` if it adds nothing.
+    pub describe: fn(&Value, &Options) -> Option<String>,
+}
+
+/// The type of an option's value.
+#[derive(Debug, Clone)]
+pub enum Takes {
+    /// true or false.
+    Boolean,
+    /// A whole number within bounds.
+    Integer(RangeInclusive<i64>),
+    /// A text that matches a regular expression.
+    Text(&'static str),
+    /// Texts, at least one.
+    Texts,
+    /// One of some words.
+    Word(Words),
+    /// Some of these words, at least one.
+    Words(Words),
+    /// A crafted packet.
+    Packet,
+}
+
+/// Words that an option accepts.
+#[derive(Debug, Clone, Copy)]
+pub struct Words {
+    /// What they name: `"version of HTTP"`.
+    pub of: &'static str,
+    /// Each with its meaning.
+    pub all: &'static [(&'static str, &'static str)],
+}
+
+/// The value of an option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Of [`Takes::Boolean`].
+    Boolean(bool),
+    /// Of [`Takes::Integer`].
+    Integer(i64),
+    /// Of [`Takes::Text`].
+    Text(String),
+    /// Of [`Takes::Texts`].
+    Texts(Vec<String>),
+    /// Of [`Takes::Word`].
+    Word(&'static str),
+    /// Of [`Takes::Words`].
+    Words(Vec<&'static str>),
+}
+
+/// Names identify rows.
+impl PartialEq for OptionDef {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for OptionDef {}
+
+/// A row without constraints, from which the others are made.
+const PLAIN: OptionDef = OptionDef {
+    name: "",
+    doc: "",
+    takes: Takes::Boolean,
+    default: "",
+    example: "true",
+    common: false,
+    check: |_| None,
+    describe: |_, _| None,
+};
+
+/// Data with the SYN.
+pub static TFO: OptionDef = OptionDef {
+    name: "tfo",
+    doc: "Whether data goes with the SYN where a cookie is known (TCP Fast Open, RFC 7413).",
+    default: "false",
+    describe: |value, _| {
+        Some(match value {
+            Value::Boolean(true) => "with data in the SYN where a cookie is known".to_owned(),
+            _ => "without data in the SYN".to_owned(),
+        })
+    },
+    ..PLAIN
+};
+
+/// Protocols offered by ALPN.
+pub static ALPN: OptionDef = OptionDef {
+    name: "alpn",
+    doc: "Protocols to offer in the TLS handshake (ALPN, RFC 7301), the preferred first.",
+    takes: Takes::Texts,
+    example: "['h2', 'http/1.1']",
+    check: |value| {
+        let Value::Texts(names) = value else { return None };
+        let wrong = names.is_empty() || names.iter().any(|name| !(1..=255).contains(&name.len()));
+        wrong.then(|| {
+            let message = "invalid protocol names: each has 1 to 255 bytes";
+            (message.to_owned(), "write [\"h2\", \"http/1.1\"]".to_owned())
+        })
+    },
+    describe: |_, options| Some(format!("offering {}", options.texts(&ALPN)?.join(", "))),
+    ..PLAIN
+};
+
+/// Groups of the TLS key exchange.
+pub static GROUP: OptionDef = OptionDef {
+    name: "groups",
+    doc: "Groups to offer for the key exchange of TLS (RFC 8446, 4.2.7), the preferred first.",
+    takes: Takes::Words(Words { of: "group of the key exchange", all: GROUPS }),
+    default: "['x25519', 'secp256r1', 'secp384r1']",
+    example: "['x25519', 'secp256r1']",
+    check: |value| {
+        let empty = matches!(value, Value::Words(words) if words.is_empty());
+        empty.then(|| {
+            let message = "without a group there is no key exchange";
+            (message.to_owned(), "write [\"x25519\"]".to_owned())
+        })
+    },
+    describe: |_, options| Some(format!("keys by {}", options.words(&GROUP)?.join(", "))),
+    ..PLAIN
+};
+
+/// The version of HTTP.
+pub static VERSION: OptionDef = OptionDef {
+    name: "version",
+    doc: "The version of HTTP to use.",
+    takes: Takes::Word(Words { of: "version of HTTP", all: HTTP_VERSIONS }),
+    example: "'h2'",
+    describe: |_, options| Some(format!("by HTTP version {}", options.word(&VERSION)?)),
+    ..PLAIN
+};
+
+/// The method of a request.
+pub static METHOD: OptionDef = OptionDef {
+    name: "method",
+    doc: "The method of the request over HTTP.",
+    takes: Takes::Word(Words { of: "method", all: METHODS }),
+    default: "'GET'",
+    example: "'HEAD'",
+    describe: |_, options| Some(request(options)),
+    ..PLAIN
+};
+
+/// The path of a request.
+pub static PATH: OptionDef = OptionDef {
+    name: "path",
+    doc: "The path of the page to request over HTTP.",
+    takes: Takes::Text("^(/[!-~]*|.*\\$\\{.*)$"),
+    default: "'/'",
+    example: "'/index.html'",
+    check: |value| {
+        let Value::Text(path) = value else { return None };
+        let wrong = !path.starts_with('/')
+            || path.len() > LONGEST_PATH
+            || !path.bytes().all(|b| b.is_ascii_graphic());
+        wrong.then(|| {
+            let help = format!(
+                "write \"/\" and characters without spaces, at most {LONGEST_PATH}; others as %20"
+            );
+            ("invalid path of a page".to_owned(), help)
+        })
+    },
+    // The method's description names the path.
+    describe: |_, options| options.word(&METHOD).is_none().then(|| request(options)),
+    ..PLAIN
+};
+
+/// A request over HTTP, for people.
+fn request(options: &Options) -> String {
+    format!("requesting {} {}", options.method(), options.path())
+}
+
+/// The query to a name server.
+pub static QUESTION: OptionDef = OptionDef {
+    name: "question",
+    doc: "The type of the query to a name server.",
+    takes: Takes::Word(Words { of: "question", all: QUESTIONS }),
+    default: "'A'",
+    example: "'AAAA'",
+    describe: |_, options| Some(format!("querying {}", options.word(&QUESTION)?)),
+    ..PLAIN
+};
+
+/// The packet of the kind `forge`.
+pub static PACKET: OptionDef = OptionDef {
+    name: "packet",
+    doc: "The packet that connections of the kind `forge` send; for one configuration, the keys in which it differs.",
+    takes: Takes::Packet,
+    example: "{ tcp_flags = ['syn'], ttl = 64 }",
+    ..PLAIN
+};
+
+/// Consecutive attempts.
+pub static REPEAT: OptionDef = OptionDef {
+    name: "repeat",
+    doc: "Attempts to each target, one after the other: 1 to 100. The record is that of the last one.",
+    takes: Takes::Integer(1..=100),
+    default: "1",
+    example: "2",
+    common: true,
+    describe: |_, options| {
+        let repeat = options.repeat();
+        (repeat != 1).then(|| format!("{repeat} times one after the other"))
+    },
+    ..PLAIN
+};
+
+/// Every option, in the order of the schema and of descriptions.
+pub static OPTIONS: &[&OptionDef] =
+    &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &QUESTION, &PACKET, &REPEAT];
+
+impl OptionDef {
+    /// The words that it accepts, with their meaning, if it accepts words only.
+    pub fn words(&self) -> Option<&'static [(&'static str, &'static str)]> {
+        match &self.takes {
+            Takes::Word(words) | Takes::Words(words) => Some(words.all),
+            _ => None,
+        }
+    }
+}
+
+/// The option with a name.
+pub fn option(name: &str) -> Option<&'static OptionDef> {
+    OPTIONS.iter().copied().find(|row| row.name == name)
+}
+
+/// Options of a connection; the kind decides about those that are not given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Whether data goes with the SYN where a cookie is known.
-    pub tfo: Option<bool>,
-    /// Protocols offered in the TLS handshake, the preferred first.
-    pub alpn: Option<Vec<String>>,
-    /// Groups offered for the TLS key exchange, out of [`GROUPS`], the preferred first.
-    pub groups: Option<Vec<&'static str>>,
-    /// Version of HTTP, out of [`HTTP_VERSIONS`].
-    pub version: Option<&'static str>,
-    /// Method of the request, out of [`METHODS`].
-    pub method: Option<&'static str>,
-    /// Path of the request: visible ASCII, a slash first.
-    pub path: Option<String>,
-    /// What a name server is asked for, out of [`QUESTIONS`].
-    pub question: Option<&'static str>,
-    /// How often each target is asked, one after the other; the record is that of the last time.
-    pub repeat: Option<u32>,
-    /// The packet that is made by hand: there is one exactly for the kind `forge`.
-    pub packet: Option<forge::Packet>,
-    /// Where the one who asks can be reached, a URI that fits a comment of HTTP's User-Agent. Not of the measurement
-    /// but of the run.
+    /// Values of options; [`set`](Self::set) keeps one for each.
+    pub values: Vec<(&'static OptionDef, Value)>,
+    /// The crafted packet: present exactly for the kind `forge`.
+    pub packet: Option<Packet>,
+    /// How to contact the operator: a URI that is valid in a comment of HTTP's User-Agent. It belongs to the run, not to
+    /// the measurement.
     pub contact: Option<String>,
 }
 
 impl Options {
-    /// The names of those that are given, beside `repeat`, which every kind can.
-    pub fn given(&self) -> Vec<&'static str> {
-        let given = [
-            (self.tfo.is_some(), "tfo"),
-            (self.alpn.is_some(), "alpn"),
-            (self.groups.is_some(), "groups"),
-            (self.version.is_some(), "version"),
-            (self.method.is_some(), "method"),
-            (self.path.is_some(), "path"),
-            (self.question.is_some(), "question"),
-            (self.packet.is_some(), "packet"),
-        ];
-        given.into_iter().filter(|(given, _)| *given).map(|(_, name)| name).collect()
+    /// Sets an option.
+    pub fn set(&mut self, option: &'static OptionDef, value: Value) {
+        self.values.retain(|(known, _)| *known != option);
+        self.values.push((option, value));
     }
 
-    /// Why a kind cannot do with these options together, although it has each; in plain words with
-    /// the option to blame.
-    pub fn conflict(&self, kind: &KindDef) -> Option<(&'static str, String)> {
-        let version = self.version.filter(|_| kind.options.contains(&"version"))?;
-        if !kind.versions.contains(&version) {
-            let able = kind.versions.join("`, `");
-            let message = format!(
-                "connections of kind {} cannot be by HTTP version `{version}`, but by `{able}`",
-                kind.name
-            );
-            return Some(("version", message));
-        }
-        let plain = version.starts_with("h2c");
-        if let Some(alpn) = &self.alpn
-            && (plain || !alpn.iter().any(|offered| offered == alpn_of(version)))
-        {
-            let message = match plain {
-                true => {
-                    format!("HTTP version `{version}` is without TLS, where nothing is offered")
-                }
-                false => format!("HTTP version `{version}` is not among what is offered"),
-            };
-            return Some(("alpn", message));
-        }
-        let message = || format!("HTTP version `{version}` is without TLS, which has no groups");
-        (plain && self.groups.is_some()).then(|| ("groups", message()))
+    /// The same options with one more.
+    #[must_use]
+    pub fn with(mut self, option: &'static OptionDef, value: Value) -> Self {
+        self.set(option, value);
+        self
     }
 
-    /// What they ask for, in plain words; empty if nothing.
+    /// The value of an option.
+    pub fn get(&self, option: &OptionDef) -> Option<&Value> {
+        self.values.iter().find(|(known, _)| *known == option).map(|(_, value)| value)
+    }
+
+    /// The value of an option of type [`Takes::Boolean`].
+    pub fn boolean(&self, option: &OptionDef) -> Option<bool> {
+        match self.get(option) {
+            Some(Value::Boolean(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// The value of an option of type [`Takes::Word`].
+    pub fn word(&self, option: &OptionDef) -> Option<&'static str> {
+        match self.get(option) {
+            Some(Value::Word(word)) => Some(word),
+            _ => None,
+        }
+    }
+
+    /// The value of an option of type [`Takes::Words`].
+    pub fn words(&self, option: &OptionDef) -> Option<&[&'static str]> {
+        match self.get(option) {
+            Some(Value::Words(words)) => Some(words),
+            _ => None,
+        }
+    }
+
+    /// The value of an option of type [`Takes::Text`].
+    pub fn text(&self, option: &OptionDef) -> Option<&str> {
+        match self.get(option) {
+            Some(Value::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value of an option of type [`Takes::Texts`].
+    pub fn texts(&self, option: &OptionDef) -> Option<&[String]> {
+        match self.get(option) {
+            Some(Value::Texts(texts)) => Some(texts),
+            _ => None,
+        }
+    }
+
+    /// Attempts to each target, one after the other: at least 1.
+    pub fn repeat(&self) -> u32 {
+        match self.get(&REPEAT) {
+            Some(Value::Integer(repeat)) => u32::try_from(*repeat).unwrap_or(1).max(1),
+            _ => 1,
+        }
+    }
+
+    /// The method of a request over HTTP.
+    pub(super) fn method(&self) -> &'static str {
+        self.word(&METHOD).unwrap_or(METHODS[0].0)
+    }
+
+    /// The path of a request over HTTP.
+    pub(super) fn path(&self) -> &str {
+        self.text(&PATH).unwrap_or("/")
+    }
+
+    /// The given options, except those that every kind takes.
+    pub fn given(&self) -> impl Iterator<Item = &'static OptionDef> {
+        let has = |option: &OptionDef| match option.takes {
+            Takes::Packet => self.packet.is_some(),
+            _ => self.get(option).is_some(),
+        };
+        OPTIONS.iter().copied().filter(move |option| !option.common && has(option))
+    }
+
+    /// Descriptions for people of the given options.
     pub fn describe(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        match self.tfo {
-            Some(true) => words.push("with data in the SYN where a cookie is known".to_owned()),
-            Some(false) => words.push("without data in the SYN".to_owned()),
-            None => {}
-        }
-        if let Some(alpn) = &self.alpn {
-            words.push(format!("offering {}", alpn.join(", ")));
-        }
-        if let Some(groups) = &self.groups {
-            words.push(format!("keys by {}", groups.join(", ")));
-        }
-        if let Some(version) = self.version {
-            words.push(format!("by HTTP version {version}"));
-        }
-        if self.method.is_some() || self.path.is_some() {
-            let path = self.path.as_deref().unwrap_or("/");
-            words.push(format!("asking {} {path}", self.method.unwrap_or(METHODS[0].0)));
-        }
-        if let Some(question) = self.question {
-            words.push(format!("asking for {question}"));
-        }
-        if let Some(packet) = &self.packet {
-            words.push(packet.describe());
-        }
-        if let Some(repeat) = self.repeat.filter(|repeat| *repeat != 1) {
-            words.push(format!("{repeat} times one after the other"));
-        }
-        words
-    }
-
-    /// The port of targets that come without one. HTTP/2 without encryption is on that of HTTP, and a
-    /// question made by hand is for a name server.
-    pub fn port(&self, kind: &KindDef) -> u16 {
-        let asks = |packet: &forge::Packet| matches!(packet.payload, forge::Payload::Question(_));
-        match self.version {
-            _ if self.packet.as_ref().is_some_and(asks) => 53,
-            Some(version) if kind.kind == Kind::H2 && version.starts_with("h2c") => 80,
-            _ => kind.port,
-        }
+        let words = OPTIONS.iter().filter_map(|option| match option.takes {
+            Takes::Packet => self.packet.as_ref().map(Packet::describe),
+            _ => (option.describe)(self.get(option)?, self),
+        });
+        words.collect()
     }
 }
 
-/// What a version of HTTP is called in ALPN (RFC 7301, 6).
+/// The name of a version of HTTP in ALPN (RFC 7301, 6).
 pub(super) fn alpn_of(version: &str) -> &'static str {
     match version {
         "1.0" => "http/1.0",
@@ -163,25 +396,13 @@ pub(super) fn alpn_of(version: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connect::kind;
 
     #[test]
-    fn options_may_be_right_alone_and_wrong_together() {
-        let alpn = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-        let x25519 = Some(vec!["x25519"]);
-        for (name, version, alpn, groups, blamed) in [
-            ("https", Some("h2"), alpn(&["h2", "http/1.1"]), x25519.clone(), None),
-            ("https", Some("h2"), alpn(&["http/1.1"]), None, Some("alpn")),
-            ("https", Some("h2c"), None, None, Some("version")),
-            ("http", Some("h2"), None, None, Some("version")),
-            ("h2", Some("h2c_upgrade"), None, None, None),
-            ("h2", Some("h2c"), alpn(&["h2"]), None, Some("alpn")),
-            ("h2", Some("h2c"), None, x25519, Some("groups")),
-            ("h2", None, alpn(&["h2"]), None, None),
-        ] {
-            let options = Options { version, alpn, groups, ..Options::default() };
-            let conflict = options.conflict(kind(name).unwrap());
-            assert_eq!(conflict.map(|(option, _)| option), blamed, "{name} {options:?}");
-        }
+    fn an_option_has_one_value() {
+        let options = Options::default().with(&METHOD, Value::Word("HEAD"));
+        let options = options.with(&METHOD, Value::Word("GET")).with(&REPEAT, Value::Integer(3));
+        assert_eq!(options.word(&METHOD), Some("GET"));
+        assert_eq!(options.describe(), ["requesting GET /", "3 times one after the other"]);
+        assert_eq!(options.given().map(|row| row.name).collect::<Vec<_>>(), ["method"]);
     }
 }

@@ -1,14 +1,37 @@
-//! Kind `tcp`: connect, half-close, read until the peer closes too.
+//! Kind `tcp`: connect, half-close, read until the peer closes.
 //!
-//! The target counts as reached when the handshake is done. Reading on costs it nothing and puts
-//! on the wire what the observer wants to see: data that can carry marks, and both FINs. How
-//! that part ends is noted as the attempt's error, but does not undo the `ok`.
+//! The target counts as reached when the handshake is done. Reading on costs the target nothing and puts
+//! on the wire what the observer needs: data that can carry marks, and both FINs. How
+//! reading ends is recorded as the attempt's error, but does not revert the `ok`.
 //!
 //! # Memory
 //!
-//! What is read is counted, up to [`MOST_BYTES`], and not kept.
+//! Octets read are counted, up to [`MOST_BYTES`], and not kept.
 
-use super::{Action, Ending, Event, Fault, Machine, Stage, State};
+use super::cost::stream;
+use super::facts::{Stage, State};
+use super::kind::{KindDef, Transport};
+use super::machine::{Action, Ending, Event, Fault, Machine};
+use super::options::TFO;
+
+/// The row of the kind, and the base of those of other kinds over TCP.
+pub(super) const KIND: KindDef = KindDef {
+    name: "tcp",
+    doc: "open a TCP connection, half-close it, and read what the server sends until it closes too",
+    transport: Transport::Tcp,
+    port: 80,
+    port_for: |_| None,
+    options: &[&TFO],
+    versions: &[],
+    columns: &[],
+    most_read: MOST_BYTES,
+    memory: 4 << 10,
+    early: false,
+    handshake_is_ok: true,
+    conflict: |_, _| None,
+    start: |_, _| Ok(Box::new(Tcp::default())),
+    cost: |_, timeout| stream(timeout, MOST_BYTES, Vec::new()),
+};
 
 /// One connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +46,7 @@ pub enum Tcp {
     },
 }
 
-/// More than this is not read of any target: enough for marks, little enough for everybody.
+/// The most octets read from any target: enough to see marks, and little load on the target.
 pub const MOST_BYTES: usize = 64 << 10;
 
 impl Machine for Tcp {
@@ -89,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_end() {
+    fn every_ending() {
         use Event::*;
         use Stage::{Connect, Done, Response};
         let late = Some("Peer did not close in time");
@@ -112,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_half_close_comes_once_and_only_after_the_handshake() {
+    fn half_close_happens_once_after_the_handshake() {
         let (mut tcp, mut out) = (Tcp::default(), Vec::new());
         assert_eq!(tcp.handle(Event::Data(b"a"), &mut out), Action::Wait);
         assert_eq!(tcp.handle(Event::Connected, &mut out), Action::HalfClose);

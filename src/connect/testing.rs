@@ -1,6 +1,7 @@
-//! What the tests of all kinds share: scripted events, and octets cut and changed in every way.
+//! Helpers for the tests of all kinds: scripted events, and octets cut and mutated in every way.
 
-use super::{Action, Ending, Event, Fault, Machine, Peer};
+use super::answer::Answer;
+use super::machine::{Action, Ending, Event, Fault, Machine, Peer};
 
 pub(super) const REFUSED: Fault = Fault { word: "Connection refused", local: false };
 pub(super) const NO_ROUTE: Fault = Fault { word: "Network is unreachable", local: true };
@@ -35,12 +36,12 @@ pub(super) fn outcome(ending: &Ending) -> String {
     )
 }
 
-/// What the peer answered, if not what it was asked for.
+/// The word in the `answer` column.
 pub(super) fn answer(ending: &Ending) -> &'static str {
-    ending.answer.map_or("-", super::Answer::as_str)
+    ending.answer.map_or("-", Answer::as_str)
 }
 
-/// Checks that a machine ends in the same way wherever what it reads is cut, and octet by octet.
+/// Checks that a machine ends the same way wherever its input is cut, and octet by octet.
 pub(super) fn assert_same_however_cut(machine: &dyn Fn() -> Box<dyn Machine>, sent: &[u8]) {
     let whole = play(machine(), &[Event::Connected, Event::Data(sent), Event::PeerClosed]);
     for cut in 0..=sent.len() {
@@ -54,7 +55,7 @@ pub(super) fn assert_same_however_cut(machine: &dyn Fn() -> Box<dyn Machine>, se
     assert_eq!(play(machine(), &events), whole, "octet by octet");
 }
 
-/// Runs something on many changed copies of octets, the same in every run.
+/// Runs a function on many mutated copies of octets, the same in every run.
 pub(super) fn mutations(octets: &[u8], mut run: impl FnMut(&[u8])) {
     // Knuth's MMIX.
     let mut state = 1u64;

@@ -1,20 +1,21 @@
 //! Kind `https`, and `h2` over TLS: one request over TLS (RFC 8446, RFC 5246).
 //!
-//! TLS is rustls without sockets. The server's certificate is not trusted, nor refused: a
-//! measurement asks what the path does, and whoever sits on it may well show one of its own. That the server
-//! holds the certificate's key is checked, since without that the facts noted of it would be
-//! anybody's.
+//! TLS is rustls without sockets. The server's certificate is neither trusted nor refused: a
+//! measurement observes the path, and an interceptor may present a certificate of its own. That the server
+//! holds the certificate's key is verified, since otherwise the recorded facts would prove
+//! nothing.
 //!
 //! # Memory
 //!
-//! At most [`MOST_TLS`] octets are read of any target, so neither a handshake message of any stated length (rustls
-//! itself holds at most 64 KiB of one) nor records or alerts without end can grow beyond that. What is decrypted is taken
-//! out at once, and bounded as in [`http`](super::http). The certificate is read where it is; a digest and five facts
-//! are kept of it.
+//! At most [`MOST_TLS`] octets are read from any target, so neither a handshake message of any stated length (rustls
+//! itself holds at most 64 KiB of one) nor endless records or alerts can grow beyond that. Decrypted octets are drained
+//! at once, and bounded as in [`http`](super::http). The certificate is parsed in place; a digest and five facts
+//! of it are kept.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientConfig, ClientConnection, Resumption};
@@ -28,56 +29,110 @@ use super::answer::{
     TLS_PLAIN_HTTP, TLS_TOO_LONG, TLS_UNSUPPORTED, TLS_VERSION,
 };
 use super::certificate;
-use super::http::{Ask, Asking, MOST_HEAD, Protocol};
-use super::options::{GROUPS, alpn_of};
+use super::cost::{Part, segment, stream};
+use super::facts::{Reply, Stage, State};
+use super::http::{self, Exchange, MOST_HEAD, Protocol, Request};
+use super::kind::{KindDef, Started};
+use super::machine::{Action, Ending, Event, Machine, Peer};
+use super::options::{ALPN, GROUP, GROUPS, METHOD, Options, PATH, TFO, VERSION, alpn_of};
 use super::tcp::MOST_BYTES;
-use super::{Action, Ending, Event, Machine, Options, Reply, Stage, State};
 
-/// What plain HTTP begins with.
+/// The row of the kind.
+pub(super) const KIND: KindDef = KindDef {
+    name: "https",
+    doc: "request a page by HTTP over TLS; the certificate is recorded, not trusted",
+    port: 443,
+    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH],
+    versions: &["1.1", "1.0", "h2"],
+    columns: &[
+        "http_status",
+        "http_version",
+        "http_body",
+        "tls_version",
+        "tls_cipher",
+        "tls_group",
+        "tls_alpn",
+        "tls_cert_sha256",
+        "tls_cert_matches",
+        "tls_cert_self_signed",
+        "tls_cert_from",
+        "tls_cert_until",
+    ],
+    most_read: MOST_TLS,
+    memory: 16 * MOST_BYTES,
+    start: |options, peer| start(options, options.word(&VERSION), peer),
+    cost: |_, timeout| cost(timeout),
+    ..http::KIND
+};
+
+/// The machine for a request over TLS.
+pub(super) fn start(options: &Options, version: Option<&'static str>, peer: Peer<'_>) -> Started {
+    Ok(Box::new(Tls::new(options, version, Request::new(options, peer, "https")?)?))
+}
+
+/// The packets of a request over TLS.
+pub(super) fn cost(timeout: Duration) -> Vec<Part> {
+    let segment = |packet, data, why| segment(timeout, packet, data, why);
+    let retry = segment(
+        "second ClientHello",
+        310,
+        "only to a server that requests another group than the first",
+    );
+    let parts = vec![
+        segment("ClientHello", 270, "fits a segment, by the choice of groups for the key exchange"),
+        Part { usual: 0, ..retry },
+        segment("end of the TLS handshake", 80, "with the request, or before it"),
+        segment("request", 200, "with replies to HTTP/2 settings, where it is spoken"),
+        segment("alert that ends TLS", 24, "before the FIN, or with it"),
+    ];
+    stream(timeout, MOST_TLS, parts)
+}
+
+/// The beginning of plain HTTP.
 const HTTP: &[u8] = b"HTTP/";
-/// Octets of TLS that are read of any target: a handshake, a header, content, and the frames of small records.
+/// Octets of TLS read from any target: a handshake, a header, content, and the framing of small records.
 pub(super) const MOST_TLS: usize = 3 * MOST_BYTES + MOST_HEAD;
 
 /// One request over TLS.
 pub struct Tls {
     tls: ClientConnection,
     server: ServerName<'static>,
-    ask: Ask,
-    /// The version of HTTP that it must be, if any.
+    request: Request,
+    /// The required version of HTTP, if any.
     version: Option<&'static str>,
     /// The request, once the handshake is done.
-    asking: Option<Asking>,
-    /// What the handshake told.
+    exchange: Option<Exchange>,
+    /// The facts of the handshake.
     reply: Reply,
     connected: bool,
     begun: bool,
-    /// Octets taken in.
+    /// Octets received.
     bytes: usize,
-    /// The first of them.
+    /// The first few of them.
     start: Vec<u8>,
 }
 
 impl Tls {
-    /// What is asked, and in which version of HTTP, if not in any.
+    /// The machine for a request; `version` is the required version of HTTP, if any.
     ///
     /// # Errors
     ///
-    /// If the target's name cannot stand in a handshake; in the words of the `error` column.
+    /// If the target's name is not valid in a handshake; in the words of the `error` column.
     pub(super) fn new(
         options: &Options,
         version: Option<&'static str>,
-        ask: Ask,
+        request: Request,
     ) -> Result<Self, &'static str> {
-        const WRONG: &str = "Target's name is no name of a host";
-        let server = ServerName::try_from(ask.server().to_owned()).map_err(|_| WRONG)?;
+        const WRONG: &str = "Target's name is not a valid host name";
+        let server = ServerName::try_from(request.server().to_owned()).map_err(|_| WRONG)?;
         let config = config(options, version).map_err(|_| "TLS cannot be set up")?;
         let tls = ClientConnection::new(Arc::new(config), server.clone()).map_err(|_| WRONG)?;
         Ok(Self {
             tls,
             server,
-            ask,
+            request,
             version,
-            asking: None,
+            exchange: None,
             reply: Reply::default(),
             connected: false,
             begun: false,
@@ -92,7 +147,7 @@ impl Tls {
         }
     }
 
-    /// Adds what TLS wants to send.
+    /// Appends what TLS wants to send.
     fn flush(&mut self, out: &mut Vec<u8>) {
         while self.tls.wants_write() {
             // Writing to memory cannot fail.
@@ -102,10 +157,10 @@ impl Tls {
         }
     }
 
-    /// Gives plain octets to TLS, to be sent.
+    /// Encrypts octets and appends them.
     fn say(&mut self, plain: &[u8], out: &mut Vec<u8>) {
         for part in plain.chunks(16 << 10) {
-            // There is room: what was given before is sent.
+            // There is room: earlier data is flushed.
             let _ = self.tls.writer().write_all(part);
             self.flush(out);
         }
@@ -126,7 +181,7 @@ impl Tls {
                 Ok(_) => {}
             }
             let processed = self.tls.process_new_packets();
-            // Also the alert that says what was wrong.
+            // Includes the alert that reports an error.
             self.flush(out);
             if let Some(ending) = self.plain(out) {
                 return Some(ending);
@@ -145,9 +200,9 @@ impl Tls {
         too_much.then(|| self.broken("Peer sent too much".into(), TLS_TOO_LONG))
     }
 
-    /// Asks once the handshake is done, and takes in what was decrypted.
+    /// Sends the request once the handshake is done, and handles decrypted octets.
     fn plain(&mut self, out: &mut Vec<u8>) -> Option<Ending> {
-        if self.asking.is_none() {
+        if self.exchange.is_none() {
             if self.tls.is_handshaking() {
                 return None;
             }
@@ -156,22 +211,22 @@ impl Tls {
                 Ok(protocol) => protocol,
                 Err(word) => return Some(self.broken(word.into(), TLS_ALPN)),
             };
-            let mut asking = Asking::new(self.ask.clone(), protocol, Some(TLS_NO_RESPONSE));
+            let mut exchange = Exchange::new(self.request.clone(), protocol, Some(TLS_NO_RESPONSE));
             let mut request = Vec::new();
-            asking.begin(&mut request);
-            self.asking = Some(asking);
+            exchange.begin(&mut request);
+            self.exchange = Some(exchange);
             self.say(&request, out);
         }
         let mut buffer = [0; 4096];
         loop {
-            // An error is that there is nothing more, for now or for ever, which is told otherwise.
+            // An error means that there is no more data, now or for good; other calls report which.
             let length = match self.tls.reader().read(&mut buffer) {
                 Ok(0) | Err(_) => return None,
                 Ok(length) => length,
             };
             let (mut answer, reply) = (Vec::new(), self.reply.clone());
-            let asking = self.asking.as_mut()?;
-            let ending = asking.handle(Event::Data(&buffer[..length]), reply, &mut answer);
+            let exchange = self.exchange.as_mut()?;
+            let ending = exchange.handle(Event::Data(&buffer[..length]), reply, &mut answer);
             self.say(&answer, out);
             if ending.is_some() {
                 self.tls.send_close_notify();
@@ -181,7 +236,7 @@ impl Tls {
         }
     }
 
-    /// What the handshake told.
+    /// Records the facts of the handshake.
     fn note(&mut self) {
         let Self { tls, reply, server, .. } = self;
         reply.tls_version = tls.protocol_version().and_then(|version| match version {
@@ -190,7 +245,7 @@ impl Tls {
             _ => None,
         });
         let suite = tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        // rustls alone has 13 where the registry has none.
+        // rustls writes TLS13, the IANA registry TLS.
         reply.tls_cipher = suite.map(|suite| match suite {
             "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
             "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
@@ -206,7 +261,7 @@ impl Tls {
         }
     }
 
-    /// In which version of HTTP to ask, after what was agreed on.
+    /// The version of HTTP to use, given the negotiated protocol.
     fn protocol(&self) -> Result<Protocol, &'static str> {
         let http2 = self.tls.alpn_protocol() == Some(b"h2");
         match self.version {
@@ -220,21 +275,21 @@ impl Tls {
 
     fn broken(&mut self, error: Cow<'static, str>, answer: Answer) -> Ending {
         let reply = self.reply.clone();
-        if let Some(asking) = &mut self.asking {
-            return asking.broken(error, answer, reply);
+        if let Some(exchange) = &mut self.exchange {
+            return exchange.broken(error, answer, reply);
         }
         let reply = (reply != Reply::default()).then(|| Box::new(reply));
         let (state, stage) = (State::Failed, Stage::Tls);
         Ending { state, stage, error: Some(error), answer: Some(answer), reply }
     }
 
-    /// How the attempt ended by an event that can only end it.
+    /// The ending for an event that always ends the attempt.
     fn stopped(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Ending {
-        let ending = match &mut self.asking {
-            Some(asking) => asking.handle(event, self.reply.clone(), out),
+        let ending = match &mut self.exchange {
+            Some(exchange) => exchange.handle(event, self.reply.clone(), out),
             None => None,
         };
-        // Without an octet of TLS the end of the connection is all that came.
+        // Without an octet of TLS, only the end of the connection was received.
         let begun = (self.bytes > 0).then_some(TLS_INCOMPLETE);
         ending.unwrap_or_else(|| match event {
             Event::Failed(fault) if fault.local => Ending::failed(fault, Stage::Tls),
@@ -247,7 +302,7 @@ impl Tls {
         })
     }
 
-    /// What an error of TLS says that the peer has answered.
+    /// The peer's answer that an error of TLS stands for.
     fn answer(&self, why: &rustls::Error) -> Answer {
         use rustls::{InvalidMessage, PeerIncompatible};
         match why {
@@ -274,7 +329,7 @@ impl Tls {
         }
     }
 
-    /// Whether what came begins like a record: its type, and the first octet of its version (RFC 8446, 5.1).
+    /// Whether the received octets begin like a record: its type, and the first octet of its version (RFC 8446, 5.1).
     fn is_tls(&self) -> bool {
         matches!(self.start.as_slice(), [20..=24, 3, ..])
     }
@@ -303,10 +358,10 @@ impl Machine for Tls {
     }
 
     fn stage(&self) -> Stage {
-        match &self.asking {
+        match &self.exchange {
             _ if !self.connected => Stage::Connect,
             None => Stage::Tls,
-            Some(asking) => asking.stage(),
+            Some(exchange) => exchange.stage(),
         }
     }
 
@@ -315,7 +370,7 @@ impl Machine for Tls {
     }
 }
 
-/// The words of [`GROUPS`] for what rustls calls a group.
+/// The word in [`GROUPS`] for a group of rustls.
 fn group_word(group: NamedGroup) -> Option<&'static str> {
     match group {
         NamedGroup::X25519 => Some("x25519"),
@@ -327,25 +382,25 @@ fn group_word(group: NamedGroup) -> Option<&'static str> {
 
 fn config(options: &Options, version: Option<&'static str>) -> Result<ClientConfig, rustls::Error> {
     let mut provider = ring::default_provider();
-    // Every group that servers are known to insist on. The key share is of the first alone, so that the
-    // ClientHello fits a segment; a server that wants another group asks for it (RFC 8446, 4.1.4).
+    // Every group that servers are known to insist on. Only the first has a key share, so that the
+    // ClientHello fits a segment; a server that wants another group requests it (RFC 8446, 4.1.4).
     let default: Vec<&str> = GROUPS.iter().map(|(word, _)| *word).collect();
-    let groups = options.groups.as_deref().unwrap_or(&default);
+    let groups = options.words(&GROUP).unwrap_or(&default);
     let all = std::mem::take(&mut provider.kx_groups);
     let named = |word: &&str| all.iter().find(|group| group_word(group.name()) == Some(word));
-    // One that is named twice is offered once.
+    // Duplicates are offered once.
     let first = |(place, word): &(usize, &&str)| !groups[..*place].contains(word);
     let groups = groups.iter().enumerate().filter(first).filter_map(|(_, word)| named(word));
     provider.kx_groups = groups.copied().collect();
     let provider = Arc::new(provider);
-    let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+    let verifier = Arc::new(AcceptAny(Arc::clone(&provider)));
     let mut config = ClientConfig::builder_with_details(provider, Arc::new(NoClock))
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(anybody)
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    let offered = match (&options.alpn, version) {
+    let offered = match (options.texts(&ALPN), version) {
         (Some(alpn), _) => alpn.iter().map(|name| name.clone().into_bytes()).collect(),
         (None, Some(version)) => vec![alpn_of(version).into()],
         (None, None) => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
@@ -354,21 +409,21 @@ fn config(options: &Options, version: Option<&'static str>) -> Result<ClientConf
     Ok(config)
 }
 
-/// Time matters to rustls for tickets, of which none are kept, and to whoever trusts a certificate.
+/// rustls needs the time only for tickets, which are not kept, and for trust in certificates.
 #[derive(Debug)]
 struct NoClock;
 
 impl TimeProvider for NoClock {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(std::time::Duration::ZERO))
+        Some(UnixTime::since_unix_epoch(Duration::ZERO))
     }
 }
 
-/// Takes any certificate whose key the server has.
+/// Accepts any certificate whose key the server holds.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -403,7 +458,7 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// An error of TLS in the words of the `error` column. None has octets of the peer's in it.
+/// An error of TLS in the words of the `error` column. None contains octets from the peer.
 fn word(why: &rustls::Error) -> Cow<'static, str> {
     match why {
         rustls::Error::AlertReceived(alert) => {
@@ -414,26 +469,26 @@ fn word(why: &rustls::Error) -> Cow<'static, str> {
                 _ => format!("Peer's TLS alert: {word}").into(),
             }
         }
-        rustls::Error::InvalidMessage(_) => "Peer's answer is no TLS".into(),
-        rustls::Error::PeerMisbehaved(how) => format!("Peer broke TLS: {}", variant(how)).into(),
+        rustls::Error::InvalidMessage(_) => "Peer's answer is not TLS".into(),
+        rustls::Error::PeerMisbehaved(how) => format!("Peer violated TLS: {}", variant(how)).into(),
         rustls::Error::PeerIncompatible(how) => {
-            format!("Peer's TLS is not ours: {}", variant(how)).into()
+            format!("Peer's TLS is incompatible: {}", variant(how)).into()
         }
         rustls::Error::InvalidCertificate(how) => {
-            format!("Peer's certificate cannot be used: {}", variant(how)).into()
+            format!("Peer's certificate is unusable: {}", variant(how)).into()
         }
         _ => "TLS failed".into(),
     }
 }
 
-/// The name of an error's variant, without its fields: those may be octets of the peer's, any number of them.
+/// The name of an error's variant, without its fields: those may contain any number of the peer's octets.
 fn variant(error: &impl std::fmt::Debug) -> String {
     struct Name(String);
     impl std::fmt::Write for Name {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {
             let end = text.find(|letter: char| !letter.is_ascii_alphanumeric());
             self.0.push_str(&text[..end.unwrap_or(text.len())]);
-            // What follows is not written at all.
+            // Stops here: the rest is not formatted at all.
             end.map_or(Ok(()), |_| Err(std::fmt::Error))
         }
     }

@@ -1,4 +1,4 @@
-//! What rules have to know of the columns of a configuration: who fills each, and so when its value is known.
+//! What rules need to know about the columns of a configuration: the source of each, and thus when its value is known.
 
 use super::selection::provider;
 use crate::chain::Selection;
@@ -6,7 +6,7 @@ use crate::field::{FieldDef, FilledBy};
 use crate::record;
 use crate::rule::{About, Columns, Known};
 
-/// The columns of a measurement that observes by these functions.
+/// The columns of a measurement with these functions.
 pub(super) struct Chosen<'a>(pub(super) &'a Selection);
 
 impl Columns for Chosen<'_> {
@@ -19,12 +19,12 @@ impl Columns for Chosen<'_> {
     }
 }
 
-/// What is known of a column of a configuration's struct. Swept values, and whatever has no row in a registry, are
-/// known in every record.
+/// The facts about a column of a configuration's struct. Swept values and columns without a row in a registry
+/// are known in every record.
 pub fn about(column: &str) -> About {
     let Some(field) = record::field(column) else { return About::ALWAYS };
     let known = match field.filled_by {
-        // The engine knows what it did; but whether it worked only if there was anything to do.
+        // The engine knows its own columns; the result of an attempt exists only if something was sent.
         FilledBy::Engine if ["ok", "answer"].contains(&column) => Known::Sent,
         FilledBy::Engine | FilledBy::Sweep => Known::Always,
         FilledBy::Reply => Known::Sent,
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_column_knows_when_it_is_known() {
+    fn when_columns_are_known() {
         for (column, known) in [
             ("state", Known::Always),
             ("stage", Known::Always),

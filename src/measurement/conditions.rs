@@ -1,17 +1,17 @@
-//! From conditions as written to the sources of rules.
+//! `[[conditions]]`: checks them, and makes the sources of rules.
 
 use std::ops::Range;
 
 use toml::Spanned;
 
+use super::checker::Checker;
 use super::file::{Answer, Condition, Text};
-use super::plan::Checker;
 use crate::error::did_you_mean;
 use crate::rule::{Choice, INSUFFICIENT, Question, RuleSource, Sql, column_of};
 
 impl Checker<'_> {
-    /// The sources of the rules that can be compiled; what is wrong with the others is noted.
-    /// `configs` are the names of the configurations that there are.
+    /// The sources of the rules that can be compiled; mistakes of the others are recorded.
+    /// `configs` are the names of the existing configurations.
     pub(super) fn conditions(
         &mut self,
         conditions: &[Spanned<Condition>],
@@ -40,7 +40,7 @@ impl Checker<'_> {
                     let (baseline, experiment) = (baseline.to_owned(), experiment.to_owned());
                     Question::CompareBetween { column, baseline, experiment }
                 }
-                // Between two that are not, nothing can be looked up.
+                // Without two valid configurations, there is nothing to compare.
                 (None, Question::Compare(_)) => continue,
                 (_, question) => question,
             };
@@ -65,9 +65,9 @@ impl Checker<'_> {
         match seen.iter().find(|(other, _)| column_of(other) == column) {
             Some((other, _)) => {
                 let message = match other == text {
-                    true => format!("there is a condition `{text}` already"),
+                    true => format!("there is already a condition `{text}`"),
                     false => {
-                        format!("`{text}` and `{other}` would be the same column, verdict.{column}")
+                        format!("`{text}` and `{other}` would share the column verdict.{column}")
                     }
                 };
                 self.mistake("E0302", name.span(), message, Some("give it another name".into()));
@@ -76,7 +76,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What `compare` compares: none of its own, or two configurations of the file. The outer none
+    /// The configurations that `compare` compares: two of the file, or `None` for the default. The outer `None`
     /// stands for a mistake.
     fn between(
         &mut self,
@@ -86,8 +86,8 @@ impl Checker<'_> {
         let Some(between) = &condition.between else { return Some(None) };
         let span = between.span();
         if condition.compare.is_none() {
-            let message = "`between` says what `compare` compares, but there is no `compare`";
-            let help = "remove it; expressions name configurations themselves: one.ok, two.ok";
+            let message = "`between` requires `compare`, which is missing";
+            let help = "remove it; expressions name their configurations: one.ok, two.ok";
             self.incomplete("E0308", span, message, help);
             return None;
         }
@@ -101,7 +101,7 @@ impl Checker<'_> {
             let known = configs.iter().find(|known| *known == text).copied();
             if known.is_none() {
                 let help = did_you_mean(text, configs.iter().copied())
-                    .unwrap_or_else(|| format!("there is: {}", configs.join(", ")));
+                    .unwrap_or_else(|| format!("the configurations are: {}", configs.join(", ")));
                 let message = format!("there is no configuration `{text}`");
                 self.mistake("E0308", name.span(), message, Some(help));
             }
@@ -123,9 +123,8 @@ impl Checker<'_> {
             (None, Some(answers), None) => self.answers(answers),
             (None, None, Some(value)) => Some(Question::Value(self.sql(value))),
             (None, None, None) => {
-                let message =
-                    "this condition asks nothing: it has no `compare`, `first_of` or `value`";
-                let help = "write one of them: compare = \"ok\" tells works, broken, transient and offline apart";
+                let message = "this condition has no `compare`, `first_of` or `value`";
+                let help = "write one of them: compare = \"ok\" distinguishes works, broken, transient and offline";
                 self.incomplete("E0303", span, message, help);
                 None
             }
@@ -139,14 +138,14 @@ impl Checker<'_> {
                     spans.into_iter().flatten().max_by_key(|span| span.start).unwrap_or(span);
                 let message =
                     "this condition has more than one of `compare`, `first_of` and `value`";
-                self.mistake("E0303", last, message, Some("make two conditions of it".into()));
+                self.mistake("E0303", last, message, Some("split it into two conditions".into()));
                 None
             }
         }
     }
 
-    /// Something is not there. If anything was taken out of the conditions because it could not be
-    /// read, it may have been that, and there is a mistake about it already.
+    /// Reports something missing. If the parser removed anything from the conditions, it may have been
+    /// that, and is already reported.
     fn incomplete(&mut self, code: &'static str, span: Range<usize>, message: &str, help: &str) {
         if !self.was_removed(&["conditions".into()]) {
             self.mistake(code, span, message, Some(help.into()));
@@ -181,8 +180,7 @@ impl Checker<'_> {
                 }
             };
             if answer.when.is_none() && index + 1 < list.len() {
-                let message =
-                    "an entry without `when` always matches, so that those after it never do";
+                let message = "an entry without `when` always matches, so later ones never do";
                 let help = "give it a `when`, or move it to the end";
                 self.incomplete("E0306", spanned.span(), message, help);
             }
@@ -203,16 +201,15 @@ impl Checker<'_> {
                 Some(help.into()),
             );
         } else if text == INSUFFICIENT {
-            let message = format!(
-                "`{INSUFFICIENT}` is what a condition says by itself where facts are missing"
-            );
+            let message =
+                format!("`{INSUFFICIENT}` is reserved for conditions whose facts are missing");
             self.mistake("E0304", is.span(), message, Some("choose another word".into()));
         } else if before.iter().any(|choice| choice.is == *text) {
             let help = "join the two by OR, or choose another word";
             self.mistake(
                 "E0305",
                 is.span(),
-                format!("`{text}` is an entry already"),
+                format!("there is already an entry `{text}`"),
                 Some(help.into()),
             );
         }
@@ -226,7 +223,7 @@ impl Checker<'_> {
             &["\"\"\"\r\n", "\"\"\"\n", "\"\"\"", "'''\r\n", "'''\n", "'''", "\"", "'"];
         let start =
             quotes.iter().find(|quote| written.starts_with(**quote)).map(|quote| quote.len());
-        // Only if the text stands there letter for letter: no escapes.
+        // Only if the file has the text verbatim, without escapes.
         let start = start.filter(|start| written[*start..].starts_with(text.get_ref().as_str()));
         Sql { text: text.get_ref().clone(), start: start.map(|start| span.start + start), span }
     }

@@ -1,66 +1,30 @@
-//! `[connect]`, and what a configuration has of its own: kinds and options by their names.
+//! `[connect]` and the differences of a configuration: resolves the names of kinds, options and columns.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
-
-use toml::Spanned;
-
-use super::file::{self, Text};
-use super::plan::{Checker, Configuration, DEFAULT_KIND, DEFAULT_TIMEOUT, Prepare};
-use crate::connect::forge::Packet;
-use crate::connect::{
-    self, GROUPS, HTTP_VERSIONS, KindDef, LONGEST_PATH, METHODS, Options, QUESTIONS,
-};
+use super::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT};
+use super::checker::Checker;
+use super::file::{self, OwnConnect, Text, Written};
+use super::plan::{Configuration, Connection, Keep, Prepare, provided};
+use crate::connect::options::{OPTIONS, PACKET, Takes, VERSION, Words};
+use crate::connect::{self, KindDef, OptionDef, Options, Value};
 use crate::error::did_you_mean;
-use crate::field::FieldDef;
-
-/// How often a target may be asked.
-pub(super) const REPEATS: RangeInclusive<i64> = 1..=100;
-
-/// How targets are connected to under one configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
-    /// The kind.
-    pub kind: &'static KindDef,
-    /// Whether the configuration itself names the kind, so that --connect does not change it.
-    pub own_kind: bool,
-    /// How long one connection may take.
-    pub timeout: Duration,
-    /// What else was asked for.
-    pub options: Options,
-    /// The packet that the file describes: what the kind `forge` sends, be it chosen later.
-    pub packet: Option<Packet>,
-}
-
-impl Connection {
-    /// Whether it depends on what the kernel remembers of TCP Fast Open.
-    pub fn fast_open(&self) -> bool {
-        self.kind.kind == connect::Kind::TcpFastopen || self.options.tfo.is_some()
-    }
-
-    /// The IP protocol of its flows.
-    pub fn protocol(&self) -> u8 {
-        self.kind.protocol(&self.options)
-    }
-}
 
 impl Checker<'_> {
-    /// The file's own connection, without what configurations change about it. An option that only
-    /// the kind of some configuration takes (`others`) is right here too.
+    /// The file's own connection, without the differences of configurations. An option that only
+    /// the kind of some configuration takes (`others`) is valid here too.
     pub(super) fn connection(
         &mut self,
         base: &file::Connect,
         others: &[&'static KindDef],
     ) -> Option<Connection> {
-        self.packet_for_somebody(base);
-        self.merged(base, &file::OwnConnect::default(), Some(others))
+        self.packet_is_used(base);
+        self.merged(base, &OwnConnect::default(), Some(others))
     }
 
-    /// The connection of a configuration. It has what [connect] says as far as its own kind takes it.
+    /// The connection of a configuration: the options of [connect] that its kind takes, and its own.
     pub(super) fn own_connection(
         &mut self,
         base: &file::Connect,
-        own: &file::OwnConnect,
+        own: &OwnConnect,
     ) -> Option<Connection> {
         self.merged(base, own, None)
     }
@@ -68,119 +32,89 @@ impl Checker<'_> {
     fn merged(
         &mut self,
         base: &file::Connect,
-        own: &file::OwnConnect,
+        OwnConnect(own): &OwnConnect,
         others: Option<&[&'static KindDef]>,
     ) -> Option<Connection> {
-        let kind = own.kind.as_ref().or(base.kind.as_ref());
-        let kind = match kind {
+        let kind = match own.kind.as_ref().or(base.kind.as_ref()) {
             Some(kind) => self.kind(kind),
             None => connect::kind(DEFAULT_KIND),
         };
         let timeout = own.timeout.as_ref().or(base.timeout.as_ref());
         let timeout = self.duration(timeout, DEFAULT_TIMEOUT);
-        let inherits = |option: &str| {
-            others.is_some() || kind.is_none_or(|kind| kind.options.contains(&option))
-        };
-        fn pick<'a, T>(own: &'a Option<T>, base: &'a Option<T>, inherits: bool) -> Option<&'a T> {
-            own.as_ref().or(base.as_ref().filter(|_| inherits))
+        let inherits =
+            |option: &OptionDef| others.is_some() || kind.is_none_or(|kind| kind.takes(option));
+        let mut options = Options::default();
+        let mut places = Vec::new();
+        for option in OPTIONS {
+            let inherited = base.option(option).filter(|_| inherits(option));
+            if let Some(written) = own.option(option).or(inherited) {
+                places.push((*option, written.span()));
+                if let Some(value) = self.value(option, written) {
+                    options.set(option, value);
+                }
+            }
         }
-        let tfo = pick(&own.tfo, &base.tfo, inherits("tfo"));
-        let alpn = pick(&own.alpn, &base.alpn, inherits("alpn"));
-        let groups = pick(&own.groups, &base.groups, inherits("groups"));
-        let version = pick(&own.version, &base.version, inherits("version"));
-        let method = pick(&own.method, &base.method, inherits("method"));
-        let path = pick(&own.path, &base.path, inherits("path"));
-        let question = pick(&own.question, &base.question, inherits("question"));
-        let repeat = own.repeat.as_ref().or(base.repeat.as_ref());
-        if let Some(alpn) = alpn
-            && (alpn.get_ref().is_empty()
-                || alpn.get_ref().iter().any(|p| !(1..=255).contains(&p.len())))
-        {
-            let help = "write [\"h2\", \"http/1.1\"]";
-            let message = "these cannot be names of protocols: each has 1 to 255 bytes";
-            self.mistake("E0214", alpn.span(), message, Some(help.into()));
-        }
-        if let Some(repeat) = repeat {
-            self.range("repeat", repeat.span(), *repeat.get_ref(), &REPEATS);
-        }
-        if let Some(path) = path
-            && (!path.get_ref().starts_with('/')
-                || path.get_ref().len() > LONGEST_PATH
-                || !path.get_ref().bytes().all(|b| b.is_ascii_graphic()))
-        {
-            let help = format!(
-                "write \"/\" and letters without spaces, at most {LONGEST_PATH}; others as %20"
-            );
-            self.mistake("E0214", path.span(), "this cannot be the path of a page", Some(help));
-        }
-        if let Some(groups) = groups
-            && groups.get_ref().is_empty()
-        {
-            let help = "write [\"x25519\"]";
-            let message = "without a group there is no key exchange";
-            self.mistake("E0214", groups.span(), message, Some(help.into()));
-        }
-        let words = |words: &'static [(&'static str, &'static str)]| -> Vec<_> {
-            words.iter().map(|(name, _)| (*name, *name)).collect()
-        };
-        let options = Options {
-            tfo: tfo.map(|tfo| *tfo.get_ref()),
-            alpn: alpn.map(|alpn| alpn.get_ref().clone()),
-            groups: groups.map(|groups| {
-                let of = words(GROUPS);
-                let groups = groups.get_ref().iter();
-                groups
-                    .filter_map(|group| self.word(group, "group of the key exchange", &of))
-                    .collect()
-            }),
-            version: version
-                .and_then(|version| self.word(version, "version of HTTP", &words(HTTP_VERSIONS))),
-            method: method.and_then(|method| self.word(method, "method", &words(METHODS))),
-            path: path.map(|path| path.get_ref().clone()),
-            question: question
-                .and_then(|question| self.word(question, "question", &words(QUESTIONS))),
-            repeat: repeat.and_then(|repeat| u32::try_from(*repeat.get_ref()).ok()),
-            packet: None,
-            contact: None,
-        };
         let packet = (base.packet.is_some() || own.packet.is_some())
             .then(|| self.packet(base.packet.as_ref(), own.packet.as_ref()));
-        let places = [
-            ("tfo", tfo.map(Spanned::span)),
-            ("alpn", alpn.map(Spanned::span)),
-            ("groups", groups.map(Spanned::span)),
-            ("version", version.map(Spanned::span)),
-            ("packet", own.packet.as_ref().map(Spanned::span)),
-            ("method", method.map(Spanned::span)),
-            ("path", path.map(Spanned::span)),
-            ("question", question.map(Spanned::span)),
-        ];
+        places.extend(own.packet.as_ref().map(|packet| (&PACKET, packet.span())));
         let kind = kind?;
         let others = others.unwrap_or_default();
         let mut fits = true;
-        for (option, span) in places.clone() {
-            let Some(span) = span else { continue };
-            let elsewhere = others.iter().any(|kind| kind.options.contains(&option));
-            if !kind.options.contains(&option) && !elsewhere {
-                let message = format!("connections of kind {} have no `{option}`", kind.name);
-                let able = connect::KINDS.iter().filter(|row| row.options.contains(&option));
-                let able: Vec<&str> = able.map(|row| row.name).collect();
-                let help = format!("`{option}` is for {}", able.join(", "));
-                self.mistake("E0217", span, message, Some(help));
-                fits = false;
+        for (option, span) in &places {
+            if kind.takes(option) || others.iter().any(|kind| kind.takes(option)) {
+                continue;
             }
+            let message = format!("connections of kind {} have no `{}`", kind.name, option.name);
+            let able = connect::KINDS.iter().filter(|row| row.takes(option));
+            let able: Vec<&str> = able.map(|row| row.name).collect();
+            let help = format!("`{}` is for {}", option.name, able.join(", "));
+            self.mistake("E0217", span.clone(), message, Some(help));
+            fits = false;
         }
-        if let Some((option, message)) = options.conflict(kind).filter(|_| fits) {
-            let span = places.into_iter().find(|(name, _)| *name == option);
-            let span = span.and_then(|(_, span)| span).unwrap_or(0..0);
-            let help = match option {
-                "version" => None,
-                _ => Some(format!("leave out `{option}`, or write another `version`")),
-            };
+        if let Some((option, message)) = (kind.conflict)(kind, &options).filter(|_| fits) {
+            let span = places.into_iter().find(|(other, _)| *other == option);
+            let span = span.map_or(0..0, |(_, span)| span);
+            let help = (*option != VERSION)
+                .then(|| format!("leave out `{}`, or write another `version`", option.name));
             self.mistake("E0217", span, message, help);
         }
         let (own_kind, timeout) = (own.kind.is_some(), timeout?);
         Some(Connection { kind, own_kind, timeout, options, packet })
+    }
+
+    /// The value of an option. A wrong value is recorded and, if it has a meaning, used all the same.
+    fn value(&mut self, option: &OptionDef, written: &Written) -> Option<Value> {
+        let pairs = |words: &Words| words.all.iter().map(|(name, _)| (*name, *name)).collect();
+        let value = match (&option.takes, written) {
+            (_, Written::Boolean(value)) => Value::Boolean(*value.get_ref()),
+            (Takes::Integer(range), Written::Integer(value)) => {
+                let number = *value.get_ref();
+                self.range(option.name, value.span(), number, range)?;
+                Value::Integer(number)
+            }
+            (Takes::Word(words), Written::Text(word)) => {
+                let all: Vec<_> = pairs(words);
+                Value::Word(self.word(word, words.of, &all)?)
+            }
+            (Takes::Words(words), Written::Texts(list)) => {
+                let (all, list): (Vec<_>, _) = (pairs(words), list.get_ref());
+                let known = list.iter().filter_map(|word| self.word(word, words.of, &all));
+                let known: Vec<&str> = known.collect();
+                if known.len() < list.len() {
+                    return Some(Value::Words(known));
+                }
+                Value::Words(known)
+            }
+            (_, Written::Text(text)) => Value::Text(text.get_ref().clone()),
+            (_, Written::Texts(list)) => {
+                Value::Texts(list.get_ref().iter().map(|text| text.get_ref().clone()).collect())
+            }
+            (_, Written::Integer(_)) => return None,
+        };
+        if let Some((message, help)) = (option.check)(&value) {
+            self.mistake("E0214", written.span(), message, Some(help));
+        }
+        Some(value)
     }
 
     fn kind(&mut self, kind: &Text) -> Option<&'static KindDef> {
@@ -208,7 +142,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The columns of replies that are kept: of those that the kinds of the configurations provide,
+    /// The columns of replies that are kept, out of those that the kinds of the configurations provide:
     /// the named ones, or all if the file names none.
     pub(super) fn keep(
         &mut self,
@@ -236,35 +170,13 @@ impl Checker<'_> {
                     "every record has it anyway: remove it here".into()
                 }
                 None if columns.is_empty() => format!(
-                    "there is nothing to keep beside what every record has: {}",
+                    "this kind adds no columns; every record has: {}",
                     every.map(|field| field.name).collect::<Vec<_>>().join(", ")
                 ),
-                None => format!("there is: {}", columns.join(", ")),
+                None => format!("its columns are: {}", columns.join(", ")),
             };
             self.mistake("E0218", name.span(), message, Some(help));
         }
         Keep(names)
     }
-}
-
-/// Which columns of replies are kept: all, or those that are named.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keep(Option<Vec<String>>);
-
-impl Keep {
-    /// The columns that are kept under these configurations, in the order of [`connect::Reply`].
-    pub(super) fn columns(&self, configs: &[Configuration]) -> Vec<&'static FieldDef> {
-        let wanted = |field: &&FieldDef| {
-            self.0.as_ref().is_none_or(|names| names.iter().any(|name| name == field.name))
-        };
-        provided(configs).filter(wanted).collect()
-    }
-}
-
-/// The columns that the kinds of some configurations provide.
-fn provided(configs: &[Configuration]) -> impl Iterator<Item = &'static FieldDef> {
-    let provides = |kind: &KindDef, field: &FieldDef| kind.columns.contains(&field.name);
-    connect::Reply::FIELDS
-        .iter()
-        .filter(move |field| configs.iter().any(|config| provides(config.connection.kind, field)))
 }

@@ -1,4 +1,4 @@
-//! Whether a host can do what a measurement asks for: problems of steps, put to their places in the file.
+//! What a host lacks for a measurement: problems of steps, with their places in the file.
 
 use std::ops::Range;
 
@@ -7,19 +7,19 @@ use crate::error::{Diagnostic, Report};
 use crate::step::{Facts, Inspection, Problem, Step, inspect};
 
 impl Plan {
-    /// Looks for what cannot work on a host, without changing it.
+    /// Finds steps that cannot work on a host, without changing it.
     pub fn inspect(&self, facts: &dyn Facts) -> Inspection {
         let steps: Vec<&[Step]> = self.configs.iter().map(|c| c.steps.as_slice()).collect();
         inspect(&steps, facts)
     }
 
-    /// The problems of its steps, each with its place in the file. `origin` is the file's name for messages.
+    /// The problems of its steps, each with its place in the file. `origin` is the file's name in messages.
     pub fn report(&self, origin: &str, problems: Vec<Problem>) -> Report {
         let mut diagnostics: Vec<Diagnostic> = Vec::new();
         for Problem { configuration, step, code, message, help } in problems {
             let config = self.configs.get(configuration);
             let span = config.and_then(|config| config.place(step)).unwrap_or(0..0);
-            // What a sweep made several of is one mistake.
+            // The copies of a swept configuration have one mistake.
             if !diagnostics.iter().any(|known| known.span == span && known.code == code) {
                 diagnostics.push(Diagnostic { code, span, message, label: String::new(), help });
             }
@@ -30,7 +30,7 @@ impl Plan {
 }
 
 impl Configuration {
-    /// Where in the file a step is, by its number; `None` if no file writes it.
+    /// The place of a step in the file, by its number; `None` if it is not in the file.
     fn place(&self, step: usize) -> Option<Range<usize>> {
         let written = |step: &Step| *step != Step::HoldReset;
         self.steps.get(step).filter(|step| written(step))?;

@@ -1,7 +1,7 @@
-//! How much a measurement file may hold, so that whoever was sent one can check it in a second and in little memory.
+//! Limits of a measurement file, so that checking an untrusted one takes at most a second and little memory.
 //!
-//! All limits are counts and sizes: the same file gets the same answer everywhere. Beyond one, the mistake names the
-//! place where it was exceeded.
+//! All limits are counts and sizes, so the same file gets the same answer everywhere. The mistake names the
+//! place where a limit was exceeded.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,30 +10,30 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::substitute::mistake;
+use super::mistake::mistake;
 use crate::error::Diagnostic;
 
 /// Bytes of a file.
 pub(super) const FILE: usize = 8 << 20;
-/// Bytes of text that params and sweeps add, in all.
+/// Bytes of text that params and sweeps may add, in all.
 pub(super) const ADDED: usize = 1 << 20;
-/// Commas, equals signs and line ends: each value of a file has one of them. Counted before the file is parsed, since a
-/// parsed value takes a hundred times its text.
+/// Commas, equals signs and line ends: each value of a file has one of them. They are counted before parsing, since a
+/// parsed value takes a hundred times the memory of its text.
 const SEPARATORS: usize = 100_000;
-/// Mistakes that are reported; those after them would be of the same kind.
+/// The most mistakes that are reported; later ones would be of the same kind.
 pub(super) const MISTAKES: usize = 100;
 
-/// How many entries an array or a table may have.
+/// The limit of entries in an array or a table.
 struct Row {
     /// The keys that lead there; `*` is every key or index.
     path: &'static [&'static str],
     most: usize,
-    /// What its entries are called.
+    /// The name of its entries.
     what: &'static str,
     help: &'static str,
 }
 
-/// The arrays and tables whose entries cost more than their own text.
+/// The arrays and tables whose entries cost more than their text.
 static ROWS: &[Row] = &[
     Row {
         path: &["conditions"],
@@ -57,12 +57,12 @@ static ROWS: &[Row] = &[
         path: &["config", "*", "sweep"],
         most: 16,
         what: "names in a sweep",
-        help: "a sweep makes seven configurations at most: write the other values where they are used",
+        help: "a sweep makes at most seven configurations: write the other values where they are used",
     },
     Row { path: &["params"], most: 500, what: "params", help: "remove those that are not used" },
 ];
 
-/// The place where a text is longer than a file may be or has more values, if it is or has.
+/// The mistake if a text exceeds the limits of size or values.
 pub(super) fn values(text: &str) -> Option<Diagnostic> {
     if text.len() > FILE {
         let help = "divide it into several measurements";
@@ -74,7 +74,7 @@ pub(super) fn values(text: &str) -> Option<Diagnostic> {
     Some(mistake("E0109", at..at + 1, &message, "divide it into several measurements"))
 }
 
-/// Notes every array and table that has too many entries, and takes those beyond out of the document.
+/// Reports arrays and tables with too many entries, and removes the excess from the document.
 pub(super) fn entries(document: &mut DeTable<'_>, mistakes: &mut Vec<Diagnostic>) {
     for row in ROWS {
         if let [first, rest @ ..] = row.path
@@ -132,7 +132,7 @@ fn cut(value: &mut Spanned<DeValue<'_>>, row: &Row, mistakes: &mut Vec<Diagnosti
     }
 }
 
-/// What is left of the text that params and sweeps may add. Copies share it.
+/// The rest of the text that params and sweeps may add. Copies share it.
 #[derive(Debug, Clone)]
 pub(super) struct Budget(Rc<Cell<usize>>);
 
@@ -143,10 +143,10 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes this many bytes, for what is written at a place.
+    /// Takes this many bytes for the value at a place.
     ///
     /// # Errors
-    /// The mistake if there is not that much left.
+    /// The mistake if not enough is left.
     pub(super) fn take(&self, bytes: usize, place: &Range<usize>) -> Result<(), Diagnostic> {
         match self.0.get().checked_sub(bytes) {
             Some(left) => {
@@ -163,7 +163,7 @@ impl Budget {
     }
 }
 
-/// The bytes of text in a value, and at least one for each part of it.
+/// The bytes of text in a value, at least one for each part of it.
 pub(super) fn size(value: &DeValue<'_>) -> usize {
     match value {
         DeValue::String(text) => text.len().max(1),

@@ -1,19 +1,23 @@
-//! Measurements: the one place where a name becomes a thing.
+//! Measurements: the one place where names are resolved to functions, steps and kinds.
 //!
-//! A measurement is one TOML file. `file` has it as written, [`plan`] as it is meant; whatever is
-//! wrong with it is reported at once, with its place and what to write instead. [`find`] knows
-//! where files are.
+//! A measurement is one TOML file. `file` has it as it is written, [`plan`] with its names resolved; `compile` leads
+//! from one to the other. All mistakes are reported at once, each with its place and what to write instead.
+//! [`find`] finds files.
 //!
 //! Imports [`chain`](crate::chain), [`connect`](crate::connect), [`step`](crate::step),
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
+mod bounds;
+mod checker;
 mod columns;
+mod compile;
 mod conditions;
 mod confirm;
 mod connection;
 mod file;
 mod host;
 mod limits;
+mod mistake;
 mod packet;
 mod params;
 pub mod plan;
@@ -30,11 +34,10 @@ mod sweep;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+pub use bounds::{ROUNDS, duration};
 pub use columns::about;
-pub use confirm::{Confirm, ROUNDS};
-pub use connection::{Connection, Keep};
 pub use params::{Overrides, Param};
-pub use plan::{Configuration, Plan, Prepare, duration};
+pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;
 pub use record::PREPARE;
 pub use scalar::Scalar;
@@ -47,28 +50,10 @@ use crate::files;
 /// The names of configurations: the baseline and at most seven experiments.
 pub use crate::record::CONFIGURATIONS as NAMES;
 
-macro_rules! shipped {
-    ($($name:literal),*) => {
-        &[$(($name, include_str!(concat!("../../measurements/", $name, ".toml")))),*]
-    };
-}
+/// The measurements that are compiled in, by name: every file in `measurements/`.
+pub static SHIPPED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/shipped.rs"));
 
-/// The measurements that are compiled in: name and text.
-pub static SHIPPED: &[(&str, &str)] = shipped![
-    "dscp",
-    "ecn",
-    "ecn-scoped",
-    "evilbit",
-    "h2",
-    "mptcp",
-    "mss",
-    "tcpopt",
-    "template",
-    "tfo",
-    "udpzero"
-];
-
-/// The folders in which measurements are looked up by name, in this order.
+/// The folders in which measurements are looked up by name, in order.
 pub fn folders() -> Vec<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let mut folders = vec![PathBuf::from("measurements")];
@@ -88,7 +73,7 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
         file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
         if text.len() > limits::FILE {
             return Err(Error::Usage(format!(
-                "{}: it is larger than 8 MiB, which no measurement needs; divide it",
+                "{}: it is larger than 8 MiB, the limit for measurements; divide it",
                 doing()
             )));
         }
@@ -106,7 +91,7 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
     if !is_name {
         let name = path.file_stem().map_or(String::new(), |name| name.display().to_string());
         return Err(Error::Usage(format!(
-            "there is no measurement file {name_or_path}; a name without .toml ({name}) is looked up in folders"
+            "there is no measurement file {name_or_path}; only a name without .toml ({name}) is looked up in folders"
         )));
     }
     let folders = folders();
@@ -135,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_nowhere_says_where_it_was_looked_for() {
+    fn an_unknown_name_reports_where_it_was_looked_up() {
         let error = find("ecm").err().map(|error| error.to_string()).unwrap_or_default();
         assert!(error.contains("measurements") && error.contains("did you mean `ecn`?"), "{error}");
         assert!(find("no/such/file.toml").is_err());

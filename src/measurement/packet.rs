@@ -1,32 +1,21 @@
-//! A packet as written becomes a packet as meant.
+//! `packet` in `[connect]`: resolves the words of a crafted packet.
 
 use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
+use super::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
+use super::checker::Checker;
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption, Text};
-use super::plan::{Checker, Configuration};
-use crate::connect::Kind;
 use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, Words};
-use crate::step::Step;
+use crate::connect::kind;
+use crate::connect::options::PACKET;
 
-/// A TTL that takes a packet anywhere.
-pub(super) const TTL: RangeInclusive<i64> = 1..=255;
-/// Six bits.
-pub(super) const DSCP: RangeInclusive<i64> = 0..=63;
-/// Windows, and the MSS.
-pub(super) const SIXTEEN: RangeInclusive<i64> = 0..=65_535;
-/// Shift counts, also those that RFC 7323 forbids.
-pub(super) const SCALE: RangeInclusive<i64> = 0..=255;
-/// Kinds of TCP options that have a length.
-pub(super) const KIND: RangeInclusive<i64> = 2..=255;
-/// The kind that sends packets.
-const FORGE: &str = "forge";
-/// The most octets of payload: with all headers it is still one IP packet.
+/// The most octets of payload, so that it fits one IP packet with all headers.
 const PAYLOAD: usize = 65_000;
 
 impl Checker<'_> {
-    /// The packet of a configuration: its own keys, and those of `[connect]` that it does not have.
+    /// The packet of a configuration: its own keys, and those of `[connect]` that it does not set.
     pub(super) fn packet(
         &mut self,
         base: Option<&Spanned<Written>>,
@@ -79,14 +68,15 @@ impl Checker<'_> {
         packet
     }
 
-    /// A packet of `[connect]` is for its kind, or for one that a user may choose; configurations of
-    /// other kinds have no part in it.
-    pub(super) fn packet_for_somebody(&mut self, connect: &Connect) {
+    /// Checks that the kind of `[connect]`, or one that a user may choose, sends its packet. Configurations of
+    /// other kinds do not count.
+    pub(super) fn packet_is_used(&mut self, connect: &Connect) {
         let Some(packet) = &connect.packet else { return };
         let kinds = connect.kind.iter().chain(&connect.kinds);
-        if !kinds.map(Spanned::get_ref).any(|kind| kind == FORGE) {
-            let message = "nobody sends this packet: [connect] is of another kind than forge";
-            let help = "write kind = \"forge\", or kinds = [\"forge\"] to leave the choice";
+        let mut rows = kinds.filter_map(|name| kind(name.get_ref()));
+        if !rows.any(|row| row.takes(&PACKET)) {
+            let message = "this packet is never sent: `packet` is only used by the kind forge";
+            let help = "write kind = \"forge\", or kinds = [\"forge\"] to allow it";
             self.mistake("E0217", packet.span(), message, Some(help.into()));
         }
     }
@@ -114,7 +104,7 @@ impl Checker<'_> {
         u16::try_from(*value.get_ref()).ok()
     }
 
-    /// Keys that are for packets of another protocol.
+    /// Reports keys that are for packets of another protocol.
     fn other_protocol(&mut self, protocol: Protocol, written: &Written) {
         let keys: [(&str, Option<Range<usize>>, Protocol); 5] = [
             ("tcp_flags", written.tcp_flags.as_ref().map(Spanned::span), Protocol::Tcp),
@@ -141,7 +131,7 @@ impl Checker<'_> {
             [payload, payload_hex, question].into_iter().flatten().collect();
         given.sort_by_key(|text| text.span().start);
         if let [_, .., second] = given.as_slice() {
-            let message = "this packet carries something else already";
+            let message = "this packet already has another payload";
             let help = "write one of payload, payload_hex and question";
             self.mistake("E0215", second.span(), message, Some(help.into()));
         }
@@ -156,7 +146,7 @@ impl Checker<'_> {
         let Some((bytes, text)) = bytes else { return Payload::Nothing };
         if bytes.len() > PAYLOAD {
             let message = format!("this payload has {} octets", bytes.len());
-            let help = format!("an IP packet has room for {PAYLOAD}");
+            let help = format!("an IP packet has room for at most {PAYLOAD}");
             self.mistake("E0214", text.span(), message, Some(help));
         }
         if bytes.is_empty() { Payload::Nothing } else { Payload::Bytes(bytes) }
@@ -195,7 +185,7 @@ impl Checker<'_> {
         options
     }
 
-    /// One option; `None` if it is left out or wrong.
+    /// One option; `None` if it is disabled or wrong.
     fn tcp_option(&mut self, written: &Spanned<WrittenOption>) -> Option<TcpOption> {
         let option = written.get_ref();
         let WrittenOption { mss, window_scale, sack_permitted, timestamps, nop, kind, data } =
@@ -238,7 +228,7 @@ impl Checker<'_> {
         of(self.octet("kind", kind.as_ref(), &KIND)?, data)
     }
 
-    /// Whether what is taken for an answer can come.
+    /// Checks that the answer that the packet waits for is possible.
     fn answerable(
         &mut self,
         written: &Written,
@@ -249,11 +239,11 @@ impl Checker<'_> {
         let span = written.answer.as_ref().map_or(place, Spanned::span);
         let (message, help) = match answer {
             Answer::Dns if !matches!(packet.payload, Payload::Question(_)) => (
-                "this packet asks DNS nothing, so that no message can answer it",
+                "this packet is not a DNS query, so no DNS message answers it",
                 "write question = \"A\" and protocol = \"udp\", or another answer",
             ),
             Answer::SynAck if !packet.opens() => (
-                "nobody answers this packet with a SYN-ACK: it is no SYN",
+                "`answer = \"syn_ack\"` requires a packet with the SYN flag alone",
                 "write answer = \"any\", or remove it",
             ),
             _ => return,
@@ -262,11 +252,11 @@ impl Checker<'_> {
     }
 }
 
-/// The keys of both; where both have one, `own` says what it is.
+/// The keys of both tables; `own` takes precedence.
 fn merged(base: Option<&Spanned<Written>>, own: Option<&Spanned<Written>>) -> Written {
     let [base, own] = [base, own].map(|written| written.map(|w| w.get_ref().clone()));
     let (base, own) = (base.unwrap_or_default(), own.unwrap_or_default());
-    // One payload is another's replacement, in whatever form each is written.
+    // A payload replaces the other one, whichever keys they use.
     let carries = own.payload.is_some() || own.payload_hex.is_some() || own.question.is_some();
     let inherited = |text: Option<Text>| text.filter(|_| !carries);
     Written {
@@ -283,21 +273,5 @@ fn merged(base: Option<&Spanned<Written>>, own: Option<&Spanned<Written>>) -> Wr
         question: own.question.or_else(|| inherited(base.question)),
         udp_checksum: own.udp_checksum.or(base.udp_checksum),
         answer: own.answer.or(base.answer),
-    }
-}
-
-impl Configuration {
-    /// Sees to it that there is a packet exactly for the kind that sends one, and that the kernel does
-    /// not meddle with its connections.
-    pub(super) fn complete(&mut self) {
-        let connection = &mut self.connection;
-        let packet = (connection.kind.kind == Kind::Forge)
-            .then(|| connection.packet.clone().unwrap_or_default());
-        let hold = packet.as_ref().is_some_and(|packet| packet.protocol == Protocol::Tcp);
-        connection.options.packet = packet;
-        self.steps.retain(|step| *step != Step::HoldReset);
-        if hold {
-            self.steps.insert(0, Step::HoldReset);
-        }
     }
 }

@@ -1,13 +1,14 @@
-//! Params: values of a file that a user may change without editing it.
+//! Params: values of a file that a user may change for a run without editing it.
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::mistake::mistake;
 use super::scalar::Scalar;
-use super::substitute::{Names, is_name, mistake};
+use super::substitute::{Names, is_name};
 use crate::error::{Diagnostic, did_you_mean};
 
-/// What the user wants otherwise than the file has it: `--set name=value`, `--connect kind`.
+/// The user's changes to a file: values of params, the kind of connection, the number of rounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     values: Vec<(String, String)>,
@@ -16,28 +17,28 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// Of names with their values as they were typed. Of one name the last value counts.
+    /// Overrides params with values as they were typed. The last value of a name applies.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
         Self { values: values.into_iter().collect(), ..Self::default() }
     }
 
-    /// Asks for another kind of connection, out of the file's `kinds`.
+    /// Selects another kind of connection, out of the file's `kinds`.
     #[must_use]
     pub fn connect(self, kind: Option<String>) -> Self {
         Self { connect: kind, ..self }
     }
 
-    /// Asks a target that looks broken or transient again so often, whatever the file says.
+    /// Sets the number of confirmation rounds, whatever the file says.
     #[must_use]
     pub fn rounds(self, rounds: Option<u16>) -> Self {
         Self { rounds, ..self }
     }
 
-    /// Takes `name=value` apart.
+    /// Splits `name=value`.
     ///
     /// # Errors
     ///
-    /// In words, if there is no name or no equals sign.
+    /// What to write, if there is no name or no equals sign.
     pub fn assignment(text: &str) -> Result<(String, String), String> {
         match text.split_once('=') {
             Some((name, value)) if !name.trim().is_empty() => {
@@ -48,35 +49,35 @@ impl Overrides {
     }
 }
 
-/// A value with a name, which the user may change.
+/// A named value that the user may change.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Param {
     /// Its name.
     pub name: String,
-    /// What it is in this plan.
+    /// Its value in this plan.
     pub value: Scalar,
-    /// What it is if the user does not say.
+    /// Its value if the user does not change it.
     pub default: Scalar,
-    /// What it is for; may be empty.
+    /// Its purpose; may be empty.
     pub help: String,
 }
 
-/// The params of a document, their values by name, and what is wrong with the overrides.
+/// The params of a document, their values by name, and the rejected overrides.
 pub(super) struct Params<'a> {
     pub(super) list: Vec<Param>,
     pub(super) names: Names<'a>,
-    pub(super) refused: Vec<String>,
+    pub(super) rejected: Vec<String>,
 }
 
 impl<'a> Params<'a> {
-    /// Whatever of it is of a wrong type is left to serde to refuse, but has a name all the same, so
-    /// that its uses are no mistakes of their own.
+    /// Reads `[params]`. Serde reports values of a wrong type later; their names are defined all the same, so
+    /// that their uses are not reported, too.
     pub(super) fn read(
         document: &DeTable<'a>,
         overrides: &'a Overrides,
         mistakes: &mut Vec<Diagnostic>,
     ) -> Self {
-        let mut params = Params { list: Vec::new(), names: Names::default(), refused: Vec::new() };
+        let mut params = Params { list: Vec::new(), names: Names::default(), rejected: Vec::new() };
         let table = document.get("params").and_then(|params| params.get_ref().as_table());
         let mut rows: Vec<_> = table.into_iter().flat_map(|table| table.iter()).collect();
         rows.sort_by_key(|(key, _)| key.span().start);
@@ -92,7 +93,8 @@ impl<'a> Params<'a> {
                 continue;
             };
             let Some(default) = table.get("default") else {
-                let help = "write a default, which gives the param its type: { default = \"5s\" }";
+                let help =
+                    "write a default, which determines the param's type: { default = \"5s\" }";
                 let message = format!("the param `{name}` has no default");
                 mistakes.push(mistake("E0107", key.span(), &message, help));
                 params.names.set_broken(name);
@@ -121,8 +123,8 @@ impl<'a> Params<'a> {
         if let Some(given) = given {
             match typed(&scalar, given) {
                 Some(new) => value = new,
-                None => self.refused.push(format!(
-                    "--set {name}={given}: {name} is of type {}, as its default {scalar}",
+                None => self.rejected.push(format!(
+                    "{name}={given}: {name} is of type {}, as its default {scalar}",
                     scalar.type_name()
                 )),
             }
@@ -149,19 +151,19 @@ impl<'a> Params<'a> {
                     false => format!("the measurement has {}", known.join(", ")),
                 }
             });
-            self.refused.push(format!("--set {name}={value}: there is no param {name}; {help}"));
+            self.rejected.push(format!("{name}={value}: there is no param {name}; {help}"));
         }
     }
 }
 
-/// A text of the command line as a value of the default's type.
+/// A typed text as a value of the default's type.
 fn typed<'a>(default: &Scalar, given: &'a str) -> Option<DeValue<'a>> {
     let value = match default {
         Scalar::Text(_) => return Some(DeValue::String(given.into())),
         _ => DeValue::parse(given.trim()).ok()?.into_inner(),
     };
     let fits = match default {
-        // Every whole number is a number.
+        // A whole number is a valid float.
         Scalar::Float(_) => value.is_float() || value.is_integer(),
         Scalar::Integer(_) => value.is_integer(),
         _ => value.is_bool(),

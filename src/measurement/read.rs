@@ -1,5 +1,5 @@
-//! Reads a [`File`], and does not stop at the first mistake: what serde refuses is noted, taken
-//! out of the document, and the rest is read again.
+//! Parses a [`File`], and does not stop at the first mistake: a value that serde rejects is reported and removed
+//! from the document, and the rest is parsed again.
 
 use std::ops::Range;
 
@@ -9,35 +9,32 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
 use super::file::File;
 use super::limits;
+use super::mistake::{Path, mistake};
 use super::params::{Overrides, Param, Params};
 use super::scalar::integer;
-use super::substitute::mistake;
 use super::sweep::{self, Swept};
 use crate::error::{Diagnostic, did_you_mean};
 
 /// The newest format that this version reads.
 pub const FORMAT: i64 = 1;
 
-/// More mistakes than this in one file, and the rest can wait.
+/// The most mistakes of one kind that are reported.
 const MOST: usize = 50;
 
-/// Where something was taken out: the keys from the top.
-pub(super) type Path = Vec<String>;
-
-/// What could be read, what was wrong, and where something was taken out because of it.
+/// The file as far as it could be parsed, its mistakes, and the places where values were removed.
 #[derive(Default)]
 pub(super) struct Reading {
     pub(super) file: Option<File>,
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) removed: Vec<Path>,
     pub(super) params: Vec<Param>,
-    /// What is wrong with the overrides: these have no place in the file.
-    pub(super) refused: Vec<String>,
-    /// The swept values of every configuration, by its number; may be shorter than they are many.
+    /// Overrides that do not fit the file; they have no place in it.
+    pub(super) rejected: Vec<String>,
+    /// The swept values of every configuration, by its number; may lack the last configurations.
     pub(super) swept: Vec<Vec<Swept>>,
 }
 
-/// Reads the text of a measurement file.
+/// Parses the text of a measurement file.
 pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
     let mut reading = Reading::default();
     if let Some(mistake) = limits::values(text) {
@@ -47,15 +44,15 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
     let (mut document, errors) = DeTable::parse_recoverable(text);
     match format(document.get_ref()) {
         Some((span, newer)) if newer => {
-            // A newer format may be anything: nothing else that could be said of it is sure.
+            // Nothing else is certain about a newer format.
             let message = format!(
-                "this file is of a newer format than {FORMAT}, the newest that this version reads"
+                "this file has a newer format than {FORMAT}, the newest that this version supports"
             );
-            let help = "use a newer pathspider for it";
+            let help = "use a newer pathspider";
             reading.mistakes = vec![mistake("E0104", span, &message, help)];
             return reading;
         }
-        // Of what is no TOML, the parser makes up a value.
+        // For invalid TOML, the parser makes up a value.
         Some((span, _)) if errors.is_empty() => {
             let help = format!("write format = {FORMAT}, or leave it out");
             reading.mistakes.push(mistake("E0104", span, "there is no such format", &help));
@@ -64,9 +61,9 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
     }
     if !errors.is_empty() {
         let mut lines = Vec::new();
-        // Of each line it looks for, it reads the text: of a file that is no TOML at all, not all.
+        // Finding a line scans the text, so a file that is not TOML at all is not reported completely.
         for error in errors.into_iter().take(10 * MOST) {
-            // One slip often makes several errors on its line, of which the first is the real one.
+            // One slip often causes several errors on its line, of which the first is the real one.
             let start = error.span().map_or(text.len(), |span| span.start.min(text.len()));
             let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count();
             if !lines.contains(&line) {
@@ -84,7 +81,7 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
     reading.swept = sweep::expand(text, document.get_mut(), &params.names, &mut reading.mistakes);
     limits::entries(document.get_mut(), &mut reading.mistakes);
     reading.params = params.list;
-    reading.refused = params.refused;
+    reading.rejected = params.rejected;
     let most = reading.mistakes.len() + MOST;
     while reading.mistakes.len() < most {
         match File::deserialize(Deserializer::from(document.clone())) {
@@ -93,7 +90,7 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
                 break;
             }
             Err(error) => {
-                reading.mistakes.push(refused(text, &error));
+                reading.mistakes.push(rejected(text, &error));
                 let mut path = Path::new();
                 let span = error.span().unwrap_or_default();
                 if !remove(document.get_mut(), &span, &mut path) {
@@ -106,7 +103,7 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
     reading
 }
 
-/// A format that is not ours: its place, and whether it is a newer one.
+/// The place of an unsupported format, and whether it is a newer one.
 fn format(document: &DeTable<'_>) -> Option<(Range<usize>, bool)> {
     let value = document.get("format")?;
     let DeValue::Integer(number) = value.get_ref() else { return None };
@@ -121,7 +118,7 @@ fn syntax(text: &str, error: &Error) -> Diagnostic {
     let mut span = error.span().unwrap_or(text.len()..text.len());
     let next = text.get(span.start..).and_then(|rest| rest.chars().next());
     if let Some(next) = next.filter(|c| span.is_empty() && !c.is_control()) {
-        // Something is missing in front of this character: there must be something to underline.
+        // Something is missing before this character: underline the character.
         span.end += next.len_utf8();
     }
     Diagnostic {
@@ -133,8 +130,8 @@ fn syntax(text: &str, error: &Error) -> Diagnostic {
     }
 }
 
-/// Serde's words, made into a diagnostic.
-fn refused(text: &str, error: &Error) -> Diagnostic {
+/// A diagnostic from an error of serde.
+fn rejected(text: &str, error: &Error) -> Diagnostic {
     let span = error.span().unwrap_or(0..0);
     let message = error.message();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -142,7 +139,7 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
         let (wrong, known) =
             quoted.split_first().map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
         let near = did_you_mean(wrong, known.iter().copied());
-        let all = || format!("what may stand here: {}", known.join(", "));
+        let all = || format!("valid here: {}", known.join(", "));
         (format!("unknown {what} `{wrong}`"), Some(near.unwrap_or_else(all)))
     };
     let (code, (message, help)) = if message.starts_with("unknown field") {
@@ -155,14 +152,14 @@ fn refused(text: &str, error: &Error) -> Diagnostic {
     } else {
         let dotted =
             message.starts_with("invalid type: map") && message.contains("an integer, a string");
-        let help = "write the name in quotes, since a dot outside them makes a table: \"net.ipv4.tcp_ecn\" = 1";
+        let help = "write the name in quotes, since a dot outside quotes makes a table: \"net.ipv4.tcp_ecn\" = 1";
         ("E0102", (wrong_type(message), dotted.then(|| help.into())))
     };
     let span = if span.start > text.len() { 0..0 } else { span };
     Diagnostic { code, span, message, label: String::new(), help }
 }
 
-/// TOML's words instead of serde's.
+/// Replaces serde's words by TOML's.
 fn wrong_type(message: &str) -> String {
     let words =
         [("a sequence", "an array"), ("sequence", "array"), ("a map", "a table"), ("map", "table")];
@@ -179,7 +176,7 @@ fn wrong_type(message: &str) -> String {
     message
 }
 
-/// Takes the innermost value out whose place (or whose key's place) this is.
+/// Removes the innermost value with this place, or whose key has this place.
 fn remove(table: &mut DeTable<'_>, span: &Range<usize>, path: &mut Path) -> bool {
     let mut here = None;
     let mut keys: Vec<String> = Vec::new();

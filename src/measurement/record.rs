@@ -1,4 +1,4 @@
-//! What a record of a measurement has, before it is judged.
+//! The columns of a measurement's record, before it is judged.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::field::FieldDef;
 use crate::flags;
 use crate::rule::confirm;
 
-/// The struct of what was found out before all configurations.
+/// The struct with the facts that are gathered before all configurations.
 pub const PREPARE: &str = "prepare";
 
 /// The fields of a configuration's struct, without swept values.
@@ -28,8 +28,8 @@ pub(super) fn configuration_fields(
         .collect()
 }
 
-/// The schema of a record: the structs `target`, `prepare` if there is something to, `zero`, `one` and so on, and how the
-/// rounds went of the rules that have any.
+/// The schema of a record: the structs `target`, `prepare` if the measurement has it, `zero`, `one` and so on, and the
+/// confirmation rounds of the rules that have any.
 pub(super) fn record_schema<'a>(
     selection: &Selection,
     reply: &[&'static FieldDef],
@@ -55,7 +55,7 @@ pub(super) fn record_schema<'a>(
     Schema::new(fields)
 }
 
-/// The same with the flags, which the writer adds: rules have to know what may be missing from a record.
+/// The same with the flags, which the writer adds: rules need to know what may be missing from a record.
 pub(super) fn with_flags(record: Schema) -> Schema {
     let fields = record.fields().iter().cloned().chain([Arc::new(flags::field())]);
     Schema::new_with_metadata(fields.collect::<Fields>(), record.metadata().clone())

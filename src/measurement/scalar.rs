@@ -1,4 +1,4 @@
-//! Values that a file gives names to: params and sweeps.
+//! The values of params and sweeps.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use toml::de::{DeInteger, DeValue};
 
-/// A number, a truth value or a text.
+/// A number, a boolean or a text.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
     /// A whole number.
@@ -42,7 +42,7 @@ impl Scalar {
         }
     }
 
-    /// The value of a document; none for arrays, tables, dates, and numbers beyond 64 bits.
+    /// From a value of a document; `None` for arrays, tables, dates, and numbers beyond 64 bits.
     pub(super) fn of(value: &DeValue<'_>) -> Option<Self> {
         Some(match value {
             DeValue::Integer(value) => Scalar::Integer(integer(value)?),
@@ -54,12 +54,12 @@ impl Scalar {
     }
 }
 
-/// A whole number of a document, if it fits into 64 bits.
+/// A whole number of a document, if it fits 64 bits.
 pub(super) fn integer(value: &DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(value.as_str(), value.radix()).ok()
 }
 
-/// As it stands in a text.
+/// As it appears in a text.
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

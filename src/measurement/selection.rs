@@ -1,7 +1,7 @@
-//! From `[observer]` to the functions of the registry.
+//! `[observer]`: resolves the names of functions and groups.
 
+use super::checker::Checker;
 use super::file::{Observer, Text};
-use super::plan::Checker;
 use crate::chain::{self, Chain, Selection};
 use crate::connect;
 use crate::error::did_you_mean;
@@ -48,9 +48,9 @@ impl Checker<'_> {
                 let there = listed || grouped.contains(&setup);
                 if !there && !self.was_removed(&["observer".into(), Chain::NewFlow.key().into()]) {
                     let message =
-                        format!("{text} needs {setup}, which makes room for what it records");
+                        format!("{text} needs {setup}, which allocates the fields that it fills");
                     let help = format!("add \"{setup}\" to {}", Chain::NewFlow.key());
-                    // Listed in several chains, it needs its set-up function all the same once.
+                    // A function in several chains needs its set-up function only once.
                     if !self.mistakes.iter().any(|m| m.code == "E0203" && m.message == message) {
                         self.mistake("E0203", name.span(), message, Some(help));
                     }
@@ -60,7 +60,7 @@ impl Checker<'_> {
         selection
     }
 
-    /// Places every function of the groups in all chains that it may be in. Returns their names.
+    /// Places every function of the groups in all its chains. Returns the functions' names.
     fn groups(&mut self, groups: &[Text], selection: &mut Selection) -> Vec<&'static str> {
         let rows: Vec<_> = chain::GROUPS.iter().map(|group| (group.name, *group)).collect();
         let mut names = Vec::new();
@@ -107,14 +107,14 @@ impl Checker<'_> {
     }
 }
 
-/// What to add to a measurement so that a column is recorded.
+/// What to add to a measurement to record a column.
 pub(super) fn provider(column: &str, selection: &Selection) -> Option<String> {
     let kinds = connect::KINDS.iter().filter(|kind| kind.columns.contains(&column));
     let kinds: Vec<&str> = kinds.map(|kind| kind.name).collect();
     if !kinds.is_empty() {
         let kinds = kinds.join(", ");
         return Some(format!(
-            "connections of kind {kinds} provide it, if `keep` in [connect.after] does not leave it out"
+            "connections of kind {kinds} provide it, unless `keep` in [connect.after] omits it"
         ));
     }
     let fields = chain::GROUPS.iter().flat_map(|group| group.fields);

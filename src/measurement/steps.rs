@@ -1,28 +1,20 @@
-//! Steps as written become steps as meant.
+//! `steps` of a configuration: checks them, and resolves their names.
 
 use std::collections::BTreeMap;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use toml::Spanned;
 
+use super::bounds::METRICS;
+use super::checker::Checker;
 use super::file::{self, SockoptValue, Text};
-use super::plan::Checker;
 use super::substitute::is_name;
 use super::suspects;
-use crate::error::did_you_mean;
 use crate::step::sockopt::{SOCKOPTS, SockoptDef, Takes, Value};
 use crate::step::{self, Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
 
-/// The metrics of routes that are numbers, with their bounds.
-pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
-    ("advmss", 1..=65_535),
-    ("initcwnd", 1..=65_535),
-    ("mtu", 68..=65_535),
-    ("hoplimit", 1..=255),
-];
-
 impl Checker<'_> {
-    /// Makes one step, or several, of one that is written.
+    /// Makes one step, or several, from one in the file.
     pub(super) fn step(&mut self, step: &Spanned<file::Step>, steps: &mut Vec<Step>) {
         match step.get_ref() {
             file::Step::Sysctl(settings) => {
@@ -34,10 +26,10 @@ impl Checker<'_> {
                     let value = value.get_ref().0.clone();
                     if value.trim().is_empty() {
                         let help = "write the value as a number or a string";
-                        let message = "this kernel parameter gets no value";
+                        let message = "this kernel parameter has no value";
                         self.mistake("E0214", name.span(), message, Some(help.into()));
                     }
-                    steps.push(Step::Sysctl { name: name.get_ref().clone(), value });
+                    steps.push(Step::sysctl(name.get_ref(), value));
                 }
             }
             file::Step::Netfilter(written) => steps.extend(self.netfilter(step, written)),
@@ -79,24 +71,6 @@ impl Checker<'_> {
         self.mistake("E0208", name.span(), message, Some(help));
     }
 
-    /// One of some words.
-    pub(super) fn word<T: Copy>(
-        &mut self,
-        written: &Text,
-        what: &str,
-        words: &[(&'static str, T)],
-    ) -> Option<T> {
-        let text = written.get_ref();
-        if let Some((_, thing)) = words.iter().find(|(word, _)| word == text) {
-            return Some(*thing);
-        }
-        let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        let help = did_you_mean(text, all.iter().copied())
-            .unwrap_or_else(|| format!("what may stand here: {}", all.join(", ")));
-        self.mistake("E0211", written.span(), format!("unknown {what} `{text}`"), Some(help));
-        None
-    }
-
     fn netfilter(&mut self, step: &Spanned<file::Step>, written: &file::Netfilter) -> Option<Step> {
         let hooks: Vec<_> = netfilter::HOOKS.iter().map(|(name, hook, _)| (*name, *hook)).collect();
         let hook = match &written.hook {
@@ -125,8 +99,8 @@ impl Checker<'_> {
         let chosen: Vec<_> =
             chosen.map(|feature| self.word(feature, "feature", &features)).collect();
         if let (Some(lock), None) = (&written.mtu_lock, &written.mtu) {
-            let help = "write the mtu that is to be kept beside it";
-            let message = "`mtu_lock` keeps an MTU, but there is no `mtu`";
+            let help = "write the mtu to lock as well";
+            let message = "`mtu_lock` locks an MTU, but there is no `mtu`";
             self.mistake("E0215", lock.span(), message, Some(help.into()));
         }
         if let Some(name) = &written.congctl {
@@ -152,28 +126,11 @@ impl Checker<'_> {
         u32::try_from(*value.get_ref()).ok()
     }
 
-    /// Whether a number is within its bounds.
-    pub(super) fn range(
-        &mut self,
-        name: &str,
-        span: std::ops::Range<usize>,
-        value: i64,
-        range: &RangeInclusive<i64>,
-    ) -> Option<()> {
-        if range.contains(&value) {
-            return Some(());
-        }
-        let message = format!("`{name}` cannot be {value}");
-        let help = format!("write a number from {} to {}", range.start(), range.end());
-        self.mistake("E0214", span, message, Some(help));
-        None
-    }
-
-    /// A name of the kernel's, which is part of a netlink message or a socket option.
+    /// Checks a name of the kernel, which becomes part of a netlink message or a socket option.
     fn congestion(&mut self, span: std::ops::Range<usize>, name: &str) {
         let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
         if name.is_empty() || name.len() > 15 || !name.bytes().all(is_word) {
-            let message = "this cannot be the name of a congestion control";
+            let message = "invalid name of a congestion control";
             let help = "see sysctl net.ipv4.tcp_available_congestion_control: cubic, reno, bbr";
             self.mistake("E0214", span, message, Some(help.into()));
         }
@@ -223,7 +180,7 @@ impl Checker<'_> {
         Some(Sockopt::Named(row, value))
     }
 
-    /// What to write instead of a value of the wrong type.
+    /// The remedy for a value of the wrong type.
     fn instead(&self, row: &SockoptDef, written: &SockoptValue) -> String {
         let text = match written {
             SockoptValue::Text(text) => text.trim(),
@@ -244,7 +201,7 @@ impl Checker<'_> {
                 format!("write {} = {number}, without quotes", row.name)
             }
             (_, _, Takes::Integer(_)) => {
-                format!("write the number that is meant, as in {} = {}", row.name, row.example)
+                format!("write a number, as in {} = {}", row.name, row.example)
             }
             _ => format!("write {} = {}", row.name, row.example),
         }
@@ -264,14 +221,14 @@ impl Checker<'_> {
             let program = words.get_ref().first().map_or("", String::as_str);
             if program.trim().is_empty() || words.get_ref().iter().any(|word| word.contains('\0')) {
                 let help = "write the program and its arguments: [\"dish\", \"east\"]";
-                self.mistake("E0216", words.span(), "this is no program", Some(help.into()));
+                self.mistake("E0216", words.span(), "this is not a program", Some(help.into()));
             }
         }
         let undo = written.undo.as_ref().map(|undo| undo.get_ref().clone()).unwrap_or_default();
         Some(Step::Command(Command { run: run.get_ref().clone(), undo, timeout: timeout? }))
     }
 
-    /// Steps of one configuration that undo each other's work.
+    /// Reports steps of one configuration that contradict each other.
     pub(super) fn contradictions(&mut self, steps: &[Spanned<file::Step>]) {
         let marks =
             |step: &file::Step| matches!(step, file::Step::Netfilter(_) | file::Step::Route(_));
@@ -289,11 +246,11 @@ impl Checker<'_> {
                 let text = name.get_ref().as_str();
                 let same = |other: &&str| *other == text || step::is_same_sysctl(other, text);
                 if set.iter().any(same) {
-                    let message = format!("`{text}` is set in this configuration already");
+                    let message = format!("`{text}` is already set in this configuration");
                     let help = "remove one of the two: only the last would count".to_owned();
                     self.mistake("E0215", name.span(), message, Some(help));
                 } else if text == "mark" && marked {
-                    let message = "netfilter and route steps know this configuration's packets by a mark of their own";
+                    let message = "netfilter and route steps identify this configuration's packets by a mark of their own";
                     let help = "remove `mark`, or those steps".to_owned();
                     self.mistake("E0215", name.span(), message, Some(help));
                 }
@@ -303,9 +260,9 @@ impl Checker<'_> {
     }
 }
 
-/// The places of the steps that one written step becomes, if nothing is wrong with it.
+/// The places of the steps that a written step becomes, if it is valid.
 pub(super) fn places(step: &Spanned<file::Step>) -> Vec<Range<usize>> {
-    // From a name to the end of its value; what a param put there has the place of what it replaced.
+    // From a name to the end of its value; a substituted value has the place of the original.
     fn entries<T>(table: &BTreeMap<Text, Spanned<T>>) -> Vec<Range<usize>> {
         let mut places: Vec<_> = table
             .iter()

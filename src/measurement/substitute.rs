@@ -1,7 +1,7 @@
 //! `${name}` in the strings of a document becomes the value of a param or of a sweep.
 //!
-//! It happens between TOML and serde, on values that keep the places where they were written, so
-//! that whatever is wrong with a value afterwards is still underlined where it stands in the file.
+//! Substitution happens between TOML and serde, on values that keep their places in the file, so
+//! later mistakes of a value are still underlined in the right place.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,23 +10,24 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::limits::{self, Budget};
+use super::mistake::mistake;
 use super::scalar::Scalar;
 use crate::error::{Diagnostic, did_you_mean};
 
-/// The values that names stand for at some place of the document.
+/// The values of names at some place of the document.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names<'a> {
     values: Vec<(String, DeValue<'a>)>,
-    /// Names whose value is wrong, which is said already.
+    /// Names whose value is wrong, which is already reported.
     broken: Vec<String>,
-    /// What they may add to the document.
+    /// The text that they may add to the document.
     pub(super) budget: Budget,
 }
 
-/// Names that are listed in a remedy.
+/// The most names listed in a remedy.
 const LISTED: usize = 50;
 
-/// What a string is made of.
+/// A part of a string.
 enum Piece<'s> {
     Plain(&'s str),
     /// `$$`.
@@ -62,19 +63,19 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// The names that a string asks for.
-pub(super) fn asked(text: &str) -> impl Iterator<Item = &str> {
+/// The names in a string.
+pub(super) fn names_in(text: &str) -> impl Iterator<Item = &str> {
     pieces(text).into_iter().filter_map(|piece| match piece {
         Piece::Name(name, _) => Some(name),
         _ => None,
     })
 }
 
-/// Whether any string below a value asks for one of these names.
+/// Whether any string in a value contains one of these names.
 pub(super) fn mentions(value: &DeValue<'_>, names: &[String]) -> bool {
     match value {
         DeValue::String(text) => {
-            text.contains('$') && asked(text).any(|name| names.iter().any(|n| n == name))
+            text.contains('$') && names_in(text).any(|name| names.iter().any(|n| n == name))
         }
         DeValue::Array(items) => items.iter().any(|item| mentions(item.get_ref(), names)),
         DeValue::Table(table) => table.values().any(|value| mentions(value.get_ref(), names)),
@@ -91,7 +92,7 @@ impl<'a> Names<'a> {
         self.broken.push(name.to_owned());
     }
 
-    /// Counts a copy that a sweep makes of what is written at a place; the first one is the original.
+    /// Counts a copy that a sweep makes of the value at a place; the first one is the original.
     pub(super) fn copy(
         &self,
         number: usize,
@@ -109,7 +110,7 @@ impl<'a> Names<'a> {
         self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
-    /// Puts values for names everywhere below a table.
+    /// Substitutes names everywhere in a table.
     pub(super) fn table(
         &self,
         text: &str,
@@ -121,7 +122,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Puts values for names everywhere below a value.
+    /// Substitutes names everywhere in a value.
     pub(super) fn value(
         &self,
         text: &str,
@@ -143,7 +144,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What a string becomes; none if something in it cannot be.
+    /// The value of a string; `None` if it contains a mistake.
     fn string(
         &self,
         text: &str,
@@ -185,7 +186,7 @@ impl<'a> Names<'a> {
                             Some(value) => new.push_str(&value.to_string()),
                             None => return None,
                         },
-                        // Without words: it only keeps others from being said of this place.
+                        // Without a message: it only suppresses others at this place.
                         None if self.has(name) => mistakes.push(mistake("E0105", place, "", "")),
                         None => mistakes.push(self.unknown(name, place)),
                     }
@@ -194,7 +195,7 @@ impl<'a> Names<'a> {
                     "E0106",
                     written.skip(all),
                     "`${` is not closed",
-                    "write ${name} for the value of a param, or $${ for the two characters as they are",
+                    "write ${name} for the value of a param, or $${ for the two characters themselves",
                 )),
             }
         }
@@ -206,12 +207,12 @@ impl<'a> Names<'a> {
 
     fn unknown(&self, name: &str, place: Range<usize>) -> Diagnostic {
         if name.contains(['+', '-', '*', '/', '%', '<', '>', '(']) {
-            let message = format!("`{name}` is no name, and nothing is calculated here");
+            let message = format!("`{name}` is not a name; expressions are not evaluated");
             let result = match self.calculated(name) {
                 Some(result) => format!("the result, {result},"),
                 None => "the result".to_owned(),
             };
-            let help = format!("write {result} itself, or make a param of it and write its name");
+            let help = format!("write {result} itself, or define a param and write its name");
             return mistake("E0105", place, &message, &help);
         }
         let known: Vec<&str> = self.values.iter().map(|(name, _)| name.as_str()).collect();
@@ -219,14 +220,14 @@ impl<'a> Names<'a> {
         let help =
             did_you_mean(name, known.iter().copied()).unwrap_or_else(|| match known.is_empty() {
                 true => format!(
-                    "write it below [params]: {} = {{ default = ... }}; $$ stands for a dollar",
+                    "define it in [params]: {} = {{ default = ... }}; $$ stands for a dollar",
                     word(name)
                 ),
                 false => {
-                    format!("what has a name here: {}; $$ stands for a dollar", listed.join(", "))
+                    format!("names here: {}; $$ stands for a dollar", listed.join(", "))
                 }
             });
-        mistake("E0105", place, &format!("nothing has the name `{name}`"), &help)
+        mistake("E0105", place, &format!("unknown name `{name}`"), &help)
     }
 }
 
@@ -261,25 +262,10 @@ pub(super) fn is_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-pub(super) fn mistake(
-    code: &'static str,
-    span: Range<usize>,
-    message: &str,
-    help: &str,
-) -> Diagnostic {
-    Diagnostic {
-        code,
-        span,
-        message: message.to_owned(),
-        label: String::new(),
-        help: Some(help.to_owned()),
-    }
-}
-
-/// Where the parts of a string stand in the file.
+/// The places in the file of a string's parts.
 struct Written {
     span: Range<usize>,
-    /// Where the next part begins; none if escapes make places inside the string inexact.
+    /// The start of the next part; `None` if escapes make places inside the string inexact.
     next: Option<usize>,
 }
 
@@ -289,7 +275,7 @@ impl Written {
         Self { span: span.clone(), next: literal.map(|at| span.start + at) }
     }
 
-    /// Goes over a part and returns its place.
+    /// Advances over a part and returns its place.
     fn skip(&mut self, part: &str) -> Range<usize> {
         match &mut self.next {
             Some(next) => {
@@ -306,7 +292,7 @@ impl Written {
 mod tests {
     use super::*;
 
-    /// What the value of `x` becomes, and what is wrong with it.
+    /// The substituted value of `x`, and the places of mistakes.
     fn become_of(value: &str) -> (String, Vec<String>) {
         let text = format!("x = {value}");
         let mut document = DeTable::parse(&text).unwrap().into_inner();
@@ -334,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_to_be_calculated_has_its_result_in_the_remedy() {
+    fn the_remedy_for_an_expression_has_its_result() {
         let mut names = Names::default();
         names.set("n", DeValue::parse("46").unwrap().into_inner());
         for (text, result) in [
@@ -350,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_name_is_underlined() {
+    fn unknown_names_are_underlined() {
         assert_eq!(become_of(r#""a ${no} b ${n""#).1, ["${no}", "${n"]);
         assert_eq!(become_of(r#""\u0061 ${no}""#).1, [r#""\u0061 ${no}""#]);
     }

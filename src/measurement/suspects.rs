@@ -1,19 +1,19 @@
-//! Warnings about steps that can be taken, but hardly do what their author means.
+//! Warnings about steps that are valid, but probably do not do what their author intends.
 
 use toml::Spanned;
 
+use super::checker::Checker;
 use super::file::{self, SockoptValue, Text};
-use super::plan::{Checker, Configuration};
+use super::plan::Configuration;
 use crate::packet::protocol;
-use crate::step::family::{self, Family};
 use crate::step::sockopt::{SOCKOPTS, SockoptDef};
-use crate::step::{Netfilter, Sockopt, Step, netfilter};
+use crate::step::{self, Family, Netfilter, Sockopt, Step, netfilter};
 
-/// Codepoints (RFC 2474, 2597, 3246, 5865, 8622) that are no multiples of four: as a TOS byte each would have ECN bits.
+/// Codepoints (RFC 2474, 2597, 3246, 5865, 8622) that are not multiples of four: as a TOS byte each would have ECN bits.
 const CODEPOINTS: [i64; 10] = [1, 10, 14, 18, 22, 26, 30, 34, 38, 46];
 
 impl Checker<'_> {
-    /// Looks at the steps of a configuration, as written and as meant.
+    /// Checks the steps of a configuration, before and after their names are resolved.
     pub(super) fn suspects(&mut self, written: &[Spanned<file::Step>], made: &Configuration) {
         let is_tcp = made.connection.protocol() == protocol::TCP;
         for step in written {
@@ -21,7 +21,7 @@ impl Checker<'_> {
                 options.iter().for_each(|(name, value)| self.class(name, value, is_tcp));
             }
         }
-        let Some(left_out) = family::left_out(&made.steps) else { return };
+        let Some(left_out) = step::left_out(&made.steps) else { return };
         let only = left_out.other();
         let place = written.iter().find_map(|step| one_version(step, only));
         let Some((span, step, help)) = place else { return };
@@ -42,9 +42,9 @@ impl Checker<'_> {
         if !is_class(row) || ecn == 0 || !(is_tcp || CODEPOINTS.contains(byte)) {
             return;
         }
-        let bits = if is_tcp { ", which TCP keeps to itself" } else { "" };
+        let bits = if is_tcp { ", which TCP sets itself" } else { "" };
         let message = format!(
-            "`{}` is the DSCP times four: {byte} is DSCP {} with the ECN bits {ecn}{bits}",
+            "`{}` is the DSCP times four: {byte} means DSCP {} with the ECN bits {ecn}{bits}",
             row.name,
             byte >> 2
         );
@@ -55,7 +55,7 @@ impl Checker<'_> {
         let mut help = format!("for DSCP {dscp} write {} = {byte}", row.name);
         if byte == ecn << 2 {
             let name = ["", "ect1", "ect0", "ce"][usize::try_from(ecn).unwrap_or_default()];
-            help += &format!("; ECN bits are set by a netfilter rule: ecn set {name}");
+            help += &format!("; to set ECN bits use a netfilter rule: ecn set {name}");
         }
         self.mistake("W0201", value.span(), message, Some(help));
     }
@@ -80,12 +80,12 @@ pub(super) fn codepoint(name: &str) -> Option<i64> {
     }
 }
 
-/// If a step, or a part of it, is for one version only: its place, what it is, and what to write.
+/// If a step, or a part of it, is for one version of IP only: its place, its text, and what to write.
 fn one_version(
     step: &Spanned<file::Step>,
     only: Family,
 ) -> Option<(std::ops::Range<usize>, String, String)> {
-    let both = |what: &str| format!("{what} to it, or leave it if only {} is meant", only.as_str());
+    let both = |what: &str| format!("{what}, or leave it if only {} is intended", only.as_str());
     match step.get_ref() {
         file::Step::Netfilter(file::Netfilter { rule: Some(rule), .. }) => {
             let text = rule.get_ref();
@@ -104,10 +104,7 @@ fn one_version(
         }
         file::Step::Sysctl(settings) => {
             let mut names = settings.keys();
-            let is_for = |name: &&Text| {
-                let step = Step::Sysctl { name: name.get_ref().clone(), value: String::new() };
-                step.only() == Some(only)
-            };
+            let is_for = |name: &&Text| Step::sysctl(name.get_ref(), "").only() == Some(only);
             let name = names.find(is_for)?;
             let help = both(&format!("add the parameter of {}", only.other().as_str()));
             Some((name.span(), format!("`{}`", name.get_ref()), help))
@@ -146,7 +143,7 @@ mod tests {
     use super::codepoint;
 
     #[test]
-    fn codepoints_have_names() {
+    fn names_of_codepoints() {
         for (name, dscp) in
             [("EF", 46), ("cs0", 0), ("CS7", 56), ("af11", 10), ("AF43", 38), ("le", 1)]
         {

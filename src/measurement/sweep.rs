@@ -1,4 +1,4 @@
-//! Sweeps: one configuration of a document becomes several, and so does each condition that names
+//! Sweeps: one configuration of a document becomes several, and so does each condition that contains
 //! the swept value.
 
 use std::borrow::Cow;
@@ -12,11 +12,11 @@ use arrow::datatypes::{Field, FieldRef};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::NAMES;
+use super::mistake::mistake;
 use super::scalar::Scalar;
-use super::substitute::{Names, asked, is_name, mentions, mistake};
+use super::substitute::{Names, is_name, mentions, names_in};
 use crate::error::{Diagnostic, Error, Result};
-use crate::record;
+use crate::record::{self, CONFIGURATIONS as NAMES};
 
 /// A swept value and its name: a column of its configuration's struct.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +28,11 @@ pub struct Swept {
 }
 
 impl Swept {
-    /// The struct of a configuration with the swept values behind its own columns.
+    /// The struct of a configuration with the swept values after its own columns.
     ///
     /// # Errors
     ///
-    /// If Arrow cannot put them together.
+    /// If Arrow cannot combine them.
     pub fn append(all: &[Self], record: StructArray) -> Result<StructArray> {
         if all.is_empty() {
             return Ok(record);
@@ -58,16 +58,16 @@ impl Swept {
 
 /// The sweep of a document.
 struct Sweep<'a> {
-    /// Which configuration is swept.
+    /// The number of the swept configuration.
     config: usize,
-    /// The names, in the order of the file.
+    /// The names, in file order.
     names: Vec<String>,
-    /// The values of each configuration that it becomes; never empty.
+    /// The values of each resulting configuration; never empty.
     points: Vec<Vec<DeValue<'a>>>,
 }
 
-/// Puts values for names everywhere in a document, and makes several configurations of one that
-/// sweeps. Returns the swept values of every configuration by its number.
+/// Substitutes names everywhere in a document, and expands a configuration with a
+/// sweep into several. Returns the swept values of every configuration by its number.
 pub(super) fn expand<'a>(
     text: &str,
     document: &mut DeTable<'a>,
@@ -104,8 +104,8 @@ pub(super) fn expand<'a>(
     swept
 }
 
-/// Finds the sweep and what is wrong with it. Where it cannot be, as much of it is kept as is needed
-/// to look at the rest of the file.
+/// Finds the sweep and its mistakes. Of an invalid one, the part that is needed
+/// to check the rest of the file is kept.
 fn find<'a>(
     document: &DeTable<'a>,
     names: &Names<'a>,
@@ -121,15 +121,15 @@ fn find<'a>(
         let Some(table) = sweep.get_ref().as_table() else { continue };
         let later = NAMES[number + 1..].iter().find(|later| configs.get(**later).is_some());
         if number == 0 {
-            let help = "write it into [config.one]: the baseline is run once";
+            let help = "move it to [config.one]: the baseline runs once";
             mistakes.push(mistake("E0219", key.span(), "the baseline cannot sweep", help));
         } else if let Some(later) = later {
             let message =
                 format!("config.{name} cannot sweep, since config.{later} comes after it");
-            let help = "let the last configuration sweep: those that it becomes follow it";
+            let help = "let the last configuration sweep: the resulting configurations follow it";
             mistakes.push(mistake("E0219", key.span(), &message, help));
         }
-        // Of several sweeps the last counts; the others have their mistake.
+        // The last of several sweeps applies; the others have a mistake.
         found = Some(read(number, table, sweep.span(), names, mistakes));
     }
     found
@@ -146,7 +146,7 @@ fn read<'a>(
     rows.sort_by_key(|(key, _)| key.span().start);
     if rows.is_empty() {
         let help = "write { codepoint = [1, 10, 46] }";
-        mistakes.push(mistake("E0219", span.clone(), "this sweep is over nothing", help));
+        mistakes.push(mistake("E0219", span.clone(), "this sweep has no names", help));
     }
     let mut sweep = Sweep { config, names: Vec::new(), points: vec![Vec::new()] };
     let most = NAMES.len() - config.max(1);
@@ -159,25 +159,30 @@ fn read<'a>(
                 "write lower-case letters, digits and _: it becomes a column of the configuration";
             mistakes.push(mistake("E0219", key.span(), &message, help));
         } else if known.has(&name) {
-            let message = format!("`{name}` is a param already");
+            let message = format!("`{name}` is already a param");
             mistakes.push(mistake("E0219", key.span(), &message, "give one of them another name"));
         }
         if record::field(&name).is_some() {
-            let message = format!("`{name}` is a column of every configuration already");
+            let message = format!("`{name}` is already a column of every configuration");
             let help = "give the swept value another name";
             mistakes.push(mistake("E0219", key.span(), &message, help));
         }
         let list: Vec<_> =
             values.get_ref().as_array().map(|a| a.iter().collect()).unwrap_or_default();
         if list.is_empty() && values.get_ref().is_array() {
-            let help = "list the values that it is to take";
-            mistakes.push(mistake("E0219", values.span(), "there is nothing to sweep over", help));
+            let help = "list its values";
+            mistakes.push(mistake(
+                "E0219",
+                values.span(),
+                "there are no values to sweep over",
+                help,
+            ));
         }
         if let Some(other) = list.iter().find(|value| {
             list.first().is_some_and(|first| !first.get_ref().same_type(value.get_ref()))
         }) {
             let help = "write all of them as numbers, or all as strings: they become one column";
-            let message = "the values of a sweep are of one type";
+            let message = "the values of a sweep must have one type";
             mistakes.push(mistake("E0219", other.span(), message, help));
         }
         wanted = wanted.saturating_mul(list.len().max(1));
@@ -190,16 +195,15 @@ fn read<'a>(
             values.truncate(1);
         }
         sweep.names.push(name);
-        // The last name varies fastest, as nested loops read.
+        // The last name varies fastest, as in nested loops.
         let points = sweep.points.iter().flat_map(|point| {
             values.iter().map(|value| point.iter().chain([value]).cloned().collect::<Vec<_>>())
         });
         sweep.points = points.collect();
     }
     if wanted > most {
-        let message = format!(
-            "this sweep makes {wanted} configurations of one, and there is room for {most}"
-        );
+        let message =
+            format!("this sweep makes {wanted} configurations, but there is room for {most}");
         let help = "there are at most seven experiments: divide it into several measurements";
         mistakes.push(mistake("E0219", span, &message, help));
         sweep.points.truncate(1);
@@ -241,7 +245,7 @@ fn expand_configs<'a>(
             break;
         }
         let mut config = template.clone();
-        // What is wrong with one of them is wrong with all, and written once.
+        // Mistakes are the same in all copies, and reported once.
         let mut again = Vec::new();
         let mistakes = if offset == 0 { &mut *mistakes } else { &mut again };
         settle(text, &mut config, &sweep.names_at(names, point), mistakes);
@@ -249,7 +253,7 @@ fn expand_configs<'a>(
     }
 }
 
-/// Puts values for names everywhere in a configuration but in its sweep.
+/// Substitutes names everywhere in a configuration except in its sweep.
 fn settle<'a>(
     text: &str,
     config: &mut Spanned<DeValue<'a>>,
@@ -284,11 +288,11 @@ fn expand_conditions<'a>(
         }
         if let Some(unnamed) = unnamed(condition.get_ref(), sweep) {
             let place = condition.get_ref().get("name").map_or(condition.span(), Spanned::span);
-            let message =
-                format!("this condition is made once for every `{unnamed}`, but its name is not");
-            let help = format!(
-                "let the name tell them apart: name = \"dscp.${{{unnamed}}}.connectivity\""
+            let message = format!(
+                "this condition is repeated for every `{unnamed}`, but its name does not contain it"
             );
+            let help =
+                format!("make the names different: name = \"dscp.${{{unnamed}}}.connectivity\"");
             mistakes.push(mistake("E0309", place, &message, &help));
             points = &points[..1];
         }
@@ -312,7 +316,7 @@ fn expand_conditions<'a>(
     all
 }
 
-/// A name with several values that the condition's name does not tell apart.
+/// A swept name with several values that the condition's name does not contain.
 fn unnamed<'s>(condition: &DeValue<'_>, sweep: &'s Sweep<'_>) -> Option<&'s str> {
     let name = condition.get("name").and_then(|name| name.get_ref().as_str()).unwrap_or_default();
     let varies = |index: usize| {
@@ -322,11 +326,11 @@ fn unnamed<'s>(condition: &DeValue<'_>, sweep: &'s Sweep<'_>) -> Option<&'s str>
     };
     let mut names = sweep.names.iter().enumerate();
     let (_, missing) =
-        names.find(|(index, swept)| varies(*index) && !asked(name).any(|a| a == *swept))?;
+        names.find(|(index, swept)| varies(*index) && !names_in(name).any(|a| a == *swept))?;
     Some(missing)
 }
 
-/// In one condition, the swept configuration's name stands for one of those that it became.
+/// Replaces the swept configuration's name in a condition by that of one resulting configuration.
 fn stand_for<'a>(condition: &mut DeTable<'a>, swept: &'static str, own: &'static str) {
     for key in ["given", "value"] {
         if let Some(sql) = condition.get_mut(key) {
@@ -374,7 +378,7 @@ fn rename<'a>(sql: &mut Spanned<DeValue<'a>>, from: &str, to: &str) {
     }
 }
 
-/// `one.x` becomes `two.x`; what stands in quotes or remarks is left as it is.
+/// `one.x` becomes `two.x`, except in quotes and comments.
 fn rename_table(sql: &str, from: &str, to: &str) -> String {
     let mut new = String::with_capacity(sql.len());
     let mut rest = sql;

@@ -102,9 +102,10 @@ pub fn require(needs: &Needs) -> Result<()> {
 pub fn check_programs(plan: &Plan, allow_commands: bool) -> Result<()> {
     let context = step::Context { allow_commands, ..step::Context::default() };
     let steps = step::check(plan.configs.iter().flat_map(|config| &config.steps), &context);
-    let fast_open = plan.configs.iter().any(|config| config.connection.fast_open());
-    let all = steps.and_then(|()| if fast_open { step::metrics::check() } else { Ok(()) });
-    all.map_err(|why| Error::Usage(why.to_string()))
+    steps.map_err(|why| match why {
+        Error::NeedsSetting { .. } => why,
+        other => Error::Usage(other.to_string()),
+    })
 }
 
 /// Whether results can be written there, by the user that this process now is.
@@ -119,7 +120,7 @@ pub fn check_output(path: &Path) -> Result<()> {
     let folder = path.ancestors().find(|folder| folder.is_dir());
     let empty = path.ancestors().any(|folder| folder.as_os_str().is_empty());
     let folder = folder.or(empty.then_some(Path::new(".")));
-    let parts = sink::beside(path);
+    let parts = sink::parts_of(path);
     for folder in folder.into_iter().chain(parts.is_dir().then_some(parts.as_path())) {
         if eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
             return Err(refused(folder));

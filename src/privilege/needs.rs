@@ -3,13 +3,21 @@
 use rustix::thread::CapabilitySet;
 
 use crate::measurement::Plan;
-use crate::step::sockopt::Sockopt;
-use crate::step::{Privilege, Step};
+use crate::step::{self, Privilege, Step};
 
 /// To capture, and to send packets made by hand.
 pub const NET_RAW: &str = "CAP_NET_RAW";
 /// To change the network.
 pub const NET_ADMIN: &str = "CAP_NET_ADMIN";
+
+/// What a privilege of steps is called on the command line.
+pub fn name_of(privilege: Privilege) -> &'static str {
+    match privilege {
+        Privilege::None => "none",
+        Privilege::NetAdmin => NET_ADMIN,
+        Privilege::AllowCommands => "--allow-commands",
+    }
+}
 
 /// One reason to need something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +71,8 @@ impl Needs {
             needs.step(step);
         }
         if plan.configs.iter().any(|config| config.connection.fast_open()) {
-            let why = "to have the kernel forget TCP Fast Open cookies and round-trip times of the targets (by ip)";
-            needs.add(Need { programs: true, ..Need::new(NET_ADMIN, why) });
+            let why = "to have the kernel forget TCP Fast Open cookies and round-trip times of the targets";
+            needs.add(Need::new(NET_ADMIN, why));
         }
         needs
     }
@@ -78,39 +86,12 @@ impl Needs {
     }
 
     fn step(&mut self, step: &Step) {
-        let kind = step.kind();
-        let plain = format!("for steps of the kind {kind}");
-        match step {
-            Step::Sysctl { .. } => self.add(Need::new(NET_ADMIN, plain)),
-            Step::Netfilter(_) | Step::Route(_) | Step::HoldReset => {
-                let by = if matches!(step, Step::Route(_)) { "ip" } else { "nft" };
-                let why = format!("{plain}: to run {by}, and to mark the packets that are meant");
-                self.add(Need { programs: true, ..Need::new(NET_ADMIN, why) });
-            }
-            Step::Sockopt(option) => match option {
-                Sockopt::Named(row, _) if step.privilege() == Privilege::NetAdmin => {
-                    self.add(Need::new(NET_ADMIN, format!("{plain}: {}", row.constant)));
-                }
-                Sockopt::Named(row, _) if row.name == "tcp_congestion" => {
-                    let why = format!(
-                        "{plain}: {}, if net.ipv4.tcp_allowed_congestion_control does not list the value",
-                        row.constant
-                    );
-                    self.add(Need { required: false, ..Need::new(NET_ADMIN, why) });
-                }
-                Sockopt::Raw { .. } => {
-                    let why = format!("{plain}: an option that has no name may need it");
-                    self.add(Need { required: false, ..Need::new(NET_ADMIN, why) });
-                }
-                Sockopt::Named(..) => {}
-            },
-            Step::Command(_) => {
-                self.add(Need::new(Privilege::AllowCommands.as_str(), plain.as_str()));
-                let why =
-                    format!("{plain}: what the programs need is not known; they get no other");
-                let need = Need::new(NET_ADMIN, why);
-                self.add(Need { required: false, programs: true, ..need });
-            }
+        for need in step.needs() {
+            let kind = step.def().name;
+            let why = if need.why.is_empty() { String::new() } else { format!(": {}", need.why) };
+            let why = format!("for steps of the kind {kind}{why}");
+            let step::Need { privilege, required, programs, .. } = need;
+            self.add(Need { required, programs, ..Need::new(name_of(privilege), why) });
         }
     }
 
@@ -162,7 +143,7 @@ mod tests {
             ("udpzero", raw, none),
             ("ecn", admin, none),
             ("ecn-scoped", admin, admin),
-            ("tfo", admin, admin),
+            ("tfo", admin, none),
             ("evilbit", raw | admin, admin),
         ] {
             let needs = needs(measurement);

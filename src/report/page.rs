@@ -5,6 +5,10 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 
 use anstyle::Style;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
+use textwrap::WordSplitter;
+use textwrap::core::display_width;
 
 use super::progress;
 use crate::error::{Doing as _, Result};
@@ -12,6 +16,10 @@ use crate::printable;
 
 /// No line is longer, however wide the terminal is: eyes do not like it.
 const WIDEST: usize = 100;
+/// Text is not wrapped into fewer columns.
+const NARROWEST: usize = 20;
+/// Spaces between the columns of a table.
+const GAP: usize = 2;
 
 /// Writes a text to standard output, with control characters written out. A closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
@@ -140,58 +148,54 @@ impl Page {
         format!("{style}{text}{style:#}\n")
     }
 
-    /// Words in lines, every one after `indent` spaces.
+    /// Words in lines, each after `indent` spaces.
     pub fn prose(&self, indent: usize, text: &str) -> String {
-        self.hanging(&" ".repeat(indent), indent, text)
+        let lines = wrapped(&spaced(text), self.room(indent));
+        textwrap::indent(&lines, &" ".repeat(indent)) + "\n"
     }
 
     /// Rows of cells below each other; the words of the last cell are broken into lines.
     pub fn table<const N: usize>(&self, indent: usize, rows: &[[String; N]]) -> String {
         let rows: Vec<[String; N]> =
             rows.iter().map(|row| std::array::from_fn(|column| spaced(&row[column]))).collect();
-        let width = |column: usize| {
-            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-        };
-        let widths: Vec<usize> = (0..N.saturating_sub(1)).map(width).collect();
-        let mut out = String::new();
-        for row in &rows {
-            let mut line = " ".repeat(indent);
-            for (cell, width) in row.iter().zip(&widths) {
-                line += &format!("{cell:width$}  ");
-            }
-            let column = line.chars().count();
-            out += &self.hanging(&line, column, row.last().map_or("", String::as_str));
+        let width = |column: usize| rows.iter().map(|row| display_width(&row[column])).max();
+        let before: usize = (0..N.saturating_sub(1)).filter_map(width).map(|w| w + GAP).sum();
+        let last = self.room(indent + before);
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        for row in rows {
+            let [cells @ .., text] = &row[..] else { continue };
+            let text = wrapped(text, last);
+            table.add_row(cells.iter().chain([&text]));
         }
-        out
+        for column in table.column_iter_mut() {
+            column.set_padding((0, GAP as u16));
+        }
+        if let Some(first) = table.column_mut(0) {
+            first.set_padding((indent as u16, GAP as u16));
+        }
+        match table.is_empty() {
+            true => String::new(),
+            false => table.trim_fmt() + "\n",
+        }
     }
 
-    /// `first`, then words, the lines after the first with `indent` spaces before them.
-    fn hanging(&self, first: &str, indent: usize, text: &str) -> String {
-        // Where there is hardly room beside the other cells, a terminal's own breaks serve better.
-        let width = if indent + 20 > self.width { usize::MAX } else { self.width };
-        let mut out = String::new();
-        let mut line = first.to_owned();
-        let mut fresh = true;
-        let text = spaced(text);
-        for word in text.split_whitespace() {
-            let longer = line.chars().count() + usize::from(!fresh) + word.chars().count();
-            if !fresh && longer > width {
-                out += line.trim_end();
-                out.push('\n');
-                line = " ".repeat(indent);
-            } else if !fresh {
-                line.push(' ');
-            }
-            line += word;
-            fresh = false;
-        }
-        out + line.trim_end() + "\n"
+    /// The room for words after this many columns. If there is hardly any, the terminal's own line breaks are better.
+    fn room(&self, before: usize) -> usize {
+        if before + NARROWEST > self.width { usize::MAX } else { self.width - before }
     }
 }
 
-/// A text in which line ends and tabs are spaces, and what else a terminal would obey is written out.
+/// A text in which line ends and tabs are spaces, and other control characters are escaped.
 fn spaced(text: &str) -> String {
     printable::line(&text.replace(['\n', '\t', '\r'], " ")).into_owned()
+}
+
+/// The words of a text in lines of at most this width; words are not broken.
+fn wrapped(text: &str, width: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let options = textwrap::Options::new(width).break_words(false);
+    textwrap::fill(&words.join(" "), options.word_splitter(WordSplitter::NoHyphenation))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::counts::Counts;
+use crate::hex::hex;
 use crate::measurement::Plan;
 use crate::rule::Rules;
 use crate::sink::Metadata;
@@ -65,7 +66,7 @@ pub fn metadata_meanwhile(about: &Metadata, counts: &Counts, records: u64) -> Me
 
 /// The hash of a measurement's text, in hexadecimal.
 pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 /// Each condition's verdict as one SQL expression over the file: a JSON object.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::rule::{COMPARED, INSUFFICIENT, ONLINE};
+use crate::targets::scrambled;
 
 /// The column of records that says whether it is of a control.
 pub const CONTROL: &str = "control";
@@ -38,7 +39,7 @@ impl Share {
     /// Whether the target at this position is a control.
     pub fn has(self, position: u64) -> bool {
         // Of 53 bits a float knows each.
-        ((mixed(position) >> 11) as f64) < self.0 * (1u64 << 53) as f64
+        ((scrambled(position) >> 11) as f64) < self.0 * (1u64 << 53) as f64
     }
 }
 
@@ -96,15 +97,6 @@ impl Turn {
     pub fn handle_taken(&mut self, controls: bool, targets: usize) {
         self.since = if controls { 0 } else { self.since + targets as u64 };
     }
-}
-
-/// Numbers that follow each other, far apart: the finalizer of SplitMix64 (Steele, Lea, Flood: Fast splittable
-/// pseudorandom number generators, 2014).
-fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// What the records of controls say.

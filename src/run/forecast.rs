@@ -69,7 +69,7 @@ pub(super) fn read(
         }
     }
     if !reader.has_targets() {
-        let why = reader.refusals().told().unwrap_or_else(|| "the list is empty".into());
+        let why = reader.refusals().in_words().unwrap_or_else(|| "the list is empty".into());
         return Err(Error::Usage(format!("no targets: {why}")));
     }
     Ok(Forecast::of(plan, &crowds, limits, wave, Account::of(reader)))
@@ -78,9 +78,8 @@ pub(super) fn read(
 impl Forecast {
     fn of(plan: &Plan, crowds: &Crowds, limits: &Limits, wave: usize, account: Account) -> Self {
         let targets = crowds.targets;
-        let times = |connection: &Connection| {
-            (u64::from(connection.options.repeat.unwrap_or(1).max(1)), connection.timeout)
-        };
+        let times =
+            |connection: &Connection| (u64::from(connection.options.repeat()), connection.timeout);
         let configurations = plan.configs.iter().map(|config| times(&config.connection));
         let asked: u64 = configurations.clone().map(|(times, _)| times).sum();
         let probe = plan.probe().map(|probe| times(&probe.connection));

@@ -96,7 +96,7 @@ impl<'a> Held<'a> {
         }
         let rules = words(&self.plan.rules, &judged);
         let looks = |row: usize| {
-            rules.iter().any(|words| word(words, row).is_some_and(confirm::asks_again))
+            rules.iter().any(|words| word(words, row).is_some_and(confirm::needs_confirmation))
         };
         let again: Vec<bool> = (0..judged.num_rows()).map(looks).collect();
         if !again.contains(&true) {

@@ -43,7 +43,7 @@ impl Host {
                 told(item)
             )));
         }
-        let changes = steps().any(|step| !matches!(step, Step::Sockopt(_)));
+        let changes = steps().any(Step::changes_host);
         let journal = changes.then(|| Journal::create(state, &run, &lock)).transpose()?;
         Ok(Self { journal, lock: Some(lock) })
     }

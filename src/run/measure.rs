@@ -46,7 +46,7 @@ impl Run<'_> {
         self.check_ended()?;
         let first = first?;
         if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().told() {
+            return Err(match reader.refusals().in_words() {
                 None => source::none(),
                 Some(refused) => Error::Usage(format!("no targets: {refused}")),
             });

@@ -261,7 +261,7 @@ impl Run<'_> {
         let identity = self.identity(digest.as_deref(), &schema);
         let (sink, mut earlier) =
             output.open(self.spec, &identity, &schema, self.events, self.outcomes())?;
-        reader.pass_over(std::mem::take(&mut earlier.done));
+        reader.skip(std::mem::take(&mut earlier.done));
         reader.only(self.spec.shard);
         Ok((sink, earlier, digest))
     }

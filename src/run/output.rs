@@ -133,7 +133,7 @@ impl Output {
     /// Whether its parts are where they were written.
     pub fn is_there(&self) -> bool {
         let parts =
-            if self.is_single() { sink::beside(self.path()) } else { self.path().to_owned() };
+            if self.is_single() { sink::parts_of(self.path()) } else { self.path().to_owned() };
         parts.is_dir()
     }
 
@@ -146,7 +146,7 @@ impl Output {
     fn parts(&self) -> Option<PathBuf> {
         match self {
             Output::Folder(path) => Some(path.clone()),
-            Output::Single(path) => Some(sink::beside(path)),
+            Output::Single(path) => Some(sink::parts_of(path)),
             Output::Lines(_) => None,
         }
     }
@@ -235,7 +235,7 @@ fn earlier(
         };
     };
     identity.check(run, path)?;
-    folder.mend(&counts::KEYS)?;
+    folder.repair(&counts::KEYS)?;
     let mut earlier = Earlier::new(ports);
     if let Some(run_id) = folder.run_id() {
         earlier.run_id = run_id.to_owned();

@@ -183,7 +183,7 @@ impl Ready {
     ) {
         let now = driver::now();
         let attempt = Attempt {
-            ok: state.tells().then_some(false),
+            ok: state.is_conclusive().then_some(false),
             state,
             stage,
             error: Some(error),

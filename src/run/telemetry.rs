@@ -71,6 +71,5 @@ impl Telemetry<'_> {
 
 /// Attempts that a target takes.
 pub fn per_target(plan: &Plan) -> u64 {
-    let repeats = plan.configs.iter().map(|config| config.connection.options.repeat);
-    repeats.map(|repeat| u64::from(repeat.unwrap_or(1).max(1))).sum()
+    plan.configs.iter().map(|config| u64::from(config.connection.options.repeat())).sum()
 }

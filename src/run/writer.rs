@@ -114,7 +114,7 @@ impl<'a> Writer<'a> {
         let schema = Arc::new(record::record(plan, &target_fields));
         let ways = plan.configs.iter().map(|config| {
             let connection = &config.connection;
-            Way::new(connection.kind.kind, connection.protocol(), connection.timeout)
+            Way::new(connection.kind, connection.protocol(), connection.timeout)
         });
         let fields = plan.configuration_fields().into();
         let merger =

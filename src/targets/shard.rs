@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Shard {
-    /// Which, from 1.
+    /// The shard's number, from 1.
     number: u64,
-    /// Of how many.
+    /// The number of shards.
     of: u64,
 }
 
 impl Shard {
-    /// Reads `2/8`.
+    /// Parses `2/8`.
     ///
     /// # Errors
-    /// Says what is wrong, as a lowercase fragment.
+    /// What is wrong, as a lowercase fragment.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parsed = text.split_once('/').and_then(|(number, of)| {
             Some(Self { number: number.parse().ok()?, of: of.parse().ok()? })
@@ -31,7 +31,7 @@ impl Shard {
         }
     }
 
-    /// Whether the target at this position belongs to it.
+    /// Whether the target at this position belongs to the shard.
     pub fn has(self, position: u64) -> bool {
         position % self.of == self.number % self.of
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use pathspider::connect::options::VERSION;
 use pathspider::connect::{Event, Transport};
 
 use super::frames::{self, PING, SETTINGS, frame};
@@ -118,25 +119,25 @@ fn messages(over_tcp: bool) -> Vec<Endless> {
 }
 
 fn answers(subject: &Subject) -> Vec<Endless> {
-    use pathspider::connect::Kind;
-    match (subject.row.kind, subject.options.version) {
-        (Kind::Tcp | Kind::TcpFastopen | Kind::Mptcp, _) => vec![endless("octets", [], "x")],
-        (Kind::Http | Kind::H2, Some("h2c" | "h2c_upgrade")) => {
+    let version = subject.options.word(&VERSION);
+    match (subject.row.name, version) {
+        (_, Some("h2c" | "h2c_upgrade")) => {
             let mut all = http2();
-            if subject.options.version == Some("h2c_upgrade") {
+            if version == Some("h2c_upgrade") {
                 let switch = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
                 all.iter_mut().for_each(|(_, begin, _)| drop(begin.splice(..0, *switch)));
                 all.extend(http1());
             }
             all
         }
-        (Kind::Http, _) => http1(),
-        (Kind::Https | Kind::H2, _) => tls(),
-        (Kind::DnsUdp, _) => messages(false),
-        (Kind::DnsTcp, _) => messages(true),
-        (Kind::Forge, _) => {
+        ("http", _) => http1(),
+        ("https" | "h2", _) => tls(),
+        ("dns_udp", _) => messages(false),
+        ("dns_tcp", _) => messages(true),
+        ("forge", _) => {
             vec![endless("segments of others", [], [0; 20]), endless("nothing", [], [])]
         }
+        _ => vec![endless("octets", [], "x")],
     }
 }
 
@@ -193,7 +194,7 @@ fn an_endless_answer_inside_of_tls_is_left() {
     let encrypted = |subject: &&Subject| {
         subject.row.columns.contains(&"tls_version")
             && subject.target == Some("a.example")
-            && !subject.options.version.is_some_and(|version| version.starts_with("h2c"))
+            && !subject.options.word(&VERSION).is_some_and(|version| version.starts_with("h2c"))
     };
     let subjects = subjects::all();
     let (mut most, mut done) = (BTreeMap::new(), 0);

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use pathspider::connect::forge::{self, Forge};
+use pathspider::connect::options::{ALPN, GROUP, METHOD, PATH, QUESTION, TFO, VERSION};
 use pathspider::connect::{
-    self, GROUPS, KINDS, KindDef, METHODS, Machine, Options, QUESTIONS, Transport,
+    self, GROUPS, KINDS, KindDef, METHODS, Machine, Options, QUESTIONS, Transport, Value,
 };
 
 use super::peers;
@@ -32,11 +33,10 @@ impl Subject {
         address: &str,
         target: Option<&'static str>,
     ) -> Self {
-        use connect::Kind;
-        let says_the_name = !matches!(row.kind, Kind::Tcp | Kind::Mptcp | Kind::Forge);
+        let says_the_name = !matches!(row.name, "tcp" | "mptcp" | "forge");
         let name = format!("{} {} {target:?} {address}", row.name, options.describe().join(", "));
         Self {
-            early: row.kind == connect::Kind::TcpFastopen || options.tfo == Some(true),
+            early: row.early || options.boolean(&TFO) == Some(true),
             cannot_start: target == Some("a b") && says_the_name,
             datagrams: matches!(row.transport, Transport::Udp | Transport::Raw),
             row,
@@ -50,7 +50,7 @@ impl Subject {
     /// The machine, as the engine makes it.
     pub fn start(&self) -> Box<dyn Machine> {
         let (address, name) = (self.address, self.target);
-        let port = self.options.port(self.row);
+        let port = self.row.port_with(&self.options);
         let peer = connect::Peer { address, port, name, random: 0x1234_5678_9abc_def0 };
         match &self.options.packet {
             Some(packet) => {
@@ -60,7 +60,7 @@ impl Subject {
                 };
                 Box::new(Forge::new(packet.clone(), peer, (source, 10_240).into()))
             }
-            None => connect::start(self.row.kind, &self.options, peer),
+            None => connect::start(self.row, &self.options, peer),
         }
     }
 
@@ -68,14 +68,14 @@ impl Subject {
     pub fn can_succeed(&self) -> bool {
         let evil = |packet: &forge::Packet| packet.evil && self.address.is_ipv6();
         // Who does not offer HTTP/2 cannot be answered in it.
-        let alpn = self.options.alpn.as_ref().filter(|_| self.row.kind == connect::Kind::H2);
+        let alpn = self.options.texts(&ALPN).filter(|_| self.row.name == "h2");
         let unasked = alpn.is_some_and(|alpn| !alpn.contains(&"h2".to_owned()));
         !self.cannot_start && !unasked && !self.options.packet.as_ref().is_some_and(evil)
     }
 
     /// What it talks to.
     pub fn peer(&self, variant: u32) -> Box<dyn peers::Peer> {
-        peers::of(self.row.kind, self.options.version, variant)
+        peers::of(self.row.name, self.options.word(&VERSION), variant)
     }
 }
 
@@ -102,30 +102,30 @@ fn options(row: &KindDef) -> Vec<Options> {
     let mut all = vec![Options::default()];
     for option in row.options {
         let plain = Options::default();
-        match *option {
-            "tfo" => all.push(Options { tfo: Some(true), ..plain }),
+        match option.name {
+            "tfo" => all.push(plain.with(&TFO, Value::Boolean(true))),
             "version" => all.extend(row.versions.iter().flat_map(|version| {
-                let plain = Options { version: Some(version), ..Options::default() };
+                let plain = plain.clone().with(&VERSION, Value::Word(version));
                 METHODS
                     .iter()
-                    .map(move |(method, _)| Options { method: Some(method), ..plain.clone() })
+                    .map(move |(method, _)| plain.clone().with(&METHOD, Value::Word(method)))
             })),
             "method" => all.extend(
-                METHODS.iter().map(|(method, _)| Options { method: Some(method), ..plain.clone() }),
+                METHODS.iter().map(|(method, _)| plain.clone().with(&METHOD, Value::Word(method))),
             ),
-            "path" => all.push(Options { path: Some("/p?q".into()), ..plain }),
+            "path" => all.push(plain.with(&PATH, Value::Text("/p?q".into()))),
             "alpn" => all.extend([&["h2", "http/1.1"][..], &["http/1.1"], &["chat"]].map(|alpn| {
                 let alpn = alpn.iter().map(|name| (*name).to_owned()).collect();
-                Options { alpn: Some(alpn), ..plain.clone() }
+                plain.clone().with(&ALPN, Value::Texts(alpn))
             })),
             "groups" => all.extend((1..=GROUPS.len()).map(|most| {
                 let groups = GROUPS.iter().take(most).map(|(group, _)| *group).collect();
-                Options { groups: Some(groups), ..plain.clone() }
+                plain.clone().with(&GROUP, Value::Words(groups))
             })),
             "question" => all.extend(
                 QUESTIONS
                     .iter()
-                    .map(|(question, _)| Options { question: Some(question), ..plain.clone() }),
+                    .map(|(question, _)| plain.clone().with(&QUESTION, Value::Word(question))),
             ),
             // There is one exactly.
             "packet" => {
@@ -140,7 +140,7 @@ fn options(row: &KindDef) -> Vec<Options> {
             ),
         }
     }
-    all.retain(|options| options.conflict(row).is_none());
+    all.retain(|options| (row.conflict)(row, options).is_none());
     all
 }
 

@@ -9,14 +9,14 @@ use crate::cli::catalogue;
 use crate::connect;
 use crate::cost::{self, Cost, Sum};
 use crate::measurement::{Configuration, PREPARE, Plan};
-use crate::privilege::needs::Needs;
+use crate::privilege::needs::{Needs, name_of};
 use crate::run::memory::{self, CONCURRENCY, USUAL_PORTS};
 use crate::run::record as run_record;
 
 use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
 use crate::rule::{COMPARED, COMPARED_OK, Rule};
-use crate::step::{Family, Step, Turns, family};
+use crate::step::{self, Family, Step, Turns};
 
 /// A column of the record.
 pub struct Column {
@@ -34,8 +34,8 @@ pub struct Column {
 pub fn turns(plan: &Plan) -> (bool, String) {
     let mut wide: Vec<&str> = Vec::new();
     for step in plan.configs.iter().flat_map(|config| &config.steps) {
-        if !step.scope().shares() && !wide.contains(&step.kind()) {
-            wide.push(step.kind());
+        if !step.scope().shares() && !wide.contains(&step.def().name) {
+            wide.push(step.def().name);
         }
     }
     match plan.turns() {
@@ -92,7 +92,7 @@ pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
 
 /// Which targets are not asked under a configuration, if some are not.
 pub fn skips(config: &Configuration) -> Option<String> {
-    let left_out = family::left_out(&config.steps)?;
+    let left_out = step::left_out(&config.steps)?;
     let steps: Vec<String> = config
         .steps
         .iter()
@@ -288,11 +288,11 @@ fn one_line(text: &str) -> String {
 pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     let configurations = plan.configs.iter().map(|config| {
         let steps = config.steps.iter().map(|step| {
-            json!({ "step": step.kind(), "does": step.describe(), "undo": step.describe_undo(),
-                    "scope": step.scope().as_str(), "privilege": step.privilege().as_str() })
+            json!({ "step": step.def().name, "does": step.describe(), "undo": step.describe_undo(),
+                    "scope": step.scope().as_str(), "privilege": name_of(step.privilege()) })
         });
         let connection = &config.connection;
-        let skips = family::left_out(&config.steps).map(Family::as_str);
+        let skips = step::left_out(&config.steps).map(Family::as_str);
         json!({ "name": config.name, "title": config.title, "steps": steps.collect::<Vec<_>>(),
                 "skips": skips,
                 "connect": { "kind": connection.kind.name, "timeout_ms": milliseconds(connection.timeout),

@@ -3,14 +3,17 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME};
 use hickory_proto::rr::{RData, Record};
 
 use super::*;
+use crate::connect::kind::start;
+use crate::connect::options::Value;
 use crate::connect::testing::{NO_ROUTE, REFUSED, assert_same_however_cut, mutations, peer, play};
-use crate::connect::{Kind, start};
 
 const ID: u16 = 0xdef0;
 
 fn machine(over_tcp: bool, question: Option<&'static str>, name: Option<&str>) -> Box<dyn Machine> {
-    let kind = if over_tcp { Kind::DnsTcp } else { Kind::DnsUdp };
-    start(kind, &Options { question, ..Options::default() }, peer(53, name))
+    let kind = if over_tcp { OVER_TCP } else { OVER_UDP };
+    let mut options = Options::default();
+    question.into_iter().for_each(|word| options.set(&QUESTION, Value::Word(word)));
+    start(&kind, &options, peer(53, name))
 }
 
 fn udp() -> Box<dyn Machine> {
@@ -25,7 +28,7 @@ fn name(name: &str) -> Name {
     Name::from_ascii(name).unwrap()
 }
 
-/// An answer to the question of [`udp`].
+/// An answer to the query of [`udp`].
 fn answer(change: impl FnOnce(&mut Message)) -> Vec<u8> {
     let mut message = Message::new(ID, MessageType::Response, OpCode::Query);
     message.add_query(Query::query(name("A.Example."), RecordType::A));
@@ -51,7 +54,7 @@ fn in_lower_case() -> Vec<u8> {
     octets
 }
 
-/// An error without the question, if with an RCODE; or else a message that says nothing.
+/// An error without the question, if there is an RCODE; otherwise an empty message.
 fn header_alone(rcode: ResponseCode) -> Vec<u8> {
     answer(|message| {
         message.metadata.response_code = rcode;
@@ -97,7 +100,7 @@ fn questions() {
         let name = query.name().to_ascii();
         let said = format!("{} {} {}", name, query.query_class(), query.query_type());
         assert!(said.eq_ignore_ascii_case(asked), "{said}");
-        // The case of each letter is random, but over TCP.
+        // The case of each letter is random, except over TCP.
         let is_mixed = name.to_ascii_lowercase() != name && name.to_ascii_uppercase() != name;
         assert_eq!(is_mixed, !over_tcp, "{name}");
         assert!(!over_tcp || out == framed(octets));
@@ -136,7 +139,7 @@ fn an_answer_is_ours_or_skipped() {
 }
 
 #[test]
-fn what_an_answer_may_say() {
+fn contents_of_answers() {
     let servfail = answer(|message| {
         message.metadata.response_code = ResponseCode::ServFail;
         message.metadata.truncation = true;
@@ -151,13 +154,10 @@ fn what_an_answer_may_say() {
     let mut cut = answer(|_| {});
     cut.truncate(cut.len() - 3);
     let ending = play(udp(), &[Event::Connected, Event::Data(&cut)]);
-    assert_eq!(
-        words(&ending),
-        "failed response Peer's answer cannot be read None None None Some(0)"
-    );
+    assert_eq!(words(&ending), "failed response Peer's answer is malformed None None None Some(0)");
 }
 
-/// What the attempt over UDP ends with when these messages came and then its time is up.
+/// How an attempt over UDP ends if these messages arrive and then the time is up.
 fn until_the_end(messages: &[&[u8]]) -> Ending {
     let mut machine = udp();
     machine.handle(Event::Connected, &mut Vec::new());
@@ -171,20 +171,20 @@ fn until_the_end(messages: &[&[u8]]) -> Ending {
 }
 
 #[test]
-fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes() {
+fn a_partial_match_counts_without_a_full_match_or_wrong_messages() {
     let (right, lower) = (answer(|_| {}), in_lower_case());
     let (formerr, empty) =
         (header_alone(ResponseCode::FormErr), header_alone(ResponseCode::NoError));
     let wrong = answer(|message| message.metadata.id ^= 1);
     let ok = r#"ok done - Some(0) Some(4) Some("192.0.2.9 192.0.2.10 2001:db8::1") Some(0)"#;
     let refused = r#"ok done - Some(1) Some(0) Some("") Some(0)"#;
-    let bad = "failed response Peer's answer cannot be read None None None Some(0)";
+    let bad = "failed response Peer's answer is malformed None None None Some(0)";
     let forged =
         |wrong| format!("local_error response Answer may be forged None None None Some({wrong})");
     for (messages, expected, case_kept) in [
         (&[&right][..], ok.to_owned(), Some(true)),
         (&[&lower], ok.to_owned(), Some(false)),
-        // The answer itself comes later, also after a forged one.
+        // The full match comes later, also after a forged message.
         (&[&lower, &right], ok.to_owned(), Some(true)),
         (&[&formerr, &right], ok.to_owned(), Some(true)),
         (&[&empty, &right], ok.to_owned(), Some(true)),
@@ -192,7 +192,7 @@ fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes(
         // The first one counts.
         (&[&formerr, &lower], refused.to_owned(), None),
         (&[&empty], bad.to_owned(), None),
-        // A host guesses.
+        // An off-path host guesses.
         (&[&lower, &wrong], forged(1), None),
         (&[&wrong, &wrong, &formerr], forged(2), None),
         (&[&wrong, &empty, &wrong], forged(2), None),
@@ -207,14 +207,14 @@ fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes(
         assert_eq!(words(&ending), expected);
         assert_eq!(ending.reply.unwrap().dns_reply_case_kept, case_kept, "{expected}");
     }
-    // Over TCP no other host can answer: it counts at once, and nothing is said of the case.
+    // Over TCP no off-path host can answer: it counts at once, and the case is NULL.
     let ending = play(tcp(), &[Event::Connected, Event::Data(&framed(&lower))]);
     assert_eq!(words(&ending), ok);
     assert_eq!(ending.reply.unwrap().dns_reply_case_kept, None);
 }
 
 #[test]
-fn what_the_socket_reports_does_not_undo_an_answer_that_fits_in_part() {
+fn a_socket_error_does_not_revert_a_partial_match() {
     let lower = in_lower_case();
     for (fault, state) in [(REFUSED, "ok"), (NO_ROUTE, "local_error")] {
         let events = [Event::Connected, Event::Data(&lower), Event::Failed(fault)];
@@ -241,7 +241,7 @@ fn a_stream_of_messages_may_be_cut_anywhere() {
 }
 
 #[test]
-fn every_other_way_to_end() {
+fn every_other_ending() {
     use Event::*;
     for over_tcp in [false, true] {
         for (events, expected) in [
@@ -263,12 +263,12 @@ fn every_other_way_to_end() {
         }
     }
     let machine = machine(false, None, Some(&"a".repeat(64)));
-    let expected = "local_error request Target's name cannot be asked for None None None None";
+    let expected = "local_error request Target's name cannot be queried None None None None";
     assert_eq!(words(&play(machine, &[Connected])), expected);
 }
 
 #[test]
-fn no_garbage_makes_it_panic_or_grow() {
+fn garbage_neither_panics_nor_grows() {
     mutations(&answer(|_| {}), |garbage| {
         udp_and_tcp(garbage);
     });

@@ -21,7 +21,7 @@ fn forge(packet: &Packet, v6: bool) -> Forge {
     Forge::new(packet.clone(), peer, source(v6))
 }
 
-/// The machine once its packet is sent, and the packet.
+/// The machine after its packet is sent, and the packet.
 fn sent(packet: &Packet, v6: bool) -> (Forge, Vec<u8>) {
     let (mut forge, mut out) = (forge(packet, v6), Vec::new());
     assert_eq!(forge.handle(Event::Connected, &mut out), Action::Wait);
@@ -144,7 +144,7 @@ fn the_evil_bit_cannot_be_sent_over_ipv6() {
 }
 
 #[test]
-fn what_is_too_large_is_this_hosts_fault() {
+fn a_packet_too_large_is_a_local_error() {
     for packet in [
         Packet { payload: Payload::Bytes(vec![0; 65_530]), ..Packet::default() },
         Packet { options: vec![options()[0].clone(); 11], ..Packet::default() },
@@ -185,7 +185,7 @@ fn segment(flags: u8, acknowledges: u32) -> Vec<u8> {
     octets
 }
 
-/// What follows from a segment, and the reset that goes out.
+/// The action after a segment, and the reset that is sent.
 fn after(packet: &Packet, segment: &[u8]) -> (Option<(State, Option<String>)>, Vec<u8>) {
     let (mut forge, _) = sent(packet, false);
     let mut out = Vec::new();
@@ -203,14 +203,14 @@ fn a_syn_ack_is_an_answer_and_gets_a_reset() {
     let (inner, sum) = transport(&out);
     assert_eq!(sum, 0xffff);
     let tcp = TcpSlice::from_slice(inner).unwrap();
-    // Acceptable to the server (RFC 9293, 3.5.3): it is at the number that the server acknowledged.
+    // Acceptable to the server (RFC 9293, 3.5.3): its number is the one that the server acknowledged.
     assert_eq!((tcp.sequence_number(), inner[13]), (SEQUENCE + 1, 4));
     assert_eq!((tcp.source_port(), tcp.destination_port(), tcp.header_len()), (20_000, 80, 20));
     assert_eq!(after(&Packet::default(), &segment(0x52, SEQUENCE + 1)).0, end, "with ECE");
 }
 
 #[test]
-fn only_what_answers_is_an_answer() {
+fn only_matching_segments_are_answers() {
     let refused = Some((State::Failed, Some("Connection refused".to_owned())));
     let ok = Some((State::Ok, None));
     let syn = Packet::default();
@@ -230,7 +230,7 @@ fn only_what_answers_is_an_answer() {
         (&any, 0x10, SEQUENCE, ok.clone(), false),
         (&any, 0x12, one, ok.clone(), true),
         (&any, 0x12, SEQUENCE, ok.clone(), false),
-        // Forged, or of an earlier connection: whatever counts as an answer has to fit.
+        // Forged, or from an earlier connection: an answer has to match.
         (&any, 0x14, SEQUENCE + 2, None, false),
         (&any, 0x10, 0, None, false),
         (&any, 0x12, 0, None, false),
@@ -241,7 +241,7 @@ fn only_what_answers_is_an_answer() {
         (&data, 0x12, one, ok.clone(), true),
         (&data, 0x12, SEQUENCE + 3, None, false),
         (&data, 0x14, five, refused.clone(), false),
-        // A reset of a SYN-ACK out of the blue has our acknowledgment number as its own, not 9.
+        // A reset of an unexpected SYN-ACK has our acknowledgment number as its own, not 9.
         (&ack, 0x14, one, None, false),
         (&ack, 0x04, 0, None, false),
     ] {
@@ -255,7 +255,7 @@ fn only_what_answers_is_an_answer() {
     }
 }
 
-/// The end of an attempt to which nothing came.
+/// The ending of an attempt without any reply.
 fn closed(state: State, error: Option<&'static str>) -> Action {
     let reply = Some(Box::new(Reply { forge_unexpected: Some(0), ..Reply::default() }));
     Action::Close(Ending { reply, ..Ending::new(state, Stage::Response, error) })
@@ -298,7 +298,7 @@ fn question(kind: &'static str) -> Packet {
 }
 
 #[test]
-fn a_question_is_answered_by_its_answer_only() {
+fn only_its_answer_answers_a_query() {
     for (kind, record) in [("A", RecordType::A), ("AAAA", RecordType::AAAA)] {
         let (_, octets) = sent(&question(kind), false);
         assert_eq!(transport(&octets).1, 0xffff);
@@ -334,7 +334,7 @@ fn a_question_is_answered_by_its_answer_only() {
 }
 
 #[test]
-fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes() {
+fn a_partial_match_counts_without_a_full_match_or_wrong_messages() {
     let (_, octets) = sent(&question("A"), false);
     let mut right = octets[28..].to_vec();
     right[2] |= 0x80;
@@ -342,7 +342,7 @@ fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes(
         [right.to_ascii_lowercase(), right.clone(), right[..20].to_vec()];
     let wrong = [&[!wrong[0]], &wrong[1..]].concat();
     let forged = (State::LocalError, Some("Answer may be forged"));
-    let bad = (State::Failed, Some("Peer's answer cannot be read"));
+    let bad = (State::Failed, Some("Peer's answer is malformed"));
     for (messages, (state, error), skipped) in [
         (&[&right][..], (State::Ok, None), 0),
         (&[&lower], (State::Ok, None), 0),
@@ -367,13 +367,13 @@ fn an_answer_that_fits_in_part_counts_if_nothing_better_and_nothing_wrong_comes(
 }
 
 #[test]
-fn a_question_may_take_any_answer() {
+fn a_query_may_accept_any_answer() {
     let packet = Packet { answer: Answer::Any, ..question("A") };
     assert_eq!(after(&packet, b"x").0, Some((State::Ok, None)));
 }
 
 #[test]
-fn a_target_without_a_name_is_asked_for_the_default_one() {
+fn a_target_without_a_name_is_queried_for_the_default_name() {
     for name in [None, Some("a..b")] {
         let peer = Peer { address: "192.0.2.2".parse().unwrap(), port: 53, name, random: RANDOM };
         let mut forge = Forge::new(question("A"), peer, source(false));
@@ -386,7 +386,7 @@ fn a_target_without_a_name_is_asked_for_the_default_one() {
 }
 
 #[test]
-fn no_answer_makes_it_panic() {
+fn no_reply_makes_it_panic() {
     let response = {
         let (_, octets) = sent(&question("A"), false);
         octets[28..].to_vec()
@@ -408,7 +408,7 @@ fn no_answer_makes_it_panic() {
 }
 
 #[test]
-fn words_say_what_it_is() {
+fn descriptions() {
     assert_eq!(
         Packet::default().describe(),
         "a TCP segment with SYN, answered by a SYN-ACK that acknowledges the packet"
@@ -416,7 +416,7 @@ fn words_say_what_it_is() {
     let packet = Packet { evil: true, ttl: 9, dscp: 46, ecn: 3, ..question("AAAA") };
     assert_eq!(
         Packet { checksum: Checksum::Zero, ..packet }.describe(),
-        "a UDP datagram without checksum, with the evil bit (IPv4 only), TTL 9, DSCP 46, ECN ce, asking DNS \
-         for the AAAA of its name, answered by a DNS message that answers the question"
+        "a UDP datagram without checksum, with the evil bit (IPv4 only), TTL 9, DSCP 46, ECN ce, a DNS query \
+         for the AAAA of its name, answered by a DNS message that answers the query"
     );
 }

@@ -1,31 +1,31 @@
-//! Reads the header of a response in HTTP/1 (RFC 9112, 2.2 and 5) as leniently as curl does.
+//! Parses the header of a response in HTTP/1 (RFC 9112, 2.2 and 5) as leniently as curl.
 //!
-//! A measurement asks whether the path lets a response through, not whether the server writes it well. So
-//! what curl 7.88 and browsers read is read here: blanks before a colon, folded lines, odd or
-//! empty names, octets beyond ASCII, several blanks or small letters in the status line, LF alone, and a
-//! connection that is closed after the status line. httparse refuses some of these however it is set, and
-//! needs the whole header and a bound on the number of fields. This reader takes one line at a time and
-//! keeps at most [`KEPT`] octets of it, which suffices for the fields that matter; so fields may be long and
-//! many, and a peer makes it hold no more than that.
+//! A measurement tests whether the path lets a response through, not whether the server writes valid HTTP. So
+//! this parser accepts what curl 7.88 and browsers accept: blanks before a colon, folded lines, odd or
+//! empty names, octets beyond ASCII, several blanks or lower case in the status line, LF alone, and a
+//! connection that is closed after the status line. httparse rejects some of these in every configuration, and
+//! needs the whole header and a bound on the number of fields. This parser handles one line at a time and
+//! keeps at most [`KEPT`] octets of it, enough for the fields that matter; so fields may be long and
+//! numerous, and memory stays bounded.
 
 use super::super::answer::{
     Answer, HTTP_MALFORMED_FIELD, HTTP_MALFORMED_STATUS, HTTP_NOT_HTTP, HTTP_TOO_LONG,
 };
 
-/// Octets that are kept of one line.
+/// Octets kept of one line.
 const KEPT: usize = 1024;
-/// The longest header that is read, interim responses included; as much as curl reads.
+/// The longest header that is read, including interim responses; curl's limit.
 pub(in crate::connect) const MOST_HEAD: usize = 300 << 10;
-/// Every response begins so, in capital or small letters.
+/// The beginning of every response, in any case.
 const START: &[u8] = b"HTTP/";
 
-/// What is wrong with a header, in the words of the `error` and `answer` columns.
+/// An error of a header, in the words of the `error` and `answer` columns.
 pub(super) type Wrong = (&'static str, Answer);
 
-const NO_STATUS: Wrong = ("Peer's HTTP status is none", HTTP_MALFORMED_STATUS);
-const NO_LENGTH: Wrong = ("Peer's Content-Length cannot be read", HTTP_MALFORMED_FIELD);
+const NO_STATUS: Wrong = ("Peer's HTTP status is invalid", HTTP_MALFORMED_STATUS);
+const NO_LENGTH: Wrong = ("Peer's Content-Length is invalid", HTTP_MALFORMED_FIELD);
 
-/// What matters of a header.
+/// The relevant fields of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) status: u16,
@@ -35,23 +35,23 @@ pub(super) struct Header {
     pub(super) chunked: bool,
 }
 
-/// Reads headers until one is that of a final response, or of a switch of protocols.
+/// Parses headers up to that of a final response or of a protocol switch.
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    /// The beginning of a line, or of a field that may go on in the next line.
+    /// The beginning of a line, or of a field that may continue on the next line.
     line: Vec<u8>,
     /// Whether `line` is a whole field, without its end of line.
     whole: bool,
-    /// Whether the current line is empty so far, a CR aside.
+    /// Whether the current line is empty so far, except for a CR.
     empty: bool,
-    /// What the status line and the fields so far say.
+    /// The header so far.
     header: Option<Header>,
-    /// Octets taken in.
+    /// Octets received.
     octets: usize,
 }
 
 impl Head {
-    /// Takes octets in, and leaves those that come after the header.
+    /// Consumes octets up to the end of the header.
     pub(super) fn read(&mut self, bytes: &mut &[u8]) -> Result<Option<Header>, Wrong> {
         while !bytes.is_empty() {
             let end = bytes.iter().position(|octet| *octet == b'\n');
@@ -71,8 +71,8 @@ impl Head {
         Ok(None)
     }
 
-    /// What was read of a final response before the connection was closed: enough, if the status
-    /// line was whole.
+    /// The header of a final response that the end of the connection cut off: valid if the status
+    /// line is complete.
     pub(super) fn cut(&self) -> Option<Header> {
         self.header.filter(|header| header.status >= 200)
     }
@@ -82,12 +82,12 @@ impl Head {
         self.octets > 0
     }
 
-    /// Takes in a part of a line.
+    /// Handles a part of a line.
     fn take(&mut self, part: &[u8]) -> Result<(), Wrong> {
         if self.header.is_some() && part.contains(&0) {
             return Err(("Peer's HTTP field has a NUL", HTTP_MALFORMED_FIELD));
         }
-        // A line that begins with a blank goes on with the field before (RFC 9112, 5.2).
+        // A line that begins with a blank continues the previous field (RFC 9112, 5.2).
         let folded = matches!(part.first(), Some(b' ' | b'\t'));
         if std::mem::take(&mut self.whole) && !folded {
             self.field()?;
@@ -99,12 +99,12 @@ impl Head {
         self.line.extend_from_slice(&part[..part.len().min(room)]);
         let start = &self.line[..self.line.len().min(START.len())];
         if self.header.is_none() && !start.eq_ignore_ascii_case(&START[..start.len()]) {
-            return Err(("Peer's answer is no HTTP", HTTP_NOT_HTTP));
+            return Err(("Peer's answer is not HTTP", HTTP_NOT_HTTP));
         }
         Ok(())
     }
 
-    /// A line has ended: the last, if it is empty.
+    /// Handles the end of a line; an empty line ends the header.
     fn end_of_line(&mut self) -> Result<Option<Header>, Wrong> {
         let empty = std::mem::replace(&mut self.empty, true);
         let Some(header) = self.header else {
@@ -125,7 +125,7 @@ impl Head {
         Ok(is_last.then_some(header))
     }
 
-    /// Takes in a whole field.
+    /// Handles a complete field.
     fn field(&mut self) -> Result<(), Wrong> {
         let line = std::mem::take(&mut self.line);
         let colon = line.iter().position(|octet| *octet == b':');
@@ -144,7 +144,7 @@ impl Head {
     }
 }
 
-/// Reads the status line (RFC 9112, 4).
+/// Parses the status line (RFC 9112, 4).
 fn status_line(line: &[u8]) -> Result<Header, Wrong> {
     let rest = line.get(START.len()..).unwrap_or_default();
     let blank = rest.iter().position(|octet| matches!(octet, b' ' | b'\t'));
@@ -153,7 +153,7 @@ fn status_line(line: &[u8]) -> Result<Header, Wrong> {
         b"1.0" => "1.0",
         b"1.1" => "1.1",
         b"2" | b"2.0" => "2",
-        _ => return Err(("Peer's version of HTTP is none of ours", HTTP_MALFORMED_STATUS)),
+        _ => return Err(("Peer's HTTP version is not supported", HTTP_MALFORMED_STATUS)),
     };
     let rest = rest.trim_ascii_start();
     let digits = rest.iter().take_while(|octet| octet.is_ascii_digit()).count();
@@ -162,8 +162,8 @@ fn status_line(line: &[u8]) -> Result<Header, Wrong> {
     Ok(Header { status: status.ok_or(NO_STATUS)?, version, length: None, chunked: false })
 }
 
-/// Reads a Content-Length as curl does: the number at its beginning, so that `2, 2` is 2. `None`, which stands
-/// for content that ends with the connection, if it is larger than any number.
+/// Parses a Content-Length as curl does: the number at its beginning, so `2, 2` is 2. `None` if it overflows,
+/// which means content that ends with the connection.
 fn length(value: &[u8]) -> Result<Option<u64>, Wrong> {
     let value = value.strip_prefix(b"+").unwrap_or(value);
     let digits = value.iter().take_while(|octet| octet.is_ascii_digit()).count();
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_peer_makes_it_keep_more_than_a_line() {
+    fn at_most_one_line_is_kept() {
         let long = format!("HTTP/1.1 200 {}\r\nX: {}\r\n", "a".repeat(9000), "b".repeat(90_000));
         let folds = " c\r\n\td\r\n".repeat(9000);
         let fields = "Y: z\r\n".repeat(9000);

@@ -1,29 +1,29 @@
 //! A request in HTTP/1.0 or HTTP/1.1 and its response (RFC 9112).
 
-use super::ask::Ask;
-use super::asking::{Progress, Response};
 use super::head::{Head, Header};
+use super::request::Request;
+use super::response::{Progress, Response};
 use crate::connect::answer::{HTTP_INCOMPLETE, HTTP_UNASKED_UPGRADE};
 use crate::connect::tcp::MOST_BYTES;
 
 /// A request and its response.
 pub(super) struct Http1 {
-    ask: Ask,
+    request: Request,
     minor: u8,
     head: Head,
-    /// How the content ends, once the header was read.
+    /// How the content ends, after the header was read.
     body: Option<Body>,
-    /// Octets of content taken in.
+    /// Octets of content received.
     bytes: usize,
 }
 
 impl Http1 {
-    pub(super) fn new(ask: Ask, minor: u8) -> Self {
-        Self { ask, minor, head: Head::default(), body: None, bytes: 0 }
+    pub(super) fn new(request: Request, minor: u8) -> Self {
+        Self { request, minor, head: Head::default(), body: None, bytes: 0 }
     }
 
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.ask.http1(self.minor, "close").as_bytes());
+        out.extend_from_slice(self.request.http1(self.minor, "close").as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 
@@ -39,11 +39,11 @@ impl Http1 {
                 response.status = Some(header.status);
                 response.version = Some(header.version);
                 if header.status == 101 {
-                    let word = "Peer switched protocols unasked";
+                    let word = "Peer switched protocols without a request";
                     return Progress::wrong(word, HTTP_UNASKED_UPGRADE);
                 }
                 response.whole = true;
-                self.body.insert(Body::of(&header, self.ask.has_body()))
+                self.body.insert(Body::of(&header, self.request.has_body()))
             }
         };
         let (bytes, over) = bytes.split_at(bytes.len().min(MOST_BYTES - self.bytes));
@@ -56,7 +56,7 @@ impl Http1 {
         }
     }
 
-    /// Takes in that the peer has closed: a header of which the status line is whole is over.
+    /// Handles the peer's close: a header with a complete status line ends here.
     pub(super) fn closed(&self, response: &mut Response) {
         if let (None, Some(header)) = (&self.body, self.head.cut()) {
             response.status = Some(header.status);
@@ -79,7 +79,7 @@ impl Http1 {
 /// How the content ends (RFC 9112, 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Body {
-    /// After so many octets.
+    /// After this many octets.
     Length(u64),
     /// With the last chunk.
     Chunked(Chunk),
@@ -87,18 +87,18 @@ enum Body {
     Rest,
 }
 
-/// Where in the chunks reading is (RFC 9112, 7.1).
+/// The position within the chunks (RFC 9112, 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chunk {
     /// In the hexadecimal size.
     Size { size: u64, digits: u8 },
-    /// Behind the size, before the end of its line.
+    /// After the size, before the end of its line.
     Extension { size: u64 },
     /// In the content.
     Data { left: u64 },
-    /// Before the end of line behind the content.
+    /// Before the end of line after the content.
     After,
-    /// In the fields behind the last chunk; whether this line is empty so far.
+    /// In the fields after the last chunk; whether this line is empty so far.
     Trailer { empty: bool },
 }
 
@@ -163,7 +163,7 @@ impl Chunk {
                 (Chunk::Trailer { empty }, b'\r') => Chunk::Trailer { empty },
                 (Chunk::Trailer { .. }, _) => Chunk::Trailer { empty: octet == b'\n' },
                 (Chunk::Size { .. } | Chunk::After, _) => {
-                    return Progress::wrong("Peer's chunks cannot be read", HTTP_INCOMPLETE);
+                    return Progress::wrong("Peer's chunks are malformed", HTTP_INCOMPLETE);
                 }
             };
             bytes = rest;

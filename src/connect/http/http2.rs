@@ -1,8 +1,8 @@
-//! A request in HTTP/2 and its response (RFC 9113), begun by HTTP/2 itself or by an Upgrade.
+//! A request in HTTP/2 and its response (RFC 9113), started directly or by an Upgrade.
 
-use super::ask::Ask;
-use super::asking::{Progress, Response};
 use super::head::Head;
+use super::request::Request;
+use super::response::{Progress, Response};
 use crate::connect::answer::{
     HTTP_NO_UPGRADE, HTTP2_GOAWAY, HTTP2_MALFORMED, HTTP2_NOT_HTTP2, HTTP2_RESET,
 };
@@ -12,26 +12,26 @@ use crate::connect::http2::{
 
 /// The stream of the only request.
 const STREAM: u32 = 1;
-/// Room for more than is read of any target, so that no window ever closes.
+/// More than is read from any target, so no window ever closes.
 const WINDOW: u32 = 1 << 20;
-/// The window of a connection before anything is said (RFC 9113, 6.9.2).
+/// The initial window of a connection (RFC 9113, 6.9.2).
 const FIRST_WINDOW: u32 = 65_535;
 
 /// A request and its response.
 pub(super) struct Http2 {
-    ask: Ask,
-    /// Before the server has switched to HTTP/2: the header of its answer in HTTP/1.1.
+    request: Request,
+    /// Until the server has switched to HTTP/2: the header of its answer in HTTP/1.1.
     upgrading: Option<Head>,
-    /// Whether the server's own preface was read, its SETTINGS.
+    /// Whether the server's preface (its SETTINGS) was read.
     greeted: bool,
     frames: Frames,
     headers: Headers,
 }
 
 impl Http2 {
-    pub(super) fn new(ask: Ask, upgrade: bool) -> Self {
+    pub(super) fn new(request: Request, upgrade: bool) -> Self {
         Self {
-            ask,
+            request,
             upgrading: upgrade.then(Head::default),
             greeted: false,
             frames: Frames::default(),
@@ -39,14 +39,14 @@ impl Http2 {
         }
     }
 
-    /// Whether the server has yet to say that it goes on with HTTP/2.
+    /// Whether the server has not switched to HTTP/2 yet.
     pub(super) fn is_upgrading(&self) -> bool {
         self.upgrading.is_some()
     }
 
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
         if self.upgrading.is_some() {
-            let header = self.ask.http1(1, "Upgrade, HTTP2-Settings");
+            let header = self.request.http1(1, "Upgrade, HTTP2-Settings");
             let settings = base64url(&settings());
             out.extend_from_slice(
                 format!("{header}Upgrade: h2c\r\nHTTP2-Settings: {settings}\r\n\r\n").as_bytes(),
@@ -54,7 +54,7 @@ impl Http2 {
             return;
         }
         preface(out);
-        let Ask { method, path, authority, scheme, agent, .. } = &self.ask;
+        let Request { method, path, authority, scheme, agent, .. } = &self.request;
         let block = encode([
             (":method", *method),
             (":scheme", scheme),
@@ -108,7 +108,7 @@ impl Http2 {
     fn wrong(&self, word: Wrong) -> Progress {
         match self.greeted {
             true => Progress::wrong(word, HTTP2_MALFORMED),
-            false => Progress::wrong("Peer's answer is no HTTP/2", HTTP2_NOT_HTTP2),
+            false => Progress::wrong("Peer's answer is not HTTP/2", HTTP2_NOT_HTTP2),
         }
     }
 
@@ -119,7 +119,7 @@ impl Http2 {
         out: &mut Vec<u8>,
     ) -> Result<Progress, Wrong> {
         if !self.greeted && (frame.kind != kind::SETTINGS || frame.has(flag::ACK)) {
-            return Err("Peer's answer is no HTTP/2");
+            return Err("Peer's answer is not HTTP/2");
         }
         self.greeted = true;
         if let Some(block) = self.headers.take(frame)? {
@@ -128,21 +128,21 @@ impl Http2 {
         match frame.kind {
             kind::SETTINGS if !frame.has(flag::ACK) => {
                 if frame.stream != 0 || !frame.payload.len().is_multiple_of(6) {
-                    return Err("Peer's HTTP/2 settings cannot be read");
+                    return Err("Peer's HTTP/2 settings are malformed");
                 }
                 write(out, kind::SETTINGS, flag::ACK, 0, &[]);
             }
             kind::PING if !frame.has(flag::ACK) => {
                 if frame.payload.len() != 8 {
-                    return Err("Peer's HTTP/2 ping has not eight octets");
+                    return Err("Peer's HTTP/2 ping is not eight octets long");
                 }
                 write(out, kind::PING, flag::ACK, 0, &frame.payload);
             }
             kind::DATA if frame.stream == STREAM => {
                 if !response.whole {
-                    return Err("Peer's HTTP/2 data come before their header");
+                    return Err("Peer's HTTP/2 data came before the header");
                 }
-                if self.ask.has_body() {
+                if self.request.has_body() {
                     response.body(frame.content()?);
                 }
                 if frame.has(flag::END_STREAM) {
@@ -162,7 +162,7 @@ impl Http2 {
                     return Ok(Progress::wrong(word, HTTP2_GOAWAY));
                 }
             }
-            kind::PUSH_PROMISE => return Err("Peer pushed, which it was told not to"),
+            kind::PUSH_PROMISE => return Err("Peer pushed although push is disabled"),
             _ => {}
         }
         Ok(Progress::More)
@@ -182,14 +182,14 @@ impl Http2 {
                     response.version = Some("2");
                     response.whole = true;
                 }
-                _ => return Err("Peer's HTTP status is none"),
+                _ => return Err("Peer's HTTP status is invalid"),
             }
         }
         Ok(if block.last { Progress::Done } else { Progress::More })
     }
 }
 
-/// What we want of the server: no pushes, and windows that never close.
+/// Our settings: no pushes, and windows that never close.
 fn settings() -> [u8; 12] {
     let mut payload = [0; 12];
     for (place, (name, value)) in
@@ -207,7 +207,7 @@ fn preface(out: &mut Vec<u8>) {
     write(out, kind::WINDOW_UPDATE, 0, 0, &(WINDOW - FIRST_WINDOW).to_be_bytes());
 }
 
-/// Octets, a multiple of three, in the letters of RFC 4648, 5.
+/// Base64url of octets (RFC 4648, 5); their number must be a multiple of three.
 fn base64url(octets: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(octets.len() / 3 * 4);
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_written_in_letters() {
+    fn settings_in_base64url() {
         assert_eq!(base64url(&settings()), "AAIAAAAAAAQAEAAA");
         assert_eq!(base64url(&[0xfb, 0xff, 0xfe]), "-__-");
     }

@@ -1,28 +1,27 @@
-//! Every way an attempt over HTTP can go, without sockets and without time.
+//! Every course of an attempt over HTTP, without sockets and time.
 
 use super::*;
 use crate::connect::http2::{Frames, flag, kind, write};
+use crate::connect::kind::start;
 use crate::connect::machine::Fault;
+use crate::connect::options::Value;
 use crate::connect::testing::{
     NO_ROUTE, REFUSED, answer, assert_same_however_cut, mutations, outcome, peer, play,
 };
-use crate::connect::{Kind, Options, start};
 
 fn machine(version: &'static str, method: &'static str) -> Box<dyn Machine> {
-    let options = Options {
-        version: Some(version),
-        method: Some(method),
-        path: Some("/p".into()),
-        ..Options::default()
-    };
-    start(Kind::Http, &options, peer(80, Some("example.org")))
+    let options = Options::default()
+        .with(&VERSION, Value::Word(version))
+        .with(&METHOD, Value::Word(method))
+        .with(&PATH, Value::Text("/p".into()));
+    start(&KIND, &options, peer(80, Some("example.org")))
 }
 
 fn get() -> Box<dyn Machine> {
     machine("1.1", "GET")
 }
 
-/// What the server sends, then its FIN, and in words how it ended.
+/// The ending, in words, after the server sends this and then its FIN.
 fn answered(machine: Box<dyn Machine>, sent: &[u8]) -> String {
     outcome(&play(machine, &[Event::Connected, Event::Data(sent), Event::PeerClosed]))
 }
@@ -43,7 +42,7 @@ fn requests() {
 }
 
 #[test]
-fn a_request_goes_once_with_the_syn_or_later() {
+fn a_request_is_sent_once_with_the_syn_or_later() {
     let (mut machine, mut early, mut later) = (get(), Vec::new(), Vec::new());
     machine.early(&mut early);
     machine.handle(Event::Connected, &mut later);
@@ -74,7 +73,7 @@ fn every_answer_in_http1() {
         (
             "GET",
             &format!("{ok}Transfer-Encoding: chunked\r\n\r\nhello"),
-            "ok response Peer's chunks cannot be read 200 1.1 ",
+            "ok response Peer's chunks are malformed 200 1.1 ",
         ),
         (
             "GET",
@@ -83,8 +82,8 @@ fn every_answer_in_http1() {
         ),
         ("GET", ok, "ok response Peer closed too early 200 1.1 "),
         ("GET", "", "failed response Peer closed before it answered - - -"),
-        ("GET", "pathspider lab: hello\r\n", "failed response Peer's answer is no HTTP - - -"),
-        ("GET", "HTTP/1.1 2x0 OK\r\n\r\n", "failed response Peer's HTTP status is none - - -"),
+        ("GET", "pathspider lab: hello\r\n", "failed response Peer's answer is not HTTP - - -"),
+        ("GET", "HTTP/1.1 2x0 OK\r\n\r\n", "failed response Peer's HTTP status is invalid - - -"),
         (
             "GET",
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
@@ -93,7 +92,7 @@ fn every_answer_in_http1() {
         (
             "GET",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            "failed response Peer switched protocols unasked 101 1.1 -",
+            "failed response Peer switched protocols without a request 101 1.1 -",
         ),
     ] {
         assert_eq!(answered(machine("1.1", method), sent.as_bytes()), expected, "{sent:?}");
@@ -102,7 +101,7 @@ fn every_answer_in_http1() {
 }
 
 #[test]
-fn every_other_way_to_end() {
+fn every_other_ending() {
     use Event::*;
     let header = b"HTTP/1.1 200 OK\r\n\r\nhe";
     let part = b"HTTP/1.1 200 OK\r\n";
@@ -133,7 +132,7 @@ fn every_other_way_to_end() {
 }
 
 #[test]
-fn what_is_no_response_in_http2_is_an_answer() {
+fn http2_without_a_response_is_an_answer() {
     let reset = (kind::RST_STREAM, 0, 1, &[0, 0, 0, 7][..]);
     let goaway = (kind::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11][..]);
     let ping = (kind::PING, 0, 0, &b"1"[..]);
@@ -162,7 +161,7 @@ fn what_is_no_response_in_http2_is_an_answer() {
 }
 
 #[test]
-fn what_ends_a_response_is_no_answer_of_its_own() {
+fn an_error_after_the_header_is_not_an_answer() {
     let reset = Fault { word: "Connection reset by peer", local: false };
     for (sent, event, expected) in [
         (&b""[..], Event::TimedOut, "-"),
@@ -181,7 +180,7 @@ fn what_ends_a_response_is_no_answer_of_its_own() {
 }
 
 #[test]
-fn a_flood_is_left() {
+fn a_flood_is_cut_off() {
     let body = [b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'a'; 70_000]].concat();
     let expected = format!("ok response Peer sent too much 200 1.1 {}", "a".repeat(256));
     assert_eq!(answered(get(), &body), expected);
@@ -197,9 +196,9 @@ fn a_flood_is_left() {
 }
 
 #[test]
-fn a_name_that_cannot_be_said_is_this_hosts_fault() {
-    let machine = start(Kind::Http, &Options::default(), peer(80, Some("a b")));
-    let expected = "local_error request Target's name is no name of a host - - -";
+fn an_invalid_name_is_a_local_error() {
+    let machine = start(&KIND, &Options::default(), peer(80, Some("a b")));
+    let expected = "local_error request Target's name is not a valid host name - - -";
     assert_eq!(outcome(&play(machine, &[Event::Connected])), expected);
 }
 
@@ -213,7 +212,7 @@ fn frames(frames: &[(u8, u8, u32, &[u8])]) -> Vec<u8> {
     wire
 }
 
-/// `:status: 200`, by its place in the static table (RFC 7541, A).
+/// `:status: 200`, by its index in the static table (RFC 7541, A).
 const OK: &[u8] = &[0x88];
 /// `:status: 100`, written out.
 const CONTINUE: &[u8] = b"\x08\x03100";
@@ -261,11 +260,11 @@ fn every_answer_in_http2() {
         ),
         (
             frames(&[(kind::PUSH_PROMISE, flag::END_HEADERS, 1, &[0, 0, 0, 2])]),
-            "failed response Peer pushed, which it was told not to - - -",
+            "failed response Peer pushed although push is disabled - - -",
         ),
         (
             frames(&[(kind::DATA, 0, 1, b"x")]),
-            "failed response Peer's HTTP/2 data come before their header - - -",
+            "failed response Peer's HTTP/2 data came before the header - - -",
         ),
         (
             frames(&[(kind::HEADERS, flag::END_HEADERS, 1, &[0xff, 0xff])]),
@@ -277,11 +276,11 @@ fn every_answer_in_http2() {
         ),
         (
             frames(&[(kind::HEADERS, flag::END_HEADERS, 1, b"")]),
-            "failed response Peer's HTTP status is none - - -",
+            "failed response Peer's HTTP status is invalid - - -",
         ),
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
-            "failed response Peer's answer is no HTTP/2 - - -",
+            "failed response Peer's answer is not HTTP/2 - - -",
         ),
     ] {
         assert_eq!(answered(machine("h2c", "GET"), &sent), expected);
@@ -319,8 +318,8 @@ fn upgrades() {
         (then(b""), "failed response Peer closed before it answered - - -"),
         (refused.to_vec(), "failed request Peer did not switch to HTTP/2 200 1.1 -"),
         (b"".to_vec(), "failed request Peer closed before it answered - - -"),
-        (b"no".to_vec(), "failed request Peer's answer is no HTTP - - -"),
-        (then(refused), "failed response Peer's answer is no HTTP/2 - - -"),
+        (b"no".to_vec(), "failed request Peer's answer is not HTTP - - -"),
+        (then(refused), "failed response Peer's answer is not HTTP/2 - - -"),
     ] {
         assert_eq!(answered(machine("h2c_upgrade", "GET"), &sent), expected);
         assert_same_however_cut(&|| machine("h2c_upgrade", "GET"), &sent);
@@ -337,7 +336,7 @@ fn upgrades() {
 }
 
 #[test]
-fn no_garbage_makes_it_panic_or_grow() {
+fn garbage_neither_panics_nor_grows() {
     let http1 = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     let http2 = frames(&[HEADERS, (kind::DATA, flag::END_STREAM, 1, b"hello")]);
     for (version, sent) in [("1.1", &http1[..]), ("h2c", &http2), ("h2c_upgrade", &http1[..])] {

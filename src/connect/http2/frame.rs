@@ -1,6 +1,6 @@
 //! Frames (RFC 9113, 4.1 and 6).
 
-use super::Wrong;
+use super::wrong::Wrong;
 
 /// Types of frames.
 pub(crate) mod kind {
@@ -30,7 +30,7 @@ pub(crate) mod setting {
     pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
 }
 
-/// The longest payload of a peer that was not allowed more (RFC 9113, 4.2).
+/// The longest payload that a peer may send by default (RFC 9113, 4.2).
 const LONGEST: usize = 16_384;
 /// Octets before the payload.
 const HEADER: usize = 9;
@@ -49,7 +49,7 @@ impl Frame {
         self.flags & flag != 0
     }
 
-    /// The payload without padding and priority, which DATA and HEADERS may have around it.
+    /// The payload of DATA and HEADERS without padding and priority.
     pub(crate) fn content(&self) -> Result<&[u8], Wrong> {
         let mut content = self.payload.as_slice();
         let mut padding = 0;
@@ -64,15 +64,14 @@ impl Frame {
         Ok(&content[..length])
     }
 
-    /// The four octets at a place of the payload, as a number without its reserved bit; of a
-    /// RST_STREAM or GOAWAY.
+    /// The four octets at an offset of the payload of a RST_STREAM or GOAWAY, as a number.
     pub(crate) fn word(&self, at: usize) -> Result<u32, Wrong> {
         let bytes = self.payload.get(at..at + 4).and_then(|bytes| bytes.try_into().ok());
         bytes.map(u32::from_be_bytes).ok_or("Peer's HTTP/2 frame is too short")
     }
 }
 
-/// Adds a frame to what is to be sent. The payload is one of ours, and short.
+/// Appends a frame. The payload is one of ours, and short.
 pub(crate) fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     debug_assert!(payload.len() <= LONGEST);
     let length = u32::try_from(payload.len()).unwrap_or_default().to_be_bytes();
@@ -82,7 +81,7 @@ pub(crate) fn write(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload
     out.extend_from_slice(payload);
 }
 
-/// Takes octets in and gives frames out.
+/// Splits octets into frames.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     /// Less than one frame, between two calls of `feed`.
@@ -96,7 +95,7 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next frame, if it is there whole.
+    /// The next frame, if it is complete.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, Wrong> {
         let rest = &self.buffer[self.read..];
         let Some(([a, b, c, kind, flags, s1, s2, s3, s4], rest)) =
@@ -142,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_come_out_as_they_went_in_however_they_are_cut() {
+    fn frames_are_read_back_however_they_are_cut() {
         let mut wire = Vec::new();
         write(&mut wire, kind::PING, 0, 0, &[7; 8]);
         write(&mut wire, kind::DATA, flag::END_STREAM, 1, b"hello");
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn padding_and_priority_are_left_out_and_checked() {
+    fn padding_and_priority_are_checked_and_removed() {
         let frame =
             |kind, flags, payload: &[u8]| Frame { kind, flags, stream: 1, payload: payload.into() };
         let padded = frame(kind::DATA, flag::PADDED, b"\x02abc\0\0");
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_too_long_is_refused_before_it_is_stored() {
+    fn a_frame_too_long_is_rejected_before_it_is_stored() {
         let mut frames = Frames::default();
         frames.feed(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         assert!(frames.next().is_err());

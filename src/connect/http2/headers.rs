@@ -1,38 +1,36 @@
 //! Header blocks: one HEADERS frame and its CONTINUATIONs (RFC 9113, 4.3), decoded by HPACK (RFC 7541).
 
-use super::Wrong;
 use super::frame::{Frame, flag, kind};
 use super::hpack::Decoder;
+use super::wrong::Wrong;
 
-/// The longest header block: more than any answer to one question needs, little enough to decode.
+/// The longest header block: more than any response needs, and cheap to decode.
 const LONGEST: usize = 16 << 10;
-/// What a field counts for besides its octets, so that many empty ones are bounded too (RFC 9113, 10.5.1).
+/// The overhead counted per field, so that many empty ones are bounded too (RFC 9113, 10.5.1).
 const FIELD: usize = 32;
-/// What is wrong about a block that HPACK does not allow.
-pub(super) const UNDECODABLE: Wrong = "Peer's HTTP/2 headers cannot be decoded";
 
-/// A header block that is whole.
+/// A complete header block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Block {
     /// The stream.
     pub(crate) stream: u32,
-    /// Whether nothing follows on it.
+    /// Whether it ends the stream.
     pub(crate) last: bool,
     /// The fields that begin with a colon, in their order; each shorter than [`LONGEST`].
     pub(crate) pseudo: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Reads the header blocks of one connection. One holds at most a block ([`LONGEST`]), the fields that are
+/// Reads the header blocks of one connection. It holds at most a block ([`LONGEST`]), the fields
 /// kept of it (as many octets), and the dynamic table.
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
     decoder: Decoder,
-    /// The block that is not whole yet: its stream, whether it is the stream's last, its octets.
+    /// The incomplete block: its stream, whether it ends the stream, its octets.
     open: Option<(u32, bool, Vec<u8>)>,
 }
 
 impl Headers {
-    /// Takes any frame in; gives a block out if this one ends it. While a block is open, nothing but
+    /// Handles any frame; returns a block if this frame completes it. While a block is open, only
     /// its continuation may come.
     pub(crate) fn take(&mut self, frame: &Frame) -> Result<Option<Block>, Wrong> {
         let part = match (&self.open, frame.kind) {
@@ -58,7 +56,7 @@ impl Headers {
         let mut pseudo = Vec::new();
         let mut size = 0;
         self.decoder.decode(&octets, |name, value| {
-            // A table makes much out of few octets: what is kept has its own bound.
+            // The table expands few octets to many, so kept fields have their own bound.
             size += name.len() + value.len() + FIELD;
             if name.starts_with(b":") && size <= LONGEST {
                 pseudo.push((name.to_vec(), value.to_vec()));
@@ -78,14 +76,15 @@ impl Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::http2::wrong::UNDECODABLE;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Frame {
         Frame { kind, flags, stream: 1, payload: payload.to_vec() }
     }
 
     #[test]
-    fn a_block_is_put_together_from_its_parts() {
-        // RFC 7541, C.6.1: `:status: 302`, in Huffman's code.
+    fn a_block_is_assembled_from_its_parts() {
+        // RFC 7541, C.6.1: `:status: 302`, in the Huffman code.
         let whole = [0x48, 0x82, 0x64, 0x02];
         for cut in 0..=whole.len() {
             let mut headers = Headers::default();
@@ -99,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_size_update_is_refused() {
+    fn an_incomplete_size_update_is_rejected() {
         let block = frame(kind::HEADERS, flag::END_HEADERS, &[0x3f]);
         assert_eq!(Headers::default().take(&block), Err(UNDECODABLE));
     }
 
     #[test]
-    fn what_is_kept_of_a_block_is_bounded() {
-        // An entry `:x: vvv...`, then as many references to it as a block has room for.
+    fn fields_kept_of_a_block_are_bounded() {
+        // An entry `:x: vvv...`, then as many references to it as fit a block.
         let mut block = b"\x40\x02:x\x7f\x81\x0f".to_vec();
         block.resize(block.len() + 2048, b'v');
         block.resize(LONGEST, 0xbe);
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_interrupts_or_overflows_a_block_is_refused() {
+    fn frames_that_interrupt_or_overflow_a_block_are_rejected() {
         let mut headers = Headers::default();
         assert_eq!(headers.take(&frame(kind::PING, 0, &[])), Ok(None));
         assert!(headers.take(&frame(kind::CONTINUATION, 0, &[])).is_err());

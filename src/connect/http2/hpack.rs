@@ -1,12 +1,11 @@
-//! Header compression of HTTP/2 (HPACK, RFC 7541): a decoder for hostile input, and an encoder that
-//! keeps no state.
+//! Header compression of HTTP/2 (HPACK, RFC 7541): a decoder for hostile input, and a stateless encoder.
 //!
 //! # Bounds
 //!
 //! The caller bounds the block ([`headers`](super::headers)). The dynamic table holds at most [`TABLE`]
-//! octets as the RFC counts them, which is at most 128 entries, so one connection's table takes less than
-//! 16 KiB. A field is handed to the caller by reference and not kept. Every octet of a block is read once, and a
-//! field copies at most a table's worth of octets.
+//! octets as the RFC counts them, or 128 entries, so one connection's table takes less than
+//! 16 KiB. A field is passed to the caller by reference and not kept. Every octet of a block is read once, and a
+//! field copies at most [`TABLE`] octets.
 
 mod fixed;
 mod huffman;
@@ -15,26 +14,24 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use self::fixed::STATIC;
-use super::Wrong;
-use super::headers::UNDECODABLE;
+use super::wrong::{UNDECODABLE, Wrong};
 
-/// The size of the dynamic table that a peer's encoder may use if nothing else was said (RFC 7541, 4.2, and
-/// RFC 9113, 6.5.2).
+/// The default size of the dynamic table (RFC 7541, 4.2, and RFC 9113, 6.5.2).
 pub(super) const TABLE: usize = 4096;
-/// What an entry counts for besides its octets (RFC 7541, 4.1).
+/// The overhead counted per entry (RFC 7541, 4.1).
 const ENTRY: usize = 32;
 
 /// Name and value.
 type Field<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// Reads header blocks of one connection, in their order.
+/// Decodes the header blocks of one connection, in order.
 #[derive(Debug)]
 pub(super) struct Decoder {
     /// The newest entry first.
     entries: VecDeque<(Vec<u8>, Vec<u8>)>,
-    /// What the entries count for.
+    /// The counted size of the entries.
     size: usize,
-    /// What they may count for: what the peer's encoder chose.
+    /// The largest size, as the peer's encoder chose it.
     most: usize,
 }
 
@@ -45,11 +42,11 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Reads a whole block, and calls `each` with name and value of every field.
+    /// Decodes a complete block, and calls `each` with name and value of every field.
     ///
     /// # Errors
     ///
-    /// If the block breaks RFC 7541. The connection is of no use then: the table is no longer the peer's.
+    /// If the block violates RFC 7541. The connection is then unusable: the tables differ.
     pub(super) fn decode(
         &mut self,
         block: &[u8],
@@ -72,7 +69,7 @@ impl Decoder {
                     let (name, value) = (name.into_owned(), value.into_owned());
                     self.insert(name, value);
                 }
-                // A change of the table's size (6.3), which only the beginning of a block may have (4.2).
+                // A change of the table's size (6.3), allowed only at the beginning of a block (4.2).
                 0x20.. => {
                     let most = integer(&mut rest, 5)?;
                     if most > TABLE || fields > 0 {
@@ -82,7 +79,7 @@ impl Decoder {
                     self.evict(0);
                     continue;
                 }
-                // A literal that does not become an entry, or never may (6.2.2 and 6.2.3).
+                // A literal that does not, or must not, become an entry (6.2.2 and 6.2.3).
                 _ => {
                     let (name, value) = self.literal(&mut rest, 4)?;
                     each(&name, &value);
@@ -103,7 +100,7 @@ impl Decoder {
         entry.map(|(name, value)| (name.as_slice(), value.as_slice())).ok_or(UNDECODABLE)
     }
 
-    /// A literal field, whose name may be that of an entry.
+    /// A literal field, whose name may refer to an entry.
     fn literal<'a, 'b: 'a>(&'a self, rest: &mut &'b [u8], prefix: u32) -> Result<Field<'a>, Wrong> {
         let name = match integer(rest, prefix)? {
             0 => string(rest)?,
@@ -112,7 +109,7 @@ impl Decoder {
         Ok((name, string(rest)?))
     }
 
-    /// Adds an entry, if the table has room for it when it is empty (4.4).
+    /// Adds an entry, if an empty table has room for it (4.4).
     fn insert(&mut self, name: Vec<u8>, value: Vec<u8>) {
         let size = name.len() + value.len() + ENTRY;
         self.evict(size);
@@ -132,7 +129,7 @@ impl Decoder {
     }
 }
 
-/// An integer whose first octet has this many bits for it (5.1).
+/// An integer with this many bits in its first octet (5.1).
 fn integer(rest: &mut &[u8], prefix: u32) -> Result<usize, Wrong> {
     let (first, mut after) = rest.split_first().ok_or(UNDECODABLE)?;
     let full = (1usize << prefix) - 1;
@@ -142,7 +139,7 @@ fn integer(rest: &mut &[u8], prefix: u32) -> Result<usize, Wrong> {
         loop {
             let (octet, more) = after.split_first().ok_or(UNDECODABLE)?;
             after = more;
-            // Nothing that can be meant is so large, and nothing so small needs so many octets.
+            // No valid value is that large or needs that many octets.
             if shift > 21 {
                 return Err(UNDECODABLE);
             }
@@ -169,7 +166,7 @@ fn string<'a>(rest: &mut &'a [u8]) -> Result<Cow<'a, [u8]>, Wrong> {
     }
 }
 
-/// A block of fields. Nothing becomes an entry, so that blocks do not depend on each other.
+/// A block of fields. No field becomes an entry, so blocks do not depend on each other.
 pub(crate) fn encode<'a>(fields: impl IntoIterator<Item = (&'a str, &'a str)>) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {

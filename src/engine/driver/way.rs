@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use super::settings::{Configuration, Settings};
-use crate::connect::{self, Kind, Transport};
+use crate::connect::Transport;
+use crate::connect::options::TFO;
 use crate::step::sockopt::Sockopt;
-use crate::step::{Family, Step, family, needs_mark};
+use crate::step::{Family, Step, left_out, needs_mark};
 
 /// How targets are reached under a configuration.
 pub(super) struct Way {
@@ -17,14 +18,14 @@ pub(super) struct Way {
     pub(super) options: Vec<Sockopt>,
     /// The firewall mark of its packets.
     pub(super) mark: Option<u32>,
-    /// How often each target is asked.
+    /// How often each target is probed.
     pub(super) repeat: u32,
-    /// The version of IP that the steps leave as it is: its targets are skipped.
+    /// The version of IP that the steps leave out: its targets are skipped.
     pub(super) left_out: Option<Family>,
 }
 
 impl Way {
-    /// The ways of all configurations. If one needs a mark all have theirs: what is not of one is of another.
+    /// The ways of all configurations. If one needs a mark all get theirs, so that every packet belongs to one of them.
     pub(super) fn all(settings: &Settings) -> Vec<Self> {
         let Settings { slot, configurations, .. } = settings;
         let marked = configurations.iter().any(|c| needs_mark(&c.steps));
@@ -37,23 +38,22 @@ impl Way {
             Step::Sockopt(option) => Some(option.clone()),
             _ => None,
         });
-        let Configuration { kind, options: connect::Options { tfo, repeat, .. }, .. } =
-            configuration;
-        // What is set for one version alone is the last word there, whatever the order in the file.
+        let Configuration { kind, options: given, .. } = configuration;
+        // An option for one version alone takes precedence there, whatever the order in the file.
         let mut options: Vec<Sockopt> = options.collect();
         options.sort_by_key(Sockopt::is_of_one_family);
         Self {
             transport: kind.transport,
-            protocol: kind.protocol(&configuration.options),
-            early: kind.kind == Kind::TcpFastopen || *tfo == Some(true),
+            protocol: kind.protocol(given),
+            early: kind.early || given.boolean(&TFO) == Some(true),
             options,
             mark,
-            repeat: repeat.unwrap_or(1).max(1),
-            left_out: family::left_out(&configuration.steps),
+            repeat: given.repeat(),
+            left_out: left_out(&configuration.steps),
         }
     }
 
-    /// Why a target is not asked under the configuration, if it is not.
+    /// Why a target is skipped under the configuration, if it is.
     pub(super) fn skips(&self, target: SocketAddr) -> Option<&'static str> {
         match (self.left_out?, target.is_ipv6()) {
             (Family::V6, true) => Some("the steps are for IPv4 only"),

@@ -3,17 +3,19 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::connect::{self, Action, Ending, Event, Kind, Options, Peer};
+use crate::connect::options::{METHOD, QUESTION, VERSION, Value};
+use crate::connect::{self, Action, Ending, Event, Options, Peer};
 use crate::lab::spec::Answers;
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 18, 0, 16));
 
-fn client(kind: Kind, options: &Options, name: Option<&str>) -> Box<dyn connect::Machine> {
-    let port = connect::KINDS.iter().find(|row| row.kind == kind).unwrap().port;
+fn client(kind: &str, options: &Options, name: Option<&str>) -> Box<dyn connect::Machine> {
+    let kind = connect::kind(kind).unwrap();
+    let port = kind.port;
     connect::start(kind, options, Peer { address: ADDRESS, port, name, random: 7 })
 }
 
-/// The whole course of an attempt, each side getting what the other sends in pieces of `size`.
+/// A complete attempt; each side gets what the other sends in pieces of `size`.
 fn talk(mut client: Box<dyn connect::Machine>, server: &mut dyn Session, size: usize) -> Ending {
     let (mut asked, mut said) = (Vec::new(), Vec::new());
     let mut then = Then::Wait;
@@ -60,7 +62,7 @@ fn words(ending: &Ending) -> String {
 
 #[test]
 fn a_silent_client_is_greeted_and_one_that_speaks_is_not() {
-    let ending = talk(client(Kind::Tcp, &Options::default(), None), &mut web::Web::new(true), 9);
+    let ending = talk(client("tcp", &Options::default(), None), &mut web::Web::new(true), 9);
     assert_eq!(words(&ending), "ok done - 0 -");
     let mut out = Vec::new();
     web::Web::new(true).closed(&mut out);
@@ -74,7 +76,7 @@ fn a_silent_client_is_greeted_and_one_that_speaks_is_not() {
 
 #[test]
 fn every_version_of_http_without_tls() {
-    let refused = "failed response Peer's answer is no HTTP/2 0 -";
+    let refused = "failed response Peer's answer is not HTTP/2 0 -";
     for (version, method, h2, expected) in [
         ("1.0", "GET", true, "ok done - 200 1.1"),
         ("1.1", "GET", true, "ok done - 200 1.1"),
@@ -86,10 +88,11 @@ fn every_version_of_http_without_tls() {
         ("h2c_upgrade", "HEAD", true, "ok done - 200 2"),
         ("h2c_upgrade", "GET", false, "failed request Peer did not switch to HTTP/2 200 1.1"),
     ] {
-        let options =
-            Options { version: Some(version), method: Some(method), ..Options::default() };
+        let options = Options::default()
+            .with(&VERSION, Value::Word(version))
+            .with(&METHOD, Value::Word(method));
         for size in [1, 10, 100_000] {
-            let client = client(Kind::Http, &options, None);
+            let client = client("http", &options, None);
             let ending = talk(client, &mut web::Web::new(h2), size);
             assert_eq!(words(&ending), expected, "{version} {method} {h2} by {size}");
             let body = ending.reply.and_then(|reply| reply.http_body);
@@ -104,30 +107,31 @@ fn http_inside_tls() {
     let identity = Identity::new().unwrap();
     let no_h2 = "failed tls Peer's TLS alert: no_application_protocol 0 -";
     for (kind, version, h2, expected) in [
-        (Kind::Https, None, true, "ok done - 200 2"),
-        (Kind::Https, None, false, "ok done - 200 1.1"),
-        (Kind::Https, Some("1.1"), true, "ok done - 200 1.1"),
-        (Kind::Https, Some("1.0"), true, "ok done - 200 1.1"),
-        (Kind::H2, None, true, "ok done - 200 2"),
-        (Kind::H2, None, false, no_h2),
+        ("https", None, true, "ok done - 200 2"),
+        ("https", None, false, "ok done - 200 1.1"),
+        ("https", Some("1.1"), true, "ok done - 200 1.1"),
+        ("https", Some("1.0"), true, "ok done - 200 1.1"),
+        ("h2", None, true, "ok done - 200 2"),
+        ("h2", None, false, no_h2),
     ] {
-        let options = Options { version, ..Options::default() };
+        let mut options = Options::default();
+        version.into_iter().for_each(|version| options.set(&VERSION, Value::Word(version)));
         for (size, name, matches) in [(1, None, false), (5000, Some("a.lab.example"), true)] {
             let mut server = tls::Tls::new(identity.config(h2).unwrap()).unwrap();
             let ending = talk(client(kind, &options, name), &mut server, size);
-            assert_eq!(words(&ending), expected, "{kind:?} {version:?} {h2}");
+            assert_eq!(words(&ending), expected, "{kind} {version:?} {h2}");
             let known = ending.reply.and_then(|reply| reply.tls_cert_matches);
             assert_eq!(known, expected.starts_with("ok").then_some(matches));
         }
     }
     // Without TLS nothing is understood.
     let mut server = tls::Tls::new(identity.config(true).unwrap()).unwrap();
-    let ending = talk(client(Kind::Http, &Options::default(), None), &mut server, 100);
-    assert_eq!(words(&ending), "failed response Peer's answer is no HTTP 0 -");
+    let ending = talk(client("http", &Options::default(), None), &mut server, 100);
+    assert_eq!(words(&ending), "failed response Peer's answer is not HTTP 0 -");
 }
 
 #[test]
-fn questions_and_what_is_answered() {
+fn questions_and_their_answers() {
     let own = Some("198.18.0.16");
     for (question, answers, state, rcode, addresses, passed_over) in [
         ("A", Answers::Right, "ok", Some(0), own, 0),
@@ -139,8 +143,8 @@ fn questions_and_what_is_answered() {
         ("A", Answers::OtherQuestion, "timeout", None, None, 1),
         ("A", Answers::Silent, "timeout", None, None, 0),
     ] {
-        let options = Options { question: Some(question), ..Options::default() };
-        let mut udp = client(Kind::DnsUdp, &options, None);
+        let options = Options::default().with(&QUESTION, Value::Word(question));
+        let mut udp = client("dns_udp", &options, None);
         let mut asked = Vec::new();
         udp.handle(Event::Connected, &mut asked);
         let answer = dns::answer(&asked, ADDRESS, answers);
@@ -153,7 +157,7 @@ fn questions_and_what_is_answered() {
             },
         };
         let mut server = dns::Stream::new(ADDRESS, answers);
-        let over_tcp = talk(client(Kind::DnsTcp, &options, None), &mut server, 3);
+        let over_tcp = talk(client("dns_tcp", &options, None), &mut server, 3);
         for ending in [over_udp, over_tcp] {
             assert_eq!(ending.state.as_str(), state, "{question} {answers:?}");
             let reply = ending.reply.unwrap();
@@ -165,7 +169,7 @@ fn questions_and_what_is_answered() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_nothing_grows() {
+fn invalid_requests_are_rejected_and_buffers_are_bounded() {
     for request in [&b"GET\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nno\r\n\r\n", &[0xff; 100]] {
         let (mut web, mut out) = (web::Web::new(false), Vec::new());
         assert_eq!(web.data(request, &mut out), Then::Finish);

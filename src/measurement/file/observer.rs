@@ -1,5 +1,5 @@
-//! `[observer]`: its keys are those of the registry of chains, so a chain that is added there is
-//! a key here.
+//! `[observer]`: its keys are those of the registry of chains, so a new chain there is
+//! a new key here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,11 +7,10 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::Text;
+use super::words::{self, Text};
 use crate::chain::{self, Chain};
-use crate::measurement::schema::names;
 
-/// Which functions look at which packets.
+/// The functions that read packets.
 #[derive(Debug, Default)]
 pub(in crate::measurement) struct Observer {
     /// Groups, whose functions are placed in their chains.
@@ -49,7 +48,7 @@ impl<'de> Deserialize<'de> for Key {
         }
         let known: Vec<String> =
             Chain::ALL.iter().map(|chain| format!("`{}`", chain.key())).collect();
-        // In serde's own words, which the reading of errors knows.
+        // In serde's own words, which the diagnostics parse.
         let known = known.join(", ");
         Err(D::Error::custom(format!("unknown field `{key}`, expected one of `use`, {known}")))
     }
@@ -89,25 +88,25 @@ impl JsonSchema for Observer {
         properties.insert(
             "use".into(),
             serde_json::json!({
-                "description": "Groups of functions, each of which is placed in all its chains. May be mixed with \
+                "description": "Groups of functions, each placed in all its chains. May be combined with \
                     chains; a function runs once.",
                 "type": "array",
-                "items": names(&groups),
+                "items": words::names(&groups),
                 "default": [],
                 "examples": [[first]],
             }),
         );
         for chain in Chain::ALL {
             let fitting = chain::functions().filter(|(_, function)| function.chains.has(chain));
-            let words: Vec<_> =
+            let functions: Vec<_> =
                 fitting.map(|(_, function)| (function.name, function.doc)).collect();
-            let first = words.first().map_or("", |(name, _)| *name);
+            let first = functions.first().map_or("", |(name, _)| *name);
             properties.insert(
                 chain.key().into(),
                 serde_json::json!({
                     "description": format!("Functions that read {}.", chain.reads()),
                     "type": "array",
-                    "items": names(&words),
+                    "items": words::names(&functions),
                     "uniqueItems": true,
                     "default": [],
                     "examples": [[first]],
@@ -115,7 +114,7 @@ impl JsonSchema for Observer {
             );
         }
         json_schema!({
-            "description": "Which functions look at which packets.",
+            "description": "The functions that read packets.",
             "type": "object",
             "additionalProperties": false,
             "properties": properties,

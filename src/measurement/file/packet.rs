@@ -1,14 +1,14 @@
-//! A packet made by hand as it is written.
+//! A crafted packet as it is written.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 
-use super::Text;
+use super::words::{self, Text};
 use crate::connect::forge::{self, Words};
-use crate::measurement::{packet, schema};
+use crate::measurement::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
 
-/// The packet that connections of the kind `forge` send, once. What is not given is that of a plain SYN;
-/// in [config.NAME.connect], that of [connect].
+/// The packet that connections of the kind `forge` send, once. Missing keys are those of a plain SYN;
+/// in [config.NAME.connect], those of [connect].
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("not" = { "anyOf": [
@@ -17,7 +17,7 @@ use crate::measurement::{packet, schema};
     { "required": ["payload_hex", "question"] },
 ] }))]
 pub(in crate::measurement) struct Packet {
-    /// What it is.
+    /// The transport.
     #[serde(default)]
     #[schemars(schema_with = "protocol", example = &"tcp", extend("default" = "tcp"))]
     pub(in crate::measurement) protocol: Option<Text>,
@@ -37,7 +37,7 @@ pub(in crate::measurement) struct Packet {
     #[serde(default)]
     #[schemars(schema_with = "ip_flags", example = ["evil"], extend("default" = []))]
     pub(in crate::measurement) ip_flags: Option<Vec<Text>>,
-    /// Flags of the TCP header. Where the function tcp_setup is used, flows that begin without a SYN are
+    /// Flags of the TCP header. With the function tcp_setup, flows that begin without a SYN are
     /// not observed.
     #[serde(default)]
     #[schemars(schema_with = "tcp_flags", example = ["syn", "ece", "cwr"], extend("default" = ["syn"]))]
@@ -46,17 +46,17 @@ pub(in crate::measurement) struct Packet {
     #[serde(default)]
     #[schemars(schema_with = "window", example = 1024, extend("default" = 65535))]
     pub(in crate::measurement) window: Option<Spanned<i64>>,
-    /// TCP options in their order, together at most 40 octets. They are padded with zeros.
-    #[schemars(with = "Option<Vec<TcpOption>>", example = schema::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
+    /// TCP options in order, together at most 40 octets; padded with zeros.
+    #[schemars(with = "Option<Vec<TcpOption>>", example = words::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
     pub(in crate::measurement) tcp_options: Option<Spanned<Vec<Spanned<TcpOption>>>>,
-    /// What it carries, as text.
+    /// The payload, as text.
     #[schemars(with = "Option<String>", example = &"hello")]
     pub(in crate::measurement) payload: Option<Text>,
-    /// What it carries, as hexadecimal digits, two for each octet.
+    /// The payload, as hexadecimal digits, two for each octet.
     #[schemars(with = "Option<String>", example = &"00ff", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) payload_hex: Option<Text>,
-    /// The type of a DNS question for the target's name that it carries (of a target without name, for
-    /// example.org); for UDP.
+    /// The payload, as a DNS query of this type for the target's name (example.org for a target without
+    /// name); for UDP.
     #[serde(default)]
     #[schemars(schema_with = "question", example = &"A")]
     pub(in crate::measurement) question: Option<Text>,
@@ -64,13 +64,13 @@ pub(in crate::measurement) struct Packet {
     #[serde(default)]
     #[schemars(schema_with = "checksum", example = &"zero", extend("default" = "right"))]
     pub(in crate::measurement) udp_checksum: Option<Text>,
-    /// What counts as an answer. Without it: `syn_ack` for a SYN, `dns` for a question, or else `any`.
+    /// What counts as an answer. By default: `syn_ack` for a SYN, `dns` for a query, otherwise `any`.
     #[serde(default)]
     #[schemars(schema_with = "answer", example = &"any")]
     pub(in crate::measurement) answer: Option<Text>,
 }
 
-/// One TCP option: a table with one of these keys, and `data` beside `kind`.
+/// One TCP option: a table with one of these keys, and `data` next to `kind`.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -86,85 +86,81 @@ pub(in crate::measurement) struct TcpOption {
     #[serde(default)]
     #[schemars(schema_with = "scale", example = 7)]
     pub(in crate::measurement) window_scale: Option<Spanned<i64>>,
-    /// SACK-permitted (RFC 2018, 2); false leaves it out.
+    /// SACK-permitted (RFC 2018, 2); false omits it.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) sack_permitted: Option<bool>,
-    /// Timestamps (RFC 7323, 3) with the TSval 1 and the TSecr 0; false leaves them out.
+    /// Timestamps (RFC 7323, 3) with the TSval 1 and the TSecr 0; false omits them.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) timestamps: Option<bool>,
-    /// No-Operation, one octet; false leaves it out.
+    /// No-Operation, one octet; false omits it.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) nop: Option<bool>,
     /// Any other option, by its number.
     #[serde(default)]
     #[schemars(schema_with = "kind", example = 253)]
     pub(in crate::measurement) kind: Option<Spanned<i64>>,
-    /// What such an option carries behind kind and length, as hexadecimal digits.
+    /// The octets of such an option after kind and length, as hexadecimal digits.
     #[schemars(with = "Option<String>", example = &"f989", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) data: Option<Text>,
 }
 
-fn words<T>(words: Words<T>) -> Schema {
-    let words: Vec<_> = words.iter().map(|(name, _, doc)| (*name, *doc)).collect();
-    schema::names(&words)
+fn of<T>(all: Words<T>) -> Schema {
+    let all: Vec<_> = all.iter().map(|(name, _, doc)| (*name, *doc)).collect();
+    words::names(&all)
 }
 
 fn protocol(_: &mut SchemaGenerator) -> Schema {
-    words(forge::PROTOCOLS)
+    of(forge::PROTOCOLS)
 }
 
 fn ecn(_: &mut SchemaGenerator) -> Schema {
-    words(forge::ECN)
+    of(forge::ECN)
 }
 
 fn question(_: &mut SchemaGenerator) -> Schema {
-    words(forge::QUESTIONS)
+    of(forge::QUESTIONS)
 }
 
 fn checksum(_: &mut SchemaGenerator) -> Schema {
-    words(forge::CHECKSUMS)
+    of(forge::CHECKSUMS)
 }
 
 fn answer(_: &mut SchemaGenerator) -> Schema {
-    words(forge::ANSWERS)
+    of(forge::ANSWERS)
 }
 
 fn ip_flags(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "array", "items": schema::names(forge::IP_FLAGS).to_value() })
+    json_schema!({ "type": "array", "items": words::names(forge::IP_FLAGS).to_value() })
 }
 
 fn tcp_flags(_: &mut SchemaGenerator) -> Schema {
     let words: Vec<_> = forge::TCP_FLAGS.iter().map(|(name, _)| (*name, "")).collect();
-    json_schema!({ "type": "array", "items": schema::names(&words).to_value() })
-}
-
-fn range(range: &std::ops::RangeInclusive<i64>) -> Schema {
-    schema::integer(*range.start(), *range.end())
+    json_schema!({ "type": "array", "items": words::names(&words).to_value() })
 }
 
 fn ttl(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::TTL)
+    words::range(&TTL)
 }
 
 fn dscp(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::DSCP)
+    words::range(&DSCP)
 }
 
 fn window(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::SIXTEEN)
+    words::range(&SIXTEEN)
 }
 
 fn sixteen(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::SIXTEEN)
+    words::range(&SIXTEEN)
 }
 
 fn scale(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::SCALE)
+    words::range(&SCALE)
 }
 
 fn kind(_: &mut SchemaGenerator) -> Schema {
-    range(&packet::KIND)
+    words::range(&KIND)
 }

@@ -1,4 +1,4 @@
-//! Steps as they are written: each a table with one key, its kind.
+//! Steps as they are written: each is a table with one key, its kind.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -8,14 +8,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use toml::Spanned;
 
-use super::Text;
-use crate::measurement::schema;
+use super::words::{self, Text};
 use crate::step::sockopt::{SOCKOPTS, Takes};
 
 /// One step: a table with one key, its kind.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(transform = schema::steps)]
+#[schemars(transform = words::steps)]
 pub(in crate::measurement) enum Step {
     Sysctl(#[schemars(schema_with = "sysctls")] BTreeMap<Text, Spanned<Setting>>),
     Netfilter(Netfilter),
@@ -24,7 +23,7 @@ pub(in crate::measurement) enum Step {
     Command(Command),
 }
 
-/// A value of a kernel parameter: written as number, text or truth value, kept as text.
+/// A value of a kernel parameter: written as number, text or boolean, kept as text.
 #[derive(Debug)]
 pub(in crate::measurement) struct Setting(pub(in crate::measurement) String);
 
@@ -71,62 +70,62 @@ impl JsonSchema for Setting {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["rule"]))]
 pub(in crate::measurement) struct Netfilter {
-    /// One rule as nft(8) reads it. It is for packets of this configuration only, without a match of
-    /// its own. `dscp set 46`, without ip or ip6, is for both; `ip dscp set 46` is for IPv4, and targets of IPv6
-    /// are skipped.
+    /// One rule in the syntax of nft(8). It applies to packets of this configuration only, without a match of
+    /// its own. `dscp set 46`, without ip or ip6, is for both versions of IP; `ip dscp set 46` is for IPv4, and IPv6
+    /// targets are skipped.
     #[schemars(with = "Option<String>", example = &"dscp set 46", length(min = 1))]
     #[schemars(regex(pattern = "^[^;#\\r\\n]*$"))]
     pub(in crate::measurement) rule: Option<Text>,
-    /// Where on a packet's way the rule is looked at.
+    /// The hook in a packet's path where the rule applies.
     #[serde(default)]
-    #[schemars(schema_with = "schema::hook", example = &"output", extend("default" = "output"))]
+    #[schemars(schema_with = "words::hook", example = &"output", extend("default" = "output"))]
     pub(in crate::measurement) hook: Option<Text>,
 }
 
-/// Metrics of this configuration's routes; what is not given stays as it is.
+/// Metrics of this configuration's routes; missing ones stay unchanged.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "dependentRequired" = { "mtu_lock": ["mtu"] }))]
 pub(in crate::measurement) struct Route {
     /// Features of the route.
     #[serde(default)]
-    #[schemars(schema_with = "schema::features", example = ["ecn"])]
+    #[schemars(schema_with = "words::features", example = ["ecn"])]
     pub(in crate::measurement) features: Vec<Text>,
     /// The MSS to announce, in bytes.
     #[serde(default)]
-    #[schemars(schema_with = "schema::mss", example = 1400)]
+    #[schemars(schema_with = "words::mss", example = 1400)]
     pub(in crate::measurement) advmss: Option<Spanned<i64>>,
     /// The initial congestion window, in segments.
     #[serde(default)]
-    #[schemars(schema_with = "schema::window", example = 10)]
+    #[schemars(schema_with = "words::window", example = 10)]
     pub(in crate::measurement) initcwnd: Option<Spanned<i64>>,
     /// The MTU, in bytes.
     #[serde(default)]
-    #[schemars(schema_with = "schema::mtu", example = 1280)]
+    #[schemars(schema_with = "words::mtu", example = 1280)]
     pub(in crate::measurement) mtu: Option<Spanned<i64>>,
-    /// Whether path MTU discovery is switched off; needs `mtu`.
+    /// Whether path MTU discovery is disabled; needs `mtu`.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true, extend("default" = false))]
+    #[schemars(schema_with = "words::boolean", example = true, extend("default" = false))]
     pub(in crate::measurement) mtu_lock: Option<Spanned<bool>>,
     /// The TTL, or hop limit.
     #[serde(default)]
-    #[schemars(schema_with = "schema::hoplimit", example = 64)]
+    #[schemars(schema_with = "words::hoplimit", example = 64)]
     pub(in crate::measurement) hoplimit: Option<Spanned<i64>>,
-    /// The congestion control; the kernel must have it.
+    /// The congestion control; the kernel must support it.
     #[schemars(with = "Option<String>", example = &"cubic", regex(pattern = "^[a-z0-9_]+$|\\$\\{"))]
     pub(in crate::measurement) congctl: Option<Text>,
-    /// Whether ACKs are sent at once.
+    /// Whether ACKs are sent immediately.
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) quickack: Option<bool>,
     /// Whether TCP Fast Open works without a cookie (RFC 7413, 4.1.2).
     #[serde(default)]
-    #[schemars(schema_with = "schema::boolean", example = true)]
+    #[schemars(schema_with = "words::boolean", example = true)]
     pub(in crate::measurement) fastopen_no_cookie: Option<bool>,
 }
 
-/// A program to run, and the one that undoes what it did. No shell reads the words. It runs only
-/// with --allow-commands.
+/// A program to run, and the program that undoes it. No shell interprets the words. It runs only
+/// if the user allows commands.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["run"]))]
@@ -137,13 +136,13 @@ pub(in crate::measurement) struct Command {
     /// The program that undoes it, and its arguments.
     #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["dish", "west"])]
     pub(in crate::measurement) undo: Option<Spanned<Vec<String>>>,
-    /// How long each may take: a number with ms, s or m; more than zero, at most an hour.
+    /// The timeout of each: a number with ms, s or m; more than zero, at most an hour.
     #[schemars(with = "Option<String>", example = &"30s", regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"))]
     #[schemars(extend("default" = crate::step::command::DEFAULT_TIMEOUT))]
     pub(in crate::measurement) timeout: Option<Text>,
 }
 
-/// A value of a socket's option, before it is known what the option takes.
+/// A value of a socket option, before its type is checked.
 #[derive(Debug)]
 pub(in crate::measurement) enum SockoptValue {
     Integer(i64),
@@ -196,22 +195,22 @@ fn sockopts(_: &mut SchemaGenerator) -> Schema {
     let mut properties = serde_json::Map::new();
     for row in SOCKOPTS {
         let mut schema = match &row.takes {
-            Takes::Integer(range) => schema::integer(*range.start(), *range.end()),
-            Takes::Boolean => schema::boolean(&mut SchemaGenerator::default()),
+            Takes::Integer(range) => words::integer(*range.start(), *range.end()),
+            Takes::Boolean => words::boolean(&mut SchemaGenerator::default()),
             Takes::Text => json_schema!({ "type": "string", "minLength": 1 }),
         };
         let doc = format!("{} ({})", row.doc, row.constant);
         schema.insert("description".into(), doc.into());
-        let example = schema::example(row.example);
+        let example = words::example(row.example);
         schema.insert("examples".into(), serde_json::json!([example]));
         properties.insert(row.name.into(), schema.to_value());
     }
     properties.insert(
         "raw".into(),
         serde_json::json!({
-            "description": "An option without a name here: level, option and value as the kernel's headers number them.",
+            "description": "An option without a name here: level, option and value, as numbered in the kernel's headers.",
             "type": "array",
-            "items": schema::integer(i64::from(i32::MIN), i64::from(i32::MAX)).to_value(),
+            "items": words::integer(i64::from(i32::MIN), i64::from(i32::MAX)).to_value(),
             "minItems": 3,
             "maxItems": 3,
             "examples": [[6, 30, 1]],

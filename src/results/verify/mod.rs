@@ -121,7 +121,7 @@ fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
 /// The metadata of the whole: of the run if it has ended, else of its last part.
 fn metadata(path: &Path, checked: &Checked, problems: &mut Vec<Problem>) -> Metadata {
     let run = path.join(sink::RUN);
-    let beside = sink::metadata_beside(path);
+    let beside = sink::metadata_of(path);
     let is_whole = |file: &Path| checked.spoiled.iter().all(|spoiled| spoiled.path != file);
     let read = match () {
         () if run.is_file() && is_whole(&run) => sink::read_json(&run),

@@ -1,10 +1,9 @@
 //! The Huffman code of HPACK (RFC 7541, 5.2 and appendix B).
 //!
 //! The code is canonical: among codes of one length, a larger symbol has a larger code, and the codes
-//! of a length continue where those of the next shorter length ended. So the lengths are all that
-//! has to be stored.
+//! of a length continue where those of the next shorter length end. So only the lengths are stored.
 
-use super::{UNDECODABLE, Wrong};
+use crate::connect::http2::wrong::{UNDECODABLE, Wrong};
 
 /// The length of each symbol's code in bits. The last symbol is the end of the string (EOS).
 #[rustfmt::skip]
@@ -33,7 +32,7 @@ const EOS: u16 = 256;
 
 /// The code, arranged for reading.
 struct Code {
-    /// By length: the first code of that length, how many there are, and where in `symbols` the first stands.
+    /// By length: the first code of that length, their number, and the index of the first in `symbols`.
     lengths: [(u32, u32, usize); LONGEST + 1],
     /// Symbols by the length of their code, then by value.
     symbols: [u16; 257],
@@ -64,7 +63,7 @@ impl Code {
     }
 }
 
-/// Decodes a string. At most 8 octets come out of 5.
+/// Decodes a string. 5 octets become at most 8.
 pub(super) fn decode(octets: &[u8]) -> Result<Vec<u8>, Wrong> {
     let mut text = Vec::with_capacity(octets.len() * 8 / 5);
     let (mut bits, mut length) = (0u32, 0usize);
@@ -72,7 +71,7 @@ pub(super) fn decode(octets: &[u8]) -> Result<Vec<u8>, Wrong> {
         for place in (0..8).rev() {
             bits = bits << 1 | u32::from(octet >> place & 1);
             length += 1;
-            // The code is complete, so at its longest length every sequence of bits is a symbol.
+            // The code is complete, so every sequence of the longest length is a symbol.
             let (first, count, start) = CODE.lengths[length];
             let Some(offset) = bits.checked_sub(first).filter(|offset| *offset < count) else {
                 continue;

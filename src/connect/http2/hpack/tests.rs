@@ -1,4 +1,4 @@
-//! The examples of RFC 7541, appendix C, and what a hostile encoder may try.
+//! The examples of RFC 7541, appendix C, and hostile input.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn read(decoder: &mut Decoder, block: &[u8]) -> Result<String, Wrong> {
 
 #[test]
 fn integers_of_the_rfc() {
-    // C.1, and the largest that is read.
+    // C.1, and the largest valid one.
     for (hex, prefix, expected) in [
         ("0a", 5, Ok(10)),
         ("1f 9a 0a", 5, Ok(1337)),
@@ -115,13 +115,13 @@ fn what_refers_to_nothing_or_is_cut_is_refused() {
 #[test]
 fn the_table_never_counts_for_more_than_was_agreed_on() {
     let mut decoder = Decoder::default();
-    // Entries of many sizes, some larger than the table, one of them with the name of an entry.
+    // Entries of many sizes, some larger than the table, one with the name of an entry.
     for size in (0..200).chain([4000, 4063, 4064, 5000, 1]) {
         let mut block = vec![0x40, 1, b'n'];
         write_integer(&mut block, 0, 7, size);
         block.resize(block.len() + size, b'v');
         block.extend([0xbe; 2]);
-        // Too large an entry empties the table, so that what refers to it refers to nothing.
+        // An entry that is too large empties the table, so references to it are invalid.
         let kept = size + 1 + ENTRY <= TABLE;
         assert_eq!(decoder.decode(&block, |_, _| {}).is_ok(), kept, "{size}");
         assert!(decoder.size <= TABLE && decoder.entries.len() <= TABLE / ENTRY);

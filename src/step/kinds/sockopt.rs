@@ -1,4 +1,4 @@
-//! Options of sockets, as a measurement describes them: by name and typed, or raw by numbers.
+//! The step `sockopt`: options of sockets, by name and typed, or raw by numbers.
 
 use std::fmt;
 use std::io;
@@ -7,8 +7,22 @@ use std::os::fd::BorrowedFd;
 
 use nix::libc;
 
-use super::family::Family;
-use super::{Privilege, setsockopt};
+use crate::step::facts::{Facts, Fault};
+use crate::step::family::Family;
+use crate::step::kind::{Change, Need, Privilege, Scope, StepDef, StepKind, Together};
+use crate::step::setsockopt;
+
+/// The row of the registry.
+pub(super) static DEF: StepDef = StepDef {
+    name: "sockopt",
+    scope: Scope::Socket,
+    doc: "set options on each socket before it connects",
+    undo: "nothing to undo: they end with the socket",
+    example: "{ sockopt = { ip_tos = 184 } }",
+    privilege: Privilege::None,
+    group: None,
+    revert: None,
+};
 
 /// What an option takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,17 +61,17 @@ impl fmt::Display for Value {
 pub struct SockoptDef {
     /// The name in a measurement file.
     pub name: &'static str,
-    /// What the kernel's headers call it.
+    /// Its name in the kernel's headers.
     pub constant: &'static str,
-    /// Level and number of it.
+    /// Its level and number.
     pub number: (i32, i32),
-    /// Level and number of the same on sockets of IPv6, where these are others.
+    /// Its level and number on IPv6 sockets, if they differ there.
     pub v6: Option<(i32, i32)>,
-    /// The only family of sockets that has it.
+    /// The only family whose sockets have it.
     pub family: Option<Family>,
     /// What it does.
     pub doc: &'static str,
-    /// What it takes.
+    /// The values that it takes.
     pub takes: Takes,
     /// An example of its value, as TOML.
     pub example: &'static str,
@@ -65,7 +79,7 @@ pub struct SockoptDef {
     pub privilege: Privilege,
 }
 
-/// Every option that has a name.
+/// Every named option.
 pub static SOCKOPTS: &[SockoptDef] = &[
     SockoptDef {
         name: "ip_tos",
@@ -112,7 +126,7 @@ pub static SOCKOPTS: &[SockoptDef] = &[
         privilege: Privilege::None,
     },
     SockoptDef {
-        name: "tcp_congestion",
+        name: CONGESTION,
         constant: "TCP_CONGESTION",
         number: (libc::IPPROTO_TCP, libc::TCP_CONGESTION),
         v6: None,
@@ -174,11 +188,87 @@ pub enum Sockopt {
 }
 
 impl SockoptDef {
-    /// Level and number of it on sockets of a family.
+    /// Its level and number on sockets of a family.
     fn of(&self, family: Family) -> (i32, i32) {
         self.v6.filter(|_| family == Family::V6).unwrap_or(self.number)
     }
 }
+
+impl StepKind for Sockopt {
+    fn def(&self) -> &'static StepDef {
+        &DEF
+    }
+
+    fn describe(&self) -> String {
+        self.describe()
+    }
+
+    fn describe_undo(&self) -> String {
+        "nothing: it ends with the socket".into()
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Sockopt::Named(row, _) => row.name.to_owned(),
+            Sockopt::Raw { level, name, value } => format!("raw = [{level}, {name}, {value}]"),
+        }
+    }
+
+    /// What setting it needs; for a raw option this is not known, so it is the most that an option can need.
+    fn privilege(&self) -> Privilege {
+        match self {
+            Sockopt::Named(row, _) => row.privilege,
+            Sockopt::Raw { .. } => Privilege::NetAdmin,
+        }
+    }
+
+    fn needs(&self) -> Vec<Need> {
+        match self {
+            Sockopt::Named(row, _) if row.privilege == Privilege::NetAdmin => {
+                vec![Need::net_admin(row.constant)]
+            }
+            Sockopt::Named(row, _) if row.name == CONGESTION => {
+                let why = format!(
+                    "{}, if net.ipv4.tcp_allowed_congestion_control does not list the value",
+                    row.constant
+                );
+                vec![Need { required: false, ..Need::net_admin(why) }]
+            }
+            Sockopt::Named(..) => Vec::new(),
+            Sockopt::Raw { .. } => {
+                let why = "an option without a name may need it";
+                vec![Need { required: false, ..Need::net_admin(why) }]
+            }
+        }
+    }
+
+    fn only(&self) -> Option<Family> {
+        match self {
+            Sockopt::Named(row, _) => row.family,
+            Sockopt::Raw { level, .. } => match *level {
+                libc::IPPROTO_IP => Some(Family::V4),
+                libc::IPPROTO_IPV6 => Some(Family::V6),
+                _ => None,
+            },
+        }
+    }
+
+    fn inspect(&self, facts: &dyn Facts) -> Option<Fault> {
+        match self {
+            Sockopt::Named(row, Value::Text(name)) if row.name == CONGESTION => {
+                Fault::of_congestion(name, facts)
+            }
+            _ => None,
+        }
+    }
+
+    fn change(&self, _: &Together<'_>) -> Option<Box<dyn Change>> {
+        None
+    }
+}
+
+/// The option that takes the name of a congestion control.
+pub(crate) const CONGESTION: &str = "tcp_congestion";
 
 impl Sockopt {
     /// What it does, in plain words.
@@ -193,19 +283,19 @@ impl Sockopt {
         }
     }
 
-    /// Sets it on a socket that has not connected yet. What only the other family's sockets have is
-    /// passed over, so that one step can serve both.
+    /// Sets it on a socket that has not connected yet. An option that only sockets of the other family have is skipped,
+    /// so that one step serves both.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// The error of the system call.
     pub fn set(&self, socket: BorrowedFd<'_>, family: Family) -> io::Result<()> {
         match self {
             Sockopt::Named(row, _) if row.family.is_some_and(|only| only != family) => Ok(()),
             Sockopt::Named(row, value) => {
                 let (level, name) = row.of(family);
                 match value {
-                    // Numbers are within the bounds of their option, which are those of 32 bits; a mark
-                    // is unsigned and goes bit by bit.
+                    // Numbers are within the range of their option, which fits 32 bits; a mark is unsigned, and
+                    // its bits are kept.
                     Value::Integer(value) => {
                         setsockopt::set(socket, level, name, &(*value as u32).to_ne_bytes())
                     }
@@ -224,14 +314,6 @@ impl Sockopt {
     /// Whether only the sockets of one family have it.
     pub fn is_of_one_family(&self) -> bool {
         matches!(self, Sockopt::Named(row, _) if row.family.is_some())
-    }
-
-    /// What setting it needs; of a raw option it is not known, so the most is taken.
-    pub fn privilege(&self) -> Privilege {
-        match self {
-            Sockopt::Named(row, _) => row.privilege,
-            Sockopt::Raw { .. } => Privilege::NetAdmin,
-        }
     }
 }
 
@@ -253,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_what_it_was_set_to() {
+    fn every_option_reads_back_as_it_was_set() {
         for row in SOCKOPTS {
             let value = match row.takes {
                 Takes::Integer(_) => Value::Integer(row.example.parse().unwrap()),
@@ -275,7 +357,7 @@ mod tests {
         let before = get(&socket, number);
         match option.set(socket.as_fd(), family) {
             Err(why) if row.privilege == Privilege::NetAdmin => {
-                // An ordinary user; a test in a namespace sets it.
+                // For an ordinary user; a test in a namespace sets it.
                 assert_eq!(why.kind(), io::ErrorKind::PermissionDenied, "{}", row.name);
                 return;
             }
@@ -288,13 +370,13 @@ mod tests {
             Value::Text(value) => value.clone().into_bytes(),
         };
         assert!(now.starts_with(&wanted), "{}: {now:?}", row.name);
-        // Cubic is what most hosts have anyway, and 64 the TTL.
+        // Most hosts use cubic and a TTL of 64 anyway.
         let usual = matches!(row.name, "tcp_congestion" | "ip_ttl");
         assert!(usual || before != now, "{}: {now:?}", row.name);
     }
 
     #[test]
-    fn an_option_by_its_numbers() {
+    fn raw_options_are_set_by_number() {
         let socket = socket(Family::V4);
         let option = Sockopt::Raw { level: 6, name: libc::TCP_FASTOPEN_CONNECT, value: 1 };
         option.set(socket.as_fd(), Family::V4).unwrap();
@@ -307,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_other_family_has_is_passed_over() {
+    fn options_of_the_other_family_are_skipped() {
         let class = SOCKOPTS.iter().find(|row| row.name == "ipv6_tclass").unwrap();
         let socket = socket(Family::V4);
         Sockopt::Named(class, Value::Integer(184)).set(socket.as_fd(), Family::V4).unwrap();

@@ -1,37 +1,38 @@
-//! What is asked of a web server.
+//! The request to a web server.
 
 use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 
-use crate::connect::{METHODS, Options, Peer};
+use crate::connect::machine::Peer;
+use crate::connect::options::Options;
 
-/// Who asks.
+/// The product in the User-Agent field.
 pub(super) const AGENT: &str = concat!("pathspider/", env!("CARGO_PKG_VERSION"));
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::connect) struct Ask {
+pub(in crate::connect) struct Request {
     /// `GET` or `HEAD`.
     pub(super) method: &'static str,
     /// The path.
     pub(super) path: String,
-    /// The target's name, else its address, as it stands in a URI.
+    /// The target's name, otherwise its address, in the form of a URI.
     pub(super) host: String,
-    /// With the port, where it is not that of the scheme (RFC 9110, 7.2).
+    /// With the port, if it is not the scheme's default (RFC 9110, 7.2).
     pub(super) authority: String,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
-    /// Who asks, and where they can be reached if they say so.
+    /// The User-Agent: the product, and the run's contact if it has one.
     pub(super) agent: String,
 }
 
-impl Ask {
-    /// What is asked of a peer.
+impl Request {
+    /// The request to a peer.
     ///
     /// # Errors
     ///
-    /// If the target's name cannot stand in a request; in the words of the `error` column.
+    /// If the target's name is not valid in a request; in the words of the `error` column.
     pub(in crate::connect) fn new(
         options: &Options,
         peer: Peer<'_>,
@@ -45,8 +46,8 @@ impl Ask {
         let authority =
             if peer.port == usual { host.clone() } else { format!("{host}:{}", peer.port) };
         Ok(Self {
-            method: options.method.unwrap_or(METHODS[0].0),
-            path: options.path.clone().unwrap_or_else(|| "/".to_owned()),
+            method: options.method(),
+            path: options.path().to_owned(),
             host,
             authority,
             scheme,
@@ -57,17 +58,17 @@ impl Ask {
         })
     }
 
-    /// The target's name, else its address without brackets: what its certificate should be for.
+    /// The target's name, otherwise its address without brackets: the name to verify the certificate for.
     pub(in crate::connect) fn server(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    /// Whether content follows the header.
+    /// Whether the response has content.
     pub(super) fn has_body(&self) -> bool {
         self.method != "HEAD"
     }
 
-    /// A request in HTTP/1.1 of a connection with no other.
+    /// A complete request in HTTP/1.1, the only one on its connection.
     pub(in crate::connect) fn whole_http1(&self) -> Vec<u8> {
         (self.http1(1, "close") + "\r\n").into_bytes()
     }
@@ -82,7 +83,7 @@ impl Ask {
     }
 }
 
-/// An address as it stands in a URI (RFC 3986, 3.2.2).
+/// An address in the form of a URI (RFC 3986, 3.2.2).
 fn literal(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
@@ -90,15 +91,15 @@ fn literal(address: IpAddr) -> String {
     }
 }
 
-/// A name as it stands in a URI: of other letters, what IDNA makes of them (RFC 5891).
+/// A name in the form of a URI; names with other letters in their IDNA form (RFC 5891).
 fn host(name: &str) -> Result<String, &'static str> {
-    const WRONG: &str = "Target's name is no name of a host";
+    const WRONG: &str = "Target's name is not a valid host name";
     if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse() {
         return Ok(literal(address));
     }
     let name = Name::from_str_relaxed(name).map_err(|_| WRONG)?.to_ascii();
     let name = name.trim_end_matches('.');
-    // What else a name may have in the DNS would be something of its own in a request.
+    // Other octets that the DNS allows in a name have a meaning of their own in a request.
     let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
     match !name.is_empty() && name.bytes().all(fits) {
         true => Ok(name.to_ascii_lowercase()),
@@ -111,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_made_fit_for_a_request_or_refused() {
+    fn names_are_converted_for_a_request_or_rejected() {
         for (name, expected) in [
             ("example.org", Some("example.org")),
             ("WWW.Example.org.", Some("www.example.org")),
@@ -132,27 +133,30 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_can_be_reached() {
+    fn the_contact_is_in_the_user_agent() {
         let contact = Some("mailto:lab@example.org".to_owned());
         let options = Options { contact, ..Options::default() };
         let peer = Peer { address: "192.0.2.1".parse().unwrap(), port: 80, name: None, random: 0 };
-        let request = Ask::new(&options, peer, "http").unwrap().whole_http1();
+        let request = Request::new(&options, peer, "http").unwrap().whole_http1();
         let agent = format!("\r\nUser-Agent: {AGENT} (+mailto:lab@example.org)\r\n");
         assert!(String::from_utf8(request).unwrap().contains(&agent));
     }
 
     #[test]
-    fn the_port_is_named_where_it_is_not_the_usual_one() {
+    fn the_port_is_named_unless_it_is_the_default() {
         let peer = |address: &str, port, name| Peer {
             address: address.parse().unwrap(),
             port,
             name,
             random: 0,
         };
-        let ask = |peer, scheme| Ask::new(&Options::default(), peer, scheme).unwrap();
-        assert_eq!(ask(peer("192.0.2.1", 80, None), "http").authority, "192.0.2.1");
-        assert_eq!(ask(peer("192.0.2.1", 443, Some("a.example")), "https").authority, "a.example");
-        let six = ask(peer("2001:db8::1", 8080, None), "http");
+        let request = |peer, scheme| Request::new(&Options::default(), peer, scheme).unwrap();
+        assert_eq!(request(peer("192.0.2.1", 80, None), "http").authority, "192.0.2.1");
+        assert_eq!(
+            request(peer("192.0.2.1", 443, Some("a.example")), "https").authority,
+            "a.example"
+        );
+        let six = request(peer("2001:db8::1", 8080, None), "http");
         assert_eq!((six.authority.as_str(), six.server()), ("[2001:db8::1]:8080", "2001:db8::1"));
     }
 }

@@ -1,0 +1,30 @@
+//! Lists the measurements in `measurements/`, which are compiled in.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs, io};
+
+fn main() -> io::Result<()> {
+    let variable = |name| env::var(name).map_err(io::Error::other);
+    let folder = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("measurements");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "toml") {
+            names.extend(path.file_stem().and_then(|name| Some(name.to_str()?.to_owned())));
+        }
+    }
+    names.sort();
+    let mut list = String::from("&[\n");
+    for name in names {
+        writeln!(
+            list,
+            "    ({name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/measurements/{name}.toml\"))),"
+        )
+        .map_err(io::Error::other)?;
+    }
+    list.push_str("]\n");
+    fs::write(Path::new(&variable("OUT_DIR")?).join("shipped.rs"), list)
+}

@@ -1,0 +1,82 @@
+//! Bounds and defaults of the values in a file.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The kind of connection if the file names none.
+pub(super) const DEFAULT_KIND: &str = "tcp";
+/// The timeout of a connection if the file has none.
+pub(super) const DEFAULT_TIMEOUT: &str = "5s";
+/// Upper bound of every timeout.
+pub(super) const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The number of confirmation rounds that a file may ask for; 0 means none.
+pub const ROUNDS: RangeInclusive<i64> = 0..=20;
+/// The number of confirmation rounds if the file has none.
+pub(super) const DEFAULT_ROUNDS: u16 = 2;
+/// The least time between rounds if the file has none.
+pub(super) const DEFAULT_SPREAD: &str = "2s";
+
+/// The route metrics that are numbers, with their bounds.
+pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
+    ("advmss", 1..=65_535),
+    ("initcwnd", 1..=65_535),
+    ("mtu", 68..=65_535),
+    ("hoplimit", 1..=255),
+];
+
+/// TTL of a crafted packet.
+pub(super) const TTL: RangeInclusive<i64> = 1..=255;
+/// DSCP: six bits.
+pub(super) const DSCP: RangeInclusive<i64> = 0..=63;
+/// TCP window and MSS: 16 bits.
+pub(super) const SIXTEEN: RangeInclusive<i64> = 0..=65_535;
+/// Shift counts of window scaling, including those that RFC 7323 forbids.
+pub(super) const SCALE: RangeInclusive<i64> = 0..=255;
+/// Kinds of TCP options that have a length.
+pub(super) const KIND: RangeInclusive<i64> = 2..=255;
+
+/// Parses a duration in the format of measurements and of the command line: 500ms, 5s, 1m.
+///
+/// # Errors
+///
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    read_duration(text).ok_or_else(|| "write a whole number and a unit: 500ms, 5s or 1m".to_owned())
+}
+
+pub(super) fn read_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_parsed_completely() {
+        assert_eq!(read_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(read_duration("1m"), Some(Duration::from_secs(60)));
+        for bad in [
+            "",
+            "5",
+            "s",
+            "5 s",
+            "-5s",
+            "1.5s",
+            "5h",
+            "99999999999999999999s",
+            "18446744073709551615m",
+        ] {
+            assert_eq!(read_duration(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! From a file to a [`Plan`].
+
+use std::ops::Range;
+
+use arrow::datatypes::Fields;
+
+use super::checker::Checker;
+use super::columns::Chosen;
+use super::file::{Config, Configs, Connect, File, Text};
+use super::limits::MISTAKES;
+use super::params::{Overrides, Param};
+use super::plan::{Configuration, Plan};
+use super::read;
+use super::record::{record_schema, with_flags};
+use super::steps::places;
+use super::sweep::Swept;
+use crate::chain::Selection;
+use crate::connect;
+use crate::connect::options::{OptionDef, PACKET};
+use crate::error::{Diagnostic, Error, Report, Result};
+use crate::record::CONFIGURATIONS as NAMES;
+use crate::rule::{Rules, column_of};
+
+impl Plan {
+    /// Reads a measurement. `origin` is the file's name in messages; `target_columns` are the
+    /// columns of the target list, with or without `ip`, `port` and `name`.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of the file, in the order of their places.
+    pub fn load(origin: &str, text: &str, target_columns: &Fields) -> Result<Self, Report> {
+        Self::read(origin, text, target_columns, &Overrides::default()).map(|(plan, _)| plan)
+    }
+
+    /// Reads a measurement with the user's overrides.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake of the file, in the order of their places; without any, every override
+    /// that does not fit the file.
+    pub fn load_with(
+        origin: &str,
+        text: &str,
+        target_columns: &Fields,
+        overrides: &Overrides,
+    ) -> Result<Self> {
+        let (mut plan, mut rejected) = Self::read(origin, text, target_columns, overrides)?;
+        if let Some(kind) = &overrides.connect {
+            rejected.extend(plan.choose(kind, target_columns).err());
+        }
+        match rejected.is_empty() {
+            true => Ok(plan),
+            false => Err(Error::Usage(rejected.join("\n"))),
+        }
+    }
+
+    fn read(
+        origin: &str,
+        text: &str,
+        target_columns: &Fields,
+        overrides: &Overrides,
+    ) -> Result<(Self, Vec<String>), Report> {
+        let reading = read::read(text, overrides);
+        let sweeps = !reading.swept.is_empty();
+        let mut checker = Checker {
+            text,
+            mistakes: reading.mistakes,
+            removed: reading.removed,
+            swept: reading.swept,
+            rounds: overrides.rounds,
+        };
+        let plan = reading.file.and_then(|file| checker.plan(file, reading.params, target_columns));
+        let mut diagnostics = checker.mistakes;
+        diagnostics.sort_by(|a, b| {
+            (a.span.start, a.span.end, a.code).cmp(&(b.span.start, b.span.end, b.code))
+        });
+        // Errors take precedence over warnings.
+        if diagnostics.len() > MISTAKES {
+            diagnostics.sort_by_key(|diagnostic| !diagnostic.is_error());
+            diagnostics.truncate(MISTAKES);
+            diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        }
+        without_echoes(&mut diagnostics, sweeps);
+        match plan {
+            Some(plan) if !diagnostics.iter().any(Diagnostic::is_error) => {
+                Ok((Self { warnings: diagnostics, ..plan }, reading.rejected))
+            }
+            _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
+        }
+    }
+
+    /// Selects another kind of connection, if the file allows this choice.
+    fn choose(&mut self, name: &str, target_columns: &Fields) -> Result<(), String> {
+        let Some(kind) = self.kinds.iter().copied().find(|kind| kind.name == name) else {
+            let names: Vec<&str> = self.kinds.iter().map(|kind| kind.name).collect();
+            return Err(match names.is_empty() {
+                true => {
+                    format!("kind {name}: the measurement allows no other kind (it has no `kinds`)")
+                }
+                false => format!("kind {name}: the measurement allows only {}", names.join(", ")),
+            });
+        };
+        for config in self.configs.iter_mut().filter(|config| !config.connection.own_kind) {
+            // The plain SYN of a file without a packet is the kind's own.
+            let is_own =
+                |option: &OptionDef| *option == PACKET && config.connection.packet.is_none();
+            let mut given = config.connection.options.given().filter(|option| !is_own(option));
+            if let Some(option) = given.find(|option| !kind.takes(option)) {
+                return Err(format!(
+                    "kind {name}: it has no option `{}`, which the measurement sets",
+                    option.name
+                ));
+            }
+            if let Some((_, why)) = (kind.conflict)(kind, &config.connection.options) {
+                return Err(format!("kind {name}: {why}"));
+            }
+            config.connection.kind = kind;
+            drop(given);
+            config.complete();
+        }
+        // Another kind may lack the columns of a condition.
+        let schema = self.record_schema(target_columns);
+        match self.rules.against(&with_flags(schema), &Chosen(&self.selection)) {
+            Ok(rules) => {
+                self.rules = rules;
+                Ok(())
+            }
+            Err(mistakes) => {
+                let first = mistakes.first().map_or("", |mistake| mistake.message.as_str());
+                Err(format!("kind {name}: the conditions are invalid with it: {first}"))
+            }
+        }
+    }
+}
+
+/// Removes mistakes that are only consequences of others.
+fn without_echoes(diagnostics: &mut Vec<Diagnostic>, sweeps: bool) {
+    diagnostics.dedup();
+    if sweeps {
+        // The configurations of a sweep have one place in the file.
+        diagnostics.dedup_by(|a, b| a.span == b.span && a.code == b.code);
+    }
+    let others: Vec<(Range<usize>, &str)> =
+        diagnostics.iter().map(|d| (d.span.clone(), d.code)).collect();
+    diagnostics.retain(|d| {
+        let covers = |span: &Range<usize>| d.span.start <= span.start && span.end <= d.span.end;
+        let is_name = |code: &str| matches!(code, "E0105" | "E0106");
+        !others.iter().filter(|(span, _)| covers(span)).any(|(span, code)| {
+            // A value that could not be substituted has no other mistakes.
+            (is_name(code) && !is_name(d.code))
+                // A step that is empty only because its content was removed.
+                || (d.code == "E0209" && *span != d.span)
+                // The same mistake in the copies of a swept condition, without an exact place.
+                || (sweeps && *code == d.code && *span != d.span)
+        })
+    });
+    diagnostics.retain(|d| !d.message.is_empty());
+}
+
+impl Checker<'_> {
+    fn plan(&mut self, file: File, params: Vec<Param>, target_columns: &Fields) -> Option<Plan> {
+        let name = self.name(file.name.as_ref());
+        let others = file.config.kinds();
+        let base = self.connection(&file.connect, &others);
+        let (configs, names) = self.configs(file.config, &file.connect);
+        let kinds = self.kinds(&file.connect.kinds);
+        let prepare = self.prepare(&file.connect.prepare);
+        let keep = file.connect.after.keep.as_deref();
+        let keep = self.keep(keep, configs.as_deref());
+        // With a wrong configuration, a missing column is not the condition's mistake.
+        let reply = match &configs {
+            Some(configs) => keep.columns(configs),
+            None => connect::Reply::FIELDS.iter().collect(),
+        };
+        let before = self.mistakes.len();
+        let selection = self.selection(&file.observer);
+        let trusted = self.mistakes.len() == before && !self.was_removed(&["observer".into()]);
+        let sources = self.conditions(&file.conditions, &names);
+        let mut confirm = self.confirm(&file.confirm);
+        confirm.rounds = self.rounds.unwrap_or(confirm.rounds);
+        let compares = sources.iter().filter(|source| names.len() > 1 && source.compares());
+        let rounds: Vec<String> = compares.map(|source| column_of(&source.name)).collect();
+        if rounds.is_empty() {
+            confirm.rounds = 0;
+        }
+        // With a wrong observer, a missing column is not the condition's mistake.
+        let everything = Selection::everything();
+        let known = if trusted { &selection } else { &everything };
+        let schema = {
+            let swept = |name: &&'static str| {
+                let number = NAMES.iter().position(|known| known == name).unwrap_or_default();
+                (*name, self.swept.get(number).map_or(&[][..], Vec::as_slice))
+            };
+            let rounds = rounds.into_iter().filter(|_| confirm.rounds > 0);
+            let (prepares, configs) = (prepare.is_something(), names.iter().map(swept));
+            record_schema(known, &reply, prepares, configs, target_columns, rounds)
+        };
+        let (rules, mistakes) = Rules::compile(&sources, &with_flags(schema), &Chosen(&selection));
+        self.mistakes.extend(mistakes);
+        let name = name?;
+        Some(Plan {
+            title: file.title.unwrap_or_else(|| name.clone()),
+            name,
+            description: file.description.unwrap_or_default(),
+            references: file.references,
+            text: self.text.to_owned(),
+            params,
+            configs: configs?,
+            kinds,
+            timeout: base?.timeout,
+            prepare,
+            confirm,
+            keep,
+            selection,
+            rules,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn name(&mut self, name: Option<&Text>) -> Option<String> {
+        let Some(name) = name else {
+            self.missing(
+                &[],
+                self.top(),
+                "the measurement has no `name`",
+                "write name = \"ecn\" at the top",
+            );
+            return None;
+        };
+        let text = name.get_ref();
+        if text.is_empty()
+            || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        {
+            let help = "write letters, digits, - and _: it becomes part of file names";
+            self.mistake(
+                "E0210",
+                name.span(),
+                "this cannot be a measurement's name",
+                Some(help.into()),
+            );
+        }
+        Some(text.clone())
+    }
+
+    /// The configurations, if all of them could be read, and the names of those in the file, including
+    /// those that the parser removed.
+    fn configs(
+        &mut self,
+        configs: Configs,
+        base: &Connect,
+    ) -> (Option<Vec<Configuration>>, Vec<&'static str>) {
+        let list = configs.into_list();
+        let here = ["config".to_owned()];
+        let last = list.iter().rposition(Option::is_some).unwrap_or_default();
+        let mut all = Some(Vec::new());
+        let mut names = Vec::new();
+        let mut gap = None;
+        for (number, (name, config)) in NAMES.iter().zip(list).enumerate().take(last + 1) {
+            names.push(*name);
+            let Some(config) = config else {
+                all = None;
+                if number == 0 {
+                    let help = "write a section [config.zero], the baseline; it may have no steps";
+                    let message = "there is no configuration `zero`";
+                    self.missing(&here, self.top(), message, help);
+                } else if gap.is_none() && !self.was_removed(&here) {
+                    gap = Some(*name);
+                }
+                continue;
+            };
+            if let Some(gap) = gap.take() {
+                let message = format!("there is a configuration `{name}` without `{gap}`");
+                let help =
+                    format!("call it [config.{gap}]: configurations are counted without gaps");
+                self.mistake("E0108", config.span(), message, Some(help));
+            }
+            let made = self.config(name, number, config.get_ref(), base);
+            match (&mut all, made) {
+                (Some(all), Some(made)) => all.push(made),
+                _ => all = None,
+            }
+        }
+        // A reference to a configuration that was removed is not a mistake.
+        for path in &self.removed {
+            if let [config, name, ..] = path.as_slice()
+                && config == "config"
+                && let Some(name) = NAMES.iter().find(|known| *known == name)
+                && !names.contains(name)
+            {
+                names.push(name);
+            }
+        }
+        (all, names)
+    }
+
+    fn config(
+        &mut self,
+        name: &'static str,
+        number: usize,
+        config: &Config,
+        base: &Connect,
+    ) -> Option<Configuration> {
+        let mut steps = Vec::new();
+        for step in &config.steps {
+            self.step(step, &mut steps);
+        }
+        let places = config.steps.iter().flat_map(places).collect();
+        self.contradictions(&config.steps);
+        let connection = self.own_connection(base, &config.connect);
+        let swept = self.swept.get(number).cloned().unwrap_or_default();
+        let mut title = config.title.clone().unwrap_or_else(|| name.to_owned());
+        // Configurations of a sweep need different titles.
+        for Swept { name, value } in &swept {
+            if !title.contains(&value.to_string()) {
+                title += &format!(" ({name} = {value})");
+            }
+        }
+        let mut made = Configuration { name, title, steps, places, connection: connection?, swept };
+        made.complete();
+        self.suspects(&config.steps, &made);
+        Some(made)
+    }
+}
