@@ -115,6 +115,7 @@ pub fn installed(tests: &mut Tests) {
         let about = fs::metadata(&path).unwrap();
         assert_eq!((about.mode() & 0o7777, capabilities.as_str()), (0o755, ""));
         assert!(path.with_file_name("../share/man/man1/pathspider.1").exists());
+        assert!(path.with_file_name("../share/man/man7/pathspider-results.7").exists());
 
         let (output, path, capabilities) = install("b", "nogroup");
         assert!(output.status.success(), "{}", stderr(&output));
@@ -126,7 +127,7 @@ pub fn installed(tests: &mut Tests) {
         let (output, path, _) = install("c", "no-such-group-here");
         assert!(!output.status.success() && !path.exists());
         assert!(
-            stderr(&output).contains("there is no group no-such-group-here"),
+            stderr(&output).contains("group no-such-group-here does not exist"),
             "{}",
             stderr(&output)
         );

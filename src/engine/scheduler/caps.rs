@@ -6,10 +6,11 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use ipnet::IpNet;
 
 use super::job::Job;
 
@@ -34,17 +35,8 @@ impl Default for Caps {
 impl Caps {
     /// The prefix of an address, as the first address in it.
     pub fn prefix(&self, address: IpAddr) -> IpAddr {
-        let (v4, v6) = self.lengths;
-        match address {
-            IpAddr::V4(address) => {
-                let host = u32::MAX.checked_shr(v4.into()).unwrap_or(0);
-                Ipv4Addr::from_bits(address.to_bits() & !host).into()
-            }
-            IpAddr::V6(address) => {
-                let host = u128::MAX.checked_shr(v6.into()).unwrap_or(0);
-                Ipv6Addr::from_bits(address.to_bits() & !host).into()
-            }
-        }
+        let length = if address.is_ipv4() { self.lengths.0 } else { self.lengths.1 };
+        IpNet::new(address, length).map_or(address, |net| net.network())
     }
 
     /// The smallest interval between two starts: to an address, and to a prefix.
