@@ -1,33 +1,34 @@
-# What a newcomer needs, one word each. `make` alone says which words there are.
+# One word for each thing that a newcomer needs. `make` alone lists them.
 
-# Debian keeps ip and nft where an ordinary user's PATH does not look.
+# On Debian, ip and nft are in folders that an ordinary user's PATH lacks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 # DIR/bin/python has the packages that read our Parquet files in the tests.
 VENV := target/venv
 PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema
 
-# What `make install` installs, and where: PREFIX below DESTDIR.
+# What `make install` installs, and where to: PREFIX below DESTDIR.
 PROGRAM := target/release/pathspider
 PREFIX := /usr/local
 DESTDIR :=
 
-.PHONY: help setup demo install test test-setup bench lint
+.PHONY: help setup demo install picture test test-setup bench lint
 
 help:
-	@echo "make setup   install what is missing (by apt; sudo only if not root)"
-	@echo "make demo    build, then measure ECN in a lab of virtual hosts with known truth"
-	@echo "make install install below PREFIX=$(PREFIX); GROUP=name may then measure without root"
-	@echo "make test    every test"
-	@echo "make bench   speed and memory, beside the floor that the kernel sets"
-	@echo "make lint    formatting and clippy, warnings as errors"
+	@echo "make setup    install missing packages (with apt; with sudo unless you are root)"
+	@echo "make demo     build, then measure ECN in a lab of virtual hosts with known truth"
+	@echo "make install  install below PREFIX=$(PREFIX); GROUP=name may then measure without root"
+	@echo "make picture  draw the picture of the README from a run over the lab"
+	@echo "make test     run every test"
+	@echo "make bench    measure speed and memory, next to the floor that the kernel sets"
+	@echo "make lint     check formatting and run clippy, with warnings as errors"
 
 # Runs apt only for what is missing, so a second run needs neither root nor network.
 define INSTALL
 install() { \
 	[ $$# -gt 0 ] || return 0; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "missing: $$* (these are Debian's names; there is no apt-get here, please install them yourself)" >&2; \
+		echo "missing: $$* (Debian's package names): this system has no apt-get, so install them yourself" >&2; \
 		return 1; \
 	fi; \
 	as_root=; \
@@ -61,20 +62,26 @@ demo: setup
 target/release/pathspider:
 	cargo build --locked --release
 
-# With capabilities the program changes the network for whoever may start it, so that is one group alone: with GROUP it is
-# for root and that group (0750) and has capabilities, without it is for everybody (0755) and has none. It gets its name when
-# all of that is done, so nobody can start it in between.
+# The first and the last lines of what a run prints, in the colors of a terminal.
+picture: $(PROGRAM)
+	python3 src/guide/picture.py 26 8 "pathspider run ecn --lab" \
+		$(PROGRAM) run ecn --lab -o target/ecn.parquet > target/lab.svg
+	mv target/lab.svg src/guide/lab.svg
+
+# With capabilities, the program can change the network for everyone who may start it. So with GROUP it gets
+# capabilities and is for root and that group only (0750); without GROUP it is for everyone (0755) and gets none. It gets
+# its name last, so it cannot be started before its mode and capabilities are set.
 install: $(PROGRAM)
 	@set -e; group="$(GROUP)"; \
 	if [ "$(origin GROUP)" = undefined ] && [ -t 0 ]; then \
-		printf 'group whose members may measure without root, and so change this network (empty: root alone may): '; \
+		printf 'group whose members may measure without root, and therefore change this network (empty: root only): '; \
 		read -r group; \
 	fi; \
 	if [ -n "$$group" ] && ! getent group "$$group" >/dev/null; then \
-		echo "there is no group $$group: make it (groupadd --system $$group), or name another by GROUP=" >&2; exit 2; \
+		echo "group $$group does not exist: create it (groupadd --system $$group), or name another with GROUP=" >&2; exit 2; \
 	fi; \
 	bin="$(DESTDIR)$(PREFIX)/bin"; share="$(DESTDIR)$(PREFIX)/share"; \
-	install -d "$$bin" "$$share/man/man1" "$$share/bash-completion/completions" \
+	install -d "$$bin" "$$share/man/man1" "$$share/man/man7" "$$share/bash-completion/completions" \
 		"$$share/zsh/site-functions" "$$share/fish/vendor_completions.d"; \
 	new="$$bin/.pathspider.new"; rm -f "$$new"; \
 	if [ -n "$$group" ]; then \
@@ -83,16 +90,17 @@ install: $(PROGRAM)
 		said="for root and the group $$group, with capabilities"; \
 	else \
 		install -m 0755 "$(PROGRAM)" "$$new"; \
-		said="for everybody, without capabilities: run it as root, or install it with GROUP=name"; \
+		said="for everyone, without capabilities: run it as root, or install it with GROUP=name"; \
 	fi; \
 	mv -f "$$new" "$$bin/pathspider"; \
 	"$(PROGRAM)" man "$$share/man/man1"; \
+	mv -f "$$share"/man/man1/pathspider-*.7 "$$share/man/man7/"; \
 	"$(PROGRAM)" completions bash > "$$share/bash-completion/completions/pathspider"; \
 	"$(PROGRAM)" completions zsh > "$$share/zsh/site-functions/_pathspider"; \
 	"$(PROGRAM)" completions fish > "$$share/fish/vendor_completions.d/pathspider.fish"; \
 	echo "$$bin/pathspider is installed, $$said"
 
-# The mark is made last, so a broken installation is tried again.
+# The mark is made last, so an interrupted installation is repeated.
 test-setup: setup $(VENV)/.complete
 
 $(VENV)/.complete: Makefile

@@ -1,11 +1,12 @@
-//! The panic barrier: what reads a stranger's octets is called through [`guard`], so that a panic in it is the end of
-//! one attempt or flow, and not of the run.
+//! The panic barrier: code that parses a peer's octets is called through [`guard`], so a panic in it ends one attempt
+//! or flow, not the run.
 //!
-//! A panic elsewhere, on whatever thread, is noted by the hook ([`crashed`]); the command that sees it ends in order.
+//! A panic elsewhere, on any thread, is recorded by the hook ([`crashed`]); the command that sees it stops
+//! gracefully.
 //!
-//! A panic here is a defect of this program. It is counted, the first ones are reported as errors, and
-//! nothing is concluded from what was being read. A stack overflow and memory that runs out are no
-//! panics: no barrier holds them, and bounds are what prevents them.
+//! A panic here is a defect of this program. It is counted, the first ones are reported as errors, and nothing is
+//! concluded from the parsed data. Stack overflow and memory exhaustion are not panics: no barrier catches them, only
+//! bounds prevent them.
 //!
 //! Imports nothing from this crate.
 
@@ -18,21 +19,21 @@ use std::sync::{Once, OnceLock};
 #[cfg(panic = "abort")]
 compile_error!("the panic barrier needs panic = \"unwind\"");
 
-/// The word of the `error` column for an attempt that a panic ended.
+/// The text of the `error` column for an attempt that a panic ended.
 pub const INTERNAL_ERROR: &str = "internal error";
 
-/// This many panics are reported as errors; those after them only at debug level, since one peer in a list of
+/// This many panics are reported as errors; later ones are logged at debug level, since one peer in a list of
 /// millions can cause many.
 const REPORTED: u64 = 3;
 
 thread_local! {
     /// Whether this thread is inside a barrier.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
-    /// What the hook saw of the last panic inside one.
+    /// What the hook recorded of the last panic inside one.
     static LAST: RefCell<Option<Panicked>> = const { RefCell::new(None) };
 }
 
-/// A panic that a barrier held.
+/// A panic that a barrier caught.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panicked {
     message: String,
@@ -47,13 +48,13 @@ impl fmt::Display for Panicked {
     }
 }
 
-/// The first panic that no barrier held.
+/// The first panic that no barrier caught.
 static CRASH: OnceLock<Crash> = OnceLock::new();
 
-/// Whether whoever installed the hook reports [`crashed`] itself.
+/// Whether the program that installed the hook reports [`crashed`] itself.
 static REPORTED_BY_CALLER: AtomicBool = AtomicBool::new(false);
 
-/// A panic that no barrier held.
+/// A panic that no barrier caught.
 #[derive(Debug)]
 pub struct Crash {
     thread: String,
@@ -72,9 +73,9 @@ impl fmt::Display for Crash {
     }
 }
 
-/// Replaces the panic hook by one that prints nothing of panics inside a barrier: they are logged by whoever holds the
-/// barrier, around the progress bar. Panics elsewhere are noted for [`crashed`], and printed as before. Any call after the
-/// first does nothing.
+/// Replaces the panic hook by one that does not print panics inside a barrier: the code at the barrier logs them,
+/// around the progress bar. Panics elsewhere are recorded for [`crashed`], and printed as before. Calls after the
+/// first do nothing.
 pub fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -93,20 +94,20 @@ pub fn install() {
     });
 }
 
-/// [`install`], for a program that reports [`crashed`] itself: a panic is printed by the hook only if the user asked for
-/// a backtrace, since its message may have a peer's octets in it.
+/// [`install`], for a program that reports [`crashed`] itself: the hook prints a panic only if the user asked for a
+/// backtrace, since its message may contain a peer's octets.
 pub fn install_quiet() {
     install();
     let wanted = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
     REPORTED_BY_CALLER.store(!wanted, Relaxed);
 }
 
-/// The first panic of any thread that no barrier held.
+/// The first panic of any thread that no barrier caught.
 pub fn crashed() -> Option<&'static Crash> {
     CRASH.get()
 }
 
-/// Calls a function; a panic in it is a crash.
+/// Calls a function and turns a panic in it into an error.
 ///
 /// # Errors
 /// The crash, in words.
@@ -117,14 +118,14 @@ pub fn contain<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     })
 }
 
-/// The places where a test can have a thread panic.
+/// The places where a test can cause a panic.
 #[cfg(debug_assertions)]
 pub static PANIC_POINTS: &[&str] = &[
     "capture", "command", "engine", "feed", "finish", "lab", "live", "merge", "metrics", "restore",
     "signals", "tool", "writer",
 ];
 
-/// Panics if the environment variable PATHSPIDER_PANIC has this name, in programs with debug assertions only: for
+/// Panics if the environment variable PATHSPIDER_PANIC has this name. Only in builds with debug assertions: for
 /// `tests/ends.rs`.
 #[inline]
 pub fn panic_point(name: &str) {
@@ -139,8 +140,8 @@ pub fn panic_point(name: &str) {
     let _ = name;
 }
 
-/// Calls a function and holds its panic, if it panics. What it may have left half done must not be used again, or
-/// only where any state of it is a sound one.
+/// Calls a function and catches its panic. Data that it may have left half-updated must not be used again, unless
+/// every state of it is valid.
 ///
 /// # Errors
 /// The panic.
@@ -172,7 +173,7 @@ impl Panicked {
         }
     }
 
-    /// Logs the panic. `what` names the call that panicked and what became of its object.
+    /// Logs the panic. `what` names the call that panicked and the consequence for its object.
     #[cold]
     pub fn report(&self, what: &str) {
         static SO_FAR: AtomicU64 = AtomicU64::new(0);
@@ -192,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_held_with_its_message_and_place() {
+    fn a_panic_is_caught_with_its_message_and_place() {
         install();
         assert_eq!(guard(|| 7), Ok(7));
         let line = line!() + 1;

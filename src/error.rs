@@ -1,9 +1,8 @@
-//! What can go wrong, in two kinds, and the exit code of each.
+//! Errors in two kinds, and the exit code of each.
 //!
-//! A [`Diagnostic`] is a mistake that the author of a file can mend: it has a place in the
-//! text, says what is wrong and what to write instead, and comes in a [`Report`] with every
-//! other one of the same file. An [`Error`] is anything else that stops a command; its text is a
-//! lowercase fragment that names the operation and its object.
+//! A [`Diagnostic`] is a mistake that the author of a file can fix: it has a place in the text, says what is wrong
+//! and what to write instead, and comes in a [`Report`] with all others of the same file. An [`Error`] is anything
+//! else that stops a command; its text is a lowercase fragment that names the operation and its object.
 //!
 //! Imports [`printable`](crate::printable) only.
 
@@ -20,7 +19,7 @@ use crate::printable::{is_plain, line, lines};
 /// Shorthand for this crate's results.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// How the program ended, as the shell sees it.
+/// The exit codes of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
@@ -28,30 +27,33 @@ pub enum Exit {
     Done = 0,
     /// An operation failed, or a thread panicked; the message names it.
     Failed = 1,
-    /// Bad input (command line, measurement, target list), or something that this host lacks (a capability, a program, a
-    /// route, a kernel parameter): nothing was sent, and all is as it was.
+    /// Bad input (command line, measurement, target list), or something that this host lacks (a capability, a
+    /// program, a route, a kernel parameter): nothing was sent, and the host is unchanged.
     BadInput = 2,
-    /// The run ended, but something was lost: packets the capture dropped, flows the table
-    /// evicted, or targets that do not add up to records and refusals. The results say which.
+    /// The run ended, but something was lost: packets dropped by the capture, flows evicted from the table, or
+    /// targets that do not add up to records and skipped targets. The results say which.
     Lossy = 3,
-    /// A lab run ended and a condition was not the known truth.
+    /// A lab run ended, and a condition differs from the known truth.
     Untrue = 4,
-    /// A signal ended the command early; the records that a run had finished are written.
+    /// A signal ended the command early; the finished records of a run are written.
     Interrupted = 5,
 }
 
 impl Exit {
-    /// Every exit code with its meaning, in order: help and README are written from this.
+    /// Every exit code with its meaning, in order: help and README are generated from this.
     pub const ALL: [(Exit, &'static str); 6] = [
         (Exit::Done, "everything was done"),
         (Exit::Failed, "an operation failed, or the program has a defect; the message names it"),
         (
             Exit::BadInput,
-            "bad input, or this host lacks what is needed: nothing was sent, and all is as it was",
+            "bad input, or this host lacks something that is needed: nothing was sent, and the host is unchanged",
         ),
         (Exit::Lossy, "the run ended, but something was lost (the summary says what)"),
-        (Exit::Untrue, "a lab run gave a condition that is not the known truth"),
-        (Exit::Interrupted, "a signal ended the command; what a run had finished is written"),
+        (Exit::Untrue, "a lab run gave a condition that differs from the known truth"),
+        (
+            Exit::Interrupted,
+            "a signal ended the command; the finished records of a run are written",
+        ),
     ];
 }
 
@@ -61,10 +63,10 @@ impl From<Exit> for std::process::ExitCode {
     }
 }
 
-/// What stopped a command.
+/// The reason that a command stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The user asked for something that cannot be; the text says what to do instead.
+    /// The user asked for something impossible; the text says what to do instead.
     #[error("{0}")]
     Usage(String),
     /// Mistakes in a file, each with its place.
@@ -73,15 +75,23 @@ pub enum Error {
     /// The operating system refused an operation.
     #[error("{operation}: {source}{}", remedy(source))]
     Os {
-        /// What was being done, to what: `"set sysctl net.ipv4.tcp_ecn to 1"`.
+        /// The operation and its object: `"set sysctl net.ipv4.tcp_ecn to 1"`.
         operation: String,
         /// What the operating system said.
         source: io::Error,
     },
+    /// An operation needs a setting that the caller did not make, or another one. The front end says how it is made.
+    #[error("{operation}")]
+    NeedsSetting {
+        /// What cannot be done, and why.
+        operation: String,
+        /// The setting.
+        setting: Setting,
+    },
     /// A signal ended the command.
     #[error("{operation}: {name} ended it")]
     Signal {
-        /// What was being done, and what was not: `"run ecn: nothing was sent"`.
+        /// The operation, and what did not happen: `"run ecn: nothing was sent"`.
         operation: String,
         /// The signal: `SIGTERM`.
         name: String,
@@ -93,7 +103,18 @@ pub enum Error {
     Failed(String),
 }
 
-/// A signal came before what was waited for: the source of an [`io::Error`].
+/// A setting that a front end makes, each in its own way: a command line by an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// The permission to run the programs of a measurement.
+    AllowCommands,
+    /// The folder for journals of changes to this host.
+    State,
+    /// The number of connections in flight at the same time.
+    Concurrency,
+}
+
+/// A signal came before the awaited event: the source of an [`io::Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a signal came first")]
 pub struct Interrupted;
@@ -113,20 +134,21 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             _ if self.is_interrupt() => Exit::Interrupted,
-            Error::Usage(_) | Error::File(_) => Exit::BadInput,
+            Error::NeedsSetting { setting: Setting::State, .. } => Exit::Failed,
+            Error::Usage(_) | Error::File(_) | Error::NeedsSetting { .. } => Exit::BadInput,
             Error::Os { .. } | Error::Failed(_) => Exit::Failed,
             Error::Signal { .. } => Exit::Interrupted,
         }
     }
 
-    /// An error of a library, in the words "operation: what it said".
+    /// The error of a library, as "operation: its message".
     pub fn failed(operation: impl fmt::Display, why: impl fmt::Display) -> Self {
         Error::Failed(format!("{operation}: {why}"))
     }
 }
 
-/// Why a write failed that would have succeeded with more room, and what to do. One kind of error, wherever the room
-/// ends: a run that cannot write stops in order, and what it had written is whole.
+/// Reasons why a write failed for lack of space, and what to do. They are one kind of error: a run that cannot write
+/// stops gracefully, and what it has written is intact.
 static NO_ROOM: &[(io::ErrorKind, &str)] = &[
     (io::ErrorKind::StorageFull, "make room on the disk"),
     (io::ErrorKind::QuotaExceeded, "remove files of this user or ask for a larger quota"),
@@ -143,7 +165,7 @@ static NO_ROOM: &[(io::ErrorKind, &str)] = &[
 /// EIO: the device failed.
 const DEVICE_FAILED: i32 = 5;
 
-/// What to do about an error for which there is something to do; empty for others.
+/// The hint for an error, if there is one; else empty.
 fn remedy(source: &io::Error) -> String {
     let known = NO_ROOM.iter().find(|(kind, _)| *kind == source.kind()).map(|(_, remedy)| *remedy);
     let device = "the device failed: see the kernel's log (`dmesg`)";
@@ -153,7 +175,7 @@ fn remedy(source: &io::Error) -> String {
 
 /// Names the operation that an I/O error interrupted.
 pub trait Doing<T> {
-    /// `doing(|| format!("open {path}"))`: the fragment that stands before the error's text.
+    /// `doing(|| format!("open {path}"))`: the fragment before the error's text.
     fn doing<S: Into<String>>(self, operation: impl FnOnce() -> S) -> Result<T>;
 }
 
@@ -163,12 +185,12 @@ impl<T, E: Into<io::Error>> Doing<T> for std::result::Result<T, E> {
     }
 }
 
-/// How much a [`Diagnostic`] weighs.
+/// The severity of a [`Diagnostic`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The file cannot be used as it is.
     Error,
-    /// The file can be used, but hardly measures what its author means.
+    /// The file can be used, but probably does not measure what its author means.
     Warning,
 }
 
@@ -182,28 +204,28 @@ impl Severity {
     }
 }
 
-/// One mistake in a file, with its place and its remedy.
+/// One mistake in a file, with its place and a hint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Stable code, `E0107`; that of a warning begins with W.
+    /// Stable code, `E0107`; a warning's code begins with W.
     pub code: &'static str,
-    /// Bytes of the text that are wrong.
+    /// The range of bytes that is wrong.
     pub span: Range<usize>,
     /// What is wrong, as a lowercase fragment.
     pub message: String,
-    /// A short note under the place, may be empty.
+    /// A short note under the place; may be empty.
     pub label: String,
     /// What to write instead.
     pub help: Option<String>,
 }
 
 impl Diagnostic {
-    /// Whether it keeps the file from being used: its code says so.
+    /// Whether it prevents the use of the file, by its code.
     pub fn severity(&self) -> Severity {
         if self.code.starts_with('W') { Severity::Warning } else { Severity::Error }
     }
 
-    /// Whether it does.
+    /// Whether it prevents the use of the file.
     pub fn is_error(&self) -> bool {
         self.severity() == Severity::Error
     }
@@ -216,7 +238,7 @@ pub struct Report {
     pub origin: String,
     /// Its text.
     pub text: String,
-    /// The mistakes, in the order of their places.
+    /// The mistakes, ordered by place.
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -226,76 +248,75 @@ impl From<Report> for Error {
     }
 }
 
-/// Every code a [`Diagnostic`] may have, with what it stands for. Codes are never used again
-/// for something else: people search for them.
+/// Every code of a [`Diagnostic`], with its meaning. Codes are never reused: people search for them.
 pub static CODES: &[(&str, &str)] = &[
     ("E0100", "the file is not TOML"),
     ("E0101", "a key, or a step, that does not exist"),
     ("E0102", "a value of the wrong type"),
-    ("E0103", "a key that must be there is missing"),
+    ("E0103", "a required key is missing"),
     ("E0104", "a file of a newer format"),
-    ("E0105", "a name in ${...} that nothing has"),
+    ("E0105", "an undefined name in ${...}"),
     ("E0106", "a ${ that is not closed"),
-    ("E0107", "a param without default, or with a name that cannot be"),
-    ("E0108", "a configuration without the one before it"),
+    ("E0107", "a param without a default, or with an invalid name"),
+    ("E0108", "a configuration without the preceding one"),
     ("E0109", "more than a measurement may hold"),
     ("E0201", "an unknown function"),
-    ("E0202", "a function in a chain of a header that it does not read"),
+    ("E0202", "a function in a chain whose header it does not read"),
     ("E0203", "a function without its set-up function"),
-    ("E0204", "a function twice in one chain"),
+    ("E0204", "a function listed twice in one chain"),
     ("E0205", "an unknown kind of connection"),
-    ("E0206", "a duration that cannot be read"),
+    ("E0206", "an invalid duration"),
     ("E0207", "a timeout of zero, or longer than an hour"),
-    ("E0208", "a name that is no network sysctl"),
+    ("E0208", "a name that is not a network sysctl"),
     ("E0209", "a step that does nothing, or more than one thing"),
     ("E0210", "a measurement name with other than letters, digits, - and _"),
-    ("E0211", "a word that is none of those that may stand there"),
+    ("E0211", "a word that is not one of those allowed there"),
     ("E0212", "an unknown group of functions"),
     ("E0213", "a netfilter rule that is not one rule"),
     ("E0214", "a value out of its bounds"),
     ("E0215", "steps that contradict each other"),
     ("E0216", "a command without a program"),
-    ("E0217", "an option that the kind of connection has not"),
+    ("E0217", "an option that this kind of connection does not have"),
     ("E0218", "a column to keep that the kind of connection does not provide"),
-    ("E0219", "a sweep that cannot be"),
-    ("E0301", "a condition name that cannot be a label"),
-    ("E0302", "two conditions of one name"),
+    ("E0219", "an impossible sweep"),
+    ("E0301", "a condition name that is not a valid label"),
+    ("E0302", "two conditions with the same name"),
     ("E0303", "a condition with none, or several, of compare, first_of and value"),
-    ("E0304", "a word that cannot be a label"),
-    ("E0305", "one word twice in a condition"),
-    ("E0306", "an entry without when that is not the last"),
+    ("E0304", "a word that is not a valid label"),
+    ("E0305", "a word used twice in a condition"),
+    ("E0306", "an entry without when that is not the last one"),
     ("E0307", "a first_of without entries"),
-    ("E0308", "a compare between other than two configurations of the file"),
+    ("E0308", "a compare that is not between two configurations of the file"),
     ("E0309", "a condition over a sweep whose name does not name the value"),
-    ("E0401", "an expression that cannot be read"),
-    ("E0402", "something that expressions do not have"),
+    ("E0401", "an expression that cannot be parsed"),
+    ("E0402", "something that expressions do not support"),
     ("E0403", "an unknown column"),
     ("E0404", "operands of the wrong type"),
-    ("E0405", "an expression that is not boolean where one is asked for"),
+    ("E0405", "an expression that is not boolean where a boolean is required"),
     ("E0406", "an expression that is too long or too deep"),
     ("E0407", "an expression that is never true"),
     ("E0501", "a kernel parameter that this kernel does not have"),
-    ("E0502", "a value that this kernel refuses"),
-    ("E0503", "a program that is not there"),
+    ("E0502", "a value that this kernel rejects"),
+    ("E0503", "a program that is not installed"),
     ("E0504", "a congestion control that this kernel does not have"),
-    ("E0505", "an nftables rule that nft refuses"),
-    ("E0506", "a route or a socket option that this host refuses"),
-    ("E0901", "the lab file is not TOML, or has a key or value that a lab has not"),
+    ("E0505", "an nftables rule that nft rejects"),
+    ("E0506", "a route or a socket option that this host rejects"),
+    ("E0901", "the lab file is not TOML, or has an unknown key or value"),
     ("E0902", "a host of a lab that cannot be built"),
     ("W0201", "a TOS byte or traffic class that looks like a DSCP"),
     ("W0202", "steps for one version of IP only"),
     ("W0401", "a comparison with NULL"),
-    ("W0402", "a test that comes out the same in every record"),
+    ("W0402", "a test with the same result in every record"),
     ("W0403", "nanoseconds compared with a number of another unit"),
     ("W0404", "a label for nearly every record"),
 ];
 
-/// Bytes of source lines that are drawn with their mistakes, in all: beyond that, only places are named.
+/// Maximum total length of source lines drawn with their mistakes; further mistakes have only their place.
 const MOST_DRAWN: usize = 1 << 20;
 
 impl Report {
-    /// The mistakes as a person reads them: place, source line with the place underlined, what
-    /// is wrong, what to write. With colours for a terminal, or without.
+    /// The mistakes for people: place, source line with the place underlined, what is wrong, what to write. With
+    /// colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
@@ -343,8 +364,7 @@ impl Report {
         out
     }
 
-    /// The mistakes as a program reads them: a JSON object a line, each mistake one, with its
-    /// place as [`Place`] counts.
+    /// The mistakes for programs: one JSON object per line and mistake, with its place in the units of [`Place`].
     pub fn json_lines(&self) -> String {
         let mut out = String::new();
         for diagnostic in &self.diagnostics {
@@ -373,17 +393,17 @@ impl Report {
     }
 }
 
-/// A text of lines in which what a terminal would obey is written out.
+/// A text of lines with control characters escaped.
 struct Shown<'a> {
     text: Cow<'a, str>,
-    /// Where each character was that is written out, and by how many bytes it is longer, up to and with it.
+    /// The position of each escaped character, and by how many bytes the text is longer up to and including it.
     longer: Vec<(usize, usize)>,
 }
 
 impl<'a> Shown<'a> {
     fn of(text: &'a str) -> Self {
         let is_kept = |c: char| is_plain(c) || matches!(c, '\n' | '\t');
-        // A line may end as on Windows.
+        // Lines may end with CR LF.
         let end = |at: usize| text[at..].starts_with("\r\n");
         if text.char_indices().all(|(at, c)| is_kept(c) || end(at)) {
             return Self { text: text.into(), longer: Vec::new() };
@@ -402,7 +422,7 @@ impl<'a> Shown<'a> {
         Self { text: shown.into(), longer }
     }
 
-    /// Where a piece of the text is in what is shown.
+    /// The span of a piece of the text in the escaped text.
     fn span(&self, span: Range<usize>) -> Range<usize> {
         let place = |at: usize| {
             let before = self.longer.partition_point(|(escaped, _)| *escaped < at);
@@ -412,15 +432,15 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// A place in a text. Lines and columns count from 1, columns in characters (neither bytes nor
-/// UTF-16 units); the end is the first character that is no longer part of it.
+/// A place in a text. Lines and columns count from 1, columns in characters (neither bytes nor UTF-16 units); the end
+/// is the first character after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     /// The line of the first character.
     pub line: usize,
     /// Its column.
     pub column: usize,
-    /// The line of the first character behind.
+    /// The line of the first character after it.
     pub end_line: usize,
     /// Its column.
     pub end_column: usize,
@@ -432,7 +452,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A span moved to lie inside the text, on the bounds of characters.
+/// Clamps a span to the text and to character boundaries.
 fn within(text: &str, span: &Range<usize>) -> Range<usize> {
     let start = text.floor_char_boundary(span.start.min(text.len()));
     start..text.ceil_char_boundary(span.end.clamp(start, text.len()))
@@ -443,20 +463,20 @@ pub fn did_you_mean<'a>(written: &str, words: impl IntoIterator<Item = &'a str>)
     nearest(written, words).map(|word| format!("did you mean `{word}`?"))
 }
 
-/// The word nearest to what was written, if one is near enough to be a slip of the finger.
+/// The word nearest to what was written, if it is near enough to be a typo.
 pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if written.len() > 200 {
         return None;
     }
     let lower = written.to_lowercase();
-    // A word cut short, or with something added, is as near as one with a slip.
+    // A truncated or extended word is as near as one with a typo.
     let prefix =
         |word: &str| !lower.is_empty() && (word.starts_with(&lower) || lower.starts_with(word));
     let distances = words
         .into_iter()
         .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word));
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
-    // Of a short word two other letters make another word: udp is not a slip of tcp.
+    // In a short word, two changed letters make another word: udp is not a typo of tcp.
     let letters = written.chars().count();
     let most = if letters < 5 { 1 } else { (letters / 3).max(2) };
     let slip = distance <= most && distance < word.chars().count();
@@ -473,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_outside_the_text_is_no_panic() {
+    fn a_span_outside_the_text_does_not_panic() {
         let text = "näme = 1\r\n".to_owned();
         for span in [0..0, 2..3, 1..2, 50..60, 3..usize::MAX, 11..11] {
             let diagnostic = Diagnostic {
@@ -540,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn places_count_characters_from_one_and_end_behind() {
+    fn places_count_characters_from_one_and_end_after_the_last() {
         let text = "näme = 1\nb = \"ü\"\n".to_owned();
         let report = Report { origin: "x".into(), text, diagnostics: Vec::new() };
         let place = |span| {

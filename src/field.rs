@@ -1,8 +1,8 @@
-//! Fields: one text from which a struct, its Arrow columns and its documentation are made.
+//! Fields: a struct, its Arrow columns and its documentation from one declaration.
 //!
-//! Whatever ends up in a record (what a chain function saw, how an attempt ended) is declared
-//! once with [`fields!`](crate::field::fields). The macro writes the struct that holds one row, the column builders
-//! that rows are pushed to, and the [`FieldDef`]s from which schema, help and reference come.
+//! Everything in a record (what a chain function saw, how an attempt ended) is declared once with
+//! [`fields!`](crate::field::fields). The macro generates the struct that holds one row, the column builders that
+//! rows are pushed to, and the [`FieldDef`]s from which schema, help and reference are made.
 //!
 //! Imports nothing from this crate.
 
@@ -20,14 +20,15 @@ use std::sync::Arc;
 
 pub use text::Texts;
 
-/// Which part of a run fills a column. It decides what NULL can mean there: only the observer can have missed the flow.
+/// The part of a run that fills a column. It decides what NULL can mean there: only the observer can have missed the
+/// flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilledBy {
-    /// The run itself, of every attempt, whether or not its flow was observed.
+    /// The run itself, for every attempt, whether or not its flow was observed.
     Engine,
     /// The connection, from what the peer sent; NULL if the exchange did not get that far.
     Reply,
-    /// The observer, from captured packets; NULL, too, if the flow was not observed.
+    /// The observer, from captured packets; also NULL if the flow was not observed.
     Observer,
     /// A sweep of the measurement: the same value in every record.
     Sweep,
@@ -44,19 +45,19 @@ impl FilledBy {
         }
     }
 
-    /// What it stands for, as a sentence.
+    /// Its meaning, as a sentence.
     pub fn doc(self) -> &'static str {
         match self {
             Self::Engine => {
-                "The run itself: known of every attempt, whether or not its flow was observed."
+                "The run itself: known for every attempt, whether or not its flow was observed."
             }
             Self::Reply => "What the peer sent; NULL if the exchange did not get that far.",
-            Self::Observer => "Captured packets; NULL, too, if the flow was not observed.",
+            Self::Observer => "Captured packets; also NULL if the flow was not observed.",
             Self::Sweep => "A sweep of the measurement: the same value in every record.",
         }
     }
 
-    /// Each of them.
+    /// All of them.
     pub const ALL: [Self; 4] = [Self::Engine, Self::Reply, Self::Observer, Self::Sweep];
 }
 
@@ -67,24 +68,24 @@ pub struct FieldDef {
     pub name: &'static str,
     /// The function of the registry (or the part of the program) that fills it.
     pub by: &'static str,
-    /// Which part of a run knows its value.
+    /// The part of a run that knows its value.
     pub filled_by: FilledBy,
-    /// What it means, with unit and, where there is one, the RFC.
+    /// Its meaning, with unit and RFC where applicable.
     pub doc: &'static str,
     /// Its Arrow type.
     pub data_type: fn() -> DataType,
-    /// Whether a value is NULL where there was nothing to take it from. A column that is not optional counts, or
-    /// says whether there was any: it has a value in every row.
+    /// Whether a value is NULL if there was nothing to take it from. A column that is not optional counts, or says
+    /// whether there was any: it has a value in every row.
     pub optional: bool,
-    /// The least and the largest value that can be met with, where these are known to be narrower than the type.
+    /// The smallest and largest possible value, if the range is known to be narrower than the type.
     pub bounds: Option<(i64, i64)>,
 }
 
-/// Bounds of a time from a packet to its answer, in nanoseconds: from 10 microseconds to an hour.
+/// Bounds of a time from a packet to its answer in nanoseconds: 10 microseconds to an hour.
 pub const ROUND_TRIP: (i64, i64) = (10_000, 3_600_000_000_000);
 
 impl FieldDef {
-    /// The Arrow field. Every one is nullable: a flow that was not seen has no facts.
+    /// The Arrow field; always nullable, since a flow that was not seen has no facts.
     pub fn arrow(&self) -> Field {
         Field::new(self.name, (self.data_type)(), true)
     }
@@ -95,7 +96,7 @@ impl FieldDef {
     }
 }
 
-/// The bounds of a column, if [`fields!`](crate::field::fields) has them.
+/// The bounds in a [`fields!`](crate::field::fields) declaration, if any.
 #[doc(hidden)]
 pub const fn first(bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
     match bounds {
@@ -104,7 +105,7 @@ pub const fn first(bounds: &[(i64, i64)]) -> Option<(i64, i64)> {
     }
 }
 
-/// Nanoseconds since 1970 in UTC, or [`Timestamp::UNKNOWN`], which is the default.
+/// Nanoseconds since 1970 in UTC, or [`Timestamp::UNKNOWN`], the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
@@ -114,11 +115,11 @@ impl Default for Timestamp {
     }
 }
 
-/// A type that can stand in a column.
+/// A type for cells of a column.
 pub trait Cell {
     /// The builder of such a column.
     type Column: Default;
-    /// Whether a cell may be without a value.
+    /// Whether a cell may have no value.
     const OPTIONAL: bool = false;
     /// The Arrow type of such a column.
     fn data_type() -> DataType;
@@ -126,7 +127,7 @@ pub trait Cell {
     fn append(&self, column: &mut Self::Column);
     /// Takes the finished column and leaves an empty one.
     fn finish(column: &mut Self::Column) -> ArrayRef;
-    /// The column of one cell of each row: where it can be, in less time than one after the other.
+    /// The column with one cell of each row; where possible, faster than appending one after the other.
     fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
         let mut column = Self::Column::default();
         rows.iter().for_each(|row| cell(row).append(&mut column));
@@ -138,7 +139,7 @@ pub trait Cell {
 pub trait Nullable: Cell {
     /// Adds a null at the end of a column.
     fn append_null(column: &mut Self::Column);
-    /// As [`Cell::collect`], of cells that may have no fact.
+    /// As [`Cell::collect`], for cells that may have no fact.
     fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef
     where
         Self: Sized,
@@ -169,7 +170,7 @@ impl<T: Nullable> Cell for Option<T> {
     }
 }
 
-/// Which rows have a fact, if not all do.
+/// Which rows have a fact, if some do not.
 fn known<R>(rows: &[R], known: impl Fn(&R) -> bool) -> Option<NullBuffer> {
     let known = BooleanBuffer::collect_bool(rows.len(), |row| known(&rows[row]));
     Some(NullBuffer::new(known)).filter(|nulls| nulls.null_count() > 0)
@@ -355,9 +356,9 @@ impl Cell for Perhaps {
 }
 
 impl Timestamp {
-    /// No time is known: before every time that is. 0 is a time.
+    /// No time is known; smaller than every time. 0 is a time.
     pub const UNKNOWN: Self = Self(i64::MIN);
-    /// The first time that there is.
+    /// The smallest time.
     pub const FIRST: Self = Self(i64::MIN + 1);
 
     /// The time, if it is known.
@@ -385,7 +386,7 @@ pub trait Row: Default {
     fn collect(rows: &[Self]) -> Vec<ArrayRef>;
 }
 
-/// Builder of [`Timestamp`] columns; stands apart because it carries its time zone.
+/// Builder of [`Timestamp`] columns; a separate type because it has a time zone.
 pub struct TimestampColumn(b::TimestampNanosecondBuilder);
 
 impl Default for TimestampColumn {
@@ -523,7 +524,7 @@ mod tests {
         let column = Option::<Timestamp>::collect(&times, |time| time);
         let known: Vec<bool> = (0..3).map(|row| column.is_valid(row)).collect();
         assert_eq!(known, [true, false, true]);
-        // Also where a row always has a time, and none is known.
+        // Also if a row always has a time, but none is known.
         let times = [Timestamp(0), Timestamp::UNKNOWN];
         assert_eq!(Timestamp::collect(&times, |time| time).null_count(), 1);
         let mut column = TimestampColumn::default();
@@ -534,7 +535,7 @@ mod tests {
     use std::net::Ipv6Addr;
 
     #[test]
-    fn addresses_are_written_as_everybody_writes_them() {
+    fn addresses_have_their_standard_form() {
         let mut addresses: Vec<IpAddr> =
             [0, 9, 10, 99, 100, 255].map(|octet| [octet, 1, octet, 200].into()).into();
         // Every pattern of zero groups, with groups of each length.

@@ -1,7 +1,7 @@
-//! Flags: words on a record where something may be missing from it.
+//! Flags: words on a record whose data may be incomplete.
 //!
-//! A flag is no verdict. It says that the packets of this target, or its times, may not be all of what
-//! happened, and why; a record without flags is whole as far as the program can know.
+//! A flag is not a verdict. It says that the packets of this target, or its times, may be incomplete, and why; a
+//! record without flags is complete as far as the program can know.
 //!
 //! Imports nothing from this crate.
 
@@ -15,27 +15,27 @@ use arrow::datatypes::{DataType, Field};
 /// The column of a record's flags.
 pub const COLUMN: &str = "flags";
 
-/// A reason to think that something is missing.
+/// A reason to assume that something is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Flag {
-    /// The capture lost packets while the target's wave was under way.
+    /// The capture lost packets while the target's wave was in flight.
     CaptureDropped = 1,
-    /// The flow table was full and gave a flow of the target up.
+    /// The flow table was full and evicted a flow of the target.
     FlowEvicted = 2,
     /// A header was cut short, or contradicts itself.
     ShortPacket = 4,
-    /// The system's clock jumped while the target's wave was under way.
+    /// The system's clock jumped while the target's wave was in flight.
     ClockStep = 8,
     /// The steps of a configuration were not in force all the time.
     NotInForce = 16,
     /// The interface went down, or lost an address, and came back.
     InterfaceChanged = 32,
-    /// This process was stopped, or the machine asleep.
+    /// This process was stopped, or the machine was suspended.
     Paused = 64,
-    /// This host was too busy to tell whether a target answered in time.
+    /// This host was too busy to determine whether a target answered in time.
     Starved = 128,
-    /// An answer crossed the interface and did not reach the socket.
+    /// An answer crossed the interface but did not reach the socket.
     NotDelivered = 256,
     /// The run's outcomes depend on the source ports.
     PortDependent = 512,
@@ -46,12 +46,12 @@ pub enum Flag {
 }
 
 impl Flag {
-    /// Every flag with its word and what it says, in the order in which a record has them.
+    /// Every flag with its word and its meaning, in record order.
     pub const ALL: [(Flag, &'static str, &'static str); 12] = [
         (
             Flag::CaptureDropped,
             "capture_dropped",
-            "the kernel or the interface dropped packets of the capture while the target's wave was under way",
+            "the kernel or the interface dropped packets of the capture while the target's wave was in flight",
         ),
         (
             Flag::FlowEvicted,
@@ -66,31 +66,31 @@ impl Flag {
         (
             Flag::ClockStep,
             "clock_step",
-            "the system's clock jumped against the monotonic one while the target's wave was under way: times of \
+            "the system's clock jumped against the monotonic one while the target's wave was in flight: times of \
              packets and attempts do not fit each other",
         ),
         (
             Flag::NotInForce,
             "not_in_force",
-            "another program changed what a configuration had set, and did so again when the wave was asked once more: \
+            "another program changed what a configuration had set, and did so again when the wave was repeated: \
              its attempts are `local_error` and nothing is concluded from them",
         ),
         (
             Flag::InterfaceChanged,
             "interface_changed",
-            "the interface was down for a while, or lost an address, and was so again when the wave was asked once more: \
+            "the interface was down for a while, or lost an address, and was so again when the wave was repeated: \
              the attempts are `local_error` and nothing is concluded from them",
         ),
         (
             Flag::Paused,
             "paused",
-            "the program was stopped, or the machine asleep, for five seconds or more, and was so again when the wave was \
-             asked once more: the attempts are `local_error` and nothing is concluded from them",
+            "the program was stopped, or the machine suspended, for five seconds or more, and so again when the wave was \
+             repeated: the attempts are `local_error` and nothing is concluded from them",
         ),
         (
             Flag::Starved,
             "starved",
-            "this host was too busy to tell whether the target answered in time: the attempt is `local_error` and \
+            "this host was too busy to determine whether the target answered in time: the attempt is `local_error` and \
              nothing is concluded from it",
         ),
         (
@@ -114,40 +114,40 @@ impl Flag {
         (
             Flag::UnfoundedError,
             "unfounded_error",
-            "what ended an attempt fits nothing that was sent, so it may be forged, or is this host's own: an error of the \
+            "the end of an attempt does not fit what was sent, so it may be forged, or caused by this host: an error of the \
              socket without an ICMP error or reset that fits, a SYN before the target's answer, or a DNS answer that fits \
              only in part among wrong ones. The attempt is `local_error` and nothing is concluded from it",
         ),
     ];
 
-    /// Whether it says that packets of the target may not all have been seen or read: then what was not seen
-    /// may have been there.
+    /// Whether packets of the target may not all have been seen or read: then something that was not seen may still
+    /// have happened.
     pub fn hides_packets(self) -> bool {
         matches!(self, Flag::CaptureDropped | Flag::FlowEvicted | Flag::ShortPacket)
     }
 
-    /// The word that stands in a record.
+    /// The word in a record.
     pub fn word(self) -> &'static str {
         Self::ALL.iter().find(|(flag, ..)| *flag == self).map_or("", |(_, word, _)| word)
     }
 }
 
-/// Any number of flags.
+/// A set of flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags(u16);
 
 impl Flags {
-    /// Whether this flag is among them.
+    /// Whether this flag is set.
     pub fn has(self, flag: Flag) -> bool {
         self.0 & flag as u16 != 0
     }
 
-    /// Whether there are none.
+    /// Whether no flag is set.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those that are there, in order.
+    /// The flags that are set, in order.
     pub fn iter(self) -> impl Iterator<Item = Flag> {
         Flag::ALL.into_iter().map(|(flag, ..)| flag).filter(move |flag| self.has(*flag))
     }
@@ -171,7 +171,7 @@ impl BitOrAssign for Flags {
     }
 }
 
-/// The Arrow field: a list of words, empty where nothing is doubted.
+/// The Arrow field: a list of words, empty if there are no flags.
 pub fn field() -> Field {
     Field::new(COLUMN, DataType::List(Arc::new(item())), false)
 }
@@ -180,9 +180,9 @@ fn item() -> Field {
     Field::new_list_field(DataType::Utf8, false)
 }
 
-/// The column, a row per record.
+/// The column, one row per record.
 pub fn column(records: &[Flags]) -> ArrayRef {
-    // Most often nothing is doubted.
+    // Most often there are none.
     if records.iter().all(|flags| flags.is_empty()) {
         let offsets = OffsetBuffer::new_zeroed(records.len());
         let none = Arc::new(StringArray::new_null(0));

@@ -1,13 +1,12 @@
-//! pathspider asks each target the same question twice, under configuration zero and under
-//! configuration one, watches the packets that really crossed the interface, and says what the
-//! path did.
+//! pathspider probes each target under two or more configurations, watches the packets that really crossed the
+//! interface, and reports what the path did.
 //!
-//! This library is the program's inside, laid out in layers; a layer imports lower ones only,
-//! and `tests/layers.rs` holds every `use crate::` line to the table:
+//! This library is the implementation of the program, in layers; a layer imports lower ones only, and
+//! `tests/layers.rs` checks every `use crate::` line against this table:
 //!
 //! | layer | modules |
 //! | --- | --- |
-//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`printable`] [`signals`] [`words`] |
+//! | 0 | [`barrier`] [`field`] [`flags`] [`guide`] [`hex`] [`printable`] [`signals`] [`words`] |
 //! | 1 | [`error`] |
 //! | 2 | [`files`] [`program`] |
 //! | 3 | [`packet`] [`sink`] [`targets`] |
@@ -15,10 +14,13 @@
 //! | 5 | [`record`] (chain, connect): who fills which column |
 //! | 6 | [`rule`] (record) |
 //! | 7 | [`measurement`]: the only place where a name becomes a thing |
-//! | 8 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
-//! | 9 | [`merge`] |
-//! | 10 | [`lab`] |
-//! | 11 | [`cli`] |
+//! | 8 | [`cost`], [`privilege`], [`resolve`] |
+//! | 9 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
+//! | 10 | [`merge`] |
+//! | 11 | [`lab`] |
+//! | 12 | [`run`]: one run of one plan over one list |
+//! | 13 | [`report`], [`results`] |
+//! | 14 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
@@ -27,21 +29,28 @@ pub mod barrier;
 pub mod chain;
 pub mod cli;
 pub mod connect;
+pub mod cost;
 pub mod engine;
 pub mod error;
 pub mod field;
 pub mod files;
 pub mod flags;
 pub mod guide;
+pub mod hex;
 pub mod lab;
 pub mod measurement;
 pub mod merge;
 pub mod observer;
 pub mod packet;
 pub mod printable;
+pub mod privilege;
 pub mod program;
 pub mod record;
+pub mod report;
+pub mod resolve;
+pub mod results;
 pub mod rule;
+pub mod run;
 pub mod signals;
 pub mod sink;
 pub mod step;

@@ -1,4 +1,4 @@
-//! Parses the command line, starts logging, calls one command, turns its end into an exit code.
+//! Parses the command line, starts logging, runs one command, and turns its result into an exit code.
 
 use std::process::ExitCode;
 

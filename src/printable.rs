@@ -1,22 +1,22 @@
-//! Text of strangers and of files, fit to be shown: what a terminal would obey, and what changes the order in which
-//! letters are read, is written out (`\u{1b}`, `\u{202e}`).
+//! Makes text from peers and files safe to print: control characters, and those that change the reading order of
+//! letters, are escaped (`\u{1b}`, `\u{202e}`).
 //!
-//! Whatever is printed goes through here, by way of `cli::out`. Imports nothing from this crate.
+//! Everything that is printed goes through here, by way of `cli::out`. Imports nothing from this crate.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Characters that are shown of a short text, at most.
+/// Maximum number of characters shown of a short text.
 const SHORT: usize = 120;
 
-/// Whether a character can be shown as it is. Others are control characters, marks that change the order of letters,
-/// marks that have no width, and what has no meaning yet.
+/// Whether a character can be printed unchanged. Others are control characters, marks that change the order of
+/// letters, zero-width marks, and unassigned characters.
 pub fn is_plain(c: char) -> bool {
     c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() || (!c.is_ascii() && shows(c))
 }
 
-/// What Rust prints of a character in a debug text, it prints as it is if it can be seen.
+/// Rust's debug format leaves visible characters unchanged.
 fn shows(c: char) -> bool {
     c.escape_debug().len() == 1
 }
@@ -29,7 +29,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// As [`line`], cut if it is long.
+/// As [`line`], truncated if it is long.
 pub fn short(text: &str) -> String {
     let mut chars = text.chars();
     let mut out = escaped(chars.by_ref().take(SHORT));
@@ -50,7 +50,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// JSON that means the same: in it, such characters can stand in strings alone, where they are written as `\u202e`.
+/// Equivalent JSON: there, such characters occur only in strings, where they are written as `\u202e`.
 pub fn json(text: &str) -> Cow<'_, str> {
     let is_plain = |c: char| c == '\n' || is_plain(c);
     if text.chars().all(is_plain) {
@@ -63,29 +63,29 @@ pub fn json(text: &str) -> Cow<'_, str> {
             continue;
         }
         for unit in c.encode_utf16(&mut [0; 2]) {
-            // Into memory: it cannot fail.
+            // Writing to a string cannot fail.
             let _ = write!(out, "\\u{unit:04x}");
         }
     }
     Cow::Owned(out)
 }
 
-/// Writes a text on as [`json`] or [`lines`] makes it. A character may come in several pieces.
+/// Forwards a text through [`json`] or [`lines`]. A character may arrive in several pieces.
 #[derive(Debug)]
 pub struct Printable<W> {
     inner: W,
     how: fn(&str) -> Cow<'_, str>,
-    /// The beginning of a character.
+    /// The first bytes of an incomplete character.
     begun: Vec<u8>,
 }
 
 impl<W: Write> Printable<W> {
-    /// Writes JSON on to `inner`.
+    /// Forwards JSON to `inner`.
     pub fn json(inner: W) -> Self {
         Self { inner, how: json, begun: Vec::new() }
     }
 
-    /// Writes lines on to `inner`.
+    /// Forwards lines to `inner`.
     pub fn lines(inner: W) -> Self {
         Self { inner, how: lines, begun: Vec::new() }
     }
@@ -96,7 +96,7 @@ impl<W: Write> Write for Printable<W> {
         self.begun.extend_from_slice(bytes);
         let whole = match std::str::from_utf8(&self.begun) {
             Ok(text) => text.len(),
-            // What is no UTF-8 at all is written as it is.
+            // Bytes that are not UTF-8 are forwarded unchanged.
             Err(why) if why.error_len().is_some() => {
                 self.inner.write_all(&std::mem::take(&mut self.begun))?;
                 return Ok(bytes.len());
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
+    fn control_characters_are_escaped() {
         assert_eq!(
             short("http.server:caf\u{e9} \"x\" \u{2192}"),
             "http.server:caf\u{e9} \"x\" \u{2192}"

@@ -1,8 +1,8 @@
-//! Programs that this one starts, such as `nft` and `ip`.
+//! Programs that this one starts, such as `nft`.
 //!
-//! A process may have capabilities that whoever started it lacks: those of the program's file (`setcap`). Such a
-//! process finds programs in the system's folders alone and gives them an environment of its own, since PATH, and
-//! variables that name plug-ins of programs, are the caller's.
+//! A process may have capabilities that its caller lacks: those of the program's file (`setcap`). Such a process
+//! looks up programs in the system's folders only and gives them its own environment, since the caller controls PATH
+//! and variables that name plug-ins.
 //!
 //! Imports [`error`](crate::error) only.
 
@@ -15,28 +15,30 @@ use rustix::thread::{CapabilitySet, capabilities, capability_is_in_ambient_set};
 
 use crate::error::{Error, Result};
 
-/// The system's own folders of programs.
+/// The system's own program folders.
 const SYSTEM: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-/// Where programs are that an ordinary user's PATH often lacks.
+/// Program folders that an ordinary user's PATH often lacks.
 const ADMIN: &str = "/usr/sbin:/sbin:/usr/local/sbin";
 
 static RAISED: OnceLock<bool> = OnceLock::new();
 
-/// Whether this process has had, from its start, rights that its caller lacks. The first call must come before any
-/// right is given up.
+/// Whether this process has had, from its start, rights that its caller lacks. The first call must precede dropping
+/// any right.
 pub fn is_raised() -> bool {
     *RAISED.get_or_init(|| {
         if getuid() != geteuid() || getgid() != getegid() {
             return true;
         }
-        // Ambient capabilities are those that the caller chose to pass on. Nothing known counts as raised.
+        // Ambient capabilities are those that the caller chose to pass on. If nothing is known, the process counts as
+        // raised.
         let Ok(sets) = capabilities(None) else { return true };
         let passed = |one: &CapabilitySet| capability_is_in_ambient_set(*one).unwrap_or(false);
         !getuid().is_root() && sets.permitted.iter().any(|one| !passed(&one))
     })
 }
 
-/// The folders in which programs are looked up: PATH; by a process [with rights of its own](is_raised) the system's.
+/// The folders in which programs are looked up: PATH; or the system's, if this process [has rights of its
+/// own](is_raised).
 pub fn folders() -> Vec<PathBuf> {
     folders_of(is_raised())
 }
@@ -49,7 +51,7 @@ fn folders_of(raised: bool) -> Vec<PathBuf> {
     std::env::split_paths(&path).filter(|folder| !folder.as_os_str().is_empty()).collect()
 }
 
-/// Where a program of an administrator is: in one of the [`folders`], or where ordinary users do not look.
+/// Finds an administrator's program: in one of the [`folders`], or in folders missing from an ordinary PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
     let admin = std::env::split_paths(ADMIN).filter(|_| !is_raised());
     let folders = folders().into_iter().chain(admin);
@@ -68,7 +70,7 @@ fn named_in(program: &str, raised: bool) -> Command {
     let found = folders_of(raised).into_iter().map(|folder| folder.join(program));
     let mut command = match program.contains('/') {
         true => Command::new(program),
-        // Never by the name alone, for which PATH would be asked.
+        // Never by its name alone, which would be looked up in PATH.
         false => Command::new(
             found
                 .clone()
@@ -81,10 +83,10 @@ fn named_in(program: &str, raised: bool) -> Command {
     command
 }
 
-/// A program of an administrator to be started, in English.
+/// A command for an administrator's program, with English output.
 ///
 /// # Errors
-/// If it is nowhere; `package` is where it comes from.
+/// If it is not found; `package` is the package that has it.
 pub fn command(program: &str, package: &str) -> Result<Command> {
     let found = find(program).ok_or_else(|| missing(program, package))?;
     let mut command = Command::new(found);
@@ -95,7 +97,7 @@ pub fn command(program: &str, package: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The error of a program that is nowhere.
+/// The error for a program that is not found.
 pub fn missing(program: &str, package: &str) -> Error {
     Error::Failed(format!(
         "find the program {program}: it is not installed; install the package {package} (its name in Debian)"
@@ -121,7 +123,7 @@ mod tests {
         for name in ["sh", "pathspider-no-such"] {
             assert!(of_system(&program(name)), "{name}");
         }
-        // A path is the author's word, and not looked up.
+        // A path is the author's choice, and is not looked up.
         assert_eq!(program("./x"), Path::new("./x"));
         assert_eq!(Path::new(named_in("sh", false).get_program()), Path::new("sh"));
         let command = named_in("sh", true);

@@ -1,7 +1,7 @@
-//! The columns of a record: which there can be, and who fills each.
+//! The columns of a record: all possible ones, and what fills each.
 //!
-//! The fields themselves are declared where they are filled (`connect`, `chain`); this is the one place where all of
-//! them are looked up by name. Imports [`field`](crate::field), [`connect`](crate::connect) and [`chain`](crate::chain).
+//! The fields are declared where they are filled (`connect`, `chain`); this module looks them up by name. Imports
+//! [`field`](crate::field), [`connect`](crate::connect) and [`chain`](crate::chain).
 
 use arrow::datatypes::{DataType, Schema};
 
@@ -9,11 +9,11 @@ use crate::chain;
 use crate::connect::{Attempt, OBSERVED, Reply};
 use crate::field::{FieldDef, FilledBy};
 
-/// The names that configurations can have, in order. Every other column of a record is not a configuration.
+/// The possible names of configurations, in order. Every other column of a record is not a configuration.
 pub const CONFIGURATIONS: [&str; 8] =
     ["zero", "one", "two", "three", "four", "five", "six", "seven"];
 
-/// Every field that a configuration's struct can have, in the order of a record; swept values follow them.
+/// Every possible field of a configuration's struct, in record order; swept values follow them.
 pub fn fields() -> impl Iterator<Item = &'static FieldDef> {
     let attempt = Attempt::FIELDS.iter().chain(Reply::FIELDS).chain([&OBSERVED]);
     attempt.chain(chain::GROUPS.iter().flat_map(|group| group.fields))
@@ -24,12 +24,12 @@ pub fn field(name: &str) -> Option<&'static FieldDef> {
     fields().find(|field| field.name == name)
 }
 
-/// Who fills a column of a configuration's struct. A name that no field has is that of a swept value.
+/// What fills a column of a configuration's struct. An unknown name is a swept value.
 pub fn filled_by(name: &str) -> FilledBy {
     field(name).map_or(FilledBy::Sweep, |field| field.filled_by)
 }
 
-/// The configurations that records with this schema have, in their order.
+/// The configurations in records with this schema, in order.
 pub fn configurations(schema: &Schema) -> impl Iterator<Item = &str> {
     let structs = schema.fields().iter().filter(|f| matches!(f.data_type(), DataType::Struct(_)));
     structs.map(|f| f.name().as_str()).filter(|name| CONFIGURATIONS.contains(name))
@@ -45,7 +45,7 @@ mod tests {
         let mut names = HashSet::new();
         for field in fields() {
             assert!(names.insert(field.name), "{} twice", field.name);
-            // A function of a chain is the observer's, and nothing else is.
+            // A chain function's column belongs to the observer, and no other column does.
             let observer = chain::function(field.by).is_some();
             assert_eq!(field.filled_by == FilledBy::Observer, observer, "{}", field.name);
         }

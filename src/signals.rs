@@ -1,7 +1,6 @@
 //! Every signal, and what the program does on it.
 //!
-//! The table is what the handler (`cli::ending`) installs, what `reference` prints and what `tests/ends.rs` sends.
-//! Imports nothing from this crate.
+//! The handler (`cli::ending`), `reference` and `tests/ends.rs` use this table. Imports nothing from this crate.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -20,18 +19,18 @@ use signal_hook::consts::{
 /// What the program does on a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Ends in order: no new wave begins, the wave in flight is completed. The second such signal acts as
+    /// Stops gracefully: no new wave begins, the wave in flight is completed. A second such signal acts as
     /// [`EndNow`](Self::EndNow).
     End,
-    /// Ends in order without waiting for the wave in flight.
+    /// Stops gracefully without waiting for the wave in flight.
     EndNow,
-    /// The process's own writes reached RLIMIT_FSIZE: the write fails with EFBIG, and that error is handled as a full
+    /// If the process's own writes reached RLIMIT_FSIZE: the write fails with EFBIG, which is handled like a full
     /// disk. From another process: [`End`](Self::End).
     FileSize,
-    /// A fault of the processor: the program ends at once, since its memory cannot be trusted. From another process:
-    /// [`End`](Self::End).
+    /// For a fault of the processor: the program ends at once, since its memory cannot be trusted. From another
+    /// process: [`End`](Self::End).
     Fault,
-    /// Nothing happens; the operation that caused it returns an error.
+    /// Does nothing; the operation that caused it returns an error.
     Ignored,
     /// The kernel stops the process, and SIGCONT continues it.
     Stop,
@@ -44,15 +43,15 @@ pub enum Action {
 pub struct Row {
     /// Its name, such as `SIGTERM`.
     pub name: &'static str,
-    /// Its numbers: one, but for the real-time signals.
+    /// Its numbers: one, except for the real-time signals.
     pub numbers: fn() -> RangeInclusive<i32>,
     /// What the program does.
     pub action: Action,
-    /// The same for the user, as a fragment.
+    /// The same for users, as a fragment.
     pub doc: &'static str,
 }
 
-const END: &str = "ends in order";
+const END: &str = "stops gracefully";
 
 macro_rules! table {
     ($($name:literal $number:ident $action:ident $doc:expr;)*) => {
@@ -61,30 +60,30 @@ macro_rules! table {
     };
 }
 
-/// SIGPWR, which not every libc names.
+/// SIGPWR, which some libcs do not name.
 const SIGPWR: i32 = nix::libc::SIGPWR;
 
-/// Every signal whose default action ends or stops a process. 32 and 33 are not among them: the C library keeps them for
-/// itself, so that programs cannot handle them.
+/// Every signal whose default action ends or stops a process. 32 and 33 are missing: the C library reserves them, so
+/// programs cannot handle them.
 pub static SIGNALS: &[Row] = table! {
     "SIGINT" SIGINT End END;
     "SIGTERM" SIGTERM End END;
-    "SIGHUP" SIGHUP End "ends in order; with `run --exclude`, reads the exclude lists again. Stays ignored if it was ignored at the start (`nohup`)";
-    "SIGQUIT" SIGQUIT EndNow "ends in order at once, as a second Ctrl-C";
+    "SIGHUP" SIGHUP End "stops gracefully; with `run --exclude`, reads the exclude lists again. Stays ignored if it was ignored at the start (`nohup`)";
+    "SIGQUIT" SIGQUIT EndNow "stops gracefully at once, like a second Ctrl-C";
     "SIGUSR1" SIGUSR1 End END;
     "SIGUSR2" SIGUSR2 End END;
     "SIGALRM" SIGALRM End END;
     "SIGVTALRM" SIGVTALRM End END;
     "SIGPROF" SIGPROF End END;
-    "SIGXCPU" SIGXCPU End "ends in order (RLIMIT_CPU: the kernel repeats it each second of CPU time, and the second one does not wait for the wave)";
-    "SIGXFSZ" SIGXFSZ FileSize "RLIMIT_FSIZE: the write fails and is handled as a full disk; sent by another process: ends in order";
+    "SIGXCPU" SIGXCPU End "stops gracefully (RLIMIT_CPU: the kernel repeats it each second of CPU time, and the second one does not wait for the wave)";
+    "SIGXFSZ" SIGXFSZ FileSize "RLIMIT_FSIZE: the write fails and is handled as a full disk; sent by another process: stops gracefully";
     "SIGIO" SIGIO End END;
     "SIGPWR" SIGPWR End END;
     "SIGSTKFLT" SIGSTKFLT End END;
     "SIGTRAP" SIGTRAP End END;
     "SIGSYS" SIGSYS End END;
-    "SIGABRT" SIGABRT End "ends in order; when the program aborts itself (no memory left), ends at once: see `restore`";
-    "SIGSEGV" SIGSEGV Fault "sent by another process: ends in order; a fault of the program: ends at once, see `restore`";
+    "SIGABRT" SIGABRT End "stops gracefully; when the program aborts itself (no memory left), ends at once: see `restore`";
+    "SIGSEGV" SIGSEGV Fault "sent by another process: stops gracefully; a fault of the program: ends at once, see `restore`";
     "SIGBUS" SIGBUS Fault "as SIGSEGV";
     "SIGILL" SIGILL Fault "as SIGSEGV";
     "SIGFPE" SIGFPE Fault "as SIGSEGV";
@@ -118,16 +117,16 @@ pub fn name(number: i32) -> String {
     }
 }
 
-/// Waits until a descriptor can be read; an error if a signal came that ends the command.
+/// Waits until a descriptor is readable; an error if a signal that ends the command came.
 type Wait = fn(BorrowedFd<'_>) -> io::Result<()>;
 static WAIT: OnceLock<Wait> = OnceLock::new();
 
-/// From here on [`wait`] waits in this way. Only the first call counts.
+/// Sets how [`wait`] waits. Only the first call has an effect.
 pub fn wait_by(wait: Wait) {
     let _ = WAIT.set(wait);
 }
 
-/// Waits until a descriptor can be read, or a signal comes that ends the command.
+/// Waits until a descriptor is readable, or a signal that ends the command comes.
 ///
 /// # Errors
 /// If a signal came.

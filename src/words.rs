@@ -4,13 +4,13 @@
 
 use indicatif::HumanCount;
 
-/// A count and what is counted. In `what`, `[one|several]` stands for a word's two forms and `[s]` for an ending that
-/// only several have: `counted(n, "target[s] [is|are] excluded")`. Thousands are set apart.
+/// A count and what is counted. In `what`, `[one|several]` are the singular and plural forms of a word, and `[s]` is
+/// a plural ending: `counted(n, "target[s] [is|are] excluded")`. Thousands are separated.
 pub fn counted(count: u64, what: &str) -> String {
     format!("{} {}", HumanCount(count), inflected(count, what))
 }
 
-/// The words alone, in the form that goes with the count.
+/// The words without the count, in the form for the count.
 pub fn inflected(count: u64, what: &str) -> String {
     let mut text = String::with_capacity(what.len());
     let mut rest = what;

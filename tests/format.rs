@@ -38,7 +38,7 @@ timeout = "${timeout}"
 fn sysctls(plan: &Plan) -> Vec<(&str, &str)> {
     let steps = plan.configs.iter().flat_map(|config| &config.steps);
     let pairs = steps.filter_map(|step| match step {
-        Step::Sysctl { name, value } => Some((name.as_str(), value.as_str())),
+        Step::Sysctl(step) => Some((step.name.as_str(), step.value.as_str())),
         _ => None,
     });
     pairs.collect()

@@ -221,7 +221,7 @@ fn every_file_is_read_or_refused_in_words() {
             }
             Err(Error::Failed(words)) => {
                 broken += 1;
-                assert!(words.contains("what comes before it was read"), "{words}");
+                assert!(words.contains("the packets before it were read"), "{words}");
             }
             Err(other) => panic!("{other}"),
         }

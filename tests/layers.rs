@@ -1,16 +1,23 @@
-//! Holds the tree to what ARCHITECTURE.md promises: who may import whom, who may touch the
-//! operating system, how long a file may be.
+//! Checks the tree against ARCHITECTURE.md: which modules may import which, which files may use the operating system,
+//! and how long a file may be.
 //!
-//! A module may import modules of lower layers, and of its own layer none but itself.
+//! A module may import modules of lower layers, and of its own layer only itself. Inside a room, there is no circle.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test may fail like the test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "layers/circles.rs"]
+mod circles;
+#[path = "layers/program.rs"]
+mod program;
+
+use circles::Tree;
+
 /// Every module below `src/`, by layer.
 const LAYERS: [&[&str]; 13] = [
-    &["barrier", "field", "flags", "guide", "printable", "signals", "words"],
+    &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "words"],
     &["error"],
     &["files", "program"],
     &["packet", "sink", "targets"],
@@ -25,30 +32,79 @@ const LAYERS: [&[&str]; 13] = [
     &["main"],
 ];
 
-/// What asks the operating system, or reads a clock.
-const SYSTEM: [&str; 5] = ["Instant::now", "SystemTime::now", "std::process", "nix::", "socket2::"];
-
-/// Where that is allowed: these files and folders below `src/`.
-const SYSTEM_ALLOWED: [&str; 9] = [
-    "engine/driver",
-    "engine/raw",
-    "engine/socket",
-    "observer/capture",
-    "step/",
-    "lab/",
-    "cli/",
-    "main.rs",
-    "program.rs",
+/// What only some files may use, with those files and folders below `src/`: system calls, clocks, randomness, threads,
+/// and the libraries of the command line. A word is one path segment (the first) or several in a row.
+const RESTRICTED: &[(&str, &[&str])] = &[
+    ("Instant::now", &["engine/driver", "observer/capture", "step/", "lab/", "cli/"]),
+    ("SystemTime::now", &["engine/driver", "observer/capture", "step/", "cli/"]),
+    ("std::process", &["step/", "lab/", "cli/", "main.rs", "program.rs", "error.rs"]),
+    ("std::fs", &["files/", "sink/", "targets/scattered.rs", "step/", "lab/", "cli/"]),
+    (
+        "std::env",
+        &[
+            "barrier.rs",
+            "program.rs",
+            "targets/scattered.rs",
+            "measurement/mod.rs",
+            "step/state.rs",
+            "cli/",
+        ],
+    ),
+    (
+        "std::thread",
+        &[
+            "barrier.rs",
+            "sink/row_group.rs",
+            "observer/capture.rs",
+            "observer/offline.rs",
+            "step/",
+            "lab/",
+            "cli/",
+        ],
+    ),
+    ("std::net::TcpListener", &[]),
+    ("std::net::TcpStream", &["lab/"]),
+    ("std::net::UdpSocket", &["engine/raw.rs"]),
+    ("std::os::unix::net", &["sink/journal.rs"]),
+    ("rand", &["engine/driver.rs", "engine/ports.rs", "sink/", "targets/scattered.rs", "cli/"]),
+    (
+        "nix",
+        &[
+            "signals.rs",
+            "engine/driver",
+            "engine/socket.rs",
+            "engine/raw.rs",
+            "observer/capture.rs",
+            "step/",
+            "lab/",
+            "cli/",
+        ],
+    ),
+    ("rustix", &["files/", "program.rs", "lab/", "cli/"]),
+    ("socket2", &["engine/driver", "engine/socket.rs", "engine/raw.rs", "step/", "lab/"]),
+    ("mio", &["engine/driver.rs", "lab/", "cli/"]),
+    ("pcap", &["observer/capture.rs", "observer/filter.rs", "lab/"]),
+    ("signal_hook", &["signals.rs", "cli/"]),
+    ("signal_hook_registry", &["cli/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("clap_mangen", &["cli/"]),
+    ("console", &["cli/"]),
+    ("env_logger", &["cli/"]),
+    ("indicatif", &["words.rs", "cli/"]),
 ];
 
-/// One exception each, with its reason.
-const SYSTEM_EXCEPTIONS: [(&str, &str); 3] = [
-    // The exit code is a number for the shell, no call.
-    ("error.rs", "std::process"),
-    // The process id makes the temporary name this run's own.
-    ("sink/temporary.rs", "std::process"),
-    // The numbers of signals.
-    ("signals.rs", "nix::"),
+/// Modules whose children import each other in a circle, as yet.
+const CIRCLES: &[&str] = &[
+    "cli",
+    "cli::verify",
+    "connect",
+    "connect::http",
+    "connect::http2",
+    "engine",
+    "measurement",
+    "observer",
+    "step",
 ];
 
 /// What opens a file by its path alone, through any link and for as long as it takes.
@@ -92,81 +148,6 @@ fn module_of(file: &str) -> &str {
     file.split('/').next().unwrap_or(file).trim_end_matches(".rs")
 }
 
-/// The file's lines that are the program: no comments, nothing behind `#[cfg(test)]`.
-fn program(text: &str) -> Vec<(usize, &str)> {
-    let mut lines = Vec::new();
-    // Inside a test item: the braces that are still open, `None` before the first.
-    let mut test_item: Option<Option<usize>> = None;
-    for (number, line) in text.lines().enumerate() {
-        let code = code_of(line);
-        if let Some(open) = &mut test_item {
-            let mut depth = open.unwrap_or(0) + code.matches('{').count();
-            let began = open.is_some() || depth > 0;
-            depth = depth.saturating_sub(code.matches('}').count());
-            let attribute = code.trim().starts_with("#[");
-            if (began && depth == 0) || (!began && !attribute && code.trim_end().ends_with(';')) {
-                test_item = None;
-            } else if began {
-                *open = Some(depth);
-            }
-            continue;
-        }
-        if code.trim().starts_with("#[cfg(test)]") {
-            test_item = Some(None);
-        } else if !code.trim().is_empty() {
-            lines.push((number + 1, code));
-        }
-    }
-    lines
-}
-
-/// A line without its comment.
-fn code_of(line: &str) -> &str {
-    match line.find("//") {
-        // Not the `//` of an address in a string.
-        Some(at) if !line[..at].ends_with(':') => &line[..at],
-        _ => line,
-    }
-}
-
-/// The modules of this crate that a piece of program names: `crate::x`, also in groups
-/// (`use crate::{a, b::c}`).
-fn imports(code: &str) -> Vec<&str> {
-    let mut found = Vec::new();
-    for (at, prefix) in code.match_indices("crate::") {
-        // `$crate::` in a macro is checked like the rest; `my_crate::` is something else.
-        if code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
-            continue;
-        }
-        let rest = &code[at + prefix.len()..];
-        let Some(group) = rest.strip_prefix('{') else {
-            found.push(word(rest));
-            continue;
-        };
-        let mut depth = 0;
-        let mut item = true;
-        for (offset, c) in group.char_indices() {
-            match c {
-                '{' => depth += 1,
-                '}' if depth == 0 => break,
-                '}' => depth -= 1,
-                ',' if depth == 0 => item = true,
-                c if item && depth == 0 && !c.is_whitespace() => {
-                    found.push(word(&group[offset..]));
-                    item = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn word(text: &str) -> &str {
-    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
-    &text[..end]
-}
-
 /// Everything that is wrong with one file; `file` is its path below `src/`.
 fn faults(file: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
@@ -181,13 +162,8 @@ fn faults(file: &str, text: &str) -> Vec<String> {
         faults.push(format!("src/{file}: {length} lines, not under {LONGEST_FILE}"));
     }
 
-    let lines = program(text);
-    let mut whole = String::new();
-    let mut starts = Vec::new();
+    let lines = program::lines(text);
     for (number, line) in &lines {
-        starts.push((whole.len(), *number));
-        whole.push_str(line);
-        whole.push('\n');
         // Spelled apart, so that a search for the attribute does not find this test.
         if line.contains(concat!("#[", "allow(")) || line.contains(concat!("#![", "allow(")) {
             faults.push(format!("src/{file}:{number}: #[expect(.., reason = \"..\")] instead"));
@@ -200,33 +176,47 @@ fn faults(file: &str, text: &str) -> Vec<String> {
             }
         };
         not_here(&PRINTING, "use cli::out");
-        if !OPENING_ALLOWED.iter().any(|allowed| file.starts_with(allowed)) {
+        if !is_in(file, &OPENING_ALLOWED) {
             not_here(&OPENING, "use files");
         }
-        if !SYSTEM_ALLOWED.iter().any(|allowed| file.starts_with(allowed)) {
-            for system in SYSTEM {
-                if mentions(line, system) && !SYSTEM_EXCEPTIONS.contains(&(file, system)) {
-                    faults.push(format!("src/{file}:{number}: {system} is not for this file"));
-                }
+    }
+    for path in program::paths(&lines) {
+        let at = format!("src/{file}:{}", path.line);
+        for (word, allowed) in RESTRICTED {
+            if has(&path.segments, word) && !is_in(file, allowed) {
+                faults.push(format!("{at}: {word} is not for this file"));
             }
         }
-    }
-    for import in imports(&whole) {
+        let [root, import, ..] = &path.segments[..] else { continue };
         // The macro of `field` is exported at the crate's root; its name begins with `__`.
-        if import == module || import.starts_with("__") {
+        if root != "crate" || import == module || import.starts_with("__") {
             continue;
         }
-        let at = import.as_ptr() as usize - whole.as_ptr() as usize;
-        let number = starts.iter().rev().find(|(start, _)| *start <= at).map_or(0, |(_, n)| *n);
         match (layer(import), own) {
             (Some(other), Some(own)) if other >= own => {
-                faults.push(format!("src/{file}:{number}: {module} may not import {import}"))
+                faults.push(format!("{at}: {module} may not import {import}"))
             }
-            (None, _) => faults.push(format!("src/{file}:{number}: {import} is in no layer")),
+            (None, _) => faults.push(format!("{at}: {import} is in no layer")),
             _ => {}
         }
     }
+    // A group names several items of one module.
+    faults.dedup();
     faults
+}
+
+/// Whether a file is one of these files, or in one of these folders.
+fn is_in(file: &str, places: &[&str]) -> bool {
+    places.iter().any(|place| file.starts_with(place))
+}
+
+/// Whether a path contains a word of [`RESTRICTED`].
+fn has(path: &[String], word: &str) -> bool {
+    let word: Vec<&str> = word.split("::").collect();
+    match &word[..] {
+        [first] => path.first().is_some_and(|segment| segment == first),
+        _ => path.windows(word.len()).any(|part| part == word),
+    }
 }
 
 /// Whether a path is named, and not one that only ends like it.
@@ -246,24 +236,98 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-#[test]
-fn the_tree_keeps_its_promises() {
+/// Every file below `src/`, with its text and whether it is one of tests.
+fn all() -> Vec<(String, String, bool)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&root, &mut files);
     files.sort();
     assert!(files.len() > 10, "the sources are not where they should be");
-    let faults: Vec<String> = files
+    let read = |path: &PathBuf| {
+        let file = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+        let tests = file.ends_with("/tests.rs") || file.contains("/tests/");
+        (file, fs::read_to_string(path).unwrap(), tests)
+    };
+    files.iter().map(read).collect()
+}
+
+#[test]
+fn files_follow_the_rules_of_their_layer() {
+    let faults: Vec<String> = all()
         .iter()
-        .flat_map(|path| {
-            let file = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        .flat_map(|(file, text, tests)| {
             // A file of tests may do what tests do, but not be longer.
-            let text = fs::read_to_string(path).unwrap();
-            let tests = file.ends_with("/tests.rs") || file.contains("/tests/");
-            faults(file, &text).into_iter().filter(move |fault| !tests || fault.contains("lines"))
+            faults(file, text).into_iter().filter(move |fault| !tests || fault.contains("lines"))
         })
         .collect();
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+/// So that the table says what is, and not what once was.
+#[test]
+fn every_place_of_a_restricted_word_uses_it() {
+    let files: Vec<_> = all()
+        .into_iter()
+        .map(|(file, text, _)| (file, program::paths(&program::lines(&text))))
+        .collect();
+    let uses = |word: &str, place: &str| {
+        files
+            .iter()
+            .filter(|(file, _)| file.starts_with(place))
+            .any(|(_, paths)| paths.iter().any(|path| has(&path.segments, word)))
+    };
+    for (word, places) in RESTRICTED {
+        let idle: Vec<_> = places.iter().filter(|place| !uses(word, place)).collect();
+        assert!(idle.is_empty(), "{word} is not used in {idle:?}");
+    }
+}
+
+#[test]
+fn no_room_has_a_circle() {
+    let mut tree = Tree::default();
+    all().iter().filter(|(.., tests)| !tests).for_each(|(file, text, _)| tree.add(file, text));
+    let circles = tree.circles();
+    let (known, new): (Vec<_>, Vec<_>) =
+        circles.iter().partition(|circle| CIRCLES.contains(&circle.module.as_str()));
+    for circle in &new {
+        println!("in {}:\n  {}", circle.module, circle.edges.join("\n  "));
+    }
+    assert!(new.is_empty(), "{} circles", new.len());
+    assert_eq!(known.len(), CIRCLES.len(), "remove the others from CIRCLES: {known:?}");
+}
+
+#[test]
+fn circles_are_found_and_nothing_else() {
+    let circles = |files: &[(&str, &str)]| {
+        let mut tree = Tree::default();
+        files.iter().for_each(|(file, text)| tree.add(file, text));
+        let circles = tree.circles().into_iter();
+        circles
+            .map(|circle| format!("{}: {}", circle.module, circle.edges.len()))
+            .collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    let b = ("r/b.rs", "use super::a::A;");
+    // Directly, by the root, by a re-export, by a third file, and out of a folder.
+    assert_eq!(circles(&[("r/a.rs", "use super::b;"), b]), ["r: 2"]);
+    assert_eq!(circles(&[("r/a.rs", "fn f(x: crate::r::b::B) {}"), b]), ["r: 2"]);
+    let mods = ("r/mod.rs", "mod a;\nmod b;\npub use b::{C, B as D};");
+    assert_eq!(circles(&[mods, ("r/a.rs", "use super::D;"), b]), ["r: 2"]);
+    assert_eq!(
+        circles(&[("r/a.rs", "use super::c::X;"), b, ("r/c.rs", "use super::b::B;")]),
+        ["r: 3"]
+    );
+    let folder = ("r/a/x.rs", "use crate::r::b;");
+    assert_eq!(circles(&[("r/a.rs", "mod x;"), folder, b]), ["r: 2"]);
+    // One way; with the module above; in tests; in another room; a field of the same name.
+    assert_eq!(circles(&[("r/a.rs", ""), b]), none);
+    assert_eq!(
+        circles(&[("r/mod.rs", "use b::B;\npub struct A;"), ("r/b.rs", "use super::A;")]),
+        none
+    );
+    assert_eq!(circles(&[("r/a.rs", "#[cfg(test)]\nuse super::b;"), b]), none);
+    assert_eq!(circles(&[("s/a.rs", "use crate::r::b;"), b]), none);
+    assert_eq!(circles(&[("r/a.rs", "self.super::b"), b]), none);
 }
 
 #[test]
@@ -278,6 +342,9 @@ fn bad_lines_are_found() {
         "use crate::observer::Flow;",
         "chain/tcp.rs:1: chain may not import observer",
     );
+    bad("targets/list.rs", "use std::{fmt, fs};", "std::fs is not for this file");
+    bad("merge.rs", "mio::Poll::new()", "mio is not for this file");
+    bad("rule/mod.rs", "use clap::Args;", "rule/mod.rs:1: clap is not for this file");
     bad("chain/tcp.rs", "\nuse crate::step;", "tcp.rs:2: chain may not import step");
     bad("engine/driver.rs", "use crate::observer::X;", "engine may not import observer");
     bad("observer/mod.rs", "use crate::engine;", "observer may not import engine");
@@ -294,8 +361,8 @@ fn bad_lines_are_found() {
     bad("step/mod.rs", "use crate::nowhere::X;", "nowhere is in no layer");
     bad("newcomer/mod.rs", "", "newcomer is in no layer");
     bad("engine/scheduler.rs", "let now = Instant::now();", "Instant::now is not for this file");
-    bad("merge.rs", "use nix::unistd;", "nix:: is not for this file");
-    bad("error.rs", "socket2::Socket::new()", "socket2:: is not for this file");
+    bad("merge.rs", "use nix::unistd;", "nix is not for this file");
+    bad("error.rs", "socket2::Socket::new()", "socket2 is not for this file");
     bad("error.rs", concat!("#[", "allow(dead_code)]"), "instead");
     bad("error.rs", &"\n".repeat(600), "600 lines");
     bad("merge.rs", "#[cfg(test)]\nmod tests;\nuse crate::lab;", "merge.rs:3");

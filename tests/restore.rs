@@ -381,11 +381,11 @@ impl Bench {
             let mut run = self.start(first, " --rate 1 --wave 1");
             // Before that, its steps were tried and undone.
             run.until("wave 1: configurations");
-            run.until("ip -6: ");
+            run.until("IPv6: ");
             let during = dumps();
             let output = self.run(second, "").output().unwrap();
             let named = format!(
-                "a run of `{first}` is under way in this network namespace: process {}, since 2",
+                "a run of `{first}` is active in this network namespace: process {}, since 2",
                 run.child.id()
             );
             assert_eq!(output.status.code(), Some(1), "{output:?}");

@@ -163,7 +163,7 @@ impl Bench {
         let output = self.path("interrupted.parquet");
         let mut command = kills::go_on(&self.list, &output, &["--rate", "200", "--wave", "20"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let parts = sink::beside(&output);
+        let parts = sink::parts_of(&output);
         until_of(&mut child, "a part", || parts.join("part-00000.parquet").exists());
         kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
         let stopped = child.wait_with_output().unwrap();

@@ -482,7 +482,7 @@ impl<'a> Bench<'a> {
 
 fn undone_by_a_panic() {
     let before = settings();
-    let step = |name: &str, value: &str| Step::Sysctl { name: name.into(), value: value.into() };
+    let step = |name: &str, value: &str| Step::sysctl(name, value);
     let panicked = std::panic::catch_unwind(|| {
         let steps = [step("net.ipv4.tcp_ecn", "1"), step("net.ipv4.tcp_ecn_fallback", "0")];
         let flows = Flows { mark: mark(1) };

@@ -121,14 +121,3 @@ fn the_list_of_every_tool_is_read() {
         assert!(rest.ends_with("refused: 0\n"), "{}: {outcome}", tool.name);
     }
 }
-
-/// The table of the README says what the program's own table says.
-#[test]
-fn the_readme_has_every_tool() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    for tool in TOOLS {
-        let row = format!("| {} | {} | {} |", tool.name, tool.made, tool.reads);
-        assert!(readme.contains(&row), "the README lacks this row:\n{row}");
-    }
-}

@@ -151,7 +151,7 @@ fn files(result: &Path) -> Vec<PathBuf> {
         files.sort();
         return files;
     }
-    let beside = sink::metadata_beside(result);
+    let beside = sink::metadata_of(result);
     [result.to_owned(), beside].into_iter().filter(|file| file.exists()).collect()
 }
 
@@ -312,13 +312,13 @@ const DAMAGES: [Damage; 17] = [
         "octets are appended to a part",
         |at| append(&at.join("part-00001.parquet"), b"x"),
         1,
-        "octets, and",
+        "octets, but",
     ),
     (
         "a part is missing",
         |at| fs::remove_file(at.join("part-00002.parquet")).unwrap(),
         1,
-        "part-00002.parquet: spoiled digest: it is not there; 40 records",
+        "part-00002.parquet: spoiled digest: it does not exist; 40 records",
     ),
     (
         "two parts are exchanged",
@@ -411,7 +411,7 @@ const DAMAGES: [Damage; 17] = [
         "the metadata are missing",
         |at| fs::remove_file(at.join("run.json")).unwrap(),
         1,
-        "run.json: spoiled digest: it is not there",
+        "run.json: spoiled digest: it does not exist, although",
     ),
     (
         "the metadata are those of another run",
@@ -419,7 +419,7 @@ const DAMAGES: [Damage; 17] = [
             fs::copy(at.with_file_name("other").join("run.json"), at.join("run.json")).unwrap();
         },
         1,
-        "run.json: spoiled digest: it is that of another run",
+        "run.json: spoiled digest: it belongs to another run",
     ),
 ];
 
@@ -439,7 +439,7 @@ fn damage_to_parts_is_named() {
 fn a_single_file_that_was_cut_or_added_to_is_found() {
     let folder_of = tempfile::tempdir().unwrap();
     let [_, parquet, lines] = results(folder_of.path());
-    for file in [&parquet, &lines, &sink::metadata_beside(&lines)] {
+    for file in [&parquet, &lines, &sink::metadata_of(&lines)] {
         let whole = fs::read(file).unwrap();
         let result = if file == &parquet { &parquet } else { &lines };
         for wrong in

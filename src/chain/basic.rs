@@ -1,4 +1,4 @@
-//! Group `basic`: who spoke with whom, when, and how much.
+//! Group `basic`: a flow's ends, its times, and its size.
 
 use std::net::IpAddr;
 
@@ -9,7 +9,7 @@ use crate::packet::{FlowKey, Packet};
 
 /// The largest IP packet in an ordinary Ethernet frame (RFC 894).
 const ETHERNET_MTU: u64 = 1500;
-/// Places in the table of functions.
+/// Indices in the table of functions.
 const COUNT: usize = 1;
 const L4: usize = 2;
 
@@ -37,7 +37,7 @@ pub static GROUP: GroupDef = GroupDef {
             chains: ChainSet::of(&[Chain::L4]),
             setup: Some("basic_flow"),
             alone: false,
-            doc: "counts packets whose transport is none of TCP, UDP and ICMP: SCTP, DCCP, GRE and others",
+            doc: "counts packets with a transport other than TCP, UDP and ICMP: SCTP, DCCP, GRE and others",
         },
     ],
     fields: Basic::FIELDS,
@@ -54,9 +54,9 @@ fields! {
         dip: Option<IpAddr>,
         /// IP protocol number (IANA): 6 is TCP.
         proto: u8,
-        /// Source port of the first packet; NULL where the protocol has no ports.
+        /// Source port of the first packet; NULL if the protocol has no ports.
         sp: Option<u16>,
-        /// Destination port of the first packet; NULL where the protocol has no ports.
+        /// Destination port of the first packet; NULL if the protocol has no ports.
         dp: Option<u16>,
         /// When the flow's first packet crossed the interface (UTC); NULL if the capture does not say.
         pkt_first: Option<Timestamp>,

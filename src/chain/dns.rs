@@ -6,7 +6,7 @@ use crate::field::{Perhaps, fields};
 use crate::packet::dns::{Message, Question};
 use crate::packet::{Direction, FlowKey, Packet, Transport, protocol};
 
-/// The place of `dns_extract` in the table of functions.
+/// The index of `dns_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.
@@ -54,23 +54,23 @@ fields! {
     }
 }
 
-/// The facts, and what is needed to tell the first from later ones.
+/// The facts, and what distinguishes the first from later ones.
 #[derive(Debug, Default)]
 struct State {
     /// The first response that answers the question.
     answer: Option<Response>,
-    /// The first one that answers it only in part: a host off the path can guess it.
+    /// The first one that answers it only in part: a host off the path can guess such a response.
     partial: Option<Response>,
     /// Whether there was a response to no question of the flow: it may be a guess.
     wrong: bool,
     asked: bool,
     /// Whether there were messages that the capture cut short, forward and reverse.
     hidden: [bool; 2],
-    /// Of the last question, by which its answer is known: the identifier, and a digest of the rest.
+    /// Identifies the answer to the last question: its identifier, and a digest of the rest.
     question: Option<(u16, Digests)>,
 }
 
-/// What a response says.
+/// The contents of a response.
 #[derive(Debug, Clone, Copy)]
 struct Response {
     rcode: u8,
@@ -78,7 +78,7 @@ struct Response {
     answers: u16,
 }
 
-/// What a response is to the question.
+/// How a response matches the question.
 enum Fit {
     Answer,
     Partial,
@@ -105,7 +105,7 @@ impl Facts for State {
         }
         let (message, cut) = match &packet.transport {
             Transport::Udp(udp) => (udp.data, udp.cut),
-            // Two octets of length stand before each message (RFC 1035, 4.2.2).
+            // Each message has two octets of length in front (RFC 1035, 4.2.2).
             Transport::Tcp(tcp) => {
                 (tcp.data.get(2..).unwrap_or_default(), tcp.data.len() < tcp.payload as usize)
             }
@@ -142,7 +142,7 @@ impl Facts for State {
 const PORT: u16 = 53;
 
 impl State {
-    /// What a response with these digests of its question is to the question that was asked.
+    /// How a response with these digests matches the question that was asked.
     fn fit(&self, message: &Message<'_>, digests: Option<Digests>) -> Fit {
         let asked = self.question.filter(|(id, _)| *id == message.id).map(|(_, asked)| asked);
         match (asked, digests) {
@@ -158,7 +158,7 @@ impl State {
     }
 }
 
-/// Of name, type and class of the only question: with the case of its letters, and without it (RFC 4343).
+/// Digests of name, type and class of the only question: case-sensitive, and without case (RFC 4343).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Digests {
     exact: u64,
@@ -170,7 +170,7 @@ impl Digests {
         let Question::One { name, of } = question else { return None };
         let digest = |octet: fn(&u8) -> u8| {
             let octets = name.iter().map(octet).chain(of);
-            // FNV-1a: nothing hostile is gained by two names with one digest.
+            // FNV-1a: an attacker gains nothing from two names with the same digest.
             octets.fold(0xcbf2_9ce4_8422_2325_u64, |digest, octet| {
                 (digest ^ u64::from(octet)).wrapping_mul(0x100_0000_01b3)
             })

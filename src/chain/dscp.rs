@@ -5,7 +5,7 @@ use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Perhaps, fields};
 use crate::packet::{FlowKey, Packet, protocol};
 
-/// The place of `dscp_extract` in the table of functions.
+/// The index of `dscp_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.

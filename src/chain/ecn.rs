@@ -1,14 +1,14 @@
 //! Group `ecn`: the ECN codepoints that IP packets carried.
 //!
-//! SYNs and data are kept apart. Segments without data and without SYN (pure ACKs, FINs) count
-//! in neither: RFC 3168, section 6.1.4, forbids marks on them, so their absence says nothing.
+//! SYNs and data are separate. Segments without data and without SYN (pure ACKs, FINs) count in neither: RFC 3168,
+//! section 6.1.4, forbids marks on them, so missing marks mean nothing.
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Perhaps, fields};
 use crate::packet::{FlowKey, Packet, protocol};
 
-/// The place of `ecn_code` in the table of functions.
+/// The index of `ecn_code` in the table of functions.
 const CODE: usize = 1;
 
 /// The registry's row.
@@ -71,7 +71,7 @@ fields! {
     }
 }
 
-/// What the facts are made of: of each class in each direction, bits of the codepoints that were seen.
+/// The state behind the facts: for each class and direction, bits of the codepoints that were seen.
 #[derive(Debug, Default)]
 struct State {
     syn: [u8; 2],

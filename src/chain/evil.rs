@@ -5,7 +5,7 @@ use super::{Chain, ChainSet, Class, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::{FlowKey, Packet};
 
-/// The place of `evilbit_extract` in the table of functions.
+/// The index of `evilbit_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.

@@ -1,5 +1,4 @@
-//! What all groups have in common: state by slot, columns, and which functions run on which
-//! headers.
+//! Common to all groups: state by slot, columns, and which functions run on which headers.
 
 use arrow::array::ArrayRef;
 
@@ -9,21 +8,20 @@ use super::{
 use crate::field::Row;
 use crate::packet::{Direction, FlowKey, Packet};
 
-/// What a group's functions keep of one flow: what the facts for the record are made of, in as little
-/// room as can be, for there are as many of these as flows are live.
+/// The state of one flow in a group's functions, from which the facts of the record are made. It is as small as
+/// possible, since there is one for each live flow.
 pub(super) trait Facts: Default + Send {
     /// The facts for the record.
     type Row: Row;
-    /// The facts so far, of the flow with this key.
+    /// The facts so far of the flow with this key.
     fn row(&self, key: &FlowKey) -> Self::Row;
-    /// A flow begins with this packet. `runs` tells which functions stand in `new_flow_chain`.
+    /// A flow begins with this packet. `runs` has the functions in `new_flow_chain`.
     fn open(&mut self, _key: &FlowKey, _packet: &Packet<'_>, _runs: Runs<'_>) -> Admission {
         Admission::Watch
     }
-    /// A packet of the flow, the first one too. `runs` tells which of the group's functions have
-    /// a header to read.
+    /// A packet of the flow, including the first. `runs` has the functions of the group that read one of its headers.
     fn packet(&mut self, packet: &Packet<'_>, seen: Seen, runs: Runs<'_>) -> Progress;
-    /// Something is known of the flow.
+    /// Something besides its packets is known of the flow.
     fn note(&mut self, _note: Note) {}
 }
 
@@ -35,7 +33,7 @@ pub(super) struct Runs<'a> {
 }
 
 impl Runs<'_> {
-    /// Whether the function at this place of the group's table runs.
+    /// Whether the function with this index in the group's table runs.
     #[inline(always)]
     pub(super) fn function(&self, place: usize) -> bool {
         self.placed[place].meets(self.headers)
@@ -48,7 +46,7 @@ struct Store<F: Facts> {
     /// Where each function of the group was placed, in the order of its table.
     placed: Vec<ChainSet>,
     flows: Vec<F>,
-    /// What is left of those that are complete, in order of closing.
+    /// The state of complete flows, in order of closing.
     closed: Vec<F>,
 }
 
@@ -83,8 +81,9 @@ impl<F: Facts + 'static> Group for Store<F> {
         self.flows[slot].note(note);
     }
 
-    fn close(&mut self, slot: usize) {
-        self.closed.push(std::mem::take(&mut self.flows[slot]));
+    fn close(&mut self, slots: &[u32]) {
+        let Self { flows, closed, .. } = self;
+        closed.extend(slots.iter().map(|slot| std::mem::take(&mut flows[*slot as usize])));
     }
 
     fn take(&mut self) -> Box<dyn Closed> {
@@ -94,7 +93,7 @@ impl<F: Facts + 'static> Group for Store<F> {
     }
 }
 
-/// Flows that are complete, on their way to become columns.
+/// Complete flows, before they become columns.
 struct Rows<F: Facts> {
     selection: Selection,
     flows: Vec<F>,
@@ -118,7 +117,7 @@ impl<F: Facts> Closed for Rows<F> {
     }
 }
 
-/// Of a pair of facts, the one of a direction.
+/// Selects the fact of one direction.
 #[inline(always)]
 pub(super) fn of<T>(direction: Direction, forward: T, reverse: T) -> T {
     match direction {

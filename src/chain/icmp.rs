@@ -1,4 +1,4 @@
-//! Group `icmp`: what routers and hosts said of a flow's packets, and what their quotes show.
+//! Group `icmp`: ICMP errors about a flow's packets, and their quotes.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::{Direction, FlowKey, Packet, Quote, flag, protocol};
 
-/// The place of `icmp_extract` in the table of functions.
+/// The index of `icmp_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.
@@ -46,7 +46,7 @@ fields! {
         icmp_time_exceeded: bool,
         /// Octets of MTU in a fragmentation-needed (RFC 1191) or packet-too-big (RFC 4443, 3.2) error; NULL if none.
         icmp_too_big_mtu: Option<u32> = (1, 4_294_967_295),
-        /// Address of who sent the first error; NULL if there was none.
+        /// Source address of the first error; NULL if there was none.
         icmp_from: Option<IpAddr>,
         /// TTL or hop limit of the packet as the first error quotes it; NULL if there was none.
         icmp_quote_ttl: Option<u8>,
@@ -75,7 +75,7 @@ impl Facts for IcmpFacts {
         let (Some(icmp), Some(quote)) = (packet.icmp(), packet.quote()) else {
             return Progress::More;
         };
-        // An error goes against the packet that it is about.
+        // An error travels in the opposite direction of the packet that it is about.
         if seen.direction == Direction::Forward || !runs.function(EXTRACT) {
             return Progress::More;
         }

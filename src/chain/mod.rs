@@ -1,10 +1,9 @@
 //! The registry of observer functions.
 //!
-//! A measurement names functions and places them in chains by the header that they read
-//! ([`Chain`]). Functions that share state form a [`Group`]: one object that keeps the state of
-//! all flows contiguously, indexed by the flow's slot, and sets it aside when the flow is complete, to
-//! be made Arrow columns of ([`Closed`]). Packets come to a group some at a time ([`Visit`]): one
-//! virtual call for all of them, and a flow costs no allocation.
+//! A measurement names functions and places them in chains by the header that they read ([`Chain`]). Functions that
+//! share state form a [`Group`]: one object that keeps the state of all flows contiguously, indexed by the flow's
+//! slot, and sets it aside when the flow is complete, for conversion to Arrow columns ([`Closed`]). A group gets
+//! packets in batches ([`Visit`]): one virtual call per batch, and no allocation per flow.
 //!
 //! Imports [`packet`](crate::packet) and [`field`](crate::field).
 
@@ -28,7 +27,7 @@ use arrow::array::ArrayRef;
 use crate::field::FieldDef;
 use crate::packet::{Direction, FlowKey, Packet, Transport, flag, protocol};
 
-/// Where a function may be listed: which header makes it run.
+/// Where a function may be listed: the header that makes it run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Chain {
     /// The first packet of a flow.
@@ -41,7 +40,7 @@ pub enum Chain {
     Tcp,
     /// Every UDP header.
     Udp,
-    /// Every ICMP message, those about a flow's packets included.
+    /// Every ICMP message, including errors about a flow's packets.
     Icmp4,
     /// Every ICMPv6 message, likewise.
     Icmp6,
@@ -76,7 +75,7 @@ impl Chain {
         }
     }
 
-    /// What a function in it reads, for messages.
+    /// The header that its functions read, for messages.
     pub fn reads(self) -> &'static str {
         match self {
             Chain::NewFlow => "the first packet of a flow",
@@ -152,19 +151,19 @@ impl ChainSet {
 /// One function of the registry.
 #[derive(Debug)]
 pub struct FunctionDef {
-    /// The name in a measurement file: upstream's.
+    /// The name in a measurement file; upstream's name.
     pub name: &'static str,
     /// The chains in which it may be listed.
     pub chains: ChainSet,
-    /// The function that must be in `new_flow_chain` for this one to have a place for its facts.
+    /// The set-up function that must be in `new_flow_chain` for this one to have space for its facts.
     pub setup: Option<&'static str>,
-    /// Whether it is placed only by its own name, never by its group's: it changes what others see.
+    /// Whether only its own name places it, never its group's: it affects other functions.
     pub alone: bool,
     /// What it records.
     pub doc: &'static str,
 }
 
-/// A group of functions that share their state, and what makes it.
+/// A group of functions that share their state, with its constructor.
 #[derive(Debug)]
 pub struct GroupDef {
     /// The name after `use = [...]`.
@@ -206,7 +205,7 @@ pub fn function(name: &str) -> Option<(&'static GroupDef, &'static FunctionDef)>
     functions().find(|(_, function)| function.name == name)
 }
 
-/// The functions that a measurement placed in chains.
+/// The functions that a measurement has placed in chains.
 #[derive(Debug, Clone, Default)]
 pub struct Selection(Vec<(&'static str, ChainSet)>);
 
@@ -219,14 +218,14 @@ impl Selection {
         }
     }
 
-    /// Every function in every chain that it may be in: what `observe` does without a file.
+    /// Every function in every chain that allows it: what `observe` does without a file.
     pub fn everything() -> Self {
         let mut all = Self::default();
         GROUPS.iter().for_each(|group| all.place_group(group));
         all
     }
 
-    /// Places every function of a group in every chain that it may be in.
+    /// Places every function of a group in every chain that allows it.
     pub fn place_group(&mut self, group: &'static GroupDef) {
         for function in group.functions.iter().filter(|function| !function.alone) {
             function.chains.iter().for_each(|chain| self.place(function, chain));
@@ -243,7 +242,7 @@ impl Selection {
         self.chains(function) != ChainSet::default()
     }
 
-    /// The groups of which some function was placed, in the order of the registry.
+    /// The groups with at least one placed function, in the order of the registry.
     pub fn groups(&self) -> impl Iterator<Item = &'static GroupDef> + '_ {
         GROUPS.iter().copied().filter(|group| group.functions.iter().any(|f| self.has(f.name)))
     }
@@ -253,14 +252,14 @@ impl Selection {
         self.groups().flat_map(|group| group.fields).filter(|field| self.has(field.by))
     }
 
-    /// Of a group's columns, in the order of its `fields`, those that the placed functions fill.
+    /// From a group's columns, in the order of its `fields`, those that the placed functions fill.
     pub fn pick(&self, fields: &[FieldDef], columns: Vec<ArrayRef>) -> Vec<ArrayRef> {
         let kept = fields.iter().zip(columns).filter(|(field, _)| self.has(field.by));
         kept.map(|(_, column)| column).collect()
     }
 }
 
-/// What a function thinks of its flow after a packet.
+/// A function's verdict on its flow after a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// More may come.
@@ -269,12 +268,12 @@ pub enum Progress {
     Over,
 }
 
-/// What a function thinks of a new flow.
+/// A function's verdict on a new flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It is watched.
+    /// The flow is watched.
     Watch,
-    /// It is ignored, and counted.
+    /// The flow is ignored, and counted.
     Refuse,
 }
 
@@ -285,15 +284,15 @@ pub struct Seen {
     pub headers: ChainSet,
     /// Whether it goes with or against the flow's first packet.
     pub direction: Direction,
-    /// What a marking function takes it for.
+    /// The class that marking functions use.
     pub class: Option<Class>,
-    /// Of an ICMP error: octets of its quote, besides addresses and ports, that were compared with what was sent, and are
-    /// the same.
+    /// For an ICMP error: how many octets of its quote, besides addresses and ports, were compared with what was sent
+    /// and are equal.
     pub quoted: u8,
 }
 
 impl Seen {
-    /// Of a packet that goes this way.
+    /// For a packet in this direction.
     #[inline(always)]
     pub fn of(packet: &Packet<'_>, direction: Direction) -> Self {
         let (headers, class) = (ChainSet::of_packet(packet), Class::of(packet));
@@ -301,18 +300,18 @@ impl Seen {
     }
 }
 
-/// What a marking function takes a packet for.
+/// The class of a packet for marking functions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// A TCP SYN or SYN-ACK.
     Syn,
-    /// What carries data, see [`Packet::is_data`].
+    /// A packet with data, see [`Packet::is_data`].
     Data,
 }
 
 impl Class {
-    /// The class of a packet, `None` for what carries neither (pure ACKs, FINs) and for what is not
-    /// the sender's own (later fragments, ICMP errors).
+    /// The class of a packet; `None` if it has neither SYN nor data (pure ACKs, FINs) or is not the sender's own
+    /// (later fragments, ICMP errors).
     #[inline(always)]
     fn of(packet: &Packet<'_>) -> Option<Self> {
         let syn = packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN));
@@ -325,54 +324,54 @@ impl Class {
     }
 }
 
-/// A packet, of some that are taken in together, that a flow gets.
+/// A packet of a batch, with its flow.
 #[derive(Debug, Clone, Copy)]
 pub struct Visit {
-    /// Its place among them.
+    /// The packet's index in the batch.
     pub packet: usize,
-    /// Where the flow is.
+    /// The flow's slot.
     pub slot: usize,
     /// What the observer adds.
     pub seen: Seen,
 }
 
 impl Visit {
-    /// So many may be taken in together.
+    /// Maximum number of packets in a batch.
     pub const MOST: usize = u64::BITS as usize;
 }
 
-/// What a group learns of a flow otherwise than from its packets.
+/// What a group learns of a flow besides its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Note {
-    /// A reverse packet has the flow's addresses and ports and does not fit it: no function sees it. Where it counts among
-    /// the flow's packets nevertheless, its octets.
+    /// A reverse packet has the flow's addresses and ports but does not fit it: no function sees it. If it still
+    /// counts among the flow's packets, its octets.
     Unexpected(Option<u32>),
-    /// Whether packets fit the flow cannot be checked.
+    /// It cannot be checked whether packets fit the flow.
     Unchecked,
 }
 
 /// The state of all flows for one group of functions.
 pub trait Group: Send {
-    /// A flow begins in `slot`, with this packet. The slot may have been another flow's before.
+    /// A flow begins in `slot` with this packet. The slot may have belonged to another flow before.
     fn open(&mut self, slot: usize, key: &FlowKey, packet: &Packet<'_>) -> Admission;
-    /// Packets of the flows in the slots of `visits` (their first ones too), in order. Bits of the visits after which
-    /// a flow is over.
+    /// Packets of the flows in the slots of `visits` (including their first ones), in order. Returns a bit for each
+    /// visit after which a flow is over.
     fn packets(&mut self, packets: &[Packet<'_>], visits: &[Visit]) -> u64;
-    /// Something is known of the flow in `slot`.
+    /// Something besides its packets is known of the flow in `slot`.
     fn note(&mut self, _slot: usize, _note: Note) {}
-    /// The flow in `slot` is complete: its facts are set aside.
-    fn close(&mut self, slot: usize);
+    /// The flows in these slots are complete: their facts are set aside, in this order.
+    fn close(&mut self, slots: &[u32]);
     /// Takes the facts of the closed flows, in order of closing.
     fn take(&mut self) -> Box<dyn Closed>;
 }
 
-/// The facts of flows that are complete, from one group. To make columns of them is as much work as to find
-/// them: a thread of its own may do it.
+/// The facts of complete flows, from one group. Making columns takes as long as finding the facts, so a separate
+/// thread may do it.
 pub trait Closed: Send {
-    /// The columns of the placed functions, one row per flow in order of closing. `keys` are the
-    /// keys of these flows; of those that are not among the `wanted`, if that is given, there is no row.
+    /// The columns of the placed functions, one row per flow in order of closing. `keys` are the keys of these flows;
+    /// if `wanted` is given, only flows marked there get a row.
     fn columns(&self, keys: &[FlowKey], wanted: Option<&[bool]>) -> Vec<ArrayRef>;
-    /// Makes the facts of the flow at a place of the order, and drops them: panics if that cannot be done.
+    /// Makes the facts of the flow with this index, and drops them: panics if that is impossible.
     fn check(&self, place: usize, key: &FlowKey);
 }
 

@@ -6,7 +6,7 @@ use crate::field::fields;
 use crate::packet::tcp_option::{kind, options};
 use crate::packet::{FlowKey, Packet, flag};
 
-/// The place of `mss_extract` in the table of functions.
+/// The index of `mss_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.
@@ -48,7 +48,7 @@ fields! {
     }
 }
 
-/// The facts, and what is needed to tell the first from later ones.
+/// The facts, and what distinguishes the first from later ones.
 #[derive(Debug, Default)]
 struct State {
     facts: Mss,

@@ -5,7 +5,7 @@ use super::{Admission, Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::{Perhaps, ROUND_TRIP, Timestamp, fields};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag, protocol};
 
-/// Places in the table of functions.
+/// Indices in the table of functions.
 const HANDSHAKE: usize = 1;
 const COMPLETE: usize = 2;
 const FROM_SYN: usize = 3;
@@ -41,7 +41,7 @@ pub static GROUP: GroupDef = GroupDef {
             chains: ChainSet::of(&[Chain::NewFlow]),
             setup: None,
             alone: true,
-            doc: "refuses TCP flows that do not begin with a SYN: connections older than the capture; they are ignored and counted",
+            doc: "rejects TCP flows that do not begin with a SYN: connections older than the capture; they are ignored and counted",
         },
     ],
     fields: TcpFacts::FIELDS,
@@ -73,7 +73,7 @@ fields! {
         /// When the first SYN in the reverse direction (the SYN-ACK) was seen (UTC); NULL likewise.
         tcp_syn_time_rev: Option<Timestamp>,
         /// Nanoseconds from SYN to SYN-ACK; NULL if the capture does not say when they came, or if the SYN had been
-        /// sent again by then, for nobody knows which was answered (RFC 6298, 3).
+        /// retransmitted by then, since it is unknown which one was answered (RFC 6298, 3).
         tcp_handshake_rtt: Option<u64> = ROUND_TRIP,
         /// Whether the handshake was completed: SYN, SYN-ACK, then a forward segment with ACK; NULL instead of false
         /// if the flags of some segment could not be read.
@@ -99,7 +99,7 @@ const RST: u8 = 4;
 /// There were segments whose flags could not be read.
 const HIDDEN: u8 = 16;
 
-/// What the facts are made of. Pairs are forward, reverse.
+/// The state behind the facts. Pairs are forward, reverse.
 #[derive(Debug, Default)]
 struct State {
     syn_times: [Timestamp; 2],
@@ -107,9 +107,9 @@ struct State {
     /// Flags of the first SYN, and of the last one.
     flags: [Option<u16>; 2],
     last_flags: [Option<u16>; 2],
-    /// Flags of the first SYN-ACK that is one.
+    /// Flags of the first valid SYN-ACK.
     synack: Option<u16>,
-    /// Whether the first reverse SYN came while there had been one forward.
+    /// Whether the first reverse SYN came after a forward one.
     answered: bool,
     connected: bool,
     /// Bits: [`FIN`], [`RST`] and [`HIDDEN`], shifted by one for the reverse direction.
@@ -138,7 +138,7 @@ impl State {
         }
     }
 
-    /// Nanoseconds from SYN to SYN-ACK, if they can be known.
+    /// Nanoseconds from SYN to SYN-ACK, if known.
     fn round_trip(&self) -> Option<u64> {
         let (sent, answered) = (self.syn_times[0].known()?, self.syn_times[1].known()?);
         let time = answered.0.saturating_sub(sent.0);

@@ -9,7 +9,7 @@ use crate::field::{Cell, Nullable, Perhaps, Texts, fields};
 use crate::packet::tcp_option::{kind, options};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
-/// The place of `tcpopt_extract` in the table of functions.
+/// The index of `tcpopt_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.
@@ -61,7 +61,7 @@ fields! {
     }
 }
 
-/// The facts, and what is needed to tell the first from later ones.
+/// The facts, and what distinguishes the first from later ones.
 #[derive(Debug, Default)]
 struct State {
     facts: TcpOpt,
@@ -114,7 +114,7 @@ impl TcpOpt {
     }
 }
 
-/// Kinds of options in their order; a header has room for no more than these.
+/// Option kinds in order; a header has no room for more than these.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kinds {
     kinds: [u8; Texts::MOST],

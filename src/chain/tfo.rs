@@ -6,7 +6,7 @@ use crate::field::fields;
 use crate::packet::tcp_option::{FAST_OPEN_EXPERIMENT, kind, options};
 use crate::packet::{Direction, FlowKey, Packet, Tcp, flag};
 
-/// The place of `tfo_extract` in the table of functions.
+/// The index of `tfo_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.
@@ -90,7 +90,7 @@ fn cookie(tcp: &Tcp<'_>) -> Option<(u8, u8)> {
             }
             _ => return None,
         };
-        // An option is never longer than the 40 octets that a header has for them.
+        // An option is never longer than the 40 octets for options in a header.
         Some((option.kind, u8::try_from(cookie.len()).unwrap_or(u8::MAX)))
     })
 }

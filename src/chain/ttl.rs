@@ -1,11 +1,11 @@
-//! Group `ttl`: how far packets had come, and the identifiers that tell who answered.
+//! Group `ttl`: how far packets had come, and identifiers that distinguish responders.
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 
-/// The place of `ttl_extract` in the table of functions.
+/// The index of `ttl_extract` in the table of functions.
 const EXTRACT: usize = 1;
 
 /// The registry's row.
@@ -47,7 +47,7 @@ fields! {
     }
 }
 
-/// The facts, and what is needed to tell the first from later ones.
+/// The facts, and what distinguishes the first from later ones.
 #[derive(Debug, Default)]
 struct State {
     facts: Ttl,

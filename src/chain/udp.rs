@@ -5,7 +5,7 @@ use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};
 use crate::field::fields;
 use crate::packet::{FlowKey, Packet, protocol};
 
-/// The place of `udp_zero_checksum` in the table of functions.
+/// The index of `udp_zero_checksum` in the table of functions.
 const ZERO: usize = 1;
 
 /// The registry's row.

@@ -1,20 +1,24 @@
 //! `pathspider reference`: everything that has a name, as Markdown, from the tables that the
 //! program itself works with.
 
+mod named;
+
 use std::fmt::Write as _;
 
 use clap::CommandFactory as _;
 use serde_json::Value;
 
-use super::catalogue;
-use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
+use crate::cli::catalogue;
+use crate::privilege::needs::name_of;
+use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::field::FilledBy;
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::record;
+use crate::report::page;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
 use crate::signals::SIGNALS;
@@ -26,7 +30,7 @@ pub struct Args {}
 
 /// Runs the command.
 pub fn run(_: &Args) -> Result<Exit> {
-    out::print_own(&reference())?;
+    page::print_own(&reference())?;
     Ok(Exit::Done)
 }
 
@@ -35,12 +39,16 @@ pub fn reference() -> String {
     let mut page = format!("# pathspider {}: reference\n", env!("CARGO_PKG_VERSION"));
     // Writing to a string cannot fail.
     let _ = commands(&mut page)
+        .and_then(|()| named::options(&mut page))
         .and_then(|()| file(&mut page))
         .and_then(|()| functions(&mut page))
         .and_then(|()| fields(&mut page))
         .and_then(|()| kinds_and_steps(&mut page))
         .and_then(|()| labels(&mut page))
         .and_then(|()| measurements(&mut page))
+        .and_then(|()| named::tools(&mut page))
+        .and_then(|()| named::situations(&mut page))
+        .and_then(|()| named::checks(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
         .and_then(|()| mistakes(&mut page));
@@ -273,7 +281,7 @@ fn kinds_and_steps(page: &mut String) -> Written {
             step.doc.to_owned(),
             step.undo.to_owned(),
             whom.to_owned(),
-            step.privilege.to_string(),
+            name_of(step.privilege).to_owned(),
             code(step.example),
         ]
     });

@@ -10,11 +10,12 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::facts::Reply;
 use crate::field::Timestamp;
+use crate::hex::hex;
 
 /// Records the facts of a server's own certificate; what cannot be parsed stays NULL.
 pub(super) fn note(reply: &mut Reply, certificate: &CertificateDer<'_>, target: &ServerName<'_>) {
     let digest = Sha256::digest(certificate);
-    reply.tls_cert_sha256 = Some(digest.iter().map(|octet| format!("{octet:02x}")).collect());
+    reply.tls_cert_sha256 = Some(hex(&digest));
     if let Ok(parsed) = ParsedCertificate::try_from(certificate) {
         let matches = rustls::client::verify_server_name(&parsed, target);
         reply.tls_cert_matches = Some(matches.is_ok());

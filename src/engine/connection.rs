@@ -1,45 +1,45 @@
-//! One connection under way: its channel, its machine, and what is still to be sent.
+//! One connection in flight: its channel, its machine, and what is still to be sent.
 
 use std::io;
 
-use super::driver::now;
+use super::driver::clocks::now;
 use super::guarded::Guarded;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
 use crate::connect::{Action, Ended, Ending, Event, Fault, Stage, State};
 use crate::field::Timestamp;
 
-/// How often a datagram is handed to the kernel while the socket reports errors instead.
+/// How often a datagram is passed to the kernel while the socket reports errors instead.
 const SENDS: u32 = 16;
 
 /// One connection.
 pub(super) struct Connection {
     pub(super) channel: Channel,
     machine: Guarded,
-    /// Whether the machine has been told of the handshake's end.
+    /// Whether the machine knows that the handshake has ended.
     connected: bool,
-    /// Whether anything came for it: the end of the handshake, or a datagram.
+    /// Whether anything was received: the end of the handshake, or a datagram.
     heard: bool,
-    /// Whether any octets did.
+    /// Whether any data was received.
     heard_data: bool,
     /// When the loop learned of the handshake's end.
     connected_at: Option<Timestamp>,
     /// When the last datagram was read.
     data_at: Option<Timestamp>,
-    /// Whether the peer's FIN was read: there is nothing to read any more.
+    /// Whether the peer's FIN was read: nothing more can be read.
     finished: bool,
-    /// What the machine wants to be sent, and how much of it is.
+    /// What the machine wants to send, and how much of it is sent.
     out: Vec<u8>,
     sent: usize,
-    /// A FIN is to follow.
+    /// A FIN follows.
     half_close: bool,
-    /// Why nothing can be sent any more; told once all that came before has been read.
+    /// Why nothing more can be sent; reported once all data that came before has been read.
     broken: Option<Fault>,
-    /// The first error that came back for a datagram. The socket can be used after it, and anybody may have sent what
-    /// caused it, so it counts only if no answer comes.
+    /// The first error that came back for a datagram. The socket is usable after it, and any host may have caused it, so it
+    /// counts only if no answer comes.
     refused: Option<Fault>,
     pub(super) job: Job,
-    /// Tells this from an earlier connection in the same slot.
+    /// Distinguishes this from an earlier connection in the same slot.
     pub(super) generation: u64,
     pub(super) started: Timestamp,
     pub(super) port: u16,
@@ -75,7 +75,7 @@ impl Connection {
         }
     }
 
-    /// Does all that the socket is ready for; says how the attempt ended if it did.
+    /// Does everything that the socket is ready for; returns how the attempt ended, if it did.
     pub(super) fn ready(&mut self, writable: bool, buffer: &mut [u8]) -> Option<Ending> {
         if writable && !self.connected {
             let event = match self.channel.take_error() {
@@ -99,12 +99,12 @@ impl Connection {
         self.read(buffer)
     }
 
-    /// Takes in what came for it by another way than its own socket.
+    /// Takes data that came by another way than its own socket.
     pub(super) fn hear(&mut self, data: &[u8]) -> Option<Ending> {
         self.feed(Event::Data(data))
     }
 
-    /// Its time is up. What the kernel has for it by now still counts: the loop may have been late.
+    /// Its time is up. What the kernel has received by now still counts: the loop may have been late.
     pub(super) fn time_out(&mut self, buffer: &mut [u8]) -> Ending {
         let (writable, readable) = match self.channel.hears {
             true => self.channel.is_ready(),
@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Whether the attempt goes on after this error: one that came back for a datagram.
+    /// Whether the attempt goes on after this error: one that came back for a datagram does not end it.
     fn outlives(&mut self, why: &io::Error) -> bool {
         let fault = fault(why);
         let outlives = self.channel.datagrams && self.channel.hears && !fault.local;
@@ -135,17 +135,17 @@ impl Connection {
         outlives
     }
 
-    /// Adds what it knows to an attempt that has ended.
+    /// Completes an attempt that has ended with what this knows.
     pub(super) fn complete(&self, mut ended: Ended) -> Ended {
         let attempt = &mut ended.attempt;
-        // An answer that fits only in part counts when the time is up; it came before.
+        // An answer that matches only in part counts when the time is up, but it came before.
         let answered = attempt.state == State::Ok || attempt.answer.is_some();
         attempt.ended = self.data_at.filter(|_| answered).unwrap_or(attempt.ended);
         let Self { heard, heard_data, connected_at: connected, .. } = *self;
         Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
     }
 
-    /// Reads what there is.
+    /// Reads what is available.
     fn read(&mut self, buffer: &mut [u8]) -> Option<Ending> {
         while self.connected && self.channel.hears && !self.finished {
             let event = match self.channel.receive(buffer) {
@@ -166,14 +166,14 @@ impl Connection {
                 return Some(ending);
             }
         }
-        // What is not read cannot tell.
+        // A channel that is not read reports no error.
         match self.broken {
             Some(fault) if !self.channel.hears => self.feed(Event::Failed(fault)),
             _ => None,
         }
     }
 
-    /// Feeds one event to the machine and does what it says.
+    /// Feeds one event to the machine and does what it returns.
     fn feed(&mut self, event: Event<'_>) -> Option<Ending> {
         let data = matches!(event, Event::Data(_));
         self.heard_data |= data;
@@ -191,7 +191,7 @@ impl Connection {
         };
         self.flush();
         match event {
-            // Whatever the machine makes of it, nothing more can come.
+            // Whatever the machine does with it, nothing more can come.
             Event::Failed(fault) => ending.or_else(|| Some(Ending::failed(fault, Stage::Connect))),
             _ => ending,
         }
@@ -202,7 +202,7 @@ impl Connection {
         if !self.connected {
             return;
         }
-        // An error that came back for an earlier datagram, or was forged, is reported instead of sending this one.
+        // The kernel may report an error of an earlier datagram, or a forged one, instead of sending this one.
         let mut attempts = SENDS;
         while self.sent < self.out.len() && self.broken.is_none() {
             match self.channel.send(&self.out[self.sent..]) {
@@ -212,7 +212,7 @@ impl Connection {
                 Err(why) if attempts > 0 && !self.channel.is_by_hand() && self.outlives(&why) => {
                     attempts -= 1;
                 }
-                // No packet of the path's can have caused it: none is under way.
+                // No packet of the path can have caused it: none is in flight.
                 Err(why) if self.channel.is_by_hand() => self.broken = Some(at_once(&why)),
                 Err(why) => self.broken = Some(fault(&why)),
             }
@@ -232,11 +232,11 @@ mod tests {
     use crate::engine::socket::Opening;
     use std::net::{SocketAddr, UdpSocket};
 
-    /// An address of the loopback network that no other test uses.
+    /// A loopback address that no other test uses.
     const SERVER: [u8; 4] = [127, 53, 41, 7];
 
     #[test]
-    fn an_error_that_comes_back_for_a_datagram_does_not_end_the_attempt() {
+    fn an_error_for_a_datagram_does_not_end_the_attempt() {
         for answers in [true, false] {
             let server = UdpSocket::bind(SocketAddr::from((SERVER, 0))).unwrap();
             let address = server.local_addr().unwrap();
@@ -256,10 +256,10 @@ mod tests {
             assert_eq!(connection.ready(true, &mut buffer), None);
             let mut message = [0; 512];
             let length = server.recv(&mut message).unwrap();
-            // There is no reader for a while.
+            // For a while the port is closed.
             drop(server);
             connection.channel.send(b"another").unwrap();
-            assert_eq!(connection.ready(true, &mut buffer), None, "it is waited on");
+            assert_eq!(connection.ready(true, &mut buffer), None, "the attempt goes on");
             let server = UdpSocket::bind(address).unwrap();
             message[2] |= 0x80;
             if answers {

@@ -1,10 +1,10 @@
-//! The driver: one mio event loop that does what the scheduler says.
+//! The driver: one mio event loop that does what the scheduler decides.
 //!
-//! It owns the sockets, the clock and the steps in force; a connection's own course is up to its
-//! kind's state machine in [`connect`](crate::connect).
+//! It owns the sockets, the clock and the steps in force; the course of a connection is up to the state machine of its kind
+//! in [`connect`](crate::connect).
 
 mod barrier;
-mod clocks;
+pub(super) mod clocks;
 mod control;
 mod link;
 mod progress;
@@ -49,33 +49,33 @@ use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
 use crate::step::{self, Applied, CommandOutput, Turns};
 
-/// How often a quiet loop looks whether it should stop.
-const LOOK_UP: Duration = Duration::from_millis(100);
+/// Poll interval of an idle loop for the request to stop.
+const IDLE_POLL: Duration = Duration::from_millis(100);
 
-/// Of so many programs it is kept what they said.
+/// The largest number of command outputs that are kept.
 const MOST_OUTPUTS: usize = 64;
 
-/// Tokens of the ears for packets made by hand; every other token is a slot.
+/// Tokens of the sockets that receive for packets made by hand; every other token is a slot.
 const EAR_V4: usize = usize::MAX - 1;
 const EAR_V6: usize = usize::MAX - 2;
 
-/// The attempts of one wave: by configuration, then by target. `None` where a stop came first.
+/// The attempts of one wave: by configuration, then by target. `None` if the run stopped before.
 pub type Attempts = Vec<Vec<Option<Ended>>>;
 
-/// What became of a wave.
+/// The outcome of a wave.
 #[derive(Debug, Default)]
 pub struct Asked {
-    /// Of each target, under each configuration.
+    /// The attempts for each target, under each configuration.
     pub attempts: Attempts,
-    /// Source ports of attempts that were made once more: their flows belong to no record.
+    /// Source ports of attempts that were repeated: their flows belong to no record.
     pub repeated: Vec<u16>,
     /// Every source port of the wave.
     pub ports: PortSet,
-    /// Targets of which an attempt was not begun because they were withdrawn.
+    /// Targets with an attempt that was not started because they were withdrawn.
     pub withdrawn: BTreeSet<usize>,
-    /// Whether the system's clock jumped meanwhile.
+    /// Whether the system's clock stepped during the wave.
     pub clock_step: bool,
-    /// What else was not as it should have been.
+    /// What else disturbed the wave.
     pub disturbed: Vec<Disturbance>,
 }
 
@@ -88,7 +88,7 @@ pub struct Engine<'a> {
     ports: Ports,
     /// The bank of the next wave.
     bank: Bank,
-    /// The ports of the next wave, once some of them are used.
+    /// The ports of the next wave, once it has used some.
     deal: Option<Deal>,
     owners: Arc<Owners>,
     poll: Poll,
@@ -96,29 +96,29 @@ pub struct Engine<'a> {
     scheduler: Scheduler,
     turns: Turns,
     in_force: Applied,
-    /// Whose steps these are.
+    /// The configurations of these steps.
     configurations: Range<usize>,
     link: Option<Link>,
     pauses: Pauses,
-    /// What the programs of `command` steps said, as far as it is kept.
+    /// The outputs of `command` steps, as far as they are kept.
     outputs: Vec<CommandOutput>,
     epoch: Instant,
     clock: Clock,
     wave: u64,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
-    /// Slots freed while events are handled: a late event must not meet their next owner.
+    /// Slots freed while events are handled: a late event must not reach their next owner.
     freed: Vec<usize>,
-    /// By configuration: attempts of one have the same timeout, so they time out in the order of their start.
+    /// By configuration: its attempts have the same timeout, so they time out in the order of their start.
     deadlines: Vec<VecDeque<Deadline>>,
     generation: u64,
     raw: Raw,
     buffer: Box<[u8]>,
-    /// What makes the machine of an attempt.
+    /// Makes the machine of an attempt.
     start: fn(&KindDef, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
 }
 
-/// An attempt that is under way.
+/// An attempt in flight.
 struct Begun {
     /// Its channel, and how much of `out` went with the SYN.
     opened: (Channel, usize),
@@ -127,7 +127,7 @@ struct Begun {
     out: Vec<u8>,
 }
 
-/// When an attempt is given up.
+/// When an attempt times out.
 struct Deadline {
     at: Instant,
     slot: usize,
@@ -135,10 +135,10 @@ struct Deadline {
 }
 
 impl<'a> Engine<'a> {
-    /// Prepares the loop; the capture learns from `owners` which flows are the run's.
+    /// Prepares the loop; the capture learns from `owners` which flows belong to the run.
     ///
     /// # Errors
-    /// When the limits cannot be kept on this host.
+    /// If this host does not allow the limits.
     pub fn new(settings: Settings, progress: &'a Progress, owners: Arc<Owners>) -> Result<Self> {
         allow_descriptors(settings.limits.concurrency)?;
         let steps = settings.configurations.iter().flat_map(|c| &c.steps);
@@ -178,33 +178,34 @@ impl<'a> Engine<'a> {
         })
     }
 
-    /// The most targets that a wave may have.
+    /// The largest number of targets in a wave.
     pub fn largest_wave(&self) -> usize {
         let repeats = self.ways.iter().map(|way| way.repeat as usize).max().unwrap_or(1);
         (self.settings.pool.largest_wave(self.ways.len()) / repeats).max(1)
     }
 
-    /// The next wave takes its ports from this bank, which no wave may have whose flows are not all in.
+    /// Sets the bank of ports for the next wave. No wave that still waits for flows may use the same.
     pub fn use_bank(&mut self, bank: Bank) {
         self.bank = bank;
     }
 
-    /// Asks every target of a wave under every configuration, until done or until `keep_going` says no. Attempts of a
-    /// target that is `withdrawn` are not begun.
+    /// Probes every target of a wave under every configuration, until done or until `keep_going` returns false. Attempts for a
+    /// target that is `withdrawn` are not started.
     pub fn run_wave(
         &mut self,
         targets: &[Address],
         keep_going: impl Fn() -> bool,
         withdrawn: impl Fn(&Address) -> bool,
     ) -> Result<Asked> {
-        let mut asked = self.ask(targets, self.settings.measured(), keep_going, withdrawn)?;
+        let mut asked =
+            self.probe_wave(targets, self.settings.measured(), keep_going, withdrawn)?;
         asked.attempts.truncate(self.settings.measured().len());
         asked.ports = self.deal.take().map(|deal| deal.taken().clone()).unwrap_or_default();
         self.wave += 1;
         Ok(asked)
     }
 
-    /// Asks targets of the wave that comes next in another way, with no step in force: whether they are up at all.
+    /// Checks the liveness of targets of the next wave: probes them in another way, with no step in force.
     pub fn probe(
         &mut self,
         targets: &[Address],
@@ -213,9 +214,9 @@ impl<'a> Engine<'a> {
     ) -> Result<Vec<Option<Ended>>> {
         debug_assert!(self.settings.probe);
         let probe = self.settings.measured().end;
-        let mut asked = self.ask(targets, probe..probe + 1, &keep_going, &withdrawn)?;
+        let mut asked = self.probe_wave(targets, probe..probe + 1, &keep_going, &withdrawn)?;
         if !asked.disturbed.is_empty() && keep_going() {
-            asked = self.ask(targets, probe..probe + 1, keep_going, withdrawn)?;
+            asked = self.probe_wave(targets, probe..probe + 1, keep_going, withdrawn)?;
         }
         for disturbance in &asked.disturbed {
             log::warn!("{}", disturbance.why);
@@ -224,7 +225,7 @@ impl<'a> Engine<'a> {
         Ok(asked.attempts.pop().unwrap_or_default())
     }
 
-    fn ask(
+    fn probe_wave(
         &mut self,
         targets: &[Address],
         configurations: Range<usize>,
@@ -281,11 +282,11 @@ impl<'a> Engine<'a> {
                 }
             };
             let wait = wait.map(|until| until.saturating_sub(self.epoch.elapsed()));
-            self.turn(wait.unwrap_or(LOOK_UP).min(LOOK_UP), &mut wave)?;
+            self.turn(wait.unwrap_or(IDLE_POLL).min(IDLE_POLL), &mut wave)?;
         }
     }
 
-    /// Counts an attempt that came to its end before it was begun.
+    /// Counts an attempt that ended before it was started.
     pub fn handle_unasked(&self, state: State) {
         self.progress.started.fetch_add(1, Relaxed);
         self.progress.count(state);
@@ -294,7 +295,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Waits for events at most this long and handles them and what has timed out.
+    /// Waits for events at most this long, then handles them and timeouts.
     fn turn(&mut self, mut wait: Duration, wave: &mut Wave<'_>) -> Result<()> {
         let now = Instant::now();
         for first in self.deadlines.iter().filter_map(VecDeque::front) {
@@ -336,7 +337,7 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    /// Starts an attempt; gives it back if it is over at once.
+    /// Starts an attempt; returns it if it ends at once.
     fn start(&mut self, job: Job, wave: &mut Wave<'_>) -> Option<Ended> {
         self.progress.started.fetch_add(1, Relaxed);
         let started = clocks::now();
@@ -361,7 +362,7 @@ impl<'a> Engine<'a> {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        // What is repeated is not what the record is of.
+        // The record is about the last repetition.
         let is_last = wave.left[job.configuration][job.target] == 1;
         let wanted = target.wanted.get(job.configuration).copied().flatten();
         let wanted = wanted.filter(|_| is_last);
@@ -413,7 +414,7 @@ impl<'a> Engine<'a> {
         let by_hand = !opened.0.hears;
         let connection = Connection::new(opened, machine, out, job, when);
         let connection = self.connections[slot].insert(connection);
-        // No socket will say that it is ready.
+        // No socket reports that it is ready.
         if by_hand && let Some(ending) = connection.ready(true, &mut []) {
             self.connections[slot] = None;
             self.raw.forget(port, target.at);
@@ -423,13 +424,13 @@ impl<'a> Engine<'a> {
         None
     }
 
-    /// Has the event loop watch a descriptor.
+    /// Makes the event loop watch a descriptor.
     fn watch(&self, fd: RawFd, token: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest)
     }
 
-    /// What an attempt's socket is to be like.
+    /// The properties of an attempt's socket.
     fn opening<'e>(
         &'e self,
         address: SocketAddr,
@@ -447,8 +448,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// A channel whose SYN is sent, from the next port that can be had, and how much of the early data
-    /// went with it.
+    /// A channel whose SYN is sent, from the next usable port, and how much of the early data went with it.
     fn connect(
         &mut self,
         address: SocketAddr,
@@ -466,7 +466,7 @@ impl<'a> Engine<'a> {
         opened
     }
 
-    /// A way for a packet made by hand, and its machine.
+    /// A channel for a packet made by hand, and its machine.
     fn forge(
         &mut self,
         packet: Packet,
@@ -502,7 +502,7 @@ impl<'a> Engine<'a> {
         Ok(Begun { opened: (way.channel, 0), port, machine, out: Vec::new() })
     }
 
-    /// Takes in what came back of TCP segments made by hand.
+    /// Receives the answers to TCP segments made by hand.
     fn hear(&mut self, v6: bool, buffer: &mut [u8], wave: &mut Wave<'_>) {
         while let Some((slot, segment)) = self.raw.hear(v6, buffer) {
             if let Some(Some(connection)) = self.connections.get_mut(slot)
@@ -513,7 +513,7 @@ impl<'a> Engine<'a> {
         }
     }
 
-    /// Lets a connection go that has ended.
+    /// Removes a connection that has ended.
     fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
         let Some(connection) = self.connections[slot].take() else { return };
         self.freed.push(slot);
@@ -546,13 +546,13 @@ impl<'a> Engine<'a> {
                 wave.asked.attempts[job.configuration][job.target] = Some(ended);
             }
             _ => {
-                self.scheduler.handle_again(job);
+                self.scheduler.handle_repeat(job);
                 wave.asked.repeated.extend(attempt.source_port);
             }
         }
     }
 
-    /// Closes what is under way; those attempts did not happen.
+    /// Closes all connections in flight; those attempts are discarded.
     fn abandon(&mut self) {
         for (slot, connection) in self.connections.iter_mut().enumerate() {
             if connection.take().is_some() {
@@ -565,10 +565,10 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// A wave under way.
+/// A wave in flight.
 struct Wave<'t> {
     targets: &'t [Address],
-    /// How often each target is still to be asked, by configuration.
+    /// How often each target must still be probed, by configuration.
     left: Vec<Vec<u32>>,
     asked: Asked,
 }

@@ -1,9 +1,9 @@
-//! A connection's machine behind the panic barrier.
+//! A connection's machine, guarded by the panic barrier.
 
 use crate::barrier::{Panicked, guard};
 use crate::connect::{Action, Ending, Event, Machine, Stage};
 
-/// A machine of which no call can end the run. One that panicked is dropped, and its attempt is over.
+/// A machine whose panics do not end the run. One that panicked is dropped, and its attempt is over.
 pub(super) struct Guarded {
     machine: Option<Box<dyn Machine>>,
     /// Where the attempt was when the machine panicked.
@@ -107,7 +107,7 @@ pub(super) mod tests {
 
     impl Drop for Panics {
         fn drop(&mut self) {
-            assert!(!self.early, "and once more when it is dropped");
+            assert!(!self.early, "and again when it is dropped");
         }
     }
 
@@ -131,7 +131,7 @@ pub(super) mod tests {
         assert_eq!(machine.handle(Event::Data(b"x"), &mut out), close);
         assert_eq!(out, b"request");
         assert_eq!(machine.broken(), Some(internal(Stage::Response)));
-        assert_eq!(machine.handle(Event::PeerClosed, &mut out), close, "it stays over");
+        assert_eq!(machine.handle(Event::PeerClosed, &mut out), close, "the attempt stays over");
     }
 
     #[test]

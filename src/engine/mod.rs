@@ -1,10 +1,9 @@
 //! The engine: makes the connections.
 //!
-//! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a
-//! `connection` for each attempt (its machine `guarded`) over a `socket`, or over the `raw` ones of packets made by hand;
-//! [`ports`] gives every attempt a source port of its own, drawn anew for each wave; `clock` notices when the
-//! system's clock is set, `pauses` when the program was stopped or the machine asleep, and [`disturbance`] is what
-//! makes a wave worthless.
+//! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a `connection` for each attempt
+//! (its machine `guarded`) over a `socket`, or over the `raw` sockets of packets made by hand; [`ports`] gives every attempt
+//! a source port of its own, drawn anew for each wave; `clock` detects steps of the system's clock, `pauses` detects that
+//! the program was stopped or the machine asleep, and a [`disturbance`] invalidates a wave.
 //!
 //! Imports [`connect`](crate::connect), [`step`](crate::step) and [`packet`](crate::packet); never the observer.
 

@@ -1,13 +1,13 @@
-//! Whether the program was kept from its work: stopped, or the machine asleep.
+//! Detects that the program could not run: it was stopped, or the machine was asleep.
 //!
-//! Who does not look after attempts must not find that they took too long. Time is an argument here: the driver reads
-//! both clocks at every turn of its loop.
+//! Time in which the loop did not handle attempts must not count as theirs. Time is an argument here: the driver reads both
+//! clocks at every turn of its loop.
 
 use std::time::Duration;
 
-/// A turn of the loop may take this long.
+/// The longest normal turn of the loop.
 const TURN: Duration = Duration::from_millis(300);
-/// After so long attempts that were under way say nothing any more: peers may have given up meanwhile.
+/// After a pause this long, attempts in flight are void: peers may have given up in the meantime.
 const LONG: Duration = Duration::from_secs(5);
 
 /// One reading of the clocks.
@@ -15,9 +15,9 @@ const LONG: Duration = Duration::from_secs(5);
 pub struct Reading {
     /// Time since any fixed moment.
     pub monotonic: Duration,
-    /// The same, with the time that the machine was asleep.
+    /// The same, including the time that the machine was asleep.
     pub boot: Duration,
-    /// How long this thread has been at work: who is busy does not stand still.
+    /// The processor time of this thread: a busy thread is not paused.
     pub busy: Duration,
 }
 
@@ -29,13 +29,12 @@ pub struct Pauses {
 }
 
 impl Pauses {
-    /// Nothing was under way until now.
+    /// Nothing was in flight until now.
     pub fn handle_rest(&mut self, now: Reading) {
         self.last = now;
     }
 
-    /// A turn of the loop, with attempts under way; gives how much time it lost of the monotonic clock, by which they are
-    /// timed.
+    /// A turn of the loop, with attempts in flight; returns how much time was lost on the monotonic clock, which times them.
     pub fn handle_turn(&mut self, now: Reading) -> Duration {
         let before = std::mem::replace(&mut self.last, now);
         let passed = now.monotonic.saturating_sub(before.monotonic);
@@ -46,7 +45,7 @@ impl Pauses {
         lost
     }
 
-    /// The longest pause since this was last asked, if it was a long one.
+    /// The longest pause since the last call, if it was a long one.
     pub fn poll_long(&mut self) -> Option<Duration> {
         Some(std::mem::take(&mut self.longest)).filter(|pause| *pause >= LONG)
     }
@@ -63,19 +62,19 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_turn_is_no_pause() {
+    fn a_busy_turn_is_not_a_pause() {
         let mut pauses = Pauses::default();
         pauses.handle_rest(at(0, 0, 0));
         assert_eq!(
             pauses.handle_turn(at(9000, 9000, 8000)),
             MS(9000),
-            "it is given back all the same"
+            "attempts get it back all the same"
         );
         assert_eq!(pauses.poll_long(), None);
     }
 
     #[test]
-    fn turns_that_take_their_time_lose_none() {
+    fn normal_turns_lose_no_time() {
         let mut pauses = Pauses::default();
         pauses.handle_rest(at(5000, 9000, 0));
         assert_eq!(pauses.handle_turn(at(5100, 9100, 0)), Duration::ZERO);
@@ -84,28 +83,28 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_process_is_given_its_time_back() {
+    fn attempts_of_a_stopped_process_get_the_time_back() {
         let mut pauses = Pauses::default();
         pauses.handle_rest(at(0, 0, 0));
         assert_eq!(pauses.handle_turn(at(900, 900, 0)), MS(900));
-        assert_eq!(pauses.poll_long(), None, "that was no long pause");
+        assert_eq!(pauses.poll_long(), None, "that was not a long pause");
         assert_eq!(pauses.handle_turn(at(6900, 6900, 0)), MS(6000));
         assert_eq!(pauses.handle_turn(at(7000, 7000, 0)), Duration::ZERO);
         assert_eq!(pauses.poll_long(), Some(MS(6000)));
-        assert_eq!(pauses.poll_long(), None, "it is told once");
+        assert_eq!(pauses.poll_long(), None, "it is reported once");
     }
 
     #[test]
-    fn sleep_is_seen_by_the_clock_that_goes_on() {
+    fn sleep_is_detected_by_the_boot_clock() {
         let mut pauses = Pauses::default();
         pauses.handle_rest(at(0, 0, 0));
-        // The monotonic clock stood still: attempts were not timed meanwhile.
+        // The monotonic clock stood still: attempts were not timed while asleep.
         assert_eq!(pauses.handle_turn(at(100, 3_600_100, 0)), Duration::ZERO);
         assert_eq!(pauses.poll_long(), Some(MS(3_600_000)));
     }
 
     #[test]
-    fn what_comes_between_waves_is_no_pause() {
+    fn time_between_waves_is_not_a_pause() {
         let mut pauses = Pauses::default();
         pauses.handle_rest(at(60_000, 90_000, 0));
         pauses.handle_turn(at(60_100, 90_100, 0));

@@ -1,15 +1,14 @@
 //! Source ports: chosen by the engine, so that an attempt's flow is known before its first packet.
 //!
-//! A run has a [`Pool`] of ports, cut at random into two [`Bank`]s. A wave uses one bank; the wave before it may
-//! still have packets on the way and has the other. Within a wave no port comes twice, so the key of a flow
-//! (port, target address, target port) is unique even if a target is listed many times.
+//! A run has a [`Pool`] of ports, split at random into two [`Bank`]s. A wave uses one bank; the wave before it may still
+//! have packets in the network and has the other. Within a wave no port is used twice, so the key of a flow (port, target
+//! address, target port) is unique even if a target is listed many times.
 //!
-//! Which of a bank's ports belong to which configuration is drawn anew for each wave. So whatever a host on the
-//! path does to some ports, it does to all configurations alike. In the rounds that confirm what a target looked
-//! like, two configurations exchange the very ports that they had ([`exchanged`]): what was due to a port then
-//! shows under the other configuration.
+//! The assignment of a bank's ports to configurations is drawn anew for each wave. So whatever a host on the path does to
+//! some ports, it does to all configurations alike. In confirmation rounds two configurations exchange the very ports that
+//! they had ([`exchanged`]): an effect of a port then appears under the other configuration.
 //!
-//! The draw is keyed with a secret of the run: a host off the path cannot know which port comes next.
+//! The draw is keyed with a secret of the run: a host off the path cannot predict the next port.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -34,7 +33,7 @@ impl Pool {
         Self { ports: range.filter(|port| *port != 0 && !reserved(*port)).collect() }
     }
 
-    /// The part of a slot: the first has eight tenths, the others have one each.
+    /// The part of a slot: the first has eight tenths, the others have one tenth each.
     pub fn part(&self, slot: Slot) -> Self {
         let tenth = self.ports.len() / 10;
         let others = tenth * usize::from(SLOTS - 1);
@@ -46,17 +45,17 @@ impl Pool {
         Self { ports: self.ports.get(range).unwrap_or_default().to_vec() }
     }
 
-    /// How many there are.
+    /// The number of ports.
     pub fn len(&self) -> usize {
         self.ports.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no ports.
     pub fn is_empty(&self) -> bool {
         self.ports.is_empty()
     }
 
-    /// The lowest and the highest; of an empty pool no port.
+    /// The lowest and the highest port; an empty range for an empty pool.
     pub fn bounds(&self) -> RangeInclusive<u16> {
         match (self.ports.first(), self.ports.last()) {
             (Some(low), Some(high)) => *low..=*high,
@@ -69,8 +68,8 @@ impl Pool {
         self.ports.get(self.ports.len() / 2).copied().unwrap_or_default()
     }
 
-    /// The most targets that a wave may have under this many configurations: some ports are spare, should other
-    /// programs hold them.
+    /// The largest number of targets in a wave under this many configurations. Some ports are spare, in case other programs
+    /// hold them.
     pub fn largest_wave(&self, configurations: usize) -> usize {
         self.ports.len() / 2 / configurations.max(1) * 15 / 16
     }
@@ -84,13 +83,13 @@ impl fmt::Display for Pool {
     }
 }
 
-/// One half of the pool, which every second wave uses.
+/// One half of the pool, used by every second wave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Bank {
-    /// One of them.
+    /// The first half.
     #[default]
     First,
-    /// The other one.
+    /// The second half.
     Second,
 }
 
@@ -127,7 +126,7 @@ impl Ports {
     /// The ports of a wave.
     pub fn deal(&self, bank: Bank, wave: u64) -> Deal {
         let mut rng = StdRng::seed_from_u64(self.secret);
-        // Each wave has a draw of its own; the first number of the secret's was the banks' draw.
+        // Each wave has a draw of its own; the secret itself has drawn the banks.
         let key = rng.next_u64() ^ wave.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut rng = StdRng::seed_from_u64(key);
         let ports = &self.banks[bank as usize];
@@ -147,42 +146,42 @@ impl Ports {
     }
 }
 
-/// Ports are of four classes: in the lower or the upper half of the pool, even or odd.
+/// Ports have four classes: in the lower or the upper half of the pool, even or odd.
 const CLASSES: usize = 4;
 
-/// The ports of one wave that are still to be had.
+/// The ports of one wave that are still free.
 ///
-/// The baseline's port is in one half, those of the experiments are in the other, so that a filter on one half of the
-/// ports does not meet both: it makes a target look broken or transient, which further rounds sort out, and not
-/// offline. With one experiment, one of the two is even and the other odd.
+/// The baseline's port is in one half, those of the experiments are in the other, so that a filter on one half of the ports
+/// does not affect both: it makes a target look broken or transient, which confirmation rounds correct, and not offline.
+/// With one experiment, one of the two ports is even and the other odd.
 #[derive(Debug)]
 pub struct Deal {
     /// In the order of the draw, the last one first.
     classes: [Vec<u16>; CLASSES],
     bank: PortSet,
-    /// By which classes take turns among targets.
+    /// Decides how classes take turns among targets.
     turn: u64,
-    /// Kept for those who want exactly these.
+    /// Kept for attempts that want exactly these.
     reserved: PortSet,
     taken: PortSet,
 }
 
 impl Deal {
-    /// Keeps a port for an attempt that will want it.
+    /// Keeps a port for an attempt that wants it later.
     pub fn reserve(&mut self, port: u16) {
         if self.bank.contains(port) {
             self.reserved.insert(port);
         }
     }
 
-    /// The port to try for an attempt (its target and configuration), after this many others in vain.
+    /// The port to try for an attempt (its target and configuration), after this many others failed.
     pub fn draw(
         &mut self,
         (target, configuration): (usize, usize),
         wanted: Option<u16>,
         tried: u32,
     ) -> Option<u16> {
-        /// How many ports to try that are like the one wanted.
+        /// How many ports similar to the wanted one to try.
         const LIKE: u32 = 8;
         let wish = match (wanted, tried) {
             (Some(port), 0) => self.exactly(port).or_else(|| self.like(port)),
@@ -192,16 +191,16 @@ impl Deal {
         wish.or_else(|| self.next(target, configuration))
     }
 
-    /// The port that is wanted, if it is of this wave and was not given out.
+    /// The wanted port, if it belongs to this wave and is not taken.
     fn exactly(&mut self, port: u16) -> Option<u16> {
         let free = self.bank.contains(port) && !self.taken.contains(port);
         free.then(|| self.take(port))
     }
 
-    /// A free port as like this one as can be: what a filter does to one it probably does to the other. Near it,
-    /// and odd if it is odd.
+    /// A free port that is similar: near this one, and odd if it is odd. What a filter does to one it probably does to the
+    /// other.
     fn like(&mut self, port: u16) -> Option<u16> {
-        /// How far to look, in both directions.
+        /// How far to search, in both directions.
         const FAR: u16 = 512;
         let steps = (2..=FAR).step_by(2);
         let near = steps.flat_map(|step| [port.checked_add(step), port.checked_sub(step)]);
@@ -209,9 +208,9 @@ impl Deal {
         Some(self.take(found))
     }
 
-    /// The next port of the class whose turn it is; if that is spent, of another.
+    /// The next port of the class whose turn it is; of another one if that is used up.
     fn next(&mut self, target: usize, configuration: usize) -> Option<u16> {
-        // Of each four targets in turn, one has each class; which one follows from the draw.
+        // Each four consecutive targets have one class each; the draw decides which.
         let turn = self.turn.rotate_left((target / CLASSES % 64) as u32) as usize;
         // Every experiment has the other half; odd and even ones take turns.
         let other = match configuration {
@@ -229,7 +228,7 @@ impl Deal {
         None
     }
 
-    /// The ports that were given out.
+    /// The ports that are taken.
     pub fn taken(&self) -> &PortSet {
         &self.taken
     }
@@ -244,12 +243,12 @@ impl Deal {
     }
 }
 
-/// Which ports a target's configurations want in a further round, given those of the first: the baseline exchanges
-/// its port with a configuration whose attempt ended otherwise, or with the first one if none did. The others have
-/// no wish.
+/// The ports that a target's configurations want in a confirmation round, given those of the first round: the baseline
+/// exchanges its port with a configuration whose attempt ended differently, or with the first one if none did. The others
+/// want no certain port.
 ///
-/// If a port alone made the difference, the baseline then fails where the experiment did, or the experiment
-/// succeeds where the baseline did; either way the round does not confirm it.
+/// If a port alone made the difference, the baseline then fails where the experiment did, or the experiment succeeds where
+/// the baseline did; either way the round does not confirm it.
 pub fn exchanged(first: &[(Option<u16>, State)]) -> Vec<Option<u16>> {
     let mut wanted = vec![None; first.len()];
     let Some(((port, state), others)) = first.split_first() else { return wanted };
@@ -292,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn an_experiment_is_not_in_the_half_of_the_baseline() {
+    fn experiments_and_baseline_are_in_different_halves() {
         let pool = pool().part(Slot::default());
         let wave = pool.largest_wave(2);
         let mut deal = Ports::new(&pool, 11).deal(Bank::Second, 3);
@@ -303,7 +302,7 @@ mod tests {
         let is_high = |port: &u16| *port >= pool.middle();
         for others in [&one, &two] {
             let opposite = zero.iter().zip(others).filter(|(a, b)| is_high(a) != is_high(b));
-            // The classes of a bank are only about as large as each other.
+            // The classes of a bank have only about the same size.
             assert!(opposite.count() > wave * 9 / 10);
         }
         assert!(zero.iter().zip(&one).filter(|(a, b)| *a % 2 != *b % 2).count() > wave * 9 / 10);
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_share_no_port_and_the_pool_is_all_theirs() {
+    fn slots_share_no_port_and_use_the_whole_pool() {
         let pool = Pool::new(32768..=60999, |port| port % 7 == 0);
         let parts = Slot::all().map(|slot| pool.part(slot).ports);
         assert_eq!(parts.collect::<Vec<_>>().concat(), pool.ports);
@@ -327,7 +326,7 @@ mod tests {
             (0..50).filter_map(|target| deal.next(target, 0)).collect()
         };
         let draws = [first(1, 0), first(1, 2), first(2, 0)];
-        assert_eq!(first(1, 0), draws[0], "the same draw is the same");
+        assert_eq!(first(1, 0), draws[0], "a draw can be repeated");
         for (a, b) in [(0, 1), (0, 2), (1, 2)] {
             let common = draws[a].iter().filter(|port| draws[b].contains(port)).count();
             assert!(common < 10, "{common} of 50 ports come again");
@@ -340,23 +339,23 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_kept_is_for_who_wants_it() {
+    fn a_reserved_port_is_for_the_attempt_that_wants_it() {
         let ports = Ports::new(&Pool::new(1000..=1039, |_| false), 3);
         let kept = ports.banks[0][7];
         let mut deal = ports.deal(Bank::First, 1);
         deal.reserve(kept);
         let others: Vec<u16> =
             (0..20).filter_map(|number| deal.next(number / 2, number % 2)).collect();
-        assert_eq!(others.len(), 19, "a class that is spent takes another's");
+        assert_eq!(others.len(), 19, "a class that is used up takes from another");
         assert!(!others.contains(&kept));
         assert_eq!(deal.exactly(kept), Some(kept));
-        assert_eq!(deal.exactly(kept), None, "it is given out once");
-        assert_eq!(deal.exactly(ports.banks[1][0]), None, "it is of the other bank");
+        assert_eq!(deal.exactly(kept), None, "it is taken once");
+        assert_eq!(deal.exactly(ports.banks[1][0]), None, "it belongs to the other bank");
         assert_eq!((deal.next(0, 0), deal.like(kept)), (None, None));
     }
 
     #[test]
-    fn a_port_like_another_is_near_and_as_odd() {
+    fn a_similar_port_is_near_and_of_the_same_parity() {
         let ports = Ports::new(&pool(), 3);
         let mut deal = ports.deal(Bank::First, 1);
         for wanted in [40_000, 40_001] {
@@ -366,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_baseline_exchanges_its_port_with_who_fared_otherwise() {
+    fn the_baseline_exchanges_its_port_with_a_differing_configuration() {
         use State::{Failed, Ok, Timeout};
         let look = |states: &[State]| -> Vec<Option<u16>> {
             let ports = (1..).map(Some);

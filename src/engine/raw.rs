@@ -1,5 +1,5 @@
-//! Packets made by hand: the raw sockets that send them, and the ears for what the kernel, which knows
-//! nothing of such connections, would throw away.
+//! Packets made by hand: the raw sockets that send them, and those that receive the answers, which the kernel would drop
+//! since it knows nothing about such connections.
 
 use std::collections::HashMap;
 use std::io;
@@ -13,27 +13,27 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::socket::{Channel, Opening, ignore_path_mtu, unspecified};
 
-/// Room for answers that come faster than they are read.
+/// Buffer for answers that come faster than they are read.
 const BUFFER: usize = 8 << 20;
 
-/// What packets made by hand need, for one run.
+/// The sockets for packets made by hand, of one run.
 pub(super) struct Raw {
-    /// The only source ports whose answers are wanted.
+    /// The source ports whose answers are received.
     ports: RangeInclusive<u16>,
     /// By configuration and family (IPv6 last).
     senders: HashMap<(usize, bool), Rc<Socket>>,
     /// By family.
     ears: HashMap<bool, UdpSocket>,
-    /// Which slot waits at a source port for a target.
+    /// The slot that waits at a source port for a target.
     waiting: HashMap<(u16, SocketAddr), usize>,
 }
 
-/// A way for a packet made by hand.
+/// A channel for a packet made by hand.
 pub(super) struct ByHand {
     pub(super) channel: Channel,
-    /// Where the packet says it comes from.
+    /// The source address and port of the packet.
     pub(super) source: SocketAddr,
-    /// A new ear, which the event loop is to watch.
+    /// A new receiving socket, which the event loop must watch.
     pub(super) ear: Option<RawFd>,
 }
 
@@ -42,7 +42,7 @@ impl Raw {
         Self { ports, senders: HashMap::new(), ears: HashMap::new(), waiting: HashMap::new() }
     }
 
-    /// A way from this port. `tcp` says whether the packet is a TCP segment.
+    /// A channel from this port. `tcp` says whether the packet is a TCP segment.
     pub(super) fn open(
         &mut self,
         opening: &Opening<'_>,
@@ -52,7 +52,7 @@ impl Raw {
     ) -> io::Result<ByHand> {
         let address = opening.address;
         let domain = Domain::for_address(address);
-        // Connected, a UDP socket says from which address the kernel would send.
+        // A connected UDP socket shows from which address the kernel would send.
         let guide = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
         ignore_path_mtu(&guide, domain)?;
         opening.prepare(&guide)?;
@@ -77,7 +77,7 @@ impl Raw {
                 ear = Some(socket.as_raw_fd());
                 self.ears.insert(v6, socket);
             }
-            // Nobody else gets the port meanwhile.
+            // Keeps the port from other programs.
             let holder = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
             holder.set_reuse_address(true)?;
             holder.bind(&at.into())?;
@@ -92,7 +92,7 @@ impl Raw {
         })
     }
 
-    /// What configurations are like has changed: senders are made anew.
+    /// Configurations have changed: senders are made anew.
     pub(super) fn forget_senders(&mut self) {
         self.senders.clear();
     }
@@ -107,13 +107,12 @@ impl Raw {
         self.waiting.remove(&(port, target));
     }
 
-    /// Nobody waits any longer.
+    /// No slot waits any longer.
     pub(super) fn forget_all(&mut self) {
         self.waiting.clear();
     }
 
-    /// The next segment that somebody waits for, as far as one has come: the slot, and the segment's place in
-    /// `buffer`.
+    /// The next received segment that a slot waits for, if any: the slot, and the segment's place in `buffer`.
     pub(super) fn hear(
         &self,
         v6: bool,
@@ -127,7 +126,7 @@ impl Raw {
                 Err(_) => return None,
             };
             let packet = buffer.get(..length).unwrap_or_default();
-            // An IPv4 raw socket gives the IP header too, an IPv6 one does not (RFC 3542, 3).
+            // An IPv4 raw socket returns the IP header too, an IPv6 one does not (RFC 3542, 3).
             let start = match (v6, packet.first()) {
                 (true, _) => 0,
                 (false, Some(first)) => usize::from(first & 15) * 4,
@@ -155,14 +154,14 @@ fn sender(opening: &Opening<'_>, domain: Domain) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// A socket that hears TCP segments for these ports, whatever the kernel makes of them.
+/// A socket that receives TCP segments for these ports, whatever the kernel does with them.
 ///
-/// As a `UdpSocket`, which reads from any socket a packet at a time and says where it came from.
+/// As a `UdpSocket`, which reads from any socket a packet at a time and returns its source.
 fn listen(domain: Domain, ports: &RangeInclusive<u16>) -> io::Result<UdpSocket> {
     let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::TCP))?;
     ignore_path_mtu(&socket, domain)?;
     socket.attach_filter(&filter(domain == Domain::IPV6, ports))?;
-    // Less is granted where the system's limit is lower; what is lost then, the observer has still seen.
+    // The kernel grants less where the system's limit is lower; the observer sees what is lost then.
     let _ = socket.set_recv_buffer_size(BUFFER);
     Ok(socket.into())
 }

@@ -1,10 +1,10 @@
 //! When each connection starts: waves, configurations in turn, and the limits.
 //!
-//! A state machine without sockets and without a clock. The driver asks [`Scheduler::poll`] what
-//! to do at a time, does it, and reports back; so every order of events can be tested in
-//! virtual time.
+//! A state machine without sockets and without a clock. The driver asks [`Scheduler::poll`] what to do at a time, does it, and
+//! reports back; so every order of events can be tested in virtual time.
 
 mod caps;
+mod job;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 pub use caps::Caps;
+pub use job::Job;
 
 use caps::Neighbours;
 
@@ -28,25 +29,16 @@ pub struct Limits {
     pub caps: Caps,
 }
 
-/// One thing to ask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Job {
-    /// A target of the wave.
-    pub target: usize,
-    /// The configuration to ask it under.
-    pub configuration: usize,
-}
-
-/// What the driver is to do next.
+/// What the driver must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Put these configurations in force and no others, then call [`Scheduler::handle_applied`].
     Apply(Range<usize>),
     /// Connect, then call [`Scheduler::handle_started`].
     Start(Job),
-    /// Nothing before an attempt ends, or before this time if one is given.
+    /// Nothing until an attempt ends, or until this time if one is given.
     Wait(Option<Duration>),
-    /// Every target of the wave has been asked under every configuration.
+    /// Every target of the wave has been probed under every configuration.
     WaveDone,
 }
 
@@ -55,20 +47,20 @@ pub enum Next {
 pub struct Scheduler {
     limits: Limits,
     turns: Turns,
-    /// Those that targets are asked under in this wave.
+    /// The configurations of this wave.
     configurations: Range<usize>,
-    /// The wave's, by target.
+    /// The addresses of the wave, by target.
     addresses: Vec<IpAddr>,
-    /// Which turn it is: that of a configuration, or the only one of all.
+    /// The current turn: that of a configuration, or the only turn of all.
     turn: usize,
     applied: bool,
-    /// The next thing to ask in this turn.
+    /// The next attempt in this turn.
     next: usize,
-    /// What is to be asked once more, the oldest first.
-    again: VecDeque<Job>,
-    /// What is put off, and whom.
+    /// Attempts to repeat, the oldest first.
+    repeats: VecDeque<Job>,
+    /// The attempts that caps defer.
     neighbours: Neighbours,
-    /// What was taken out of all these and is to be started next.
+    /// The attempt that was taken out of all these and starts next.
     offered: Option<Job>,
     in_flight: usize,
     stopping: bool,
@@ -86,7 +78,7 @@ impl Scheduler {
             turn: usize::MAX,
             applied: false,
             next: 0,
-            again: VecDeque::new(),
+            repeats: VecDeque::new(),
             neighbours: Neighbours::new(limits.caps),
             offered: None,
             in_flight: 0,
@@ -95,8 +87,8 @@ impl Scheduler {
         }
     }
 
-    /// Begins a wave of targets with these addresses, each asked under each of these configurations. Those that are
-    /// all in force at once stay so from wave to wave.
+    /// Begins a wave of targets with these addresses, each probed under each of these configurations. If all are in force at
+    /// once, they stay so from wave to wave.
     pub fn handle_wave(&mut self, addresses: Vec<IpAddr>, configurations: Range<usize>) {
         let stay = self.turns == Turns::AtOnce && self.configurations == configurations;
         self.configurations = configurations;
@@ -112,12 +104,12 @@ impl Scheduler {
             return if self.in_flight == 0 { Next::WaveDone } else { Next::Wait(None) };
         }
         if !self.is_left() {
-            // The barrier: nobody is under way when the configuration changes.
+            // The barrier: no attempt is in flight when the configuration changes.
             if self.in_flight > 0 {
                 return Next::Wait(None);
             }
             self.turn += 1;
-            // In a wave of nobody, nothing was.
+            // In an empty wave none was applied.
             self.applied = self.applied && self.turns == Turns::AtOnce;
             self.next = 0;
             return self.poll(now);
@@ -141,22 +133,22 @@ impl Scheduler {
         }
     }
 
-    /// Whether anything is left of this turn that was not started.
+    /// Whether an attempt of this turn has not been started.
     fn is_left(&self) -> bool {
         self.offered.is_some()
-            || !self.again.is_empty()
+            || !self.repeats.is_empty()
             || self.neighbours.due().is_some()
             || self.job().is_some()
     }
 
-    /// The next that its address and prefix allow; whoever must wait is put off.
+    /// The next attempt that the caps of its address and prefix allow; those that must wait are deferred.
     fn choose(&mut self, now: Duration) -> Option<Job> {
         let addresses = &self.addresses;
         if let Some(job) = self.neighbours.poll(now, |job: Job| addresses[job.target]) {
             return Some(job);
         }
         loop {
-            let job = self.again.pop_front().or_else(|| {
+            let job = self.repeats.pop_front().or_else(|| {
                 let job = self.job()?;
                 self.next += 1;
                 Some(job)
@@ -179,7 +171,7 @@ impl Scheduler {
         self.configurations.start + self.turn
     }
 
-    /// What comes next in this turn, if anything is left of it.
+    /// The next attempt of this turn, if there is one.
     fn job(&self) -> Option<Job> {
         let (target, configuration) = match self.turns {
             Turns::AtOnce => {
@@ -191,7 +183,7 @@ impl Scheduler {
         (target < self.addresses.len()).then_some(Job { target, configuration })
     }
 
-    /// The configurations asked for are in force.
+    /// The requested configurations are in force.
     pub fn handle_applied(&mut self) {
         self.applied = true;
     }
@@ -201,8 +193,8 @@ impl Scheduler {
         self.applied = false;
     }
 
-    /// What was asked for is under way; `now` is after its first packet was sent, so that two first packets
-    /// are never closer than two of these times.
+    /// The requested attempt is in flight; `now` is after its first packet was sent, so that two first packets are never
+    /// closer than two of these times.
     pub fn handle_started(&mut self, now: Duration) {
         if let Some(job) = self.offered.take() {
             self.neighbours.handle_started(self.addresses[job.target], now);
@@ -211,7 +203,7 @@ impl Scheduler {
         self.pace.handle_started(now);
     }
 
-    /// What was asked for is not to be started after all: nothing was sent.
+    /// The requested attempt was not started after all: nothing was sent.
     pub fn handle_withdrawn(&mut self) {
         self.offered = None;
     }
@@ -221,16 +213,16 @@ impl Scheduler {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// An attempt ended, and the same is to be asked once more.
-    pub fn handle_again(&mut self, job: Job) {
+    /// An attempt ended, and must be repeated.
+    pub fn handle_repeat(&mut self, job: Job) {
         self.handle_ended();
-        self.again.push_back(job);
+        self.repeats.push_back(job);
     }
 
-    /// Starts nothing any more.
+    /// Starts no further attempts.
     pub fn handle_stop(&mut self) {
         self.stopping = true;
-        self.again.clear();
+        self.repeats.clear();
         self.neighbours.clear();
         self.offered = None;
     }
@@ -242,12 +234,12 @@ struct Pace {
     rate: Option<usize>,
     /// Starts within the last second, oldest first; never more than `rate`.
     recent: VecDeque<Duration>,
-    /// When the next start would be on a perfectly even schedule.
+    /// The time of the next start on a perfectly even schedule.
     even: Duration,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-/// How far behind the even schedule a start may be and still be made up for: timers are coarse.
+/// How late a start may be and still be made up for: timers are coarse.
 const SLACK: Duration = Duration::from_millis(10);
 
 impl Pace {
@@ -256,7 +248,7 @@ impl Pace {
         Self { rate, recent: VecDeque::new(), even: Duration::ZERO }
     }
 
-    /// `None` if a start is free now, otherwise when it will be.
+    /// `None` if an attempt may start now, otherwise when it may.
     fn free_at(&mut self, now: Duration) -> Option<Duration> {
         let rate = self.rate?;
         while self.recent.front().is_some_and(|start| *start + SECOND <= now) {

@@ -1,4 +1,4 @@
-//! Sockets: opened for an attempt, and read and written without regard to what carries them.
+//! Sockets: opened for an attempt, then read and written in the same way for every transport.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -12,15 +12,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connect::{Fault, Transport};
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Result, Setting};
 use crate::packet::owner::Owners;
 use crate::step::{Family, Sockopt};
 
-/// What a new socket is to be like.
+/// The properties of a new socket.
 pub(super) struct Opening<'a> {
-    /// What carries the attempt: TCP, MPTCP or UDP.
+    /// The transport of the attempt: TCP, MPTCP or UDP.
     pub(super) transport: Transport,
-    /// Whom it goes to.
+    /// The target.
     pub(super) address: SocketAddr,
     /// Send through this interface, whatever the routing table prefers.
     pub(super) device: Option<&'a str>,
@@ -33,7 +33,7 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// As [`open`](Self::open), of a port that is claimed for the target before the first packet leaves.
+    /// Like [`open`](Self::open), with a port that is claimed for the target before the first packet leaves.
     pub(super) fn claim(
         &self,
         owners: &Owners,
@@ -48,8 +48,8 @@ impl Opening<'_> {
         Ok(opened)
     }
 
-    /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of
-    /// the early data went with it.
+    /// A socket that is bound to a source port and whose SYN, if it has one, is sent; and how much of the early data went with
+    /// it.
     pub(super) fn open(&self, port: u16) -> io::Result<(Channel, usize)> {
         let domain = Domain::for_address(self.address);
         let socket = blank(self.transport, domain)?;
@@ -60,14 +60,14 @@ impl Opening<'_> {
         socket.bind(&SocketAddr::new(unspecified(self.address), port).into())?;
         let address = self.address.into();
         let sent = match self.early {
-            // Without a cookie the SYN asks for one and the data stays with us.
+            // Without a cookie the SYN requests one, and the data is not sent yet.
             Some(data) => socket.send_to_with_flags(data, &address, libc::MSG_FASTOPEN),
             None => socket.connect(&address).map(|()| 0),
         };
         let sent = match sent {
             Err(why) if errno(&why) == Errno::EINPROGRESS => 0,
             Err(why) => return Err(why),
-            // A connection made on the spot is writable, which the loop is told like any other.
+            // A connection that is made at once is writable, which the loop learns as for any other.
             Ok(sent) => sent,
         };
         let datagrams = self.transport == Transport::Udp;
@@ -75,9 +75,9 @@ impl Opening<'_> {
         Ok((Channel { socket, datagrams, hears: true, local, raw: None }, sent))
     }
 
-    /// What is set before anything is sent.
+    /// Sets what must be set before anything is sent.
     pub(super) fn prepare(&self, socket: &Socket) -> io::Result<()> {
-        // Ports are shared: the other end makes the difference.
+        // Ports are shared: the peer makes the difference.
         socket.set_reuse_address(true)?;
         if let Some(device) = self.device {
             socket.bind_device(Some(device.as_bytes()))?;
@@ -90,7 +90,7 @@ impl Opening<'_> {
     }
 }
 
-/// A socket that nothing was set on.
+/// A socket with no options set.
 pub(super) fn blank(transport: Transport, domain: Domain) -> io::Result<Socket> {
     let (kind, protocol) = match transport {
         Transport::Tcp | Transport::Raw => (Type::STREAM, Protocol::TCP),
@@ -100,9 +100,9 @@ pub(super) fn blank(transport: Transport, domain: Domain) -> io::Result<Socket> 
     Socket::new(domain, kind.nonblocking(), Some(protocol))
 }
 
-/// Has the kernel take no path MTU from ICMP errors that it puts to this socket. It checks nothing but their ports or, for
-/// a raw socket, not even those, and keeps the path MTU for all connections to the address that an error quotes: any
-/// host could change it. (TCP compares the sequence number.) Datagrams then have no "don't fragment" bit; they are short.
+/// Makes the kernel ignore the path MTU in ICMP errors for this socket. It checks only their ports or, for a raw socket, not
+/// even those, and keeps the path MTU for all connections to the address that an error quotes: any host could change it.
+/// (TCP compares the sequence number.) Datagrams then have no "don't fragment" bit; they are short.
 pub(super) fn ignore_path_mtu(socket: &Socket, domain: Domain) -> io::Result<()> {
     /// `IP_PMTUDISC_INTERFACE` and `IPV6_PMTUDISC_INTERFACE` of Linux.
     const INTERFACE: i32 = 4;
@@ -127,22 +127,22 @@ pub(super) fn unspecified(target: SocketAddr) -> IpAddr {
     }
 }
 
-/// An open way to a target.
+/// An open channel to a target.
 pub(super) struct Channel {
     socket: Socket,
     /// Whether it carries datagrams rather than a stream of bytes.
     pub(super) datagrams: bool,
-    /// Whether what comes back is read from the socket.
+    /// Whether answers are read from the socket.
     pub(super) hears: bool,
     /// The address of this host that the kernel chose.
     pub(super) local: Option<IpAddr>,
-    /// Where packets made by hand go out, and whom they go to.
+    /// The socket that sends packets made by hand, and their target.
     raw: Option<(Rc<Socket>, SocketAddr)>,
 }
 
 impl Channel {
-    /// A way for packets made by hand: they leave by `raw`, while `socket` holds the port.
-    /// A UDP socket also hears what comes back; TCP without a connection would not.
+    /// A channel for packets made by hand: they leave by `raw`, while `socket` holds the port. A UDP socket also receives the
+    /// answers; a TCP socket without a connection would not.
     pub(super) fn by_hand(
         socket: Socket,
         hears: bool,
@@ -176,18 +176,18 @@ impl Channel {
     /// Sends what can be sent now.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.raw {
-            // The port in the address would be taken for a protocol.
+            // The kernel would take the port in the address for a protocol.
             Some((raw, to)) => raw.send_to(bytes, &SocketAddr::new(to.ip(), 0).into()),
             None => self.socket.send(bytes),
         }
     }
 
-    /// Reads what is there.
+    /// Reads what is available.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         io::Read::read(&mut &self.socket, buffer)
     }
 
-    /// What the kernel has for the socket at this moment: whether it can be written, whether it can be read.
+    /// The state of the socket at this moment: whether it can be written, whether it can be read.
     pub(super) fn is_ready(&self) -> (bool, bool) {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
         let events = match poll(&mut fds, PollTimeout::ZERO) {
@@ -201,7 +201,7 @@ impl Channel {
 
     /// Sends a FIN.
     pub(super) fn half_close(&self) {
-        // Fails only if the peer has reset meanwhile, which reading will tell.
+        // Fails only if the peer has sent a reset, which reading reports.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 }
@@ -231,8 +231,8 @@ pub(super) fn fault(why: &io::Error) -> Fault {
     Fault { word: errno.desc(), local }
 }
 
-/// An error of the very call that should have sent the first packet: no packet of the path's can have
-/// caused it, but for a reset that came back on the spot.
+/// An error of the very call that should have sent the first packet: no packet of the path can have caused it, except a
+/// reset that came back at once.
 pub(super) fn at_once(why: &io::Error) -> Fault {
     let errno = errno(why);
     let answered = matches!(errno, Errno::ECONNREFUSED | Errno::ECONNRESET);
@@ -242,7 +242,7 @@ pub(super) fn at_once(why: &io::Error) -> Fault {
 /// Why nothing could be sent, and from which port.
 pub(super) type Unsent = (io::Error, Option<u16>);
 
-/// Tries port after port until one can be had; `next` gets the number of those that could not.
+/// Tries port after port until one can be used; `next` gets the number of those that could not.
 pub(super) fn from_some_port<T>(
     mut next: impl FnMut(u32) -> Option<u16>,
     mut open: impl FnMut(u16) -> io::Result<T>,
@@ -252,8 +252,8 @@ pub(super) fn from_some_port<T>(
         let port = tried.next().and_then(&mut next);
         let Some(port) = port else { return Err((Errno::EADDRNOTAVAIL.into(), None)) };
         match open(port) {
-            // Another program listens there, or the kernel still remembers a connection to this very
-            // target: the next port will do.
+            // Another program listens there, or the kernel still remembers a connection to this very target: use the
+            // next port.
             Err(why) if matches!(errno(&why), Errno::EADDRINUSE | Errno::EADDRNOTAVAIL) => {}
             Err(why) => return Err((why, Some(port))),
             Ok(opened) => return Ok((opened, port)),
@@ -261,9 +261,9 @@ pub(super) fn from_some_port<T>(
     }
 }
 
-/// Sees to it that so many sockets can be open at once.
+/// Raises the limit of open files so that this many sockets can be open at once.
 pub(super) fn allow_descriptors(concurrency: usize) -> Result<()> {
-    // The capture, the files of the run, the event loop and what libraries hold.
+    // The capture, the files of the run, the event loop and those of libraries.
     const OTHERS: u64 = 64;
     let needed = u64::try_from(concurrency).unwrap_or(u64::MAX).saturating_add(OTHERS);
     let limits = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
@@ -272,9 +272,12 @@ pub(super) fn allow_descriptors(concurrency: usize) -> Result<()> {
         return Ok(());
     }
     if hard < needed {
-        return Err(Error::Usage(format!(
-            "--concurrency {concurrency} needs {needed} open files, the limit is {hard}: lower it, or raise the limit (ulimit -Hn)"
-        )));
+        return Err(Error::NeedsSetting {
+            operation: format!(
+                "{concurrency} connections at the same time need {needed} open files, the limit is {hard}"
+            ),
+            setting: Setting::Concurrency,
+        });
     }
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard).doing(|| "raise the limit of open files")
 }

@@ -1,4 +1,4 @@
-//! Columns of short texts in ASCII, written without the formatter: there are some for every flow.
+//! Columns of short ASCII texts, written without the formatter: every flow has some.
 
 use std::net::Ipv6Addr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::Nullable;
 #[derive(Debug)]
 pub struct Texts {
     bytes: Vec<u8>,
-    /// Where each text begins, and where the last one ends.
+    /// The offset of each text, and the end of the last one.
     places: Vec<i32>,
     nulls: NullBufferBuilder,
 }
@@ -23,7 +23,7 @@ impl Default for Texts {
     }
 }
 
-/// The digits of each octet, and how many there are.
+/// The decimal digits of each octet, and their number.
 static DECIMALS: [([u8; 4], usize); 256] = {
     let mut all = [([0; 4], 0); 256];
     let mut number = 0;
@@ -43,8 +43,8 @@ static DECIMALS: [([u8; 4], usize); 256] = {
     all
 };
 
-/// The first of the longest runs of two or more zero groups, by which groups are zero (bit 0 is the first
-/// group): where it begins and ends.
+/// The first of the longest runs of two or more zero groups, as (begin, end), indexed by which groups are zero (bit 0
+/// is the first group).
 static RUNS: [(u8, u8); 256] = {
     let mut all = [(8, 8); 256];
     let mut zeros = 0;
@@ -67,10 +67,10 @@ static RUNS: [(u8, u8); 256] = {
 };
 
 impl Texts {
-    /// So many numbers are in one text at most: as options are in a TCP header, of two octets each or more.
+    /// Maximum numbers in one text: the options of a TCP header, of two octets each or more.
     pub(crate) const MOST: usize = 20;
 
-    /// The column of some cells. Neighbours are often the same: the host that asks, the options of its kernel.
+    /// The column of some cells. Neighbours are often equal: the same source address, the options of the same kernel.
     pub(crate) fn of<'a, T: Nullable<Column = Self> + PartialEq + 'a>(
         cells: impl Iterator<Item = Option<&'a T>>,
     ) -> ArrayRef {
@@ -93,24 +93,24 @@ impl Texts {
         column.finish()
     }
 
-    /// Adds a text.
+    /// Appends a text.
     fn add(&mut self, text: &[u8]) {
         self.bytes.extend_from_slice(text);
         self.end(true);
     }
 
-    /// Adds no text.
+    /// Appends a null.
     pub(crate) fn add_null(&mut self) {
         self.end(false);
     }
 
     fn end(&mut self, known: bool) {
-        // A batch is far from so large.
+        // A batch is far smaller than that.
         self.places.push(self.bytes.len() as i32);
         self.nulls.append(known);
     }
 
-    /// Adds numbers with something between them, [`MOST`](Self::MOST) at most.
+    /// Appends numbers with a separator, at most [`MOST`](Self::MOST).
     pub(crate) fn add_numbers(&mut self, numbers: &[u8], between: u8) {
         let mut text = [0; 4 * Self::MOST];
         let mut end = 0;
@@ -123,7 +123,7 @@ impl Texts {
         self.add(&text[..end.saturating_sub(1)]);
     }
 
-    /// Adds an IPv6 address in its canonical form (RFC 5952): the first of the longest runs of two or more zero
+    /// Appends an IPv6 address in its canonical form (RFC 5952): the first of the longest runs of two or more zero
     /// groups is left out.
     pub(crate) fn add_v6(&mut self, address: Ipv6Addr) {
         if let Some(v4) = address.to_ipv4_mapped() {
@@ -137,7 +137,7 @@ impl Texts {
         let mut end = 0;
         for (place, group) in (0..).zip(groups) {
             if (begin..after).contains(&place) {
-                // One colon ends what comes before, if anything does; here is the other.
+                // One colon ends the groups before it, if there are any; here is the other.
                 let colons = match place {
                     0 => 2,
                     _ => usize::from(place == begin),
@@ -146,7 +146,7 @@ impl Texts {
                 end += colons;
                 continue;
             }
-            // Nibbles to digits, of which the leading zeros are shifted out.
+            // Nibbles to digits; the leading zeros are shifted out.
             let skipped = (group | 1).leading_zeros() / 4;
             let spread =
                 [12, 8, 4, 0].map(|shift| b"0123456789abcdef"[usize::from(group >> shift & 0xf)]);
@@ -156,7 +156,7 @@ impl Texts {
             text[end] = b':';
             end += 1;
         }
-        // After the last group stands a colon that nothing follows.
+        // The last group has a colon after it that must go.
         self.add(&text[..end - usize::from(after != 8 || begin == 8)]);
     }
 

@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use super::input::duplicate;
 use super::owner::{self, REMEDY};
-use super::place::{self, Named};
 use super::{Folder, descriptor};
 use crate::error::{Error, Result};
 
@@ -19,21 +18,21 @@ use crate::error::{Error, Result};
 pub struct Log {
     folder: Folder,
     name: std::ffi::OsString,
-    /// What was there when the user named it.
+    /// Its metadata when the user named it.
     about: Stat,
 }
 
-/// What opening has given.
+/// The result of opening.
 #[derive(Debug)]
 pub enum Opened {
-    /// It can be written to.
+    /// Writable now.
     File(File),
-    /// It is a pipe without a reader: [`Log::try_open`] says when there is one.
+    /// A pipe without a reader; [`Log::try_open`] succeeds once there is one.
     NoReader(Log),
 }
 
 impl Log {
-    /// Opens what the user named, and makes it if it is not there; `-` is standard output. Never waits.
+    /// Opens what the user named and creates it if it does not exist; `-` is standard output. Never blocks.
     ///
     /// # Errors
     /// [`Error::Usage`] if it cannot be opened, or if others could redirect what is written (see
@@ -46,7 +45,7 @@ impl Log {
             return Ok(Opened::File(stdout.into()));
         }
         if let Some(number) = descriptor(path) {
-            // A new description, with a position of its own, if we may.
+            // A new open file description with its own position, if permitted.
             let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
             let again = open(path, flags | OFlags::NONBLOCK, Mode::empty());
             let file = match again {
@@ -55,7 +54,7 @@ impl Log {
             };
             return file.map(Opened::File).map_err(words);
         }
-        let Named { folder, name, .. } = place::walk(path).map_err(refuse)?;
+        let (folder, name, _) = Folder::walk(path).map_err(refuse)?;
         let name = name.ok_or_else(|| refuse("this is not the name of a file".into()))?;
         let flags = OFlags::CREATE | OFlags::EXCL;
         match openat_of(&folder, &name, flags) {
@@ -63,8 +62,10 @@ impl Log {
             Err(Errno::EXIST) => {}
             Err(why) => return Err(refuse(why.to_string())),
         }
-        let about =
-            folder.about(&name).map_err(words)?.ok_or_else(|| refuse("it went away".into()))?;
+        let about = folder
+            .about(&name)
+            .map_err(words)?
+            .ok_or_else(|| refuse("it was removed meanwhile".into()))?;
         let log = Self { folder, name, about };
         log.check(&about).map_err(refuse)?;
         match log.try_open().map_err(words)? {
@@ -86,10 +87,10 @@ impl Log {
         why.map_or(Ok(()), |why| Err(format!("{why}; {REMEDY}")))
     }
 
-    /// Opens it again; nothing if it is a pipe without a reader.
+    /// Opens it again; `None` if it is a pipe without a reader.
     ///
     /// # Errors
-    /// If it cannot be opened, or is another file by now.
+    /// If it cannot be opened, or the path leads to another file now.
     pub fn try_open(&self) -> io::Result<Option<File>> {
         let file = match openat_of(&self.folder, &self.name, OFlags::empty()) {
             Ok(file) => file,
@@ -103,7 +104,7 @@ impl Log {
         Ok(Some(blocking(file)?))
     }
 
-    /// What it is called.
+    /// Its name in messages.
     pub fn path(&self) -> PathBuf {
         self.folder.join(&self.name)
     }
@@ -115,7 +116,7 @@ fn openat_of(folder: &Folder, name: &std::ffi::OsStr, more: OFlags) -> Result<Fi
     openat(folder.handle(), name, flags, Mode::from_bits_truncate(0o666)).map(File::from)
 }
 
-/// Only opening must not wait; whether writing would is asked for before each write.
+/// Only opening must not block; each write checks beforehand whether it would.
 fn blocking(file: File) -> io::Result<File> {
     fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(file)

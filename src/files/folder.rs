@@ -1,4 +1,4 @@
-//! An open folder, in which names are looked up without following links.
+//! An open folder. Names in it are looked up without following links.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,10 +14,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::owner::{self, REMEDY};
-use super::place::{self, Named};
+use super::walk::{self, Named};
 use crate::error::{Doing as _, Error, Result};
 
-/// A folder that is open: names are looked up in it, whatever its path leads to by now.
+/// An open folder: names are looked up in it, wherever its path leads by now.
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
@@ -25,21 +25,21 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder that the user named. A link at that name is followed if it is the user's own.
+    /// Opens the folder that the user named. A link at that name is followed if the user owns it.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is not there, or if others could redirect what is written to it.
+    /// [`Error::Usage`] if it does not exist, or if other users could redirect what is written to it.
     pub fn open(path: &Path) -> Result<Self> {
         let refuse = |why: String| Error::Usage(format!("open folder {}: {why}", path.display()));
-        let Named { folder, name, about, .. } = place::walk(path).map_err(refuse)?;
+        let (folder, name, about) = Self::walk(path).map_err(refuse)?;
         match (name, about) {
             (None, _) => Ok(folder),
-            (Some(_), None) => Err(refuse("it is not there".into())),
+            (Some(_), None) => Err(refuse("it does not exist".into())),
             (Some(name), Some(_)) => folder.folder(&name),
         }
     }
 
-    /// Opens the folder that the user named, which is made if it is not there; says whether it was.
+    /// Opens the folder that the user named, or creates it; returns whether it was created.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -47,13 +47,13 @@ impl Folder {
         Self::make_with(path, 0o777)
     }
 
-    /// The same with a mode, of which the umask leaves some.
+    /// The same with a mode, to which the umask applies.
     ///
     /// # Errors
     /// As [`Folder::open`].
     pub fn make_with(path: &Path, mode: u32) -> Result<(Self, bool)> {
         let refuse = |why: String| Error::Usage(format!("make folder {}: {why}", path.display()));
-        let Named { folder, name, .. } = place::walk(path).map_err(refuse)?;
+        let (folder, name, _) = Self::walk(path).map_err(refuse)?;
         let Some(name) = name else { return Ok((folder, false)) };
         let made = match mkdirat(&folder.handle, &name, Mode::from_bits_truncate(mode)) {
             Ok(()) => true,
@@ -63,24 +63,21 @@ impl Folder {
         Ok((folder.folder(&name)?, made))
     }
 
-    pub(super) fn of(handle: OwnedFd, path: PathBuf) -> Self {
-        Self { handle, path }
+    /// Where a path leads: its folder, its last name unless it ends in `..` or `/`, and the metadata of that name.
+    pub(super) fn walk(path: &Path) -> Result<(Self, Option<OsString>, Option<Stat>), String> {
+        let Named { folder, path, name, about, .. } = walk::walk(path)?;
+        Ok((Self { handle: folder, path }, name, about))
     }
 
-    /// The same under the name that the user knows.
-    pub(super) fn called(self, path: PathBuf) -> Self {
-        Self { path, ..self }
-    }
-
-    /// The folder that has this name in this one.
+    /// Opens a folder by its name in this one.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is something else, or if others own it where root must own it.
+    /// [`Error::Usage`] if it is not a folder, or if other users own it where root must own it.
     pub fn folder(&self, name: &OsStr) -> Result<Self> {
         let path = self.join(name);
         let refuse = |why: String| Error::Usage(format!("open folder {}: {why}", path.display()));
         self.about(name).map_err(|why| refuse(why.to_string())).and_then(|about| match about {
-            None => Err(refuse("it is not there".into())),
+            None => Err(refuse("it does not exist".into())),
             Some(about) if owner::kind(&about) == FileType::Directory => Ok(()),
             Some(about) => {
                 let what = owner::called(owner::kind(&about));
@@ -97,7 +94,7 @@ impl Folder {
         Ok(Self { handle, path })
     }
 
-    /// What it is called.
+    /// Its path for messages.
     pub fn path(&self) -> &Path {
         if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path }
     }
@@ -107,16 +104,16 @@ impl Folder {
         self.path.join(name)
     }
 
-    /// Another handle of it.
+    /// A second handle.
     ///
     /// # Errors
-    /// If the kernel has no descriptors left.
+    /// If the process or the kernel has no descriptors left.
     pub fn try_clone(&self) -> Result<Self> {
         let doing = || format!("open {}", self.path().display());
         Ok(Self { handle: self.handle.try_clone().doing(doing)?, path: self.path.clone() })
     }
 
-    /// A new file; a file of this name must not be there.
+    /// Creates a file; the name must not exist.
     ///
     /// # Errors
     /// As the kernel says.
@@ -125,20 +122,21 @@ impl Folder {
         self.open_at(name, flags).map(File::from)
     }
 
-    /// A regular file of this folder, to be read.
+    /// Opens a regular file of this folder for reading.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is not there, is something else, or is another user's where root must own it.
+    /// [`Error::Usage`] if it does not exist, is not a regular file, or belongs to another user where root must own
+    /// it.
     pub fn read(&self, name: &OsStr) -> Result<File> {
         let path = self.join(name);
         self.regular(name, OFlags::RDONLY, |_, _| None)
             .map_err(|why| Error::Usage(format!("read {}: {why}", path.display())))
     }
 
-    /// A regular file of this folder, to be read and appended to; it is made if it is not there. Says whether it was.
+    /// Opens a regular file of this folder for reading and appending, or creates it; returns whether it was created.
     ///
     /// # Errors
-    /// As [`read`](Folder::read), and if it has other names, too.
+    /// As [`read`](Folder::read), and if it has several hard links.
     pub fn append(&self, name: &OsStr) -> Result<(File, bool)> {
         let path = self.join(name);
         let flags = OFlags::RDWR | OFlags::APPEND;
@@ -152,7 +150,7 @@ impl Folder {
         Ok((file, false))
     }
 
-    /// Opens a regular file, if there is nothing against it.
+    /// Opens a regular file if the checks allow it.
     fn regular(
         &self,
         name: &OsStr,
@@ -160,15 +158,15 @@ impl Folder {
         more: impl Fn(&Stat, &Stat) -> Option<String>,
     ) -> Result<File, String> {
         let words = |why: io::Error| why.to_string();
-        // Before it is opened, since opening a pipe or a device does something.
-        let about = self.about(name).map_err(words)?.ok_or("it is not there")?;
+        // Before opening, since opening a pipe or a device has side effects.
+        let about = self.about(name).map_err(words)?.ok_or("it does not exist")?;
         self.usable(&about, &more)?;
         let file = self.open_at(name, flags).map_err(words)?;
         self.usable(&fstat(&file).map_err(|why| why.to_string())?, &more)?;
         Ok(file.into())
     }
 
-    /// Refuses what is no regular file, or what others put there.
+    /// Rejects what is not a regular file, or what other users put there.
     fn usable(
         &self,
         about: &Stat,
@@ -185,7 +183,7 @@ impl Folder {
         }
     }
 
-    /// Whether [`append`](Folder::append) would take a file, or make it; nothing is opened.
+    /// Whether [`append`](Folder::append) would open or create a file; opens nothing.
     ///
     /// # Errors
     /// As [`append`](Folder::append).
@@ -197,7 +195,7 @@ impl Folder {
         }
     }
 
-    /// What has this name, if anything has.
+    /// The metadata of a name, if it exists.
     pub(super) fn about(&self, name: &OsStr) -> io::Result<Option<Stat>> {
         match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(about) => Ok(Some(about)),
@@ -206,10 +204,10 @@ impl Folder {
         }
     }
 
-    /// Whether its path still leads to it, and not nowhere or to another one.
+    /// Checks that its path still leads to it.
     ///
     /// # Errors
-    /// If it does not: it was renamed or removed.
+    /// If the folder was renamed or removed.
     pub fn is_in_its_place(&self) -> io::Result<()> {
         let (here, there) = (self.stat()?, rustix::fs::stat(self.path())?);
         match (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) {
@@ -226,7 +224,7 @@ impl Folder {
         Ok(fstat(&self.handle)?)
     }
 
-    /// Opens a name in this folder: no link on the way, and no wait for the peer of a pipe.
+    /// Opens a name in this folder: follows no links, and does not wait for the peer of a pipe.
     fn open_at(&self, name: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = match flags.contains(OFlags::PATH) {
             true => flags | OFlags::CLOEXEC,
@@ -238,7 +236,7 @@ impl Folder {
         };
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         match openat2(&self.handle, name, flags, mode, resolve) {
-            // Before Linux 5.6, and where a container forbids it. A name alone has nothing else to resolve.
+            // Before Linux 5.6, and where a container forbids it. A single name has nothing else to resolve.
             Err(Errno::NOSYS | Errno::PERM) if !name.as_bytes().contains(&b'/') => {
                 Ok(openat(&self.handle, name, flags | OFlags::NOFOLLOW, mode)?)
             }
@@ -246,10 +244,10 @@ impl Folder {
         }
     }
 
-    /// The names of what is in it, in order.
+    /// The names in it, sorted.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn names(&self) -> Result<Vec<OsString>> {
         let doing = || format!("read {}", self.path().display());
         let folder = self.readable().doing(doing)?;
@@ -265,7 +263,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// A handle to bring it to disk by.
+    /// A handle for syncing it to disk.
     ///
     /// # Errors
     /// If it may not be read.
@@ -278,7 +276,7 @@ impl Folder {
         Ok(openat(&self.handle, ".", flags, Mode::empty())?)
     }
 
-    /// Gives a file or folder of it another name, in this folder, in place of what has that name.
+    /// Renames a file or folder within this folder, and replaces what has the new name.
     ///
     /// # Errors
     /// As the kernel says.
@@ -302,7 +300,7 @@ impl Folder {
         Ok(unlinkat(&self.handle, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Brings to disk which names there are.
+    /// Syncs its names to disk.
     ///
     /// # Errors
     /// As the kernel says.

@@ -1,4 +1,4 @@
-//! What the user named to be read. A wait, for the peer of a pipe or for what it sends, ends at the first signal.
+//! Input that the user named. Waiting for the peer of a pipe or for its data ends at the first signal.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use super::descriptor;
 use crate::error::{Error, Interrupted};
 use crate::signals;
 
-/// A file, a pipe or a terminal to be read from its beginning to its end.
+/// A file, a pipe or a terminal that is read from beginning to end.
 #[derive(Debug)]
 pub struct Input {
     file: File,
@@ -21,7 +21,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens what the user named. Of a pipe it waits for the peer.
+    /// Opens what the user named. Waits for the peer of a pipe.
     ///
     /// # Errors
     /// As the kernel says; [`Interrupted`] if a signal comes before the peer does.
@@ -29,7 +29,7 @@ impl Input {
         let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
         let file = match (opened, descriptor(path)) {
-            // A descriptor of another user's, which the caller opened for us.
+            // A descriptor of another user's file, which the caller opened for us.
             (Err(why), Some(number)) => duplicate(number).map_err(|_| why)?,
             (opened, _) => opened?,
         };
@@ -54,12 +54,12 @@ impl Input {
         Ok(Self { file, about })
     }
 
-    /// What it is.
+    /// Its metadata.
     pub fn about(&self) -> &Metadata {
         &self.about
     }
 
-    /// Whether a read may wait for a writer.
+    /// Whether a read may block on a writer.
     fn waits(&self) -> bool {
         !self.about.is_file() && !self.about.is_dir() && !self.about.file_type().is_block_device()
     }
@@ -72,7 +72,7 @@ impl Read for Input {
                 signals::wait(self.file.as_fd())?;
             }
             match self.file.read(buffer) {
-                // Another process has made the description of ours nonblocking.
+                // Another process has set our open file description to nonblocking.
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock && self.waits() => {}
                 other => return other,
             }
@@ -80,17 +80,17 @@ impl Read for Input {
     }
 }
 
-/// A second descriptor of one that this process was started with.
+/// Duplicates a descriptor that this process was started with.
 pub(super) fn duplicate(number: i32) -> io::Result<File> {
     let me = pidfd_open(getpid(), PidfdFlags::empty())?;
     let descriptor: OwnedFd = pidfd_getfd(me, number, PidfdGetfdFlags::empty())?;
     Ok(descriptor.into())
 }
 
-/// Opens a regular file for reading; nothing else is waited for.
+/// Opens a regular file for reading; never blocks.
 ///
 /// # Errors
-/// As the kernel says, and if it is something else.
+/// As the kernel says, and if it is not a regular file.
 pub fn regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
@@ -100,7 +100,7 @@ pub fn regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// All of a text that the user named.
+/// Reads all of a text file that the user named.
 ///
 /// # Errors
 /// As [`Input::open`], and if it is not UTF-8.
@@ -110,7 +110,7 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// The error of a file that [`regular`] did not open: [`Error::Usage`] if it is of the wrong kind.
+/// The error for a file that [`regular`] did not open: [`Error::Usage`] if it is not a regular file.
 pub fn unreadable(path: &Path, why: io::Error) -> Error {
     let operation = format!("read {}", path.display());
     match why.raw_os_error() {
@@ -119,7 +119,7 @@ pub fn unreadable(path: &Path, why: io::Error) -> Error {
     }
 }
 
-/// The error of something that cannot be read: [`Error::Usage`] unless a signal came.
+/// The error for unreadable input: [`Error::Usage`] unless a signal came.
 pub fn refuse(origin: &str, why: io::Error) -> Error {
     match why.get_ref().is_some_and(|inner| inner.is::<Interrupted>()) {
         true => Error::Os { operation: format!("read {origin}"), source: why },

@@ -1,14 +1,14 @@
-//! How files are opened: where others may write, through which links, and without waiting for long.
+//! Opens files safely: checks who else may write there and which links are followed, and never blocks for long.
 //!
-//! * [`Folder`] is an open folder. Names in it are looked up in that very folder, never through a link, and are
-//!   regular files or folders. So renamed folders and planted links and pipes cannot redirect a run.
+//! * [`Folder`] is an open folder. Names are looked up in that very folder, never through a link, and are regular
+//!   files or folders. So renamed folders and planted links and pipes cannot redirect a run.
 //! * [`Place`] is where a file that the user named will be: an open folder and a name. It follows a link at that name
 //!   as `owner` allows.
 //! * [`Log`](append::Log) is a file, pipe or terminal to which lines are appended.
-//! * [`Input`] is what the user named to be read: a file, a pipe, a terminal.
+//! * [`Input`] is input that the user named: a file, a pipe or a terminal.
 //!
-//! A process of root trusts only root's files: in a folder that others may write to, what is there must be
-//! root's own. An open that would wait (a pipe without a peer) ends at the first signal that ends the command.
+//! A process of root trusts only root's files: in a folder that others may write to, everything must belong to root.
+//! An open that would block (a pipe without a peer) ends at the first signal that ends the command.
 //!
 //! Imports [`error`](crate::error) and [`signals`](crate::signals).
 
@@ -17,6 +17,7 @@ mod folder;
 mod input;
 mod owner;
 mod place;
+mod walk;
 
 pub use append::{Log, Opened};
 pub use folder::Folder;
@@ -26,7 +27,7 @@ pub use place::{Place, create_new};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// The number of the open descriptor that a path stands for (`/dev/fd/3`, `/dev/stdout`).
+/// The number of the open descriptor that a path refers to (`/dev/fd/3`, `/dev/stdout`).
 fn descriptor(path: &Path) -> Option<i32> {
     let number = |text: &OsStr| text.to_str()?.parse::<i32>().ok().filter(|number| *number >= 0);
     let folders = ["/dev/fd", "/proc/self/fd", "/proc/thread-self/fd"];

@@ -1,27 +1,27 @@
-//! Who may change what is in a folder, and whose files a run may use there.
+//! Who may change the contents of a folder, and whose files a run may use there.
 //!
-//! Only root is asked: every other user's files are opened with that user's rights and no more.
+//! Only root needs these checks: every other user's files are opened with that user's rights.
 
 use rustix::fs::{FileType, Stat};
 use rustix::process::geteuid;
 
-/// The user that stands for every user whom this user namespace does not know (`fs.overflowuid`).
+/// The user ID that stands for all users without a mapping in this user namespace (`fs.overflowuid`).
 const UNMAPPED: u32 = 65_534;
 /// The bits of a mode that let others write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// The user that this process works as.
+/// The effective user of this process.
 fn me() -> u32 {
     geteuid().as_raw()
 }
 
-/// Whether this process must not be led astray by what others put into folders: it is root, and not an ordinary user who
-/// is called root in a user namespace that has no other user.
+/// Whether this process must distrust what others put into folders: it is root, and not an ordinary user mapped to
+/// root in a user namespace with no other user.
 fn is_careful() -> bool {
     me() == 0 && !is_alone(&std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default())
 }
 
-/// Whether a `/proc/PID/uid_map` has a single user, who is not root outside.
+/// Whether a `/proc/PID/uid_map` maps a single user, who is not root outside.
 fn is_alone(map: &str) -> bool {
     let words: Vec<&str> = map.split_whitespace().collect();
     matches!(words[..], ["0", outside, "1"] if outside != "0")
@@ -32,7 +32,7 @@ pub(super) fn kind(about: &Stat) -> FileType {
     FileType::from_raw_mode(about.st_mode)
 }
 
-/// What a type of file is called.
+/// The name of a file type.
 pub(super) fn called(kind: FileType) -> &'static str {
     match kind {
         FileType::Directory => "a folder",
@@ -44,11 +44,11 @@ pub(super) fn called(kind: FileType) -> &'static str {
     }
 }
 
-/// Why others may change what is in a folder, if they may and this user must care.
+/// The reason why others may change the contents of a folder, if they may and this user must care.
 fn shared(folder: &Stat, me: u32) -> Option<String> {
     let owner = folder.st_uid;
-    // As root in a user namespace that knows no other user: the real root is one of those.
-    let trusted = owner == me || owner == 0 || (owner == UNMAPPED && !knows_everybody());
+    // As root in a user namespace that maps no other user: the real root is among the unmapped.
+    let trusted = owner == me || owner == 0 || (owner == UNMAPPED && !maps_all_users());
     match (me == 0, trusted, folder.st_mode & OTHERS_WRITE) {
         (false, ..) | (true, true, 0) => None,
         (true, false, _) => Some(format!("belongs to user {owner}")),
@@ -58,8 +58,8 @@ fn shared(folder: &Stat, me: u32) -> Option<String> {
     }
 }
 
-/// Whether every user is known in this user namespace.
-fn knows_everybody() -> bool {
+/// Whether this user namespace maps every user.
+fn maps_all_users() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.lines().any(|line| {
         let mut words = line.split_whitespace().map(str::parse::<u64>);
@@ -69,7 +69,7 @@ fn knows_everybody() -> bool {
     })
 }
 
-/// Why a link must not be followed, if it must not. `named` says that it is at the very name that the user gave.
+/// The reason not to follow a link, if there is one. `named` means that it is at the very name that the user gave.
 pub(super) fn link(link: &Stat, folder: &Stat, named: bool) -> Option<String> {
     is_careful().then(|| link_of(link, folder, named, me()))?
 }
@@ -82,14 +82,14 @@ fn link_of(link: &Stat, folder: &Stat, named: bool, me: u32) -> Option<String> {
         }
         // Another user may have made a hard link to a link of ours.
         Some(why) if link.st_nlink != 1 => {
-            Some(format!("it is a link with several names in a folder that {why}"))
+            Some(format!("it is a link with several hard links in a folder that {why}"))
         }
         None if named && me == 0 && owner != me => Some(format!("it is a link of user {owner}")),
         _ => None,
     }
 }
 
-/// Why a file or folder that is there must not be used, if it must not.
+/// The reason not to use an existing file or folder, if there is one.
 pub(super) fn foreign(about: &Stat, folder: &Stat) -> Option<String> {
     is_careful().then(|| foreign_to(about, folder, me()))?
 }
@@ -103,7 +103,7 @@ fn foreign_to(about: &Stat, folder: &Stat, me: u32) -> Option<String> {
     })
 }
 
-/// Why a file must not be appended to, if it must not.
+/// The reason not to append to a file, if there is one.
 pub(super) fn linked(about: &Stat, folder: &Stat) -> Option<String> {
     is_careful().then(|| linked_for(about, folder, me()))?
 }
@@ -114,9 +114,9 @@ fn linked_for(about: &Stat, folder: &Stat, me: u32) -> Option<String> {
     several.then(|| format!("it has several names (hard links), in a folder that {why}"))
 }
 
-/// What to do about any of these.
+/// The hint for all of these.
 pub(super) const REMEDY: &str =
-    "use a folder that only root may write to, or become another user by --user";
+    "use a folder that only root may write to, or run as another user with --user";
 
 #[cfg(test)]
 mod tests {
@@ -125,7 +125,7 @@ mod tests {
     const ROOT: u32 = 0;
     const USER: u32 = 1500;
 
-    /// Something of this type and mode, with an owner and so many names.
+    /// A file of this type and mode, with this owner and number of hard links.
     fn about(mode: u32, owner: u32, names: u64) -> Stat {
         let mut about = rustix::fs::stat("/").unwrap();
         (about.st_mode, about.st_uid, about.st_nlink) = (mode, owner, names as _);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn root_trusts_what_others_put_into_no_folder() {
+    fn root_never_trusts_files_of_others() {
         let link = |owner| about(0o120_777, owner, 1);
         let (of_root, sticky) = (about(0o040_755, ROOT, 2), about(0o041_777, ROOT, 2));
         let (group, home) = (about(0o040_775, ROOT, 2), about(0o040_755, USER, 2));
@@ -152,7 +152,7 @@ mod tests {
             assert!(linked_for(&file(ROOT, 2), shared, ROOT).is_some());
             assert_eq!(linked_for(&file(ROOT, 1), shared, ROOT), None);
         }
-        // Where no other user may write, links on the way are root's affair; the name itself must be.
+        // Where no other user may write, root is responsible for links on the way; the name itself must be root's.
         assert_eq!(link_of(&link(USER), &of_root, false, ROOT), None);
         assert!(link_of(&link(USER), &of_root, true, ROOT).is_some());
         assert_eq!(foreign_to(&about(0o100_644, USER, 1), &of_root, ROOT), None);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn others_have_their_own_rights_and_no_more() {
+    fn other_users_are_limited_by_their_own_rights() {
         let sticky = about(0o041_777, ROOT, 2);
         assert_eq!(link_of(&about(0o120_777, 7, 1), &sticky, true, USER), None);
         assert_eq!(foreign_to(&about(0o100_666, 7, 1), &sticky, USER), None);

@@ -19,20 +19,22 @@ pub fn man(page: &Page) -> String {
     out.roff.render()
 }
 
-/// What is written so far.
+/// The manual page written so far.
 #[derive(Default)]
 struct Writer {
     roff: Roff,
-    /// The text of the block in hand.
+    /// Text of the current block.
     inlines: Vec<Inline>,
-    /// Its text if it must be plain: a heading, or code.
+    /// Text of the current block if it must be plain: a heading, or code.
     plain: Option<String>,
     font: Font,
-    /// Of each open list the number of its next item; none if it has bullets.
+    /// Number of the next item of each open list; none for bullets.
     lists: Vec<Option<u64>>,
     /// Whether the next text is the first of an item.
     item: bool,
-    /// The cells of the table's row in hand.
+    /// The page of the guide to which the open link leads, if it leads to one.
+    linked: Option<String>,
+    /// Cells of the current table row.
     cells: Vec<Vec<Inline>>,
 }
 
@@ -50,7 +52,7 @@ impl Writer {
             Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.finish(tag),
             Event::Text(text) => self.text(&text),
-            // As manual pages have what is typed.
+            // Manual pages set what is typed in bold.
             Event::Code(text) => match &mut self.plain {
                 Some(plain) => plain.push_str(&text),
                 None => self.inlines.push(bold(text.into_string())),
@@ -103,6 +105,11 @@ impl Writer {
             Tag::TableHead | Tag::TableRow => self.cells.clear(),
             Tag::Emphasis => self.font = Font::Italic,
             Tag::Strong => self.font = Font::Bold,
+            Tag::Link { dest_url, .. } => {
+                let file = dest_url.split('#').next().unwrap_or_default();
+                let topic = file.strip_suffix(".md").filter(|topic| super::find(topic).is_some());
+                self.linked = topic.map(str::to_owned);
+            }
             _ => {}
         }
     }
@@ -111,7 +118,7 @@ impl Writer {
         match tag {
             TagEnd::Heading(level) => {
                 let text = self.plain.take().unwrap_or_default();
-                // The title is the page's, and NAME has what it is about.
+                // The title is that of the manual page, and NAME says what it is about.
                 match level as u8 {
                     1 => self.roff.control("SH", ["DESCRIPTION"]),
                     2 => self.roff.control("SH", [text.to_uppercase().as_str()]),
@@ -155,6 +162,14 @@ impl Writer {
             }
             TagEnd::TableHead => self.cells.clear(),
             TagEnd::Emphasis | TagEnd::Strong => self.font = Font::Roman,
+            // A manual page cannot be clicked: it names the page.
+            TagEnd::Link => {
+                if let Some(topic) = self.linked.take() {
+                    self.inlines.push(roman(" ("));
+                    self.inlines.push(bold(format!("pathspider-{topic}")));
+                    self.inlines.push(roman("(7))"));
+                }
+            }
             _ => {}
         }
     }
@@ -171,7 +186,7 @@ impl Writer {
         });
     }
 
-    /// Writes the text of the block in hand.
+    /// Writes the text of the current block.
     fn end(&mut self) {
         if !self.inlines.is_empty() {
             self.roff.text(std::mem::take(&mut self.inlines));
@@ -185,14 +200,14 @@ mod tests {
 
     #[test]
     fn markdown_becomes_roff() {
-        let text = "# Title\n\nSome *words*\nand `code`.\n\n## Part one\n\n* first\n* second\n  line\n\n1. a\n2. b\n\n\
+        let text = "# Title\n\nSome *words*\nand `code`, [see](lab.md#x).\n\n## Part one\n\n* first\n* second\n  line\n\n1. a\n2. b\n\n\
                     | who | what |\n| --- | --- |\n| me | this \\| that |\n\n    .code -x\n\n### Sub\n\n.dot 'quote'\n";
         let page = Page { topic: "test", about: "a test", text };
         let roff = man(&page);
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
             ".TH pathspider-test 7 \" \" \"pathspider {version}\" \"The guide of pathspider\"\n\
-             .SH NAME\npathspider\\-test \\- a test\n.SH DESCRIPTION\n.PP\nSome \\fIwords\\fR and \\fBcode\\fR.\n\
+             .SH NAME\npathspider\\-test \\- a test\n.SH DESCRIPTION\n.PP\nSome \\fIwords\\fR and \\fBcode\\fR, see (\\fBpathspider\\-lab\\fR(7)).\n\
              .SH \"PART ONE\"\n.IP \\(bu 4\nfirst\n.IP \\(bu 4\nsecond line\n.IP 1. 4\na\n.IP 2. 4\nb\n\
              .TP\nme\nthis | that\n.PP\n.EX\n\\&.code \\-x\n.EE\n.SS Sub\n.PP\n\\&.dot \\*(Aqquote\\*(Aq\n"
         );

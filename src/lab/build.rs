@@ -1,8 +1,8 @@
-//! Building a lab: namespaces, devices, addresses, routes, rules, servers.
+//! Builds a lab: namespaces, devices, addresses, routes, rules, servers.
 //!
-//! Addresses cost nothing: each host is one prefix, routed as a whole, and local as a whole at
-//! its server. There is no neighbour discovery and no duplicate address detection, so that the
-//! first packet of a run is neither held up nor lost.
+//! Addresses cost nothing: each host is one prefix, which is routed as a whole, and local as a whole at its server.
+//! There is no neighbour discovery and no duplicate address detection, so the first packet of a run is neither
+//! delayed nor lost.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -16,20 +16,21 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Doing, Error, Result};
 use crate::lab::namespace::{self, Namespace, set_sysctl};
-use crate::lab::prober::{Site, Situation, TOWARDS_PROBER};
+use crate::lab::prober::Situation;
+use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;
 use crate::lab::{INTERFACE, Lab, net, relay, resolver, responder, server, targets};
 
-/// The ends of the lab's links (RFC 5737 and RFC 3849); `.1` is the prober's.
+/// The addresses of the lab's links (RFC 5737 and RFC 3849); `.1` is the prober's.
 const LINK_V4: &str = "192.0.2";
 const LINK_V6: &str = "2001:db8:0:";
 const ROUTER: u8 = 254;
-/// So many kinds of server fit beside prober and router.
+/// Maximum number of kinds of server besides prober and router.
 const MOST_NODES: usize = 250;
 
-/// Something behind the router: all hosts with the same server and the same delay.
+/// A node behind the router: all hosts with the same server and the same delay.
 struct Node<'a> {
     number: u8,
     server: &'a ServerSpec,
@@ -38,7 +39,7 @@ struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Its own addresses, by which the lab finds out that it can be reached.
+    /// Its own addresses, which the lab uses to find out that it is reachable.
     fn own(&self) -> [IpAddr; 2] {
         [
             IpAddr::V4(Ipv4Addr::new(192, 0, 2, self.number)),
@@ -76,12 +77,12 @@ pub(crate) fn build(
     router.run(|| {
         quiet()?;
         forward()?;
-        // First, because what a lab's author gets wrong is most likely here.
+        // First, since mistakes of a lab's author are most likely here.
         net::nft(&ruleset(spec))
     })?;
     if if_nametoindex(INTERFACE).is_ok() {
-        // Of an earlier lab of this process, whose namespaces the kernel has not cleared yet;
-        // it may do so at this very moment.
+        // The interface of an earlier lab of this process, whose namespaces the kernel has not removed yet; it may do
+        // so at this very moment.
         let deleted = prober.run(|| net::ip_batch(&format!("link delete {INTERFACE}\n")));
         if if_nametoindex(INTERFACE).is_ok() {
             deleted?;
@@ -136,7 +137,7 @@ pub(crate) fn build(
     reach(&nodes)?;
     let (situation, ports) = situation.unzip();
     if let (Some(situation), Some(ports)) = (situation, ports) {
-        // Last: what it disturbs is the measurement, not the building.
+        // Last: it must disturb the measurement, not the construction.
         situation.set_up(&mut Site {
             prober: &prober,
             router: &router,
@@ -195,7 +196,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// A namespace that sends nothing of its own accord and drops nothing for where it came from.
+/// A namespace that sends nothing on its own, and drops nothing because of its source.
 fn quiet() -> Result<()> {
     for scope in ["all", "default"] {
         set_sysctl(&format!("net.ipv4.conf.{scope}.rp_filter"), "0")?;
@@ -203,24 +204,24 @@ fn quiet() -> Result<()> {
         set_sysctl(&format!("net.ipv6.conf.{scope}.accept_dad"), "0")?;
         set_sysctl(&format!("net.ipv6.conf.{scope}.accept_ra"), "0")?;
         set_sysctl(&format!("net.ipv6.conf.{scope}.router_solicitations"), "0")?;
-        // No link-local addresses: nobody needs them here.
+        // No link-local addresses: they are not needed here.
         set_sysctl(&format!("net.ipv6.conf.{scope}.addr_gen_mode"), "1")?;
     }
     Ok(())
 }
 
-/// A router that also answers every packet that it refuses.
+/// A router that answers every packet that it rejects.
 fn forward() -> Result<()> {
     set_sysctl("net.ipv4.ip_forward", "1")?;
     set_sysctl("net.ipv6.conf.all.forwarding", "1")?;
     set_sysctl("net.ipv4.icmp_ratelimit", "0")?;
     set_sysctl("net.ipv6.icmp.ratelimit", "0")?;
-    // Per namespace only in newer kernels; an older one keeps its global limit.
+    // Per namespace only in newer kernels; older ones keep their global limit.
     for (name, value) in [
         ("net.ipv4.icmp_ratemask", "0"),
         ("net.ipv4.icmp_msgs_per_sec", "1000000000"),
         ("net.ipv4.icmp_msgs_burst", "1000000000"),
-        // No error is limited, only a type that never is; a mask cannot be empty.
+        // Limits no error, only a type that never is one; a mask cannot be empty.
         ("net.ipv6.icmp.ratemask", "128"),
     ] {
         if let Err(error) = set_sysctl(name, value) {
@@ -230,16 +231,15 @@ fn forward() -> Result<()> {
     Ok(())
 }
 
-/// A server with its kernel's defaults where they matter to a measurement, and room for many
-/// connections at once.
+/// A server with its kernel's defaults where they matter to a measurement, and room for many concurrent connections.
 fn serve(server: &ServerSpec) -> Result<()> {
     for (name, value) in [
         ("net.ipv4.tcp_ecn", "2"),
-        // For connections that it takes as for those that it makes.
+        // For incoming as well as outgoing connections.
         ("net.ipv4.tcp_fastopen", "3"),
         ("net.core.somaxconn", "65535"),
         ("net.ipv4.tcp_max_syn_backlog", "65535"),
-        // A SYN cookie forgets what the SYN asked for.
+        // A SYN cookie loses the options of the SYN.
         ("net.ipv4.tcp_syncookies", "0"),
         // Connections must not learn from earlier ones.
         ("net.ipv4.tcp_no_metrics_save", "1"),
@@ -261,8 +261,7 @@ fn serve(server: &ServerSpec) -> Result<()> {
     Ok(())
 }
 
-/// Joins the router to another namespace: a veth pair, each end knowing the other's hardware
-/// address beforehand.
+/// Connects the router to another namespace with a veth pair; each end knows the other's hardware address beforehand.
 fn link(router: &Namespace, near: &str, other: &Namespace, far: &str, number: u8) -> Result<()> {
     router.run(|| {
         net::ip_batch(&format!(
@@ -278,7 +277,7 @@ fn link(router: &Namespace, near: &str, other: &Namespace, far: &str, number: u8
             other.path()
         ))?;
         if number == 1 {
-            // The prober is no node, so nobody else routes to it.
+            // The prober is not a node, so it needs its own route.
             let own = [format!("{LINK_V4}.1"), format!("{LINK_V6}:1")];
             routes(near, number, &own)?;
         }
@@ -286,7 +285,7 @@ fn link(router: &Namespace, near: &str, other: &Namespace, far: &str, number: u8
     })
 }
 
-/// The other end of [`link`]: its address, and the router as the way to everywhere.
+/// The other end of [`link`]: its address, and a default route to the router.
 fn uplink(device: &str, number: u8) -> Result<()> {
     net::ip_batch(&format!(
         "link set {device} up\n\
@@ -301,7 +300,7 @@ fn uplink(device: &str, number: u8) -> Result<()> {
     ))
 }
 
-/// The router's way to prefixes of a node.
+/// The router's routes to the prefixes of a node.
 fn routes(device: &str, number: u8, prefixes: &[String]) -> Result<()> {
     let mut lines = String::new();
     for prefix in prefixes {
@@ -315,7 +314,7 @@ fn routes(device: &str, number: u8, prefixes: &[String]) -> Result<()> {
     net::ip_batch(&lines)
 }
 
-/// The faults of all paths: per host, family and direction one chain, found by its prefix.
+/// The faults of all paths: one chain per host, family and direction, looked up by prefix.
 fn ruleset(spec: &Spec) -> String {
     let mut chains = String::new();
     let mut entries: [Vec<String>; 4] = Default::default();
@@ -363,7 +362,7 @@ fn ruleset(spec: &Spec) -> String {
     )
 }
 
-/// Whether a rule is for a family: one that speaks of the other family's header is not.
+/// Whether a rule is for a family: a rule that mentions the other family's header is not.
 fn applies(rule: &str, v6: bool) -> bool {
     let words: BTreeSet<&str> = rule.split_whitespace().collect();
     let only_v4 = words.contains("ip") || words.contains("icmp");
@@ -371,8 +370,8 @@ fn applies(rule: &str, v6: bool) -> bool {
     if v6 { only_v6 || !only_v4 } else { only_v4 || !only_v6 }
 }
 
-/// Waits until each node answers the prober on its own addresses, at a port where nothing
-/// listens: devices come up in the background, and the first target must not pay for it.
+/// Waits until each node answers the prober on its own addresses, at a port without a listener: devices come up in
+/// the background, and the first target must not suffer from it.
 fn reach(nodes: &[Node<'_>]) -> Result<()> {
     const DISCARD: u16 = 9;
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -412,7 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_go_to_the_families_they_speak_of() {
+    fn rules_are_used_for_the_families_that_they_mention() {
         for (rule, v4, v6) in [
             ("drop", true, true),
             ("tcp flags syn ip ecn set ce", true, false),

@@ -1,7 +1,7 @@
-//! Threads that do nothing but keep every processor busy.
+//! Threads that keep every processor busy.
 //!
-//! The prober is to starve, not the hosts that it measures: what they answer late is late. So the caller and these
-//! threads get a lower priority than the lab's servers and relays have, and share what is left.
+//! Only the prober starves, not the hosts that it measures: their late answers must really be late. So the caller and
+//! these threads get a lower priority than the lab's servers and relays, and share the remaining time.
 
 use std::hint;
 
@@ -11,9 +11,9 @@ use crate::error::{Doing as _, Result};
 use crate::lab::namespace::Namespace;
 use crate::lab::worker::Stop;
 
-/// Threads for each processor.
+/// Threads per processor.
 const PER_PROCESSOR: usize = 2;
-/// Their nice value, and that of the caller and all threads and programs that it starts afterwards.
+/// The nice value of these threads, and of the caller and all threads and programs that it starts afterwards.
 const NICE: i32 = 10;
 
 /// Starts them; they end with the lab.

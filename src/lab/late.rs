@@ -1,12 +1,12 @@
-//! Late answers: packets of an earlier run's connections that still come to the prober's ports.
+//! Late answers: packets of an earlier run's connections that still arrive at the prober's ports.
 //!
-//! A thread at the router's end of the prober's link sends them in two ways. It sweeps all source ports of a run over
-//! and over for a few hosts, so that most of their attempts find a SYN-ACK on their port before their own SYN. And it
-//! watches what the prober sends: each SYN, to whatever host, is followed by a SYN-ACK and data that acknowledge
-//! something else, and each DNS question by an answer with another identifier.
+//! A thread at the router's end of the prober's link sends them in two ways. It repeatedly sweeps all source ports of
+//! a run for a few hosts, so that most of their attempts find a SYN-ACK on their port before their own SYN. And it
+//! watches what the prober sends: after each SYN to any host it sends a SYN-ACK and data that acknowledge something
+//! else, and after each DNS question an answer with another identifier.
 //!
-//! All of them carry what a measurement would report if it took them for answers: ECN flags, options, marks, the
-//! reserved flag of IPv4.
+//! All of them carry marks that a measurement would report if it mistook them for answers: ECN flags, options, DSCPs,
+//! the reserved flag of IPv4.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,26 +18,26 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::error::{Doing as _, Error, Result};
-use crate::lab::prober::{Site, TOWARDS_PROBER};
 use crate::lab::responder::{build, write_datagram, write_segment};
+use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::Spec;
 use crate::lab::worker::{self, Stopped};
 use crate::lab::{INTERFACE, net, server};
 
-/// Hosts whose ports are swept, as far as a lab has them: one that answers and two that do not.
+/// Hosts whose ports are swept, if a lab has them: one that answers and two that do not.
 const SWEPT: [&str; 3] = ["plain", "silent", "ecn-blackhole"];
 /// Packets of a sweep per second.
 const RATE: u32 = 30_000;
-/// How often the sweep goes on.
+/// The interval of the sweep.
 const TICK: Duration = Duration::from_millis(5);
-/// The window by which the prober's firewall knows a packet that it is to drop.
+/// The window by which the prober's firewall recognizes a packet that it must drop.
 const DROPPED_WINDOW: u16 = 777;
-/// Ethernet's header between the router and the prober.
+/// Length of the Ethernet header between the router and the prober.
 const ETHERNET: usize = 14;
-/// Mark of every late packet: codepoint 8, congestion experienced.
+/// The mark of every late packet: codepoint 8, congestion experienced.
 const TRAFFIC_CLASS: u8 = 8 << 2 | 3;
 
-/// What the prober's link looks like from the router.
+/// The prober's link as seen from the router.
 struct Late {
     capture: pcap::Capture<pcap::Active>,
     sweep: Sweep,
@@ -59,7 +59,7 @@ pub(crate) fn start(site: &mut Site<'_>) -> Result<()> {
                 .buffer_size(16 << 20)
                 .open()?
                 .setnonblock()?;
-            // Not what the thread sends itself.
+            // Not the packets that the thread itself sends.
             capture.direction(pcap::Direction::In)?;
             Ok(capture)
         };
@@ -88,7 +88,7 @@ impl Late {
                     self.send(&answer);
                 }
             }
-            // Time that was lost is not made up for: a burst would only fill queues.
+            // Lost time is not made up for: a burst would only fill queues.
             let passed = last.elapsed().min(2 * TICK);
             if passed >= TICK {
                 last = Instant::now();
@@ -101,7 +101,7 @@ impl Late {
         Ok(())
     }
 
-    /// The next IP packet from the prober, if one is there.
+    /// The next IP packet from the prober, if there is one.
     fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         match self.capture.next_packet() {
             Ok(frame) => Ok(Some(frame.data.get(ETHERNET..).unwrap_or_default().to_vec())),
@@ -110,7 +110,7 @@ impl Late {
         }
     }
 
-    /// A packet for which a queue has no room is lost, as on any path.
+    /// A packet that does not fit into a queue is lost, as on any path.
     fn send(&mut self, packet: &[u8]) {
         let kind: [u8; 2] = match packet.first().map(|byte| byte >> 4) {
             Some(4) => [0x08, 0x00],
@@ -126,7 +126,7 @@ impl Late {
     }
 }
 
-/// SYN-ACKs of a few hosts to one port after the other.
+/// SYN-ACKs of a few hosts, to one port after the other.
 struct Sweep {
     hosts: Vec<(IpAddr, IpAddr)>,
     ports: (u16, u16),
@@ -148,7 +148,7 @@ impl Sweep {
         Self { hosts: hosts.collect(), ports, host: 0, port: ports.0 }
     }
 
-    /// The next packet; none if there is no host to sweep.
+    /// The next packet; `None` if there is no host to sweep.
     fn next(&mut self) -> Option<Vec<u8>> {
         let (from, to) = *self.hosts.get(self.host)?;
         let port = self.port;
@@ -161,7 +161,7 @@ impl Sweep {
     }
 }
 
-/// Late answers to where a packet of the prober came from.
+/// Late answers to the source of a packet of the prober.
 fn answers(packet: &[u8]) -> Vec<Vec<u8>> {
     all(packet).unwrap_or_default()
 }
@@ -225,7 +225,7 @@ fn segment(from: SocketAddr, to: SocketAddr, acknowledged: u32, syn: bool) -> Op
     Some(marked(packet))
 }
 
-/// Sets the traffic class, and over IPv4 the reserved flag.
+/// Sets the traffic class, and with IPv4 the reserved flag.
 fn marked(mut packet: Vec<u8>) -> Vec<u8> {
     match packet.as_mut_slice() {
         [first, second, ..] if *first >> 4 == 6 => {
@@ -263,7 +263,7 @@ mod tests {
         let answers = answers(&syn);
         assert_eq!(answers.len(), 2);
         for (answer, is_syn) in answers.iter().zip([true, false]) {
-            // RFC 1071: with its checksum a header adds up to all ones.
+            // RFC 1071: with its checksum, a header adds up to all ones.
             let words =
                 answer[..20].chunks_exact(2).map(|w| u32::from(w[0]) << 8 | u32::from(w[1]));
             let sum: u32 = words.sum();
@@ -299,6 +299,6 @@ mod tests {
             assert!(seen.insert((ip.source_addr(), tcp.destination_port())));
         }
         assert_eq!(seen.len(), packets);
-        assert_eq!(sweep.port, 65_533, "it begins anew");
+        assert_eq!(sweep.port, 65_533, "it starts over");
     }
 }

@@ -1,24 +1,24 @@
 //! The lab: a small Internet with known truth, on one machine, without touching its network.
 //!
-//! It shows a newcomer the tool at work, and it is what every condition is held to. It consists
-//! of network namespaces inside a user namespace of this process's own:
+//! It is for demonstrations, and it is the reference for every condition. It consists of network namespaces inside a
+//! user namespace of this process:
 //!
 //! ```text
 //! prober --veth-- router --veth-- servers (Linux; one namespace per kind)
 //!                 nftables `------ wires (responders and relays in user space)
 //! ```
 //!
-//! Nothing on the host changes, and everything vanishes with the process.
+//! Nothing on the host changes, and everything disappears with the process.
 //!
-//! [`enter`] comes first, while the process has one thread; afterwards the process itself is
-//! in the prober's namespace. Then [`Spec`] reads a lab, [`Lab::build`] builds it, and a
-//! [`Tally`] compares what was measured with what is true.
+//! [`enter`] must come first, while the process has one thread; afterwards the process itself is in the prober's
+//! namespace. Then [`Spec`] parses a lab, [`Lab::build`] builds it, and a [`Tally`] compares the measured conditions
+//! with the true ones.
 //!
-//! The hosts' faults are on the path and at the server. [`prober`] has those of the host that measures.
+//! The hosts' faults are on the path and at the server. [`prober`] has faults of the measuring host.
 //!
-//! Imports [`error`](crate::error), and of [`connect`](crate::connect) the frames of HTTP/2,
-//! and of [`step`](crate::step) the setting of socket options. Touches the operating system. Knows nothing of
-//! measurements but the labels that a lab file states as their truth.
+//! Imports [`error`](crate::error), the HTTP/2 frames of [`connect`](crate::connect), and the socket options of
+//! [`step`](crate::step). Touches the operating system. Of measurements it knows only the labels that a lab file
+//! states as true.
 
 mod build;
 mod busy;
@@ -30,6 +30,7 @@ mod relay;
 mod resolver;
 mod responder;
 mod server;
+mod site;
 pub mod spec;
 pub mod truth;
 mod tun;
@@ -54,17 +55,17 @@ pub(crate) const INTERFACE: &str = "lab0";
 
 /// Hosts' addresses: the ranges for benchmarks (RFC 2544) and for documentation (RFC 3849).
 const HOSTS_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
-/// Where those do not suffice, private ones (RFC 1918): the lab's namespaces have no others.
+/// If those do not suffice, private ones (RFC 1918): the lab's namespaces have no others.
 const MORE_HOSTS_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 const HOSTS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
 
-/// A lab that stands. It is taken down when this is dropped, or when the process ends.
+/// A running lab. It is taken down when this is dropped, or when the process ends.
 pub struct Lab {
     hosts: Vec<Host>,
     targets: Vec<LabTarget>,
     description: String,
     situation: Option<&'static Situation>,
-    /// Holds the threads, and they the namespaces.
+    /// Owns the threads, which keep the namespaces alive.
     _stop: worker::Stop,
     _namespaces: Vec<namespace::Namespace>,
 }
@@ -76,18 +77,18 @@ pub struct Host {
     pub name: String,
     /// What it does, in one sentence.
     pub title: String,
-    /// It has that many IPv4 and that many IPv6 addresses.
+    /// Number of its IPv4 addresses, and of its IPv6 addresses.
     pub count: usize,
-    /// Its IPv4 addresses lie in this prefix.
+    /// The prefix of its IPv4 addresses.
     pub prefix_v4: String,
-    /// Its IPv6 addresses lie in this prefix.
+    /// The prefix of its IPv6 addresses.
     pub prefix_v6: String,
-    /// Per measurement, all the conditions that are true over IPv4, in order.
+    /// Per measurement, all conditions that are true over IPv4, in order.
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
-    /// Per measurement, conditions that are true over IPv4 too, but rest on packets that may come after a run has
-    /// ended.
+    /// Per measurement, further conditions that are true over IPv4, but depend on packets that may come after the end
+    /// of a run.
     pub late_v4: Truth,
     /// The same over IPv6.
     pub late_v6: Truth,
@@ -105,14 +106,13 @@ pub struct LabTarget {
 }
 
 impl Lab {
-    /// Builds the lab and waits until every server can be reached. [`enter`] must have been
-    /// called. Takes a fraction of a second, whatever the number of addresses. A process has
-    /// one lab at a time: another one cuts an earlier one off.
+    /// Builds the lab and waits until every server is reachable. [`enter`] must have been called. Takes a fraction of
+    /// a second for any number of addresses. A process has one lab at a time: a new one disconnects the previous one.
     pub fn build(spec: &Spec) -> Result<Self> {
         build::build(spec, None)
     }
 
-    /// Builds the lab with its prober in a situation. `ports` are the source ports of the runs that are to come: some
+    /// Builds the lab with its prober in a situation. `ports` are the source ports of the coming runs: some
     /// situations treat a part of them differently.
     pub fn build_in(
         spec: &Spec,
@@ -127,27 +127,27 @@ impl Lab {
         self.situation
     }
 
-    /// The kinds of host in the order of the file.
+    /// The kinds of host in file order.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
     }
 
-    /// Every address of every host, IPv4 and IPv6; kinds of host are evenly mixed.
+    /// Every address of every host, IPv4 and IPv6; the kinds of host are evenly mixed.
     pub fn targets(&self) -> &[LabTarget] {
         &self.targets
     }
 
-    /// The prober's interface, over which every packet goes; it has the default route.
+    /// The prober's interface, which carries every packet; it has the default route.
     pub fn interface(&self) -> &str {
         INTERFACE
     }
 
-    /// Who knows the addresses of names: that of each kind of host, and no other.
+    /// The resolver for the names of all kinds of host; it knows no other names.
     pub fn resolver(&self) -> SocketAddr {
         resolver::ADDRESS
     }
 
-    /// What was built, in one line.
+    /// A one-line description of the lab.
     pub fn describe(&self) -> &str {
         &self.description
     }
@@ -173,7 +173,7 @@ impl HostSpec {
         format!("{}/{}", self.address_v6(0), 128 - self.block().ilog2())
     }
 
-    /// What is known of it in a lab.
+    /// Its description in a lab.
     pub fn host(&self) -> Host {
         Host {
             name: self.name.clone(),
@@ -189,12 +189,12 @@ impl HostSpec {
     }
 }
 
-/// Every address, such that any stretch of the list holds each kind of host in its share.
+/// Every address, ordered such that any section of the list has each kind of host in proportion.
 pub fn targets(spec: &Spec) -> Vec<LabTarget> {
     let mut placed = Vec::new();
     for (host, kind) in spec.hosts.iter().enumerate() {
         for index in 0..kind.count {
-            // Where in the list it belongs, in parts of 2^32.
+            // Its position in the list, in units of 2^-32.
             let place = ((2 * index as u64 + 1) << 31) / kind.count as u64;
             for addr in [IpAddr::V4(kind.address_v4(index)), IpAddr::V6(kind.address_v6(index))] {
                 placed.push((place, LabTarget { addr, port: server::PORT, host }));

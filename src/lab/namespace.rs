@@ -1,6 +1,6 @@
-//! Network namespaces, held by nothing but this process: a user namespace that the process
-//! enters once, and namespaces of their own for router and servers, each kept alive by an open
-//! file. When the process ends, also by `kill -9`, they are gone.
+//! Network namespaces that only this process keeps alive: a user namespace that the process enters once, and separate
+//! namespaces for router and servers, each kept alive by an open file. When the process ends, even by `kill -9`, they
+//! disappear.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,10 +17,9 @@ use crate::lab::net;
 
 static ENTERED: AtomicBool = AtomicBool::new(false);
 
-/// Moves this process into a user namespace and a network namespace of its own, which is the
-/// prober's. Call it first thing, while the process has one thread: the kernel refuses it
-/// later. Afterwards every sysctl, rule, route and packet of this process is the lab's, and
-/// the process is root in there, whoever it was outside.
+/// Moves this process into a new user namespace and a new network namespace, which is the prober's. Must be called
+/// first, while the process has one thread: later the kernel rejects it. Afterwards every sysctl, rule, route and
+/// packet of this process belongs to the lab, and the process is root in there, whichever user it is outside.
 ///
 /// Calling it again does nothing.
 pub fn enter() -> Result<()> {
@@ -30,7 +29,7 @@ pub fn enter() -> Result<()> {
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
         .map_err(|e| forbidden(io::Error::from(e)))?;
-    // Without CAP_SETGID outside, a group map is accepted only once setgroups is given up.
+    // Without CAP_SETGID outside, a group map is accepted only after setgroups is denied.
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("0 {user} 1")),
@@ -49,7 +48,7 @@ pub fn entered() -> bool {
     ENTERED.load(Ordering::Acquire)
 }
 
-/// Says why a user namespace was refused: the knobs that commonly do it, with their values.
+/// Explains why a user namespace was denied: the usual settings, with their values.
 fn forbidden(why: io::Error) -> Error {
     if why.raw_os_error() == Some(nix::libc::EINVAL) {
         return Error::failed(
@@ -58,7 +57,7 @@ fn forbidden(why: io::Error) -> Error {
         );
     }
     let mut text = format!(
-        "{why}; the lab lives in a user namespace, and this system does not let you make one"
+        "{why}; the lab needs a user namespace, and this system does not let you create one"
     );
     for (knob, wanted) in [
         ("kernel.unprivileged_userns_clone", "1"),
@@ -74,7 +73,7 @@ fn forbidden(why: io::Error) -> Error {
     Error::failed("enter a user namespace for the lab", text)
 }
 
-/// Where a kernel parameter with a dotted name lives.
+/// The path of a kernel parameter with a dotted name.
 pub(crate) fn sysctl_path(name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/sys/{}", name.replace('.', "/")))
 }
@@ -84,7 +83,7 @@ pub(crate) fn set_sysctl(name: &str, value: &str) -> Result<()> {
     fs::write(sysctl_path(name), value).doing(|| format!("set sysctl {name} to {value} in the lab"))
 }
 
-/// A network namespace, alive as long as this value, a thread or a socket in it.
+/// A network namespace; it exists as long as this value, or a thread or socket in it.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     name: String,
@@ -92,14 +91,14 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// The namespace that the calling thread is in.
+    /// The namespace of the calling thread.
     pub(crate) fn current(name: &str) -> Result<Self> {
         let file = File::open("/proc/thread-self/ns/net")
             .doing(|| format!("open the network namespace of the {name}"))?;
         Ok(Namespace { name: name.to_owned(), file })
     }
 
-    /// A new one, empty but for a loopback device, which is up.
+    /// Creates a namespace that has only a loopback device, which is up.
     pub(crate) fn create(name: &str) -> Result<Self> {
         scoped(name, || {
             unshare(CloneFlags::CLONE_NEWNET)
@@ -114,12 +113,12 @@ impl Namespace {
         &self.name
     }
 
-    /// A path by which a child process (`ip link .. netns PATH`) can name it.
+    /// A path by which a child process (`ip link .. netns PATH`) can refer to it.
     pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
     }
 
-    /// Runs something inside, on a thread of its own, and waits for it.
+    /// Runs a function inside, on a new thread, and waits for it.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         scoped(&self.name, || {
             self.join()?;
@@ -153,7 +152,7 @@ impl Namespace {
     }
 }
 
-/// Runs something on a thread of its own, so that what it does to its namespace ends with it.
+/// Runs a function on a new thread, so that the change of namespace ends with it.
 fn scoped<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| {
         thread::Builder::new()

@@ -1,5 +1,5 @@
-//! The two commands that set up the network of a namespace, `ip` and `nft`: both take their
-//! whole work as text on standard input, and act in the namespace of the thread that calls.
+//! The two commands that set up the network of a namespace, `ip` and `nft`: both read all their work from standard
+//! input, and act in the namespace of the calling thread.
 
 use std::io::{self, Write};
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 use crate::error::{Doing, Error, Result};
 use crate::program;
 
-/// Runs lines of `ip` commands, without the word `ip`.
+/// Runs lines of `ip` commands, each without the word `ip`.
 pub(crate) fn ip_batch(lines: &str) -> Result<()> {
     feed("ip", "iproute2", &["-batch", "-"], lines)
 }
@@ -46,8 +46,8 @@ fn feed(program: &str, package: &str, arguments: &[&str], text: &str) -> Result<
     ))
 }
 
-/// The line that the command complains about (`Command failed -:12`, `/dev/stdin:12:`), which
-/// neither `ip` nor an older `nft` repeats.
+/// The line that the command complains about (`Command failed -:12`, `/dev/stdin:12:`), which neither `ip` nor an
+/// older `nft` prints.
 fn blame(said: &str, text: &str) -> String {
     let number = said.split("-:").nth(1).or_else(|| said.split("stdin:").nth(1)).and_then(|rest| {
         let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();

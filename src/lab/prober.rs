@@ -1,23 +1,21 @@
-//! Situations of the prober: faults of the host that measures and of its own access to the network.
+//! Situations of the prober: faults of the measuring host and of its own access to the network.
 //!
-//! The hosts of a lab have faults on the path and at the server. A situation instead disturbs what all targets have in
-//! common: a firewall, a NAT, a busy processor. In each of them a label is the truth, or it is absent; it is never
-//! wrong. Each row of [`SITUATIONS`] carries what it does, what it changes of the truth, and its documentation.
+//! The hosts of a lab have faults on the path and at the server. A situation instead affects all targets: a firewall,
+//! a NAT, a busy processor. In each of them a label is true or absent; it is never wrong. Each row of [`SITUATIONS`]
+//! has its behaviour, its effect on the truth, and its documentation.
 //!
-//! Rules and routes of a situation are in the lab's namespaces only and vanish with them.
+//! Rules and routes of a situation are in the lab's namespaces only and disappear with them.
 
 use std::ops::RangeInclusive;
 
 use crate::error::Result;
 use crate::lab::namespace::{Namespace, set_sysctl};
+use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Spec};
 use crate::lab::truth::Truth;
-use crate::lab::worker::Stop;
 use crate::lab::{INTERFACE, busy, late, net};
 
-/// The router's device towards the prober.
-pub(crate) const TOWARDS_PROBER: &str = "prober";
-/// The table of rules that a situation adds to a namespace.
+/// The nftables table that a situation adds to a namespace.
 const TABLE: &str = "table inet lab_prober";
 
 /// One situation of the prober.
@@ -30,14 +28,14 @@ pub struct Situation {
     pub expected: &'static str,
     /// Whether labels are missing because of it.
     pub absent: Absent,
-    /// Whether a label may be one of the words for a target whose confirmation rounds differ.
+    /// Whether a label may be a word for a target whose confirmation rounds differ.
     pub unconfirmed: bool,
-    /// Whether answers are dropped, so that SYNs are sent again and a host that counts them counts other ones. Of such
-    /// hosts nothing is known then.
+    /// Whether answers are dropped, so that SYNs are retransmitted and hosts that count them miscount. Nothing is
+    /// known of such hosts then.
     pub miscounts: bool,
-    /// Whether sockets are bound to the prober's interface, as `-i` does.
+    /// Whether sockets are bound to the prober's interface, as with `-i`.
     pub binds: bool,
-    /// Labels that are true in this situation instead of those that are true otherwise.
+    /// Labels that are true in this situation in place of the usual ones.
     truth: &'static [(&'static str, &'static str)],
     set_up: fn(&mut Site<'_>) -> Result<()>,
 }
@@ -45,16 +43,16 @@ pub struct Situation {
 /// Whether labels are missing in a situation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
-    /// Every label that is true is given.
+    /// Every true label is given.
     Never,
-    /// Some labels are missing; a run in which none is shows that the situation had no effect.
+    /// Some labels are missing; a run in which none is missing shows that the situation had no effect.
     Always,
-    /// That depends on how busy the machine is.
+    /// It depends on how busy the machine is.
     Perhaps,
 }
 
 impl Absent {
-    /// For lists and JSON.
+    /// The word for lists and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Absent::Never => "never",
@@ -64,19 +62,7 @@ impl Absent {
     }
 }
 
-/// What a situation is set up on.
-pub(crate) struct Site<'a> {
-    pub(crate) prober: &'a Namespace,
-    pub(crate) router: &'a Namespace,
-    pub(crate) spec: &'a Spec,
-    /// The source ports of a run.
-    pub(crate) ports: RangeInclusive<u16>,
-    pub(crate) stop: &'a mut Stop,
-    /// Namespaces that are to live as long as the lab.
-    pub(crate) namespaces: &'a mut Vec<Namespace>,
-}
-
-/// A row whose labels are those of the lab, all of them given, with sockets that are not bound.
+/// The default row: the lab's labels, all of them given, and unbound sockets.
 const USUAL: Situation = Situation {
     name: "",
     title: "",
@@ -93,9 +79,9 @@ const USUAL: Situation = Situation {
 pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "half-ports-low",
-        title: "A stateless filter in front of the prober drops what comes to the lower half of its source ports.",
-        expected: "Nothing from failures in the filtered half (local_error); with few targets, what differs between \
-                   rounds is intermittent or not_confirmed.",
+        title: "A stateless filter in front of the prober drops packets to the lower half of its source ports.",
+        expected: "Nothing from failures in the filtered half (local_error); with few targets, results that differ between \
+                   rounds are intermittent or not_confirmed.",
         absent: Absent::Always,
         unconfirmed: true,
         miscounts: true,
@@ -104,9 +90,9 @@ pub static SITUATIONS: &[Situation] = &[
     },
     Situation {
         name: "half-ports-high",
-        title: "A stateless filter in front of the prober drops what comes to the upper half of its source ports.",
-        expected: "Nothing from failures in the filtered half (local_error); with few targets, what differs between \
-                   rounds is intermittent or not_confirmed.",
+        title: "A stateless filter in front of the prober drops packets to the upper half of its source ports.",
+        expected: "Nothing from failures in the filtered half (local_error); with few targets, results that differ between \
+                   rounds are intermittent or not_confirmed.",
         absent: Absent::Always,
         unconfirmed: true,
         miscounts: true,
@@ -116,7 +102,7 @@ pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "host-firewall-ece",
         title: "The prober's own firewall drops every SYN-ACK with the flag ECE.",
-        expected: "Where a server negotiates ECN, the attempt is local_error and nothing is concluded.",
+        expected: "If a server negotiates ECN, the attempt is local_error and nothing is concluded.",
         absent: Absent::Always,
         miscounts: true,
         set_up: |site| firewall(site, "tcp flags & (syn | ack | ecn) == (syn | ack | ecn) drop"),
@@ -124,15 +110,15 @@ pub static SITUATIONS: &[Situation] = &[
     },
     Situation {
         name: "host-firewall-ports",
-        title: "The prober's own firewall accepts only 32768 to 60999, Linux's default ephemeral ports, as destination \
-                of what comes in.",
-        expected: "Everything: the default source ports lie in that range.",
+        title: "The prober's own firewall accepts only packets to the ports 32768 to 60999, Linux's default ephemeral \
+                ports.",
+        expected: "Everything: the default source ports are in that range.",
         set_up: |site| firewall(site, "meta l4proto { tcp, udp } th dport != 32768-60999 drop"),
         ..USUAL
     },
     Situation {
         name: "host-firewall-invalid",
-        title: "The prober's own firewall drops what connection tracking calls invalid.",
+        title: "The prober's own firewall drops packets that connection tracking calls invalid.",
         expected: "Everything: no packet of a shipped measurement is invalid.",
         set_up: |site| firewall(site, "ct state invalid drop"),
         ..USUAL
@@ -151,7 +137,7 @@ pub static SITUATIONS: &[Situation] = &[
         name: "rp-filter",
         title: "Sockets are bound to the interface, more specific routes to all hosts lead into a tunnel, and strict \
                 reverse path filtering drops the answers.",
-        expected: "Every attempt that is answered is local_error.",
+        expected: "Every answered attempt is local_error.",
         absent: Absent::Always,
         miscounts: true,
         binds: true,
@@ -160,9 +146,9 @@ pub static SITUATIONS: &[Situation] = &[
     },
     Situation {
         name: "nat",
-        title: "The prober's own host translates source ports, so that packets on the interface have other ports than \
+        title: "The prober's own host translates source ports, so packets on the interface have other ports than \
                 the sockets.",
-        expected: "What a socket tells; facts of packets are not observed.",
+        expected: "Only what sockets report; facts about packets are not observed.",
         absent: Absent::Always,
         set_up: translate,
         ..USUAL
@@ -170,7 +156,7 @@ pub static SITUATIONS: &[Situation] = &[
     Situation {
         name: "mtu-1280",
         title: "The prober's own link has an MTU of 1280 octets.",
-        expected: "Everything; the segment size that is announced is that of the link.",
+        expected: "Everything; the announced segment size is that of the link.",
         truth: &[
             ("mss.option.local.value:1460", "mss.option.local.value:1240"),
             ("mss.option.local.value:1440", "mss.option.local.value:1220"),
@@ -188,9 +174,9 @@ pub static SITUATIONS: &[Situation] = &[
     },
     Situation {
         name: "late-answers",
-        title: "SYN-ACKs, data and DNS answers of an earlier run still come to the prober's ports, before and after a \
+        title: "SYN-ACKs, data and DNS answers of an earlier run still arrive at the prober's ports, before and after a \
                 new SYN; the host firewall drops half of them, and the kernel resets the others.",
-        expected: "Everything that is not spoiled: what does not fit a connection is not of it, but a reset that the kernel \
+        expected: "Everything that is not spoiled: packets that do not fit a connection are ignored, but a reset that the kernel \
                    sends for a late answer may end a new connection.",
         absent: Absent::Perhaps,
         miscounts: true,
@@ -205,7 +191,7 @@ pub fn find(name: &str) -> Option<&'static Situation> {
 }
 
 impl Situation {
-    /// What is true of a host in this situation.
+    /// The truth about a host in this situation.
     pub fn truth(&self, usual: &Truth) -> Truth {
         let replace = |label: &String| {
             let other = self.truth.iter().find(|(usual, _)| usual == label);
@@ -219,7 +205,7 @@ impl Situation {
             .collect()
     }
 
-    /// The lab with what is true in this situation.
+    /// The lab with its truth in this situation.
     #[must_use]
     pub fn truths(&self, spec: &Spec) -> Spec {
         let mut spec = spec.clone();
@@ -238,7 +224,7 @@ impl Situation {
         spec
     }
 
-    /// Whether a label says that nothing was concluded: not the truth, but not wrong either.
+    /// Whether a label means that nothing was concluded: not true, but not wrong either.
     pub fn concludes_nothing(&self, label: &str) -> bool {
         match label.rsplit('.').next() {
             Some("insufficient") => true,
@@ -266,7 +252,7 @@ impl PartialEq for Situation {
 
 impl Eq for Situation {}
 
-/// The lower (0) or upper (1) half of a range of ports, as nftables writes it.
+/// The lower (0) or upper (1) half of a range of ports, in nftables syntax.
 fn half(ports: &RangeInclusive<u16>, which: u16) -> String {
     let (first, last) = (*ports.start(), *ports.end());
     let middle = first + (last - first) / 2;
@@ -287,7 +273,7 @@ fn filter_ports(site: &mut Site<'_>, which: u16) -> Result<()> {
     })
 }
 
-/// A rule for what comes in at the prober's interface. The capture sees a packet before this does.
+/// A rule for packets that come in at the prober's interface. The capture sees a packet before the rule does.
 fn firewall(site: &mut Site<'_>, rule: &str) -> Result<()> {
     site.prober.run(|| {
         net::nft(&format!(
@@ -309,7 +295,7 @@ fn untracked(site: &mut Site<'_>) -> Result<()> {
     })
 }
 
-/// IPv6 has no sysctl for this; the rule is what firewalld and others use instead.
+/// IPv6 has no sysctl for this; firewalld and others use such a rule instead.
 fn reverse_path(site: &mut Site<'_>) -> Result<()> {
     let tunnel = Namespace::create("tunnel of the prober")?;
     site.prober.run(|| {
@@ -337,7 +323,7 @@ fn reverse_path(site: &mut Site<'_>) -> Result<()> {
     Ok(())
 }
 
-/// To ports that no run takes as source ports.
+/// To ports that no run uses as source ports.
 fn translate(site: &mut Site<'_>) -> Result<()> {
     site.prober.run(|| {
         net::nft(&format!(
@@ -379,14 +365,14 @@ mod tests {
     }
 
     #[test]
-    fn the_halves_of_a_range_are_all_of_it_and_do_not_overlap() {
+    fn the_halves_of_a_range_cover_it_and_do_not_overlap() {
         assert_eq!([0, 1].map(|w| half(&(10240..=32767), w)), ["10240-21503", "21504-32767"]);
         assert_eq!([0, 1].map(|w| half(&(0..=65535), w)), ["0-32767", "32768-65535"]);
         assert_eq!([0, 1].map(|w| half(&(5..=7), w)), ["5-6", "7-7"]);
     }
 
     #[test]
-    fn a_smaller_link_has_another_truth_and_a_firewall_has_not() {
+    fn a_smaller_link_changes_the_truth_and_a_firewall_does_not() {
         let labels = ["mss.connectivity.online", "mss.option.local.value:1460"];
         let usual = BTreeMap::from([("mss".to_owned(), labels.map(str::to_owned).to_vec())]);
         let truth = |name: &str| find(name).unwrap().truth(&usual);
@@ -395,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn where_answers_are_dropped_nothing_is_known_of_hosts_that_count() {
+    fn if_answers_are_dropped_nothing_is_known_of_hosts_that_count() {
         let spec = Spec::internet().unwrap();
         for (name, known) in [("half-ports-low", false), ("nat", true)] {
             let hosts = find(name).unwrap().truths(&spec).hosts;

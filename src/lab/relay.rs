@@ -1,4 +1,4 @@
-//! The thread between two wires: it holds every packet back for a while and hands it on.
+//! The thread between two wires: it delays every packet and forwards it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,8 +14,8 @@ use crate::lab::namespace::Namespace;
 use crate::lab::wire::Wire;
 use crate::lab::worker::{self, Stop, Stopped};
 
-/// Starts a relay from one wire to another. Packets to `prompt` are not held back: by them the
-/// lab finds out that the relay works.
+/// Starts a relay from one wire to another. Packets to `prompt` are not delayed: the lab uses them to find out that
+/// the relay works.
 pub(crate) fn start(
     namespace: &Namespace,
     from: Wire,
@@ -38,7 +38,7 @@ fn run(
     stopped: &Stopped,
 ) -> io::Result<()> {
     let mut events = Events::with_capacity(8);
-    // One delay for all: what came first is due first.
+    // All packets have the same delay: the first one in is the first one due.
     let mut held: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     while !stopped.is_set() {
         let wait = held.front().map(|(due, _)| due.saturating_duration_since(Instant::now()));

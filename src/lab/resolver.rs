@@ -1,5 +1,5 @@
-//! The prober's resolver: it knows the name of each kind of host, which has the first address of either version of IP,
-//! and no other name.
+//! The prober's resolver: it knows the name of each kind of host, which has the first address of each family, and no
+//! other name.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -15,13 +15,13 @@ use super::spec::Spec;
 use super::worker::{self, Stop};
 use crate::error::{Doing as _, Result};
 
-/// Where it is asked, over UDP.
+/// Its address, over UDP.
 pub(super) const ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 53);
-/// For how many seconds an answer may be kept.
+/// The lifetime of an answer in seconds.
 const TTL: u32 = 60;
 
-/// Begins to answer, in the namespace of the caller.
+/// Starts answering, in the namespace of the caller.
 pub(super) fn start(spec: &Spec, stop: &mut Stop) -> Result<JoinHandle<()>> {
     let doing = || format!("answer for names at {ADDRESS}");
     let (mut poll, stopped) = stop.worker()?;
@@ -47,20 +47,20 @@ pub(super) fn start(spec: &Spec, stop: &mut Stop) -> Result<JoinHandle<()>> {
     thread::Builder::new().name("lab resolver".into()).spawn(work).doing(doing)
 }
 
-/// Answers every question that is there.
+/// Answers all pending questions.
 fn hear(socket: &UdpSocket, names: &HashMap<String, (Ipv4Addr, Ipv6Addr)>) -> io::Result<()> {
     let mut buffer = [0; 1500];
     loop {
         match socket.recv_from(&mut buffer) {
             Ok((length, from)) => {
                 if let Some(answer) = answer(&buffer[..length], names) {
-                    // Whoever asks asks again.
+                    // The client retries.
                     let _ = socket.send_to(&answer, from);
                 }
             }
             Err(why) if why.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(why) if why.kind() == ErrorKind::Interrupted => {}
-            // What a closed port says of an earlier answer.
+            // The ICMP error of a closed port, about an earlier answer.
             Err(why) if why.kind() == ErrorKind::ConnectionRefused => {}
             Err(why) => return Err(why),
         }

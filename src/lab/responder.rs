@@ -1,9 +1,8 @@
-//! A server that no kernel can play: a responder whose SYN-ACK is as its script says, with
-//! flags, a segment size and options that a stack might send, or a broken stack or box.
+//! A server that no kernel can play: a responder whose SYN-ACK follows a script, with flags, a segment size and
+//! options that a stack, a broken stack or a middlebox might send.
 //!
-//! It keeps no state: every answer follows from the packet alone, since its sequence numbers
-//! are a function of the ports. It answers HTTP/1.1 on port 80 and DNS on port 53, and resets
-//! everything else.
+//! It keeps no state: every answer follows from the packet alone, since its sequence numbers are a function of the
+//! ports. It answers HTTP/1.1 on port 80 and DNS on port 53, and resets everything else.
 
 use std::io;
 use std::net::IpAddr;
@@ -47,7 +46,7 @@ fn run(mut poll: Poll, mut wire: Wire, script: &Responder, stopped: &Stopped) ->
     Ok(())
 }
 
-/// What the server says to an IP packet, if anything.
+/// The server's answer to an IP packet, if any.
 pub(crate) fn answer(packet: &[u8], script: &Responder) -> Option<Vec<u8>> {
     let ip = IpSlice::from_slice(packet).ok()?;
     if ip.is_fragmenting_payload() {
@@ -69,7 +68,7 @@ pub(crate) fn answer(packet: &[u8], script: &Responder) -> Option<Vec<u8>> {
         }
         IpNumber::UDP => {
             let udp = UdpSlice::from_slice(ip.payload().payload).ok()?;
-            // RFC 8200, section 8.1: without a checksum it is no datagram of IPv6.
+            // RFC 8200, section 8.1: without a checksum it is not a valid datagram of IPv6.
             if udp.destination_port() != DNS_PORT || (us.is_ipv6() && udp.checksum() == 0) {
                 return None;
             }
@@ -83,7 +82,7 @@ pub(crate) fn answer(packet: &[u8], script: &Responder) -> Option<Vec<u8>> {
     }
 }
 
-/// The answer to a segment that came to address `us` with the codepoint `ecn`.
+/// The answer to a segment for address `us` with the codepoint `ecn`.
 fn segment(
     tcp: &TcpSlice<'_>,
     us: IpAddr,
@@ -93,7 +92,7 @@ fn segment(
     let (ours, theirs) = (tcp.destination_port(), tcp.source_port());
     let length = tcp.payload().len() as u32;
     let start = initial_sequence(ours, theirs);
-    // What the segment takes up of the client's sequence space ends here.
+    // The end of the segment in the client's sequence space.
     let next = tcp.sequence_number().wrapping_add(length).wrapping_add(u32::from(tcp.fin()));
 
     let mut reply = TcpHeader::new(ours, theirs, 0, 65_535);
@@ -102,7 +101,7 @@ fn segment(
     if tcp.rst() {
         return None;
     } else if tcp.syn() && !tcp.ack() {
-        // Not of its data, if it has any: it comes without a cookie of ours.
+        // Does not acknowledge data in the SYN: it comes without a cookie of ours.
         reply.acknowledgment_number = tcp.sequence_number().wrapping_add(1);
         if ours != PORT && ours != DNS_PORT {
             reply.rst = true;
@@ -113,12 +112,12 @@ fn segment(
         (reply.ns, reply.cwr, reply.ece) = flags((tcp.ns(), tcp.cwr(), tcp.ece()), ecn, script);
         reply.set_options_raw(&options(us, script)).ok()?;
     } else if (ours != PORT && ours != DNS_PORT) || !tcp.ack() || !in_window(tcp, start) {
-        // Never of ours: no state, and no connection that it could belong to.
+        // Not one of ours: there is no state and no connection that it could belong to.
         reply.ack = false;
         reply.sequence_number = tcp.acknowledgment_number();
         reply.rst = true;
     } else if length > 0 || tcp.fin() {
-        // Nothing is kept, so the client tells by its acknowledgement what was said already.
+        // There is no state, so the client's acknowledgement shows what was sent already.
         reply.sequence_number = tcp.acknowledgment_number();
         reply.acknowledgment_number = next;
         if tcp.acknowledgment_number() == start.wrapping_add(1) {
@@ -138,13 +137,13 @@ fn segment(
     Some((reply, payload))
 }
 
-/// Whether it acknowledges what could have been sent: everything is shorter than this.
+/// Whether it acknowledges something that can have been sent: every answer is shorter than this.
 fn in_window(tcp: &TcpSlice<'_>, start: u32) -> bool {
     const LONGEST: u32 = 2048;
     tcp.acknowledgment_number().wrapping_sub(start).wrapping_sub(1) <= LONGEST
 }
 
-/// AE, CWR and ECE of the SYN-ACK, from those of the SYN and the codepoint that it came with.
+/// AE, CWR and ECE of the SYN-ACK, from those of the SYN and its codepoint.
 fn flags(syn: (bool, bool, bool), ecn: u8, script: &Responder) -> (bool, bool, bool) {
     match (script.ecn, syn) {
         (Mirror::None, _) | (Mirror::Accurate, (false, false, false)) => (false, false, false),
@@ -161,15 +160,15 @@ fn flags(syn: (bool, bool, bool), ecn: u8, script: &Responder) -> (bool, bool, b
     }
 }
 
-/// Options of the SYN-ACK, padded to whole words: the segment size, and what the script says.
+/// Options of the SYN-ACK, padded to whole words: the segment size, and those of the script.
 fn options(us: IpAddr, script: &Responder) -> Vec<u8> {
-    // What Ethernet has room for.
+    // The size for Ethernet.
     let usual = if us.is_ipv4() { 1460 } else { 1440 };
     let [high, low] = script.mss.unwrap_or(usual).to_be_bytes();
     let mut options = vec![2, 4, high, low];
     for option in &script.options {
         let [kind, content @ ..] = option.as_slice() else { continue };
-        // The length counts kind and length too; a script is checked to be short.
+        // The length includes kind and length; a script's options are checked to be short.
         options.extend([*kind, (content.len() + 2) as u8]);
         options.extend_from_slice(content);
     }
@@ -188,12 +187,12 @@ fn page() -> Vec<u8> {
     page
 }
 
-/// Differs from connection to connection, and follows from the ports alone.
+/// Differs between connections, and follows from the ports alone.
 fn initial_sequence(ours: u16, theirs: u16) -> u32 {
     (u32::from(theirs) << 16 | u32::from(ours)).wrapping_mul(2_654_435_761)
 }
 
-/// A Not-ECT packet, its content behind an IP header.
+/// A Not-ECT packet with this content after the IP header.
 pub(super) fn build(
     from: IpAddr,
     to: IpAddr,
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn accurate_feedback_tells_the_codepoint_of_the_syn() {
+    fn accurate_feedback_reports_the_codepoint_of_the_syn() {
         let script = Responder { ecn: Mirror::Accurate, ..Responder::default() };
         let ask = |syn: (bool, bool, bool), ecn: u8| {
             let mut syn = packet(&[], |tcp| {
@@ -330,7 +329,7 @@ mod tests {
         );
         assert_eq!(ask((false, true, true), 2), [0, 0, 1], "RFC 3168");
         assert_eq!(ask((false, false, false), 0), [0, 0, 0]);
-        // RFC 9768, section 3.1.3: any other combination is taken for all three.
+        // RFC 9768, section 3.1.3: any other combination is treated like all three.
         assert_eq!(ask((true, false, false), 0), [0, 1, 0]);
     }
 
@@ -384,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_reset_and_resets_are_not_answered() {
+    fn unknown_connections_are_reset_and_resets_are_not_answered() {
         assert!(send(|tcp| tcp.rst = true).is_none());
         let (reset, _) = send(|tcp| (tcp.destination_port, tcp.syn) = (9, true)).unwrap();
         assert!(reset.rst && reset.ack);
@@ -420,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_comes_in_can_hurt() {
+    fn no_input_causes_a_panic() {
         let mut syn = Vec::new();
         PacketBuilder::ipv6([1; 16], [2; 16], 9)
             .tcp(1, 80, 2, 3)

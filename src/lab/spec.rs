@@ -1,5 +1,4 @@
-//! A lab as its author writes it: a TOML file of hosts, the fault on the path to each, and what
-//! is true of them per measurement.
+//! The lab file: a TOML file of hosts, the fault on the path to each, and the truth about them per measurement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,25 +9,24 @@ use toml::Spanned;
 use crate::error::{Diagnostic, Report, Result};
 use crate::lab::truth::{self, Spans, Stated, Truth};
 
-/// The text of the lab that comes with the program.
+/// The text of the built-in lab.
 pub const INTERNET: &str = include_str!("internet.toml");
 
-/// How many addresses of each family all hosts of a lab may have together.
+/// Maximum number of addresses of each family in a lab.
 pub const CAPACITY: usize = 1 << 23;
 
-/// More than so many, and the IPv4 addresses are private ones instead of those for benchmarks, which do not suffice.
+/// Above this number, the IPv4 addresses are private ones, since the range for benchmarks does not suffice.
 const FOR_BENCHMARKS: usize = 1 << 17;
 
-/// The smallest block of addresses that a host gets, so that neighbouring hosts are easy to
-/// tell apart by eye.
+/// The smallest block of addresses of a host, so that neighbouring hosts are easy to distinguish.
 const SMALLEST_BLOCK: usize = 16;
 
-/// A lab, read and checked.
+/// A lab, parsed and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// The hosts in the order of the file.
+    /// The hosts in file order.
     pub hosts: Vec<HostSpec>,
-    /// What is true, over IPv4, of a host that does not say otherwise.
+    /// What is true over IPv4 for a host that does not say otherwise.
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
@@ -41,27 +39,27 @@ pub struct HostSpec {
     pub name: String,
     /// What it does, in one sentence.
     pub title: String,
-    /// That many IPv4 and that many IPv6 addresses.
+    /// Number of its IPv4 addresses, and of its IPv6 addresses.
     pub count: usize,
-    /// What stands at the far end.
+    /// The server at the far end.
     pub server: ServerSpec,
     /// nftables rules applied to packets towards the host.
     pub path: Vec<String>,
     /// nftables rules applied to packets from the host.
     pub path_back: Vec<String>,
-    /// Milliseconds that each packet towards the host is held back.
+    /// The delay in milliseconds of each packet towards the host.
     pub delay_ms: u64,
-    /// The conditions that are true over IPv4, per measurement: all of them, no others. What is
-    /// true of every host is among them.
+    /// The conditions that are true over IPv4, per measurement: all of them, and no others. Includes what is true of
+    /// every host.
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
-    /// Of a host with a delay: what is true of every host over IPv4 and not stated otherwise of this one. It is not
-    /// among its truth because it rests on packets that come late; on a busy machine they may still be seen.
+    /// For a host with a delay: what is true of every host over IPv4 and not overridden for this one. It is separate
+    /// because it depends on packets that come late; on a busy machine they may still be seen.
     pub late_v4: Truth,
     /// The same over IPv6.
     pub late_v6: Truth,
-    /// Measurements whose outcome is left to chance, so that it is not compared.
+    /// Measurements whose outcome is random, and so not compared.
     pub unmeasured: Vec<String>,
     /// The first address of its block, counted from the start of the lab's ranges.
     pub(crate) offset: usize,
@@ -76,48 +74,47 @@ impl HostSpec {
     }
 }
 
-/// What stands at the far end of a path.
+/// The far end of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
-    /// What it does with a connection.
+    /// How it treats a connection.
     #[serde(default)]
     pub plays: Play,
     /// Kernel parameters of the server's namespace.
     #[serde(default)]
     pub sysctl: BTreeMap<String, Value>,
-    /// Whether it takes connections of Multipath TCP as such, where the kernel can.
+    /// Whether it accepts Multipath TCP, if the kernel can.
     #[serde(default)]
     pub mptcp: bool,
-    /// Whether it speaks HTTP/2, over TLS and without.
+    /// Whether it speaks HTTP/2, with and without TLS.
     #[serde(default = "yes")]
     pub h2: bool,
     /// How it speaks TLS on port 443.
     #[serde(default)]
     pub tls: Encryption,
-    /// Whether it takes datagrams without a checksum over IPv6 too (RFC 6935).
+    /// Whether it also accepts datagrams without a checksum over IPv6 (RFC 6935).
     #[serde(default)]
     pub udp_zero6: bool,
     /// How it answers questions, over UDP and TCP.
     #[serde(default)]
     pub dns: Answers,
-    /// No kernel but a responder, which sends what no kernel would. It takes none of the above.
+    /// Not a kernel but a responder, which sends what no kernel would. It excludes all of the above.
     #[serde(default)]
     pub responder: Option<Responder>,
 }
 
-/// What a responder does other than a usual server. It speaks HTTP/1.1 and DNS, no TLS: port 443
-/// is closed.
+/// How a responder differs from a usual server. It speaks HTTP/1.1 and DNS, but not TLS: port 443 is closed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Responder {
     /// The ECN flags of its SYN-ACK.
     #[serde(default)]
     pub ecn: Mirror,
-    /// The maximum segment size that it announces, in octets; without it, what Ethernet has room for.
+    /// The maximum segment size that it announces, in octets; by default the one for Ethernet.
     #[serde(default)]
     pub mss: Option<u16>,
-    /// More options of its SYN-ACK, asked for or not: the kind of each, and its octets.
+    /// Further options of its SYN-ACK, requested or not: the kind of each, and its octets.
     #[serde(default)]
     pub options: Vec<Vec<u8>>,
 }
@@ -129,9 +126,9 @@ pub enum Mirror {
     /// None: it does not know ECN.
     #[default]
     None,
-    /// ECE and CWR as in the SYN, without meaning them.
+    /// ECE and CWR as in the SYN, without support for them.
     Reflect,
-    /// Accurate ECN (RFC 9768): AE, CWR and ECE tell the codepoint that the SYN came with.
+    /// Accurate ECN (RFC 9768): AE, CWR and ECE report the codepoint of the SYN.
     Accurate,
 }
 
@@ -153,7 +150,7 @@ pub enum Encryption {
     /// TLS 1.2 and 1.3, with the lab's certificate.
     #[default]
     Usual,
-    /// It refuses every client by the alert handshake_failure.
+    /// It rejects every client with the alert handshake_failure.
     Refused,
 }
 
@@ -161,14 +158,14 @@ pub enum Encryption {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answers {
-    /// Any name has the address that was asked; in the other family, one for documentation.
+    /// Every name has the queried server's address; in the other family, one for documentation.
     #[default]
     Right,
     /// With an identifier that is not the question's.
     OtherId,
-    /// With the answer to a question that nobody asked.
+    /// With the answer to another question.
     OtherQuestion,
-    /// Rightly, but with the name in lower case, whatever the case of the question.
+    /// Correctly, but with the name in lower case, whatever the case of the question.
     LowerCase,
     /// With the code SERVFAIL.
     Servfail,
@@ -178,17 +175,17 @@ pub enum Answers {
     Silent,
 }
 
-/// What a server does with a connection.
+/// How a server treats a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Play {
-    /// Linux: answers HTTP on port 80, HTTP over TLS on port 443, DNS on port 53. A client that closes port
-    /// 80 without a word gets a line of text.
+    /// Linux: answers HTTP on port 80, HTTP over TLS on port 443, DNS on port 53. A client that closes port 80
+    /// without sending data gets a line of text.
     #[default]
     Greeting,
-    /// Linux: closes as soon as the connection stands, sends nothing.
+    /// Linux: closes as soon as the connection is established, and sends nothing.
     Close,
-    /// Linux, but nothing listens: connections are refused by a reset.
+    /// Linux without listeners: connections are refused with a reset.
     Nothing,
 }
 
@@ -254,13 +251,12 @@ fn four() -> Spanned<usize> {
 }
 
 impl Spec {
-    /// The lab that comes with the program.
+    /// The built-in lab.
     pub fn internet() -> Result<Self> {
         Self::parse("internet.toml", INTERNET)
     }
 
-    /// Reads a lab file; `origin` is its name as the user gave it. Every mistake is reported
-    /// with its place.
+    /// Parses a lab file; `origin` is its name as the user gave it. Reports every mistake with its place.
     pub fn parse(origin: &str, text: &str) -> Result<Self> {
         let mut diagnostics = Vec::new();
         let spec = match toml::from_str::<FileText>(text) {
@@ -283,8 +279,8 @@ impl Spec {
         Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }.into())
     }
 
-    /// A lab for timing: `answering` addresses of each family that answer and `silent` ones
-    /// that never do (0: none).
+    /// A lab for load tests: `answering` addresses of each family that answer and `silent` ones that never do (0:
+    /// none).
     pub fn plain(answering: usize, silent: usize) -> Result<Self> {
         let mut text = String::new();
         for (name, title, count, path) in [
@@ -374,7 +370,8 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
         if server.plays != Play::Greeting && server != plain {
             complain(
                 span.clone(),
-                "a server that answers nothing takes no `mptcp`, `h2`, `tls` and `dns`".to_owned(),
+                "a server that answers nothing cannot have `mptcp`, `h2`, `tls` or `dns`"
+                    .to_owned(),
                 "leave them out, or write plays = \"greeting\"",
             );
         }
@@ -384,18 +381,17 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
             if delay_ms > 0 || server != alone {
                 complain(
                     span.clone(),
-                    "a responder stands alone".to_owned(),
-                    "it is not a kernel: leave out everything else about the server, and `delay_ms`",
+                    "a responder excludes other settings".to_owned(),
+                    "it is not a kernel: remove all other settings of the server, and `delay_ms`",
                 );
             }
-            // The data offset counts to 15 words, of which the header takes five and the segment
-            // size one.
+            // The data offset allows 15 words, of which the header takes five and the segment size one.
             let lengths = responder.options.iter().map(|option| option.len() + 1);
             if responder.options.iter().any(Vec::is_empty) || lengths.sum::<usize>() > 36 {
                 complain(
                     span,
                     "these options do not fit a TCP header".to_owned(),
-                    "each is its kind and its octets; with a length each they have 36 octets in all",
+                    "each is its kind and its octets; with a length octet each, they have 36 octets in total",
                 );
             }
         }
@@ -416,8 +412,8 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
             if removed == [None, None] {
                 complain(
                     name.span(),
-                    format!("nothing is said of `{}` anyway", name.get_ref()),
-                    "name a measurement of which the lab's [truth] speaks",
+                    format!("nothing is stated about `{}` anyway", name.get_ref()),
+                    "name a measurement that the lab's [truth] has",
                 );
             }
         }
@@ -441,7 +437,7 @@ fn check(file: FileText, diagnostics: &mut Vec<Diagnostic>) -> Spec {
             offset: 0,
             private: false,
         };
-        // A block begins at a multiple of its size, so that it is one prefix.
+        // A block begins at a multiple of its size, so it is one prefix.
         spec.offset = next.next_multiple_of(spec.block());
         next = spec.offset + spec.block();
         if next > CAPACITY {
@@ -492,11 +488,11 @@ mod tests {
     fn the_built_in_lab_is_sound_and_states_every_truth_for_ecn() {
         let spec = Spec::internet().unwrap();
         for host in &spec.hosts {
-            // They count what comes to them: the share of one address is known of one only.
+            // They count packets: the share of one address is known only if there is one.
             let counts = !host.name.starts_with("lossy") && host.path.concat().contains("numgen");
             for truth in [&host.truth_v4, &host.truth_v6] {
                 let Some(ecn) = truth.get("ecn") else {
-                    // Of the hosts that only other measurements need.
+                    // Hosts that only other measurements need.
                     assert!(counts, "{}", host.name);
                     continue;
                 };
@@ -526,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named() {
+    fn every_mistake_is_reported() {
         let text = r#"
             [[host]]
             name = "A b"
@@ -546,7 +542,7 @@ mod tests {
         assert!(plays("h2 = false, dns = 'other_id', mptcp = true").is_empty());
         assert!(plays("plays = 'close', mptcp = true").is_empty());
         assert!(plays("plays = 'nothing', h2 = false").concat().contains("answers nothing"));
-        assert!(plays("responder = {}, dns = 'silent'").concat().contains("stands alone"));
+        assert!(plays("responder = {}, dns = 'silent'").concat().contains("excludes other"));
         assert!(
             plays("responder = { mss = 9, ecn = 'accurate', options = [[4], [3, 7]] }").is_empty()
         );

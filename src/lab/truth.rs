@@ -1,15 +1,15 @@
-//! What is true of a host per measurement, put together from what a lab says of all hosts, of
-//! this one, and of one family alone.
+//! The truth about a host per measurement, combined from what a lab states for all hosts, for this one, and for one
+//! family alone.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-/// The labels that are true, per measurement: all of them, no others.
+/// The true labels per measurement: all of them, and no others.
 pub type Truth = BTreeMap<String, Vec<String>>;
 
-/// Labels of `all` whose conditions `own` has no label of, for measurements that it has.
+/// Labels of `all` whose conditions have no label in `own`, for measurements that `own` has.
 pub(crate) fn unstated(own: &Truth, all: &Truth) -> Truth {
     let condition =
         |label: &str| label.rsplit_once(['.', ':']).map_or("", |(name, _)| name).to_owned();
@@ -22,25 +22,25 @@ pub(crate) fn unstated(own: &Truth, all: &Truth) -> Truth {
     all.iter().filter_map(of).collect()
 }
 
-/// What a lab file states in one place: of all hosts, or of one.
+/// The statements in one place of a lab file: for all hosts, or for one.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Stated {
-    /// Of both families.
+    /// For both families.
     #[serde(default)]
     pub(crate) truth: Spans,
-    /// Of IPv4 alone, instead of what is said of both.
+    /// For IPv4 alone; overrides the statement for both.
     #[serde(default)]
     pub(crate) truth_v4: Spans,
-    /// Of IPv6 alone.
+    /// For IPv6 alone.
     #[serde(default)]
     pub(crate) truth_v6: Spans,
 }
 
-/// Truth as it stands in a file.
+/// Truth as written in a file.
 pub(crate) type Spans = BTreeMap<Spanned<String>, Spanned<Vec<String>>>;
 
 impl Stated {
-    /// A label that is written twice in one list, and where that list is.
+    /// A label that is repeated in one list, with the place of the list.
     pub(crate) fn twice(&self) -> Option<(std::ops::Range<usize>, String)> {
         let lists = [&self.truth, &self.truth_v4, &self.truth_v6].into_iter().flatten();
         lists.into_iter().find_map(|(_, list)| {
@@ -52,7 +52,7 @@ impl Stated {
         })
     }
 
-    /// Where something is said of a measurement.
+    /// The place of a statement about a measurement.
     pub(crate) fn place(&self, measurement: &str) -> Option<std::ops::Range<usize>> {
         [&self.truth, &self.truth_v4, &self.truth_v6]
             .into_iter()
@@ -60,7 +60,7 @@ impl Stated {
             .find_map(|(name, _)| (name.get_ref() == measurement).then(|| name.span()))
     }
 
-    /// Lays what is said here over what was said of more: once for IPv4 and once for IPv6.
+    /// Overrides more general statements with these: once for IPv4 and once for IPv6.
     pub(crate) fn over(&self, (v4, v6): (&Truth, &Truth)) -> (Truth, Truth) {
         let lay = |below: &Truth, own: &Spans| {
             let mut truth = below.clone();
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_less_goes_before() {
+    fn more_specific_statements_take_precedence() {
         let all = stated("truth = { a = ['a.x'], b = ['b.x'] }\ntruth_v6 = { b = [] }");
         let host = stated("truth = { b = ['b.y'] }\ntruth_v4 = { c = ['c.x'] }");
         let (v4, v6) = all.over((&Truth::new(), &Truth::new()));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unstated_is_of_other_conditions() {
+    fn unstated_labels_belong_to_other_conditions() {
         let truth = |labels: &[&str]| {
             Truth::from([("a".to_owned(), labels.iter().map(|l| (*l).to_owned()).collect())])
         };
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_written_twice_is_found() {
+    fn a_repeated_label_is_found() {
         assert_eq!(stated("truth_v6 = { a = ['x', 'y', 'x'] }").twice().unwrap().1, "x");
         assert!(stated("truth = { a = ['x'], b = ['x'] }").twice().is_none());
     }

@@ -1,4 +1,4 @@
-//! Opening a TUN device: the one system call of the lab that no safe wrapper offers.
+//! Opens a TUN device: the one system call of the lab without a safe wrapper.
 #![expect(unsafe_code, reason = "TUNSETIFF is an ioctl that no crate in use wraps")]
 
 use std::fs::{File, OpenOptions};
@@ -15,8 +15,8 @@ nix::ioctl_write_ptr_bad!(
     libc::ifreq
 );
 
-/// Makes the device `name` in the calling thread's network namespace; each read and write of
-/// the file, which does not block, is one bare IP packet. The device lives as long as the file.
+/// Creates the device `name` in the calling thread's network namespace; each read and write of the file, which does
+/// not block, is one bare IP packet. The device lives as long as the file.
 pub(crate) fn open(name: &str) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
@@ -24,7 +24,7 @@ pub(crate) fn open(name: &str) -> io::Result<File> {
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open("/dev/net/tun")?;
     let mut ifr_name = [0; libc::IFNAMSIZ];
-    // One place is kept for the terminating zero.
+    // The last octet is reserved for the terminating zero.
     for (to, from) in ifr_name[..libc::IFNAMSIZ - 1].iter_mut().zip(name.bytes()) {
         *to = from as libc::c_char;
     }

@@ -1,9 +1,12 @@
-//! Comparing what was measured with what is true: one row per kind of host.
+//! Compares measured conditions with the truth: one row per kind of host.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use anstyle::Style;
+use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
+use textwrap::core::{Word, display_width};
+use textwrap::wrap_algorithms::wrap_first_fit;
 
 use crate::lab::truth::Truth;
 use crate::lab::{Host, Situation};
@@ -21,7 +24,7 @@ pub struct Tally {
     situation: Option<&'static Situation>,
 }
 
-/// What was measured of one kind of host, and what is true of it.
+/// The measured and the true conditions of one kind of host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The kind of host.
@@ -37,39 +40,38 @@ pub struct Row {
 /// The records of the addresses of one kind of host and one family.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// All the conditions that are true; nothing where the lab does not say for this
-    /// measurement.
+    /// All true conditions; `None` if the lab states none for this measurement.
     pub truth: Option<Vec<String>>,
-    /// More conditions that are true, of packets that may come too late to be seen.
+    /// Further true conditions, of packets that may come too late to be seen.
     pub late: Vec<String>,
-    /// So many records there should be.
+    /// Number of records that should exist.
     pub expected: usize,
-    /// So many there are.
+    /// Number of records that exist.
     pub records: usize,
-    /// So many have exactly the conditions that are true.
+    /// Number of records that have exactly the true conditions.
     pub agreed: usize,
-    /// In a situation of the prober: this many lack conditions that are true, and have none that is wrong.
+    /// In a situation of the prober: number of records that lack true conditions, but have no wrong one.
     pub incomplete: usize,
     /// In a situation of the prober: true conditions that are missing, over all records.
     pub absent: usize,
-    /// Every other set of conditions, with the number of its records; those of incomplete records are among them.
+    /// Every other set of conditions, with the number of its records; includes those of incomplete records.
     pub differing: BTreeMap<Vec<String>, usize>,
 }
 
 impl Seen {
-    /// Records that should be there and are not.
+    /// Number of records that are missing.
     pub fn missing(&self) -> usize {
         self.expected.saturating_sub(self.records)
     }
 
-    /// Whether each address has one record, with the truth in it, or in a situation of the prober nothing but the truth. Where no truth is stated, it is
-    /// enough that the records are there.
+    /// Whether each address has one record with the truth, or, in a situation of the prober, nothing but the truth.
+    /// If no truth is stated, the records only have to exist.
     pub fn agrees(&self) -> bool {
         let not_wrong = self.agreed + self.incomplete;
         self.records == self.expected && (self.truth.is_none() || not_wrong == self.records)
     }
 
-    /// How many records have this set of conditions.
+    /// Number of records with this set of conditions.
     fn count(&self, set: &[String]) -> usize {
         match &self.truth {
             Some(truth) if truth == set => self.agreed,
@@ -79,22 +81,21 @@ impl Seen {
 }
 
 impl Row {
-    /// Whether every record of it is there and says the truth, as far as one is stated.
+    /// Whether all its records exist and have the truth, as far as one is stated.
     pub fn agrees(&self) -> bool {
         self.v4.agrees() && self.v6.agrees()
     }
 
-    /// Whether the lab says what is true of it, of one family at least.
+    /// Whether the lab states its truth, at least for one family.
     pub fn is_known(&self) -> bool {
         self.v4.truth.is_some() || self.v6.truth.is_some()
     }
 
-    /// What to print as true: each set of conditions with a note of the family that it is true
-    /// of (empty where it is both).
+    /// The true conditions to print: each set with a note of its family (empty for both).
     fn truth(&self) -> Vec<Part> {
         let part = |note: &str, truth: &Option<Vec<String>>| match truth {
             Some(truth) => (note.to_owned(), truth.clone()),
-            // A note without a colon stands for itself.
+            // A note without a colon stands alone.
             None => (format!("{note} not stated").trim().to_owned(), Vec::new()),
         };
         if self.v4.truth == self.v6.truth {
@@ -103,34 +104,33 @@ impl Row {
         vec![part("IPv4:", &self.v4.truth), part("IPv6:", &self.v6.truth)]
     }
 
-    /// Its records, of both families.
+    /// Number of its records, of both families.
     pub fn records(&self) -> usize {
         self.v4.records + self.v6.records
     }
 
-    /// Its records that say the truth.
+    /// Number of its records with the truth.
     pub fn agreed(&self) -> usize {
         self.v4.agreed + self.v6.agreed
     }
 
-    /// Records that there should be, of the families of which a truth is stated, if any is.
+    /// Number of records that should exist, for the families whose truth is stated, if any is.
     fn compared(&self) -> usize {
         let counts = |seen: &&Seen| seen.truth.is_some() || !self.is_known();
         [&self.v4, &self.v6].into_iter().filter(counts).map(|seen| seen.expected).sum()
     }
 
-    /// True conditions that are missing from its records, where that is no error.
+    /// True conditions that are missing from its records without being an error.
     pub fn absent(&self) -> usize {
         self.v4.absent + self.v6.absent
     }
 
-    /// The records that it lacks.
+    /// Number of records that it lacks.
     pub fn missing(&self) -> usize {
         self.v4.missing() + self.v6.missing()
     }
 
-    /// What to print as measured: each set of conditions with a note of who has it (empty where
-    /// it is every record).
+    /// The measured conditions to print: each set with a note of its records (empty for all records).
     fn measured(&self) -> Vec<(String, Vec<String>)> {
         let mut sets: Vec<(Vec<String>, usize, usize)> = Vec::new();
         let true_sets = [&self.v4, &self.v6].into_iter().filter(|seen| seen.agreed > 0);
@@ -180,7 +180,7 @@ pub struct Styles {
 }
 
 impl Tally {
-    /// An empty one for the hosts of a lab and the name of a measurement, whose truths count.
+    /// An empty tally for the hosts of a lab and the truth about a measurement.
     pub fn new(hosts: &[Host], measurement: &str) -> Self {
         let rows = hosts
             .iter()
@@ -202,14 +202,14 @@ impl Tally {
         Tally { measurement: measurement.to_owned(), rows, situation: None }
     }
 
-    /// For a prober in a situation: there a condition may be absent, but not wrong.
+    /// For a prober in a situation: a condition may be absent there, but not wrong.
     #[must_use]
     pub fn in_situation(mut self, situation: Option<&'static Situation>) -> Self {
         self.situation = situation;
         self
     }
 
-    /// True conditions that are missing, where that is no error.
+    /// True conditions that are missing without being an error.
     pub fn absent(&self) -> usize {
         self.rows.iter().map(Row::absent).sum()
     }
@@ -219,9 +219,8 @@ impl Tally {
         self.situation
     }
 
-    /// Counts one record: the index of its kind of host (see
-    /// [`LabTarget::host`](crate::lab::LabTarget::host); others are ignored), its family, its
-    /// conditions in any order.
+    /// Counts one record: the index of its kind of host (see [`LabTarget::host`](crate::lab::LabTarget::host); others
+    /// are ignored), its family, and its conditions in any order.
     pub fn add<S: AsRef<str>>(&mut self, host: usize, is_v6: bool, conditions: &[S]) {
         let Some(row) = self.rows.get_mut(host) else { return };
         let seen = if is_v6 { &mut row.v6 } else { &mut row.v4 };
@@ -250,7 +249,7 @@ impl Tally {
         *seen.differing.entry(conditions).or_default() += 1;
     }
 
-    /// One record less is to be there of a kind of host and family: one that is not compared.
+    /// Expects one record less of a kind of host and family: one that is not compared.
     pub fn leave_out(&mut self, host: usize, is_v6: bool) {
         let Some(row) = self.rows.get_mut(host) else { return };
         let seen = if is_v6 { &mut row.v6 } else { &mut row.v4 };
@@ -262,7 +261,7 @@ impl Tally {
         &self.rows
     }
 
-    /// Whether every row agrees, and at least one truth was there to agree with.
+    /// Whether every row agrees, and at least one truth was stated.
     pub fn agrees(&self) -> bool {
         self.rows.iter().all(Row::agrees) && self.rows.iter().any(Row::is_known)
     }
@@ -295,48 +294,34 @@ impl Tally {
                 good: row.agrees(),
             })
             .collect();
-        let names = cells.iter().map(|c| c.name.len()).max().unwrap_or(0).max("host".len());
-        let agree = cells.iter().map(|c| c.agree.len()).max().unwrap_or(0).max("agree".len());
-        let rest = width.saturating_sub(names + agree + 3 * GAP) / 2;
-        let column = |pick: fn(&Cells) -> &Vec<Part>| {
-            // No wider than the longest line that it would have if there were room.
-            let natural = cells
-                .iter()
-                .flat_map(|c| wrap(pick(c), usize::MAX))
-                .map(|line| line.len())
-                .max()
-                .unwrap_or(0);
-            natural.clamp(NARROWEST, rest.max(NARROWEST))
+        let widest = |head: &str, cell: fn(&Cells) -> &String| {
+            cells.iter().map(|cells| display_width(cell(cells))).fold(head.len(), usize::max)
         };
-        let (measured, truth) = (column(|c| &c.measured), column(|c| &c.truth));
+        let taken = widest("host", |c| &c.name) + widest("agree", |c| &c.agree) + 3 * GAP;
+        let room = (width.saturating_sub(taken) / 2).max(NARROWEST);
 
-        let mut table = String::new();
-        let mut line = |style: Style, cells: [&str; 4]| {
-            let [a, b, c, d] = cells;
-            let text =
-                format!("{a:names$}{:GAP$}{b:measured$}{:GAP$}{c:truth$}{:GAP$}{d}", "", "", "");
-            let text = text.trim_end();
-            writeln!(table, "{style}{text}{style:#}").ok();
-        };
-        line(styles.heading, ["host", "measured", "truth", "agree"]);
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.add_row(["host", "measured", "truth", "agree"]);
+        // One style per line.
+        let mut line_styles = vec![styles.heading];
         for cells in &cells {
+            let (measured, truth) = (wrap(&cells.measured, room), wrap(&cells.truth, room));
+            let lines = measured.len().max(truth.len()).max(1);
             let style = if cells.good { styles.good } else { styles.bad };
-            let left = wrap(&cells.measured, measured);
-            let right = wrap(&cells.truth, truth);
-            for index in 0..left.len().max(right.len()).max(1) {
-                let first = index == 0;
-                line(
-                    style,
-                    [
-                        if first { &cells.name } else { "" },
-                        left.get(index).map_or("", String::as_str),
-                        right.get(index).map_or("", String::as_str),
-                        if first { &cells.agree } else { "" },
-                    ],
-                );
+            line_styles.extend(std::iter::repeat_n(style, lines));
+            table.add_row([&cells.name, &measured.join("\n"), &truth.join("\n"), &cells.agree]);
+        }
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, GAP as u16));
+            if let 1 | 2 = index {
+                let least = Width::Fixed((NARROWEST + GAP) as u16);
+                column.set_constraint(ColumnConstraint::LowerBoundary(least));
             }
         }
-        table
+        let text = table.trim_fmt();
+        let lines = text.lines().zip(line_styles);
+        lines.map(|(line, style)| format!("{style}{line}{style:#}\n")).collect()
     }
 }
 
@@ -363,17 +348,15 @@ fn wrap(parts: &[Part], width: usize) -> Vec<String> {
                 note.into_iter().chain(labels).map(String::as_str).collect()
             }
         };
-        let mut line = String::new();
-        for word in words {
-            if !line.is_empty() && line.len() + 1 + word.len() > width {
-                lines.push(std::mem::take(&mut line));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(line);
+        // Unlike the words of a text, notes contain spaces.
+        let words: Vec<String> = words.iter().map(|word| format!("{word} ")).collect();
+        let words: Vec<Word> = words.iter().map(|word| Word::from(word)).collect();
+        let wrapped = wrap_first_fit(&words, &[width as f64]);
+        lines.extend(
+            wrapped
+                .iter()
+                .map(|line| line.iter().map(|word| word.word).collect::<Vec<_>>().join(" ")),
+        );
     }
     lines
 }
@@ -405,10 +388,10 @@ mod tests {
     }
 
     #[test]
-    fn all_true_in_any_order() {
+    fn the_order_of_conditions_does_not_matter() {
         let hosts = [host("a", &["ecn.x", "ecn.y"]), host("b", &[])];
         let mut tally = Tally::new(&hosts, "ecn");
-        assert!(!tally.agrees(), "no record is there yet");
+        assert!(!tally.agrees(), "there is no record yet");
         add_all(&mut tally, 0, &["ecn.y", "ecn.x"]);
         add_all(&mut tally, 1, &[]);
         tally.add(2, false, &["ecn.x"]);
@@ -423,7 +406,7 @@ b     none                    none                    yes 4/4
     }
 
     #[test]
-    fn what_differs_is_shown_with_who() {
+    fn differing_conditions_are_shown_with_their_records() {
         let mut tally = Tally::new(&[host("a", &["ecn.x"])], "ecn");
         tally.add(0, false, &["ecn.x"]);
         tally.add(0, false, &["ecn.z"]);
@@ -504,7 +487,7 @@ a     IPv4 2x: x              IPv4: x                 yes 4/4
     }
 
     #[test]
-    fn one_record_too_many_is_no_agreement() {
+    fn one_record_too_many_disagrees() {
         let mut tally = Tally::new(&[host("a", &["ecn.x"])], "ecn");
         add_all(&mut tally, 0, &["ecn.x"]);
         tally.add(0, true, &["ecn.x"]);
@@ -512,7 +495,7 @@ a     IPv4 2x: x              IPv4: x                 yes 4/4
     }
 
     #[test]
-    fn without_a_truth_there_is_nothing_to_agree_with() {
+    fn nothing_agrees_without_a_truth() {
         let mut tally = Tally::new(&[host("a", &["ecn.x"])], "dscp");
         add_all(&mut tally, 0, &["dscp.x"]);
         assert!(tally.rows()[0].agrees() && !tally.agrees());

@@ -1,7 +1,6 @@
-//! A wire: a device of a namespace whose packets a thread of ours reads and writes. It is a TUN
-//! device where `/dev/net/tun` may be opened. Elsewhere (that file often belongs to root) it is
-//! a veth pair, whose far end lies in a namespace of its own and is read and written whole
-//! frames at a time.
+//! A wire: a device of a namespace whose packets one of our threads reads and writes. It is a TUN device if
+//! `/dev/net/tun` can be opened. Otherwise (that file often belongs to root) it is a veth pair whose far end is in a
+//! separate namespace, and is read and written by whole frames.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,10 +15,10 @@ use crate::lab::{net, tun};
 
 const ETHERNET: usize = 14;
 const LARGEST: usize = 65_536;
-/// A frame of an Ethernet MTU, and some.
+/// A frame of the Ethernet MTU, with some reserve.
 const SNAP_LENGTH: i32 = 2048;
 
-/// How the wires of this process are made.
+/// How this process makes wires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Tun,
@@ -27,7 +26,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// TUN where this process may open it.
+    /// TUN if this process may open it.
     pub(crate) fn available() -> Self {
         match File::options().read(true).write(true).open("/dev/net/tun") {
             Ok(_) => Kind::Tun,
@@ -50,8 +49,7 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
-    /// Makes the device in a namespace and brings it up. `number` tells the hardware addresses
-    /// of wires apart.
+    /// Creates the device in a namespace and brings it up. `number` distinguishes the hardware addresses of wires.
     pub(crate) fn open(
         kind: Kind,
         namespace: &Namespace,
@@ -70,14 +68,14 @@ impl Wire {
 
     fn packet(namespace: &Namespace, device: &str, number: u8) -> Result<Self> {
         let home = Namespace::create(&format!("far end of {device}"))?;
-        // The far end has no IP of its own: nothing but our thread may answer there.
+        // The far end has no IP of its own: only our thread may answer there.
         home.run(|| set_sysctl("net.ipv6.conf.default.disable_ipv6", "1"))?;
         let near = [2, 0, 0, 1, number, 1];
         let far = [2, 0, 0, 1, number, 2];
         namespace.run(|| {
-            // Without ARP the device puts its own address as the destination of what it sends,
-            // so that the far end's kernel takes the frames for somebody else's. No
-            // segmentation offload: what a packet socket reads is what a wire would carry.
+            // Without ARP, the device uses its own address as the destination of its packets, so the far end's kernel
+            // ignores the frames as addressed to another host. No segmentation offload: a packet socket must read
+            // what a wire would carry.
             net::ip_batch(&format!(
                 "link add {device} address {} type veth peer name wire address {} netns {}\n\
                  link set {device} arp off gso_max_segs 1\n\
@@ -93,8 +91,8 @@ impl Wire {
                 let capture = pcap::Capture::from_device("wire")?
                     .immediate_mode(true)
                     .promisc(false)
-                    // In immediate mode every place of the ring is this long, so a
-                    // generous length leaves room for a handful of packets only.
+                    // In immediate mode every slot of the ring is this long, so a large snap length leaves room for
+                    // few packets.
                     .snaplen(SNAP_LENGTH)
                     .buffer_size(4 << 20)
                     .open()?
@@ -108,7 +106,7 @@ impl Wire {
         Ok(Wire::Packet { capture, near, far, _home: home })
     }
 
-    /// Has a poll watch it for packets.
+    /// Registers it with a poll.
     pub(crate) fn register(&self, poll: &Poll, token: usize) -> Result<()> {
         poll.registry()
             .register(&mut SourceFd(&self.descriptor()), Token(token), Interest::READABLE)
@@ -122,7 +120,7 @@ impl Wire {
         }
     }
 
-    /// The next IP packet, if one is there.
+    /// The next IP packet, if there is one.
     pub(crate) fn receive(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             match self {
@@ -147,7 +145,7 @@ impl Wire {
         }
     }
 
-    /// Sends an IP packet to the namespace that the device is in.
+    /// Sends an IP packet to the namespace of the device.
     pub(crate) fn send(&mut self, packet: &[u8]) -> io::Result<()> {
         match self {
             Wire::Tun { file, .. } => file.write(packet).map(|_| ()),
@@ -172,8 +170,8 @@ fn colons(address: [u8; 6]) -> String {
     address.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-/// Computes the TCP or UDP checksum of an IP packet in place. The kernel leaves it to the
-/// hardware for packets that it sends over veth, and a packet socket reads them unfinished.
+/// Computes the TCP or UDP checksum of an IP packet in place. The kernel leaves it to the hardware for packets over
+/// veth, and a packet socket reads them without it.
 fn fill_checksum(packet: &mut [u8]) {
     let (protocol, start, addresses) = match packet.first().map(|byte| byte >> 4) {
         Some(4) if packet.len() >= 20 => {

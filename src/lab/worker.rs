@@ -1,5 +1,4 @@
-//! What the lab's threads have in common: each waits in its own poll, and all are told to stop
-//! when the lab is dropped.
+//! Common to the lab's threads: each waits in its own poll, and all stop when the lab is dropped.
 
 use std::io;
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use crate::error::{Doing, Result};
 
 /// The token of the waker.
 pub(crate) const WAKE: usize = 0;
-/// The first token that a worker may use itself.
+/// The first token for a worker's own use.
 pub(crate) const FIRST: usize = 1;
 
-/// Tells workers to stop, and waits for them.
+/// Stops workers, and waits for them.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     flag: Arc<AtomicBool>,
@@ -35,7 +34,7 @@ impl Stopped {
 }
 
 impl Stop {
-    /// The poll of a new worker, which wakes when it is time to stop.
+    /// Creates the poll of a new worker, which wakes up when it must stop.
     pub(crate) fn worker(&mut self) -> Result<(Poll, Stopped)> {
         let poll = Poll::new().doing(|| "make a poll for a lab thread")?;
         let waker = Waker::new(poll.registry(), Token(WAKE)).doing(|| "make a lab waker")?;
@@ -43,12 +42,12 @@ impl Stop {
         Ok((poll, Stopped(Arc::clone(&self.flag))))
     }
 
-    /// Tells a thread that waits for nothing when it is time to stop.
+    /// The stop flag for a thread that never waits.
     pub(crate) fn flag(&self) -> Stopped {
         Stopped(Arc::clone(&self.flag))
     }
 
-    /// A thread to wait for.
+    /// Adds a thread to wait for.
     pub(crate) fn joins(&mut self, thread: JoinHandle<()>) {
         self.threads.push(thread);
     }
@@ -63,13 +62,13 @@ impl Drop for Stop {
             }
         }
         for thread in self.threads.drain(..) {
-            // Its panic was printed when it happened, and there is nothing left to undo.
+            // Its panic was printed when it happened, and there is nothing to undo.
             drop(thread.join());
         }
     }
 }
 
-/// Waits; an interruption by a signal is an empty wait.
+/// Polls; an interruption by a signal is an empty result.
 pub(crate) fn poll(poll: &mut Poll, events: &mut Events, wait: Option<Duration>) -> io::Result<()> {
     match poll.poll(events, wait) {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {

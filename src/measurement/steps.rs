@@ -29,7 +29,7 @@ impl Checker<'_> {
                         let message = "this kernel parameter has no value";
                         self.mistake("E0214", name.span(), message, Some(help.into()));
                     }
-                    steps.push(Step::Sysctl { name: name.get_ref().clone(), value });
+                    steps.push(Step::sysctl(name.get_ref(), value));
                 }
             }
             file::Step::Netfilter(written) => steps.extend(self.netfilter(step, written)),

@@ -6,9 +6,8 @@ use super::checker::Checker;
 use super::file::{self, SockoptValue, Text};
 use super::plan::Configuration;
 use crate::packet::protocol;
-use crate::step::family::{self, Family};
 use crate::step::sockopt::{SOCKOPTS, SockoptDef};
-use crate::step::{Netfilter, Sockopt, Step, netfilter};
+use crate::step::{self, Family, Netfilter, Sockopt, Step, netfilter};
 
 /// Codepoints (RFC 2474, 2597, 3246, 5865, 8622) that are not multiples of four: as a TOS byte each would have ECN bits.
 const CODEPOINTS: [i64; 10] = [1, 10, 14, 18, 22, 26, 30, 34, 38, 46];
@@ -22,7 +21,7 @@ impl Checker<'_> {
                 options.iter().for_each(|(name, value)| self.class(name, value, is_tcp));
             }
         }
-        let Some(left_out) = family::left_out(&made.steps) else { return };
+        let Some(left_out) = step::left_out(&made.steps) else { return };
         let only = left_out.other();
         let place = written.iter().find_map(|step| one_version(step, only));
         let Some((span, step, help)) = place else { return };
@@ -105,10 +104,7 @@ fn one_version(
         }
         file::Step::Sysctl(settings) => {
             let mut names = settings.keys();
-            let is_for = |name: &&Text| {
-                let step = Step::Sysctl { name: name.get_ref().clone(), value: String::new() };
-                step.only() == Some(only)
-            };
+            let is_for = |name: &&Text| Step::sysctl(name.get_ref(), "").only() == Some(only);
             let name = names.find(is_for)?;
             let help = both(&format!("add the parameter of {}", only.other().as_str()));
             Some((name.span(), format!("`{}`", name.get_ref()), help))

@@ -1,9 +1,9 @@
-//! What the packets say of an attempt, where it differs from what the socket said.
+//! Corrects an attempt by its packets, where they contradict the socket.
 //!
-//! A socket knows what this host let through, and when the event loop got round to it. Neither is about the path.
-//! So an attempt is held to the packets of its own flow: an answer that crossed the interface and never reached the
-//! socket is this host's fault; whether an answer was in time follows from the times of packets; and where this
-//! host was too slow to tell, nothing is concluded.
+//! A socket knows only what this host let through, and when the event loop processed it. Neither is about the path.
+//! So an attempt is compared with the packets of its own flow: if an answer crossed the interface and never reached
+//! the socket, this host is at fault; whether an answer was in time follows from packet times; and where this host
+//! was too slow to distinguish, nothing is concluded.
 
 use std::time::Duration;
 
@@ -13,39 +13,40 @@ use crate::flags::{Flag, Flags};
 use crate::observer::Exchange;
 use crate::packet::protocol;
 
-/// Of how a configuration connects, what the merge needs.
+/// What the merge needs to know about how a configuration connects.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
     /// The IP protocol of its flows.
     pub protocol: u8,
-    /// How long one attempt may take.
+    /// The timeout of one attempt.
     pub timeout: Duration,
     /// Whether an attempt is `ok` once the handshake is done.
     pub by_handshake: bool,
 }
 
 impl Way {
-    /// That of a kind of connection.
+    /// For a connection kind.
     pub fn new(kind: &KindDef, protocol: u8, timeout: Duration) -> Self {
         Self { protocol, timeout, by_handshake: kind.handshake_is_ok }
     }
 }
 
-/// Why an attempt is not what its socket said.
+/// Why the socket's outcome of an attempt is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Correction {
-    /// An answer crossed the interface in time, and the socket did not get it.
+    /// An answer crossed the interface in time, but did not reach the socket.
     NotDelivered,
-    /// Nothing of it crossed the interface.
+    /// No packet of it crossed the interface.
     NotSeen,
     /// The answer came after the timeout, however late the event loop was.
     Late,
-    /// This host was too slow for anybody to say what the target would have done.
+    /// This host was too slow to determine what the target would have done.
     Starved,
-    /// What ended it may be forged: the socket reported an error, and no packet that could have caused it fits what was
-    /// sent; or a SYN that the kernel cannot check came before the answer; or an answer to a DNS question fits only in part.
+    /// Its end may be forged: the socket reported an error, and no packet that fits what was sent could have caused
+    /// it; or a SYN that the kernel cannot check came before the answer; or an answer to a DNS question fits only in
+    /// part.
     Unfounded,
-    /// It failed from the half of the ports from which a run's attempts fail more often than chance would have it.
+    /// It failed from the half of the ports from which a run's attempts fail significantly more often.
     PortDependent,
 }
 
@@ -59,24 +60,23 @@ impl Correction {
             ),
             Correction::NotSeen => Some("no packet of this attempt was seen on the interface"),
             Correction::PortDependent => Some(
-                "outcomes depend on the source port, and attempts from ports like this one fail: look for a filter on \
+                "outcomes depend on the source port, and attempts from ports like this one fail: check for a filter on \
                  ports",
             ),
             Correction::Late => None,
-            Correction::Unfounded => Some(
-                "what ended it may be forged, or is this host's own: it fits nothing that was sent",
-            ),
+            Correction::Unfounded => {
+                Some("its end may be forged or caused by this host: it does not fit what was sent")
+            }
             Correction::Starved => {
-                Some("this host was too busy to tell whether the answer was in time")
+                Some("this host was too busy to determine whether the answer was in time")
             }
         }
     }
 
-    /// Makes the attempt what it is.
-    /// Gives the flags of the record.
+    /// Corrects the attempt and returns the flags of the record.
     pub(super) fn apply(self, ended: &mut Ended, way: &Way) -> Flags {
         let attempt = &mut ended.attempt;
-        // Its machine has said so, and counted the wrong answers.
+        // Its machine has reported this already, and counted the wrong answers.
         if attempt.error.as_deref() == Some(dns::MAY_BE_FORGED) {
             return Flag::UnfoundedError.into();
         }
@@ -112,10 +112,10 @@ impl Correction {
     }
 }
 
-/// Of the time that an attempt has, the share that this host may take for itself before its failure says nothing.
+/// The share of an attempt's time that this host may use up before a failure says nothing.
 const OWN_SHARE: i64 = 10;
 
-/// What is wrong with an attempt, given its flow if that was seen.
+/// The correction of an attempt, given its flow if that was seen.
 pub(super) fn correction(
     ended: &Ended,
     exchange: Option<&Exchange>,
@@ -141,7 +141,7 @@ pub(super) fn correction(
         return if took <= limit { None } else { late(exchange, way, limit) };
     }
     let Some(exchange) = exchange else {
-        // An address of this link that nobody has: the kernel asked for it in vain and sent nothing.
+        // An on-link address without a host: the kernel sent only neighbour solicitations, which got no answer.
         let vacant = attempt.error.as_deref() == Some(NO_HOST);
         return (!vacant).then_some(Correction::NotSeen);
     };
@@ -158,7 +158,7 @@ pub(super) fn correction(
     if timeout && tcp && ended.heard && !ended.heard_data && in_time(exchange.data) {
         return Some(Correction::NotDelivered);
     }
-    // What was read of an answer before the time was up counts only if it came before that.
+    // Data read before the timeout count only if their packets came before it.
     if timeout && attempt.answer.is_some() && !in_time(exchange.data) {
         return Some(Correction::Late);
     }
@@ -166,13 +166,14 @@ pub(super) fn correction(
     waited.then_some(Correction::Starved)
 }
 
-/// EHOSTUNREACH, as the error column has it.
+/// EHOSTUNREACH, as in the error column.
 const NO_HOST: &str = "No route to host";
 /// ETIMEDOUT, likewise: the kernel has given up, which takes no packet.
 const TIMED_OUT: &str = "Connection timed out";
 
-/// Whether a failure that a packet must have caused has none: of a UDP attempt any, of a TCP attempt one before the
-/// handshake was done. After that the kernel itself holds what comes to the connection's numbers.
+/// Whether a failure that a packet must have caused has no such packet: any failure of a UDP attempt, and of a TCP
+/// attempt one before the handshake was done. After that the kernel itself checks packets against the connection's
+/// numbers.
 fn is_unfounded(ended: &Ended, exchange: &Exchange, way: &Way) -> bool {
     let Attempt { stage, error, .. } = &ended.attempt;
     let by_socket = match way.protocol {
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn another_answer_than_the_one_asked_for_is_held_to_the_same_times() {
+    fn other_answers_have_the_same_time_limits() {
         let (way, seen) = (way(false, protocol::TCP), exchange(Some(10), Some(20), 1400, 0));
         for (took, exchange, expected) in [
             (900, Some(&seen), None),
@@ -269,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_an_answer_was_in_time_is_a_matter_of_packet_times() {
+    fn packet_times_decide_whether_an_answer_was_in_time() {
         use Correction::{Late, Starved};
         for (by_handshake, took, seen, expected) in [
             (true, 900, None, None),
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_crossed_the_interface_and_reached_nobody_is_this_hosts_fault() {
+    fn an_answer_that_crossed_the_interface_but_not_the_host_is_this_hosts_fault() {
         use Correction::{NotDelivered, NotSeen, Starved};
         use Stage::{Connect, Response};
         let answered = exchange(Some(100), None, 100, 0);
@@ -335,17 +336,17 @@ mod tests {
         };
         let (silent, answered) = (exchange(None, None, 0, 0), exchange(Some(10), None, 10, 0));
         let (tcp, udp) = (protocol::TCP, protocol::UDP);
-        let refusal = "Connection refused";
+        let refused_text = "Connection refused";
         for (of, stage, error, heard, seen, founded) in [
-            (udp, Response, refusal, false, silent, false),
-            (udp, Response, refusal, false, refused(silent), true),
+            (udp, Response, refused_text, false, silent, false),
+            (udp, Response, refused_text, false, refused(silent), true),
             (udp, Response, NO_HOST, true, answered, false),
-            (tcp, Connect, refusal, false, silent, false),
-            (tcp, Connect, refusal, false, refused(silent), true),
-            // A SYN-ACK is no reason to fail.
-            (tcp, Connect, refusal, false, answered, false),
+            (tcp, Connect, refused_text, false, silent, false),
+            (tcp, Connect, refused_text, false, refused(silent), true),
+            // A SYN-ACK is not a reason to fail.
+            (tcp, Connect, refused_text, false, answered, false),
             (tcp, Connect, TIMED_OUT, false, silent, true),
-            // The kernel has compared the numbers of what ended a connection.
+            // The kernel has checked the numbers of what ended a connection.
             (tcp, Response, "Connection reset by peer", true, answered, true),
         ] {
             let mut ended = Ended { heard, ..ended(State::Failed, stage, 20) };
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_datagram_that_the_socket_passed_over_was_delivered() {
+    fn a_datagram_that_the_machine_ignored_was_delivered() {
         let seen = exchange(Some(100), Some(100), 100, 0);
         for (heard, expected) in [(false, Some(Correction::NotDelivered)), (true, None)] {
             let ended =
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn who_connected_in_time_need_not_have_been_seen() {
+    fn an_attempt_that_connected_in_time_need_not_have_been_seen() {
         // It was read until its time was up.
         let ended = |connected| Ended {
             connected: Some(Timestamp(connected)),
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_forged_says_nothing() {
+    fn what_may_be_forged_concludes_nothing() {
         let mut crossed = exchange(None, None, 0, 0);
         crossed.crossed = true;
         let way = way(true, protocol::TCP);
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_corrected_says_so() {
+    fn corrections_are_recorded() {
         for (correction, ok, state) in [
             (Correction::Late, Some(false), State::Timeout),
             (Correction::Starved, None, State::LocalError),

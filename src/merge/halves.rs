@@ -1,9 +1,10 @@
 //! Outcomes by the half of the source ports that attempts came from.
 //!
-//! Ports are drawn, so a target's outcome has nothing to do with its port. Fisher's exact test says how likely a
-//! difference between the halves is by chance (Fisher: The logic of inductive inference, 1935).
+//! Ports are drawn at random, so a target's outcome does not depend on its port. Fisher's exact test gives the
+//! probability that a difference between the halves is due to chance (Fisher: The logic of inductive inference,
+//! 1935).
 
-/// Attempts from the lower and the upper half of a run's ports, those that were `ok` and those that were not.
+/// Attempts from the lower and the upper half of a run's ports: how many were `ok` and how many were not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Halves {
     /// From the lower half: `ok`, and not.
@@ -19,7 +20,7 @@ impl Halves {
         half[usize::from(!is_ok)] += 1;
     }
 
-    /// The probability, if the halves are alike, of a difference that is at least this unlikely (two-sided).
+    /// The probability, if the halves are alike, of a difference at least this unlikely (two-sided).
     pub fn p(&self) -> f64 {
         fisher([self.low, self.high])
     }
@@ -31,16 +32,16 @@ impl Halves {
     }
 }
 
-/// The two-sided p value of a table with these rows: the sum over all tables with the same margins that are no
-/// more likely.
+/// The two-sided p value of a table with these rows: the sum over all tables with the same margins that are no more
+/// likely.
 fn fisher([[a, b], [c, d]]: [[u64; 2]; 2]) -> f64 {
     let (row, column, all) = (a + b, a + c, a + b + c + d);
     let (least, most) = ((row + column).saturating_sub(all), row.min(column));
     if least >= most {
         return 1.0;
     }
-    // The number of the first cell has a hypergeometric distribution. Weights follow from each other, outwards
-    // from the most likely one, whose weight is 1: no factorial, and nothing overflows.
+    // The first cell has a hypergeometric distribution. Weights follow from each other, outwards from the most likely
+    // one, whose weight is 1: no factorials, and no overflow.
     let odds = |x: u64| {
         let up = (row - x) as f64 * (column - x) as f64;
         up / ((x + 1) as f64 * (all + x + 1 - row - column) as f64)
@@ -79,7 +80,7 @@ mod tests {
 
     #[test]
     fn p_values_are_those_of_exact_fractions() {
-        // By exact fractions, as fisher.test of R has it.
+        // From exact fractions, equal to R's fisher.test.
         for (table, expected) in [
             ([[3, 1], [1, 3]], 0.485_714_285_7),
             ([[10, 2], [3, 15]], 0.000_536_724_119_1),
@@ -91,7 +92,7 @@ mod tests {
             assert!((p - expected).abs() <= 1e-6 * expected, "{table:?}: {p}");
         }
         assert_eq!(fisher([[0, 0], [0, 0]]), 1.0);
-        assert_eq!(fisher([[1_000_000, 0], [0, 1_000_000]]), 0.0, "too small for a number");
+        assert_eq!(fisher([[1_000_000, 0], [0, 1_000_000]]), 0.0, "underflows to zero");
         let p = fisher([[500_000, 1000], [499_500, 1000]]);
         assert!((0.9..=1.0).contains(&p), "{p}");
     }

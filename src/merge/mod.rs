@@ -1,8 +1,8 @@
 //! The merge: attempts and flows become records.
 //!
-//! An attempt knows its flow's key, so the merge is a look-up and a
-//! `take`: an attempt whose flow was not seen takes nulls and says `observed = false`. A target
-//! never loses its record here. Before that each attempt is held to the packets of its flow ([`Correction`]).
+//! An attempt knows its flow's key, so the merge is a look-up and a `take`: an attempt whose flow was not seen takes
+//! nulls and has `observed = false`. A target never loses its record here. Before that, each attempt is corrected by
+//! the packets of its flow ([`Correction`]).
 //!
 //! Imports [`connect`](crate::connect), [`observer`](crate::observer), [`packet`](crate::packet),
 //! [`flags`](crate::flags) and [`error`](crate::error).
@@ -31,7 +31,7 @@ use crate::observer::Flows;
 use crate::packet::FlowKey;
 use crate::packet::owner::PortSet;
 
-/// What an attempt's flow is known by.
+/// The key of an attempt's flow.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Ends {
     protocol: u8,
@@ -48,8 +48,8 @@ impl Ends {
         }
     }
 
-    /// Those of an attempt to a target. An attempt that does not know which address the kernel chose takes that of
-    /// the only flow from its port to the target, if there is one.
+    /// The key of an attempt to a target. An attempt that does not know its source address takes that of the only
+    /// flow from its port to the target, if there is exactly one.
     fn of_attempt(
         ended: &Ended,
         protocol: u8,
@@ -78,13 +78,13 @@ pub struct Merged {
     pub configurations: Vec<StructArray>,
     /// For each target, what may be missing from its flows.
     pub flags: Vec<Flags>,
-    /// What was corrected: by how the socket said that it ended.
+    /// The corrections, with the state that the socket reported.
     pub corrected: Vec<(State, Correction)>,
     /// The row of each attempt that was made and of which no packet was seen.
     pub unseen: Vec<usize>,
 }
 
-/// Puts flows to attempts, wave by wave.
+/// Assigns flows to attempts, wave by wave.
 #[derive(Debug)]
 pub struct Merger {
     /// The fields of a configuration's struct.
@@ -97,7 +97,7 @@ pub struct Merger {
     control: bool,
     /// The first port of the upper half.
     middle: u16,
-    /// Outcomes of first looks, of all configurations together.
+    /// Outcomes of first rounds, over all configurations.
     halves: Halves,
     /// Flows of the next wave that were complete before this one was merged.
     early: Flows,
@@ -105,31 +105,31 @@ pub struct Merger {
 }
 
 impl Merger {
-    /// For records whose configurations have these fields: those of [`Attempt`], `observed`, and
-    /// those of the selected chain functions.
+    /// For records whose configurations have these fields: those of [`Attempt`], then `reply`, `observed`, and those
+    /// of the selected chain functions.
     ///
-    /// `reply` are those of [`Reply`](crate::connect::Reply) that are kept, between the two; `ways` say how the
-    /// configurations connect; `middle` is the first port of the upper half of the run's source ports.
+    /// `reply` are the columns of [`Reply`](crate::connect::Reply) that are kept; `ways` say how the configurations
+    /// connect; `middle` is the first port of the upper half of the run's source ports.
     pub fn new(fields: Fields, reply: Vec<&'static FieldDef>, ways: Vec<Way>, middle: u16) -> Self {
         let (early, halves) = (Flows::default(), Halves::default());
         Self { fields, reply, ways, control: false, middle, halves, early, strays: 0 }
     }
 
-    /// Whether the next wave is a control: every configuration is like the first.
+    /// Sets whether the next wave is a control wave: every configuration is like the first.
     pub fn control(&mut self, control: bool) {
         self.control = control;
     }
 
-    /// Flows that belonged to no attempt: other connections of this host, late answers.
+    /// Number of flows that belong to no attempt: other connections of this host, and late answers.
     pub fn strays(&self) -> u64 {
         self.strays
     }
 
-    /// Merges the attempts of a wave with their flows, and corrects the attempts. `attempts` is by configuration,
-    /// then by target, each target probed under every configuration. `ports` are the source ports of the wave:
-    /// flows from others are the next wave's. `repeated` are those of attempts that were made again, or for
-    /// something else, and have no record. A target without an address has no flow. The first `again` targets are in
-    /// a further round.
+    /// Merges the attempts of a wave with their flows, and corrects the attempts. `attempts` is indexed by
+    /// configuration, then by target; each target is probed under every configuration. `ports` are the source ports
+    /// of the wave: flows from others belong to the next wave. `repeated` are the ports of attempts that were
+    /// repeated, or made for another purpose, and have no record. A target without an address has no flow. The first
+    /// `again` targets are in a confirmation round.
     pub fn merge(
         &mut self,
         targets: &[Option<SocketAddr>],
@@ -148,7 +148,7 @@ impl Merger {
             if self.ways.iter().any(|way| way.protocol == key.protocol)
                 && let Some(before) = index.insert(Ends::of(key), row)
             {
-                // Whatever ended the flow's first part early is true of the record.
+                // Whatever cut the flow's first part short also applies to the record.
                 let (before, row) = (before as usize, row as usize);
                 let flags = flows.flags[before];
                 flows.flags[row] |= flags;
@@ -179,7 +179,7 @@ impl Merger {
                     ended.attempt.state.is_conclusive() && ended.attempt.source_port.is_some();
                 unseen.extend((was_made && row.is_none()).then_some(number));
                 let exchange = row.and_then(|row| flows.exchanges.get(row as usize));
-                // What the observer gave up is as if it had not been seen.
+                // A flow that the observer gave up counts as not seen.
                 row = row.filter(|row| !flows.flags[*row as usize].has(Flag::InternalError));
                 if let Some(correction) = correct::correction(ended, exchange, way) {
                     corrected.push((ended.attempt.state, correction));
@@ -201,7 +201,7 @@ impl Merger {
         }
         index.retain(|ends, _| !repeated.contains(&ends.source.port()));
         let unmatched: Vec<u32> = index.into_values().collect();
-        // One that has waited for its wave already is nobody's.
+        // A flow that has waited for one wave already is a stray.
         let is_later = |row: &u32| {
             let row = *row as usize;
             row >= waited && !ports.contains(flows.keys[row].source.1)
@@ -212,7 +212,7 @@ impl Merger {
         Ok(Merged { configurations: records, flags, corrected, unseen })
     }
 
-    /// If outcomes depend on the source ports, concludes nothing from failures in the half that is worse.
+    /// If outcomes depend on source ports, concludes nothing from failures in the worse half.
     fn doubt(
         &mut self,
         attempts: &mut [Vec<Ended>],
@@ -221,16 +221,16 @@ impl Merger {
         flags: &mut [Flags],
         corrected: &mut Vec<(State, Correction)>,
     ) {
-        /// Far below what chance brings about in any number of runs; 24 targets reach it where half of the ports is
+        /// Far below what chance produces in any number of runs; 24 targets reach it if half of the ports is
         /// filtered.
         const CERTAIN: f64 = 1e-6;
         let middle = self.middle;
         let known = |ended: &Ended| {
             let Attempt { state, source_port, .. } = ended.attempt;
-            let told = state.is_conclusive() && !ended.attempt.is_internal_error();
-            source_port.filter(|_| told).map(|port| (port >= middle, state == State::Ok))
+            let conclusive = state.is_conclusive() && !ended.attempt.is_internal_error();
+            source_port.filter(|_| conclusive).map(|port| (port >= middle, state == State::Ok))
         };
-        // A target that looked broken comes back, which is no matter of ports.
+        // A target in a confirmation round looked broken before, which says nothing about ports.
         for attempts in attempts.iter() {
             let first = attempts.iter().skip(again).filter_map(known);
             first.for_each(|(is_high, is_ok)| self.halves.count(is_high, is_ok));
@@ -346,7 +346,7 @@ mod tests {
         of.iter().copied().collect()
     }
 
-    /// For each record: whether its flow was observed, and its packets.
+    /// For each record: whether its flow was observed, and its number of packets.
     fn facts(record: &StructArray) -> Vec<(bool, Option<u64>)> {
         let observed = record.column_by_name("observed").unwrap().as_boolean().clone();
         let packets = record.column_by_name("pkt_fwd").unwrap().as_primitive::<UInt64Type>();
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_from_another_address_of_this_host_is_not_the_attempts() {
+    fn a_flow_from_another_address_of_this_host_is_not_the_attempts_flow() {
         for (ours, expected) in [(1, Some(5)), (2, Some(6)), (3, None)] {
             let mut flows = flows(&[(5, 1), (6, 1)]);
             // Both from port 1, from different addresses.
@@ -423,7 +423,7 @@ mod tests {
     #[test]
     fn a_flow_that_was_given_up_counts_as_not_observed() {
         let mut flows = flows(&[(2, 2), (1, 1), (2, 2)]);
-        // Even if only its first part was.
+        // Even if only its first part was given up.
         flows.flags[0] = Flag::InternalError.into();
         let (mut attempts, ports) = ([vec![attempt(1), attempt(2)]], ports(&[1, 2]));
         let targets = [1, 2].map(target).map(Some);
@@ -445,7 +445,7 @@ mod tests {
         assert_eq!(merged.flags, [Flags::default(), both]);
     }
     #[test]
-    fn what_this_host_spoiled_has_no_facts_and_a_flag() {
+    fn attempts_that_this_host_spoiled_have_a_flag_and_no_facts() {
         let mut flows = flows(&[(1, 1), (2, 2)]);
         flows.exchanges[0].sent = Some(Timestamp(0));
         flows.exchanges[0].answered = Some(Timestamp(5));
@@ -465,7 +465,7 @@ mod tests {
     }
     #[test]
     fn failures_from_the_worse_half_of_the_ports_say_nothing() {
-        // Thirty targets: by turns the baseline or the experiment has a high port.
+        // Thirty targets: the baseline and the experiment take turns with the high port.
         let high = |configuration: u8, host: u8| (host + configuration) % 2 == 1;
         let port = |configuration, host| if high(configuration, host) { 50_000 } else { 30_000 };
         let doubted = |fails: &dyn Fn(u8, u8) -> bool, again| {

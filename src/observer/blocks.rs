@@ -2,9 +2,9 @@
 
 use super::filter::Filter;
 use super::frame::Counts;
+use super::frames::{Frames, LARGEST, Parsed};
 use super::interface::{Interface, LeftOut, Resolution};
 use super::piece::Frame;
-use super::reader::{Frames, LARGEST, Parsed};
 use crate::field::Timestamp;
 
 /// Block types.

@@ -1,10 +1,9 @@
 //! Live capture by libpcap, in a thread of its own, and the flow table that it feeds.
 //!
-//! Frames are read where the kernel put them (`dispatch`, no copy) from a large TPACKET_V3 ring.
-//! Such a ring hands out a block when it is full or `RETIRE` has passed, so on a quiet link a
-//! packet is seen a little late. Whoever wants to have seen everything up to now
-//! ([`Capture::flush`]) waits that long, by the clock and never for a packet, and then until the
-//! kernel has counted no more packets than were read.
+//! Frames are read in place (`dispatch`, no copy) from a large TPACKET_V3 ring. The kernel releases a
+//! block of it when the block is full or `RETIRE` has passed, so on a quiet link a packet is seen
+//! late. [`Capture::flush`] therefore waits that long, by the clock and never for a packet, and then
+//! until the kernel has counted no more packets than were read.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -25,18 +24,18 @@ use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
 use crate::packet::{Link, Unread, dissect};
 
-/// After this long the kernel hands out a block of packets that is not full.
+/// After this time the kernel releases a block that is not full.
 const RETIRE: Duration = Duration::from_millis(20);
-/// From a wish for everything up to now until everything up to now must have been handed out.
+/// From a flush request until the kernel must have released every packet up to the request.
 const SETTLE: Duration = Duration::from_millis(60);
-/// Beyond that, how long to wait for packets that the kernel has counted and not handed out.
+/// Further time to wait for packets that the kernel has counted and not released.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of the ring: two seconds of 200,000 packets/s.
 pub const RING: usize = 128 << 20;
-/// Bytes kept of a frame: link, IPv6 with extension headers, a full TCP header.
+/// Snap length in bytes: link, IPv6 with extension headers, a full TCP header.
 const SNAP_LENGTH: i32 = 256;
 
-/// What was seen and what was lost, readable while the capture runs.
+/// Packets seen and lost, readable while the capture runs.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Frames that passed the filter and were read.
@@ -53,13 +52,13 @@ pub struct Counters {
     pub bad_transport: AtomicU64,
     /// Flows completed early because the table was full.
     pub evicted: AtomicU64,
-    /// Flows that a function refused, and that are ignored.
+    /// Flows that a function refused; their packets are ignored.
     pub refused: AtomicU64,
-    /// Packets that belong to no connection of the run.
+    /// Packets that do not belong to a connection of the run.
     pub strangers: AtomicU64,
-    /// Packets that have the addresses and ports of a flow and do not fit it.
+    /// Packets with the addresses and ports of a flow that do not fit it.
     pub unexpected: AtomicU64,
-    /// Finished flows whose facts were lost, since too many waited to be taken.
+    /// Finished flows whose facts were lost because too many had not been taken.
     pub lost: AtomicU64,
 }
 
@@ -72,43 +71,43 @@ impl Counters {
     }
 }
 
-/// A flush request: all flows from these source ports, after every packet up to its time has been taken in.
+/// A flush request: all flows from these source ports, after every packet up to `at` has been processed.
 struct Flush {
     ports: PortSet,
     at: Instant,
-    /// How many packets the kernel had counted when that time had come.
+    /// The kernel's packet count at that time.
     counted: Option<u32>,
     reply: Sender<Flows>,
 }
 
 impl Flush {
-    /// Whether everything it asked for has been read, or has been waited for long enough.
+    /// Whether every packet up to its time has been read, or the wait has timed out.
     fn is_ripe(&mut self, now: Instant, counted: u32, read: u32) -> bool {
         if now < self.at {
             return false;
         }
         let counted = *self.counted.get_or_insert(counted);
-        // Both count modulo 2^32: the later one is less than half the circle ahead.
+        // Both counts are modulo 2^32; the difference is less than half of that.
         let missing = counted.wrapping_sub(read).cast_signed();
         let late = missing > 0 && now >= self.at + PATIENCE;
         if late {
-            log::warn!("the kernel counted {missing} packets more than it handed out");
+            log::warn!("the kernel counted {missing} packets more than it released");
         }
         missing <= 0 || late
     }
 }
 
-/// A capture whose interface is open and filling its ring, but which nobody reads yet.
+/// A capture whose interface is open and filling its ring, before the thread that reads it starts.
 pub struct Opened {
     capture: pcap::Capture<pcap::Active>,
     link: Link,
-    /// Packets that the kernel counted and that are none of ours: they came before the filter.
+    /// Packets that the kernel counted before the filter was in place.
     before: u32,
-    /// Whether the kernel counts each packet twice, of which libpcap hands out one.
+    /// Whether the kernel counts each packet twice and libpcap returns it once.
     loopback: bool,
 }
 
-/// Opens an interface for capture: from here on packets are kept.
+/// Opens an interface for capture: packets are kept from now on.
 pub fn open(interface: &str, filter: &str) -> Result<Opened> {
     let doing = format!("capture on {interface}");
     let failed = |why: pcap::Error| Error::failed(&doing, explain(&why));
@@ -133,8 +132,8 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         ))
     })?;
     let mut capture = capture.setnonblock().map_err(failed)?;
-    // What came before the filter was in place is passed over, so that from here on every packet
-    // that the kernel counts is one to be read.
+    // Skip packets from before the filter was in place, so that from here on every packet that the kernel
+    // counts will be read.
     let start = Instant::now();
     while start.elapsed() < SETTLE {
         wait(&capture)?;
@@ -170,7 +169,7 @@ fn wait(capture: &pcap::Capture<pcap::Active>) -> Result<()> {
     }
 }
 
-/// Reads what is there; says how many packets, and whether that was all.
+/// Reads the available packets; returns their number, and whether the ring is empty.
 fn dispatch(
     capture: &mut pcap::Capture<pcap::Active>,
     mut each: impl FnMut(pcap::Packet<'_>),
@@ -202,15 +201,15 @@ fn explain(why: &pcap::Error) -> String {
 
 /// A capture that is being read.
 pub struct Capture {
-    /// What was seen and lost.
+    /// Packets seen and lost.
     pub counters: Arc<Counters>,
-    wishes: Sender<Flush>,
+    flushes: Sender<Flush>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Flows>>,
 }
 
 impl Opened {
-    /// Starts the thread that reads the packets. With `owners`, only flows of theirs are kept.
+    /// Starts the thread that reads the packets. With `owners`, only their flows are kept.
     pub fn start(
         self,
         selection: &Selection,
@@ -219,7 +218,7 @@ impl Opened {
     ) -> Result<Capture> {
         let counters = Arc::new(Counters::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let (wishes, inbox) = mpsc::channel();
+        let (flushes, inbox) = mpsc::channel();
         let mut reader = Reader {
             capture: self.capture,
             link: self.link,
@@ -237,19 +236,19 @@ impl Opened {
             .name("capture".into())
             .spawn(move || reader.run(&inbox, &stopped))
             .map_err(|why| Error::failed("start the capture thread", why))?;
-        Ok(Capture { counters, wishes, stop, thread })
+        Ok(Capture { counters, flushes, stop, thread })
     }
 }
 
 impl Capture {
-    /// Asks for all flows from these source ports, after every packet up to now has been taken in, and for what
-    /// else is complete. Claims on the ports end then. The flows come through the receiver, which closes without
-    /// them if the capture has failed.
+    /// Requests all flows from these source ports, after every packet up to now has been processed, and all other
+    /// completed flows. The claims on the ports end then. The receiver yields the flows; it closes without them if the
+    /// capture has failed.
     pub fn flush(&self, ports: PortSet) -> Receiver<Flows> {
         let (reply, flows) = mpsc::channel();
-        // A failed capture closes `reply`, which is how the caller learns of it.
+        // A failed capture closes `reply`; so the caller notices.
         let at = Instant::now() + SETTLE;
-        let _ = self.wishes.send(Flush { ports, at, counted: None, reply });
+        let _ = self.flushes.send(Flush { ports, at, counted: None, reply });
         flows
     }
 
@@ -258,7 +257,7 @@ impl Capture {
         !self.thread.is_finished()
     }
 
-    /// Ends the capture; what is still open is completed and given back.
+    /// Ends the capture; completes and returns the flows that are still open.
     pub fn stop(self) -> Result<Flows> {
         self.stop.store(true, Relaxed);
         self.thread.join().map_err(|_| Error::Failed("the capture thread panicked".into()))?
@@ -271,46 +270,46 @@ struct Reader {
     table: FlowTable,
     owners: Option<Arc<Owners>>,
     counters: Arc<Counters>,
-    /// Packets read so far, to be compared with what the kernel counts (modulo 2^32).
+    /// Packets read so far, modulo 2^32, to be compared with the kernel's count.
     read: u32,
     loopback: bool,
 }
 
 impl Reader {
     fn run(&mut self, inbox: &Receiver<Flush>, stop: &AtomicBool) -> Result<Flows> {
-        let mut wishes: Vec<Flush> = Vec::new();
+        let mut flushes: Vec<Flush> = Vec::new();
         loop {
             wait(&self.capture)?;
             let before = Instant::now();
             while !self.dispatch()? {}
             let counted = self.count_losses()?;
-            wishes.extend(inbox.try_iter());
-            if !wishes.is_empty() {
+            flushes.extend(inbox.try_iter());
+            if !flushes.is_empty() {
                 panic_point("capture");
             }
-            // The ring was found empty after `before`.
-            for mut wish in std::mem::take(&mut wishes) {
-                if wish.is_ripe(before, counted, self.read) {
-                    self.table.flush(|key| wish.ports.contains(key.source.1));
-                    self.owners.iter().for_each(|owners| owners.release(&wish.ports));
-                    // Nobody waits any more if the run was broken off.
-                    let _ = wish.reply.send(self.table.take().into_flows());
+            // The ring was empty at some time after `before`.
+            for mut flush in std::mem::take(&mut flushes) {
+                if flush.is_ripe(before, counted, self.read) {
+                    self.table.flush(|key| flush.ports.contains(key.source.1));
+                    self.owners.iter().for_each(|owners| owners.release(&flush.ports));
+                    // The receiver is gone if the run was aborted.
+                    let _ = flush.reply.send(self.table.take().into_flows());
                 } else {
-                    wishes.push(wish);
+                    flushes.push(flush);
                 }
             }
-            if stop.load(Relaxed) && wishes.is_empty() {
+            if stop.load(Relaxed) && flushes.is_empty() {
                 self.table.flush(|_| true);
                 return Ok(self.table.take().into_flows());
             }
         }
     }
 
-    /// Takes in the packets that are there; says whether there were none.
+    /// Processes the available packets; returns whether the ring is empty.
     fn dispatch(&mut self) -> Result<bool> {
         let Self { capture, link, table, counters, .. } = self;
         let (packets, empty) = dispatch(capture, |frame| {
-            // With nanosecond precision libpcap puts nanoseconds where microseconds stand.
+            // With nanosecond precision libpcap puts nanoseconds into the field for microseconds.
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
             let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
             let dissected = guard(|| dissect(*link, frame.data, time)).unwrap_or_else(|panic| {
@@ -337,7 +336,7 @@ impl Reader {
         Ok(empty)
     }
 
-    /// Notes what was lost so far; gives the number of packets that the kernel counted.
+    /// Updates the counts of losses; returns the number of packets that the kernel counted.
     fn count_losses(&mut self) -> Result<u32> {
         let stats = statistics(&mut self.capture)?;
         self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
@@ -347,11 +346,11 @@ impl Reader {
         self.counters.strangers.store(self.table.strangers(), Relaxed);
         self.counters.unexpected.store(self.table.unexpected(), Relaxed);
         self.counters.lost.store(self.table.lost(), Relaxed);
-        // A link that fell silent still completes its flows. Packet time is the system's clock.
+        // Flows on a silent link must be completed too. Packet time is the system clock.
         if let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             self.table.advance(Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)));
         }
-        // Where the two counts cannot be compared, time alone must do.
+        // If the two counts cannot be compared, only time decides.
         Ok(if self.loopback { self.read } else { handed_out(&stats) })
     }
 }
@@ -364,28 +363,28 @@ fn count(counter: &AtomicU64) {
 mod tests {
     use super::*;
 
-    fn wish(at: Instant) -> Flush {
+    fn flush_at(at: Instant) -> Flush {
         let (reply, _) = mpsc::channel();
         Flush { ports: PortSet::default(), at, counted: None, reply }
     }
 
     #[test]
-    fn a_wish_waits_for_its_time_and_for_what_was_counted_then() {
+    fn a_flush_waits_for_its_time_and_for_the_packets_counted_by_then() {
         let at = Instant::now();
         let later = at + Duration::from_millis(1);
-        let mut flush = wish(later);
+        let mut flush = flush_at(later);
         assert!(!flush.is_ripe(at, 7, 7), "not yet");
         assert!(!flush.is_ripe(later, 10, 7), "three packets are in a block that is not full");
-        assert!(flush.is_ripe(later, 99, 10), "what came after is not waited for");
+        assert!(flush.is_ripe(later, 99, 10), "later packets are not waited for");
     }
 
     #[test]
-    fn a_wish_does_not_wait_for_ever_and_survives_the_end_of_the_count() {
+    fn a_flush_times_out_and_survives_the_wrap_of_the_count() {
         let at = Instant::now();
-        let mut flush = wish(at);
+        let mut flush = flush_at(at);
         assert!(!flush.is_ripe(at, 10, 7));
         assert!(flush.is_ripe(at + PATIENCE, 10, 7));
-        assert!(!wish(at).is_ripe(at, 1, u32::MAX), "two packets behind, across the wrap");
-        assert!(wish(at).is_ripe(at, u32::MAX, 1));
+        assert!(!flush_at(at).is_ripe(at, 1, u32::MAX), "two packets are missing, across the wrap");
+        assert!(flush_at(at).is_ripe(at, u32::MAX, 1));
     }
 }

@@ -1,4 +1,4 @@
-//! Complete flows: their keys and facts, first as the groups keep them, then as columns.
+//! Completed flows: their keys and facts, first as the groups' state, then as columns.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ use crate::packet::FlowKey;
 pub struct Flows {
     /// Keys, in the direction of each flow's first packet.
     pub keys: Vec<FlowKey>,
-    /// What may be missing from each.
+    /// What may be missing from each flow.
     pub flags: Vec<Flags>,
-    /// The course of each exchange, if the table knows whose flows these are; else empty.
+    /// The course of each exchange; empty if the table has no owners.
     pub exchanges: Vec<Exchange>,
     /// The columns of [`Selection::fields`](crate::chain::Selection::fields), one row per key.
     pub columns: Vec<ArrayRef>,
 }
 
 impl Flows {
-    /// How many have no facts because a function panicked.
+    /// Flows without facts because a function panicked.
     pub fn broken(&self) -> usize {
         self.flags.iter().filter(|flags| flags.has(Flag::InternalError)).count()
     }
 }
 
-/// Completed flows of which no columns have been made yet.
+/// Completed flows whose columns have not been made yet.
 pub struct Completed {
     /// The types of the columns.
     pub(super) types: Arc<[DataType]>,
@@ -41,12 +41,12 @@ pub struct Completed {
     /// As [`Flows::exchanges`].
     pub(super) exchanges: Vec<Exchange>,
     pub(super) groups: Vec<Box<dyn Closed>>,
-    /// Flows that were given up: they have no facts.
+    /// Flows without facts, because a function panicked.
     pub(super) broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
 }
 
 impl Completed {
-    /// Makes the columns. Flows without facts come last, whatever their place was.
+    /// Makes the columns. Flows without facts come last.
     pub fn into_flows(mut self) -> Flows {
         let columns = self.columns(None).or_else(|| self.columns_of_the_sound());
         let columns = columns.unwrap_or_else(|| {
@@ -63,15 +63,15 @@ impl Completed {
         exchanges.extend(broken.iter().filter_map(|(.., exchange)| *exchange));
         let columns = columns.iter().zip(types.iter()).map(|(column, of)| {
             let nothing = new_null_array(of, broken.len());
-            // Both are of one type, so this cannot fail.
+            // Both have the same type, so this cannot fail.
             concat(&[column, &nothing]).unwrap_or_else(|_| new_null_array(of, keys.len()))
         });
         let columns = columns.collect();
         Flows { keys, flags, exchanges, columns }
     }
 
-    /// The columns of all flows, or of those that are `sound`; none if that panics or gives other columns than it
-    /// should.
+    /// The columns of all flows, or of the `sound` ones. `None` on a panic, or if the columns do not have the expected
+    /// number, lengths and types.
     fn columns(&self, sound: Option<&[bool]>) -> Option<Vec<ArrayRef>> {
         let rows = sound.map_or(self.keys.len(), |sound| sound.iter().filter(|is| **is).count());
         let groups = self.groups.iter();
@@ -85,7 +85,7 @@ impl Completed {
         })
     }
 
-    /// Gives up the flows whose facts cannot be made one at a time; the columns of the others.
+    /// Gives up the flows whose own facts cannot be made; returns the columns of the others.
     #[cold]
     fn columns_of_the_sound(&mut self) -> Option<Vec<ArrayRef>> {
         let is_sound = |(place, key): (usize, &FlowKey)| {
@@ -97,7 +97,7 @@ impl Completed {
         Some(columns)
     }
 
-    /// Moves all flows but the sound ones to those without facts.
+    /// Moves all flows that are not `sound` to those without facts.
     fn give_up(&mut self, sound: &[bool]) {
         let keys = std::mem::take(&mut self.keys);
         let flags = std::mem::take(&mut self.flags);

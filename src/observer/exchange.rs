@@ -1,9 +1,9 @@
-//! What the packets of a run's flow say of its exchange: when it was sent, when it was answered, and how long
-//! this host kept the target waiting.
+//! The course of an exchange by its packets: when it was sent, when it was answered, and how long this host kept
+//! the target waiting.
 //!
-//! These are not facts about the path and no columns. The merge holds an attempt to them: an answer that crossed
-//! the interface and did not reach the socket is this host's fault, and whether an answer was in time is a matter
-//! of packet times, not of when the event loop woke.
+//! These are not facts about the path and do not become columns. The merge checks attempts against them: a response
+//! that crossed the interface and did not reach the socket is this host's fault, and packet times decide whether a
+//! response was in time, not the time at which the event loop woke.
 
 use crate::field::Timestamp;
 use crate::packet::tcp_option::{kind, options};
@@ -17,31 +17,31 @@ pub struct Exchange {
     /// The first packet from the target that answers it: a SYN-ACK or reset that acknowledges the SYN
     /// (RFC 9293, 3.10.7.3), or a datagram.
     pub answered: Option<Timestamp>,
-    /// Whether a reset or an ICMP error came that fits what was sent: what a socket's error may be due to.
+    /// Whether a reset or an ICMP error came that fits what was sent and may explain a socket's error.
     pub refused: bool,
-    /// Whether a SYN came before the target's answer that was no answer. The kernel takes it for the target's (simultaneous
-    /// open, RFC 9293, 3.5) and then refuses the answer; it has nothing that could be checked.
+    /// Whether a bare SYN came before the target's response. The kernel takes it for a simultaneous open (RFC 9293, 3.5)
+    /// and then rejects the response. A bare SYN has nothing that could be checked.
     pub crossed: bool,
     /// The first segment of data that follows a SYN-ACK without a gap.
     pub data: Option<Timestamp>,
-    /// The last packet from the target that says something: data or, before this host has closed, a FIN. What the
-    /// target sends because this host closed is no part of its answer.
+    /// The last packet from the target with data or, before this host has closed, with a FIN. What the target sends
+    /// because this host closed is not part of its response.
     pub last: Option<Timestamp>,
-    /// Nanoseconds that passed between packets from the target and what this host then sent.
+    /// Nanoseconds from packets of the target to the packets that this host sent next, summed up.
     pub own_delay: i64,
-    /// The values of the first and of the last timestamp option on our SYNs.
+    /// The values of the first and the last timestamp option on our SYNs.
     stamps: Option<(u32, u32)>,
     /// The first octet from the target.
     first: Option<u32>,
-    /// The last packet from the target that this host may have to answer, if it sent nothing since.
+    /// The last packet from the target that may need a response, if this host sent nothing since.
     pending: Option<Timestamp>,
     /// Whether this host has sent a FIN or a reset.
     closed: bool,
 }
 
 impl Exchange {
-    /// Whether this host's kernel refuses a segment from the target for its timestamp option: an echo of what was never
-    /// sent, unless it is 0 (RFC 7323, 5.2 and Linux's tcp_rcv_synsent_state_process).
+    /// Whether this host's kernel rejects a segment from the target for its timestamp option: an echo of a value that was
+    /// not sent, unless it is 0 (RFC 7323, 5.2 and Linux's tcp_rcv_synsent_state_process).
     pub(super) fn refuses(&self, packet: &Packet<'_>, direction: Direction) -> bool {
         let Some((first, last)) = self.stamps else { return false };
         let synack = |tcp: &&Tcp<'_>| tcp.has(flag::SYN) && direction == Direction::Reverse;
@@ -49,17 +49,17 @@ impl Exchange {
         echo.is_some_and(|echo| echo != 0 && echo.wrapping_sub(first) > last.wrapping_sub(first))
     }
 
-    /// Takes in a packet that does not fit the flow.
+    /// Records a packet that does not fit the flow.
     pub(super) fn unexpected(&mut self, packet: &Packet<'_>, direction: Direction) {
         let is_bare = |tcp: &Tcp<'_>| tcp.flags & (flag::SYN | flag::ACK | flag::RST) == flag::SYN;
         let is_first = direction == Direction::Reverse && self.answered.is_none();
         self.crossed |= is_first && packet.tcp().is_some_and(is_bare);
     }
 
-    /// Takes in a packet of the flow that fits it.
+    /// Records a packet that fits the flow.
     pub(super) fn packet(&mut self, packet: &Packet<'_>, direction: Direction) {
         match (packet.quote(), direction) {
-            // What a router says is not what the target says.
+            // An error comes from a router, not from the target.
             (Some(_), Direction::Reverse) => self.refused = true,
             (Some(_), Direction::Forward) => {}
             (None, Direction::Forward) => self.forward(packet),
@@ -77,7 +77,7 @@ impl Exchange {
                     self.stamps = Some((self.stamps.map_or(value, |(first, _)| first), value));
                 }
                 self.closed |= tcp.has(flag::FIN) || tcp.has(flag::RST);
-                // The kernel acknowledges by itself; data is what the program sends.
+                // The kernel sends pure acknowledgments by itself, the program sends data.
                 tcp.payload > 0
             }
             _ => true,
@@ -92,7 +92,7 @@ impl Exchange {
         if packet.tcp().is_none_or(says) {
             self.last = Some(packet.time);
         }
-        // A pure acknowledgment asks for nothing.
+        // A pure acknowledgment needs no response.
         if packet.is_data() || packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN)) {
             self.pending = Some(packet.time);
         }
@@ -116,7 +116,7 @@ impl Exchange {
         }
     }
 
-    /// Two parts of one flow together: `self` came first.
+    /// Combines two parts of one flow; `self` came first.
     pub fn and(self, later: Self) -> Self {
         Self {
             sent: self.sent.or(later.sent),
@@ -166,7 +166,7 @@ mod tests {
         Packet { ip, transport, ..Packet::blank(Timestamp(at)) }
     }
 
-    /// What comes of packets that fit.
+    /// The exchange after these packets.
     fn course(packets: &[(Direction, Packet<'_>)]) -> Exchange {
         let mut exchange = Exchange::default();
         for (way, packet) in packets {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_of_what_was_never_sent_is_no_answer() {
+    fn an_echo_of_a_value_that_was_not_sent_is_not_an_answer() {
         let option = |value: u8, echo: u8| [1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, echo];
         let (first, again) = (option(5, 0), option(9, 0));
         for (echo, answers) in [(5, true), (7, true), (9, true), (4, false), (10, false), (0, true)]
@@ -224,23 +224,23 @@ mod tests {
     }
 
     #[test]
-    fn what_this_host_delayed_is_what_it_sent_late() {
+    fn own_delay_is_the_time_until_this_host_sends_data() {
         let exchange = course(&[
             (Forward, segment(10, SYN, (1000, 0), 0)),
             (Reverse, segment(20, SYN | ACK, (7, 1001), 0)),
-            // The kernel's own.
+            // Sent by the kernel.
             (Forward, segment(21, ACK, (1001, 8), 0)),
             (Forward, segment(50, ACK, (1001, 8), 100)),
             (Reverse, segment(60, ACK, (8, 1101), 0)),
             (Reverse, segment(70, ACK, (8, 1101), 9)),
             (Forward, segment(75, ACK, (1101, 17), 5)),
         ]);
-        assert_eq!(exchange.own_delay, 30 + 5, "the target's own pause from 60 to 70 is not ours");
+        assert_eq!(exchange.own_delay, 30 + 5, "the target's pause from 60 to 70 is not ours");
         assert_eq!(exchange.last, Some(Timestamp(70)));
     }
 
     #[test]
-    fn what_the_target_sends_because_this_host_closed_is_not_its_answer() {
+    fn packets_after_this_host_closed_are_not_part_of_the_answer() {
         for (ours, theirs, payload, last) in [
             (ACK, ACK | FIN, 0, 90),
             (ACK | FIN, ACK | FIN, 0, 30),

@@ -1,19 +1,18 @@
-//! Which packets belong to a flow, beyond its addresses and ports.
+//! Checks whether a packet belongs to a flow, beyond its addresses and ports.
 //!
-//! A host off the path can send packets with any addresses, and it can try all ports. It does not see the
-//! flow's numbers. So a packet against the flow's direction is a fact only if its numbers fit what was
-//! sent before:
+//! A host off the path can forge any address and try all ports, but it does not see the flow's numbers.
+//! So a reverse packet counts only if its numbers fit what was sent before:
 //!
 //! * A TCP segment acknowledges what was sent, and its sequence number is in the window that was
-//!   advertised (RFC 9293, 3.10.7.4). A SYN-ACK acknowledges the SYN. A reset fits likewise (RFC 5961, 3.2).
-//! * An ICMP error quotes what was sent (RFC 5927, 4): a TCP sequence number, or of a datagram the IPv4
-//!   identification, the IPv6 flow label, length, checksum and the first octets of the data. What the quote is
-//!   too short for is not compared.
-//! * A datagram that comes back to a DNS query of a run has the query's identifier (RFC 5452, 9.1).
+//!   advertised (RFC 9293, 3.10.7.4). A SYN-ACK acknowledges the SYN. A reset must fit likewise (RFC 5961, 3.2).
+//! * An ICMP error quotes what was sent (RFC 5927, 4): a TCP sequence number, or for a datagram the IPv4
+//!   identification, the IPv6 flow label, length, checksum and the first octets of the data. Fields beyond the end
+//!   of the quote are not compared.
+//! * The response to a DNS query of a run has the query's identifier (RFC 5452, 9.1).
 //!
-//! A capture of a run is taken on the host that sends, so it has every packet that was sent. Other captures may
-//! lack some: there a segment may also acknowledge what the other end's window would have allowed. Of a TCP
-//! flow whose first packet is not a SYN nothing is known, and nothing is checked.
+//! The capture of a run is taken on the sending host, so it has every packet that was sent. Other captures may
+//! lack some: there a segment may also acknowledge anything that the other end's window allowed. A TCP flow
+//! whose first packet is not a SYN cannot be checked.
 
 mod datagram;
 
@@ -21,21 +20,21 @@ use crate::packet::tcp_option::{kind, options};
 use crate::packet::{Direction, Packet, Quote, Tcp, Transport, Unread, flag, protocol};
 use datagram::Datagram;
 
-/// What a packet is to its flow.
+/// Whether a packet fits its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fit {
     /// A packet of the flow.
     Fits,
-    /// An ICMP error about the flow. This many octets of its quote, besides addresses and ports, are those that were sent.
+    /// An ICMP error about the flow. This many octets of its quote, besides addresses and ports, match what was sent.
     Quotes(u8),
     /// It does not fit: forged, or of another connection.
     Unexpected,
 }
 
-/// What is known of a flow's own numbers.
+/// What packets of a flow must match.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Expected {
-    /// Nothing.
+    /// Nothing is known; every packet fits.
     #[default]
     Anything,
     /// A TCP connection.
@@ -45,7 +44,7 @@ pub(super) enum Expected {
 }
 
 impl Expected {
-    /// What is expected of a flow that this packet begins. `own` says that it was captured on the host that sent it, for
+    /// The expectation for a flow that begins with this packet. `own` means that it was captured on the sending host, in
     /// a run.
     pub(super) fn of(packet: &Packet<'_>, own: bool) -> Self {
         match &packet.transport {
@@ -57,7 +56,7 @@ impl Expected {
         }
     }
 
-    /// Whether packets of a flow of this protocol can be checked at all.
+    /// Whether packets of a flow of this protocol can be checked.
     pub(super) fn checks(&self, protocol: u8) -> bool {
         protocol != protocol::TCP || matches!(self, Self::Segments(_))
     }
@@ -67,7 +66,17 @@ impl Expected {
         matches!(self, Self::Segments(segments) if segments.is(BY_SYN))
     }
 
-    /// Takes in a packet of the flow.
+    /// Updates the numbers by the flow's first packet, which always fits.
+    #[inline(always)]
+    pub(super) fn first(&mut self, packet: &Packet<'_>) -> Fit {
+        match self {
+            // [`of`](Self::of) has its numbers.
+            Self::Segments(_) | Self::Anything => Fit::Fits,
+            Self::Datagram(_) => self.other(packet, Direction::Forward),
+        }
+    }
+
+    /// Checks a packet of the flow and updates the numbers.
     #[inline(always)]
     pub(super) fn packet(&mut self, packet: &Packet<'_>, direction: Direction) -> Fit {
         match (&mut *self, &packet.transport) {
@@ -77,11 +86,11 @@ impl Expected {
         }
     }
 
-    /// As [`packet`](Self::packet), of what is not a segment of a connection.
+    /// [`packet`](Self::packet) for everything but segments of a connection.
     #[inline(never)]
     fn other(&mut self, packet: &Packet<'_>, direction: Direction) -> Fit {
         match (self, packet.quote(), direction) {
-            // What this host says of a packet that came is not about what it sent.
+            // An error sent by this host is about a packet that it received.
             (_, Some(_), Direction::Forward) => Fit::Fits,
             (Self::Segments(segments), Some(quote), _) => segments.quote(quote),
             (Self::Datagram(datagram), Some(quote), _) => datagram.quote(quote),
@@ -100,7 +109,7 @@ impl Expected {
     }
 }
 
-/// The capture was taken on the host that sent the first packet.
+/// The capture was taken on the host that sent the first packet, in a run.
 const OWN: u8 = 1;
 /// The first packet was a SYN.
 const BY_SYN: u8 = 2;
@@ -111,8 +120,8 @@ const OPENED: u8 = 8;
 /// The forward end has acknowledged something.
 const CONFIRMED: u8 = 16;
 
-/// The floor follows the acknowledgments at least half of this behind them, so that it and the end of what was sent are in
-/// one half of the sequence space.
+/// The floor lags behind the acknowledgments by at least half of this, so that it and the end of what was sent are in
+/// the same half of the sequence space.
 const FAR: u32 = 1 << 30;
 /// The largest shift of a window scale option (RFC 7323, 2.3).
 const LARGEST_SHIFT: u8 = 14;
@@ -121,17 +130,17 @@ const LARGEST_SHIFT: u8 = 14;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segments {
     bits: u8,
-    /// Window scales, forward and reverse, of the SYNs that had one (RFC 7323).
+    /// Window scales of the SYNs, forward and reverse; 0 without the option (RFC 7323).
     shifts: [u8; 2],
     /// The first number after that of the SYN.
     first: u32,
     /// The end of the SYN and its data.
     syn_end: u32,
-    /// Nothing below it is acknowledged any more.
+    /// Acknowledgments below it do not fit.
     floor: u32,
     /// The end of everything that was sent.
     sent_end: u32,
-    /// The end of what the other end's window has ever allowed.
+    /// The end of the largest window that the other end has advertised.
     allowed: u32,
     /// The first number after that of the other end's SYN.
     opened: u32,
@@ -208,8 +217,7 @@ impl Segments {
         if fits { Fit::Fits } else { Fit::Unexpected }
     }
 
-    /// Takes in a segment of the end that began the flow. One that does not fit is the kernel's answer to a segment that
-    /// does not fit either.
+    /// Handles a forward segment. One that does not fit is the kernel's response to a segment that does not fit either.
     #[inline(always)]
     fn forward(&mut self, tcp: &Tcp<'_>) -> bool {
         if tcp.flags & (flag::SYN | flag::RST) != 0 {
@@ -224,17 +232,17 @@ impl Segments {
 
     fn forward_control(&mut self, tcp: &Tcp<'_>) -> bool {
         if tcp.has(flag::RST) {
-            // It has the number that the refused segment acknowledged (RFC 9293, 3.10.7.3).
+            // Its sequence number is the one that the refused segment acknowledged (RFC 9293, 3.10.7.3).
             let initial = self.first.wrapping_sub(1);
             return !self.is(OWN) || within(tcp.sequence, initial, self.sent_end);
         }
         let first = tcp.sequence.wrapping_add(1);
         if self.is(BY_SYN) && self.first == first {
             if tcp.has(flag::ACK) && self.is(OWN) && !self.is(CONFIRMED) {
-                // The other end has sent a bare SYN (simultaneous open, RFC 9293, 3.5), and the kernel goes along.
+                // The kernel responds to a bare SYN of the other end (simultaneous open, RFC 9293, 3.5).
                 return false;
             }
-            // A retransmission may have less data; what the first one had may still be acknowledged.
+            // A retransmission may have less data; the first SYN's data may still be acknowledged.
             self.syn_end = later(end(tcp), self.syn_end);
             self.sent_end = later(self.syn_end, self.sent_end);
         } else if self.is(OWN) && tcp.has(flag::ACK) {
@@ -245,7 +253,7 @@ impl Segments {
         true
     }
 
-    /// Takes in the acknowledgment and the window of a forward segment.
+    /// Records the acknowledgment and the window of a forward segment.
     #[inline(always)]
     fn acknowledge(&mut self, tcp: &Tcp<'_>, shift: u8) {
         let window = u32::from(tcp.window) << shift;
@@ -257,14 +265,14 @@ impl Segments {
             self.next = tcp.acknowledgment;
             self.edge = later(edge, self.edge);
         } else {
-            // The first one, or the capture has a segment whose numbers are damaged.
+            // The first one, or the capture has a segment with damaged numbers.
             (self.next, self.edge) = (tcp.acknowledgment, edge);
         }
         self.window = self.window.max(window);
         self.bits |= KNOWN | CONFIRMED;
     }
 
-    /// Takes in a segment of the other end, if it fits.
+    /// Handles a reverse segment; false if it does not fit.
     #[inline(always)]
     fn reverse(&mut self, tcp: &Tcp<'_>) -> bool {
         if tcp.flags & (flag::SYN | flag::RST) != 0 {
@@ -273,7 +281,7 @@ impl Segments {
         let own = self.is(OWN);
         let fits = match (tcp.has(flag::ACK), self.is(KNOWN)) {
             (true, true) => self.is_acknowledgment(tcp) & self.is_in_window(tcp),
-            // This host's kernel takes neither what comes before the handshake nor what acknowledges nothing.
+            // This host's kernel drops segments before the handshake, and segments without ACK.
             (acknowledges, _) if own => {
                 acknowledges && !self.is(BY_SYN) && self.is_acknowledgment(tcp)
             }
@@ -286,7 +294,7 @@ impl Segments {
                 self.floor = tcp.acknowledgment.wrapping_sub(FAR / 2);
             }
             if !own {
-                // The capture may lack what was sent and acknowledged in between.
+                // The capture may lack segments that were sent and acknowledged in between.
                 let window = u32::from(tcp.window) << self.shifts[1];
                 self.allowed = later(tcp.acknowledgment.wrapping_add(window), self.allowed);
                 self.edge = later(end(tcp).wrapping_add(self.window), self.edge);
@@ -301,7 +309,7 @@ impl Segments {
         match (tcp.has(flag::RST), tcp.has(flag::ACK)) {
             (true, _) if self.is(KNOWN) => self.is_in_window(tcp),
             (true, true) => self.is_acknowledgment(tcp),
-            // It says where it stands, and nothing is known to compare that with.
+            // It has only a sequence number, and there is nothing to compare it with.
             (true, false) => !own,
             (false, true) => {
                 let next = tcp.sequence.wrapping_add(1);
@@ -340,20 +348,20 @@ impl Segments {
         self.bits |= KNOWN | OPENED;
     }
 
-    /// Whether it acknowledges what was sent, and no more.
+    /// Whether it acknowledges what was sent and nothing beyond.
     #[inline(always)]
     fn is_acknowledgment(&self, tcp: &Tcp<'_>) -> bool {
         within(tcp.acknowledgment, self.floor, self.sent_at_most())
     }
 
-    /// Whether its number is in the window, or in one before it: then it is a retransmission, or a keep-alive.
+    /// Whether its sequence number is in the window, or in the one before, as in a retransmission or keep-alive.
     #[inline(always)]
     fn is_in_window(&self, tcp: &Tcp<'_>) -> bool {
         let low = self.next.wrapping_sub(self.window).wrapping_sub(1);
         within(tcp.sequence, low, self.edge)
     }
 
-    /// The end of what was sent, or what may have been where the capture lacks packets.
+    /// The end of what was sent, or of what may have been sent if the capture lacks packets.
     #[inline(always)]
     fn sent_at_most(&self) -> u32 {
         if self.is(OWN) { self.sent_end } else { later(self.allowed, self.sent_end) }
@@ -369,7 +377,7 @@ impl Segments {
                     false => Fit::Unexpected,
                 }
             }
-            // RFC 792 demands eight octets, and kernels take no less.
+            // RFC 792 requires eight octets, and kernels ignore shorter quotes.
             None if self.is(OWN) => Fit::Unexpected,
             None => Fit::Quotes(0),
         }

@@ -1,5 +1,5 @@
 //! Captures from files: pcap (of either byte order, microseconds or nanoseconds) and pcapng (several
-//! sections and interfaces), plain, gzipped or compressed by zstd, told by what is in them.
+//! sections and interfaces), plain or compressed by gzip or zstd. The content decides the format.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub struct File {
     origin: String,
     reader: Reader,
     position: Arc<AtomicU64>,
-    /// Whether more may come any time: what is there is taken in, however little it is.
+    /// Whether the input is live: available bytes are processed at once, however few.
     live: bool,
 }
 
@@ -32,7 +32,7 @@ impl File {
     /// Opens a file, or standard input if the path is `-`. `filter` is in pcap's language.
     ///
     /// # Errors
-    /// If it cannot be read, is no capture, or the filter cannot be compiled.
+    /// If it cannot be read, is not a capture, or the filter does not compile.
     pub fn open(path: &Path, filter: Option<&str>) -> Result<Self> {
         let live = path.as_os_str() == "-";
         let origin = if live { "standard input".to_owned() } else { path.display().to_string() };
@@ -57,7 +57,7 @@ impl File {
         self.position.clone()
     }
 
-    /// Whether it is standard input, where more may come any time.
+    /// Whether it is standard input, which may be live.
     pub fn is_live(&self) -> bool {
         self.live
     }
@@ -67,14 +67,14 @@ impl File {
         self.reader.counts()
     }
 
-    /// Reads the next piece; says whether more may come.
+    /// Reads the next piece; returns whether there may be more.
     ///
     /// # Errors
-    /// If the capture is damaged or ends within a packet: what came before is in the piece.
+    /// If the capture is damaged or ends within a packet. The frames before that are in the piece.
     pub fn fill(&mut self, piece: &mut Piece) -> Result<bool> {
         self.reader.fill(piece).map_err(|why| {
             Error::Failed(format!(
-                "read {}: {why}, at byte {} (decompressed); what comes before it was read",
+                "read {}: {why}, at byte {} (decompressed); the packets before it were read",
                 self.origin,
                 self.reader.consumed()
             ))
@@ -100,7 +100,7 @@ fn format(begin: &[u8], mut filter: Option<Filter>) -> Result<(Format, usize), S
     }
 }
 
-/// Counts what is read of a file.
+/// Counts the bytes read from a file.
 struct Counted {
     inner: Box<dyn Read + Send>,
     position: Arc<AtomicU64>,

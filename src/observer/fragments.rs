@@ -1,4 +1,4 @@
-//! Which flow a later fragment belongs to: that of the first fragment with its identification.
+//! Finds the flow of a later fragment by the identification that it shares with the first one.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -7,12 +7,12 @@ use foldhash::fast::RandomState;
 
 use crate::packet::{FlowKey, Packet};
 
-/// So many first fragments are remembered; then the oldest is forgotten, also by an attacker's wish.
+/// Limit on the first fragments that are kept; above it the oldest is dropped, so an attacker can push others out.
 const MOST: usize = 65_536;
-/// Nanoseconds of packet time that a receiver would wait for the rest (RFC 8200, 4.5).
+/// Nanoseconds of packet time that a receiver waits for the rest (RFC 8200, 4.5).
 const LIFETIME: i64 = 60_000_000_000;
 
-/// Source, destination, protocol (of IPv4 alone) and identification (RFC 791; RFC 8200, 4.5).
+/// Source, destination, protocol (IPv4 only) and identification (RFC 791; RFC 8200, 4.5).
 type Id = (IpAddr, IpAddr, u8, u32);
 
 /// The flows of first fragments, by identification.
@@ -23,7 +23,7 @@ pub(super) struct Fragments {
 }
 
 impl Fragments {
-    /// Remembers a first fragment.
+    /// Keeps a first fragment.
     pub(super) fn first(&mut self, packet: &Packet<'_>, key: FlowKey) {
         let Some(id) = id(packet) else { return };
         if self.order.len() >= MOST {
@@ -33,13 +33,13 @@ impl Fragments {
         self.order.push_back((id, packet.clock.0));
     }
 
-    /// The flow of a later fragment, if its first one is remembered.
+    /// The flow of a later fragment, if its first fragment is known.
     pub(super) fn later(&mut self, packet: &Packet<'_>) -> Option<FlowKey> {
         let (key, seen) = self.flows.get(&id(packet)?)?;
         (packet.clock.0.saturating_sub(*seen) <= LIFETIME).then_some(*key)
     }
 
-    /// Identifications that are remembered, and places in their order.
+    /// The number of identifications, and of entries in their order.
     #[cfg(test)]
     pub(super) fn len(&self) -> (usize, usize) {
         (self.flows.len(), self.order.len())
@@ -47,7 +47,7 @@ impl Fragments {
 
     fn forget_oldest(&mut self) {
         let Some((id, time)) = self.order.pop_front() else { return };
-        // The identification may have come again since.
+        // The identification may have been reused since.
         if self.flows.get(&id).is_some_and(|(_, seen)| *seen == time) {
             self.flows.remove(&id);
         }

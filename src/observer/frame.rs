@@ -1,11 +1,11 @@
-//! Counts of what was read, and batches of packets on their way to the flow table.
+//! Counts of what was read, and batches of packets for the flow table.
 
 use std::collections::BTreeMap;
 
 use crate::field::Timestamp;
 use crate::packet::{Packet, Unread, dissect_into};
 
-/// Limit on the remarks kept; a hostile file could cause any number of them.
+/// Limit on the remarks; a hostile file could cause any number of them.
 const REMARKS: usize = 8;
 
 /// What was read and what was not understood.
@@ -13,7 +13,7 @@ const REMARKS: usize = 8;
 pub struct Counts {
     /// Frames that were read and that passed the filter.
     pub packets: u64,
-    /// Those that reached the flow table, though perhaps with a broken transport header.
+    /// Packets that reached the flow table, perhaps with a broken transport header.
     pub understood: u64,
     /// Frames that did not pass the filter.
     pub filtered: u64,
@@ -35,11 +35,11 @@ pub struct Counts {
     pub clock_steps: u64,
     /// Flows completed early because a table was full.
     pub evicted: u64,
-    /// Flows that a function refused, and that are ignored.
+    /// Flows that a function refused; their packets are ignored.
     pub refused: u64,
     /// Packets that do not fit their flows.
     pub unexpected: u64,
-    /// Finished flows whose facts were lost, since too many waited to be taken.
+    /// Finished flows whose facts were lost because too many had not been taken.
     pub lost: u64,
     /// Messages for the user.
     pub remarks: Vec<String>,
@@ -68,7 +68,7 @@ impl Counts {
         other.remarks.into_iter().for_each(|remark| self.remark(remark));
     }
 
-    /// Adds a message for the user, unless it is there already.
+    /// Adds a message for the user, unless it is a repetition.
     pub(super) fn remark(&mut self, remark: String) {
         if self.remarks.len() < REMARKS && !self.remarks.contains(&remark) {
             self.remarks.push(remark);
@@ -82,10 +82,10 @@ impl Counts {
     }
 }
 
-/// Packets that are handed to a flow table together.
+/// Packets that are passed to a flow table in one call.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
-    /// Places for packets, of which so many are used.
+    /// Places for packets; the first `used` ones are valid.
     places: Vec<Packet<'a>>,
     used: usize,
     /// Packets that could not be read in full, by reason in the order of [`Unread::ALL`].
@@ -95,13 +95,13 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// Forgets everything, but keeps the memory.
+    /// Removes all packets but keeps the memory.
     pub(super) fn clear(&mut self) {
         let places = std::mem::take(&mut self.places);
         *self = Self { places, ..Self::default() };
     }
 
-    /// Packets that were understood, though perhaps not to the last header.
+    /// Packets that were understood, perhaps not down to the last header.
     pub fn packets(&self) -> &[Packet<'a>] {
         &self.places[..self.used]
     }
@@ -133,7 +133,7 @@ mod tests {
     use etherparse::PacketBuilder;
 
     #[test]
-    fn a_place_is_no_trace_of_the_packet_before_it() {
+    fn a_place_keeps_nothing_of_the_packet_before_it() {
         let ends = ([192, 0, 2, 1], [192, 0, 2, 2]);
         let mut whole = Vec::new();
         PacketBuilder::ipv4(ends.0, ends.1, 64).udp(80, 81).write(&mut whole, b"hello").unwrap();
@@ -148,7 +148,7 @@ mod tests {
         let packet = &batch.packets()[0];
         assert_eq!((packet.flaw, packet.clock), (Some(Unread::CutTransport), Timestamp(7)));
         batch.clear();
-        // It stands in the first one's place; then nothing does.
+        // It replaces the first one; then the place is empty.
         for (bytes, ports, udp) in [(&whole, Some((80, 81)), true), (&other, None, false)] {
             batch.add(bytes, Timestamp(2), Timestamp(2));
             let [packet] = batch.packets() else { panic!("{:?}", batch.packets()) };
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn remarks_are_few_and_each_is_made_once() {
+    fn remarks_are_bounded_and_not_repeated() {
         let mut counts = Counts::default();
         (0..100).for_each(|number| counts.remark((number / 2).to_string()));
         assert_eq!(counts.remarks.len(), REMARKS);

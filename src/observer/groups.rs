@@ -1,14 +1,14 @@
-//! The groups of functions that watch the flows of a table, behind the panic barrier.
+//! The groups of functions that see a table's packets, inside the panic barrier.
 //!
-//! A panic costs the facts of the flows that the call was about, and no other's: the table gives those flows up
-//! and calls no group for them any more. Only where the rows of closed flows may no longer be in step (a
-//! panic while one is closed or all are taken) everything starts anew.
+//! A panic costs only the facts of the flows in that call: the table gives them up and calls no group for
+//! them any more. After a panic in `close` or `take` the groups may have different numbers of closed flows, so all
+//! groups start over.
 
 use crate::barrier::{Panicked, guard};
 use crate::chain::{Admission, Closed, Group, Note, Selection, Visit};
 use crate::packet::{FlowKey, Packet};
 
-/// A call of a group panicked: what it was about must not be used any more.
+/// A call of a group panicked: the state of its flows must not be used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
 
@@ -34,7 +34,7 @@ impl Groups {
         Self { selection: selection.clone(), make, all: make(selection) }
     }
 
-    /// A flow begins in a slot; whether a function refuses it.
+    /// Begins a flow in a slot. True if a function refuses it.
     pub(super) fn open(
         &mut self,
         slot: usize,
@@ -49,7 +49,7 @@ impl Groups {
         opened.map_err(|panic| report(&panic, "a flow was given up at its first packet"))
     }
 
-    /// Lets every group see packets; bits of the visits after which a flow is over.
+    /// Passes packets to every group; returns the bits of the visits after which a flow is over.
     pub(super) fn packets(
         &mut self,
         packets: &[Packet<'_>],
@@ -61,16 +61,16 @@ impl Groups {
         over.map_err(|panic| report(&panic, "the flows of some packets were given up"))
     }
 
-    /// Tells every group something about the flow in a slot.
+    /// Passes a note about the flow in a slot to every group.
     pub(super) fn note(&mut self, slot: usize, note: Note) -> Result<(), Broken> {
         let noted = guard(|| self.all.iter_mut().for_each(|group| group.note(slot, note)));
-        noted.map_err(|panic| report(&panic, "a flow was given up at what the table said of it"))
+        noted.map_err(|panic| report(&panic, "a flow was given up at a note about it"))
     }
 
-    /// Sets the facts of a flow aside. After an error [`restart`](Self::restart) must follow.
-    pub(super) fn close(&mut self, slot: usize) -> Result<(), Broken> {
-        let closed = guard(|| self.all.iter_mut().for_each(|group| group.close(slot)));
-        closed.map_err(|panic| report(&panic, "all open flows were given up as one was closed"))
+    /// Sets the facts of flows aside, in this order. After an error [`restart`](Self::restart) must follow.
+    pub(super) fn close(&mut self, slots: &[u32]) -> Result<(), Broken> {
+        let closed = guard(|| self.all.iter_mut().for_each(|group| group.close(slots)));
+        closed.map_err(|panic| report(&panic, "all open flows were given up as some were closed"))
     }
 
     /// Takes the facts of closed flows. After an error [`restart`](Self::restart) must follow.

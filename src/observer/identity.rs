@@ -1,4 +1,4 @@
-//! The identity of a flow, as the flow table hashes and compares it.
+//! The identity of a flow, in a form that is fast to hash and compare.
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,18 +8,17 @@ use foldhash::fast::RandomState;
 use crate::packet::owner::{Owners, Remote};
 use crate::packet::{Direction, FlowKey};
 
-/// A flow's two ends in an order that both directions share, in few words: it is hashed and compared
-/// for every packet.
+/// A flow's two ends, in the same order for both directions. Every packet hashes and compares it.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     low: [u64; 2],
     high: [u64; 2],
-    /// Their ports, the protocol, and whether the addresses are of IPv4.
+    /// The ports, the protocol, and whether the addresses are IPv4.
     rest: u64,
 }
 
 impl Ends {
-    /// Whether they are the same: without a look at one part after the other, nor a call to compare memory.
+    /// Whether both are equal, without branches and without a call of `memcmp`.
     #[inline(always)]
     pub(super) fn are(&self, other: &Self) -> bool {
         let differs = |a: [u64; 2], b: [u64; 2]| (a[0] ^ b[0]) | (a[1] ^ b[1]);
@@ -36,11 +35,11 @@ impl Ends {
     }
 }
 
-/// A [`FlowKey`] as the table wants it.
+/// A [`FlowKey`] in the table's form.
 #[derive(Clone, Copy)]
 pub(super) struct Identity {
     pub(super) ends: Ends,
-    /// A part of the hash of the ends, by which the index knows the flow.
+    /// A part of the hash of the ends: the key of the index.
     pub(super) tag: u32,
     /// Whether the source is the lower end.
     pub(super) low_first: bool,
@@ -48,7 +47,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// The parts are those of a key; they are not copied into one for every packet.
+    /// Takes the parts of a key, which saves copying them into one for every packet.
     #[inline(always)]
     pub(super) fn of(
         protocol: u8,
@@ -59,7 +58,7 @@ impl Identity {
         let from_to = ports.unwrap_or_default();
         let (a, b) = ((bits(source), from_to.0), (bits(destination), from_to.1));
         let low_first = a <= b;
-        // Which end is the lower one is as good as tossed up: exchange them without asking.
+        // The order is unpredictable, so swap without a branch.
         let other = u64::from(low_first).wrapping_sub(1);
         let exchanged = |a: u64, b: u64| (a ^ (a ^ b) & other, b ^ (a ^ b) & other);
         let (upper, lower) = ((a.0 >> 64, b.0 >> 64), (a.0, b.0));
@@ -73,7 +72,7 @@ impl Identity {
         Self { ends, tag, low_first, has_ports: ports.is_some() }
     }
 
-    /// Which way a packet of this identity goes, by who owns its ports.
+    /// The direction of a packet with this identity, by the owner of its ports. `None` if it is not the run's.
     pub(super) fn direction(&self, owners: &Owners) -> Option<Direction> {
         let Ends { low, high, rest } = self.ends;
         let remote = |[upper, lower]: [u64; 2], port: u64| -> Remote {

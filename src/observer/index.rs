@@ -1,11 +1,11 @@
-//! The index of the flow table: from a part of a flow's hash, its tag, to its slot.
+//! The index of the flow table: maps a flow's tag, a part of its hash, to its slot.
 //!
 //! Open addressing in entries of eight octets: a look-up reads one cache line where a map of keys
-//! reads three, and to grow no flow is read. Most flows are found in a table that is larger than the
-//! processor's nearer caches, where this is the larger part of a packet's cost.
+//! reads three, and growing reads no flow. The flow table is usually larger than the L2 cache, where
+//! look-ups dominate the cost of a packet.
 
-/// The slot of an entry that nobody has.
-const NOBODY: u32 = u32::MAX;
+/// The slot of an empty entry.
+const VACANT: u32 = u32::MAX;
 /// Entries of the smallest table.
 const FEWEST: usize = 1024;
 
@@ -15,62 +15,61 @@ struct Entry {
     slot: u32,
 }
 
-const EMPTY: Entry = Entry { tag: 0, slot: NOBODY };
+const EMPTY: Entry = Entry { tag: 0, slot: VACANT };
 
-/// Slots by tag. Two flows may have one tag.
+/// Slots by tag. Two flows may have the same tag.
 #[derive(Default)]
 pub(super) struct Index {
-    /// As many as a power of two, or none.
+    /// Their number is a power of two, or 0.
     entries: Vec<Entry>,
     live: usize,
 }
 
 impl Index {
-    /// So many flows can be in it.
-    pub(super) const MOST: usize = NOBODY as usize;
+    /// Limit on the flows in it.
+    pub(super) const MOST: usize = VACANT as usize;
 
-    /// How many flows are in it.
+    /// The number of flows in it.
     pub(super) fn len(&self) -> usize {
         self.live
     }
 
-    /// The slot with this tag that is the right one.
+    /// The slot with this tag for which `is` holds.
     #[inline(always)]
     pub(super) fn find(&self, tag: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         self.place(tag, is).map(|at| self.entries[at].slot)
     }
 
-    /// Reads the place where the search for a tag begins, so that it is near when it is searched. Says
-    /// nothing of use.
+    /// Loads the entry where the search for a tag begins into the cache. The result has no meaning.
     pub(super) fn touch(&self, tag: u32) -> u32 {
         self.entries.get(tag as usize & self.mask()).map_or(0, |entry| entry.slot)
     }
 
-    /// Adds a slot that is not in it.
+    /// Adds a slot that is not in the index.
     pub(super) fn insert(&mut self, tag: u32, slot: u32) {
-        // At most two thirds full: a search passes few entries that are not its own.
+        // At most two thirds full, so that searches stay short.
         if (self.live + 1) * 3 > self.entries.len() * 2 {
             let larger = (self.entries.len() * 2).max(FEWEST);
             let entries = std::mem::replace(&mut self.entries, vec![EMPTY; larger]);
             entries
                 .into_iter()
-                .filter(|entry| entry.slot != NOBODY)
+                .filter(|entry| entry.slot != VACANT)
                 .for_each(|entry| self.put(entry));
         }
         self.put(Entry { tag, slot });
         self.live += 1;
     }
 
-    /// Takes a slot out.
+    /// Removes a slot.
     pub(super) fn remove(&mut self, tag: u32, slot: u32) {
         let Some(mut hole) = self.place(tag, |other| other == slot) else { return };
         self.live -= 1;
-        // Entries that were put further on because this one was in their way move up.
+        // Move up the entries that were displaced by this one.
         let mut at = hole;
         loop {
             at = self.after(at);
             let entry = self.entries[at];
-            if entry.slot == NOBODY {
+            if entry.slot == VACANT {
                 break;
             }
             let from_home = at.wrapping_sub(entry.tag as usize) & self.mask();
@@ -83,13 +82,13 @@ impl Index {
         self.entries[hole] = EMPTY;
     }
 
-    /// Where the entry with this tag and the right slot is.
+    /// The position of the entry with this tag for which `is` holds.
     #[inline(always)]
     fn place(&self, tag: u32, is: impl Fn(u32) -> bool) -> Option<usize> {
         let mut at = tag as usize & self.mask();
         loop {
             let entry = *self.entries.get(at)?;
-            if entry.slot == NOBODY {
+            if entry.slot == VACANT {
                 return None;
             }
             if entry.tag == tag && is(entry.slot) {
@@ -101,7 +100,7 @@ impl Index {
 
     fn put(&mut self, entry: Entry) {
         let mut at = entry.tag as usize & self.mask();
-        while self.entries[at].slot != NOBODY {
+        while self.entries[at].slot != VACANT {
             at = self.after(at);
         }
         self.entries[at] = entry;
@@ -129,7 +128,7 @@ mod tests {
             dice ^= dice << 13;
             dice ^= dice >> 7;
             dice ^= dice << 17;
-            // Few tags, so that many share one or stand in each other's way.
+            // Few tags, so that many flows share one or collide.
             let (slot, tag) = ((dice % 3000) as u32, (dice % 3000 / 7) as u32);
             if map.remove(&slot).is_some() {
                 index.remove(tag, slot);
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_one_has_nothing() {
+    fn an_empty_index_finds_nothing() {
         let mut index = Index::default();
         assert_eq!(index.find(1, |_| true), None);
         index.remove(1, 1);

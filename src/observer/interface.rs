@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_expressed_is_no_time() {
+    fn inexpressible_times_are_rejected() {
         for octet in [20, 64, 0x7f, 0x80 | 64, 0xff] {
             assert!(Resolution::from_option(octet, 0).is_none(), "{octet}");
         }

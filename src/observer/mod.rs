@@ -1,7 +1,7 @@
-//! The observer: watches the packets that cross an interface, sorts them into flows and lets the
-//! chain functions note their facts.
+//! The observer: sorts the packets that cross an interface, or are in a file, into flows and passes them
+//! to the chain functions, which record facts.
 //!
-//! [`FlowTable`] knows no clock and no device; [`capture`] is where packets come from.
+//! [`FlowTable`] has no clock and no device; packets come from [`capture`] or [`offline`].
 //!
 //! Imports [`chain`](crate::chain), [`packet`](crate::packet) and [`barrier`](crate::barrier); never the engine.
 
@@ -15,6 +15,7 @@ pub mod file;
 mod filter;
 mod fragments;
 mod frame;
+mod frames;
 mod groups;
 mod identity;
 mod index;

@@ -1,10 +1,10 @@
-//! A capture file, observed by some threads: one reads it, two sort its packets into flows, each of
-//! which has a flow table of its own, and the caller's gets the flows.
+//! Observes a capture file with several threads: one reads it, two sort its packets into flows, each with
+//! a flow table of its own, and the caller's thread receives the flows.
 //!
-//! All packets of a flow have the same two addresses (a fragment too, and what an ICMP error
-//! quotes), by which pieces of the file are dealt out. Each table has half of the flows that there may be at
-//! the same time. The flows come in an order that is the same every time: piece by piece, and of
-//! each piece those of the first table before those of the second.
+//! All packets of a flow have the same two addresses, as have its fragments and the packets that ICMP errors
+//! quote. The addresses decide which table gets a packet. Each table may have half of the limit on live flows.
+//! The order of the flows is deterministic: piece by piece, and within a piece the first table's flows
+//! before the second's.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use super::table::{FlowTable, Limits};
 use crate::chain::Selection;
 use crate::error::{Doing as _, Error, Result};
 
-/// Tables that share the work on a file that is worth it. Not as many as there are processors: the order of
-/// the flows would be another on another machine.
+/// Flow tables for a file of more than one piece. Independent of the number of processors, so that the order of the
+/// flows is the same on every machine.
 const TABLES: usize = 2;
-/// Flows that are handed on together, about.
+/// Approximate number of flows passed on together.
 const BATCH: usize = 2048;
-/// Pieces and batches that wait for a thread, at most.
+/// Limit on the pieces and batches that wait for a thread.
 const QUEUE: usize = 2;
 
-/// What was seen of a file.
+/// The outcome of observing a file.
 pub struct Observed {
     /// What was read and what was not understood.
     pub counts: Counts,
@@ -34,11 +34,11 @@ pub struct Observed {
     pub end: Result<()>,
 }
 
-/// Observes a file. `each` gets the complete flows of every piece, in columns; also when there are none, for
-/// progress is to be told.
+/// Observes a file. `each` gets the completed flows of every piece, in columns; also if there are none, so that the
+/// caller can report progress.
 ///
 /// # Errors
-/// That of `each`, which is called no more after it; or if a thread cannot be started.
+/// The first error of `each`, which is not called again after it; or if a thread cannot be started.
 pub fn observe(
     mut file: File,
     selection: &Selection,
@@ -48,7 +48,7 @@ pub fn observe(
 ) -> Result<Observed> {
     let mut first = Piece::default();
     let more = file.fill(&mut first);
-    // The pieces of a pipe are never the same. A small table may evict flows, and which ones must not depend on how
+    // The pieces of a pipe vary from run to run. A small table may evict flows, and which ones must not depend on how
     // the file was read.
     let alone = file.is_live() || limits.max_flows < Limits::default().max_flows;
     let tables = if matches!(more, Ok(true)) && !alone { TABLES } else { 1 };
@@ -71,7 +71,7 @@ pub fn observe(
         let reader =
             reader.spawn_scoped(scope, move || read(file, first, more, &feeds, &emptied, stop));
         let reader = reader.doing(|| "start a thread to read")?;
-        // In turn: each table has one batch for every piece, and more at the end.
+        // In turn: each table sends one batch for every piece, and more at the end.
         while let Some(inbox) = inboxes.pop_front() {
             if let Ok(batch) = inbox.recv() {
                 each(Batched::into_flows(batch))?;
@@ -89,7 +89,7 @@ pub fn observe(
     })
 }
 
-/// Reads the file, from its first piece on, and deals the pieces out. Returns what was read and how that ended.
+/// Reads the file, from its first piece on, and distributes the pieces. Returns the counts and how reading ended.
 fn read(
     mut file: File,
     first: Piece,
@@ -114,7 +114,7 @@ fn read_on(
     loop {
         piece.deal(feeds.len());
         let shared = Arc::new(piece);
-        // Who takes no more has nobody who takes its flows, and that one knows why.
+        // A closed channel means that the consumer of the flows stopped; it reports the cause.
         if feeds.iter().any(|feed| feed.send(shared.clone()).is_err()) {
             return Ok(());
         }
@@ -122,7 +122,7 @@ fn read_on(
         if !more? || stop() {
             return Ok(());
         }
-        // The last of those who had it gives it back as the only one.
+        // The table that is last to release a piece returns its memory.
         piece = emptied.try_iter().find_map(Arc::into_inner).unwrap_or_default();
         more = file.fill(&mut piece);
     }
@@ -150,17 +150,17 @@ impl Sorter {
                     table.clock_step(clock);
                 }
             });
-            // At the end nobody reads into it any more.
+            // The reader may have ended already.
             let _ = empty.send(piece);
             let batch = (table.completed() >= BATCH).then(|| Batched::Facts(table.take()));
             if batches.send(batch).is_err() {
                 break;
             }
         }
-        // A batch at a time, or the records of all that is still open would be in memory at once.
+        // One batch at a time, or the records of all open flows would be in memory at once.
         while !table.is_empty() || table.completed() > 0 {
             table.flush_oldest(BATCH);
-            // Nothing else is left to do for this thread.
+            // This thread has nothing else left to do.
             let columns = Batched::Columns(table.take().into_flows());
             if batches.send(Some(columns)).is_err() {
                 break;
@@ -175,7 +175,7 @@ impl Sorter {
     }
 }
 
-/// Complete flows, on their way to the caller's thread.
+/// Completed flows on their way to the caller's thread.
 enum Batched {
     Facts(Completed),
     Columns(Flows),

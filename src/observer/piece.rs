@@ -1,5 +1,4 @@
-//! A piece of a capture file: some of its frames, read together, and dealt out to the tables that
-//! share the work.
+//! A piece of a capture file: consecutive frames that are read together and distributed to the flow tables.
 
 use std::hint::black_box;
 
@@ -8,20 +7,20 @@ use super::interface::{Interface, LeftOut};
 use crate::field::Timestamp;
 use crate::packet::{Link, endpoints};
 
-/// The length of a place that stands for a jump of the clock; no frame is that long.
+/// The length of a place that marks a jump of the clock; no frame is that long.
 const STEP: u32 = u32::MAX;
 /// Frames that are dissected together.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
 /// Most headers end within this many octets: IPv4 or IPv6, and TCP with options.
 const HEADERS: usize = 59;
 
 /// Some frames of a file.
 #[derive(Debug, Default)]
 pub struct Piece {
-    /// What was read; the frames are places in it.
+    /// The bytes read; frames are ranges of them.
     pub(super) bytes: Vec<u8>,
     places: Vec<Place>,
-    /// Those that were dealt out, by share.
+    /// The frames of each table.
     shares: Vec<Vec<Place>>,
     frames: u64,
 }
@@ -48,7 +47,7 @@ struct Place {
 }
 
 impl Piece {
-    /// Forgets everything, but keeps the memory.
+    /// Removes all frames but keeps the memory.
     pub(super) fn clear(&mut self) {
         self.places.clear();
         self.shares.iter_mut().for_each(Vec::clear);
@@ -77,8 +76,8 @@ impl Piece {
         counts.packets += 1;
         match link.strip(bytes) {
             Ok(packet) => {
-                // The link header is before the packet, padding may be after it. The numbers fit: readers refuse
-                // records that are larger than 64 MiB.
+                // The link header is before the packet, padding may be after it. The numbers fit: readers reject
+                // records larger than 64 MiB.
                 let header = packet.as_ptr().addr() - bytes.as_ptr().addr();
                 let (at, length) = ((frame.at + header) as u32, packet.len() as u32);
                 self.places.push(Place { at, length, time: frame.time, clock });
@@ -92,12 +91,12 @@ impl Piece {
         self.places.push(Place { at: 0, length: STEP, time: clock, clock });
     }
 
-    /// How many frames were added.
+    /// The number of frames added.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Deals the frames out, in so many shares: all of one flow are in the same one, in their order.
+    /// Distributes the frames to this many shares. All frames of a flow are in the same share, in file order.
     pub fn deal(&mut self, shares: usize) {
         self.shares.resize_with(shares, Vec::new);
         if let [all] = &mut self.shares[..] {
@@ -109,7 +108,7 @@ impl Piece {
                 self.shares.iter_mut().for_each(|share| share.push(*place));
                 continue;
             }
-            // What has no addresses has no flow.
+            // A frame without addresses has no flow.
             let ends = endpoints(place.bytes(&self.bytes)).unwrap_or_default();
             let share = (u128::from(ends) * shares as u128) >> 64;
             self.shares[share as usize].push(*place);
@@ -117,8 +116,8 @@ impl Piece {
         self.places.clear();
     }
 
-    /// Begins to read the headers of frames: another thread wrote them, and fetching all of them from its cache at
-    /// once takes as long as one.
+    /// Loads the headers of frames: another thread wrote them, and the misses overlap, so together they take as long
+    /// as one.
     #[inline]
     fn fetch(&self, few: &[Place]) {
         let octet = |at: usize| self.bytes.get(at).copied().unwrap_or_default();
@@ -126,7 +125,7 @@ impl Piece {
         black_box(headers.fold(0, |all, at| all ^ octet(at) ^ octet(at + HEADERS)));
     }
 
-    /// Dissects the frames of a share and hands them on, some at a time.
+    /// Dissects the frames of a share and passes them on in batches.
     pub fn read(&self, share: usize, mut each: impl FnMut(&Batch<'_>)) {
         let mut batch = Batch::default();
         for few in self.shares.get(share).into_iter().flat_map(|share| share.chunks(TOGETHER)) {
@@ -146,7 +145,7 @@ impl Piece {
     }
 }
 
-/// The link type of a frame that is to be read; otherwise counts why it is not.
+/// The link type of a frame; `None`, and a count, if the frame is not to be read.
 #[inline(never)]
 fn link(interface: &Interface, bytes: &[u8], wire: u32, counts: &mut Counts) -> Option<Link> {
     match interface.left_out {

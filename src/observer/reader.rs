@@ -1,16 +1,17 @@
 //! Reads capture files of either format, a piece at a time.
 //!
 //! Bytes are read into a piece, and frames are found in place. An incomplete record or block at the end is moved to
-//! the next piece. So is a frame whose timestamp leaps, because the next one decides what it means ([`Clock`]). So
-//! the frames and the clock at each do not depend on how the input is cut.
+//! the next piece. So is a frame whose timestamp leaps, because the next one decides what it means ([`Clock`]).
+//! So the frames and their clock values do not depend on how the input is cut.
 
 use std::io::{self, Read};
 
 use super::blocks::Blocks;
 use super::clock::Clock;
 use super::frame::Counts;
+use super::frames::{Frames, Parsed};
 use super::interface::Interface;
-use super::piece::{Frame, Piece};
+use super::piece::Piece;
 use super::records::Records;
 use crate::field::Timestamp;
 
@@ -18,8 +19,6 @@ use crate::field::Timestamp;
 const WINDOW: usize = 1 << 20;
 /// Room for an incomplete record of the piece before.
 const MARGIN: usize = 1 << 16;
-/// Limit on the size of a record or block, in bytes.
-pub(super) const LARGEST: u32 = 64 << 20;
 
 /// A capture file, open for reading.
 pub(super) struct Reader {
@@ -39,14 +38,6 @@ pub(super) struct Reader {
 pub(super) enum Format {
     Pcap(Records),
     PcapNg(Blocks),
-}
-
-/// The outcome of parsing a piece.
-pub(super) struct Parsed {
-    /// Bytes of complete records and blocks.
-    pub(super) bytes: usize,
-    /// Why parsing cannot go on after them.
-    pub(super) end: Result<(), String>,
 }
 
 impl Reader {
@@ -133,15 +124,15 @@ impl Reader {
     /// Parses the complete records in the first `end` bytes of a piece; `last` if the input has ended.
     fn parse(&mut self, piece: &mut Piece, end: usize, last: bool) -> Parsed {
         let Self { format, clock, counts, .. } = self;
-        let mut frames = Frames { piece, clock, counts, leap: None };
+        let mut frames = Frames::new(piece, clock, counts);
         let mut parsed = match format {
             Format::Pcap(records) => records.parse(&mut frames, end),
             Format::PcapNg(blocks) => blocks.parse(&mut frames, end),
         };
         if last || parsed.end.is_err() {
             frames.settle(format.interfaces(), Timestamp::UNKNOWN);
-        } else if let Some(leap) = frames.leap {
-            parsed.bytes = leap.record;
+        } else if let Some(record) = frames.pending() {
+            parsed.bytes = record;
         }
         parsed
     }
@@ -152,54 +143,6 @@ impl Format {
         match self {
             Format::Pcap(records) => std::slice::from_ref(records.interface()),
             Format::PcapNg(blocks) => blocks.interfaces(),
-        }
-    }
-}
-
-/// Receives the frames of a piece, in file order.
-pub(super) struct Frames<'a> {
-    pub(super) piece: &'a mut Piece,
-    pub(super) counts: &'a mut Counts,
-    clock: &'a mut Clock,
-    leap: Option<Leap>,
-}
-
-/// A frame whose timestamp leaps.
-struct Leap {
-    frame: Frame,
-    interface: usize,
-    /// Where its record begins.
-    record: usize,
-}
-
-impl Frames<'_> {
-    /// Takes a frame of an interface; its record begins at `record`.
-    #[inline(always)]
-    pub(super) fn frame(
-        &mut self,
-        interfaces: &[Interface],
-        interface: usize,
-        record: usize,
-        frame: Frame,
-    ) {
-        if self.leap.is_some() {
-            self.settle(interfaces, frame.time);
-        }
-        match self.clock.tick(frame.time) {
-            Some(clock) => self.piece.add(&interfaces[interface], frame, clock, self.counts),
-            None => self.leap = Some(Leap { frame, interface, record }),
-        }
-    }
-
-    /// Adds the pending frame, given the next frame's timestamp, or `UNKNOWN`.
-    #[inline(never)]
-    pub(super) fn settle(&mut self, interfaces: &[Interface], next: Timestamp) {
-        let Some(Leap { frame, interface, .. }) = self.leap.take() else { return };
-        let (clock, step) = self.clock.settle(frame.time, Some(next));
-        self.piece.add(&interfaces[interface], frame, clock, self.counts);
-        if step {
-            self.counts.clock_steps += 1;
-            self.piece.step(clock);
         }
     }
 }

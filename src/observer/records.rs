@@ -1,9 +1,9 @@
 //! pcap files (draft-ietf-opsawg-pcap), record by record.
 
 use super::filter::Filter;
+use super::frames::{Frames, LARGEST, Parsed};
 use super::interface::{Interface, Resolution};
 use super::piece::Frame;
-use super::reader::{Frames, LARGEST, Parsed};
 use crate::field::Timestamp;
 
 /// Bytes of the file's header.

@@ -1,4 +1,4 @@
-//! Remembers jumps of a capture's clock, to find out later which flows were live at one.
+//! Records the jumps of a capture's clock, to find the flows that were live at one.
 
 use crate::field::Timestamp;
 
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flow_has_seen_what_came_after_it_began_and_before_it_fell_silent() {
+    fn a_flow_has_the_jumps_between_its_begin_and_its_idle_time() {
         let mut steps = Steps::default();
         assert!(!steps.between(1, 1, i64::MAX));
         for (now, clock) in [(5, 100), (5, 110), (9, 200)] {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_go_round_and_what_nobody_has_seen_is_forgotten() {
+    fn generations_wrap_and_jumps_older_than_every_flow_are_dropped() {
         let mut steps = Steps::default();
         let first = u32::MAX - 2000;
         for step in 0..100_000u32 {

@@ -1,18 +1,17 @@
-//! The flow table: which packets belong together, and when a flow is complete.
+//! The flow table: assigns packets to flows and decides when a flow is complete.
 //!
-//! Time is the packets' own. A flow that a function called over is completed after
-//! `expiry_timeout` (stragglers still count), one that fell silent after `idle_timeout`, and any
-//! flow when its owner asks ([`FlowTable::flush`]). The facts of completed flows are set aside at
-//! once, and become columns where there is time for it ([`Completed`]).
+//! All times are packet times. A flow that a function has declared over is completed after
+//! `expiry_timeout` (late packets still count), an idle flow after `idle_timeout`, and any flow on
+//! request ([`FlowTable::flush`]). The facts of completed flows are set aside at once and become
+//! columns later, on a thread with time for it ([`Completed`]).
 //!
 //! # Memory
 //!
-//! A live flow takes 116 octets here (44 of them for its numbers), 12 to 24 in the index, 16 in each queue that it is in, and what
-//! each group keeps of it: with basic, tcp, ecn, dscp and tcpopt about 380 octets together, with
-//! every group about 560. Measured as the peak resident memory of `pathspider observe` on flows that all stay live, less
-//! what it takes on one flow (14 MB). What bounds it is
-//! [`Limits::max_flows`]. First fragments are remembered up to a number of their own, and an ICMP
-//! error about a flow that nobody saw is a flow as any other.
+//! A live flow takes 120 octets here (44 of them for its numbers), 12 to 24 in the index, 16 in each queue
+//! that it is in, and the state of each group: with basic, tcp, ecn, dscp and tcpopt about 380 octets together,
+//! with every group about 560. Measured as the peak resident memory of `pathspider observe` on flows that all
+//! stay live, less that on one flow (14 MB). [`Limits::max_flows`] bounds it. First fragments have a limit
+//! of their own. An ICMP error about a flow that was not seen begins a flow like any other packet.
 
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -23,7 +22,7 @@ use foldhash::fast::RandomState;
 
 use super::completed::Completed;
 use super::exchange::Exchange;
-use super::expected::{Expected, Fit};
+use super::expected::Fit;
 use super::fragments::Fragments;
 use super::groups::{Broken, Groups};
 use super::identity::Identity;
@@ -38,12 +37,11 @@ use turnover::{Due, Flow, compact, current};
 
 mod turnover;
 
-/// So many places in a queue may be those of flows that are gone, beyond one for each flow that is not.
+/// Limit on stale queue entries (of flows that no longer exist), beyond one for each live flow.
 const SPARE: usize = 1024;
 
-/// So many packets are taken in together: their look-ups are begun at the same time, and each group of
-/// functions gets all of them at once.
-const FEW: usize = 32;
+/// Packets per batch: their look-ups overlap, and each group of functions gets all of them in one call.
+const FEW: usize = 64;
 const _: () = assert!(FEW <= Visit::MOST);
 
 /// The bounds of the table.
@@ -53,9 +51,9 @@ pub struct Limits {
     pub expiry_timeout: i64,
     /// Nanoseconds without a packet after which a flow is completed.
     pub idle_timeout: i64,
-    /// Flows at the same time; above it the oldest is completed early and counted as evicted.
+    /// Limit on live flows; above it the oldest is completed early and counted as evicted.
     pub max_flows: usize,
-    /// Finished flows that wait to be taken; above it the facts of a flow are lost, and counted.
+    /// Limit on finished flows that have not been taken; above it a flow's facts are lost, and counted.
     pub max_finished: usize,
 }
 
@@ -71,80 +69,81 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Those of a run with this many source ports: a flow for each, and again as many for what is sent to a target
-    /// from a port before the kernel's choice of an address is known.
+    /// The bounds for a run with this many source ports: one flow for each, and one more for packets sent from the port
+    /// before the address chosen by the kernel is known.
     pub fn of_run(ports: usize) -> Self {
         let flows = 2 * ports;
         Self { max_flows: flows, max_finished: flows, ..Self::default() }
     }
 }
 
-/// All flows that are not complete yet.
+/// The flows that are not complete yet.
 pub struct FlowTable {
     limits: Limits,
     index: Index,
     hasher: RandomState,
     flows: Vec<Option<Flow>>,
-    /// By slot: the acknowledgment number of the segment that ended the flow, if its direction was forward.
-    acknowledged: Vec<Option<u32>>,
-    /// By slot: what packets of the flow must say.
-    expected: Vec<Expected>,
     free: Vec<u32>,
+    /// Slots of completed flows that the groups have not closed yet; they are not free until then.
+    closing: Vec<u32>,
     generation: u32,
     steps: Steps,
     idle: VecDeque<Due>,
     over: VecDeque<Due>,
+    /// Entries at the head of `over` whose flows were loaded into the cache.
+    fetched: usize,
     groups: Groups,
-    /// The types of the columns that the groups make.
+    /// The types of the groups' columns.
     types: Arc<[DataType]>,
     completed: Vec<FlowKey>,
     flags: Vec<Flags>,
-    /// Complete flows that were given up.
+    /// Complete flows without facts, because a function panicked.
     broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
     evicted: u64,
     refused: u64,
     lost: u64,
     fragments: Fragments,
-    /// Of the packets that are being taken in; kept for its memory.
+    /// Identities of the packets of the current batch; kept to reuse the memory.
     identities: Vec<Identity>,
-    /// By which the index knows what is about to be looked up; likewise.
+    /// Tags that are about to be looked up; likewise.
     tags: Vec<u32>,
-    /// Packets whose flows are found, but of which no function knows yet.
+    /// Packets whose flows were found, and that no function has seen yet.
     visits: Vec<Visit>,
-    /// Whose the flows of a run are. Without it every packet has a flow, whose first packet goes forward.
+    /// The flows of the run. Without it every packet has a flow, and a flow's first packet defines forward.
     owners: Option<Arc<Owners>>,
-    /// The course of each flow's exchange, by slot; only where there are owners.
+    /// By slot: the course of each flow's exchange; empty without owners.
     exchanges: Vec<Exchange>,
-    /// Those of completed flows.
+    /// The exchanges of completed flows.
     completed_exchanges: Vec<Exchange>,
     strangers: u64,
     unexpected: u64,
 }
 
 impl FlowTable {
-    /// Octets that a flow of a run takes at most, with every group, while it is live and while its columns are made.
+    /// Upper bound, in octets, of the memory of a run's flow with every group, while it is live and while its columns are
+    /// made.
     pub const FLOW: usize = 1500;
 
-    /// A table whose flows are watched by the selected functions.
+    /// A table for captures; the selected functions see its flows.
     pub fn new(selection: &Selection, limits: Limits) -> Self {
         Self::watched_by(Groups::new(selection), selection, limits)
     }
 
     fn watched_by(groups: Groups, selection: &Selection, mut limits: Limits) -> Self {
-        // As many as there are numbers for slots; nobody has the memory for so many.
+        // Slots have 32-bit numbers. Memory runs out long before them.
         limits.max_flows = limits.max_flows.min(Index::MOST);
         Self {
             limits,
             index: Index::default(),
             hasher: RandomState::default(),
             flows: Vec::new(),
-            acknowledged: Vec::new(),
-            expected: Vec::new(),
             free: Vec::new(),
+            closing: Vec::new(),
             generation: 0,
             steps: Steps::default(),
             idle: VecDeque::new(),
             over: VecDeque::new(),
+            fetched: 0,
             groups,
             types: selection.fields().map(|field| (field.data_type)()).collect(),
             completed: Vec::new(),
@@ -165,33 +164,33 @@ impl FlowTable {
         }
     }
 
-    /// The table of a run: only flows that it owns are kept. They begin with a packet of this host's, and end when their
-    /// owner asks.
+    /// The table of a run: only flows in `owners` are kept. They begin with a packet sent by this host, and end on
+    /// request.
     pub fn of_run(selection: &Selection, limits: Limits, owners: Arc<Owners>) -> Self {
         Self { owners: Some(owners), ..Self::new(selection, limits) }
     }
 
-    /// Packets that belong to no flow of the run.
+    /// Packets that do not belong to a flow of the run.
     pub fn strangers(&self) -> u64 {
         self.strangers
     }
 
-    /// Packets that have the addresses and ports of a flow and do not fit it.
+    /// Packets with the addresses and ports of a flow that do not fit it.
     pub fn unexpected(&self) -> u64 {
         self.unexpected
     }
 
-    /// Finished flows whose facts were lost, since too many waited to be taken.
+    /// Finished flows whose facts were lost because too many had not been taken.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Flows that had to be completed early because the table was full.
+    /// Flows completed early because the table was full.
     pub fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Flows that a function of `new_flow_chain` refused, and that are ignored.
+    /// Flows that a function in `new_flow_chain` refused; their packets are ignored.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -201,17 +200,17 @@ impl FlowTable {
         self.index.len()
     }
 
-    /// Whether no flow is waiting for completion.
+    /// Whether every flow is complete.
     pub fn is_empty(&self) -> bool {
         self.index.len() == 0
     }
 
-    /// Takes in some packets, as [`FlowTable::packet`] does: in less time than one after the other.
+    /// Adds packets; same result as [`FlowTable::packet`] for each, in less time.
     pub fn packets(&mut self, packets: &[Packet<'_>]) {
         packets.chunks(FEW).for_each(|few| self.few_packets(few));
     }
 
-    /// Takes in one packet, after completing what its time makes due.
+    /// Adds a packet, after completing the flows that are due at its time.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         self.few_packets(std::slice::from_ref(packet));
     }
@@ -222,35 +221,42 @@ impl FlowTable {
         let mut identities = std::mem::take(&mut self.identities);
         identities.clear();
         identities.extend(packets.iter().map(|packet| self.identity(packet)));
-        let due = self.over.iter().take_while(|next| next.due <= last).take(packets.len());
-        let due = due.filter_map(|next| current(&self.flows, *next).map(|flow| flow.identity.tag));
         self.tags.clear();
-        self.tags.extend(due.chain(identities.iter().map(|identity| identity.tag)));
+        self.tags.extend(identities.iter().map(|identity| identity.tag));
+        // Few flows are due in each batch; load more of them, so that their cache misses overlap, too.
+        if self.fetched == 0 && self.over.front().is_some_and(|next| next.due <= last) {
+            let due = self.over.iter().take(FEW).map(|next| current(&self.flows, *next));
+            self.tags.extend(due.flatten().map(|flow| flow.identity.tag));
+            self.fetched = FEW;
+        }
         self.fetch();
-        // Whether nothing that is in a queue, or comes into one, is due before the last packet.
+        // Whether nothing in the queues, and nothing added to them, is due before the last packet.
         let timeout = self.limits.expiry_timeout.min(self.limits.idle_timeout);
         let leap = last.saturating_sub(first) >= timeout;
         let calm = !leap && !self.is_due(last);
         for (place, (packet, identity)) in packets.iter().zip(&identities).enumerate() {
             if !calm && (leap || self.is_due(packet.clock.0)) {
-                self.settle(packets);
-                self.advance(packet.clock);
+                if leap {
+                    self.settle(packets);
+                }
+                self.expire(packets, packet.clock);
             }
             self.take_in(packets, place, identity);
         }
         self.settle(packets);
         self.identities = identities;
+        if self.closing.len() >= FEW {
+            self.close();
+        }
     }
 
-    /// Begins to read what will be looked up: it is far away in memory, all of it at once takes as
-    /// long as one look-up.
+    /// Loads the index entries of all tags: the cache misses overlap, so together they take as long as one.
     fn fetch(&self) {
         black_box(self.tags.iter().fold(0, |all, tag| all ^ self.index.touch(*tag)));
     }
 
-    /// The identity of the packet's flow, in the packet's direction: its own, or that of the flow it
-    /// is about (an ICMP error goes against the packet that it quotes), or that of the first
-    /// fragment's flow.
+    /// The identity of the packet's flow, in the packet's direction. An ICMP error belongs to the flow of the
+    /// packet that it quotes, in reverse direction; a later fragment to the flow of the first one.
     #[inline(always)]
     fn identity(&mut self, packet: &Packet<'_>) -> Identity {
         let other = match (packet.quote(), packet.ip.fragment) {
@@ -280,7 +286,7 @@ impl FlowTable {
         }
     }
 
-    /// Whether packets with this key belong to the run; without one, all are wanted.
+    /// Whether packets with this key belong to the run; true for every packet of a table without owners.
     fn is_wanted(&self, key: &FlowKey) -> bool {
         self.owners.as_ref().is_none_or(|owners| {
             let addresses = (&key.source.0, &key.destination.0);
@@ -289,7 +295,7 @@ impl FlowTable {
         })
     }
 
-    /// Finds the flow of a packet.
+    /// Finds or begins the flow of a packet and checks that the packet fits it.
     fn take_in(&mut self, packets: &[Packet<'_>], place: usize, identity: &Identity) {
         let packet = &packets[place];
         let Identity { ends, tag, low_first, .. } = *identity;
@@ -297,13 +303,13 @@ impl FlowTable {
         let is =
             |slot| matches!(&flows[slot as usize], Some(flow) if flow.identity.ends.are(&ends));
         let mut slot = self.index.find(tag, is);
-        // The same ports again after the end, in either direction: another connection, not a straggler.
+        // A SYN with the ports of a flow that is over, in either direction: a new connection, not a late packet.
         if let Some(old) = slot.filter(|_| is_initial_syn(packet)) {
-            // Perhaps one of those before it was the end.
+            // An earlier packet of this batch may have ended the flow.
             self.settle(packets);
             let own = |flow: &Flow| flow.identity.low_first == low_first;
-            let again = |flow: &Flow| own(flow) || !self.acknowledges(old, packet);
-            let over = self.flows[old as usize].is_some_and(|flow| flow.over && again(&flow));
+            let again = |flow: &Flow| own(flow) || !flow.acknowledges(packet);
+            let over = self.flow(old).is_some_and(|flow| flow.over && again(flow));
             if self.owners.is_none() && over {
                 self.complete(old);
                 slot = None;
@@ -312,8 +318,8 @@ impl FlowTable {
                 slot = None;
             }
         }
-        // The idle queue is only nearly in order and may not have reached this flow. The record must not depend on
-        // the other flows in the table.
+        // The idle queue is only nearly in order and may not have reached this flow yet. Records must not depend on
+        // other flows in the table.
         if self.owners.is_none()
             && let Some(old) = slot.filter(|slot| self.is_silent(*slot, packet.clock))
         {
@@ -321,13 +327,8 @@ impl FlowTable {
             self.complete(old);
             slot = None;
         }
-        let slot = match slot {
-            Some(slot) => slot,
-            None => match self.open(identity, packets, place) {
-                Some(slot) => slot,
-                None => return,
-            },
-        };
+        let begins = slot.is_none();
+        let Some(slot) = slot.or_else(|| self.open(identity, packets, place)) else { return };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
         if flow.ignored {
             flow.last = flow.last.max(packet.clock);
@@ -338,7 +339,8 @@ impl FlowTable {
         let exchange = self.exchanges.get_mut(slot as usize);
         let refuses = exchange.as_ref().is_some_and(|exchange| exchange.refuses(packet, direction));
         let fit = match refuses {
-            false => self.expected[slot as usize].packet(packet, direction),
+            false if begins => flow.expected.first(packet),
+            false => flow.expected.packet(packet, direction),
             true => Fit::Unexpected,
         };
         let mut seen = Seen::of(packet, direction);
@@ -351,7 +353,7 @@ impl FlowTable {
                     exchange.unexpected(packet, direction);
                 }
                 if direction == Direction::Reverse {
-                    // A capture may lack the packets that it fits.
+                    // The packets that it fits may be missing from a capture.
                     let octets = self.owners.is_none().then_some(packet.ip.length);
                     self.note(slot, Note::Unexpected(octets));
                 }
@@ -371,28 +373,18 @@ impl FlowTable {
     /// Whether the flow has been idle for longer than the timeout.
     #[inline]
     fn is_silent(&self, slot: u32, now: Timestamp) -> bool {
-        let last = self.flows[slot as usize].as_ref().and_then(|flow| flow.last.known());
+        let last = self.flow(slot).and_then(|flow| flow.last.known());
         last.is_some_and(|last| last.0.saturating_add(self.limits.idle_timeout) <= now.0)
     }
 
-    /// Whether the segment that ended the flow acknowledges this SYN of the other direction: then the SYN belongs to the
-    /// old connection.
-    fn acknowledges(&self, slot: u32, syn: &Packet<'_>) -> bool {
-        let next = syn.tcp().map(|tcp| tcp.sequence.wrapping_add(1));
-        next.is_some() && self.acknowledged[slot as usize] == next
-    }
-
-    /// Whether a flow that our SYN would belong to has only packets that came before it: late ones of an earlier
-    /// connection between the same ports.
+    /// Whether the flow to which our SYN would belong has only late packets of an earlier connection between the same
+    /// ports.
     fn is_stale(&self, slot: u32, low_first: bool) -> bool {
-        let flow = self.flows[slot as usize].as_ref();
-        let has_syn = self.expected[slot as usize].has_syn();
-        self.owners.is_some()
-            && !has_syn
-            && flow.is_some_and(|flow| flow.identity.low_first == low_first)
+        let late = |flow: &Flow| !flow.expected.has_syn() && flow.identity.low_first == low_first;
+        self.owners.is_some() && self.flow(slot).is_some_and(late)
     }
 
-    /// Lets the functions see the packets whose flows are found: before a flow is completed, and at last.
+    /// Passes the pending packets to the functions. Must be called before a flow is completed and at the end of a batch.
     fn settle(&mut self, packets: &[Packet<'_>]) {
         let visits = &self.visits;
         let Ok(mut over) = self.groups.packets(packets, visits) else {
@@ -406,18 +398,25 @@ impl FlowTable {
             over &= over - 1;
             let Some(flow) = self.flows[slot].as_mut().filter(|flow| !flow.over) else { continue };
             flow.over = true;
-            // A run's flow ends with its wave: a reset may have been for a late packet of an earlier connection.
+            // A run's flow ends with its wave: the reset may be for a late packet of an earlier connection.
             if self.owners.is_some() {
                 continue;
             }
             let tcp = packets[packet].tcp().filter(|tcp| tcp.has(flag::ACK));
             let tcp = tcp.filter(|_| seen.direction == Direction::Forward);
-            self.acknowledged[slot] = tcp.map(|tcp| tcp.acknowledgment);
+            flow.acknowledged = tcp.map(|tcp| tcp.acknowledgment);
             let due = packets[packet].clock.0.saturating_add(self.limits.expiry_timeout);
             self.over.push_back(Due { due, slot: slot as u32, generation: flow.generation });
             compact(&mut self.over, &self.flows, self.index.len());
         }
         self.visits.clear();
+    }
+
+    /// [`settle`](Self::settle), if a packet of this flow is pending.
+    fn settle_flow(&mut self, packets: &[Packet<'_>], slot: u32) {
+        if self.visits.iter().any(|visit| visit.slot == slot as usize) {
+            self.settle(packets);
+        }
     }
 
     /// Whether some flow may be due for completion at this packet time.
@@ -427,12 +426,19 @@ impl FlowTable {
             .any(|queue| queue.front().is_some_and(|next| next.due <= now))
     }
 
-    /// Completes what is due at this packet time.
+    /// Completes the flows that are due at this packet time.
     pub fn advance(&mut self, now: Timestamp) {
+        self.expire(&[], now);
+    }
+
+    /// [`advance`](Self::advance) within a batch of packets. Packets that are pending cannot make further flows due.
+    fn expire(&mut self, packets: &[Packet<'_>], now: Timestamp) {
         while let Some(next) = self.over.front().copied().filter(|next| next.due <= now.0) {
             self.over.pop_front();
+            self.fetched = self.fetched.saturating_sub(1);
             if self.current(next).is_some() {
-                self.complete(next.slot);
+                self.settle_flow(packets, next.slot);
+                self.retire(next.slot);
             }
         }
         while let Some(next) = self.idle.front().copied().filter(|next| next.due <= now.0) {
@@ -440,32 +446,33 @@ impl FlowTable {
             let Some(flow) = self.current(next) else { continue };
             let due = flow.last.0.saturating_add(self.limits.idle_timeout);
             if due <= now.0 {
-                self.complete(next.slot);
+                self.settle_flow(packets, next.slot);
+                self.retire(next.slot);
             } else {
-                // It spoke since: look again when it could be idle. Order by time is nearly kept.
+                // It had packets since: check again when it may be idle. The queue stays nearly in order.
                 self.idle.push_back(Due { due, ..next });
             }
         }
     }
 
-    /// The clock of the capture jumped at `clock`: flows that are not complete are flagged.
+    /// The capture's clock jumped at `clock`: flags the flows that are not complete.
     pub fn clock_step(&mut self, clock: Timestamp) {
         self.advance(clock);
         let live = self.flows.iter().flatten().map(|flow| flow.generation);
         self.steps.add(self.generation, clock, self.index.len(), live);
     }
 
-    /// Completes every flow whose key the owner wants now.
+    /// Completes every flow whose key is `wanted`.
     pub fn flush(&mut self, wanted: impl Fn(&FlowKey) -> bool) {
-        // There are no more than `max_flows`.
+        // `max_flows` bounds their number.
         for slot in 0..self.flows.len() as u32 {
-            if self.flows[slot as usize].as_ref().is_some_and(|flow| wanted(&flow.identity.key())) {
-                self.complete(slot);
+            if self.flow(slot).is_some_and(|flow| wanted(&flow.identity.key())) {
+                self.retire(slot);
             }
         }
     }
 
-    /// Completes so many of the flows, the oldest ones.
+    /// Completes the oldest flows, at most `most` of them.
     pub fn flush_oldest(&mut self, most: usize) {
         for few in (0..most).step_by(FEW).map(|done| FEW.min(most - done)) {
             let next = self.idle.iter().take(few);
@@ -473,21 +480,20 @@ impl FlowTable {
             self.tags.clear();
             self.tags.extend(next.map(|flow| flow.identity.tag));
             self.fetch();
-            for _ in 0..few {
-                if !self.complete_oldest(Flags::default()) {
-                    return;
-                }
+            if !(0..few).all(|_| self.retire_oldest(Flags::default())) {
+                return;
             }
         }
     }
 
-    /// How many completed flows wait to be taken.
+    /// Completed flows that have not been taken.
     pub fn completed(&self) -> usize {
         self.completed.len() + self.broken.len()
     }
 
     /// Takes the flows completed so far.
     pub fn take(&mut self) -> Completed {
+        self.close();
         let groups = self.groups.take().unwrap_or_else(|Broken| {
             self.restart();
             Vec::new()
@@ -502,7 +508,7 @@ impl FlowTable {
         }
     }
 
-    /// Gives up every flow that is not taken yet, since the rows of the groups may no longer be in step.
+    /// Drops the facts of every flow that has not been taken: the groups' rows may no longer match the keys.
     #[cold]
     fn restart(&mut self) {
         self.groups.restart();
@@ -512,6 +518,10 @@ impl FlowTable {
             self.broken.push((key, flags, exchanges.next()));
         }
         self.flows.iter_mut().flatten().filter(|flow| !flow.ignored).for_each(Flow::give_up);
+    }
+
+    fn flow(&self, slot: u32) -> Option<&Flow> {
+        self.flows[slot as usize].as_ref()
     }
 
     fn current(&self, due: Due) -> Option<&Flow> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{Link, Packet, Transport, Unread, ip, protocol, transport};
 use crate::field::Timestamp;
 
-/// Dissects one frame as it was captured (perhaps cut by the snap length).
+/// Dissects a captured frame, which the snap length may have cut.
 pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, Unread> {
     let bytes = link.strip(frame)?;
     let mut packet = Packet::blank(time);
@@ -13,8 +13,8 @@ pub fn dissect(link: Link, frame: &[u8], time: Timestamp) -> Result<Packet<'_>, 
     Ok(packet)
 }
 
-/// As [`dissect`], from the IP header on, and in the place of another packet: one is so large that to move it would
-/// cost as much as a header. What is not understood leaves something that is neither.
+/// [`dissect`] from the IP header on, in place: moving a packet costs as much as reading a header. After an error the
+/// content of `packet` is unspecified.
 pub fn dissect_into<'a>(
     packet: &mut Packet<'a>,
     bytes: &'a [u8],
@@ -27,14 +27,13 @@ pub fn dissect_into<'a>(
     fill(packet, bytes)
 }
 
-/// Of the packet that begins with these bytes: a number that all packets of its flow have in common, and
-/// that differs from flow to flow where their addresses do (their ports are not in each fragment). `None` if
-/// it is not understood.
+/// A number that is the same for all packets of a flow, made of the addresses (not each fragment has the ports).
+/// `None` if the packet is not understood.
 #[inline]
 pub fn endpoints(bytes: &[u8]) -> Option<u64> {
     // The sum is the same in both directions.
     let sum = match (bytes.first()? >> 4, bytes) {
-        // As ICMP may quote a packet, so may what stands behind extension headers.
+        // ICMP may quote a packet, also after extension headers.
         (4, [_, _, _, _, _, _, _, _, _, kind, _, _, addresses @ ..]) if *kind != protocol::ICMP => {
             let (source, rest) = addresses.split_first_chunk()?;
             v4(*source).wrapping_add(v4(*rest.first_chunk()?))
@@ -63,7 +62,7 @@ fn v4(address: [u8; 4]) -> u64 {
 
 fn v6(address: [u8; 16]) -> u64 {
     let address = u128::from_be_bytes(address);
-    // Of the upper half, differently: what is in both must not cancel out.
+    // Weigh the halves differently, so that equal ones do not cancel out.
     ((address >> 64) as u64).wrapping_mul(31).wrapping_add(address as u64)
 }
 

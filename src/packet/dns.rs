@@ -1,9 +1,8 @@
-//! DNS messages, read as far as a client needs them (RFC 1035, 4.1).
+//! The parts of DNS messages that a client needs (RFC 1035, 4.1).
 //!
-//! An answer is of use if its header and question are right and its answer section can be read. What
-//! stands in the authority and additional sections is not looked at, so a malformed record there does not
-//! hide a good answer. Servers that refuse a question often send nothing but a header: that is a
-//! message too, without a question ([`Question::None`]).
+//! A response is useful if its header and question match and its answer section can be read. The authority and
+//! additional sections are ignored, so a malformed record there does not hide a good response. Servers that refuse
+//! a query often send only a header: that is a message without a question ([`Question::None`]).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -36,7 +35,7 @@ pub struct Message<'a> {
     pub rcode: u8,
     /// Records of the answer section, as the header counts them.
     pub answers: u16,
-    /// What was asked.
+    /// The question section.
     pub question: Question<'a>,
     /// Where the answer section begins.
     records: usize,
@@ -45,11 +44,11 @@ pub struct Message<'a> {
 /// The question section of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question<'a> {
-    /// No question, or nothing but a header.
+    /// No question, or only a header.
     None,
     /// One question.
     One {
-        /// The name on the wire; a question is not compressed, since there is nothing before it to point to.
+        /// The name on the wire. It is not compressed: nothing precedes it to which it could point.
         name: &'a [u8],
         /// Its type and class.
         of: [u8; 4],
@@ -60,26 +59,26 @@ pub enum Question<'a> {
     Unreadable,
 }
 
-/// What a message is to a question.
+/// Whether a message answers a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// Its answer: the identifier and the question are the ones that were sent, letter by letter.
+    /// Its answer: identifier and question are those of the query, in the same letter case.
     Answer,
-    /// An answer by its identifier, with less than the whole question: the letters of the name are in another case,
-    /// or an error came without a question. A host off the path can guess such a message.
+    /// The identifier matches, but not the whole question: the name is in another letter case, or an error has no
+    /// question. A host off the path can guess such a message.
     Partial,
-    /// An answer by its identifier, with a question that cannot be read. It can be guessed, too.
+    /// The identifier matches, but the question cannot be read. Such a message can be guessed, too.
     Unreadable,
-    /// Something else.
+    /// Anything else.
     Stranger,
 }
 
 /// One record of the answer section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its owner: the name on the wire, in small letters.
+    /// The owner: the name on the wire, in lower case.
     pub owner: Vec<u8>,
-    /// What it says.
+    /// The content.
     pub data: Data,
 }
 
@@ -88,7 +87,7 @@ pub struct Record {
 pub enum Data {
     /// An address: A or AAAA (RFC 3596).
     Address(IpAddr),
-    /// CNAME: the name on the wire, in small letters.
+    /// CNAME: the name on the wire, in lower case.
     Alias(Vec<u8>),
     /// Anything else.
     Other,
@@ -99,7 +98,7 @@ pub enum Data {
 pub struct Malformed;
 
 impl<'a> Message<'a> {
-    /// Reads the header and the question; `None` if there is no whole header.
+    /// Reads the header and the question; `None` if the header is not complete.
     pub fn read(octets: &'a [u8]) -> Option<Self> {
         let header: &[u8; HEADER] = octets.first_chunk()?;
         let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
@@ -123,14 +122,14 @@ impl<'a> Message<'a> {
         })
     }
 
-    /// What it is to the question of another message (RFC 5452, 9.1; draft-vixie-dnsext-dns0x20).
+    /// Whether it answers a query (RFC 5452, 9.1; draft-vixie-dnsext-dns0x20).
     pub fn fit(&self, asked: &Message<'_>) -> Fit {
         let answers = self.response && self.id == asked.id && self.opcode == asked.opcode;
         match self.question {
             _ if !answers => Fit::Stranger,
             Question::One { .. } if self.question == asked.question => Fit::Answer,
             Question::One { .. } if self.question.is(&asked.question) => Fit::Partial,
-            // An error says nothing of names, so it need not repeat the question.
+            // An error has no records, so it need not repeat the question.
             Question::None if self.rcode != 0 => Fit::Partial,
             Question::None if self.octets.len() == HEADER => Fit::Unreadable,
             Question::Unreadable => Fit::Unreadable,
@@ -138,7 +137,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The records of the answer section, and what is wrong with the first that cannot be read.
+    /// The records of the answer section, up to an error at the first that cannot be read.
     pub fn records(&self) -> impl Iterator<Item = Result<Record, Malformed>> + use<'a> {
         let (octets, mut at, mut left) = (self.octets, self.records, self.answers);
         std::iter::from_fn(move || {
@@ -154,7 +153,7 @@ impl<'a> Message<'a> {
 }
 
 impl Question<'_> {
-    /// Whether it is the same as another; case is of no account in names (RFC 4343).
+    /// Whether both are the same, ignoring the letter case of names (RFC 4343).
     pub fn is(&self, other: &Question<'_>) -> bool {
         match (self, other) {
             (Question::One { name, of }, Question::One { name: other, of: others }) => {
@@ -165,16 +164,16 @@ impl Question<'_> {
     }
 }
 
-/// Gives each letter of the question's name a random case, one bit of `random` for each letter in turn
-/// (draft-vixie-dnsext-dns0x20): names are the same in any case (RFC 4343) and servers repeat the question as it came,
-/// so the letters are a secret that an answer must know.
+/// Sets the case of each letter of the question's name by the bits of `random` in turn (draft-vixie-dnsext-dns0x20).
+/// Names are case-insensitive (RFC 4343) and servers repeat the question unchanged, so the case is a secret that a
+/// response must match.
 pub fn randomize_case(message: &mut [u8], random: u64) {
     let Some(Question::One { name, .. }) = Message::read(message).map(|message| message.question)
     else {
         return;
     };
     let name = HEADER..HEADER + name.len();
-    // A length is at most 63, which is no letter.
+    // A length is at most 63, which is not a letter.
     let letters = message[name].iter_mut().filter(|octet| octet.is_ascii_alphabetic());
     for (place, letter) in letters.enumerate() {
         match random >> (place % 64) & 1 {
@@ -184,7 +183,7 @@ pub fn randomize_case(message: &mut [u8], random: u64) {
     }
 }
 
-/// The question behind a header, and where it ends.
+/// The question after the header, and where it ends.
 fn question(octets: &[u8]) -> Option<(Question<'_>, usize)> {
     let mut at = HEADER;
     loop {
@@ -204,7 +203,7 @@ fn question(octets: &[u8]) -> Option<(Question<'_>, usize)> {
     Some((Question::One { name: &octets[HEADER..at], of: *of }, at + of.len()))
 }
 
-/// The record at a place, and where it ends.
+/// The record at an offset, and where it ends.
 fn record(octets: &[u8], at: usize) -> Option<(Record, usize)> {
     let (owner, at) = name(octets, at)?;
     let fields: &[u8; 10] = octets.get(at..)?.first_chunk()?;
@@ -216,7 +215,7 @@ fn record(octets: &[u8], at: usize) -> Option<(Record, usize)> {
         (1, INTERNET) => Data::Address(Ipv4Addr::from(<[u8; 4]>::try_from(data).ok()?).into()),
         (28, INTERNET) => Data::Address(Ipv6Addr::from(<[u8; 16]>::try_from(data).ok()?).into()),
         (5, INTERNET) => match name(octets, start)? {
-            (alias, behind) if behind == end => Data::Alias(alias),
+            (alias, after) if after == end => Data::Alias(alias),
             _ => return None,
         },
         _ => Data::Other,
@@ -224,8 +223,8 @@ fn record(octets: &[u8], at: usize) -> Option<(Record, usize)> {
     Some((Record { owner, data }, end))
 }
 
-/// The name at a place, without pointers and in small letters, and where it ends there. Pointers lead
-/// backwards only, so that none leads in a circle.
+/// The name at an offset, without pointers and in lower case, and where it ends there. Pointers must point backwards,
+/// so that there is no loop.
 fn name(octets: &[u8], at: usize) -> Option<(Vec<u8>, usize)> {
     let (mut name, mut at, mut end) = (Vec::new(), at, None);
     let mut before = at;
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn each_letter_has_the_case_of_its_bit() {
+    fn each_letter_gets_the_case_of_its_bit() {
         // A label of 63 octets has the length `?`, and one of 48 the length `0`: neither is a letter.
         let label = |octet: u8, length: u8| [vec![length], vec![octet; length.into()]].concat();
         let name = [label(b'x', 63), label(b'y', 48), label(b'9', 3), vec![0]].concat();
@@ -307,7 +306,7 @@ mod tests {
         randomize_case(&mut message, 0b101);
         let upper: Vec<usize> =
             (0..message.len()).filter(|at| message[*at].is_ascii_uppercase()).collect();
-        // The bits are used again after 64 letters.
+        // The bits repeat after 64 letters.
         assert_eq!(upper, [13, 15, 78, 80]);
         assert!(message.eq_ignore_ascii_case(&question));
         randomize_case(&mut message, 0);
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_question_makes_an_answer() {
+    fn only_the_exact_question_makes_an_answer() {
         let asked =
             [header(0x0100, [1, 0, 0, 0]), b"\x01A\x07exAmple\0\0\x01\0\x01".to_vec()].concat();
         let asked = Message::read(&asked).unwrap();

@@ -9,7 +9,7 @@ use super::{Ip, protocol};
 /// No next header (RFC 8200, 4.7).
 const NO_NEXT_HEADER: u8 = 59;
 
-/// The octets before the transport, and what was captured of it, padding cut off.
+/// The octets before the transport, and its captured part without padding.
 pub(super) type Found<'a> = (usize, &'a [u8]);
 
 /// Reads the IP header at the start of `bytes`.
@@ -27,7 +27,7 @@ fn v4<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let header = Ipv4HeaderSlice::from_slice(bytes).ok()?;
     let own = header.slice();
     let total = usize::from(header.total_len());
-    // 0 is what a host writes that leaves the length to its network card (TSO): take what is there.
+    // 0 means that the network card fills in the length (TSO): take the captured length.
     let length = if total == 0 { bytes.len() } else { total };
     if length < own.len() {
         return None;
@@ -56,8 +56,8 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
     let declared = usize::from(header.payload_length());
     let next = header.next_header().0;
     let rest = bytes.get(40..)?;
-    // 0 means a jumbogram (RFC 2675), or that the network card fills in the length: take what is there. After "no next
-    // header" there is only padding.
+    // 0 means a jumbogram (RFC 2675), or that the network card fills in the length: take the captured length. After
+    // "no next header" there is only padding.
     let taken = if declared == 0 && next != NO_NEXT_HEADER { rest.len() } else { declared };
     *ip = Ip {
         source: IpAddr::V6(header.source_addr()),
@@ -72,7 +72,7 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
         fragment: None,
     };
     let rest = &rest[..taken.min(rest.len())];
-    // Nearly all have none.
+    // Most packets have no extension headers.
     if matches!(ip.protocol, protocol::TCP | protocol::UDP) {
         return Some((40, rest));
     }
@@ -81,10 +81,10 @@ fn v6<'a>(bytes: &'a [u8], ip: &mut Ip) -> Option<Found<'a>> {
 }
 
 /// Walks hop-by-hop options (0), routing (43), fragment (44) and destination options (60) headers
-/// (RFC 8200). An authentication header (51) or ESP (50) ends the chain: what they protect is theirs. `None` if
-/// a header is announced but not complete: the transport is not known.
+/// (RFC 8200). An authentication header (51) or ESP (50) ends the chain and counts as the transport. `None` if a header
+/// is announced but not complete: the transport is unknown.
 fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8], no_length: bool) -> Option<&'a [u8]> {
-    // Each header is eight octets at least, so a chain ends with its packet.
+    // Each header has at least eight octets, so the chain ends with the packet.
     loop {
         let length = match ip.protocol {
             0 | 43 | 60 => (usize::from(*rest.get(1)?) + 1) * 8,
@@ -106,7 +106,7 @@ fn extensions<'a>(ip: &mut Ip, mut rest: &'a [u8], no_length: bool) -> Option<&'
             ip.fragment = Some(offset);
             ip.id = Some(u32::from_be_bytes([header[4], header[5], header[6], header[7]]));
             if offset > 0 {
-                // The rest of the chain stands in the first fragment.
+                // The rest of the chain is in the first fragment.
                 return Some(rest);
             }
         }

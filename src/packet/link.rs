@@ -1,4 +1,4 @@
-//! Link layers: what stands before the IP header.
+//! Link layers: the headers before the IP header.
 //!
 //! Numbers and names are those of tcpdump.org/linktypes.html. [`TYPES`] is the registry, which
 //! `observe --help` prints; `ethernet` reads what EtherTypes and LLC announce, `wireless` reads
@@ -11,12 +11,12 @@ mod wrapped;
 use super::Unread;
 use ethernet::{ethertype, ppp};
 
-/// What stands before the IP header in a capture.
+/// A kind of header before the IP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// Ethernet.
     Ethernet,
-    /// Nothing: the frame is the IP packet.
+    /// No header: the frame is the IP packet.
     Raw,
     /// Linux cooked capture, version 1.
     LinuxSll,
@@ -50,7 +50,7 @@ pub enum Link {
     IpOverInfiniband,
 }
 
-/// A link type that is understood.
+/// A supported link type.
 #[derive(Debug)]
 pub struct LinkType {
     /// The number in a capture file.
@@ -67,7 +67,7 @@ const fn row(number: u16, name: &'static str, doc: &'static str, link: Link) -> 
     LinkType { number, name, doc, link }
 }
 
-/// Every link type that is understood, by number.
+/// Every supported link type, by number.
 pub static TYPES: &[LinkType] = &[
     row(0, "NULL", "BSD loopback", Link::Null),
     row(
@@ -101,7 +101,7 @@ pub static TYPES: &[LinkType] = &[
 ];
 
 impl Link {
-    /// From a link-layer header type.
+    /// The link layer of a link-layer header type.
     pub fn from_linktype(linktype: i32) -> Option<Self> {
         TYPES.iter().find(|row| i32::from(row.number) == linktype).map(|row| row.link)
     }
@@ -125,7 +125,7 @@ impl Link {
             Link::Raw => is_ip(frame),
             Link::LinuxSll => ethertype(be16(frame, 14)?, after(frame, 16)?),
             Link::LinuxSll2 => ethertype(be16(frame, 0)?, after(frame, 20)?),
-            // The family's number differs from system to system; the packet says what it is.
+            // The family's number differs between systems; the packet has its version.
             Link::Null => is_ip(after(frame, 4)?),
             Link::Enc => is_ip(after(frame, 12)?),
             Link::Ppp => ppp(frame),
@@ -158,7 +158,7 @@ fn le32(bytes: &[u8], at: usize) -> Result<u32, Unread> {
     Ok(u32::from_le_bytes(*four))
 }
 
-/// What stands after this many octets.
+/// The bytes after this many octets.
 #[inline(always)]
 fn after(bytes: &[u8], octets: usize) -> Result<&[u8], Unread> {
     bytes.get(octets..).ok_or(Unread::BadLink)

@@ -1,10 +1,10 @@
-//! Packets as the observer functions see them: time, addresses, the headers that matter.
+//! Packets as the observer functions see them: time, addresses, and the relevant headers.
 //!
 //! [`dissect`] turns a captured frame into a [`Packet`] that borrows from it: [`link`] finds the IP
-//! header, `ip` walks to the transport, `transport` reads it. What is not understood is an
-//! [`Unread`] reason to be counted, never a guess.
+//! header, `ip` walks to the transport, `transport` reads it. A header that is not understood yields an
+//! [`Unread`] reason, which is counted; nothing is guessed.
 //!
-//! [`dns`] reads messages, for observer functions and for those who ask questions.
+//! [`dns`] reads DNS messages, for observer functions and for clients.
 //!
 //! Imports [`field`](crate::field) only.
 
@@ -25,17 +25,17 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::field::Timestamp;
 
-/// Which way a packet goes in its flow.
+/// The direction of a packet in its flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// As the flow's first packet.
+    /// That of the flow's first packet.
     Forward,
-    /// Against it.
+    /// The opposite one.
     Reverse,
 }
 
 impl Direction {
-    /// The other one.
+    /// The other direction.
     pub fn opposite(self) -> Self {
         match self {
             Direction::Forward => Direction::Reverse,
@@ -65,21 +65,21 @@ pub mod protocol {
 pub struct Packet<'a> {
     /// When it crossed the interface, or [`Timestamp::UNKNOWN`].
     pub time: Timestamp,
-    /// The capture's clock at this packet, which timeouts are counted by: the packet's time, unless the capturing
-    /// machine's clock jumped.
+    /// The capture's clock at this packet, which timeouts use: the packet's time, unless the capturing machine's clock
+    /// jumped.
     pub clock: Timestamp,
     /// The outermost IP header.
     pub ip: Ip,
     /// Source and destination port, where the protocol has them and they were captured.
     pub ports: Option<(u16, u16)>,
-    /// What stands behind the IP header.
+    /// What follows the IP header.
     pub transport: Transport<'a>,
-    /// What could not be read, though the rest could.
+    /// Why a part could not be read, if so.
     pub flaw: Option<Unread>,
 }
 
 impl<'a> Packet<'a> {
-    /// A packet of which nothing has been read yet.
+    /// A packet before anything of it has been read.
     pub(crate) fn blank(time: Timestamp) -> Self {
         Self {
             time,
@@ -99,7 +99,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The UDP header, if this is a datagram with a whole one.
+    /// The UDP header, if this is a datagram and its header was captured whole.
     pub fn udp(&self) -> Option<&Udp<'a>> {
         match &self.transport {
             Transport::Udp(udp) => Some(udp),
@@ -115,33 +115,32 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The packet that an ICMP error quotes, if this is one and enough of it was captured to know
-    /// its flow.
+    /// The packet that an ICMP error quotes, if this is one and enough of the quote was captured to know the flow.
     pub fn quote(&self) -> Option<&Quote<'a>> {
         self.icmp().and_then(|icmp| icmp.quote.as_ref())
     }
 
-    /// Whether it has a header of this protocol that could not be read.
+    /// Whether it has a transport header of this protocol that could not be read.
     pub fn hides(&self, protocol: u8) -> bool {
         self.ip.protocol == protocol
             && self.flaw.is_some()
             && matches!(self.transport, Transport::Other)
     }
 
-    /// Whether the marks of its IP header are the sender's of this flow: not those of a later
-    /// fragment, whose first one has them, nor those of a router's error.
+    /// Whether the marks of its IP header were set by the flow's sender: false for a later fragment (the first one
+    /// counts) and for a router's error.
     pub fn carries_marks(&self) -> bool {
         !self.ip.is_later_fragment() && self.quote().is_none()
     }
 
-    /// Whether it carries data, on which marks are allowed: a TCP segment with payload, or
+    /// Whether it carries data, which may have marks: a TCP segment with payload, or
     /// anything that is not TCP.
     pub fn is_data(&self) -> bool {
         self.tcp().map_or(self.ip.protocol != protocol::TCP, |tcp| tcp.payload > 0)
     }
 }
 
-/// What the functions want to know of an IP header.
+/// The fields of an IP header that functions use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ip {
     /// Source address.
@@ -151,7 +150,7 @@ pub struct Ip {
     /// The transport's protocol number: for IPv6, what follows the extension headers (hop-by-hop,
     /// destination options, routing, fragment); AH and ESP are transports here.
     pub protocol: u8,
-    /// Octets of the packet by its own header, link layer and padding excluded.
+    /// Octets of the packet according to its header, without link layer and padding.
     pub length: u32,
     /// DSCP (RFC 2474) and ECN (RFC 3168) as one octet.
     pub traffic_class: u8,
@@ -168,7 +167,7 @@ pub struct Ip {
 }
 
 impl Ip {
-    /// A header of which nothing has been read yet.
+    /// A header before anything of it has been read.
     const BLANK: Self = Self {
         source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         destination: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -192,18 +191,18 @@ impl Ip {
         self.traffic_class >> 2
     }
 
-    /// Whether it is a fragment, and not the first.
+    /// Whether it is a fragment other than the first.
     pub fn is_later_fragment(&self) -> bool {
         self.fragment.is_some_and(|offset| offset > 0)
     }
 }
 
-/// What stands behind the IP header.
+/// What follows the IP header.
 #[derive(Debug, Clone)]
 pub enum Transport<'a> {
     /// A TCP header.
     Tcp(Tcp<'a>),
-    /// A UDP header and what was captured of the data.
+    /// A UDP header and the captured data.
     Udp(Udp<'a>),
     /// An ICMP message, of either version.
     Icmp(Icmp<'a>),
@@ -224,11 +223,11 @@ pub struct Tcp<'a> {
     pub window: u16,
     /// Octets of data after the header, by the lengths in the headers.
     pub payload: u32,
-    /// The options as they stand in the header, as far as they were captured; see [`tcp_option`].
+    /// The captured octets of the options; see [`tcp_option`].
     pub options: &'a [u8],
-    /// Whether the whole header was captured; if not, options may be missing.
+    /// Whether the whole header was captured; otherwise options may be missing.
     pub whole: bool,
-    /// What was captured of the data.
+    /// The captured part of the data.
     pub data: &'a [u8],
 }
 
@@ -247,7 +246,7 @@ pub mod flag {
     pub const SYN: u16 = 0x002;
     /// Reset the connection.
     pub const RST: u16 = 0x004;
-    /// The acknowledgment field counts.
+    /// The acknowledgment field is valid.
     pub const ACK: u16 = 0x010;
     /// ECN echo (RFC 3168, section 6.1).
     pub const ECE: u16 = 0x040;
@@ -262,11 +261,11 @@ pub mod flag {
 pub struct Udp<'a> {
     /// The length field: octets of header and data.
     pub length: u16,
-    /// The checksum field: 0 means that there is none (RFC 768).
+    /// The checksum field; 0 means no checksum (RFC 768).
     pub checksum: u16,
-    /// What was captured of the data.
+    /// The captured part of the data.
     pub data: &'a [u8],
-    /// Whether there was more data than was captured.
+    /// Whether the capture cut the data.
     pub cut: bool,
 }
 
@@ -277,20 +276,20 @@ pub struct Icmp<'a> {
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Octets 4 to 8, whose meaning is the type's; 0 if not captured.
+    /// Octets 4 to 8, whose meaning depends on the type; 0 if not captured.
     pub rest: u32,
     /// The quoted packet of an error message.
     pub quote: Option<Quote<'a>>,
 }
 
-/// What an ICMP error quotes of the packet that caused it: as it was where the error arose.
+/// The part of a packet that an ICMP error quotes, as the packet was where the error arose.
 #[derive(Debug, Clone)]
 pub struct Quote<'a> {
     /// The quoted IP header.
     pub ip: Ip,
-    /// The quoted ports, where the protocol has them.
+    /// The quoted ports, if the protocol has them.
     pub ports: Option<(u16, u16)>,
-    /// What is quoted of the transport, from its first octet on.
+    /// The quoted part of the transport, from its first octet on.
     pub transport: &'a [u8],
 }
 
@@ -301,7 +300,7 @@ impl Quote<'_> {
     }
 }
 
-/// A flow's identity: protocol, and both ends in the order of its first packet.
+/// The key of a flow: protocol, and both ends in the order of its first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// IP protocol number.
@@ -330,12 +329,12 @@ impl FlowKey {
         Self::new(&packet.ip, packet.ports)
     }
 
-    /// The key as the other end would write it.
+    /// The key of the other direction.
     pub fn reversed(self) -> Self {
         Self { source: self.destination, destination: self.source, ..self }
     }
 
-    /// The ports, if it has any.
+    /// The ports, if the protocol has them and they were seen.
     pub fn ports(&self) -> Option<(u16, u16)> {
         self.has_ports.then_some((self.source.1, self.destination.1))
     }

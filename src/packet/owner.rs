@@ -1,9 +1,8 @@
-//! Which flows are a run's own: each source port in use, and the target that it is used for.
+//! The flows of a run: each source port in use, and the target that it is used for.
 //!
-//! The engine claims a port for a target before the first packet leaves, and adds the address of this host that the
-//! kernel chose as soon as it knows it; the capture asks which way a packet goes and whether it is the run's at
-//! all. So the direction of a flow follows from the port, not from the packet that came first, and packets of
-//! strangers never become flows.
+//! The engine claims a port for a target before the first packet leaves, and adds the local address as soon as the
+//! kernel has chosen it. The capture looks up the direction of a packet here, and whether it belongs to the run. So the
+//! direction of a flow depends on the port and not on the first packet, and unrelated packets never become flows.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -14,7 +13,7 @@ use foldhash::fast::RandomState;
 
 use super::Direction;
 
-/// A set of ports: one bit for each.
+/// A set of ports, one bit each.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PortSet(Box<[u64; 1024]>);
 
@@ -55,17 +54,17 @@ impl fmt::Debug for PortSet {
     }
 }
 
-/// A target's end of a flow, as the flow table has it: the address as a number, and the port.
+/// A target's end of a flow in the flow table's form: the address as a number, and the port.
 pub type Remote = (u128, u16);
 
 /// The claims of a run, shared by the engine and the capture.
 ///
-/// A claim is a hash of protocol and target under a random key; 0 where the port is free. Two targets have
-/// the same hash with a probability of 2^-63, which no host can raise, since it does not know the key.
+/// A claim is a hash of protocol and target under a random key; 0 if the port is free. Two targets have the same hash
+/// with a probability of 2^-63. No host can raise it, because the key is secret.
 pub struct Owners {
     hasher: RandomState,
     claims: Box<[AtomicU64]>,
-    /// By port: a hash of this host's address; 0 as long as that is not known.
+    /// By port: a hash of this host's address; 0 while it is not known.
     locals: Box<[AtomicU64]>,
 }
 
@@ -77,7 +76,7 @@ impl Default for Owners {
 }
 
 impl Owners {
-    /// The port is used for this target from now on, and for no other.
+    /// From now on the port is used for this target only.
     pub fn claim(&self, protocol: u8, port: u16, target: SocketAddr) {
         let (bits, is_v4) = bits(target.ip());
         let claim = self.claim_of(protocol, is_v4, (bits, target.port()));
@@ -85,19 +84,19 @@ impl Owners {
         self.claims[usize::from(port)].store(claim, Relaxed);
     }
 
-    /// Packets from a claimed port have this address of this host.
+    /// Sets the local address of a claimed port.
     pub fn bind(&self, port: u16, local: IpAddr) {
         let (bits, is_v4) = bits(local);
         self.locals[usize::from(port)].store(self.local_of(is_v4, bits), Relaxed);
     }
 
-    /// The ports are free again.
+    /// Ends the claims on these ports.
     pub fn release(&self, ports: &PortSet) {
         ports.iter().for_each(|port| self.claims[usize::from(port)].store(0, Relaxed));
     }
 
-    /// Which way a packet between these ends goes, in the order of its header: forward is to the target. `None`
-    /// if the run has nothing to do with it.
+    /// The direction of a packet between these ends, in the order of its header: forward is to the target. `None` if the
+    /// packet does not belong to the run.
     pub fn direction(
         &self,
         (protocol, is_v4): (u8, bool),
@@ -163,7 +162,7 @@ mod tests {
     #[test]
     fn direction_follows_from_the_claim() {
         let owners = Owners::default();
-        // The target's port is one that a run may use, too.
+        // The target's port may be a source port of the run, too.
         owners.claim(TCP, 40_000, "192.0.2.1:40001".parse().unwrap());
         let (us, target) = (remote("198.51.100.1:40000"), remote("192.0.2.1:40001"));
         let way = |source, destination| owners.direction((TCP, true), source, destination);
@@ -176,8 +175,8 @@ mod tests {
         owners.bind(40_000, "198.51.100.1".parse().unwrap());
         assert_eq!(way(us, target), Some(Direction::Forward));
         let other = remote("198.51.100.2:40000");
-        assert_eq!(way(other, target), None, "another address of ours");
-        assert_eq!(way(target, other), None, "to another address of ours");
+        assert_eq!(way(other, target), None, "another local address");
+        assert_eq!(way(target, other), None, "to another local address");
         owners.claim(TCP, 40_000, "192.0.2.1:40001".parse().unwrap());
         assert_eq!(way(other, target), Some(Direction::Forward), "not known yet");
         owners.release(&PortSet::from_iter([40_000]));
@@ -185,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_what_was_put_in() {
+    fn a_set_contains_the_inserted_ports() {
         let ports = [0, 63, 64, 40_000, u16::MAX];
         let set = PortSet::from_iter(ports);
         assert_eq!(set.iter().collect::<Vec<_>>(), ports);

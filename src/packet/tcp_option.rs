@@ -1,4 +1,4 @@
-//! TCP options (RFC 9293, section 3.2), walked by hand: every kind, known or not.
+//! TCP options (RFC 9293, section 3.2) of every kind, known or not.
 
 /// Kinds of options (IANA, TCP option kind numbers).
 pub mod kind {
@@ -16,9 +16,9 @@ pub mod kind {
     pub const MPTCP: u8 = 30;
     /// Fast Open cookie (RFC 7413).
     pub const FAST_OPEN: u8 = 34;
-    /// Shared by experiments (RFC 6994), which two octets tell apart.
+    /// Shared by experiments (RFC 6994), which the first two octets distinguish.
     pub const EXPERIMENT_1: u8 = 253;
-    /// As 253.
+    /// Like 253.
     pub const EXPERIMENT_2: u8 = 254;
 }
 
@@ -34,7 +34,7 @@ pub struct TcpOption<'a> {
     pub value: &'a [u8],
 }
 
-/// The options of a header, up to its end, an End of Option List, or one whose length is wrong.
+/// The options of a header, up to its end, an End of Option List, or an option with an invalid length.
 pub fn options(mut bytes: &[u8]) -> impl Iterator<Item = TcpOption<'_>> {
     std::iter::from_fn(move || {
         loop {
@@ -43,7 +43,7 @@ pub fn options(mut bytes: &[u8]) -> impl Iterator<Item = TcpOption<'_>> {
                 1 => bytes = &bytes[1..],
                 kind => {
                     let length = usize::from(*bytes.get(1)?);
-                    // Shorter than itself or longer than the header: nothing after it can be trusted.
+                    // Shorter than its own head or longer than the header: the rest cannot be trusted.
                     let value = bytes.get(2..length)?;
                     bytes = &bytes[length..];
                     return Some(TcpOption { kind, value });

@@ -11,7 +11,7 @@ fn has_ports(protocol: u8) -> bool {
     matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDP_LITE)
 }
 
-/// The ports, if the protocol has them and they are there.
+/// The ports, if the protocol has them and they were captured.
 #[inline(always)]
 pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
     match bytes.get(..4)? {
@@ -22,10 +22,10 @@ pub(super) fn ports(protocol: u8, bytes: &[u8]) -> Option<(u16, u16)> {
     }
 }
 
-/// Reads the transport header, or as much of it as was captured.
+/// Reads the transport header, or the captured part of it.
 ///
 /// # Errors
-/// If it is not complete. What could be read of it is in `transport`.
+/// If it is not complete. The part that could be read is in `transport`.
 #[inline(always)]
 pub(super) fn read<'a>(
     ip: &Ip,
@@ -41,7 +41,7 @@ pub(super) fn read<'a>(
                 && let Some((options, data)) = rest.split_at_checked(length)
             {
                 let payload = u32::try_from(headers + own).ok();
-                // By the IP header, for the capture may have cut the data.
+                // By the IP header, because the capture may have cut the data.
                 let payload = payload.and_then(|before| ip.length.checked_sub(before));
                 let payload = payload.ok_or(Unread::BadTransport)?;
                 *transport = Transport::Tcp(tcp(head, payload, options, data));
@@ -71,12 +71,12 @@ pub(super) fn read<'a>(
     }
 }
 
-/// Whether the packet was longer than what was captured.
+/// Whether the capture cut the packet.
 fn is_cut(ip: &Ip, headers: usize, bytes: &[u8]) -> bool {
     u32::try_from(headers + bytes.len()).is_ok_and(|captured| captured < ip.length)
 }
 
-/// Why there is less than a header.
+/// Why the header is not complete.
 fn too_short(ip: &Ip, headers: usize, bytes: &[u8]) -> Unread {
     if is_cut(ip, headers, bytes) { Unread::CutTransport } else { Unread::BadTransport }
 }
@@ -97,7 +97,7 @@ fn tcp<'a>(head: &[u8], payload: u32, options: &'a [u8], data: &'a [u8]) -> Tcp<
     }
 }
 
-/// A TCP header that is not complete: it is read as far as its flags, if the capture cut it after them.
+/// An incomplete TCP header: reads the fields up to the flags, if the capture cut it after them.
 #[cold]
 fn cut_tcp<'a>(
     ip: &Ip,
@@ -138,7 +138,7 @@ fn icmp<'a>(
     flaw.map_or(Ok(()), Err)
 }
 
-/// The quoted packet, if its flow can be known: a later fragment's cannot.
+/// The quoted packet, if its flow can be known, which is not possible for a later fragment.
 ///
 /// # Errors
 /// If the quote is too short to know its flow, or is not a packet of the error's IP version.

@@ -3,7 +3,7 @@
 /// Why a frame, or a part of it, was not understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unread {
-    /// Not IP at all: ARP, LLDP and the like.
+    /// Not IP: ARP, LLDP and the like.
     NotIp,
     /// A link header that is cut short or contradicts itself.
     BadLink,
@@ -13,7 +13,7 @@ pub enum Unread {
     CutTransport,
     /// A transport header that contradicts itself, or does not fit into its packet.
     BadTransport,
-    /// An ICMP error whose quote is too short or broken to tell which flow it is about.
+    /// An ICMP error whose quote is too short or too damaged to identify the flow.
     BadQuote,
 }
 

@@ -1,14 +1,14 @@
-//! What `compare` says of a baseline and an experiment.
+//! The `compare` rule: a baseline and an experiment.
 //!
-//! Of the column `ok`, an attempt has one of three ranks: complete (`ok`, and nothing else was answered), answered
-//! (with a word in `answer`, [`connect::answer`](crate::connect::answer)) or silent. Equal rank and equal answer is
-//! `works`; the experiment lower, or answered with another word, is `broken`; the experiment higher is
-//! `transient`; both silent is `offline`. So a host that refuses what the kind asks for in the same way under
-//! both configurations is not offline, and an answer that a middlebox injects under one of them shows.
+//! By the column `ok`, an attempt has one of three ranks: complete (`ok`, and no other answer), answered (with a word
+//! in `answer`, [`connect::answer`](crate::connect::answer)) or silent. Equal rank and equal answer is `works`; a
+//! lower experiment, or one with another answer, is `broken`; a higher experiment is `transient`; both silent is
+//! `offline`. So a host that refuses the request in the same way under both configurations is not offline, and an
+//! answer that a middlebox injects under one of them shows.
 //!
-//! Any other boolean column is true or false, which are the ranks complete and silent.
+//! Any other boolean column is true or false, which correspond to complete and silent.
 //!
-//! [`word`] and [`Side::sql`] must say the same.
+//! [`word`] and [`Side::sql`] must agree.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
 use arrow::compute::cast;
@@ -18,28 +18,28 @@ use arrow::error::ArrowError;
 use super::Rule;
 use super::expr::{Expr, Type};
 
-/// The column that has ranks.
+/// The column with ranks.
 const RANKED: &str = "ok";
-/// The column of a configuration that has the answer's word.
+/// The column with the word of the answer.
 const ANSWER: &str = "answer";
 
-/// One of the two configurations that are compared.
+/// One of the two compared configurations.
 #[derive(Debug, Clone)]
 pub(super) struct Side {
     /// The boolean column.
     pub(super) truth: Expr,
-    /// The answer, if the column has ranks and the records have it.
+    /// The answer, if the column has ranks and the records have answers.
     answer: Option<Expr>,
 }
 
-/// What an attempt came to. The order is that of the ranks.
+/// The outcome of an attempt, ordered by rank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
-    /// Nothing was answered.
+    /// No answer.
     Silent,
-    /// Something else was answered than what was asked for.
+    /// An answer other than the requested one.
     Answered,
-    /// Everything was answered as asked.
+    /// Every request got the requested answer.
     Complete,
 }
 
@@ -53,7 +53,8 @@ impl Rank {
     }
 }
 
-/// The number, in [`COMPARED`](super::COMPARED), of what is said of the baseline's and the experiment's column and answer.
+/// The index, in [`COMPARED`](super::COMPARED), of the word for the baseline's and the experiment's column and
+/// answer.
 pub(super) fn word(zero: (bool, Option<&str>), one: (bool, Option<&str>)) -> usize {
     const WORKS: usize = 0;
     const BROKEN: usize = 1;
@@ -68,12 +69,12 @@ pub(super) fn word(zero: (bool, Option<&str>), one: (bool, Option<&str>)) -> usi
 }
 
 impl Side {
-    /// The side with this column, and the answer if the column has ranks and the records have it.
+    /// The side with this column, and the answer if the column has ranks and the records have answers.
     pub(super) fn new(truth: Expr, answer: Option<Expr>) -> Self {
         Self { truth, answer }
     }
 
-    /// The column of the answer that belongs to a column, in records of a schema.
+    /// The answer column that belongs to a column, in records of a schema.
     pub(super) fn answer_of(truth: &Expr, schema: &Schema) -> Option<String> {
         let columns = truth.columns();
         let [column] = columns.as_slice() else { return None };
@@ -84,24 +85,24 @@ impl Side {
         has_ranks.then(|| format!("{}.{ANSWER}", column.table))
     }
 
-    /// Whether the column has ranks, but the records have no answers: they are older than the column `answer`.
+    /// Whether the column has ranks, but the records have no answers because they are older than the column `answer`.
     pub(super) fn lacks_answers(&self) -> bool {
         self.answer.is_none() && self.truth.columns().iter().any(|column| column.name == RANKED)
     }
 
-    /// The answers of a batch, if there are any.
+    /// The answers of a batch, if it has any.
     pub(super) fn answers(&self, batch: &RecordBatch) -> Result<Option<StringArray>, ArrowError> {
         let Some(answer) = &self.answer else { return Ok(None) };
         let words = cast(&answer.evaluate(batch)?, &DataType::Utf8)?;
         Ok(Some(words.as_string::<i32>().clone()))
     }
 
-    /// `zero.answer`, if it has one.
+    /// `zero.answer`, if the records have it.
     fn answer_sql(&self) -> Option<String> {
         self.answer.as_ref().map(Expr::sql)
     }
 
-    /// In SQL, that the attempt is complete: where the column is known, this is.
+    /// SQL for "the attempt is complete"; known wherever the column is.
     fn complete_sql(&self) -> String {
         match self.answer_sql() {
             Some(answer) => format!("{} AND {answer} IS NULL", self.truth.sql()),
@@ -109,8 +110,8 @@ impl Side {
         }
     }
 
-    /// In SQL, that the attempt is not silent.
-    pub(super) fn told_sql(&self) -> String {
+    /// SQL for "the attempt is not silent".
+    pub(super) fn answered_sql(&self) -> String {
         match self.answer_sql() {
             Some(answer) => format!("{} OR {answer} IS NOT NULL", self.truth.sql()),
             None => self.truth.sql(),
@@ -119,8 +120,8 @@ impl Side {
 }
 
 impl Rule {
-    /// When the words works, broken and transient are said, in this order, in SQL: what comes after the first that is
-    /// true does not matter, and if none is, it is offline.
+    /// The conditions in SQL for works, broken and transient, in this order; the first true one decides, and if none
+    /// is true, the word is offline.
     pub(super) fn compare_sql(zero: &Side, one: &Side) -> [String; 3] {
         let [zero_complete, one_complete] = [zero, one].map(Side::complete_sql);
         match (zero.answer_sql(), one.answer_sql()) {
@@ -173,7 +174,7 @@ mod tests {
             "ok" => (true, None),
             "silent" => (false, None),
             "alert" | "page" => (false, Some(name)),
-            // A whole answer that says no.
+            // A complete answer with a negative status.
             _ => (true, Some(name)),
         };
         for case in cases.lines() {

@@ -1,8 +1,8 @@
-//! What further rounds say of a target that looked broken or transient.
+//! Confirmation rounds of a target that looked broken or transient.
 //!
-//! A round asks it again under every configuration. How the rounds went stands in the record, as numbers per
-//! rule, beside the facts of the first asking; so the verdict is a function of the record alone,
-//! and `Counts::verdict` is what [`Rule::sql`](super::Rule::sql) says in SQL.
+//! A round probes the target again under every configuration. The record holds the results of the rounds as counts
+//! per rule, next to the facts of the first round; so the verdict is a function of the record alone, and
+//! `Counts::verdict` agrees with [`Rule::sql`](super::Rule::sql).
 
 use std::sync::Arc;
 
@@ -14,45 +14,49 @@ use arrow::error::ArrowError;
 
 use super::{Asked, COMPARED, INSUFFICIENT, Question, Rule, RuleSource, Rules};
 
-/// The struct of a record that has the rounds, a struct per rule.
+/// The struct of a record with the counts of the rounds, one struct per rule.
 pub const CONFIRM: &str = "confirm";
 
-/// What a rule says that compares, where the rounds differ from what the target looked like first.
+/// The words of a comparing rule if the rounds contradict the first result.
 pub const CONFIRMED: [(&str, &str); 2] = [
-    ("intermittent", "broken or transient at first, and in some of the further rounds only"),
-    ("not_confirmed", "broken or transient at first, and in none of the further rounds"),
+    ("intermittent", "broken or transient at first, but only in some of the confirmation rounds"),
+    ("not_confirmed", "broken or transient at first, but in none of the confirmation rounds"),
 ];
 
-/// What rounds say of a word.
+/// The effect of the rounds on a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Said {
-    /// It stands.
+pub(super) enum Confirmation {
+    /// The word stands.
     Confirmed,
-    /// This number of [`CONFIRMED`] instead.
+    /// The word with this index in [`CONFIRMED`] replaces it.
     Instead(usize),
-    /// Nothing, for none of them tells.
+    /// No round was conclusive.
     Nothing,
 }
 
-/// Why nothing is said where no round says anything.
-pub(super) const UNTOLD: &str = "confirm: offline or insufficient in every further round";
+/// The reason for insufficient if no round was conclusive.
+pub(super) const INCONCLUSIVE: &str =
+    "confirm: offline or insufficient in every confirmation round";
 
-/// The columns of a rule's struct, with what they count.
+/// The columns of a rule's struct and what they count.
 pub const COUNTS: [(&str, &str); 6] = [
-    ("rounds", "How often the target was asked again under every configuration."),
-    ("works", "In how many of these rounds it worked under both."),
-    ("broken", "In how many it worked under the baseline only."),
-    ("transient", "In how many it worked under the experiment only."),
-    ("offline", "In how many it worked under neither, so that they do not tell."),
-    ("insufficient", "In how many facts were missing, so that they do not tell."),
+    (
+        "rounds",
+        "Confirmation rounds: how often the target was probed again under every configuration.",
+    ),
+    ("works", "Rounds in which it worked under both."),
+    ("broken", "Rounds in which it worked under the baseline only."),
+    ("transient", "Rounds in which it worked under the experiment only."),
+    ("offline", "Rounds in which it worked under neither; these are inconclusive."),
+    ("insufficient", "Rounds in which facts were missing; these are inconclusive."),
 ];
 
-/// How the rounds of one target went by one rule.
+/// The results of one target's rounds by one rule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts([u16; COUNTS.len()]);
 
 impl Counts {
-    /// Counts a round by the word that the rule says of it; `None` where it does not apply.
+    /// Counts a round by the rule's word; `None` if the rule does not apply.
     pub fn add(&mut self, word: Option<&str>) {
         let [rounds, words @ ..] = &mut self.0;
         *rounds = rounds.saturating_add(1);
@@ -62,24 +66,24 @@ impl Counts {
         }
     }
 
-    /// What they say of the word that a target looked like first.
-    pub(super) fn verdict(self, first: &str) -> Said {
+    /// The effect of the rounds on the word of the first round.
+    pub(super) fn verdict(self, first: &str) -> Confirmation {
         let [_, works, broken, transient, ..] = self.0;
         let (same, other) = match first {
-            _ if !asks_again(first) => return Said::Confirmed,
+            _ if !needs_confirmation(first) => return Confirmation::Confirmed,
             "broken" => (broken, works | transient),
             _ => (transient, works | broken),
         };
         match (same, other) {
-            (0, 0) => Said::Nothing,
-            (0, _) => Said::Instead(1),
-            (_, 0) => Said::Confirmed,
-            _ => Said::Instead(0),
+            (0, 0) => Confirmation::Nothing,
+            (0, _) => Confirmation::Instead(1),
+            (_, 0) => Confirmation::Confirmed,
+            _ => Confirmation::Instead(0),
         }
     }
 }
 
-/// The field of a record that has the rounds of these rules, by their columns; none for no rules.
+/// The record field with the rounds of these rules, named by their columns; `None` if there are no rules.
 pub fn field(rules: impl IntoIterator<Item = String>) -> Option<Field> {
     let rules = rules.into_iter().map(|rule| Field::new(rule, DataType::Struct(counts()), true));
     let rules: Fields = rules.collect();
@@ -90,14 +94,14 @@ fn counts() -> Fields {
     COUNTS.iter().map(|(name, _)| Field::new(*name, DataType::UInt16, false)).collect()
 }
 
-/// The column of a field made by [`field`]: of each record the counts per rule, in the field's order; `None` of one
-/// that was not asked again.
+/// The column of a field made by [`field`]: for each record the counts per rule, in the field's order; `None` for a
+/// record without confirmation rounds.
 ///
 /// # Errors
-/// When the field is another one.
+/// If the field has another type.
 pub fn column(field: &Field, records: &[Option<&[Counts]>]) -> Result<ArrayRef, ArrowError> {
     let DataType::Struct(rules) = field.data_type() else {
-        return Err(ArrowError::SchemaError(format!("{} is no struct", field.name())));
+        return Err(ArrowError::SchemaError(format!("{} is not a struct", field.name())));
     };
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(rules.len());
     for rule in 0..rules.len() {
@@ -133,7 +137,7 @@ impl Rounds {
         })
     }
 
-    /// Of a record; `None` if it was not asked again.
+    /// Of a record; `None` if it has no confirmation rounds.
     pub(super) fn at(&self, row: usize) -> Option<Counts> {
         self.0.is_valid(row).then(|| {
             Counts(COUNTS.map(|(name, _)| {
@@ -146,8 +150,8 @@ impl Rounds {
 }
 
 impl RuleSource {
-    /// Whether it compares a configuration with another: by `compare`, or by `first_of` with the words of
-    /// [`COMPARED`] alone, works and another among them.
+    /// Whether the rule compares two configurations: with `compare`, or with a `first_of` whose words are all in
+    /// [`COMPARED`], works and another one among them.
     pub fn compares(&self) -> bool {
         match &self.question {
             Question::Compare(_) | Question::CompareBetween { .. } => true,
@@ -157,14 +161,14 @@ impl RuleSource {
                 let known = |is: &str| COMPARED.iter().any(|(word, _)| *word == is);
                 is("works")
                     && choices.iter().all(|choice| known(&choice.is))
-                    && choices.iter().any(|choice| asks_again(&choice.is))
+                    && choices.iter().any(|choice| needs_confirmation(&choice.is))
             }
         }
     }
 }
 
 impl Rules {
-    /// The rules that further rounds confirm: those that compare with an experiment, in records that have
+    /// The rules that confirmation rounds confirm: those that compare with an experiment, in records that have
     /// [`CONFIRM`].
     pub fn confirmed(&self) -> impl Iterator<Item = &Rule> {
         self.iter().filter(|rule| rule.confirmed)
@@ -183,8 +187,8 @@ impl Rule {
     }
 }
 
-/// Whether a word is one that further rounds confirm.
-pub fn asks_again(word: &str) -> bool {
+/// Whether a word has to be confirmed.
+pub fn needs_confirmation(word: &str) -> bool {
     COMPARED[1..3].iter().any(|(known, _)| *known == word)
 }
 
@@ -193,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_is_what_all_rounds_say_that_tell() {
+    fn all_conclusive_rounds_decide() {
         let cases = "\
             broken     :                                  -> insufficient\n\
             broken     : broken                           -> broken\n\
@@ -222,9 +226,9 @@ mod tests {
             rounds.iter().for_each(|word| counts.add(Some(*word).filter(|word| *word != "-")));
             assert_eq!(usize::from(counts.0[0]), rounds.len(), "{case}");
             let verdict = match counts.verdict(first.trim()) {
-                Said::Confirmed => first.trim(),
-                Said::Instead(number) => CONFIRMED[number].0,
-                Said::Nothing => INSUFFICIENT,
+                Confirmation::Confirmed => first.trim(),
+                Confirmation::Instead(number) => CONFIRMED[number].0,
+                Confirmation::Nothing => INSUFFICIENT,
             };
             assert_eq!(verdict, expected.trim(), "{case}");
         }

@@ -1,10 +1,9 @@
-//! Typed expressions over a batch of records, by Arrow's kernels, in three-valued logic.
+//! Evaluates typed expressions over a batch of records with Arrow's kernels, in three-valued logic.
 //!
-//! Arithmetic differs from DuckDB's in one way: where DuckDB stops with an error (an integer
-//! beyond its column's bits, a remainder by zero), integers here have 64 bits, and beyond them the
-//! result is NULL, so that one odd record does not end an analysis. (Of unsigned 64-bit columns with
-//! signed ones DuckDB makes 128 bits; the SQL of a rule says BIGINT.) Division is of floats, and
-//! by zero gives infinity, as in DuckDB. Times and durations are integers of nanoseconds.
+//! Arithmetic differs from DuckDB's in one way: where DuckDB stops with an error (an integer beyond its column's
+//! width, a remainder by zero), integers here have 64 bits, and an overflow is NULL, so that one odd record does not
+//! end an analysis. (DuckDB widens unsigned with signed 64-bit columns to 128 bits; the SQL of a rule says BIGINT.)
+//! Division is in floats, and by zero gives infinity, as in DuckDB. Times and durations are integers of nanoseconds.
 
 use std::sync::Arc;
 
@@ -17,24 +16,13 @@ use arrow::compute::{cast, nullif, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use arrow::error::ArrowError;
 
+use super::columns::column;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
 
 type Result<T> = std::result::Result<T, ArrowError>;
 
-/// A column of a batch as it is stored, NULL where its struct is.
-pub(super) fn column(batch: &RecordBatch, table: &str, name: &str) -> Result<ArrayRef> {
-    let missing = || ArrowError::SchemaError(format!("the records have no column {table}.{name}"));
-    let records =
-        batch.column_by_name(table).and_then(|c| c.as_struct_opt()).ok_or_else(missing)?;
-    let values = records.column_by_name(name).ok_or_else(missing)?;
-    match records.null_count() {
-        0 => Ok(Arc::clone(values)),
-        _ => nullif(values, &boolean::is_null(records)?),
-    }
-}
-
 impl Expr {
-    /// The values for every record of a batch, of this expression's Arrow type.
+    /// The values for every record of a batch, in this expression's Arrow type.
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<ArrayRef> {
         let rows = batch.num_rows();
         Ok(match &self.node {
@@ -119,7 +107,7 @@ impl Expr {
             Some(otherwise) => otherwise.evaluate(batch)?,
             None => new_null_array(&self.ty.arrow(), batch.num_rows()),
         };
-        // From the last branch to the first, so that the first that is TRUE is left standing.
+        // From the last branch to the first, so that the first TRUE one wins.
         for (when, then) in case.branches.iter().rev() {
             let truth = when.truth(batch)?;
             values = zip(&known(&truth), &then.evaluate(batch)?, &values)?;
@@ -128,8 +116,7 @@ impl Expr {
         Ok(values)
     }
 
-    /// Values that were made of this expression's, NULL again where it is unknown: `null` says where it is
-    /// NULL.
+    /// Values derived from this expression's, set back to NULL where it is unknown; `null` marks where it is NULL.
     fn hide(&self, values: ArrayRef, null: &BooleanArray, batch: &RecordBatch) -> Result<ArrayRef> {
         if !null.has_true() {
             return Ok(values);
@@ -141,7 +128,7 @@ impl Expr {
     }
 }
 
-/// What is NULL becomes FALSE: only for CASE and IS, which ask whether something is known.
+/// Replaces NULL with FALSE: only for CASE and IS, which test whether something is known.
 fn known(values: &BooleanArray) -> BooleanArray {
     if values.null_count() == 0 { values.clone() } else { prep_null_mask_filter(values) }
 }
@@ -166,7 +153,7 @@ fn arithmetic(op: Arithmetic, a: &ArrayRef, b: &ArrayRef) -> Result<ArrayRef> {
             Arithmetic::Add => i64::checked_add,
             Arithmetic::Subtract => i64::checked_sub,
             Arithmetic::Multiply => i64::checked_mul,
-            // Of the smallest integer, the quotient is too large, but nothing remains.
+            // For the smallest integer divided by -1 the quotient overflows, but the remainder is 0.
             Arithmetic::Remainder => |a, b| if b == -1 { Some(0) } else { a.checked_rem(b) },
             Arithmetic::BitAnd => |a, b| Some(a & b),
             Arithmetic::BitOr => |a, b| Some(a | b),
@@ -206,7 +193,7 @@ fn negate(a: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// Floats as SQL orders them; anything else as it is.
+/// Floats in SQL's order; anything else unchanged.
 fn ordered(values: &ArrayRef) -> ArrayRef {
     match values.as_primitive_opt::<Float64Type>() {
         Some(floats) => Arc::new(floats.unary::<_, Float64Type>(plain)),
@@ -214,7 +201,7 @@ fn ordered(values: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// Arrow orders -0 before 0 and a negative NaN before everything; SQL knows one zero, one NaN.
+/// Arrow orders -0 before 0 and a negative NaN before everything; SQL has one zero and one NaN.
 fn plain(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }

@@ -1,10 +1,10 @@
-//! Expressions once their types are known.
+//! Typed expressions.
 
 use std::fmt;
 
 use arrow::datatypes::DataType;
 
-use super::known::About;
+use super::columns::About;
 
 /// The types of expressions. Every integer column is widened to the one integer type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) enum Type {
     Null,
     Bool,
     Int,
-    /// A literal such as 1.5. Databases calculate with it in decimals, until it meets a float.
+    /// A literal such as 1.5. Databases compute it in decimals until it meets a float.
     Decimal,
     Float,
     Text,
@@ -24,7 +24,7 @@ pub(super) enum Type {
 }
 
 impl Type {
-    /// The type that a column of a record has in expressions, if expressions can use it.
+    /// The expression type of a record's column, if expressions can use it.
     pub(super) fn of(data_type: &DataType) -> Option<Self> {
         Some(match data_type {
             DataType::Null => Type::Null,
@@ -37,10 +37,10 @@ impl Type {
         })
     }
 
-    /// The Arrow type that values of it are computed in.
+    /// The Arrow type in which its values are computed.
     pub(super) fn arrow(self) -> DataType {
         match self {
-            // A NULL without a type of its own is computed as a boolean that is always NULL.
+            // An untyped NULL is computed as a boolean that is always NULL.
             Type::Null | Type::Bool => DataType::Boolean,
             Type::Int | Type::Time | Type::Duration => DataType::Int64,
             Type::Decimal | Type::Float => DataType::Float64,
@@ -48,7 +48,7 @@ impl Type {
         }
     }
 
-    /// The type that values of both can be brought to.
+    /// The type to which values of both can be converted.
     pub(super) fn common(self, other: Self) -> Option<Self> {
         match (self, other) {
             (a, b) if a == b => Some(a),
@@ -83,11 +83,11 @@ pub(super) struct Column {
     pub(super) table: String,
     /// The field of the struct.
     pub(super) name: String,
-    /// How it is stored.
+    /// The stored type.
     pub(super) stored: DataType,
-    /// What is known of it beside its type.
+    /// What is known of it besides its type.
     pub(super) about: About,
-    /// Whether the records have flags, which say where packets can have been missed.
+    /// Whether the records have flags, which mark where packets may have been missed.
     pub(super) has_flags: bool,
 }
 
@@ -131,7 +131,7 @@ pub(super) enum Arithmetic {
     BitOr,
 }
 
-/// An expression with its type. Operands that are combined have been brought to a common type.
+/// An expression with its type. Combined operands have a common type.
 #[derive(Debug, Clone)]
 pub(super) struct Expr {
     pub(super) ty: Type,
@@ -142,7 +142,7 @@ pub(super) struct Expr {
 pub(super) enum Node {
     Column(Column),
     Literal(Literal),
-    /// The operand brought to this expression's type.
+    /// The operand converted to this expression's type.
     Cast(Box<Expr>),
     Not(Box<Expr>),
     And(Box<Expr>, Box<Expr>),
@@ -170,18 +170,18 @@ impl Expr {
         Self { ty, node }
     }
 
-    /// This expression brought to a type; the type must be a common one.
+    /// Converts this expression to a type, which must be a common one.
     pub(super) fn to(self, ty: Type) -> Self {
         match (self.ty, ty) {
             (from, to) if from == to => self,
-            // The same numbers: only databases make a difference.
+            // The same numbers: only databases distinguish them.
             (Type::Decimal, Type::Float) => Self::new(ty, self.node),
             _ => Self::new(ty, Node::Cast(Box::new(self))),
         }
     }
 
-    /// The columns it uses, each once. First those whose NULL makes the whole NULL, in the order
-    /// they are written; then those inside IS, CASE and COALESCE, which can cope with one.
+    /// The columns it uses, each once: first those whose NULL makes the whole expression NULL, in order of
+    /// appearance; then those inside IS, CASE and COALESCE, which handle NULL.
     pub(super) fn columns(&self) -> Vec<Column> {
         let (mut bare, mut guarded) = (Vec::new(), Vec::new());
         self.collect(false, &mut bare, &mut guarded);

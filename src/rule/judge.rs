@@ -1,4 +1,4 @@
-//! From expressions to verdicts: every record, every rule, one of three outcomes.
+//! Evaluates rules: each record gets one of three outcomes per rule.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,31 +12,30 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type
 use arrow::error::ArrowError;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
 
+use super::columns::{Known, column};
 use super::compare::{self, Rank, Side};
-use super::confirm::{CONFIRMED, Rounds, Said, UNTOLD};
-use super::eval::column;
+use super::confirm::{CONFIRMED, Confirmation, INCONCLUSIVE, Rounds};
 use super::expr::{Column, Expr, Type};
-use super::known::{Known, Reason, lossy};
+use super::known::{Reason, lossy};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
 
-/// What a rule says of one record.
+/// The outcome of a rule for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
-    /// The word of this number.
+    /// The word with this index.
     Word(usize),
-    /// The value that was computed.
+    /// The computed value.
     Value,
     Insufficient(String),
     NotApplicable,
 }
 
 impl Rules {
-    /// The fields that judging adds: [`ADDED`]. Without rules only the first: Parquet has no structs
-    /// without fields.
+    /// The fields that judging adds: [`ADDED`]. Without rules only the first: Parquet has no structs without fields.
     fn fields(&self) -> Vec<Field> {
         let item = Field::new_list_field(DataType::Utf8, false);
         let words: Fields =
@@ -61,10 +60,9 @@ impl Rules {
         Schema::new_with_metadata(fields, record.metadata().clone())
     }
 
-    /// Adds to every record of a batch what the rules say of it: `conditions`, the list of full
-    /// labels; `verdict`, a column per rule with the last word, NULL where the rule does not
-    /// apply; `insufficient`, a column per rule with the reason, NULL unless it is insufficient.
-    /// Without rules there are no structs.
+    /// Adds the outcomes of all rules to every record of a batch: `conditions`, the list of full labels; `verdict`, a
+    /// column per rule with the last word, NULL where the rule does not apply; `insufficient`, a column per rule with
+    /// the reason, NULL unless it is insufficient. Without rules there are no structs.
     pub fn judge(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.judged(batch).map_err(|error| Error::failed("evaluate the conditions", error))
     }
@@ -108,7 +106,7 @@ impl Rules {
         RecordBatch::try_new(Arc::new(self.schema(&batch.schema())), columns)
     }
 
-    /// For every configuration that a rule refers to: whether this host failed by itself.
+    /// For every configuration that a rule refers to: where this host caused the failure.
     fn local_errors(&self, batch: &RecordBatch) -> Result<Vec<(String, BooleanArray)>, ArrowError> {
         let mut local: Vec<(String, BooleanArray)> = Vec::new();
         for name in self.0.iter().flat_map(|rule| &rule.configurations) {
@@ -123,12 +121,12 @@ impl Rules {
     }
 }
 
-/// The columns that a rule fills, and the words to fill them with.
+/// The columns that a rule fills, and its words.
 struct Words {
-    /// Each word, and the label that ends in it.
+    /// Each word, and its full label.
     words: Vec<(String, String)>,
     insufficient: String,
-    /// What stands before the value.
+    /// The label before the value.
     prefix: String,
     verdict: StringBuilder,
     reason: StringBuilder,
@@ -147,16 +145,18 @@ impl Words {
         }
     }
 
-    /// What is said in the end, with the rounds of a record that has any.
+    /// The final outcome, given the confirmation rounds of a record that has them.
     fn confirm(&self, outcome: Outcome, answers: &Answers, row: usize) -> Outcome {
         let rounds = answers.rounds.as_ref().and_then(|rounds| rounds.at(row));
         let (Outcome::Word(number), Some(rounds)) = (&outcome, rounds) else { return outcome };
         let Some((word, _)) = self.words.get(*number) else { return outcome };
         match rounds.verdict(word) {
-            Said::Confirmed => outcome,
-            // They stand behind the rule's own words.
-            Said::Instead(number) => Outcome::Word(self.words.len() - CONFIRMED.len() + number),
-            Said::Nothing => Outcome::Insufficient(UNTOLD.into()),
+            Confirmation::Confirmed => outcome,
+            // These words follow the rule's own.
+            Confirmation::Instead(number) => {
+                Outcome::Word(self.words.len() - CONFIRMED.len() + number)
+            }
+            Confirmation::Nothing => Outcome::Insufficient(INCONCLUSIVE.into()),
         }
     }
 
@@ -179,7 +179,7 @@ impl Words {
             (Outcome::Value, Values::Value(text, _)) => {
                 let value = text.value(row);
                 self.verdict.append_value(value);
-                // Writing to the builder of a string cannot fail.
+                // Writing to a string builder cannot fail.
                 let _ = write!(labels, "{}{value}", self.prefix);
                 labels.append_value("");
                 self.reason.append_null();
@@ -201,36 +201,36 @@ impl Words {
 
 /// The values of a rule's expressions over a batch.
 struct Answers {
-    /// For every configuration the rule refers to: whether this host failed by itself.
+    /// For every configuration that the rule refers to: where this host caused the failure.
     local: Vec<(String, BooleanArray)>,
     given: Option<(BooleanArray, Unknown)>,
     question: Values,
-    /// The further rounds, of a rule that they confirm.
+    /// The confirmation rounds, if the rule has them.
     rounds: Option<Rounds>,
 }
 
 enum Values {
-    Compare { zero: Box<Told>, one: Box<Told> },
-    Online(Box<Told>),
+    Compare { zero: Box<SideValues>, one: Box<SideValues> },
+    Online(Box<SideValues>),
     FirstOf(Vec<Option<(BooleanArray, Unknown)>>),
     Value(StringArray, Box<Unknown>),
 }
 
 /// One side of a comparison over a batch.
-struct Told {
+struct SideValues {
     truth: BooleanArray,
     answers: Option<StringArray>,
     unknown: Unknown,
 }
 
-impl Told {
-    /// The column and the answer in a row; none if the column is NULL.
+impl SideValues {
+    /// The column and the answer in a row; `None` if the column is NULL.
     fn at(&self, row: usize) -> Option<(bool, Option<&str>)> {
         Some((at(&self.truth, row)?, compare::at(self.answers.as_ref(), row)))
     }
 }
 
-/// What is needed to say why an expression is NULL; nothing if it nowhere is.
+/// Explains where an expression is NULL; empty if it is nowhere NULL.
 #[derive(Default)]
 struct Unknown {
     columns: Vec<(Column, ArrayRef)>,
@@ -245,7 +245,7 @@ impl Answers {
         batch: &RecordBatch,
         local: &[(String, BooleanArray)],
     ) -> Result<Self, ArrowError> {
-        // Where nothing failed there is nothing to ask for.
+        // If nothing failed there is nothing to check.
         let local = rule.configurations.iter().filter_map(|name| {
             local.iter().find(|(known, failed)| known == name && failed.has_true()).cloned()
         });
@@ -256,13 +256,15 @@ impl Answers {
             Ok((values, unknown))
         };
         let given = rule.given.as_ref().map(truth).transpose()?;
-        let told = |side: &Side| -> Result<_, ArrowError> {
+        let values = |side: &Side| -> Result<_, ArrowError> {
             let (truth, unknown) = truth(&side.truth)?;
-            Ok(Box::new(Told { truth, answers: side.answers(batch)?, unknown }))
+            Ok(Box::new(SideValues { truth, answers: side.answers(batch)?, unknown }))
         };
         let question = match &rule.asked {
-            Asked::Compare { zero, one } => Values::Compare { zero: told(zero)?, one: told(one)? },
-            Asked::Online(side) => Values::Online(told(side)?),
+            Asked::Compare { zero, one } => {
+                Values::Compare { zero: values(zero)?, one: values(one)? }
+            }
+            Asked::Online(side) => Values::Online(values(side)?),
             Asked::FirstOf(choices) => {
                 let whens = choices.iter().map(|(_, when)| when.as_ref().map(truth).transpose());
                 Values::FirstOf(whens.collect::<Result<_, _>>()?)
@@ -296,11 +298,11 @@ impl Answers {
                 (None, _) => zero.unknown.insufficient(row),
                 (_, None) => one.unknown.insufficient(row),
             },
-            Values::Online(told) => match told.at(row) {
+            Values::Online(side) => match side.at(row) {
                 Some((truth, answer)) => {
                     Outcome::Word(usize::from(Rank::of(truth, answer) == Rank::Silent))
                 }
-                None => told.unknown.insufficient(row),
+                None => side.unknown.insufficient(row),
             },
             Values::Value(text, _) if text.is_valid(row) => Outcome::Value,
             Values::Value(_, unknown) => unknown.insufficient(row),
@@ -320,7 +322,7 @@ impl Answers {
 }
 
 impl Unknown {
-    /// Of an expression with these values.
+    /// For an expression with these values.
     fn of(values: &dyn Array, expr: &Expr, batch: &RecordBatch) -> Result<Self, ArrowError> {
         if values.null_count() == 0 {
             return Ok(Self::default());
@@ -335,7 +337,7 @@ impl Unknown {
         Ok(Self { columns, reasons, lossy: lossy.flatten() })
     }
 
-    /// Why the expression is NULL in a row.
+    /// The reason why the expression is NULL in a row.
     fn why(&self, row: usize) -> String {
         if let Some(why) = self.reasons.iter().find_map(|reason| reason.of(row)) {
             return why.to_owned();
@@ -345,7 +347,7 @@ impl Unknown {
                 if matches!(column.about.known, Known::Seen | Known::Added)
                     && self.lossy.as_ref().is_some_and(|lossy| lossy.value(row)) =>
             {
-                format!("{column} is not known: packets may be missing (see flags)")
+                format!("{column} is unknown: packets may be missing (see flags)")
             }
             Some((column, _)) => format!("{column} is NULL"),
             None => {
@@ -363,13 +365,12 @@ impl Unknown {
     }
 }
 
-/// The value in a row; none if it is NULL.
+/// The value in a row; `None` if it is NULL.
 fn at(values: &BooleanArray, row: usize) -> Option<bool> {
     values.is_valid(row).then(|| values.value(row))
 }
 
-/// Values as the ends of labels: in the words of DuckDB, but for times, which have a T between day
-/// and hour.
+/// Values as label suffixes, formatted like DuckDB, except times, which have a T between day and hour.
 fn text(values: &ArrayRef, ty: Type) -> Result<StringArray, ArrowError> {
     if let (Type::Time, Some(times)) = (ty, values.as_primitive_opt::<Int64Type>()) {
         return Ok(times.iter().map(|time| Some(iso(time?))).collect());
@@ -380,14 +381,14 @@ fn text(values: &ArrayRef, ty: Type) -> Result<StringArray, ArrowError> {
     }
 }
 
-/// `2026-11-22T18:30:00.000000001`, without zeros at the end of the fraction.
+/// `2026-11-22T18:30:00.000000001`, without trailing zeros in the fraction.
 fn iso(nanoseconds: i64) -> String {
     let time = timestamp_ns_to_datetime(nanoseconds);
     let text = time.map_or_else(String::new, |t| t.format("%Y-%m-%dT%H:%M:%S%.9f").to_string());
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// The fewest digits that are read as the same float; from 1e16 and below 1e-4 with an exponent.
+/// The fewest digits that parse to the same float; with an exponent from 1e16 and below 1e-4.
 fn shortest(value: f64) -> String {
     if !value.is_finite() {
         return match (value.is_nan(), value > 0.0) {
@@ -413,13 +414,12 @@ fn shortest(value: f64) -> String {
     }
 }
 
-/// Scientific, and as near to the value as so many digits can be; between two that are equally
-/// near, the even one.
+/// Scientific notation, as near to the value as this number of digits can be; of two equally near ones, the even one.
 fn fewest_digits(value: f64) -> String {
     let shortest = format!("{value:e}");
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
     let places = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    // Only where all digits of a float are needed can two be equally near.
+    // Only if all digits of a float are needed can two be equally near.
     if places < 14 {
         return shortest;
     }

@@ -1,13 +1,13 @@
-//! Which NULL stands for "there was none", and which for "nobody knows".
+//! Distinguishes a NULL that means "there was none" from one that means "unknown".
 //!
-//! SQL has one NULL for both, and IS NULL, COALESCE and CASE make a value of it. In a record the two can be
-//! told apart: a column knows who fills it, and the record knows whether that part of the program saw
-//! anything ([`Missing`]). A NULL that is unknown stays NULL through these operators, so a rule that depends
-//! on it ends as insufficient.
+//! SQL has one NULL for both, and IS NULL, COALESCE and CASE turn it into a value. In a record the two can be
+//! distinguished: a column has a known source, and the record has whether that part of the program saw anything
+//! ([`Missing`]). An unknown NULL stays NULL through these operators, so a rule that depends on it ends as
+//! insufficient.
 //!
-//! The definition is the same for the evaluation and for SQL: an expression is unknown where it is NULL and
-//! any of the columns in it is missing. A value that does not depend on what is missing (FALSE AND ..., the first
-//! operand of COALESCE) is a value.
+//! Evaluation and SQL use the same definition: an expression is unknown where it is NULL and any of its columns is
+//! missing. A value that does not depend on what is missing (FALSE AND ..., the first operand of COALESCE) is a
+//! value.
 
 use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
 use arrow::compute::kernels::{boolean, cmp};
@@ -15,65 +15,24 @@ use arrow::compute::{cast, nullif, prep_null_mask_filter};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use super::eval::column;
+use super::columns::{Known, column};
 use super::expr::{Column, Expr, Type};
-use super::sql::{identifier, quoted};
+use super::quote::{identifier, quoted};
 use crate::flags::{self, Flag};
 
-/// When the value of a column is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
-    /// In every record: columns of the target, swept values, and what the engine knows of itself.
-    Always,
-    /// If something was sent, and this host did not fail: whether it worked, and what the target replied.
-    Sent,
-    /// If the flow was observed, and a NULL of it only if no packet can have been missed.
-    Seen,
-    /// As `Seen`; but it counts packets or says whether there was any, so that FALSE and every number are
-    /// unknown too if a packet can have been missed.
-    Added,
-}
-
-/// What is known of a column of a configuration beside its type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct About {
-    /// When its value is known.
-    pub known: Known,
-    /// Whether NULL also stands for "there was none".
-    pub optional: bool,
-    /// The least and the largest value that can be met with, where that is less than the type allows.
-    pub bounds: Option<(i64, i64)>,
-    /// Whether it is a number of nanoseconds.
-    pub nanoseconds: bool,
-}
-
-impl About {
-    /// Of a column that is known in every record.
-    pub const ALWAYS: Self =
-        Self { known: Known::Always, optional: true, bounds: None, nanoseconds: false };
-}
-
-/// What rules have to know of the columns that a record may have.
-pub trait Columns {
-    /// For a column that the record does not have: what to add to have it, if anything can.
-    fn elsewhere(&self, column: &str) -> Option<String>;
-    /// What is known of a column of a configuration.
-    fn about(&self, column: &str) -> About;
-}
-
-/// What has to be there for a NULL to mean that there was none.
+/// What must be present for a NULL to mean "there was none".
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Missing {
-    /// Configurations whose attempt must say something of the target.
+    /// Configurations whose attempt must be conclusive about the target.
     sent: Vec<String>,
     /// Configurations whose flow must have been observed.
     seen: Vec<String>,
-    /// Whether no packet may have been missed.
+    /// Whether it requires that no packet was missed.
     whole: bool,
 }
 
 impl Expr {
-    /// What can be missing of the columns in it.
+    /// What can be missing for the columns in it.
     pub(super) fn missing(&self) -> Missing {
         let mut missing = Missing::default();
         self.columns().iter().for_each(|column| missing.add(column));
@@ -94,7 +53,7 @@ impl Missing {
         self.whole |= column.has_flags && column.about.known != Known::Sent;
     }
 
-    /// As a condition in SQL, for which NULL is FALSE; none if nothing can be missing.
+    /// As a condition in SQL, where NULL counts as FALSE; `None` if nothing can be missing.
     pub(super) fn sql(&self) -> Option<String> {
         let sent = self.sent.iter().map(|table| {
             let words: Vec<String> = UNSENT.map(quoted).into();
@@ -106,7 +65,7 @@ impl Missing {
         (!all.is_empty()).then(|| all.join(" OR "))
     }
 
-    /// The records where something is missing; none if nothing can be.
+    /// The records where something is missing; `None` if nothing can be.
     pub(super) fn mask(&self, batch: &RecordBatch) -> Result<Option<BooleanArray>, ArrowError> {
         let mut masks = Vec::new();
         for table in &self.sent {
@@ -123,7 +82,7 @@ impl Missing {
         masks.try_fold(first, |all, mask| boolean::or(&all, &mask)).map(Some)
     }
 
-    /// Why a NULL of these columns is unknown in a row of a batch, if it is.
+    /// The reasons why a NULL of these columns is unknown, by row of a batch.
     pub(super) fn reasons(&self, batch: &RecordBatch) -> Result<Vec<Reason>, ArrowError> {
         let mut reasons = Vec::new();
         for table in self.sent.iter().chain(self.seen.iter().filter(|t| !self.sent.contains(*t))) {
@@ -140,22 +99,22 @@ impl Missing {
     }
 }
 
-/// The rows where something is missing, and what to say of it.
+/// The rows where something is missing, and the reason.
 pub(super) struct Reason {
     rows: BooleanArray,
     why: String,
 }
 
 impl Reason {
-    /// What to say of a row, if this is the reason there.
+    /// The reason for a row, if it applies there.
     pub(super) fn of(&self, row: usize) -> Option<&str> {
         self.rows.value(row).then_some(&self.why)
     }
 }
 
 impl Column {
-    /// Whether no value of it is sure where packets can have been missed.
-    pub(super) fn is_shaken(&self) -> bool {
+    /// Whether no value of it is certain where packets can have been missed.
+    pub(super) fn is_uncertain(&self) -> bool {
         self.has_flags && self.about.known == Known::Added
     }
 
@@ -165,11 +124,11 @@ impl Column {
         values: ArrayRef,
         batch: &RecordBatch,
     ) -> Result<ArrayRef, ArrowError> {
-        let Some(lossy) = self.is_shaken().then(|| lossy(batch)).flatten() else {
+        let Some(lossy) = self.is_uncertain().then(|| lossy(batch)).flatten() else {
             return Ok(values);
         };
         match values.as_boolean_opt() {
-            // What was seen was seen.
+            // TRUE stays: what was seen was seen.
             Some(truth) => {
                 let not_true = boolean::not(&prep(truth))?;
                 nullif(&values, &boolean::and(&lossy, &not_true)?)
@@ -178,9 +137,9 @@ impl Column {
         }
     }
 
-    /// The same in SQL: `sql` are the values.
+    /// The same in SQL: `sql` is the expression of the values.
     pub(super) fn sure_sql(&self, sql: String, ty: Type) -> String {
-        match (self.is_shaken(), ty) {
+        match (self.is_uncertain(), ty) {
             (false, _) => sql,
             (true, Type::Bool) => format!("({sql} OR NULLIF({}, TRUE))", lossy_sql()),
             (true, _) => format!("CASE WHEN {} THEN NULL ELSE {sql} END", lossy_sql()),
@@ -202,7 +161,7 @@ pub(super) fn lossy(batch: &RecordBatch) -> Option<BooleanArray> {
     Some(flags.iter().map(|words| Some(words.is_some_and(has))).collect())
 }
 
-/// The flags that say so.
+/// The flags that mark this.
 fn losses() -> impl Iterator<Item = &'static str> {
     Flag::ALL.into_iter().filter(|(flag, ..)| flag.hides_packets()).map(|(_, word, _)| word)
 }
@@ -212,7 +171,7 @@ fn lossy_sql() -> String {
     format!("list_has_any({}, [{}])", flags::COLUMN, words.join(", "))
 }
 
-/// The states of attempts that say nothing of the target.
+/// The states of attempts that are inconclusive about the target.
 const UNSENT: [&str; 2] = ["skipped", "local_error"];
 
 fn is_state(batch: &RecordBatch, table: &str, word: &str) -> Result<BooleanArray, ArrowError> {
@@ -226,7 +185,7 @@ fn unobserved(batch: &RecordBatch, table: &str) -> Result<BooleanArray, ArrowErr
     Ok(prep(&boolean::not(observed.as_boolean())?))
 }
 
-/// NULL becomes FALSE.
+/// Replaces NULL with FALSE.
 fn prep(values: &BooleanArray) -> BooleanArray {
     if values.null_count() == 0 { values.clone() } else { prep_null_mask_filter(values) }
 }

@@ -1,14 +1,14 @@
-//! Literals, and above all those of time: what stands behind TIMESTAMP, TIMESTAMPTZ and INTERVAL.
+//! Literals, mainly those of time: the texts after TIMESTAMP, TIMESTAMPTZ and INTERVAL.
 //!
-//! What databases read differently, or round, is refused with what to write instead.
+//! Texts that databases read differently or round are rejected, with a hint what to write.
 
 use sqlparser::ast::{self, TimezoneInfo, Value};
 
 use super::expr::{Expr, Literal, Node, Type};
 use super::typing::Typer;
 
-/// Nanoseconds of each unit, with the words that DuckDB has for it. Months and years are not among
-/// them: they have no fixed length.
+/// Nanoseconds of each unit, with DuckDB's words for it. Months and years are missing, since they have no fixed
+/// length.
 const UNITS: [(i64, &[&str]); 7] = [
     (1_000, &["us", "usec", "usecs", "microsecond", "microseconds"]),
     (1_000_000, &["ms", "msec", "msecs", "millisecond", "milliseconds"]),
@@ -99,7 +99,7 @@ impl Typer<'_> {
     }
 }
 
-/// `100 milliseconds`, `1 minute 30 seconds`; `unit` is the word behind the quotes, if there is one.
+/// `100 milliseconds`, `1 minute 30 seconds`; `unit` is the word after the quotes, if there is one.
 fn duration(text: &str, unit: Option<&str>) -> Result<i64, Refusal> {
     let refuse = || (format!("`{}` is not a duration", text.trim()), DURATION);
     let mut rest = text.trim();
@@ -188,7 +188,7 @@ fn time(text: &str, zoned: bool) -> Result<i64, Refusal> {
     let at = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
     let (clock, zone) = rest.split_at(at);
     if zoned && zone.is_empty() {
-        let message = "a time with zone but without offset means something else to every reader";
+        let message = "a time with time zone but without an offset is ambiguous";
         return Err((message.into(), "write the offset: TIMESTAMPTZ '2026-11-22 18:30:00+00'"));
     }
     if !zoned && !zone.is_empty() {
@@ -198,7 +198,7 @@ fn time(text: &str, zoned: bool) -> Result<i64, Refusal> {
     let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
     if fraction.len() > 6 {
         let message = format!("`{text}` is finer than a microsecond");
-        return Err((message, "databases cut it off; write at most six digits of a second"));
+        return Err((message, "databases truncate it; write at most six digits of a second"));
     }
     let seconds = match clock {
         "" if at == 0 && fraction == "0" => 0,
@@ -212,7 +212,7 @@ fn time(text: &str, zoned: bool) -> Result<i64, Refusal> {
     nanoseconds.and_then(|n| n.checked_add(micros * 1000)).ok_or_else(beyond)
 }
 
-/// Exactly so many digits.
+/// A number with exactly this many digits.
 fn number(text: &str, digits: usize) -> Option<i64> {
     let right = text.len() == digits && text.bytes().all(|b| b.is_ascii_digit());
     if right { text.parse().ok() } else { None }
@@ -229,7 +229,7 @@ fn seconds_of_day(clock: &str) -> Option<i64> {
     }
 }
 
-/// Seconds east of Greenwich: of `Z`, `+02`, `-05:30` or nothing.
+/// Seconds east of Greenwich: `Z`, `+02`, `-05:30` or nothing.
 fn offset(zone: &str) -> Option<i64> {
     let (sign, rest) = match zone.split_at_checked(1) {
         None | Some(("Z", "")) => return Some(0),
@@ -251,8 +251,8 @@ fn days_of_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Of the Gregorian calendar, also before it was in use. The year begins in March here, so that a
-/// leap day is its last.
+/// In the Gregorian calendar, also before its introduction. The year begins in March here, so a leap day is its last
+/// day.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let before = year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
@@ -264,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_mean_what_databases_read() {
+    fn durations_are_read_as_by_databases() {
         for (text, unit, nanoseconds) in [
             ("100 milliseconds", None, 100_000_000),
             (" 1  minute 30 seconds ", None, 90_000_000_000),
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn times_mean_what_databases_read() {
+    fn times_are_read_as_by_databases() {
         for (text, zoned, nanoseconds) in [
             ("1970-01-01", false, 0),
             ("2023-11-14 22:13:20.123456", false, 1_700_000_000_123_456_000),

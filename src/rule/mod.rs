@@ -1,21 +1,20 @@
 //! Rules: how the facts of a record become conditions.
 //!
-//! A rule is written as SQL expressions over the record's own columns (`zero.x`, `one.x`,
-//! `target.x`), is type-checked against the record's schema before a run, and is evaluated a
-//! batch at a time in SQL's three-valued logic. [`Rule::sql`] gives the whole rule as one
-//! expression that has the same answer in DuckDB over the stored records. Of records in which nothing
-//! is missing, the text of the file, pasted there as it is, has the same answer or is an error there
-//! (DuckDB stops where integers leave their column's bits, and cannot subtract times of nanoseconds).
+//! A rule consists of SQL expressions over the record's own columns (`zero.x`, `one.x`, `target.x`). It is
+//! type-checked against the record's schema before a run, and evaluated batch by batch in SQL's three-valued logic.
+//! [`Rule::sql`] returns the whole rule as one expression with the same result in DuckDB over the stored records. For
+//! records without missing facts, the text from the file also gives the same result there or an error (DuckDB fails
+//! if integers overflow their column's type, and cannot subtract times of nanoseconds).
 //!
-//! Addresses are text, in the form of RFC 5952 for IPv6.
+//! Addresses are text; IPv6 in the form of RFC 5952.
 //!
-//! Three things come out of a rule, never two: a label; *not applicable*; or *insufficient*, with
-//! the reason, when a fact that it needs is unknown. What is unknown is never taken for false: a NULL of a
-//! flow that was not observed stays NULL through IS NULL, COALESCE and CASE, whereas a NULL because
-//! there was none is an answer there.
+//! A rule has three outcomes, not two: a label; *not applicable*; or *insufficient*, with the reason, if a required
+//! fact is unknown. Unknown is never treated as false: a NULL of a flow that was not observed stays NULL through IS
+//! NULL, COALESCE and CASE, whereas a NULL that means "there was none" is a value there.
 //!
 //! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
 
+mod columns;
 mod compare;
 pub mod confirm;
 mod eval;
@@ -25,14 +24,15 @@ mod known;
 mod literal;
 mod never;
 mod parse;
+mod quote;
 mod sql;
 mod typing;
 mod warn;
 
 use arrow::datatypes::{DataType, Schema};
 
+pub use columns::{About, Columns, Known};
 pub use judge::ADDED;
-pub use known::{About, Columns, Known};
 pub use parse::Sql;
 
 use crate::error::Diagnostic;
@@ -41,7 +41,7 @@ use compare::Side;
 use expr::Expr;
 use typing::Typer;
 
-/// The word for a rule whose facts were not all observed.
+/// The word of a rule whose facts were not all observed.
 pub const INSUFFICIENT: &str = "insufficient";
 
 /// The words of a rule that compares the baseline with the experiment, with their meaning.
@@ -52,12 +52,12 @@ pub const COMPARED: [(&str, &str); 4] = [
     ("offline", "true under neither"),
 ];
 
-/// What the same words mean where the column is `ok`, in the same order.
+/// The meaning of the same words for the column `ok`, in the same order.
 pub const COMPARED_OK: [&str; 4] = [
     "complete under zero and under one, or answered with the same word under both",
-    "less was answered under one than under zero, or another word",
-    "more was answered under one than under zero",
-    "nothing was answered under zero nor under one",
+    "a lower rank under one than under zero, or another answer",
+    "a higher rank under one than under zero",
+    "no answer under zero or one",
 ];
 
 /// How `compare` ranks attempts, in two sentences.
@@ -68,41 +68,40 @@ pub const COMPARE_RANKS: &str = "\
     host that refuses in the same way under both configurations works, and an alert or a page that a middlebox injects \
     under one of them shows.";
 
-/// The words of such a rule where there is nothing to compare with, with their meaning.
+/// The words of such a rule if there is nothing to compare with, with their meaning.
 pub const ONLINE: [(&str, &str); 2] = [
-    ("online", "true; of ok: anything was answered"),
-    ("offline", "false; of ok: nothing was answered"),
+    ("online", "true; for ok: there was any answer"),
+    ("offline", "false; for ok: there was no answer"),
 ];
 
-/// A rule as a file has it.
+/// A rule as written in a file.
 #[derive(Debug, Clone)]
 pub struct RuleSource {
     /// Its name, `ecn.negotiation`.
     pub name: String,
-    /// When it applies: always, if there is none.
+    /// When it applies; `None` means always.
     pub given: Option<Sql>,
-    /// What it asks.
+    /// The question it answers.
     pub question: Question<Sql>,
 }
 
-/// What a rule asks, with expressions of type `E`.
+/// The question of a rule, with expressions of type `E`.
 #[derive(Debug, Clone)]
 pub enum Question<E> {
-    /// Of a boolean column, under zero and under one: [`COMPARED`]. Of results with a single
-    /// configuration: [`ONLINE`].
+    /// A boolean column under zero and under one: [`COMPARED`]. In results with a single configuration: [`ONLINE`].
     Compare(E),
-    /// The same of two configurations by name.
+    /// The same for two configurations by name.
     CompareBetween {
         /// The column.
         column: E,
-        /// The configuration that is held to be normal.
+        /// The baseline configuration.
         baseline: String,
-        /// The one that is compared with it.
+        /// The configuration compared with it.
         experiment: String,
     },
-    /// Which of these is the first that is true? One without expression is always.
+    /// The first choice whose expression is true; one without an expression always is.
     FirstOf(Vec<Choice<E>>),
-    /// Which value has this expression?
+    /// The value of this expression.
     Value(E),
 }
 
@@ -111,25 +110,25 @@ pub enum Question<E> {
 pub struct Choice<E> {
     /// The last word of the label.
     pub is: String,
-    /// When it is the answer.
+    /// When it applies.
     pub when: Option<E>,
 }
 
-/// A rule that has been checked.
+/// A checked rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
     source: RuleSource,
-    /// The configuration that the word `one` stands for, if another.
+    /// The configuration that the word `one` stands for, if it is another one.
     one: Option<String>,
     given: Option<Expr>,
     asked: Asked,
-    /// The configurations that it refers to, in the order of the record.
+    /// The configurations that it refers to, in record order.
     configurations: Vec<String>,
-    /// Whether the records have the counts of its further rounds.
+    /// Whether the records have the counts of its confirmation rounds.
     confirmed: bool,
 }
 
-/// What a rule asks, checked.
+/// The question of a rule, checked.
 #[derive(Debug, Clone)]
 enum Asked {
     Compare { zero: Box<Side>, one: Box<Side> },
@@ -143,9 +142,9 @@ enum Asked {
 pub struct Rules(Vec<Rule>);
 
 impl Rules {
-    /// Checks rules against the schema of a record (the struct `target` and one per
-    /// configuration). Returns those that are right, and every mistake. `columns` says what is known of
-    /// the columns, also of those that the record lacks.
+    /// Checks rules against the schema of a record (the struct `target` and one per configuration). Returns the
+    /// correct ones, and every mistake. `columns` has information about the columns, including those that the record
+    /// lacks.
     pub fn compile(
         sources: &[RuleSource],
         schema: &Schema,
@@ -157,9 +156,9 @@ impl Rules {
         (rules, mistakes)
     }
 
-    /// Checks one more rule, as [`Rules::compile`] does, and adds it if it is right. With `one`,
-    /// the word `one` in it stands for that configuration: so a rule of a sweep is added once per
-    /// configuration, and the places of its mistakes are still those of the file.
+    /// Checks one more rule like [`Rules::compile`], and adds it if it is correct. With `one`, the word `one` stands
+    /// for that configuration: a rule of a sweep is added once per configuration, and the places of its mistakes are
+    /// still those in the file.
     pub fn add(
         &mut self,
         source: &RuleSource,
@@ -173,11 +172,11 @@ impl Rules {
         mistakes
     }
 
-    /// The same rules checked against other records: those of an older file, say.
+    /// Checks the same rules against other records, for example those of an older file.
     ///
     /// # Errors
     ///
-    /// Every column that those records lack, and every one that has another type there.
+    /// Every column that those records lack, or that has another type there.
     pub fn against(&self, schema: &Schema, columns: &dyn Columns) -> Result<Self, Vec<Diagnostic>> {
         let mut rules = Self::default();
         let again =
@@ -186,8 +185,8 @@ impl Rules {
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
     }
 
-    /// Whether a rule compares `ok` in records that have no column `answer`, those of an earlier version: then it
-    /// takes an answer that is not the one asked for to be none.
+    /// Whether a rule compares `ok` in records without the column `answer`, from an earlier version: then an answer
+    /// other than the requested one counts as none.
     pub fn lack_answers(&self) -> bool {
         self.0.iter().any(|rule| match &rule.asked {
             Asked::Compare { zero, one } => zero.lacks_answers() || one.lacks_answers(),
@@ -196,7 +195,7 @@ impl Rules {
         })
     }
 
-    /// The rules, in the order of the file.
+    /// The rules in file order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
         self.0.iter()
     }
@@ -224,13 +223,13 @@ impl Compiler<'_> {
         let expr = self.typer(sql).condition()?;
         if expr.is_never_true() {
             let help = "remove it, or let it look at a column such as one.ok";
-            let message = "this is never true, whatever a record says";
+            let message = "this is never true for any record";
             self.mistakes.push(sql.diagnostic("E0407", sql.whole(), message, Some(help.into())));
         }
         Some(expr)
     }
 
-    /// Everything is looked at before the first mistake ends it, so that all are reported.
+    /// Checks everything before returning, so that all mistakes are reported.
     fn rule(&mut self, source: &RuleSource) -> Option<Rule> {
         let given = source.given.as_ref().map(|sql| self.condition(sql));
         let asked = match &source.question {
@@ -273,7 +272,7 @@ impl Compiler<'_> {
         Some(rule)
     }
 
-    /// Whether records have the further rounds of a rule.
+    /// Whether records have the confirmation rounds of a rule.
     fn has_rounds(&self, rule: &str) -> bool {
         let confirm = self.schema.field_with_name(confirm::CONFIRM).ok();
         confirm.is_some_and(|field| match field.data_type() {
@@ -320,9 +319,9 @@ impl Compiler<'_> {
             mistake.message = mistake.message.replace(&prefix, "");
             let op = if mistake.message.contains("text") { "<>" } else { ">" };
             mistake.help = match mistake.code {
-                // A comparison has no place here.
+                // A comparison is not allowed here.
                 "E0405" => Some(format!(
-                    "`compare` takes a boolean column such as ok; of {name}, write first_of entries, such as when = \
+                    "`compare` takes a boolean column such as ok; for {name}, write first_of entries, such as when = \
                      \"one.{name} {op} zero.{name}\""
                 )),
                 _ => mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", "")),
@@ -344,7 +343,7 @@ impl Asked {
 }
 
 impl Rule {
-    /// Its name: every label begins with it.
+    /// Its name, the prefix of every label.
     pub fn name(&self) -> &str {
         &self.source.name
     }
@@ -354,12 +353,12 @@ impl Rule {
         column_of(self.name())
     }
 
-    /// The configurations that it refers to, in the order of the record.
+    /// The configurations that it refers to, in record order.
     pub fn configurations(&self) -> &[String] {
         &self.configurations
     }
 
-    /// Every label that it can give; the value of a `value` rule is written `...`.
+    /// Every label that it can produce; the value of a `value` rule is written `...`.
     pub fn labels(&self) -> Vec<String> {
         let name = self.name();
         let mut labels = match &self.asked {
@@ -370,7 +369,7 @@ impl Rule {
         labels
     }
 
-    /// The words it chooses from; of a `value` rule, none.
+    /// The words it chooses from; empty for a `value` rule.
     fn words(&self) -> Vec<&str> {
         let mut words: Vec<&str> = match &self.asked {
             Asked::Compare { .. } => COMPARED.iter().map(|(word, _)| *word).collect(),
@@ -385,7 +384,7 @@ impl Rule {
     }
 }
 
-/// The name of a rule as a column: dots become underscores.
+/// The column name of a rule: dots become underscores.
 pub fn column_of(name: &str) -> String {
     name.replace('.', "_")
 }

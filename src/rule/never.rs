@@ -1,4 +1,4 @@
-//! Expressions that no record can make true: a condition with one is a slip.
+//! Detects expressions that no record can make true: a condition with one is a mistake.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use arrow::datatypes::Schema;
 use super::expr::{Expr, Node};
 
 impl Expr {
-    /// Whether its value is the same in every record, and not true. Not every such expression is
-    /// found: only those where columns have no say.
+    /// Whether its value is the same in every record, and not true. Finds only expressions whose columns do not
+    /// matter.
     pub(super) fn is_never_true(&self) -> bool {
         match &self.node {
             Node::And(a, b) => a.is_never_true() || b.is_never_true(),
@@ -18,7 +18,7 @@ impl Expr {
         }
     }
 
-    /// The value of an expression without columns; the inner none is NULL.
+    /// The value of an expression without columns; the inner `None` is NULL.
     fn constant(&self) -> Option<Option<bool>> {
         if !self.columns().is_empty() {
             return None;

@@ -1,4 +1,4 @@
-//! From SQL text to sqlparser's tree, and from its places back to bytes of the file.
+//! Parses SQL text with sqlparser, and maps its places back to bytes of the file.
 
 use std::ops::Range;
 
@@ -9,36 +9,35 @@ use sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
 use crate::error::Diagnostic;
 
-/// SQL text as a file has it.
+/// SQL text as written in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sql {
     /// The text.
     pub text: String,
-    /// The bytes of the file that it was written in, quotes and all.
+    /// The bytes of the file that contain it, including quotes.
     pub span: Range<usize>,
-    /// Where in the file the text itself begins, if it stands there letter for letter; none if
-    /// escapes make places inside it inexact.
+    /// The offset of the text in the file, if it is there verbatim; `None` if escapes make places inside it inexact.
     pub start: Option<usize>,
 }
 
-/// Longest expression, in bytes and in tokens. Far beyond what anyone can read, and little
-/// enough that no tree of it exhausts a stack.
+/// Maximum length of an expression, in bytes and in tokens: far more than anyone can read, and small enough that no
+/// tree of it exhausts a stack.
 const MOST_BYTES: usize = 16 * 1024;
 const MOST_TOKENS: usize = 1000;
-/// Deepest nesting of parentheses and operands that start an expression.
+/// Maximum nesting of parentheses and operands that start an expression.
 const DEEPEST: usize = 40;
 
-/// What expressions may have, for messages.
+/// The grammar of expressions, for messages.
 pub(super) const ALLOWED: &str = "expressions have AND OR NOT, = <> < <= > >=, IS [NOT] NULL/TRUE/FALSE, [NOT] IN (...), \
     [NOT] BETWEEN, + - * / % & |, CASE, COALESCE, numbers, 'text', TRUE FALSE NULL, TIMESTAMP '...', INTERVAL '...', \
     and columns such as one.ok";
 
-/// What is written instead of a number with a unit.
+/// The hint for a number with a unit.
 const UNITS: &str = "numbers have no units: tcp_handshake_rtt is in nanoseconds, 100 ms is 100000000; differences of times \
     such as one.ended - one.started are compared with INTERVAL '100 milliseconds'";
 
-/// The part of DuckDB's dialect that is used: words, numbers and precedences as DuckDB has them,
-/// since an expression is meant to be pasted there.
+/// The part of DuckDB's dialect in use: words, numbers and precedences are DuckDB's, since expressions are meant to
+/// be pasted there.
 #[derive(Debug)]
 struct Subset;
 
@@ -53,9 +52,9 @@ impl Dialect for Subset {
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
         match precedence {
-            // DuckDB has every bit operator on one level, from left to right.
+            // DuckDB has all bit operators on one level, from left to right.
             Precedence::Ampersand | Precedence::Pipe => 21,
-            // The same values as the trait's own.
+            // The same values as the trait's default.
             Precedence::Period => 100,
             Precedence::DoubleColon => 50,
             Precedence::AtTz => 41,
@@ -75,7 +74,7 @@ impl Dialect for Subset {
 }
 
 impl Sql {
-    /// The bytes of the file that a part of the text stands in.
+    /// The bytes of the file for a part of the text.
     fn bytes(&self, part: Range<usize>) -> Range<usize> {
         match self.start {
             Some(start) => start + part.start..start + part.end,
@@ -83,7 +82,7 @@ impl Sql {
         }
     }
 
-    /// The bytes of the file that a part of the tree stands in; the whole if it has no place.
+    /// The bytes of the file for a part of the tree; the whole expression if it has no place.
     pub(super) fn place(&self, span: Span) -> Range<usize> {
         match (self.offset(span.start), self.offset(span.end)) {
             (Some(start), Some(end)) if start < end => self.bytes(start..end),
@@ -91,12 +90,12 @@ impl Sql {
         }
     }
 
-    /// The bytes of the file that the whole expression stands in.
+    /// The bytes of the file for the whole expression.
     pub(super) fn whole(&self) -> Range<usize> {
         if self.text.is_empty() { self.span.clone() } else { self.bytes(0..self.text.len()) }
     }
 
-    /// Lines and columns of the tokenizer count from one; columns count characters.
+    /// The tokenizer's lines and columns count from one; columns count characters.
     fn offset(&self, at: Location) -> Option<usize> {
         let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
         let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
@@ -119,7 +118,7 @@ impl Sql {
         Diagnostic { code, span, message: message.into(), label: String::new(), help }
     }
 
-    /// What sqlparser says of its own accord ends in the place, in words.
+    /// sqlparser's own errors end with the place, in words.
     fn refused(&self, error: &ParserError) -> Diagnostic {
         let text = match error {
             ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
@@ -140,7 +139,7 @@ impl Sql {
         let message =
             message.replace("Expected: ", "expected ").replace("found: EOF", "but it ends here");
         let help = Some(ALLOWED.into());
-        self.diagnostic("E0401", span, format!("this expression cannot be read: {message}"), help)
+        self.diagnostic("E0401", span, format!("cannot parse this expression: {message}"), help)
     }
 
     pub(super) fn too_much(&self, why: &str) -> Diagnostic {
@@ -148,12 +147,12 @@ impl Sql {
         self.diagnostic(
             "E0406",
             self.whole(),
-            format!("this expression is too much: {why}"),
+            format!("this expression is too complex: {why}"),
             Some(help.into()),
         )
     }
 
-    /// Reads the text.
+    /// Parses the text.
     pub(super) fn parse(&self) -> Result<Expr, Diagnostic> {
         if self.text.len() > MOST_BYTES {
             return Err(self.too_much(&format!("it has more than {MOST_BYTES} bytes")));
@@ -186,7 +185,7 @@ impl Sql {
             return Ok(expr);
         }
         let message =
-            format!("this expression cannot be read: it should end before `{}`", next.token);
+            format!("cannot parse this expression: it should end before `{}`", next.token);
         let help = match next.token.to_string().as_str() {
             // A unit right after a number.
             "ns" | "us" | "ms" | "s" | "sec" | "min" => UNITS,
@@ -195,7 +194,7 @@ impl Sql {
         Err(self.diagnostic("E0401", self.place(next.span), message, Some(help.into())))
     }
 
-    /// DuckDB reads 0x40 as 0 with the alias x40: the worst of answers, so it is refused here.
+    /// DuckDB reads 0x40 as 0 with the alias x40, silently, so it is rejected here.
     fn hexadecimal(&self, span: Span) -> Diagnostic {
         let place = self.place(span);
         let digits = match (self.offset(span.start), self.offset(span.end)) {

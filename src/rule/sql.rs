@@ -1,17 +1,18 @@
-//! From a rule back to SQL: one expression that gives its verdict, for pasting into DuckDB.
+//! Writes a rule as SQL: one expression that gives its verdict, for pasting into DuckDB.
 //!
-//! It is written from the typed tree, not from the text of the file, so that it says outright what
-//! databases would otherwise decide by themselves: integers have 64 bits, fractions are floats,
-//! times are nanoseconds since 1970 (DuckDB cannot subtract its times of nanoseconds), and what
-//! cannot be computed is NULL instead of an error that ends the query.
+//! It is generated from the typed tree, not from the text of the file, so that it states what databases would
+//! otherwise decide themselves: integers have 64 bits, fractions are floats, times are nanoseconds since 1970 (DuckDB
+//! cannot subtract its times of nanoseconds), and what cannot be computed is NULL instead of an error that ends the
+//! query.
 
 use arrow::datatypes::DataType;
 
-use super::confirm::{CONFIRM, CONFIRMED, asks_again};
+use super::confirm::{CONFIRM, CONFIRMED, needs_confirmation};
 use super::expr::{Arithmetic, Case, Comparison, Expr, Literal, Node, Type};
+use super::quote::{identifier, quoted};
 use super::{Asked, COMPARED, INSUFFICIENT, ONLINE, Rule};
 
-/// How tightly an expression holds together.
+/// Operator precedence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     Or,
@@ -21,8 +22,8 @@ enum Level {
 }
 
 impl Rule {
-    /// Its verdict as one SQL expression over the stored records: exactly the column of the struct
-    /// `verdict`, with `insufficient` where facts are missing and NULL where it does not apply.
+    /// Its verdict as one SQL expression over the stored records: equal to its column of the struct `verdict`, with
+    /// `insufficient` where facts are missing and NULL where it does not apply.
     pub fn sql(&self) -> String {
         let mut whens: Vec<(String, String)> = Vec::new();
         let local: Vec<String> = self
@@ -51,14 +52,14 @@ impl Rule {
             Asked::Online(side) => {
                 let [online, offline] = ONLINE.map(|(word, _)| quoted(word));
                 whens.push((is_null(&side.truth), quoted(INSUFFICIENT)));
-                whens.push((side.told_sql(), online));
+                whens.push((side.answered_sql(), online));
                 otherwise = Some(offline);
             }
             Asked::FirstOf(choices) => {
                 for (is, when) in choices {
                     match when {
                         Some(when) => {
-                            // What is unknown is not passed over.
+                            // An unknown condition is not skipped.
                             whens.push((is_null(when), quoted(INSUFFICIENT)));
                             whens.push((text(when), self.word(is)));
                         }
@@ -87,10 +88,10 @@ impl Rule {
 }
 
 impl Rule {
-    /// A word of it, or what its rounds say instead. Where there are none their counts are NULL, so that the word stands.
+    /// A word, or the one that its rounds put in its place. Without rounds their counts are NULL, so the word stands.
     fn word(&self, word: &str) -> String {
         let word_quoted = quoted(word);
-        if !self.confirmed || !asks_again(word) {
+        if !self.confirmed || !needs_confirmation(word) {
             return word_quoted;
         }
         let rounds = format!("{CONFIRM}.{}", identifier(&self.column()));
@@ -109,12 +110,12 @@ fn is_null(expr: &Expr) -> String {
     format!("{} IS NULL", at_least(expr, Level::Atom))
 }
 
-/// A value as the end of a label.
+/// A value as a label suffix.
 fn label(value: &Expr) -> String {
     let sql = text(value);
     match value.ty {
         Type::Text => sql,
-        // The sign of what is not a number depends on the processor.
+        // The sign of a NaN depends on the processor.
         Type::Float | Type::Decimal => {
             format!("CASE WHEN isnan({sql}) THEN 'nan' ELSE CAST({sql} AS VARCHAR) END")
         }
@@ -127,7 +128,7 @@ fn text(expr: &Expr) -> String {
     write(expr).0
 }
 
-/// In parentheses, unless it holds together that tightly.
+/// With parentheses, unless its precedence is at least `level`.
 fn at_least(expr: &Expr, level: Level) -> String {
     let (sql, own) = write(expr);
     if own >= level { sql } else { format!("({sql})") }
@@ -201,14 +202,14 @@ fn write(expr: &Expr) -> (String, Level) {
     }
 }
 
-/// A value, or another where it is NULL and nothing is missing.
+/// A value, or another one where it is NULL and nothing is missing.
 fn or_else(value: &str, missing: &str, other: &str) -> String {
     format!("COALESCE({value}, CASE WHEN {missing} THEN NULL ELSE {other} END)")
 }
 
 fn coalesce(items: &[Expr]) -> String {
     let Some((first, rest)) = items.split_first() else { return "NULL".into() };
-    // Those of which nothing can be missing need no more than a list.
+    // Operands for which nothing can be missing need only a list.
     let plain = items.iter().take_while(|item| item.missing().sql().is_none()).count();
     match (first.missing().sql(), rest) {
         (_, []) => text(first),
@@ -231,7 +232,7 @@ fn case(case: &Case) -> String {
         let otherwise = otherwise.map_or(String::new(), |otherwise| format!(" ELSE {otherwise}"));
         return format!("CASE{}{otherwise} END", whens.collect::<String>());
     }
-    // A condition that is unknown ends it: so each is written once, with what follows inside.
+    // An unknown condition ends it: so each is written once, with the rest nested inside.
     let last = otherwise.unwrap_or_else(|| "NULL".into());
     case.branches.iter().rev().fold(last, |rest, (when, then)| match when.missing().sql() {
         None => format!("CASE WHEN {} THEN {} ELSE {rest} END", text(when), text(then)),
@@ -256,19 +257,19 @@ fn arithmetic(op: Arithmetic, a: &Expr, b: &Expr) -> (String, Level) {
         let [a, b] = [a, b].map(|e| at_least(e, Level::Atom));
         return (format!("{a} {sign} {b}"), Level::Operator);
     }
-    // A literal is as wide as the other operand, which is wide by itself or is made so.
+    // A literal is as wide as the other operand, which is wide itself or is made so.
     let is_literal = |e: &Expr| matches!(e.node, Node::Literal(_));
     let left = is_wide(a) || (is_literal(a) && !is_literal(b));
     let right = is_wide(b) || is_literal(b);
     (format!("TRY({} {sign} {})", wide(a, left), wide(b, right)), Level::Atom)
 }
 
-/// An operand that does not overflow before 64 bits.
+/// An operand that does not overflow below 64 bits.
 fn wide(expr: &Expr, already: bool) -> String {
     if already { at_least(expr, Level::Atom) } else { format!("CAST({} AS BIGINT)", text(expr)) }
 }
 
-/// Whether a database has 64 bits with sign for it.
+/// Whether a database computes it in signed 64 bits.
 fn is_wide(expr: &Expr) -> bool {
     match &expr.node {
         Node::Column(column) => column.stored == DataType::Int64 || expr.ty == Type::Time,
@@ -311,14 +312,4 @@ fn name(ty: Type) -> &'static str {
         Type::Decimal | Type::Float => "DOUBLE",
         Type::Text => "VARCHAR",
     }
-}
-
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-pub(super) fn identifier(name: &str) -> String {
-    let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    let begins = name.bytes().next().is_some_and(|b| !b.is_ascii_digit());
-    if plain && begins { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

@@ -1,5 +1,5 @@
-//! From sqlparser's tree to typed expressions: columns are looked up, operands are brought to a
-//! common type, and whatever is not part of the subset is refused in words.
+//! Types sqlparser's tree: looks up columns, converts operands to a common type, and rejects what is not part of the
+//! subset.
 
 use std::net::IpAddr;
 
@@ -9,24 +9,24 @@ use sqlparser::ast::{
     UnaryOperator,
 };
 
+use super::columns::{About, Columns, Known};
 use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
-use super::known::{About, Columns, Known};
 use super::parse::{ALLOWED, Sql};
 use crate::error::{Diagnostic, nearest};
 use crate::flags;
 use crate::record;
 
-/// Deepest tree: a chain of that many ANDs is one level each.
+/// Maximum depth of the tree: each AND of a chain is one level.
 const DEEPEST: usize = 100;
 
-/// The columns that have addresses.
+/// The columns that hold addresses.
 const ADDRESSES: [&str; 3] = ["ip", "sip", "dip"];
 
-/// Types one expression; every mistake in it is collected.
+/// Types one expression and collects every mistake in it.
 pub(super) struct Typer<'a> {
     pub(super) schema: &'a Schema,
-    /// The configuration that the word `one` stands for, if another.
+    /// The configuration that the word `one` stands for, if it is another one.
     pub(super) one: Option<&'a str>,
     pub(super) columns: &'a dyn Columns,
     pub(super) sql: &'a Sql,
@@ -57,7 +57,7 @@ impl Typer<'_> {
         None
     }
 
-    /// Types the whole expression, which must have a text that can end a label.
+    /// Types the whole expression, whose value must have a text for a label.
     pub(super) fn value(&mut self) -> Option<Expr> {
         let expr = self.whole()?;
         if expr.ty != Type::Duration {
@@ -134,7 +134,7 @@ impl Typer<'_> {
         }
     }
 
-    /// The structs of a record that expressions are about.
+    /// The structs of a record that expressions can refer to.
     fn tables(&self) -> Vec<&str> {
         let tables = self.schema.fields().iter();
         let tables = tables.filter(|field| matches!(field.data_type(), DataType::Struct(_)));
@@ -154,10 +154,7 @@ impl Typer<'_> {
             tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
         let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
         let help = match homes.is_empty() {
-            true => format!(
-                "a column is written with where it comes from: {}",
-                tables.join(".x, ") + ".x"
-            ),
+            true => format!("write a column with its struct: {}", tables.join(".x, ") + ".x"),
             false => format!("write {}", homes.join(" or ")),
         };
         self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
@@ -197,7 +194,7 @@ impl Typer<'_> {
             return self.mistake("E0404", at, message, "");
         };
         let stored = field.data_type().clone();
-        // Without the column that says it, nothing can be said to be missing.
+        // Without the column that would show it, nothing counts as missing.
         let about = match record::configurations(self.schema).any(|known| known == table) {
             true => self.columns.about(name),
             false => About::ALWAYS,
@@ -273,7 +270,7 @@ impl Typer<'_> {
         }
     }
 
-    /// An operand of a comparison may not be a bare comparison: databases disagree on what that means.
+    /// An operand of a comparison must not be a bare comparison: databases disagree on its meaning.
     fn unchained(&mut self, at: &ast::Expr) -> Option<()> {
         let comparison = match at {
             ast::Expr::BinaryOp { op, .. } => comparison(op).is_some(),
@@ -284,11 +281,11 @@ impl Typer<'_> {
             _ => false,
         };
         if comparison {
-            let help = "put parentheses around this one, or join the two by AND";
+            let help = "put parentheses around this one, or join the two with AND";
             return self.mistake(
                 "E0402",
                 at,
-                "a comparison inside a comparison is not clear",
+                "a comparison inside a comparison is ambiguous",
                 help,
             );
         }
@@ -307,7 +304,7 @@ impl Typer<'_> {
         Some(Expr::new(Type::Bool, Node::Is(truth, Box::new(self.boolean(at, depth)?))))
     }
 
-    // What is not part of the way down stands in functions of its own: a deep expression is a deep stack.
+    // Rare cases are in separate functions: deep expressions need deep stacks.
 
     fn in_list(
         &mut self,
@@ -358,7 +355,7 @@ impl Typer<'_> {
             return self.comparison(at, left, comparison, right, depth);
         }
         if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
-            // Both sides first, so that a mistake in each is reported.
+            // Both sides first, so that mistakes in both are reported.
             let (a, b) = (self.boolean(left, depth), self.boolean(right, depth));
             let (a, b) = (Box::new(a?), Box::new(b?));
             let node = if *op == BinaryOperator::And { Node::And(a, b) } else { Node::Or(a, b) };
@@ -391,7 +388,7 @@ impl Typer<'_> {
         let (a, b) = (self.number(left, a), self.number(right, b));
         let (a, b) = (a?, b?);
         let ty = match (arithmetic, a.ty.common(b.ty)) {
-            // As DuckDB has it: 7 / 2 is 3.5.
+            // As in DuckDB: 7 / 2 is 3.5.
             (Arithmetic::Divide, _) => Type::Float,
             (Arithmetic::BitAnd | Arithmetic::BitOr, _)
                 if (a.ty, b.ty) != (Type::Int, Type::Int) =>
@@ -427,14 +424,14 @@ impl Typer<'_> {
         Some(Expr::new(Type::Bool, Node::Compare(op, Box::new(a), Box::new(b))))
     }
 
-    /// Databases calculate with 1.5 in decimals unless it meets a float: other results, and errors
-    /// where the digits do not suffice.
+    /// Databases compute 1.5 in decimals unless it meets a float: with other results, and errors if there are too few
+    /// digits.
     fn decimal<T>(&mut self, at: &ast::Expr) -> Option<T> {
-        let message = "a decimal fraction here is calculated with in decimals, not in floats";
-        self.mistake("E0404", at, message, &format!("make a float of it with an exponent: {at}e0"))
+        let message = "databases compute this fraction in decimals, not in floats";
+        self.mistake("E0404", at, message, &format!("write a float with an exponent: {at}e0"))
     }
 
-    /// Expressions brought to one type: the first, if there is one, and the others.
+    /// Converts expressions to one type: the first, if there is one, and the others.
     fn list(
         &mut self,
         first: Option<&ast::Expr>,
@@ -446,7 +443,7 @@ impl Typer<'_> {
             let expr = self.expr(at, depth);
             typed.push((at, expr));
         }
-        self.beside_nanoseconds(&typed)?;
+        self.with_nanoseconds(&typed)?;
         let mut ty = Type::Null;
         for (at, expr) in &typed {
             let found = expr.as_ref()?.ty;
@@ -458,7 +455,7 @@ impl Typer<'_> {
                     return self.decimal(at);
                 }
                 None => {
-                    let message = format!("this is of type {found}, but it stands beside {ty}");
+                    let message = format!("this is of type {found}, but it is combined with {ty}");
                     let help = match (ty, found) {
                         (Type::Bool, Type::Int) => "write TRUE or FALSE, or NOT",
                         (Type::Int | Type::Float, Type::Text) => "write numbers without quotes",
@@ -481,7 +478,7 @@ impl Typer<'_> {
         Some((first, exprs.collect()))
     }
 
-    /// Addresses are text: beside one, an address in another form would never be equal.
+    /// Addresses are text: next to one, an address in another form would never be equal.
     fn addresses(&mut self, typed: &[(&ast::Expr, Option<Expr>)]) -> Option<()> {
         let exprs = || typed.iter().filter_map(|(at, expr)| Some((*at, expr.as_ref()?)));
         if !exprs().any(|(_, expr)| is_address(expr)) {
@@ -491,18 +488,18 @@ impl Typer<'_> {
             let Node::Literal(Literal::Text(text)) = &expr.node else { continue };
             let Ok(address) = text.parse::<IpAddr>() else { continue };
             if address.to_string() != *text {
-                let message = "addresses are text, and in the records this one looks different";
+                let message = "addresses are text, and records have this one in another form";
                 return self.mistake("E0404", at, message, &format!("write '{address}'"));
             }
         }
         Some(())
     }
 
-    /// The order of addresses as text is nobody's order.
+    /// The text order of addresses is meaningless.
     fn unordered(&mut self, at: &ast::Expr, expr: &Expr) -> Option<()> {
         if is_address(expr) {
             let message = "addresses are text: this would compare them letter by letter";
-            return self.mistake("E0404", at, message, "compare them by =, <> or IN");
+            return self.mistake("E0404", at, message, "compare them with =, <> or IN");
         }
         Some(())
     }
@@ -519,7 +516,7 @@ impl Typer<'_> {
         let mut thens: Vec<ast::Expr> = conditions.iter().map(|c| c.result.clone()).collect();
         thens.extend(otherwise.cloned());
         let whens: Vec<Option<Expr>> = match operand {
-            // Each is compared by itself, as databases have it: not all are brought to one type.
+            // Each is compared separately, as in databases: they are not all converted to one type.
             Some(operand) => {
                 let pair = |when: &ast::Expr| {
                     let (a, b) = self.list(Some(operand), std::slice::from_ref(when), depth)?;

@@ -1,24 +1,24 @@
-//! Warnings: expressions that can be evaluated, but hardly say what their author means.
+//! Warnings: expressions that can be evaluated, but probably do not say what their author means.
 //!
-//! Each is found where an operator meets its operands, so that its place is that comparison.
+//! Each is found where an operator meets its operands, so its place is that comparison.
 
 use arrow::datatypes::DataType;
 use sqlparser::ast;
 
+use super::columns::Known;
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
-use super::known::Known;
 use super::typing::Typer;
 
-/// From here on a number of nanoseconds is one that a packet and its answer can be apart (10 microseconds) ...
+/// From here (10 microseconds) ...
 const LEAST: f64 = 1e4;
-/// ... and up to here (an hour).
+/// ... to here (an hour), a number of nanoseconds is a plausible time between a packet and its answer.
 const MOST: f64 = 3.6e12;
 
-/// An operand: where it stands, and what it is.
+/// An operand: its place and its expression.
 pub(super) type Operand<'a> = (&'a ast::Expr, &'a Expr);
 
 impl Typer<'_> {
-    /// Looks at a comparison that stands at `at`.
+    /// Checks a comparison at `at`.
     pub(super) fn compared(&mut self, at: &ast::Expr, op: Comparison, a: Operand, b: Operand) {
         for ((this, expr), (other, with), op) in [(a, b, op), (b, a, op.turned())] {
             if with.is_null_literal() {
@@ -28,7 +28,7 @@ impl Typer<'_> {
                     false => &format!("write {this} IS {not}NULL"),
                 };
                 let message =
-                    format!("nothing is equal to NULL, or different from it: {at} is never true");
+                    format!("nothing is equal to NULL or different from it: {at} is never true");
                 return self.warn("W0401", at, message, help);
             }
             let Some(number) = with.number() else { continue };
@@ -41,18 +41,17 @@ impl Typer<'_> {
         }
     }
 
-    /// Looks at a list that something is in or not.
+    /// Checks the list of an IN.
     pub(super) fn listed(&mut self, (this, expr): Operand, list: &[ast::Expr], typed: &[Expr]) {
         for operand in list.iter().zip(typed) {
             let (at, with) = operand;
             if with.is_null_literal() {
-                let message =
-                    "nothing is equal to NULL: IN is never true by it, and NOT IN never at all";
+                let message = "nothing is equal to NULL: it never makes IN true, and with it NOT IN is never true";
                 self.warn(
                     "W0401",
                     at,
                     message,
-                    &format!("leave it out, and write {this} IS NULL beside the list"),
+                    &format!("leave it out, and test {this} IS NULL separately"),
                 );
             } else {
                 self.compared_in(at, (this, expr), operand);
@@ -67,12 +66,12 @@ impl Typer<'_> {
         }
         let outcome = expr.bounds().and_then(|bounds| Comparison::Eq.outcome(bounds, number));
         if outcome == Some(false) {
-            let message = format!("{at} is no value of {this}, which is {}", expr.range());
+            let message = format!("{at} is not a value of {this}, which is {}", expr.range());
             self.warn("W0402", at, message, "leave it out, or write the value that is meant");
         }
     }
 
-    /// Looks at BETWEEN.
+    /// Checks a BETWEEN.
     pub(super) fn between(
         &mut self,
         at: &ast::Expr,
@@ -109,12 +108,12 @@ impl Typer<'_> {
         }
     }
 
-    /// Looks at a test for NULL.
+    /// Checks a test for NULL.
     pub(super) fn null_tested(&mut self, at: &ast::Expr, expr: &Expr) {
         if expr.is_never_null() {
             let message = match expr.is_observed() {
                 true => format!(
-                    "{at} is never NULL in a flow that was observed; of others nothing is concluded"
+                    "{at} is never NULL in a flow that was observed; other flows conclude nothing"
                 ),
                 false => format!("{at} is never NULL"),
             };
@@ -122,27 +121,26 @@ impl Typer<'_> {
                 "W0402",
                 at,
                 message,
-                "remove the test, or compare the value: FALSE and 0 say that there was none",
+                "remove the test, or compare the value: FALSE and 0 mean that there was none",
             );
         }
     }
 
-    /// Looks at what is to end a label.
+    /// Checks an expression for a label.
     pub(super) fn labelled(&mut self, expr: &Expr) {
         if expr.is_nanoseconds() || expr.ty == Type::Time {
-            let message = "this is another number in nearly every record, and so another label";
-            let help = "name ranges of it by `first_of`; the number itself is a column of the record anyway";
+            let message = "nearly every record has another number here, and so another label";
+            let help =
+                "name ranges with `first_of`; the number itself is a column of the record anyway";
             let diagnostic =
                 self.sql.diagnostic("W0404", self.sql.whole(), message, Some(help.into()));
             self.mistakes.push(diagnostic);
         }
     }
 
-    /// What stands beside a number of nanoseconds and is none: a fraction of a second, or an INTERVAL.
-    pub(super) fn beside_nanoseconds(
-        &mut self,
-        typed: &[(&ast::Expr, Option<Expr>)],
-    ) -> Option<()> {
+    /// Checks what is combined with a number of nanoseconds without being one: a fraction of a second, or an
+    /// INTERVAL.
+    pub(super) fn with_nanoseconds(&mut self, typed: &[(&ast::Expr, Option<Expr>)]) -> Option<()> {
         let exprs = || typed.iter().filter_map(|(at, expr)| Some((*at, expr.as_ref()?)));
         let Some((column, _)) = exprs().find(|(_, expr)| expr.is_nanoseconds()) else {
             return Some(());
@@ -177,8 +175,9 @@ impl Typer<'_> {
     }
 
     fn nanoseconds(&mut self, at: &ast::Expr, column: &ast::Expr, number: f64) {
-        let message =
-            format!("{column} is in nanoseconds, and {at} of them is no time between packets");
+        let message = format!(
+            "{column} is in nanoseconds, and {at} ns is not a plausible time between packets"
+        );
         self.warn("W0403", at, message, &in_nanoseconds(number));
     }
 
@@ -188,7 +187,7 @@ impl Typer<'_> {
     }
 }
 
-/// What to write for a number that was meant in another unit.
+/// The hint for a number that was meant in another unit.
 pub(super) fn in_nanoseconds(number: f64) -> String {
     let size = number.abs();
     let exact = |unit: f64| (number * unit).round();
@@ -221,7 +220,7 @@ impl Comparison {
         }
     }
 
-    /// What comes of it for every value within bounds, if that is the same for all.
+    /// The result for every value within bounds, if it is the same for all.
     fn outcome(self, (least, most): (f64, f64), number: f64) -> Option<bool> {
         let (always, never) = match self {
             Comparison::Eq => (least == most && least == number, number < least || number > most),
@@ -238,7 +237,7 @@ impl Comparison {
 }
 
 impl Expr {
-    /// The column that it is, brought to another type or not.
+    /// The column, converted to another type or not.
     fn column(&self) -> Option<&super::expr::Column> {
         match &self.node {
             Node::Column(column) => Some(column),
@@ -255,7 +254,7 @@ impl Expr {
         }
     }
 
-    /// The number that it is as written.
+    /// The number as written.
     pub(super) fn number(&self) -> Option<f64> {
         match &self.node {
             Node::Literal(Literal::Int(value)) => Some(*value as f64),
@@ -265,7 +264,7 @@ impl Expr {
         }
     }
 
-    /// The least and the largest value of an integer column, if they are known.
+    /// The smallest and largest value of an integer column, if known.
     fn bounds(&self) -> Option<(f64, f64)> {
         let column = self.column()?;
         let (least, most) = column.about.bounds.or(match column.stored {
@@ -287,7 +286,7 @@ impl Expr {
         }
     }
 
-    /// Whether it is a number of nanoseconds: a column of them, or what is calculated of such in the same unit.
+    /// Whether it is a number of nanoseconds: such a column, or a calculation from such columns in the same unit.
     pub(super) fn is_nanoseconds(&self) -> bool {
         match &self.node {
             Node::Column(column) => column.about.nanoseconds,
@@ -300,7 +299,7 @@ impl Expr {
         }
     }
 
-    /// Whether it is a column that has a value in every record in which it is known.
+    /// Whether it is a column with a value in every record in which it is known.
     fn is_never_null(&self) -> bool {
         self.column().is_some_and(|column| !column.about.optional)
     }
@@ -309,7 +308,7 @@ impl Expr {
         self.column().is_some_and(|column| column.about.known == Known::Added)
     }
 
-    /// How to make a condition of it, where it is not boolean: `text` is how it is written.
+    /// How to make a condition from a value that is not boolean: `text` is the expression as written.
     pub(super) fn comparison_to_write(&self, text: &str) -> String {
         let text = text.trim();
         match self.ty {
@@ -329,7 +328,7 @@ impl Expr {
         }
     }
 
-    /// What is to be written instead of a fraction beside nanoseconds, or of an INTERVAL.
+    /// The replacement for a fraction next to nanoseconds, or for an INTERVAL.
     pub(super) fn as_nanoseconds(&self) -> Option<String> {
         match &self.node {
             Node::Literal(Literal::Duration(value)) => Some(format!("write {value}")),

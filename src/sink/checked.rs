@@ -1,8 +1,8 @@
-//! Whether a result is what was written: the one way in which every reader of results asks.
+//! Verifies that a result is as it was written. Every reader of results uses this.
 //!
-//! A part is held to the digest in its journal line. A part without a line (the run was killed in between), and a file that
-//! stands alone, is held to its own seal; so is the metadata beside NDJSON, which has the digest of the records.
-//! What earlier versions wrote has no digests; it is read, and said to be unchecked.
+//! A part is compared with the digest in its journal line. A part without a line (the run was killed in between) and
+//! a standalone file are compared with their own seal; so is the metadata file of NDJSON, which has the digest of the
+//! records. Results of earlier versions have no digests; they are read and reported as unchecked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,35 +13,35 @@ use serde_json::Value;
 use super::journal::{Lines, RUN_ID};
 use super::seal::{self, Seal};
 use super::stored::{self, Stored};
-use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_beside, parts};
+use super::{Metadata, RECORDS_BYTES, RECORDS_SHA256, RUN, metadata_of, names};
 use crate::error::{Doing as _, Error, Result};
 use crate::files;
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct Checked {
-    /// Files of records that are as they were written, or of which that cannot be told, in the order of their names.
+    /// Files of records that are intact or cannot be checked, sorted by name.
     pub files: Vec<PathBuf>,
-    /// What is not as it was written.
+    /// Files that are not as they were written.
     pub spoiled: Vec<Spoiled>,
-    /// What has no digest.
+    /// Files without a digest.
     pub unchecked: Vec<PathBuf>,
-    /// What the journal says, of a folder that has one.
+    /// What the journal says, if the folder has one.
     pub journal: Option<Journaled>,
-    /// Whole parts that the journal has no line of: the run was killed between the two.
+    /// Whole parts without a line in the journal: the run was killed between the two.
     pub(super) unlisted: Vec<Part>,
 }
 
-/// What the journal of a folder says.
+/// The contents of a folder's journal.
 #[derive(Debug)]
 pub struct Journaled {
-    /// Numbers of the lines that cannot be relied on, from 1.
+    /// Numbers of the lines that cannot be trusted, from 1.
     pub spoiled: Vec<usize>,
-    /// Whether it says that the run has ended.
+    /// Whether the run has ended, by the journal.
     pub ended: bool,
     /// The id of the run.
     pub run_id: Option<String>,
-    /// Records of the parts that it lists, and of those that it has no line of yet.
+    /// Records in the parts that it lists, and in those that have no line yet.
     pub rows: u64,
 }
 
@@ -52,30 +52,30 @@ pub struct Spoiled {
     pub path: PathBuf,
     /// What is wrong, as a lowercase fragment.
     pub why: String,
-    /// Records that were in it, if that is known.
+    /// Number of records it had, if known.
     pub rows: Option<u64>,
-    /// What happened to it.
+    /// The kind of damage.
     pub damage: Damage,
 }
 
 /// What happened to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// Its contents changed, or cannot be read.
+    /// Its contents changed or cannot be read.
     Changed,
-    /// It is not there.
+    /// It does not exist.
     Missing,
-    /// It is the same as another file.
+    /// It is a copy of another file.
     Copied,
     /// It does not belong to the run.
     Foreign,
-    /// It is whole, and another file's name is its own.
+    /// It is intact but has the name of another file.
     Misnamed,
-    /// It is no file that can be relied on: a pipe, a link, or another user's.
+    /// It cannot be trusted: a pipe, a link, or another user's file.
     Untrusted,
 }
 
-/// A part as the journal has it.
+/// A part by its journal line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
     pub name: String,
@@ -85,7 +85,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// A line of the journal, if it is about a part.
+    /// From a line of the journal, if it is about a part.
     fn of_line(line: &Value) -> Option<Self> {
         let digest =
             || Some((line.get("bytes")?.as_u64()?, line.get("sha256")?.as_str()?.to_owned()));
@@ -97,7 +97,7 @@ impl Part {
     }
 }
 
-/// The parts that a journal lists, without those that it says are lost.
+/// The parts that a journal lists, without those that it reports as lost.
 pub(super) fn listed(lines: &Lines) -> BTreeMap<String, Part> {
     let mut listed = BTreeMap::new();
     for line in &lines.values {
@@ -110,11 +110,11 @@ pub(super) fn listed(lines: &Lines) -> BTreeMap<String, Part> {
     listed
 }
 
-/// Checks a result: a folder of parts, a Parquet file, or NDJSON with its metadata beside it. `progress` is called with the
-/// octets that were read since the last call.
+/// Checks a result: a folder of parts, a Parquet file, or NDJSON with its metadata file. Calls `progress` with the
+/// number of octets read since the last call.
 ///
 /// # Errors
-/// [`Error::Usage`] if there is no result by this name. What is wrong with one that is there is in [`Checked::spoiled`].
+/// [`Error::Usage`] if there is no result by this name. Damage is reported in [`Checked::spoiled`].
 pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
     if path.is_dir() {
         return folder(path, progress);
@@ -128,7 +128,7 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
             Ok(Seal::Whole) => {}
             Ok(Seal::None) => match Stored::open(path) {
                 Ok(_) => checked.unchecked.push(path.to_owned()),
-                // What is not Parquet at all was never a result.
+                // A file that is not Parquet at all was never a result.
                 Err(error) if !stored::begins_as_parquet(path) => return Err(error),
                 Err(_) => {
                     checked.spoil(path, "it is not a Parquet file, or not whole", Damage::Changed)
@@ -158,10 +158,10 @@ impl Checked {
         }
     }
 
-    /// Refuses a result that is not as it was written; logs a note if that cannot be told.
+    /// Fails if a result is damaged; logs a note if it cannot be checked.
     ///
     /// # Errors
-    /// [`Error::Usage`] that names what is spoiled, what is lost with it and, from `remedy`, what helps.
+    /// [`Error::Usage`] that names the damage, the loss and, from `remedy`, what to do.
     pub fn require(&self, operation: &str, remedy: &str) -> Result<()> {
         self.note();
         let journal = self.journal.as_ref().filter(|journal| !journal.spoiled.is_empty());
@@ -174,7 +174,7 @@ impl Checked {
         }
     }
 
-    /// Logs what has no digest.
+    /// Logs which files have no digest.
     pub fn note(&self) {
         if let Some(first) = self.unchecked.first() {
             let others = match self.unchecked.len() - 1 {
@@ -182,14 +182,14 @@ impl Checked {
                 others => format!(" and {others} more"),
             };
             log::warn!(
-                "{}{others}: no checksums (an earlier version wrote this), so it cannot be told whether it is as it was written",
+                "{}{others}: no checksums (an earlier version wrote this), so damage cannot be detected",
                 first.display()
             );
         }
     }
 }
 
-/// Says of a journal which lines are spoiled.
+/// Reports the spoiled lines of a journal.
 fn spoiled_lines(numbers: &[usize]) -> String {
     let numbers = numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("{} is spoiled (line {numbers})", super::JOURNAL)
@@ -208,19 +208,19 @@ impl std::fmt::Display for Spoiled {
 
 /// NDJSON: its metadata has its digest.
 fn lines(path: &Path, checked: &mut Checked, progress: &mut dyn FnMut(u64)) {
-    let beside = metadata_beside(path);
-    let metadata = match json(&beside) {
+    let metadata_file = metadata_of(path);
+    let metadata = match json(&metadata_file) {
         Ok(Some(Ok(metadata))) => metadata,
-        Ok(Some(Err(why))) => return checked.spoil(&beside, why, Damage::Changed),
-        Ok(None) => match stored::read_json(&beside) {
+        Ok(Some(Err(why))) => return checked.spoil(&metadata_file, why, Damage::Changed),
+        Ok(None) => match stored::read_json(&metadata_file) {
             Ok(_) => return checked.unchecked.push(path.to_owned()),
-            Err(error) => return checked.spoil(&beside, error.to_string(), Damage::Changed),
+            Err(error) => return checked.spoil(&metadata_file, error.to_string(), Damage::Changed),
         },
-        Err(_) if !beside.exists() => {
+        Err(_) if !metadata_file.exists() => {
             checked.unchecked.push(path.to_owned());
             return;
         }
-        Err(error) => return checked.spoil(&beside, error.to_string(), Damage::Changed),
+        Err(error) => return checked.spoil(&metadata_file, error.to_string(), Damage::Changed),
     };
     let value = |key: &str| metadata.iter().find(|(known, _)| known == key).map(|(_, value)| value);
     let stated =
@@ -228,11 +228,13 @@ fn lines(path: &Path, checked: &mut Checked, progress: &mut dyn FnMut(u64)) {
     let read = seal::read(path, progress);
     match (stated, read) {
         (_, Err(error)) => checked.spoil(path, error.to_string(), Damage::Changed),
-        (None, _) => {
-            checked.spoil(&beside, "it does not have the SHA-256 of the records", Damage::Changed)
-        }
+        (None, _) => checked.spoil(
+            &metadata_file,
+            "it does not have the SHA-256 of the records",
+            Damage::Changed,
+        ),
         (Some((sha256, bytes)), Ok(read)) => {
-            if let Some(why) = differs(&read, bytes, sha256, "the metadata beside it") {
+            if let Some(why) = differs(&read, bytes, sha256, "its metadata file") {
                 checked.spoil(path, why, Damage::Changed);
             }
         }
@@ -248,11 +250,11 @@ fn json(path: &Path) -> Result<Option<Result<Metadata, String>>> {
     }
 }
 
-/// Why a file is not what was written.
+/// The difference between a file and what was written.
 fn differs(read: &seal::Read, bytes: u64, sha256: &str, stated_in: &str) -> Option<String> {
     match () {
         () if read.bytes != bytes => {
-            Some(format!("it has {} octets, and {bytes} in {stated_in}", read.bytes))
+            Some(format!("it has {} octets, but {bytes} according to {stated_in}", read.bytes))
         }
         () if read.sha256 != *sha256 => Some(format!("its SHA-256 is not the one in {stated_in}")),
         () => None,
@@ -273,7 +275,7 @@ fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
             {
                 checked.spoil(
                     &run,
-                    "it is not there, and the journal says that the run has ended",
+                    "it does not exist, although the run has ended by its journal",
                     Damage::Missing,
                 );
             }
@@ -287,7 +289,7 @@ fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
         Some(Ok(Some(Ok(metadata)))) => {
             let of = checked.journal.as_ref().and_then(|journal| journal.run_id.as_deref());
             if of.is_some_and(|of| run_id(&metadata) != Some(of)) {
-                checked.spoil(&run, "it is that of another run", Damage::Foreign);
+                checked.spoil(&run, "it belongs to another run", Damage::Foreign);
             }
         }
     }
@@ -304,13 +306,13 @@ pub(super) fn of_parts(
 ) -> Checked {
     let listed = lines.map(listed).unwrap_or_default();
     let mut checked = Checked { files: files.to_vec(), ..Checked::default() };
-    // Of which run the parts must be.
+    // The run that the parts must belong to.
     let mut run = lines.and_then(Lines::run_id).map(str::to_owned);
     let has_own = lines.is_some_and(|lines| lines.checked_from_start);
     let mut whole: BTreeMap<String, String> = BTreeMap::new();
     let mut unlisted = Vec::new();
     for file in files {
-        let name = parts::name(file);
+        let name = names::name(file);
         let read = match open(file).and_then(|open| seal::of_file(file, open, progress)) {
             Ok(read) => read,
             // A pipe, a link, or another user's file.
@@ -358,7 +360,7 @@ pub(super) fn of_parts(
         match read.seal {
             Seal::Broken(why) => checked.spoil(file, why, Damage::Changed),
             Seal::None if has_own => {
-                checked.spoil(file, "the journal does not have it", Damage::Foreign);
+                checked.spoil(file, "it is not in the journal", Damage::Foreign);
             }
             Seal::None => checked.unchecked.push(file.clone()),
             Seal::Whole => {
@@ -375,7 +377,7 @@ pub(super) fn of_parts(
                     Some(run) => of == Some(run.as_str()),
                     None => true,
                 };
-                if !fits || lines.is_some() && parts::number(file).is_none() {
+                if !fits || lines.is_some() && names::number(file).is_none() {
                     checked.spoil(file, "it does not belong to this run", Damage::Foreign);
                     continue;
                 }
@@ -389,11 +391,11 @@ pub(super) fn of_parts(
     for part in listed.values() {
         let path = folder.join(&part.name);
         if !files.contains(&path) {
-            checked.spoil(&path, "it is not there", Damage::Missing);
+            checked.spoil(&path, "it does not exist", Damage::Missing);
         }
     }
     for spoiled in &mut checked.spoiled {
-        let part = listed.get(&parts::name(&spoiled.path));
+        let part = listed.get(&names::name(&spoiled.path));
         spoiled.rows = part.filter(|_| spoiled.damage != Damage::Misnamed).map(|part| part.rows);
     }
     checked.journal = lines.map(|lines| Journaled {

@@ -1,8 +1,9 @@
-//! The journal of a run whose records are in parts: what run it is, and what is done. JSON lines, each on disk
-//! before the run goes on. A last line that was cut off by a kill or a power cut is dropped.
+//! The journal of a run whose records are in parts: the identity of the run, and its progress. JSON lines, each
+//! synced to disk before the run goes on. A torn last line (a crash during a write) is ignored.
 //!
-//! Each line ends with a checksum (`crc`: CRC-32) of itself and of the checksum before it, so a line that was changed, removed,
-//! repeated or moved is found. Journals of earlier versions have none; the first line with a checksum covers them.
+//! Each line ends with a checksum (`crc`: CRC-32) of itself and of the checksum before it, so a line that was
+//! changed, removed, repeated or moved is detected. Journals of earlier versions have none; the first line with a
+//! checksum covers them.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -21,38 +22,38 @@ use crate::files::{self, Folder};
 /// Its name in the folder of the parts.
 pub const NAME: &str = "journal.ndjson";
 
-/// How it begins: its first line says which run it is of.
+/// Its beginning: the first line identifies the run.
 const BEGINNING: &[u8] = b"{\"run\":";
 
-/// How a line with a checksum ends: this, eight digits and [`CRC_END`].
+/// The end of a line with a checksum: this, eight digits and [`CRC_END`].
 const CRC: &[u8] = b",\"crc\":\"";
 const CRC_END: &[u8] = b"\"}";
-/// Octets of a line's end.
+/// Octets of that end.
 const CRC_LENGTH: usize = CRC.len() + 8 + CRC_END.len();
 
-/// What a journal says.
+/// The lines of a journal.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// The lines that can be relied on.
+    /// The lines that can be trusted.
     pub values: Vec<Value>,
-    /// Those that cannot: their numbers, from 1.
+    /// The numbers of the others, from 1.
     pub spoiled: Vec<usize>,
     /// Whether any line has a checksum.
     pub checked: bool,
     /// Whether the first line has one.
     pub checked_from_start: bool,
-    /// The checksum of the last line as it is stated, and as it should be. They differ if the line is spoiled; the next one
+    /// The checksum of the last line as stated, and as computed. They differ if the line is spoiled; the next line
     /// fits one of them, whether the line itself or its checksum was changed.
     state: u32,
     computed: u32,
-    /// Octets of the lines that are whole; what comes after them was cut off.
+    /// Octets of complete lines; anything after them is a torn line.
     whole: usize,
-    /// Whether the last line lacks its end alone.
+    /// Whether the last line lacks only its line feed.
     unended: bool,
 }
 
 impl Lines {
-    /// Reads what was written.
+    /// Parses the contents of a journal.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut lines = Self::default();
         let mut rest = bytes;
@@ -72,7 +73,7 @@ impl Lines {
         lines
     }
 
-    /// The journal of a folder, if it has one.
+    /// Reads the journal of a folder, if it has one.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -86,7 +87,7 @@ impl Lines {
         }
     }
 
-    /// A line, with its end.
+    /// Parses a line, including its line feed.
     fn line(&mut self, number: usize, line: &[u8]) {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let value = serde_json::from_slice::<Value>(text).ok();
@@ -105,7 +106,7 @@ impl Lines {
                     None => self.spoiled.push(number),
                 }
             }
-            // All lines have one after the first that has.
+            // After the first line with a checksum, all lines have one.
             (None, _) if self.checked => {
                 let body = text.len().saturating_sub(CRC_LENGTH);
                 self.computed = crc_of(self.state, &text[..body]);
@@ -113,7 +114,7 @@ impl Lines {
             }
             (None, value) => {
                 self.set_state(crc_of(self.state, line));
-                // An earlier version left a line that was cut off where it was.
+                // An earlier version left a torn line where it was.
                 self.values.extend(value);
             }
         }
@@ -127,7 +128,7 @@ impl Lines {
         (self.state, self.computed) = (state, state);
     }
 
-    /// What comes after the last line's end.
+    /// Parses what comes after the last line feed.
     fn last(&mut self, number: usize, text: &[u8]) {
         let fits = |text: &[u8]| checksum(text).is_some_and(|(body, crc)| self.fits(body, crc));
         let is_whole = match self.checked {
@@ -139,12 +140,12 @@ impl Lines {
             self.whole += text.len();
             self.line(number, &[text, b"\n"].concat());
         } else if text.split_last().is_some_and(|(_, all_but_last)| fits(all_but_last)) {
-            // Its end is another octet than a line's end.
+            // Its line feed was changed into another octet.
             self.spoiled.push(number);
         }
     }
 
-    /// The text of a line that comes next, which is an object.
+    /// The text of the next line, which is an object.
     fn text(&mut self, line: &Value) -> String {
         let text = line.to_string();
         let body = text.strip_suffix('}').unwrap_or(&text);
@@ -152,12 +153,12 @@ impl Lines {
         format!("{body},\"crc\":\"{:08x}\"}}\n", self.state)
     }
 
-    /// The first thing that lines say by this name.
+    /// The first value with this key.
     pub(super) fn find(&self, name: &str) -> Option<&Value> {
         self.values.iter().find_map(|line| line.get(name))
     }
 
-    /// The id of its run; journals of earlier versions have none.
+    /// The ID of its run; journals of earlier versions have none.
     pub(super) fn run_id(&self) -> Option<&str> {
         self.find(RUN_ID)?.as_str()
     }
@@ -166,7 +167,7 @@ impl Lines {
 /// The key of a run's id, in the journal and in the metadata.
 pub const RUN_ID: &str = "run_id";
 
-/// What a line's checksum covers of it, and the checksum.
+/// The part of a line that its checksum covers, and the checksum.
 fn checksum(text: &[u8]) -> Option<(&[u8], u32)> {
     let (body, end) = text.split_at(text.len().checked_sub(CRC_LENGTH)?);
     let digits = end.strip_prefix(CRC)?.strip_suffix(CRC_END)?;
@@ -176,31 +177,31 @@ fn checksum(text: &[u8]) -> Option<(&[u8], u32)> {
     Some((body, crc))
 }
 
-/// The checksum of a text that comes after others.
+/// The checksum of a text that follows others.
 fn crc_of(before: u32, text: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new_with_initial(before);
     crc.update(text);
     crc.finalize()
 }
 
-/// An open journal. As long as it is open no other run can open it.
+/// An open journal. While it is open, no other run can open it.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// What was there when it was opened.
+    /// The lines it had when it was opened.
     lines: Lines,
     /// Whether a run has begun it.
     ours: bool,
-    /// What keeps other runs out where the file system has no locks.
+    /// Locks out other runs where the file system has no locks.
     _name: Option<UnixListener>,
 }
 
 impl Journal {
-    /// Opens the journal of a folder, or begins one.
+    /// Opens the journal of a folder, or creates one.
     ///
     /// # Errors
-    /// [`Error::Usage`] if another run has it, or if it is no file of ours (see [`Folder::append`]).
+    /// [`Error::Usage`] if another run has it open, or if it is not our file (see [`Folder::append`]).
     pub fn open(folder: &Folder) -> Result<Self> {
         Self::open_with(folder, File::try_lock)
     }
@@ -219,11 +220,11 @@ impl Journal {
             Err(TryLockError::WouldBlock) => return Err(taken(folder)),
             Err(TryLockError::Error(why)) => {
                 log::warn!(
-                    "{}: this file system has no locks ({why}): only runs of this network namespace are kept out",
+                    "{}: this file system has no locks ({why}): only runs in this network namespace are locked out",
                     folder.display()
                 );
                 let locked = lock_by_name(&file, folder).inspect_err(|_| {
-                    // Nobody else has begun it: a run that has would keep its name.
+                    // No other run has begun it: that run would hold the name.
                     if is_new {
                         let _ = place.remove(OsStr::new(NAME));
                     }
@@ -234,7 +235,7 @@ impl Journal {
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).doing(doing)?;
         let lines = Lines::parse(&bytes);
-        // The first line may have been cut off, too.
+        // The first line may be torn as well.
         let ours = bytes.iter().zip(BEGINNING).all(|(byte, known)| byte == known);
         let journal = Self { path, file, lines, ours, _name: name };
         if journal.ours && journal.lines.spoiled.is_empty() {
@@ -248,16 +249,16 @@ impl Journal {
         Ok(journal)
     }
 
-    /// What was there when it was opened.
+    /// The lines it had when it was opened.
     pub(super) fn lines(&self) -> &Lines {
         &self.lines
     }
 
-    /// Writes the lines that can be relied on anew, if there are others, and keeps the file as it was under another name.
+    /// Rewrites the journal with the trusted lines if there are others, and keeps the old file under another name.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the line that says which run it is cannot be relied on.
-    pub fn mend(&mut self, place: &Folder) -> Result<Option<PathBuf>> {
+    /// [`Error::Usage`] if the line that identifies the run is spoiled.
+    pub fn repair(&mut self, place: &Folder) -> Result<Option<PathBuf>> {
         if self.lines.spoiled.is_empty() {
             return Ok(None);
         }
@@ -266,8 +267,8 @@ impl Journal {
             self.lines.spoiled.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         if self.lines.find("run").is_none() {
             return Err(Error::Usage(format!(
-                "read {shown}: it is spoiled (line {numbers}) and no longer says which run it is, so the run cannot be resumed; \
-                 `merge --allow-incomplete` puts the parts that are whole into one file"
+                "read {shown}: it is spoiled (line {numbers}) and no longer identifies the run, so the run cannot be resumed; \
+                 `merge --allow-incomplete` merges the intact parts into one file"
             )));
         }
         let aside = super::aside(place, OsStr::new(NAME))?;
@@ -280,13 +281,13 @@ impl Journal {
         place.sync().doing(doing)?;
         let aside = place.join(&aside);
         log::warn!(
-            "{shown} is spoiled (line {numbers}): it is kept as {}, and what the other lines say is written anew",
+            "{shown} is spoiled (line {numbers}): it is kept as {}, and a new journal has the intact lines",
             aside.display()
         );
         let values = std::mem::take(&mut self.lines.values);
         self.lines = Lines::default();
         let text: String = values.iter().map(|value| self.lines.text(value)).collect();
-        // In place, as the lock is on this file; it was copied.
+        // Rewritten in place, since the lock is on this file; the copy is made already.
         let rewritten = self.file.set_len(0);
         let rewritten = rewritten.and_then(|()| (&self.file).write_all(text.as_bytes()));
         let rewritten = rewritten.and_then(|()| self.file.sync_data());
@@ -295,15 +296,15 @@ impl Journal {
         Ok(Some(aside))
     }
 
-    /// Makes it empty.
+    /// Truncates it.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is something else of this name.
+    /// [`Error::Usage`] if the file is not a journal.
     pub fn clear(&mut self) -> Result<()> {
         if !self.ours {
             let path = self.path.display();
             return Err(Error::Usage(format!(
-                "write {path}: it is there and is no journal of a run"
+                "write {path}: the file exists and is not a run journal"
             )));
         }
 
@@ -312,7 +313,7 @@ impl Journal {
         cleared.map(drop).map_err(|error| write_error(&self.path, error))
     }
 
-    /// Adds a line; it is on disk when this returns.
+    /// Appends a line; it is on disk when this returns.
     pub fn add(&mut self, line: &Value) -> Result<()> {
         let text = self.lines.text(line);
         self.append(text.as_bytes())
@@ -325,11 +326,11 @@ impl Journal {
 }
 
 fn taken(folder: &Path) -> Error {
-    Error::Usage(format!("write {}: another run writes there now", folder.display()))
+    Error::Usage(format!("write {}: another run is writing there", folder.display()))
 }
 
-/// Keeps other runs out by a socket whose name says which file it is about. A network namespace has each name once, and
-/// the kernel frees it with the process.
+/// Locks out other runs by a socket whose name identifies the file. A network namespace has each name once, and the
+/// kernel frees it with the process.
 fn lock_by_name(file: &File, folder: &Path) -> Result<UnixListener> {
     let doing = || format!("lock {}", folder.display());
     let about = file.metadata().doing(doing)?;
@@ -357,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_was_cut_off_harms_no_other() {
+    fn a_torn_line_harms_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(&at(&folder)).unwrap();
         journal.add(&json!({"run": 1})).unwrap();
@@ -369,7 +370,7 @@ mod tests {
         assert_eq!(values(&journal), [json!({"run": 1})]);
         journal.add(&json!({"part": 2})).unwrap();
         drop(journal);
-        // Only the line's end is missing.
+        // Only the line feed is missing.
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.trim_end()).unwrap();
         let mut journal = Journal::open(&at(&folder)).unwrap();
@@ -380,7 +381,7 @@ mod tests {
         assert!(text.starts_with("{\"other\":3,\"crc\":\""), "{text}");
         drop(journal);
         let why = Journal::open(&at(&folder)).unwrap().clear().unwrap_err();
-        assert!(why.to_string().contains("no journal"), "{why}");
+        assert!(why.to_string().contains("not a run journal"), "{why}");
     }
 
     /// A journal of four lines.
@@ -439,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_spoiled_journal_is_written_anew_unless_it_no_longer_says_which_run_it_is() {
+    fn a_spoiled_journal_is_rewritten_unless_it_no_longer_identifies_the_run() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
         let mut text = written(&folder);
@@ -447,7 +448,7 @@ mod tests {
         text[octet] ^= 1;
         fs::write(&path, &text).unwrap();
         let mut journal = Journal::open(&at(&folder)).unwrap();
-        let aside = journal.mend(&at(&folder)).unwrap().unwrap();
+        let aside = journal.repair(&at(&folder)).unwrap().unwrap();
         assert_eq!(fs::read(aside).unwrap(), text);
         assert_eq!(journal.lines().values.len(), 3);
         journal.add(&json!({"x": 3})).unwrap();
@@ -456,7 +457,7 @@ mod tests {
         let mut text = fs::read(&path).unwrap();
         text[10] ^= 1;
         fs::write(&path, &text).unwrap();
-        let why = Journal::open(&at(&folder)).unwrap().mend(&at(&folder)).unwrap_err();
+        let why = Journal::open(&at(&folder)).unwrap().repair(&at(&folder)).unwrap_err();
         assert!(why.to_string().contains("cannot be resumed"), "{why}");
         assert_eq!(fs::read(&path).unwrap(), text);
     }
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_system_without_locks_keeps_runs_out_all_the_same() {
+    fn runs_are_locked_out_on_a_file_system_without_locks() {
         let folder = tempfile::tempdir().unwrap();
         let none = |_: &File| Err(TryLockError::Error(ErrorKind::Unsupported.into()));
         let mut first = Journal::open_with(&at(&folder), none).unwrap();

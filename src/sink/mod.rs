@@ -1,20 +1,20 @@
-//! Where records go: Parquet, NDJSON in a file, NDJSON on standard output, and the NDJSON of upstream.
+//! Result files: Parquet, NDJSON in a file or on standard output, and the NDJSON of upstream.
 //!
-//! The name of the output says which ([`open`]). A file grows under a temporary name in the
-//! folder where it will stand and gets its own name when it is whole and on disk
-//! (`temporary`), so nobody ever reads half a result, and an older result is replaced only by
-//! a finished one. A sink that is dropped without [`Sink::finish`] leaves nothing behind.
+//! The name of the output selects the format ([`open`]). A file grows under a temporary name in its folder and is
+//! renamed when it is complete and on disk (`temporary`), so no reader sees a partial result, and only a finished
+//! result replaces an older one. A sink that is dropped without [`Sink::finish`] leaves nothing.
 //!
-//! A run's Parquet grows in parts (`parts`), from which it can be resumed after anything.
+//! A run's Parquet grows in parts (`parts`), from which an interrupted run is resumed.
 //!
-//! Every Parquet file has a checksum per page (`pages`) and its own digest (`seal`), the digests of parts are in their journal, and
-//! [`check`] holds a result to them.
+//! Every Parquet file has a checksum per page (`pages`) and its own digest (`seal`). The digests of parts are in
+//! their journal, and [`check`] compares a result with them.
 //!
 //! Imports [`error`](crate::error), [`files`](crate::files), [`printable`](crate::printable) and
-//! [`words`](crate::words) only; what a record consists of is decided elsewhere.
+//! [`words`](crate::words) only; the columns of a record are defined elsewhere.
 
 mod checked;
 mod journal;
+mod names;
 mod ndjson;
 mod pages;
 mod parquet;
@@ -39,32 +39,32 @@ use crate::files;
 
 pub use checked::{Checked, Damage, Journaled, Spoiled, check};
 pub use journal::{NAME as JOURNAL, RUN_ID};
-pub use parts::{Folder, PartsSink, RUN, SingleSink, beside, can_be, can_hold, discard};
+pub use names::RUN;
+pub use parts::{Folder, PartsSink, SingleSink, can_be, can_hold, discard, parts_of};
 pub use stored::{Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};
 
-/// What stands before every key of the metadata that a sink stores.
+/// The prefix of every metadata key that a sink stores.
 pub const METADATA_PREFIX: &str = "pathspider.";
-/// The metadata key of the size of NDJSON, in the file beside it.
+/// The metadata key for the size of NDJSON, in its metadata file.
 const RECORDS_BYTES: &str = "records_bytes";
-/// The metadata key of the SHA-256 of NDJSON, in the file beside it.
+/// The metadata key for the SHA-256 of NDJSON, in its metadata file.
 const RECORDS_SHA256: &str = "records_sha256";
 
-/// What is said of records as a whole: keys without [`METADATA_PREFIX`], and values.
+/// Metadata of a result: keys without [`METADATA_PREFIX`], and values.
 pub type Metadata = Vec<(String, String)>;
 
-/// Takes records, a batch at a time.
+/// Writes records in batches.
 pub trait Sink: Send + fmt::Debug {
-    /// Adds the rows of `batch`, which has the schema that the sink was opened with.
+    /// Writes the rows of `batch`, which has the schema that the sink was opened with.
     ///
     /// # Errors
-    /// Names the file, for instance when the disk is full. After an error the sink can only be
-    /// dropped.
+    /// Names the file, for example when the disk is full. After an error the sink can only be dropped.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
-    /// Brings to disk what was written so far, if this sink can do so before its end and it is time: `elapsed`
-    /// since the run began. `known` gives the metadata as far as it is known.
+    /// Syncs the records to disk, if this sink can do that before its end and it is time: `elapsed` is the time since
+    /// the run began. `known` returns the metadata so far.
     ///
     /// # Errors
     /// Names the file.
@@ -72,14 +72,13 @@ pub trait Sink: Send + fmt::Debug {
         Ok(())
     }
 
-    /// Rows that were written; those of a part that failed are not among them.
+    /// Rows written, without those of a part that failed.
     fn rows(&self) -> u64;
 
-    /// Stores `metadata` (keys without [`METADATA_PREFIX`], which is put before them), brings
-    /// everything to disk and gives the file its name.
+    /// Stores `metadata` (with [`METADATA_PREFIX`] before each key), syncs everything to disk and renames the file.
     ///
     /// # Errors
-    /// Names the file; then there is no output, and one that stood there before stands still.
+    /// Names the file; then there is no output, and an older one at its place is unchanged.
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written>;
 }
 
@@ -90,7 +89,7 @@ pub struct Written {
     pub path: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// Its SHA-256, in hexadecimal; empty for a folder of parts, of which each has its own.
+    /// Its SHA-256 in hexadecimal; empty for a folder of parts, each of which has its own.
     pub sha256: String,
     /// Rows in it.
     pub rows: u64,
@@ -98,15 +97,14 @@ pub struct Written {
     pub parts: Option<PathBuf>,
 }
 
-/// Opens the sink that `path` names: `*.parquet`, `*.ndjson` or `*.jsonl`, or `-` for NDJSON on
-/// standard output.
+/// Opens the sink for `path`: `*.parquet`, `*.ndjson` or `*.jsonl`, or `-` for NDJSON on standard output.
 ///
-/// NDJSON has no place for metadata: it goes to a file beside it, `NAME.meta.json`. With
-/// standard output there is no file beside it and the metadata is not written.
+/// NDJSON has no place for metadata: it goes to a separate file, `NAME.meta.json`. On standard output the metadata is
+/// not written.
 ///
 /// # Errors
-/// [`Error::Usage`] for any other name and for a folder that is not there or cannot be
-/// written: better told now than after a run of days.
+/// [`Error::Usage`] for any other name and for a folder that does not exist or is not writable: fail now rather than
+/// after a run of days.
 pub fn open(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
     if path.as_os_str() == "-" {
         return Ok(Box::new(ndjson::NdjsonSink::stdout()));
@@ -116,21 +114,21 @@ pub fn open(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
         Some("parquet") => Ok(Box::new(parquet::ParquetSink::create(path, schema)?)),
         Some("ndjson" | "jsonl") => Ok(Box::new(ndjson::NdjsonSink::create(path)?)),
         _ => Err(Error::Usage(format!(
-            "write {}: do not know this kind of file; the name must end in .parquet, .ndjson or \
+            "write {}: unknown kind of file; the name must end in .parquet, .ndjson or \
              .jsonl, or in / for a folder of Parquet files, or be - for NDJSON on standard output",
             path.display()
         ))),
     }
 }
 
-/// The file that has the metadata of NDJSON.
-pub fn metadata_beside(path: &Path) -> PathBuf {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".meta.json");
-    beside.into()
+/// The metadata file of NDJSON.
+pub fn metadata_of(path: &Path) -> PathBuf {
+    let mut metadata = path.as_os_str().to_owned();
+    metadata.push(".meta.json");
+    metadata.into()
 }
 
-/// A name that no file of a folder has, for one that is spoiled.
+/// An unused name in a folder for a spoiled file.
 fn aside(place: &files::Folder, name: &OsStr) -> Result<OsString> {
     let mut number = 1;
     loop {

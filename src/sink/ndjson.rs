@@ -1,7 +1,7 @@
-//! NDJSON: one JSON object a line, for eyes and for pipes.
+//! NDJSON: one JSON object per line, for people and for pipes.
 //!
-//! Nulls are written out, so that every line has every column; times are ISO 8601 in UTC with
-//! nanoseconds (`2026-03-01T12:00:00.000000123Z`).
+//! Nulls are written, so every line has every column; times are ISO 8601 in UTC with nanoseconds
+//! (`2026-03-01T12:00:00.000000123Z`).
 
 use std::fmt;
 use std::io::{self, BufWriter, Write};
@@ -22,7 +22,7 @@ use super::{METADATA_PREFIX, RECORDS_BYTES, RECORDS_SHA256, Sink, Written, write
 use crate::error::{Error, Result};
 use crate::printable::Printable;
 
-/// The text of a time without a zone (see [`utc_to_plain`]).
+/// The format of a time without a zone (see [`utc_to_plain`]).
 const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
 
 /// Writes NDJSON to a file or to standard output.
@@ -32,7 +32,7 @@ pub struct NdjsonSink {
     rows: u64,
 }
 
-/// Where the lines go.
+/// The destination of the lines.
 #[derive(Debug)]
 enum Target {
     File { records: Box<Temporary>, metadata: Box<Temporary> },
@@ -46,15 +46,15 @@ impl fmt::Debug for NdjsonSink {
 }
 
 impl NdjsonSink {
-    /// Lines on standard output, each batch at once.
+    /// Lines on standard output, flushed after each batch.
     pub fn stdout() -> Self {
         Self::new(Box::new(Printable::json(io::stdout())), Target::Stdout)
     }
 
-    /// Starts the file that will be `path`, and the one beside it.
+    /// Starts the file that will be `path`, and its metadata file.
     pub fn create(path: &Path) -> Result<Self> {
         let records = Temporary::create(path)?;
-        let metadata = records.beside(".meta.json")?;
+        let metadata = records.sibling(".meta.json")?;
         Self::into_files(records, metadata)
     }
 
@@ -62,13 +62,13 @@ impl NdjsonSink {
         Self { writer: Digesting::new(BufWriter::new(to)), target, rows: 0 }
     }
 
-    /// Adds lines that are made already.
+    /// Writes finished lines.
     pub(super) fn write_lines(&mut self, lines: &[u8], rows: u64) -> Result<()> {
         self.writer.write_all(lines).map_err(|error| write_error(&self.path(), error))?;
         self.written(rows)
     }
 
-    /// Counts rows; whoever reads standard output has them at once.
+    /// Counts rows and flushes standard output, so that its reader gets them at once.
     fn written(&mut self, rows: u64) -> Result<()> {
         if matches!(self.target, Target::Stdout) {
             self.writer.flush().map_err(|error| write_error(&self.path(), error))?;
@@ -121,7 +121,7 @@ impl Sink for NdjsonSink {
 }
 
 impl NdjsonSink {
-    /// [`Sink::finish`], with metadata whose keys stay as they are before the other.
+    /// [`Sink::finish`], with further metadata in front whose keys are not prefixed.
     pub(super) fn finish_with(
         self,
         bare: &[(String, String)],
@@ -130,7 +130,7 @@ impl NdjsonSink {
         let (path, rows) = (self.path(), self.rows);
         let finished = self.writer.finish().map_err(|error| write_error(&path, error))?;
         let Digested { bytes, sha256 } = finished;
-        if let Target::File { records, metadata: beside } = self.target {
+        if let Target::File { records, metadata: file } = self.target {
             let own = [(RECORDS_BYTES, bytes.to_string()), (RECORDS_SHA256, sha256.clone())];
             let ours = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             let ours = ours.chain(own.iter().map(|(key, value)| (*key, value.as_str())));
@@ -140,14 +140,13 @@ impl NdjsonSink {
                 .chain(ours.map(|(key, value)| (format!("{METADATA_PREFIX}{key}"), value)))
                 .map(|(key, value)| (key, value.into()))
                 .collect();
-            beside
-                .writer()?
+            file.writer()?
                 .write_all(seal::json(object).as_bytes())
-                .map_err(|error| write_error(beside.path(), error))?;
-            // Both on disk first, then both renamed, the records last: when they are there,
-            // everything is.
+                .map_err(|error| write_error(file.path(), error))?;
+            // Both are synced first, then both are renamed, the records last: when the records exist, everything
+            // does.
             records.sync()?;
-            beside.keep()?;
+            file.keep()?;
             records.keep()?;
         }
         Ok(Written { path, bytes, sha256, rows, parts: None })
@@ -173,8 +172,8 @@ fn plain_field(field: &FieldRef, column: &ArrayRef) -> (FieldRef, ArrayRef) {
     (Arc::new(Field::new(field.name(), data_type, field.is_nullable())), column)
 }
 
-/// Takes the zone "UTC" off times, at any depth: arrow knows zones by name only together with
-/// a time zone database, and [`TIME_FORMAT`] says the zone anyway.
+/// Removes the zone "UTC" from times at any depth: arrow resolves zones by name only with a time zone database, and
+/// [`TIME_FORMAT`] names the zone anyway.
 fn utc_to_plain(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) if zone.as_ref() == "UTC" => {

@@ -1,9 +1,9 @@
 //! Checksums of Parquet pages.
 //!
 //! The parquet crate verifies the CRC-32 of a page when it reads one, but does not write it. It hands every finished
-//! page to a page store, as two blobs: the header in Thrift's compact protocol, then the data. The store here
-//! computes the CRC of the data and inserts it into the header (`PageHeader.crc` of the Parquet format). Headers
-//! grow by that, so the column chunk is put into the file with its sizes and offsets corrected.
+//! page to a page store, as two blobs: the header in Thrift's compact protocol, then the data. This store computes
+//! the CRC of the data and inserts it into the header (`PageHeader.crc` of the Parquet format). Headers grow by that,
+//! so the sizes and offsets of the column chunk are corrected before it goes into the file.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,15 +18,15 @@ use parquet::file::writer::SerializedRowGroupWriter;
 
 /// `PageType.DICTIONARY_PAGE`.
 const DICTIONARY_PAGE: u32 = 2;
-/// A field of Thrift's compact protocol: an i32 whose number is one more than that of the field before.
+/// A field of Thrift's compact protocol: an i32 whose number is one more than that of the previous field.
 const NEXT_I32: u8 = 0x15;
 
-/// Makes a store for each column chunk and remembers it until it is [taken](Stores::take).
+/// Makes a store for each column chunk and keeps it until it is [taken](Stores::take).
 #[derive(Debug, Default)]
 pub(super) struct Stores(Mutex<Vec<Pages>>);
 
 impl Stores {
-    /// The stores made since the last call, in the order of the columns.
+    /// The stores made since the last call, in column order.
     pub(super) fn take(&self) -> Vec<Pages> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -46,7 +46,7 @@ pub(super) struct Pages(Arc<Mutex<Chunk>>);
 
 #[derive(Debug, Default)]
 struct Chunk {
-    /// A header whose data have not come yet.
+    /// A header whose data have not arrived.
     header: Option<Bytes>,
     dictionary: Vec<Page>,
     data: Vec<Page>,
@@ -57,7 +57,7 @@ struct Chunk {
 struct Page {
     header: Vec<u8>,
     data: Bytes,
-    /// Octets by which the checksum made the header longer.
+    /// Octets that the checksum added to the header.
     grown: usize,
 }
 
@@ -89,14 +89,14 @@ impl PageStore for Pages {
     }
 }
 
-/// A column chunk with checksums, ready to be put into a row group.
+/// A column chunk with checksums, ready to be written to a row group.
 pub(super) struct Column {
     octets: Bytes,
     close: ColumnCloseResult,
 }
 
 impl Column {
-    /// The pages of a column that is finished, the dictionary first.
+    /// The pages of a finished column, the dictionary first.
     pub(super) fn new(pages: &Pages, chunk: &ArrowColumnChunk) -> Result<Self> {
         let mut close = chunk.close().clone();
         let Chunk { dictionary, data, size, .. } =
@@ -130,7 +130,7 @@ impl Column {
         Ok(Self { octets: octets.into(), close })
     }
 
-    /// Puts it into a row group as its next column.
+    /// Appends it to a row group as its next column.
     pub(super) fn append<W: Write + Send>(
         self,
         group: &mut SerializedRowGroupWriter<'_, W>,
@@ -141,8 +141,8 @@ impl Column {
 
 /// A page header with this checksum, and the type of the page.
 ///
-/// The header's first fields are the page's type (1) and its two sizes (2, 3), all i32 and always there. The checksum is
-/// field 4. The next field there is says by how much its number is more than that of the field before.
+/// The header's first fields are the page's type (1) and its two sizes (2, 3), all i32 and always present. The
+/// checksum is field 4. The next field's header has the difference between its number and the previous one.
 fn with_crc(header: &[u8], crc: u32) -> Result<(Vec<u8>, u32)> {
     let unknown = || ParquetError::General("a page header has an unknown form".into());
     let (mut at, mut kind) = (0, 0);
@@ -153,13 +153,13 @@ fn with_crc(header: &[u8], crc: u32) -> Result<(Vec<u8>, u32)> {
         let value = &header[at + 1..];
         let length = value.iter().position(|octet| octet & 0x80 == 0).ok_or_else(unknown)? + 1;
         if field == 0 {
-            // Zigzag, of one octet: types of pages are small.
+            // Zigzag, one octet: page types are small.
             kind = u32::from(value[0]) >> 1;
         }
         at += 1 + length;
     }
     let next = *header.get(at).ok_or_else(unknown)?;
-    // At least 2: there is no field 4 yet.
+    // At least 2: field 4 does not exist yet.
     if next >> 4 < 2 {
         return Err(unknown());
     }

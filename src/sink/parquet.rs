@@ -1,4 +1,4 @@
-//! Parquet: the form that analysts get.
+//! Parquet: the format for analysis.
 
 use std::fmt;
 use std::fs::File;
@@ -22,19 +22,19 @@ use super::temporary::Temporary;
 use super::{METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
 
-/// Rows of a row group, at most.
+/// Maximum rows of a row group.
 const GROUP_ROWS: usize = 64 * 1024;
-/// Bytes that a row group may take in memory before it is written out. The writer keeps one
-/// group, so this bounds the memory of a run of any length.
+/// Maximum memory of a row group before it is written out. The writer keeps one group, so this bounds the memory of a
+/// run of any length.
 const GROUP_BYTES: usize = 64 * 1024 * 1024;
-/// Better than half of what higher levels save, at a fraction of their time.
+/// More than half of what higher levels save, in a fraction of their time.
 const ZSTD_LEVEL: i32 = 1;
 
 /// Writes one Parquet file.
 pub struct ParquetSink {
     writer: SerializedFileWriter<Digesting<File>>,
     columns: ArrowRowGroupWriterFactory,
-    /// Where the columns of the row group in hand put their pages.
+    /// Where the columns of the current row group put their pages.
     stores: Arc<Stores>,
     group: Option<RowGroup>,
     // After the writer: the file is removed when nothing writes to it any more.
@@ -64,7 +64,7 @@ impl ParquetSink {
             .set_max_row_group_row_count(Some(GROUP_ROWS));
         let converted = ArrowSchemaConverter::new().convert(&schema);
         let columns = converted.map_err(|error| failed(file.path(), error))?;
-        // What is counted or measured has too many values for a dictionary, and small differences.
+        // Counters and measured values are too diverse for a dictionary, but have small differences.
         for column in columns.columns() {
             if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
                 let path = column.path();
@@ -150,7 +150,7 @@ fn end_group(
     place.close().map(drop)
 }
 
-/// Says in the operating system's words what it said, if it was the one who refused.
+/// Uses the operating system's error text, if the operating system caused the error.
 fn failed(path: &Path, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {

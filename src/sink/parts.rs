@@ -1,14 +1,14 @@
-//! Results in parts: a folder of Parquet files, each whole and on disk, so that a run that is killed loses no
-//! more than the waves in hand and can be resumed.
+//! Results in parts: a folder of Parquet files, each complete and on disk, so a killed run loses no more than the
+//! waves in flight and can be resumed.
 //!
 //! ```text
-//! results/journal.ndjson      which run this is; a line for each part
-//!         part-00000.parquet  records, under their own name only when on disk
+//! results/journal.ndjson      identifies the run; one line for each part
+//!         part-00000.parquet  records, renamed to this only when on disk
 //!         part-00001.parquet
-//!         run.json            metadata of the whole, when the run has ended
+//!         run.json            metadata of the whole run, when it has ended
 //! ```
 //!
-//! What is done is what is in the parts. The journal holds the run's identity and its counts, and the digest of each part.
+//! The parts define what is done. The journal has the run's identity and its counts, and the digest of each part.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -21,6 +21,7 @@ use serde_json::{Map, Value, json};
 
 use super::checked::{self, Damage, Part, Spoiled};
 use super::journal::Journal;
+use super::names::{RUN, name, number};
 use super::parquet::ParquetSink;
 use super::seal;
 use super::temporary::{Temporary, hidden};
@@ -28,50 +29,47 @@ use super::{METADATA_PREFIX, Metadata, Sink, Written, stored, write_error};
 use crate::error::{Doing as _, Error, Result};
 use crate::files::{self, Place};
 
-/// Metadata of the whole run, when it has ended.
-pub const RUN: &str = "run.json";
-
-/// Rows after which a part is closed, however young it is.
+/// Maximum rows of a part, whatever its age.
 const MOST_ROWS: u64 = 64 * 1024;
-/// The least age of a part that is closed for its age.
+/// Minimum age of a part that is closed for its age.
 const YOUNGEST: Duration = Duration::from_secs(1);
-/// The age at which any part is closed.
+/// Age at which any part is closed.
 const OLDEST: Duration = Duration::from_secs(60);
-/// In between, a part is closed when it holds this share of the run's time: a long run has no more than some
-/// thousand parts, and a kill costs it one hundredth.
+/// Between the two, a part is closed when it holds this share of the run's time: so a long run has at most a few
+/// thousand parts, and a kill loses one hundredth of it.
 const SHARE: u32 = 100;
 
 /// A folder that holds the parts of a run.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// The open folder: parts are looked up in it, whatever its path leads to by now.
+    /// The open folder: parts are looked up in it, wherever its path leads by now.
     place: files::Folder,
     journal: Journal,
     parts: Vec<PathBuf>,
-    /// Whether it was made just now.
+    /// Whether the folder was created just now.
     made: bool,
-    /// Whether its journal was begun just now.
+    /// Whether its journal was created just now.
     begun: bool,
 }
 
 impl Folder {
-    /// Begins a run in a folder, which is made if it is not there.
+    /// Starts a run in a folder, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the folder cannot be made, if parts of a run are there already, or if another run
-    /// writes there. `resume` is what to write to go on with them.
+    /// [`Error::Usage`] if the folder cannot be created, if it has parts of a run already, or if another run writes
+    /// to it. `resume` is the command-line value that continues them.
     pub fn begin(path: &Path, resume: &Path) -> Result<Self> {
         let (place, made) = files::Folder::make(path)?;
         if !parts(&place)?.is_empty() {
             let (path, resume) = (path.display(), resume.display());
             return Err(Error::Usage(format!(
-                "write {path}: there are results already; go on with them by --resume {resume}, name another output, \
+                "write {path}: there are results already; continue them with --resume {resume}, choose another output, \
                  or remove them"
             )));
         }
         let opened = Self::open(path, place).inspect_err(|_| {
-            // It has no journal, or that of another run: then it is not empty, and stays.
+            // It has no journal, or one of another run: then it is not empty, and stays.
             if made {
                 let _ = remove(path);
             }
@@ -89,20 +87,20 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens the folder of a run to go on with it. What was not finished there is removed.
+    /// Opens the folder of a run to continue it. Unfinished files are removed.
     pub fn resume(path: &Path) -> Result<Self> {
         let mut folder = Self::open(path, files::Folder::open(path)?)?;
         folder.parts = parts(&folder.place)?.iter().map(|name| path.join(name)).collect();
         if !folder.parts.is_empty() && folder.journal.lines().find("run").is_none() {
-            // Says what is wrong with it, if it is spoiled.
-            folder.journal.mend(&folder.place)?;
+            // Reports what is wrong with the journal, if it is spoiled.
+            folder.journal.repair(&folder.place)?;
         }
         Ok(folder)
     }
 
     fn open(path: &Path, place: files::Folder) -> Result<Self> {
         let journal = Journal::open(&place)?;
-        // Nobody else writes here: whatever has a temporary name was left by a run that was killed.
+        // No other run writes here: a file with a temporary name was left by a killed run.
         for name in place.names()? {
             let shown = name.to_string_lossy();
             if shown.starts_with(".part-") && shown.contains(".parquet.tmp-") {
@@ -113,7 +111,7 @@ impl Folder {
         Ok(Self { path, place, journal, parts, made: false, begun: false })
     }
 
-    /// Refuses to go on in a folder that was renamed or removed: its results would not be found.
+    /// Fails if the folder was renamed or removed, since its results would not be found.
     fn is_in_its_place(&self) -> Result<()> {
         self.place.is_in_its_place().doing(|| format!("write {}", self.path.display()))
     }
@@ -121,13 +119,13 @@ impl Folder {
     /// Opens one of its parts for reading.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is no Parquet file, or one that must not be trusted.
+    /// [`Error::Usage`] if it is not a Parquet file, or one that must not be trusted.
     pub fn stored(&self, part: &Path) -> Result<stored::Stored> {
         let name = part.file_name().unwrap_or_default();
         stored::Stored::of(part, self.place.read(name)?)
     }
 
-    /// The length of one of its parts, in bytes.
+    /// The length of one of its parts in bytes.
     fn length(&self, part: &Path) -> Result<u64> {
         let file = self.place.read(part.file_name().unwrap_or_default())?;
         Ok(file.metadata().doing(|| format!("read {}", part.display()))?.len())
@@ -138,29 +136,29 @@ impl Folder {
         &self.parts
     }
 
-    /// What its journal says, but for lines that cannot be relied on.
+    /// The trusted lines of its journal.
     pub fn lines(&self) -> &[Value] {
         &self.journal.lines().values
     }
 
-    /// The id of its run, if the journal has it.
+    /// The ID of its run, if the journal has it.
     pub fn run_id(&self) -> Option<&str> {
         self.journal.lines().run_id()
     }
 
-    /// Adds a line to its journal; it is on disk when this returns.
+    /// Appends a line to its journal; it is on disk when this returns.
     pub fn note(&mut self, line: &Value) -> Result<()> {
         self.journal.add(line)
     }
 
-    /// Checks what is there before a run goes on with it. A part that is not as it was written is renamed, never
-    /// removed, and is no part of the run from then on: its targets have no records. A whole part that the journal
-    /// does not have gets its line, with the counts (`counts`) that its metadata have.
+    /// Checks what exists before a run continues it. A damaged part is renamed, never removed, and no longer belongs
+    /// to the run: its targets have no records. A whole part without a journal line gets its line, with the counts
+    /// (`counts`) from its metadata.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the journal no longer says which run it is, or for a file that the user has to rename or remove.
-    pub fn mend(&mut self, counts: &[&str]) -> Result<()> {
-        self.journal.mend(&self.place)?;
+    /// [`Error::Usage`] if the journal no longer identifies the run, or if the user has to rename or remove a file.
+    pub fn repair(&mut self, counts: &[&str]) -> Result<()> {
+        self.journal.repair(&self.place)?;
         let open = |part: &Path| self.place.read(part.file_name().unwrap_or_default());
         let lines = Some(self.journal.lines());
         let checked = checked::of_parts(&self.path, lines, &self.parts, &open, &mut |_| ());
@@ -186,7 +184,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Puts a spoiled part aside.
+    /// Sets a spoiled part aside.
     fn give_up(&mut self, part: &Spoiled) -> Result<()> {
         let mut line = json!({ "lost": name(&part.path), "why": part.why });
         let measured = match part.damage {
@@ -208,7 +206,7 @@ impl Folder {
     }
 }
 
-/// The line of a part in the journal.
+/// The journal line of a part.
 fn part_line(part: &Part, metadata: &[(String, String)], counts: &[&str]) -> Value {
     let mut line = json!({ "part": part.name, "rows": part.rows });
     if let Some((bytes, sha256)) = &part.digest {
@@ -218,7 +216,7 @@ fn part_line(part: &Part, metadata: &[(String, String)], counts: &[&str]) -> Val
     with_counts(line, metadata, counts)
 }
 
-/// A line with those of the metadata that are counts.
+/// A line with the metadata entries that are counts.
 fn with_counts(mut line: Value, metadata: &[(String, String)], counts: &[&str]) -> Value {
     let counts = metadata.iter().filter(|(key, _)| counts.contains(&key.as_str()));
     let counts: Map<String, Value> =
@@ -227,15 +225,15 @@ fn with_counts(mut line: Value, metadata: &[(String, String)], counts: &[&str]) 
     line
 }
 
-/// The names of the parts in a folder, in order.
+/// The names of the parts in a folder, sorted.
 fn parts(place: &files::Folder) -> Result<Vec<OsString>> {
     let mut names = place.names()?;
-    // A part without its own name yet does not end so.
+    // A part under its temporary name has another ending.
     names.retain(|name| Path::new(name).extension().is_some_and(|end| end == "parquet"));
     Ok(names)
 }
 
-/// The folder that a folder is in.
+/// The parent of a folder.
 fn above(path: &Path) -> Result<files::Folder> {
     let above = path.parent().filter(|above| !above.as_os_str().is_empty());
     files::Folder::open(above.unwrap_or(Path::new(".")))
@@ -250,7 +248,7 @@ fn remove(path: &Path) -> Result<()> {
 impl Drop for Folder {
     fn drop(&mut self) {
         if self.parts.is_empty() && self.begun {
-            // The run ended before there was anything to keep. Nothing can report it if this fails.
+            // The run ended before there was anything to keep. A failure cannot be reported here.
             let _ = self.place.remove(OsStr::new(super::journal::NAME));
             if self.made {
                 let _ = remove(&self.path);
@@ -264,15 +262,15 @@ impl Drop for Folder {
 pub struct PartsSink {
     folder: Folder,
     schema: SchemaRef,
-    /// Keys of the metadata that go into the journal.
+    /// Metadata keys that go into the journal.
     journaled: &'static [&'static str],
     /// The number of the next part.
     next: u32,
-    /// The part in hand.
+    /// The open part.
     part: Option<ParquetSink>,
     /// Rows in it.
     fresh: u64,
-    /// When the last part was closed, since the run began.
+    /// When the last part was closed, since the start of the run.
     closed: Duration,
     /// Rows and bytes of all parts on disk.
     rows: u64,
@@ -280,7 +278,7 @@ pub struct PartsSink {
 }
 
 impl PartsSink {
-    /// Goes on behind the parts that are in the folder.
+    /// Continues after the parts that are in the folder.
     pub fn new(
         folder: Folder,
         schema: SchemaRef,
@@ -293,13 +291,13 @@ impl PartsSink {
             bytes += length;
             next = next.max(number(part).map_or(0, |number| number + 1));
         }
-        // Names of parts that were lost are not used again.
+        // Names of lost parts are not used again.
         for line in folder.lines() {
             let part = line.get("part").and_then(Value::as_str);
             let number = part.and_then(|part| number(Path::new(part)));
             next = next.max(number.map_or(0, |number| number + 1));
         }
-        // It tells of a run that has ended.
+        // It describes a run that has ended.
         let _ = folder.place.remove(OsStr::new(RUN));
         let part = None;
         let closed = Duration::ZERO;
@@ -323,7 +321,7 @@ impl PartsSink {
         }
     }
 
-    /// Closes the part in hand.
+    /// Closes the open part.
     fn close(&mut self, metadata: &[(String, String)]) -> Result<()> {
         let Some(part) = self.part.take() else { return Ok(()) };
         self.fresh = 0;
@@ -336,10 +334,10 @@ impl PartsSink {
         self.folder.note(&part_line(&part, metadata, self.journaled))
     }
 
-    /// Closes what is open and brings everything to disk, the metadata of the whole last.
+    /// Closes what is open and syncs everything to disk, the metadata of the whole run last.
     pub(super) fn end(&mut self, metadata: &[(String, String)]) -> Result<Written> {
         if self.folder.parts.is_empty() {
-            // Readers of a dataset want at least one file.
+            // Readers of a dataset expect at least one file.
             self.part()?;
         }
         self.close(metadata)?;
@@ -362,7 +360,7 @@ impl PartsSink {
 impl Sink for PartsSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.part()?;
-        // After an error or a panic the open part is lost, and the closed ones are whole.
+        // After an error or a panic the open part is lost, and the closed ones are intact.
         let (part, fresh) = (self.part.take(), std::mem::take(&mut self.fresh));
         if let Some(mut part) = part {
             part.write(batch)?;
@@ -390,18 +388,8 @@ impl Sink for PartsSink {
     }
 }
 
-/// The name of a file.
-pub(super) fn name(file: &Path) -> String {
-    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// The number in the name of a part.
-pub(super) fn number(part: &Path) -> Option<u32> {
-    part.file_stem()?.to_str()?.strip_prefix("part-")?.parse().ok()
-}
-
-/// Whether a file can have this name: better told before a run of days than behind it. What a killed run left of it
-/// is removed.
+/// Checks that a file can get this name: fail now rather than after a run of days. Removes what a killed run left of
+/// it.
 ///
 /// # Errors
 /// [`Error::Usage`] if it cannot.
@@ -413,10 +401,10 @@ pub fn can_be(path: &Path) -> Result<Place> {
     Ok(place)
 }
 
-/// Whether a folder of parts, and its journal, can be written to, as far as they are there. Nothing is made or opened.
+/// Checks that a folder of parts and its journal can be written to, as far as they exist. Creates and opens nothing.
 ///
 /// # Errors
-/// [`Error::Usage`] if others put them there, or they are something else.
+/// [`Error::Usage`] if other users put them there, or if they are something else.
 pub fn can_hold(parts: &Path) -> Result<()> {
     if !parts.is_symlink() && !parts.exists() {
         return Ok(());
@@ -424,8 +412,8 @@ pub fn can_hold(parts: &Path) -> Result<()> {
     files::Folder::open(parts)?.can_append(OsStr::new(super::journal::NAME))
 }
 
-/// The folder in which the parts of a single file are kept until it is whole.
-pub fn beside(path: &Path) -> PathBuf {
+/// The folder for the parts of a single file until it is complete.
+pub fn parts_of(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(".parts");
@@ -440,7 +428,7 @@ pub struct SingleSink {
 }
 
 impl SingleSink {
-    /// The file will be at this place; `parts` writes to [`beside`] it.
+    /// The file will be at `place`; `parts` writes to the folder [`parts_of`] of that file.
     pub fn new(place: Place, parts: PartsSink) -> Self {
         Self { parts, place: Some(place) }
     }
@@ -472,13 +460,13 @@ impl Sink for SingleSink {
     }
 }
 
-/// Removes the parts of a single file that is whole.
+/// Removes the parts of a complete single file.
 pub fn discard(parts: &Path) -> Result<()> {
     let doing = || format!("remove {}", parts.display());
     let above = above(parts)?;
     let name = parts.file_name().unwrap_or_default();
     let folder = above.folder(name)?;
-    // First out of the way in one step: parts without some of them would be taken for a run to go on with.
+    // First renamed in one step: an incomplete set of parts would look like a run to be continued.
     let mut away = name.to_owned();
     away.push(format!("{DONE}{:032x}", rand::random::<u128>()));
     above.rename(name, &away).doing(doing)?;
@@ -487,7 +475,7 @@ pub fn discard(parts: &Path) -> Result<()> {
     above.remove_folder(&away).doing(doing)
 }
 
-/// What is added to the name of a folder whose parts are no longer needed.
+/// The suffix of a folder whose parts are no longer needed.
 const DONE: &str = ".done-";
 
 /// Removes the files of a folder.
@@ -496,14 +484,14 @@ fn empty(folder: &files::Folder) -> std::io::Result<()> {
     names.iter().try_for_each(|name| folder.remove(name))
 }
 
-/// Removes folders of parts that [`discard`] was killed over.
+/// Removes folders of parts that were left when [`discard`] was killed.
 fn sweep_parts(place: &Place) {
     let (folder, done) = (place.folder(), hidden(place.name(), &format!("parts{DONE}")));
     for name in folder.names().unwrap_or_default() {
         if name.as_encoded_bytes().starts_with(done.as_encoded_bytes())
             && let Ok(left) = folder.folder(&name)
         {
-            // It does no harm.
+            // A leftover does no harm.
             let _ = empty(&left);
             let _ = folder.remove_folder(&name);
         }

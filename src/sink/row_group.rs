@@ -1,5 +1,5 @@
-//! A row group on its way into a Parquet file. To encode columns is most of a sink's work, and what is
-//! left of it when all records are there, so two threads share it.
+//! A row group on its way into a Parquet file. Encoding columns is most of a sink's work, and of the time after the
+//! last record, so two threads share it.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,27 +9,27 @@ use parquet::errors::{ParquetError, Result};
 
 use super::pages::{Column, Pages};
 
-/// Rows from which on a thread is worth its start.
+/// Number of rows above which a second thread pays off.
 const MANY: usize = 1024;
 
-/// The columns of a row group that is not full yet.
+/// The columns of an unfinished row group.
 pub(super) struct RowGroup {
     columns: Vec<(ArrowColumnWriter, Pages)>,
     rows: usize,
 }
 
 impl RowGroup {
-    /// A row group whose columns go to these writers, which put their pages there.
+    /// A row group whose columns go to these writers, which put their pages into `pages`.
     pub(super) fn new(columns: Vec<ArrowColumnWriter>, pages: Vec<Pages>) -> Self {
         Self { columns: columns.into_iter().zip(pages).collect(), rows: 0 }
     }
 
-    /// Rows in it.
+    /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Octets of memory that it takes.
+    /// Memory in octets.
     pub(super) fn memory_size(&self) -> usize {
         self.columns.iter().map(|(column, _)| column.memory_size()).sum()
     }
@@ -46,7 +46,7 @@ impl RowGroup {
         shared(columns, much, |((column, _), leaf)| column.write(&leaf)).map(drop)
     }
 
-    /// Ends it: what its columns are in the file.
+    /// Finishes it and returns its columns as they go into the file.
     pub(super) fn close(self) -> Result<Vec<Column>> {
         let close =
             |(column, pages): (ArrowColumnWriter, Pages)| Column::new(&pages, &column.close()?);
@@ -54,7 +54,7 @@ impl RowGroup {
     }
 }
 
-/// Does something with each; if it is much, on two threads that take what is next.
+/// Applies `each` to all items; if there are many, on two threads that take the next item in turn.
 fn shared<T: Send, R: Send>(
     all: Vec<T>,
     much: bool,

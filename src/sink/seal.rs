@@ -1,11 +1,11 @@
 //! The SHA-256 of a file, in the file itself.
 //!
-//! A file is sealed by two texts near its end: [`OF`] says how the digest is computed, [`KEY`] has the digest, 64 digits. It is the
-//! SHA-256 of the whole file with these digits as zeros. So a file that is copied alone can be checked, and any changed octet
-//! is found, also in the footer of a Parquet file. There are two texts so that a file whose digest
-//! became unreadable is not taken for one of an earlier version, which had none.
+//! A file is sealed by two texts near its end: [`OF`] explains how the digest is computed, [`KEY`] has the digest, 64
+//! digits. It is the SHA-256 of the whole file with these digits as zeros. So a file that is copied alone can be
+//! checked, and any changed octet is detected, also in the footer of a Parquet file. There are two texts so that a
+//! file with an unreadable digest is not mistaken for one of an earlier version, which had none.
 //!
-//! Digests find accidents. Whoever can write to a file can seal it anew.
+//! Digests detect accidents. Whoever can write to a file can also reseal it.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::METADATA_PREFIX;
 use crate::error::{Doing as _, Result};
 use crate::files;
+use crate::hex::hex;
 
 /// The metadata key of the digest, without [`METADATA_PREFIX`].
 pub(super) const KEY: &str = "sha256";
@@ -27,23 +28,22 @@ pub(super) const OF: &str = "sha256_of";
 pub(super) const EXPLANATION: &str = "this file, with the 64 digits of pathspider.sha256 as zeros";
 /// Digits of a digest.
 const DIGITS: usize = 64;
-/// What stands between key and digits: in JSON, and in Thrift's compact protocol (a binary field of 64 octets).
+/// The octets between key and digits: in JSON, and in Thrift's compact protocol (a binary field of 64 octets).
 const BETWEEN: [&[u8]; 2] = [b"\": \"", &[0x18, DIGITS as u8]];
-/// The seal is in so many octets at a file's end.
+/// The seal is within this many octets of a file's end.
 const END: usize = 64 * 1024;
 
-/// Whether a key of the metadata belongs to the seal, and so to one file alone.
+/// Whether a metadata key belongs to the seal, and so to one file alone.
 pub(super) fn is_own(key: &str) -> bool {
     key == KEY || key == OF
 }
 
-/// The entries of a seal that has no digest yet, in their order.
+/// The entries of a seal without a digest, in order.
 pub(super) fn entries() -> [(&'static str, String); 2] {
     [(OF, EXPLANATION.to_owned()), (KEY, "0".repeat(DIGITS))]
 }
 
-/// Counts and digests what goes through. After [`hold`](Digesting::hold) it keeps back what is written, so
-/// that it can be sealed.
+/// Counts and digests what is written. After [`hold`](Digesting::hold) it buffers, so that the end can be sealed.
 #[derive(Debug)]
 pub(super) struct Digesting<W> {
     inner: W,
@@ -57,7 +57,7 @@ pub(super) struct Digesting<W> {
 pub(super) struct Digested {
     /// Its size in octets.
     pub bytes: u64,
-    /// Its SHA-256 as it is on disk, in hexadecimal.
+    /// Its SHA-256 on disk, in hexadecimal.
     pub sha256: String,
 }
 
@@ -77,16 +77,16 @@ impl<W: Write> Digesting<W> {
         let Some(place) = place(&end) else {
             return Err(io::Error::other("the file's end has no place for its digest"));
         };
-        let zeroed = hex(self.digest.clone().chain_update(&end));
+        let zeroed = hex(&self.digest.clone().chain_update(&end).finalize());
         end[place].copy_from_slice(zeroed.as_bytes());
         self.write_all(&end)?;
         self.finish()
     }
 
-    /// Everything is written; nothing is sealed.
+    /// Ends without a seal.
     pub(super) fn finish(mut self) -> io::Result<Digested> {
         self.inner.flush()?;
-        Ok(Digested { bytes: self.bytes, sha256: hex(self.digest) })
+        Ok(Digested { bytes: self.bytes, sha256: hex(&self.digest.finalize()) })
     }
 }
 
@@ -107,14 +107,14 @@ impl<W: Write> Write for Digesting<W> {
     }
 }
 
-/// The text of a sealed JSON file: an object of texts.
+/// The text of a sealed JSON file: an object of strings.
 pub(super) fn json(mut object: Map<String, Value>) -> String {
     for (key, value) in entries() {
         object.insert(format!("{METADATA_PREFIX}{key}"), value.into());
     }
     let mut text = format!("{:#}\n", Value::Object(object));
     if let Some(place) = place(text.as_bytes()) {
-        let digest = hex(Sha256::new().chain_update(&text));
+        let digest = hex(&Sha256::digest(&text));
         text.replace_range(place, &digest);
     }
     text
@@ -129,18 +129,18 @@ pub(super) struct Read {
     pub seal: Seal,
 }
 
-/// What a file says of itself.
+/// The state of a file's seal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seal {
-    /// Its digest is right.
+    /// The digest is right.
     Whole,
-    /// It has no seal: an earlier version wrote it, or another program.
+    /// There is none: an earlier version wrote the file, or another program.
     None,
-    /// It is not as it was written, for this reason.
+    /// The file is not as it was written, for this reason.
     Broken(String),
 }
 
-/// Digests a file. `progress` is called with the octets read since the last call.
+/// Digests a file. Calls `progress` with the octets read since the last call.
 ///
 /// # Errors
 /// If it cannot be read.
@@ -149,7 +149,7 @@ pub(super) fn read(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Read> {
     of_file(path, file, progress)
 }
 
-/// The same of an open file; `path` is for messages.
+/// The same for an open file; `path` is for messages.
 pub(super) fn of_file(path: &Path, mut file: File, progress: &mut dyn FnMut(u64)) -> Result<Read> {
     let doing = || format!("read {}", path.display());
     let size = file.metadata().doing(doing)?.len();
@@ -171,15 +171,15 @@ pub(super) fn of_file(path: &Path, mut file: File, progress: &mut dyn FnMut(u64)
     file.read_to_end(&mut end).doing(doing)?;
     bytes += end.len() as u64;
     progress(end.len() as u64);
-    let sha256 = hex(digest.clone().chain_update(&end));
+    let sha256 = hex(&digest.clone().chain_update(&end).finalize());
     let seal = match place(&end) {
         Some(place) => {
             let stated = end[place.clone()].to_vec();
             end[place].fill(b'0');
-            let found = hex(digest.chain_update(&end));
+            let found = hex(&digest.chain_update(&end).finalize());
             match stated == found.as_bytes() {
                 true => Seal::Whole,
-                false => Seal::Broken("its SHA-256 is not the one that it states".into()),
+                false => Seal::Broken("it does not have the SHA-256 that it states".into()),
             }
         }
         None if find(&end, format!("{METADATA_PREFIX}{OF}").as_bytes()).is_some() => {
@@ -190,7 +190,7 @@ pub(super) fn of_file(path: &Path, mut file: File, progress: &mut dyn FnMut(u64)
     Ok(Read { bytes, sha256, seal })
 }
 
-/// Where the digits are: those of the last seal, as a text of the metadata may contain anything.
+/// The range of the digits: those of the last seal, since a metadata text may contain anything.
 fn place(end: &[u8]) -> Option<Range<usize>> {
     let places = BETWEEN.iter().filter_map(|between| {
         let mut pattern = format!("{METADATA_PREFIX}{KEY}").into_bytes();
@@ -201,13 +201,9 @@ fn place(end: &[u8]) -> Option<Range<usize>> {
     places.max_by_key(|place| place.start)
 }
 
-/// Where a pattern is found last.
+/// The last position of a pattern.
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
     text.windows(pattern.len()).rposition(|window| window == pattern)
-}
-
-fn hex(digest: Sha256) -> String {
-    digest.finalize().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -248,7 +244,7 @@ mod tests {
         writer
             .write_all(json(Map::new()).replace(|c: char| c.is_ascii_hexdigit(), "0").as_bytes())
             .unwrap();
-        // All digits were zeros, those of the words too: the seal is not found.
+        // All digits were zeros, also those in the words, so the seal is not found.
         assert!(writer.seal().is_err());
         let mut writer = Digesting::new(File::create(&path).unwrap());
         writer.write_all(&vec![7; 3 * END]).unwrap();

@@ -1,4 +1,4 @@
-//! Reading back what a sink has written.
+//! Reads what a sink has written.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,10 +14,10 @@ use super::{METADATA_PREFIX, Metadata, seal};
 use crate::error::{Doing as _, Error, Result};
 use crate::files;
 
-/// Rows that are read at once.
+/// Rows per batch.
 const BATCH: usize = 8192;
 
-/// A file of which nothing but its end has been read.
+/// A file of which only the end has been read.
 #[derive(Debug)]
 pub struct Stored {
     path: PathBuf,
@@ -28,20 +28,20 @@ impl Stored {
     /// Opens a Parquet file.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it is none, or not whole.
+    /// [`Error::Usage`] if it is not Parquet, or incomplete.
     pub fn open(path: &Path) -> Result<Self> {
         let file = files::regular(path).map_err(|why| files::unreadable(path, why))?;
         Self::of(path, file)
     }
 
-    /// Takes an open Parquet file; `path` is for messages.
+    /// From an open Parquet file; `path` is for messages.
     ///
     /// # Errors
     /// As [`Stored::open`].
     pub(super) fn of(path: &Path, file: File) -> Result<Self> {
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             let path = path.display();
-            Error::Usage(format!("read {path}: it is not a Parquet file, or not whole ({error})"))
+            Error::Usage(format!("read {path}: it is not a Parquet file, or incomplete ({error})"))
         })?;
         Ok(Self { path: path.to_owned(), builder })
     }
@@ -56,7 +56,7 @@ impl Stored {
         u64::try_from(self.builder.metadata().file_metadata().num_rows()).unwrap_or_default()
     }
 
-    /// What the sink stored, in the file's order, without the prefix and the file's own digest.
+    /// The metadata in the file's order, without the prefix and the file's own digest.
     pub fn metadata(&self) -> Metadata {
         let pairs = self.builder.metadata().file_metadata().key_value_metadata();
         let own = pairs.into_iter().flatten().filter_map(|pair| {
@@ -66,10 +66,10 @@ impl Stored {
         own.collect()
     }
 
-    /// Reads a batch at a time: only these columns (`target.ip`), or all if none is named.
+    /// Reads batches: only these columns (`target.ip`), or all if none is named.
     ///
     /// # Errors
-    /// Those of `each`, and names the file if it cannot be read.
+    /// Those of `each`, and if the file cannot be read.
     pub fn read(
         self,
         columns: &[&str],
@@ -88,13 +88,13 @@ impl Stored {
     }
 }
 
-/// Whether a name is that of NDJSON.
+/// Whether a name is one of NDJSON.
 pub fn is_lines(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| extension == "ndjson" || extension == "jsonl")
 }
 
-/// Whether a file begins as Parquet does.
+/// Whether a file begins like Parquet.
 pub(super) fn begins_as_parquet(path: &Path) -> bool {
     let mut magic = [0; 4];
     let read = files::regular(path).and_then(|mut file| file.read_exact(&mut magic));
@@ -104,7 +104,7 @@ pub(super) fn begins_as_parquet(path: &Path) -> bool {
 /// The metadata in a JSON file, without the prefix and the file's own digest.
 ///
 /// # Errors
-/// [`Error::Usage`] if it is something else.
+/// [`Error::Usage`] if it is not such a file.
 pub fn read_json(path: &Path) -> Result<Metadata> {
     let mut text = String::new();
     let read = files::regular(path).and_then(|mut file| file.read_to_string(&mut text));
@@ -117,16 +117,16 @@ pub fn read_json(path: &Path) -> Result<Metadata> {
     Ok(own.filter(|(key, _)| !seal::is_own(key)).collect())
 }
 
-/// Every Parquet file in a folder, in the order of their names.
+/// Every Parquet file in a folder, sorted by name.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// If the folder cannot be read.
 pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let doing = || format!("read {}", folder.display());
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).doing(doing)? {
         let path = entry.doing(doing)?.path();
-        // A part without its own name yet does not end so.
+        // A part under its temporary name has another ending.
         if path.extension().is_some_and(|extension| extension == "parquet") {
             files.push(path);
         }

@@ -1,4 +1,4 @@
-//! A file that is there when it is whole, and otherwise not at all.
+//! A file that exists only once it is complete.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -9,12 +9,12 @@ use super::write_error;
 use crate::error::{Error, Result};
 use crate::files::{Folder, Place};
 
-/// A file under an unguessable temporary name (`.NAME.tmp-RANDOM`, beside the final one), removed on drop unless
-/// it was [kept](Temporary::keep). It is locked while it is open, so that one whose process was killed can be told
-/// from one that is being written.
+/// A file under an unguessable temporary name (`.NAME.tmp-RANDOM`, in the folder of the final one), removed on drop
+/// unless it was [kept](Temporary::keep). It is locked while it is open, so a leftover of a killed process can be
+/// distinguished from a file that is being written.
 #[derive(Debug)]
 pub struct Temporary {
-    /// The name that the file will have, and its folder.
+    /// The final name and its folder.
     place: Place,
     path: PathBuf,
     temporary: OsString,
@@ -26,7 +26,7 @@ impl Temporary {
     /// Starts the file that will be `path`.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it cannot ever get this name.
+    /// [`Error::Usage`] if it can never get this name.
     pub fn create(path: &Path) -> Result<Self> {
         Self::at(Place::of(path)?)
     }
@@ -42,12 +42,12 @@ impl Temporary {
             let folder = place.folder().path().display();
             Error::Usage(format!("write {}: cannot write in {folder}: {error}", path.display()))
         })?;
-        // Where there are no locks, leftovers stay.
+        // Without file locks, leftovers stay.
         let _ = file.try_lock();
         Ok(Self { place, path, temporary, file: Some(file) })
     }
 
-    /// Starts the file of this name in a folder that is ours.
+    /// Starts a file in a folder of ours.
     ///
     /// # Errors
     /// As [`Temporary::create`].
@@ -55,17 +55,17 @@ impl Temporary {
         Self::at(Place::within(folder, name)?)
     }
 
-    /// Starts the file whose name has this ending, too. A link of that name is not followed.
+    /// Starts another file whose name has this suffix. Does not follow a link of that name.
     ///
     /// # Errors
     /// As [`Temporary::create`].
-    pub(super) fn beside(&self, ending: &str) -> Result<Self> {
+    pub(super) fn sibling(&self, ending: &str) -> Result<Self> {
         let mut name = self.place.name().to_owned();
         name.push(ending);
-        Self::at(self.place.beside(name)?)
+        Self::at(self.place.sibling(name)?)
     }
 
-    /// Removes what processes that were killed have left of the file of this place.
+    /// Removes what killed processes have left of the file of this place.
     pub fn sweep(place: &Place) {
         let hidden = hidden(place.name(), "tmp-");
         let folder = place.folder();
@@ -79,23 +79,22 @@ impl Temporary {
         }
     }
 
-    /// A second handle to write with.
+    /// A second handle for writing.
     pub fn writer(&self) -> Result<File> {
         self.file().and_then(File::try_clone).map_err(|error| write_error(&self.path, error))
     }
 
-    /// The name that the file will have.
+    /// The final name.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Brings the contents to disk, so that [`keep`](Temporary::keep) cannot fail for lack of
-    /// room.
+    /// Syncs the contents to disk, so that [`keep`](Temporary::keep) cannot fail for lack of space.
     pub fn sync(&self) -> Result<()> {
         self.file().and_then(File::sync_all).map_err(|error| write_error(&self.path, error))
     }
 
-    /// Gives the file its name; from here on it is there, also after a power failure.
+    /// Renames the file; from here on it exists, also after a power failure.
     pub fn keep(mut self) -> Result<PathBuf> {
         self.sync()?;
         let folder = self.place.folder();
@@ -111,7 +110,7 @@ impl Temporary {
         self.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// A temporary file whose contents go somewhere else, to see writes fail.
+    /// A temporary file whose contents go somewhere else, to make writes fail.
     #[cfg(test)]
     pub fn onto(path: &Path, file: File) -> Self {
         let place = Place::of(path).unwrap();
@@ -122,7 +121,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // Nobody is left to tell, and a hidden file does no harm.
+            // The error cannot be reported from here, and a hidden file does no harm.
             let _ = self.place.folder().remove(&self.temporary);
         }
     }

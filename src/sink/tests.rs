@@ -1,4 +1,4 @@
-//! What is written can be read, and what fails leaves nothing.
+//! What is written can be read, and a failed write leaves nothing.
 
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
@@ -17,10 +17,11 @@ use super::ndjson::NdjsonSink;
 use super::parquet::ParquetSink;
 use super::temporary::Temporary;
 use super::{
-    Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, beside, discard, open,
+    Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, discard, open, parts_of,
 };
 use crate::error::Error;
 use crate::files::Place;
+use crate::hex::hex;
 
 fn batch(rows: i64) -> RecordBatch {
     let started: ArrayRef = Arc::new(
@@ -101,7 +102,7 @@ fn row_groups_are_bounded() {
 }
 
 #[test]
-fn ndjson_is_for_eyes() {
+fn ndjson_has_every_column_in_every_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.ndjson");
     let batch = batch(2);
@@ -116,9 +117,9 @@ fn ndjson_is_for_eyes() {
     );
     assert_eq!((written.rows, written.bytes), (2, text.len() as u64));
     assert_eq!(names(folder.path()), ["out.ndjson", "out.ndjson.meta.json"]);
-    let beside = fs::read_to_string(folder.path().join("out.ndjson.meta.json")).unwrap();
-    let beside: serde_json::Value = serde_json::from_str(&beside).unwrap();
-    assert_eq!(beside["pathspider.measurement"], "name = \"x\"\n");
+    let metadata = fs::read_to_string(folder.path().join("out.ndjson.meta.json")).unwrap();
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).unwrap();
+    assert_eq!(metadata["pathspider.measurement"], "name = \"x\"\n");
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn an_empty_run_has_an_empty_file() {
 }
 
 #[test]
-fn a_drop_leaves_nothing_and_an_older_file_alone() {
+fn a_drop_leaves_nothing_and_keeps_an_older_file() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["out.parquet", "out.ndjson"] {
         let path = folder.path().join(name);
@@ -195,7 +196,7 @@ fn a_failed_write_names_the_file() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_at_once() {
+fn an_impossible_output_is_rejected_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let refuse = |name: &str| {
         let error = open(&folder.path().join(name), batch(0).schema()).unwrap_err();
@@ -203,7 +204,7 @@ fn what_cannot_be_is_refused_at_once() {
         error.to_string()
     };
     assert!(refuse("out.csv").contains(".parquet, .ndjson or .jsonl"));
-    assert!(refuse("out").contains("do not know this kind of file"));
+    assert!(refuse("out").contains("unknown kind of file"));
     assert!(refuse("missing/out.parquet").contains("there is no folder"));
     fs::create_dir(folder.path().join("folder.parquet")).unwrap();
     assert!(refuse("folder.parquet").contains("not a regular file"));
@@ -213,13 +214,13 @@ fn what_cannot_be_is_refused_at_once() {
 }
 
 #[test]
-fn a_folder_that_may_not_be_written_is_refused() {
-    // Nobody, not even root, may create files there.
+fn a_folder_that_is_not_writable_is_rejected() {
+    // No user, not even root, may create files there.
     let error = open(Path::new("/proc/self/out.parquet"), batch(0).schema()).unwrap_err();
     assert!(error.to_string().contains("cannot write in /proc/self"), "{error}");
 }
 
-/// Parts of a run, begun in a folder.
+/// Parts of a run, started in a folder.
 fn parts(path: &Path, journaled: &'static [&'static str]) -> PartsSink {
     let folder = Folder::begin(path, path).unwrap();
     PartsSink::new(folder, batch(1).schema(), journaled).unwrap()
@@ -240,7 +241,7 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
         sink.checkpoint(Duration::from_millis(elapsed), &known).unwrap();
         names(&path).iter().filter(|name| name.starts_with("part-")).count()
     };
-    // For its age: one second at first, in the end a minute.
+    // For its age: one second at first, a minute in the end.
     assert_eq!([at(900), at(1100), at(1500), at(2100)], [0, 1, 1, 2]);
     assert_eq!([at(1_000_000), at(1_009_000), at(1_010_500)], [3, 3, 4]);
     assert_eq!([at(100_000_000), at(100_059_000), at(100_060_000)], [5, 5, 6]);
@@ -259,7 +260,7 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
     assert_eq!(journal.lines().count(), 8, "{journal}");
     let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
     let part = fs::read(path.join("part-00000.parquet")).unwrap();
-    let sha256: String = Sha256::digest(&part).iter().map(|octet| format!("{octet:02x}")).collect();
+    let sha256 = hex(&Sha256::digest(&part));
     assert_eq!(
         (&first["part"], &first["rows"], &first["counts"]),
         (&"part-00000.parquet".into(), &20.into(), &serde_json::json!({"version": "1"}))
@@ -269,14 +270,14 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
 }
 
 #[test]
-fn a_killed_run_leaves_its_parts_and_nothing_else_counts() {
+fn only_the_parts_of_a_killed_run_count() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results");
     let mut sink = parts(&path, &[]);
     sink.write(&batch(10)).unwrap();
     sink.checkpoint(seconds(2), &metadata).unwrap();
     sink.write(&batch(5)).unwrap();
-    // As after kill -9: the part in hand has no name, and the journal's last line is cut off.
+    // As after kill -9: the open part has a temporary name, and the journal's last line is torn.
     let hidden = path.join(".part-00001.parquet.tmp-1");
     fs::write(&hidden, "PAR1").unwrap();
     drop(sink);
@@ -301,7 +302,7 @@ fn a_run_that_never_began_leaves_nothing() {
     fs::create_dir(&own).unwrap();
     drop(parts(&own, &[]));
     assert_eq!(names(folder.path()), ["own"]);
-    // Without records there is a part all the same, for those who read *.parquet.
+    // Without records there is still a part, for readers of *.parquet.
     Box::new(parts(&own, &[])).finish(&[]).unwrap();
     assert_eq!(Stored::open(&own.join("part-00000.parquet")).unwrap().rows(), 0);
 }
@@ -310,7 +311,7 @@ fn a_run_that_never_began_leaves_nothing() {
 fn a_single_file_is_made_of_parts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
-    let hidden = beside(&path);
+    let hidden = parts_of(&path);
     let mut sink = Box::new(SingleSink::new(Place::of(&path).unwrap(), parts(&hidden, &[])));
     for at in 1..4 {
         sink.write(&batch(10)).unwrap();
@@ -350,7 +351,7 @@ fn a_part_that_fails_costs_no_other() {
 }
 
 #[test]
-fn parts_go_nowhere_else_whatever_their_path_leads_to() {
+fn parts_are_written_to_the_open_folder_wherever_its_path_leads() {
     let folder = tempfile::tempdir().unwrap();
     let (path, aside) = (folder.path().join("results"), folder.path().join("aside"));
     let other = folder.path().join("other");
@@ -359,7 +360,7 @@ fn parts_go_nowhere_else_whatever_their_path_leads_to() {
     fs::rename(&path, &aside).unwrap();
     fs::create_dir(&other).unwrap();
     std::os::unix::fs::symlink(&other, &path).unwrap();
-    // The part in hand goes to its end.
+    // The open part is finished.
     sink.checkpoint(seconds(2), &metadata).unwrap();
     let why = sink.write(&batch(5)).unwrap_err().to_string();
     assert!(why.contains("another folder is in its place"), "{why}");
@@ -369,7 +370,7 @@ fn parts_go_nowhere_else_whatever_their_path_leads_to() {
 }
 
 #[test]
-fn a_file_that_a_killed_run_left_is_swept_away_and_one_in_the_making_is_not() {
+fn leftovers_of_a_killed_run_are_removed_but_not_a_file_being_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.parquet");
     let left = folder.path().join(".x.parquet.tmp-1");

@@ -1,14 +1,14 @@
 //! Records as PATHspider 2 (Python) wrote them, for programs that read those.
 //!
-//! A line has the job as the target list gave it (`dip`, `dp`, `domain`, the list's own columns),
-//! `sip`, `sp` (of the first configuration's attempt), `path`, `time` and `conditions`; with flows also
-//! `missed_flows` and `flow_results`. Where it differs from what upstream did, it does so on purpose:
+//! A line has the job as the target list gave it (`dip`, `dp`, `domain`, the list's own columns), `sip`, `sp` (of the
+//! first configuration's attempt), `path`, `time` and `conditions`; with flows also `missed_flows` and
+//! `flow_results`. It deliberately differs from upstream as follows:
 //!
 //! * `missed_flows` counts flows that were missed; upstream's 2.0 counted those that were seen.
-//! * `sip` is the address that packets left from, as observed. `sip_public` and `sip_asn`, which upstream asked
-//!   a web service for, are not there, and the path begins with `*` if no flow was observed.
-//! * The number of the target's network is taken from `dip_asn`, `info` or `canid_info`; upstream
-//!   overlooked the last, which is what its own resolver wrote.
+//! * `sip` is the observed source address. `sip_public` and `sip_asn`, which upstream got from a web service, are
+//!   missing, and the path begins with `*` if no flow was observed.
+//! * The target's AS number comes from `dip_asn`, `info` or `canid_info`; upstream overlooked the last, which its own
+//!   resolver wrote.
 //! * A condition that could not be judged is left out, as upstream had no word for it.
 
 use std::fmt;
@@ -28,18 +28,18 @@ use super::{Sink, Written};
 use crate::error::{Error, Result};
 use crate::field::FilledBy;
 
-/// What there is to know about a record's columns to write them as upstream did.
+/// What must be known about a record's columns to write them like upstream.
 #[derive(Debug, Clone, Copy)]
 pub struct Known {
-    /// The names that configurations can have.
+    /// The possible names of configurations.
     pub configurations: &'static [&'static str],
-    /// Who fills a column of a configuration. Upstream had words of its own for what the engine knows.
+    /// Which component fills a column of a configuration. Upstream had its own words for the engine's columns.
     pub filled_by: fn(&str) -> FilledBy,
 }
 
-/// How labels of conditions end that could not be judged.
+/// The suffix of labels of conditions that could not be judged.
 const NOT_JUDGED: &str = ".insufficient";
-/// Upstream's times: UTC, but they do not say so.
+/// Upstream's times: UTC without saying so.
 const TIME: &str = "%Y-%m-%d %H:%M:%S%.6f";
 
 /// Writes upstream's records.
@@ -60,7 +60,7 @@ impl fmt::Debug for UpstreamSink {
 
 /// Opens a sink for upstream's records: `path` ends in .ndjson or .jsonl, or is `-`.
 ///
-/// Beside a file goes `NAME.meta.json`, as with other NDJSON, and in it `_time_start` and `_time_end`, as
+/// A file gets a metadata file `NAME.meta.json`, as other NDJSON does, with `_time_start` and `_time_end`, as
 /// upstream's `pspdr metadata` wrote.
 ///
 /// # Errors
@@ -76,7 +76,7 @@ pub fn open(path: &Path, flows: bool, known: Known) -> Result<Box<dyn Sink>> {
     Ok(Box::new(UpstreamSink { lines, flows, known, rows: 0, span: None }))
 }
 
-/// Whether upstream's records can have this name.
+/// Checks that upstream's records can have this name.
 ///
 /// # Errors
 /// [`Error::Usage`] with what to write instead.
@@ -96,12 +96,11 @@ pub fn check(path: &Path) -> Result<()> {
 impl Sink for UpstreamSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let mut text = Vec::with_capacity(batch.num_rows() * 512);
-        let records = Records::of(batch, self.known).ok_or_else(|| {
-            Error::Failed("write records as upstream: a column of theirs is missing".into())
-        })?;
+        let records = Records::of(batch, self.known)
+            .ok_or_else(|| Error::Failed("write records as upstream: they lack a column".into()))?;
         for row in 0..batch.num_rows() {
             let record = records.record(row, self.rows, self.flows);
-            // Into memory, and a value of JSON: neither can fail.
+            // To memory, and from a JSON value: neither can fail.
             text.extend_from_slice(Value::Object(record).to_string().as_bytes());
             text.push(b'\n');
             self.rows += 1;
@@ -129,7 +128,7 @@ impl Sink for UpstreamSink {
     }
 }
 
-/// A batch, its columns found once.
+/// A batch with its columns looked up once.
 struct Records<'a> {
     target: &'a StructArray,
     configurations: Vec<&'a StructArray>,
@@ -138,7 +137,7 @@ struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// `None` if a record of ours would have more.
+    /// `None` if a column that every record has is missing.
     fn of(batch: &'a RecordBatch, known: Known) -> Option<Self> {
         let schema = batch.schema_ref();
         let configurations = schema
@@ -231,7 +230,7 @@ impl<'a> Records<'a> {
                 FilledBy::Engine => false,
                 // The target is known in any case.
                 _ if ["dip", "dp", "sp"].contains(&name.as_str()) => column.is_valid(row),
-                // What was not observed upstream's records do not have; a fact that is not there is None.
+                // Upstream's records omit what was not observed; a missing fact is None.
                 FilledBy::Observer => observed || column.is_valid(row),
                 FilledBy::Reply | FilledBy::Sweep => true,
             };
@@ -242,7 +241,7 @@ impl<'a> Records<'a> {
         flow
     }
 
-    /// When the attempts of a row began and when they ended.
+    /// When the attempts of a row began and ended.
     fn span(&self, row: usize) -> Option<(i64, i64)> {
         let times = |column: &'static str| {
             self.configurations.iter().filter_map(move |c| time(c, column, row))
@@ -263,7 +262,7 @@ fn job(target: &StructArray, row: usize) -> Map<String, Value> {
             "port" => "dp",
             "name" => "domain",
             "extra" => {
-                // What had no column of its own: the members of an object.
+                // Values without a column of their own: the members of an object.
                 if let Value::Object(members) = structured(value(column, row)) {
                     for (key, value) in members {
                         job.entry(key).or_insert(value);
@@ -282,7 +281,7 @@ fn job(target: &StructArray, row: usize) -> Map<String, Value> {
     job
 }
 
-/// The number of the target's network, if the list knows it.
+/// The target's AS number, if the list has it.
 fn network(job: &Map<String, Value>) -> Option<Value> {
     let number = ["info", "canid_info"].iter().filter_map(|key| job.get(*key)?.get("ASN"));
     let number = job.get("dip_asn").into_iter().chain(number).find_map(|number| match number {
@@ -293,7 +292,7 @@ fn network(job: &Map<String, Value>) -> Option<Value> {
     Some(format!("AS{number}").into())
 }
 
-/// Upstream's number for how an attempt ended: 0 ok, 1 failed, 2 timed out, 3 skipped.
+/// Upstream's number for the state of an attempt: 0 ok, 1 failed, 2 timed out, 3 skipped.
 fn state(word: Option<&str>) -> u8 {
     match word {
         Some("ok") => 0,
@@ -303,7 +302,7 @@ fn state(word: Option<&str>) -> u8 {
     }
 }
 
-/// Arrays and objects are kept in columns as their text.
+/// Parses arrays and objects, which columns hold as text.
 fn structured(value: Value) -> Value {
     match &value {
         Value::String(text) if text.starts_with(['{', '[']) => {
@@ -313,7 +312,7 @@ fn structured(value: Value) -> Value {
     }
 }
 
-/// A cell; times in seconds, as upstream had them.
+/// A cell; times in seconds, as in upstream.
 fn value(column: &dyn Array, row: usize) -> Value {
     if column.is_null(row) {
         return Value::Null;
@@ -335,7 +334,7 @@ fn value(column: &dyn Array, row: usize) -> Value {
             let items = column.as_list::<i32>().value(row);
             (0..items.len()).map(|item| value(&items, item)).collect()
         }
-        // What a column may come to be: as text.
+        // Any other type: as text.
         _ => match cast(&column.slice(row, 1), &DataType::Utf8) {
             Ok(text) if text.is_valid(0) => text.as_string::<i32>().value(0).into(),
             _ => Value::Null,

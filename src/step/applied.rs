@@ -1,134 +1,63 @@
-//! Steps in force: put there in order, undone in the opposite one.
+//! Steps in force: applied in order, undone in reverse order.
 //!
-//! What it takes to undo a change is known, as plain data ([`Undo`]), before the change is made.
+//! What undoes a change is known, as plain data ([`Undo`]), before the change is made.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
+use super::failure::Failure;
 use super::journal::{Journal, Mark};
+use super::kind::{Change, Flows, INCOMPLETE, Place, Recovered, Together};
+use super::kinds::Step;
 use super::lock::Run;
-use super::netfilter::{Script, Table};
-use super::process::{self, CommandOutput};
-use super::route::Route;
+use super::process::CommandOutput;
 use super::slot::Slot;
-use super::sysctl::Setting;
-use super::table::Tables;
-use super::tool::{IP, NFT};
-use super::{Command, Step, command};
+use super::undo::Undo;
 use crate::error::{Error, Result};
 
-/// Whose the packets of a configuration are: what its scoped steps match.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flows {
-    /// The firewall mark of every socket of it, [`Slot::mark`].
-    pub mark: u32,
-}
-
-/// What is needed to apply steps beside themselves.
+/// What is needed to apply steps, besides the steps.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// The device that sockets are bound to; without it routes are as the main table has them.
+    /// The device that sockets are bound to; without it routes are as in the main table.
     pub interface: Option<String>,
     /// Whether programs may be run.
     pub allow_commands: bool,
-    /// The place of this run among others of its network namespace.
+    /// The slot of this run in its network namespace.
     pub slot: Slot,
-    /// Where changes are written down before they are made; without it they are lost if the process
-    /// is killed.
+    /// Where changes are recorded before they are made; without it they stay if the process is killed.
     pub journal: Option<Journal>,
 }
 
-/// Whether a configuration's packets must carry its mark (SO_MARK needs CAP_NET_ADMIN or
-/// CAP_NET_RAW): some step of it is netfilter or route, or
-/// holds back resets.
-pub fn needs_mark(steps: &[Step]) -> bool {
-    let marks = |step: &Step| matches!(step, Step::Netfilter(_) | Step::Route(_) | Step::HoldReset);
-    steps.iter().any(marks)
-}
-
-/// Whether what the steps need beside privileges is there: the programs `nft` and `ip`, and the
-/// permission to run commands. Changes nothing.
+/// Whether what the steps need besides privileges is available: the program `nft`, and the permission to run commands.
+/// Changes nothing.
 ///
 /// # Errors
 /// What is missing, and what to do about it.
 pub fn check<'a>(steps: impl IntoIterator<Item = &'a Step>, context: &Context) -> Result<()> {
-    for step in steps {
-        match step {
-            Step::Netfilter(_) | Step::HoldReset => NFT.find().map(drop)?,
-            Step::Route(_) => IP.find().map(drop)?,
-            Step::Command(_) if !context.allow_commands => {
-                return Err(Error::Usage(format!(
-                    "{}: programs are run only with --allow-commands",
-                    step.describe()
-                )));
-            }
-            Step::Command(_) | Step::Sysctl { .. } | Step::Sockopt(_) => {}
-        }
+    steps.into_iter().try_for_each(|step| step.kind().check(context.allow_commands))
+}
+
+/// The steps of these configurations, which are in force together.
+pub(super) fn together<'a>(
+    configurations: &[(&'a [Step], &Flows)],
+    (interface, slot, run): (Option<&'a str>, Slot, &'a Run),
+) -> Together<'a> {
+    let mut steps = Vec::new();
+    for (configuration, (its, _)) in configurations.iter().enumerate() {
+        let numbered = its.iter().enumerate();
+        steps.extend(numbered.map(|(number, step)| ((configuration, number), step.kind())));
     }
-    Ok(())
+    let flows = configurations.iter().map(|(_, flows)| **flows).collect();
+    Together { flows, steps, interface, slot, run }
 }
 
-/// Why a change was not made as it should be.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// Nothing was changed: there is nothing to undo.
-    Unchanged(Error),
-    /// Something may have been changed.
-    Changed(Error),
-}
-
-impl Failure {
-    /// The error, whatever was changed.
-    pub fn into_error(self) -> Error {
-        match self {
-            Failure::Unchanged(error) | Failure::Changed(error) => error,
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Changed(error)
-    }
-}
-
-/// A change to the host. What all configurations share of a kind is one change, at the place of
-/// the first step of that kind.
-enum Change<'a> {
-    Sysctl(&'a str, &'a str),
-    Netfilter(Script),
-    Route(Vec<(Route, &'a Flows)>),
-    Command(&'a Command),
-}
-
-/// A step, by the numbers of its configuration among those that are applied and of itself among its steps.
-type Place = (usize, usize);
-
-/// The changes that these configurations are, in order, each with the step that asks for it first.
-fn changes<'a>(
-    configurations: &[(&'a [Step], &'a Flows)],
-    table: &Table,
-) -> Vec<(Place, Change<'a>)> {
+/// The changes that these steps stand for, in order, each with its first step.
+fn changes(together: &Together<'_>) -> Vec<(Place, Box<dyn Change>)> {
+    let mut groups = BTreeSet::new();
     let mut changes = Vec::new();
-    let (mut rules, mut routes) = (false, false);
-    for (configuration, (steps, _)) in configurations.iter().enumerate() {
-        for (number, step) in steps.iter().enumerate() {
-            let change = match step {
-                Step::Sysctl { name, value } => Change::Sysctl(name, value),
-                Step::Command(command) => Change::Command(command),
-                Step::Netfilter(_) | Step::HoldReset if !std::mem::replace(&mut rules, true) => {
-                    Change::Netfilter(Script::new(configurations, table.clone()))
-                }
-                Step::Route(_) if !std::mem::replace(&mut routes, true) => {
-                    Change::Route(Route::of(configurations))
-                }
-                Step::Netfilter(_) | Step::HoldReset | Step::Route(_) | Step::Sockopt(_) => {
-                    continue;
-                }
-            };
-            changes.push(((configuration, number), change));
-        }
+    for (place, step) in &together.steps {
+        let first = step.def().group.is_none_or(|group| groups.insert(group));
+        let change = if first { step.change(together) } else { None };
+        changes.extend(change.map(|change| (*place, change)));
     }
     changes
 }
@@ -147,154 +76,34 @@ impl From<Error> for Refused {
     }
 }
 
-/// What it takes to undo one change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Undo {
-    /// Write a kernel parameter back.
-    Sysctl(Setting),
-    /// Delete our table of rules.
-    Netfilter(Table),
-    /// Remove our routing tables and the rules that lead there.
-    Route(Tables),
-    /// Run a program.
-    Command {
-        /// The program and its arguments.
-        run: Vec<String>,
-        /// How long it may take.
-        timeout: Duration,
-    },
-}
+/// How often a change is tried while what it is derived from changes.
+const TRIES: usize = 5;
 
-/// What came of putting back what a killed run left.
+/// A change that was made.
 #[derive(Debug)]
-pub(super) enum Recovered {
-    /// It is as before; the words say what was done.
-    Done(String),
-    /// It was already: the run was killed before it changed anything, or after it had put it back.
-    Nothing(String),
-    /// It is left, since another program changed it meanwhile.
-    Kept(String),
-}
-
-/// How often routing tables are made while the main table changes under it.
-const ROUTE_TRIES: usize = 5;
-
-/// How something looks of which a part was gone when it had just been made: like nothing that a program lists.
-const INCOMPLETE: &str = "\0";
-
-/// How long `nft` or `ip` may take before a killed run's are no longer waited for.
-const TOOL: Duration = Duration::from_secs(60);
-
-impl Undo {
-    fn run(&self) -> Result<()> {
-        match self {
-            Undo::Sysctl(setting) => setting.restore(),
-            Undo::Netfilter(table) => match table.remove()? {
-                true => Ok(()),
-                false => Err(Error::Failed(format!(
-                    "delete the nftables table {}: it is gone; another program removed it while its rules \
-                     should have been in force",
-                    table.name()
-                ))),
-            },
-            Undo::Route(tables) => tables.remove(),
-            Undo::Command { run, timeout } => {
-                let done = process::run(run, *timeout).map_err(Failure::into_error);
-                done.map(drop).map_err(|why| Error::failed("undo a command", why))
-            }
-        }
-    }
-
-    /// How what was made looks, where that is not known beforehand.
-    fn look(&self) -> Result<Option<String>> {
-        match self {
-            Undo::Netfilter(table) => table.look().map(Some),
-            Undo::Route(tables) => tables.look().map(Some),
-            Undo::Sysctl(_) | Undo::Command { .. } => Ok(None),
-        }
-    }
-
-    /// Whether it looks otherwise than when it was made, in words.
-    fn altered(&self, made: Option<&str>) -> Result<Option<String>> {
-        let what = match self {
-            Undo::Sysctl(setting) => return setting.altered(),
-            Undo::Netfilter(table) => format!("the nftables table {}", table.name()),
-            Undo::Route(tables) => tables.describe(),
-            Undo::Command { .. } => return Ok(None),
-        };
-        let same = made.is_none() || self.look()?.as_deref() == made;
-        Ok((!same).then(|| format!("{what}: another program changed it while it was in force")))
-    }
-
-    /// Puts back what a killed run left of a change that it had made, was making, or was about to make.
-    /// May be done any number of times.
-    pub fn recover(&self, force: bool) -> Result<Recovered> {
-        Ok(match self {
-            Undo::Sysctl(setting) => setting.recover(force)?,
-            Undo::Netfilter(table) => match table.remove()? {
-                true => Recovered::Done(format!("the nftables table {} is removed", table.name())),
-                false => Recovered::Nothing(format!(
-                    "no nftables table {} of that run is there",
-                    table.name()
-                )),
-            },
-            Undo::Route(tables) => {
-                tables.remove()?;
-                Recovered::Done(format!("{} are removed", tables.describe()))
-            }
-            Undo::Command { run, .. } => {
-                self.run()?;
-                Recovered::Done(format!("the program {} was run", command::line(run)))
-            }
-        })
-    }
-
-    /// The key of the step in a measurement file.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Undo::Sysctl(_) => "sysctl",
-            Undo::Netfilter(_) => "netfilter",
-            Undo::Route(_) => "route",
-            Undo::Command { .. } => "command",
-        }
-    }
-
-    /// What there is to do.
-    pub fn describe(&self) -> String {
-        match self {
-            Undo::Sysctl(setting) => setting.describe(),
-            Undo::Netfilter(table) => format!("delete the nftables table {}", table.name()),
-            Undo::Route(tables) => format!("remove {}", tables.describe()),
-            Undo::Command { run, .. } => format!("run the program {}", command::line(run)),
-        }
-    }
-
-    /// How long a program that makes or undoes the change may take.
-    pub fn patience(&self) -> Duration {
-        match self {
-            Undo::Sysctl(_) => Duration::ZERO,
-            Undo::Netfilter(_) | Undo::Route(_) => TOOL,
-            Undo::Command { timeout, .. } => *timeout,
-        }
-    }
+struct Made {
+    undo: Undo,
+    /// Its number in the journal.
+    number: Option<u64>,
+    /// What the host had of it right after it was made.
+    seen: Option<String>,
 }
 
 /// The steps that are in force.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// With their numbers in the journal, and how what they undo looked when it was made.
-    undo: Vec<(Undo, Option<u64>, Option<String>)>,
+    made: Vec<Made>,
     journal: Option<Journal>,
     outputs: Vec<CommandOutput>,
 }
 
 impl Applied {
-    /// Applies the steps of these configurations, which are in force at once, in order. What is
-    /// done to each socket is not done here.
+    /// Applies the steps of these configurations, which are then in force together, in order. Socket options are left to
+    /// the owner of the sockets.
     ///
     /// # Errors
-    /// If a step fails, it and those before it are undone; if that fails too, both are told. A
-    /// missing program or permission is told before anything is changed.
+    /// If a step fails, it and those before it are undone; if that fails too, both are reported. A missing program or
+    /// permission is reported before anything is changed.
     pub fn apply(configurations: &[(&[Step], &Flows)], context: &Context) -> Result<Self> {
         Self::try_apply(configurations, context).map_err(|refused| refused.why)
     }
@@ -306,13 +115,14 @@ impl Applied {
     ) -> Result<Self, Refused> {
         check(configurations.iter().flat_map(|(steps, _)| *steps), context)?;
         let mut applied =
-            Self { undo: Vec::new(), journal: context.journal.clone(), outputs: Vec::new() };
+            Self { made: Vec::new(), journal: context.journal.clone(), outputs: Vec::new() };
         let run = match &context.journal {
             Some(journal) => journal.run().clone(),
             None => Run::this("")?,
         };
-        for (step, change) in changes(configurations, &Table::new(context.slot, &run)) {
-            if let Err(why) = applied.make(change, context) {
+        let around = (context.interface.as_deref(), context.slot, &run);
+        for (step, change) in changes(&together(configurations, around)) {
+            if let Err(why) = applied.make(change) {
                 let why = match applied.undo_all() {
                     Ok(()) => why,
                     Err(more) => Error::Failed(format!(
@@ -325,27 +135,36 @@ impl Applied {
         Ok(applied)
     }
 
-    /// What the programs of `command` steps said while these steps were applied, in order.
+    /// What the programs of `command` steps printed while these steps were applied, in order.
     pub fn outputs(&self) -> &[CommandOutput] {
         &self.outputs
     }
 
-    /// Undoes the steps, last first. All are tried; the first failure is told.
+    /// Undoes the steps, last first. All are tried; the first failure is reported.
+    ///
+    /// # Errors
+    /// The first failure.
     pub fn undo(mut self) -> Result<()> {
         self.undo_all()
     }
 
-    /// What of these steps is not as it was made, in words: another program has changed it.
+    /// Which of these steps are not as they were made, in words: another program has changed them.
+    ///
+    /// # Errors
+    /// If one cannot be looked at.
     pub fn altered(&self) -> Result<Vec<String>> {
-        let told = self.undo.iter().map(|(undo, _, made)| undo.altered(made.as_deref()));
-        told.filter_map(Result::transpose).collect()
+        let altered = self.made.iter().map(|made| made.undo.altered(made.seen.as_deref()));
+        altered.filter_map(Result::transpose).collect()
     }
 
-    /// Undoes the steps, last first, and says what was not as it was made. That is no error: what another program has set
-    /// is left as it is, also if it did so only after that was looked at.
+    /// Undoes the steps, last first, and returns what was not as it was made. That is not an error: what another program
+    /// has set is kept as it is, also if it did so only after it was looked at.
+    ///
+    /// # Errors
+    /// The first failure.
     pub fn leave(mut self) -> Result<Vec<String>> {
         let mut outcome = self.altered();
-        while let Some((undo, number, _)) = self.undo.pop() {
+        while let Some(Made { undo, number, .. }) = self.made.pop() {
             self.note(number, Mark::Undo);
             match (undo.recover(false), &outcome) {
                 (Err(why), Ok(_)) => outcome = Err(why),
@@ -361,82 +180,38 @@ impl Applied {
         outcome
     }
 
-    fn make(&mut self, change: Change<'_>, context: &Context) -> Result<()> {
-        match change {
-            Change::Sysctl(name, value) => {
-                let setting = Setting::read(name, value)?;
-                self.with(Undo::Sysctl(setting.clone()), |_| true, |_| setting.change())
-            }
-            Change::Netfilter(script) => {
-                let undo = Undo::Netfilter(script.table().clone());
-                self.with(undo, |seen| script.is_whole(seen), |_| script.load())
-            }
-            Change::Route(routes) => self.route(&routes, context),
-            Change::Command(command) => {
-                let run = |outputs: &mut Vec<CommandOutput>| {
-                    outputs.push(process::run(&command.run, command.timeout)?);
-                    Ok(())
-                };
-                if command.undo.is_empty() {
-                    return run(&mut self.outputs).map_err(Failure::into_error);
-                }
-                let undo = Undo::Command { run: command.undo.clone(), timeout: command.timeout };
-                self.with(undo, |_| true, run)
-            }
-        }
-    }
-
-    /// Makes routing tables. If the main table changes while it is copied, they are made again.
-    fn route(&mut self, routes: &[(Route, &Flows)], context: &Context) -> Result<()> {
-        let device = context.interface.as_deref();
-        let (tables, mut plan) = Tables::plan(routes, device)?;
-        for _ in 1..ROUTE_TRIES {
-            let undo = Undo::Route(tables.clone());
-            let make = |_: &mut Vec<CommandOutput>| match plan.make() {
-                Ok(()) => Ok(()),
-                // What was made of it is removed, so the journal has nothing to undo.
-                Err(why) => Err(match tables.remove() {
-                    Ok(()) => Failure::Unchanged(why),
-                    Err(more) => {
-                        log::error!("the host is not as it was found: {more}");
-                        Failure::Changed(why)
-                    }
-                }),
-            };
-            let Err(why) = self.with(undo, |seen| plan.is_whole(seen), make) else { return Ok(()) };
-            let again = Tables::plan(routes, device)?.1;
-            if again == plan {
+    /// Makes a change, and repeats it if it failed because what it is derived from has changed.
+    fn make(&mut self, mut change: Box<dyn Change>) -> Result<()> {
+        let undo = change.prepare()?.map(Undo);
+        for _ in 1..TRIES {
+            let Err(why) = self.try_once(&mut *change, undo.clone()) else { return Ok(()) };
+            if !change.must_retry()? {
                 return Err(why);
             }
-            log::info!("the main routing table changed meanwhile: {why}");
-            plan = again;
+            log::info!("trying again, since the host changed in the meantime: {why}");
         }
-        self.with(
-            Undo::Route(tables),
-            |seen| plan.is_whole(seen),
-            |_| plan.make().map_err(Failure::from),
-        )
+        self.try_once(&mut *change, undo)
     }
 
-    /// Makes a change whose undoing is known, and written down before. `whole` says of how it looks whether all of it is
-    /// there; what is not was removed by another program already, which the next look at it tells.
-    fn with(
-        &mut self,
-        undo: Undo,
-        whole: impl Fn(&str) -> bool,
-        change: impl FnOnce(&mut Vec<CommandOutput>) -> Result<(), Failure>,
-    ) -> Result<()> {
+    /// Makes a change, after what undoes it has been recorded.
+    fn try_once(&mut self, change: &mut dyn Change, undo: Option<Undo>) -> Result<()> {
+        let Some(undo) = undo else {
+            let output = change.make().map_err(Failure::into_error)?;
+            self.outputs.extend(output);
+            return Ok(());
+        };
         let number = self.journal.as_ref().map(|journal| journal.make(&undo)).transpose()?;
-        self.undo.push((undo, number, None));
-        let outcome = change(&mut self.outputs);
-        if let (Ok(()), Some((undo, _, made))) = (&outcome, self.undo.last_mut()) {
-            *made = undo.look()?;
-            if made.as_deref().is_some_and(|seen| !whole(seen)) {
-                *made = Some(INCOMPLETE.to_owned());
+        self.made.push(Made { undo, number, seen: None });
+        let outcome = change.make().map(|output| self.outputs.extend(output));
+        if let (Ok(()), Some(made)) = (&outcome, self.made.last_mut()) {
+            made.seen = made.undo.verify()?;
+            // Another program has removed a part already: the next comparison reports it.
+            if made.seen.as_deref().is_some_and(|seen| !change.is_whole(seen)) {
+                made.seen = Some(INCOMPLETE.to_owned());
             }
         }
         if matches!(outcome, Err(Failure::Unchanged(_))) {
-            self.undo.pop();
+            self.made.pop();
             self.note(number, Mark::Undone);
         } else {
             self.note(number, Mark::Made);
@@ -452,7 +227,7 @@ impl Applied {
 
     fn undo_all(&mut self) -> Result<()> {
         let mut outcome = Ok(());
-        while let Some((undo, number, _)) = self.undo.pop() {
+        while let Some(Made { undo, number, .. }) = self.made.pop() {
             self.note(number, Mark::Undo);
             match (undo.run(), &outcome) {
                 (Err(why), Ok(())) => outcome = Err(why),
@@ -474,58 +249,42 @@ impl Drop for Applied {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{mark, netfilter};
     use super::*;
+    use crate::error::Setting;
+    use crate::step::kinds::command::Command;
+    use crate::step::kinds::netfilter::Netfilter;
+    use crate::step::kinds::route::Route;
+    use crate::step::slot::mark;
 
     fn flows(number: usize) -> Flows {
         Flows { mark: mark(number) }
     }
 
-    fn table() -> Table {
-        Table::new(Slot::default(), &Run::this("x").unwrap())
-    }
-
-    #[test]
-    fn undoing_is_plain_data() {
-        let undo = vec![
-            Undo::Netfilter(table()),
-            Undo::Route(Tables::of([mark(0), mark(1)])),
-            Undo::Command { run: vec!["dish".into()], timeout: Duration::from_millis(1500) },
-        ];
-        let text = serde_json::to_string(&undo).unwrap();
-        assert_eq!(serde_json::from_str::<Vec<Undo>>(&text).unwrap(), undo);
-    }
-
     #[test]
     fn a_command_without_permission_stops_everything_before_it_begins() {
         let steps = [
-            Step::Sysctl { name: "net.ipv4.tcp_no_such".into(), value: "1".into() },
+            Step::sysctl("net.ipv4.tcp_no_such", "1"),
             Step::Command(Command { run: vec!["true".into()], ..Command::default() }),
         ];
         let flows = flows(0);
         let error = Applied::apply(&[(&steps, &flows)], &Context::default()).unwrap_err();
-        assert!(error.to_string().contains("only with --allow-commands"), "{error}");
-        assert!(matches!(error, Error::Usage(_)));
+        let Error::NeedsSetting { operation, setting } = &error else { panic!("{error}") };
+        assert_eq!(*setting, Setting::AllowCommands);
+        assert!(operation.starts_with("run the program true"), "{error}");
     }
 
     #[test]
-    fn rules_and_routes_of_all_are_one_change_each() {
-        let rule = |rule: &str| {
-            Step::Netfilter(netfilter::Netfilter { rule: rule.into(), hook: Default::default() })
-        };
-        let sysctl = Step::Sysctl { name: "net.ipv4.tcp_ecn".into(), value: "1".into() };
-        let zero = [rule("drop"), rule("accept"), Step::Route(Route::default())];
-        let one = [sysctl, rule("drop"), Step::Route(Route::default())];
+    fn rules_and_routes_of_all_configurations_are_one_change_each() {
+        let rule =
+            |rule: &str| Step::Netfilter(Netfilter { rule: rule.into(), ..Netfilter::default() });
+        let zero = [rule("drop"), Step::HoldReset, Step::Route(Route::default())];
+        let one =
+            [Step::sysctl("net.ipv4.tcp_ecn", "1"), rule("drop"), Step::Route(Route::default())];
         let (f0, f1) = (flows(0), flows(1));
-        let kinds: Vec<&str> = changes(&[(&zero, &f0), (&one, &f1)], &table())
-            .iter()
-            .map(|(_, change)| match change {
-                Change::Sysctl(..) => "sysctl",
-                Change::Netfilter(_) => "netfilter",
-                Change::Route(routes) => ["", "one route", "two routes"][routes.len()],
-                Change::Command(_) => "command",
-            })
-            .collect();
-        assert_eq!(kinds, ["netfilter", "two routes", "sysctl"]);
+        let run = Run::this("x").unwrap();
+        let all = [(&zero[..], &f0), (&one[..], &f1)];
+        let changes = changes(&together(&all, (None, Slot::default(), &run)));
+        let places: Vec<Place> = changes.iter().map(|(place, _)| *place).collect();
+        assert_eq!(places, [(0, 0), (0, 2), (1, 0)]);
     }
 }

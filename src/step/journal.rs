@@ -1,13 +1,12 @@
-//! The journal: what it takes to undo a run, on disk before anything is changed.
+//! The journal: what undoes a run, on disk before anything is changed.
 //!
-//! A file per run, in lines of JSON. The first says whose it is: the namespace and the run. Then each
-//! change has up to four lines under one number: `make`, with all that undoing it takes, is on disk
-//! before the change begins; `made` says that it has ended; `undo` that undoing it has begun; `undone`
-//! that it has ended, or that nothing was changed. Whatever has no `undone` is what a killed run may
-//! have left. When all is undone the file is cut back to its first line, so it stays small, and at
-//! the run's end it is removed.
+//! A file per run, in lines of JSON. The first identifies the owner: the namespace and the run. Then each change has up to
+//! four lines under one number: `make`, with all the data to undo it, is on disk before the change begins; `made` says that
+//! the change has ended; `undo` that undoing it has begun; `undone` that this has ended, or that nothing was changed. A
+//! change without `undone` is one that a killed run may have left. When all changes are undone, the file is truncated to
+//! its first line, so it stays small; at the end of the run it is removed.
 //!
-//! The last line may be torn. A torn `make` is of a change that was not begun.
+//! The last line may be torn. A torn `make` belongs to a change that was not begun.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,14 +16,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::applied::Undo;
 use super::lock::{Lock, Run};
 use super::namespace::Namespace;
 use super::slot::Slot;
 use super::state::Folder;
+use super::undo::Undo;
 use crate::error::{Doing as _, Error, Result};
 
-/// What the names of journals end with.
+/// The suffix of journals' names.
 const SUFFIX: &str = ".journal";
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -48,7 +47,7 @@ enum Line {
     Undone { n: u64 },
 }
 
-/// How far a change is, or its undoing.
+/// The progress of a change, or of undoing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     /// It was made.
@@ -59,7 +58,7 @@ pub(super) enum Mark {
     Undone,
 }
 
-/// A journal that is written to. Copies are one and the same.
+/// A journal that is being written. Copies share it.
 #[derive(Debug, Clone)]
 pub struct Journal {
     run: Run,
@@ -71,16 +70,15 @@ struct Writer {
     file: File,
     folder: Arc<Folder>,
     name: String,
-    /// How long the first line is, in bytes.
+    /// The length of the first line, in bytes.
     first: u64,
     next: u64,
-    /// How many changes are not undone.
+    /// The number of changes that are not undone.
     open: usize,
 }
 
 impl Journal {
-    /// Begins the journal of a run that holds the lock, in the folder that the user chose or the
-    /// first that can be had.
+    /// Begins the journal of a run that holds the lock, in the folder that the user chose or the first usable one.
     ///
     /// # Errors
     /// If there is no place for it: then nothing may be changed.
@@ -107,12 +105,12 @@ impl Journal {
         Ok(Self { run: run.clone(), writer: Arc::new(Mutex::new(writer)) })
     }
 
-    /// Whose it is.
+    /// The run that it belongs to.
     pub fn run(&self) -> &Run {
         &self.run
     }
 
-    /// Writes down how a change is undone, to the disk; only then it may be made.
+    /// Writes to disk how a change is undone; only then may it be made.
     pub(super) fn make(&self, undo: &Undo) -> Result<u64> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let n = writer.next;
@@ -124,8 +122,8 @@ impl Journal {
         Ok(n)
     }
 
-    /// Writes down how far a change is. Is not waited for, and no error: without it more is undone once
-    /// more, which does no harm.
+    /// Notes the progress of a change. The note is not synced, and its loss is not an error: without it a change is undone
+    /// again, which does no harm.
     pub(super) fn note(&self, n: u64, mark: Mark) {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(why) = writer.note(n, mark) {
@@ -144,13 +142,13 @@ impl Writer {
         if mark == Mark::Undone {
             self.open = self.open.saturating_sub(1);
             if self.open == 0 {
-                return self.file.set_len(self.first).doing(|| "cut the journal");
+                return self.file.set_len(self.first).doing(|| "truncate the journal");
             }
         }
-        self.append(&text).doing(|| "note how far a change is")
+        self.append(&text).doing(|| "note the progress of a change")
     }
 
-    /// Adds a line; where there is room for a part of it only, none of it stays, so that the next line is whole.
+    /// Adds a line. If there is room for a part of it only, that part is removed, so that the next line is whole.
     fn append(&mut self, text: &[u8]) -> std::io::Result<()> {
         let length = self.file.metadata()?.len();
         self.file.write_all(text).inspect_err(|_| {
@@ -162,7 +160,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // What is not undone is for the next run, or for `restore`.
+        // The next run, or `restore`, undoes the rest.
         if self.open == 0
             && let Err(why) = self.folder.remove(&self.name)
         {
@@ -178,21 +176,21 @@ fn line(value: &impl Serialize) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// What a journal says, read.
+/// The content of a journal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Read {
     pub header: Header,
-    /// What is not undone, by number.
+    /// The changes that are not undone, by number.
     pub open: BTreeMap<u64, Undo>,
     /// The change that was being made or undone when the last line was written.
     pub unsettled: Option<u64>,
-    /// How long the first line is, in bytes.
+    /// The length of the first line, in bytes.
     first: u64,
-    /// How long the whole lines are, in bytes.
+    /// The length of all whole lines, in bytes.
     whole: u64,
 }
 
-/// Reads a journal. `None` if not even its first line was finished: then nothing was changed.
+/// Reads a journal. `None` if even its first line is incomplete: then nothing was changed.
 ///
 /// # Errors
 /// If it is not a journal of this version, or a line before the last cannot be read.
@@ -215,7 +213,7 @@ fn read(bytes: &[u8]) -> Result<Option<Read>, String> {
     for (number, text) in lines.enumerate() {
         let line = match serde_json::from_slice(text) {
             Ok(line) => line,
-            // Written only in part, with whatever was in its place on the disk.
+            // Written in part, after which the disk may have any octets.
             Err(_) if read.whole + text.len() as u64 == bytes.len() as u64 => break,
             Err(why) => return Err(format!("line {}: {why}", number + 2)),
         };
@@ -234,7 +232,7 @@ fn read(bytes: &[u8]) -> Result<Option<Read>, String> {
     Ok(Some(read))
 }
 
-/// A journal that is there.
+/// A journal that exists.
 #[derive(Debug)]
 pub(super) struct Found {
     folder: Arc<Folder>,
@@ -249,12 +247,12 @@ impl Found {
         Ok(names.map(|name| Self { folder: folder.clone(), name }).collect())
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> String {
         self.folder.path(&self.name).display().to_string()
     }
 
-    /// What it says; `None` if it is gone, or was only begun.
+    /// Its content; `None` if it is gone, or its first line is incomplete.
     pub fn read(&self) -> Result<Option<Read>> {
         let mut file = match self.folder.file(&self.name) {
             Err(Error::Os { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
@@ -267,10 +265,10 @@ impl Found {
         read(&bytes).map_err(|why| Error::failed(format!("understand {}", self.path()), why))
     }
 
-    /// Goes on writing it, behind the last whole line.
+    /// Continues it after the last whole line.
     pub fn resume(self, read: &Read) -> Result<Journal> {
         let file = self.folder.file(&self.name)?;
-        file.set_len(read.whole).doing(|| format!("cut {}", self.path()))?;
+        file.set_len(read.whole).doing(|| format!("truncate {}", self.path()))?;
         let Self { folder, name } = self;
         let next = read.open.keys().next_back().map_or(1, |last| last + 1);
         let writer = Writer { file, folder, name, first: read.first, next, open: read.open.len() };
@@ -286,12 +284,14 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
+
+    use serde_json::json;
 
     use super::*;
 
     fn undo(word: &str) -> Undo {
-        Undo::Command { run: vec![word.into()], timeout: Duration::from_secs(3) }
+        let data = json!({ "Command": { "run": [word], "timeout": { "secs": 3, "nanos": 0 } } });
+        serde_json::from_value(data).unwrap()
     }
 
     fn begun() -> (tempfile::TempDir, Journal) {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_undone_is_left() {
+    fn changes_that_are_not_undone_stay_open() {
         let (place, journal) = begun();
         let one = journal.make(&undo("one")).unwrap();
         let read = |place| super::read(&bytes(place)).unwrap().unwrap();
@@ -325,7 +325,7 @@ mod tests {
         journal.note(one, Mark::Undo);
         assert_eq!(read(&place).unsettled, Some(one));
         journal.note(one, Mark::Undone);
-        // It is cut back to its first line.
+        // It is truncated to its first line.
         let read = read(&place);
         assert_eq!((read.whole, read.open.len()), (bytes(&place).len() as u64, 0));
         assert_eq!(read.first, read.whole);
@@ -334,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_cut_anywhere_tells_of_every_change_that_was_begun() {
+    fn a_journal_cut_anywhere_has_every_change_that_was_begun() {
         let (place, journal) = begun();
         for word in ["one", "two", "three"] {
             let n = journal.make(&undo(word)).unwrap();
@@ -345,14 +345,14 @@ mod tests {
             all.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect();
         for length in 0..=all.len() {
             let read = read(&all[..length]).unwrap();
-            // The header, and `make` on every other line behind.
+            // The header, then `make` on every other line.
             let makes = ends.iter().skip(1).step_by(2).filter(|end| **end <= length).count();
             match read {
                 None => assert!(length < ends[0]),
                 Some(read) => assert_eq!(read.open.len(), makes, "{length}"),
             }
         }
-        // The disk may hold something else in the place of the last line.
+        // The disk may have other octets in place of the last line.
         let mut torn = all[..ends[5]].to_vec();
         torn.extend(b"\0\0\0\0\n");
         assert_eq!(read(&torn).unwrap().unwrap().open.len(), 3);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_goes_on_behind_a_torn_line() {
+    fn a_journal_continues_after_a_torn_line() {
         let (place, journal) = begun();
         let one = journal.make(&undo("one")).unwrap();
         let two = journal.make(&undo("two")).unwrap();
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_refused() {
+    fn other_formats_are_rejected() {
         let (place, journal) = begun();
         let text = String::from_utf8(bytes(&place)).unwrap();
         let newer = text.replacen("\"format\":1", "\"format\":2", 1);

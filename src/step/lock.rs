@@ -1,15 +1,13 @@
-//! The lock: who is under way in this network namespace.
+//! The lock: which runs are active in this network namespace.
 //!
-//! A [`Slot`] is held by a socket with a name that the network namespace knows once (an abstract
-//! Unix socket). So the lock is of the namespace, whatever the user, the container or the folder of
-//! states, and the kernel gives it up with the process, also after `kill -9`. Of each slot three
-//! names are of interest:
+//! A run holds a [`Slot`] by a socket whose name is unique in the network namespace (an abstract Unix socket). So the lock
+//! belongs to the namespace, whatever the user, the container or the state folder, and the kernel releases it with the
+//! process, also after `kill -9`. Each slot has three names:
 //!
 //! * `pathspider/SLOT`: the lock itself.
-//! * `pathspider/SLOT/is/PID/STARTED/SINCE/MEASUREMENT`: who holds it, to be read in
-//!   `/proc/net/unix` by everybody.
-//! * `pathspider/SLOT/busy/PID/STARTED`: inherited by every program that the run starts, so it is
-//!   known whether one is still at work when the run itself was killed ([`wait_for_programs`]).
+//! * `pathspider/SLOT/is/PID/STARTED/SINCE/MEASUREMENT`: the holder, which any user can read in `/proc/net/unix`.
+//! * `pathspider/SLOT/busy/PID/STARTED`: inherited by every program that the run starts, so that it is known whether one
+//!   still works after the run itself was killed ([`wait_for_programs`]).
 
 use std::fs;
 use std::io;
@@ -27,16 +25,15 @@ use serde::{Deserialize, Serialize};
 use super::slot::Slot;
 use crate::error::{Doing as _, Error, Result};
 
-/// A name of a socket has at most 107 bytes; so many are for that of the measurement.
+/// A socket name has at most 107 bytes; this is the share of the measurement's name.
 const LONGEST: usize = 48;
 
-/// A run, as others know it.
+/// A run, as other processes see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Its process.
     pub pid: u32,
-    /// When that process began, in clock ticks since the boot: tells it from later ones of the same
-    /// number.
+    /// When that process began, in clock ticks since boot: distinguishes it from later processes with the same id.
     pub started: u64,
     /// When it took the lock, in seconds since 1970.
     pub since: u64,
@@ -64,29 +61,29 @@ impl Run {
             .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
     }
 
-    /// What names it among the chains of nftables.
+    /// The nftables chain that identifies it.
     pub(super) fn chain(&self) -> String {
         format!("run_{}_{}", self.pid, self.started)
     }
 
-    fn says(&self, slot: Slot) -> String {
+    fn is_name(&self, slot: Slot) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let name: String = self.measurement.chars().filter(|c| plain(*c)).take(LONGEST).collect();
         let Self { pid, started, since, .. } = self;
         format!("pathspider/{slot}/is/{pid}/{started}/{since}/{name}")
     }
 
-    fn busy(&self, slot: Slot) -> String {
+    fn busy_name(&self, slot: Slot) -> String {
         format!("pathspider/{slot}/busy/{}/{}", self.pid, self.started)
     }
 }
 
-/// The 22nd word of `/proc/PID/stat`; the second, a name in brackets, may hold anything.
+/// The 22nd word of `/proc/PID/stat`; the second, a name in brackets, may contain anything.
 fn started(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// Slots that are ours until this is dropped.
+/// Slots that this process holds until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
     slots: Vec<Slot>,
@@ -94,8 +91,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes what a run needs: every slot if it changes the whole namespace, else the first that
-    /// is free.
+    /// Takes what a run needs: every slot if it changes the whole namespace, otherwise the first free one.
     ///
     /// # Errors
     /// If another run holds it; the text names that run.
@@ -138,11 +134,11 @@ impl Lock {
             Err(Errno::EADDRINUSE) => return Ok(false),
             other => other.doing(doing)?,
         };
-        let says = named(&run.says(slot), SockFlag::SOCK_CLOEXEC).doing(doing)?;
-        // Not closed by exec: programs that are started have it too.
-        let busy = named(&run.busy(slot), SockFlag::empty()).doing(doing)?;
+        let is = named(&run.is_name(slot), SockFlag::SOCK_CLOEXEC).doing(doing)?;
+        // Not closed by exec: programs that the run starts inherit it.
+        let busy = named(&run.busy_name(slot), SockFlag::empty()).doing(doing)?;
         self.slots.push(slot);
-        self.sockets.extend([lock, says, busy]);
+        self.sockets.extend([lock, is, busy]);
         Ok(true)
     }
 }
@@ -155,7 +151,7 @@ fn named(name: &str, flags: SockFlag) -> nix::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// A connection to a name; `None` if nobody has it.
+/// A connection to a name; `None` if no process has it.
 fn connected(name: &str) -> Option<OwnedFd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
@@ -163,12 +159,12 @@ fn connected(name: &str) -> Option<OwnedFd> {
     connect(socket.as_raw_fd(), &address).ok().map(|()| socket)
 }
 
-/// Who holds a slot, if a run does and has said so.
+/// The run that holds a slot, if one does and has published its name.
 pub fn holder(slot: Slot) -> Option<Run> {
     let sockets = fs::read_to_string("/proc/thread-self/net/unix").ok()?;
     let before = format!("@pathspider/{slot}/is/");
-    let says = sockets.lines().find_map(|line| line.split_once(&before))?.1;
-    let words: Vec<&str> = says.splitn(4, '/').collect();
+    let name = sockets.lines().find_map(|line| line.split_once(&before))?.1;
+    let words: Vec<&str> = name.splitn(4, '/').collect();
     let [pid, started, since, measurement] = words[..] else { return None };
     Some(Run {
         pid: pid.parse().ok()?,
@@ -180,9 +176,9 @@ pub fn holder(slot: Slot) -> Option<Run> {
 
 /// Why a run cannot begin.
 fn refusal(slot: Slot, alone: bool) -> Error {
-    let who = match holder(slot) {
+    let holder = match holder(slot) {
         Some(run) => format!(
-            "a run of `{}` is under way in this network namespace: process {}, since {}",
+            "a run of `{}` is active in this network namespace: process {}, since {}",
             run.measurement,
             run.pid,
             run.since_utc()
@@ -198,30 +194,27 @@ fn refusal(slot: Slot, alone: bool) -> Error {
         }
     };
     let why = match alone {
-        true => "this measurement changes the whole namespace, so it must be alone",
-        false => {
-            "it changes the whole namespace, or so many runs are under way that no source ports are left"
-        }
+        true => "this measurement changes the whole namespace, so no other run may be active",
+        false => "it changes the whole namespace, or active runs use all source ports",
     };
-    Error::Failed(format!("{who}; {why}; wait for its end"))
+    Error::Failed(format!("{holder}; {why}; wait until it ends"))
 }
 
-/// Has programs that this process starts waited for as those of a killed run; `None` if some of its own
-/// are still at work.
+/// Makes others wait for programs that this process starts as for those of a killed run; `None` if some of that run's own
+/// are still working.
 pub(super) fn stand_in(run: &Run, slot: Slot) -> Option<OwnedFd> {
-    named(&run.busy(slot), SockFlag::empty()).ok()
+    named(&run.busy_name(slot), SockFlag::empty()).ok()
 }
 
-/// Waits until no program that a killed run has started is at work any more, for a bounded time;
-/// says whether that is so.
+/// Waits, for a bounded time, until all programs that a killed run has started have ended; returns whether they have.
 pub(super) fn wait_for_programs(run: &Run, slot: Slot, most: Duration) -> io::Result<bool> {
-    let Some(socket) = connected(&run.busy(slot)) else { return Ok(true) };
+    let Some(socket) = connected(&run.busy_name(slot)) else { return Ok(true) };
     log::info!("waiting for a program of the killed run {} to end", run.pid);
     let until = std::time::Instant::now() + most;
     loop {
         let left = until.saturating_duration_since(std::time::Instant::now());
         let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-        // Nobody ever answers; but when the last one who has the name is gone, we are told.
+        // No one ever answers; but the kernel reports when the last process with the name is gone.
         let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
         match poll(&mut ready, wait) {
             Ok(1..) => return Ok(true),
@@ -237,21 +230,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_told_by_its_start() {
+    fn a_process_is_identified_by_its_start() {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4711 1 2 3";
         assert_eq!(started(stat), Some(4711));
         assert!(Run::this("ecn").unwrap().started > 0);
     }
 
     #[test]
-    fn a_name_fits_whatever_the_measurement_is_called() {
+    fn a_socket_name_fits_whatever_the_measurement_is_called() {
         let run = Run {
             pid: u32::MAX,
             started: 1 << 40,
             since: 1 << 34,
             measurement: "a/ b\n".repeat(100),
         };
-        let name = run.says(Slot::all().last().unwrap());
+        let name = run.is_name(Slot::all().last().unwrap());
         assert!(name.len() <= 107 && !name.contains(char::is_whitespace), "{name}");
     }
 
@@ -260,7 +253,7 @@ mod tests {
         let run = Run { pid: 1, started: u64::MAX, since: 0, measurement: "x".into() };
         let slot = Slot::default();
         assert!(wait_for_programs(&run, slot, Duration::ZERO).unwrap());
-        let busy = named(&run.busy(slot), SockFlag::SOCK_CLOEXEC).unwrap();
+        let busy = named(&run.busy_name(slot), SockFlag::SOCK_CLOEXEC).unwrap();
         assert!(!wait_for_programs(&run, slot, Duration::from_millis(20)).unwrap());
         std::thread::scope(|scope| {
             let waits =

@@ -1,5 +1,5 @@
-//! Which network namespace this is, so that nothing is ever undone in another one: its inode is
-//! given to others after its end, so boot and the kernel's own cookie of it count too.
+//! Identifies the network namespace, so that nothing is ever undone in another one. An inode is reused after its namespace
+//! ends, so the boot and the kernel's own cookie count too.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -16,7 +16,7 @@ use crate::error::{Doing as _, Result};
 /// The network namespace that the calling thread is in.
 const CURRENT: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace, told from all others, also of other hosts and times.
+/// A network namespace, distinguished from all others, also of other hosts and times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     /// The name of the host.
@@ -26,27 +26,27 @@ pub struct Namespace {
     /// Device and inode of the namespace.
     device: u64,
     inode: u64,
-    /// What the kernel gives to no other namespace of the same boot; Linux 5.14 and later tell.
+    /// A number that the kernel gives to no other namespace of the same boot, since Linux 5.14.
     cookie: Option<u64>,
-    /// The inode of the namespace of process ids, in which it can be looked for.
+    /// The inode of the process id namespace, in which it can be searched for.
     pids: u64,
 }
 
-/// What a network namespace is to this one.
+/// How a network namespace relates to this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kinship {
     /// It is this one.
     Same,
-    /// It is another one, and may be alive.
+    /// It is another one, and may still exist.
     Other,
-    /// It is gone; the words say how that is known.
+    /// It is gone; the text says how that is known.
     Gone(&'static str),
 }
 
 impl Namespace {
-    /// The one that the calling thread is in.
+    /// The namespace of the calling thread.
     pub fn current() -> Result<Self> {
-        let doing = || "tell which network namespace this is";
+        let doing = || "identify this network namespace";
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").doing(doing)?;
         let here = fs::metadata(CURRENT).doing(doing)?;
         let host = nix::sys::utsname::uname().doing(doing)?;
@@ -60,16 +60,16 @@ impl Namespace {
         })
     }
 
-    /// What begins the names of files about it: differs by namespace and boot.
+    /// The beginning of the names of its files: differs by namespace and boot.
     pub(super) fn file_name(&self) -> String {
         let boot: String = self.boot.chars().filter(char::is_ascii_hexdigit).take(8).collect();
         format!("net-{}-{boot}", self.inode)
     }
 
-    /// What another one is, seen from this one.
+    /// How another one relates to this one.
     pub(super) fn kinship(&self, other: &Namespace) -> Kinship {
         if self.boot != other.boot {
-            // A folder of states may be on a disk that hosts share.
+            // A state folder may be on a disk that hosts share.
             return match self.host == other.host {
                 true => Kinship::Gone("it was of an earlier boot"),
                 false => Kinship::Other,
@@ -89,7 +89,7 @@ impl Namespace {
         }
     }
 
-    /// Whether no process is in it and nothing is mounted of it, as far as all can be seen.
+    /// Whether no process and no mount refers to it, as far as this process can see them all.
     fn is_seen_nowhere(&self) -> bool {
         let Ok(mounts) = fs::read_to_string("/proc/self/mountinfo") else { return false };
         let Ok(processes) = fs::read_dir("/proc") else { return false };
@@ -103,7 +103,7 @@ impl Namespace {
             match fs::metadata(process.path().join("ns/net")) {
                 Ok(its) if its.ino() == self.inode => return false,
                 Ok(_) => {}
-                // It ended meanwhile.
+                // It ended in the meantime.
                 Err(why) if why.kind() == ErrorKind::NotFound => {}
                 Err(why) if why.raw_os_error() == Some(libc::ESRCH) => {}
                 Err(_) => return false,
@@ -113,7 +113,7 @@ impl Namespace {
     }
 }
 
-/// The kernel's cookie of the namespace (SO_NETNS_COOKIE), if it has such.
+/// The kernel's cookie of the namespace (SO_NETNS_COOKIE), if it has one.
 fn cookie() -> Option<u64> {
     let (level, name) = (libc::SOL_SOCKET, 71);
     let flags = SockFlag::SOCK_CLOEXEC;
@@ -124,14 +124,14 @@ fn cookie() -> Option<u64> {
 
 #[cfg(test)]
 impl Namespace {
-    /// One like this with another cookie, boot, or inode.
+    /// A copy with another cookie, boot, or inode.
     pub fn altered(&self, what: &str) -> Self {
         let mut other = self.clone();
         match what {
             "cookie" => other.cookie = other.cookie.map(|cookie| cookie + 1_000_000),
             "boot" => other.boot = "another".into(),
             "host" => (other.boot, other.host) = ("another".into(), "another".into()),
-            // No namespace has so high a number.
+            // No namespace has a number this high.
             _ => other.inode = u64::from(u32::MAX),
         }
         other
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn others_are_told_from_this_one() {
+    fn other_namespaces_are_distinguished() {
         let here = Namespace::current().unwrap();
         assert_eq!(here.kinship(&here), Kinship::Same);
         assert_eq!(here.kinship(&here.altered("boot")), Kinship::Gone("it was of an earlier boot"));
@@ -153,7 +153,7 @@ mod tests {
             Some(_) => assert_eq!(gone, Kinship::Gone("its network namespace is gone")),
             None => assert_eq!(gone, Kinship::Same),
         }
-        // Whether it can be told that nobody is in it depends on the right to look at all processes.
+        // Whether it is known to be empty depends on the right to see all processes.
         assert_ne!(here.kinship(&here.altered("inode")), Kinship::Same);
         let text = serde_json::to_string(&here).unwrap();
         assert_eq!(serde_json::from_str::<Namespace>(&text).unwrap(), here);

@@ -1,5 +1,5 @@
-//! Running a measurement's program: without a shell, in a process group of its own, for a bounded
-//! time, keeping the end of what it says.
+//! Runs a program of a measurement: without a shell, in a process group of its own, for a bounded time, keeping the end of
+//! its output.
 
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,18 +15,17 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::applied::Failure;
-use super::command::line;
+use super::failure::Failure;
 use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Result};
 use crate::program as programs;
 
-/// How much of each stream is kept, in bytes: the last.
+/// How much of the end of each stream is kept, in bytes.
 pub const KEPT: usize = 4096;
-/// How much of what a failed program wrote to its standard error is in the message, in bytes.
-const TOLD: usize = 300;
+/// How much of a failed program's standard error is in the message, in bytes.
+const QUOTED: usize = 300;
 
-/// What a program of a `command` step said.
+/// The output of a program of a `command` step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutput {
     /// The program and its arguments.
@@ -39,20 +38,20 @@ pub struct CommandOutput {
     pub stderr: String,
 }
 
-/// Runs a program and waits for it. What it leaves running in the background is left alone; when
-/// its time runs out, all of its process group is killed.
+/// Runs a program and waits for it. Processes that it leaves in the background go on; when its time runs out, its whole
+/// process group is killed.
 ///
 /// # Errors
-/// If it cannot be started, ends with anything but success, or not in time.
+/// If it cannot be started, fails, or does not end in time.
 pub(super) fn run(words: &[String], timeout: Duration) -> Result<CommandOutput, Failure> {
     let name = line(words);
     let doing = || format!("run the program {name}");
     let unchanged = |why: Error| Failure::Unchanged(why);
     let (program, arguments) = words
         .split_first()
-        .ok_or_else(|| unchanged(Error::failed(doing(), "the words are missing")))?;
+        .ok_or_else(|| unchanged(Error::failed(doing(), "no program is named")))?;
     log::info!("running {name}");
-    // The end of this pipe that the thread below holds is closed when the program has ended.
+    // The thread below closes its end of this pipe when the program has ended.
     let (gone, alive) = std::io::pipe().doing(doing).map_err(unchanged)?;
     let mut child = programs::named(program)
         .args(arguments)
@@ -65,7 +64,7 @@ pub(super) fn run(words: &[String], timeout: Duration) -> Result<CommandOutput, 
         .map_err(unchanged)?;
     let id = Pid::from_raw(child.id().cast_signed());
     let watch = move || {
-        // Without reaping it: until it is, its number is nobody else's.
+        // Without reaping it: until then no other process can have its id.
         panic_point("command");
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         while waitid(Id::Pid(id), flags) == Err(Errno::EINTR) {}
@@ -85,33 +84,43 @@ pub(super) fn run(words: &[String], timeout: Duration) -> Result<CommandOutput, 
     };
     if !in_time {
         end(&mut child, id);
-        let why = format!("it took longer than {timeout:?} and was killed{}", told(&stderr));
+        let why = format!("it took longer than {timeout:?} and was killed{}", quoted(&stderr));
         return Err(Error::failed(doing(), why).into());
     }
     let status: ExitStatus = child.wait().doing(doing)?;
     if !status.success() {
-        return Err(Error::failed(doing(), format!("{status}{}", told(&stderr))).into());
+        return Err(Error::failed(doing(), format!("{status}{}", quoted(&stderr))).into());
     }
     Ok(CommandOutput { line: name, status: status.to_string(), stdout, stderr })
 }
 
-/// Kills the program and all of its group. The program is not reaped yet, so the number is its own.
+/// The words of a command, with quotes around those that need them.
+pub(super) fn line(words: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    let words = words.iter().map(|word| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("{word:?}"),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Kills the program and its whole group. The program is not reaped yet, so the id is still its own.
 fn end(child: &mut Child, group: Pid) {
     let _ = killpg(group, Signal::SIGKILL);
     let _ = child.wait();
 }
 
-/// The end of what a program complained of, fit for a line of a terminal.
-fn told(stderr: &str) -> String {
+/// The end of a program's standard error, fit for a line of a terminal.
+fn quoted(stderr: &str) -> String {
     let text = stderr.trim();
-    let start = text.ceil_char_boundary(text.len().saturating_sub(TOLD));
+    let start = text.ceil_char_boundary(text.len().saturating_sub(QUOTED));
     match &text[start..] {
         "" => String::new(),
-        text => format!("; it said {text:?}"),
+        text => format!("; it printed {text:?}"),
     }
 }
 
-/// Takes in both streams until the program has ended, or its time has; says whether it has ended.
+/// Reads both streams until the program has ended or its time has run out; returns whether it has ended.
 fn listen(
     gone: BorrowedFd<'_>,
     (stdout, stderr): (Option<impl Read + AsFd>, Option<impl Read + AsFd>),
@@ -132,8 +141,8 @@ fn listen(
             Err(why) => return Err(why.into()),
         }
         let ended = ready[0].any().unwrap_or(true);
-        stdout.take_in()?;
-        stderr.take_in()?;
+        stdout.fill()?;
+        stderr.fill()?;
         if ended || left.is_zero() {
             break ended;
         }
@@ -141,7 +150,7 @@ fn listen(
     Ok((ended, stdout.text(), stderr.text()))
 }
 
-/// One stream of a program, and the end of what came out of it.
+/// One output stream of a program, and the end of what it printed.
 struct Stream<R> {
     from: Option<R>,
     kept: Vec<u8>,
@@ -159,9 +168,9 @@ impl<R: Read + AsFd> Stream<R> {
         self.from.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes in what is there, but no more at a time than what a pipe holds: a program that never
-    /// stops talking has a time limit too.
-    fn take_in(&mut self) -> std::io::Result<()> {
+    /// Reads what is available, but no more at a time than a pipe holds: a program that prints without end has a time
+    /// limit too.
+    fn fill(&mut self) -> std::io::Result<()> {
         let mut buffer = [0; KEPT];
         for _ in 0..16 {
             let Some(from) = &mut self.from else { return Ok(()) };
@@ -204,29 +213,29 @@ mod tests {
     }
 
     #[test]
-    fn words_are_not_read_by_a_shell() {
+    fn no_shell_reads_the_words() {
         let words = ["echo", "$HOME; *", "a  b"].map(str::to_owned);
         assert_eq!(run(&words, LONG).unwrap().stdout, "$HOME; * a  b\n");
     }
 
     #[test]
-    fn of_much_output_the_end_is_kept() {
+    fn only_the_end_of_long_output_is_kept() {
         let output = sh("i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done", LONG).unwrap();
         assert_eq!(output.stdout.len(), KEPT);
         assert!(output.stdout.ends_with("19998\n19999\n"));
     }
 
     #[test]
-    fn a_failure_names_program_status_and_complaint() {
+    fn an_error_has_program_status_and_output() {
         let error = sh("echo 'no dish' >&2; exit 3", LONG).unwrap_err();
         assert!(error.starts_with("run the program sh -c "), "{error}");
-        assert!(error.ends_with(": exit status: 3; it said \"no dish\""), "{error}");
+        assert!(error.ends_with(": exit status: 3; it printed \"no dish\""), "{error}");
         let error = sh("kill -9 $$", LONG).unwrap_err();
         assert!(error.contains("signal: 9"), "{error}");
     }
 
     #[test]
-    fn what_cannot_be_started_changed_nothing() {
+    fn a_program_that_cannot_start_changed_nothing() {
         let why = run(&["pathspider-no-such".to_owned()], LONG).unwrap_err();
         assert!(matches!(why, Failure::Unchanged(_)));
         let error = why.into_error().to_string();
@@ -234,29 +243,32 @@ mod tests {
     }
 
     #[test]
-    fn time_runs_out_for_the_whole_group() {
-        // The program waits for its child, which holds a pipe that ends with it.
+    fn a_timeout_kills_the_whole_group() {
+        // The program waits for its child, which holds a pipe until it ends.
         let (mut held, holder) = std::io::pipe().unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&holder);
         fcntl(&holder, FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
         let script = format!("echo begun >&2; sh -c 'sleep 1000 >/proc/self/fd/{number}' & wait");
         let error = sh(&script, Duration::from_millis(300)).unwrap_err();
-        assert!(error.ends_with("longer than 300ms and was killed; it said \"begun\""), "{error}");
+        assert!(
+            error.ends_with("longer than 300ms and was killed; it printed \"begun\""),
+            "{error}"
+        );
         drop(holder);
         let mut rest = Vec::new();
         held.read_to_end(&mut rest).unwrap();
     }
 
     #[test]
-    fn what_is_left_in_the_background_is_not_waited_for() {
-        // If it were, the time would run out.
+    fn background_processes_are_not_waited_for() {
+        // If they were, the time would run out.
         let output = sh("sleep 1000 & echo $!", LONG).unwrap();
         let sleeps = Pid::from_raw(output.stdout.trim().parse().unwrap());
         nix::sys::signal::kill(sleeps, Signal::SIGKILL).unwrap();
     }
 
     #[test]
-    fn endless_talk_has_a_time_limit() {
+    fn endless_output_has_a_time_limit() {
         let error = sh("yes", Duration::from_millis(200)).unwrap_err();
         assert!(error.contains("longer than 200ms"), "{error}");
     }

@@ -1,20 +1,23 @@
-//! Trying the steps of all configurations before the first packet: each is applied, read back and undone as it is later.
+//! Tries the steps of all configurations before the first packet: each is applied, read back and undone as it is later.
 //!
-//! Whether a kernel takes a value, a route or a rule is known for sure only when it has taken it. So a run applies what it
-//! would apply anyway, a moment earlier and with the same journal, and has the host as it was before anything is sent. Programs
-//! of `command` steps are not run, since they may act outside this host; what comes behind them is not tried.
+//! Whether a kernel takes a value, a route or a rule is certain only once it has taken it. So a run applies what it would
+//! apply anyway, a moment earlier and with the same journal, and restores the host before anything is sent. Programs of
+//! `command` steps are not run, since they may act outside this host; steps after them are not tried.
 
-use super::applied::{Applied, Context, Flows};
+use super::applied::{Applied, Context};
+use super::kind::Flows;
+use super::kinds::Step;
+use super::kinds::sockopt::Sockopt;
 use super::preflight::{Problem, known};
-use super::{Sockopt, Step, Turns};
+use super::turns::Turns;
 use crate::error::Result;
 
-/// Applies the steps of these configurations, in turns or all at once as the run does, and undoes them. Says which the
-/// host refused: of those of one turn, the first. Options are tried on a socket of a configuration by `set`, which says
-/// why one cannot be set.
+/// Applies the steps of these configurations, in turns or all at once as the run does, and undoes them. Returns those that
+/// the host rejected: of each turn, the first. `set` tries an option on a socket of a configuration, and returns why it
+/// cannot be set.
 ///
 /// # Errors
-/// If something that was changed cannot be restored, or cannot be looked at.
+/// If something that was changed cannot be restored, or cannot be read.
 pub fn rehearse(
     configurations: &[(&[Step], &Flows)],
     turns: Turns,
@@ -43,7 +46,7 @@ pub fn rehearse(
             continue;
         }
         match Applied::try_apply(together, context) {
-            // What another program changes meanwhile is not ours to restore, and says nothing of the step.
+            // What another program changes in the meantime is not ours to restore, and says nothing about the step.
             Ok(applied) => drop(applied.leave()?),
             Err(refused) => {
                 let (configuration, number) = refused.step.unwrap_or_default();

@@ -1,69 +1,69 @@
-//! Putting back what runs left that were killed.
+//! Undoes what killed runs left.
 //!
-//! Only what was left in this network namespace is ever touched, and only while the slot of the run
-//! that left it is ours. What was left in a namespace that is gone is dropped and told.
+//! Only changes in this network namespace are ever undone, and only while this process holds the slot of the run that left
+//! them. Changes in a namespace that is gone are dropped and reported.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::applied::{Recovered, Undo};
 use super::journal::{Found, Mark, Read};
+use super::kind::Recovered;
 use super::lock::{self, Lock, Run};
 use super::namespace::{Kinship, Namespace};
 use super::state::Folder;
+use super::undo::Undo;
 use crate::barrier::panic_point;
 use crate::error::Result;
 
-/// What to do with what is left.
+/// What to do with the changes of killed runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Nothing: it is only told.
+    /// Nothing: only report them.
     List,
-    /// Put it back, but keep what another program changed meanwhile.
+    /// Undo them, but keep what another program changed in the meantime.
     Restore,
-    /// Put it back, whatever changed meanwhile.
+    /// Undo them, whatever changed in the meantime.
     Force,
-    /// Leave it as it is, and forget about it.
+    /// Leave them as they are, and forget about them.
     Forget,
 }
 
-/// One change that a run left.
+/// A change that a run left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Who left it; `None` if the journal cannot be read.
+    /// The run that left it; `None` if the journal cannot be read.
     pub run: Option<Run>,
     /// The key of the step: `sysctl`, `netfilter`, `route` or `command`; `journal` if it cannot be read.
     pub kind: &'static str,
-    /// What was done, or is to be done, or why it was not.
+    /// What was done, or is to be done, or why it was not done.
     pub what: String,
 }
 
-/// What was left, and what became of it.
+/// The changes of killed runs, and what became of them.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Is left still, since only a list was asked for.
+    /// Still in place, since only a list was requested.
     pub left: Vec<Item>,
-    /// Is as it was before.
+    /// Undone.
     pub restored: Vec<Item>,
-    /// Was changed by another program meanwhile, and is left.
+    /// Changed by another program in the meantime, and kept.
     pub kept: Vec<Item>,
-    /// Could not be put back.
+    /// Could not be undone.
     pub failed: Vec<Item>,
-    /// Is forgotten: its network namespace is gone, or the user said so.
+    /// Forgotten: the network namespace is gone, or the user said so.
     pub dropped: Vec<Item>,
-    /// Was left in another network namespace, where it can be put back.
+    /// Left in another network namespace, where they can be undone.
     pub elsewhere: Vec<Item>,
-    /// Runs that are under way, whose changes are in force.
-    pub under_way: Vec<Run>,
+    /// Active runs, whose changes are in force.
+    pub active: Vec<Run>,
 }
 
-/// Looks at every journal in the folder that the user chose, or in those where they may be, and does
-/// with what is left as told. Slots of the lock are ours already; others are taken for a moment, if
-/// they are free. Once `stop` says so, no further change is begun: what is not undone yet is in
-/// [`Report::left`].
+/// Reads every journal in the folder that the user chose, or in all places where they may be, and treats its changes as
+/// `how` says. The slots of `held` are ours already; others are taken for a moment if they are free. Once `stop` returns
+/// true, no further change is begun: those that are not undone yet are in [`Report::left`].
 ///
 /// # Errors
-/// If the chosen folder cannot be trusted. What goes wrong with one change is in the report.
+/// If the chosen folder cannot be trusted. The failure of a single change is in the report.
 pub fn leftovers(
     chosen: Option<&Path>,
     held: Option<&Lock>,
@@ -79,7 +79,7 @@ pub fn leftovers(
                 Err(why) => report.failed.push(Item {
                     run: None,
                     kind: "journal",
-                    what: format!("{why}; if it is of no use, remove it"),
+                    what: format!("{why}; if it is useless, remove it"),
                 }),
             }
         }
@@ -89,16 +89,16 @@ pub fn leftovers(
     }
     let here = Namespace::current()?;
     let this = Run::this("restore")?;
-    // What was changed last is put back first.
+    // The last change is undone first.
     journals.sort_by_key(|(_, read)| {
         let run = read.as_ref().map(|read| &read.header.run);
         std::cmp::Reverse(run.map(|run| (run.since, run.started)))
     });
     for (found, read) in journals {
-        // One that was only begun tells nothing, and may be the one that a run begins just now.
+        // An incomplete one has no changes, and a run may just be beginning it.
         let Some(read) = read else { continue };
         match here.kinship(&read.header.namespace) {
-            Kinship::Other => report.elsewhere.extend(items(&read, Undo::describe)),
+            Kinship::Other => report.elsewhere.extend(items(&read, |undo| undo.describe())),
             Kinship::Gone(why) => {
                 let what = |undo: &Undo| format!("{}: not done, {why}", undo.describe());
                 report.dropped.extend(items(&read, what));
@@ -112,7 +112,7 @@ pub fn leftovers(
     Ok(report)
 }
 
-/// What a journal of this namespace tells of.
+/// Treats the changes in a journal of this namespace.
 fn of_here(
     report: &mut Report,
     found: Found,
@@ -131,10 +131,12 @@ fn of_here(
                     (run.pid, run.started) == (read.header.run.pid, read.header.run.started)
                 };
                 match holder.filter(its) {
-                    Some(_) => report.under_way.push(read.header.run.clone()),
-                    None if how == How::List => report.left.extend(items(read, Undo::describe)),
+                    Some(_) => report.active.push(read.header.run.clone()),
+                    None if how == How::List => {
+                        report.left.extend(items(read, |undo| undo.describe()))
+                    }
                     None => report.failed.extend(items(read, |undo| {
-                        format!("{}: a run is under way; try again at its end", undo.describe())
+                        format!("{}: a run is active; try again when it has ended", undo.describe())
                     })),
                 }
                 return Ok(());
@@ -142,14 +144,14 @@ fn of_here(
         },
     };
     match how {
-        How::List => report.left.extend(items(read, Undo::describe)),
+        How::List => report.left.extend(items(read, |undo| undo.describe())),
         _ => recover(report, found, read, how, stop)?,
     }
     drop(taken);
     Ok(())
 }
 
-/// Puts back what a journal tells of, the last change first.
+/// Undoes the changes in a journal, the last one first.
 fn recover(
     report: &mut Report,
     found: Found,
@@ -158,22 +160,22 @@ fn recover(
     stop: &dyn Fn() -> bool,
 ) -> Result<()> {
     let header = &read.header;
-    let patience = read.unsettled.and_then(|n| read.open.get(&n)).map(Undo::patience);
+    let patience = read.unsettled.and_then(|n| read.open.get(&n)).map(|undo| undo.patience());
     if let Some(most) = patience.filter(|most| *most > Duration::ZERO) {
         match lock::wait_for_programs(&header.run, header.slot, most) {
             Ok(true) => {}
             Ok(false) => {
-                log::warn!("a program of the killed run {} is still at work", header.run.pid)
+                log::warn!("a program of the killed run {} is still working", header.run.pid)
             }
             Err(why) => log::warn!("wait for programs of the killed run {}: {why}", header.run.pid),
         }
     }
-    // Should this be killed too, the next one waits for our programs.
+    // If this process is killed too, the next one waits for its programs.
     let _busy = lock::stand_in(&header.run, header.slot);
     let path = found.path();
     let journal = found.resume(read)?;
     for (n, undo) in read.open.iter().rev() {
-        let item = |what| Item { run: Some(header.run.clone()), kind: undo.kind(), what };
+        let item = |what| Item { run: Some(header.run.clone()), kind: undo.def().kind, what };
         if stop() {
             report.left.push(item(undo.describe()));
             continue;
@@ -201,7 +203,7 @@ fn recover(
 fn items(read: &Read, what: impl Fn(&Undo) -> String) -> Vec<Item> {
     let item = |undo: &Undo| Item {
         run: Some(read.header.run.clone()),
-        kind: undo.kind(),
+        kind: undo.def().kind,
         what: what(undo),
     };
     read.open.values().rev().map(item).collect()

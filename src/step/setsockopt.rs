@@ -1,5 +1,4 @@
-//! Setting and reading a socket option by its numbers: the system calls of the steps that no safe
-//! wrapper offers for every option.
+//! Sets and reads a socket option by its numbers: the system calls of steps for which no crate has a safe wrapper.
 #![expect(unsafe_code, reason = "socket options whose level and name no crate knows")]
 
 use std::io;
@@ -10,14 +9,14 @@ use nix::libc;
 /// Sets an option of a socket to these bytes.
 pub(crate) fn set(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     let length = libc::socklen_t::try_from(value.len()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `length`
-    // bytes from `value`, which has that many; it writes nothing.
+    // SAFETY: the descriptor is open as long as it is borrowed, and the kernel reads `length` bytes from `value`, which has
+    // this many; it writes nothing.
     let outcome =
         unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reads an option of a socket, at most this many bytes of it.
+/// Reads an option of a socket, at most `most` bytes.
 pub(super) fn get(
     socket: BorrowedFd<'_>,
     level: i32,
@@ -26,8 +25,8 @@ pub(super) fn get(
 ) -> io::Result<Vec<u8>> {
     let mut value = vec![0_u8; most];
     let mut length = libc::socklen_t::try_from(most).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `length`
-    // bytes to `value`, which has that many, and the number of them to `length`.
+    // SAFETY: the descriptor is open as long as it is borrowed; the kernel writes at most `length` bytes to `value`, which
+    // has this many, and their number to `length`.
     let outcome = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),

@@ -1,22 +1,22 @@
-//! Slots: what runs under way at the same time in one network namespace do not share.
+//! Slots: what concurrent runs in one network namespace do not share.
 //!
-//! Each run has a slot to itself, with firewall marks, routing tables and an nftables table of that
-//! slot; the engine gives each its own source ports. A run that changes the whole namespace holds
-//! all slots, so nothing else is under way meanwhile ([`Lock`](super::lock::Lock)).
+//! Each run has a slot of its own, with firewall marks, routing tables and an nftables table; the engine gives each slot
+//! its own source ports. A run that changes the whole namespace holds all slots, so that no other run is active at the
+//! same time (`lock`).
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The mark of configuration number 0 of the first slot; the others follow. All keep off the bits
-/// that others test one by one (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, mwan3 0x3f00, Calico
-/// 0xf0000), and off the values that Tailscale looks for in 0xff0000.
+/// The mark of configuration number 0 of the first slot; the others follow. All avoid the bits that other programs test
+/// separately (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, mwan3 0x3f00, Calico 0xf0000), and the values that Tailscale
+/// looks for in 0xff0000.
 const MARKS: u32 = 0x5050_0000;
 
-/// How many runs can be under way at once in a network namespace: as many as find source ports.
+/// The largest number of concurrent runs in a network namespace: there are source ports for this many.
 pub const SLOTS: u8 = 3;
 
-/// The place of a run among those under way at the same time in its network namespace.
+/// The place of a run among the concurrent runs in its network namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slot(u8);
 
@@ -31,13 +31,12 @@ impl Slot {
         self.0
     }
 
-    /// The firewall mark of a configuration (of eight at most), by its number: also the number of its
-    /// routing table.
+    /// The firewall mark of a configuration (of at most eight), by its number: also the number of its routing table.
     pub fn mark(self, configuration: usize) -> u32 {
         MARKS | u32::from(self.0) << 4 | (configuration as u32 & 0xf)
     }
 
-    /// The nftables table of our rules, with its family.
+    /// The nftables table of the program's rules, with its family.
     pub fn table(self) -> String {
         match self.0 {
             0 => "inet pathspider".into(),
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn marks_differ_and_keep_off_the_bits_that_others_test() {
+    fn marks_differ_and_avoid_the_bits_of_other_programs() {
         let mut seen = std::collections::HashSet::new();
         for slot in Slot::all() {
             for configuration in 0..16 {

@@ -1,8 +1,7 @@
-//! Folders of states: where journals are kept, and that nobody else can write there.
+//! State folders: where journals are kept, safe from other users.
 //!
-//! What a journal says is done with the rights of who reads it, programs included. So a folder, and
-//! every file in it, must belong to the user who reads, and be writable by nobody else; links are
-//! not followed.
+//! What a journal says is done with the rights of the process that reads it, programs included. So a folder, and every file
+//! in it, must belong to the user of that process, and no other user may write to it; links are not followed.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -15,10 +14,10 @@ use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, geteuid, unlinkat};
 
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Result, Setting};
 use crate::files;
 
-/// The bits of a mode that let others write.
+/// The mode bits that let other users write.
 const OTHERS_WRITE: u32 = 0o022;
 
 /// A folder of journals.
@@ -28,7 +27,7 @@ pub(super) struct Folder {
     handle: File,
 }
 
-/// The folder in /run: `pathspider` of root, `pathspider-UID` of others, for whom root must make it.
+/// The folder in /run: `pathspider` for root, `pathspider-UID` for other users, which root must make.
 fn own(uid: Uid) -> PathBuf {
     PathBuf::from(if uid.is_root() {
         "/run/pathspider".into()
@@ -37,8 +36,8 @@ fn own(uid: Uid) -> PathBuf {
     })
 }
 
-/// Makes the folder of journals of a user that root is about to become, if it is not there. Where it cannot be made,
-/// that user's run looks for another.
+/// Makes the journal folder of a user that root is about to become, if it is missing. If it cannot be made, that user's
+/// run looks for another.
 pub fn make_for(uid: Uid, gid: Gid) {
     let path = own(uid);
     let made = DirBuilder::new().mode(0o700).create(&path);
@@ -47,7 +46,7 @@ pub fn make_for(uid: Uid, gid: Gid) {
     }
 }
 
-/// Where journals may be, the best first: where the user says, or else `/run/pathspider` for root and
+/// Where journals may be, the best first: the folder that the user chose, otherwise `/run/pathspider` for root and
 /// `/run/pathspider-UID` for others, `$XDG_RUNTIME_DIR/pathspider`, `~/.local/state/pathspider`.
 fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
     if let Some(chosen) = chosen {
@@ -66,10 +65,10 @@ fn places(chosen: Option<&Path>) -> Vec<PathBuf> {
 }
 
 impl Folder {
-    /// Every folder of states that is there.
+    /// Every state folder that exists.
     ///
     /// # Errors
-    /// If the one that the user chose cannot be trusted or opened; others are passed over.
+    /// If the one that the user chose cannot be trusted or opened; others are skipped.
     pub fn existing(chosen: Option<&Path>) -> Result<Vec<Self>> {
         let mut folders = Vec::new();
         for place in places(chosen) {
@@ -83,24 +82,23 @@ impl Folder {
         Ok(folders)
     }
 
-    /// The first folder of states that can be had; it is made if it is not there.
+    /// The first usable state folder; it is made if it is missing.
     pub fn first(chosen: Option<&Path>) -> Result<Self> {
-        let mut told = "no place for it is known".to_owned();
+        let mut reason = "no place for it is known".to_owned();
         for place in places(chosen) {
             match make(&place).and_then(|()| Self::open(&place)) {
                 Ok(folder) => return Ok(folder),
-                Err(why) => told = why.to_string(),
+                Err(why) => reason = why.to_string(),
             }
         }
-        Err(Error::Failed(format!(
-            "keep a journal of changes to this host: {told}; say where with --state DIR"
-        )))
+        let operation = format!("keep a journal of changes to this host: {reason}");
+        Err(Error::NeedsSetting { operation, setting: Setting::State })
     }
 
     fn open(path: &Path) -> Result<Self> {
         let doing = || format!("open {}", path.display());
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        // A link that others put on the way is not followed either.
+        // A link that another user put into the path is not followed either.
         let handle = match path.symlink_metadata().doing(doing)?.is_dir() {
             true => files::Folder::open(path)?.file().doing(doing)?,
             false => File::from(open(path, flags, Mode::empty()).doing(doing)?),
@@ -109,7 +107,7 @@ impl Folder {
         Ok(Self { path: path.to_owned(), handle })
     }
 
-    /// Where a file of it is.
+    /// The path of one of its files.
     pub fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -128,7 +126,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// A new file, to be appended to.
+    /// A new file, for appending.
     pub fn create(&self, name: &str) -> Result<File> {
         let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_APPEND;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -136,11 +134,11 @@ impl Folder {
         file.map(File::from).doing(|| format!("make {}", self.path(name).display()))
     }
 
-    /// A file to be read and appended to.
+    /// A file for reading and appending.
     pub fn file(&self, name: &str) -> Result<File> {
         let flags = OFlag::O_RDWR | OFlag::O_APPEND | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let path = self.path(name).display().to_string();
-        // A pipe that somebody left there must not be waited for.
+        // A pipe that another process left there must not block.
         let file = openat(&self.handle, name, flags | OFlag::O_NONBLOCK, Mode::empty());
         let file = File::from(file.doing(|| format!("open {path}"))?);
         trusted(&file, &path)?;
@@ -153,13 +151,13 @@ impl Folder {
         self.sync()
     }
 
-    /// Brings to disk which files there are.
+    /// Writes the list of its files to disk.
     pub fn sync(&self) -> io::Result<()> {
         self.handle.sync_all()
     }
 }
 
-/// Makes a folder, and those above it, if they are not there.
+/// Makes a folder, and those above it, if they are missing.
 fn make(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -169,7 +167,7 @@ fn make(path: &Path) -> Result<()> {
     files::Folder::make_with(path, 0o700).map(drop)
 }
 
-/// Refuses what others could have written.
+/// Rejects what another user could have written.
 fn trusted(file: &File, path: &str) -> Result<()> {
     let about = file.metadata().doing(|| format!("look at {path}"))?;
     let user = geteuid().as_raw();
@@ -190,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_can_write_is_not_trusted() {
+    fn folders_writable_by_others_are_not_trusted() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("deep/state");
         assert!(Folder::existing(Some(&path)).unwrap().is_empty());

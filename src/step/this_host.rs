@@ -1,4 +1,4 @@
-//! What inspection asks of a host, asked of this one.
+//! The facts about this host that inspection asks for.
 
 use std::fs;
 use std::os::fd::AsFd as _;
@@ -8,20 +8,21 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess};
 use socket2::{Domain, Socket, Type};
 
-use super::preflight::{Checked, Facts, Parameter};
-use super::sockopt::{SOCKOPTS, Sockopt, Value};
-use super::tool::{NFT, Said, UNSHARE};
-use super::{Family, sysctl};
+use super::facts::{Checked, Facts, Parameter};
+use super::family::Family;
+use super::kinds::sockopt::{CONGESTION, SOCKOPTS, Sockopt, Value};
+use super::kinds::sysctl;
+use super::tool::{NFT, Outcome, UNSHARE};
 
 /// This host.
 #[derive(Debug, Clone, Copy)]
 pub struct ThisHost {
-    /// Whether the kernel may be asked by trying an option of a socket that never connects. It then loads a congestion
-    /// control that it has as a module, if this process may do that.
+    /// Whether an option may be tried on a socket that never connects. The kernel then loads a congestion control that it has
+    /// as a module, if this process is allowed to do that.
     pub sockets: bool,
 }
 
-/// What the loaded congestion controls are called.
+/// Lists the loaded congestion controls.
 const LOADED: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
 
 impl Facts for ThisHost {
@@ -29,7 +30,7 @@ impl Facts for ThisHost {
         let path = sysctl::path(name);
         let Ok(about) = path.metadata() else {
             return match Path::new("/proc/sys/net/ipv4").is_dir() {
-                true => Parameter::Missing(beside(&path)),
+                true => Parameter::Missing(nearby(&path)),
                 false => Parameter::Unknown,
             };
         };
@@ -66,31 +67,32 @@ impl Facts for ThisHost {
             return Checked::Unchecked("nft is not installed".into());
         }
         let check = ["-c", "-f", "-"];
-        let said = NFT.run(&check, script);
-        let said = match said {
-            Ok(said) if said.error.contains("not permitted") => {
-                // In namespaces of its own everybody may ask; nothing is there that a rule could be about.
+        let outcome = match NFT.run(&check, script) {
+            Ok(outcome) if outcome.error.contains("not permitted") => {
+                // Any user may check in new namespaces; they have nothing that a rule could refer to.
                 match UNSHARE.run(&["-Urn", "nft", "-c", "-f", "-"], script) {
-                    Ok(said) if said.error.starts_with("unshare: ") => Err(said.complaint()),
+                    Ok(outcome) if outcome.error.starts_with("unshare: ") => {
+                        Err(outcome.complaint())
+                    }
                     other => other.map_err(|why| why.to_string()),
                 }
             }
             other => other.map_err(|why| why.to_string()),
         };
-        match said {
+        match outcome {
             Err(why) => Checked::Unchecked(format!("nft needs CAP_NET_ADMIN ({why})")),
-            Ok(said) if said.ok => Checked::Complaints(Vec::new()),
-            Ok(said) => match said.complaints() {
-                lines if lines.is_empty() => Checked::Unchecked(Said::complaint(&said)),
+            Ok(outcome) if outcome.ok => Checked::Complaints(Vec::new()),
+            Ok(outcome) => match outcome.complaints() {
+                lines if lines.is_empty() => Checked::Unchecked(Outcome::complaint(&outcome)),
                 lines => Checked::Complaints(lines),
             },
         }
     }
 }
 
-/// Whether a socket can be given it. What a user may not choose is there all the same.
+/// Whether a socket takes it. The kernel also has those that this user may not choose.
 fn socket_takes(name: &str) -> bool {
-    let row = SOCKOPTS.iter().find(|row| row.name == "tcp_congestion");
+    let row = SOCKOPTS.iter().find(|row| row.name == CONGESTION);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
     let (Some(row), Ok(socket)) = (row, socket) else { return false };
     let option = Sockopt::Named(row, Value::Text(name.to_owned()));
@@ -100,7 +102,7 @@ fn socket_takes(name: &str) -> bool {
     }
 }
 
-/// Whether there is a module that has it.
+/// Whether a module provides it.
 fn is_module(name: &str) -> bool {
     let Ok(system) = nix::sys::utsname::uname() else { return false };
     let list = Path::new("/lib/modules").join(system.release()).join("modules.dep");
@@ -108,18 +110,18 @@ fn is_module(name: &str) -> bool {
     fs::read_to_string(list).is_ok_and(|text| text.contains(&file))
 }
 
-/// What there is in place of a path that is not there, as names of parameters: in the deepest folder of it that is.
-fn beside(path: &Path) -> Vec<String> {
+/// The names of parameters next to a path that does not exist: in its deepest folder that does.
+fn nearby(path: &Path) -> Vec<String> {
     let there = path.ancestors().skip(1).find(|folder| folder.is_dir());
     let Some(folder) = there else { return Vec::new() };
     let Ok(rest) = path.strip_prefix(folder) else { return Vec::new() };
-    // What comes behind the part that is wrong.
-    let behind: PathBuf = rest.components().skip(1).collect();
+    // The part of the path after the wrong component.
+    let tail: PathBuf = rest.components().skip(1).collect();
     let mut names = within(folder);
-    if !behind.as_os_str().is_empty() {
-        let exists = |name: &String| sysctl::path(name).join(&behind).exists();
+    if !tail.as_os_str().is_empty() {
+        let exists = |name: &String| sysctl::path(name).join(&tail).exists();
         names.retain(exists);
-        let whole = |name: String| sysctl::name(&sysctl::path(&name).join(&behind));
+        let whole = |name: String| sysctl::name(&sysctl::path(&name).join(&tail));
         names = names.into_iter().filter_map(whole).collect();
     }
     names
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_files_that_can_be_started() {
+    fn programs_are_executable_files() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("dish");
         fs::write(&file, "").unwrap();

@@ -1,20 +1,24 @@
-//! The programs that steps are made with, `nft` and `ip`: both take their work as text on
-//! standard input and act in the network namespace of the thread that calls.
+//! The programs that steps use: `nft` takes its work as text on standard input and acts in the network namespace of the
+//! calling thread.
 //!
-//! They are programs of their own, so a capability that only this program's file was given does not
-//! reach them: they need root, or an ambient capability.
+//! They are separate programs, so a capability that only this program's file was given does not reach them: they need
+//! root, or an ambient capability.
 
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::thread;
+use std::time::Duration;
 
 use crate::barrier::panic_point;
 use crate::error::{Doing as _, Result};
 use crate::program;
 
-/// A program, and what Debian's package of it is called.
+/// How long such a program of a killed run is waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program, and the name of its Debian package.
 #[derive(Debug)]
 pub(super) struct Tool {
     program: &'static str,
@@ -23,15 +27,12 @@ pub(super) struct Tool {
 
 /// Rules of nftables.
 pub(super) static NFT: Tool = Tool { program: "nft", package: "nftables" };
-/// Routes, their rules, and what the kernel remembers of hosts.
-pub(super) static IP: Tool = Tool { program: "ip", package: "iproute2" };
-
-/// Programs in namespaces of their own.
+/// Runs programs in namespaces of their own.
 pub(super) static UNSHARE: Tool = Tool { program: "unshare", package: "util-linux" };
 
-/// How a program ended and what it said.
+/// How a program ended and what it printed.
 #[derive(Debug)]
-pub(super) struct Said {
+pub(super) struct Outcome {
     /// Whether it ended with success.
     pub ok: bool,
     /// Its standard output.
@@ -41,18 +42,18 @@ pub(super) struct Said {
 }
 
 impl Tool {
-    /// Where it is.
+    /// Its path.
     ///
     /// # Errors
-    /// If it is nowhere; the text names the package to install.
+    /// If it is not installed; the text names the package.
     pub fn find(&self) -> Result<PathBuf> {
         let found = program::find(self.program);
         found.ok_or_else(|| program::missing(self.program, self.package))
     }
 
-    /// Runs it on some input and waits. It is in a process group of its own, so that Ctrl-C does
-    /// not end it in the middle of its work.
-    pub fn run(&self, arguments: &[&str], input: &str) -> Result<Said> {
+    /// Runs it on some input and waits. It has a process group of its own, so that Ctrl-C does not end it in the middle of
+    /// its work.
+    pub fn run(&self, arguments: &[&str], input: &str) -> Result<Outcome> {
         let called = format!("{} {}", self.program, arguments.join(" "));
         let mut child = program::command(self.program, self.package)?
             .args(arguments)
@@ -63,7 +64,7 @@ impl Tool {
             .spawn()
             .doing(|| format!("run {called}"))?;
         let stdin = child.stdin.take();
-        // A program may say a lot before it has read everything.
+        // A program may print a lot before it has read everything.
         let (written, output) = thread::scope(|scope| {
             let writer = thread::Builder::new().name("tool".into());
             let writer = writer.spawn_scoped(scope, move || match stdin {
@@ -78,13 +79,13 @@ impl Tool {
             (writer.and_then(|writer| writer.join().unwrap_or_else(panicked)), output)
         });
         match written {
-            // It stopped reading: what it said tells why.
+            // It stopped reading: its output says why.
             Err(why) if why.kind() == ErrorKind::BrokenPipe => {}
             other => other.doing(|| format!("write to {called}"))?,
         }
         let output = output.doing(|| format!("wait for {called}"))?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Said {
+        Ok(Outcome {
             ok: output.status.success(),
             output: text(output.stdout),
             error: text(output.stderr),
@@ -92,45 +93,40 @@ impl Tool {
     }
 }
 
-impl Said {
-    /// What it complained of, on one line and without the places that it names.
+impl Outcome {
+    /// Its complaints on one line, without the places that they name.
     pub fn complaint(&self) -> String {
-        let errors = self.error.lines().filter_map(|line| {
-            line.split_once("Error: ")
-                .or_else(|| line.split_once("RTNETLINK answers: "))
-                .map(|(_, text)| text.trim())
-        });
-        let mut told: Vec<&str> = errors.collect();
-        told.dedup();
-        if told.is_empty() {
-            told = self.error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let errors =
+            self.error.lines().filter_map(|line| Some(line.split_once("Error: ")?.1.trim()));
+        let mut lines: Vec<&str> = errors.collect();
+        lines.dedup();
+        if lines.is_empty() {
+            lines = self.error.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         }
-        let told = told.join("; ");
-        let hint = if told.contains("not permitted") { " (needs CAP_NET_ADMIN)" } else { "" };
-        match told.is_empty() {
-            true => "it failed and did not say why".into(),
-            false => format!("{told}{hint}"),
+        let text = lines.join("; ");
+        let hint = if text.contains("not permitted") { " (needs CAP_NET_ADMIN)" } else { "" };
+        match text.is_empty() {
+            true => "it failed and gave no reason".into(),
+            false => format!("{text}{hint}"),
         }
     }
 
-    /// Every line of the input that nft complained of, counted from 0, with the complaint.
+    /// The lines of the input that nft rejects, counted from 0, each with its complaint.
     pub fn complaints(&self) -> Vec<(usize, String)> {
-        let told = self.error.lines().filter_map(|text| {
+        let complaints = self.error.lines().filter_map(|text| {
             let (_, rest) = text.split_once("stdin:")?;
             let (place, why) = rest.split_once(" Error: ")?;
             let line: usize = place.split(':').next()?.parse().ok()?;
             Some((line.checked_sub(1)?, why.trim().to_owned()))
         });
-        told.collect()
+        complaints.collect()
     }
 
-    /// The line of the input that it complained of first, counted from 0.
+    /// The first line of the input that it rejects, counted from 0.
     pub fn line(&self) -> Option<usize> {
-        ["stdin:", "failed -:"].iter().find_map(|before| {
-            let (_, rest) = self.error.split_once(before)?;
-            let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
-            digits.parse::<usize>().ok()?.checked_sub(1)
-        })
+        let (_, rest) = self.error.split_once("stdin:")?;
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse::<usize>().ok()?.checked_sub(1)
     }
 }
 
@@ -138,34 +134,33 @@ impl Said {
 mod tests {
     use super::*;
 
-    fn said(error: &str) -> Said {
-        Said { ok: false, output: String::new(), error: error.into() }
+    fn said(error: &str) -> Outcome {
+        Outcome { ok: false, output: String::new(), error: error.into() }
     }
 
     #[test]
-    fn a_missing_program_is_named_with_its_package() {
+    fn an_error_names_the_package_of_a_missing_program() {
         let tool = Tool { program: "pathspider-no-such", package: "some-package" };
         let error = tool.run(&["-f", "-"], "x").unwrap_err().to_string();
         assert!(error.contains("pathspider-no-such") && error.contains("some-package"), "{error}");
     }
 
     #[test]
-    fn complaints_of_both_are_read() {
+    fn complaints_are_read() {
         let nft = said(
             "/dev/stdin:3:1-8: Error: syntax error, unexpected set\nadd rule x\n         ^^^\n",
         );
         assert_eq!(nft.complaint(), "syntax error, unexpected set");
         assert_eq!(nft.line(), Some(2));
         assert_eq!(nft.complaints(), [(2, "syntax error, unexpected set".to_owned())]);
-        let ip = said("RTNETLINK answers: Operation not permitted\nCommand failed -:12\n");
-        assert_eq!(ip.complaint(), "Operation not permitted (needs CAP_NET_ADMIN)");
-        assert_eq!(ip.line(), Some(11));
-        assert_eq!(said("").complaint(), "it failed and did not say why");
+        let refused = said("Error: Operation not permitted\n");
+        assert_eq!(refused.complaint(), "Operation not permitted (needs CAP_NET_ADMIN)");
+        assert_eq!(said("").complaint(), "it failed and gave no reason");
         assert_eq!(said("something\n").line(), None);
     }
 
     #[test]
-    fn much_to_say_and_much_to_hear_is_no_deadlock() {
+    fn long_input_and_output_do_not_block_each_other() {
         let tool = Tool { program: "cat", package: "coreutils" };
         let text = "a line of text\n".repeat(100_000);
         let said = tool.run(&[], &text).unwrap();

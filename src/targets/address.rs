@@ -1,10 +1,10 @@
-//! Addresses and ports that a connection can go to, or the reason why not.
+//! Checks addresses and ports: whether a connection can go there, and if not, why.
 
 use std::net::IpAddr;
 
 use super::refusal::shown;
 
-/// Reads an address; IPv6 may stand in brackets.
+/// Parses an address; IPv6 may be in brackets.
 pub fn address(text: &str) -> Result<IpAddr, String> {
     let text = text.trim();
     if text.is_empty() {
@@ -21,10 +21,10 @@ pub fn address(text: &str) -> Result<IpAddr, String> {
     usable(address)
 }
 
-/// The address as a connection goes to it: an IPv4-mapped IPv6 address is the IPv4 address.
+/// Normalizes an address: an IPv4-mapped IPv6 address becomes the IPv4 address.
 ///
 /// # Errors
-/// Says, as a lowercase fragment, why no connection can go there.
+/// A lowercase fragment that says why no connection can go there.
 pub fn usable(address: IpAddr) -> Result<IpAddr, String> {
     let address = address.to_canonical();
     let why = match address {
@@ -32,7 +32,7 @@ pub fn usable(address: IpAddr) -> Result<IpAddr, String> {
         IpAddr::V4(v4) if v4.is_broadcast() => "the broadcast address",
         IpAddr::V6(v6) if v6.is_unspecified() => "the unspecified address",
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-            "a link-local address, which no interface is known for"
+            "a link-local address, and its interface is not known"
         }
         _ if address.is_multicast() => "a multicast address",
         _ => return Ok(address),
@@ -40,7 +40,7 @@ pub fn usable(address: IpAddr) -> Result<IpAddr, String> {
     Err(format!("{address} is {why}"))
 }
 
-/// Reads a port; spreadsheets and data frames write 80 as "80.0".
+/// Parses a port; spreadsheets and data frames write 80 as "80.0".
 pub fn port(text: &str) -> Result<u16, String> {
     let text = text.trim();
     let digits = text.strip_suffix(".0").unwrap_or(text);

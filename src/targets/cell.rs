@@ -1,16 +1,16 @@
-//! Values of a list as they are written, and what type they look like.
+//! Values of a list as written, and the types that they look like.
 //!
-//! A number is kept as its text: JSON bounds neither the size of integers nor the digits of fractions, and a list that
-//! goes through this program comes out with the digits that it had.
+//! Numbers stay text: JSON bounds neither the size of integers nor the digits of fractions, and a list that passes
+//! through this program keeps its digits.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-/// A value as the list has it.
+/// A value as written in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
-    /// A field of a CSV record: its type is what it looks like.
+    /// A field of a CSV record; its type is inferred from its text.
     Csv(String),
     /// A JSON string.
     Text(String),
@@ -18,19 +18,19 @@ pub enum Cell {
     Bool(bool),
     /// A JSON number, as written.
     Number(String),
-    /// A JSON array or object, without blanks between its tokens.
+    /// A JSON array or object, without whitespace between its tokens.
     Nested(String),
 }
 
 impl Cell {
-    /// Of a JSON value; `None` if it is null.
+    /// From a JSON value; `None` for null.
     pub fn of_json(value: &RawValue) -> Option<Self> {
         let text = value.get();
         Some(match text.as_bytes().first()? {
             b'n' => return None,
             b't' => Cell::Bool(true),
             b'f' => Cell::Bool(false),
-            // A lone surrogate is no text; what is written is kept.
+            // A lone surrogate is not valid text: keep the source form.
             b'"' => match serde_json::from_str(text) {
                 Ok(text) => Cell::Text(text),
                 Err(_) => Cell::Nested(text.to_owned()),
@@ -40,7 +40,7 @@ impl Cell {
         })
     }
 
-    /// The boolean that it is.
+    /// The value as a boolean, if it is one.
     pub fn bool(&self) -> Option<bool> {
         match self {
             Cell::Bool(value) => Some(*value),
@@ -53,8 +53,8 @@ impl Cell {
         }
     }
 
-    /// The integer of 64 bits that it is. Only what is written as integers are: a leading zero or plus means that a
-    /// text is something else, a telephone number perhaps.
+    /// The value as a 64-bit integer, if it is written as one. A leading zero or plus means that the text is
+    /// something else, for example a telephone number.
     pub fn int(&self) -> Option<i64> {
         match self {
             Cell::Csv(text) | Cell::Number(text) => {
@@ -64,7 +64,7 @@ impl Cell {
         }
     }
 
-    /// The number with a fraction or an exponent that it is.
+    /// The value as a number with a fraction or an exponent, if it is one.
     pub fn float(&self) -> Option<f64> {
         match self {
             Cell::Csv(text) | Cell::Number(text) if has_fraction(text) => {
@@ -74,7 +74,7 @@ impl Cell {
         }
     }
 
-    /// The value as text: what goes into CSV and into columns of texts; arrays and objects as JSON.
+    /// The value as text, for CSV and for text columns; arrays and objects become JSON.
     pub fn into_text(self) -> String {
         match self {
             Cell::Csv(text) | Cell::Text(text) | Cell::Number(text) | Cell::Nested(text) => text,
@@ -82,7 +82,7 @@ impl Cell {
         }
     }
 
-    /// The value as JSON. A CSV field is a text.
+    /// The value as JSON. A CSV field becomes a string.
     pub fn json(&self) -> Cow<'_, str> {
         match self {
             Cell::Csv(text) | Cell::Text(text) => quoted(text).into(),
@@ -105,7 +105,7 @@ impl Cell {
     }
 }
 
-/// Whether a number is written with a fraction or an exponent, and as numbers are: without leading zeros.
+/// Whether a number has a fraction or an exponent and is written as numbers are, without leading zeros.
 fn has_fraction(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     digits.first().is_some_and(u8::is_ascii_digit)
@@ -113,12 +113,12 @@ fn has_fraction(text: &str) -> bool {
         && digits.iter().any(|digit| matches!(digit, b'.' | b'e' | b'E'))
 }
 
-/// A JSON string of a text.
+/// A text as a JSON string.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// JSON without blanks outside its strings.
+/// JSON without whitespace outside its strings.
 fn compact(text: &str) -> String {
     let (mut inside, mut escaped) = (false, false);
     text.chars()
@@ -135,7 +135,7 @@ fn compact(text: &str) -> String {
         .collect()
 }
 
-/// A JSON object of members whose values are JSON already.
+/// A JSON object whose member values are JSON already.
 pub fn object<'a>(members: impl Iterator<Item = (&'a str, Cow<'a, str>)>) -> String {
     let mut text = String::from("{");
     for (key, value) in members {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_values_lose_their_blanks_and_nothing_else() {
+    fn nested_values_lose_only_their_whitespace() {
         let written = r#"{ "a b" : [ 1 , 340282366920938463463374607431768211455, "x \" y" ] }"#;
         let kept = r#"{"a b":[1,340282366920938463463374607431768211455,"x \" y"]}"#;
         assert_eq!(cell(written).into_text(), kept);

@@ -11,10 +11,10 @@ use arrow::datatypes::{DataType, Fields};
 use super::{Target, Value};
 use crate::error::{Error, Result};
 
-/// The columns that `fields` (of the targets' [`Reader`](super::Reader)) name, a row per target.
+/// The columns that `fields` (of the [`Reader`](super::Reader) of the targets) name, one row per target.
 ///
 /// # Errors
-/// When `fields` are not those of a reader.
+/// If `fields` are not those of a reader.
 pub fn columns(fields: &Fields, targets: &[Target]) -> Result<StructArray> {
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(fields.len());
     columns.push(Arc::new(addresses(targets)));
@@ -34,7 +34,7 @@ fn addresses(targets: &[Target]) -> StringArray {
     for target in targets {
         match target.addr {
             Some(addr) => {
-                // Writing to the builder of a string cannot fail.
+                // Writing to a string builder cannot fail.
                 let _ = write!(builder, "{addr}");
                 builder.append_value("");
             }

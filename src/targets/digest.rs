@@ -1,4 +1,4 @@
-//! What a list is known by: the SHA-256 of its bytes.
+//! The digest that identifies a list: the SHA-256 of its bytes.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -7,8 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Doing as _, Result};
 use crate::files;
+use crate::hex::hex;
 
-/// The digest of what was read so far.
+/// The digest of the bytes read so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Digest(Sha256);
 
@@ -17,16 +18,16 @@ impl Digest {
         self.0.update(bytes);
     }
 
-    /// In hexadecimal.
+    /// As hexadecimal digits.
     pub fn text(&self) -> String {
-        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.0.clone().finalize())
     }
 }
 
-/// The SHA-256 of a file, in hexadecimal; `None` of what can be read only once (a pipe).
+/// The SHA-256 of a file in hexadecimal; `None` for input that can be read only once (a pipe).
 ///
 /// # Errors
-/// When the file cannot be read.
+/// If the file cannot be read.
 pub fn of_file(path: &Path) -> Result<Option<String>> {
     let doing = || format!("read {}", path.display());
     if !path.metadata().doing(doing)?.is_file() {

@@ -1,7 +1,7 @@
-//! Lists line by line, as they are: for commands that turn one list into another.
+//! Lists line by line, unchanged: for commands that turn one list into another.
 //!
-//! Unlike the [`Reader`](super::Reader) nothing is bent into columns and types, so that what goes
-//! through comes out as it was.
+//! Unlike the [`Reader`](super::Reader), this does not fit values into typed columns, so a list comes out as it went
+//! in.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -9,31 +9,31 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cell::Cell;
-use super::format::Raw;
 use super::list::List;
+use super::raw::Raw;
 use super::{Options, Refusals, Want, open};
 use crate::error::Result;
 
 /// One line of a list.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The number of its line, from 1.
+    /// The line number, from 1.
     pub line: u64,
-    /// The address; of a list of names there is none.
+    /// The address; `None` in a list of names.
     pub addr: Option<IpAddr>,
     /// The port, if the line has one.
     pub port: Option<u16>,
     /// The name, if any.
     pub name: Option<String>,
-    /// Everything else, nulls left out.
+    /// All other values, without nulls.
     pub(super) rest: Vec<(Arc<str>, Cell)>,
 }
 
-/// Reads a list entry by entry, in constant memory.
+/// Reads a list entry by entry in constant memory.
 pub struct Entries {
     list: List,
     sample: VecDeque<Raw>,
-    /// Of the line last read, targets that were not handed out yet.
+    /// Further targets of the last line, not returned yet.
     further: VecDeque<Entry>,
     refusals: Refusals,
 }
@@ -42,7 +42,7 @@ impl Entries {
     /// Reads the file `path`, or standard input if it is `-`.
     ///
     /// # Errors
-    /// A file that cannot be opened is [`Error::Usage`](crate::error::Error::Usage).
+    /// [`Error::Usage`](crate::error::Error::Usage) if the file cannot be opened.
     pub fn open(path: &Path, want: Want) -> Result<Self> {
         let (input, options) = open(path, Options::default())?;
         let refusals = Refusals::new(&options.origin);
@@ -53,7 +53,7 @@ impl Entries {
     /// The next usable line; `None` at the end.
     ///
     /// # Errors
-    /// When reading fails, and when the list is of a kind that nothing can be read from (a JSON array).
+    /// If reading fails, or the list has a form that cannot be read (a JSON array on one line).
     #[expect(clippy::should_implement_trait, reason = "it can fail")]
     pub fn next(&mut self) -> Result<Option<Entry>> {
         if let Some(entry) = self.further.pop_front() {
@@ -75,8 +75,8 @@ impl Entries {
         Ok(Some(entry))
     }
 
-    /// The names of further columns: of a header, and of up to a thousand lines, which are read for
-    /// it and kept.
+    /// The names of the other columns: from the header, and from up to a thousand lines, which are read ahead and
+    /// kept.
     ///
     /// # Errors
     /// As [`Entries::next`].
@@ -92,17 +92,17 @@ impl Entries {
         Ok(columns)
     }
 
-    /// The lines that could not be used, so far.
+    /// The lines rejected so far.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// Refuses an entry for a reason that the list itself does not know.
+    /// Rejects an entry for a reason that comes from the caller.
     pub fn refuse(&mut self, entry: &Entry, reason: String) {
         self.refusals.add(entry.line, reason);
     }
 
-    /// Bytes read, of how many if that is known.
+    /// Bytes read, and the total if it is known.
     pub fn progress(&self) -> (u64, Option<u64>) {
         (self.list.lines.bytes(), self.list.meaning.options.total_bytes)
     }

@@ -1,71 +1,44 @@
 //! What a line means: NDJSON, CSV with a header or without, or what another tool writes.
 //!
-//! The first line that is not empty and no comment tells. NDJSON begins with `{`, or with `[` alone on a line, as masscan
-//! writes it. Words with blanks between them are those of a tool ([`tool`]). All else is CSV, whose columns [`columns`]
-//! knows by a header or by the shape of the first record; where they are not understood the list is refused.
+//! The first line that is neither empty nor a comment decides. NDJSON begins with `{`, or with `[` alone on a line,
+//! as masscan writes it. Words separated by blanks are another tool's output ([`tool`]). Everything else is CSV:
+//! [`columns`] knows its columns from a header or from the shape of the first record, and rejects the list if it does
+//! not understand them.
 //!
-//! A quoted CSV field ends on the line on which it began: a stray quote then costs one line
-//! and not the rest of the list.
+//! A quoted CSV field ends on the line on which it began, so a stray quote costs one line and not the rest of the
+//! list.
 
 mod columns;
 mod delimited;
+mod members;
 mod ndjson;
 mod origin;
 mod roles;
 pub mod tool;
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::address;
 use super::cell::Cell;
+use super::raw::{Raw, Want};
 use super::refusal::shown;
 use delimited::Csv;
 use tool::Words;
 
-/// What to do about a JSON array.
+/// The hint for a JSON array.
 const ARRAY: &str = "a JSON array; give one object a line (`jq -c '.[]'` makes it so)";
 
-/// What a list must say on every line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Want {
-    /// An address or a name, and a port: a list to measure.
-    #[default]
-    Targets,
-    /// An address: a list of targets whose ports may be given later.
-    Addresses,
-    /// A name: a list to resolve. Addresses are not looked at.
-    Names,
-}
-
-/// A line that can be used, its further columns not yet placed.
-#[derive(Debug)]
-pub struct Raw {
-    /// The number of the line, from 1; 0 until the list sets it.
-    pub line: u64,
-    /// The address, if the line has one; never of a list of names.
-    pub addr: Option<IpAddr>,
-    /// The port; 0 if neither the line nor a default gives one, which [`Want::Targets`] refuses.
-    pub port: u16,
-    /// Further addresses and ports of the same line, which only some tools write.
-    pub also: Vec<(IpAddr, u16)>,
-    /// The name, if any.
-    pub name: Option<String>,
-    /// Everything else, nulls left out.
-    pub rest: Vec<(Arc<str>, Cell)>,
-}
-
-/// What a line says, not yet looked at.
+/// The parts of a line, not checked yet.
 pub struct Line<'a> {
     addr: Result<Cow<'a, str>, String>,
     port: Option<Cow<'a, str>>,
-    /// Further addresses, each with its port if it has one of its own.
+    /// Further addresses, each with its own port if it has one.
     also: Vec<(String, Option<String>)>,
     name: Option<String>,
-    /// A URL, from which host and port are taken.
+    /// A URL that gives host and port.
     url: Option<Cow<'a, str>>,
-    /// Whether a resolver was asked for the name: without an address there is none to be looked up again.
+    /// Whether the line is a resolver's answer: if it has no address, its name need not be looked up again.
     answered: bool,
     rest: Vec<(Arc<str>, Cell)>,
 }
@@ -83,7 +56,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The line as it can be used, or why it cannot.
+    /// The checked line, or the reason that it cannot be used.
     fn raw(mut self, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
         if let Some(url) = self.url.take() {
             self.follow(&url)?;
@@ -99,7 +72,7 @@ impl<'a> Line<'a> {
                 None
             }
             Want::Addresses if missing => {
-                let names = ": `pathspider targets resolve` looks names up";
+                let names = ": `pathspider targets resolve` resolves names";
                 let remedy = if name.is_some() { names } else { "" };
                 return Err(format!("no address (dip, ip or addr){remedy}"));
             }
@@ -128,7 +101,7 @@ impl<'a> Line<'a> {
         Ok(Raw { line: 0, addr, port, also, name, rest })
     }
 
-    /// Takes host and port of a URL, where the line does not say them otherwise.
+    /// Takes host and port from a URL, unless the line gives them itself.
     fn follow(&mut self, url: &str) -> Result<(), String> {
         let (host, port) = origin::host_and_port(url)?;
         match &self.port {
@@ -148,23 +121,23 @@ impl<'a> Line<'a> {
     }
 }
 
-/// How lines are read.
+/// How lines are parsed.
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
-    /// A JSON array, its brackets and commas on lines of their own or at the end of one; whether an object was read.
+    /// A JSON array with its brackets and commas on lines of their own or at line ends; whether an object was read.
     Array(bool),
-    /// One CSV record a line.
+    /// One CSV record per line.
     Csv(Box<Csv>),
-    /// Words with blanks between them.
+    /// Words separated by blanks.
     Words(Words),
 }
 
 impl Format {
-    /// Tells the format by the first line that says anything, and whether this line has no target.
+    /// Detects the format by the first significant line, and returns whether this line has no target.
     ///
     /// # Errors
-    /// Says why such a list cannot be read.
+    /// The reason that such a list cannot be read.
     pub fn of_first_line(line: &str, want: Want) -> Result<(Self, bool), String> {
         let start = line.trim_start();
         if start.starts_with('{') {
@@ -186,7 +159,7 @@ impl Format {
         Ok((Format::Csv(Box::new(csv)), is_header))
     }
 
-    /// The names of further columns that are known before any target.
+    /// The names of the other columns that are known before any target.
     pub fn header(&self) -> Vec<Arc<str>> {
         match self {
             Format::Csv(csv) => csv.header(),
@@ -194,31 +167,31 @@ impl Format {
         }
     }
 
-    /// Whether a line after the first has no target, as a bracket has none.
+    /// Whether a line after the first has no target by design, such as a bracket.
     pub fn is_between(&self, line: &str) -> bool {
         matches!(self, Format::Array(_)) && matches!(line.trim(), "[" | "]" | "," | "{finished: 1}")
     }
 
-    /// Why the whole list cannot be read, as a line shows that could not be used: an array whose first object is on
-    /// several lines.
-    pub fn refuses_all(&self) -> Option<&'static str> {
+    /// The reason that the whole list cannot be read, shown by a line that was rejected: an array whose first object
+    /// spans several lines.
+    pub fn rejects_all(&self) -> Option<&'static str> {
         matches!(self, Format::Array(false)).then_some(ARRAY)
     }
 
-    /// Whether earlier lines say what later ones mean, so that each must be [noted](Self::note) where lines are
-    /// not read in their order.
+    /// Whether earlier lines change the meaning of later ones, so that each must be [noted](Self::note) if lines are
+    /// read out of order.
     pub fn has_memory(&self) -> bool {
         matches!(self, Format::Words(_))
     }
 
-    /// Takes note of what a line says about later ones.
+    /// Records what a line says about later ones.
     pub fn note(&mut self, line: &str) {
         if let Format::Words(words) = self {
             words.note(line);
         }
     }
 
-    /// Reads a line, or says why it cannot be used.
+    /// Parses a line; the error is the reason that it cannot be used.
     pub fn read(
         &mut self,
         line: &str,
@@ -230,7 +203,8 @@ impl Format {
             Format::Array(read) => {
                 let object = line.trim().trim_matches(',');
                 let raw = ndjson::read(object, want, default_port);
-                // A whole object that cannot be used is one line; half an object is none of the others either.
+                // A complete object that cannot be used is still one line; half an object means that objects span
+                // lines.
                 *read |= raw.is_ok() || object.ends_with('}');
                 raw
             }

@@ -1,9 +1,9 @@
-//! The columns of a list beyond the common ones: their names and types, found in its first
-//! lines, and what of each line goes into which.
+//! The columns of a list besides the common ones: their names and types, inferred from the first lines, and which
+//! value of a line goes into which column.
 //!
-//! A type is the narrowest that holds every value of the sample: `Boolean`, `Int64`, `Float64`,
-//! else `Utf8`. What comes later and does not fit, or has a key that the sample did not have,
-//! is not bent and not dropped: it goes into `extra` as it was.
+//! A type is the narrowest that holds every value of the sample: `Boolean`, `Int64`, `Float64`, else `Utf8`. A later
+//! value that does not fit, or whose key the sample did not have, is neither converted nor dropped: it goes into
+//! `extra` unchanged.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -12,21 +12,21 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::cell::{self, Cell};
-use super::format::Raw;
+use super::raw::Raw;
 use super::{Target, Value};
 
-/// Columns that a list may have of its own; what is beyond goes into `extra`.
+/// Maximum number of the list's own columns; further ones go into `extra`.
 const MOST: usize = 256;
 /// Integers up to this size are exact as `Float64`.
 const EXACT: i64 = 1 << 53;
-/// The columns that every list has.
+/// The columns of every list.
 const COMMON: [&str; 4] = ["ip", "port", "name", "extra"];
 
 /// The columns of one list.
 #[derive(Debug, Default)]
 pub struct Layout {
     columns: Vec<Column>,
-    /// The place of a column, by the key that the list uses.
+    /// The index of a column, by the key that the list uses.
     places: HashMap<Arc<str>, usize>,
 }
 
@@ -60,7 +60,7 @@ impl Kind {
     }
 }
 
-/// A column whose type is fixed, whatever the list looks like: so that lists of several days give the same columns.
+/// A column with a fixed type, so that lists of several days give the same columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixedColumn {
     name: String,
@@ -68,10 +68,10 @@ pub struct FixedColumn {
 }
 
 impl FixedColumn {
-    /// Reads `NAME:TYPE`.
+    /// Parses `NAME:TYPE`.
     ///
     /// # Errors
-    /// Says what it must be.
+    /// What to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "write NAME:TYPE, with the type bool, int, float or text".to_owned();
         let (name, word) = text.rsplit_once(':').ok_or_else(wrong)?;
@@ -82,7 +82,7 @@ impl FixedColumn {
         }
         if COMMON.iter().any(|common| common.eq_ignore_ascii_case(name)) {
             return Err(format!(
-                "the column {name} has its type already: it is for columns of the list's own"
+                "the type of the column {name} is given: NAME must be one of the list's own columns"
             ));
         }
         Ok(Self { name: name.to_owned(), kind })
@@ -97,7 +97,7 @@ impl fmt::Display for FixedColumn {
     }
 }
 
-/// What values a column had in the sample.
+/// The values that a column had in the sample.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     bool: bool,
@@ -132,8 +132,8 @@ impl Seen {
 }
 
 impl Layout {
-    /// Finds the columns: those of `header` first, then those that are fixed, then by their first appearance. Fixed
-    /// ones are there even if the list has no such column.
+    /// Infers the columns: first those of `header`, then fixed ones, then in order of appearance. Fixed columns exist
+    /// even if the list has no such column.
     pub fn infer(header: Vec<Arc<str>>, sample: &VecDeque<Raw>, fixed: &[FixedColumn]) -> Self {
         let mut keys: Vec<Arc<str>> = Vec::new();
         let mut places = HashMap::new();
@@ -143,7 +143,7 @@ impl Layout {
             if let Some(&place) = places.get(key) {
                 return Some(place);
             }
-            // A fixed column is the same in any case of its letters.
+            // Names of fixed columns are compared without case.
             let by = fixed.iter().find(|by| is_fixed(key, by));
             let known = by.and_then(|by| keys.iter().position(|key| is_fixed(key, by)));
             let place = match known {
@@ -209,7 +209,7 @@ impl Layout {
     }
 }
 
-/// The value in the column's type, or as it is if it does not fit.
+/// The value in the column's type; the error is the value unchanged, if it does not fit.
 fn fit(cell: Cell, kind: Kind) -> Result<Value, Cell> {
     let fitting = match kind {
         Kind::Text => return Ok(Value::Text(cell.into_text())),
@@ -226,8 +226,8 @@ fn fit(cell: Cell, kind: Kind) -> Result<Value, Cell> {
     fitting.ok_or(cell)
 }
 
-/// Names that differ from `taken` and from each other also where case does not count (as in
-/// SQL): a name that is there already gets a number.
+/// Names that differ from `taken` and from each other, also where case is ignored (as in SQL): a name that exists
+/// already gets a number.
 pub fn unique_names<'a>(taken: &[&str], names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut used: HashSet<String> = taken.iter().map(|name| name.to_lowercase()).collect();
     names

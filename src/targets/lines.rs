@@ -1,13 +1,13 @@
-//! Lines of bounded length, with their numbers.
+//! Numbered lines of bounded length.
 
 use std::io::{self, BufRead, Read as _};
 
 use super::digest::Digest;
 
-/// Bytes that a line may have.
+/// Maximum length of a line in bytes.
 pub(super) const LONGEST: usize = 1024 * 1024;
 
-/// What a line says, without its end, or why it cannot be used.
+/// The text of a line without its end, or the reason that it cannot be used.
 pub fn text(number: u64, line: &[u8]) -> Result<&str, String> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = match number {
@@ -32,16 +32,16 @@ pub struct Lines {
     ended: bool,
 }
 
-/// A line without its end, or why it cannot be used.
+/// A line without its end, or the reason that it cannot be used.
 pub struct Line<'a> {
-    /// From 1.
+    /// Line number, from 1.
     pub number: u64,
-    /// What it says.
+    /// Its text.
     pub text: Result<&'a str, String>,
 }
 
 impl Lines {
-    /// Lines of `input`.
+    /// Splits `input`.
     pub fn new(input: Box<dyn BufRead + Send>) -> Self {
         Self {
             input,
@@ -53,7 +53,7 @@ impl Lines {
         }
     }
 
-    /// The number of the last line read, which is how many there were.
+    /// The number of the last line read, which is the number of lines.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -63,7 +63,7 @@ impl Lines {
         self.bytes
     }
 
-    /// The SHA-256 of everything, in hexadecimal, once the end was reached.
+    /// The SHA-256 of the whole input in hexadecimal, once the end was reached.
     pub fn digest(&self) -> Option<String> {
         self.ended.then(|| self.digest.text())
     }
@@ -71,7 +71,7 @@ impl Lines {
     /// The next line; `None` at the end.
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.buffer.clear();
-        // One byte for the line feed, and one to tell "too long" from "just as long".
+        // One byte for the line feed, and one to distinguish "too long" from "exactly as long as allowed".
         let limit = LONGEST as u64 + 2;
         let read = (&mut self.input).take(limit).read_until(b'\n', &mut self.buffer)?;
         if read == 0 {
@@ -91,7 +91,7 @@ impl Lines {
         Ok(Some(Line { number, text }))
     }
 
-    /// Reads past the end of the line without keeping it.
+    /// Skips to the end of the line without keeping it.
     fn skip_line(&mut self) -> io::Result<()> {
         loop {
             let (used, ended) = match self.input.fill_buf() {

@@ -1,29 +1,30 @@
-//! A list line by line: what each line means, given those before it.
+//! A list line by line: the meaning of each line, given those before it.
 
 use std::collections::VecDeque;
 use std::io::BufRead;
 use std::sync::Arc;
 
-use super::format::{Format, Raw};
+use super::format::Format;
 use super::lines::Lines;
+use super::raw::Raw;
 use super::{HELD_BYTES, Options, Positions, Refusals, SAMPLE_LINES, Want};
 use crate::error::{Doing as _, Result};
 
-/// Lines and what they mean.
+/// Lines and their meaning.
 pub struct List {
     pub(super) lines: Lines,
     pub(super) meaning: Meaning,
 }
 
-/// What lines mean.
+/// How to interpret lines.
 pub struct Meaning {
     pub(super) want: Want,
-    /// Known from the first line that says anything.
+    /// Known from the first significant line.
     pub(super) format: Option<Format>,
-    /// That line, and whether it is a header.
+    /// The number of that line, and whether it is a header.
     first: Option<(u64, bool)>,
     pub(super) options: Options,
-    /// Lines that have no target.
+    /// Lines without a target.
     pub(super) vacant: Positions,
 }
 
@@ -48,7 +49,7 @@ impl List {
         }
     }
 
-    /// The first usable lines, by which the columns are known.
+    /// The first usable lines, from which the columns are inferred.
     pub fn sample(&mut self, refusals: &mut Refusals) -> Result<VecDeque<Raw>> {
         let (mut sample, mut held) = (VecDeque::new(), 0);
         while sample.len() < SAMPLE_LINES && held < HELD_BYTES {
@@ -59,14 +60,15 @@ impl List {
         Ok(sample)
     }
 
-    /// The names of further columns that are known before any target.
+    /// The names of the other columns that are known before any target.
     pub fn header(&self) -> Vec<Arc<str>> {
         self.meaning.format.as_ref().map(Format::header).unwrap_or_default()
     }
 }
 
 impl Meaning {
-    /// What a line means, and its length; `None` if it has no target, which is counted if it should have.
+    /// Interprets a line; returns it with its length, or `None` if it has no target, which is counted if it should
+    /// have one.
     pub fn read(
         &mut self,
         number: u64,
@@ -103,7 +105,7 @@ impl Meaning {
                 self.vacant.remove(number);
                 return Ok(Some((Raw { line: number, ..raw }, text.len() as u64)));
             }
-            Err(reason) => match format.refuses_all() {
+            Err(reason) => match format.rejects_all() {
                 Some(why) => return Err(self.options.refuse(number, why)),
                 None => refusals.add(number, reason),
             },

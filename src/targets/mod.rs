@@ -1,17 +1,15 @@
-//! Target lists: what is to be measured, read a batch at a time.
+//! Target lists: what to measure, read in batches.
 //!
-//! A list is NDJSON (`{"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}`) or CSV, with a
-//! header or as `ip,port,name,rank`; its first line says which (`format`). It is read
-//! in constant memory, however long it is. A line that cannot be used is counted, reported with
-//! its number and its reason ([`Refusals`]) and skipped; it never ends a run.
+//! A list is NDJSON (`{"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}`) or CSV, with a header or as
+//! `ip,port,name,rank`; the first line decides (`format`). Lists of any length are read in constant memory. A line
+//! that cannot be used is counted, reported with its number and reason ([`Refusals`]) and skipped; it never ends a
+//! run.
 //!
-//! Every target has a *position*, the number of its line, by which a resumed run and the shards of a run know it;
-//! the same target on two lines is two targets. Each one read is handed out or counted by the
-//! [`Reason`] why not.
+//! Every target has a *position*, the number of its line, by which resumed runs and shards identify it; the same
+//! target on two lines is two targets. Each target read is either handed out or counted under the [`Reason`] why not.
 //!
-//! What a list says beyond address, port and name goes into columns of its own, whose types
-//! are found in the first lines ([`Reader::fields`]), so that a result can be read without the
-//! list it came from.
+//! Other values of a list become columns, whose types are inferred from the first lines ([`Reader::fields`]), so a
+//! result can be read without its list.
 //!
 //! Imports [`error`](crate::error) only.
 
@@ -29,6 +27,7 @@ mod optout;
 mod permutation;
 mod positions;
 mod prefixes;
+mod raw;
 mod refusal;
 mod scattered;
 mod shard;
@@ -50,54 +49,55 @@ pub use address::usable;
 pub use columns::columns;
 pub use digest::of_file as file_digest;
 pub use entries::{Entries, Entry};
-pub use format::Want;
 pub use format::tool::{TOOLS, Tool};
 pub use infer::FixedColumn;
 pub use name::check as check_name;
 pub use optout::OptOuts;
+pub use permutation::scrambled;
 pub use positions::Positions;
 pub use prefixes::Prefixes;
+pub use raw::Want;
 pub use refusal::{Reason, Refusal, Refusals, shown};
 pub use shard::Shard;
 pub use special::{SPECIAL, Special, special};
 pub use writer::{Listing, Writer};
 
 use digest::Digest;
-use format::Raw;
 use infer::Layout;
 use list::List;
 use permutation::Permutation;
+use raw::Raw;
 use scattered::Scattered;
 
-/// Lines in which the names and types of further columns are looked for.
+/// Number of lines from which the names and types of the other columns are inferred.
 const SAMPLE_LINES: usize = 1000;
-/// Bytes of lines that are kept at most, for the sample or for one batch.
+/// Maximum number of bytes of lines kept in memory, for the sample or for one batch.
 const HELD_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Why a line without an address is refused, where names are not looked up.
-const NO_ADDRESS: &str = "no address (dip, ip or addr): `pathspider targets resolve` looks names up, and so does a \
+/// The reason for rejecting a line without an address, if names are not resolved.
+const NO_ADDRESS: &str = "no address (dip, ip or addr): `pathspider targets resolve` resolves names, and so does a \
                           measurement with prepare.resolve";
 
 /// One thing to measure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Target {
-    /// The number of its line, from 1; of targets that were given, its place among them.
+    /// The number of its line, from 1; for targets given in memory, its index plus 1.
     pub position: u64,
-    /// Its address; an IPv4-mapped IPv6 address is the IPv4 address that it goes to. `None` if the list has only its
-    /// name: then [`Reader::names`] was asked to hand such targets out, and they are to be looked up.
+    /// Its address; an IPv4-mapped IPv6 address is stored as the IPv4 address. `None` if the list has only a name,
+    /// which must be resolved; handed out only after [`Reader::names`].
     pub addr: Option<IpAddr>,
     /// Its port, never 0.
     pub port: u16,
-    /// Its name, if the list gave one.
+    /// Its name, if the list has one.
     pub name: Option<String>,
-    /// What else the list said, in the order of the reader's fields; may be shorter than they.
+    /// The list's other values, in the order of the reader's fields; may be shorter.
     pub more: Vec<Option<Value>>,
-    /// What found no column, or does not fit its column's type, as the text of a JSON object.
+    /// Values without a column, or that do not fit their column's type, as the text of a JSON object.
     pub extra: Option<String>,
 }
 
 impl Target {
-    /// A target without further columns.
+    /// A target without other columns.
     pub fn new(addr: IpAddr, port: u16, name: Option<String>) -> Self {
         Self { position: 0, addr: Some(addr), port, name, more: Vec::new(), extra: None }
     }
@@ -116,20 +116,20 @@ pub enum Value {
     Text(String),
 }
 
-/// How a list is read.
+/// How to read a list.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The port of lines that do not give one; without it such a line is refused.
+    /// The port of lines without one; if `None`, such lines are rejected.
     pub default_port: Option<u16>,
-    /// What the list is called in messages: the file's name.
+    /// The name of the list in messages: the file's name.
     pub origin: String,
-    /// How long the list is in bytes, if that is known: for progress only.
+    /// The length of the list in bytes, if known; only for progress.
     pub total_bytes: Option<u64>,
-    /// Columns whose types are fixed, whatever the list looks like.
+    /// Columns with fixed types.
     pub columns: Vec<FixedColumn>,
 }
 
-/// Lists whose lines without a port have this one.
+/// Options for lists whose lines without a port use this one.
 impl From<Option<u16>> for Options {
     fn from(default_port: Option<u16>) -> Self {
         Self { default_port, ..Self::default() }
@@ -137,13 +137,13 @@ impl From<Option<u16>> for Options {
 }
 
 impl Options {
-    /// The error of a list that cannot be read, as a line shows.
+    /// The error for a list that cannot be read, as shown by a line.
     fn refuse(&self, number: u64, why: &str) -> Error {
         Error::Usage(format!("read {}: line {number}: {why}", self.origin))
     }
 }
 
-/// Says of a target why it must not be asked, if it must not.
+/// Returns the reason why a target must not be probed, if there is one.
 pub type Policy = Box<dyn Fn(&Target) -> Option<Reason>>;
 
 /// Reads a target list.
@@ -151,17 +151,17 @@ pub struct Reader {
     source: Source,
     layout: Layout,
     refusals: Refusals,
-    /// Targets handed out.
+    /// Number of targets handed out.
     given: u64,
     /// Whether targets without an address are handed out.
     names: bool,
-    /// The share of the list that is handed out, if not all.
+    /// The shard to hand out; `None` means the whole list.
     shard: Option<Shard>,
-    /// Those that are passed over because they have their records.
+    /// Positions that are skipped because they have their records.
     done: Positions,
-    /// Whom not to ask.
+    /// The exclusion policy.
     policy: Option<Policy>,
-    /// Those that were not asked because of it.
+    /// Positions that the policy excluded.
     withheld: Positions,
 }
 
@@ -182,11 +182,11 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Reads from `input`. Up to a thousand lines are read at once, to find the columns.
+    /// Reads from `input`. Up to a thousand lines are read at once to infer the columns.
     ///
     /// # Errors
-    /// When reading fails, and when the list is of a kind that nothing can be read from (a JSON
-    /// array). A list without a single target is not an error here.
+    /// If reading fails, or the list has a form that cannot be read (a JSON array on one line). A list without a
+    /// single target is not an error here.
     pub fn new(input: Box<dyn BufRead + Send>, options: Options) -> Result<Self> {
         let mut refusals = Refusals::new(&options.origin);
         let mut list = List::new(input, Want::Targets, options);
@@ -199,14 +199,14 @@ impl Reader {
     /// Reads the file `path`, or standard input if it is `-`.
     ///
     /// # Errors
-    /// As [`Reader::new`]; a file that cannot be opened is [`Error::Usage`].
+    /// As [`Reader::new`]; [`Error::Usage`] if a file cannot be opened.
     pub fn open(path: &Path, options: impl Into<Options>) -> Result<Self> {
         let (input, options) = open(path, options.into())?;
         Self::new(input, options)
     }
 
-    /// Reads the file `path`, or standard input if it is `-`, in an order that the seed draws. What is no
-    /// file is first copied to one without a name, in the folder of temporary files; 8 bytes a line are kept in memory.
+    /// Reads the file `path`, or standard input if it is `-`, in an order drawn by `seed`. Input that is not a
+    /// regular file is first copied to an unnamed temporary file. Takes 8 bytes of memory per line.
     ///
     /// # Errors
     /// As [`Reader::open`].
@@ -216,7 +216,7 @@ impl Reader {
         Ok(Self::over(Source::Scattered(Box::new(scattered)), layout, refusals))
     }
 
-    /// Hands out targets that are known already, without columns beyond the common ones.
+    /// Hands out known targets, without other columns.
     pub fn from_targets(mut targets: Vec<Target>) -> Self {
         let total = targets.len();
         let mut digest = Digest::default();
@@ -236,13 +236,13 @@ impl Reader {
         Self { source, layout, refusals, given: 0, names, shard, done, policy, withheld }
     }
 
-    /// Hands out targets that have a name and no address, too; otherwise they are refused.
+    /// Also hands out targets that have a name but no address; by default they are rejected.
     pub fn names(&mut self) {
         self.names = true;
     }
 
-    /// Hands targets that were given, and of which none was handed out yet, out in an order that the seed draws; a list is
-    /// opened so.
+    /// Shuffles in-memory targets by `seed`; must be called before the first batch. Lists use
+    /// [`Reader::open_scattered`].
     pub fn scatter(&mut self, seed: u64) {
         if let Source::Given { targets, .. } = &mut self.source {
             let listed = targets.as_slice();
@@ -252,37 +252,37 @@ impl Reader {
         }
     }
 
-    /// Refuses targets for which this has a reason.
+    /// Excludes targets for which `policy` returns a reason.
     pub fn withhold(&mut self, policy: Policy) {
         self.policy = Some(policy);
     }
 
-    /// Positions of targets that were refused by that.
+    /// Positions of targets that the policy excluded.
     pub fn withheld(&self) -> &Positions {
         &self.withheld
     }
 
-    /// Hands out only this share of the list, or all of it.
+    /// Hands out only this shard, or the whole list.
     pub fn only(&mut self, shard: Option<Shard>) {
         self.shard = shard;
     }
 
-    /// Passes over targets that have their records already.
-    pub fn pass_over(&mut self, done: Positions) {
+    /// Skips targets that have their records already.
+    pub fn skip(&mut self, done: Positions) {
         self.done = done;
     }
 
-    /// The columns of a record's `target`: `ip`, `port`, `name`, the list's own, and `extra`
-    /// (always there; NULL where it has nothing to say).
+    /// The columns of a record's `target`: `ip`, `port`, `name`, the list's own, and `extra` (always present; NULL if
+    /// empty).
     pub fn fields(&self) -> Fields {
         self.layout.fields()
     }
 
-    /// The next targets, `max` at most. Fewer do not mean that the list is at its end (long
-    /// lines are given out earlier, to bound memory); none do.
+    /// The next targets, at most `max`. A short batch does not mean the end of the list (batches of long lines are
+    /// smaller, to bound memory); an empty one does.
     ///
     /// # Errors
-    /// When reading fails.
+    /// If reading fails.
     pub fn next_batch(&mut self, max: usize) -> Result<Vec<Target>> {
         let mut batch = Vec::with_capacity(max.min(4096));
         let mut held = 0;
@@ -311,7 +311,7 @@ impl Reader {
                 };
                 continue;
             }
-            let reason = passed_over(self.shard, &self.done, target.position).or_else(|| {
+            let reason = skipped(self.shard, &self.done, target.position).or_else(|| {
                 let reason = self.policy.as_ref()?(&target)?;
                 self.withheld.insert(target.position);
                 Some(reason)
@@ -328,19 +328,19 @@ impl Reader {
         Ok(batch)
     }
 
-    /// Whether any target was read that is to be asked, was asked before or is asked elsewhere.
+    /// Whether any target was read that will be probed, was probed before, or belongs to another shard.
     pub fn has_targets(&self) -> bool {
         let elsewhere =
             [Reason::OtherShard, Reason::Resumed].map(|reason| self.refusals.of(reason));
         self.given > 0 || elsewhere.iter().any(|count| *count > 0)
     }
 
-    /// Targets read so far: those handed out, and those refused.
+    /// Number of targets read so far: those handed out and those skipped.
     pub fn targets_read(&self) -> u64 {
         self.given + self.refusals.total()
     }
 
-    /// The SHA-256 of the list, in hexadecimal; `None` until its end was reached.
+    /// The SHA-256 of the list in hexadecimal; `None` until its end was reached.
     pub fn digest(&self) -> Option<String> {
         match &self.source {
             Source::List { list, .. } => list.lines.digest(),
@@ -349,8 +349,8 @@ impl Reader {
         }
     }
 
-    /// The last position that was read, and those up to it that have no target: blank lines, comments, a header, lines
-    /// that could not be used.
+    /// The last position that was read, and the positions up to it that have no target: blank lines, comments, a
+    /// header, rejected lines.
     pub fn positions(&self) -> (u64, Positions) {
         match &self.source {
             Source::List { list, .. } => (list.lines.number(), list.meaning.vacant.clone()),
@@ -359,12 +359,12 @@ impl Reader {
         }
     }
 
-    /// The lines that could not be used, so far.
+    /// The lines and targets rejected so far.
     pub fn refusals(&self) -> &Refusals {
         &self.refusals
     }
 
-    /// Lines read so far, of any kind; 0 for targets that were given.
+    /// Number of lines read so far, of any kind; 0 for targets that were given.
     pub fn lines_read(&self) -> u64 {
         match &self.source {
             Source::List { list, .. } => list.lines.number(),
@@ -373,12 +373,12 @@ impl Reader {
         }
     }
 
-    /// How many targets are handed out in all, estimated from the length of the list, or known once all of it was read;
-    /// `None` while that cannot be told.
+    /// Total number of targets to hand out, estimated from the length of the list, or known once all of it was read;
+    /// `None` while it cannot be estimated.
     pub fn expected(&self) -> Option<u64> {
         let estimate = |handed: u64, bytes: u64, total: u64| match bytes {
             0 => None,
-            // Those that have their records say how many lines there are, and are none of the rest.
+            // Targets that have their records count for the number of lines, but are not handed out.
             _ => {
                 let done = self.refusals.of(Reason::Resumed);
                 let all = u128::from(handed + done) * u128::from(total) / u128::from(bytes);
@@ -402,8 +402,8 @@ impl Reader {
         }
     }
 
-    /// How much was read, of how much if that is known: in bytes, or in targets if those were
-    /// given. The first thousand lines count as read from the start.
+    /// How much was read, and the total if it is known: in bytes, or in targets if those were given. The first
+    /// thousand lines count as read from the start.
     pub fn progress(&self) -> (u64, Option<u64>) {
         match &self.source {
             Source::List { list, .. } => (list.lines.bytes(), list.meaning.options.total_bytes),
@@ -415,8 +415,8 @@ impl Reader {
     }
 }
 
-/// Why the target at this position is not handed out, if it is not.
-fn passed_over(shard: Option<Shard>, done: &Positions, position: u64) -> Option<Reason> {
+/// The reason for skipping the target at this position, if there is one.
+fn skipped(shard: Option<Shard>, done: &Positions, position: u64) -> Option<Reason> {
     if shard.is_some_and(|shard| !shard.has(position)) {
         return Some(Reason::OtherShard);
     }
@@ -438,13 +438,13 @@ fn open(path: &Path, options: Options) -> Result<(Box<dyn BufRead + Send>, Optio
     if about.is_dir() {
         return Err(unusable(&"it is a folder, not a target list"));
     }
-    // A pipe has no length that means anything.
+    // The length of a pipe means nothing.
     let total_bytes = about.is_file().then_some(about.len());
     let input = not_packed(&origin, BufReader::with_capacity(256 * 1024, file))?;
     Ok((input, Options { origin, total_bytes, ..options }))
 }
 
-/// Refuses an input that is compressed, as ranked lists are when they are fetched.
+/// Rejects compressed input; ranked lists are often distributed so.
 fn not_packed<R: io::Read + Send + 'static>(
     origin: &str,
     mut input: BufReader<R>,
@@ -455,7 +455,7 @@ fn not_packed<R: io::Read + Send + 'static>(
         (b"\x28\xb5\x2f\xfd", "zstd: zstd -dc FILE | ... -"),
         (b"PAR1", "Parquet: export it as CSV or NDJSON"),
     ];
-    // A read error is reported where lines are read; a signal need not be waited for again.
+    // A read error is reported when lines are read; no need to retry after a signal here.
     let start = match input.fill_buf() {
         Err(why) if why.get_ref().is_some_and(|inner| inner.is::<Interrupted>()) => {
             return Err(files::refuse(origin, why));

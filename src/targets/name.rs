@@ -1,8 +1,7 @@
-//! Names that can be asked of the DNS.
+//! Names that can be looked up in the DNS.
 //!
-//! Host names as RFC 1123, 2.1, has them, and `_` beside, which names in use have too. Names in other
-//! scripts than ASCII are refused and not encoded: which encoding was meant (IDNA 2003 or
-//! 2008) is the list's own affair.
+//! Host names as in RFC 1123, 2.1, and `_`, which names in use contain as well. Names in other scripts than ASCII are
+//! rejected, not encoded: only the author of the list knows which encoding was meant (IDNA 2003 or 2008).
 
 use std::net::IpAddr;
 
@@ -16,7 +15,7 @@ const LONGEST_LABEL: usize = 63;
 /// The name without the dot at its end.
 ///
 /// # Errors
-/// Says, as a lowercase fragment, why it cannot be a name.
+/// A lowercase fragment that says why it cannot be a name.
 pub fn check(text: &str) -> Result<&str, String> {
     let text = text.trim();
     let name = text.strip_suffix('.').unwrap_or(text);
@@ -43,7 +42,7 @@ pub fn check(text: &str) -> Result<&str, String> {
         if let Some(bad) =
             label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
         {
-            return refuse(&format!("has {bad:?}, which names have not"));
+            return refuse(&format!("has {bad:?}, which is not allowed in names"));
         }
         if label.starts_with('-') || label.ends_with('-') {
             return refuse("has a label that begins or ends with a hyphen");
@@ -57,7 +56,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn names_and_no_names() {
+    fn valid_and_invalid_names() {
         let label = "a".repeat(63);
         let longest = format!("{label}.{label}.{label}.{}", "b".repeat(61));
         for name in
@@ -73,7 +72,7 @@ mod tests {
             (".a", "an empty label"),
             ("-a.b", "a hyphen"),
             ("a-.b", "a hyphen"),
-            ("a b", "\' \', which names have not"),
+            ("a b", "\' \', which is not allowed in names"),
             ("a/b", "\'/\'"),
             ("http://a", "\':\'"),
             ("a\u{1b}[31m", "\"a\\u{1b}[31m\" has \'\\u{1b}\'"),

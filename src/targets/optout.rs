@@ -1,8 +1,8 @@
-//! Who must not be asked: networks, addresses and names.
+//! The exclusion list: networks, addresses and names that must not be probed.
 //!
-//! One a line: a prefix (`192.0.2.0/24`), an address, a name (`example.org`), or a name with everything below it
-//! (`.example.org` or `*.example.org`); `#` begins a comment. A line that cannot be read is an error and not skipped: a
-//! list of those who asked to be left alone is worth nothing if part of it is.
+//! One entry per line: a prefix (`192.0.2.0/24`), an address, a name (`example.org`), or a name with everything below
+//! it (`.example.org` or `*.example.org`); `#` begins a comment. A line that cannot be parsed is an error and is not
+//! skipped: an opt-out list is worthless if a part of it is ignored.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -15,21 +15,21 @@ use super::prefixes::{Prefixes, each_line};
 use super::refusal::shown;
 use crate::error::Result;
 
-/// A list of those who must not be asked.
+/// Targets that must not be probed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct OptOuts {
     prefixes: Prefixes,
-    /// Names, in lower case.
+    /// Names in lower case.
     names: HashSet<String>,
-    /// Names that stand for all below them, too.
+    /// Names that also cover everything below them.
     domains: HashSet<String>,
 }
 
 impl OptOuts {
-    /// Reads the lists, all into one.
+    /// Reads all lists into one.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the first line that cannot be read.
+    /// [`Error::Usage`] with the first line that cannot be parsed.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut all = Self::default();
         each_line(paths, |entry| all.add(entry))?;
@@ -37,14 +37,14 @@ impl OptOuts {
         Ok(all)
     }
 
-    /// Whether a target must not be asked, by its address or by its name. Names are not looked up: a target
-    /// that is listed without its name is known by its address only.
+    /// Whether a target is excluded by its address or by its name. Names are not resolved: a target that is listed
+    /// without its name is matched by its address only.
     pub fn has(&self, address: Option<IpAddr>, name: Option<&str>) -> bool {
         address.is_some_and(|address| self.prefixes.contains(address))
             || name.is_some_and(|name| self.has_name(name))
     }
 
-    /// How many prefixes that do not overlap, and how many names there are.
+    /// Number of disjoint prefixes, and number of names.
     pub fn len(&self) -> (usize, usize) {
         (self.prefixes.len(), self.names.len() + self.domains.len())
     }
@@ -69,14 +69,14 @@ impl OptOuts {
         let below = entry.strip_prefix("*.").or_else(|| entry.strip_prefix('.'));
         let name = plain(below.unwrap_or(entry));
         let name = name::check(&name)
-            .map_err(|why| format!("{} is no prefix, address or name: {why}", shown(entry)))?;
+            .map_err(|why| format!("{} is not a prefix, address or name: {why}", shown(entry)))?;
         let names = if below.is_some() { &mut self.domains } else { &mut self.names };
         names.insert(name.to_owned());
         Ok(())
     }
 }
 
-/// A name as it is compared: in lower case, without the dot at its end, in the form that the DNS has (RFC 5891).
+/// Normalizes a name for comparison: lower case, no trailing dot, in the form of the DNS (RFC 5891).
 fn plain(name: &str) -> String {
     let name = name.trim().trim_end_matches('.');
     if !name.is_ascii()
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_meant_and_who_is_not() {
+    fn what_is_excluded_and_what_is_not() {
         let list = list(
             "# asked to be left alone\n203.0.113.0/24\n192.0.2.7 # a host\n[2001:db8::7]\n\nExample.ORG.\n\
              .all.example\n*.stars.example\nbücher.example\n",
@@ -130,11 +130,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_read_is_told() {
+    fn a_line_that_cannot_be_parsed_is_reported() {
         for (text, line, why) in [
-            ("example.org\n10.0.0.1/8\n", 2, "has bits behind its length"),
+            ("example.org\n10.0.0.1/8\n", 2, "has host bits set"),
             ("10.0.0.0/99", 1, "length"),
-            ("two words", 1, "is no prefix, address or name"),
+            ("two words", 1, "is not a prefix, address or name"),
             ("a..b", 1, "empty label"),
             (".", 1, "an empty name"),
         ] {

@@ -1,38 +1,41 @@
-//! An order of the numbers below some number that looks random, whose whole state is one integer.
+//! A pseudo-random order of the numbers below N whose whole state is one integer.
 //!
-//! A Feistel network permutes the next larger domain of a power of four, and a number that falls outside is
-//! permuted again until it falls inside (cycle walking: Black and Rogaway, "Ciphers with Arbitrary Finite
-//! Domains", CT-RSA 2002, section 3). So every number comes exactly once, none needs to be remembered, and how far one is
-//! is a single integer. It is to be fair, not secret: the rounds mix by the finalizer of SplitMix64 (Steele, Lea and
-//! Flood, OOPSLA 2014).
+//! A Feistel network permutes the next larger domain of a power of four, and a result outside the range is permuted
+//! again until it is inside (cycle walking: Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002,
+//! section 3). So every number comes exactly once, none has to be remembered, and the progress is a single integer.
+//! The order has to be fair, not secret: the rounds use the finalizer of SplitMix64.
 
-/// Rounds of the network; four make it as good as random where nobody attacks it (Luby and Rackoff 1988).
+/// Rounds of the network; four are indistinguishable from random without an adversary who can query both ways (Luby
+/// and Rackoff 1988).
 const ROUNDS: usize = 4;
+
+/// The increment of SplitMix64: the golden ratio in 64 bits.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The numbers below `len` in an order drawn by a seed.
 #[derive(Debug, Clone)]
 pub struct Permutation {
     len: u64,
-    /// Bits of half a number of the domain.
+    /// Half the width of a number of the domain, in bits.
     half: u32,
     keys: [u64; ROUNDS],
-    /// How many have come.
+    /// How many numbers were returned.
     at: u64,
 }
 
 impl Permutation {
-    /// An order of `len` numbers; the same seed gives the same.
+    /// An order of `len` numbers; the same seed gives the same order.
     pub fn new(len: u64, seed: u64) -> Self {
         let bits = u64::BITS - len.saturating_sub(1).leading_zeros();
         let mut key = seed;
         let keys = [(); ROUNDS].map(|()| {
-            key = key.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            key = key.wrapping_add(GOLDEN);
             mix(key)
         });
         Self { len, half: bits.div_ceil(2).max(1), keys, at: 0 }
     }
 
-    /// Which number has this place in the order; both are below the length.
+    /// The number at this index of the order; both are below the length.
     fn number(&self, place: u64) -> u64 {
         let mut number = self.walk(place);
         while number >= self.len {
@@ -41,7 +44,7 @@ impl Permutation {
         number
     }
 
-    /// One step within the whole domain.
+    /// One permutation of the whole domain.
     fn walk(&self, number: u64) -> u64 {
         let mask = (1 << self.half) - 1;
         let (mut left, mut right) = (number >> self.half & mask, number & mask);
@@ -62,7 +65,12 @@ impl Iterator for Permutation {
     }
 }
 
-/// The finalizer of SplitMix64.
+/// Scrambles consecutive integers, so that they are spread over all 64 bits.
+pub fn scrambled(number: u64) -> u64 {
+    mix(number.wrapping_mul(GOLDEN))
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).
 fn mix(mut value: u64) -> u64 {
     value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -94,16 +102,17 @@ mod tests {
 
     #[test]
     fn neighbours_are_far_apart_and_a_stretch_is_a_sample() {
-        // As a scan that meets each /24 of a /14: in no 256 in a row has one of them more than a few.
+        // Like a scan that covers each /24 of a /14: in no 256 consecutive addresses does one /24 occur more than a
+        // few times.
         let order: Vec<u64> = Permutation::new(1 << 18, 3).collect();
         let near = order.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 256).count();
-        // 2 * 256 / 2^18 of the pairs, 512, were it by chance.
+        // By chance it would be 2 * 256 / 2^18 of the pairs: 512.
         assert!(near < 700, "{near} pairs of neighbours");
         for stretch in order.chunks(1024) {
             let mut of = std::collections::HashMap::<u64, u32>::new();
             stretch.iter().for_each(|number| *of.entry(number >> 8).or_default() += 1);
             let most = of.values().max().unwrap();
-            assert!(*most <= 12, "{most} of 1024 in a row are in one of 1024 prefixes");
+            assert!(*most <= 12, "{most} of 1024 consecutive numbers are in one of 1024 prefixes");
         }
     }
 }

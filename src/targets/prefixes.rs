@@ -1,30 +1,31 @@
-//! Lists of prefixes: which addresses are meant.
+//! Lists of prefixes.
 //!
-//! One prefix (`192.0.2.0/24`), address or range (`192.0.2.0-192.0.2.9`) a line; `#` begins a comment. A line that cannot be
-//! read is an error and not skipped: a list of networks that must not be measured is worth nothing if part
-//! of it is.
+//! One prefix (`192.0.2.0/24`), address or range (`192.0.2.0-192.0.2.9`) per line; `#` begins a comment. A line that
+//! cannot be parsed is an error and is not skipped: an exclude list is worthless if a part of it is ignored.
 
 use std::io::BufReader;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::Path;
+
+use ipnet::IpNet;
 
 use super::lines::Lines;
 use super::refusal::shown;
 use crate::error::{Error, Result};
 use crate::files;
 
-/// A set of addresses; looked up in logarithmic time, kept in 32 octets a prefix.
+/// A set of addresses with lookups in logarithmic time; takes at most 32 octets per prefix.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Prefixes {
-    /// First and last address, apart, in order, not touching.
+    /// First and last address of each range; sorted and disjoint after [`Prefixes::merge`].
     v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
 }
 
-/// Hands on what each line of the lists says, without comments and blank ones.
+/// Calls `take` with each line of the lists, without comments and blank lines.
 ///
 /// # Errors
-/// [`Error::Usage`] with the first line that cannot be read.
+/// [`Error::Usage`] with the first line that cannot be parsed.
 pub(super) fn each_line(
     paths: &[impl AsRef<Path>],
     mut take: impl FnMut(&str) -> Result<(), String>,
@@ -42,7 +43,7 @@ pub(super) fn each_line(
     Ok(())
 }
 
-/// Hands on what one line says, if it says anything.
+/// Calls `take` with a line, unless it is blank.
 fn entry(
     line: Result<&str, String>,
     take: &mut impl FnMut(&str) -> Result<(), String>,
@@ -51,7 +52,7 @@ fn entry(
     if entry.is_empty() { Ok(()) } else { take(entry) }
 }
 
-/// [`each_line`] of a text; an error has the number of its line.
+/// [`each_line`] for a text; an error has its line number.
 #[cfg(test)]
 pub(super) fn each_entry(
     text: &str,
@@ -63,10 +64,10 @@ pub(super) fn each_entry(
 }
 
 impl Prefixes {
-    /// Reads the lists, all into one set.
+    /// Reads all lists into one set.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the first line that cannot be read.
+    /// [`Error::Usage`] with the first line that cannot be parsed.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut all = Self::default();
         each_line(paths, |prefix| all.add(prefix))?;
@@ -82,42 +83,24 @@ impl Prefixes {
         }
     }
 
-    /// How many ranges there are; of a merged set, none touches another.
+    /// Number of ranges.
     pub(super) fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
 
-    /// Adds a prefix or an address; [`Prefixes::merge`] must follow.
+    /// Adds a prefix, address or range; [`Prefixes::merge`] must follow.
     pub(super) fn add(&mut self, text: &str) -> Result<(), String> {
         if let Some((first, last)) = text.split_once('-') {
             return self.add_range(text, first.trim(), last.trim());
         }
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address.trim(), Some(length.trim())),
-            None => (text, None),
-        };
-        let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
-        let address: IpAddr =
-            bare.parse().map_err(|_| format!("{} is not a prefix or address", shown(text)))?;
-        let whole = if address.is_ipv4() { 32 } else { 128 };
-        let length = match length {
-            None => whole,
-            Some(digits) => digits
-                .parse::<u32>()
-                .ok()
-                .filter(|length| *length <= whole && !digits.starts_with('+'))
-                .ok_or_else(|| format!("{} has a length that is not 0 to {whole}", shown(text)))?,
-        };
-        match address {
-            IpAddr::V4(v4) => self.add_v4(v4, length),
-            IpAddr::V6(v6) => match (v6.to_ipv4_mapped(), length) {
-                (Some(v4), 96..) => self.add_v4(v4, length - 96),
-                _ => self.add_v6(v6, length),
-            },
+        match network(text)? {
+            IpNet::V4(net) => self.v4.push((net.network().to_bits(), net.broadcast().to_bits())),
+            IpNet::V6(net) => self.v6.push((net.network().to_bits(), net.broadcast().to_bits())),
         }
+        Ok(())
     }
 
-    /// Adds the addresses from one to another, as exclude lists of masscan have them.
+    /// Adds a range of addresses, as in exclude lists of masscan.
     fn add_range(&mut self, text: &str, first: &str, last: &str) -> Result<(), String> {
         let address =
             |text: &str| text.parse::<IpAddr>().ok().map(|address| address.to_canonical());
@@ -139,36 +122,46 @@ impl Prefixes {
         Ok(())
     }
 
-    fn add_v4(&mut self, v4: Ipv4Addr, length: u32) -> Result<(), String> {
-        let first = v4.to_bits();
-        let host = u32::MAX.checked_shr(length).unwrap_or(0);
-        if first & host != 0 {
-            let meant = Ipv4Addr::from_bits(first & !host);
-            return Err(format!("{v4}/{length} has bits behind its length: {meant}/{length}?"));
-        }
-        self.v4.push((first, first | host));
-        Ok(())
-    }
-
-    fn add_v6(&mut self, v6: Ipv6Addr, length: u32) -> Result<(), String> {
-        let first = v6.to_bits();
-        let host = u128::MAX.checked_shr(length).unwrap_or(0);
-        if first & host != 0 {
-            let meant = Ipv6Addr::from_bits(first & !host);
-            return Err(format!("{v6}/{length} has bits behind its length: {meant}/{length}?"));
-        }
-        self.v6.push((first, first | host));
-        Ok(())
-    }
-
-    /// Makes it fit to be asked.
+    /// Sorts and merges the ranges for lookups.
     pub(super) fn merge(&mut self) {
         merge(&mut self.v4);
         merge(&mut self.v6);
     }
 }
 
-/// Sorts, and makes one of those that overlap.
+/// Parses a prefix, or an address as a prefix of full length. An IPv4-mapped prefix becomes the IPv4 prefix.
+fn network(text: &str) -> Result<IpNet, String> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address.trim(), Some(length.trim())),
+        None => (text, None),
+    };
+    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    let address: IpAddr =
+        bare.parse().map_err(|_| format!("{} is not a prefix or address", shown(text)))?;
+    let whole = IpNet::from(address).prefix_len();
+    let length = match length {
+        None => Some(whole),
+        Some(digits) => digits.parse().ok().filter(|_| !digits.starts_with('+')),
+    };
+    let net = length
+        .and_then(|length| IpNet::new(address, length).ok())
+        .map(canonical)
+        .ok_or_else(|| format!("{} has a length that is not 0 to {whole}", shown(text)))?;
+    match net.trunc() {
+        meant if meant != net => Err(format!("{net} has host bits set; did you mean {meant}?")),
+        net => Ok(net),
+    }
+}
+
+fn canonical(net: IpNet) -> IpNet {
+    let mapped = match net.addr() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().zip(net.prefix_len().checked_sub(96)),
+        IpAddr::V4(_) => None,
+    };
+    mapped.and_then(|(v4, length)| IpNet::new(v4.into(), length).ok()).unwrap_or(net)
+}
+
+/// Sorts, and joins ranges that overlap.
 fn merge<N: Ord + Copy>(ranges: &mut Vec<(N, N)>) {
     ranges.sort_unstable();
     ranges.dedup_by(|next, before| {
@@ -181,8 +174,8 @@ fn merge<N: Ord + Copy>(ranges: &mut Vec<(N, N)>) {
 }
 
 fn within<N: Ord + Copy>(ranges: &[(N, N)], address: N) -> bool {
-    let behind = ranges.partition_point(|(first, _)| *first <= address);
-    behind.checked_sub(1).is_some_and(|at| address <= ranges[at].1)
+    let after = ranges.partition_point(|(first, _)| *first <= address);
+    after.checked_sub(1).is_some_and(|at| address <= ranges[at].1)
 }
 
 #[cfg(test)]
@@ -197,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_and_what_is_not() {
+    fn membership() {
         let set = set("# networks of others\n10.0.0.0/8\n10.1.0.0/16 # inside\n192.0.2.7\n\n\
                        ::ffff:198.51.100.0/120\n203.0.113.3-203.0.113.4\n\
                        2001:dba::5 - 2001:dba::6\n2001:db8::/32\n[2001:db9::1]\n255.255.255.255/32\n");
@@ -243,11 +236,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_cannot_be_read_is_told() {
+    fn a_line_that_cannot_be_parsed_is_reported() {
         for (text, line, why) in [
             ("10.0.0.0/8\nexample.org\n", 2, "\"example.org\" is not a prefix or address"),
-            ("10.0.0.1/8", 1, "10.0.0.1/8 has bits behind its length: 10.0.0.0/8?"),
-            ("2001:db8::1/64", 1, "2001:db8::1/64 has bits behind its length: 2001:db8::/64?"),
+            ("10.0.0.1/8", 1, "10.0.0.1/8 has host bits set; did you mean 10.0.0.0/8?"),
+            ("2001:db8::1/64", 1, "2001:db8::1/64 has host bits set; did you mean 2001:db8::/64?"),
             ("10.0.0.0/33", 1, "\"10.0.0.0/33\" has a length that is not 0 to 32"),
             ("10.0.0.0/+8", 1, "\"10.0.0.0/+8\" has a length that is not 0 to 32"),
             ("::/129", 1, "\"::/129\" has a length that is not 0 to 128"),

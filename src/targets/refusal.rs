@@ -1,62 +1,61 @@
-//! Targets of a list that were not asked, each for a reason that is counted, and lines that could not be used.
+//! Targets of a list that were not probed, counted by reason, and lines that could not be used.
 
 use crate::words::counted;
 
-/// How many refusals are kept and logged one by one.
+/// How many rejected lines are kept and logged individually.
 const KEPT: usize = 20;
 
-/// Why a target of the list was not asked.
+/// Why a target of the list was not probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Reason {
     /// The line cannot be used.
     BadLine,
-    /// Another shard has it.
+    /// It belongs to another shard.
     OtherShard,
-    /// It has its record from before the run was resumed.
+    /// It has a record from before the run was resumed.
     Resumed,
     /// It is in a special-purpose network.
     Reserved,
-    /// It is in a list of those who must not be asked.
+    /// It is in an exclude list.
     Excluded,
 }
 
 impl Reason {
-    /// Every reason, its word, and what it says of the targets counted under it, in the forms of
-    /// [`counted`].
+    /// Every reason with its word, and the sentence about the targets counted under it, in the forms of [`counted`].
     pub const ALL: [(Reason, &'static str, &'static str); 5] = [
-        (Reason::BadLine, "bad_line", "line[s] of the target list [was|were] refused"),
+        (Reason::BadLine, "bad_line", "line[s] of the target list [was|were] rejected"),
         (Reason::OtherShard, "other_shard", "target[s] belong[s|] to other shards"),
-        (Reason::Resumed, "resumed", "target[s] had [its record|their records] from before"),
+        (Reason::Resumed, "resumed", "target[s] already had [its record|their records]"),
         (
             Reason::Reserved,
             "reserved",
-            "target[s] [is|are] in special-purpose networks and [was|were] not asked (--allow-reserved lets [it|them] be)",
+            "target[s] in special-purpose networks [was|were] skipped (use --allow-reserved to probe [it|them])",
         ),
-        (Reason::Excluded, "excluded", "target[s] [is|are] excluded and [was|were] not asked"),
+        (Reason::Excluded, "excluded", "excluded target[s] [was|were] skipped"),
     ];
 }
 
-/// A line that could not be used.
+/// A rejected line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Its number, from 1.
     pub line: u64,
-    /// Why, as a lowercase fragment.
+    /// The reason, as a lowercase fragment.
     pub reason: String,
 }
 
-/// All targets that were not asked; of lines that could not be used the first 20 in full.
+/// All targets that were not probed; the first 20 rejected lines are kept in full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
-    /// Lines that could not be used.
+    /// Number of rejected lines.
     pub count: u64,
-    /// Targets by every other reason.
+    /// Number of targets for every other reason.
     others: [u64; Reason::ALL.len()],
-    /// The first lines that could not be used.
+    /// The first rejected lines.
     pub first: Vec<Refusal>,
     origin: String,
-    /// Whether lines are only counted: they are told when they are read once more.
+    /// Whether lines are only counted, because they are reported when they are read again.
     quiet: bool,
 }
 
@@ -72,12 +71,12 @@ impl Refusals {
         }
     }
 
-    /// For lines that are read once more later.
+    /// For lines that are read again later.
     pub(super) fn quiet() -> Self {
         Self { quiet: true, ..Self::new("") }
     }
 
-    /// How many were refused for a reason.
+    /// Number of targets skipped for a reason.
     pub fn of(&self, reason: Reason) -> u64 {
         match reason {
             Reason::BadLine => self.count,
@@ -85,44 +84,44 @@ impl Refusals {
         }
     }
 
-    /// How many were refused for each reason.
+    /// Number of targets skipped for each reason.
     pub fn counts(&self) -> [u64; Reason::ALL.len()] {
         Reason::ALL.map(|(reason, ..)| self.of(reason))
     }
 
-    /// How many were refused in all.
+    /// Number of targets skipped in all.
     pub fn total(&self) -> u64 {
         self.counts().iter().sum()
     }
 
-    /// All of them in words; `None` if there are none.
-    pub fn told(&self) -> Option<String> {
+    /// The counts as a sentence; `None` if there is nothing to report.
+    pub fn in_words(&self) -> Option<String> {
         let counts = Reason::ALL.iter().zip(self.counts()).filter(|(_, count)| *count > 0);
-        let told: Vec<String> = counts.map(|((_, _, doc), count)| counted(count, doc)).collect();
+        let reasons: Vec<String> = counts.map(|((_, _, doc), count)| counted(count, doc)).collect();
         let first = self.why().map(|why| format!(" ({why})")).unwrap_or_default();
-        (!told.is_empty()).then(|| told.join("; ") + &first)
+        (!reasons.is_empty()).then(|| reasons.join("; ") + &first)
     }
 
-    /// The first line that could not be used, and why.
+    /// The first rejected line and its reason.
     pub fn why(&self) -> Option<String> {
         self.first.first().map(|Refusal { line, reason }| format!("line {line}: {reason}"))
     }
 
-    /// What to say of a list of which not one line could be used.
+    /// The message for a list that has no usable line.
     pub fn of_nothing(&self, what: &str) -> String {
         match (self.count, self.why()) {
             (0, _) | (_, None) => format!("no {what}: the list is empty"),
-            (1, Some(why)) => format!("no {what}: the only line was refused ({why})"),
+            (1, Some(why)) => format!("no {what}: the only line was rejected ({why})"),
             (count, Some(why)) => {
                 format!(
-                    "no {what}: all {} were refused (the first, {why})",
+                    "no {what}: all {} were rejected (the first, {why})",
                     counted(count, "lines")
                 )
             }
         }
     }
 
-    /// Counts a target that is not asked.
+    /// Counts a target that is not probed.
     pub(super) fn pass(&mut self, reason: Reason) {
         self.others[reason as usize] += 1;
     }
@@ -136,12 +135,12 @@ impl Refusals {
             log::warn!("{}: line {line}: {reason}", self.origin);
             self.first.push(Refusal { line, reason });
         } else if self.first.len() as u64 + 1 == self.count {
-            log::warn!("{}: further bad lines are only counted", self.origin);
+            log::warn!("{}: further rejected lines are only counted", self.origin);
         }
     }
 }
 
-/// A piece of a line for a message: short, and without anything that moves a cursor.
+/// A piece of a line for a message: short, and without control characters.
 pub fn shown(text: &str) -> String {
     const LONGEST: usize = 40;
     match text.char_indices().nth(LONGEST) {

@@ -1,7 +1,7 @@
-//! A list read in an order that a seed draws, so that neighbours are not asked in a row.
+//! Reads a list in an order drawn by a seed, so that neighbours are not probed in a row.
 //!
-//! Where each line begins is kept, 8 bytes a line, and each is read when its turn comes. Columns, positions and
-//! refusals are those of the list as it is written, whatever the order.
+//! It keeps the offset of each line (8 bytes per line) and reads each line when its turn comes. Columns, positions
+//! and rejected lines are the same in any order.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Seek as _, SeekFrom};
@@ -9,27 +9,27 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::format::Raw;
 use super::infer::Layout;
 use super::lines::{self, LONGEST, Lines};
 use super::list::{List, Meaning};
 use super::permutation::Permutation;
+use super::raw::Raw;
 use super::{Options, Positions, Refusals, Want, open};
 use crate::error::{Doing as _, Result};
 use crate::files;
 
-/// Buffered bytes of a file that is read from its beginning to its end.
+/// Buffer size for the sequential pass over the file.
 const BUFFER: usize = 256 * 1024;
 
-/// A list that is read out of its order.
+/// A list that is read out of order.
 pub struct Scattered {
     file: File,
-    /// Where each line begins, and where the last one ends.
+    /// The offset of each line, and the end of the last one.
     starts: Vec<u64>,
     order: Permutation,
     meaning: Meaning,
     digest: String,
-    /// Length and time of the last change when it was first read.
+    /// Length and modification time when the file was first read.
     before: (u64, Option<SystemTime>),
     lines_read: u64,
     bytes_read: u64,
@@ -38,7 +38,7 @@ pub struct Scattered {
 }
 
 impl Scattered {
-    /// Opens a file, or standard input; finds the columns in its first lines.
+    /// Opens a file or standard input; infers the columns from its first lines.
     pub fn open(path: &Path, options: Options, seed: u64) -> Result<(Self, Layout)> {
         let (mut input, options) = open(path, options)?;
         let origin = options.origin.clone();
@@ -88,12 +88,12 @@ impl Scattered {
         Ok((scattered, layout))
     }
 
-    /// What the list is called.
+    /// The name of the list.
     pub fn origin(&self) -> &str {
         &self.meaning.options.origin
     }
 
-    /// The next usable line and its length; `None` when each has come.
+    /// The next usable line and its length; `None` after the last one.
     pub fn next(&mut self, refusals: &mut Refusals) -> Result<Option<(Raw, u64)>> {
         while let Some(place) = self.order.next() {
             let number = place + 1;
@@ -108,7 +108,7 @@ impl Scattered {
         Ok(None)
     }
 
-    /// Reads a line into the buffer: as much of it as tells that it is too long.
+    /// Reads a line into the buffer, at most enough to see that it is too long.
     fn line(&mut self, place: u64) -> Result<()> {
         let at = usize::try_from(place).unwrap_or(usize::MAX);
         let (start, end) = match self.starts.get(at..at.saturating_add(2)) {
@@ -125,7 +125,7 @@ impl Scattered {
         Ok(())
     }
 
-    /// Looks whether the file is what it was: only then has each of its lines been read.
+    /// Checks that the file did not change: only then was each of its lines read.
     fn end(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.ended, true) {
             return Ok(());
@@ -143,27 +143,27 @@ impl Scattered {
         Ok(())
     }
 
-    /// The SHA-256 of the list, in hexadecimal; `None` until each line was read.
+    /// The SHA-256 of the list in hexadecimal; `None` until all lines were read.
     pub fn digest(&self) -> Option<String> {
         self.ended.then(|| self.digest.clone())
     }
 
-    /// The last position of the list, and those read that have no target.
+    /// The last position of the list, and the positions read so far that have no target.
     pub fn positions(&self) -> (u64, Positions) {
         (self.starts.len() as u64 - 1, self.meaning.vacant.clone())
     }
 
-    /// Notes that a line has no target after all.
+    /// Marks a line as having no target.
     pub fn vacate(&mut self, position: u64) -> bool {
         self.meaning.vacant.insert(position)
     }
 
-    /// How many lines were read.
+    /// Number of lines read.
     pub fn lines_read(&self) -> u64 {
         self.lines_read
     }
 
-    /// Bytes of the lines that were read, of how many.
+    /// Bytes of the lines read so far, and of all lines.
     pub fn progress(&self) -> (u64, Option<u64>) {
         (self.bytes_read, self.meaning.options.total_bytes)
     }
@@ -174,7 +174,7 @@ fn state(file: &File) -> io::Result<(u64, Option<SystemTime>)> {
     Ok((about.len(), about.modified().ok()))
 }
 
-/// A file without a name in the folder of temporary files: it goes with this process.
+/// An unnamed file in the temporary directory, which disappears with this process.
 fn nameless() -> io::Result<File> {
     let path = std::env::temp_dir().join(format!("pathspider-{:032x}", rand::random::<u128>()));
     let mut options = OpenOptions::new();

@@ -2,21 +2,24 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A share of a list: every target belongs to exactly one of `of` shards, by its position. So shards are
 /// disjoint and complete by construction, and neighbours go to different machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Shard {
-    /// Which, from 1.
+    /// The shard's number, from 1.
     number: u64,
-    /// Of how many.
+    /// The number of shards.
     of: u64,
 }
 
 impl Shard {
-    /// Reads `2/8`.
+    /// Parses `2/8`.
     ///
     /// # Errors
-    /// Says what is wrong, as a lowercase fragment.
+    /// What is wrong, as a lowercase fragment.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parsed = text.split_once('/').and_then(|(number, of)| {
             Some(Self { number: number.parse().ok()?, of: of.parse().ok()? })
@@ -28,9 +31,23 @@ impl Shard {
         }
     }
 
-    /// Whether the target at this position belongs to it.
+    /// Whether the target at this position belongs to the shard.
     pub fn has(self, position: u64) -> bool {
         position % self.of == self.number % self.of
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> String {
+        shard.to_string()
     }
 }
 

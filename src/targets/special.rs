@@ -1,11 +1,13 @@
-//! Networks in which nobody is to be measured over the Internet: IANA's registries of special-purpose addresses.
+//! Special-purpose networks by IANA's registries; targets in them must not be probed by accident.
 //!
-//! A table of what is in the registries for [IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry) and
-//! [IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry), and of multicast
+//! The table has the entries of the registries for
+//! [IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry) and
+//! [IPv6](https://www.iana.org/assignments/iana-ipv6-special-registry), and the multicast networks
 //! ([IPv4](https://www.iana.org/assignments/multicast-addresses),
-//! [IPv6](https://www.iana.org/assignments/ipv6-multicast-addresses)), which has registries of its own. Those that are globally
-//! reachable (AS112, anycast of the IETF's protocols) are infrastructure, which nobody needs to measure by surprise, so
-//! they are here, too; the well-known prefix of NAT64, 64:ff9b::/96, is as its IPv4 address is.
+//! [IPv6](https://www.iana.org/assignments/ipv6-multicast-addresses)), which have registries of their own. Globally
+//! reachable entries (AS112, anycast of the IETF's protocols) are included: they are infrastructure that should not
+//! be probed by accident. An address in the well-known prefix of NAT64, 64:ff9b::/96, is treated like its IPv4
+//! address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +20,7 @@ pub struct Special {
     length: u32,
     /// Its name in the registry.
     pub name: &'static str,
-    /// What defines it.
+    /// The document that defines it.
     pub source: &'static str,
 }
 
@@ -38,7 +40,7 @@ const fn v6(prefix: &'static str, first: u128, length: u32, about: [&'static str
     Special { prefix, first, length, name: about[0], source: about[1] }
 }
 
-/// All of them, IPv4 first.
+/// All special-purpose networks, IPv4 first.
 pub static SPECIAL: &[Special] = &[
     v4("0.0.0.0/8", [0, 0, 0, 0], 8, ["\"This network\"", "RFC 791"]),
     v4("10.0.0.0/8", [10, 0, 0, 0], 8, ["Private-Use", "RFC 1918"]),
@@ -76,8 +78,8 @@ pub static SPECIAL: &[Special] = &[
     v6("ff00::/8", 0xff00 << 112, 8, ["Multicast", "RFC 4291"]),
 ];
 
-/// The special-purpose network that an address is in, if it is in one; an IPv4-mapped IPv6 address counts as the IPv4 address,
-/// one of the well-known prefix 64:ff9b::/96 (RFC 6052) as the IPv4 address that it stands for.
+/// The special-purpose network that contains an address, if any. An IPv4-mapped IPv6 address counts as the IPv4
+/// address, and one in the well-known prefix 64:ff9b::/96 (RFC 6052) as the IPv4 address embedded in it.
 pub fn special(address: IpAddr) -> Option<&'static Special> {
     let address = match address.to_canonical() {
         IpAddr::V6(v6) if v6.to_bits() >> 32 == 0x64_ff9b << 64 => {
@@ -118,7 +120,7 @@ mod tests {
                 IpAddr::V4(first) => first.to_bits().checked_shl(special.length).unwrap_or(0) == 0,
                 IpAddr::V6(first) => first.to_bits().checked_shl(special.length).unwrap_or(0) == 0,
             };
-            assert!(host_bits, "{} has bits behind its length", special.prefix);
+            assert!(host_bits, "{} has host bits set", special.prefix);
         }
     }
 

@@ -1,5 +1,5 @@
-//! What data files cannot say: long input, bounded memory, and no panic on anything.
-//! Everything else is in `tests/targets/`.
+//! What data files cannot express: long input, bounded memory, and no panic on any input. Everything else is in
+//! `tests/targets/`.
 
 use std::fs;
 use std::io::{BufReader, Cursor, Read};
@@ -23,7 +23,7 @@ fn read(text: impl Into<Vec<u8>>) -> Result<(Reader, Vec<Target>)> {
     }
 }
 
-/// Repeats its line without having it in memory.
+/// Repeats a line without having all of it in memory.
 struct Repeat {
     line: &'static [u8],
     left: usize,
@@ -77,7 +77,7 @@ fn a_long_list_comes_in_batches() {
 }
 
 #[test]
-fn a_line_without_end_is_one_bad_line() {
+fn an_endless_line_is_one_rejected_line() {
     let endless = Repeat { line: b"x", left: 100 << 20, at: 0 };
     let rest = &b"\n192.0.2.1,80\n"[..];
     let input = BufReader::new(endless.chain(rest));
@@ -90,7 +90,7 @@ fn a_line_without_end_is_one_bad_line() {
 }
 
 #[test]
-fn a_line_may_have_just_a_mebibyte() {
+fn a_line_may_have_exactly_one_mebibyte() {
     let line = |length: usize| {
         let mut line = b"192.0.2.1,80,".to_vec();
         line.resize(length, b'n');
@@ -110,7 +110,7 @@ fn a_line_may_have_just_a_mebibyte() {
 }
 
 #[test]
-fn long_lines_are_held_in_small_numbers() {
+fn batches_of_long_lines_are_small() {
     let line: &'static [u8] = {
         let mut line = b"192.0.2.1,80,".to_vec();
         line.resize(1 << 20, b'n');
@@ -132,7 +132,7 @@ fn long_lines_are_held_in_small_numbers() {
 }
 
 #[test]
-fn only_the_first_refusals_are_kept() {
+fn only_the_first_rejected_lines_are_kept() {
     let (reader, targets) = read(format!("ip,port\n{}", "nonsense\n".repeat(50))).unwrap();
     assert!(targets.is_empty());
     assert_eq!((reader.refusals().count, reader.refusals().first.len()), (50, 20));
@@ -140,7 +140,7 @@ fn only_the_first_refusals_are_kept() {
 }
 
 #[test]
-fn later_surprises_go_into_extra() {
+fn values_unlike_the_sample_go_into_extra() {
     let mut text = "{\"ip\": \"192.0.2.1\", \"port\": 80, \"rank\": 1}\n".repeat(1000);
     text += "{\"ip\": \"192.0.2.2\", \"port\": 80, \"rank\": \"first\", \"new\": [1, null]}\n";
     let (reader, targets) = read(text).unwrap();
@@ -173,7 +173,7 @@ fn a_read_error_names_the_list() {
 }
 
 #[test]
-fn what_is_no_list_is_refused() {
+fn input_that_is_not_a_list_is_an_error() {
     for text in ["[{\"ip\": \"192.0.2.1\"}]", "[\n{\n\"ip\": \"192.0.2.1\"\n}\n]\n"] {
         let error = read(text).unwrap_err();
         assert!(error.to_string().contains("one object a line"), "{error}");
@@ -184,7 +184,7 @@ fn what_is_no_list_is_refused() {
     assert!(error.to_string().contains("a folder"), "{error}");
 }
 
-/// A comment, a header, four targets of which one is there twice, a blank line, a bad one.
+/// A comment, a header, four targets of which one is repeated, a blank line, a bad one.
 const MIXED: &str =
     "# list\nip,port\n192.0.2.1,80\n\n192.0.2.2,80\nnonsense,80\n192.0.2.1,80\n192.0.2.3,80\n";
 
@@ -195,7 +195,7 @@ fn every_target_is_handed_out_or_counted() {
         let input = Box::new(Cursor::new(MIXED));
         let mut reader = Reader::new(input, Options::default()).unwrap();
         reader.only(Shard::parse(&format!("{number}/3")).ok());
-        reader.pass_over([5].into_iter().collect());
+        reader.skip([5].into_iter().collect());
         let mut positions = Vec::new();
         loop {
             let batch = reader.next_batch(1).unwrap();
@@ -240,7 +240,7 @@ fn given_targets_come_out_as_they_are() {
     assert!(reader.next_batch(3).unwrap().is_empty());
 }
 
-/// A small generator of its own (xorshift64*), so that every run tries the same.
+/// A small deterministic generator (xorshift64*), so that every run tries the same input.
 struct Dice(u64);
 
 impl Dice {
@@ -275,7 +275,7 @@ fn no_input_makes_it_panic_and_every_line_is_accounted_for() {
             }
             let Ok((reader, targets)) = read(text.clone()) else { continue };
             columns(&reader.fields(), &targets).unwrap();
-            // The reader's own idea of a line that says something, said otherwise.
+            // The reader's rule for a significant line, written independently.
             let body = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
             let said = body
                 .split(|&byte| byte == b'\n')
@@ -285,7 +285,7 @@ fn no_input_makes_it_panic_and_every_line_is_accounted_for() {
                 })
                 .count() as u64;
             let used = targets.len() as u64 + reader.refusals().count;
-            // A header is neither; nor are, of an array, its brackets and the commas between its lines.
+            // A header has no target; nor do the brackets of an array and the commas between its lines.
             let between =
                 |line: &&[u8]| matches!(line.trim_ascii(), b"[" | b"]" | b"," | b"{finished: 1}");
             let most = 1 + body.split(|&byte| byte == b'\n').filter(between).count() as u64;
@@ -294,7 +294,7 @@ fn no_input_makes_it_panic_and_every_line_is_accounted_for() {
     }
 }
 
-/// All targets of a file in the order that a seed draws, and the reader behind them.
+/// All targets of a file in the order drawn by a seed, and the reader after the last one.
 fn scattered(path: &Path, seed: u64) -> (Vec<Target>, Reader) {
     let mut reader = Reader::open_scattered(path, Some(80), seed).unwrap();
     let mut targets = Vec::new();
@@ -314,7 +314,7 @@ fn an_order_changes_nothing_but_the_order() {
     let mut text = String::from("\u{feff}# a list\n\nip,name,rank\n");
     for n in 0..3000_u32 {
         let address = std::net::Ipv4Addr::from_bits(0x0800_0000 + n);
-        // Behind the lines by which columns are known, one that does not fit.
+        // After the lines from which columns are inferred: one value that does not fit.
         let rank = if n == 2500 { "last".to_owned() } else { n.to_string() };
         text += &format!("{address},host{n},{rank}\r\n");
         if n % 500 == 3 {
@@ -368,7 +368,7 @@ fn a_list_that_changes_while_it_is_read_out_of_order_is_another_one() {
 }
 
 #[test]
-fn targets_that_are_withheld_are_counted_and_known() {
+fn excluded_targets_are_counted_and_their_positions_known() {
     let list = (0..10).map(|n| Target::new(IpAddr::from([8, 8, 8, n]), 80, None)).collect();
     let mut reader = Reader::from_targets(list);
     reader.scatter(5);
@@ -380,10 +380,10 @@ fn targets_that_are_withheld_are_counted_and_known() {
 }
 
 #[test]
-fn what_an_alias_leads_to_is_refused_in_any_order() {
+fn targets_of_aliases_are_rejected_in_any_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("massdns.list");
-    // More than are read before the first target is handed out.
+    // More lines than are read before the first target is handed out.
     let mut text = "example.org. A 9.9.9.9\n".repeat(1001);
     for n in 0..1500 {
         let low = n % 250;
@@ -398,7 +398,7 @@ fn what_an_alias_leads_to_is_refused_in_any_order() {
 }
 
 #[test]
-fn what_is_packed_is_refused_by_its_name() {
+fn compressed_input_is_rejected_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("top-1m.csv");
     for (start, word) in

@@ -1,5 +1,5 @@
-//! Target lists as they are written: NDJSON with upstream's words (`dip`, `dp`, `domain`), or CSV with
-//! a header of the same words. Both are read again by [`Reader`](super::Reader).
+//! Writes target lists: NDJSON with upstream's words (`dip`, `dp`, `domain`), or CSV with a header of the same words.
+//! [`Reader`](super::Reader) reads both.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,12 +11,12 @@ use super::Entry;
 use super::cell::{self, quoted};
 use super::infer::unique_names;
 
-/// How a list is written.
+/// The format to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
-    /// One CSV record a line, below a header.
+    /// One CSV record per line, after a header.
     Csv,
 }
 
@@ -44,11 +44,11 @@ impl<W: Write> fmt::Debug for Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// A list to `out`. CSV has `columns` (those of [`Entries`](super::Entries::columns)) beside
-    /// address, port and name, and no others.
+    /// Starts a list on `out`. CSV has the columns address, port, name and `columns` (those of
+    /// [`Entries`](super::Entries::columns)), and no others.
     ///
     /// # Errors
-    /// When the header cannot be written.
+    /// If the header cannot be written.
     pub fn new(out: W, listing: Listing, columns: &[Arc<str>]) -> io::Result<Self> {
         let form = match listing {
             Listing::Ndjson => Form::Ndjson(out),
@@ -67,7 +67,7 @@ impl<W: Write> Writer<W> {
     /// Writes a line: `entry` with this address.
     ///
     /// # Errors
-    /// When writing fails.
+    /// If writing fails.
     pub fn write(&mut self, entry: &Entry, addr: IpAddr) -> io::Result<()> {
         self.lines += 1;
         let port = entry.port;
@@ -81,7 +81,7 @@ impl<W: Write> Writer<W> {
                     members.push(("domain", quoted(name).into()));
                 }
                 for (key, cell) in &entry.rest {
-                    // What stands for the target keeps its meaning.
+                    // The members that identify the target keep their meaning.
                     if !members.iter().any(|(own, _)| *own == key.as_ref()) {
                         members.push((key, cell.looks_like_json()));
                     }
@@ -108,21 +108,21 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Lines written, without the header.
+    /// Number of lines written, without the header.
     pub fn lines(&self) -> u64 {
         self.lines
     }
 
-    /// Values that had no place in the CSV: the first thousand lines did not have their column, or they are
-    /// more than one line, which [`Reader`](super::Reader) does not read.
+    /// Number of values that do not fit into the CSV: the first thousand lines did not have their column, or they
+    /// span several lines, which [`Reader`](super::Reader) does not read.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Hands on what is held back.
+    /// Flushes buffered lines.
     ///
     /// # Errors
-    /// When writing fails.
+    /// If writing fails.
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.form {
             Form::Ndjson(out) => out.flush(),
@@ -131,7 +131,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// The text, or nothing, and it counts as dropped, if it is more than one line.
+/// The text; or an empty text, counted as dropped, if it spans several lines.
 fn one_line<'a>(text: &'a str, dropped: &mut u64) -> &'a str {
     if text.contains(['\n', '\r']) {
         *dropped += 1;

@@ -15,7 +15,7 @@ use super::support::wait::{until, until_of};
 use super::{pathspider, run, stderr};
 
 pub fn nobody_is_waited_for(tests: &mut Tests) {
-    tests.run("a pipe that nobody reads holds no run up", status_without_reader);
+    tests.run("a pipe without a reader does not block a run", status_without_reader);
     tests.run("the first signal ends the wait for a list", || {
         for (name, command) in [
             ("run", &run as &dyn Fn(&Path, &str, &[&str]) -> Command),

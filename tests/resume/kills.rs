@@ -67,7 +67,7 @@ pub fn command(list: &Path, more: &[&str]) -> Command {
 pub fn go_on(list: &Path, output: &Path, more: &[&str]) -> Command {
     let mut command = command(list, more);
     let folder = output.as_os_str().as_encoded_bytes().ends_with(b"/");
-    let parts = if folder { output.to_owned() } else { sink::beside(output) };
+    let parts = if folder { output.to_owned() } else { sink::parts_of(output) };
     command.arg(if parts.join(sink::JOURNAL).exists() { "--resume" } else { "-o" }).arg(output);
     command
 }

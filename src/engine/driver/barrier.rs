@@ -1,5 +1,4 @@
-//! Between configurations and waves: steps are put in force and undone, and it is looked whether all was as it should
-//! be while attempts were under way.
+//! Applies and reverts steps between configurations and waves, and detects interference with attempts in flight.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -11,13 +10,12 @@ use crate::flags::Flag;
 use crate::step::{Applied, CommandOutput, Flows};
 
 impl Engine<'_> {
-    /// What the programs of the first `command` steps said: what the rest of them says is the same thing again.
+    /// The output of the programs of the first `command` steps: later ones repeat it.
     pub fn outputs(&self) -> &[CommandOutput] {
         &self.outputs
     }
 
-    /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the
-    /// engine is dropped.
+    /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the engine is dropped.
     pub fn finish(&mut self) -> Result<()> {
         let altered = std::mem::take(&mut self.in_force).leave()?;
         altered.iter().for_each(|why| log::warn!("{why}"));
@@ -39,8 +37,8 @@ impl Engine<'_> {
         self.rest()
     }
 
-    /// No attempt is under way: notes what happened to those that were, and ends the steps in force if that is wanted or
-    /// if they are not in force any more.
+    /// No attempt is in flight: records what happened to those that were, and ends the steps in force if `end` says so or if
+    /// they are not in force any more.
     pub(super) fn barrier(&mut self, asked: &mut Asked, end: bool) -> Result<()> {
         let in_force = std::mem::take(&mut self.in_force);
         let altered = match end {
@@ -64,7 +62,7 @@ impl Engine<'_> {
         };
         altered.into_iter().for_each(|why| disturbed(Flag::NotInForce, why));
         if let Some(pause) = self.pauses.poll_long() {
-            let why = format!("this process or machine stood still for {} s", pause.as_secs());
+            let why = format!("this process or machine was paused for {} s", pause.as_secs());
             disturbed(Flag::Paused, why);
         }
         if let Some(why) = self.link.as_mut().map_or(Ok(None), |link| link.poll())? {
@@ -73,7 +71,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Nothing was under way until now: what happened meanwhile did no harm, if all is well again.
+    /// Nothing was in flight until now: what has happened did no harm, if the host is in order again.
     pub(super) fn rest(&mut self) -> Result<()> {
         clocks::read(&mut self.clock, self.epoch);
         self.pauses.handle_rest(clocks::reading(self.epoch.elapsed()));
@@ -81,20 +79,20 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Takes the time once a turn of the loop; attempts get back what this process lost of it. Gives the time by which
-    /// they are judged.
+    /// Reads the clocks once a turn of the loop; attempts get back the time in which this process did not run. Returns the time
+    /// by which they are judged.
     pub(super) fn take_time(&mut self) -> Instant {
         clocks::read(&mut self.clock, self.epoch);
         let now = Instant::now();
         let lost = self.pauses.handle_turn(clocks::reading(now.duration_since(self.epoch)));
         if !lost.is_zero() {
-            log::info!("stood still for {} ms", lost.as_millis());
+            log::info!("paused for {} ms", lost.as_millis());
             self.deadlines.iter_mut().flatten().for_each(|deadline| deadline.at += lost);
         }
         now
     }
 
-    /// Whose the packets of a configuration are.
+    /// The packets of a configuration.
     pub(super) fn flows(&self, configuration: usize) -> Flows {
         Flows { mark: self.settings.slot.mark(configuration) }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 
-use super::Clock;
+use crate::engine::clock::Clock;
 use crate::engine::pauses::Reading;
 use crate::field::Timestamp;
 
@@ -19,17 +19,17 @@ fn since_1970() -> Duration {
 
 /// The other clocks at a time of the monotonic one.
 pub fn reading(monotonic: Duration) -> Reading {
-    // Older kernels than 2.6.39 have not both.
+    // Kernels before 2.6.39 lack one of them.
     let read = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
     let (boot, busy) = (read(ClockId::CLOCK_BOOTTIME), read(ClockId::CLOCK_THREAD_CPUTIME_ID));
     Reading { monotonic, boot, busy }
 }
 
-/// Has `clock` compare the system's clock with the time since `epoch`.
+/// Makes `clock` compare the system's clock with the time since `epoch`.
 pub fn read(clock: &mut Clock, epoch: Instant) {
     let before = epoch.elapsed();
     let wall = since_1970();
-    // If this process had to wait between the two, they tell nothing.
+    // If this process had to wait between the two readings, they say nothing.
     if epoch.elapsed() - before < Duration::from_millis(1) {
         clock.handle_reading(wall, before);
     }

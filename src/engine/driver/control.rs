@@ -1,12 +1,12 @@
-//! Control waves: every configuration is like the baseline, so that whatever is told apart is none of the
-//! experiment's doing.
+//! Control waves: every configuration is like the baseline, so that a difference between them is not an effect of the
+//! experiment.
 
 use std::rc::Rc;
 
 use super::{Engine, Settings, Way};
 use crate::error::Result;
 
-/// What an engine is like in waves of the other sort.
+/// The settings of an engine in waves of the other sort.
 pub(super) struct Other {
     settings: Rc<Settings>,
     ways: Vec<Way>,
@@ -14,7 +14,7 @@ pub(super) struct Other {
 }
 
 impl Other {
-    /// Of an engine with these settings: those of control waves.
+    /// The settings of control waves, for an engine with these settings.
     pub(super) fn control(settings: &Settings) -> Self {
         let mut configurations = settings.configurations.clone();
         if let Some((first, others)) = configurations[settings.measured()].split_first_mut() {
@@ -26,11 +26,11 @@ impl Other {
 }
 
 impl Engine<'_> {
-    /// Whether the next wave is a control: its targets are asked under the baseline as often as there are
-    /// configurations, in the turns and with the marks of all of them.
+    /// Makes the next wave a control wave, or a normal one: the targets of a control wave are probed under the baseline once
+    /// for each configuration, in the turns and with the marks of all of them.
     ///
     /// # Errors
-    /// When steps that are in force cannot be undone.
+    /// If steps that are in force cannot be undone.
     pub fn control(&mut self, is_control: bool) -> Result<()> {
         if self.other.is_control != is_control {
             return Ok(());

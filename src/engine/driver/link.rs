@@ -1,4 +1,4 @@
-//! The interface that packets leave by: whether it went down or lost an address, as the kernel tells (rtnetlink(7)).
+//! Watches the interface that packets leave by: whether it goes down or loses an address (rtnetlink(7)).
 
 use std::io;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ pub(super) struct Link {
     name: String,
     index: u32,
     socket: OwnedFd,
-    /// The families of which it had addresses.
+    /// Whether it had addresses of IPv4 and IPv6.
     had: [bool; 2],
 }
 
@@ -42,10 +42,10 @@ impl Link {
         Ok(Self { name: name.to_owned(), index, socket, had })
     }
 
-    /// What happened to it since this was last asked, if it is well again.
+    /// What happened to it since the last call, if it is in order again.
     ///
     /// # Errors
-    /// If it is down now, or has no address any more: nothing can be sent or heard.
+    /// If it is down now, or has lost its addresses: nothing can be sent or received.
     pub(super) fn poll(&mut self) -> Result<Option<String>> {
         let Self { name, had, .. } = self;
         let name = name.clone();
@@ -62,29 +62,29 @@ impl Link {
         };
         Err(Error::failed(
             format!("send through {name}"),
-            format!("{why} while the run went on; what was under way has no record"),
+            format!("{why} during the run; attempts in flight have no record"),
         ))
     }
 
-    /// Reads what the kernel has told; the last of it that matters.
+    /// Reads the kernel's messages; returns the last event that matters.
     fn events(&self) -> Result<Option<&'static str>> {
         let mut buffer = vec![0; 64 << 10];
         let mut what = None;
         loop {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(0) | Err(Errno::EAGAIN) => return Ok(what),
-                Ok(length) => what = told(&buffer[..length], self.index).or(what),
+                Ok(length) => what = event(&buffer[..length], self.index).or(what),
                 Err(Errno::EINTR) => {}
-                // More than it could keep: it changed a lot.
-                Err(Errno::ENOBUFS) => what = Some("changed too often to tell how"),
+                // The kernel dropped messages: there were many changes.
+                Err(Errno::ENOBUFS) => what = Some("changed too often to say how"),
                 Err(why) => return Err(why).doing(|| format!("watch the state of {}", self.name)),
             }
         }
     }
 }
 
-/// What messages say of an interface, if it matters.
-fn told(mut messages: &[u8], index: u32) -> Option<&'static str> {
+/// What messages say about an interface, if it matters.
+fn event(mut messages: &[u8], index: u32) -> Option<&'static str> {
     let mut what = None;
     let number =
         |bytes: &[u8], at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
@@ -100,7 +100,7 @@ fn told(mut messages: &[u8], index: u32) -> Option<&'static str> {
             match kind {
                 libc::RTM_NEWLINK if !runs => what = Some("was down for a while"),
                 libc::RTM_DELLINK => what = Some("was removed"),
-                // What is deprecated has no new connections, and goes by itself (RFC 8981).
+                // A deprecated address has no new connections, and disappears by itself (RFC 8981).
                 libc::RTM_DELADDR if u32::from(body[2]) & libc::IFA_F_DEPRECATED == 0 => {
                     what = Some("lost an address");
                 }
@@ -113,7 +113,7 @@ fn told(mut messages: &[u8], index: u32) -> Option<&'static str> {
     what
 }
 
-/// Whether an interface is up, and whether it has addresses of IPv4 and IPv6 beside those of the link.
+/// Whether an interface is up, and whether it has addresses of IPv4 and IPv6 other than link-local ones.
 fn state(name: &str) -> Result<(bool, [bool; 2])> {
     let (mut up, mut has) = (false, [false; 2]);
     for address in getifaddrs().map_err(io::Error::from).doing(|| "list the interfaces")? {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_about_the_interface_are_told_from_others() {
+    fn only_messages_about_the_interface_count() {
         let link = |index: u8, flags: i32| {
             let mut body = [0; 16];
             body[4] = index;
@@ -155,16 +155,16 @@ mod tests {
         };
         let up = libc::IFF_UP | libc::IFF_RUNNING;
         let new = libc::RTM_NEWLINK;
-        assert_eq!(told(&message(new, link(7, up)), 7), None);
-        assert_eq!(told(&message(new, link(8, 0)), 7), None, "of another");
+        assert_eq!(event(&message(new, link(7, up)), 7), None);
+        assert_eq!(event(&message(new, link(8, 0)), 7), None, "another interface");
         let both = [message(new, link(7, libc::IFF_UP)), message(new, link(7, up))].concat();
-        assert_eq!(told(&both, 7), Some("was down for a while"));
+        assert_eq!(event(&both, 7), Some("was down for a while"));
         let mut address = link(7, 0);
-        assert_eq!(told(&message(libc::RTM_DELADDR, address), 7), Some("lost an address"));
+        assert_eq!(event(&message(libc::RTM_DELADDR, address), 7), Some("lost an address"));
         address[2] = 0x20;
-        assert_eq!(told(&message(libc::RTM_DELADDR, address), 7), None);
+        assert_eq!(event(&message(libc::RTM_DELADDR, address), 7), None);
         for cut in 0..both.len() {
-            told(&both[..cut], 7);
+            event(&both[..cut], 7);
         }
     }
 }

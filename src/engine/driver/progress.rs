@@ -1,11 +1,11 @@
-//! How far a run is.
+//! The progress of a run.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use crate::connect::State;
 
-/// How far the run is, readable from other threads.
+/// The progress of the run, readable from other threads.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Attempts started.
@@ -20,11 +20,11 @@ pub struct Progress {
     pub local_error: AtomicU64,
     /// Attempts that ended `skipped`.
     pub skipped: AtomicU64,
-    /// Of those that ended `skipped`, those whose target a probe had found down.
+    /// Of those that ended `skipped`: their target did not answer a liveness probe.
     pub skipped_by_probe: AtomicU64,
     /// Attempts that a panic ended; they are among the failed ones.
     pub internal_error: AtomicU64,
-    /// The first configuration in force, and the one behind the last.
+    /// The first configuration in force, and the one after the last.
     in_force: [AtomicUsize; 2],
 }
 
@@ -41,20 +41,20 @@ impl Progress {
         count.fetch_add(1, Relaxed);
     }
 
-    /// The configurations in force; one that was, while none is.
+    /// The configurations in force; while none is, the last that were.
     pub fn in_force(&self) -> Range<usize> {
-        let [first, behind] = &self.in_force;
-        first.load(Relaxed)..behind.load(Relaxed)
+        let [first, end] = &self.in_force;
+        first.load(Relaxed)..end.load(Relaxed)
     }
 
     /// These are in force now.
     pub(super) fn set_in_force(&self, configurations: &Range<usize>) {
-        let [first, behind] = &self.in_force;
+        let [first, end] = &self.in_force;
         first.store(configurations.start, Relaxed);
-        behind.store(configurations.end, Relaxed);
+        end.store(configurations.end, Relaxed);
     }
 
-    /// Attempts that ended, however they did.
+    /// All attempts that ended.
     pub fn ended(&self) -> u64 {
         [&self.ok, &self.failed, &self.timeout, &self.local_error, &self.skipped]
             .iter()

@@ -1,4 +1,4 @@
-//! Before the first packet: whether this host can do what every configuration asks of it.
+//! Before the first packet: checks that this host can do what every configuration needs.
 
 use std::os::fd::AsFd as _;
 
@@ -12,7 +12,7 @@ use crate::step::sockopt::Sockopt;
 use crate::step::{self, Flows, Problem};
 
 impl Engine<'_> {
-    /// Tries the steps of all configurations and undoes them; says which this host refuses.
+    /// Tries the steps of all configurations and undoes them; returns those that this host rejects.
     ///
     /// # Errors
     /// If something that was changed cannot be restored.
@@ -31,7 +31,7 @@ impl Engine<'_> {
         let transport = self.ways[configuration].transport;
         let mut refusal = None;
         for (domain, family) in [(Domain::IPV4, Family::V4), (Domain::IPV6, Family::V6)] {
-            // A host may be without one of them.
+            // A host may lack one of them.
             let Ok(socket) = blank(transport, domain) else { continue };
             match option.set(socket.as_fd(), family) {
                 Ok(()) => return None,

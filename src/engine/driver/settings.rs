@@ -1,4 +1,4 @@
-//! What a run asks of the engine.
+//! The settings of the engine for a run.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -9,12 +9,12 @@ use crate::engine::ports::Pool;
 use crate::engine::scheduler::Limits;
 use crate::step::{Context, Journal, Slot, Step};
 
-/// What the engine needs to know of a measurement and its run.
+/// What the engine needs to know about a measurement and its run.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The configurations, the baseline first.
     pub configurations: Vec<Configuration>,
-    /// Whether the last of them is no configuration of the measurement but how [`Engine::probe`] asks.
+    /// Whether the last of them is not a configuration of the measurement but that of liveness probes ([`Engine::probe`]).
     pub probe: bool,
     /// Limits on what is sent.
     pub limits: Limits,
@@ -26,17 +26,17 @@ pub struct Settings {
     pub allow_commands: bool,
     /// The source ports of the run.
     pub pool: Pool,
-    /// The place of this run among others of its network namespace.
+    /// The slot of this run in its network namespace.
     pub slot: Slot,
-    /// Where changes to the host are written down before they are made.
+    /// Where changes to the host are recorded before they are made.
     pub journal: Option<Journal>,
-    /// Whether the kernel forgets what it knows of targets (TCP Fast Open cookies, round-trip times) before
-    /// they are asked.
+    /// Whether to make the kernel forget what it knows about targets (TCP Fast Open cookies, round-trip times) before they are
+    /// probed.
     pub forget: bool,
 }
 
 impl Settings {
-    /// Those of the measurement, without the probe.
+    /// The configurations of the measurement, without that of liveness probes.
     pub(super) fn measured(&self) -> Range<usize> {
         0..self.configurations.len() - usize::from(self.probe)
     }
@@ -51,26 +51,26 @@ impl Settings {
     }
 }
 
-/// One configuration, as far as the engine cares.
+/// One configuration, as far as the engine needs it.
 #[derive(Debug, Clone)]
 pub struct Configuration {
-    /// What is changed while it is in force.
+    /// The steps that are in force with it.
     pub steps: Vec<Step>,
     /// The kind of connection.
     pub kind: &'static connect::KindDef,
-    /// What else was asked for.
+    /// The options of the connection.
     pub options: connect::Options,
     /// How long one attempt may take.
     pub timeout: Duration,
 }
 
-/// Whom to ask.
+/// A target to probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// Address and port.
     pub at: SocketAddr,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// The source port that it wants under each configuration, if it wants a certain one.
+    /// The source port that it must have under each configuration, if a certain one.
     pub wanted: Vec<Option<u16>>,
 }

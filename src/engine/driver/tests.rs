@@ -9,14 +9,14 @@ use crate::engine::guarded::tests::Panics;
 use crate::engine::ports::Pool;
 use crate::engine::scheduler::{Caps, Limits};
 
-/// Answers every connection with a few octets.
+/// A server that answers every connection with a few octets.
 fn server() -> SocketAddr {
     use std::io::Write as _;
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            // Some clients are gone by then.
+            // Some clients have gone.
             let _ = stream.and_then(|mut stream| stream.write_all(b"hello"));
         }
     });
@@ -64,7 +64,7 @@ fn a_machine_that_panics_ends_its_attempt_and_no_other() {
             names.map(|name| Address { at, name: Some(name.to_owned()), wanted: Vec::new() });
         let asked = engine.run_wave(&targets, || true, |_| false).unwrap();
         let attempts = asked.attempts[0].iter().map(|ended| &ended.as_ref().unwrap().attempt);
-        let told: Vec<_> = attempts
+        let found: Vec<_> = attempts
             .map(|attempt| {
                 let error = attempt.error.as_deref().unwrap_or("-");
                 (attempt.ok, attempt.state, attempt.stage, error)
@@ -72,13 +72,13 @@ fn a_machine_that_panics_ends_its_attempt_and_no_other() {
             .collect();
         let good = (Some(true), State::Ok, Stage::Done, "-");
         let broken = |stage| (None, State::Failed, stage, "internal error");
-        // Only where data may go with the SYN is the machine asked for it.
+        // Only if data may go with the SYN does the engine ask the machine for it.
         let early = match tfo {
             true => broken(Stage::Response),
             false => (Some(true), State::Ok, Stage::Done, "-"),
         };
         let expected = [broken(Stage::Response), good, broken(Stage::Connect), good, early, good];
-        assert_eq!(told, expected, "{tfo}");
+        assert_eq!(found, expected, "{tfo}");
         assert_eq!(progress.internal_error.load(Relaxed), 2 + u64::from(tfo));
     }
 }

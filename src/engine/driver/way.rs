@@ -6,7 +6,7 @@ use super::settings::{Configuration, Settings};
 use crate::connect::Transport;
 use crate::connect::options::TFO;
 use crate::step::sockopt::Sockopt;
-use crate::step::{Family, Step, family, needs_mark};
+use crate::step::{Family, Step, left_out, needs_mark};
 
 /// How targets are reached under a configuration.
 pub(super) struct Way {
@@ -18,14 +18,14 @@ pub(super) struct Way {
     pub(super) options: Vec<Sockopt>,
     /// The firewall mark of its packets.
     pub(super) mark: Option<u32>,
-    /// How often each target is given.
+    /// How often each target is probed.
     pub(super) repeat: u32,
-    /// The version of IP that the steps leave as it is: its targets are skipped.
+    /// The version of IP that the steps leave out: its targets are skipped.
     pub(super) left_out: Option<Family>,
 }
 
 impl Way {
-    /// The ways of all configurations. If one needs a mark all have theirs: what is not of one is of another.
+    /// The ways of all configurations. If one needs a mark all get theirs, so that every packet belongs to one of them.
     pub(super) fn all(settings: &Settings) -> Vec<Self> {
         let Settings { slot, configurations, .. } = settings;
         let marked = configurations.iter().any(|c| needs_mark(&c.steps));
@@ -39,7 +39,7 @@ impl Way {
             _ => None,
         });
         let Configuration { kind, options: given, .. } = configuration;
-        // What is set for one version alone is the last word there, whatever the order in the file.
+        // An option for one version alone takes precedence there, whatever the order in the file.
         let mut options: Vec<Sockopt> = options.collect();
         options.sort_by_key(Sockopt::is_of_one_family);
         Self {
@@ -49,11 +49,11 @@ impl Way {
             options,
             mark,
             repeat: given.repeat(),
-            left_out: family::left_out(&configuration.steps),
+            left_out: left_out(&configuration.steps),
         }
     }
 
-    /// Why a target is not asked under the configuration, if it is not.
+    /// Why a target is skipped under the configuration, if it is.
     pub(super) fn skips(&self, target: SocketAddr) -> Option<&'static str> {
         match (self.left_out?, target.is_ipv6()) {
             (Family::V6, true) => Some("the steps are for IPv4 only"),

@@ -1,78 +1,70 @@
-//! Caps for each address and each prefix: how soon a target may be asked, and what is put off until then.
+//! Caps for each address and each prefix: how soon a target may be probed, and the attempts that are deferred until then.
 //!
 //! Starts in a prefix are kept a cap's share of a second apart, so that no second, wherever it begins, has more than the
-//! cap. What is put off waits in a queue of its prefix (or address) and holds nobody else up. What is remembered are the
-//! starts of the last second and what is put off, no more.
+//! cap. A deferred attempt waits in a queue of its prefix (or address) and delays no other. Only the starts of the last
+//! second and the deferred attempts are remembered.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use ipnet::IpNet;
 
-use super::Job;
+use super::job::Job;
 
-/// Connections started in any one second to one neighbour, at most.
+/// The most connections started in any one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
     /// To an address; no limit if `None`.
     pub per_address: Option<u32>,
     /// To all addresses of a prefix together; no limit if `None`.
     pub per_prefix: Option<u32>,
-    /// How long a prefix is, of IPv4 and of IPv6.
+    /// The length of a prefix, for IPv4 and for IPv6.
     pub lengths: (u8, u8),
 }
 
 impl Default for Caps {
-    /// None, and the prefixes that are usual.
+    /// No caps, and the usual prefixes.
     fn default() -> Self {
         Self { per_address: None, per_prefix: None, lengths: (24, 56) }
     }
 }
 
 impl Caps {
-    /// The prefix that an address is in: its first address.
+    /// The prefix of an address, as the first address in it.
     pub fn prefix(&self, address: IpAddr) -> IpAddr {
-        let (v4, v6) = self.lengths;
-        match address {
-            IpAddr::V4(address) => {
-                let host = u32::MAX.checked_shr(v4.into()).unwrap_or(0);
-                Ipv4Addr::from_bits(address.to_bits() & !host).into()
-            }
-            IpAddr::V6(address) => {
-                let host = u128::MAX.checked_shr(v6.into()).unwrap_or(0);
-                Ipv6Addr::from_bits(address.to_bits() & !host).into()
-            }
-        }
+        let length = if address.is_ipv4() { self.lengths.0 } else { self.lengths.1 };
+        IpNet::new(address, length).map_or(address, |net| net.network())
     }
 
-    /// How far apart two starts must be: to an address, and to a prefix.
+    /// The smallest interval between two starts: to an address, and to a prefix.
     pub fn gaps(&self) -> [Option<Duration>; 2] {
-        // Rounded up: a gap that is too short by a part of a nanosecond lets one too many into a second.
+        // Rounded up: a gap that is too short by a part of a nanosecond would allow one start too many in a second.
         let gap = |cap: u32| Duration::from_nanos(1_000_000_000_u64.div_ceil(cap.max(1).into()));
         [self.per_address.map(gap), self.per_prefix.map(gap)]
     }
 }
 
-/// Whose cap it is.
+/// What a cap applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Address(IpAddr),
     Prefix(IpAddr),
 }
 
-/// What was started lately, and what is put off.
+/// Recent starts, and deferred attempts.
 #[derive(Debug)]
 pub(super) struct Neighbours {
     caps: Caps,
-    /// When each may be asked again; what may be asked now may be missing.
+    /// When each may be probed again; keys that may be probed now can be missing.
     free: HashMap<Key, Duration, RandomState>,
-    /// With so many it is looked for those that may be forgotten.
+    /// The number of entries at which stale ones are swept.
     sweep_at: usize,
-    /// What is put off, the oldest first.
-    put_off: HashMap<Key, VecDeque<Job>, RandomState>,
-    /// When to look at each queue of `put_off`; each has one entry.
+    /// Deferred attempts, the oldest first.
+    deferred: HashMap<Key, VecDeque<Job>, RandomState>,
+    /// When to poll each queue of `deferred`; each has one entry.
     due: BinaryHeap<Reverse<(Duration, Key)>>,
 }
 
@@ -84,7 +76,7 @@ impl Neighbours {
             caps,
             free: HashMap::default(),
             sweep_at: SWEEP,
-            put_off: HashMap::default(),
+            deferred: HashMap::default(),
             due: BinaryHeap::new(),
         }
     }
@@ -95,68 +87,68 @@ impl Neighbours {
         keys.filter_map(|(key, gap)| Some((key, gap?)))
     }
 
-    /// Whose cap says that an address must not be asked now, and until when; the latest of several.
-    fn held(&self, address: IpAddr, now: Duration) -> Option<(Duration, Key)> {
+    /// Which cap forbids a start to an address now, and until when; the latest of several.
+    fn blocked(&self, address: IpAddr, now: Duration) -> Option<(Duration, Key)> {
         let free = |(key, _)| self.free.get(&key).map(|free| (*free, key));
         self.keys(address).filter_map(free).filter(|(free, _)| *free > now).max()
     }
 
-    /// Gives the job back if it may start now, else keeps it for later.
+    /// Returns the job if it may start now, otherwise defers it.
     pub fn admit(&mut self, job: Job, address: IpAddr, now: Duration) -> Option<Job> {
-        let Some((until, key)) = self.held(address, now) else { return Some(job) };
-        self.keep(job, until, key);
+        let Some((until, key)) = self.blocked(address, now) else { return Some(job) };
+        self.defer(job, until, key);
         None
     }
 
-    fn keep(&mut self, job: Job, until: Duration, key: Key) {
-        let queue = self.put_off.entry(key).or_default();
+    fn defer(&mut self, job: Job, until: Duration, key: Key) {
+        let queue = self.deferred.entry(key).or_default();
         queue.push_back(job);
         if queue.len() == 1 {
             self.due.push(Reverse((until, key)));
         }
     }
 
-    /// A job that was put off and may start now.
+    /// A deferred job that may start now.
     pub fn poll(&mut self, now: Duration, address: impl Fn(Job) -> IpAddr) -> Option<Job> {
         while let Some(Reverse((at, key))) =
             self.due.peek().copied().filter(|Reverse((at, _))| *at <= now)
         {
             self.due.pop();
-            let Some(queue) = self.put_off.get(&key) else { continue };
+            let Some(queue) = self.deferred.get(&key) else { continue };
             let Some(job) = queue.front().copied() else { continue };
-            let held = self.held(address(job), now);
-            match held {
-                // The one before it in the queue was started meanwhile.
+            let blocked = self.blocked(address(job), now);
+            match blocked {
+                // The job before it in the queue has started in the meantime.
                 Some((until, by)) if by == key => {
                     self.due.push(Reverse((until, key)));
                     continue;
                 }
                 _ => self.take(key, at),
             }
-            match held {
-                Some((until, by)) => self.keep(job, until, by),
+            match blocked {
+                Some((until, by)) => self.defer(job, until, by),
                 None => return Some(job),
             }
         }
         None
     }
 
-    /// Takes the first out of a queue; the rest is looked at when its turn comes.
+    /// Takes the first job out of a queue; the rest is polled when its turn comes.
     fn take(&mut self, key: Key, at: Duration) {
-        let Some(queue) = self.put_off.get_mut(&key) else { return };
+        let Some(queue) = self.deferred.get_mut(&key) else { return };
         queue.pop_front();
         match queue.is_empty() {
-            true => drop(self.put_off.remove(&key)),
+            true => drop(self.deferred.remove(&key)),
             false => self.due.push(Reverse((at, key))),
         }
     }
 
-    /// When to look again for what is put off; `None` if nothing is.
+    /// When to poll again for deferred jobs; `None` if there are none.
     pub fn due(&self) -> Option<Duration> {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// An address was asked.
+    /// An attempt to an address has started.
     pub fn handle_started(&mut self, address: IpAddr, now: Duration) {
         for (key, gap) in self.keys(address) {
             self.free.insert(key, now + gap);
@@ -167,15 +159,15 @@ impl Neighbours {
         }
     }
 
-    /// How many are remembered.
+    /// The number of remembered starts.
     #[cfg(test)]
     pub fn remembered(&self) -> usize {
         self.free.len()
     }
 
-    /// Drops what is put off.
+    /// Drops the deferred jobs.
     pub fn clear(&mut self) {
-        self.put_off.clear();
+        self.deferred.clear();
         self.due.clear();
     }
 }

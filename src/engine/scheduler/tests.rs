@@ -4,7 +4,7 @@ use super::*;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-/// Targets by four in a /24.
+/// Addresses of targets, four in each /24.
 fn addresses(targets: usize) -> Vec<IpAddr> {
     let of =
         |target: usize| Ipv4Addr::from_bits(((target as u32 / 4) << 8) | (target as u32 % 4 + 1));
@@ -83,7 +83,7 @@ fn simulate_at(
 const MILLI: Duration = Duration::from_millis(1);
 
 #[test]
-fn every_target_is_asked_once_under_each_configuration_in_turn() {
+fn every_target_is_probed_once_under_each_configuration_in_turn() {
     let limits = Limits { concurrency: 7, rate: None, caps: Caps::default() };
     let run = simulate(limits, Turns::Waves, &[20, 5], |t| MILLI * (t as u32 % 5), None);
     let asked: Vec<(usize, usize)> = run.starts.iter().map(|(_, t, c)| (*t, *c)).collect();
@@ -93,8 +93,8 @@ fn every_target_is_asked_once_under_each_configuration_in_turn() {
 }
 
 #[test]
-fn silent_targets_hold_a_place_and_not_the_rest() {
-    // One in ten silent for a second, a thousand places: the bound is one second for a
+fn silent_targets_do_not_delay_the_rest() {
+    // One in ten is silent for a second, at most a thousand are in flight: the bound is one second for a
     // configuration's last silent target, and one more for every thousand silent ones.
     let limits = Limits { concurrency: 1000, rate: None, caps: Caps::default() };
     let takes = |t: usize| if t.is_multiple_of(10) { SECOND } else { MILLI };
@@ -121,7 +121,7 @@ fn no_second_has_more_starts_than_the_rate() {
 }
 
 #[test]
-fn a_stop_waits_for_what_is_under_way_and_starts_nothing() {
+fn a_stop_waits_for_attempts_in_flight_and_starts_nothing() {
     let limits = Limits { concurrency: 10, rate: None, caps: Caps::default() };
     let run = simulate(limits, Turns::Waves, &[1000], |_| SECOND, Some(SECOND * 3));
     assert_eq!(run.starts.len(), 30);
@@ -147,7 +147,7 @@ fn configurations_in_force_at_once_have_no_barrier() {
 }
 
 #[test]
-fn they_are_put_in_force_once() {
+fn configurations_are_put_in_force_once() {
     let limits = Limits { concurrency: 1, rate: None, caps: Caps::default() };
     for (turns, expected) in
         [(Turns::AtOnce, &[(0, 2)][..]), (Turns::Waves, &[(0, 1), (1, 2), (0, 1), (1, 2)])]
@@ -166,7 +166,7 @@ fn they_are_put_in_force_once() {
                         scheduler.handle_started(Duration::ZERO);
                         scheduler.handle_ended();
                     }
-                    Next::Wait(_) => unreachable!("nothing is under way"),
+                    Next::Wait(_) => unreachable!("nothing is in flight"),
                     Next::WaveDone => break,
                 }
             }
@@ -176,7 +176,7 @@ fn they_are_put_in_force_once() {
 }
 
 #[test]
-fn what_is_asked_again_comes_before_the_barrier() {
+fn repeats_come_before_the_barrier() {
     let limits = Limits { concurrency: 9, rate: None, caps: Caps::default() };
     let mut scheduler = Scheduler::new(limits, Turns::Waves);
     let mut order = Vec::new();
@@ -189,11 +189,11 @@ fn what_is_asked_again_comes_before_the_barrier() {
                 let first = !order.contains(&(job.target, job.configuration));
                 order.push((job.target, job.configuration));
                 match first {
-                    true => scheduler.handle_again(job),
+                    true => scheduler.handle_repeat(job),
                     false => scheduler.handle_ended(),
                 }
             }
-            Next::Wait(_) => unreachable!("nothing is under way"),
+            Next::Wait(_) => unreachable!("nothing is in flight"),
             Next::WaveDone => break,
         }
     }
@@ -201,7 +201,7 @@ fn what_is_asked_again_comes_before_the_barrier() {
 }
 
 #[test]
-fn a_wave_of_nobody_and_a_probe_leave_no_configuration_in_force() {
+fn an_empty_wave_and_a_probe_leave_no_configuration_in_force() {
     let now = Duration::ZERO;
     for turns in [Turns::AtOnce, Turns::Waves] {
         let limits = Limits { concurrency: 10, rate: None, caps: Caps::default() };
@@ -228,8 +228,8 @@ fn a_wave_of_nobody_and_a_probe_leave_no_configuration_in_force() {
 }
 
 #[test]
-fn what_was_never_in_force_or_is_no_more_is_applied() {
-    // A wave may have nobody to ask; the steps are not in force by that.
+fn configurations_not_in_force_are_applied() {
+    // An empty wave does not put the steps in force.
     let limits = Limits { concurrency: 9, rate: None, caps: Caps::default() };
     let run = simulate(limits, Turns::AtOnce, &[0, 2], |_| Duration::ZERO, None);
     assert_eq!(run.starts.len(), 4);
@@ -240,17 +240,17 @@ fn what_was_never_in_force_or_is_no_more_is_applied() {
     scheduler.handle_stop();
     let mut scheduler = Scheduler { stopping: false, ..scheduler };
     scheduler.handle_wave(addresses(1), 0..1);
-    assert!(matches!(scheduler.poll(Duration::ZERO), Next::Start(_)), "it stays");
+    assert!(matches!(scheduler.poll(Duration::ZERO), Next::Start(_)), "it stays in force");
     scheduler.handle_undone();
     assert_eq!(scheduler.poll(Duration::ZERO), Next::Apply(0..1));
 }
 
 /// No second, wherever it begins, has more than `cap` of these starts.
-fn hold_to(cap: u32, mut starts: Vec<Duration>, whose: &str) {
+fn hold_to(cap: u32, mut starts: Vec<Duration>, of: &str) {
     starts.sort_unstable();
     for (first, last) in starts.iter().zip(starts.iter().skip(cap as usize)) {
         let span = *last - *first;
-        assert!(span >= SECOND, "{whose}: {} starts in {span:?}", cap + 1);
+        assert!(span >= SECOND, "{of}: {} starts in {span:?}", cap + 1);
     }
 }
 
@@ -278,7 +278,7 @@ fn all_caps_hold_at_once_second_by_second() {
         for turns in [Turns::Waves, Turns::AtOnce] {
             let waves = [wave.clone(), wave[..50].to_vec(), wave.clone()];
             let run = simulate_at(limits, turns, &waves, |t| MILLI * (t as u32 % 700), None);
-            assert_eq!(run.starts.len(), 2 * 850, "each is asked once under each configuration");
+            assert_eq!(run.starts.len(), 2 * 850, "each is probed once under each configuration");
             hold_to(rate, run.starts.iter().map(|(at, ..)| *at).collect(), "all");
             let mut of: BTreeMap<(bool, IpAddr), Vec<Duration>> = BTreeMap::new();
             for (at, target, _) in &run.starts {
@@ -295,8 +295,8 @@ fn all_caps_hold_at_once_second_by_second() {
 }
 
 #[test]
-fn a_prefix_over_its_cap_holds_nobody_else_up() {
-    // A hundred of one /24 first, then a thousand of others.
+fn a_prefix_over_its_cap_delays_no_other() {
+    // A hundred targets in one /24 first, then a thousand elsewhere.
     let near = (0..100).map(|n| IpAddr::from(Ipv4Addr::new(8, 8, 8, n)));
     let far = (0..1000).map(|n| IpAddr::from(Ipv4Addr::from_bits(0x0900_0000 | n << 8)));
     let wave: Vec<IpAddr> = near.chain(far).collect();
@@ -314,7 +314,7 @@ fn a_prefix_over_its_cap_holds_nobody_else_up() {
                 scheduler.handle_started(now);
                 scheduler.handle_ended();
             }
-            Next::Wait(until) => now = until.expect("nothing is under way"),
+            Next::Wait(until) => now = until.expect("nothing is in flight"),
             Next::WaveDone => break,
             Next::Apply(_) => unreachable!("it is applied"),
         }
@@ -332,7 +332,7 @@ fn a_prefix_over_its_cap_holds_nobody_else_up() {
 }
 
 #[test]
-fn what_is_remembered_is_of_the_last_second() {
+fn only_the_last_second_is_remembered() {
     let caps = Caps { per_address: Some(1), per_prefix: Some(1), ..Caps::default() };
     let mut neighbours = Neighbours::new(caps);
     for n in 0..200_000_u32 {
@@ -342,7 +342,7 @@ fn what_is_remembered_is_of_the_last_second() {
 }
 
 #[test]
-fn what_is_asked_again_or_withdrawn_is_under_the_caps() {
+fn repeats_and_withdrawals_obey_the_caps() {
     let caps = Caps { per_address: Some(2), ..Caps::default() };
     let mut scheduler = Scheduler::new(Limits { concurrency: 9, rate: None, caps }, Turns::AtOnce);
     scheduler.handle_wave(addresses(2), 0..1);
@@ -357,10 +357,10 @@ fn what_is_asked_again_or_withdrawn_is_under_the_caps() {
                 left -= 1;
                 match left {
                     0 => scheduler.handle_ended(),
-                    _ => scheduler.handle_again(job),
+                    _ => scheduler.handle_repeat(job),
                 }
             }
-            Next::Wait(until) => now = until.expect("nothing is under way"),
+            Next::Wait(until) => now = until.expect("nothing is in flight"),
             Next::WaveDone => break,
         }
     }

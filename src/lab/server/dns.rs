@@ -1,4 +1,4 @@
-//! DNS of a lab's server: it knows the addresses of every name, since all are its own.
+//! DNS of a lab's server: it answers for every name with its own addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,13 +8,13 @@ use hickory_proto::rr::{Name, RData, Record, RecordType, rdata};
 use super::{Session, Then};
 use crate::lab::spec::Answers;
 
-/// The address of every name in the family that was not asked over (RFC 5737, RFC 3849).
+/// The address of every name in the family other than that of the query (RFC 5737, RFC 3849).
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 53);
 const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53);
-/// For how many seconds an answer may be kept.
+/// The lifetime of an answer in seconds.
 const TTL: u32 = 60;
 
-/// The answer to a question that was sent to an address; none to what is no question.
+/// The answer to a question that was sent to an address; `None` if it is not a question.
 pub(super) fn answer(question: &[u8], asked: IpAddr, answers: Answers) -> Option<Vec<u8>> {
     let question = Message::from_vec(question).ok()?;
     let [query] = question.queries.as_slice() else { return None };
@@ -56,11 +56,11 @@ pub(super) fn answer(question: &[u8], asked: IpAddr, answers: Answers) -> Option
     answer.to_vec().ok()
 }
 
-/// Questions over TCP, two octets of length before each (RFC 1035, 4.2.2).
+/// Questions over TCP, each with two octets of length in front (RFC 1035, 4.2.2).
 pub(super) struct Stream {
     asked: IpAddr,
     answers: Answers,
-    /// A question that is not whole: shorter than a length can say.
+    /// An incomplete question: shorter than a length can say.
     buffer: Vec<u8>,
 }
 

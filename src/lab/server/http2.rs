@@ -1,4 +1,4 @@
-//! HTTP/2 of a lab's server: every request is answered with the same page (RFC 9113).
+//! HTTP/2 of a lab's server: every request gets the same page (RFC 9113).
 
 use super::{GREETING, Session, Then};
 use crate::connect::http2::{
@@ -14,7 +14,7 @@ pub(super) struct Http2 {
 }
 
 impl Http2 {
-    /// Begins with the server's own preface.
+    /// Starts with the server's own preface.
     pub(super) fn new(out: &mut Vec<u8>) -> Self {
         write(out, kind::SETTINGS, 0, 0, &[]);
         Self { preface: 0, frames: Frames::default(), headers: Headers::default() }

@@ -1,8 +1,8 @@
-//! The servers that are Linux itself: listening sockets for every address of a namespace, and one
-//! thread that accepts, reads, answers and waits for the client to be done.
+//! Servers played by Linux itself: listening sockets for every address of a namespace, and one thread that accepts,
+//! reads, answers and waits for the client to finish.
 //!
-//! What is said on a connection is up to a [`Session`], which owns no socket: `web` on port 80,
-//! `tls` with `web` in it on port 443, `dns` on port 53, there over UDP too.
+//! A [`Session`], which owns no socket, speaks on a connection: `web` on port 80, `tls` with `web` in it on port 443,
+//! `dns` on port 53, there also over UDP.
 
 mod dns;
 mod http2;
@@ -28,54 +28,53 @@ use crate::lab::worker::{self, Stop};
 
 pub(crate) use tls::Identity;
 
-/// What a server says to a client that says nothing; the data that can carry ECN marks. Also the
-/// content of every page.
+/// The server's line to a client that sends nothing: data that can carry ECN marks. Also the content of every page.
 pub(crate) const GREETING: &[u8] = b"pathspider lab: hello\r\n";
 
 /// The port of every host.
 pub(crate) const PORT: u16 = 80;
-/// Where TLS is spoken.
+/// The port for TLS.
 const TLS_PORT: u16 = 443;
-/// Where questions are answered.
+/// The port for DNS.
 pub(crate) const DNS_PORT: u16 = 53;
 
-/// Where TCP is listened to; a listener's token is its place, and behind them is that of UDP.
+/// The TCP ports; a listener's token is its index, and UDP's token follows.
 const PORTS: [u16; 3] = [PORT, TLS_PORT, DNS_PORT];
 const UDP: usize = worker::FIRST + PORTS.len();
 const CLIENTS: usize = UDP + 1;
 
-/// A client that has not closed by then is given up, so that clients which vanish do not use up
-/// the descriptors.
+/// A client that has not closed after this time is dropped, so that clients which vanish do not use up the
+/// descriptors.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often to look for such clients, and how long to wait when descriptors ran out.
+/// How often to look for such clients, and how long to wait if descriptors run out.
 const SWEEP: Duration = Duration::from_secs(5);
 const BREATHER: Duration = Duration::from_millis(10);
 
-/// What is said on one connection.
+/// What a server says on one connection.
 trait Session: Send {
-    /// Takes octets in, adds what is to be sent to `out`, and says what follows.
+    /// Consumes octets, appends the answer to `out`, and returns what follows.
     fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Then;
 
-    /// The client will send no more: adds what is still to be sent. Then the connection is closed.
+    /// The client will send no more: appends what is still to be sent. Then the connection is closed.
     fn closed(&mut self, _out: &mut Vec<u8>) {}
 }
 
-/// What follows, once what is to be sent was.
+/// What follows, after everything pending was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// More is to come.
+    /// More will come.
     Wait,
-    /// Nothing more is said: a FIN.
+    /// Nothing more will be sent: a FIN.
     Finish,
 }
 
-/// The right answer to a question over UDP that was sent to an address; none to what is no question.
+/// The correct answer to a question over UDP that was sent to an address; `None` if it is not a question.
 pub(crate) fn dns_answer(question: &[u8], asked: IpAddr) -> Option<Vec<u8>> {
     dns::answer(question, asked, Answers::Right)
 }
 
-/// The right answers to whole questions over TCP that came in one segment.
+/// The correct answers to complete questions over TCP in one segment.
 pub(crate) fn dns_stream(questions: &[u8], asked: IpAddr) -> Vec<u8> {
     let mut answers = Vec::new();
     dns::Stream::new(asked, Answers::Right).data(questions, &mut answers);
@@ -126,9 +125,9 @@ pub(crate) fn start(
 struct Client {
     stream: TcpStream,
     session: Box<dyn Session>,
-    /// What is still to be sent.
+    /// Octets still to be sent.
     pending: Vec<u8>,
-    /// The session has said everything.
+    /// The session has finished.
     finished: bool,
     /// The FIN was sent.
     shut: bool,
@@ -203,7 +202,7 @@ impl Server {
             if self.spec.plays == Play::Close {
                 continue;
             }
-            // A client that is gone already is not worth a word.
+            // A client that is gone already is not worth a log line.
             let Some(session) = self.session(place, &stream) else { continue };
             let index = stream.as_raw_fd() as usize;
             self.poll.registry().register(
@@ -234,7 +233,7 @@ impl Server {
         })
     }
 
-    /// Does what can be done on a connection.
+    /// Does everything possible on a connection without blocking.
     fn serve(&mut self, index: usize) {
         let Some(slot) = self.clients.get_mut(index) else { return };
         let Some(client) = slot else { return };
@@ -244,7 +243,7 @@ impl Server {
         }
     }
 
-    /// Answers every question that is waiting.
+    /// Answers all pending questions.
     fn answer(&mut self) {
         let mut buffer = [0; 2048];
         while let Some(asked) = socket::receive(&self.datagrams, &mut buffer) {
@@ -270,7 +269,7 @@ impl Server {
 }
 
 impl Client {
-    /// Reads, answers and sends as far as that goes without waiting.
+    /// Reads, answers and sends as far as possible without blocking.
     fn go_on(&mut self) -> io::Result<()> {
         let mut buffer = [0; 16 << 10];
         while !self.ended {
@@ -285,7 +284,7 @@ impl Client {
                     let then = self.session.data(&buffer[..length], &mut self.pending);
                     self.finished = then == Then::Finish;
                 }
-                // What comes after the end is read, since it would else be answered by a reset.
+                // Data after the end are read, since the kernel would otherwise answer with a reset.
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

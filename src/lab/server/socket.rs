@@ -13,20 +13,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::step::setsockopt;
 
-/// The longest queue, of connections and of those with data in the SYN.
+/// The maximum queue length, for connections and for those with data in the SYN.
 const QUEUE: u16 = 65_535;
 
 /// Octets of datagrams that may wait for a server.
 const ROOM: libc::c_int = 8 << 20;
 
-/// A listener that takes connections as they come, data in the SYN too. With `mptcp` it takes those
-/// of Multipath TCP as such, where the kernel can.
+/// A listener that also accepts data in the SYN. With `mptcp` it accepts Multipath TCP, if the kernel can.
 pub(super) fn listen(port: u16, mptcp: bool) -> io::Result<TcpListener> {
     let socket = open(mptcp)?;
     socket.set_only_v6(false)?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // How many connections whose SYN had data may wait (RFC 7413).
+    // How many connections with data in the SYN may wait (RFC 7413).
     let queue = libc::c_int::from(QUEUE).to_ne_bytes();
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_FASTOPEN);
     if let Err(error) = setsockopt::set(socket.as_fd(), level, name, &queue) {
@@ -47,13 +46,13 @@ fn open(mptcp: bool) -> io::Result<Socket> {
     Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))
 }
 
-/// A socket for datagrams that tells to which address each was sent. With `zero6` it takes those without a
-/// checksum over IPv6 too.
+/// A socket for datagrams that reports the destination address of each. With `zero6` it also accepts those without a
+/// checksum over IPv6.
 pub(super) fn datagrams(port: u16, zero6: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_only_v6(false)?;
     socket.set_nonblocking(true)?;
-    // Whole prefixes are local here, and no address of theirs is on a device.
+    // Whole prefixes are local here, and none of their addresses is on a device.
     socket.set_freebind_v6(true)?;
     nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     // A wave's questions come faster than a thread that waits for a processor takes them.
@@ -72,7 +71,7 @@ pub(super) fn datagrams(port: u16, zero6: bool) -> io::Result<UdpSocket> {
     Ok(UdpSocket::from_std(socket.into()))
 }
 
-/// A datagram's length, and between whom it went.
+/// A datagram's length and its ends.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) length: usize,
@@ -81,7 +80,7 @@ pub(super) struct Received {
     pub(super) to: SocketAddrV6,
 }
 
-/// The next datagram, if one is there; what cannot be answered is passed over.
+/// The next datagram, if there is one; datagrams that cannot be answered are skipped.
 pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<Received> {
     loop {
         let mut space = nix::cmsg_space!(libc::in6_pktinfo);
@@ -91,7 +90,7 @@ pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<Received>
             match recvmsg::<SockaddrIn6>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags) {
                 Ok(message) => message,
                 Err(nix::Error::EINTR) => continue,
-                // An error of an answer sent before, say that nobody was there to take it.
+                // The error of an earlier answer, for example because its port was closed.
                 Err(nix::Error::ECONNREFUSED | nix::Error::EHOSTUNREACH) => continue,
                 Err(_) => return None,
             };
@@ -108,8 +107,7 @@ pub(super) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<Received>
     }
 }
 
-/// Answers a datagram, from the address that it was sent to. What cannot be sent is lost, as
-/// datagrams are.
+/// Answers a datagram, from the address that it was sent to. An answer that cannot be sent is lost.
 pub(super) fn send(socket: &UdpSocket, answer: &[u8], asked: &Received) {
     let ipi6_addr = libc::in6_addr { s6_addr: asked.to.ip().octets() };
     let info = libc::in6_pktinfo { ipi6_addr, ipi6_ifindex: 0 };

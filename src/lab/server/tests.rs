@@ -15,7 +15,7 @@ fn client(kind: &str, options: &Options, name: Option<&str>) -> Box<dyn connect:
     connect::start(kind, options, Peer { address: ADDRESS, port, name, random: 7 })
 }
 
-/// The whole course of an attempt, each side getting what the other sends in pieces of `size`.
+/// A complete attempt; each side gets what the other sends in pieces of `size`.
 fn talk(mut client: Box<dyn connect::Machine>, server: &mut dyn Session, size: usize) -> Ending {
     let (mut asked, mut said) = (Vec::new(), Vec::new());
     let mut then = Then::Wait;
@@ -131,7 +131,7 @@ fn http_inside_tls() {
 }
 
 #[test]
-fn questions_and_what_is_answered() {
+fn questions_and_their_answers() {
     let own = Some("198.18.0.16");
     for (question, answers, state, rcode, addresses, passed_over) in [
         ("A", Answers::Right, "ok", Some(0), own, 0),
@@ -169,7 +169,7 @@ fn questions_and_what_is_answered() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_nothing_grows() {
+fn invalid_requests_are_rejected_and_buffers_are_bounded() {
     for request in [&b"GET\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nno\r\n\r\n", &[0xff; 100]] {
         let (mut web, mut out) = (web::Web::new(false), Vec::new());
         assert_eq!(web.data(request, &mut out), Then::Finish);

@@ -1,4 +1,4 @@
-//! TLS of a lab's server: one certificate for all of a lab, signed by nobody else.
+//! TLS of a lab's server: one self-signed certificate for the whole lab.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::web::Web;
 use super::{Session, Then};
 use crate::error::{Error, Result};
 
-/// Whom the certificate is for.
+/// The names of the certificate.
 const NAMES: [&str; 2] = ["lab.example", "*.lab.example"];
 
 /// A lab's certificate and its key.
 pub(crate) struct Identity(CertifiedKey<KeyPair>);
 
 impl Identity {
-    /// A new one.
+    /// Generates a new one.
     pub(crate) fn new() -> Result<Self> {
         let names = NAMES.map(str::to_owned);
         generate_simple_self_signed(names)
@@ -28,7 +28,7 @@ impl Identity {
             .map_err(|why| Error::failed("make the lab's certificate", why))
     }
 
-    /// What a server needs to show it. With `h2` it agrees to HTTP/2.
+    /// A server's configuration for it. With `h2` it negotiates HTTP/2.
     pub(super) fn config(&self, h2: bool) -> Result<Arc<ServerConfig>> {
         let Self(own) = self;
         let key = PrivateKeyDer::Pkcs8(own.signing_key.serialize_der().into());
@@ -41,7 +41,7 @@ impl Identity {
         let protocols: &[&[u8]] =
             if h2 { &[b"h2", b"http/1.1", b"http/1.0"] } else { &[b"http/1.1", b"http/1.0"] };
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-        // Every connection is alike, the first and the last.
+        // So that every connection is alike.
         config.send_tls13_tickets = 0;
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         Ok(Arc::new(config))
@@ -59,13 +59,13 @@ impl Tls {
         ServerConnection::new(config).ok().map(|tls| Self { tls, inner: None })
     }
 
-    /// Adds what TLS wants to send.
+    /// Appends what TLS wants to send.
     fn flush(&mut self, out: &mut Vec<u8>) {
         // Writing to memory cannot fail.
         while self.tls.wants_write() && self.tls.write_tls(out).is_ok() {}
     }
 
-    /// Takes in what was decrypted.
+    /// Processes decrypted data.
     fn plain(&mut self, out: &mut Vec<u8>) -> Then {
         let (mut buffer, mut answer, mut then) = ([0; 4096], Vec::new(), Then::Wait);
         if self.inner.is_none() && !self.tls.is_handshaking() {
@@ -81,7 +81,7 @@ impl Tls {
                 then = inner.data(&buffer[..length], &mut answer);
             }
         }
-        // There is room: an answer is shorter than what rustls takes at once.
+        // There is room: an answer is shorter than what rustls accepts at once.
         let _ = self.tls.writer().write_all(&answer);
         if then == Then::Finish {
             self.tls.send_close_notify();
@@ -108,12 +108,12 @@ impl Session for Tls {
     }
 }
 
-/// A server that refuses every client.
+/// A server that rejects every client.
 pub(super) struct Refusal;
 
 impl Session for Refusal {
     fn data(&mut self, _: &[u8], out: &mut Vec<u8>) -> Then {
-        // A record of an alert: fatal, handshake_failure (RFC 8446, 6.2).
+        // A record with an alert: fatal, handshake_failure (RFC 8446, 6.2).
         out.extend_from_slice(&[21, 3, 3, 0, 2, 2, 40]);
         Then::Finish
     }

@@ -1,35 +1,35 @@
-//! HTTP of a lab's server: HTTP/1, and HTTP/2 without TLS by either way to it.
+//! HTTP of a lab's server: HTTP/1, and HTTP/2 without TLS in both ways of starting it.
 
 use super::http2::Http2;
 use super::{GREETING, Session, Then};
 use crate::connect::http2::PREFACE;
 
-/// A request is shorter than that.
+/// Maximum length of a request's header.
 const MOST_HEADER: usize = 16 << 10;
 const MOST_FIELDS: usize = 64;
 
 /// One connection.
 pub(super) struct Web {
-    /// Whether HTTP/2 is spoken where it is asked for.
+    /// Whether it speaks HTTP/2 on request.
     h2: bool,
-    /// Whether a client that says nothing is greeted.
+    /// Whether a client that sends nothing is greeted.
     greets: bool,
     state: State,
 }
 
 enum State {
-    /// A request that is not whole.
+    /// An incomplete request.
     Asked(Vec<u8>),
     Http2(Box<Http2>),
 }
 
 impl Web {
-    /// Of a client without TLS.
+    /// For a client without TLS.
     pub(super) fn new(h2: bool) -> Self {
         Self { h2, greets: true, state: State::Asked(Vec::new()) }
     }
 
-    /// HTTP/1 of a client with TLS, where another version is agreed on before.
+    /// HTTP/1 for a client with TLS, where another version is negotiated before.
     pub(super) fn inside_tls() -> Self {
         Self { h2: false, greets: false, state: State::Asked(Vec::new()) }
     }
@@ -80,8 +80,7 @@ impl Session for Web {
 }
 
 impl Web {
-    /// The rest of what was read is HTTP/2. If a request was before it, it is answered first; of that,
-    /// whether it was a HEAD.
+    /// The remaining input is HTTP/2. A request before it is answered first; `before` says whether it was a HEAD.
     fn go_on_with_http2(&mut self, before: Option<bool>, out: &mut Vec<u8>) -> Then {
         let mut http2 = Box::new(Http2::new(out));
         if let Some(head) = before {
@@ -97,7 +96,7 @@ impl Web {
     }
 }
 
-/// Whether a request asks to go on with HTTP/2 (RFC 7540, 3.2).
+/// Whether a request asks for an upgrade to HTTP/2 (RFC 7540, 3.2).
 fn wants_http2(request: &httparse::Request<'_, '_>) -> bool {
     let field = |name: &str| request.headers.iter().find(|f| f.name.eq_ignore_ascii_case(name));
     let wants = field("upgrade").is_some_and(|field| field.value.eq_ignore_ascii_case(b"h2c"));

@@ -1,4 +1,4 @@
-//! What a UDP datagram was, for errors that quote it and for datagrams that answer it.
+//! The fields of a UDP datagram that errors quote and responses must match.
 
 use std::net::IpAddr;
 
@@ -8,16 +8,16 @@ use super::Fit;
 use crate::packet::dns::Message;
 use crate::packet::{Direction, Packet, Quote, Udp, protocol};
 
-/// Octets of data that are kept: the identifier of a DNS message and its flags.
+/// Octets of data that are kept: identifier and flags of a DNS message.
 const KEPT: usize = 4;
-/// The longest packet whose length is that on the wire: a longer one may have been cut by the network card (UDP GSO).
+/// The longest packet whose captured length is the one on the wire: the network card may split a longer one (UDP GSO).
 const ETHERNET_MTU: u32 = 1500;
 
-/// A datagram was sent on the host that captures, for a run.
+/// The datagram was sent by the capturing host, in a run.
 const OWN: u8 = 1;
-/// One was sent.
+/// A datagram was sent.
 const SENT: u8 = 2;
-/// More were sent; an error may quote any of them.
+/// Several were sent; an error may quote any of them.
 const MORE: u8 = 4;
 /// The length on the wire is known.
 const LENGTH: u8 = 8;
@@ -30,7 +30,7 @@ const QUERY: u8 = 32;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::observer) struct Datagram {
     bits: u8,
-    /// How much of `data` was sent.
+    /// Valid octets of `data`.
     kept: u8,
     /// The IPv4 identification (RFC 6864), or 0.
     id: u16,
@@ -42,7 +42,7 @@ pub(in crate::observer) struct Datagram {
 }
 
 impl Datagram {
-    /// Of a flow in which none was sent yet.
+    /// A flow in which no datagram was sent yet.
     pub(super) fn new(own: bool) -> Self {
         let bits = if own { OWN } else { 0 };
         Self { bits, kept: 0, id: 0, length: 0, checksum: 0, label: 0, data: [0; KEPT] }
@@ -93,7 +93,7 @@ impl Datagram {
         }
     }
 
-    /// Whether a datagram has the identifier of the query; of one that the capture cut before it nothing is known.
+    /// Whether a datagram has the query's identifier. True if the capture cut it before the identifier.
     fn is_answered_by(&self, udp: &Udp<'_>) -> bool {
         match udp.data.get(..2) {
             Some(id) => id == &self.data[..2],
@@ -101,14 +101,14 @@ impl Datagram {
         }
     }
 
-    /// Holds an error's quote to what was sent.
+    /// Compares an error's quote with what was sent.
     pub(super) fn quote(&self, quote: &Quote<'_>) -> Fit {
         let octets = quote.transport;
         match (self.is(SENT), self.is(MORE)) {
-            // Nothing was sent that it could be about. A capture may have begun later.
+            // No datagram was sent that it could quote. A capture may have begun later.
             (false, _) if self.is(OWN) => return Fit::Unexpected,
             (false, _) | (_, true) => return Fit::Quotes(0),
-            // RFC 792 demands eight octets, and kernels take no less.
+            // RFC 792 requires eight octets, and kernels ignore shorter quotes.
             (true, false) if self.is(OWN) && octets.len() < 8 => return Fit::Unexpected,
             (true, false) => {}
         }
@@ -122,7 +122,7 @@ impl Datagram {
         };
         let mut is_known = false;
         if let (1.., Some(id)) = (self.id, quote.ip.id) {
-            // Some stacks quote it in their own byte order.
+            // Some stacks quote it in host byte order.
             let id = id as u16;
             is_known |= compare(2, id == self.id || id.swap_bytes() == self.id);
         }
@@ -138,7 +138,7 @@ impl Datagram {
         let data_is = compare(common as u8, data[..common] == kept[..common]);
         is_known |= data_is && common == KEPT && !self.is(OWN);
         match number(6).filter(|_| self.is(CHECKSUM)) {
-            // A NAT changes it with the address, and may leave it so in what is quoted.
+            // A NAT changes it with the address, and may not restore it in the quote.
             Some(checksum)
                 if is_known && quote.ip.source.is_ipv4() && checksum != self.checksum => {}
             Some(checksum) => {
@@ -150,8 +150,8 @@ impl Datagram {
     }
 }
 
-/// The checksum that a datagram has on the wire; `None` if it was computed after the capture, of octets that the capture
-/// lacks.
+/// The checksum that a datagram has on the wire. `None` if it was computed after the capture and covers octets that the
+/// capture lacks.
 fn checksum(packet: &Packet<'_>, udp: &Udp<'_>) -> Option<u16> {
     if udp.checksum == 0 {
         return Some(0);
@@ -166,7 +166,7 @@ fn checksum(packet: &Packet<'_>, udp: &Udp<'_>) -> Option<u16> {
     };
     let length = udp.length.to_be_bytes();
     let pseudo = sum.add_2bytes([0, protocol::UDP]).add_2bytes(length);
-    // A host that leaves the checksum to its network card writes the sum of the pseudo header alone.
+    // With checksum offload the captured field has only the sum of the pseudo header.
     let is_unfinished = !u16::from_be(pseudo.ones_complement()) == udp.checksum;
     if !is_unfinished {
         return Some(udp.checksum);
@@ -176,7 +176,7 @@ fn checksum(packet: &Packet<'_>, udp: &Udp<'_>) -> Option<u16> {
     let all = pseudo.add_2bytes(from.to_be_bytes()).add_2bytes(to.to_be_bytes());
     let all = all.add_2bytes(length).add_slice(data);
     Some(match u16::from_be(all.ones_complement()) {
-        // 0 would mean that there is none (RFC 768).
+        // 0 would mean no checksum (RFC 768).
         0 => u16::MAX,
         checksum => checksum,
     })

@@ -1,4 +1,4 @@
-//! Which packets fit, on connections in numbers.
+//! Which packets fit, by examples of connections.
 
 use super::*;
 use crate::field::Timestamp;
@@ -47,7 +47,7 @@ const HANDSHAKE: [(Direction, Segment); 3] = [
 ];
 
 #[test]
-fn only_what_acknowledges_the_syn_answers_it() {
+fn only_a_segment_that_acknowledges_the_syn_answers_it() {
     for own in [true, false] {
         for (flags, acknowledgment, payload, answers) in [
             (SYN | ACK, 1001, 0, true),
@@ -59,7 +59,7 @@ fn only_what_acknowledges_the_syn_answers_it() {
             (SYN | ACK, 1001, 10, true),
             (SYN | ACK, 1011, 10, true),
             (SYN | ACK, 1012, 10, false),
-            // In a capture these may be of packets that it lacks.
+            // In other captures these may refer to packets that are missing.
             (RST, 0, 0, !own),
             (SYN, 0, 0, !own),
             (ACK, 1001, 0, !own),
@@ -85,7 +85,7 @@ fn segments_fit_the_window_and_what_was_sent() {
             (ACK, (500, 1101), 20, true),
             (ACK, (1008, 1101), 20, true),
             (ACK, (1009, 1101), 20, false),
-            // A retransmission, a keep-alive, and what is older than a window.
+            // A retransmission, a keep-alive, and a segment older than a window.
             (ACK, (7, 1101), 0, true),
             (ACK, (7u32.wrapping_sub(1000), 1101), 0, true),
             (ACK, (7u32.wrapping_sub(1001), 1101), 0, false),
@@ -97,13 +97,13 @@ fn segments_fit_the_window_and_what_was_sent() {
             (RST | ACK, (8, 1101), 0, true),
             (RST | ACK, (5000, 1101), 0, false),
             (FIN | ACK, (8, 1101), 0, true),
-            // What acknowledges nothing is dropped.
+            // Segments without ACK are dropped.
             (FIN, (8, 0), 0, !own),
         ] {
             let segment = (flags, numbers.0, numbers.1, payload);
             assert_eq!(fits(expected, Reverse, segment), fit, "{own} {flags:#x} {numbers:?}");
         }
-        // A capture may lack what was sent and is acknowledged, as far as the window allowed it.
+        // Other captures may lack the acknowledged data, as far as the window allowed it.
         assert_eq!(fits(expected, Reverse, (ACK, 8, 1102, 0)), !own);
         assert_eq!(fits(expected, Reverse, (ACK, 8, 2001, 0)), !own);
         assert!(!fits(expected, Reverse, (ACK, 8, 2002, 0)));
@@ -111,7 +111,7 @@ fn segments_fit_the_window_and_what_was_sent() {
 }
 
 #[test]
-fn windows_are_scaled_if_both_ends_say_so() {
+fn windows_are_scaled_if_both_ends_have_the_option() {
     let option = scale(3);
     for (theirs, at, fit) in [
         (&option[..], 8 + 8000, true),
@@ -129,7 +129,7 @@ fn windows_are_scaled_if_both_ends_say_so() {
 }
 
 #[test]
-fn numbers_go_round_and_long_connections_keep_their_window() {
+fn numbers_wrap_and_long_connections_keep_their_window() {
     const MUCH: u32 = 1 << 20;
     for own in [true, false] {
         let start = u32::MAX - 5;
@@ -159,7 +159,7 @@ fn numbers_go_round_and_long_connections_keep_their_window() {
 }
 
 #[test]
-fn the_kernels_answers_to_segments_that_do_not_fit_are_not_of_the_flow() {
+fn the_kernels_responses_to_unexpected_segments_are_not_part_of_the_flow() {
     for (segment, is_of_it) in [
         ((RST, 1000, 0, 0), true),
         ((RST, 1001, 0, 0), true),
@@ -175,7 +175,7 @@ fn the_kernels_answers_to_segments_that_do_not_fit_are_not_of_the_flow() {
 }
 
 #[test]
-fn the_answer_to_a_packet_made_by_hand_acknowledges_it() {
+fn the_answer_to_a_forged_packet_acknowledges_it() {
     for (sent, answer, fit) in [
         ((FIN, 1000, 0, 0), (RST | ACK, 0, 1001, 0), true),
         ((FIN, 1000, 0, 0), (RST | ACK, 0, 1002, 0), false),
@@ -191,7 +191,7 @@ fn the_answer_to_a_packet_made_by_hand_acknowledges_it() {
 }
 
 #[test]
-fn a_capture_that_begins_within_a_connection_has_nothing_to_compare() {
+fn a_capture_that_begins_within_a_connection_checks_nothing() {
     let expected = after(false, &[(Forward, (ACK, 1000, 5, 9))]);
     assert!(!expected.checks(protocol::TCP) && expected.checks(protocol::UDP));
     assert!(fits(expected, Reverse, (ACK, 77_777, 88_888, 0)));
@@ -203,7 +203,7 @@ fn a_capture_that_begins_within_a_connection_has_nothing_to_compare() {
 }
 
 #[test]
-fn one_damaged_number_in_a_capture_does_not_shut_out_what_follows() {
+fn one_damaged_number_does_not_reject_the_following_segments() {
     let mut expected = after(false, &HANDSHAKE);
     for damaged in [8 + (1 << 29), 8u32.wrapping_sub(1 << 29)] {
         expected.packet(&packet((ACK, 1101, damaged, 0), &[]), Forward);
@@ -232,7 +232,7 @@ fn quote<'a>(transport: &'a [u8], ip: &Ip) -> Packet<'a> {
 }
 
 #[test]
-fn an_error_about_a_connection_quotes_a_number_that_was_sent() {
+fn an_error_about_a_connection_quotes_a_sent_number() {
     for (sequence, fit) in [
         (999u32, Fit::Unexpected),
         (1000, Fit::Quotes(4)),
@@ -286,7 +286,7 @@ fn checksums(data: &[u8]) -> (u16, u16) {
     ((sum & 0xffff) as u16 + (sum >> 16) as u16, whole)
 }
 
-/// What a router quotes of a datagram, as far as this many octets after the IP header.
+/// A router's quote of a datagram: this many octets after the IP header.
 fn quoted(checksum: u16, data: &[u8], octets: usize) -> Vec<u8> {
     let mut quoted = vec![0x9c, 0x40, 0, 53];
     quoted.extend((data.len() as u16 + 8).to_be_bytes());
@@ -331,7 +331,7 @@ fn an_error_about_a_datagram_quotes_what_was_sent() {
             assert_eq!(answer_to(&sent, &error, true), fit, "{why}, {captured:#x} {wire:#x}");
         }
     }
-    // What was computed after the capture cannot be guessed from it.
+    // A checksum computed after the capture over missing octets is unknown.
     let sent = datagram(QUERY, unfinished, false);
     let error = quoted(unfinished, QUERY, 8);
     let mut sent = sent;
@@ -352,7 +352,7 @@ fn an_error_about_an_ipv6_datagram_quotes_its_flow_label() {
 }
 
 #[test]
-fn an_error_about_nothing_that_was_sent_does_not_fit_a_run() {
+fn an_error_about_an_unsent_datagram_does_not_fit_a_run() {
     let sent = datagram(QUERY, 0, false);
     let transport = quoted(0, QUERY, 8);
     let error = quote(&transport, &sent.ip);
@@ -383,7 +383,7 @@ fn the_answer_to_a_query_of_a_run_has_its_identifier() {
         }
         assert_eq!(answer_to(&sent, &answer, own), fit, "{data:?} {cut} {own}");
     }
-    // What is no query may be answered by anything.
+    // Any datagram may answer one that is not a query.
     let answer = datagram(b"anything", 0, false);
     assert_eq!(answer_to(&datagram(b"hello", 0, false), &answer, true), Fit::Fits);
 }

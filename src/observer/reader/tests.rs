@@ -1,4 +1,4 @@
-//! Files in memory, cut in every way.
+//! Files in memory, cut in many ways.
 
 use std::io::{self, Read};
 
@@ -7,7 +7,7 @@ use crate::observer::filter::Filter;
 use crate::observer::records::HEADER;
 use crate::packet::Unread;
 
-/// Hands out what it has in pieces of a few bytes.
+/// Returns its content in pieces of a few bytes.
 struct Pieces(Vec<u8>, usize);
 
 impl Read for Pieces {
@@ -22,7 +22,7 @@ impl Read for Pieces {
 /// What was read of a file.
 #[derive(Debug, PartialEq)]
 struct Found {
-    /// Time, place of the clock and length of each packet; nothing where the clock jumped.
+    /// Time, clock and length of each packet; `None` where the clock jumped.
     packets: Vec<Option<(Timestamp, Timestamp, u32)>>,
     frames: u64,
     consumed: usize,
@@ -152,7 +152,7 @@ fn records_come_whole_however_they_are_cut() {
 fn a_live_input_is_not_waited_for() {
     let bytes = [header(), record(1, &packet(20)).repeat(3)].concat();
     let calls = |live| read(&mut reader(&bytes, 36, live, None)).1;
-    // The last one says that there are no more.
+    // The last call reports the end.
     assert_eq!((calls(true), calls(false)), (4, 1));
 }
 
@@ -171,7 +171,7 @@ fn a_record_may_be_larger_than_a_window() {
 }
 
 #[test]
-fn what_is_cut_off_or_cannot_be_says_so_after_what_came_before() {
+fn truncated_and_invalid_records_are_reported_after_the_frames_before_them() {
     let (pcap, ng) = (header(), [section(), interface(0, &[])].concat());
     let cut_off = || Err("the capture is cut off".to_owned());
     for (head, one) in [(&pcap, record(1, &packet(20))), (&ng, enhanced(0, 1))] {
@@ -190,7 +190,7 @@ fn what_is_cut_off_or_cannot_be_says_so_after_what_came_before() {
 }
 
 #[test]
-fn lengths_stand_as_the_version_says() {
+fn the_version_decides_the_order_of_lengths() {
     let record = |first: u32, second: u32| [&le(&[1, 0, first, second]), &packet(21)[..]].concat();
     let version = |version: u32, first, second| {
         let mut file = header();
@@ -222,9 +222,9 @@ fn the_filter_gets_the_length_on_the_wire() {
 }
 
 #[test]
-fn a_leap_waits_for_the_next_packet_and_no_cut_changes_what_it_is() {
+fn a_leap_waits_for_the_next_packet_however_the_input_is_cut() {
     let times: [u32; 9] = [10, 5000, 11, 9000, 9001, 9002, 20, 21, 900];
-    let stands = [10, 10, 11, 9000, 9001, 9002, 9002, 9003, 9882];
+    let expected = [10, 10, 11, 9000, 9001, 9002, 9002, 9003, 9882];
     let records = times.iter().flat_map(|time| record(*time, &packet(20)));
     let pcap = [header(), records.collect()].concat();
     let blocks = times.iter().flat_map(|time| enhanced(0, u64::from(*time)));
@@ -232,8 +232,8 @@ fn a_leap_waits_for_the_next_packet_and_no_cut_changes_what_it_is() {
     for file in [pcap, ng] {
         let (read, counts) = in_every_way(&file);
         let clocks = read.packets.iter().flatten().map(|(_, clock, _)| clock.0 / 1_000_000_000);
-        assert_eq!(clocks.collect::<Vec<_>>(), stands);
-        // The second one was wrong; at the seventh the clock had been set back.
+        assert_eq!(clocks.collect::<Vec<_>>(), expected);
+        // The second timestamp was wrong; at the seventh the clock had been set back.
         let steps = read.packets.iter().enumerate().filter(|(_, each)| each.is_none());
         assert_eq!(steps.map(|(place, _)| place).collect::<Vec<_>>(), [2, 8]);
         assert_eq!((counts.clock_steps, counts.packets, read.end), (2, 9, Ok(())));
@@ -297,7 +297,7 @@ fn packets_that_were_lost_are_counted_once() {
         packet_block(0, Some(5), 10, &packet(21), &[]),
         packet_block(0, Some(0xffff), 10, &packet(21), &[]),
         packet_block(1, None, 10, &packet(21), &drops),
-        // It counts those that its packets told of, too, and goes up.
+        // It is cumulative and includes those that packets reported.
         statistics(3),
         statistics(9),
         section(),
@@ -308,7 +308,7 @@ fn packets_that_were_lost_are_counted_once() {
 }
 
 #[test]
-fn blocks_that_are_not_understood_are_counted_and_the_rest_is_read() {
+fn unknown_blocks_are_counted_and_the_rest_is_read() {
     let broken = packet_block(0, None, 10, &packet(21), &[]);
     let mut longer = broken.clone();
     longer[20..24].copy_from_slice(&10_000u32.to_le_bytes());
@@ -333,7 +333,7 @@ fn blocks_that_are_not_understood_are_counted_and_the_rest_is_read() {
 }
 
 #[test]
-fn a_damaged_block_ends_the_file_after_what_came_before() {
+fn a_damaged_block_ends_the_file_after_the_frames_before_it() {
     let good = [section(), interface(0, &[]), enhanced(0, 10)].concat();
     let mut trailer = enhanced(0, 11);
     let last = trailer.len() - 4;

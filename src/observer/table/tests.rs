@@ -19,7 +19,7 @@ struct Bench {
     schema: Arc<Schema>,
 }
 
-/// A segment without data. Each side's SYN has the number 0, and every other segment has 1.
+/// A segment without data. Each side's SYN has the sequence number 0, every other segment 1.
 fn segment(
     at: i64,
     source: IpAddr,
@@ -65,7 +65,7 @@ impl Bench {
         Self { table, schema: Arc::new(Schema::new(fields)) }
     }
 
-    /// A packet of the connection from our `port` to the server: out, or back in.
+    /// A packet of the connection from our `port` to the server, `out` or back.
     fn packet(&mut self, at: i64, port: u16, out: bool, flags: u16, payload: u32, ecn: u8) {
         let (us, them): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
         let (source, destination) = if out { (us, them) } else { (them, us) };
@@ -115,7 +115,7 @@ fn a_flow_that_is_over_is_completed_after_the_delay() {
     bench.connection(1, 1000, flag::ECE | flag::CWR, flag::ECE);
     bench.table.advance(Timestamp(4 * SECOND));
     assert!(bench.take().0.is_empty(), "still within the expiry timeout");
-    bench.packet(4 * SECOND, 1000, true, flag::ACK, 0, 0); // a straggler counts
+    bench.packet(4 * SECOND, 1000, true, flag::ACK, 0, 0); // a late packet counts
     bench.table.advance(Timestamp(5 * SECOND + 6));
     let (keys, batch) = bench.take();
     assert_eq!(keys.len(), 1);
@@ -144,7 +144,7 @@ fn a_silent_flow_is_completed_when_idle_and_not_before() {
     bench.packet(1, 1000, true, SYN, 0, 0);
     bench.packet(20 * SECOND, 1000, true, SYN, 0, 0);
     bench.table.advance(Timestamp(31 * SECOND));
-    assert_eq!(bench.table.len(), 1, "it spoke at 20 s");
+    assert_eq!(bench.table.len(), 1, "it had a packet at 20 s");
     bench.table.advance(Timestamp(50 * SECOND));
     assert_eq!(bench.take().0.len(), 1);
     assert!(bench.table.is_empty());
@@ -165,7 +165,7 @@ fn first_and_last_syn_are_kept_apart() {
 }
 
 #[test]
-fn the_same_ports_again_are_another_flow() {
+fn reused_ports_are_another_flow() {
     let mut bench = Bench::new(Limits::default());
     bench.connection(1, 1000, 0, 0);
     bench.connection(SECOND, 1000, 0, 0);
@@ -174,7 +174,7 @@ fn the_same_ports_again_are_another_flow() {
 }
 
 #[test]
-fn flush_completes_what_its_owner_wants_and_nothing_else() {
+fn flush_completes_only_the_wanted_flows() {
     let mut bench = Bench::new(Limits::default());
     for port in 1000..1010 {
         bench.packet(i64::from(port), port, true, SYN, 0, 0);
@@ -185,7 +185,7 @@ fn flush_completes_what_its_owner_wants_and_nothing_else() {
 }
 
 #[test]
-fn a_full_table_gives_up_its_oldest_flow_and_counts_it() {
+fn a_full_table_evicts_its_oldest_flow_and_counts_it() {
     let mut bench = Bench::new(Limits { max_flows: 3, ..Limits::default() });
     for port in 0..10 {
         bench.packet(i64::from(port), 1000 + port, true, SYN, 0, 0);
@@ -196,7 +196,7 @@ fn a_full_table_gives_up_its_oldest_flow_and_counts_it() {
 }
 
 #[test]
-fn finished_flows_that_nobody_takes_stay_within_the_bounds() {
+fn finished_flows_that_are_not_taken_stay_within_the_bounds() {
     let mut bench = Bench::new(Limits { max_finished: 100, ..Limits::default() });
     for round in 0..1000 {
         bench.connection(round * 10 * SECOND, 1000, 0, 0);
@@ -227,7 +227,7 @@ fn a_refused_flow_is_ignored_and_counted() {
 }
 
 #[test]
-fn time_that_runs_backwards_or_overflows_is_survived() {
+fn decreasing_or_overflowing_times_are_survived() {
     let mut bench = Bench::new(Limits::default());
     bench.packet(i64::MAX, 1000, true, SYN, 0, 0);
     bench.packet(i64::MIN, 1001, true, SYN, 0, 0);
@@ -236,7 +236,7 @@ fn time_that_runs_backwards_or_overflows_is_survived() {
     assert_eq!(bench.take().0.len(), 2);
 }
 
-/// The sizes of everything that grows with flows, the columns aside, which their owner takes.
+/// The sizes of everything that grows with flows, except the columns, which the caller takes.
 fn sizes(table: &FlowTable) -> [usize; 5] {
     [table.index.len(), table.flows.len(), table.free.len(), table.idle.len(), table.over.len()]
 }
@@ -261,9 +261,9 @@ fn a_flood_of_spoofed_syns_stays_within_the_bounds() {
 }
 
 #[test]
-fn flows_that_end_and_begin_again_leave_nothing_behind() {
+fn flows_that_end_and_begin_again_leave_no_entries() {
     let mut bench = Bench::new(Limits::default());
-    // Its end, from the far future, is at the head of the queues for ever.
+    // Its end, in the far future, stays at the head of the queues.
     bench.packet(i64::MAX, 999, true, flag::RST, 0, 0);
     for round in 0..50_000 {
         bench.packet(round, 1000, true, SYN, 0, 0);
@@ -277,7 +277,7 @@ fn flows_that_end_and_begin_again_leave_nothing_behind() {
 }
 
 #[test]
-fn first_fragments_without_end_are_forgotten_again() {
+fn a_flood_of_first_fragments_is_bounded() {
     let mut bench = Bench::new(Limits { max_flows: 10, ..Limits::default() });
     for id in 0..200_000u32 {
         let (us, them) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
@@ -293,12 +293,12 @@ fn what_may_be_missing_from_a_flow_is_flagged() {
     let mut bench = Bench::new(Limits { max_flows: 2, ..Limits::default() });
     bench.packet(1, 1000, true, SYN, 0, 0);
     bench.packet(2, 2000, true, SYN, 0, 0);
-    // The header of its answer is cut short.
+    // The header of the response is cut.
     let mut cut = segment(3, [192, 0, 2, 2].into(), [192, 0, 2, 1].into(), (80, 2000), SYNACK);
     cut.transport = Transport::Other;
     cut.flaw = Some(crate::packet::Unread::BadTransport);
     bench.table.packet(&cut);
-    // No room for a third one: the first has to go.
+    // The table is full: the first one is evicted.
     bench.packet(4, 3000, true, SYN, 0, 0);
     bench.table.flush(|_| true);
     let Flows { keys, flags, .. } = bench.table.take().into_flows();
@@ -313,7 +313,7 @@ fn what_may_be_missing_from_a_flow_is_flagged() {
 }
 
 #[test]
-fn errors_that_quote_what_nobody_sent_stay_within_the_bounds() {
+fn errors_that_quote_unsent_packets_stay_within_the_bounds() {
     const MOST: usize = 1000;
     let mut bench = Bench::new(Limits { max_flows: MOST, ..Limits::default() });
     for sender in 0..100_000u32 {
@@ -333,9 +333,9 @@ fn errors_that_quote_what_nobody_sent_stay_within_the_bounds() {
 }
 
 #[test]
-fn packets_together_are_as_one_after_the_other() {
+fn a_batch_gives_the_same_result_as_single_packets() {
     let seconds = |time: i64| time * SECOND;
-    // Timeouts from none to longer than everything.
+    // Timeouts from zero to longer than the capture.
     for (expiry, idle, most) in [(5, 30, 1000), (0, 30, 1000), (1, 2, 1000), (90, 30, 7), (0, 0, 3)]
     {
         let limits = Limits {
@@ -381,7 +381,7 @@ fn packets_together_are_as_one_after_the_other() {
 }
 
 #[test]
-fn ports_that_the_other_side_uses_again_are_another_connection_unless_its_syn_was_answered() {
+fn a_syn_of_the_other_side_begins_a_connection_unless_it_was_answered() {
     let flows = |end: u16, acknowledged: u32, sequence: u32| {
         let mut bench = Bench::new(Limits::default());
         let (us, them): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
@@ -398,19 +398,19 @@ fn ports_that_the_other_side_uses_again_are_another_connection_unless_its_syn_wa
         bench.take().0.len()
     };
     assert_eq!(flows(flag::RST | flag::ACK, 77, 5000), 2, "another connection");
-    assert_eq!(flows(flag::RST | flag::ACK, 77, 76), 1, "the SYN that was refused, once more");
-    assert_eq!(flows(flag::RST | flag::ACK, 0, u32::MAX), 1, "sequence numbers go round");
+    assert_eq!(flows(flag::RST | flag::ACK, 77, 76), 1, "the rejected SYN again");
+    assert_eq!(flows(flag::RST | flag::ACK, 0, u32::MAX), 1, "sequence numbers wrap");
     assert_eq!(flows(flag::RST, 77, 76), 2, "it acknowledges nothing");
     assert_eq!(flows(flag::ACK, 77, 5000), 1, "the flow is not over");
 }
 
 #[test]
-fn a_flow_is_silent_for_as_long_whoever_else_is_in_the_table() {
+fn the_idle_timeout_does_not_depend_on_other_flows() {
     let silence = Limits::default().idle_timeout;
     for others in [0, 1, 50] {
         let mut bench = Bench::new(Limits::default());
         bench.packet(0, 1000, true, SYN, 0, 0);
-        // It is looked at again behind flows that are due later than it is.
+        // Its new queue entry comes after those of flows that are due later.
         bench.packet(silence / 2, 1000, true, flag::ACK, 0, 0);
         for other in 0..others {
             bench.packet(silence - 1, 2000 + other, true, SYN, 0, 0);
@@ -456,7 +456,7 @@ fn flows_that_are_live_when_the_clock_jumps_are_flagged() {
     let Flows { keys, flags, .. } = bench.table.take().into_flows();
     let flagged = keys.iter().zip(flags).filter(|(_, flags)| flags.has(Flag::ClockStep));
     let ports: Vec<_> = flagged.map(|(key, _)| key.source.1).collect();
-    assert_eq!(ports, [2000], "one was silent by then, one came later");
+    assert_eq!(ports, [2000], "one was idle by then, one began later");
 }
 
 mod broken;

@@ -11,22 +11,32 @@ use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::{Direction, Packet};
 
-/// What the table itself knows of a flow: one cache line.
-#[derive(Clone, Copy)]
+/// The table's own state of a flow, close together: every packet needs most of it.
 pub(super) struct Flow {
     pub(super) identity: Identity,
+    /// The numbers that packets of the flow must match.
+    pub(super) expected: Expected,
+    /// The acknowledgment number of the segment that ended the flow, if it was a forward segment.
+    pub(super) acknowledged: Option<u32>,
     pub(super) last: Timestamp,
-    /// Tells a slot's present flow from its earlier ones in the queues.
+    /// Distinguishes a slot's present flow from earlier ones in the queues.
     pub(super) generation: u32,
     pub(super) over: bool,
     pub(super) flags: Flags,
-    /// A function refused it, or panicked (then the flags say so): it only keeps its packets from being taken
-    /// for a new flow.
+    /// A function refused it, or panicked (then the flags say so). It stays so that its packets do not begin another
+    /// flow.
     pub(super) ignored: bool,
 }
 
 impl Flow {
-    /// A function panicked over it: no function sees it any more, and it has no facts.
+    /// Whether the segment that ended the flow acknowledges this SYN of the other direction, which then belongs to the
+    /// old connection.
+    pub(super) fn acknowledges(&self, syn: &Packet<'_>) -> bool {
+        let next = syn.tcp().map(|tcp| tcp.sequence.wrapping_add(1));
+        next.is_some() && self.acknowledged == next
+    }
+
+    /// A function panicked on it: no function sees its packets any more, and it has no facts.
     #[cold]
     pub(super) fn give_up(&mut self) {
         self.ignored = true;
@@ -34,7 +44,7 @@ impl Flow {
     }
 }
 
-/// A place in a queue: look at the slot's flow when packet time reaches `due`.
+/// A queue entry: check the slot's flow when packet time reaches `due`.
 #[derive(Clone, Copy)]
 pub(super) struct Due {
     pub(super) due: i64,
@@ -43,7 +53,7 @@ pub(super) struct Due {
 }
 
 impl FlowTable {
-    /// Begins a flow with this packet, unless it belongs to no attempt of the run.
+    /// Begins a flow with this packet. `None` if the packet does not belong to an attempt of the run.
     pub(super) fn open(
         &mut self,
         identity: &Identity,
@@ -52,8 +62,8 @@ impl FlowTable {
     ) -> Option<u32> {
         let packet = &packets[place];
         if let Some(owners) = &self.owners {
-            // A flow of a run begins with what this host sends: what came before is of no attempt. Nor are the errors
-            // that its kernel sends.
+            // A flow of a run begins with a packet that this host sends. Earlier packets, and ICMP errors sent by this
+            // host's kernel, do not belong to an attempt.
             let way = identity.direction(owners);
             if way != Some(Direction::Forward) || packet.quote().is_some() {
                 self.strangers += 1;
@@ -66,8 +76,6 @@ impl FlowTable {
         }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
-            self.acknowledged.push(None);
-            self.expected.push(Expected::default());
             self.flows.len() as u32 - 1
         });
         self.generation = self.generation.wrapping_add(1);
@@ -84,10 +92,18 @@ impl FlowTable {
         }
         let expected = Expected::of(packet, of_run);
         let is_checked = expected.checks(key.protocol);
-        self.expected[slot as usize] = expected;
         let last = packet.clock;
         let flags = Flags::default();
-        let mut flow = Flow { identity: *identity, last, generation, over: false, flags, ignored };
+        let mut flow = Flow {
+            identity: *identity,
+            expected,
+            acknowledged: None,
+            last,
+            generation,
+            over: false,
+            flags,
+            ignored,
+        };
         if opened.is_err() {
             flow.give_up();
         }
@@ -96,7 +112,7 @@ impl FlowTable {
             self.note(slot, Note::Unchecked);
         }
         self.index.insert(identity.tag, slot);
-        // When a flow without a time falls silent is unknown; that of a run ends with its wave.
+        // A flow without a timestamp never becomes idle, and a run's flow ends with its wave.
         let time = packet.clock.known().filter(|_| !of_run);
         let due = time.map_or(i64::MAX, |time| time.0.saturating_add(self.limits.idle_timeout));
         self.idle.push_back(Due { due, slot, generation });
@@ -104,7 +120,7 @@ impl FlowTable {
         Some(slot)
     }
 
-    /// Tells the groups something about a flow.
+    /// Passes a note about a flow to the groups.
     pub(super) fn note(&mut self, slot: u32, note: Note) {
         let Some(flow) = self.flows[slot as usize].as_mut().filter(|flow| !flow.ignored) else {
             return;
@@ -114,33 +130,59 @@ impl FlowTable {
         }
     }
 
-    /// Completes the oldest flow with these flags; whether there was one.
+    /// Completes the oldest flow with these flags. False if there is no flow.
     pub(super) fn complete_oldest(&mut self, flags: Flags) -> bool {
+        let done = self.retire_oldest(flags);
+        self.close();
+        done
+    }
+
+    /// [`complete_oldest`](Self::complete_oldest) without [`close`](Self::close), which must follow.
+    pub(super) fn retire_oldest(&mut self, flags: Flags) -> bool {
         while let Some(oldest) = self.idle.pop_front() {
             if let Some(Some(flow)) = self.flows.get_mut(oldest.slot as usize)
                 && flow.generation == oldest.generation
             {
                 flow.flags |= flags;
-                self.complete(oldest.slot);
+                self.retire(oldest.slot);
                 return true;
             }
         }
         false
     }
 
+    /// Completes a flow: its facts are set aside.
     pub(super) fn complete(&mut self, slot: u32) {
-        let Some(flow) = self.discard(slot) else { return };
+        self.retire(slot);
+        self.close();
+    }
+
+    /// Lets the groups set the facts of retired flows aside: many in one call, so that cache misses overlap. No packet may
+    /// be pending.
+    pub(super) fn close(&mut self) {
+        if !self.closing.is_empty() && self.groups.close(&self.closing).is_err() {
+            self.restart();
+        }
+        self.free.append(&mut self.closing);
+    }
+
+    /// Completes a flow up to [`close`](Self::close), which must follow before flows are taken.
+    pub(super) fn retire(&mut self, slot: u32) {
+        let Some(flow) = self.remove(slot) else { return };
         let (key, mut flags) = (flow.identity.key(), flow.flags);
         let exchange = self.exchanges.get(slot as usize).copied();
         let is_broken = flags.has(Flag::InternalError);
         if flow.ignored && !is_broken {
+            self.free.push(slot);
             return;
         }
         if self.completed() >= self.limits.max_finished {
+            self.free.push(slot);
             self.lost += 1;
             return;
         }
         if is_broken {
+            self.free.push(slot);
             self.broken.push((key, flags, exchange));
             return;
         }
@@ -151,28 +193,30 @@ impl FlowTable {
         self.completed.push(key);
         self.flags.push(flags);
         self.completed_exchanges.extend(exchange);
-        if self.groups.close(slot as usize).is_err() {
-            self.restart();
+        self.closing.push(slot);
+    }
+
+    /// Removes a flow without setting its facts aside.
+    pub(super) fn discard(&mut self, slot: u32) {
+        if self.remove(slot).is_some() {
+            self.free.push(slot);
         }
     }
 
-    /// Forgets a flow and what the functions know of it.
-    pub(super) fn discard(&mut self, slot: u32) -> Option<Flow> {
+    fn remove(&mut self, slot: u32) -> Option<Flow> {
         let flow = self.flows[slot as usize].take()?;
         self.index.remove(flow.identity.tag, slot);
-        self.free.push(slot);
         Some(flow)
     }
 }
 
-/// The flow that a place in a queue is about, unless it is complete.
+/// The flow of a queue entry, unless it is complete.
 pub(super) fn current(flows: &[Option<Flow>], due: Due) -> Option<&Flow> {
     flows[due.slot as usize].as_ref().filter(|flow| flow.generation == due.generation)
 }
 
-/// Forgets the places of flows that are gone once they are more than those of flows that are not. A
-/// flow that ends early leaves its place until its time comes, which under a flood of short flows,
-/// or behind one packet from the far future, is long.
+/// Removes stale entries once they outnumber those of live flows. A flow that ends early leaves its entry until it is
+/// due, which takes long under a flood of short flows, or after one packet from the far future.
 pub(super) fn compact(queue: &mut VecDeque<Due>, flows: &[Option<Flow>], live: usize) {
     if queue.len() > 2 * live + SPARE {
         queue.retain(|due| current(flows, *due).is_some());

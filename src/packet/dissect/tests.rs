@@ -1,4 +1,4 @@
-//! Packets made by etherparse, and packets that nobody should make.
+//! Packets built by etherparse, and invalid ones.
 
 use super::*;
 use crate::packet::{Ip, flag, link, protocol};
@@ -19,7 +19,7 @@ fn raw(bytes: &[u8]) -> Result<Packet<'_>, Unread> {
     dissect(Link::Raw, bytes, Timestamp(0))
 }
 
-/// An IPv6 packet whose header says `next`, with these octets behind it.
+/// An IPv6 packet with this next header and these octets after the header.
 fn v6(next: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0x60, 0, 0, 0];
     bytes.extend((rest.len() as u16).to_be_bytes());
@@ -42,7 +42,7 @@ fn ports_flags_and_lengths_come_from_the_headers() {
 }
 
 #[test]
-fn a_packet_cut_anywhere_is_read_or_refused() {
+fn a_packet_cut_anywhere_is_read_or_rejected() {
     let bytes = frame(b"hello");
     for cut in 0..bytes.len() {
         for row in link::TYPES {
@@ -63,7 +63,7 @@ fn vlan_tags_are_skipped() {
 }
 
 #[test]
-fn a_header_length_of_zero_is_no_ip_header() {
+fn a_header_length_of_zero_is_not_an_ip_header() {
     let mut bytes = frame(b"")[14..].to_vec();
     bytes[0] = 0x40;
     assert_eq!(raw(&bytes).err(), Some(Unread::BadIp));
@@ -87,10 +87,10 @@ fn extension_headers_are_walked_and_a_chain_of_them_ends() {
     let packet = raw(&bytes).unwrap();
     assert_eq!((packet.ip.protocol, packet.ports), (protocol::TCP, Some((1000, 80))));
     assert_eq!(packet.tcp().unwrap().payload, 0);
-    // One that always announces another of its kind.
+    // A chain of headers of the same kind without an end.
     let bytes = v6(60, &[60, 0, 1, 4, 0, 0, 0, 0].repeat(1000));
     assert_eq!(raw(&bytes).err(), Some(Unread::BadIp));
-    // One that is announced and not there, or not wholly: what it would lead to is not known.
+    // A header that is announced and missing or incomplete: the transport is unknown.
     for (next, rest) in
         [(0, &[][..]), (43, &[6, 200, 0, 0, 0, 0, 0, 0]), (60, &[6]), (44, &[6, 0, 0])]
     {
@@ -99,7 +99,7 @@ fn extension_headers_are_walked_and_a_chain_of_them_ends() {
 }
 
 #[test]
-fn a_total_length_below_the_header_is_broken_and_zero_is_what_is_there() {
+fn a_total_length_below_the_header_is_broken_and_zero_means_the_captured_length() {
     let whole = frame(b"hello")[14..].to_vec();
     for (total, length) in
         [(0, Some(45)), (19, None), (20, Some(20)), (45, Some(45)), (60, Some(60))]
@@ -112,7 +112,7 @@ fn a_total_length_below_the_header_is_broken_and_zero_is_what_is_there() {
 }
 
 #[test]
-fn an_ipv6_payload_length_of_zero_is_what_is_there_unless_nothing_can_be() {
+fn an_ipv6_payload_length_of_zero_means_the_captured_length_if_a_header_follows() {
     let segment = &frame(b"hello")[34..];
     let length = |bytes: &mut Vec<u8>| {
         bytes[4..6].fill(0);
@@ -126,12 +126,12 @@ fn an_ipv6_payload_length_of_zero_is_what_is_there_unless_nothing_can_be() {
     let mut jumbo = vec![protocol::TCP, 0, 0xc2, 4, 0, 1, 0, 0];
     jumbo.extend(segment);
     assert_eq!(length(&mut v6(0, &jumbo)), 65_536 + 40);
-    // Without a next header there is nothing but padding.
+    // Without a next header there is only padding.
     assert_eq!(length(&mut v6(59, &[0; 6])), 40);
 }
 
 #[test]
-fn a_tcp_header_that_the_capture_cut_is_read_as_far_as_it_goes() {
+fn the_captured_part_of_a_tcp_header_is_read() {
     let builder = PacketBuilder::ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64).tcp(1000, 80, 7, 100);
     let options = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0];
     let mut whole = Vec::new();
@@ -154,7 +154,7 @@ fn a_tcp_header_that_the_capture_cut_is_read_as_far_as_it_goes() {
             [(24, 1), (26, 2), (36, 3)].iter().filter(|(at, _)| header >= *at).count()
         );
     }
-    // Its packet says that it ends there: then the header contradicts it.
+    // The packet ends there by its length: then the header contradicts it.
     let mut short = whole[..50].to_vec();
     short[2..4].copy_from_slice(&[0, 50]);
     let packet = raw(&short).unwrap();
@@ -176,7 +176,7 @@ fn icmp_is_that_of_its_ip_version() {
     let other = error(1, protocol::ICMP6);
     let packet = raw(&other).unwrap();
     assert!(packet.icmp().is_none() && packet.flaw.is_none());
-    // So it is dealt out by its own addresses, as any packet that quotes nothing.
+    // So its own addresses decide its share, as for any packet without a quote.
     let plain = error(128, 47);
     assert_eq!(endpoints(&other), endpoints(&plain));
     let other = v6(protocol::ICMP, &[&[3, 0, 0, 0, 0, 0, 0, 0], quoted].concat());
@@ -221,7 +221,7 @@ fn unreachable(packet: &[u8]) -> Vec<u8> {
 
 #[test]
 fn an_icmp_error_quotes_the_packet_that_caused_it() {
-    let quoted = &frame(b"")[14..14 + 28]; // 8 octets of TCP, as RFC 792 has it
+    let quoted = &frame(b"")[14..14 + 28]; // 8 octets of TCP (RFC 792)
     let bytes = unreachable(quoted);
     let packet = raw(&bytes).unwrap();
     let quote = packet.quote().unwrap();
@@ -267,7 +267,7 @@ fn all_packets_of_a_flow_have_the_same_endpoints() {
     assert!(rest.iter().all(|other| *other == first));
     assert_ne!(endpoints(&v4(us, router, protocol::UDP, 0, &[4; 8])), Some(first));
 
-    // Behind extension headers as without them.
+    // With extension headers as without them.
     let udp = [0, 80, 0, 81, 0, 8, 0, 0];
     let plain = v6(protocol::UDP, &udp);
     let extended = v6(60, &[&[protocol::UDP, 0, 1, 4, 0, 0, 0, 0], &udp[..]].concat());

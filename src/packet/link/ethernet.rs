@@ -12,7 +12,7 @@ const LONGEST: u16 = 0x05dc;
 #[inline(always)]
 pub(super) fn ethertype(ethertype: u16, rest: &[u8]) -> Result<&[u8], Unread> {
     match ethertype {
-        // Nearly all of them.
+        // The usual case.
         0x0800 | 0x86dd => Ok(rest),
         _ => encapsulated(ethertype, rest),
     }

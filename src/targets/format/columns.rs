@@ -1,7 +1,7 @@
-//! Which columns a CSV list has, by its first line: a header, or the shape of the first record.
+//! Finds the columns of a CSV list by its first line: a header, or the shape of the first record.
 //!
-//! Nothing is guessed. A header of which no column is known refuses the list, and so does a first record that could be
-//! read in two ways; the message says what to write above it.
+//! It never guesses. It rejects a list whose header has no known column, or whose first record is ambiguous; the
+//! message says which header to add.
 
 use super::Want;
 use super::origin::is_url;
@@ -19,45 +19,45 @@ pub enum Shape {
     Header,
     /// Lines begin with an address and a port: upstream's `ip,port,name,rank`.
     Upstream,
-    /// Lines begin with an address alone: what may follow is known only where it is a port.
+    /// Lines begin with an address alone; a second field is known only if it is a port.
     Addresses,
     /// zgrab2's `ip,domain,tag,port`.
     Zgrab,
-    /// A name or URL, a rank and a name or URL: `rank,name`.
+    /// A name or URL and a rank, in either order.
     Ranked,
-    /// A name or URL a line.
+    /// One name or URL per line.
     Single,
 }
 
 /// The columns of a list.
 #[derive(Debug)]
 pub struct Columns {
-    /// As the list has them.
+    /// The names as the list has them.
     pub names: Vec<String>,
-    /// How they are known.
+    /// How the columns are known.
     pub shape: Shape,
-    /// Where the address is.
+    /// The index of the address.
     pub addr: Option<usize>,
-    /// Where the port is.
+    /// The index of the port.
     pub port: Option<usize>,
-    /// Where the name is.
+    /// The index of the name.
     pub name: Option<usize>,
-    /// Where a URL is: a column of the list's own, too.
+    /// The index of a URL, which is also a column of the list's own.
     pub url: Option<usize>,
-    /// Whether address and port are those that zmap saw.
+    /// Whether address and port are those that zmap recorded.
     pub zmap: bool,
-    /// What zmap took an answer for.
+    /// The index of zmap's classification of the answer.
     pub class: Option<usize>,
 }
 
-/// What to do about a first line that is not understood.
+/// The hint for a first line that is not understood.
 const REMEDY: &str = "write a header above it, of ip, port, domain and further columns";
 
 impl Columns {
-    /// Of a list with this first line.
+    /// From the first line of a list.
     ///
     /// # Errors
-    /// Says why the list cannot be read.
+    /// The reason that the list cannot be read.
     pub fn of_first_line(fields: &[String], want: Want) -> Result<Self, String> {
         let columns = match is_header(fields) {
             true => Self::of_header(fields)?,
@@ -66,7 +66,7 @@ impl Columns {
         let named = columns.name.is_some() || columns.url.is_some();
         match want {
             Want::Addresses if columns.addr.is_none() && columns.url.is_none() => {
-                Err("the list has no column of addresses (dip, ip or addr): `pathspider targets resolve` looks names up".into())
+                Err("the list has no column of addresses (dip, ip or addr): `pathspider targets resolve` resolves names".into())
             }
             Want::Names if !named => Err("the list has no column of names (domain or name)".into()),
             _ => Ok(columns),
@@ -158,20 +158,20 @@ impl Columns {
         }
     }
 
-    /// Whether a column is one of those that every list has. A URL stays a column of its own, too.
+    /// Whether a column is one of the common ones. A URL also stays a column of the list's own.
     pub fn is_common(&self, index: usize) -> bool {
         [self.addr, self.port, self.name].contains(&Some(index))
     }
 
-    /// Refuses a record that does not have the shape of the first one, without a header to say what it means.
+    /// Rejects a record that does not have the shape of the first one, if no header says what it means.
     pub fn check_record(&self, record: &csv::StringRecord) -> Result<(), String> {
         let field = |index: usize| record.get(index).unwrap_or_default();
         let beyond = |from: usize| record.iter().skip(from).any(|field| !field.is_empty());
-        let wider = "more fields than the first line, and no header says what they are";
+        let wider = "more fields than the first line, and there is no header that names them";
         match self.shape {
             Shape::Single if beyond(1) => Err(wider.into()),
             Shape::Addresses if field(1).is_empty() && beyond(2) => {
-                Err("no port, and no header says what the further fields are".into())
+                Err("no port, and there is no header that names the other fields".into())
             }
             Shape::Zgrab if beyond(4) => Err("more fields than ip,domain,tag,port".into()),
             Shape::Zgrab if is_number(field(1)) => Err(format!(
@@ -183,8 +183,8 @@ impl Columns {
     }
 }
 
-/// Whether a first line is a header: one of its fields is a known word, and none is what a record would have there. A
-/// target may well be called `host`; then it has an address or a rank beside it.
+/// Whether a first line is a header: one of its fields is a known word, and no field looks like data. A target may be
+/// called `host`, but then the line also has an address or a rank.
 fn is_header(fields: &[String]) -> bool {
     let known = |field: &String| {
         [&ADDRESS_WORDS[..], &NAME_WORDS, &URL_WORDS, &ZMAP_OWN, &[ZMAP_ADDRESS]]
@@ -196,7 +196,7 @@ fn is_header(fields: &[String]) -> bool {
     fields.iter().any(known) && !fields.iter().any(of_record)
 }
 
-/// Where the first of `words` stands among `names`.
+/// The index of the first of `words` among `names`.
 fn position(words: &[&str], names: &[&str]) -> Option<usize> {
     words.iter().find_map(|word| names.iter().position(|name| word.eq_ignore_ascii_case(name)))
 }
@@ -205,7 +205,7 @@ fn is_number(field: &str) -> bool {
     field.starts_with(|c: char| c.is_ascii_digit()) && field.parse::<f64>().is_ok()
 }
 
-/// Whether it is an address, or was meant as one: `192.0.2`, `192.0.2.1:80`, `192.0.2.0/24`, `fe80::1%eth0`.
+/// Whether the field is an address or was meant as one: `192.0.2`, `192.0.2.1:80`, `192.0.2.0/24`, `fe80::1%eth0`.
 fn seems_an_address(field: &str) -> bool {
     let start = field.split(['%', '/']).next().unwrap_or_default();
     let bare = start.trim_start_matches('[');
@@ -217,25 +217,22 @@ fn seems_an_address(field: &str) -> bool {
     v4(bare) || v6(bare)
 }
 
-/// Whether it has the letters of a host name, which may be none for other reasons.
+/// Whether the field consists of letters of a host name; it may still not be a valid one.
 fn is_host(field: &str) -> bool {
     field.contains(char::is_alphabetic)
         && !field.contains(|c: char| c.is_whitespace() || "/:;,\"'=@()<>".contains(c))
 }
 
-/// Whether it looks like a name of more than one label.
+/// Whether it looks like a name with more than one label.
 fn seems_a_name(field: &str) -> bool {
     is_host(field) && field.contains('.')
 }
 
 fn two_ways(first: &str, headers: &str) -> String {
-    format!(
-        "what follows {} can be read in more than one way: write a header above it, {headers}",
-        shown(first)
-    )
+    format!("what follows {} is ambiguous: write a header above it, {headers}", shown(first))
 }
 
-/// What to say of a first line that is neither a record nor a known header.
+/// The message for a first line that is neither a record nor a known header.
 fn not_understood(fields: &[String]) -> String {
     let line = fields.join(",");
     let seems = |start: &str| line.trim_start().starts_with(start);

@@ -1,4 +1,4 @@
-//! CSV: a record a line, its columns named by a header or known from the first line's shape.
+//! CSV: one record per line; the columns come from a header or from the shape of the first line.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
@@ -10,27 +10,27 @@ use super::{Line, Raw, Want};
 use crate::targets::cell::Cell;
 use crate::targets::infer::unique_names;
 
-/// Further fields that get a name of their own; a line of commas must not take memory for ever.
+/// Maximum number of named fields; a line of commas must not take unbounded memory.
 const WIDEST: usize = 1024;
 
 /// CSV with known columns.
 pub struct Csv {
     splitter: Splitter,
     columns: Columns,
-    /// Made unique; grows by `column_N` as wider records come.
+    /// Unique names; grows by `column_N` when wider records come.
     names: Vec<Arc<str>>,
 }
 
 impl Csv {
-    /// By the first line.
+    /// From the first line.
     ///
     /// # Errors
-    /// Says why the list cannot be read, if its columns are not understood.
+    /// The reason that the list cannot be read, if its columns are not understood.
     pub fn new(line: &str, want: Want) -> Result<Self, String> {
         let mut splitter = Splitter::new();
         let fields: Vec<String> = match splitter.split(line) {
             Ok(record) => record.iter().map(str::to_owned).collect(),
-            // The line is refused for it when it is read as a record.
+            // The line is rejected with its reason when it is parsed as a record.
             Err(_) => line.split(',').map(|field| field.trim().to_owned()).collect(),
         };
         let columns = Columns::of_first_line(&fields, want)?;
@@ -44,8 +44,8 @@ impl Csv {
         self.columns.shape == Shape::Header
     }
 
-    /// The names of further columns that are known before any target: without a header they are there only if the
-    /// lines have them.
+    /// The names of the other columns that are known before any target. Without a header, a column exists only if
+    /// lines have it.
     pub fn header(&self) -> Vec<Arc<str>> {
         let own = (0..self.names.len()).filter(|index| !self.columns.is_common(*index));
         match self.has_header() {
@@ -54,7 +54,7 @@ impl Csv {
         }
     }
 
-    /// Reads a record.
+    /// Parses a record.
     pub fn read(
         &mut self,
         line: &str,
@@ -94,7 +94,7 @@ impl Csv {
     }
 }
 
-/// Splits one line into fields by the `csv` crate, whose reader is kept from line to line.
+/// Splits a line into fields with the `csv` crate; the reader is reused for all lines.
 struct Splitter {
     reader: csv::Reader<OneLine>,
     record: csv::StringRecord,
@@ -117,14 +117,14 @@ impl Splitter {
         let source = self.reader.get_mut();
         source.line.clear();
         source.line.extend_from_slice(line.as_bytes());
-        // The reader gives a record out at its line feed, before it asks for more.
+        // The reader returns a record at its line feed, before it asks for more input.
         source.line.push(b'\n');
         source.at = 0;
         source.ended = false;
         let read = self.reader.read_record(&mut self.record);
         let source = self.reader.get_ref();
         let whole = !source.ended && source.at == source.line.len();
-        // A carriage return ends a record too: then some of the line would be left.
+        // A carriage return ends a record as well; then a part of the line would be left over.
         let consumed = self.reader.position().byte();
         let expected =
             self.reader.get_ref().consumed_before + self.reader.get_ref().line.len() as u64;
@@ -148,9 +148,9 @@ impl Splitter {
 struct OneLine {
     line: Vec<u8>,
     at: usize,
-    /// Whether more was asked for than the line.
+    /// Whether the reader asked for more than the line.
     ended: bool,
-    /// Bytes of the lines before.
+    /// Bytes of the earlier lines.
     consumed_before: u64,
 }
 

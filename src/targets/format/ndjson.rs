@@ -1,113 +1,14 @@
-//! Lists with a JSON object a line.
+//! Lists with one JSON object per line.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
+use super::members::Members;
 use super::roles::{ADDRESS_WORDS, NAME_WORDS, PORT_WORDS, URL_WORDS, unclear_port};
 use super::{Line, Raw, Want, tool};
 use crate::targets::cell::Cell;
 use crate::targets::refusal::shown;
 
-/// The members of a JSON object in their order, each value as it is written.
-pub struct Members<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-                let mut members = Vec::with_capacity(8);
-                while let Some((key, value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
-                    members.push((key.0, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-/// A key, borrowed where it has no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Key<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(text.into()))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(text.to_owned().into()))
-            }
-        }
-        deserializer.deserialize_str(Borrow)
-    }
-}
-
-impl<'a> Members<'a> {
-    /// The members of the object that a text is.
-    ///
-    /// # Errors
-    /// If it is something else, or a key is repeated: one of its values would be lost.
-    pub fn parse(text: &'a str) -> Result<Self, String> {
-        let members: Self = serde_json::from_str(text).map_err(json_reason)?;
-        let mut sorted: Vec<&str> = members.0.iter().map(|(key, _)| key.as_ref()).collect();
-        sorted.sort_unstable();
-        match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(twice) => Err(format!("the key {} is there twice", shown(twice[0]))),
-            None => Ok(members),
-        }
-    }
-
-    /// Whether a key is there, null or not.
-    pub fn has(&self, key: &str) -> bool {
-        self.0.iter().any(|(own, _)| own == key)
-    }
-
-    /// The value of a key, if it is not null.
-    pub fn get(&self, key: &str) -> Option<&'a RawValue> {
-        let (_, value) = self.0.iter().find(|(own, _)| own == key)?;
-        (value.get() != "null").then_some(*value)
-    }
-
-    /// The text that a key has.
-    pub fn text(&self, key: &str) -> Option<String> {
-        match Cell::of_json(self.get(key)?)? {
-            Cell::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// Takes the value of the first of some words that has one: where it is null another word may have the value.
-    pub fn take(&mut self, words: &[&str]) -> Option<Cell> {
-        let index = words.iter().find_map(|word| {
-            self.0
-                .iter()
-                .position(|(key, value)| word.eq_ignore_ascii_case(key) && value.get() != "null")
-        })?;
-        Cell::of_json(self.0.remove(index).1)
-    }
-
-    /// What is left, as columns of the list's own; nulls are left out.
-    pub fn rest(self) -> Vec<(std::sync::Arc<str>, Cell)> {
-        let cells = self.0.into_iter();
-        cells.filter_map(|(key, value)| Some((key.into(), Cell::of_json(value)?))).collect()
-    }
-}
-
-/// Reads a line.
+/// Parses a line.
 pub fn read(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, String> {
     let mut members = Members::parse(line)?;
     if let Some(read) = tool::of_object(&members) {
@@ -127,14 +28,4 @@ pub fn read(line: &str, want: Want, default_port: Option<u16>) -> Result<Raw, St
     let url = url.map(Cow::from);
     let line = Line { addr, port, name, url, rest: members.rest(), ..Line::new() };
     line.raw(want, default_port)
-}
-
-/// serde_json counts lines itself, and here there is always one.
-fn json_reason(error: serde_json::Error) -> String {
-    let text = error.to_string();
-    match text.rsplit_once(" at line 1 column ") {
-        Some((what, "0")) => format!("not a JSON object: {what}"),
-        Some((what, column)) => format!("not a JSON object: {what} at column {column}"),
-        None => format!("not a JSON object: {text}"),
-    }
 }

@@ -1,13 +1,13 @@
-//! Origins and URLs (RFC 6454, RFC 3986): the host and the port that they name.
+//! Origins and URLs (RFC 6454, RFC 3986): their host and port.
 
 use std::net::IpAddr;
 
 use crate::targets::refusal::shown;
 
-/// The port of each scheme that is known.
+/// The port of each known scheme.
 const SCHEMES: [(&str, u16); 4] = [("https", 443), ("http", 80), ("wss", 443), ("ws", 80)];
 
-/// Whether a text begins as a URL does.
+/// Whether a text begins like a URL.
 pub fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, rest)| {
         !rest.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
@@ -17,7 +17,7 @@ pub fn is_url(text: &str) -> bool {
 /// Host and port of a URL.
 ///
 /// # Errors
-/// Says, as a lowercase fragment, what is wrong with it.
+/// A lowercase fragment that says what is wrong.
 pub fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     let refuse = |why: &str| Err(format!("{} {why}", shown(text)));
     let Some((scheme, rest)) = text.split_once("://") else {
@@ -32,7 +32,7 @@ pub fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     if authority.contains('@') {
         return refuse("has a user name");
     }
-    // The colons of an IPv6 address stand in brackets.
+    // The colons of an IPv6 address are in brackets.
     let after_bracket = authority.rfind(']').map_or(0, |at| at + 1);
     let (host, port) = match authority[after_bracket..].rfind(':') {
         Some(at) => {
@@ -53,7 +53,7 @@ pub fn host_and_port(text: &str) -> Result<(&str, u16), String> {
     }
 }
 
-/// The address that a URL's host is, if it is not a name.
+/// The address in a URL's host part, if it is not a name.
 pub fn address(host: &str) -> Option<&str> {
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     bare.parse::<IpAddr>().ok().map(|_| bare)
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_none_is_refused() {
+    fn bad_urls_are_rejected() {
         for (url, why) in [
             ("a.example", "is not a URL"),
             ("ftp://a.example", "scheme"),

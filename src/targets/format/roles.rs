@@ -1,7 +1,7 @@
 //! Which columns of a list are address, port and name, by their words.
 
-/// The words for each common column; where a line has several of them, the first counts and the others are columns of
-/// the list's own.
+/// Words for each common column. If a line has several of them, the first is used and the others are columns of the
+/// list's own.
 pub const ADDRESS_WORDS: [&str; 4] = ["dip", "ip", "addr", "address"];
 /// Words for the port.
 pub const PORT_WORDS: [&str; 2] = ["dp", "port"];
@@ -9,11 +9,11 @@ pub const PORT_WORDS: [&str; 2] = ["dp", "port"];
 pub const NAME_WORDS: [&str; 4] = ["domain", "name", "host", "hostname"];
 /// Words for a URL, which has a host and a port.
 pub const URL_WORDS: [&str; 2] = ["origin", "url"];
-/// zmap's address of the host that answered, and that host's port.
+/// The columns of zmap for the address and port of the host that answered.
 pub const ZMAP_ADDRESS: &str = "saddr";
 /// See [`ZMAP_ADDRESS`].
 pub const ZMAP_PORT: &str = "sport";
-/// zmap's own address and port, which no list is about.
+/// zmap's own address and port, which are not the target's.
 pub const ZMAP_OWN: [&str; 2] = ["daddr", "dport"];
 
 /// Whether a column's name is one of the words.
@@ -21,8 +21,8 @@ pub fn is_word(name: &str, words: &[&str]) -> bool {
     words.iter().any(|word| word.eq_ignore_ascii_case(name))
 }
 
-/// Refuses keys of which one seems to be a port in words that are not known, where no known one is: the default port
-/// would be the wrong one.
+/// Rejects keys of which one seems to be a port under an unknown word, if none is a known one: the default port would
+/// be wrong.
 pub fn unclear_port<'a>(mut keys: impl Iterator<Item = &'a str>) -> Result<(), String> {
     match keys.find(|key| seems_a_port(key)) {
         None => Ok(()),
@@ -33,7 +33,7 @@ pub fn unclear_port<'a>(mut keys: impl Iterator<Item = &'a str>) -> Result<(), S
     }
 }
 
-/// Whether one of a name's words is a port: `dst_port`, `tcpPort`, `dport`, not `report`.
+/// Whether one word of a name means port: `dst_port`, `tcpPort`, `dport`, but not `report`.
 fn seems_a_port(key: &str) -> bool {
     let mut words = Vec::new();
     let mut before_is_lower = false;

@@ -1,7 +1,7 @@
-//! Lists that other tools write: which there are, and how a line of each is read.
+//! Lists that other tools write: which tools, and how to parse a line of each.
 //!
-//! Lists with a header are read by their columns ([`roles`](super::roles)); here are those of another form: words with
-//! blanks between them, and JSON objects with more than one level.
+//! Lists with a header are read by their columns ([`roles`](super::roles)). This file has the other forms: words
+//! separated by blanks, and nested JSON objects.
 
 use std::borrow::Cow;
 use std::collections::{HashSet, hash_map::DefaultHasher};
@@ -10,45 +10,45 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value};
 
-use super::ndjson::Members;
+use super::members::Members;
 use super::roles::{ADDRESS_WORDS, ZMAP_ADDRESS, ZMAP_PORT, is_word};
 use super::{Line, Want};
 use crate::targets::address;
 use crate::targets::cell::Cell;
 use crate::targets::refusal::shown;
 
-/// A tool whose lists are read.
+/// A tool whose output is read.
 #[derive(Debug)]
 pub struct Tool {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// How such a list is made, or where it comes from.
+    /// How to make such a list, or where it comes from.
     pub made: &'static str,
-    /// What of it is read.
+    /// What is read from it.
     pub reads: &'static str,
-    /// A list of it, as short as it can be.
+    /// A minimal list.
     pub example: &'static str,
 }
 
-/// Every tool whose lists are read.
+/// Every tool whose output is read.
 pub static TOOLS: &[Tool] = &[
     Tool {
         name: "zmap",
         made: "`zmap -p 443 -f saddr,sport -o list.csv`, `-O json`",
         reads: "`saddr` is the address, `sport` the port; `daddr` and `dport` are zmap's own and stay columns. Without `sport` \
-                the port is that of `--port`; answers by ICMP are refused",
+                the port is that of `--port`; ICMP answers are rejected",
         example: "saddr,sport\n192.0.2.1,443\n",
     },
     Tool {
         name: "zgrab2",
         made: "its input, `ip,domain,tag,port`, with that header or without",
-        reads: "address, name and port; `tag` is a column. Networks are refused",
+        reads: "address, name and port; `tag` is a column. Networks are rejected",
         example: "192.0.2.1, example.org, web, 443\n",
     },
     Tool {
         name: "zdns",
         made: "`zdns A < names`, `zdns ALOOKUP`, `zdns AAAA`",
-        reads: "the name that was asked for, and the A and AAAA records of its answers; other answers have no address and are refused",
+        reads: "the name that was queried, and the A and AAAA records of its answers; other answers have no address and are rejected",
         example: "{\"name\":\"example.org\",\"results\":{\"A\":{\"data\":{\"answers\":[{\"answer\":\"192.0.2.1\",\
                   \"name\":\"example.org\",\"type\":\"A\"}]},\"status\":\"NOERROR\"}}}\n",
     },
@@ -62,14 +62,14 @@ pub static TOOLS: &[Tool] = &[
     Tool {
         name: "massdns, simple",
         made: "`massdns -o S -t A -r resolvers names`",
-        reads: "name and address of A and AAAA records; records of an alias's target are refused, since this form does not say which \
-                name was asked for",
+        reads: "name and address of A and AAAA records; records of an alias's target are rejected, since this form does not say which \
+                name was queried",
         example: "example.org. A 192.0.2.1\n",
     },
     Tool {
         name: "masscan, list",
         made: "`masscan -p 443 -oL list 192.0.2.0/24`",
-        reads: "address and port of what is `open`; banners are refused",
+        reads: "address and port of what is `open`; banners are rejected",
         example: "#masscan\nopen tcp 443 192.0.2.1 1700000000\n# end\n",
     },
     Tool {
@@ -88,7 +88,7 @@ pub static TOOLS: &[Tool] = &[
     Tool {
         name: "Majestic",
         made: "`majestic_million.csv`",
-        reads: "`Domain` is the name; all else are columns",
+        reads: "`Domain` is the name; everything else becomes columns",
         example: "GlobalRank,TldRank,Domain,TLD,RefSubNets,RefIPs\n1,1,example.org,org,3,4\n",
     },
     Tool {
@@ -101,14 +101,14 @@ pub static TOOLS: &[Tool] = &[
 
 // --- words ----------------------------------------------------------------------------------
 
-/// Lists of words with blanks between them.
+/// Lists of words separated by blanks.
 #[derive(Debug)]
 pub enum Words {
     /// masscan's list: `open tcp 80 192.0.2.1 1700000000`.
     Masscan,
     /// massdns's simple output: `example.org. A 192.0.2.1`.
     Massdns {
-        /// Hashes of the names that aliases lead to, as far as the list was read.
+        /// Hashes of the names that aliases point to, in the part of the list that was read.
         aliased: HashSet<u64>,
     },
 }
@@ -137,7 +137,7 @@ impl Words {
         }
     }
 
-    /// Whether such a list has what is wanted.
+    /// Whether such a list contains what is wanted.
     pub fn check(&self, want: Want) -> Result<(), String> {
         match self {
             Words::Masscan if want == Want::Names => Err("masscan's output has no names".into()),
@@ -145,7 +145,7 @@ impl Words {
         }
     }
 
-    /// Takes note of what a line says about later ones.
+    /// Records what a line says about later ones.
     pub fn note(&mut self, line: &str) {
         if let Words::Massdns { aliased } = self
             && let [_, "CNAME" | "DNAME", to, ..] =
@@ -155,7 +155,7 @@ impl Words {
         }
     }
 
-    /// Reads a line.
+    /// Parses a line.
     pub fn read<'a>(&mut self, line: &'a str) -> Result<Line<'a>, String> {
         self.note(line);
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -179,9 +179,9 @@ fn masscan_words<'a>(words: &[&'a str]) -> Result<Line<'a>, String> {
             let rest = vec![cell("proto", protocol), cell("timestamp", time)];
             Ok(Line { addr: Ok((*addr).into()), port: Some((*port).into()), rest, ..Line::new() })
         }
-        ["banner", ..] => Err("a banner: its port has a line of its own".into()),
+        ["banner", ..] => Err("a banner: the open port has its own line".into()),
         ["closed", _, port, ..] => Err(format!("port {} is closed", shown(port))),
-        _ => Err("not as masscan writes: open tcp 80 192.0.2.1 1700000000".into()),
+        _ => Err("not in masscan's form: open tcp 80 192.0.2.1 1700000000".into()),
     }
 }
 
@@ -190,7 +190,7 @@ fn massdns_words<'a>(words: &[&'a str], aliased: &HashSet<u64>) -> Result<Line<'
         [owner, "A" | "AAAA", addr] => {
             if aliased.contains(&hash_of(owner)) {
                 return Err(format!(
-                    "{} is where an alias leads, and this form does not say which name was asked for: massdns -o J does",
+                    "{} is the target of an alias, and this form does not say which name was queried: use massdns -o J",
                     shown(owner)
                 ));
             }
@@ -198,16 +198,16 @@ fn massdns_words<'a>(words: &[&'a str], aliased: &HashSet<u64>) -> Result<Line<'
             Ok(Line { addr: Ok((*addr).into()), name: Some(name), ..Line::new() })
         }
         [_, kind, _, ..] => Err(format!("{} is not a record with an address", shown(kind))),
-        _ => Err("not as massdns writes: example.org. A 192.0.2.1".into()),
+        _ => Err("not in massdns's form: example.org. A 192.0.2.1".into()),
     }
 }
 
 // --- objects --------------------------------------------------------------------------------
 
-/// Reads the members of an object.
+/// Parses the members of an object.
 type ReadObject = for<'a> fn(Members<'a>) -> Result<Line<'a>, String>;
 
-/// How an object is read that a tool wrote in a form of its own.
+/// The parser for an object in a tool's own form.
 pub fn of_object(members: &Members<'_>) -> Option<ReadObject> {
     let begins =
         |key: &str, with: char| members.get(key).is_some_and(|value| value.get().starts_with(with));
@@ -246,19 +246,19 @@ fn zmap(mut members: Members<'_>) -> Result<Line<'_>, String> {
     })
 }
 
-/// Refuses what zmap received by ICMP: it came from a router perhaps, and has no port.
+/// Rejects answers that zmap received over ICMP: they may come from a router, and have no port.
 pub fn check_zmap(ports: bool, port: Option<&str>, class: Option<&str>) -> Result<(), String> {
     match class {
-        // The answer to an ICMP echo is the target's own.
+        // The answer to an ICMP echo request comes from the target itself.
         Some(class) if class.starts_with("icmp") && !class.contains("echo") => {
-            Err(format!("not an answer of the target but ICMP ({})", shown(class)))
+            Err(format!("an ICMP message ({}), not an answer of the target", shown(class)))
         }
-        _ if ports && port.is_none() => Err("no sport: not an answer of a port".into()),
+        _ if ports && port.is_none() => Err("no sport: not an answer from a port".into()),
         _ => Ok(()),
     }
 }
 
-/// An object inside of one.
+/// A nested object.
 fn inside(members: &Members<'_>, key: &str) -> Value {
     let text = members.get(key).map_or("null", |value| value.get());
     serde_json::from_str(text).unwrap_or_default()
@@ -286,7 +286,7 @@ fn masscan(mut members: Members<'_>) -> Result<Line<'_>, String> {
         return Err(match ports.iter().find_map(|port| state(port)) {
             Some(state) => format!("its port is {}, not open", shown(&state)),
             None if ports.iter().any(|port| port.contains_key("service")) => {
-                "a banner: its port has an object of its own".into()
+                "a banner: the open port has its own object".into()
             }
             None => "no port".into(),
         });
@@ -326,7 +326,7 @@ fn dns(members: Members<'_>) -> Result<Line<'_>, String> {
     answered(members, "data", &[&whole])
 }
 
-/// A name that was asked for, and the addresses of the answers (each with `data` and `status`).
+/// A queried name, and the addresses of the answers (each with `data` and `status`).
 fn answered<'a>(
     mut members: Members<'a>,
     answers_in: &str,
@@ -369,7 +369,7 @@ fn answered<'a>(
     Ok(line)
 }
 
-/// Addresses and ports beyond the first.
+/// The addresses and ports after the first.
 pub fn further(also: &[(String, Option<String>)], port: u16) -> Result<Vec<(IpAddr, u16)>, String> {
     also.iter()
         .map(|(addr, own)| {

@@ -1,4 +1,4 @@
-//! Functions that panic: nothing wrong is said of any flow, and the other flows keep their facts.
+//! Functions that panic: no flow has wrong facts, and the other flows keep theirs.
 
 use super::*;
 use crate::barrier;
@@ -14,7 +14,7 @@ const AT_CLOSE: u16 = 1004;
 const AT_TAKE: u16 = 1005;
 const IN_COLUMNS: u16 = 1006;
 
-/// A group without columns, which is called last, so that others are ahead of it when it panics.
+/// A group without columns. It is called last, so that the other groups are one step ahead when it panics.
 #[derive(Default)]
 struct Panics {
     open: Vec<(usize, u16)>,
@@ -39,9 +39,12 @@ impl Group for Panics {
         0
     }
 
-    fn close(&mut self, slot: usize) {
-        assert_ne!(self.port(slot), AT_CLOSE);
-        self.closed.push(self.port(slot));
+    fn close(&mut self, slots: &[u32]) {
+        for slot in slots {
+            let port = self.port(*slot as usize);
+            assert_ne!(port, AT_CLOSE);
+            self.closed.push(port);
+        }
     }
 
     fn take(&mut self) -> Box<dyn Closed> {
@@ -63,7 +66,7 @@ impl Closed for Taken {
     }
 
     fn check(&self, place: usize, key: &FlowKey) {
-        assert_eq!(self.0[place], key.source.1, "the rows are in step");
+        assert_eq!(self.0[place], key.source.1, "rows and keys match");
         assert_ne!(self.0[place], AT_ROW);
     }
 }
@@ -111,8 +114,8 @@ fn facts(bench: &mut Bench) -> Vec<(u16, bool, Option<u64>)> {
 
 const GOOD: [u16; 3] = [1, 2, 3];
 
-/// The good flows around a bad one, with the bad one's and theirs of all facts.
-fn beside(bad: u16) -> Vec<(u16, bool, Option<u64>)> {
+/// The facts of good flows and of a bad one between them.
+fn around(bad: u16) -> Vec<(u16, bool, Option<u64>)> {
     facts(&mut flows(&[GOOD[0], bad, GOOD[1], GOOD[2]]))
 }
 
@@ -123,12 +126,12 @@ fn good() -> Vec<(u16, bool, Option<u64>)> {
 #[test]
 fn without_a_panic_all_have_their_facts() {
     let expected = [good(), vec![(1999, false, Some(2))]].concat();
-    assert_eq!(beside(1999), expected);
+    assert_eq!(around(1999), expected);
 }
 
 #[test]
 fn a_panic_at_the_first_packet_costs_that_flow() {
-    assert_eq!(beside(AT_OPEN), [good(), vec![(AT_OPEN, true, None)]].concat());
+    assert_eq!(around(AT_OPEN), [good(), vec![(AT_OPEN, true, None)]].concat());
 }
 
 #[test]
@@ -147,17 +150,17 @@ fn a_panic_at_a_packet_costs_the_flows_of_that_call() {
 }
 
 #[test]
-fn a_panic_over_a_row_costs_that_flow() {
-    assert_eq!(beside(AT_ROW), [good(), vec![(AT_ROW, true, None)]].concat());
+fn a_panic_on_a_row_costs_that_flow() {
+    assert_eq!(around(AT_ROW), [good(), vec![(AT_ROW, true, None)]].concat());
 }
 
 #[test]
-fn a_panic_that_no_row_is_to_blame_for_costs_what_was_taken_with_it() {
-    assert!(beside(IN_COLUMNS).iter().all(|(_, flagged, _)| *flagged));
+fn a_panic_outside_of_rows_costs_all_flows_of_that_take() {
+    assert!(around(IN_COLUMNS).iter().all(|(_, flagged, _)| *flagged));
 }
 
 #[test]
-fn a_panic_while_rows_are_counted_costs_all_that_are_open_and_none_later() {
+fn a_panic_at_close_costs_all_open_flows_and_no_later_ones() {
     for bad in [AT_CLOSE, AT_TAKE] {
         let mut bench = flows(&[GOOD[0], bad, GOOD[1]]);
         let expected = [GOOD[0], GOOD[1], bad].map(|port| (port, true, None));

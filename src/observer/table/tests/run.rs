@@ -1,4 +1,4 @@
-//! The table of a run: whose a flow is follows from who owns its ports.
+//! The table of a run: the claims on ports decide which flows it has.
 
 use super::*;
 use crate::packet::owner::{Owners, PortSet};
@@ -33,7 +33,7 @@ fn numbered(
     bench.table.packet(&packet);
 }
 
-/// How many flows there are, and of the only one: its source port, packets in both directions, and the flags of the first
+/// Of the only flow: its source port, packets in both directions, and the flags of the first
 /// SYN-ACK.
 fn only(bench: &mut Bench) -> (u16, [u64; 2], Option<u16>) {
     bench.table.flush(|_| true);
@@ -45,7 +45,7 @@ fn only(bench: &mut Bench) -> (u16, [u64; 2], Option<u16>) {
 }
 
 #[test]
-fn packets_of_strangers_are_no_flows() {
+fn unrelated_packets_do_not_begin_flows() {
     let (mut bench, owners) = of_run();
     bench.packet(1, PORT + 1, true, SYN, 0, 0);
     let (stranger, us) = ([203, 0, 113, 1].into(), [192, 0, 2, 1].into());
@@ -58,10 +58,10 @@ fn packets_of_strangers_are_no_flows() {
 }
 
 #[test]
-fn a_late_answer_before_our_syn_does_not_turn_the_flow_round() {
+fn a_late_answer_before_our_syn_does_not_reverse_the_flow() {
     let (mut bench, _) = of_run();
     numbered(&mut bench, 1, false, SYNACK, (1000, 2000));
-    // The kernel's reset of it, then our own connection.
+    // The kernel resets it; then comes our own connection.
     numbered(&mut bench, 2, true, flag::RST, (2000, 0));
     numbered(&mut bench, 3, true, SYN, (50, 0));
     numbered(&mut bench, 4, false, SYNACK | flag::ECE, (7, 51));
@@ -70,12 +70,12 @@ fn a_late_answer_before_our_syn_does_not_turn_the_flow_round() {
 }
 
 #[test]
-fn a_late_answer_after_our_syn_is_no_fact() {
+fn a_late_answer_after_our_syn_is_not_a_fact() {
     let (mut bench, _) = of_run();
     numbered(&mut bench, 1, true, SYN, (50, 0));
     numbered(&mut bench, 2, false, SYNACK, (1000, 2000));
     numbered(&mut bench, 3, true, flag::RST, (2000, 0));
-    // Sent again since the reset was for another connection; it is the same one.
+    // A retransmission: the reset was for the earlier connection.
     numbered(&mut bench, SECOND, true, SYN, (50, 0));
     numbered(&mut bench, SECOND + 1, false, SYNACK | flag::ECE, (7, 51));
     assert_eq!(only(&mut bench), (PORT, [2, 1], Some(SYNACK | flag::ECE)));
@@ -83,7 +83,7 @@ fn a_late_answer_after_our_syn_is_no_fact() {
 }
 
 #[test]
-fn what_comes_before_anything_was_sent_is_of_no_flow() {
+fn packets_before_the_first_sent_packet_have_no_flow() {
     let (mut bench, _) = of_run();
     for flags in [SYNACK, SYN, flag::ACK, flag::RST] {
         numbered(&mut bench, 1, false, flags, (1000, 2000));
@@ -93,7 +93,7 @@ fn what_comes_before_anything_was_sent_is_of_no_flow() {
 }
 
 #[test]
-fn segments_in_advance_change_no_fact() {
+fn segments_before_the_syn_change_no_fact() {
     let facts = |in_advance: bool| {
         let (mut bench, _) = of_run();
         if in_advance {
@@ -121,7 +121,7 @@ fn another_address_of_this_host_is_not_ours() {
     assert_eq!(bench.table.strangers(), 2);
 }
 
-/// An error about the datagram or segment that a quote is of.
+/// An ICMP error that quotes this packet.
 fn error(at: i64, quote: &Packet<'static>, transport: &'static [u8]) -> Packet<'static> {
     let (router, us) = ([198, 51, 100, 1].into(), quote.ip.source);
     let mut packet = segment(at, router, us, (0, 0), 0);
@@ -132,7 +132,7 @@ fn error(at: i64, quote: &Packet<'static>, transport: &'static [u8]) -> Packet<'
 }
 
 #[test]
-fn an_error_that_quotes_what_was_not_sent_is_no_fact() {
+fn an_error_that_quotes_an_unsent_packet_is_not_a_fact() {
     for (quoted, fits) in [(&[0, 0, 0, 0, 0, 0, 0, 50], true), (&[0, 0, 0, 0, 0, 0, 0, 49], false)]
     {
         let (mut bench, _) = of_run();
@@ -154,19 +154,19 @@ fn an_error_that_quotes_what_was_not_sent_is_no_fact() {
 }
 
 #[test]
-fn an_error_before_anything_was_sent_begins_no_flow() {
+fn an_error_before_the_first_sent_packet_begins_no_flow() {
     let (mut bench, _) = of_run();
     let (us, them) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
     let theirs = segment(1, them, us, (80, PORT), SYN);
     let ours = segment(1, us, them, (PORT, 80), SYN);
     bench.table.packet(&error(1, &ours, &[0; 8]));
-    // What this host's kernel says of a packet that came.
+    // An error that this host's kernel sends.
     bench.table.packet(&error(2, &theirs, &[0; 8]));
     assert!(bench.table.is_empty());
 }
 
 #[test]
-fn fragments_of_strangers_are_not_remembered() {
+fn unrelated_fragments_are_not_kept() {
     let (mut bench, _) = of_run();
     for id in 0..100 {
         let (us, stranger) = ([192, 0, 2, 1].into(), [203, 0, 113, 1].into());
@@ -178,7 +178,7 @@ fn fragments_of_strangers_are_not_remembered() {
 }
 
 #[test]
-fn a_flood_of_targets_addresses_takes_no_memory() {
+fn a_flood_from_a_targets_address_takes_no_memory() {
     let (mut bench, _) = of_run();
     numbered(&mut bench, 1, true, SYN, (50, 0));
     for number in 0..200_000u32 {
