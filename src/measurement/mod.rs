@@ -126,4 +126,14 @@ mod tests {
         assert!(find("no/such/file.toml").is_err());
         assert!(find("").is_err());
     }
+
+    #[test]
+    fn every_file_of_the_folder_is_compiled_in() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("measurements");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<String> =
+            files.map(|path| path.file_stem().unwrap().display().to_string()).collect();
+        names.sort();
+        assert_eq!(SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
+    }
 }
