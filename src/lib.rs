@@ -14,10 +14,13 @@
 //! | 5 | [`record`] (chain, connect): who fills which column |
 //! | 6 | [`rule`] (record) |
 //! | 7 | [`measurement`]: the only place where a name becomes a thing |
-//! | 8 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
-//! | 9 | [`merge`] |
-//! | 10 | [`lab`] |
-//! | 11 | [`cli`] |
+//! | 8 | [`cost`], [`privilege`], [`resolve`] |
+//! | 9 | [`engine`] (connect, step), [`observer`] (chain, packet): never each other |
+//! | 10 | [`merge`] |
+//! | 11 | [`lab`] |
+//! | 12 | [`run`]: one run of one plan over one list |
+//! | 13 | [`report`], [`results`] |
+//! | 14 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
@@ -26,6 +29,7 @@ pub mod barrier;
 pub mod chain;
 pub mod cli;
 pub mod connect;
+pub mod cost;
 pub mod engine;
 pub mod error;
 pub mod field;
@@ -39,9 +43,14 @@ pub mod merge;
 pub mod observer;
 pub mod packet;
 pub mod printable;
+pub mod privilege;
 pub mod program;
 pub mod record;
+pub mod report;
+pub mod resolve;
+pub mod results;
 pub mod rule;
+pub mod run;
 pub mod signals;
 pub mod sink;
 pub mod step;

@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 
-use super::{courtesy, out, summary};
+use crate::cli::options::courtesy;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::files;
 use crate::measurement::{self, Overrides, Plan};
+use crate::report::page;
+use crate::run::about;
 use crate::targets::Reader;
 
 /// Days for which a file says that it holds, unless asked otherwise; RFC 9116 advises less than a year.
@@ -87,7 +89,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let plan = Plan::load_with(&origin, &text, &columns, &Overrides::default())?;
     let text = file(args, &plan, SystemTime::now());
     if args.output.as_os_str() == "-" {
-        out::print(&text)?;
+        page::print(&text)?;
         return Ok(Exit::Done);
     }
     let shown = args.output.display();
@@ -107,7 +109,7 @@ fn file(args: &Args, plan: &Plan, now: SystemTime) -> String {
     let mut field = |name: &str, value: &str| text += &format!("{name}: {value}\n");
     args.canonical.iter().for_each(|uri| field("Canonical", uri));
     args.contact.iter().for_each(|uri| field("Contact", uri));
-    let later = || summary::utc(now + Duration::from_secs(DAYS * 24 * 3600));
+    let later = || about::utc(now + Duration::from_secs(DAYS * 24 * 3600));
     field("Expires", &args.expires.clone().unwrap_or_else(later));
     if let Some(tags) = &args.languages {
         field("Preferred-Languages", tags);

@@ -3,10 +3,10 @@
 
 use arrow::datatypes::DataType;
 
-use super::control::CONTROL;
-use super::writer::POSITION;
 use crate::chain::{self, Chain};
 use crate::flags;
+use crate::run::controls::CONTROL;
+use crate::run::record::POSITION;
 
 /// The columns that every target has.
 pub static TARGET: [(&str, DataType, &str); 4] = [

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use arrow::datatypes::Fields;
 
-use super::targets::columns::FixedColumns;
-use super::{Format, out};
+use crate::cli::options::columns::FixedColumns;
 use crate::error::{Doing as _, Error, Exit, Report, Result};
 use crate::measurement::{self, Plan};
 use crate::printable;
+use crate::report::format::Format;
+use crate::report::page;
 use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
 use crate::words::counted;
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         match files(file) {
             Ok(files) => named.extend(files),
             Err(error) => {
-                super::report(&error);
+                crate::cli::report(&error);
                 exit = exit.max(error.exit());
             }
         }
@@ -72,17 +73,17 @@ pub fn run(args: &Args) -> Result<Exit> {
             };
             let told = told(&origin, checked.as_ref(), args.format);
             match args.format {
-                Format::Text => out::print_page(&told)?,
-                Format::Json => out::print_json_lines(&told)?,
+                Format::Text => page::print_page(&told)?,
+                Format::Json => page::print_json_lines(&told)?,
             }
             if args.format == Format::Text {
                 let not_checked = |what| format!("{origin}: not checked: {what}\n");
-                out::print(&unchecked.iter().map(not_checked).collect::<String>())?;
+                page::print(&unchecked.iter().map(not_checked).collect::<String>())?;
             }
             Ok(if checked.is_ok() { Exit::Done } else { Exit::BadInput })
         });
         exit = exit.max(outcome.unwrap_or_else(|error| {
-            super::report(&error);
+            crate::cli::report(&error);
             error.exit()
         }));
     }
@@ -124,7 +125,7 @@ fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String
     let counts = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
     let rendered = match report.diagnostics.is_empty() {
         true => String::new(),
-        false => report.render(out::colors(&io::stdout())) + "\n",
+        false => report.render(page::colors(&io::stdout())) + "\n",
     };
     let origin = printable::line(origin);
     let title = title.map(|title| printable::line(title));

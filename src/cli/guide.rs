@@ -2,9 +2,9 @@
 
 use clap::builder::PossibleValuesParser;
 
-use super::out::{self, Page};
 use crate::error::{Exit, Result};
 use crate::guide;
+use crate::report::page::{self, Page};
 
 /// Print a page of the guide; without a topic, list the pages
 ///
@@ -20,13 +20,13 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     let page = args.topic.as_deref().and_then(guide::find);
     match page {
-        Some(page) => out::print_own(&page.plain())?,
+        Some(page) => page::print_own(&page.plain())?,
         None => {
             let rows: Vec<[String; 2]> = guide::PAGES
                 .iter()
                 .map(|page| [page.topic, page.about].map(str::to_owned))
                 .collect();
-            out::print_page(&Page::of_stdout().table(0, &rows))?;
+            page::print_page(&Page::of_stdout().table(0, &rows))?;
         }
     }
     Ok(Exit::Done)

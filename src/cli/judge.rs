@@ -1,24 +1,24 @@
 //! `pathspider judge`: concludes anew from facts that were measured before.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
 use indicatif::HumanBytes;
 use serde_json::json;
 
-use super::writer::Totals;
-use super::{Format, ending, out, records, summary};
+use super::options::form::Form;
+use super::signals;
 use crate::error::{Error, Exit, Report, Result};
-use crate::files;
 use crate::measurement::{self, Overrides, Plan};
-use crate::rule::{ADDED, About, Columns, Rules};
-use crate::sink::{self, Metadata, Written};
+use crate::report::format::Format;
+use crate::report::{page, summary};
+use crate::results::judge::{FromFile, Results};
+use crate::run::about;
+use crate::run::totals::Totals;
+use crate::sink::Written;
 use crate::words::counted;
 
 /// Judge results again: compute the conditions anew from the facts in a Parquet file
@@ -41,12 +41,12 @@ pub struct Args {
     output: PathBuf,
 
     #[command(flatten)]
-    form: records::Form,
+    form: Form,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    ending::catch(false)?;
+    signals::catch(false)?;
     let results = Results::open(&args.results)?;
     let (origin, text) = match &args.measurement {
         Some(name) => measurement::find(name)?,
@@ -75,20 +75,22 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut metadata = results.metadata.clone();
     for (key, value) in [
         ("measurement", text.clone()),
-        ("measurement_sha256", summary::sha256(&text)),
-        ("conditions_sql", summary::conditions_sql(&rules)),
+        ("measurement_sha256", about::sha256(&text)),
+        ("conditions_sql", about::conditions_sql(&rules)),
         ("judged_by", env!("CARGO_PKG_VERSION").to_owned()),
-        ("judged", summary::utc(SystemTime::now())),
+        ("judged", about::utc(SystemTime::now())),
     ] {
         match metadata.iter_mut().find(|(known, _)| known == key) {
             Some((_, old)) => *old = value,
             None => metadata.push((key.to_owned(), value)),
         }
     }
-    let mut sink = args.form.open(&args.output, Arc::new(rules.schema(&results.facts)))?;
+    let mut sink =
+        args.form.records().open(&args.output, Arc::new(rules.schema(&results.facts)))?;
     let mut totals = Totals::default();
     results.judge(&rules, |_, judged| {
-        totals.count(judged, None);
+        signals::check(|| format!("judge {}: nothing was written", args.results.display()))?;
+        totals.count(judged);
         sink.write(judged)
     })?;
     if totals.controls.records > 0 {
@@ -99,111 +101,6 @@ pub fn run(args: &Args) -> Result<Exit> {
     let written = sink.finish(&metadata)?;
     print(args, &plan, &written, &totals)?;
     Ok(Exit::Done)
-}
-
-/// The columns of results.
-pub(super) struct FromFile;
-
-impl Columns for FromFile {
-    fn elsewhere(&self, _: &str) -> Option<String> {
-        Some("the results do not have it".to_owned())
-    }
-
-    fn about(&self, column: &str) -> About {
-        measurement::about(column)
-    }
-}
-
-/// A file of results, of which nothing but its end has been read.
-pub(super) struct Results {
-    path: PathBuf,
-    stored: sink::Stored,
-    /// The schema without what judging adds.
-    facts: SchemaRef,
-    /// The columns that it keeps.
-    kept: Vec<usize>,
-    /// In the file's order, without the prefix.
-    metadata: Metadata,
-}
-
-impl Results {
-    /// Opens what is as it was written.
-    fn open(path: &Path) -> Result<Self> {
-        // A folder of parts is not judged as a whole.
-        files::regular(path).map_err(|why| files::unreadable(path, why))?;
-        sink::check(path, &mut |_| ())?.require(
-            "judge",
-            "`pathspider verify` says more; of a run in parts, `run --resume` measures again what is spoiled",
-        )?;
-        let stored = sink::Stored::open(path)?;
-        let metadata = stored.metadata();
-        Self::new(path, stored, metadata)
-    }
-
-    /// Results with these metadata.
-    pub(super) fn new(path: &Path, stored: sink::Stored, metadata: Metadata) -> Result<Self> {
-        let schema = stored.schema();
-        let kept: Vec<usize> = (0..schema.fields().len())
-            .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
-            .collect();
-        let is_struct = |name: &str| {
-            let field = schema.field_with_name(name).ok();
-            field.is_some_and(|field| matches!(field.data_type(), DataType::Struct(_)))
-        };
-        if !is_struct("target") || !is_struct("zero") {
-            return Err(Error::Usage(format!(
-                "read {}: it is not a result of pathspider: no structs target and zero",
-                path.display()
-            )));
-        }
-        // Without metadata: that of the file would otherwise stand in the schema, too.
-        let facts: Fields = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
-        let facts = Arc::new(Schema::new(facts));
-        Ok(Self { path: path.to_owned(), stored, facts, kept, metadata })
-    }
-
-    /// The values that the params of the measurement had.
-    fn params(&self) -> Vec<(String, String)> {
-        let text = self.metadata.iter().find(|(key, _)| key == "params").map(|(_, text)| text);
-        let values: Option<BTreeMap<String, String>> =
-            text.and_then(|text| serde_json::from_str(text).ok());
-        values.unwrap_or_default().into_iter().collect()
-    }
-
-    fn measurement(&self) -> Result<String> {
-        let found = self.metadata.iter().find(|(key, _)| key == "measurement");
-        let missing = || {
-            Error::Usage(format!(
-                "read {}: it does not say by which measurement; name one with --measurement",
-                self.path.display()
-            ))
-        };
-        found.map(|(_, text)| text.clone()).ok_or_else(missing)
-    }
-
-    fn target_columns(&self) -> Fields {
-        match self.facts.field_with_name("target").map(|field| field.data_type()) {
-            Ok(DataType::Struct(fields)) => fields.clone(),
-            _ => Fields::empty(),
-        }
-    }
-
-    /// Reads and judges a batch at a time; `each` gets what was stored, too.
-    pub(super) fn judge(
-        self,
-        rules: &Rules,
-        mut each: impl FnMut(&RecordBatch, &RecordBatch) -> Result<()>,
-    ) -> Result<()> {
-        let Self { path, stored, facts, kept, .. } = self;
-        stored.read(&[], |batch| {
-            ending::check(|| format!("judge {}: nothing was written", path.display()))?;
-            let columns = kept.iter().map(|column| batch.column(*column).clone());
-            let columns = RecordBatch::try_new(facts.clone(), columns.collect());
-            let columns = columns
-                .map_err(|error| Error::failed(format!("read {}", path.display()), error))?;
-            each(&batch, &rules.judge(&columns)?)
-        })
-    }
 }
 
 /// Whether two names are of one file, also by way of links.
@@ -240,7 +137,7 @@ fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result
     };
     let records_on_stdout = args.output.as_os_str() == "-";
     match args.form.summary() {
-        Format::Json => out::json(&text, records_on_stdout),
-        Format::Text => out::text(&text, records_on_stdout),
+        Format::Json => page::json(&text, records_on_stdout),
+        Format::Text => page::text(&text, records_on_stdout),
     }
 }

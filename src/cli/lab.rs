@@ -10,12 +10,14 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
-use super::{Format, out, source_ports};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::prober::{SITUATIONS, find};
 use crate::lab::spec::HostSpec;
 use crate::lab::truth::Truth;
 use crate::lab::{self, Lab, Situation, Spec};
+use crate::report::format::Format;
+use crate::report::page;
+use crate::run::source_ports;
 use crate::step::Slot;
 
 /// Look at the lab: hosts in network namespaces, each with a known fault on its path
@@ -64,7 +66,7 @@ enum Command {
 struct Size {
     /// Instead of hosts with faults, so many addresses of each family that all answer: for trying how a run goes
     /// that is large
-    #[arg(long, value_name = "N", value_parser = super::run::at_least_one)]
+    #[arg(long, value_name = "N", value_parser = crate::cli::run::at_least_one)]
     size: Option<usize>,
 }
 
@@ -87,11 +89,6 @@ impl Prober {
     /// The situation, if one was asked for.
     pub fn situation(self) -> Option<&'static Situation> {
         self.situation
-    }
-
-    /// Its name; empty without one.
-    pub fn name(self) -> &'static str {
-        self.situation.map_or("", |situation| situation.name)
     }
 
     /// The lab with what is true in this situation.
@@ -121,7 +118,7 @@ pub fn run(args: &Args) -> Result<Exit> {
             let spec = prober.truths(Spec::internet()?);
             match format {
                 Format::Json => list_json(&spec)?,
-                Format::Text => out::print(&list_text(&spec))?,
+                Format::Text => page::print(&list_text(&spec))?,
             }
         }
         Command::Targets { size } => print_targets(&size.spec()?)?,
@@ -151,7 +148,7 @@ fn list_json(spec: &Spec) -> Result<()> {
             "absent": row.absent.as_str(), "unconfirmed": row.unconfirmed,
         })
     });
-    out::print_json(&json!({
+    page::print_json(&json!({
         "hosts": hosts.collect::<Vec<_>>(), "probers": probers.collect::<Vec<_>>(),
     }))
 }
@@ -165,7 +162,7 @@ fn print_targets(spec: &Spec) -> Result<()> {
             let name = spec.hosts.get(target.host).map(|host| host.name.as_str());
             format!("{}\n", json!({ "dip": target.addr, "dp": target.port, "domain": name }))
         });
-        out::print_json_lines(&lines.collect::<String>())?;
+        page::print_json_lines(&lines.collect::<String>())?;
     }
     Ok(())
 }
@@ -250,7 +247,7 @@ fn shell(spec: &Spec, prober: Prober, command: &[String]) -> Result<Exit> {
         }
         [] => {
             let (interface, text) = (lab.interface(), lab.describe());
-            out::print(&format!(
+            page::print(&format!(
                 "The lab: {text}\nThis shell is inside; {interface} leads to the hosts. Leave it to take the lab down.\n"
             ))?;
             Process::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()))

@@ -7,15 +7,16 @@ use arrow::datatypes::Fields;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::catalogue;
-use super::out::{self, Page};
-use super::privilege::needs::name_of;
-use super::{Format, check};
 use crate::chain::{self, Chain};
+use crate::cli::catalogue;
+use crate::privilege::needs::name_of;
+use crate::cli::check;
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::record;
+use crate::report::format::Format;
+use crate::report::page::{self, Page};
 use crate::step::STEPS;
 
 /// List what can be used: measurements, functions of chains, kinds of connections, steps, fields
@@ -62,23 +63,23 @@ pub fn run(args: &Args) -> Result<Exit> {
                 };
                 [found.name.clone(), found.place.clone(), state, found.title.clone()]
             });
-            out::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            page::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
-        What::Chains if text => return out::print_page(&chains_text(&page)).map(|()| Exit::Done),
+        What::Chains if text => return page::print_page(&chains_text(&page)).map(|()| Exit::Done),
         What::Kinds if text => {
             let rows = connect::KINDS.iter().map(|kind| [kind.name.into(), kind.doc.into()]);
-            out::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            page::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
-        What::Steps if text => return out::print_page(&steps_text(&page)).map(|()| Exit::Done),
+        What::Steps if text => return page::print_page(&steps_text(&page)).map(|()| Exit::Done),
         What::Answers if text => {
             let rows = connect::ANSWERS.iter();
             let rows = rows.map(|row| [row.answer.as_str().into(), row.doc.into()]);
-            out::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            page::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
-        What::Fields if text => return out::print_page(&fields_text(&page)).map(|()| Exit::Done),
+        What::Fields if text => return page::print_page(&fields_text(&page)).map(|()| Exit::Done),
         What::Measurements => {
             let rows = measurements()?.into_iter().map(|found| {
                 json!({ "name": found.name, "title": found.title, "place": found.place,
@@ -103,7 +104,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         What::Steps => ("steps", steps_json()),
         What::Fields => ("fields", fields_json()),
     };
-    out::print_json(&json!({ name: rows }))?;
+    page::print_json(&json!({ name: rows }))?;
     Ok(Exit::Done)
 }
 

@@ -2,63 +2,38 @@
 //!
 //! May import every module.
 
-mod account;
-mod again;
 mod attribution;
 mod catalogue;
 mod check;
 mod codes;
-mod confirm;
-mod control;
-mod counts;
-mod courtesy;
-mod disturbed;
-mod ending;
 mod explain;
-mod feed;
-mod forecast;
 mod guide;
-mod host;
-mod interface;
 mod judge;
 mod lab;
 mod list;
-mod live;
-mod memory;
 mod merge;
-mod meter;
 mod new;
 mod observe;
-mod out;
-mod output;
-mod port_outcomes;
-mod preflight;
-mod prepare;
-mod privilege;
-mod progress;
-mod records;
+mod options;
 mod reference;
 mod restore;
-mod route;
 mod run;
-mod run_targets;
 mod schema;
 mod shell;
-mod source_ports;
-mod stop;
-mod summary;
+mod signals;
+mod source;
 mod targets;
-mod verdicts;
 mod verify;
-mod writer;
 
 use std::io;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 
 use crate::barrier;
 use crate::error::{Error, Exit, Setting};
 use crate::measurement::Plan;
+use crate::report::format::Format;
+use crate::report::{page, progress};
 use crate::{printable, program};
 
 /// The program.
@@ -104,15 +79,6 @@ enum Command {
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
-}
-
-/// How a command writes its result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// For programs: JSON.
-    Json,
 }
 
 fn after_help() -> String {
@@ -184,11 +150,11 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
 /// Tells on standard error what stopped a command.
 fn report(error: &Error) {
     match error {
-        Error::File(report) => out::tell_page(&report.render(out::colors(&io::stderr()))),
+        Error::File(report) => page::tell_page(&report.render(page::colors(&io::stderr()))),
         Error::NeedsSetting { operation, setting } => {
-            out::tell(&format!("pathspider: {operation}{}", advice(*setting)));
+            page::tell(&format!("pathspider: {operation}{}", advice(*setting)));
         }
-        other => out::tell(&format!("pathspider: {other}")),
+        other => page::tell(&format!("pathspider: {other}")),
     }
 }
 
@@ -206,7 +172,7 @@ fn advice(setting: Setting) -> &'static str {
 fn usage(error: &clap::Error) {
     let text = error.render().to_string();
     match error.use_stderr() && text.chars().any(|c| c != '\n' && !printable::is_plain(c)) {
-        true => out::tell(text.trim_end()),
+        true => page::tell(text.trim_end()),
         // If the terminal is gone, there is no place for the message.
         false => drop(error.print()),
     }
@@ -223,7 +189,7 @@ fn warn(plan: &Plan, origin: &str) {
 /// output, as `check` has them. For commands with `--format`.
 fn report_as(error: &Error, format: Format) -> crate::error::Result<()> {
     match (error, format) {
-        (Error::File(report), Format::Json) => out::print_json_lines(&report.json_lines()),
+        (Error::File(report), Format::Json) => page::print_json_lines(&report.json_lines()),
         _ => {
             report(error);
             Ok(())

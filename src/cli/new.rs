@@ -3,9 +3,9 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::out;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::files;
+use crate::report::page;
 
 /// What is written, with a word in capitals for what depends on the name.
 static TEMPLATE: &str = include_str!("template.toml");
@@ -34,7 +34,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
     let text = text(name, &schema_beside(&path));
     if path == Path::new("-") {
-        out::print(&text)?;
+        page::print(&text)?;
         return Ok(Exit::Done);
     }
     let shown = path.display();
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         file => file.doing(|| format!("write {shown}"))?,
     };
     file.write_all(text.as_bytes()).doing(|| format!("write {shown}"))?;
-    out::print(&format!(
+    page::print(&format!(
         "{shown} is written. Next:\n  pathspider check {shown}\n  pathspider explain {shown}\n  \
          pathspider run {shown} --lab\n"
     ))?;

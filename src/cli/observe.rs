@@ -13,8 +13,8 @@ use arrow::record_batch::RecordBatch;
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 
-use super::privilege::{self, needs::Needs};
-use super::{ending, out};
+use super::options::rights::Rights;
+use super::signals;
 use crate::barrier;
 use crate::chain::{GROUPS, Selection};
 use crate::error::{Error, Exit, Result};
@@ -24,6 +24,9 @@ use crate::observer::offline::{self, Observed};
 use crate::observer::{self, Flows, capture, file};
 use crate::packet::owner::PortSet;
 use crate::packet::{Unread, link};
+use crate::privilege;
+use crate::privilege::needs::Needs;
+use crate::report::page;
 use crate::sink::{self, Sink};
 use account::Account;
 
@@ -75,11 +78,11 @@ pub struct Args {
     /// Flows at the same time; above it the oldest is completed early. Two tables share a long file, half of it each, unless
     /// this is less than the default. Of a live capture it also limits the finished flows that wait to be written; above
     /// it their facts are lost
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = super::run::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = crate::cli::run::at_least_one)]
     max_flows: usize,
 
     #[command(flatten)]
-    privilege: privilege::Rights,
+    rights: Rights,
 }
 
 /// The supported link types, for the help.
@@ -93,7 +96,7 @@ fn link_types() -> String {
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     // Before any file is opened: each with the rights that the command keeps.
     if args.interface.is_some() {
-        privilege::hold(&args.privilege, false)?;
+        privilege::hold(args.rights.user.as_deref(), false)?;
     }
     let selection = args.selection()?;
     let fields = selection.fields().map(|field| field.arrow());
@@ -107,10 +110,10 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         // What is read from a file waits no longer than its piece.
         max_finished: if args.interface.is_some() { args.max_flows } else { usize::MAX },
     };
-    ending::catch(false)?;
+    signals::catch(false)?;
     match (&args.interface, &args.file) {
         (Some(interface), _) => live(args, interface, &selection, limits, schema),
-        (None, Some(_)) if args.privilege.user.is_some() => {
+        (None, Some(_)) if args.rights.user.is_some() => {
             Err(Error::Usage("--user: a file needs no root; read it as that user".into()))
         }
         (None, Some(path)) => offline(args, path, &selection, limits, schema, quiet),
@@ -213,7 +216,7 @@ fn offline(
     refuse_input(path, &args.output)?;
     let file = file::File::open(path, args.filter.as_deref());
     // A read that waited was ended by it.
-    ending::check(|| "observe: nothing was written".into())?;
+    signals::check(|| "observe: nothing was written".into())?;
     let file = file?;
     let mut output = Output::open(&args.output, schema)?;
     let bar = Bar::new(path, file.position(), quiet);
@@ -232,13 +235,13 @@ fn offline(
 
 /// Whether to end early.
 fn stopped() -> bool {
-    ending::came().is_some() || barrier::crashed().is_some()
+    signals::came().is_some() || barrier::crashed().is_some()
 }
 
 /// The exit code of a file that was not read to its end, and why on standard error.
 fn interrupted() -> Option<Exit> {
-    ending::came().map(|_| {
-        out::tell(ending::told().trim_end());
+    signals::came().map(|_| {
+        page::tell(signals::told().trim_end());
         Exit::Interrupted
     })
 }
@@ -292,13 +295,13 @@ fn live(
     privilege::check_output(&args.output)?;
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
-    super::interface::exists(interface)?;
+    crate::run::interface::exists(interface)?;
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
-    out::tell(&format!("watching {interface}; Ctrl-C ends it"));
+    page::tell(&format!("watching {interface}; Ctrl-C ends it"));
     let mut failed = None;
     while !stopped() && capture.is_alive() && failed.is_none() {
         // What is complete, about every tenth of a second; nothing is completed for it.

@@ -8,16 +8,17 @@ use std::fmt::Write as _;
 use clap::CommandFactory as _;
 use serde_json::Value;
 
-use super::catalogue;
-use super::privilege::needs::name_of;
-use super::{Cli, codes, out};
 use crate::chain::{self, Chain};
+use crate::cli::catalogue;
+use crate::privilege::needs::name_of;
+use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::field::FilledBy;
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::record;
+use crate::report::page;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
 use crate::signals::SIGNALS;
@@ -29,7 +30,7 @@ pub struct Args {}
 
 /// Runs the command.
 pub fn run(_: &Args) -> Result<Exit> {
-    out::print_own(&reference())?;
+    page::print_own(&reference())?;
     Ok(Exit::Done)
 }
 

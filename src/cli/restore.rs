@@ -1,12 +1,15 @@
 //! `pathspider restore`: put back what killed runs left.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
-use super::host::{run_told, told};
-use super::{Format, ending, out, privilege};
+use super::options::rights::Rights;
+use super::options::state::State;
+use super::signals;
 use crate::error::{Exit, Result};
+use crate::privilege;
+use crate::report::format::Format;
+use crate::report::page;
+use crate::run::host::{run_told, told};
 use crate::step::Run;
 use crate::step::restore::{self, How, Item, Report};
 
@@ -34,40 +37,31 @@ pub struct Args {
     state: State,
 
     #[command(flatten)]
-    privilege: privilege::Rights,
+    rights: Rights,
 
     /// How it is told
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
-/// Where journals are.
-#[derive(Debug, clap::Args)]
-pub struct State {
-    /// Folder of the journal of changes to this host [default: /run/pathspider for root, else
-    /// $XDG_RUNTIME_DIR/pathspider or ~/.local/state/pathspider]
-    #[arg(long = "state", value_name = "DIR", env = "PATHSPIDER_STATE", hide_env_values = true)]
-    pub folder: Option<PathBuf>,
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
-    privilege::hold(&args.privilege, false)?;
+    privilege::hold(args.rights.user.as_deref(), false)?;
     let how = match (args.list, args.force, args.forget) {
         (true, ..) => How::List,
         (_, true, _) => How::Force,
         (.., true) => How::Forget,
         _ => How::Restore,
     };
-    ending::catch(false)?;
-    let stop = || ending::came().is_some();
+    signals::catch(false)?;
+    let stop = || signals::came().is_some();
     let report = restore::leftovers(args.state.folder.as_deref(), None, how, &stop)?;
     match args.format {
-        Format::Text => out::print(&text(&report))?,
-        Format::Json => out::print_json(&as_json(&report))?,
+        Format::Text => page::print(&text(&report))?,
+        Format::Json => page::print_json(&as_json(&report))?,
     }
     if how != How::List && !report.left.is_empty() {
-        return ending::check(|| "restore: some changes are left, see above; run it again".into())
+        return signals::check(|| "restore: some changes are left, see above; run it again".into())
             .map(|()| Exit::Failed);
     }
     let stays = report.kept.len() + report.failed.len();

@@ -1,39 +1,37 @@
 //! `pathspider run`: the main job.
 
-mod measure;
-
-use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::Mutex;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::SystemTime;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatch;
+use signal_hook::consts::SIGHUP;
 
-use super::courtesy::{Courtesy, Excluded};
-use super::host::Host;
-use super::live;
-use super::output::{Earlier, Identity, Output};
-use super::port_outcomes::PortOutcomes;
-use super::privilege::{self, needs::Needs};
-use super::stop::Stop;
-use super::summary::{self, Outcome};
-use super::targets::columns::FixedColumns;
-use super::writer;
-use super::{
-    confirm, ending, forecast, interface, memory, preflight, prepare, records, restore,
-    run_targets, source_ports,
-};
+use super::options::columns::FixedColumns;
+use super::options::confidence::Confidence;
+use super::options::courtesy::Courtesy;
+use super::options::form::Form;
+use super::options::names::Names;
+use super::options::rights::Rights;
+use super::options::state::State;
+use super::options::watch::Watched;
+use super::{signals, source};
 use crate::barrier;
-use crate::connect;
-use crate::engine::ports::Pool;
-use crate::engine::{driver, scheduler};
-use crate::error::{Error, Exit, Result};
+use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
 use crate::measurement::{self, Overrides, Plan};
-use crate::packet::protocol;
-use crate::sink::{Metadata, RUN_ID, Sink};
-use crate::step::Slot;
+use crate::privilege;
+use crate::report::server::Server;
+use crate::report::status::Status;
+use crate::report::{forecast, lab_table, summary, watch};
+use crate::run::output::Output;
+use crate::run::telemetry::Telemetry;
+use crate::run::{
+    self, Events, Handle, Network, Outcome, Run, Spec, about, interface, source_ports,
+};
 use crate::targets::{Reader, Shard};
 
 /// Run a measurement: ask every target under each configuration, watch the packets, conclude
@@ -61,7 +59,7 @@ pub struct Args {
     lab: bool,
 
     #[command(flatten)]
-    prober: super::lab::Prober,
+    prober: crate::cli::lab::Prober,
 
     /// File of targets, `-` for standard input (the default unless that is a terminal)
     #[arg(long, value_name = "FILE")]
@@ -112,36 +110,62 @@ pub struct Args {
     source_ports: Option<RangeInclusive<u16>>,
 
     #[command(flatten)]
-    names: prepare::Names,
+    names: Names,
 
     /// Let `command` steps of the measurement run their programs
     #[arg(long)]
     allow_commands: bool,
 
     #[command(flatten)]
-    sure: confirm::Sureness,
+    confidence: Confidence,
 
     #[command(flatten)]
-    form: records::Form,
+    form: Form,
 
     #[command(flatten)]
-    state: restore::State,
+    state: State,
 
     #[command(flatten)]
-    privilege: privilege::Rights,
+    rights: Rights,
 
     #[command(flatten)]
-    live: live::Options,
+    watched: Watched,
 
     #[command(flatten)]
     courtesy: Courtesy,
 }
 
 impl Args {
-    /// How much is sent at most.
-    fn limits(&self) -> scheduler::Limits {
-        self.courtesy.limits(self.concurrency, self.rate, self.lab)
+    /// The options as a run's spec; `output` is where the records go.
+    fn spec(&self, output: PathBuf) -> Spec {
+        let mut spec = Spec {
+            concurrency: self.concurrency,
+            rate: self.rate,
+            wave: self.wave,
+            source_ports: self.source_ports.clone(),
+            shard: self.shard,
+            port: self.port,
+            connect: self.connect.clone(),
+            allow_commands: self.allow_commands,
+            list: self.targets.clone(),
+            output,
+            form: self.form.records(),
+            resume: self.resume.is_some(),
+            state: self.state.folder.clone(),
+            invoked_by: command_line(),
+            ..Spec::default()
+        };
+        self.courtesy.fill(&mut spec);
+        self.names.fill(&mut spec);
+        self.confidence.fill(&mut spec);
+        spec
     }
+}
+
+/// The command line of this process.
+fn command_line() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
@@ -154,13 +178,17 @@ pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
 
 /// Runs the command.
 pub fn run(args: Args, quiet: bool) -> Result<Exit> {
-    ending::catch(args.courtesy.takes_hangup())?;
+    signals::catch(args.courtesy.takes_hangup())?;
+    let handle = Handle::with(signals::came);
+    if args.courtesy.takes_hangup() {
+        signal_hook::flag::register(SIGHUP, handle.reread()).doing(|| "watch for SIGHUP")?;
+    }
     // Before any file is opened: each with the rights that the run keeps.
-    privilege::hold_run(&args.privilege, args.state.folder.is_none(), args.lab)?;
+    privilege::hold_run(args.rights.user.as_deref(), args.state.folder.is_none(), args.lab)?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    let (mut status, server) = args.live.open(records_on_stdout)?;
+    let (mut status, server) = args.watched.open(records_on_stdout)?;
     // A panic, too, ends with a last line of the status.
-    let ended = barrier::contain(|| whole(&args, quiet, status.as_mut(), server))
+    let ended = barrier::contain(|| whole(&args, quiet, &handle, status.as_mut(), server))
         .unwrap_or_else(|crash| Err(Error::Failed(crash)));
     let ended = match (ended, barrier::crashed()) {
         // What failed after it failed because of it.
@@ -168,23 +196,24 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         (Ok((outcome, _)), Some(_)) => Ok((outcome, Exit::Failed)),
         (ended, None) => ended,
     };
-    let told = ended.as_ref().map(|(outcome, exit)| (outcome.as_ref(), *exit));
+    let last = ended.as_ref().map(|(outcome, exit)| (outcome.as_ref(), *exit));
     if let Some(status) = &mut status {
-        status.end(&summary::utc(SystemTime::now()), told);
+        status.end(&about::utc(SystemTime::now()), last);
     }
     ended.map(|(_, exit)| exit)
 }
 
-/// All of it but the end of what is told. Of a dry run there is no outcome.
+/// The whole run but the last line of its status. A dry run has no outcome.
 fn whole(
     args: &Args,
     quiet: bool,
-    status: Option<&mut live::Status>,
-    server: Option<live::Server>,
+    handle: &Handle,
+    status: Option<&mut Status>,
+    server: Option<Server>,
 ) -> Result<(Option<Outcome>, Exit)> {
     args.form.check(args.output.as_deref().or(args.resume.as_deref()))?;
     if let Some(path) = &args.resume {
-        Output::of(path, &args.form).can_resume()?;
+        Output::of(path, args.form.records()).can_resume()?;
     }
     if args.prober.situation().is_some() && !args.lab {
         return Err(Error::Usage(
@@ -192,15 +221,15 @@ fn whole(
         ));
     }
     let (origin, text) = measurement::find(&args.measurement)?;
-    // The file is judged before anything is built or opened; once more when its targets are known.
+    // The file is checked before anything is built or opened, and again when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
     let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
-    let overrides = overrides.rounds(args.sure.confirm);
+    let overrides = args.confidence.overrides(overrides);
     let (mut port, mut names) = (0, false);
     if args.lab {
         let plan = Plan::load_with(&origin, &text, &base, &overrides)?;
         (port, names) = (plan.port(), plan.prepare.resolve);
-        // Before any thread exists: a namespace of users is for the whole process.
+        // Before any thread exists: a user namespace is for the whole process.
         lab::enter()?;
     }
     let lab = args
@@ -209,251 +238,121 @@ fn whole(
         .transpose()?
         .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
         .transpose()?;
-    let (mut reader, interface) = match &lab {
-        Some(lab) => (run_targets::of_lab(lab, port, names), lab.interface().to_owned()),
+    let path = args.output.clone().or(args.resume.clone()).unwrap_or_default();
+    let mut spec = args.spec(path);
+    let (mut reader, network) = match &lab {
+        Some(lab) => (source::of_lab(lab, port, names), network_of_lab(args, lab)),
         None => {
-            let reader = run_targets::open(
-                args.targets.as_deref(),
-                &args.courtesy,
-                args.columns.options(args.port),
-            );
-            // A read that waited was ended by it.
-            check_signals(&args.measurement)?;
+            let path = source::path(args.targets.as_deref())?;
+            let options = args.columns.options(args.port);
+            let reader = run::source::open(&path, &spec, options, !args.courtesy.dry_run);
+            // A signal ended a read that waited.
+            signals::check(|| nothing_sent(&args.measurement))?;
             let reader = reader?;
             let interface = interface::watched(args.interface.as_deref())?;
-            (reader, interface)
+            (reader, Network { interface, bound: args.interface.clone(), ..Network::default() })
         }
     };
     let plan = Plan::load_with(&origin, &text, &reader.fields(), &overrides)?;
     if !quiet {
         super::warn(&plan, &origin);
     }
-    if plan.prepare.resolve {
-        reader.names();
-    }
-    args.courtesy.check(&plan)?;
-    args.courtesy.scatter(&mut reader);
-    let excluded = args.courtesy.withhold(&mut reader, &plan, args.lab)?;
     if args.courtesy.dry_run {
-        reader.only(args.shard);
-        let pool = pool(args, &plan, Slot::default())?;
-        let wave =
-            args.wave.unwrap_or(usize::MAX).min(pool.largest_wave(source_ports::per_target(&plan)));
-        forecast::print(&plan, &mut reader, &args.limits(), wave, args.form.summary())?;
+        let forecast = Run::forecast(&spec, &plan, &network, &mut reader)?;
+        forecast::print(&forecast, &plan, args.form.summary())?;
         return Ok((None, Exit::Done));
     }
+    if spec.output.as_os_str().is_empty() {
+        spec.output = default_output(&plan.name, args.form.extension());
+    }
     let tally = |lab: &Lab| Tally::new(lab.hosts(), &plan.name).in_situation(lab.situation());
-    let mut tally = lab.as_ref().map(tally);
-    let path = args.output.clone().or(args.resume.clone());
-    let path = path.unwrap_or_else(|| default_output(&plan.name, args.form.extension()));
-    let output = Output::of(&path, &args.form);
-    privilege::check_output(&path)?;
-    output.look()?;
-    let needs = Needs::of(&plan);
-    let needs = if args.interface.is_some() { needs.bound() } else { needs };
-    privilege::require(&needs)?;
-    privilege::check_programs(&plan, args.allow_commands)?;
-    preflight::inspect(&plan, &origin)?;
-    // Too few ports are an error before anything is held.
-    pool(args, &plan, Slot::default())?;
-    check_signals(&plan.name)?;
-    // The lab's namespace is nobody else's and vanishes with this process.
-    let host = match lab {
-        Some(_) => Host::default(),
-        None => Host::hold(args.state.folder.as_deref(), &plan)?,
-    };
-    let stop = Stop::default();
-    let run = Run {
-        args,
-        plan: &plan,
-        pool: pool(args, &plan, host.slot())?,
-        origin: &origin,
-        interface: &interface,
-        needs,
-        host: &host,
-        stop: &stop,
-        excluded: &excluded,
+    let shown = Shown {
         quiet,
-        resolver: lab.as_ref().map(Lab::resolver),
+        handle,
+        status: Mutex::new(status),
+        server: Mutex::new(server),
+        tally: Mutex::new(lab.as_ref().map(tally)),
     };
-    let watched = Watched { status, server };
-    run.check_signals()?;
-    let outcome = run.measure(&mut reader, tally.as_mut(), &output, watched)?;
+    let outcome = Run::start(&spec, (&plan, &origin), &network, &mut reader, handle, &shown)?;
+    let tally = shown.tally.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
     let exit = summary::print(
         &outcome,
         &plan,
         lab.as_ref().zip(tally.as_ref()),
         args.form.summary(),
-        path == Path::new("-") || args.live.on_stdout(),
+        spec.output == Path::new("-") || args.watched.on_stdout(),
     )?;
     Ok((Some(outcome), exit))
 }
 
-/// How a run is watched from outside, and ended.
-struct Watched<'a> {
-    status: Option<&'a mut live::Status>,
-    server: Option<live::Server>,
+fn nothing_sent(name: &str) -> String {
+    format!("run {name}: nothing was sent, and the host is as it was")
 }
 
-/// Ends a run that has not sent anything yet if a signal came.
-fn check_signals(name: &str) -> Result<()> {
-    ending::check(|| format!("run {name}: nothing was sent, and the host is as it was"))
-}
-
-/// The source ports of a run.
-fn pool(args: &Args, plan: &Plan, slot: Slot) -> Result<Pool> {
-    source_ports::pool(args.source_ports.as_ref(), slot, source_ports::per_target(plan))
+/// The lab as the network of a run.
+fn network_of_lab(args: &Args, lab: &Lab) -> Network {
+    let situation = args.prober.situation();
+    let interface = lab.interface().to_owned();
+    Network {
+        bound: situation.is_some_and(|situation| situation.binds).then(|| interface.clone()),
+        interface,
+        own: true,
+        resolver: Some(lab.resolver()),
+        situation: situation.map(|situation| situation.name),
+    }
 }
 
 fn default_output(name: &str, extension: &str) -> PathBuf {
-    let now = summary::utc(SystemTime::now()).replace([':', '-'], "");
+    let now = about::utc(SystemTime::now()).replace([':', '-'], "");
     PathBuf::from(format!("{name}-{now}.{extension}"))
 }
 
-/// One run, ready to go.
-struct Run<'a> {
-    args: &'a Args,
-    plan: &'a Plan,
-    pool: Pool,
-    /// The name of its file, for messages.
-    origin: &'a str,
-    interface: &'a str,
-    needs: Needs,
-    host: &'a Host,
-    stop: &'a Stop,
-    excluded: &'a Excluded,
+/// Shows a run on the terminal, in the status and as metrics, ends it by signals, and holds its records to the lab's
+/// truth.
+struct Shown<'a> {
     quiet: bool,
-    /// The lab's resolver.
-    resolver: Option<SocketAddr>,
+    handle: &'a Handle,
+    status: Mutex<Option<&'a mut Status>>,
+    server: Mutex<Option<Server>>,
+    tally: Mutex<Option<Tally>>,
 }
 
-impl Run<'_> {
-    fn check_signals(&self) -> Result<()> {
-        check_signals(&self.plan.name)
-    }
-
-    fn settings(&self) -> driver::Settings {
-        let (configurations, probe) = (self.plan.configs.iter(), self.plan.probe());
-        driver::Settings {
-            configurations: configurations
-                .chain(&probe)
-                .map(|config| configuration(config, self.args.courtesy.agent()))
-                .collect(),
-            probe: probe.is_some(),
-            limits: self.args.limits(),
-            bind_device: self.bind_device(),
-            interface: Some(self.interface.to_owned()),
-            allow_commands: self.args.allow_commands,
-            pool: self.pool.clone(),
-            slot: self.host.slot(),
-            journal: self.host.journal(),
-            // A lab's namespace was made just now: its kernel remembers nobody.
-            forget: !self.args.lab && self.plan.configs.iter().any(|c| c.connection.fast_open()),
+impl Events for Shown<'_> {
+    fn records(&self, records: &RecordBatch) {
+        let mut tally = self.tally.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(tally) = tally.as_mut() {
+            lab_table::count(tally, records);
         }
     }
 
-    /// The interface that sockets are bound to.
-    fn bind_device(&self) -> Option<String> {
-        let bound = self.args.prober.situation().is_some_and(|situation| situation.binds);
-        self.args.interface.clone().or_else(|| bound.then(|| self.interface.to_owned()))
-    }
-
-    /// What the run is known by.
-    fn identity(&self, digest: Option<&str>, columns: &SchemaRef) -> Identity {
-        let Args { connect, port, shard, sure, .. } = self.args;
-        let options = [
-            ("--confirm", sure.confirm.map_or_else(String::new, |rounds| rounds.to_string())),
-            ("--control", sure.control.map_or_else(String::new, |share| share.to_string())),
-            ("--connect", connect.clone().unwrap_or_default()),
-            ("--port", port.map_or_else(String::new, |port| port.to_string())),
-            ("--shard", shard.map_or_else(String::new, |shard| shard.to_string())),
-            ("--prefer", self.args.names.preferred().to_owned()),
-            ("--lab-prober", self.args.prober.name().to_owned()),
-        ];
-        let options = [&options[..], &self.args.courtesy.identity()].concat();
-        Identity::new(self.plan, digest, columns, &options)
-    }
-
-    /// Opens the output, and has the reader pass over what is done and what others do.
-    fn open(
-        &self,
-        reader: &mut Reader,
-        tally: Option<&mut Tally>,
-        output: &Output,
-    ) -> Result<(Box<dyn Sink>, Earlier, Option<String>)> {
-        let digest = run_targets::digest(self.args.targets.as_deref(), self.args.lab, reader)?;
-        let resume = self.args.resume.is_some();
-        if resume && digest.is_none() {
-            return Err(Error::Usage(
-                "--resume: standard input cannot be read once more; give the list as a file, by --targets FILE".into(),
-            ));
-        }
-        let schema: SchemaRef = Arc::new(writer::schema(self.plan, &reader.fields()));
-        let identity = self.identity(digest.as_deref(), &schema);
-        let (sink, mut earlier) =
-            output.open(resume, &self.args.form, &identity, &schema, tally, self.outcomes())?;
-        reader.skip(std::mem::take(&mut earlier.done));
-        reader.only(self.args.shard);
-        Ok((sink, earlier, digest))
-    }
-
-    /// What the metadata say from the beginning on.
-    fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
-        let Args { connect, port, shard, sure, concurrency, wave, .. } = self.args;
-        let more = [
-            ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
-            ("control_share", sure.control.map(|share| share.to_string())),
-            ("targets_sha256", digest.map(str::to_owned)),
-            ("connect", connect.clone()),
-            ("port", port.map(|port| port.to_string())),
-            ("shard", shard.map(|shard| shard.to_string())),
-            ("source_ports", Some(self.pool.to_string())),
-            ("lab_prober", self.args.prober.situation().map(|row| row.name.to_owned())),
-            ("sessions", Some((earlier.sessions + 1).to_string())),
-            (RUN_ID, Some(earlier.run_id.clone())),
-            ("memory_bound", Some(memory::of_run(self.plan, *concurrency, *wave, &self.pool))),
-        ];
-        let more = more.into_iter().chain(self.args.courtesy.about(&self.args.limits()));
-        let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        summary::about(self.plan, self.interface, started, more.collect())
-    }
-
-    /// The least time between two askings of a target. Paths of the lab do not change with time.
-    fn spread(&self) -> Duration {
-        if self.args.lab { Duration::ZERO } else { self.plan.confirm.spread }
-    }
-
-    /// Outcomes by ports, none counted yet.
-    fn outcomes(&self) -> PortOutcomes {
-        let names = self.plan.configs.iter().map(|config| config.name.to_owned());
-        PortOutcomes::new(self.pool.middle(), names)
-    }
-
-    /// Another interface than the watched one, if packets to this address leave by it.
-    fn elsewhere(&self, to: Option<IpAddr>) -> Option<String> {
-        let bound = self.args.interface.as_deref();
-        preflight::elsewhere(self.interface, bound, to?)
-    }
-
-    fn capture_filter(&self) -> String {
-        let ports = &self.pool;
-        // Our connections, and what routers say about them.
-        let udp =
-            self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
-        let udp = if udp { format!("udp portrange {ports} or ") } else { String::new() };
-        format!("tcp portrange {ports} or {udp}icmp or icmp6")
-    }
-}
-
-/// What the engine needs to know of a configuration.
-fn configuration(
-    of: &measurement::Configuration,
-    contact: Option<String>,
-) -> driver::Configuration {
-    driver::Configuration {
-        steps: of.steps.clone(),
-        kind: of.connection.kind,
-        options: connect::Options { contact, ..of.connection.options.clone() },
-        timeout: of.connection.timeout,
+    fn watch(&self, run: &Telemetry<'_>, ended: &Receiver<()>) -> Result<()> {
+        let take = |status: &mut Option<_>| status.take();
+        let status = self.status.lock().map(|mut status| take(&mut status)).unwrap_or_default();
+        let server = self.server.lock().map(|mut server| server.take()).unwrap_or_default();
+        let (pace, handle) = (Mutex::default(), self.handle);
+        let pace = &pace;
+        thread::scope(|scope| {
+            // Dropped when the threads are to end, whatever ends this function.
+            let watching = signals::Watching;
+            let serving = server.as_ref().map(Server::running);
+            let start = |name: &str| thread::Builder::new().name(name.into());
+            let mut threads = vec![
+                start("signals")
+                    .spawn_scoped(scope, move || {
+                        signals::watch(handle, &|| watch::remaining(run, pace));
+                    })
+                    .doing(|| "start the thread signals")?,
+            ];
+            if let Some(server) = server {
+                let thread = start("metrics")
+                    .spawn_scoped(scope, move || server.run(&|| watch::metrics(run)));
+                threads.push(thread.doing(|| "start the thread metrics")?);
+            }
+            watch::show(run, ended, self.quiet, status, pace);
+            drop((watching, serving));
+            // A panic of theirs is known by now, and must not be one of this thread.
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            Ok(())
+        })
     }
 }

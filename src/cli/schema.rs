@@ -4,12 +4,13 @@ use arrow::datatypes::DataType;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
-use super::{catalogue, out};
+use crate::cli::catalogue;
 use crate::connect::Prepared;
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, PREPARE};
 use crate::record;
+use crate::report::page;
 use crate::rule::confirm;
 
 /// Print the JSON Schema of measurement files, or of records
@@ -37,7 +38,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         Of::Measurement => measurement::schema(),
         Of::Record => record(),
     };
-    out::print_own(&format!("{schema:#}\n"))?;
+    page::print_own(&format!("{schema:#}\n"))?;
     Ok(Exit::Done)
 }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 
-use super::{Cli, out};
+use crate::cli::Cli;
 use crate::error::{Doing as _, Exit, Result};
 use crate::guide;
+use crate::report::page;
 use crate::sink::Temporary;
 
 /// Print completions for a shell
@@ -34,7 +35,7 @@ pub struct Man {
 pub fn completions(args: &Completions) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "pathspider", &mut script);
-    out::print_own(&String::from_utf8_lossy(&script))?;
+    page::print_own(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }
 
@@ -45,7 +46,7 @@ pub fn man(args: &Man) -> Result<Exit> {
         clap_mangen::Man::new(Cli::command())
             .render(&mut page)
             .doing(|| "write the manual page")?;
-        out::print_own(&String::from_utf8_lossy(&page))?;
+        page::print_own(&String::from_utf8_lossy(&page))?;
         return Ok(Exit::Done);
     };
     let doing = || format!("write manual pages to {}", folder.display());

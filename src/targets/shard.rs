@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-/// A share of a list: every target belongs to exactly one of `of` shards, by its position. So shards are disjoint and
-/// complete by construction, and neighbours go to different machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use serde::{Deserialize, Serialize};
+
+/// A share of a list: every target belongs to exactly one of `of` shards, by its position. So shards are
+/// disjoint and complete by construction, and neighbours go to different machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Shard {
     /// The shard's number, from 1.
     number: u64,
@@ -31,6 +34,20 @@ impl Shard {
     /// Whether the target at this position belongs to the shard.
     pub fn has(self, position: u64) -> bool {
         position % self.of == self.number % self.of
+    }
+}
+
+impl TryFrom<String> for Shard {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Shard> for String {
+    fn from(shard: Shard) -> String {
+        shard.to_string()
     }
 }
 

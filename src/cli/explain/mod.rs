@@ -1,24 +1,22 @@
 //! `pathspider explain`: what a run would do, or what a code means.
 
-mod cost;
 mod plan;
 
 use std::path::PathBuf;
-
-pub use cost::Sum;
-pub use plan::in_all;
 
 use arrow::datatypes::Fields;
 use indicatif::{HumanBytes, HumanDuration};
 use serde_json::json;
 
-use super::codes::{self, Explained};
-use super::out::{self, Page};
-use super::targets::columns::FixedColumns;
-use super::{Format, check};
+use crate::cli::check;
+use crate::cli::codes::{self, Explained};
+use crate::cli::options::columns::FixedColumns;
+use crate::cost;
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
 use crate::printable;
+use crate::report::format::Format;
+use crate::report::page::{self, Page};
 use crate::rule::COMPARE_RANKS;
 use crate::words::counted;
 
@@ -58,8 +56,8 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Err(Error::Usage(why));
         };
         match args.format {
-            Format::Text => out::print_page(&code_text(&explained, &Page::of_stdout()))?,
-            Format::Json => out::print_json(&json!({
+            Format::Text => page::print_page(&code_text(&explained, &Page::of_stdout()))?,
+            Format::Json => page::print_json(&json!({
                 "code": explained.code, "title": explained.title, "meaning": explained.meaning,
                 "wrong": explained.wrong, "right": explained.right,
             }))?,
@@ -72,16 +70,16 @@ pub fn run(args: &Args) -> Result<Exit> {
     let plan = match Plan::load_with(&origin, &text, &columns, &overrides) {
         Ok(plan) => plan,
         Err(error) => {
-            super::report_as(&error, args.format)?;
+            crate::cli::report_as(&error, args.format)?;
             return Ok(error.exit());
         }
     };
     if args.format == Format::Text {
-        super::warn(&plan, &origin);
+        crate::cli::warn(&plan, &origin);
     }
     match args.format {
-        Format::Text => out::print_page(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
-        Format::Json => out::print_json(&plan::to_json(&plan, &origin, &columns))?,
+        Format::Text => page::print_page(&plan_text(&plan, &origin, &columns, &Page::of_stdout()))?,
+        Format::Json => page::print_json(&plan::to_json(&plan, &origin, &columns))?,
     }
     Ok(Exit::Done)
 }
@@ -189,8 +187,8 @@ fn sent(plan: &Plan, page: &Page) -> String {
     }
     // A plan has a configuration, or it would not be one.
     let Some(cost) = plan::cost(plan) else { return text };
-    let (usual, most) = plan::in_all(plan);
-    let all = plan::with_rounds(plan);
+    let (usual, most) = cost::in_all(plan);
+    let all = cost::with_rounds(plan);
     let heading = format!(
         "A target is sent at most {} and {}",
         counted(all.packets, "packet[s]"),

@@ -5,12 +5,13 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Fields};
 use serde_json::{Value, json};
 
-use super::cost::{self, Cost, Sum};
-use crate::cli::memory::{self, CONCURRENCY, USUAL_PORTS};
-use crate::cli::privilege::needs::{Needs, name_of};
-use crate::cli::{catalogue, writer};
+use crate::cli::catalogue;
 use crate::connect;
+use crate::cost::{self, Cost, Sum};
 use crate::measurement::{Configuration, PREPARE, Plan};
+use crate::privilege::needs::{Needs, name_of};
+use crate::run::memory::{self, CONCURRENCY, USUAL_PORTS};
+use crate::run::record as run_record;
 
 use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
@@ -136,22 +137,7 @@ pub fn time(time: Duration) -> String {
 
 /// What an attempt sends, if that is known of its kind; of the configuration that sends most.
 pub fn cost(plan: &Plan) -> Option<Cost> {
-    costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
-}
-
-/// What a target is sent under all configurations, and by a probe before them, usually and at most, each time that it
-/// is asked.
-pub fn in_all(plan: &Plan) -> (Sum, Sum) {
-    let probe = plan.probe().map(|probe| cost::cost(&probe.connection));
-    let all: Vec<Cost> = costs(plan).chain(probe).collect();
-    (all.iter().map(Cost::usual).sum(), all.iter().map(Cost::most).sum())
-}
-
-/// What it is sent at most, with the rounds of one that looks broken or transient.
-pub fn with_rounds(plan: &Plan) -> Sum {
-    let (_, most) = in_all(plan);
-    let times = 1 + u64::from(plan.confirm.rounds);
-    Sum { packets: most.packets * times, octets: most.octets * times }
+    cost::costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
 }
 
 /// What is done about a target that looks broken or transient.
@@ -169,13 +155,9 @@ pub fn rounds(plan: &Plan) -> Option<String> {
     ))
 }
 
-fn costs(plan: &Plan) -> impl Iterator<Item = Cost> {
-    plan.configs.iter().map(|config| cost::cost(&config.connection))
-}
-
 /// Every column of the record, in its order.
 pub fn columns(plan: &Plan, target_columns: &Fields) -> Vec<Column> {
-    let schema = writer::schema(plan, target_columns);
+    let schema = run_record::schema(plan, target_columns);
     let mut columns: Vec<Column> = Vec::new();
     let mut add = |table: &str, name: &str, data_type: &DataType, doc: String| {
         let type_word = catalogue::type_word(data_type);
@@ -345,7 +327,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "privileges": privileges.collect::<Vec<_>>(),
         "connect": { "kinds": kinds.collect::<Vec<_>>(), "timeout_ms": milliseconds(plan.timeout) },
         "confirm": { "rounds": plan.confirm.rounds, "spread_ms": milliseconds(plan.confirm.spread) },
-        "sent": cost(plan).map(|cost| sent(&cost, in_all(plan), with_rounds(plan))),
+        "sent": cost(plan).map(|cost| sent(&cost, cost::in_all(plan), cost::with_rounds(plan))),
         "memory_bound": memory(plan),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),

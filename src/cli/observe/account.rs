@@ -2,11 +2,11 @@
 
 use indicatif::{HumanBytes, HumanCount};
 
-use super::super::out;
-use super::{Args, Output};
+use crate::cli::observe::{Args, Output};
 use crate::error::{Error, Exit, Result};
 use crate::observer::{self, link_name};
 use crate::packet::Unread;
+use crate::report::page;
 use crate::words::counted;
 
 /// Limit on the unsupported link types that are named.
@@ -50,7 +50,7 @@ impl Account {
                 HumanBytes(written.bytes)
             ));
         }
-        out::tell(&words);
+        page::tell(&words);
         self.seen.remarks.iter().for_each(|remark| log::warn!("{remark}"));
         if self.seen.clock_steps > 0 {
             log::warn!(

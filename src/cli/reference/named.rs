@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use clap::{Arg, Command, CommandFactory as _};
 
 use super::{Cli, Written, code, table};
-use crate::cli::verify::CHECKS;
+use crate::results::verify::CHECKS;
 use crate::lab::prober::SITUATIONS;
 use crate::targets::TOOLS;
 

@@ -7,9 +7,9 @@ use std::path::Path;
 use indicatif::HumanCount;
 use serde_json::json;
 
-use super::output;
-use super::question::{Family, Reason};
+use crate::cli::targets::output;
 use crate::error::{Doing as _, Error, Result};
+use crate::resolve::question::{Family, Reason};
 use crate::sink::Temporary;
 use crate::targets::Listing;
 use crate::targets::shown;

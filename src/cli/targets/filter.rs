@@ -9,12 +9,12 @@ use clap::ValueEnum;
 use indicatif::HumanCount;
 use sha2::{Digest as _, Sha256};
 
-use super::input;
-use super::output::{Destination, Output};
-use crate::cli::ending;
-use crate::cli::meter::Meter;
-use crate::cli::out;
+use crate::cli::signals;
+use crate::cli::targets::input;
+use crate::cli::targets::output::{Destination, Output};
 use crate::error::{Error, Exit, Result};
+use crate::report::meter::Meter;
+use crate::report::page;
 use crate::targets::{Entries, Entry, Prefixes, Want};
 use crate::words::counted;
 
@@ -112,16 +112,16 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let entries = Entries::open(&input(args.targets.as_deref(), "targets")?, Want::Addresses);
     let unwritten = || "targets filter: nothing was written".to_owned();
     // Reads that waited were ended by a signal.
-    ending::check(unwritten)?;
+    signals::check(unwritten)?;
     let mut entries = entries?;
     let output = args.destination.open(&mut entries);
-    ending::check(unwritten)?;
+    signals::check(unwritten)?;
     let mut output = output?;
     let mut meter = Meter::new("targets", quiet);
-    while ending::came().is_none() {
+    while signals::came().is_none() {
         let entry = match entries.next() {
             // What was read so far is written.
-            Err(_) if ending::came().is_some() => break,
+            Err(_) if signals::came().is_some() => break,
             entry => entry?,
         };
         let Some(entry) = entry else { break };
@@ -134,7 +134,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     filter.draw(&mut output)?;
     meter.end();
     let refused = entries.refusals().count;
-    let stopped = ending::came().is_some();
+    let stopped = signals::came().is_some();
     let (kept, dropped) = output.finish()?;
     if filter.read == 0 && !stopped {
         return Err(Error::Usage(entries.refusals().of_nothing("targets")));
@@ -152,8 +152,8 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
         text += &counted(dropped, what);
     }
-    text += &ending::told();
-    out::tell(text.trim_end());
+    text += &signals::told();
+    page::tell(text.trim_end());
     Ok(match (stopped, dropped) {
         (true, _) => Exit::Interrupted,
         (false, 1..) => Exit::Lossy,

@@ -1,21 +1,16 @@
 //! `pathspider targets`: makes lists of targets, and lists out of lists.
 
-pub(super) mod columns;
-pub(super) mod dns;
 mod failures;
 mod filter;
 mod output;
-mod pace;
-pub(super) mod question;
 mod resolve;
-pub(super) mod servers;
 
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::ending;
+use crate::cli::signals;
 use crate::error::{Error, Exit, Result};
 
 /// Make lists of targets: resolve names to addresses, filter lists
@@ -33,7 +28,7 @@ enum Command {
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
-    ending::catch(false)?;
+    signals::catch(false)?;
     let outcome = match &args.command {
         Command::Resolve(args) => resolve::run(args, quiet),
         Command::Filter(args) => filter::run(args, quiet),

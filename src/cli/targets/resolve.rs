@@ -9,16 +9,17 @@ use clap::ValueEnum;
 use indicatif::HumanCount;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::dns::{self, Answer, Resolver, Settings};
-use super::failures::Failures;
-use super::output::{Destination, Output};
-use super::question::{Family, Question, Reason};
-use super::{input, servers};
-use crate::cli::ending;
-use crate::cli::meter::Meter;
-use crate::cli::out;
+use crate::cli::signals;
+use crate::cli::targets::failures::Failures;
+use crate::cli::targets::input;
+use crate::cli::targets::output::{Destination, Output};
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::measurement::duration;
+use crate::report::meter::Meter;
+use crate::report::page;
+use crate::resolve::question::{Family, Question, Reason};
+use crate::resolve::resolver::{self, Answer, Resolver, Settings};
+use crate::resolve::servers;
 use crate::targets::{Entries, Entry, Want, check_name};
 use crate::words::counted;
 
@@ -107,8 +108,8 @@ impl Families {
 
 fn concurrency(text: &str) -> Result<usize, String> {
     match text.parse() {
-        Ok(number @ 1..=dns::MOST) => Ok(number),
-        _ => Err(format!("must be a whole number, 1 to {}", dns::MOST)),
+        Ok(number @ 1..=resolver::MOST) => Ok(number),
+        _ => Err(format!("must be a whole number, 1 to {}", resolver::MOST)),
     }
 }
 
@@ -133,10 +134,10 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names);
     let unwritten = || "targets resolve: nothing was written".to_owned();
     // Reads that waited were ended by a signal.
-    ending::check(unwritten)?;
+    signals::check(unwritten)?;
     let mut entries = entries?;
     let output = args.destination.open(&mut entries);
-    ending::check(unwritten)?;
+    signals::check(unwritten)?;
     let mut run = Run {
         args,
         resolver: Resolver::new(Settings {
@@ -155,7 +156,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let start = Instant::now();
     let mut meter = Meter::new("names", quiet);
     let mut more = true;
-    let stopped = || ending::came().is_some();
+    let stopped = || signals::came().is_some();
     while (more || !run.jobs.is_empty()) && !stopped() {
         while more && run.has_room() && !stopped() {
             match entries.next() {
@@ -180,7 +181,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     }
     let summary = failures.summary();
     if !summary.is_empty() {
-        out::tell(summary.trim_end());
+        page::tell(summary.trim_end());
     }
     let seconds = start.elapsed().as_secs_f64();
     let mut text = format!(
@@ -206,8 +207,8 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             text += &format!("{}\n", counted(count, what));
         }
     }
-    text += &ending::told();
-    out::tell(text.trim_end());
+    text += &signals::told();
+    page::tell(text.trim_end());
     let lost = failures.unanswered() > 0 || dropped > 0;
     failures.finish()?;
     Ok(match (stopped(), lost) {

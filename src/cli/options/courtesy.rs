@@ -1,0 +1,143 @@
+//! Options of a run that spare targets and networks: caps, order, exclusion, contact.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::run::spec::{self, Spec};
+
+/// What a User-Agent may have beside the program's name, so that a request fits a segment.
+const LONGEST_CONTACT: usize = 120;
+
+/// Options of a run that keep it from harming anybody.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Harm none")]
+pub struct Courtesy {
+    /// Connections started in any one second to one address, at most; 0 for no limit
+    /// [default: 10, with --lab none]
+    #[arg(long, value_name = "N")]
+    rate_per_address: Option<u32>,
+
+    /// Connections started in any one second to all addresses of a prefix together, at most; 0 for no limit
+    /// [default: 50, with --lab none]
+    #[arg(long, value_name = "N")]
+    rate_per_prefix: Option<u32>,
+
+    /// How long a prefix is, of IPv4 and of IPv6
+    #[arg(long, value_name = "V4,V6", default_value = "24,56", value_parser = lengths)]
+    prefix_lengths: (u8, u8),
+
+    /// Packets that a target may be sent, at most: a measurement that could send more (`explain` says how many) is
+    /// refused before anything is sent
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    max_packets_per_target: u64,
+
+    /// In which order targets are asked
+    #[arg(long, value_enum, default_value = "random")]
+    order: Order,
+
+    /// Another seed draws another order
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+
+    /// Ask also addresses of special-purpose networks (private, documentation, benchmarking ...), which are refused
+    /// otherwise except with --lab
+    #[arg(long)]
+    allow_reserved: bool,
+
+    /// Leave these alone: prefixes, addresses, names, or names with all below them (.example.org), one a line, # for
+    /// comments; repeatable. Read once more on SIGHUP, which then does not end the run
+    #[arg(long, value_name = "FILE")]
+    exclude: Vec<PathBuf>,
+
+    /// Where you can be asked to stop: an https, mailto or tel URI, which goes into HTTP's User-Agent and the metadata
+    #[arg(long, value_name = "URI", value_parser = contact)]
+    contact: Option<String>,
+
+    /// Say how many targets, packets, octets and seconds it would be, and do nothing
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
+}
+
+fn lengths(text: &str) -> Result<(u8, u8), String> {
+    let parsed = text
+        .split_once(',')
+        .and_then(|(v4, v6)| Some((v4.trim().parse().ok()?, v6.trim().parse().ok()?)));
+    let fits = |(v4, v6): &(u8, u8)| *v4 <= 32 && *v6 <= 128;
+    parsed.filter(fits).ok_or_else(|| "write two lengths, up to 32 and up to 128, as 24,56".into())
+}
+
+/// A URI of RFC 9511's kinds that can stand in a comment of a User-Agent (RFC 9110, 5.6.5).
+pub fn contact(text: &str) -> Result<String, String> {
+    let known = ["https://", "mailto:", "tel:"];
+    let Some(scheme) = known.into_iter().find(|scheme| text.starts_with(scheme)) else {
+        return Err("must be a URI that begins with https://, mailto: or tel: (RFC 9511)".into());
+    };
+    let fits =
+        |b: u8| b.is_ascii_graphic() && !matches!(b, b'(' | b')' | b'"' | b'\\' | b'<' | b'>');
+    match text.len() {
+        length if length == scheme.len() => Err(format!("there is nothing after {scheme}")),
+        length if length > LONGEST_CONTACT => {
+            Err(format!("is longer than {LONGEST_CONTACT} octets"))
+        }
+        _ if !text.bytes().all(fits) => {
+            Err("must be visible ASCII without spaces, parentheses, quotes and backslashes".into())
+        }
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// The order in which targets are probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Order {
+    /// As listed. Standard input is probed as it arrives.
+    List,
+    /// Drawn by --seed, so that neighbours are not probed in a row. The list must end first.
+    Random,
+}
+
+impl Courtesy {
+    /// Writes the options into a run's spec.
+    pub fn fill(&self, spec: &mut Spec) {
+        spec.rate_per_address = self.rate_per_address;
+        spec.rate_per_prefix = self.rate_per_prefix;
+        spec.prefix_lengths = self.prefix_lengths;
+        spec.max_packets_per_target = self.max_packets_per_target;
+        spec.order = match self.order {
+            Order::List => spec::Order::List,
+            Order::Random => spec::Order::Random,
+        };
+        spec.seed = self.seed;
+        spec.allow_reserved = self.allow_reserved;
+        spec.exclude.clone_from(&self.exclude);
+        spec.contact.clone_from(&self.contact);
+    }
+
+    /// Whether SIGHUP has the lists read once more, and does not end the run.
+    pub fn takes_hangup(&self) -> bool {
+        !self.exclude.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contacts_that_fit_a_user_agent() {
+        for (text, good) in [
+            ("https://example.org/probing.txt", true),
+            ("mailto:lab@example.org", true),
+            ("tel:+1-201-555-0123", true),
+            ("http://example.org", false),
+            ("example.org", false),
+            ("mailto:", false),
+            ("mailto:a b", false),
+            ("mailto:a)\r\nX: y", false),
+            ("https://example.org/(x)", false),
+        ] {
+            assert_eq!(contact(text).is_ok(), good, "{text:?}");
+        }
+        assert!(contact(&format!("mailto:{}", "a".repeat(LONGEST_CONTACT))).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! What a command is allowed to do, and that it soon is allowed no more than it needs.
+//!
+//! [`hold`] comes first, before anything is opened: another user if one is wanted, no more than the two
+//! capabilities, and no way to get others back. [`require`] says what is missing before anything is changed.
+//! [`keep`] comes when everything is open, before the first thread: what is left is what the steps and sockets
+//! of the run still need. Capabilities are those of a thread, and inherited by those that it starts.
+
+mod capabilities;
+pub mod needs;
+mod user;
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, Uid, User, eaccess, geteuid};
+use rustix::thread::CapabilitySet;
+
+use self::needs::Needs;
+use crate::error::{Error, Result};
+use crate::measurement::Plan;
+use crate::sink;
+use crate::step;
+
+/// What works without any privilege.
+const WITHOUT: &str =
+    "`run --lab`, `check`, `explain`, `observe FILE`, `judge` and `merge` need no privilege";
+
+/// Becomes the user that is wanted, and gives up every right but the capabilities that a run may need.
+///
+/// With `journal`, that user gets a folder for journals that root must make.
+///
+/// # Errors
+/// If there is no such user, or this process may not become another.
+pub fn hold(wanted: Option<&str>, journal: bool) -> Result<()> {
+    let both = CapabilitySet::NET_RAW | CapabilitySet::NET_ADMIN;
+    if let Some(text) = wanted {
+        let account = user::find(text)?;
+        if journal && geteuid().is_root() {
+            step::make_state_for(account.uid, account.gid);
+        }
+        capabilities::become_user(&account)?;
+    }
+    capabilities::keep(both, CapabilitySet::NET_ADMIN)
+}
+
+/// The same for a run, which may be in the lab.
+///
+/// # Errors
+/// As [`hold`], and if another user is wanted in the lab.
+pub fn hold_run(wanted: Option<&str>, journal: bool, lab: bool) -> Result<()> {
+    match (lab, wanted) {
+        (false, _) => hold(wanted, journal),
+        (true, Some(_)) => {
+            Err(Error::Usage("--user: the lab needs no root; start it as that user".into()))
+        }
+        // It needs the right to make namespaces; its threads are in them, which is all that they can change.
+        (true, None) => Ok(()),
+    }
+}
+
+/// Keeps what the rest of a run needs, and gives everything else up for good. Called when everything is open, before
+/// the first thread.
+pub fn keep(needs: &Needs) -> Result<()> {
+    capabilities::keep(needs.lasting(), needs.of_programs())
+}
+
+/// Whether this process may do what is needed.
+///
+/// # Errors
+/// What is missing, what for, how to get it, and what works without. Nothing was changed.
+pub fn require(needs: &Needs) -> Result<()> {
+    let missing = needs.missing(capabilities::permitted()?);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut told: Vec<String> = Vec::new();
+    for name in [needs::NET_RAW, needs::NET_ADMIN] {
+        let whats: Vec<&str> =
+            missing.iter().filter(|need| need.name == name).map(|need| need.why.as_str()).collect();
+        if !whats.is_empty() {
+            told.push(format!("{name} ({})", whats.join("; ")));
+        }
+    }
+    let mut names: Vec<String> =
+        needs.iter().filter(|need| need.required).map(|n| n.name.to_lowercase()).collect();
+    names.sort();
+    names.dedup();
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pathspider"));
+    Err(Error::Usage(format!(
+        "this process may not do what is needed: it lacks {}; nothing was changed. Run it as root (sudo), where \
+         --user NAME keeps no more than that, or give it to the program, for one group alone: sudo chgrp GROUP {program} && \
+         sudo chmod 0750 {program} && sudo setcap {}=ep {program}. {WITHOUT}",
+        told.join(" and "),
+        names.join(","),
+        program = program.display(),
+    )))
+}
+
+/// Whether the programs are there that the steps of a measurement are made with, and `command` steps are allowed.
+///
+/// # Errors
+/// What is missing, and what to do about it. Nothing was changed.
+pub fn check_programs(plan: &Plan, allow_commands: bool) -> Result<()> {
+    let context = step::Context { allow_commands, ..step::Context::default() };
+    let steps = step::check(plan.configs.iter().flat_map(|config| &config.steps), &context);
+    steps.map_err(|why| match why {
+        Error::NeedsSetting { .. } => why,
+        other => Error::Usage(other.to_string()),
+    })
+}
+
+/// Whether results can be written there, by the user that this process now is.
+///
+/// # Errors
+/// Where not, and what to do about it. Nothing was changed.
+pub fn check_output(path: &Path) -> Result<()> {
+    if path.as_os_str() == "-" {
+        return Ok(());
+    }
+    // Folders that are there: that of the file or the results, and that of the parts of a file.
+    let folder = path.ancestors().find(|folder| folder.is_dir());
+    let empty = path.ancestors().any(|folder| folder.as_os_str().is_empty());
+    let folder = folder.or(empty.then_some(Path::new(".")));
+    let parts = sink::parts_of(path);
+    for folder in folder.into_iter().chain(parts.is_dir().then_some(parts.as_path())) {
+        if eaccess(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
+            return Err(refused(folder));
+        }
+        let journal = folder.join(sink::JOURNAL);
+        if journal.is_file() && eaccess(&journal, AccessFlags::R_OK | AccessFlags::W_OK).is_err() {
+            return Err(refused(&journal));
+        }
+    }
+    Ok(())
+}
+
+fn refused(path: &Path) -> Error {
+    use std::os::unix::fs::MetadataExt as _;
+    let me = geteuid();
+    let owner = std::fs::metadata(path).map(|about| Uid::from_raw(about.uid())).ok();
+    let owner = owner.filter(|owner| *owner != me).map(name);
+    let why = match (me.is_root(), &owner) {
+        (true, Some(owner)) => {
+            format!("it is {owner}'s, and root's right to write anywhere is given up first of all")
+        }
+        _ => format!("the user {} may not", name(me)),
+    };
+    let become_owner = owner.map(|owner| format!("--user {owner} (started as root), or "));
+    Error::Usage(format!(
+        "write results to {}: {why}; nothing was changed. Use {}another place with -o",
+        path.display(),
+        become_owner.unwrap_or_default()
+    ))
+}
+
+/// What a user is called, or else the number.
+fn name(uid: Uid) -> String {
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
+}

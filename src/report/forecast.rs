@@ -1,0 +1,75 @@
+//! `run --dry-run`, in words or for programs.
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration};
+use serde_json::{Value, json};
+
+use super::format::Format;
+use super::page;
+use crate::cost::Sum;
+use crate::error::Result;
+use crate::measurement::Plan;
+use crate::run::forecast::Forecast;
+
+/// Prints what a run would be.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn print(forecast: &Forecast, plan: &Plan, format: Format) -> Result<()> {
+    match format {
+        Format::Text => page::print(&text(forecast, plan)),
+        Format::Json => page::print_json(&json(forecast, plan)),
+    }
+}
+
+fn text(forecast: &Forecast, plan: &Plan) -> String {
+    let [least, usual, most] = forecast.sums;
+    let [shortest, longest] = forecast.seconds;
+    let count = |sum: Sum| HumanCount(sum.packets).to_string();
+    let bytes = |sum: Sum| HumanBytes(sum.octets).to_string();
+    let mut lines = vec![
+        format!("{}: nothing was sent and nothing was changed. A run would be", plan.title),
+        format!(
+            "  targets      {} of {} read",
+            HumanCount(forecast.targets),
+            HumanCount(forecast.account.read)
+        ),
+        format!("  connections  {}", HumanCount(forecast.attempts)),
+        format!(
+            "  packets      usually {}, at least {}, at most {}",
+            count(usual),
+            count(least),
+            count(most)
+        ),
+        format!(
+            "  octets       usually {}, at least {}, at most {}",
+            bytes(usual),
+            bytes(least),
+            bytes(most)
+        ),
+        format!(
+            "  time         at least {}, by {}; about {} if nobody answers",
+            HumanDuration(shortest),
+            forecast.bound,
+            HumanDuration(longest)
+        ),
+    ];
+    lines.extend(forecast.account.notes().into_iter().map(|note| format!("  {note}")));
+    lines.join("\n") + "\n"
+}
+
+fn json(forecast: &Forecast, plan: &Plan) -> Value {
+    let [packets, octets] = [|sum: &Sum| sum.packets, |sum: &Sum| sum.octets].map(|of| {
+        let [least, usual, most] = &forecast.sums;
+        json!({ "least": of(least), "usual": of(usual), "most": of(most) })
+    });
+    let [least, silent] = forecast.seconds.map(|span| span.as_secs_f64());
+    json!({
+        "measurement": plan.name,
+        "dry_run": true,
+        "targets": { "read": forecast.account.read, "asked": forecast.targets, "refused": forecast.account.refusals() },
+        "attempts": forecast.attempts,
+        "packets": packets,
+        "octets": octets,
+        "seconds": { "least": least, "if_silent": silent, "bound": forecast.bound },
+    })
+}

@@ -1,0 +1,134 @@
+//! The results of one run, among those that are merged.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::barrier::panic_point;
+use crate::error::{Error, Result};
+use crate::sink::{self, Stored};
+
+/// Metadata in which results must agree, and what each is called.
+const SAME: [(&str, &str); 7] = [
+    ("measurement_sha256", "measurement"),
+    ("params", "values of params"),
+    ("connect", "kind of connection (--connect)"),
+    ("confirm_rounds", "rounds of a target that looks broken (--confirm)"),
+    ("control_share", "share of controls (--control)"),
+    ("targets_sha256", "target list"),
+    ("port", "port of targets without one (--port)"),
+];
+
+/// What helps if a result is spoiled.
+const REMEDY: &str = "`run --resume` with the command of the run puts what is spoiled aside and measures its targets again; \
+                      --allow-incomplete merges without it";
+
+/// The results of one run.
+pub struct Input {
+    /// Where they are.
+    pub path: PathBuf,
+    /// Its files of records.
+    files: Vec<PathBuf>,
+    /// The columns of its records.
+    pub schema: SchemaRef,
+    /// What is known of it, without the prefix of keys.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Input {
+    /// Opens a result. What is spoiled is refused, or left out if the whole need not be complete.
+    pub fn open(path: &Path, incomplete: bool) -> Result<Self> {
+        let checked = sink::check(path, &mut |_| ())?;
+        if incomplete && !checked.files.is_empty() {
+            checked.note();
+            checked.spoiled.iter().for_each(|file| log::warn!("{file}; it is left out"));
+        } else {
+            checked.require("merge", REMEDY)?;
+        }
+        let files = checked.files;
+        let Some(last) = files.last() else {
+            return Err(Error::Usage(format!(
+                "merge {}: no Parquet files are there",
+                path.display()
+            )));
+        };
+        let stored = Stored::open(last)?;
+        let schema = stored.schema().clone();
+        // Metadata of the file would otherwise stand in the schema, too.
+        let schema = SchemaRef::new(Schema::new(schema.fields().clone()));
+        let run = path.join(sink::RUN);
+        let run_is_whole = checked.spoiled.iter().all(|file| file.path != run);
+        let metadata = match run.is_file() && run_is_whole {
+            true => sink::read_json(&run)?,
+            // A file, or a folder whose run did not come to an end.
+            false => stored.metadata(),
+        };
+        let metadata = metadata.into_iter().collect();
+        Ok(Self { path: path.to_owned(), files, schema, metadata })
+    }
+
+    /// A value of the metadata.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
+    /// A value of the metadata that is a number.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        self.value(key)?.parse().ok()
+    }
+
+    /// Whether its run came to its end.
+    pub fn is_complete(&self) -> bool {
+        self.value("complete") == Some("true")
+    }
+
+    /// Refuses another result that is not of the same run.
+    pub fn fits(&self, other: &Input) -> Result<()> {
+        let refuse = |what: &str, here: &str, there: &str| {
+            let (a, b) = (self.path.display(), other.path.display());
+            Err(Error::Usage(format!(
+                "merge: {a} and {b} do not belong together: they differ in their {what} ({here}, {there})"
+            )))
+        };
+        for (key, what) in SAME {
+            let (here, there) = (self.value(key), other.value(key));
+            if here != there {
+                return refuse(what, here.unwrap_or("not stated"), there.unwrap_or("not stated"));
+            }
+        }
+        if self.schema != other.schema {
+            let columns =
+                |input: &Input| format!("version {}", input.value("version").unwrap_or("?"));
+            return refuse("columns", &columns(self), &columns(other));
+        }
+        Ok(())
+    }
+
+    /// Reads these columns of its records, all if none is named.
+    ///
+    /// # Errors
+    /// When a file cannot be read, and those of `each`.
+    pub fn read(
+        &self,
+        columns: &[&str],
+        mut each: impl FnMut(RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let mut each = |batch| {
+            panic_point("merge");
+            each(batch)
+        };
+        self.files.iter().try_for_each(|file| Stored::open(file)?.read(columns, &mut each))
+    }
+}
+
+/// The positions of records.
+///
+/// # Errors
+/// If they have none.
+pub fn positions<'a>(batch: &'a RecordBatch, input: &Input) -> Result<&'a [u64]> {
+    crate::run::output::positions(batch).ok_or_else(|| {
+        Error::Usage(format!("merge {}: its records have no positions", input.path.display()))
+    })
+}

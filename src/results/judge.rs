@@ -1,0 +1,123 @@
+//! Judging again: the conditions of a measurement over the facts of finished results.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::measurement;
+use crate::rule::{ADDED, About, Columns, Rules};
+use crate::sink::{self, Metadata};
+
+/// The columns of results.
+pub struct FromFile;
+
+impl Columns for FromFile {
+    fn elsewhere(&self, _: &str) -> Option<String> {
+        Some("the results do not have it".to_owned())
+    }
+
+    fn about(&self, column: &str) -> About {
+        measurement::about(column)
+    }
+}
+
+/// A file of results, of which nothing but its end has been read.
+pub struct Results {
+    path: PathBuf,
+    stored: sink::Stored,
+    /// The schema without what judging adds.
+    pub facts: SchemaRef,
+    /// The columns that it keeps.
+    kept: Vec<usize>,
+    /// In the file's order, without the prefix.
+    pub metadata: Metadata,
+}
+
+impl Results {
+    /// Opens what is as it was written.
+    pub fn open(path: &Path) -> Result<Self> {
+        // A folder of parts is not judged as a whole.
+        files::regular(path).map_err(|why| files::unreadable(path, why))?;
+        sink::check(path, &mut |_| ())?.require(
+            "judge",
+            "`pathspider verify` says more; of a run in parts, `run --resume` measures again what is spoiled",
+        )?;
+        let stored = sink::Stored::open(path)?;
+        let metadata = stored.metadata();
+        Self::new(path, stored, metadata)
+    }
+
+    /// Results with these metadata.
+    pub fn new(path: &Path, stored: sink::Stored, metadata: Metadata) -> Result<Self> {
+        let schema = stored.schema();
+        let kept: Vec<usize> = (0..schema.fields().len())
+            .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
+            .collect();
+        let is_struct = |name: &str| {
+            let field = schema.field_with_name(name).ok();
+            field.is_some_and(|field| matches!(field.data_type(), DataType::Struct(_)))
+        };
+        if !is_struct("target") || !is_struct("zero") {
+            return Err(Error::Usage(format!(
+                "read {}: it is not a result of pathspider: no structs target and zero",
+                path.display()
+            )));
+        }
+        // Without metadata: that of the file would otherwise stand in the schema, too.
+        let facts: Fields = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
+        let facts = Arc::new(Schema::new(facts));
+        Ok(Self { path: path.to_owned(), stored, facts, kept, metadata })
+    }
+
+    /// The values that the params of the measurement had.
+    pub fn params(&self) -> Vec<(String, String)> {
+        let text = self.metadata.iter().find(|(key, _)| key == "params").map(|(_, text)| text);
+        let values: Option<BTreeMap<String, String>> =
+            text.and_then(|text| serde_json::from_str(text).ok());
+        values.unwrap_or_default().into_iter().collect()
+    }
+
+    /// The text of the measurement that they carry.
+    ///
+    /// # Errors
+    /// If they carry none.
+    pub fn measurement(&self) -> Result<String> {
+        let found = self.metadata.iter().find(|(key, _)| key == "measurement");
+        let missing = || {
+            Error::Usage(format!(
+                "read {}: it does not say by which measurement; name one with --measurement",
+                self.path.display()
+            ))
+        };
+        found.map(|(_, text)| text.clone()).ok_or_else(missing)
+    }
+
+    /// The columns of the struct `target`.
+    pub fn target_columns(&self) -> Fields {
+        match self.facts.field_with_name("target").map(|field| field.data_type()) {
+            Ok(DataType::Struct(fields)) => fields.clone(),
+            _ => Fields::empty(),
+        }
+    }
+
+    /// Reads and judges a batch at a time; `each` gets what was stored, too.
+    pub fn judge(
+        self,
+        rules: &Rules,
+        mut each: impl FnMut(&RecordBatch, &RecordBatch) -> Result<()>,
+    ) -> Result<()> {
+        let Self { path, stored, facts, kept, .. } = self;
+        stored.read(&[], |batch| {
+            let columns = kept.iter().map(|column| batch.column(*column).clone());
+            let columns = RecordBatch::try_new(facts.clone(), columns.collect());
+            let columns = columns
+                .map_err(|error| Error::failed(format!("read {}", path.display()), error))?;
+            each(&batch, &rules.judge(&columns)?)
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! NDJSON read back.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StructArray};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType,
+};
+use arrow::json::ReaderBuilder;
+use serde_json::{Map, Value};
+
+use super::contents::{About, Contents};
+use super::problem::{Check, Problem};
+use crate::error::{Doing as _, Error, Result};
+use crate::files;
+use crate::results::judge::FromFile;
+use crate::rule::ADDED;
+use crate::run::record::{self, POSITION};
+
+/// Reads every line, and computes the labels anew if they are those of a run.
+pub(super) fn read(
+    contents: &mut Contents,
+    file: &Path,
+    about: &About,
+    problems: &mut Vec<Problem>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let doing = || format!("read {}", file.display());
+    let mut own = OwnColumns::default();
+    let mut lines = BufReader::new(files::regular(file).doing(doing)?);
+    let (mut line, mut number, mut is_ours) = (Vec::new(), 0, true);
+    while lines.read_until(b'\n', &mut line).doing(doing)? > 0 {
+        number += 1;
+        let object: Map<String, Value> = serde_json::from_slice(&line).map_err(|why| {
+            Error::failed(format!("read line {number} of {}", file.display()), why)
+        })?;
+        line.clear();
+        contents.record();
+        if let Some(position) = object.get(POSITION).and_then(Value::as_u64) {
+            contents.position(position);
+        }
+        match object.get("target") {
+            Some(Value::Object(target)) if object.contains_key("zero") => own.add(target),
+            // Records in the form of upstream, or flows.
+            _ => is_ours = false,
+        }
+        if number % 1024 == 0 {
+            progress(number);
+        }
+    }
+    if !is_ours || number == 0 {
+        return Ok(());
+    }
+    if about.value("judged").is_some() {
+        let why =
+            "labels: not computed anew: NDJSON that was judged does not say which columns it had";
+        contents.notes.push(why.into());
+        return Ok(());
+    }
+    labels(contents, file, about, problems, &own)
+}
+
+/// Computes the labels anew.
+fn labels(
+    contents: &mut Contents,
+    file: &Path,
+    about: &About,
+    problems: &mut Vec<Problem>,
+    own: &OwnColumns,
+) -> Result<()> {
+    let Some(plan) = contents.plan(file, &Fields::empty(), about, problems) else { return Ok(()) };
+    let known = record::schema(&plan, &Fields::empty());
+    let own = own.fields(&known);
+    let Some(Ok(plan)) = about.plan(&own) else { return Ok(()) };
+    let schema: SchemaRef = Arc::new(record::schema(&plan, &own));
+    let facts: Vec<usize> = (0..schema.fields().len())
+        .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
+        .collect();
+    let failed = |why| Error::failed(format!("read {}", file.display()), why);
+    let Ok(rules) = plan.rules.against(&schema.project(&facts).map_err(failed)?, &FromFile) else {
+        return Ok(());
+    };
+    let plain: Fields = schema.fields().iter().map(plain).collect();
+    let reader = BufReader::new(files::regular(file).doing(|| format!("read {}", file.display()))?);
+    let reader =
+        ReaderBuilder::new(Arc::new(Schema::new(plain))).with_strict_mode(true).build(reader);
+    for batch in reader.map_err(failed)? {
+        let stored = batch.and_then(|batch| {
+            let columns = schema.fields().iter().zip(batch.columns());
+            let columns = columns.map(|(field, column)| zoned(column, field)).collect();
+            RecordBatch::try_new(schema.clone(), columns)
+        });
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(why) => {
+                let why = format!("its columns are not those that the measurement leads to: {why}");
+                problems.push(contents.doubt(about, Check::Metadata, file, why));
+                return Ok(());
+            }
+        };
+        let judged = rules.judge(&stored.project(&facts).map_err(failed)?)?;
+        contents.compare(&stored, &judged);
+    }
+    Ok(())
+}
+
+/// The columns of the target list, as far as their values tell.
+#[derive(Debug, Default)]
+struct OwnColumns(BTreeMap<String, DataType>, Vec<String>);
+
+impl OwnColumns {
+    fn add(&mut self, target: &Map<String, Value>) {
+        for (name, value) in target {
+            let found = match value {
+                Value::Null => DataType::Null,
+                Value::Bool(_) => DataType::Boolean,
+                Value::Number(number) if number.is_i64() => DataType::Int64,
+                Value::Number(number) if number.is_u64() => DataType::UInt64,
+                Value::Number(_) => DataType::Float64,
+                _ => DataType::Utf8,
+            };
+            let Some(known) = self.0.get_mut(name) else {
+                self.1.push(name.clone());
+                self.0.insert(name.clone(), found);
+                continue;
+            };
+            if *known != found && found != DataType::Null {
+                let are_numbers = known.is_numeric() && found.is_numeric();
+                *known = match known {
+                    DataType::Null => found,
+                    _ if are_numbers => DataType::Float64,
+                    _ => DataType::Utf8,
+                };
+            }
+        }
+    }
+
+    /// Those that are not among the columns that every target has.
+    fn fields(&self, known: &Schema) -> Fields {
+        let known = known.field_with_name("target").map(|field| field.data_type().clone());
+        let has = |name: &str| match &known {
+            Ok(DataType::Struct(fields)) => fields.find(name).is_some(),
+            _ => false,
+        };
+        let own = self.1.iter().filter(|name| !has(name)).map(|name| {
+            let data_type = match self.0.get(name) {
+                None | Some(DataType::Null) => DataType::Utf8,
+                Some(other) => other.clone(),
+            };
+            Field::new(name, data_type, true)
+        });
+        own.collect()
+    }
+}
+
+/// A field whose times have no zone: the reader of JSON knows none by name.
+fn plain(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        DataType::List(item) => DataType::List(plain(item)),
+        other => other.clone(),
+    };
+    Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
+}
+
+/// The column with its zones.
+fn zoned(column: &ArrayRef, field: &FieldRef) -> ArrayRef {
+    match field.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) => {
+            let times = column.as_primitive_opt::<TimestampNanosecondType>().cloned();
+            let zoned = times.map(|times| times.with_timezone(zone.clone()));
+            zoned.map_or_else(|| column.clone(), |times| Arc::new(times))
+        }
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let array = column.as_struct();
+            let columns = fields.iter().zip(array.columns());
+            let columns = columns.map(|(field, column)| zoned(column, field)).collect();
+            let zoned = StructArray::try_new(fields.clone(), columns, array.nulls().cloned());
+            // What does not fit is found when the record is put together.
+            zoned.map_or_else(|_| column.clone(), |array| Arc::new(array))
+        }
+        _ => column.clone(),
+    }
+}

@@ -1,0 +1,76 @@
+//! What is known of a run before it begins, for the metadata of its results.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::counts::Counts;
+use crate::hex::hex;
+use crate::measurement::Plan;
+use crate::rule::Rules;
+use crate::sink::Metadata;
+
+/// `2026-11-22T18:30:00Z`, by Arrow's own formatting.
+pub fn utc(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
+        .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// The values of a plan's params, as a JSON object of texts.
+pub fn params(plan: &Plan) -> String {
+    let values = plan.params.iter().map(|param| (param.name.clone(), param.value.to_string()));
+    json!(values.collect::<BTreeMap<_, _>>()).to_string()
+}
+
+pub(super) fn owned<const N: usize>(pairs: [(&str, String); N]) -> Metadata {
+    pairs.map(|(key, value)| (key.to_owned(), value)).into()
+}
+
+/// The metadata that is known when a run begins; `more` is what only its spec says.
+pub(super) fn about(
+    plan: &Plan,
+    interface: &str,
+    started: &str,
+    invoked_by: &str,
+    more: Metadata,
+) -> Metadata {
+    let kernel = nix::sys::utsname::uname()
+        .map(|name| {
+            format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
+        })
+        .unwrap_or_default();
+    let mut about = owned([
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("measurement", plan.text.clone()),
+        ("params", params(plan)),
+        ("measurement_sha256", sha256(&plan.text)),
+        ("conditions_sql", conditions_sql(&plan.rules)),
+        ("command_line", invoked_by.to_owned()),
+        ("kernel", kernel),
+        ("interface", interface.to_owned()),
+        ("started", started.to_owned()),
+    ]);
+    about.extend(more);
+    about
+}
+
+/// The metadata of a part, which is made while the run goes on; the sink puts `pathspider.` before each key.
+pub fn metadata_meanwhile(about: &Metadata, counts: &Counts, records: u64) -> Metadata {
+    let now = owned([("complete", false.to_string()), ("records", records.to_string())]);
+    [about.clone(), now, counts.metadata()].concat()
+}
+
+/// The hash of a measurement's text, in hexadecimal.
+pub fn sha256(text: &str) -> String {
+    hex(&Sha256::digest(text.as_bytes()))
+}
+
+/// Each condition's verdict as one SQL expression over the file: a JSON object.
+pub fn conditions_sql(rules: &Rules) -> String {
+    let sql = rules.iter().map(|rule| (rule.name().to_owned(), rule.sql().into()));
+    serde_json::Value::Object(sql.collect()).to_string()
+}

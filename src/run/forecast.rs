@@ -1,0 +1,130 @@
+//! What a run would be, before anything is changed or sent.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::account::Account;
+use crate::cost::{self, Sum};
+use crate::engine::scheduler::Limits;
+use crate::error::{Error, Result};
+use crate::measurement::{Connection, Plan};
+use crate::step::Turns;
+use crate::targets::Reader;
+
+/// What a run would be.
+#[derive(Debug)]
+pub struct Forecast {
+    /// What was read.
+    pub account: Account,
+    /// Targets that would be asked.
+    pub targets: u64,
+    /// Connections started.
+    pub attempts: u64,
+    /// At the least, usually, and at most.
+    pub sums: [Sum; 3],
+    /// At the least, and if nobody answers.
+    pub seconds: [Duration; 2],
+    /// What the shortest time comes from.
+    pub bound: &'static str,
+}
+
+/// Targets by whom a cap is for.
+#[derive(Debug, Default)]
+struct Crowds {
+    targets: u64,
+    addresses: HashMap<IpAddr, u64>,
+    prefixes: HashMap<IpAddr, u64>,
+}
+
+/// Octets of the smallest packet that an attempt begins with: IPv4 and UDP, or a TCP header without options.
+const LEAST: u64 = 28;
+
+/// Reads the list to its end; the forecast of a run over it.
+///
+/// # Errors
+/// When reading fails, or when there is no target.
+pub(super) fn read(
+    plan: &Plan,
+    reader: &mut Reader,
+    limits: &Limits,
+    wave: usize,
+) -> Result<Forecast> {
+    let mut crowds = Crowds::default();
+    loop {
+        let batch = reader.next_batch(4096)?;
+        if batch.is_empty() {
+            break;
+        }
+        crowds.targets += batch.len() as u64;
+        for target in batch {
+            // What a name leads to is found out when it is asked.
+            let Some(address) = target.addr else { continue };
+            if limits.caps.per_address.is_some() {
+                *crowds.addresses.entry(address).or_default() += 1;
+            }
+            if limits.caps.per_prefix.is_some() {
+                *crowds.prefixes.entry(limits.caps.prefix(address)).or_default() += 1;
+            }
+        }
+    }
+    if !reader.has_targets() {
+        let why = reader.refusals().in_words().unwrap_or_else(|| "the list is empty".into());
+        return Err(Error::Usage(format!("no targets: {why}")));
+    }
+    Ok(Forecast::of(plan, &crowds, limits, wave, Account::of(reader)))
+}
+
+impl Forecast {
+    fn of(plan: &Plan, crowds: &Crowds, limits: &Limits, wave: usize, account: Account) -> Self {
+        let targets = crowds.targets;
+        let times =
+            |connection: &Connection| (u64::from(connection.options.repeat()), connection.timeout);
+        let configurations = plan.configs.iter().map(|config| times(&config.connection));
+        let asked: u64 = configurations.clone().map(|(times, _)| times).sum();
+        let probe = plan.probe().map(|probe| times(&probe.connection));
+        let probes = probe.map_or(0, |(times, _)| times);
+        let per_target = asked + probes;
+        let all = configurations.chain(probe);
+        let silent: Duration = all.map(|(times, timeout)| timeout * clamp(times)).sum();
+        let attempts = targets * per_target;
+        // A name may lead nowhere, and who is down is asked no more.
+        let fewest = match (plan.prepare.resolve, probe) {
+            (true, _) => 0,
+            (false, Some(_)) => targets * probes,
+            (false, None) => attempts,
+        };
+        let (usual, most) = cost::in_all(plan);
+        let all = |sum: Sum| Sum { packets: sum.packets * targets, octets: sum.octets * targets };
+        let least = Sum { packets: fewest, octets: fewest * LEAST };
+        let fewest_each = fewest.checked_div(targets).unwrap_or(0);
+        let largest = |crowd: &HashMap<IpAddr, u64>| crowd.values().max().copied().unwrap_or(0);
+        let [address, prefix] = limits.caps.gaps();
+        let rate = limits.rate.map(|rate| Duration::from_secs(1) / rate.max(1));
+        // The first one of each waits for nobody.
+        let span = |gap: Option<Duration>, starts: u64| {
+            gap.map_or(Duration::ZERO, |gap| gap.mul_f64(starts.saturating_sub(1) as f64))
+        };
+        let bounds = [
+            (Duration::ZERO, "nothing: no --rate is given"),
+            (span(rate, fewest), "--rate"),
+            (span(address, largest(&crowds.addresses) * fewest_each), "--rate-per-address"),
+            (span(prefix, largest(&crowds.prefixes) * fewest_each), "--rate-per-prefix"),
+        ];
+        let (shortest, bound) =
+            bounds.into_iter().max_by_key(|(span, _)| *span).unwrap_or_default();
+        // So many at a time, and the last ones of each turn wait for their timeout.
+        let together = targets.div_ceil(limits.concurrency.max(1) as u64);
+        let waves = match plan.turns() {
+            Turns::Waves => targets.div_ceil(wave.max(1) as u64),
+            Turns::AtOnce => 1,
+        };
+        let longest = shortest + silent * clamp(together + waves);
+        let seconds = [shortest, longest];
+        Self { account, targets, attempts, sums: [least, all(usual), all(most)], seconds, bound }
+    }
+}
+
+fn clamp(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

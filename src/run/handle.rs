@@ -1,0 +1,117 @@
+//! How a run is ended from outside: in order, or at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering::Relaxed};
+
+use crate::error::{Error, Result};
+use crate::signals;
+
+/// Ends a run, and has it read its exclusion lists again. May be used from any thread.
+#[derive(Debug)]
+pub struct Handle {
+    /// The first signal that ended it, 0 if none did.
+    signal: AtomicI32,
+    /// 0 while it goes on, 1 when no new wave begins, 2 when it ends at once.
+    level: AtomicU8,
+    reread: Arc<AtomicBool>,
+    early: fn() -> Option<i32>,
+}
+
+impl Default for Handle {
+    fn default() -> Self {
+        Self::with(|| None)
+    }
+}
+
+impl Handle {
+    /// A handle that also asks `early` for a signal that came and was not handed to [`Handle::end`] yet.
+    pub fn with(early: fn() -> Option<i32>) -> Self {
+        Self { signal: AtomicI32::new(0), level: AtomicU8::new(0), reread: Arc::default(), early }
+    }
+
+    /// Ends the run: after the first call no new wave begins and the wave in flight is completed; the second ends the
+    /// run `at_once`, as the first does if it says so. Returns how often it was called before.
+    pub fn end(&self, signal: Option<i32>, at_once: bool) -> u8 {
+        let before = self.level.fetch_add(if at_once { 2 } else { 1 }, Relaxed);
+        if before == 0 {
+            self.signal.store(signal.unwrap_or_default(), Relaxed);
+        }
+        before
+    }
+
+    /// Setting it has the run read its exclusion lists again; a signal handler may do that.
+    pub fn reread(&self) -> Arc<AtomicBool> {
+        self.reread.clone()
+    }
+
+    /// Whether the exclusion lists are to be read again; only once for each time.
+    pub(super) fn takes_reread(&self) -> bool {
+        self.reread.swap(false, Relaxed)
+    }
+
+    /// Whether the run was ended from outside.
+    pub fn is_ended(&self) -> bool {
+        self.level.load(Relaxed) > 0 || (self.early)().is_some()
+    }
+
+    /// The signal that ended the run, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        let signal = Some(self.signal.load(Relaxed)).filter(|signal| *signal > 0);
+        // A wait for the list may end before the thread that takes signals has noticed.
+        signal.or_else(self.early)
+    }
+
+    /// Whether a new wave may begin.
+    pub fn may_begin(&self) -> bool {
+        self.level.load(Relaxed) == 0
+    }
+
+    /// Whether the wave in flight may go on.
+    pub fn may_go_on(&self) -> bool {
+        self.level.load(Relaxed) < 2
+    }
+
+    /// Refuses to go on if the run was ended; `doing` names the operation and what it did not do.
+    ///
+    /// # Errors
+    /// [`Error::Signal`] if a signal ended it, [`Error::Failed`] if another program did.
+    pub fn check(&self, doing: impl FnOnce() -> String) -> Result<()> {
+        match (self.is_ended(), self.signal()) {
+            (false, _) => Ok(()),
+            (true, None) => Err(Error::Failed(format!("{}: it was ended", doing()))),
+            (true, Some(number)) => {
+                Err(Error::Signal { operation: doing(), name: signals::name(number), number })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+
+    use super::*;
+
+    #[test]
+    fn the_first_call_lets_the_wave_end_and_the_second_does_not() {
+        let handle = Handle::default();
+        assert!(handle.may_begin() && handle.may_go_on() && handle.signal().is_none());
+        assert_eq!(handle.end(Some(SIGTERM), false), 0);
+        assert!(!handle.may_begin() && handle.may_go_on() && handle.is_ended());
+        assert_eq!(handle.end(Some(SIGINT), false), 1);
+        assert!(!handle.may_begin() && !handle.may_go_on());
+        assert_eq!(handle.signal(), Some(SIGTERM));
+        let now = Handle::default();
+        now.end(None, true);
+        assert!(!now.may_begin() && !now.may_go_on(), "like a second call");
+        assert!(now.check(|| "x".into()).is_err() && now.signal().is_none());
+    }
+
+    #[test]
+    fn a_signal_that_is_not_handed_over_yet_counts() {
+        let handle = Handle::with(|| Some(SIGINT));
+        assert!(handle.is_ended() && handle.may_begin());
+        assert_eq!(handle.signal(), Some(SIGINT));
+        assert!(handle.check(|| "x".into()).is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! Which run it is: whether one can continue where another stopped.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow::datatypes::SchemaRef;
+use serde_json::Value;
+
+use super::about;
+use crate::error::{Error, Result};
+use crate::measurement::Plan;
+
+/// What a run is known by: of two runs with the same identity, one can go on where the other stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity(pub(super) BTreeMap<String, String>);
+
+impl Identity {
+    /// Of a measurement, the digest of its targets (nothing if they can be read only once), the columns of its
+    /// records, and settings by key.
+    pub fn new(
+        plan: &Plan,
+        targets: Option<&str>,
+        columns: &SchemaRef,
+        options: impl Iterator<Item = (&'static str, String)>,
+    ) -> Self {
+        let columns: Vec<String> = columns.fields().iter().map(|f| format!("{f:?}")).collect();
+        let of = [
+            ("measurement", about::sha256(&plan.text)),
+            ("values of params", about::params(plan)),
+            ("target list", targets.unwrap_or("read only once").to_owned()),
+            ("columns", about::sha256(&columns.join("\n"))),
+        ];
+        Self(of.into_iter().chain(options).map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    /// Refuses to go on with a run that is another one.
+    pub(super) fn check(&self, stored: &Value, path: &Path) -> Result<()> {
+        let word = |key: &str| stored.get(key).and_then(Value::as_str);
+        let differing: Vec<String> = self
+            .0
+            .iter()
+            .filter(|(key, value)| word(key) != Some(value))
+            .map(|(key, value)| {
+                let before = word(key).unwrap_or("not stated");
+                format!("its {key} ({before} there, {value} now)")
+            })
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "resume {}: this is another run; what differs: {}",
+            path.display(),
+            differing.join("; ")
+        )))
+    }
+}

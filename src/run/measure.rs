@@ -1,0 +1,194 @@
+//! The threads of a run: started, watched, joined. Whatever ends one of them ends the run in order.
+
+use std::sync::{Arc, mpsc};
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::account::Account;
+use super::again::Again;
+use super::feed::{Fed, Feed, List};
+use super::live::Live;
+use super::outcome::Outcome;
+use super::output::Output;
+use super::prepare::Preparation;
+use super::telemetry::{self, Telemetry};
+use super::wave::Wave;
+use super::writer::{self, Known, Writer};
+use super::{Run, about, preflight, source};
+use crate::barrier;
+use crate::engine::driver;
+use crate::engine::ports::Bank;
+use crate::error::{Doing as _, Error, Result};
+use crate::observer::{Limits, capture};
+use crate::packet::owner::Owners;
+use crate::privilege;
+use crate::targets::Reader;
+
+impl Run<'_> {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What kept it from beginning; what ended it later is in the outcome.
+    pub(super) fn measure(&self, reader: &mut Reader, output: &Output) -> Result<Outcome> {
+        let progress = driver::Progress::default();
+        let live = Live::default();
+        let preparation = Preparation::new(self.plan, self.spec, self.network.resolver)?;
+        let owners = Arc::new(Owners::default());
+        let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
+        // The capture fills its ring from here on, before the first SYN.
+        let capture = capture::open(&self.network.interface, &self.capture_filter())?;
+        preflight::rehearse(&engine, self.plan, self.origin)?;
+        self.check_ended()?;
+        // From here on there is something that a start that fails must remove.
+        let (mut sink, mut earlier, digest) = self.open(reader, output)?;
+        let size = self.spec.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+        let first = reader.next_batch(preflight::SAMPLE.min(size));
+        self.check_ended()?;
+        let first = first?;
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().in_words() {
+                None => source::none(),
+                Some(refused) => Error::Usage(format!("no targets: {refused}")),
+            });
+        }
+        if !self.network.own {
+            preflight::routes(&self.network.interface, self.network.bound.is_some(), &first)?;
+        }
+        self.check_ended()?;
+        privilege::keep(&self.needs)?;
+        let limits = Limits::of_run(self.pool.len());
+        let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
+        let counters = capture.counters.clone();
+        let clock = Instant::now();
+        let started = earlier.started.take().unwrap_or_else(|| about::utc(SystemTime::now()));
+        let about = self.about(&started, digest.as_deref(), &earlier);
+        let before = earlier.totals.records;
+
+        let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {
+            // No room in between: a wave is taken when the one before has its flows. So two waves at most
+            // are under way, which is what their source ports can tell apart.
+            let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
+            let (answers, again) = mpsc::channel();
+            let (running, done) = mpsc::channel::<()>();
+            let telemetry = Telemetry {
+                plan: self.plan,
+                limits: self.limits(),
+                began: clock,
+                engine: &progress,
+                capture: &counters,
+                live: &live,
+                handle: self.handle,
+            };
+            let events = self.events;
+            let watcher = spawn(scope, "live", move || events.watch(&telemetry, &done))?;
+            let known = Known {
+                about: &about,
+                progress: &progress,
+                counters: &counters,
+                earlier: &earlier.counts,
+                began: clock,
+                live: &live,
+            };
+            let totals = std::mem::take(&mut earlier.totals);
+            let (fields, sink) = (reader.fields(), sink.as_mut());
+            let writer = Writer::new(self.plan, fields, sink, events, known, totals, answers);
+            let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
+            let alive = || {
+                let threads = !writer.is_finished() && !watcher.is_finished();
+                capture.is_alive() && threads && barrier::crashed().is_none()
+            };
+            let may_begin = || {
+                self.look_at_lists();
+                !self.handle.is_ended() && alive()
+            };
+            let keep_going = || {
+                self.look_at_lists();
+                self.handle.may_go_on() && alive()
+            };
+            let mut feed = Feed {
+                engine: &mut engine,
+                list: List::new(reader, self.spec.control, first),
+                excluded: &self.excluded,
+                preparation,
+                capture: &capture,
+                waves,
+                answers: again,
+                again: Again::new(self.spread()),
+                size,
+                live: &live,
+                progress: &progress,
+                per_target: telemetry::per_target(self.plan),
+                bank: Bank::default(),
+                fed: Fed::default(),
+            };
+            let engine_end = contained(|| feed.run(&may_begin, &keep_going));
+            // Whatever ended it, the host is restored before anything else.
+            let engine_end = engine_end.and(contained(|| feed.engine.finish()));
+            let fed = std::mem::take(&mut feed.fed);
+            // Closes the channel, which tells the writer that this was all.
+            drop(feed);
+            let written = writer.join();
+            drop(running);
+            // A panic of its own is known by now, and must not be one of this thread.
+            let watched = watcher.join().unwrap_or(Ok(()));
+            Ok((fed, engine_end.and(watched), written))
+        })?;
+        let capture_end = capture.stop();
+        let elapsed = clock.elapsed();
+        // Whatever ended the run, what was merged is written and readable.
+        let (written, writer_end) = written.unwrap_or_else(|_| {
+            (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
+        });
+        // What a panic left behind may have failed because of it.
+        let error = barrier::crashed().map(|crash| Error::Failed(crash.to_string()));
+        let error = error.or(engine_end.err()).or(capture_end.err()).or(writer_end.err());
+        let counts = written.counts(&progress, &counters, &earlier.counts);
+        let meanwhile = || about::metadata_meanwhile(&about, &counts, written.totals.records);
+        // All records are on disk before they are counted.
+        let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
+        let mut account = Account::of(reader);
+        account.records = sink.rows() - before;
+        account.withdraw(&fed.withdrawn);
+        account.unfinished = fed.unasked + written.unfinished;
+        let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
+        let changed = changed
+            .then(|| Error::Failed("the target list was changed while the run went on".into()));
+        let mut outcome = Outcome {
+            asked: fed.asked,
+            again: fed.again,
+            account,
+            totals: written.totals,
+            counts,
+            elapsed,
+            disturbed: fed.disturbed,
+            interface: self.network.interface.clone(),
+            elsewhere: self.elsewhere(written.unobserved_to),
+            started,
+            ended: about::utc(SystemTime::now()),
+            interrupted: self.handle.is_ended(),
+            signal: self.handle.signal(),
+            error: error.or(changed),
+            outputs: engine.outputs().to_vec(),
+            records: sink.rows(),
+            written: None,
+            resume: None,
+        };
+        outcome.close(sink, &about, output, digest.is_some());
+        Ok(outcome)
+    }
+}
+
+/// Starts a thread of the run.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let thread = thread::Builder::new().name(name.into()).spawn_scoped(scope, work);
+    thread.doing(|| format!("start the thread {name}"))
+}
+
+/// What a function returns; its panic is an error.
+fn contained(call: impl FnOnce() -> Result<()>) -> Result<()> {
+    barrier::contain(call).unwrap_or_else(|crash| Err(Error::Failed(crash)))
+}

@@ -1,0 +1,329 @@
+//! One run: a measurement of one list over one network. [`Run::start`] takes a [`Spec`], reports to [`Events`] and
+//! returns an [`Outcome`].
+//!
+//! A run knows nothing of a command line, a terminal or signals. Its caller loads the measurement, opens the list,
+//! shows the progress and ends it early by a [`Handle`].
+//!
+//! | files | what |
+//! | --- | --- |
+//! | `spec` `events` `handle` `outcome` | what goes in and comes out |
+//! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
+//! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
+//! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
+//! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` | adding up |
+//! | `live` `snapshot` `telemetry` | what can be seen meanwhile |
+
+pub mod about;
+pub mod account;
+mod again;
+pub mod controls;
+pub mod counts;
+pub mod disturbed;
+pub mod events;
+mod excluded;
+mod feed;
+pub mod forecast;
+pub mod handle;
+mod held;
+pub mod host;
+mod identity;
+pub mod interface;
+pub mod live;
+mod measure;
+pub mod memory;
+pub mod outcome;
+pub mod output;
+pub mod port_outcomes;
+mod preflight;
+mod prepare;
+pub mod record;
+mod route;
+pub mod snapshot;
+pub mod source;
+pub mod source_ports;
+pub mod spec;
+pub mod telemetry;
+pub mod totals;
+pub mod verdicts;
+mod wave;
+mod writer;
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
+pub use self::events::Events;
+pub use self::handle::Handle;
+pub use self::outcome::Outcome;
+pub use self::spec::Spec;
+
+use self::excluded::Excluded;
+use self::forecast::Forecast;
+use self::host::Host;
+use self::identity::Identity;
+use self::output::{Earlier, Output};
+use self::port_outcomes::PortOutcomes;
+use self::spec::Order;
+use crate::connect;
+use crate::cost;
+use crate::engine::ports::Pool;
+use crate::engine::{driver, scheduler};
+use crate::error::{Error, Result};
+use crate::measurement::{self, Plan};
+use crate::packet::protocol;
+use crate::privilege::{self, needs::Needs};
+use crate::sink::{Metadata, RUN_ID, Sink};
+use crate::step::Slot;
+use crate::targets::Reader;
+
+/// The network that a run sends through.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// The interface that is watched.
+    pub interface: String,
+    /// The interface that sockets are bound to, if they are.
+    pub bound: Option<String>,
+    /// Whether it is the run's own and ends with it, as the lab's namespaces are: nothing there is held, spared or
+    /// restored.
+    pub own: bool,
+    /// The resolver of a network of its own.
+    pub resolver: Option<SocketAddr>,
+    /// The name of the situation that a network of its own puts the prober in.
+    pub situation: Option<&'static str>,
+}
+
+/// One run.
+pub struct Run<'a> {
+    spec: &'a Spec,
+    plan: &'a Plan,
+    /// The name of the measurement's file, for messages.
+    origin: &'a str,
+    network: &'a Network,
+    handle: &'a Handle,
+    events: &'a dyn Events,
+    pool: Pool,
+    needs: Needs,
+    host: Host,
+    excluded: Rc<Excluded>,
+}
+
+impl<'a> Run<'a> {
+    /// Runs a measurement over the targets of `reader`. `origin` names the measurement's file in messages.
+    ///
+    /// # Errors
+    /// What kept the run from beginning: nothing was sent then, and the host is as it was. What ended it later is in
+    /// the outcome.
+    pub fn start(
+        spec: &'a Spec,
+        (plan, origin): (&'a Plan, &'a str),
+        network: &'a Network,
+        reader: &mut Reader,
+        handle: &'a Handle,
+        events: &'a dyn Events,
+    ) -> Result<Outcome> {
+        let excluded = choose(spec, plan, network, reader)?;
+        let output = Output::of(&spec.output, spec.form);
+        privilege::check_output(&spec.output)?;
+        output.look()?;
+        let needs = Needs::of(plan);
+        let needs = if network.bound.is_some() { needs.bound() } else { needs };
+        privilege::require(&needs)?;
+        privilege::check_programs(plan, spec.allow_commands)?;
+        preflight::inspect(plan, origin)?;
+        // Too few ports are an error before anything is held.
+        pool(spec, plan, Slot::default())?;
+        check_ended(handle, plan)?;
+        let host = match network.own {
+            true => Host::default(),
+            false => Host::hold(spec.state.as_deref(), plan, handle)?,
+        };
+        let pool = pool(spec, plan, host.slot())?;
+        let run = Run { spec, plan, origin, network, handle, events, pool, needs, host, excluded };
+        run.check_ended()?;
+        run.measure(reader, &output)
+    }
+
+    /// Reads the list to its end and says what a run over it would be. Nothing is sent or changed.
+    ///
+    /// # Errors
+    /// As [`Run::start`], as far as the list and the measurement are concerned.
+    pub fn forecast(
+        spec: &Spec,
+        plan: &Plan,
+        network: &Network,
+        reader: &mut Reader,
+    ) -> Result<Forecast> {
+        choose(spec, plan, network, reader)?;
+        reader.only(spec.shard);
+        let pool = pool(spec, plan, Slot::default())?;
+        let largest = pool.largest_wave(source_ports::per_target(plan));
+        let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
+        forecast::read(plan, reader, &spec.limits(network.own), wave)
+    }
+}
+
+/// Has the reader hand out the targets that the spec asks for, in its order.
+fn choose(
+    spec: &Spec,
+    plan: &Plan,
+    network: &Network,
+    reader: &mut Reader,
+) -> Result<Rc<Excluded>> {
+    let (_, most) = cost::in_all(plan);
+    if most.packets > spec.max_packets_per_target {
+        return Err(Error::Usage(format!(
+            "run {}: a target could be sent {} packets, more than --max-packets-per-target {}; \
+             `pathspider explain` says which",
+            plan.name, most.packets, spec.max_packets_per_target
+        )));
+    }
+    if plan.prepare.resolve {
+        reader.names();
+    }
+    if spec.order == Order::Random {
+        reader.scatter(spec.seed);
+    }
+    let allow_reserved = spec.allow_reserved || network.own;
+    let excluded = Excluded::read(&spec.exclude, allow_reserved, plan.prepare.resolve)?;
+    let excluded = Rc::new(excluded);
+    excluded.withhold(reader);
+    Ok(excluded)
+}
+
+/// Refuses to go on if the run was ended before anything was sent.
+fn check_ended(handle: &Handle, plan: &Plan) -> Result<()> {
+    handle.check(|| format!("run {}: nothing was sent, and the host is as it was", plan.name))
+}
+
+/// The source ports of a run.
+fn pool(spec: &Spec, plan: &Plan, slot: Slot) -> Result<Pool> {
+    source_ports::pool(spec.source_ports.as_ref(), slot, source_ports::per_target(plan))
+}
+
+impl Run<'_> {
+    fn check_ended(&self) -> Result<()> {
+        check_ended(self.handle, self.plan)
+    }
+
+    fn limits(&self) -> scheduler::Limits {
+        self.spec.limits(self.network.own)
+    }
+
+    fn look_at_lists(&self) {
+        if self.handle.takes_reread() {
+            self.excluded.reread();
+        }
+    }
+
+    fn settings(&self) -> driver::Settings {
+        let (configurations, probe) = (self.plan.configs.iter(), self.plan.probe());
+        driver::Settings {
+            configurations: configurations
+                .chain(&probe)
+                .map(|config| configuration(config, self.spec.contact.clone()))
+                .collect(),
+            probe: probe.is_some(),
+            limits: self.limits(),
+            bind_device: self.network.bound.clone(),
+            interface: Some(self.network.interface.clone()),
+            allow_commands: self.spec.allow_commands,
+            pool: self.pool.clone(),
+            slot: self.host.slot(),
+            journal: self.host.journal(),
+            // The kernel of a network that was just made remembers no cookie.
+            forget: !self.network.own && self.plan.configs.iter().any(|c| c.connection.fast_open()),
+        }
+    }
+
+    /// What the run is known by.
+    fn identity(&self, digest: Option<&str>, columns: &SchemaRef) -> Identity {
+        let situation = self.network.situation.unwrap_or_default().to_owned();
+        let settings = self.spec.identity().chain([("--lab-prober", situation)]);
+        Identity::new(self.plan, digest, columns, settings)
+    }
+
+    /// Opens the output, and has the reader skip what is done and what other shards do.
+    fn open(
+        &self,
+        reader: &mut Reader,
+        output: &Output,
+    ) -> Result<(Box<dyn Sink>, Earlier, Option<String>)> {
+        let digest = source::digest(self.spec.list.as_deref(), self.network.own, reader)?;
+        if self.spec.resume && digest.is_none() {
+            return Err(Error::Usage(
+                "--resume: standard input cannot be read again; give the list as a file, by --targets FILE".into(),
+            ));
+        }
+        let schema: SchemaRef = Arc::new(record::schema(self.plan, &reader.fields()));
+        let identity = self.identity(digest.as_deref(), &schema);
+        let (sink, mut earlier) =
+            output.open(self.spec, &identity, &schema, self.events, self.outcomes())?;
+        reader.skip(std::mem::take(&mut earlier.done));
+        reader.only(self.spec.shard);
+        Ok((sink, earlier, digest))
+    }
+
+    /// What the metadata say from the beginning on.
+    fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
+        let Spec { concurrency, wave, .. } = self.spec;
+        let limits = self.limits();
+        let cap = |cap: Option<u32>| cap.map(|cap| cap.to_string());
+        let more = [
+            ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
+            ("targets_sha256", digest.map(str::to_owned)),
+            ("source_ports", Some(self.pool.to_string())),
+            ("lab_prober", self.network.situation.map(str::to_owned)),
+            ("sessions", Some((earlier.sessions + 1).to_string())),
+            (RUN_ID, Some(earlier.run_id.clone())),
+            ("memory_bound", Some(memory::of_run(self.plan, *concurrency, *wave, &self.pool))),
+            ("rate", cap(limits.rate)),
+            ("rate_per_address", cap(limits.caps.per_address)),
+            ("rate_per_prefix", cap(limits.caps.per_prefix)),
+        ];
+        let more = more.into_iter().chain(self.spec.metadata());
+        let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let (interface, invoked_by) = (&self.network.interface, &self.spec.invoked_by);
+        about::about(self.plan, interface, started, invoked_by, more.collect())
+    }
+
+    /// The least time between two probes of a target. Paths of the lab do not change with time.
+    fn spread(&self) -> Duration {
+        if self.network.own { Duration::ZERO } else { self.plan.confirm.spread }
+    }
+
+    /// Outcomes by ports, none counted yet.
+    fn outcomes(&self) -> PortOutcomes {
+        let names = self.plan.configs.iter().map(|config| config.name.to_owned());
+        PortOutcomes::new(self.pool.middle(), names)
+    }
+
+    /// The interface by which packets to this address leave, if it is not the watched one.
+    fn elsewhere(&self, to: Option<IpAddr>) -> Option<String> {
+        preflight::elsewhere(&self.network.interface, self.network.bound.as_deref(), to?)
+    }
+
+    fn capture_filter(&self) -> String {
+        let ports = &self.pool;
+        // Our connections, and what routers say about them.
+        let udp =
+            self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
+        let udp = if udp { format!("udp portrange {ports} or ") } else { String::new() };
+        format!("tcp portrange {ports} or {udp}icmp or icmp6")
+    }
+}
+
+/// What the engine needs to know of a configuration.
+fn configuration(
+    of: &measurement::Configuration,
+    contact: Option<String>,
+) -> driver::Configuration {
+    driver::Configuration {
+        steps: of.steps.clone(),
+        kind: of.connection.kind,
+        options: connect::Options { contact, ..of.connection.options.clone() },
+        timeout: of.connection.timeout,
+    }
+}

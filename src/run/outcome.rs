@@ -1,0 +1,136 @@
+//! How a run ended, and what its results say of that.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::about::owned;
+use super::account::Account;
+use super::counts::Counts;
+use super::disturbed::Disturbed;
+use super::output::Output;
+use super::totals::Totals;
+use crate::barrier::panic_point;
+use crate::error::Error;
+use crate::signals;
+use crate::sink::{self, Metadata, Sink, Written};
+use crate::step::CommandOutput;
+
+/// How a run ended.
+pub struct Outcome {
+    /// Targets handed to the engine.
+    pub asked: u64,
+    /// How often targets were asked again that looked broken or transient.
+    pub again: u64,
+    /// What became of the targets that were read.
+    pub account: Account,
+    /// What the records say, of a resumed run all of them.
+    pub totals: Totals,
+    /// What was counted, of a resumed run from its beginning.
+    pub counts: Counts,
+    /// Waves that were disturbed, since it was resumed.
+    pub disturbed: Disturbed,
+    /// How long it took, since it was resumed.
+    pub elapsed: Duration,
+    /// The interface watched.
+    pub interface: String,
+    /// The interface by which packets left that were not seen, if that is another one.
+    pub elsewhere: Option<String>,
+    /// Start, ISO 8601 in UTC.
+    pub started: String,
+    /// End, likewise.
+    pub ended: String,
+    /// Whether it was ended from outside.
+    pub interrupted: bool,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// The error that ended the run early.
+    pub error: Option<Error>,
+    /// What programs of `command` steps said.
+    pub outputs: Vec<CommandOutput>,
+    /// Records in all, on disk.
+    pub records: u64,
+    /// The file.
+    pub written: Option<Written>,
+    /// What to resume, if the run did not come to its end and can be.
+    pub resume: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Whether every target that there is was asked.
+    pub fn is_complete(&self) -> bool {
+        !self.interrupted && self.error.is_none() && self.account.missing() == 0
+    }
+
+    /// Finishes the file, whatever ended the run, and says whether it can be resumed: its targets can be read
+    /// `again`, and it was written in parts.
+    pub fn close(&mut self, sink: Box<dyn Sink>, about: &Metadata, output: &Output, again: bool) {
+        panic_point("finish");
+        if self.error.is_some() {
+            self.account.close();
+        }
+        match sink.finish(&metadata(self, about)) {
+            Ok(written) => self.written = Some(written),
+            Err(error) => drop(self.error.get_or_insert(error)),
+        }
+        let parts = self.written.as_mut().and_then(|written| written.parts.take());
+        if !self.is_complete() && again && output.has_parts() && output.is_there() {
+            self.resume = Some(output.path().to_owned());
+        } else if let Some(parts) = parts.filter(|_| output.is_single())
+            && let Err(error) = sink::discard(&parts)
+        {
+            log::warn!("{error}");
+        }
+    }
+
+    /// The name of the signal that ended the run, if one did.
+    pub fn signal_name(&self) -> Option<String> {
+        self.signal.map(signals::name)
+    }
+}
+
+/// The metadata of the result; the sink puts `pathspider.` before each key.
+pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
+    let account = &outcome.account;
+    let (last, vacant) = &account.positions;
+    let mut now = owned([
+        ("ended", outcome.ended.clone()),
+        ("complete", outcome.is_complete().to_string()),
+        ("targets_read", account.read.to_string()),
+        ("targets_asked", outcome.asked.to_string()),
+        ("targets_refused", account.refusals().to_string()),
+        ("targets_unfinished", account.unfinished.to_string()),
+        ("records", outcome.records.to_string()),
+        ("waves_repeated", outcome.disturbed.repeated.to_string()),
+        ("waves_disturbed", outcome.disturbed.marked.to_string()),
+        ("records_flagged", json!(outcome.totals.flagged).to_string()),
+        ("command_outputs", outputs(&outcome.outputs)),
+        ("port_outcomes", outcome.totals.ports.json().to_string()),
+    ]);
+    let Totals { labels, controls, .. } = &outcome.totals;
+    if controls.records > 0 {
+        now.extend(owned([("controls", controls.to_json(labels).to_string())]));
+    }
+    if let Some(digest) = &account.digest {
+        now.extend(owned([
+            ("targets_sha256", digest.clone()),
+            ("targets_last_position", last.to_string()),
+            ("targets_no_target", vacant.to_string()),
+            ("targets_withheld", account.withheld.to_string()),
+        ]));
+    }
+    // What is known now goes before what was known at the beginning.
+    let fresh = |(key, _): &&(String, String)| now.iter().all(|(known, _)| known != key);
+    let about: Metadata = about.iter().filter(fresh).cloned().collect();
+    [about, now, outcome.counts.metadata()].concat()
+}
+
+/// What programs said: a JSON array.
+fn outputs(outputs: &[CommandOutput]) -> String {
+    let outputs = outputs.iter().map(|output| {
+        let CommandOutput { line, status, stdout, stderr } = output;
+        json!({ "line": line, "status": status, "stdout": stdout, "stderr": stderr })
+    });
+    serde_json::Value::Array(outputs.collect()).to_string()
+}

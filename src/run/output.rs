@@ -1,0 +1,284 @@
+//! Where a run's records go, and what is there already if the run is resumed.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::{SchemaRef, UInt64Type};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::about;
+use super::controls::CONTROL;
+use super::counts::{self, Counts};
+use super::events::Events;
+use super::identity::Identity;
+use super::port_outcomes::PortOutcomes;
+use super::record::POSITION;
+use super::spec::Spec;
+use super::totals::Totals;
+use crate::error::{Error, Result};
+use crate::files::Place;
+use crate::record;
+use crate::sink::{self, Folder, PartsSink, SingleSink, Sink};
+use crate::targets::Positions;
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// As this program has them.
+    #[default]
+    Ours,
+    /// As PATHspider 2 wrote them, with the facts of each flow if `flows`.
+    Upstream {
+        /// Whether the facts are written.
+        flows: bool,
+    },
+}
+
+/// The columns of our records, for the sink that writes upstream's.
+const KNOWN: sink::Known =
+    sink::Known { configurations: &record::CONFIGURATIONS, filled_by: record::filled_by };
+
+impl Form {
+    /// Opens the sink that `path` names.
+    ///
+    /// # Errors
+    /// As [`sink::open`], and if the path cannot hold records of this form.
+    pub fn open(self, path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
+        match self {
+            Form::Upstream { flows } => {
+                sink::check_upstream(path)?;
+                sink::open_upstream(path, flows, KNOWN)
+            }
+            Form::Ours => sink::open(path, schema),
+        }
+    }
+}
+
+/// The columns from which it is known what is done.
+const DONE: [&str; 9] = [
+    POSITION,
+    "target.ip",
+    "target.name",
+    "zero.started",
+    "flags",
+    CONTROL,
+    "conditions",
+    "verdict",
+    "insufficient",
+];
+
+/// What is there of a run before it begins.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Positions of the targets that have records.
+    pub done: Positions,
+    /// What those records say.
+    pub totals: Totals,
+    /// The counts of earlier sessions.
+    pub counts: Counts,
+    /// When the run began, if that was earlier.
+    pub started: Option<String>,
+    /// How often it was begun or resumed before.
+    pub sessions: u64,
+    /// What its parts have in common with each other, and with no part of another run.
+    pub run_id: String,
+}
+
+impl Earlier {
+    /// Nothing was done; outcomes will be counted by these ports.
+    fn new(ports: PortOutcomes) -> Self {
+        let run_id = format!("{:032x}", rand::random::<u128>());
+        Self { totals: Totals { ports, ..Totals::default() }, run_id, ..Self::default() }
+    }
+}
+
+/// Where the records go.
+#[derive(Debug)]
+pub enum Output {
+    /// A folder of parts.
+    Folder(PathBuf),
+    /// A single Parquet file, made of parts at the end.
+    Single(PathBuf),
+    /// A stream or a file of lines.
+    Lines(PathBuf),
+}
+
+impl Output {
+    /// What a name means.
+    pub fn of(path: &Path, form: Form) -> Self {
+        let path = path.to_owned();
+        let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let parquet = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet"));
+        match () {
+            () if form != Form::Ours || path.as_os_str() == "-" => Output::Lines(path),
+            () if slash || path.is_dir() => Output::Folder(path),
+            () if parquet => Output::Single(path),
+            () => Output::Lines(path),
+        }
+    }
+
+    /// The name that the user gave.
+    pub fn path(&self) -> &Path {
+        let (Output::Folder(path) | Output::Single(path) | Output::Lines(path)) = self;
+        path
+    }
+
+    /// Whether parts are only the way to a single file.
+    pub fn is_single(&self) -> bool {
+        matches!(self, Output::Single(_))
+    }
+
+    /// Whether its parts are where they were written.
+    pub fn is_there(&self) -> bool {
+        let parts =
+            if self.is_single() { sink::parts_of(self.path()) } else { self.path().to_owned() };
+        parts.is_dir()
+    }
+
+    /// Whether records go into parts.
+    pub fn has_parts(&self) -> bool {
+        self.parts().is_some()
+    }
+
+    /// The folder of its parts.
+    fn parts(&self) -> Option<PathBuf> {
+        match self {
+            Output::Folder(path) => Some(path.clone()),
+            Output::Single(path) => Some(sink::parts_of(path)),
+            Output::Lines(_) => None,
+        }
+    }
+
+    /// Refuses to resume what cannot be resumed, before anything else is done.
+    pub fn can_resume(&self) -> Result<()> {
+        let refuse =
+            |why: &str| Err(Error::Usage(format!("resume {}: {why}", self.path().display())));
+        match self.parts() {
+            None => refuse("only a run into a folder or a .parquet file can be resumed"),
+            Some(parts) if parts.join(sink::JOURNAL).is_file() => Ok(()),
+            Some(_) if self.is_single() && self.path().exists() => {
+                refuse("it is finished: there is nothing to resume")
+            }
+            Some(_) => refuse("there is no run; begin one with -o"),
+        }
+    }
+
+    /// Refuses what others put in the way, before anything else is done. Nothing is made or opened.
+    pub fn look(&self) -> Result<()> {
+        match self {
+            Output::Lines(path) if path.as_os_str() == "-" => return Ok(()),
+            Output::Folder(_) => {}
+            Output::Single(path) | Output::Lines(path) => drop(Place::of(path)?),
+        }
+        self.parts().map_or(Ok(()), |parts| sink::can_hold(&parts))
+    }
+
+    /// Opens the sink. If the run is resumed, reads the records that are there and reports them.
+    pub(super) fn open(
+        &self,
+        spec: &Spec,
+        identity: &Identity,
+        schema: &SchemaRef,
+        events: &dyn Events,
+        ports: PortOutcomes,
+    ) -> Result<(Box<dyn Sink>, Earlier)> {
+        let Some(parts) = self.parts() else {
+            return Ok((spec.form.open(self.path(), schema.clone())?, Earlier::new(ports)));
+        };
+        let place = match self {
+            Output::Single(path) => Some(sink::can_be(path)?),
+            _ => None,
+        };
+        let (mut folder, earlier) = match spec.resume {
+            true => earlier(Folder::resume(&parts)?, self.path(), identity, events, ports)?,
+            false => (Folder::begin(&parts, self.path())?, Earlier::new(ports)),
+        };
+        if earlier.sessions == 0 {
+            folder.note(&json!({ "run": identity.0, sink::RUN_ID: earlier.run_id }))?;
+        }
+        let now = about::utc(std::time::SystemTime::now());
+        let session = json!({ "started": now, "command_line": spec.invoked_by });
+        let mut line = json!({ "session": session });
+        if folder.run_id().is_none() {
+            // A run that an earlier version began.
+            line[sink::RUN_ID] = earlier.run_id.as_str().into();
+        }
+        folder.note(&line)?;
+        let parts = PartsSink::new(folder, schema.clone(), &counts::KEYS)?;
+        let sink: Box<dyn Sink> = match place {
+            Some(place) => Box::new(SingleSink::new(place, parts)),
+            None => Box::new(parts),
+        };
+        Ok((sink, earlier))
+    }
+}
+
+/// Reads what the folder of a run holds.
+fn earlier(
+    mut folder: Folder,
+    path: &Path,
+    identity: &Identity,
+    events: &dyn Events,
+    ports: PortOutcomes,
+) -> Result<(Folder, Earlier)> {
+    let Some(run) = folder.lines().iter().find_map(|line| line.get("run")) else {
+        return match folder.parts() {
+            // It was killed before anything was done.
+            [] => Ok((folder, Earlier::new(ports))),
+            _ => Err(Error::Usage(format!(
+                "resume {}: its {} does not say which run it is",
+                path.display(),
+                sink::JOURNAL
+            ))),
+        };
+    };
+    identity.check(run, path)?;
+    folder.repair(&counts::KEYS)?;
+    let mut earlier = Earlier::new(ports);
+    if let Some(run_id) = folder.run_id() {
+        earlier.run_id = run_id.to_owned();
+    }
+    let outcomes = earlier.totals.ports.columns();
+    let columns: Vec<&str> =
+        DONE.iter().copied().chain(outcomes.iter().map(String::as_str)).collect();
+    for line in folder.lines() {
+        if let Some(session) = line.get("session") {
+            earlier.sessions += 1;
+            let started = session.get("started").and_then(Value::as_str);
+            earlier.started = earlier.started.or(started.map(str::to_owned));
+        }
+        // Each line has the counts from the beginning on.
+        if let Some(counts) = line.get("counts") {
+            earlier.counts = Counts::stored(|key| counts.get(key)?.as_str()?.parse().ok());
+        }
+    }
+    for part in folder.parts() {
+        folder.stored(part)?.read(&columns, |batch| {
+            let Some(positions) = positions(&batch) else {
+                let part = part.display();
+                return Err(Error::Usage(format!("resume {part}: its records have no positions")));
+            };
+            for position in positions {
+                if !earlier.done.insert(*position) {
+                    return Err(Error::Failed(format!(
+                        "resume {}: the target in line {position} has two records",
+                        path.display()
+                    )));
+                }
+            }
+            events.records(&batch);
+            earlier.totals.count(&batch);
+            Ok(())
+        })?;
+    }
+    Ok((folder, earlier))
+}
+
+/// The positions of stored records, if they have any that can be.
+pub fn positions(batch: &RecordBatch) -> Option<&[u64]> {
+    let column = batch.column_by_name(POSITION)?.as_primitive_opt::<UInt64Type>()?;
+    let positions: &[u64] = column.values();
+    positions.iter().all(|position| *position <= Positions::MOST).then_some(positions)
+}

@@ -1,0 +1,326 @@
+//! A run at one moment: plain data, and how it is said in words and as JSON.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use indicatif::{HumanCount, HumanDuration};
+use serde_json::{Map, Value, json};
+
+use super::counts::Counts;
+use super::verdicts::{ALWAYS, CLASSES};
+use crate::words::inflected;
+
+/// A run at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Since it began, or was resumed.
+    pub elapsed: Duration,
+    /// What engine and capture have counted since then.
+    pub counts: Counts,
+    /// Attempts started.
+    pub started: u64,
+    /// Attempts that each target takes.
+    pub per_target: u64,
+    /// Targets to be asked in all, 0 if that cannot be told.
+    pub expected: u64,
+    /// Targets handed to the engine for the first time.
+    pub asked: u64,
+    /// How often targets were asked again.
+    pub again: u64,
+    /// That, in the waves before the one in hand.
+    pub again_before: u64,
+    /// Records, of a resumed run all of them.
+    pub records: u64,
+    /// Those by class.
+    pub verdicts: [u64; CLASSES.len()],
+    /// How often each label was given.
+    pub labels: BTreeMap<String, u64>,
+    /// Waves begun.
+    pub wave: u64,
+    /// Attempts of the wave in hand that have not ended.
+    pub wave_left: u64,
+    /// The configurations in force.
+    pub configurations: Vec<&'static str>,
+    /// A signal came.
+    pub stopping: bool,
+}
+
+impl Snapshot {
+    /// Attempts that have ended.
+    pub fn ended(&self) -> u64 {
+        self.counts.attempts.iter().sum()
+    }
+
+    /// How much is done, in attempts: all of those of earlier waves, whether each target needed all or not.
+    pub fn progress(&self) -> u64 {
+        ((self.asked + self.again) * self.per_target).saturating_sub(self.wave_left)
+    }
+
+    /// Targets that have been asked everything once, by the count of attempts.
+    pub fn done(&self) -> u64 {
+        let turns = self.progress() / self.per_target.max(1);
+        turns.saturating_sub(self.again_before).min(self.asked)
+    }
+
+    /// Targets in all, if that can be told: never fewer than were asked.
+    pub fn targets(&self) -> Option<u64> {
+        (self.expected > 0).then(|| self.expected.max(self.asked))
+    }
+
+    /// Attempts in all, rounds so far included, if that can be told.
+    pub fn total(&self) -> Option<u64> {
+        self.targets().map(|targets| (targets + self.again) * self.per_target)
+    }
+
+    /// Packets that were dropped.
+    pub fn dropped(&self) -> u64 {
+        let [_, dropped, interface_dropped, _] = self.counts.packets;
+        dropped + interface_dropped
+    }
+
+    /// How long the rest takes at this pace.
+    pub fn left(&self, pace: &Pace) -> Option<Duration> {
+        pace.time_for(self.total()?.saturating_sub(self.progress()))
+    }
+
+    /// What was done and found.
+    pub fn found(&self, pace: &Pace) -> String {
+        let mut line = HumanCount(self.done()).to_string();
+        if let Some(targets) = self.targets() {
+            line += &format!("/{}", HumanCount(targets));
+        }
+        line += inflected(self.targets().unwrap_or(self.done()), " target[s]").as_str();
+        if self.again > 0 {
+            line += &format!(", {} asked again", HumanCount(self.again));
+        }
+        let order = ALWAYS.iter().chain(CLASSES.iter().filter(|class| !ALWAYS.contains(class)));
+        for class in order {
+            let count: u64 =
+                CLASSES.iter().zip(self.verdicts).filter(|(c, _)| *c == class).map(|c| c.1).sum();
+            if count > 0 || ALWAYS.contains(class) {
+                line += &format!(", {} {}", HumanCount(count), class.replace('_', " "));
+            }
+        }
+        let per_second = pace.per_second().unwrap_or_default() / self.per_target.max(1) as f64;
+        line + &format!(", {per_second:.0}/s, {} dropped", HumanCount(self.dropped()))
+    }
+
+    /// Where the run is.
+    pub fn phase(&self, pace: &Pace) -> String {
+        let left = self.left(pace).map(|left| format!("{} left", HumanDuration(left)));
+        let configuration = match self.configurations[..] {
+            [] => None,
+            [one] => Some(format!("configuration {one}")),
+            _ => Some("all configurations".into()),
+        };
+        let stopping = self.stopping.then(|| "stopping".to_owned());
+        let words: Vec<String> = [left, configuration, stopping].into_iter().flatten().collect();
+        words.join(", ")
+    }
+
+    /// As the fields of a line of `--status`.
+    pub fn json(&self, pace: &Pace, now: &str) -> Value {
+        let [ok, failed, timeout, local_error, skipped] = self.counts.attempts;
+        let [seen, dropped, interface_dropped, unread] = self.counts.packets;
+        let per_second = pace.per_second();
+        let verdicts = CLASSES.iter().zip(self.verdicts);
+        let verdicts: Map<String, Value> =
+            verdicts.map(|(class, count)| ((*class).to_owned(), count.into())).collect();
+        json!({
+            "event": "progress",
+            "time": now,
+            "seconds": self.elapsed.as_secs_f64(),
+            "targets": {
+                "asked": self.asked,
+                "asked_again": self.again,
+                "done": self.done(),
+                "expected": self.targets(),
+            },
+            "records": self.records,
+            "verdicts": verdicts,
+            "labels": self.labels,
+            "attempts": {
+                "started": self.started, "ended": self.ended(), "ok": ok, "failed": failed,
+                "timeout": timeout, "local_error": local_error, "skipped": skipped,
+                "per_second": per_second,
+            },
+            "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
+                         "not_understood": unread },
+            "flows": { "evicted": self.counts.evicted },
+            "seconds_left": self.left(pace).map(|left| left.as_secs_f64()),
+            "wave": self.wave,
+            "wave_attempts_left": self.wave_left,
+            "configurations": self.configurations,
+            "stopping": self.stopping,
+        })
+    }
+}
+
+/// How fast attempts end, of late.
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    /// At which time how many had ended, the oldest first.
+    seen: VecDeque<(Duration, u64)>,
+}
+
+/// How long "of late" is: two turns of a usual wave, so that barriers do not make it jump.
+const LATELY: Duration = Duration::from_secs(30);
+
+impl Pace {
+    /// So many attempts were done by this time.
+    pub fn handle(&mut self, now: Duration, ended: u64) {
+        self.seen.push_back((now, ended));
+        while self.seen.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= LATELY) {
+            self.seen.pop_front();
+        }
+    }
+
+    /// Attempts per second.
+    pub fn per_second(&self) -> Option<f64> {
+        let ((from, before), (to, after)) = (self.seen.front()?, self.seen.back()?);
+        let seconds = to.saturating_sub(*from).as_secs_f64();
+        (seconds > 0.0).then(|| after.saturating_sub(*before) as f64 / seconds)
+    }
+
+    /// How long so many attempts take.
+    pub fn time_for(&self, attempts: u64) -> Option<Duration> {
+        let pace = self.per_second().filter(|pace| *pace > 0.0)?;
+        Duration::try_from_secs_f64(attempts as f64 / pace).ok()
+    }
+}
+
+/// Something that is done now and then: says when it is due.
+#[derive(Debug, Clone, Copy)]
+pub struct Every {
+    every: Duration,
+    next: Duration,
+}
+
+impl Every {
+    /// First due when one period has passed.
+    pub fn new(every: Duration) -> Self {
+        Self { every, next: every }
+    }
+
+    /// Whether it is due by now. What was missed is not made up for.
+    pub fn is_due(&mut self, now: Duration) -> bool {
+        let due = now >= self.next;
+        while now >= self.next {
+            self.next += self.every;
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn snapshot() -> Snapshot {
+        let counts = Counts {
+            attempts: [700, 200, 100, 0, 0],
+            packets: [9000, 2, 1, 0],
+            ..Counts::default()
+        };
+        Snapshot {
+            counts,
+            per_target: 2,
+            expected: 2000,
+            asked: 600,
+            wave_left: 200,
+            verdicts: [7, 1, 0, 0, 3, 2, 487],
+            configurations: vec!["one"],
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_line_says_it_all() {
+        let mut pace = Pace::default();
+        pace.handle(SECOND, 0);
+        pace.handle(11 * SECOND, 1000);
+        let line = |snapshot: &Snapshot, pace: &Pace| {
+            format!("{}, {}", snapshot.found(pace), snapshot.phase(pace))
+        };
+        assert_eq!(
+            line(&snapshot(), &pace),
+            "500/2,000 targets, 487 ok, 7 broken, 2 insufficient, 1 intermittent, 3 offline, 50/s, \
+             3 dropped, 30 seconds left, configuration one"
+        );
+        let unknown = Snapshot { expected: 0, configurations: vec!["zero", "one"], ..snapshot() };
+        let line = line(&unknown, &Pace::default());
+        assert!(line.starts_with("500 targets, 487 ok"), "{line}");
+        assert!(line.ends_with("0/s, 3 dropped, all configurations"), "{line}");
+    }
+
+    #[test]
+    fn what_is_done_never_exceeds_what_there_is() {
+        // Waves of targets that are new and such that are asked again, as rounds, controls and repeats make them; the
+        // list is longer than was thought, or its length is not known.
+        for expected in [0, 10, 25, 100] {
+            let mut now = Snapshot { per_target: 3, expected, ..Snapshot::default() };
+            let mut before = 0;
+            for (new, again) in [(10, 0), (10, 4), (0, 7), (5, 0), (0, 1)] {
+                now.again_before = now.again;
+                (now.asked, now.again) = (now.asked + new, now.again + again);
+                for left in (0..=3 * (new + again)).rev() {
+                    now.wave_left = left;
+                    let total = now.total().unwrap_or(u64::MAX);
+                    assert!(now.progress() <= total, "{now:?}");
+                    assert!(now.done() <= now.asked && now.done() >= before, "{now:?}");
+                    assert!(now.done() <= now.targets().unwrap_or(u64::MAX), "{now:?}");
+                    before = now.done();
+                }
+                assert_eq!(now.done(), now.asked, "after a wave");
+            }
+            assert_eq!((now.asked, now.again), (25, 12));
+            let found = now.found(&Pace::default());
+            let targets = match expected {
+                0 => "25 targets, 12 asked again",
+                100 => "25/100 targets, 12 asked again",
+                _ => "25/25 targets, 12 asked again",
+            };
+            assert!(found.starts_with(targets), "{found}");
+        }
+    }
+
+    #[test]
+    fn the_pace_is_that_of_late() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.per_second(), None);
+        for second in 0..100 {
+            // Fast at first, then slow.
+            pace.handle(
+                second * SECOND,
+                if second < 50 { u64::from(second) * 1000 } else { 50_000 + u64::from(second) },
+            );
+        }
+        assert_eq!(pace.per_second(), Some(1.0));
+        assert_eq!(pace.time_for(90), Some(90 * SECOND));
+        assert!(pace.seen.len() < 40, "what is old is forgotten");
+    }
+
+    #[test]
+    fn lines_come_at_their_time_in_virtual_time() {
+        let mut lines = Every::new(10 * SECOND);
+        let due: Vec<u32> = (0..=65).filter(|at| lines.is_due(*at * SECOND)).collect();
+        assert_eq!(due, [10, 20, 30, 40, 50, 60]);
+        assert!(lines.is_due(200 * SECOND), "after a long sleep one comes");
+        assert!(!lines.is_due(201 * SECOND), "not all those that were missed");
+    }
+
+    #[test]
+    fn the_fields_of_a_status_line_are_those_of_the_guide() {
+        let guide = include_str!("../guide/monitoring.md");
+        let value = snapshot().json(&Pace::default(), "now");
+        for (key, value) in value.as_object().unwrap() {
+            assert!(guide.contains(&format!("`{key}`")), "{key} is not documented");
+            let inner = value.as_object().filter(|_| key != "labels").into_iter().flatten();
+            for (key, _) in inner {
+                assert!(guide.contains(&format!("`{key}`")), "{key} is not documented");
+            }
+        }
+    }
+}

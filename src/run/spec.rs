@@ -1,0 +1,239 @@
+//! What a run shall do, besides its measurement and its list: plain data, from a command line or from another program.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::controls::Share;
+use super::memory;
+use super::output::Form;
+use crate::engine::scheduler::{Caps, Limits};
+use crate::resolve::question::Family;
+use crate::targets::Shard;
+
+/// Connections to one address in any one second, unless the spec says otherwise.
+const PER_ADDRESS: u32 = 10;
+/// Connections to one prefix in any one second, unless the spec says otherwise.
+const PER_PREFIX: u32 = 50;
+
+/// The order in which targets are probed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// As listed. Standard input is probed as it arrives.
+    List,
+    /// Drawn by the seed, so that neighbours are not probed in a row. The list must end first.
+    #[default]
+    Random,
+}
+
+/// Settings of a run. [`Spec::default`] is a run as the command line starts it without options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spec {
+    /// Connections in flight at the same time.
+    pub concurrency: usize,
+    /// Connections started in any one second, at most.
+    pub rate: Option<u32>,
+    /// The same to one address. `None` is 10, or no limit on a network of the run's own; 0 is no limit.
+    pub rate_per_address: Option<u32>,
+    /// The same to all addresses of a prefix together. `None` is 50, or no limit on a network of the run's own; 0 is
+    /// no limit.
+    pub rate_per_prefix: Option<u32>,
+    /// Length of such a prefix in bits, of IPv4 and of IPv6.
+    pub prefix_lengths: (u8, u8),
+    /// Packets that a target may be sent, at most. A measurement that could send more does not start.
+    pub max_packets_per_target: u64,
+    /// The order of targets.
+    pub order: Order,
+    /// Draws a random order.
+    pub seed: u64,
+    /// Probe special-purpose networks too, which are skipped otherwise.
+    pub allow_reserved: bool,
+    /// Files of prefixes, addresses and names that are not probed.
+    pub exclude: Vec<PathBuf>,
+    /// A URI by which the run's operator can be reached, for HTTP's User-Agent and the metadata.
+    pub contact: Option<String>,
+    /// Targets of a wave, at most; as many as source ports allow if `None`.
+    pub wave: Option<usize>,
+    /// Source ports to use instead of the kernel's own range.
+    pub source_ports: Option<RangeInclusive<u16>>,
+    /// The shard of the list that is probed; all of it if `None`.
+    pub shard: Option<Shard>,
+    /// The port of targets that come without one.
+    pub port: Option<u16>,
+    /// The connection kind in place of the measurement's own.
+    pub connect: Option<String>,
+    /// Confirmation rounds in place of the measurement's own.
+    pub confirm: Option<u16>,
+    /// The share of targets that are controls.
+    pub control: Option<Share>,
+    /// The IP version to use where a name has addresses of both.
+    pub prefer: Family,
+    /// Resolvers for the names of targets; those of the system if empty.
+    pub resolvers: Vec<SocketAddr>,
+    /// Whether `command` steps may run their programs.
+    pub allow_commands: bool,
+    /// The target list, to tell whether it changed; `None` if it can be read only once.
+    pub list: Option<PathBuf>,
+    /// Where records go, as a user writes it.
+    pub output: PathBuf,
+    /// How records are written.
+    pub form: Form,
+    /// Whether to continue the run that `output` holds.
+    pub resume: bool,
+    /// The folder of journals, if it is not the system's.
+    pub state: Option<PathBuf>,
+    /// What started the run, for the metadata: a command line.
+    pub invoked_by: String,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            concurrency: memory::CONCURRENCY,
+            rate: None,
+            rate_per_address: None,
+            rate_per_prefix: None,
+            prefix_lengths: Caps::default().lengths,
+            max_packets_per_target: 2000,
+            order: Order::default(),
+            seed: 0,
+            allow_reserved: false,
+            exclude: Vec::new(),
+            contact: None,
+            wave: None,
+            source_ports: None,
+            shard: None,
+            port: None,
+            connect: None,
+            confirm: None,
+            control: None,
+            prefer: Family::V4,
+            resolvers: Vec::new(),
+            allow_commands: false,
+            list: None,
+            output: PathBuf::new(),
+            form: Form::default(),
+            resume: false,
+            state: None,
+            invoked_by: String::new(),
+        }
+    }
+}
+
+/// One setting as stored with the results.
+struct Setting {
+    /// Its key in the metadata, if it is there.
+    metadata: Option<&'static str>,
+    /// Its key in the identity of a run, if a run with another value is another run.
+    identity: Option<&'static str>,
+    value: fn(&Spec) -> Option<String>,
+}
+
+/// Every setting that is stored with the results as it is.
+static SETTINGS: &[Setting] = &[
+    Setting {
+        metadata: None,
+        identity: Some("--confirm"),
+        value: |spec| spec.confirm.map(|rounds| rounds.to_string()),
+    },
+    Setting {
+        metadata: Some("control_share"),
+        identity: Some("--control"),
+        value: |spec| spec.control.map(|share| share.to_string()),
+    },
+    Setting {
+        metadata: Some("connect"),
+        identity: Some("--connect"),
+        value: |spec| spec.connect.clone(),
+    },
+    Setting {
+        metadata: Some("port"),
+        identity: Some("--port"),
+        value: |spec| spec.port.map(|port| port.to_string()),
+    },
+    Setting {
+        metadata: Some("shard"),
+        identity: Some("--shard"),
+        value: |spec| spec.shard.map(|shard| shard.to_string()),
+    },
+    Setting {
+        metadata: None,
+        identity: Some("--prefer"),
+        value: |spec| Some(if spec.prefer == Family::V6 { "6" } else { "4" }.to_owned()),
+    },
+    Setting {
+        metadata: Some("order"),
+        identity: Some("--order"),
+        value: |spec| Some(if spec.order == Order::List { "list" } else { "random" }.to_owned()),
+    },
+    Setting {
+        metadata: Some("seed"),
+        identity: Some("--seed"),
+        value: |spec| (spec.order == Order::Random).then(|| spec.seed.to_string()),
+    },
+    Setting { metadata: Some("contact"), identity: None, value: |spec| spec.contact.clone() },
+];
+
+impl Spec {
+    /// How much is sent at most. A network of the run's `own` has no neighbours to spare unless the spec says so.
+    pub fn limits(&self, own: bool) -> Limits {
+        let cap = |given: Option<u32>, usual: u32| match given {
+            None => Some(usual).filter(|_| !own),
+            given => given.filter(|cap| *cap > 0),
+        };
+        let caps = Caps {
+            per_address: cap(self.rate_per_address, PER_ADDRESS),
+            per_prefix: cap(self.rate_per_prefix, PER_PREFIX),
+            lengths: self.prefix_lengths,
+        };
+        Limits { concurrency: self.concurrency, rate: self.rate, caps }
+    }
+
+    /// The settings by which a run is known, by the key of each; empty where one is not set.
+    pub(super) fn identity(&self) -> impl Iterator<Item = (&'static str, String)> {
+        SETTINGS.iter().filter_map(|setting| {
+            Some((setting.identity?, (setting.value)(self).unwrap_or_default()))
+        })
+    }
+
+    /// The settings that the metadata state, by the key of each.
+    pub(super) fn metadata(&self) -> impl Iterator<Item = (&'static str, Option<String>)> {
+        SETTINGS.iter().filter_map(|setting| Some((setting.metadata?, (setting.value)(self))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_is_read_back_as_it_was_written() {
+        let spec = Spec {
+            source_ports: Some(40_000..=40_999),
+            shard: Some(Shard::parse("2/8").unwrap()),
+            control: Some(Share::parse("5%").unwrap()),
+            form: Form::Upstream { flows: true },
+            ..Spec::default()
+        };
+        let text = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec, "{text}");
+        assert_eq!(serde_json::from_str::<Spec>("{}").unwrap(), Spec::default());
+        for wrong in [r#"{"rat":1}"#, r#"{"shard":"9/8"}"#, r#"{"control":2}"#] {
+            assert!(serde_json::from_str::<Spec>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_its_own_has_no_caps() {
+        let spec = Spec::default();
+        assert_eq!(spec.limits(false).caps.per_address, Some(PER_ADDRESS));
+        assert_eq!(spec.limits(true).caps.per_prefix, None);
+        let spec = Spec { rate_per_prefix: Some(7), rate_per_address: Some(0), ..spec };
+        assert_eq!(spec.limits(true).caps.per_prefix, Some(7));
+        assert_eq!(spec.limits(false).caps.per_address, None);
+    }
+}

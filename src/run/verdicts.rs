@@ -1,0 +1,78 @@
+//! Records by what they say, in one word: for those who watch a run.
+
+use arrow::array::{Array as _, AsArray as _, RecordBatch};
+
+use super::controls::CONTROL;
+
+/// The classes of records. A record is of the first whose word ends one of its labels; else it is `insufficient` if
+/// a condition is; else `ok`.
+pub const CLASSES: [&str; 7] =
+    ["broken", "intermittent", "not_confirmed", "transient", "offline", "insufficient", "ok"];
+
+/// Classes that are shown even if no record is of them.
+pub const ALWAYS: [&str; 3] = ["ok", "broken", "insufficient"];
+
+/// Counts judged records by class, those of controls apart: what is broken there is a false alarm.
+pub fn count(records: &RecordBatch, counts: &mut [u64; CLASSES.len()]) {
+    const OK: usize = CLASSES.len() - 1;
+    let mut classes = vec![OK; records.num_rows()];
+    let columns = |name: &str| {
+        let columns = records.column_by_name(name).and_then(|column| column.as_struct_opt());
+        columns.into_iter().flat_map(|columns| columns.columns())
+    };
+    for reasons in columns("insufficient") {
+        for row in (0..reasons.len()).filter(|row| reasons.is_valid(*row)) {
+            classes[row] = classes[row].min(OK - 1);
+        }
+    }
+    for words in columns("verdict") {
+        let Some(words) = words.as_string_opt::<i32>() else { continue };
+        for (row, word) in words.iter().enumerate() {
+            let class = word.and_then(|word| CLASSES[..OK - 1].iter().position(|c| *c == word));
+            classes[row] = classes[row].min(class.unwrap_or(OK));
+        }
+    }
+    let control = records.column_by_name(CONTROL).and_then(|control| control.as_boolean_opt());
+    for (row, class) in classes.into_iter().enumerate() {
+        if !control.is_some_and(|control| control.value(row)) {
+            counts[class] += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, StringArray, StructArray};
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    fn columns(of: [&[Option<&str>]; 2]) -> ArrayRef {
+        let column = |(name, values): (&str, &[Option<&str>])| {
+            let field = Field::new(name, DataType::Utf8, true);
+            (Arc::new(field), Arc::new(StringArray::from(values.to_vec())) as ArrayRef)
+        };
+        let columns: Vec<_> = ["a", "b"].into_iter().zip(of).map(column).collect();
+        Arc::new(StructArray::from(columns))
+    }
+
+    #[test]
+    fn a_record_is_of_the_gravest_class() {
+        let verdict = columns([
+            &[Some("works"), Some("works"), Some("broken"), Some("offline"), None],
+            &[Some("succeeded"), None, Some("transient"), None, Some("insufficient")],
+        ]);
+        let insufficient =
+            columns([&[None; 5], &[None, Some("not seen"), None, Some("x"), Some("y")]]);
+        let columns = [("verdict", verdict), ("insufficient", insufficient)];
+        let mut counts = [0; CLASSES.len()];
+        count(&RecordBatch::try_from_iter(columns).unwrap(), &mut counts);
+        let mut by_name = CLASSES.into_iter().zip(counts).filter(|(_, count)| *count > 0);
+        assert_eq!(by_name.next(), Some(("broken", 1)));
+        assert_eq!(by_name.next(), Some(("offline", 1)));
+        assert_eq!(by_name.next(), Some(("insufficient", 2)));
+        assert_eq!(by_name.next(), Some(("ok", 1)));
+    }
+}

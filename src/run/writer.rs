@@ -1,0 +1,322 @@
+//! The thread after the engine: merges each wave, judges it, writes it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt64Array};
+use arrow::datatypes::{Fields, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::again::Group;
+use super::counts::Counts;
+use super::disturbed::Disturbed;
+use super::events::Events;
+use super::held::{Held, Judged, Round};
+use super::live::Live;
+use super::totals::Totals;
+use super::wave::{Lost, Wave};
+use super::{about, record};
+use crate::barrier::panic_point;
+use crate::connect::{Ended, Prepared, State};
+use crate::engine::driver::{Attempts, Progress};
+use crate::engine::ports::{self, Bank};
+use crate::error::{Error, Result};
+use crate::field::{FieldDef, Row as _};
+use crate::flags::{self, Flag, Flags as RecordFlags};
+use crate::measurement::{Plan, Swept};
+use crate::merge::{Correction, Merged, Merger, Way};
+use crate::observer::capture::Counters;
+use crate::rule::confirm::{self, CONFIRM};
+use crate::sink::{Metadata, Sink};
+use crate::targets::{self, Target};
+
+/// What was written.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// What the records say, earlier ones included.
+    pub totals: Totals,
+    /// Targets that a stop came before.
+    pub unfinished: u64,
+    /// Attempts that were sent and whose flow was not seen.
+    pub unobserved: u64,
+    /// The target of the first of them.
+    pub unobserved_to: Option<IpAddr>,
+    /// Flows that belonged to no attempt.
+    pub strays: u64,
+    /// Attempts that the packets showed to be otherwise than their sockets said.
+    pub corrected: HashMap<(State, Correction), u64>,
+    /// Flows that a panic of the observer ended.
+    pub broken_flows: u64,
+}
+
+impl Written {
+    /// The counts that only the writer knows, added to those of engine and capture, and to earlier ones.
+    pub fn counts(&self, progress: &Progress, counters: &Counters, earlier: &Counts) -> Counts {
+        let mut counts = Counts {
+            unobserved: self.unobserved,
+            strays: self.strays,
+            ..Counts::now(progress, counters)
+        };
+        for ((state, correction), attempts) in &self.corrected {
+            counts.correct(*state, *correction, *attempts);
+        }
+        counts.internal[1] = self.broken_flows;
+        counts += earlier;
+        counts
+    }
+}
+
+/// What a writer tells of the run when it brings records to disk.
+pub struct Known<'a> {
+    /// What was known at the beginning.
+    pub about: &'a Metadata,
+    /// The engine's counts.
+    pub progress: &'a Progress,
+    /// The capture's counts.
+    pub counters: &'a Counters,
+    /// What was counted before the run was resumed.
+    pub earlier: &'a Counts,
+    /// When it began, or was resumed.
+    pub began: Instant,
+    /// Where those who watch the run look.
+    pub live: &'a Live,
+}
+
+/// Turns waves into records.
+pub struct Writer<'a> {
+    plan: &'a Plan,
+    target_fields: Fields,
+    schema: SchemaRef,
+    merger: Merger,
+    sink: &'a mut dyn Sink,
+    events: &'a dyn Events,
+    known: Known<'a>,
+    held: Held<'a>,
+    /// For each wave, who of it is to be asked again.
+    answers: Sender<Vec<Group>>,
+    written: Written,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer into `sink`, whose schema is [`record::schema`]; `totals` are those of earlier records.
+    pub fn new(
+        plan: &'a Plan,
+        target_fields: Fields,
+        sink: &'a mut dyn Sink,
+        events: &'a dyn Events,
+        known: Known<'a>,
+        totals: Totals,
+        answers: Sender<Vec<Group>>,
+    ) -> Self {
+        let schema = Arc::new(record::record(plan, &target_fields));
+        let ways = plan.configs.iter().map(|config| {
+            let connection = &config.connection;
+            Way::new(connection.kind, connection.protocol(), connection.timeout)
+        });
+        let fields = plan.configuration_fields().into();
+        let merger =
+            Merger::new(fields, plan.reply_columns(), ways.collect(), totals.ports.middle());
+        let written = Written { totals, ..Written::default() };
+        known.live.tell(&written.totals);
+        let held = Held::new(plan);
+        Self { plan, target_fields, schema, merger, sink, events, known, held, answers, written }
+    }
+
+    /// Writes every wave that comes, until no more can; says what was written even if that ended in
+    /// an error.
+    pub fn run(mut self, waves: &Receiver<Wave>) -> (Written, Result<()>) {
+        let end = waves.iter().try_for_each(|wave| self.wave(wave));
+        self.written.strays = self.merger.strays();
+        // What waited for a round that did not come has no record: a resumed run asks from the beginning.
+        self.written.unfinished += self.held.len() as u64;
+        (self.written, end)
+    }
+
+    fn wave(&mut self, wave: Wave) -> Result<()> {
+        let flows =
+            wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        panic_point("writer");
+        self.written.broken_flows += flows.broken() as u64;
+        let mut of_all = wave.lost.flags(Lost::now(self.known.counters));
+        if wave.asked.clock_step {
+            of_all |= Flag::ClockStep.into();
+        }
+        of_all |= Disturbed::flags(&wave.asked);
+        let withdrawn = wave.asked.withdrawn.len() as u64;
+        let Done { whole, targets, prepared, mut attempts } =
+            finished(wave.targets, wave.prepared, wave.asked.attempts);
+        self.merger.control(wave.is_control);
+        let addresses: Vec<Option<SocketAddr>> = targets.iter().map(record::address).collect();
+        let again = wave.again.iter().map(|(_, targets)| targets).sum();
+        let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
+            &addresses,
+            &mut attempts,
+            flows,
+            &wave.asked.ports,
+            &wave.asked.repeated,
+            again,
+        )?;
+        self.written.unobserved += unseen.len() as u64;
+        let first = unseen.first().and_then(|row| addresses.get(*row).copied().flatten());
+        let known = &mut self.written.unobserved_to;
+        *known = known.or(first.map(|address| address.ip()));
+        for correction in corrected {
+            *self.written.corrected.entry(correction).or_default() += 1;
+        }
+        // A wave that is asked once more has nothing to be written, and no answer.
+        if whole.is_empty() {
+            return Ok(());
+        }
+        flags.iter_mut().for_each(|flags| *flags |= of_all);
+        flag_internal_errors(&attempts, &mut flags);
+        let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(targets::columns(&self.target_fields, &targets)?),
+            Arc::new(positions),
+            flags::column(&flags),
+            Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
+        ];
+        let failed = |why| Error::failed("put a record together", why);
+        if self.plan.prepare.is_something() {
+            let fields = Prepared::FIELDS.iter().map(FieldDef::arrow).collect();
+            let found = StructArray::try_new(fields, Prepared::collect(&prepared), None);
+            columns.push(Arc::new(found.map_err(failed)?));
+        }
+        for (configuration, record) in self.plan.configs.iter().zip(configurations) {
+            columns.push(Arc::new(Swept::append(&configuration.swept, record)?));
+        }
+        if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
+            columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
+        }
+        let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
+        let judged = self.plan.rules.judge(&merged)?;
+        let wanted = (0..targets.len()).map(|row| {
+            let first = attempts.iter().map(|attempts| &attempts[row].attempt);
+            ports::exchanged(&first.map(|a| (a.source_port, a.state)).collect::<Vec<_>>())
+        });
+        let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
+        let answer = self.conclude(all, &wave.again, (wave.is_control, wave.bank), &whole)?;
+        // Those count as refused.
+        self.written.unfinished -= withdrawn;
+        // The feed may have ended: then nobody is asked any more.
+        let _ = self.answers.send(answer);
+        let Self { known, written, sink, .. } = self;
+        known.live.tell(&written.totals);
+        let metadata = || {
+            let counts = written.counts(known.progress, known.counters, known.earlier);
+            about::metadata_meanwhile(known.about, &counts, written.totals.records)
+        };
+        sink.checkpoint(known.began.elapsed(), &metadata)
+    }
+}
+
+impl Writer<'_> {
+    /// Writes those of a wave that are done, and says who is to be asked again. The first of its targets are those
+    /// of the groups that were probed again; `done` says of each target of the wave whether it is among the records.
+    fn conclude(
+        &mut self,
+        mut all: Judged,
+        again: &[(u64, usize)],
+        (is_control, bank): (bool, Bank),
+        done: &[bool],
+    ) -> Result<Vec<Group>> {
+        let mut answer = Vec::new();
+        let mut left = done;
+        for (id, targets) in again {
+            let (of_group, others) = left.split_at((*targets).min(left.len()));
+            left = others;
+            let records = of_group.iter().filter(|done| **done).count();
+            let round = all.split_off_first(records);
+            if records < *targets {
+                // A stop came before its end, so it is none; nor is there another.
+                continue;
+            }
+            match self.held.round(*id, round)? {
+                Round::Again(group) => answer.push(group),
+                Round::Done(records) => self.write(&records)?,
+            }
+        }
+        self.written.unfinished += left.iter().filter(|done| !**done).count() as u64;
+        let (records, group) = self.held.first(all, is_control, bank)?;
+        answer.extend(group);
+        self.write(&records)?;
+        Ok(answer)
+    }
+
+    fn write(&mut self, records: &RecordBatch) -> Result<()> {
+        if records.num_rows() == 0 {
+            return Ok(());
+        }
+        self.sink.write(records)?;
+        self.events.records(records);
+        self.written.totals.count(records);
+        Ok(())
+    }
+}
+
+/// Flags the records of targets of which an attempt was ended by a panic.
+fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
+    for attempts in attempts {
+        for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut *records) {
+            if attempt.is_internal_error() {
+                *flags |= Flag::InternalError.into();
+            }
+        }
+    }
+}
+
+/// Targets that were asked under every configuration.
+struct Done {
+    /// Of each target of the wave, whether it is one of them.
+    whole: Vec<bool>,
+    targets: Vec<Target>,
+    prepared: Vec<Prepared>,
+    attempts: Vec<Vec<Ended>>,
+}
+
+/// Leaves out targets that a stop came before.
+fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -> Done {
+    let done: Vec<bool> = (0..targets.len())
+        .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
+        .collect();
+    let keep = |rows: Vec<Option<Ended>>| {
+        rows.into_iter()
+            .zip(&done)
+            .filter_map(|(attempt, done)| attempt.filter(|_| *done))
+            .collect()
+    };
+    let attempts = attempts.into_iter().map(keep).collect();
+    let targets = targets.into_iter().zip(&done).filter(|(_, done)| **done);
+    let prepared = prepared.into_iter().zip(&done).filter(|(_, done)| **done);
+    Done {
+        targets: targets.map(|(target, _)| target).collect(),
+        prepared: prepared.map(|(prepared, _)| prepared).collect(),
+        attempts,
+        whole: done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::barrier::INTERNAL_ERROR;
+    use crate::connect::Attempt;
+
+    #[test]
+    fn a_record_of_an_attempt_that_a_panic_ended_is_flagged() {
+        let attempt = |error: &'static str| {
+            let attempt = Attempt { error: Some(error.into()), ..Attempt::default() };
+            Ended { attempt, ..Ended::default() }
+        };
+        let mut flags = [RecordFlags::default(); 2];
+        let attempts = [
+            vec![attempt("Connection refused"), attempt("Connection refused")],
+            vec![attempt("Connection refused"), attempt(INTERNAL_ERROR)],
+        ];
+        flag_internal_errors(&attempts, &mut flags);
+        assert_eq!(flags, [RecordFlags::default(), Flag::InternalError.into()]);
+    }
+}
