@@ -50,7 +50,7 @@ fn give_capabilities(program: &Path) -> bool {
 fn path_of_user(folder: &Path, program: &Path) {
     let home = folder.join("home");
     fs::create_dir(&home).unwrap();
-    for tool in ["nft", "ip", "env", "true", "unshare"] {
+    for tool in ["nft", "env", "true", "unshare"] {
         let path = home.join(tool);
         let log = home.join("log");
         fs::write(&path, format!("#!/bin/sh\necho {tool} >> {}\n", log.display())).unwrap();
@@ -65,7 +65,7 @@ fn path_of_user(folder: &Path, program: &Path) {
         let script = "ip link set lo up && exec \"$@\"";
         command.args(["-n", "sh", "-c", script, "sh", "setpriv", "--reuid", "1500", "--regid"]);
         command.args(["1500", "--clear-groups"]).args(capabilities);
-        command.args(["/usr/bin/env", "-i", &format!("PATH={path}"), "IP_LIB_DIR=/nowhere"]);
+        command.args(["/usr/bin/env", "-i", &format!("PATH={path}")]);
         command.arg(format!("HOME={}", home.display())).arg(program);
         command.args(["run", "tells.toml", "-i", "lo", "--allow-reserved", "--confirm", "0"]);
         command.args(["--allow-commands", "--targets", "targets.csv", "-o", out]);
