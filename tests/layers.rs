@@ -55,7 +55,6 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         "SystemTime::now",
         &[
             "engine/clocks.rs",
-            "engine/driver",
             "observer/capture",
             "step/",
             "run/",
