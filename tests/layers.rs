@@ -53,14 +53,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ),
     (
         "SystemTime::now",
-        &[
-            "engine/clocks.rs",
-            "observer/capture",
-            "step/",
-            "run/",
-            "report/",
-            "cli/",
-        ],
+        &["engine/clocks.rs", "observer/capture", "step/", "run/", "report/", "cli/"],
     ),
     ("std::process", &["step/", "lab/", "cli/", "main.rs", "program.rs", "error.rs"]),
     (
