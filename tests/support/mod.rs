@@ -7,6 +7,7 @@ pub mod golden;
 pub mod listed;
 mod no_strangers;
 pub mod parallel;
+mod signals;
 pub mod wait;
 
 use std::fs;
@@ -16,8 +17,9 @@ use std::process::{Command, Output, Stdio};
 pub use no_strangers::NO_STRANGERS;
 use serde_json::Value;
 
-/// `pathspider`, in the repository's folder.
+/// `pathspider`, in the repository's folder, with the default action of every signal.
 pub fn pathspider() -> Command {
+    signals::default_in_children();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     command
