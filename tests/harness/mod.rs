@@ -15,7 +15,6 @@ use std::process::{Command, ExitCode, ExitStatus};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pathspider::lab;
 
-#[path = "../support/signals.rs"]
 mod signals;
 
 /// Set in a child: which of the two functions it calls.

@@ -7,7 +7,6 @@ pub mod golden;
 pub mod listed;
 mod no_strangers;
 pub mod parallel;
-mod signals;
 pub mod wait;
 
 use std::fs;
@@ -17,9 +16,8 @@ use std::process::{Command, Output, Stdio};
 pub use no_strangers::NO_STRANGERS;
 use serde_json::Value;
 
-/// `pathspider`, in the repository's folder, with the default action of every signal.
+/// `pathspider`, in the repository's folder.
 pub fn pathspider() -> Command {
-    signals::default_in_children();
     let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     command
