@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::chain::{self, Chain};
 use crate::cli::catalogue;
-use crate::privilege::needs::name_of;
 use crate::cli::check;
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::privilege::needs::name_of;
 use crate::record;
 use crate::report::format::Format;
 use crate::report::page::{self, Page};

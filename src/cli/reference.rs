@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::chain::{self, Chain};
 use crate::cli::catalogue;
-use crate::privilege::needs::name_of;
 use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::field::FilledBy;
 use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
+use crate::privilege::needs::name_of;
 use crate::record;
 use crate::report::page;
 use crate::rule::confirm::CONFIRMED;

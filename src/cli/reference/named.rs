@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use clap::{Arg, Command, CommandFactory as _};
 
 use super::{Cli, Written, code, table};
-use crate::results::verify::CHECKS;
 use crate::lab::prober::SITUATIONS;
+use crate::results::verify::CHECKS;
 use crate::targets::TOOLS;
 
 /// The options of every command, a section for each that has any.
