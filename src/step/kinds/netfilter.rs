@@ -1,4 +1,4 @@
-//! The step `netfilter`: rules of nftables. It shares its table with [`HoldReset`](crate::step::hold::HoldReset).
+//! The step `netfilter`: rules of nftables. It shares its table with the step that holds back resets (`hold`).
 
 use std::sync::Arc;
 use std::time::Duration;
