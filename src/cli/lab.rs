@@ -1,24 +1,21 @@
 //! `pathspider lab`: what the lab is made of, and a look from the inside.
 
-use std::ops::RangeInclusive;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
+use super::options::prober::Prober;
 use crate::error::{Doing as _, Error, Exit, Result};
-use crate::lab::prober::{SITUATIONS, find};
+use crate::lab::prober::SITUATIONS;
 use crate::lab::spec::HostSpec;
 use crate::lab::truth::Truth;
-use crate::lab::{self, Lab, Situation, Spec};
+use crate::lab::{self, Spec};
 use crate::report::format::Format;
 use crate::report::page;
-use crate::run::source_ports;
-use crate::step::Slot;
 
 /// Look at the lab: hosts in network namespaces, each with a known fault on its path
 #[derive(Debug, clap::Args)]
@@ -66,7 +63,7 @@ enum Command {
 struct Size {
     /// Instead of hosts with faults, so many addresses of each family that all answer: for trying how a run goes
     /// that is large
-    #[arg(long, value_name = "N", value_parser = crate::cli::run::at_least_one)]
+    #[arg(long, value_name = "N", value_parser = crate::cli::options::at_least_one)]
     size: Option<usize>,
 }
 
@@ -74,41 +71,6 @@ impl Size {
     fn spec(self) -> Result<Spec> {
         self.size.map_or_else(Spec::internet, |size| Spec::plain(size, 0))
     }
-}
-
-/// The prober's situation.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Prober {
-    /// Put the lab's prober into a situation: a firewall, NAT, busy processors (`lab list` shows them all). In each
-    /// of them a condition may be absent, but not wrong
-    #[arg(long = "lab-prober", value_name = "NAME", value_parser = situations())]
-    situation: Option<&'static Situation>,
-}
-
-impl Prober {
-    /// The situation, if one was asked for.
-    pub fn situation(self) -> Option<&'static Situation> {
-        self.situation
-    }
-
-    /// The lab with what is true in this situation.
-    fn truths(self, spec: Spec) -> Spec {
-        self.situation.map_or_else(|| spec.clone(), |situation| situation.truths(&spec))
-    }
-
-    /// Builds a lab with its prober in this situation; `ports` are the source ports that a run was given.
-    pub fn build(self, spec: &Spec, ports: Option<&RangeInclusive<u16>>) -> Result<Lab> {
-        let Some(situation) = self.situation else { return Lab::build(spec) };
-        let ports = source_ports::pool(ports, Slot::default(), 1)?.bounds();
-        Lab::build_in(spec, situation, ports)
-    }
-}
-
-/// The names of all situations, with what each does.
-fn situations() -> impl TypedValueParser<Value = &'static Situation> {
-    let names = SITUATIONS.iter().map(|row| PossibleValue::new(row.name).help(row.title));
-    PossibleValuesParser::new(names)
-        .try_map(|name| find(&name).ok_or_else(|| format!("no situation is called {name}")))
 }
 
 /// Runs the command.

@@ -78,7 +78,7 @@ pub struct Args {
     /// Flows at the same time; above it the oldest is completed early. Two tables share a long file, half of it each, unless
     /// this is less than the default. Of a live capture it also limits the finished flows that wait to be written; above
     /// it their facts are lost
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = crate::cli::run::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = crate::cli::options::at_least_one)]
     max_flows: usize,
 
     #[command(flatten)]

@@ -15,10 +15,11 @@ use super::options::confidence::Confidence;
 use super::options::courtesy::Courtesy;
 use super::options::form::Form;
 use super::options::names::Names;
+use super::options::prober::Prober;
 use super::options::rights::Rights;
 use super::options::state::State;
 use super::options::watch::Watched;
-use super::{signals, source};
+use super::{options, signals, source};
 use crate::barrier;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -59,7 +60,7 @@ pub struct Args {
     lab: bool,
 
     #[command(flatten)]
-    prober: crate::cli::lab::Prober,
+    prober: Prober,
 
     /// File of targets, `-` for standard input (the default unless that is a terminal)
     #[arg(long, value_name = "FILE")]
@@ -92,7 +93,7 @@ pub struct Args {
     resume: Option<PathBuf>,
 
     /// Connections in flight at the same time
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = options::at_least_one)]
     concurrency: usize,
 
     /// Connections started in any one second, at most
@@ -101,7 +102,7 @@ pub struct Args {
 
     /// Targets asked under one configuration before the next takes its turn
     /// [default: as many as source ports allow]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = options::at_least_one)]
     wave: Option<usize>,
 
     /// Source ports to use, in place of the kernel's own (net.ipv4.ip_local_port_range); ports of
@@ -166,14 +167,6 @@ impl Args {
 fn command_line() -> String {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     words.collect::<Vec<_>>().join(" ")
-}
-
-pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(number) => Ok(number),
-        Err(_) => Err("must be a whole number".into()),
-    }
 }
 
 /// Runs the command.

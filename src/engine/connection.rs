@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::driver::clocks::now;
+use super::clocks::now;
 use super::guarded::Guarded;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};

@@ -4,7 +4,6 @@
 //! in [`connect`](crate::connect).
 
 mod barrier;
-pub(super) mod clocks;
 mod control;
 mod link;
 mod progress;
@@ -25,7 +24,7 @@ use std::time::{Duration, Instant};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-pub use clocks::now;
+pub use super::clocks::now;
 pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
@@ -33,6 +32,7 @@ use self::link::Link;
 use self::way::Way;
 
 use super::clock::Clock;
+use super::clocks;
 use super::connection::Connection;
 use super::disturbance::Disturbance;
 use super::guarded::Guarded;

@@ -8,6 +8,7 @@
 //! Imports [`connect`](crate::connect), [`step`](crate::step) and [`packet`](crate::packet); never the observer.
 
 mod clock;
+mod clocks;
 mod connection;
 pub mod disturbance;
 pub mod driver;

@@ -27,6 +27,11 @@ impl Clock {
             return Some(self.now);
         }
         let at = self.of(time);
+        // The usual case, without the care for times near both ends.
+        if at >= self.now && at.0.wrapping_sub(self.now.0).cast_unsigned() <= LEAP.cast_unsigned() {
+            self.now = at;
+            return Some(at);
+        }
         let ahead = at.0.saturating_sub(self.now.0);
         if (0..=LEAP).contains(&ahead) || self.now == Timestamp::UNKNOWN {
             self.now = at;

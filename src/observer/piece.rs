@@ -10,7 +10,7 @@ use crate::packet::{Link, endpoints};
 /// The length of a place that marks a jump of the clock; no frame is that long.
 const STEP: u32 = u32::MAX;
 /// Frames that are dissected together.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 64;
 /// Most headers end within this many octets: IPv4 or IPv6, and TCP with options.
 const HEADERS: usize = 59;
 

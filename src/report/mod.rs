@@ -1,5 +1,6 @@
 //! Words, JSON, metrics and progress of a run, made of what the run returns; and the only printer.
 
+mod bar;
 pub mod forecast;
 pub mod format;
 pub mod lab_table;

@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table};
 use textwrap::WordSplitter;
 use textwrap::core::display_width;
 
-use super::progress;
+use super::bar;
 use crate::error::{Doing as _, Result};
 use crate::printable;
 
@@ -78,17 +78,17 @@ pub fn text(text: &str, records_on_stdout: bool) -> Result<()> {
 
 /// Writes a line, or lines, to standard error, with control characters written out and the bar out of the way.
 pub fn tell(text: &str) {
-    progress::around_bar(format!("{}\n", printable::lines(text)).as_bytes());
+    bar::around_bar(format!("{}\n", printable::lines(text)).as_bytes());
 }
 
 /// The same of JSON.
 pub fn tell_json(text: &str) {
-    progress::around_bar(format!("{}\n", printable::json(text)).as_bytes());
+    bar::around_bar(format!("{}\n", printable::json(text)).as_bytes());
 }
 
 /// The same of parts that have no control characters but our styles.
 pub fn tell_page(text: &str) {
-    progress::around_bar(shown(text, colors(&io::stderr())).as_bytes());
+    bar::around_bar(shown(text, colors(&io::stderr())).as_bytes());
 }
 
 /// A text without control characters; with `styles`, those that set colours stay.

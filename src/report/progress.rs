@@ -1,16 +1,13 @@
 //! What is shown while a run goes on: a bar on a terminal, a line now and then elsewhere.
 
-use std::io::{self, IsTerminal as _, Write};
-use std::sync::OnceLock;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::bar::{AroundBar, BAR};
 use super::page;
 use crate::printable;
-
-/// The bar that log lines must not be written into.
-static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// How often a bar moves.
 pub(super) const FRAME: Duration = Duration::from_millis(100);
@@ -42,32 +39,12 @@ pub fn start_logging(verbose: u8, quiet: bool) {
     let _ = builder.try_init();
 }
 
-/// Standard error, with the bar out of the way.
-struct AroundBar;
-
-impl Write for AroundBar {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let write = || io::stderr().write(bytes);
-        BAR.get().map_or_else(write, |bar| bar.suspend(write))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
-}
-
 /// A bar that shows only its message.
 pub(super) fn bar_of_process(terminal: bool) -> &'static ProgressBar {
     let plain = ProgressStyle::with_template("{spinner} {wide_msg}");
     BAR.get_or_init(|| {
         bar(terminal).with_style(plain.unwrap_or_else(|_| ProgressStyle::default_bar()))
     })
-}
-
-/// Writes to standard error, with the bar out of the way. What is written must be fit for a terminal.
-pub(super) fn around_bar(bytes: &[u8]) {
-    // If nobody reads standard error, nobody can be told.
-    let _ = AroundBar.write_all(bytes);
 }
 
 /// Shows how far a run is: a bar on a terminal, lines elsewhere.

@@ -23,6 +23,7 @@ pub mod events;
 mod excluded;
 mod feed;
 pub mod forecast;
+pub mod form;
 pub mod handle;
 mod held;
 pub mod host;

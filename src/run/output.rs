@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::about;
 use super::controls::CONTROL;
 use super::counts::{self, Counts};
 use super::events::Events;
+use super::form::Form;
 use super::identity::Identity;
 use super::port_outcomes::PortOutcomes;
 use super::record::POSITION;
@@ -18,43 +18,8 @@ use super::spec::Spec;
 use super::totals::Totals;
 use crate::error::{Error, Result};
 use crate::files::Place;
-use crate::record;
 use crate::sink::{self, Folder, PartsSink, SingleSink, Sink};
 use crate::targets::Positions;
-
-/// How records are written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Form {
-    /// As this program has them.
-    #[default]
-    Ours,
-    /// As PATHspider 2 wrote them, with the facts of each flow if `flows`.
-    Upstream {
-        /// Whether the facts are written.
-        flows: bool,
-    },
-}
-
-/// The columns of our records, for the sink that writes upstream's.
-const KNOWN: sink::Known =
-    sink::Known { configurations: &record::CONFIGURATIONS, filled_by: record::filled_by };
-
-impl Form {
-    /// Opens the sink that `path` names.
-    ///
-    /// # Errors
-    /// As [`sink::open`], and if the path cannot hold records of this form.
-    pub fn open(self, path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
-        match self {
-            Form::Upstream { flows } => {
-                sink::check_upstream(path)?;
-                sink::open_upstream(path, flows, KNOWN)
-            }
-            Form::Ours => sink::open(path, schema),
-        }
-    }
-}
 
 /// The columns from which it is known what is done.
 const DONE: [&str; 9] = [

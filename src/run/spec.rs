@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::controls::Share;
+use super::form::Form;
 use super::memory;
-use super::output::Form;
 use crate::engine::scheduler::{Caps, Limits};
 use crate::resolve::question::Family;
 use crate::targets::Shard;

@@ -1,11 +1,10 @@
-//! How fast a capture file is observed, against what only reading it costs in the same minute.
+//! How fast a capture file is observed, compared with only reading it in the same minute.
 //!
-//! `cargo bench --bench observe` writes down what crosses the lab's interface while `pathspider run`
-//! measures 20,000 plain targets, repeats that with other addresses until it is a million packets, and
-//! takes turns between a libpcap loop that only counts them, `tcpdump -r FILE -w /dev/null` (if there
-//! is one), the observer (from the file to flows in Arrow columns), and `pathspider observe`, which
-//! starts a process and writes them as Parquet, too. Before that: the peak memory of observing 100,000 flows
-//! that are all live at once.
+//! `cargo bench --bench observe` captures the lab's interface while `pathspider run` measures 20,000 plain
+//! targets, repeats the packets with other addresses up to a million, and alternates between a libpcap loop that
+//! only counts them, `tcpdump -r FILE -w /dev/null` (if installed), the observer (from the file to flows in Arrow
+//! columns), and `pathspider observe`, which also starts a process and writes Parquet. It begins with the peak
+//! memory of observing 100,000 flows that are all live at once.
 //!
 //! The figures to quote are ratios: machines and minutes differ.
 
@@ -37,7 +36,7 @@ const TARGETS: usize = 20_000;
 const PACKETS: usize = 1_000_000;
 const FLOWS: u32 = 100_000;
 const ROUNDS: usize = 9;
-/// In the environment: the file that this process is to capture.
+/// Environment variable: the file to which this process writes the capture.
 const CAPTURE: &str = "PATHSPIDER_BENCH_CAPTURE";
 const USE: &str = "basic,tcp,ecn,dscp,tcpopt";
 
@@ -53,9 +52,9 @@ fn main() -> Result<()> {
         return capture(Path::new(&file), &std::env::temp_dir());
     }
     let folder = tempfile::tempdir()?;
-    // First, while no other child can have had the peak.
+    // First, so that the peak memory of children is that of this one.
     memory(folder.path())?;
-    // By another process, for in the lab's namespaces tcpdump finds nobody to become.
+    // In another process: in the lab's namespaces tcpdump cannot change its user.
     let file = folder.path().join("lab.pcap");
     let mut child = Command::new(std::env::current_exe()?);
     child.arg("--bench").env(CAPTURE, &file).env("TMPDIR", folder.path());
@@ -65,7 +64,7 @@ fn main() -> Result<()> {
     speed(&file, folder.path())
 }
 
-/// Observes flows of which none ends.
+/// Observes flows that do not end.
 fn memory(folder: &Path) -> Result<()> {
     let path = folder.join("flows.pcap");
     let mut file = pcap::Capture::dead(pcap::Linktype::ETHERNET)?.savefile(&path)?;
@@ -90,7 +89,7 @@ fn memory(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds a frame to a file, at so many microseconds.
+/// Adds a frame to a file; `time` is in microseconds.
 fn write(file: &mut pcap::Savefile, frame: &[u8], time: i64) {
     let length = frame.len() as u32;
     let ts = *TimeVal::microseconds(time).as_ref();
@@ -98,7 +97,7 @@ fn write(file: &mut pcap::Savefile, frame: &[u8], time: i64) {
     file.write(&pcap::Packet::new(&header, frame));
 }
 
-/// Writes down a run over the lab, again and again with other addresses.
+/// Writes a capture of a lab run, repeated with other addresses.
 fn capture(path: &Path, folder: &Path) -> Result<()> {
     let (link, frames) = lab_run(folder)?;
     let strip = Link::from_linktype(link.0).ok_or("the lab's link type")?;
@@ -216,7 +215,7 @@ fn speed(file: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What libpcap needs to hand every packet to somebody who only counts.
+/// libpcap's own cost: counts the packets and does nothing else.
 fn bare_loop(file: &Path) -> Result<u64> {
     let mut capture = pcap::Capture::from_file(file)?;
     let mut packets = 0;

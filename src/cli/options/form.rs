@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::error::{Error, Result};
 use crate::report::format::Format;
-use crate::run::output;
+use crate::run::form;
 use crate::sink;
 
 /// What `--format` may be.
@@ -67,10 +67,10 @@ impl Form {
     }
 
     /// The form of the records.
-    pub fn records(&self) -> output::Form {
+    pub fn records(&self) -> form::Form {
         match self.format {
-            Choice::Pathspider => output::Form::Upstream { flows: self.output_flows },
-            Choice::Text | Choice::Json => output::Form::Ours,
+            Choice::Pathspider => form::Form::Upstream { flows: self.output_flows },
+            Choice::Text | Choice::Json => form::Form::Ours,
         }
     }
 }

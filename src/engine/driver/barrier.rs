@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::{Asked, Engine, MOST_OUTPUTS, clocks};
+use super::{Asked, Engine, MOST_OUTPUTS};
+use crate::engine::clocks;
 use crate::engine::disturbance::Disturbance;
 use crate::error::Result;
 use crate::flags::Flag;

@@ -11,8 +11,7 @@ use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::{Direction, Packet};
 
-/// The table's own state of a flow: two cache lines, which processors fetch as a pair.
-#[repr(align(128))]
+/// The table's own state of a flow, close together: every packet needs most of it.
 pub(super) struct Flow {
     pub(super) identity: Identity,
     /// The numbers that packets of the flow must match.
@@ -28,8 +27,6 @@ pub(super) struct Flow {
     /// flow.
     pub(super) ignored: bool,
 }
-
-const _: () = assert!(size_of::<Option<Flow>>() == 128);
 
 impl Flow {
     /// Whether the segment that ended the flow acknowledges this SYN of the other direction, which then belongs to the

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array as _, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 
-use super::lines;
 use super::problem::{Check, Problem};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::measurement::{Overrides, Plan};
 use crate::results::judge::{FromFile, Results};
 use crate::rule::{ADDED, Rules};
@@ -78,26 +77,14 @@ impl About {
 }
 
 impl Contents {
-    /// Reads a file; `progress` is called with its records so far.
-    pub(super) fn read(
-        &mut self,
-        file: &Path,
-        about: &About,
-        problems: &mut Vec<Problem>,
-        progress: &mut dyn FnMut(u64),
-    ) {
-        let before = self.records;
-        let read = match sink::is_lines(file) {
-            true => lines::read(self, file, about, problems, progress),
-            false => self.parquet(file, about, problems, &mut |records| progress(records - before)),
-        };
-        if let Err(error) = read {
-            self.broken = true;
-            problems.push(Problem::spoiled(Check::Pages, file, error.to_string()));
-        }
+    /// Takes note of a file that could not be read to its end.
+    pub(super) fn give_up(&mut self, file: &Path, why: &Error, problems: &mut Vec<Problem>) {
+        self.broken = true;
+        problems.push(Problem::spoiled(Check::Pages, file, why.to_string()));
     }
 
-    fn parquet(
+    /// Reads a Parquet file; `progress` is called with its records so far.
+    pub(super) fn parquet(
         &mut self,
         file: &Path,
         about: &About,
@@ -127,7 +114,7 @@ impl Contents {
                 results.judge(rules, |stored, judged| {
                     self.compare(stored, judged);
                     self.count(stored);
-                    progress(self.records);
+                    progress(self.records - before);
                     Ok(())
                 })
             }),

@@ -57,7 +57,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     let about = About::new(metadata(path, &checked, &mut problems));
     for file in &checked.files {
         let before = contents.records;
-        contents.read(file, &about, &mut problems, &mut |done| {
+        read_file(&mut contents, file, (&about, &mut problems), &mut |done| {
             progress(before + done, (read, all), "records");
         });
         read += Checked::size(file);
@@ -138,4 +138,20 @@ fn metadata(path: &Path, checked: &Checked, problems: &mut Vec<Problem>) -> Meta
         problems.push(Problem::spoiled(Check::Metadata, path, error.to_string()));
         Metadata::new()
     })
+}
+
+/// Reads a file of records; `progress` is called with its records so far.
+fn read_file(
+    contents: &mut Contents,
+    file: &Path,
+    (about, problems): (&About, &mut Vec<Problem>),
+    progress: &mut dyn FnMut(u64),
+) {
+    let read = match sink::is_lines(file) {
+        true => lines::read(contents, file, about, problems, progress),
+        false => contents.parquet(file, about, problems, progress),
+    };
+    if let Err(error) = read {
+        contents.give_up(file, &error, problems);
+    }
 }
