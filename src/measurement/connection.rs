@@ -2,8 +2,9 @@
 
 use super::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT};
 use super::checker::Checker;
-use super::file::{self, OwnConnect, Text, Written};
+use super::file::{self, OwnConnect, Written};
 use super::plan::{Configuration, Connection, Keep, Prepare, provided};
+use super::words::Text;
 use crate::connect::options::{OPTIONS, PACKET, Takes, VERSION, Words};
 use crate::connect::{self, KindDef, OptionDef, Options, Value};
 use crate::error::did_you_mean;

@@ -14,6 +14,7 @@ mod compile;
 mod conditions;
 mod confirm;
 mod connection;
+mod dscp;
 mod file;
 mod host;
 mod limits;
@@ -30,6 +31,7 @@ mod steps;
 mod substitute;
 mod suspects;
 mod sweep;
+mod words;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

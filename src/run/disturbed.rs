@@ -1,30 +1,30 @@
-//! Waves whose attempts are worthless, because something was not as it should have been: asked once more, and marked if
-//! that happens again.
+//! Disturbed waves: their attempts are worthless because something changed meanwhile. Such a wave is repeated, and its
+//! records are marked if that happens again.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::engine::driver::Asked;
-use crate::flags::Flags;
+use crate::flags::{Flag, Flags};
 use crate::words::counted;
 
-/// How often, and why.
+/// Counts of disturbed waves, and the reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disturbed {
-    /// Waves that were asked once more.
+    /// Waves that were repeated.
     pub repeated: u64,
-    /// Waves that were disturbed once more, whose records are marked.
+    /// Waves that were disturbed again, whose records are marked.
     pub marked: u64,
     /// What happened, each once.
     why: BTreeSet<String>,
 }
 
-/// So many reasons are kept.
+/// Reasons that are kept, at most.
 const MOST: usize = 16;
 
 impl Disturbed {
-    /// Whether a wave is to be asked once more; else what its records say is true, or taken back and marked.
+    /// Whether a wave must be repeated. If it was disturbed and must not, its attempts are voided and marked.
     pub fn again(&mut self, asked: &mut Asked, was_disturbed: bool, goes_on: bool) -> bool {
         if asked.disturbed.is_empty() {
             return false;
@@ -36,7 +36,7 @@ impl Disturbed {
             }
         }
         if !was_disturbed && goes_on {
-            log::warn!("the wave is asked once more");
+            log::warn!("the wave is repeated");
             self.repeated += 1;
             return true;
         }
@@ -47,14 +47,9 @@ impl Disturbed {
         false
     }
 
-    /// What the flags are of all records of a wave.
-    pub fn flags(asked: &Asked) -> Flags {
-        asked.disturbed.iter().map(|disturbance| disturbance.flag).collect()
-    }
-
     /// Lines of a summary.
     pub fn notes(&self) -> Vec<String> {
-        let repeated = (self.repeated, "wave[s] [was|were] disturbed and asked once more");
+        let repeated = (self.repeated, "wave[s] [was|were] disturbed and repeated");
         let marked = (
             self.marked,
             "wave[s] [was|were] disturbed again: nothing is concluded from [its|their] attempts",
@@ -70,18 +65,19 @@ impl Disturbed {
     }
 }
 
-/// What is left of a wave that is asked once more: the flows of its attempts belong to no record.
-pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
-    let ports = asked.attempts.iter().flatten().flatten().filter_map(|e| e.attempt.source_port);
-    Asked {
-        attempts: asked.attempts.iter().map(|_| Vec::new()).collect(),
-        repeated: asked.repeated.iter().chain(more).copied().chain(ports).collect(),
-        ports: asked.ports.clone(),
-        ..Asked::default()
-    }
+/// Flags of all records of a wave.
+pub fn flags(asked: &Asked) -> Flags {
+    let step = asked.clock_step.then_some(Flag::ClockStep);
+    asked.disturbed.iter().map(|disturbance| disturbance.flag).chain(step).collect()
 }
 
-/// Whether not one attempt of a wave got as far as the network.
+/// The source ports of a wave that is repeated: their flows belong to no record.
+pub fn ports(asked: &Asked) -> impl Iterator<Item = u16> {
+    let ended = asked.attempts.iter().flatten().flatten();
+    asked.repeated.iter().copied().chain(ended.filter_map(|ended| ended.attempt.source_port))
+}
+
+/// Whether no attempt of a wave reached the network.
 pub fn is_stuck(asked: &Asked) -> bool {
     let mut ended = asked.attempts.iter().flatten().flatten().peekable();
     ended.peek().is_some() && ended.all(|e| e.attempt.state == crate::connect::State::LocalError)

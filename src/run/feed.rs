@@ -1,6 +1,5 @@
-//! From targets to waves whose attempts have ended.
+//! Probes targets in waves and hands each wave to the writer.
 
-use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -10,39 +9,39 @@ use super::disturbed::{self, Disturbed};
 use super::excluded::Excluded;
 use super::live::Live;
 use super::prepare::Preparation;
-use super::wave::{Lost, Wave};
+use super::wave::{Lost, Sent, Wave};
 use crate::barrier::panic_point;
-use crate::connect::{Attempt, Ended, State};
-use crate::engine::driver;
+use crate::engine::driver::{self, Asked};
 use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
+use crate::flags::Flags;
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
 
-/// How often it is looked whether to stop while there is nobody to ask.
+/// Poll interval for the stop flag while idle.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// Feeds the engine.
 pub struct Feed<'a, 'e> {
-    /// What asks them.
+    /// The engine, which probes.
     pub engine: &'a mut driver::Engine<'e>,
-    /// Where they come from.
+    /// The targets that were not probed yet.
     pub list: List<'a>,
-    /// Who must not be asked.
+    /// The exclusion policy.
     pub excluded: &'a Excluded,
-    /// What is done before.
+    /// What comes before the attempts.
     pub preparation: Preparation,
-    /// What watches.
+    /// The capture.
     pub capture: &'a capture::Capture,
-    /// Where waves go that have ended.
-    pub waves: SyncSender<Wave>,
-    /// For each wave, who of it is to be asked again.
+    /// Takes waves whose attempts have ended.
+    pub waves: SyncSender<Sent>,
+    /// For each wave, the groups of its targets that need a confirmation round.
     pub answers: Receiver<Vec<Group>>,
-    /// Those who are.
+    /// Groups that wait for a confirmation round.
     pub again: Again,
-    /// The most targets of a wave.
+    /// Targets in a wave, at most.
     pub size: usize,
-    /// What is told of it.
+    /// What can be seen of the run meanwhile.
     pub live: &'a Live,
     /// The engine's counts.
     pub progress: &'a driver::Progress,
@@ -50,35 +49,28 @@ pub struct Feed<'a, 'e> {
     pub per_target: u64,
     /// The bank of source ports that the last wave used.
     pub bank: Bank,
-    /// What became of them.
+    /// The counts of targets.
     pub fed: Fed,
 }
 
-/// What became of the targets that were read.
+/// Counts of the targets that were read.
 #[derive(Debug, Default)]
 pub struct Fed {
     /// Targets handed to the engine.
     pub asked: u64,
-    /// How often targets were asked again.
+    /// Targets handed to the engine for a confirmation round, each time.
     pub again: u64,
-    /// Targets in hand that a stop came before.
+    /// Targets that were read and not probed because the run ended.
     pub unasked: u64,
     /// Waves that were disturbed.
     pub disturbed: Disturbed,
     /// Whether anything was sent.
     sent: bool,
-    /// Positions of targets that were in hand when it came out that they must not be asked, and why.
+    /// Positions of targets that were withdrawn in flight, and why.
     pub withdrawn: Vec<(u64, Reason)>,
 }
 
-impl Fed {
-    fn withdraw(&mut self, batch: &[Target], rows: &BTreeSet<usize>, excluded: &Excluded) {
-        let targets = rows.iter().filter_map(|row| batch.get(*row));
-        self.withdrawn.extend(targets.map(|target| (target.position, excluded.reason(target))));
-    }
-}
-
-/// Targets that were never asked, those that are controls apart.
+/// Targets that were not probed yet; controls are kept apart.
 pub struct List<'a> {
     reader: &'a mut Reader,
     control: Option<Share>,
@@ -90,7 +82,7 @@ pub struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// What is `read` already, and the rest of it; so many of them are controls.
+    /// Starts from the targets already `read`; `control` is the share held out as controls.
     pub fn new(reader: &'a mut Reader, control: Option<Share>, read: Vec<Target>) -> Self {
         let (targets, controls) = (Vec::new(), Vec::new());
         let turn = Turn::default();
@@ -106,7 +98,7 @@ impl<'a> List<'a> {
         self.targets.extend(targets);
     }
 
-    /// Reads on, so that there is somebody to fill a wave of this size with.
+    /// Reads ahead until a wave of this size can be filled.
     fn fill(&mut self, size: usize) -> Result<()> {
         while self.targets.len() < size && !self.is_read {
             let read = self.reader.next_batch(size - self.targets.len())?;
@@ -120,19 +112,19 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// Whether it is the turn of controls, or there are no others any more.
+    /// Whether a control wave is due, or nothing else is left.
     fn controls_are_due(&self, size: usize) -> bool {
         let last = self.is_read && self.targets.is_empty();
         let due = || last || self.turn.is_due(self.controls.len(), size, self.reader.expected());
         !self.controls.is_empty() && due()
     }
 
-    /// The most targets that are new in a wave: of a list with controls, so many that these come in between.
+    /// New targets in a wave, at most. A list with controls has smaller waves, so that controls come in between.
     fn room(&self, size: usize) -> usize {
         self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
 
-    /// The next of them, so many at most.
+    /// The next targets, at most `most`.
     fn take(&mut self, controls: bool, most: usize) -> Vec<Target> {
         let from = if controls { &mut self.controls } else { &mut self.targets };
         let taken: Vec<Target> = from.drain(..most.min(from.len())).collect();
@@ -145,19 +137,9 @@ impl<'a> List<'a> {
     }
 }
 
-/// Whom to ask next.
-struct Next {
-    again: Vec<(u64, usize)>,
-    targets: Vec<Target>,
-    /// The source ports that the first of them want.
-    wanted: Vec<Vec<Option<u16>>>,
-    bank: Bank,
-    is_control: bool,
-}
-
 impl Feed<'_, '_> {
-    /// Runs wave after wave until the targets are at an end, or until no wave may begin (`may_begin`) or the one in
-    /// hand may not go on (`keep_going`).
+    /// Runs wave after wave until no target is left, until no wave may begin (`may_begin`), or until the one in flight
+    /// may not go on (`keep_going`).
     pub fn run(
         &mut self,
         may_begin: &dyn Fn() -> bool,
@@ -174,8 +156,8 @@ impl Feed<'_, '_> {
                 next => next?,
             };
             match next {
-                Some(next) => {
-                    if !self.ask(next, keep_going)? {
+                Some(wave) => {
+                    if !self.probe(wave, keep_going)? {
                         // The writer has failed; its own error says why.
                         return Ok(());
                     }
@@ -188,8 +170,8 @@ impl Feed<'_, '_> {
         Ok(())
     }
 
-    /// Whom to ask now: first those whose time has come to be asked again.
-    fn next(&mut self, now: Duration) -> Result<Option<Next>> {
+    /// The next wave: targets whose confirmation round is due, then new ones.
+    fn next(&mut self, now: Duration) -> Result<Option<Wave>> {
         let is_full = self.again.is_full();
         let mut room = if is_full { 0 } else { self.list.room(self.size) };
         self.list.fill(room)?;
@@ -212,37 +194,38 @@ impl Feed<'_, '_> {
         let new = self.list.take(is_control, room);
         self.fed.asked += new.len() as u64;
         targets.extend(new);
-        Ok((!targets.is_empty()).then_some(Next { again, targets, wanted, bank, is_control }))
+        let wave = Wave { bank, is_control, ..Wave::new(again, targets, wanted) };
+        Ok((!wave.targets.is_empty()).then_some(wave))
     }
 
-    /// Has a wave asked; says whether the writer has taken it.
-    fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
-        let Next { again, mut targets, wanted, bank, is_control } = next;
+    /// Probes a wave and hands it to the writer; says whether the writer has taken it.
+    fn probe(&mut self, mut wave: Wave, keep_going: &dyn Fn() -> bool) -> Result<bool> {
         panic_point("feed");
         self.expect();
-        self.engine.control(is_control)?;
-        self.bank = bank;
-        self.engine.use_bank(bank);
+        self.engine.control(wave.is_control)?;
+        self.bank = wave.bank;
+        self.engine.use_bank(wave.bank);
         let excluded = self.excluded;
         let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
-        let ready = self.preparation.prepare(&mut targets, self.engine, keep_going, &withdrawn)?;
-        let addresses = ready.addresses(&targets, &wanted);
-        let asked_again: usize = again.iter().map(|(_, targets)| targets).sum();
+        self.preparation.prepare(&mut wave, self.engine, keep_going, &withdrawn)?;
+        let rows = wave.waiting();
+        let addresses = wave.addresses(&rows);
+        let (all, in_round) = (wave.targets.len(), wave.repeated());
         let mut was_disturbed = false;
         loop {
             let lost = Lost::now(&self.capture.counters);
             let attempts = addresses.len() as u64 * self.per_target;
-            let first =
-                if was_disturbed { [0; 2] } else { [targets.len() - asked_again, asked_again] };
+            let first = if was_disturbed { [0; 2] } else { [all - in_round, in_round] };
             self.live.begin_wave(first, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
             let flows = self.capture.flush(asked.ports.clone());
             if repeat {
-                let asked = disturbed::nothing(&asked, ready.ports());
-                let (targets, prepared, again) = (Vec::new(), Vec::new(), Vec::new());
-                let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
-                if self.waves.send(wave).is_err() {
+                let repeated = disturbed::ports(&asked).chain(wave.probe_ports.iter().copied());
+                let repeated = repeated.collect();
+                let (wave, ports) = (Wave::default(), asked.ports);
+                let flags = Flags::default();
+                if self.waves.send(Sent { wave, flows, lost, ports, repeated, flags }).is_err() {
                     return Ok(false);
                 }
                 was_disturbed = true;
@@ -250,18 +233,21 @@ impl Feed<'_, '_> {
                 self.engine.use_bank(self.bank);
                 continue;
             }
-            self.stuck(&asked, targets.len())?;
-            let (prepared, mut asked) = ready.complete(asked);
-            keep_records(&mut asked, asked_again);
-            self.fed.withdraw(&targets, &asked.withdrawn, excluded);
-            self.again.handle_sent(asked_again);
-            let bank = self.bank;
-            let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
-            return Ok(self.waves.send(wave).is_ok());
+            self.stuck(&asked, all)?;
+            wave.bank = self.bank;
+            wave.handle_attempts(&rows, &mut asked);
+            let withdrawn = wave.withdrawn();
+            self.fed.withdrawn.extend(withdrawn.map(|t| (t.position, excluded.reason(t))));
+            self.again.handle_sent(in_round);
+            let flags = disturbed::flags(&asked);
+            let Asked { ports, mut repeated, .. } = asked;
+            repeated.extend(&wave.probe_ports);
+            let sent = Sent { wave, flows, lost, ports, repeated, flags };
+            return Ok(self.waves.send(sent).is_ok());
         }
     }
 
-    /// Waits for the writer's answer, or for the time of somebody who is to be asked again.
+    /// Waits for the writer's answer, or until a confirmation round is due.
     fn wait(&mut self, clock: &Instant) {
         if !self.again.is_owed() {
             let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
@@ -271,7 +257,7 @@ impl Feed<'_, '_> {
         }
     }
 
-    /// Refuses to go on where nothing can be sent any more: what is left of the list would be spent on it.
+    /// Ends the run if nothing can be sent any more, rather than spend the rest of the list on errors.
     fn stuck(&mut self, asked: &driver::Asked, targets: usize) -> Result<()> {
         if asked.disturbed.is_empty() && !disturbed::is_stuck(asked) {
             self.fed.sent = true;
@@ -279,54 +265,17 @@ impl Feed<'_, '_> {
             let errors = asked.attempts.iter().flatten().flatten();
             let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
             return Err(Error::failed(
-                format!("ask {targets} targets: not one packet could be sent"),
+                format!("probe {targets} targets: not one packet could be sent"),
                 format!("{}; they have no record", error.unwrap_or_default()),
             ));
         }
         Ok(())
     }
 
-    /// Estimates how many will be asked, once each.
+    /// Estimates how many targets will be probed, each counted once.
     fn expect(&self) {
         if let Some(all) = self.list.reader.expected() {
             self.live.expect(all);
-        }
-    }
-}
-
-/// The first of a wave's targets were asked before and have records to be written: one of them that must not be asked
-/// any more keeps its record, and the round tells nothing of it.
-fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
-    let rest = asked.withdrawn.split_off(&asked_before);
-    let kept = std::mem::replace(&mut asked.withdrawn, rest);
-    for attempts in &mut asked.attempts {
-        for row in &kept {
-            attempts[*row].get_or_insert_with(|| Ended {
-                attempt: Attempt {
-                    state: State::Skipped,
-                    error: Some("it must not be asked any more".into()),
-                    ..Attempt::default()
-                },
-                ..Ended::default()
-            });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_was_asked_before_keeps_its_record_when_withdrawn() {
-        let attempts = vec![vec![None, Some(Ended::default()), None]; 2];
-        let withdrawn = [0, 2].into();
-        let mut asked = driver::Asked { attempts, withdrawn, ..driver::Asked::default() };
-        keep_records(&mut asked, 2);
-        assert_eq!(asked.withdrawn, [2].into(), "the others were asked before");
-        for attempts in asked.attempts {
-            let state = |row: usize| attempts[row].as_ref().map(|ended| ended.attempt.state);
-            assert_eq!([0, 1, 2].map(state), [Some(State::Skipped), Some(State::LocalError), None]);
         }
     }
 }

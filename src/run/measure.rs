@@ -12,7 +12,7 @@ use super::outcome::Outcome;
 use super::output::Output;
 use super::prepare::Preparation;
 use super::telemetry::{self, Telemetry};
-use super::wave::Wave;
+use super::wave::Sent;
 use super::writer::{self, Known, Writer};
 use super::{Run, about, preflight, source};
 use crate::barrier;
@@ -67,7 +67,7 @@ impl Run<'_> {
         let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {
             // No room in between: a wave is taken when the one before has its flows. So two waves at most
             // are under way, which is what their source ports can tell apart.
-            let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
+            let (waves, inbox) = mpsc::sync_channel::<Sent>(0);
             let (answers, again) = mpsc::channel();
             let (running, done) = mpsc::channel::<()>();
             let telemetry = Telemetry {
