@@ -147,6 +147,7 @@ impl Args {
             shard: self.shard,
             port: self.port,
             connect: self.connect.clone(),
+            give_up_rights: true,
             allow_commands: self.allow_commands,
             list: self.targets.clone(),
             output,

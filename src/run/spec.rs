@@ -74,6 +74,9 @@ pub struct Spec {
     pub prefer: Family,
     /// Resolvers for the names of targets; those of the system if empty.
     pub resolvers: Vec<SocketAddr>,
+    /// Whether the calling thread gives up, for good, every right that the rest of the run does not need. A program
+    /// that starts more than one run from a thread must not.
+    pub give_up_rights: bool,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
     /// The target list, to tell whether it changed; `None` if it can be read only once.
@@ -113,6 +116,7 @@ impl Default for Spec {
             control: None,
             prefer: Family::V4,
             resolvers: Vec::new(),
+            give_up_rights: false,
             allow_commands: false,
             list: None,
             output: PathBuf::new(),
