@@ -10,6 +10,7 @@ use super::controls::Share;
 use super::form::Form;
 use super::memory;
 use crate::engine::scheduler::{Caps, Limits};
+use crate::measurement::Overrides;
 use crate::resolve::question::Family;
 use crate::targets::Shard;
 
@@ -62,8 +63,10 @@ pub struct Spec {
     pub source_ports: Option<RangeInclusive<u16>>,
     /// The shard of the list that is probed; all of it if `None`.
     pub shard: Option<Shard>,
-    /// The port of targets that come without one.
+    /// The port that the list was opened with, for targets that come without one.
     pub port: Option<u16>,
+    /// Values of the measurement's params in place of its defaults, by name.
+    pub set: Vec<(String, String)>,
     /// The connection kind in place of the measurement's own.
     pub connect: Option<String>,
     /// Confirmation rounds in place of the measurement's own.
@@ -111,6 +114,7 @@ impl Default for Spec {
             source_ports: None,
             shard: None,
             port: None,
+            set: Vec::new(),
             connect: None,
             confirm: None,
             control: None,
@@ -183,6 +187,12 @@ static SETTINGS: &[Setting] = &[
 ];
 
 impl Spec {
+    /// What the measurement is to be loaded with.
+    pub fn overrides(&self) -> Overrides {
+        let overrides = Overrides::new(self.set.clone()).connect(self.connect.clone());
+        overrides.rounds(self.confirm)
+    }
+
     /// How much is sent at most. A network of the run's `own` has no neighbours to spare unless the spec says so.
     pub fn limits(&self, own: bool) -> Limits {
         let cap = |given: Option<u32>, usual: u32| match given {
