@@ -196,7 +196,7 @@ fn printed_schemas_are_the_stored_ones() {
 /// programs, sockets, settings or namespaces.
 #[test]
 fn commands_that_only_print_cannot_act() {
-    let source = folder().join("../../src/cli");
+    let source = folder().join("../../src");
     let doors = ["process::", "net::", "socket2", "engine::", "observer::", "lab::", "Applied"];
     let files = ["cli/check", "cli/explain", "cli/list", "cli/new", "cli/schema", "cli/reference"];
     for file in files.into_iter().chain(["cost", "report/catalogue", "report/page", "report/plan"])
