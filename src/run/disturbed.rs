@@ -1,5 +1,4 @@
-//! Waves whose attempts are worthless, because something was not as it should have been: asked once more, and marked if
-//! that happens again.
+//! Disturbed waves: probed again once, and flagged if disturbed again.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +8,22 @@ use crate::engine::driver::Asked;
 use crate::flags::Flags;
 use crate::words::counted;
 
-/// How often, and why.
+/// How often waves were disturbed, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disturbed {
-    /// Waves that were asked once more.
+    /// Waves that were repeated.
     pub repeated: u64,
-    /// Waves that were disturbed once more, whose records are marked.
+    /// Waves that were disturbed again, whose records are flagged.
     pub marked: u64,
-    /// What happened, each once.
+    /// The distinct causes.
     why: BTreeSet<String>,
 }
 
-/// So many reasons are kept.
+/// Maximum number of causes kept.
 const MOST: usize = 16;
 
 impl Disturbed {
-    /// Whether a wave is to be asked once more; else what its records say is true, or taken back and marked.
+    /// Whether to repeat a wave. If not, and it was disturbed again, its records are flagged.
     pub fn again(&mut self, asked: &mut Asked, was_disturbed: bool, goes_on: bool) -> bool {
         if asked.disturbed.is_empty() {
             return false;
@@ -36,7 +35,7 @@ impl Disturbed {
             }
         }
         if !was_disturbed && goes_on {
-            log::warn!("the wave is asked once more");
+            log::warn!("the wave is repeated");
             self.repeated += 1;
             return true;
         }
@@ -47,30 +46,30 @@ impl Disturbed {
         false
     }
 
-    /// What the flags are of all records of a wave.
+    /// Flags for all records of a wave.
     pub fn flags(asked: &Asked) -> Flags {
         asked.disturbed.iter().map(|disturbance| disturbance.flag).collect()
     }
 
     /// Lines of a summary.
     pub fn notes(&self) -> Vec<String> {
-        let repeated = (self.repeated, "wave[s] [was|were] disturbed and asked once more");
+        let repeated = (self.repeated, "wave[s] [was|were] disturbed and repeated");
         let marked = (
             self.marked,
-            "wave[s] [was|were] disturbed again: nothing is concluded from [its|their] attempts",
+            "wave[s] [was|were] disturbed again: no conclusions from [its|their] attempts",
         );
         let counts = [repeated, marked].into_iter().filter(|(count, _)| *count > 0);
         let counts = counts.map(|(count, what)| counted(count, what));
         counts.chain(self.why.iter().map(|why| format!("  {why}"))).collect()
     }
 
-    /// For programs.
+    /// The same as JSON.
     pub fn json(&self) -> Value {
         json!({ "waves_repeated": self.repeated, "waves_marked": self.marked, "why": self.why })
     }
 }
 
-/// What is left of a wave that is asked once more: the flows of its attempts belong to no record.
+/// What the writer gets of a wave that is repeated: the flows of its attempts belong to no record.
 pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
     let ports = asked.attempts.iter().flatten().flatten().filter_map(|e| e.attempt.source_port);
     Asked {
@@ -81,7 +80,7 @@ pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
     }
 }
 
-/// Whether not one attempt of a wave got as far as the network.
+/// Whether no attempt of a wave reached the network.
 pub fn is_stuck(asked: &Asked) -> bool {
     let mut ended = asked.attempts.iter().flatten().flatten().peekable();
     ended.peek().is_some() && ended.all(|e| e.attempt.state == crate::connect::State::LocalError)

@@ -1,4 +1,4 @@
-//! From targets to waves whose attempts have ended.
+//! Turns targets into waves and has the engine probe them.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -19,55 +19,55 @@ use crate::error::{Error, Result};
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
 
-/// How often it is looked whether to stop while there is nobody to ask.
+/// Poll interval for the stop flag while idle.
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// Feeds the engine.
 pub struct Feed<'a, 'e> {
-    /// What asks them.
+    /// The engine.
     pub engine: &'a mut driver::Engine<'e>,
-    /// Where they come from.
+    /// The source of new targets.
     pub list: List<'a>,
-    /// Who must not be asked.
+    /// The exclusion policy.
     pub excluded: &'a Excluded,
-    /// What is done before.
+    /// Look-ups and probes before a wave.
     pub preparation: Preparation,
-    /// What watches.
+    /// The capture.
     pub capture: &'a capture::Capture,
-    /// Where waves go that have ended.
+    /// Receives completed waves.
     pub waves: SyncSender<Wave>,
-    /// For each wave, who of it is to be asked again.
+    /// For each wave, the groups to re-probe.
     pub answers: Receiver<Vec<Group>>,
-    /// Those who are.
+    /// The queue of these groups.
     pub again: Again,
-    /// The most targets of a wave.
+    /// Maximum number of targets in a wave.
     pub size: usize,
-    /// What is told of it.
+    /// Published counters.
     pub live: &'a Live,
     /// The engine's counts.
     pub progress: &'a driver::Progress,
-    /// Attempts that a target takes.
+    /// Attempts per target.
     pub per_target: u64,
     /// The bank of source ports that the last wave used.
     pub bank: Bank,
-    /// What became of them.
+    /// The outcome so far.
     pub fed: Fed,
 }
 
-/// What became of the targets that were read.
+/// The outcome of feeding.
 #[derive(Debug, Default)]
 pub struct Fed {
     /// Targets handed to the engine.
     pub asked: u64,
-    /// How often targets were asked again.
+    /// Number of re-probes.
     pub again: u64,
-    /// Targets in hand that a stop came before.
+    /// Targets in flight that a stop left unfinished.
     pub unasked: u64,
     /// Waves that were disturbed.
     pub disturbed: Disturbed,
-    /// Whether anything was sent.
+    /// Whether any packet was sent.
     sent: bool,
-    /// Positions of targets that were in hand when it came out that they must not be asked, and why.
+    /// Positions of targets that were excluded while in flight, and why.
     pub withdrawn: Vec<(u64, Reason)>,
 }
 
@@ -78,7 +78,7 @@ impl Fed {
     }
 }
 
-/// Targets that were never asked, those that are controls apart.
+/// New targets, with controls kept apart.
 pub struct List<'a> {
     reader: &'a mut Reader,
     control: Option<Share>,
@@ -90,7 +90,7 @@ pub struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// What is `read` already, and the rest of it; so many of them are controls.
+    /// Starts from the targets already `read`; `control` is the share held out as controls.
     pub fn new(reader: &'a mut Reader, control: Option<Share>, read: Vec<Target>) -> Self {
         let (targets, controls) = (Vec::new(), Vec::new());
         let turn = Turn::default();
@@ -106,13 +106,13 @@ impl<'a> List<'a> {
         self.targets.extend(targets);
     }
 
-    /// Reads on, so that there is somebody to fill a wave of this size with.
+    /// Reads ahead until a wave of this size can be filled.
     fn fill(&mut self, size: usize) -> Result<()> {
         while self.targets.len() < size && !self.is_read {
             let read = self.reader.next_batch(size - self.targets.len())?;
             self.is_read = read.is_empty();
             self.sort(read);
-            // Where all that was read are controls there may still be others.
+            // If all targets read are controls, other targets may still follow.
             if !self.targets.is_empty() || self.controls_are_due(size) {
                 break;
             }
@@ -120,19 +120,19 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// Whether it is the turn of controls, or there are no others any more.
+    /// Whether a control wave is due, or only controls are left.
     fn controls_are_due(&self, size: usize) -> bool {
         let last = self.is_read && self.targets.is_empty();
         let due = || last || self.turn.is_due(self.controls.len(), size, self.reader.expected());
         !self.controls.is_empty() && due()
     }
 
-    /// The most targets that are new in a wave: of a list with controls, so many that these come in between.
+    /// Maximum number of new targets in a wave. With controls it is lower, so that control waves come in between.
     fn room(&self, size: usize) -> usize {
         self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
 
-    /// The next of them, so many at most.
+    /// Takes at most `most` targets, controls or others.
     fn take(&mut self, controls: bool, most: usize) -> Vec<Target> {
         let from = if controls { &mut self.controls } else { &mut self.targets };
         let taken: Vec<Target> = from.drain(..most.min(from.len())).collect();
@@ -145,19 +145,19 @@ impl<'a> List<'a> {
     }
 }
 
-/// Whom to ask next.
+/// The next wave.
 struct Next {
     again: Vec<(u64, usize)>,
     targets: Vec<Target>,
-    /// The source ports that the first of them want.
+    /// The source ports wanted by the first of its targets.
     wanted: Vec<Vec<Option<u16>>>,
     bank: Bank,
     is_control: bool,
 }
 
 impl Feed<'_, '_> {
-    /// Runs wave after wave until the targets are at an end, or until no wave may begin (`may_begin`) or the one in
-    /// hand may not go on (`keep_going`).
+    /// Runs waves until no targets are left, no wave may begin (`may_begin`), or the wave in flight must stop
+    /// (`keep_going`).
     pub fn run(
         &mut self,
         may_begin: &dyn Fn() -> bool,
@@ -169,7 +169,7 @@ impl Feed<'_, '_> {
                 self.again.handle_answer(clock.elapsed(), groups);
             }
             let next = match self.next(clock.elapsed()) {
-                // A read of the list that waited for more was ended by a signal.
+                // A signal ended a blocking read of the list.
                 Err(why) if why.is_interrupt() || !may_begin() => break,
                 next => next?,
             };
@@ -188,13 +188,13 @@ impl Feed<'_, '_> {
         Ok(())
     }
 
-    /// Whom to ask now: first those whose time has come to be asked again.
+    /// Chooses the next wave: due re-probes first.
     fn next(&mut self, now: Duration) -> Result<Option<Next>> {
         let is_full = self.again.is_full();
         let mut room = if is_full { 0 } else { self.list.room(self.size) };
         self.list.fill(room)?;
         let due = room > 0 && self.list.controls_are_due(self.size);
-        // The last wave may still have packets on the way to its ports.
+        // Packets to the ports of the last wave may still arrive.
         let taken = self.again.is_owed().then_some(self.bank);
         let groups = self.again.poll(now, self.size, taken, due.then_some(true));
         let bank = groups.first().map_or(self.bank.other(), |group| group.bank);
@@ -215,7 +215,7 @@ impl Feed<'_, '_> {
         Ok((!targets.is_empty()).then_some(Next { again, targets, wanted, bank, is_control }))
     }
 
-    /// Has a wave asked; says whether the writer has taken it.
+    /// Probes a wave; returns whether the writer has taken it.
     fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
         let Next { again, mut targets, wanted, bank, is_control } = next;
         panic_point("feed");
@@ -261,7 +261,7 @@ impl Feed<'_, '_> {
         }
     }
 
-    /// Waits for the writer's answer, or for the time of somebody who is to be asked again.
+    /// Waits for the writer's answer, or until the next group is due.
     fn wait(&mut self, clock: &Instant) {
         if !self.again.is_owed() {
             let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
@@ -271,7 +271,7 @@ impl Feed<'_, '_> {
         }
     }
 
-    /// Refuses to go on where nothing can be sent any more: what is left of the list would be spent on it.
+    /// Fails if no packet can be sent any more, before the rest of the list is spent.
     fn stuck(&mut self, asked: &driver::Asked, targets: usize) -> Result<()> {
         if asked.disturbed.is_empty() && !disturbed::is_stuck(asked) {
             self.fed.sent = true;
@@ -279,14 +279,14 @@ impl Feed<'_, '_> {
             let errors = asked.attempts.iter().flatten().flatten();
             let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
             return Err(Error::failed(
-                format!("ask {targets} targets: not one packet could be sent"),
+                format!("probe {targets} targets: no packet could be sent"),
                 format!("{}; they have no record", error.unwrap_or_default()),
             ));
         }
         Ok(())
     }
 
-    /// Estimates how many will be asked, once each.
+    /// Estimates the number of targets to probe.
     fn expect(&self) {
         if let Some(all) = self.list.reader.expected() {
             self.live.expect(all);
@@ -294,8 +294,8 @@ impl Feed<'_, '_> {
     }
 }
 
-/// The first of a wave's targets were asked before and have records to be written: one of them that must not be asked
-/// any more keeps its record, and the round tells nothing of it.
+/// Keeps the records of re-probed targets (the first `asked_before` of a wave) that were excluded since: each keeps the
+/// record of its earlier attempts, and this round adds nothing to it.
 fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
     let rest = asked.withdrawn.split_off(&asked_before);
     let kept = std::mem::replace(&mut asked.withdrawn, rest);
@@ -304,7 +304,7 @@ fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
             attempts[*row].get_or_insert_with(|| Ended {
                 attempt: Attempt {
                     state: State::Skipped,
-                    error: Some("it must not be asked any more".into()),
+                    error: Some("the target was excluded".into()),
                     ..Attempt::default()
                 },
                 ..Ended::default()
@@ -318,12 +318,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_was_asked_before_keeps_its_record_when_withdrawn() {
+    fn an_excluded_target_keeps_the_record_of_earlier_attempts() {
         let attempts = vec![vec![None, Some(Ended::default()), None]; 2];
         let withdrawn = [0, 2].into();
         let mut asked = driver::Asked { attempts, withdrawn, ..driver::Asked::default() };
         keep_records(&mut asked, 2);
-        assert_eq!(asked.withdrawn, [2].into(), "the others were asked before");
+        assert_eq!(asked.withdrawn, [2].into(), "the others were probed before");
         for attempts in asked.attempts {
             let state = |row: usize| attempts[row].as_ref().map(|ended| ended.attempt.state);
             assert_eq!([0, 1, 2].map(state), [Some(State::Skipped), Some(State::LocalError), None]);

@@ -1,4 +1,4 @@
-//! The threads of a run: started, watched, joined. Whatever ends one of them ends the run in order.
+//! Starts, watches and joins the threads of a run. If one of them ends early, the run stops gracefully.
 
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -25,21 +25,21 @@ use crate::privilege;
 use crate::targets::Reader;
 
 impl Run<'_> {
-    /// Runs it.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// What kept it from beginning; what ended it later is in the outcome.
+    /// Errors before the first packet; later errors are in the outcome.
     pub(super) fn measure(&self, reader: &mut Reader, output: &Output) -> Result<Outcome> {
         let progress = driver::Progress::default();
         let live = Live::default();
         let preparation = Preparation::new(self.plan, self.spec, self.network.resolver)?;
         let owners = Arc::new(Owners::default());
         let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
-        // The capture fills its ring from here on, before the first SYN.
+        // The capture fills its ring from here, before the first SYN.
         let capture = capture::open(&self.network.interface, &self.capture_filter())?;
         preflight::rehearse(&engine, self.plan, self.origin)?;
         self.check_ended()?;
-        // From here on there is something that a start that fails must remove.
+        // A start that fails after this point must remove the output.
         let (mut sink, mut earlier, digest) = self.open(reader, output)?;
         let size = self.spec.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
         let first = reader.next_batch(preflight::SAMPLE.min(size));
@@ -65,8 +65,8 @@ impl Run<'_> {
         let before = earlier.totals.records;
 
         let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {
-            // No room in between: a wave is taken when the one before has its flows. So two waves at most
-            // are under way, which is what their source ports can tell apart.
+            // No buffer: a wave is taken when the previous one has its flows. So at most two waves are in
+            // flight, which is what the two banks of source ports can distinguish.
             let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
             let (answers, again) = mpsc::channel();
             let (running, done) = mpsc::channel::<()>();
@@ -122,29 +122,29 @@ impl Run<'_> {
                 fed: Fed::default(),
             };
             let engine_end = contained(|| feed.run(&may_begin, &keep_going));
-            // Whatever ended it, the host is restored before anything else.
+            // Restore the host first, whatever ended the run.
             let engine_end = engine_end.and(contained(|| feed.engine.finish()));
             let fed = std::mem::take(&mut feed.fed);
-            // Closes the channel, which tells the writer that this was all.
+            // Closes the channel, so that the writer ends.
             drop(feed);
             let written = writer.join();
             drop(running);
-            // A panic of its own is known by now, and must not be one of this thread.
+            // Its panic is recorded already, and must not propagate to this thread.
             let watched = watcher.join().unwrap_or(Ok(()));
             Ok((fed, engine_end.and(watched), written))
         })?;
         let capture_end = capture.stop();
         let elapsed = clock.elapsed();
-        // Whatever ended the run, what was merged is written and readable.
+        // Merged records are written and readable, whatever ended the run.
         let (written, writer_end) = written.unwrap_or_else(|_| {
             (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
         });
-        // What a panic left behind may have failed because of it.
+        // Other errors may be consequences of a panic.
         let error = barrier::crashed().map(|crash| Error::Failed(crash.to_string()));
         let error = error.or(engine_end.err()).or(capture_end.err()).or(writer_end.err());
         let counts = written.counts(&progress, &counters, &earlier.counts);
         let meanwhile = || about::metadata_meanwhile(&about, &counts, written.totals.records);
-        // All records are on disk before they are counted.
+        // Records are on disk before they are counted.
         let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
         let mut account = Account::of(reader);
         account.records = sink.rows() - before;
@@ -188,7 +188,7 @@ fn spawn<'scope, T: Send + 'scope>(
     thread.doing(|| format!("start the thread {name}"))
 }
 
-/// What a function returns; its panic is an error.
+/// Calls a function and turns a panic into an error.
 fn contained(call: impl FnOnce() -> Result<()>) -> Result<()> {
     barrier::contain(call).unwrap_or_else(|crash| Err(Error::Failed(crash)))
 }
