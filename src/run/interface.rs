@@ -47,7 +47,7 @@ fn default() -> Result<String> {
         let why = match leads_nowhere {
             true => {
                 "the default route leads nowhere (blackhole, unreachable or prohibit; see `ip route show default`), so it \
-                 does not tell which interface to watch"
+                 does not name an interface to watch"
             }
             false => "there is no default route that names an interface to watch",
         };

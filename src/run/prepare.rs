@@ -1,5 +1,5 @@
-//! What is found out about targets before they are asked under any configuration: the addresses of names, and
-//! whether anybody is there.
+//! Preparation of targets before any configuration: look-ups of names, and a probe that finds out whether a target is
+//! up.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,18 +18,18 @@ use crate::resolve::resolver::{Answer, Resolver, Settings};
 use crate::resolve::servers;
 use crate::targets::Target;
 
-/// Questions under way at the same time.
+/// Queries in flight at the same time.
 const CONCURRENCY: usize = 200;
-/// How long an answer may take, and how often a question without one is sent again.
+/// Timeout of a query, and the number of retries.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const RETRIES: u32 = 2;
 
-/// Does what a measurement's `[connect.prepare]` says.
+/// Carries out a measurement's `[connect.prepare]`.
 pub struct Preparation {
     plan: measurement::Prepare,
     resolver: Option<Resolver>,
     families: [Family; 2],
-    /// How many the measurement has.
+    /// Number of configurations.
     configurations: usize,
 }
 
@@ -37,7 +37,7 @@ impl Preparation {
     /// For a plan. `own` is the resolver of the run's own network, if it has one.
     ///
     /// # Errors
-    /// When there is nobody to ask, and names are to be looked up.
+    /// When names must be looked up and no resolver is known.
     pub fn new(plan: &Plan, spec: &Spec, own: Option<SocketAddr>) -> Result<Self> {
         let settings = || -> Result<Settings> {
             let servers = match (spec.resolvers.as_slice(), own) {
@@ -60,7 +60,7 @@ impl Preparation {
         Ok(Self { plan: plan.prepare.clone(), resolver, families, configurations })
     }
 
-    /// Prepares a wave: gives addresses to targets that have none, and probes them.
+    /// Prepares a wave: looks up missing addresses, and probes the targets.
     pub fn prepare(
         &mut self,
         targets: &mut [Target],
@@ -93,20 +93,20 @@ impl Preparation {
     }
 }
 
-/// What is to become of a target.
+/// What to do with a target.
 #[derive(Debug, Clone)]
 enum Fate {
-    /// It is asked.
+    /// Probe it.
     Ask,
-    /// It is not: this is what every configuration's attempt came to.
+    /// Skip it: the result of its attempt under every configuration.
     Over(Box<Attempt>),
-    /// A stop came first.
+    /// A stop left it unfinished.
     Stopped,
-    /// It must not be asked.
+    /// It was excluded.
     Withdrawn,
 }
 
-/// A wave that is prepared.
+/// A prepared wave.
 #[derive(Debug)]
 pub struct Ready {
     fates: Vec<Fate>,
@@ -121,13 +121,13 @@ impl Ready {
         Self { fates: vec![Fate::Ask; targets], found, ports: Vec::new() }
     }
 
-    /// Those that are to be asked.
+    /// The rows to probe.
     fn rows(&self) -> Vec<usize> {
         let asked = |fate: &Fate| matches!(fate, Fate::Ask);
         (0..self.fates.len()).filter(|row| asked(&self.fates[*row])).collect()
     }
 
-    /// Leaves those alone that must not be asked.
+    /// Drops targets that were excluded since.
     fn withdraw(&mut self, targets: &[Target], withdrawn: &dyn Fn(&Address) -> bool) {
         for (fate, target) in self.fates.iter_mut().zip(targets) {
             let begun = matches!(fate, Fate::Over(_));
@@ -137,7 +137,7 @@ impl Ready {
         }
     }
 
-    /// The targets to probe; `wanted` are source ports that the first of the wave's targets want.
+    /// The targets to probe; `wanted` are the source ports wanted by the first of the wave's targets.
     pub fn addresses(&self, targets: &[Target], wanted: &[Vec<Option<u16>>]) -> Vec<Address> {
         let rows = self.rows().into_iter().filter_map(|row| {
             let wanted = wanted.get(row).cloned().unwrap_or_default();
@@ -146,12 +146,12 @@ impl Ready {
         rows.collect()
     }
 
-    /// The source ports of probes, whose flows belong to no record.
+    /// The source ports of preparatory probes, whose flows belong to no record.
     pub fn ports(&self) -> &[u16] {
         &self.ports
     }
 
-    /// What a wave's targets were asked, those among them that were not; and what was found out before.
+    /// Adds the targets that were not probed to the wave's results, and returns the results of the preparation.
     pub fn complete(self, mut asked: Asked) -> (Vec<Prepared>, Asked) {
         asked.repeated.extend(self.ports.iter());
         let rows = self.rows();
@@ -196,7 +196,7 @@ impl Ready {
         self.fates[row] = Fate::Over(Box::new(attempt));
     }
 
-    /// Takes in what the look-up of a name has given.
+    /// Handles the result of a look-up.
     fn looked_up(&mut self, row: usize, target: &mut Target, found: Result<Vec<IpAddr>, Reason>) {
         match found {
             Ok(addresses) => {
@@ -207,14 +207,14 @@ impl Ready {
             Err(reason) => {
                 let (word, meaning) = reason.words();
                 self.found[row].resolve_error = Some(word.into());
-                // What the name's owner says is about the target; that nobody could be asked is not.
+                // An answer of the name's owner is about the target; an unreachable resolver is not.
                 let state = if reason.is_answer() { State::Failed } else { State::LocalError };
                 self.over(row, state, Stage::Resolve, meaning.into(), None);
             }
         }
     }
 
-    /// Takes in what a probe has given.
+    /// Handles the result of a probe.
     fn probed(&mut self, row: usize, probe: Option<Ended>) {
         let Some(Ended { attempt, .. }) = probe else {
             self.fates[row] = Fate::Stopped;
@@ -228,7 +228,7 @@ impl Ready {
         found.probe_answer = attempt.answer;
         let state = match attempt.state {
             State::Ok => return,
-            // Whatever it was: a host that answers is up.
+            // A host that answers in any way is up.
             State::Failed | State::Timeout if attempt.answer.is_some() => return,
             State::LocalError => State::LocalError,
             _ => State::Skipped,
@@ -247,24 +247,24 @@ impl Ready {
     }
 }
 
-/// Where a target is, once that is known.
+/// The address of a target, once known.
 fn address(target: &Target) -> Option<Address> {
     let (at, name) = (record::address(target)?, target.name.clone());
     Some(Address { at, name, wanted: Vec::new() })
 }
 
-/// A name that is being looked up.
+/// A name whose look-up is in flight.
 #[derive(Debug, Default)]
 struct Asking {
     row: usize,
-    /// Questions without an answer.
+    /// Queries without an answer.
     open: usize,
     found: Vec<(Family, Vec<IpAddr>)>,
     failed: Vec<Reason>,
 }
 
 impl Asking {
-    /// What all answers together say.
+    /// The result of all answers together.
     fn result(mut self, families: [Family; 2]) -> Result<Vec<IpAddr>, Reason> {
         self.found.sort_by_key(|(family, _)| *family != families[0]);
         let addresses: Vec<IpAddr> =
@@ -272,13 +272,13 @@ impl Asking {
         if !addresses.is_empty() {
             return Ok(addresses);
         }
-        // One question without an answer leaves it open what the answer would have been.
+        // Without all answers, the result is unknown.
         self.failed.sort_by_key(|reason| (reason.is_answer(), *reason));
         Err(self.failed.first().copied().unwrap_or(Reason::NoAddress))
     }
 }
 
-/// Looks up every name that has no address.
+/// Looks up every name without an address.
 fn look_up(
     resolver: &mut Resolver,
     families: [Family; 2],
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_preferred_version_of_ip_comes_first_and_the_other_is_better_than_nothing() {
+    fn the_preferred_ip_version_is_used_if_there_is_one() {
         let both = [(Family::V6, "2001:db8::1"), (Family::V4, "192.0.2.1")];
         assert_eq!(result(Family::V4, &both, &[]), Ok("192.0.2.1,2001:db8::1".into()));
         assert_eq!(result(Family::V6, &both, &[]), Ok("2001:db8::1,192.0.2.1".into()));
@@ -358,14 +358,14 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_an_answer_is_no_answer() {
+    fn a_query_without_an_answer_leaves_the_result_unknown() {
         let failed = [Reason::Nxdomain, Reason::Timeout];
         assert_eq!(result(Family::V4, &[], &failed), Err(Reason::Timeout));
         assert_eq!(result(Family::V4, &[], &[Reason::Nxdomain; 2]), Err(Reason::Nxdomain));
     }
 
     #[test]
-    fn a_target_that_answers_a_probe_in_any_way_is_up() {
+    fn a_target_is_up_if_it_answers_a_probe_in_any_way() {
         let alert = Some(ANSWERS[0].answer);
         let silent = (State::Failed, None);
         let cases = [(State::Ok, None), (State::Failed, alert), (State::Timeout, alert), silent];
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_names_owner_says_is_about_the_target() {
+    fn only_answers_of_the_names_owner_are_about_the_target() {
         let mut ready = Ready::new(3);
         let mut target = Target::new([192, 0, 2, 1].into(), 80, Some("x".into()));
         target.addr = None;

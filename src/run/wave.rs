@@ -1,4 +1,4 @@
-//! What the engine's thread hands to the writer.
+//! A completed wave, passed from the engine's thread to the writer.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::Receiver;
@@ -15,23 +15,23 @@ use crate::targets::Target;
 pub struct Wave {
     /// Its targets.
     pub targets: Vec<Target>,
-    /// What was found out about each before, if anything was to be.
+    /// The result of each target's preparation, if the measurement has one.
     pub prepared: Vec<Prepared>,
-    /// What became of each, under each configuration.
+    /// The attempts of each target, by configuration.
     pub asked: Asked,
-    /// Where its flows will come from.
+    /// The channel of its flows.
     pub flows: Receiver<observer::Flows>,
-    /// What the capture had lost when it began.
+    /// What the capture had lost when the wave began.
     pub lost: Lost,
-    /// The half of the source ports that it used.
+    /// The bank of source ports that it used.
     pub bank: Bank,
-    /// The groups among its targets that were asked again, and how many each has: they come before the others.
+    /// The re-probed groups with their sizes; their targets come first.
     pub again: Vec<(u64, usize)>,
     /// Whether its targets are controls.
     pub is_control: bool,
 }
 
-/// What a capture has lost that cannot be put to any flow.
+/// Losses of a capture that cannot be attributed to a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
     dropped: u64,
@@ -39,14 +39,14 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// So far.
+    /// The losses so far.
     pub fn now(counters: &Counters) -> Self {
         let load = |count: &AtomicU64| count.load(Relaxed);
         let dropped = load(&counters.dropped) + load(&counters.interface_dropped);
         Self { dropped, short: load(&counters.bad_ip) }
     }
 
-    /// What is to be said of records during whose time `self` became `later`.
+    /// Flags for records of the time between `self` and `later`.
     pub(super) fn flags(self, later: Lost) -> Flags {
         let dropped = (later.dropped > self.dropped).then_some(Flag::CaptureDropped);
         let short = (later.short > self.short).then_some(Flag::ShortPacket);
@@ -59,9 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_lost_meanwhile_flags_the_records_of_that_time() {
+    fn losses_flag_the_records_of_their_time() {
         let before = Lost { dropped: 3, short: 1 };
-        assert!(before.flags(before).is_empty(), "it was lost before");
+        assert!(before.flags(before).is_empty(), "lost before");
         assert_eq!(before.flags(Lost { dropped: 4, ..before }), Flag::CaptureDropped.into());
         assert_eq!(before.flags(Lost { short: 2, ..before }), Flag::ShortPacket.into());
     }

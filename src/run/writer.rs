@@ -33,27 +33,27 @@ use crate::rule::confirm::{self, CONFIRM};
 use crate::sink::{Metadata, Sink};
 use crate::targets::{self, Target};
 
-/// What was written.
+/// The result of writing.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// What the records say, earlier ones included.
+    /// Totals of the records, earlier ones included.
     pub totals: Totals,
-    /// Targets that a stop came before.
+    /// Targets that a stop left unfinished.
     pub unfinished: u64,
-    /// Attempts that were sent and whose flow was not seen.
+    /// Attempts sent whose flow was not observed.
     pub unobserved: u64,
     /// The target of the first of them.
     pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
-    /// Attempts that the packets showed to be otherwise than their sockets said.
+    /// Attempts whose state was corrected by their packets.
     pub corrected: HashMap<(State, Correction), u64>,
-    /// Flows that a panic of the observer ended.
+    /// Flows ended by a panic of the observer.
     pub broken_flows: u64,
 }
 
 impl Written {
-    /// The counts that only the writer knows, added to those of engine and capture, and to earlier ones.
+    /// The counts of the writer, added to those of engine and capture, and to earlier ones.
     pub fn counts(&self, progress: &Progress, counters: &Counters, earlier: &Counts) -> Counts {
         let mut counts = Counts {
             unobserved: self.unobserved,
@@ -69,19 +69,19 @@ impl Written {
     }
 }
 
-/// What a writer tells of the run when it brings records to disk.
+/// What the metadata of a part need besides its records.
 pub struct Known<'a> {
-    /// What was known at the beginning.
+    /// The metadata known at the start.
     pub about: &'a Metadata,
     /// The engine's counts.
     pub progress: &'a Progress,
     /// The capture's counts.
     pub counters: &'a Counters,
-    /// What was counted before the run was resumed.
+    /// The counts of earlier sessions.
     pub earlier: &'a Counts,
-    /// When it began, or was resumed.
+    /// When this session began.
     pub began: Instant,
-    /// Where those who watch the run look.
+    /// Published counters.
     pub live: &'a Live,
 }
 
@@ -95,7 +95,7 @@ pub struct Writer<'a> {
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
-    /// For each wave, who of it is to be asked again.
+    /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
 }
@@ -125,12 +125,11 @@ impl<'a> Writer<'a> {
         Self { plan, target_fields, schema, merger, sink, events, known, held, answers, written }
     }
 
-    /// Writes every wave that comes, until no more can; says what was written even if that ended in
-    /// an error.
+    /// Writes every wave until the channel is closed. Returns what was written even after an error.
     pub fn run(mut self, waves: &Receiver<Wave>) -> (Written, Result<()>) {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
-        // What waited for a round that did not come has no record: a resumed run asks from the beginning.
+        // Records pending a round that did not happen are dropped: a resumed run probes their targets anew.
         self.written.unfinished += self.held.len() as u64;
         (self.written, end)
     }
@@ -166,7 +165,7 @@ impl<'a> Writer<'a> {
         for correction in corrected {
             *self.written.corrected.entry(correction).or_default() += 1;
         }
-        // A wave that is asked once more has nothing to be written, and no answer.
+        // A wave that is repeated has no records and needs no answer.
         if whole.is_empty() {
             return Ok(());
         }
@@ -179,7 +178,7 @@ impl<'a> Writer<'a> {
             flags::column(&flags),
             Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
         ];
-        let failed = |why| Error::failed("put a record together", why);
+        let failed = |why| Error::failed("assemble a record", why);
         if self.plan.prepare.is_something() {
             let fields = Prepared::FIELDS.iter().map(FieldDef::arrow).collect();
             let found = StructArray::try_new(fields, Prepared::collect(&prepared), None);
@@ -199,9 +198,9 @@ impl<'a> Writer<'a> {
         });
         let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
         let answer = self.conclude(all, &wave.again, (wave.is_control, wave.bank), &whole)?;
-        // Those count as refused.
+        // These count as skipped.
         self.written.unfinished -= withdrawn;
-        // The feed may have ended: then nobody is asked any more.
+        // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);
@@ -214,8 +213,8 @@ impl<'a> Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes those of a wave that are done, and says who is to be asked again. The first of its targets are those
-    /// of the groups that were probed again; `done` says of each target of the wave whether it is among the records.
+    /// Writes the final records of a wave, and returns the groups to re-probe. The first of its targets are those of
+    /// re-probed groups; `done` says for each target of the wave whether it is among the records.
     fn conclude(
         &mut self,
         mut all: Judged,
@@ -231,7 +230,7 @@ impl Writer<'_> {
             let records = of_group.iter().filter(|done| **done).count();
             let round = all.split_off_first(records);
             if records < *targets {
-                // A stop came before its end, so it is none; nor is there another.
+                // A stop left the round unfinished, so it does not count, and no other follows.
                 continue;
             }
             match self.held.round(*id, round)? {
@@ -257,7 +256,7 @@ impl Writer<'_> {
     }
 }
 
-/// Flags the records of targets of which an attempt was ended by a panic.
+/// Flags the records of targets with an attempt that a panic ended.
 fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
     for attempts in attempts {
         for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut *records) {
@@ -268,16 +267,16 @@ fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
     }
 }
 
-/// Targets that were asked under every configuration.
+/// Targets probed under every configuration.
 struct Done {
-    /// Of each target of the wave, whether it is one of them.
+    /// For each target of the wave, whether it is one of them.
     whole: Vec<bool>,
     targets: Vec<Target>,
     prepared: Vec<Prepared>,
     attempts: Vec<Vec<Ended>>,
 }
 
-/// Leaves out targets that a stop came before.
+/// Drops targets that a stop left unfinished.
 fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -> Done {
     let done: Vec<bool> = (0..targets.len())
         .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
