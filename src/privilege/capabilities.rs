@@ -59,8 +59,8 @@ pub fn keep(keep: CapabilitySet, programs: CapabilitySet) -> Result<()> {
                 remove_capability_from_bounding_set(one).doing(doing)?;
             }
         }
-        // That programs run by root get everything back is what no_new_privs prevents; this also takes from them
-        // what this process has and they do not need.
+        // no_new_privs keeps programs run by root from regaining capabilities; this also removes those that
+        // this process has and they do not need.
         let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
         // Existing bits may be locked.
         let bits = bits | capabilities_secure_bits().doing(doing)?;

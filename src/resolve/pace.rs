@@ -22,8 +22,8 @@ impl Pace {
     /// For a rate per second; without one, there is no limit.
     pub fn new(rate: Option<u32>, now: Instant) -> Self {
         let bucket = rate.map(|rate| {
-            // A hundredth of a second's worth may go out at once, so that coarse timers do not slow it
-            // down. In any second go out at most `most - 1 + refill`: that is the rate.
+            // The burst is a hundredth of a second's worth, so that coarse timers do not slow it down.
+            // At most `most - 1 + refill` queries are sent in any one second: that is the rate.
             let rate = f64::from(rate.max(1));
             let most = (rate / 100.0).floor().max(1.0);
             Bucket { most, refill: rate - (most - 1.0), tokens: most, at: now }

@@ -217,12 +217,12 @@ mod tests {
 
     #[test]
     fn notes_have_numbers_and_reasons() {
-        let told = |attempts, skipped_by_probe| {
+        let notes = |attempts, skipped_by_probe| {
             Counts { attempts, skipped_by_probe, ..Counts::default() }.notes()
         };
-        assert!(told([5, 2, 0, 0, 0], 0).is_empty());
+        assert!(notes([5, 2, 0, 0, 0], 0).is_empty());
         assert_eq!(
-            told([0, 0, 1, 2, 4], 3),
+            notes([0, 0, 1, 2, 4], 3),
             [
                 "1 attempt timed out",
                 "2 attempts failed on this host (local_error): no conclusions from them",
@@ -230,7 +230,7 @@ mod tests {
                 "1 attempt was skipped: not possible with the target's IP version",
             ]
         );
-        assert_eq!(told([0, 0, 0, 0, 2], 2).len(), 1);
+        assert_eq!(notes([0, 0, 0, 0, 2], 2).len(), 1);
     }
 
     #[test]

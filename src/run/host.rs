@@ -33,13 +33,13 @@ impl Host {
             (&report.kept, "a change of a killed run remains, see `pathspider restore`"),
         ] {
             for item in items {
-                log::warn!("{what}: {}", told(item));
+                log::warn!("{what}: {}", describe_change(item));
             }
         }
         if let Some(item) = report.failed.first() {
             return Err(Error::Failed(format!(
                 "restore changes of killed runs: {}; nothing was run; see `pathspider restore`",
-                told(item)
+                describe_change(item)
             )));
         }
         let changes = steps().any(Step::changes_host);
@@ -59,14 +59,14 @@ impl Host {
 }
 
 /// Describes a change and the run that made it.
-pub fn told(item: &Item) -> String {
+pub fn describe_change(item: &Item) -> String {
     match &item.run {
-        Some(run) => format!("{} ({})", item.what, run_told(run)),
+        Some(run) => format!("{} ({})", item.what, describe_run(run)),
         None => item.what.clone(),
     }
 }
 
 /// Describes a run.
-pub fn run_told(run: &Run) -> String {
+pub fn describe_run(run: &Run) -> String {
     format!("run of `{}`, process {}, since {}", run.measurement, run.pid, run.since_utc())
 }
