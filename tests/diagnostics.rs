@@ -127,7 +127,7 @@ fn every_code_has_a_case() {
     assert_eq!(seen, all);
 }
 
-/// A code that the program uses and the table lacks would be one nobody can look up.
+/// A code that the program uses and the table lacks could not be looked up.
 #[test]
 fn every_code_is_in_the_table() {
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

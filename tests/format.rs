@@ -1,4 +1,4 @@
-//! What the measurement format means: params, sweeps, configurations, and what `run` is told.
+//! The meaning of the measurement format: params, sweeps, configurations, and overrides of a run.
 //! How every key is written is in `tests/format/exhaustive.toml`.
 
 use arrow::datatypes::{DataType, Fields};

@@ -1,13 +1,13 @@
-//! Whatever a measurement file has become, there is an answer: a plan, or mistakes with places.
-//! `PATHSPIDER_MUTATIONS` says how many files are tried.
+//! Any mutated measurement file has an answer: a plan, or mistakes with places. `PATHSPIDER_MUTATIONS` sets how many files
+//! are tried, `PATHSPIDER_SEED` which.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
-#![expect(clippy::print_stdout, reason = "what was measured is for who asks with --nocapture")]
-
-use std::time::{Duration, Instant};
+#![expect(
+    clippy::print_stdout,
+    reason = "the seed and the counts are for --nocapture and failures"
+)]
 
 use arrow::datatypes::Fields;
-use nix::time::{ClockId, clock_gettime};
 use pathspider::measurement::{Plan, SHIPPED};
 
 /// Pieces of TOML, SQL and of our own language, to be put anywhere.
@@ -126,7 +126,7 @@ const KEYS: &[&str] = &[
     "default",
 ];
 
-/// A random generator with a fixed seed: the same mutations in every run.
+/// A random generator (xorshift), so that a seed means the same everywhere.
 struct Random(u64);
 
 impl Random {
@@ -209,30 +209,23 @@ fn seeds() -> Vec<(&'static str, &'static str)> {
     seeds
 }
 
-/// What this thread has had of a processor: a busy machine does not change it.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
-}
-
 #[test]
 fn no_mutation_of_a_measurement_is_a_panic() {
     let count = std::env::var("PATHSPIDER_MUTATIONS").ok().and_then(|n| n.parse().ok());
     let count: usize = count.unwrap_or(4000);
     let seeds = seeds();
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let seed = std::env::var("PATHSPIDER_SEED").ok().and_then(|n| n.parse().ok());
+    let seed: u64 = seed.filter(|seed| *seed != 0).unwrap_or(0x9E37_79B9_7F4A_7C15);
+    println!("PATHSPIDER_SEED={seed} PATHSPIDER_MUTATIONS={count}");
+    let mut random = Random(seed);
     let (mut plans, mut mistakes) = (0u64, 0u64);
-    let mut slowest = Duration::ZERO;
-    let begin = Instant::now();
     for round in 0..count {
         let (name, text) = seeds[round % seeds.len()];
         let mut mutated = text.to_owned();
         for _ in 0..1 + random.below(3) {
             random.mutate(&mut mutated);
         }
-        let before = cpu_time();
-        let result = Plan::load(name, &mutated, &Fields::empty());
-        slowest = slowest.max(cpu_time() - before);
-        let Err(report) = result else {
+        let Err(report) = Plan::load(name, &mutated, &Fields::empty()) else {
             plans += 1;
             continue;
         };
@@ -249,28 +242,6 @@ fn no_mutation_of_a_measurement_is_a_panic() {
             assert!(report.render(true).contains(name));
         }
     }
-    println!(
-        "{count} mutations in {:.1?}: {plans} plans, {mistakes} mistakes, the slowest took {slowest:.1?}",
-        begin.elapsed()
-    );
-    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    println!("{plans} plans, {mistakes} mistakes");
     assert!(plans > 0 && mistakes > 0);
-}
-
-/// Whoever edits a file in an editor asks for it with every key.
-#[test]
-fn planning_takes_no_time() {
-    for (name, text) in seeds() {
-        let times: Vec<Duration> = (0..20)
-            .map(|_| {
-                let before = cpu_time();
-                Plan::load(name, text, &Fields::empty()).unwrap();
-                cpu_time() - before
-            })
-            .collect();
-        let best = times.iter().min().unwrap();
-        println!("{name}: planned in {best:.2?}");
-        // The bound is 10 ms for the optimised program; this one need not be.
-        assert!(*best < Duration::from_millis(100), "{name}: {best:?}");
-    }
 }

@@ -112,7 +112,7 @@ fn status(folder: &Path) {
     let lines = lines(&status);
     assert_eq!(lines[0]["event"], "of an earlier run", "it is appended to");
     let [progress @ .., last] = &lines[1..] else { panic!("{lines:?}") };
-    assert!(progress.len() >= 3, "timeouts take longer: {lines:?}");
+    assert!(!progress.is_empty(), "timeouts take longer than a second: {lines:?}");
     let number = |line: &Value, field: &str| line.pointer(field).unwrap().as_f64().unwrap();
     for pair in lines[1..].windows(2) {
         for field in ["/seconds", "/targets/asked", "/records", "/attempts/ended", "/packets/seen"]

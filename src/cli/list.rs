@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use crate::chain::{self, Chain};
-use crate::cli::catalogue;
 use crate::cli::check;
 use crate::connect;
 use crate::error::{Exit, Result};
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::privilege::needs::name_of;
 use crate::record;
+use crate::report::catalogue;
 use crate::report::format::Format;
 use crate::report::page::{self, Page};
 use crate::step::STEPS;

@@ -3,7 +3,6 @@
 //! May import every module.
 
 mod attribution;
-mod catalogue;
 mod check;
 mod codes;
 mod explain;

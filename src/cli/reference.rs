@@ -8,7 +8,6 @@ use clap::CommandFactory as _;
 use serde_json::Value;
 
 use crate::chain::{self, Chain};
-use crate::cli::catalogue;
 use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
@@ -17,6 +16,7 @@ use crate::flags::Flag;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::privilege::needs::name_of;
 use crate::record;
+use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};

@@ -4,12 +4,12 @@ use arrow::datatypes::DataType;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 
-use crate::cli::catalogue;
 use crate::connect::Prepared;
 use crate::error::{Exit, Result};
 use crate::flags::Flag;
 use crate::measurement::{self, PREPARE};
 use crate::record;
+use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::confirm;
 

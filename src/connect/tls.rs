@@ -7,9 +7,9 @@
 //!
 //! # Memory
 //!
-//! At most [`MOST_TLS`] octets are read from any target, so neither a handshake message of any stated length (rustls
+//! At most `MOST_TLS` octets (492 KiB) are read from any target, so neither a handshake message of any stated length (rustls
 //! itself holds at most 64 KiB of one) nor endless records or alerts can grow beyond that. Decrypted octets are drained
-//! at once, and bounded as in [`http`](super::http). The certificate is parsed in place; a digest and five facts
+//! at once, and bounded as in [`http`]. The certificate is parsed in place; a digest and five facts
 //! of it are kept.
 
 use std::borrow::Cow;

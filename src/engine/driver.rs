@@ -1,7 +1,7 @@
 //! The driver: one mio event loop that does what the scheduler decides.
 //!
 //! It owns the sockets, the clock and the steps in force; the course of a connection is up to the state machine of its kind
-//! in [`connect`](crate::connect).
+//! in [`connect`].
 
 mod barrier;
 mod control;

@@ -4,7 +4,7 @@
 //!   files or folders. So renamed folders and planted links and pipes cannot redirect a run.
 //! * [`Place`] is where a file that the user named will be: an open folder and a name. It follows a link at that name
 //!   as `owner` allows.
-//! * [`Log`](append::Log) is a file, pipe or terminal to which lines are appended.
+//! * [`Log`] is a file, pipe or terminal to which lines are appended.
 //! * [`Input`] is input that the user named: a file, a pipe or a terminal.
 //!
 //! A process of root trusts only root's files: in a folder that others may write to, everything must belong to root.

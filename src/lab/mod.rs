@@ -26,6 +26,7 @@ mod late;
 mod namespace;
 mod net;
 pub mod prober;
+mod read;
 mod relay;
 mod resolver;
 mod responder;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::bounds::{LONGEST, read_duration};
-use super::file::Text;
 use super::mistake::Path;
 use super::sweep::Swept;
+use super::words::Text;
 use crate::error::{Diagnostic, did_you_mean};
 
 /// Resolves the names in a file, and records the mistakes that it finds. Each module checks its part of the file with

@@ -6,7 +6,7 @@ use arrow::datatypes::Fields;
 
 use super::checker::Checker;
 use super::columns::Chosen;
-use super::file::{Config, Configs, Connect, File, Text};
+use super::file::{Config, Configs, Connect, File};
 use super::limits::MISTAKES;
 use super::params::{Overrides, Param};
 use super::plan::{Configuration, Plan};
@@ -14,6 +14,7 @@ use super::read;
 use super::record::{record_schema, with_flags};
 use super::steps::places;
 use super::sweep::Swept;
+use super::words::Text;
 use crate::chain::Selection;
 use crate::connect;
 use crate::connect::options::{OptionDef, PACKET};

@@ -5,7 +5,8 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::checker::Checker;
-use super::file::{Answer, Condition, Text};
+use super::file::{Answer, Condition};
+use super::words::Text;
 use crate::error::did_you_mean;
 use crate::rule::{Choice, INSUFFICIENT, Question, RuleSource, Sql, column_of};
 

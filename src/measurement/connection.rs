@@ -2,8 +2,9 @@
 
 use super::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT};
 use super::checker::Checker;
-use super::file::{self, OwnConnect, Text, Written};
+use super::file::{self, OwnConnect, Written};
 use super::plan::{Configuration, Connection, Keep, Prepare, provided};
+use super::words::Text;
 use crate::connect::options::{OPTIONS, PACKET, Takes, VERSION, Words};
 use crate::connect::{self, KindDef, OptionDef, Options, Value};
 use crate::error::did_you_mean;
@@ -178,5 +179,43 @@ impl Checker<'_> {
             self.mistake("E0218", name.span(), message, Some(help));
         }
         Keep(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::Fields;
+
+    use super::*;
+    use crate::measurement::Plan;
+
+    #[test]
+    fn kinds_accept_the_examples_and_defaults_of_their_options() {
+        for (kind, option) in
+            connect::KINDS.iter().flat_map(|k| OPTIONS.iter().map(move |o| (k, o)))
+        {
+            // Not every kind supports the version of the example.
+            let example = match kind.versions.first() {
+                Some(version) if **option == VERSION => format!("'{version}'"),
+                _ => option.example.to_owned(),
+            };
+            for value in [example.as_str(), option.default] {
+                if value.is_empty() {
+                    continue;
+                }
+                let pair = format!("{} = {value}", option.name);
+                let base = format!("kind = '{}'\n{pair}\n[config.zero]", kind.name);
+                let own = format!("[config.zero]\nconnect = {{ kind = '{}', {pair} }}", kind.name);
+                for text in [base, own] {
+                    let text = format!("name = 'x'\n[connect]\n{text}\n");
+                    let plan = Plan::load("x.toml", &text, &Fields::empty());
+                    assert_eq!(plan.is_ok(), kind.takes(option), "{text}");
+                    let Ok(plan) = plan else { continue };
+                    let options = &plan.configs[0].connection.options;
+                    let given = options.get(option).is_some() || options.packet.is_some();
+                    assert!(given, "{text}");
+                }
+            }
+        }
     }
 }

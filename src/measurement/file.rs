@@ -7,8 +7,6 @@
 mod connect;
 mod observer;
 mod packet;
-mod steps;
-mod words;
 
 use std::collections::BTreeMap;
 
@@ -17,12 +15,12 @@ use toml::Spanned;
 
 use super::bounds::{DEFAULT_ROUNDS, DEFAULT_SPREAD};
 use super::scalar::Scalar;
+use super::steps::Step;
+use super::words::{self, Text};
 use crate::connect::{KindDef, kind};
 pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
 pub(super) use observer::Observer;
 pub(super) use packet::{Packet, TcpOption};
-pub(super) use steps::{Command, Netfilter, Route, SockoptValue, Step};
-pub(super) use words::Text;
 
 /// A pathspider measurement: configurations of this host, a connection to every target under
 /// each, the facts that are recorded of the packets, and the conclusions.

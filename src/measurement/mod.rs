@@ -14,6 +14,7 @@ mod compile;
 mod conditions;
 mod confirm;
 mod connection;
+mod dscp;
 mod file;
 mod host;
 mod limits;
@@ -30,6 +31,7 @@ mod steps;
 mod substitute;
 mod suspects;
 mod sweep;
+mod words;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -125,5 +127,15 @@ mod tests {
         assert!(error.contains("measurements") && error.contains("did you mean `ecn`?"), "{error}");
         assert!(find("no/such/file.toml").is_err());
         assert!(find("").is_err());
+    }
+
+    #[test]
+    fn every_file_of_the_folder_is_compiled_in() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("measurements");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut names: Vec<String> =
+            files.map(|path| path.file_stem().unwrap().display().to_string()).collect();
+        names.sort();
+        assert_eq!(SHIPPED.iter().map(|(name, _)| *name).collect::<Vec<_>>(), names);
     }
 }

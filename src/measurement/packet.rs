@@ -6,7 +6,8 @@ use toml::Spanned;
 
 use super::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
 use super::checker::Checker;
-use super::file::{Connect, Packet as Written, TcpOption as WrittenOption, Text};
+use super::file::{Connect, Packet as Written, TcpOption as WrittenOption};
+use super::words::Text;
 use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, Words};
 use crate::connect::kind;
 use crate::connect::options::PACKET;

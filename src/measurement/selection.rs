@@ -1,7 +1,8 @@
 //! `[observer]`: resolves the names of functions and groups.
 
 use super::checker::Checker;
-use super::file::{Observer, Text};
+use super::file::Observer;
+use super::words::Text;
 use crate::chain::{self, Chain, Selection};
 use crate::connect;
 use crate::error::did_you_mean;

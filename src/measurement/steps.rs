@@ -1,23 +1,242 @@
-//! `steps` of a configuration: checks them, and resolves their names.
+//! `steps` of a configuration: how they are written, each as a table with one key, its kind; their checks, and the steps
+//! that they become.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 use toml::Spanned;
 
 use super::bounds::METRICS;
 use super::checker::Checker;
-use super::file::{self, SockoptValue, Text};
+use super::dscp::{codepoint, is_class};
 use super::substitute::is_name;
-use super::suspects;
+use super::words::{self, Text};
 use crate::step::sockopt::{SOCKOPTS, SockoptDef, Takes, Value};
-use crate::step::{self, Command, Netfilter, Route, Sockopt, Step, command, netfilter, route};
+use crate::step::{self, Sockopt, command, netfilter, route};
+
+/// One step: a table with one key, its kind.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(transform = words::steps)]
+pub(super) enum Step {
+    Sysctl(#[schemars(schema_with = "sysctls")] BTreeMap<Text, Spanned<Setting>>),
+    Netfilter(Netfilter),
+    Route(Route),
+    Sockopt(#[schemars(schema_with = "sockopts")] BTreeMap<Text, Spanned<SockoptValue>>),
+    Command(Command),
+}
+
+/// A value of a kernel parameter: written as number, text or boolean, kept as text.
+#[derive(Debug)]
+pub(super) struct Setting(pub(super) String);
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Setting;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an integer, a string or a boolean")
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Setting, E> {
+                Ok(Setting(value.to_string()))
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Setting, E> {
+                Ok(Setting(value.to_string()))
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Setting, E> {
+                Ok(Setting(u8::from(value).to_string()))
+            }
+            fn visit_str<E: Error>(self, value: &str) -> Result<Setting, E> {
+                Ok(Setting(value.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl JsonSchema for Setting {
+    fn schema_name() -> Cow<'static, str> {
+        "Setting".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A value of a kernel parameter; true is written as 1, false as 0.",
+            "type": ["integer", "string", "boolean"],
+            "minLength": 1,
+        })
+    }
+}
+
+/// A rule of nftables for this configuration's packets.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["rule"]))]
+pub(super) struct Netfilter {
+    /// One rule in the syntax of nft(8). It applies to packets of this configuration only, without a match of
+    /// its own. `dscp set 46`, without ip or ip6, is for both versions of IP; `ip dscp set 46` is for IPv4, and IPv6
+    /// targets are skipped.
+    #[schemars(with = "Option<String>", example = &"dscp set 46", length(min = 1))]
+    #[schemars(regex(pattern = "^[^;#\\r\\n]*$"))]
+    pub(super) rule: Option<Text>,
+    /// The hook in a packet's path where the rule applies.
+    #[serde(default)]
+    #[schemars(schema_with = "words::hook", example = &"output", extend("default" = "output"))]
+    pub(super) hook: Option<Text>,
+}
+
+/// Metrics of this configuration's routes; missing ones stay unchanged.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "dependentRequired" = { "mtu_lock": ["mtu"] }))]
+pub(super) struct Route {
+    /// Features of the route.
+    #[serde(default)]
+    #[schemars(schema_with = "words::features", example = ["ecn"])]
+    pub(super) features: Vec<Text>,
+    /// The MSS to announce, in bytes.
+    #[serde(default)]
+    #[schemars(schema_with = "words::mss", example = 1400)]
+    pub(super) advmss: Option<Spanned<i64>>,
+    /// The initial congestion window, in segments.
+    #[serde(default)]
+    #[schemars(schema_with = "words::window", example = 10)]
+    pub(super) initcwnd: Option<Spanned<i64>>,
+    /// The MTU, in bytes.
+    #[serde(default)]
+    #[schemars(schema_with = "words::mtu", example = 1280)]
+    pub(super) mtu: Option<Spanned<i64>>,
+    /// Whether path MTU discovery is disabled; needs `mtu`.
+    #[serde(default)]
+    #[schemars(schema_with = "words::boolean", example = true, extend("default" = false))]
+    pub(super) mtu_lock: Option<Spanned<bool>>,
+    /// The TTL, or hop limit.
+    #[serde(default)]
+    #[schemars(schema_with = "words::hoplimit", example = 64)]
+    pub(super) hoplimit: Option<Spanned<i64>>,
+    /// The congestion control; the kernel must support it.
+    #[schemars(with = "Option<String>", example = &"cubic", regex(pattern = "^[a-z0-9_]+$|\\$\\{"))]
+    pub(super) congctl: Option<Text>,
+    /// Whether ACKs are sent immediately.
+    #[serde(default)]
+    #[schemars(schema_with = "words::boolean", example = true)]
+    pub(super) quickack: Option<bool>,
+    /// Whether TCP Fast Open works without a cookie (RFC 7413, 4.1.2).
+    #[serde(default)]
+    #[schemars(schema_with = "words::boolean", example = true)]
+    pub(super) fastopen_no_cookie: Option<bool>,
+}
+
+/// A program to run, and the program that undoes it. No shell interprets the words. It runs only
+/// if the user allows commands.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["run"]))]
+pub(super) struct Command {
+    /// The program and its arguments.
+    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["dish", "east"])]
+    pub(super) run: Option<Spanned<Vec<String>>>,
+    /// The program that undoes it, and its arguments.
+    #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["dish", "west"])]
+    pub(super) undo: Option<Spanned<Vec<String>>>,
+    /// The timeout of each: a number with ms, s or m; more than zero, at most an hour.
+    #[schemars(with = "Option<String>", example = &"30s", regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"))]
+    #[schemars(extend("default" = crate::step::command::DEFAULT_TIMEOUT))]
+    pub(super) timeout: Option<Text>,
+}
+
+/// A value of a socket option, before its type is checked.
+#[derive(Debug)]
+pub(super) enum SockoptValue {
+    Integer(i64),
+    Boolean(bool),
+    Text(String),
+    List(Vec<i64>),
+}
+
+impl<'de> Deserialize<'de> for SockoptValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = SockoptValue;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, a string, a boolean or an array of numbers")
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<SockoptValue, E> {
+                Ok(SockoptValue::Integer(value))
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<SockoptValue, E> {
+                Ok(SockoptValue::Boolean(value))
+            }
+            fn visit_str<E: Error>(self, value: &str) -> Result<SockoptValue, E> {
+                Ok(SockoptValue::Text(value.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<SockoptValue, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = seq.next_element()? {
+                    list.push(item);
+                }
+                Ok(SockoptValue::List(list))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// Kernel parameters by their names.
+fn sysctls(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": { "pattern": "^net[./][a-z0-9_./-]+$" },
+        "additionalProperties": generator.subschema_for::<Setting>().to_value(),
+    })
+}
+
+/// Every option that has a name, and `raw`.
+fn sockopts(_: &mut SchemaGenerator) -> Schema {
+    let mut properties = serde_json::Map::new();
+    for row in SOCKOPTS {
+        let mut schema = match &row.takes {
+            Takes::Integer(range) => words::integer(*range.start(), *range.end()),
+            Takes::Boolean => words::boolean(&mut SchemaGenerator::default()),
+            Takes::Text => json_schema!({ "type": "string", "minLength": 1 }),
+        };
+        let doc = format!("{} ({})", row.doc, row.constant);
+        schema.insert("description".into(), doc.into());
+        let example = words::example(row.example);
+        schema.insert("examples".into(), serde_json::json!([example]));
+        properties.insert(row.name.into(), schema.to_value());
+    }
+    properties.insert(
+        "raw".into(),
+        serde_json::json!({
+            "description": "An option without a name here: level, option and value, as numbered in the kernel's headers.",
+            "type": "array",
+            "items": words::integer(i64::from(i32::MIN), i64::from(i32::MAX)).to_value(),
+            "minItems": 3,
+            "maxItems": 3,
+            "examples": [[6, 30, 1]],
+        }),
+    );
+    json_schema!({
+        "description": "Options of each socket, set before it connects.",
+        "type": "object",
+        "additionalProperties": false,
+        "minProperties": 1,
+        "properties": properties,
+    })
+}
 
 impl Checker<'_> {
     /// Makes one step, or several, from one in the file.
-    pub(super) fn step(&mut self, step: &Spanned<file::Step>, steps: &mut Vec<Step>) {
+    pub(super) fn step(&mut self, step: &Spanned<Step>, steps: &mut Vec<step::Step>) {
         match step.get_ref() {
-            file::Step::Sysctl(settings) => {
+            Step::Sysctl(settings) => {
                 self.nothing(step, settings.is_empty(), "sysctl");
                 let mut settings: Vec<_> = settings.iter().collect();
                 settings.sort_by_key(|(name, _)| name.span().start);
@@ -29,28 +248,28 @@ impl Checker<'_> {
                         let message = "this kernel parameter has no value";
                         self.mistake("E0214", name.span(), message, Some(help.into()));
                     }
-                    steps.push(Step::sysctl(name.get_ref(), value));
+                    steps.push(step::Step::sysctl(name.get_ref(), value));
                 }
             }
-            file::Step::Netfilter(written) => steps.extend(self.netfilter(step, written)),
-            file::Step::Route(written) => {
+            Step::Netfilter(written) => steps.extend(self.netfilter(step, written)),
+            Step::Route(written) => {
                 let route = self.route(written);
                 self.nothing(step, route.is_empty(), "route");
-                steps.push(Step::Route(route));
+                steps.push(step::Step::Route(route));
             }
-            file::Step::Sockopt(options) => {
+            Step::Sockopt(options) => {
                 self.nothing(step, options.is_empty(), "sockopt");
                 let mut options: Vec<_> = options.iter().collect();
                 options.sort_by_key(|(name, _)| name.span().start);
                 for (name, value) in options {
-                    steps.extend(self.sockopt(name, value).map(Step::Sockopt));
+                    steps.extend(self.sockopt(name, value).map(step::Step::Sockopt));
                 }
             }
-            file::Step::Command(written) => steps.extend(self.command(step, written)),
+            Step::Command(written) => steps.extend(self.command(step, written)),
         }
     }
 
-    fn nothing(&mut self, step: &Spanned<file::Step>, is_empty: bool, kind: &str) {
+    fn nothing(&mut self, step: &Spanned<Step>, is_empty: bool, kind: &str) {
         if is_empty && !self.was_removed(&["config".into()]) {
             let row = crate::step::STEPS.iter().find(|row| row.name == kind);
             let help = row.map(|row| format!("write {}", row.example));
@@ -71,7 +290,7 @@ impl Checker<'_> {
         self.mistake("E0208", name.span(), message, Some(help));
     }
 
-    fn netfilter(&mut self, step: &Spanned<file::Step>, written: &file::Netfilter) -> Option<Step> {
+    fn netfilter(&mut self, step: &Spanned<Step>, written: &Netfilter) -> Option<step::Step> {
         let hooks: Vec<_> = netfilter::HOOKS.iter().map(|(name, hook, _)| (*name, *hook)).collect();
         let hook = match &written.hook {
             Some(hook) => self.word(hook, "hook", &hooks),
@@ -90,10 +309,10 @@ impl Checker<'_> {
             let message = format!("this rule {fault}");
             self.mistake("E0213", rule.span(), message, Some(help.into()));
         }
-        Some(Step::Netfilter(Netfilter { rule: rule.get_ref().clone(), hook: hook? }))
+        Some(step::Step::Netfilter(step::Netfilter { rule: rule.get_ref().clone(), hook: hook? }))
     }
 
-    fn route(&mut self, written: &file::Route) -> Route {
+    fn route(&mut self, written: &Route) -> step::Route {
         let features: Vec<_> = route::FEATURES.iter().map(|(name, _)| (*name, *name)).collect();
         let chosen = written.features.iter();
         let chosen: Vec<_> =
@@ -106,7 +325,7 @@ impl Checker<'_> {
         if let Some(name) = &written.congctl {
             self.congestion(name.span(), name.get_ref());
         }
-        Route {
+        step::Route {
             features: chosen.into_iter().flatten().collect(),
             advmss: self.metric("advmss", written.advmss.as_ref()),
             initcwnd: self.metric("initcwnd", written.initcwnd.as_ref()),
@@ -186,11 +405,11 @@ impl Checker<'_> {
             SockoptValue::Text(text) => text.trim(),
             _ => "",
         };
-        let is_class = suspects::is_class(row);
+        let is_class = is_class(row);
         let number = match (text.strip_prefix("0x"), text.parse::<i64>()) {
             (Some(digits), _) => i64::from_str_radix(digits, 16).ok(),
             (_, Ok(number)) => Some(number),
-            _ if is_class => suspects::codepoint(text).map(|dscp| 4 * dscp),
+            _ if is_class => codepoint(text).map(|dscp| 4 * dscp),
             _ => None,
         };
         match (text.strip_prefix('$'), number, &row.takes) {
@@ -207,7 +426,7 @@ impl Checker<'_> {
         }
     }
 
-    fn command(&mut self, step: &Spanned<file::Step>, written: &file::Command) -> Option<Step> {
+    fn command(&mut self, step: &Spanned<Step>, written: &Command) -> Option<step::Step> {
         let timeout = self.duration(written.timeout.as_ref(), command::DEFAULT_TIMEOUT);
         let Some(run) = &written.run else {
             if !self.was_removed(&["config".into()]) {
@@ -225,19 +444,22 @@ impl Checker<'_> {
             }
         }
         let undo = written.undo.as_ref().map(|undo| undo.get_ref().clone()).unwrap_or_default();
-        Some(Step::Command(Command { run: run.get_ref().clone(), undo, timeout: timeout? }))
+        Some(step::Step::Command(step::Command {
+            run: run.get_ref().clone(),
+            undo,
+            timeout: timeout?,
+        }))
     }
 
     /// Reports steps of one configuration that contradict each other.
-    pub(super) fn contradictions(&mut self, steps: &[Spanned<file::Step>]) {
-        let marks =
-            |step: &file::Step| matches!(step, file::Step::Netfilter(_) | file::Step::Route(_));
+    pub(super) fn contradictions(&mut self, steps: &[Spanned<Step>]) {
+        let marks = |step: &Step| matches!(step, Step::Netfilter(_) | Step::Route(_));
         let marked = steps.iter().any(|step| marks(step.get_ref()));
         let mut set: Vec<&str> = Vec::new();
         for step in steps {
             let names: Vec<&Text> = match step.get_ref() {
-                file::Step::Sysctl(settings) => settings.keys().collect(),
-                file::Step::Sockopt(options) => {
+                Step::Sysctl(settings) => settings.keys().collect(),
+                Step::Sockopt(options) => {
                     options.keys().filter(|name| name.get_ref() != "raw").collect()
                 }
                 _ => continue,
@@ -261,7 +483,7 @@ impl Checker<'_> {
 }
 
 /// The places of the steps that a written step becomes, if it is valid.
-pub(super) fn places(step: &Spanned<file::Step>) -> Vec<Range<usize>> {
+pub(super) fn places(step: &Spanned<Step>) -> Vec<Range<usize>> {
     // From a name to the end of its value; a substituted value has the place of the original.
     fn entries<T>(table: &BTreeMap<Text, Spanned<T>>) -> Vec<Range<usize>> {
         let mut places: Vec<_> = table
@@ -272,18 +494,18 @@ pub(super) fn places(step: &Spanned<file::Step>) -> Vec<Range<usize>> {
         places
     }
     match step.get_ref() {
-        file::Step::Sysctl(settings) => entries(settings),
-        file::Step::Sockopt(options) => entries(options),
-        file::Step::Netfilter(written) => {
+        Step::Sysctl(settings) => entries(settings),
+        Step::Sockopt(options) => entries(options),
+        Step::Netfilter(written) => {
             vec![written.rule.as_ref().map_or(step.span(), Spanned::span)]
         }
-        file::Step::Command(written) => {
+        Step::Command(written) => {
             let words = [written.run.as_ref(), written.undo.as_ref()].into_iter().flatten();
             let whole =
                 words.map(Spanned::span).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
             vec![whole.unwrap_or(step.span())]
         }
-        file::Step::Route(_) => vec![step.span()],
+        Step::Route(_) => vec![step.span()],
     }
 }
 

@@ -3,10 +3,12 @@
 use toml::Spanned;
 
 use super::checker::Checker;
-use super::file::{self, SockoptValue, Text};
+use super::dscp::is_class;
 use super::plan::Configuration;
+use super::steps::{self, SockoptValue};
+use super::words::Text;
 use crate::packet::protocol;
-use crate::step::sockopt::{SOCKOPTS, SockoptDef};
+use crate::step::sockopt::SOCKOPTS;
 use crate::step::{self, Family, Netfilter, Sockopt, Step, netfilter};
 
 /// Codepoints (RFC 2474, 2597, 3246, 5865, 8622) that are not multiples of four: as a TOS byte each would have ECN bits.
@@ -14,10 +16,10 @@ const CODEPOINTS: [i64; 10] = [1, 10, 14, 18, 22, 26, 30, 34, 38, 46];
 
 impl Checker<'_> {
     /// Checks the steps of a configuration, before and after their names are resolved.
-    pub(super) fn suspects(&mut self, written: &[Spanned<file::Step>], made: &Configuration) {
+    pub(super) fn suspects(&mut self, written: &[Spanned<steps::Step>], made: &Configuration) {
         let is_tcp = made.connection.protocol() == protocol::TCP;
         for step in written {
-            if let file::Step::Sockopt(options) = step.get_ref() {
+            if let steps::Step::Sockopt(options) = step.get_ref() {
                 options.iter().for_each(|(name, value)| self.class(name, value, is_tcp));
             }
         }
@@ -61,33 +63,14 @@ impl Checker<'_> {
     }
 }
 
-/// Whether an option is the TOS byte or the traffic class.
-pub(super) fn is_class(row: &SockoptDef) -> bool {
-    matches!(row.name, "ip_tos" | "ipv6_tclass")
-}
-
-/// The DSCP of a name: cs1, af11, ef, le.
-pub(super) fn codepoint(name: &str) -> Option<i64> {
-    let name = name.to_lowercase();
-    let digits =
-        |text: &str| text.bytes().map(|b| char::from(b).to_digit(10)).collect::<Option<Vec<_>>>();
-    match (name.as_str(), name.get(..2), name.get(2..).and_then(digits).as_deref()) {
-        ("ef", ..) => Some(46),
-        ("le", ..) => Some(1),
-        (_, Some("cs"), Some([class @ 0..8])) => Some(i64::from(8 * class)),
-        (_, Some("af"), Some([class @ 1..5, drop @ 1..4])) => Some(i64::from(8 * class + 2 * drop)),
-        _ => None,
-    }
-}
-
 /// If a step, or a part of it, is for one version of IP only: its place, its text, and what to write.
 fn one_version(
-    step: &Spanned<file::Step>,
+    step: &Spanned<steps::Step>,
     only: Family,
 ) -> Option<(std::ops::Range<usize>, String, String)> {
     let both = |what: &str| format!("{what}, or leave it if only {} is intended", only.as_str());
     match step.get_ref() {
-        file::Step::Netfilter(file::Netfilter { rule: Some(rule), .. }) => {
+        steps::Step::Netfilter(steps::Netfilter { rule: Some(rule), .. }) => {
             let text = rule.get_ref();
             let is_for = |text: &str| {
                 let step = Netfilter { rule: text.into(), hook: netfilter::Hook::default() };
@@ -102,14 +85,14 @@ fn one_version(
                 (rule.span(), format!("`{text}`"), help)
             })
         }
-        file::Step::Sysctl(settings) => {
+        steps::Step::Sysctl(settings) => {
             let mut names = settings.keys();
             let is_for = |name: &&Text| Step::sysctl(name.get_ref(), "").only() == Some(only);
             let name = names.find(is_for)?;
             let help = both(&format!("add the parameter of {}", only.other().as_str()));
             Some((name.span(), format!("`{}`", name.get_ref()), help))
         }
-        file::Step::Sockopt(options) => options.iter().find_map(|(name, value)| {
+        steps::Step::Sockopt(options) => options.iter().find_map(|(name, value)| {
             let text = name.get_ref();
             let row = SOCKOPTS.iter().find(|row| row.name == text);
             match (row, value.get_ref()) {
@@ -135,22 +118,5 @@ fn one_version(
             }
         }),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::codepoint;
-
-    #[test]
-    fn names_of_codepoints() {
-        for (name, dscp) in
-            [("EF", 46), ("cs0", 0), ("CS7", 56), ("af11", 10), ("AF43", 38), ("le", 1)]
-        {
-            assert_eq!(codepoint(name), Some(dscp), "{name}");
-        }
-        for name in ["", "e", "cs8", "af50", "af14", "af1", "ä", "cs", "efs"] {
-            assert_eq!(codepoint(name), None, "{name}");
-        }
     }
 }

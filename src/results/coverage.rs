@@ -34,7 +34,7 @@ impl Coverage {
     /// When they cannot be read, or contradict each other.
     pub fn of(inputs: &[Input]) -> Result<Self> {
         let mut list: Option<(u64, Positions)> = None;
-        let mut withheld = Vec::new();
+        let mut withheld = Positions::default();
         for input in inputs {
             // Present if the run has read its list to the end.
             let Some(last) = input.number("targets_last_position") else { continue };
@@ -44,7 +44,7 @@ impl Coverage {
                     .ok_or_else(|| Error::Usage(format!("merge {path}: its {key} cannot be read")))
             };
             let vacant = parse("targets_no_target")?;
-            withheld.extend(parse("targets_withheld")?.iter());
+            withheld.extend(&parse("targets_withheld")?);
             match &list {
                 None => list = Some((last, vacant)),
                 Some(known) if *known == (last, vacant) => {}
@@ -77,16 +77,20 @@ impl Coverage {
                 "merge: there is a record of line {at}, where the target list has no target"
             )));
         }
-        // One run may have probed a target that another one excluded.
-        let withheld: Positions =
-            withheld.into_iter().filter(|at| has_target(*at) && !seen.contains(*at)).collect();
-        let has_none =
-            |at: &u64| !vacant.contains(*at) && !seen.contains(*at) && !withheld.contains(*at);
+        // One of the runs may have asked whom another one left alone.
+        withheld.remove(0);
+        withheld.subtract(&vacant);
+        withheld.subtract(&seen);
+        let mut missing = Positions::default();
+        missing.insert_range(1..=last);
+        for others in [&vacant, &seen, &withheld] {
+            missing.subtract(others);
+        }
         let unfinished = inputs.iter().filter(|input| !input.is_complete());
         Ok(Self {
             targets: list.is_some().then(|| last - vacant.len()),
             list,
-            missing: (1..=last).filter(has_none).collect(),
+            missing,
             withheld,
             doubled,
             unfinished: unfinished.map(|input| input.path.clone()).collect(),

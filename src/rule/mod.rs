@@ -12,7 +12,7 @@
 //! fact is unknown. Unknown is never treated as false: a NULL of a flow that was not observed stays NULL through IS
 //! NULL, COALESCE and CASE, whereas a NULL that means "there was none" is a value there.
 //!
-//! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`](crate::record).
+//! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`].
 
 mod columns;
 mod compare;

@@ -41,7 +41,7 @@ pub struct Counts {
     pub internal: [u64; 2],
 }
 
-/// The keys of the metadata, in the order of [`Counts::values`].
+/// The keys of the metadata, in the order of `Counts`.
 pub const KEYS: [&str; 21] = [
     "attempts_ok",
     "attempts_failed",

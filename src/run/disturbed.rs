@@ -1,29 +1,30 @@
-//! Disturbed waves: probed again once, and flagged if disturbed again.
+//! Disturbed waves: their attempts are worthless because something changed meanwhile. Such a wave is repeated, and its
+//! records are marked if that happens again.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::engine::driver::Asked;
-use crate::flags::Flags;
+use crate::flags::{Flag, Flags};
 use crate::words::counted;
 
-/// How often waves were disturbed, and why.
+/// Counts of disturbed waves, and the reasons.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disturbed {
     /// Waves that were repeated.
     pub repeated: u64,
-    /// Waves that were disturbed again, whose records are flagged.
+    /// Waves that were disturbed again, whose records are marked.
     pub marked: u64,
     /// The distinct causes.
     why: BTreeSet<String>,
 }
 
-/// Maximum number of causes kept.
+/// Reasons that are kept, at most.
 const MOST: usize = 16;
 
 impl Disturbed {
-    /// Whether to repeat a wave. If not, and it was disturbed again, its records are flagged.
+    /// Whether a wave must be repeated. If it was disturbed and must not, its attempts are voided and marked.
     pub fn again(&mut self, asked: &mut Asked, was_disturbed: bool, goes_on: bool) -> bool {
         if asked.disturbed.is_empty() {
             return false;
@@ -46,11 +47,6 @@ impl Disturbed {
         false
     }
 
-    /// Flags for all records of a wave.
-    pub fn flags(asked: &Asked) -> Flags {
-        asked.disturbed.iter().map(|disturbance| disturbance.flag).collect()
-    }
-
     /// Lines of a summary.
     pub fn notes(&self) -> Vec<String> {
         let repeated = (self.repeated, "wave[s] [was|were] disturbed and repeated");
@@ -69,15 +65,16 @@ impl Disturbed {
     }
 }
 
-/// What the writer gets of a wave that is repeated: the flows of its attempts belong to no record.
-pub fn nothing(asked: &Asked, more: &[u16]) -> Asked {
-    let ports = asked.attempts.iter().flatten().flatten().filter_map(|e| e.attempt.source_port);
-    Asked {
-        attempts: asked.attempts.iter().map(|_| Vec::new()).collect(),
-        repeated: asked.repeated.iter().chain(more).copied().chain(ports).collect(),
-        ports: asked.ports.clone(),
-        ..Asked::default()
-    }
+/// Flags of all records of a wave.
+pub fn flags(asked: &Asked) -> Flags {
+    let step = asked.clock_step.then_some(Flag::ClockStep);
+    asked.disturbed.iter().map(|disturbance| disturbance.flag).chain(step).collect()
+}
+
+/// The source ports of a wave that is repeated: their flows belong to no record.
+pub fn ports(asked: &Asked) -> impl Iterator<Item = u16> {
+    let ended = asked.attempts.iter().flatten().flatten();
+    asked.repeated.iter().copied().chain(ended.filter_map(|ended| ended.attempt.source_port))
 }
 
 /// Whether no attempt of a wave reached the network.

@@ -1,6 +1,5 @@
-//! Turns targets into waves and has the engine probe them.
+//! Probes targets in waves and hands each wave to the writer.
 
-use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -10,12 +9,12 @@ use super::disturbed::{self, Disturbed};
 use super::excluded::Excluded;
 use super::live::Live;
 use super::prepare::Preparation;
-use super::wave::{Lost, Wave};
+use super::wave::{Lost, Sent, Wave};
 use crate::barrier::panic_point;
-use crate::connect::{Attempt, Ended, State};
-use crate::engine::driver;
+use crate::engine::driver::{self, Asked};
 use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
+use crate::flags::Flags;
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
 
@@ -24,25 +23,25 @@ const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// Feeds the engine.
 pub struct Feed<'a, 'e> {
-    /// The engine.
+    /// The engine, which probes.
     pub engine: &'a mut driver::Engine<'e>,
-    /// The source of new targets.
+    /// The targets that were not probed yet.
     pub list: List<'a>,
     /// The exclusion policy.
     pub excluded: &'a Excluded,
-    /// Look-ups and probes before a wave.
+    /// What comes before the attempts.
     pub preparation: Preparation,
     /// The capture.
     pub capture: &'a capture::Capture,
-    /// Receives completed waves.
-    pub waves: SyncSender<Wave>,
-    /// For each wave, the groups to re-probe.
+    /// Takes waves whose attempts have ended.
+    pub waves: SyncSender<Sent>,
+    /// For each wave, the groups of its targets that need a confirmation round.
     pub answers: Receiver<Vec<Group>>,
-    /// The queue of these groups.
+    /// Groups that wait for a confirmation round.
     pub again: Again,
-    /// Maximum number of targets in a wave.
+    /// Targets in a wave, at most.
     pub size: usize,
-    /// Published counters.
+    /// What can be seen of the run meanwhile.
     pub live: &'a Live,
     /// The engine's counts.
     pub progress: &'a driver::Progress,
@@ -50,35 +49,28 @@ pub struct Feed<'a, 'e> {
     pub per_target: u64,
     /// The bank of source ports that the last wave used.
     pub bank: Bank,
-    /// The outcome so far.
+    /// The counts of targets.
     pub fed: Fed,
 }
 
-/// The outcome of feeding.
+/// Counts of the targets that were read.
 #[derive(Debug, Default)]
 pub struct Fed {
     /// Targets handed to the engine.
     pub asked: u64,
-    /// Number of re-probes.
+    /// Targets handed to the engine for a confirmation round, each time.
     pub again: u64,
-    /// Targets in flight that a stop left unfinished.
+    /// Targets that were read and not probed because the run ended.
     pub unasked: u64,
     /// Waves that were disturbed.
     pub disturbed: Disturbed,
     /// Whether any packet was sent.
     sent: bool,
-    /// Positions of targets that were excluded while in flight, and why.
+    /// Positions of targets that were withdrawn in flight, and why.
     pub withdrawn: Vec<(u64, Reason)>,
 }
 
-impl Fed {
-    fn withdraw(&mut self, batch: &[Target], rows: &BTreeSet<usize>, excluded: &Excluded) {
-        let targets = rows.iter().filter_map(|row| batch.get(*row));
-        self.withdrawn.extend(targets.map(|target| (target.position, excluded.reason(target))));
-    }
-}
-
-/// New targets, with controls kept apart.
+/// Targets that were not probed yet; controls are kept apart.
 pub struct List<'a> {
     reader: &'a mut Reader,
     control: Option<Share>,
@@ -120,19 +112,19 @@ impl<'a> List<'a> {
         Ok(())
     }
 
-    /// Whether a control wave is due, or only controls are left.
+    /// Whether a control wave is due, or nothing else is left.
     fn controls_are_due(&self, size: usize) -> bool {
         let last = self.is_read && self.targets.is_empty();
         let due = || last || self.turn.is_due(self.controls.len(), size, self.reader.expected());
         !self.controls.is_empty() && due()
     }
 
-    /// Maximum number of new targets in a wave. With controls it is lower, so that control waves come in between.
+    /// New targets in a wave, at most. A list with controls has smaller waves, so that controls come in between.
     fn room(&self, size: usize) -> usize {
         self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
 
-    /// Takes at most `most` targets, controls or others.
+    /// The next targets, at most `most`.
     fn take(&mut self, controls: bool, most: usize) -> Vec<Target> {
         let from = if controls { &mut self.controls } else { &mut self.targets };
         let taken: Vec<Target> = from.drain(..most.min(from.len())).collect();
@@ -145,19 +137,9 @@ impl<'a> List<'a> {
     }
 }
 
-/// The next wave.
-struct Next {
-    again: Vec<(u64, usize)>,
-    targets: Vec<Target>,
-    /// The source ports wanted by the first of its targets.
-    wanted: Vec<Vec<Option<u16>>>,
-    bank: Bank,
-    is_control: bool,
-}
-
 impl Feed<'_, '_> {
-    /// Runs waves until no targets are left, no wave may begin (`may_begin`), or the wave in flight must stop
-    /// (`keep_going`).
+    /// Runs wave after wave until no target is left, until no wave may begin (`may_begin`), or until the one in flight
+    /// may not go on (`keep_going`).
     pub fn run(
         &mut self,
         may_begin: &dyn Fn() -> bool,
@@ -174,8 +156,8 @@ impl Feed<'_, '_> {
                 next => next?,
             };
             match next {
-                Some(next) => {
-                    if !self.ask(next, keep_going)? {
+                Some(wave) => {
+                    if !self.probe(wave, keep_going)? {
                         // The writer has failed; its own error says why.
                         return Ok(());
                     }
@@ -188,8 +170,8 @@ impl Feed<'_, '_> {
         Ok(())
     }
 
-    /// Chooses the next wave: due re-probes first.
-    fn next(&mut self, now: Duration) -> Result<Option<Next>> {
+    /// The next wave: targets whose confirmation round is due, then new ones.
+    fn next(&mut self, now: Duration) -> Result<Option<Wave>> {
         let is_full = self.again.is_full();
         let mut room = if is_full { 0 } else { self.list.room(self.size) };
         self.list.fill(room)?;
@@ -212,37 +194,38 @@ impl Feed<'_, '_> {
         let new = self.list.take(is_control, room);
         self.fed.asked += new.len() as u64;
         targets.extend(new);
-        Ok((!targets.is_empty()).then_some(Next { again, targets, wanted, bank, is_control }))
+        let wave = Wave { bank, is_control, ..Wave::new(again, targets, wanted) };
+        Ok((!wave.targets.is_empty()).then_some(wave))
     }
 
-    /// Probes a wave; returns whether the writer has taken it.
-    fn ask(&mut self, next: Next, keep_going: &dyn Fn() -> bool) -> Result<bool> {
-        let Next { again, mut targets, wanted, bank, is_control } = next;
+    /// Probes a wave and hands it to the writer; says whether the writer has taken it.
+    fn probe(&mut self, mut wave: Wave, keep_going: &dyn Fn() -> bool) -> Result<bool> {
         panic_point("feed");
         self.expect();
-        self.engine.control(is_control)?;
-        self.bank = bank;
-        self.engine.use_bank(bank);
+        self.engine.control(wave.is_control)?;
+        self.bank = wave.bank;
+        self.engine.use_bank(wave.bank);
         let excluded = self.excluded;
         let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
-        let ready = self.preparation.prepare(&mut targets, self.engine, keep_going, &withdrawn)?;
-        let addresses = ready.addresses(&targets, &wanted);
-        let asked_again: usize = again.iter().map(|(_, targets)| targets).sum();
+        self.preparation.prepare(&mut wave, self.engine, keep_going, &withdrawn)?;
+        let rows = wave.waiting();
+        let addresses = wave.addresses(&rows);
+        let (all, in_round) = (wave.targets.len(), wave.repeated());
         let mut was_disturbed = false;
         loop {
             let lost = Lost::now(&self.capture.counters);
             let attempts = addresses.len() as u64 * self.per_target;
-            let first =
-                if was_disturbed { [0; 2] } else { [targets.len() - asked_again, asked_again] };
+            let first = if was_disturbed { [0; 2] } else { [all - in_round, in_round] };
             self.live.begin_wave(first, attempts, self.progress.ended());
             let mut asked = self.engine.run_wave(&addresses, keep_going, withdrawn)?;
             let repeat = self.fed.disturbed.again(&mut asked, was_disturbed, keep_going());
             let flows = self.capture.flush(asked.ports.clone());
             if repeat {
-                let asked = disturbed::nothing(&asked, ready.ports());
-                let (targets, prepared, again) = (Vec::new(), Vec::new(), Vec::new());
-                let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
-                if self.waves.send(wave).is_err() {
+                let repeated = disturbed::ports(&asked).chain(wave.probe_ports.iter().copied());
+                let repeated = repeated.collect();
+                let (wave, ports) = (Wave::default(), asked.ports);
+                let flags = Flags::default();
+                if self.waves.send(Sent { wave, flows, lost, ports, repeated, flags }).is_err() {
                     return Ok(false);
                 }
                 was_disturbed = true;
@@ -250,18 +233,21 @@ impl Feed<'_, '_> {
                 self.engine.use_bank(self.bank);
                 continue;
             }
-            self.stuck(&asked, targets.len())?;
-            let (prepared, mut asked) = ready.complete(asked);
-            keep_records(&mut asked, asked_again);
-            self.fed.withdraw(&targets, &asked.withdrawn, excluded);
-            self.again.handle_sent(asked_again);
-            let bank = self.bank;
-            let wave = Wave { targets, prepared, asked, flows, lost, bank, again, is_control };
-            return Ok(self.waves.send(wave).is_ok());
+            self.stuck(&asked, all)?;
+            wave.bank = self.bank;
+            wave.handle_attempts(&rows, &mut asked);
+            let withdrawn = wave.withdrawn();
+            self.fed.withdrawn.extend(withdrawn.map(|t| (t.position, excluded.reason(t))));
+            self.again.handle_sent(in_round);
+            let flags = disturbed::flags(&asked);
+            let Asked { ports, mut repeated, .. } = asked;
+            repeated.extend(&wave.probe_ports);
+            let sent = Sent { wave, flows, lost, ports, repeated, flags };
+            return Ok(self.waves.send(sent).is_ok());
         }
     }
 
-    /// Waits for the writer's answer, or until the next group is due.
+    /// Waits for the writer's answer, or until a confirmation round is due.
     fn wait(&mut self, clock: &Instant) {
         if !self.again.is_owed() {
             let until = self.again.next().map_or(LOOK_UP, |at| at.saturating_sub(clock.elapsed()));
@@ -271,7 +257,7 @@ impl Feed<'_, '_> {
         }
     }
 
-    /// Fails if no packet can be sent any more, before the rest of the list is spent.
+    /// Ends the run if nothing can be sent any more, rather than spend the rest of the list on errors.
     fn stuck(&mut self, asked: &driver::Asked, targets: usize) -> Result<()> {
         if asked.disturbed.is_empty() && !disturbed::is_stuck(asked) {
             self.fed.sent = true;
@@ -279,54 +265,17 @@ impl Feed<'_, '_> {
             let errors = asked.attempts.iter().flatten().flatten();
             let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
             return Err(Error::failed(
-                format!("probe {targets} targets: no packet could be sent"),
+                format!("probe {targets} targets: not one packet could be sent"),
                 format!("{}; they have no record", error.unwrap_or_default()),
             ));
         }
         Ok(())
     }
 
-    /// Estimates the number of targets to probe.
+    /// Estimates how many targets will be probed, each counted once.
     fn expect(&self) {
         if let Some(all) = self.list.reader.expected() {
             self.live.expect(all);
-        }
-    }
-}
-
-/// Keeps the records of re-probed targets (the first `asked_before` of a wave) that were excluded since: each keeps the
-/// record of its earlier attempts, and this round adds nothing to it.
-fn keep_records(asked: &mut driver::Asked, asked_before: usize) {
-    let rest = asked.withdrawn.split_off(&asked_before);
-    let kept = std::mem::replace(&mut asked.withdrawn, rest);
-    for attempts in &mut asked.attempts {
-        for row in &kept {
-            attempts[*row].get_or_insert_with(|| Ended {
-                attempt: Attempt {
-                    state: State::Skipped,
-                    error: Some("the target was excluded".into()),
-                    ..Attempt::default()
-                },
-                ..Ended::default()
-            });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_excluded_target_keeps_the_record_of_earlier_attempts() {
-        let attempts = vec![vec![None, Some(Ended::default()), None]; 2];
-        let withdrawn = [0, 2].into();
-        let mut asked = driver::Asked { attempts, withdrawn, ..driver::Asked::default() };
-        keep_records(&mut asked, 2);
-        assert_eq!(asked.withdrawn, [2].into(), "the others were probed before");
-        for attempts in asked.attempts {
-            let state = |row: usize| attempts[row].as_ref().map(|ended| ended.attempt.state);
-            assert_eq!([0, 1, 2].map(state), [Some(State::Skipped), Some(State::LocalError), None]);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::outcome::Outcome;
 use super::output::Output;
 use super::prepare::Preparation;
 use super::telemetry::{self, Telemetry};
-use super::wave::Wave;
+use super::wave::Sent;
 use super::writer::{self, Known, Writer};
 use super::{Run, about, preflight, source};
 use crate::barrier;
@@ -65,9 +65,9 @@ impl Run<'_> {
         let before = earlier.totals.records;
 
         let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {
-            // No buffer: a wave is taken when the previous one has its flows. So at most two waves are in
-            // flight, which is what the two banks of source ports can distinguish.
-            let (waves, inbox) = mpsc::sync_channel::<Wave>(0);
+            // No room in between: a wave is taken when the one before has its flows. So two waves at most
+            // are under way, which is what their source ports can tell apart.
+            let (waves, inbox) = mpsc::sync_channel::<Sent>(0);
             let (answers, again) = mpsc::channel();
             let (running, done) = mpsc::channel::<()>();
             let telemetry = Telemetry {

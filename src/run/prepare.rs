@@ -1,26 +1,24 @@
-//! Preparation of targets before any configuration: look-ups of names, and a probe that finds out whether a target is
-//! up.
+//! What is found out about targets before they are probed under any configuration: the addresses of names, and
+//! whether the host is up.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use super::record;
 use super::spec::Spec;
+use super::wave::{Fate, Wave, Why};
 use crate::connect::{Attempt, Ended, Prepared, Stage, State};
-use crate::engine::driver::{self, Address, Asked, Engine};
+use crate::engine::driver::{self, Address, Engine};
 use crate::error::Result;
 use crate::measurement::{self, Plan};
 use crate::resolve::question::{Family, Question, Reason};
 use crate::resolve::resolver::{Answer, Resolver, Settings};
 use crate::resolve::servers;
-use crate::targets::Target;
 
 /// Queries in flight at the same time.
 const CONCURRENCY: usize = 200;
-/// Timeout of a query, and the number of retries.
+/// Timeout of a query, and how often a query without an answer is sent again.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const RETRIES: u32 = 2;
 
@@ -29,7 +27,7 @@ pub struct Preparation {
     plan: measurement::Prepare,
     resolver: Option<Resolver>,
     families: [Family; 2],
-    /// Number of configurations.
+    /// Number of configurations of the measurement.
     configurations: usize,
 }
 
@@ -37,7 +35,7 @@ impl Preparation {
     /// For a plan. `own` is the resolver of the run's own network, if it has one.
     ///
     /// # Errors
-    /// When names must be looked up and no resolver is known.
+    /// If names must be looked up and there is no resolver.
     pub fn new(plan: &Plan, spec: &Spec, own: Option<SocketAddr>) -> Result<Self> {
         let settings = || -> Result<Settings> {
             let servers = match (spec.resolvers.as_slice(), own) {
@@ -60,172 +58,110 @@ impl Preparation {
         Ok(Self { plan: plan.prepare.clone(), resolver, families, configurations })
     }
 
-    /// Prepares a wave: looks up missing addresses, and probes the targets.
+    /// Prepares a wave: gives addresses to targets that have none, and probes them.
+    ///
+    /// # Errors
+    /// When sockets fail.
     pub fn prepare(
         &mut self,
-        targets: &mut [Target],
+        wave: &mut Wave,
         engine: &mut Engine<'_>,
         keep_going: &dyn Fn() -> bool,
         withdrawn: &dyn Fn(&Address) -> bool,
-    ) -> Result<Ready> {
-        let mut ready = Ready::new(targets.len());
+    ) -> Result<()> {
+        let mut found = Found::new(wave, self.configurations);
         if let Some(resolver) = &mut self.resolver {
-            look_up(resolver, self.families, targets, &mut ready, keep_going)?;
+            look_up(resolver, self.families, &mut found, keep_going)?;
         }
-        ready.withdraw(targets, withdrawn);
+        found.wave.withdraw(withdrawn);
         if self.plan.probe.is_some() {
-            let rows = ready.rows();
-            let probed = engine.probe(&ready.addresses(targets, &[]), keep_going, withdrawn)?;
+            let rows = found.wave.waiting();
+            let addresses = found.wave.addresses(&rows);
+            // A probe wants no port.
+            let addresses = addresses.into_iter().map(|a| Address { wanted: Vec::new(), ..a });
+            let addresses: Vec<Address> = addresses.collect();
+            let probed = engine.probe(&addresses, keep_going, withdrawn)?;
             for (row, probe) in rows.into_iter().zip(probed) {
-                ready.probed(row, probe);
+                found.probed(row, probe);
             }
-            ready.withdraw(targets, withdrawn);
+            found.wave.withdraw(withdrawn);
         }
-        for fate in &ready.fates {
-            if let Fate::Over(attempt) = fate {
-                (0..self.configurations).for_each(|_| engine.handle_unasked(attempt.state));
+        for fate in &wave.fates {
+            if let Fate::Ended(attempts) = fate {
+                attempts.iter().for_each(|ended| engine.handle_unasked(ended.attempt.state));
             }
         }
         if !self.plan.is_something() {
-            ready.found.clear();
+            wave.prepared.clear();
         }
-        Ok(ready)
+        Ok(())
     }
 }
 
-/// What to do with a target.
-#[derive(Debug, Clone)]
-enum Fate {
-    /// Probe it.
-    Ask,
-    /// Skip it: the result of its attempt under every configuration.
-    Over(Box<Attempt>),
-    /// A stop left it unfinished.
-    Stopped,
-    /// It was excluded.
-    Withdrawn,
+/// What is found out about the targets of a wave.
+struct Found<'a> {
+    wave: &'a mut Wave,
+    /// Number of configurations.
+    configurations: usize,
 }
 
-/// A prepared wave.
-#[derive(Debug)]
-pub struct Ready {
-    fates: Vec<Fate>,
-    found: Vec<Prepared>,
-    /// Source ports of probes.
-    ports: Vec<u16>,
-}
-
-impl Ready {
-    fn new(targets: usize) -> Self {
-        let found = (0..targets).map(|_| Prepared::default()).collect();
-        Self { fates: vec![Fate::Ask; targets], found, ports: Vec::new() }
+impl<'a> Found<'a> {
+    fn new(wave: &'a mut Wave, configurations: usize) -> Self {
+        wave.prepared = wave.targets.iter().map(|_| Prepared::default()).collect();
+        Self { wave, configurations }
     }
 
-    /// The rows to probe.
-    fn rows(&self) -> Vec<usize> {
-        let asked = |fate: &Fate| matches!(fate, Fate::Ask);
-        (0..self.fates.len()).filter(|row| asked(&self.fates[*row])).collect()
+    /// Ends a target with the same attempt under every configuration.
+    fn end(&mut self, row: usize, attempt: &Attempt) {
+        let ended = || Ended { attempt: attempt.clone(), ..Ended::default() };
+        self.wave.fates[row] = Fate::Ended((0..self.configurations).map(|_| ended()).collect());
     }
 
-    /// Drops targets that were excluded since.
-    fn withdraw(&mut self, targets: &[Target], withdrawn: &dyn Fn(&Address) -> bool) {
-        for (fate, target) in self.fates.iter_mut().zip(targets) {
-            let begun = matches!(fate, Fate::Over(_));
-            if !begun && address(target).is_some_and(|address| withdrawn(&address)) {
-                *fate = Fate::Withdrawn;
-            }
-        }
-    }
-
-    /// The targets to probe; `wanted` are the source ports wanted by the first of the wave's targets.
-    pub fn addresses(&self, targets: &[Target], wanted: &[Vec<Option<u16>>]) -> Vec<Address> {
-        let rows = self.rows().into_iter().filter_map(|row| {
-            let wanted = wanted.get(row).cloned().unwrap_or_default();
-            Some(Address { wanted, ..address(&targets[row])? })
-        });
-        rows.collect()
-    }
-
-    /// The source ports of preparatory probes, whose flows belong to no record.
-    pub fn ports(&self) -> &[u16] {
-        &self.ports
-    }
-
-    /// Adds the targets that were not probed to the wave's results, and returns the results of the preparation.
-    pub fn complete(self, mut asked: Asked) -> (Vec<Prepared>, Asked) {
-        asked.repeated.extend(self.ports.iter());
-        let rows = self.rows();
-        asked.withdrawn = asked.withdrawn.iter().filter_map(|at| rows.get(*at).copied()).collect();
-        let before = self.fates.iter().enumerate();
-        let before = before.filter(|(_, fate)| matches!(fate, Fate::Withdrawn));
-        asked.withdrawn.extend(before.map(|(row, _)| row));
-        for attempts in &mut asked.attempts {
-            let mut given = std::mem::take(attempts).into_iter();
-            let whole = self.fates.iter().map(|fate| match fate {
-                Fate::Ask => given.next().flatten(),
-                Fate::Over(attempt) => {
-                    Some(Ended { attempt: attempt.as_ref().clone(), ..Ended::default() })
-                }
-                Fate::Stopped | Fate::Withdrawn => None,
-            });
-            *attempts = whole.collect();
-        }
-        (self.found, asked)
-    }
-
-    fn over(
-        &mut self,
-        row: usize,
-        state: State,
-        stage: Stage,
-        error: Cow<'static, str>,
-        ip: Option<IpAddr>,
-    ) {
-        let now = driver::now();
-        let attempt = Attempt {
-            ok: state.is_conclusive().then_some(false),
-            state,
-            stage,
-            error: Some(error),
-            started: now,
-            ended: now,
-            ip_version: ip.map(|ip| if ip.is_ipv4() { 4 } else { 6 }),
-            answer: None,
-            source_port: None,
-        };
-        self.fates[row] = Fate::Over(Box::new(attempt));
-    }
-
-    /// Handles the result of a look-up.
-    fn looked_up(&mut self, row: usize, target: &mut Target, found: Result<Vec<IpAddr>, Reason>) {
+    /// Takes the result of looking up a name.
+    fn looked_up(&mut self, row: usize, found: Result<Vec<IpAddr>, Reason>) {
+        let prepared = &mut self.wave.prepared[row];
         match found {
             Ok(addresses) => {
-                target.addr = addresses.first().copied();
+                self.wave.targets[row].addr = addresses.first().copied();
                 let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-                self.found[row].addresses = Some(texts.join(","));
+                prepared.addresses = Some(texts.join(","));
             }
             Err(reason) => {
                 let (word, meaning) = reason.words();
-                self.found[row].resolve_error = Some(word.into());
-                // An answer of the name's owner is about the target; an unreachable resolver is not.
+                prepared.resolve_error = Some(word.into());
+                // An answer of the name's owner is about the target; that no resolver answered is not.
                 let state = if reason.is_answer() { State::Failed } else { State::LocalError };
-                self.over(row, state, Stage::Resolve, meaning.into(), None);
+                let now = driver::now();
+                self.end(
+                    row,
+                    &Attempt {
+                        ok: state.is_conclusive().then_some(false),
+                        state,
+                        stage: Stage::Resolve,
+                        error: Some(meaning.into()),
+                        started: now,
+                        ended: now,
+                        ip_version: None,
+                        answer: None,
+                        source_port: None,
+                    },
+                );
             }
         }
     }
 
-    /// Handles the result of a probe.
+    /// Takes the result of a probe.
     fn probed(&mut self, row: usize, probe: Option<Ended>) {
         let Some(Ended { attempt, .. }) = probe else {
-            self.fates[row] = Fate::Stopped;
+            self.wave.fates[row] = Fate::Unprobed(Why::Stopped);
             return;
         };
-        self.ports.extend(attempt.source_port);
-        let found = &mut self.found[row];
-        found.probe_ok = attempt.ok;
-        found.probe_state = Some(attempt.state.as_str().into());
-        found.probe_error = attempt.error.clone();
-        found.probe_answer = attempt.answer;
+        self.wave.probe_ports.extend(attempt.source_port);
+        let prepared = &mut self.wave.prepared[row];
+        prepared.probe_ok = attempt.ok;
+        prepared.probe_state = Some(attempt.state.as_str().into());
+        prepared.probe_error = attempt.error.clone();
+        prepared.probe_answer = attempt.answer;
         let state = match attempt.state {
             State::Ok => return,
             // A host that answers in any way is up.
@@ -233,27 +169,16 @@ impl Ready {
             State::LocalError => State::LocalError,
             _ => State::Skipped,
         };
-        let error = match attempt.error {
+        let error = match &attempt.error {
             Some(error) => format!("the probe before: {error}"),
             None => format!("the probe before: {}", attempt.state.as_str()),
         };
-        self.fates[row] = Fate::Over(Box::new(Attempt {
-            ok: None,
-            state,
-            error: Some(error.into()),
-            source_port: None,
-            ..attempt
-        }));
+        let error = Some(error.into());
+        self.end(row, &Attempt { ok: None, state, error, source_port: None, ..attempt });
     }
 }
 
-/// The address of a target, once known.
-fn address(target: &Target) -> Option<Address> {
-    let (at, name) = (record::address(target)?, target.name.clone());
-    Some(Address { at, name, wanted: Vec::new() })
-}
-
-/// A name whose look-up is in flight.
+/// A name that is being looked up.
 #[derive(Debug, Default)]
 struct Asking {
     row: usize,
@@ -282,10 +207,10 @@ impl Asking {
 fn look_up(
     resolver: &mut Resolver,
     families: [Family; 2],
-    targets: &mut [Target],
-    ready: &mut Ready,
+    found: &mut Found<'_>,
     keep_going: &dyn Fn() -> bool,
 ) -> Result<()> {
+    let targets = &found.wave.targets;
     let mut left: VecDeque<usize> =
         (0..targets.len()).filter(|row| targets[*row].addr.is_none()).collect();
     let mut under_way: std::collections::HashMap<u64, Asking> = std::collections::HashMap::new();
@@ -293,7 +218,7 @@ fn look_up(
         while resolver.room() >= families.len()
             && let Some(row) = left.pop_front()
         {
-            let name = targets[row].name.as_deref().unwrap_or_default();
+            let name = found.wave.targets[row].name.as_deref().unwrap_or_default();
             let mut asking = Asking { row, ..Asking::default() };
             for family in families {
                 match Question::new(name, family) {
@@ -305,14 +230,14 @@ fn look_up(
                 }
             }
             match asking.open {
-                0 => ready.looked_up(row, &mut targets[row], asking.result(families)),
+                0 => found.looked_up(row, asking.result(families)),
                 _ => drop(under_way.insert(row as u64, asking)),
             }
         }
-        for Answer { ticket, family, found } in resolver.turn()? {
+        for Answer { ticket, family, found: answer } in resolver.turn()? {
             let Some(asking) = under_way.get_mut(&ticket) else { continue };
             asking.open -= 1;
-            match found {
+            match answer {
                 Ok(addresses) => asking.found.push((family, addresses)),
                 Err(reason) => asking.failed.push(reason),
             }
@@ -320,12 +245,12 @@ fn look_up(
                 && let Some(asking) = under_way.remove(&ticket)
             {
                 let row = asking.row;
-                ready.looked_up(row, &mut targets[row], asking.result(families));
+                found.looked_up(row, asking.result(families));
             }
         }
     }
     for row in left.into_iter().chain(under_way.into_values().map(|asking| asking.row)) {
-        ready.fates[row] = Fate::Stopped;
+        found.wave.fates[row] = Fate::Unprobed(Why::Stopped);
     }
     Ok(())
 }
@@ -334,6 +259,7 @@ fn look_up(
 mod tests {
     use super::*;
     use crate::connect::ANSWERS;
+    use crate::targets::Target;
 
     fn result(
         prefer: Family,
@@ -364,41 +290,40 @@ mod tests {
         assert_eq!(result(Family::V4, &[], &[Reason::Nxdomain; 2]), Err(Reason::Nxdomain));
     }
 
+    fn wave(targets: usize) -> Wave {
+        let mut target = Target::new([192, 0, 2, 1].into(), 80, Some("x".into()));
+        target.addr = None;
+        Wave::new(Vec::new(), vec![target; targets], Vec::new())
+    }
+
     #[test]
     fn a_target_is_up_if_it_answers_a_probe_in_any_way() {
         let alert = Some(ANSWERS[0].answer);
         let silent = (State::Failed, None);
         let cases = [(State::Ok, None), (State::Failed, alert), (State::Timeout, alert), silent];
-        let mut ready = Ready::new(cases.len());
+        let mut wave = wave(cases.len());
+        let mut found = Found::new(&mut wave, 2);
         for (row, (state, answer)) in cases.into_iter().enumerate() {
             let attempt = Attempt { state, answer, ..Attempt::default() };
-            ready.probed(row, Some(Ended { attempt, ..Ended::default() }));
-            assert_eq!(ready.found[row].probe_answer, answer);
+            found.probed(row, Some(Ended { attempt, ..Ended::default() }));
+            assert_eq!(found.wave.prepared[row].probe_answer, answer);
         }
-        assert_eq!(ready.rows(), [0, 1, 2]);
+        assert_eq!(wave.waiting(), [0, 1, 2]);
     }
 
     #[test]
-    fn only_answers_of_the_names_owner_are_about_the_target() {
-        let mut ready = Ready::new(3);
-        let mut target = Target::new([192, 0, 2, 1].into(), 80, Some("x".into()));
-        target.addr = None;
+    fn only_an_answer_of_the_names_owner_is_about_the_target() {
+        let mut wave = wave(3);
+        let mut found = Found::new(&mut wave, 1);
         for (row, reason) in [Reason::Nxdomain, Reason::Servfail].into_iter().enumerate() {
-            ready.looked_up(row, &mut target, Err(reason));
+            found.looked_up(row, Err(reason));
         }
-        ready.probed(
-            2,
-            Some(Ended {
-                attempt: Attempt { state: State::Timeout, ..Attempt::default() },
-                ..Ended::default()
-            }),
-        );
-        assert!(ready.rows().is_empty());
-        let asked = Asked { attempts: vec![Vec::new()], ..Asked::default() };
-        let (found, asked) = ready.complete(asked);
-        let attempts: Vec<_> =
-            asked.attempts[0].iter().flatten().map(|ended| &ended.attempt).collect();
-        let seen: Vec<_> = attempts.iter().map(|a| (a.ok, a.state, a.stage)).collect();
+        let attempt = Attempt { state: State::Timeout, ..Attempt::default() };
+        found.probed(2, Some(Ended { attempt, ..Ended::default() }));
+        assert!(wave.waiting().is_empty());
+        let records = wave.take_records(1);
+        let attempts = records.attempts[0].iter().map(|ended| &ended.attempt);
+        let seen: Vec<_> = attempts.map(|a| (a.ok, a.state, a.stage)).collect();
         assert_eq!(
             seen,
             [
@@ -407,7 +332,7 @@ mod tests {
                 (None, State::Skipped, Stage::Connect),
             ]
         );
-        assert_eq!(found[0].resolve_error.as_deref(), Some("nxdomain"));
-        assert_eq!(found[2].probe_state.as_deref(), Some("timeout"));
+        assert_eq!(records.prepared[0].resolve_error.as_deref(), Some("nxdomain"));
+        assert_eq!(records.prepared[2].probe_state.as_deref(), Some("timeout"));
     }
 }

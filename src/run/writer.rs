@@ -12,17 +12,16 @@ use arrow::record_batch::RecordBatch;
 
 use super::again::Group;
 use super::counts::Counts;
-use super::disturbed::Disturbed;
 use super::events::Events;
 use super::held::{Held, Judged, Round};
 use super::live::Live;
 use super::totals::Totals;
-use super::wave::{Lost, Wave};
+use super::wave::{Lost, Records, Sent, Wave};
 use super::{about, record};
 use crate::barrier::panic_point;
 use crate::connect::{Ended, Prepared, State};
-use crate::engine::driver::{Attempts, Progress};
-use crate::engine::ports::{self, Bank};
+use crate::engine::driver::Progress;
+use crate::engine::ports;
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
@@ -31,7 +30,7 @@ use crate::merge::{Correction, Merged, Merger, Way};
 use crate::observer::capture::Counters;
 use crate::rule::confirm::{self, CONFIRM};
 use crate::sink::{Metadata, Sink};
-use crate::targets::{self, Target};
+use crate::targets;
 
 /// The result of writing.
 #[derive(Debug, Default)]
@@ -125,8 +124,9 @@ impl<'a> Writer<'a> {
         Self { plan, target_fields, schema, merger, sink, events, known, held, answers, written }
     }
 
-    /// Writes every wave until the channel is closed. Returns what was written even after an error.
-    pub fn run(mut self, waves: &Receiver<Wave>) -> (Written, Result<()>) {
+    /// Writes every wave that comes, until no more can; says what was written even if that ended in
+    /// an error.
+    pub fn run(mut self, waves: &Receiver<Sent>) -> (Written, Result<()>) {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
         // Records pending a round that did not happen are dropped: a resumed run probes their targets anew.
@@ -134,29 +134,23 @@ impl<'a> Writer<'a> {
         (self.written, end)
     }
 
-    fn wave(&mut self, wave: Wave) -> Result<()> {
-        let flows =
-            wave.flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+    fn wave(&mut self, sent: Sent) -> Result<()> {
+        let Sent { mut wave, flows, lost, ports, repeated, flags: mut of_all } = sent;
+        let flows = flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
-        let mut of_all = wave.lost.flags(Lost::now(self.known.counters));
-        if wave.asked.clock_step {
-            of_all |= Flag::ClockStep.into();
-        }
-        of_all |= Disturbed::flags(&wave.asked);
-        let withdrawn = wave.asked.withdrawn.len() as u64;
-        let Done { whole, targets, prepared, mut attempts } =
-            finished(wave.targets, wave.prepared, wave.asked.attempts);
+        of_all |= lost.flags(Lost::now(self.known.counters));
+        let Records { targets, prepared, mut attempts } =
+            wave.take_records(self.plan.configs.len());
         self.merger.control(wave.is_control);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(record::address).collect();
-        let again = wave.again.iter().map(|(_, targets)| targets).sum();
         let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
             &addresses,
             &mut attempts,
             flows,
-            &wave.asked.ports,
-            &wave.asked.repeated,
-            again,
+            &ports,
+            &repeated,
+            wave.repeated(),
         )?;
         self.written.unobserved += unseen.len() as u64;
         let first = unseen.first().and_then(|row| addresses.get(*row).copied().flatten());
@@ -165,8 +159,8 @@ impl<'a> Writer<'a> {
         for correction in corrected {
             *self.written.corrected.entry(correction).or_default() += 1;
         }
-        // A wave that is repeated has no records and needs no answer.
-        if whole.is_empty() {
+        // A wave that is repeated has nothing to write, and no answer.
+        if wave.fates.is_empty() {
             return Ok(());
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
@@ -197,10 +191,8 @@ impl<'a> Writer<'a> {
             ports::exchanged(&first.map(|a| (a.source_port, a.state)).collect::<Vec<_>>())
         });
         let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
-        let answer = self.conclude(all, &wave.again, (wave.is_control, wave.bank), &whole)?;
-        // These count as skipped.
-        self.written.unfinished -= withdrawn;
-        // The feed may have ended; then nothing is re-probed.
+        let answer = self.conclude(all, &wave)?;
+        // The feed may have ended: then nobody is asked any more.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);
@@ -213,24 +205,17 @@ impl<'a> Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes the final records of a wave, and returns the groups to re-probe. The first of its targets are those of
-    /// re-probed groups; `done` says for each target of the wave whether it is among the records.
-    fn conclude(
-        &mut self,
-        mut all: Judged,
-        again: &[(u64, usize)],
-        (is_control, bank): (bool, Bank),
-        done: &[bool],
-    ) -> Result<Vec<Group>> {
+    /// Writes the records of a wave that are final; returns the groups that need a confirmation round. The first
+    /// targets of the wave are those of groups in a round.
+    fn conclude(&mut self, mut all: Judged, wave: &Wave) -> Result<Vec<Group>> {
         let mut answer = Vec::new();
-        let mut left = done;
-        for (id, targets) in again {
-            let (of_group, others) = left.split_at((*targets).min(left.len()));
-            left = others;
-            let records = of_group.iter().filter(|done| **done).count();
+        let mut row = 0;
+        for (id, targets) in &wave.again {
+            let records = wave.ended(row..row + targets);
+            row += targets;
             let round = all.split_off_first(records);
             if records < *targets {
-                // A stop left the round unfinished, so it does not count, and no other follows.
+                // The run ended during the round, so it does not count, and no other follows.
                 continue;
             }
             match self.held.round(*id, round)? {
@@ -238,8 +223,8 @@ impl Writer<'_> {
                 Round::Done(records) => self.write(&records)?,
             }
         }
-        self.written.unfinished += left.iter().filter(|done| !**done).count() as u64;
-        let (records, group) = self.held.first(all, is_control, bank)?;
+        self.written.unfinished += wave.stopped() as u64;
+        let (records, group) = self.held.first(all, wave.is_control, wave.bank)?;
         answer.extend(group);
         self.write(&records)?;
         Ok(answer)
@@ -264,37 +249,6 @@ fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
                 *flags |= Flag::InternalError.into();
             }
         }
-    }
-}
-
-/// Targets probed under every configuration.
-struct Done {
-    /// For each target of the wave, whether it is one of them.
-    whole: Vec<bool>,
-    targets: Vec<Target>,
-    prepared: Vec<Prepared>,
-    attempts: Vec<Vec<Ended>>,
-}
-
-/// Drops targets that a stop left unfinished.
-fn finished(targets: Vec<Target>, prepared: Vec<Prepared>, attempts: Attempts) -> Done {
-    let done: Vec<bool> = (0..targets.len())
-        .map(|row| attempts.iter().all(|attempts| attempts[row].is_some()))
-        .collect();
-    let keep = |rows: Vec<Option<Ended>>| {
-        rows.into_iter()
-            .zip(&done)
-            .filter_map(|(attempt, done)| attempt.filter(|_| *done))
-            .collect()
-    };
-    let attempts = attempts.into_iter().map(keep).collect();
-    let targets = targets.into_iter().zip(&done).filter(|(_, done)| **done);
-    let prepared = prepared.into_iter().zip(&done).filter(|(_, done)| **done);
-    Done {
-        targets: targets.map(|(target, _)| target).collect(),
-        prepared: prepared.map(|(prepared, _)| prepared).collect(),
-        attempts,
-        whole: done,
     }
 }
 

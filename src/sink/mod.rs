@@ -9,7 +9,7 @@
 //! Every Parquet file has a checksum per page (`pages`) and its own digest (`seal`). The digests of parts are in
 //! their journal, and [`check`] compares a result with them.
 //!
-//! Imports [`error`](crate::error), [`files`](crate::files), [`printable`](crate::printable) and
+//! Imports [`error`](crate::error), [`files`], [`printable`](crate::printable) and
 //! [`words`](crate::words) only; the columns of a record are defined elsewhere.
 
 mod checked;

@@ -106,7 +106,7 @@ pub struct StepDef {
     pub undo: &'static str,
     /// An example, as it is written in a file.
     pub example: &'static str,
-    /// What it needs; a single step may need more ([`StepKind::privilege`]).
+    /// What it needs; a single step may need more (`StepKind::privilege`).
     pub privilege: Privilege,
     /// All steps of one group, of all configurations in force, are a single change.
     pub(super) group: Option<&'static str>,

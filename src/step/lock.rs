@@ -7,7 +7,7 @@
 //! * `pathspider/SLOT`: the lock itself.
 //! * `pathspider/SLOT/is/PID/STARTED/SINCE/MEASUREMENT`: the holder, which any user can read in `/proc/net/unix`.
 //! * `pathspider/SLOT/busy/PID/STARTED`: inherited by every program that the run starts, so that it is known whether one
-//!   still works after the run itself was killed ([`wait_for_programs`]).
+//!   still works after the run itself was killed (`wait_for_programs`).
 
 use std::fs;
 use std::io;

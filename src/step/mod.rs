@@ -21,7 +21,7 @@ mod family;
 mod hold;
 mod journal;
 mod kind;
-mod kinds;
+pub mod kinds;
 mod left_out;
 pub mod lock;
 pub mod metrics;

@@ -29,7 +29,7 @@ impl OptOuts {
     /// Reads all lists into one.
     ///
     /// # Errors
-    /// [`Error::Usage`] with the first line that cannot be parsed.
+    /// [`Error::Usage`](crate::error::Error::Usage) with the first line that cannot be parsed.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut all = Self::default();
         each_line(paths, |entry| all.add(entry))?;

@@ -1,4 +1,5 @@
-//! What a rule costs: the conditions of `measurements/ecn.toml` over 100,000 records.
+//! What a rule costs: the conditions of `measurements/ecn.toml` over 100,000 records; and what it costs to plan each
+//! shipped measurement.
 //!
 //! `cargo bench --bench rule` prints the time of all of them together; the throughput that
 //! criterion gives (elements per second) counts a record once per rule.
@@ -66,5 +67,16 @@ fn judge(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, judge);
+/// An editor plans the file with every key.
+fn plan(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("plan");
+    for (name, text) in SHIPPED {
+        group.bench_with_input(BenchmarkId::from_parameter(name), text, |bencher, text| {
+            bencher.iter(|| Plan::load(name, text, &Fields::empty()).expect("a plan"));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, judge, plan);
 criterion_main!(benches);

@@ -15,6 +15,8 @@ use std::process::{Command, ExitCode, ExitStatus};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use pathspider::lab;
 
+mod signals;
+
 /// Set in a child: which of the two functions it calls.
 const PLACE: &str = "PATHSPIDER_TEST_PLACE";
 /// Set in a child that runs a check: its name. Without it, the child names the checks.
@@ -48,6 +50,7 @@ fn run(outside: fn(&mut Tests, bool), inside: fn(&mut Tests), users: &[Option<u3
     if let Ok(place) = std::env::var(PLACE) {
         return child(&place, outside, inside);
     }
+    signals::default_in_children();
     let mut arguments = Arguments::from_args();
     let threads = std::env::var("RUST_TEST_THREADS").ok().and_then(|text| text.parse().ok());
     arguments.test_threads = arguments.test_threads.or(threads).or(Some(THREADS));

@@ -33,7 +33,8 @@ impl Subject {
         address: &str,
         target: Option<&'static str>,
     ) -> Self {
-        let says_the_name = !matches!(row.name, "tcp" | "mptcp" | "forge");
+        let says_the_name =
+            ["http", "https", "h2", "dns_udp", "dns_tcp", "tcp_fastopen"].contains(&row.name);
         let name = format!("{} {} {target:?} {address}", row.name, options.describe().join(", "));
         Self {
             early: row.early || options.boolean(&TFO) == Some(true),

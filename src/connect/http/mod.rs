@@ -6,15 +6,15 @@
 //!
 //! # Memory
 //!
-//! In HTTP/1 at most [`MOST_HEAD`] octets of header are read and 1 KiB of them kept, and
-//! [`MOST_BYTES`](super::tcp::MOST_BYTES) of content, of which the first 256 octets are kept; chunks and trailers are
-//! read octet by octet and not kept. In HTTP/2 [`MOST_BYTES`](super::tcp::MOST_BYTES) are read in all. Kept are one
+//! In HTTP/1 at most 300 KiB of header are read and 1 KiB of them kept, and
+//! [`MOST_BYTES`] of content, of which the first 256 octets are kept; chunks and trailers are
+//! read octet by octet and not kept. In HTTP/2 [`MOST_BYTES`] are read in all. Kept are one
 //! incomplete frame (at most 16 KiB and 9 octets, plus the rest of the same read), one header block (16 KiB), its
 //! pseudo-header fields (16 KiB), and the dynamic table (4096 octets as RFC 7541 counts
 //! them). Answers to PING and SETTINGS are no longer than the frames they answer, so a peer that does not read them
 //! makes us hold at most as much as it has sent.
 //!
-//! [`Exchange`] is the part that is the same with and without TLS.
+//! `Exchange` is the part that is the same with and without TLS.
 
 mod exchange;
 mod head;

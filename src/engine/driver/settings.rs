@@ -14,7 +14,7 @@ use crate::step::{Context, Journal, Slot, Step};
 pub struct Settings {
     /// The configurations, the baseline first.
     pub configurations: Vec<Configuration>,
-    /// Whether the last of them is not a configuration of the measurement but that of liveness probes ([`Engine::probe`]).
+    /// Whether the last of them is not a configuration of the measurement but that of liveness probes (`Engine::probe`).
     pub probe: bool,
     /// Limits on what is sent.
     pub limits: Limits,

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::packet::Packet;
-use super::words::{self, Text};
 use crate::connect::options::{OPTIONS, OptionDef, Takes, option};
 use crate::measurement::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT};
+use crate::measurement::words::{self, Text};
 
 /// How each target is connected to.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-use super::words::{self, Text};
 use crate::chain::{self, Chain};
+use crate::measurement::words::{self, Text};
 
 /// The functions that read packets.
 #[derive(Debug, Default)]

@@ -3,9 +3,9 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use toml::Spanned;
 
-use super::words::{self, Text};
 use crate::connect::forge::{self, Words};
 use crate::measurement::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
+use crate::measurement::words::{self, Text};
 
 /// The packet that connections of the kind `forge` send, once. Missing keys are those of a plain SYN;
 /// in [config.NAME.connect], those of [connect].

@@ -325,8 +325,14 @@ impl Contents {
             let why = format!("{}{}", counted(foreign.len(), what), shown(&foreign));
             problems.push(Problem::spoiled(Check::Targets, path, why));
         }
-        let missing = |at: &u64| is_target(*at) && !seen.contains(*at) && !withheld.contains(*at);
-        let missing: Positions = (1..=last).filter(missing).collect();
+        let mut missing = Positions::default();
+        missing.insert_range(1..=last);
+        for others in [&vacant, seen, &withheld] {
+            missing.subtract(others);
+        }
+        if let Some(shard) = shard {
+            missing = missing.iter().filter(|at| shard.has(*at)).collect();
+        }
         if !missing.is_empty() {
             let what = "target[s] [has|have] no record (line[s] ";
             let why = format!("{}{})", counted(missing.len(), what), shown(&missing));

@@ -1,4 +1,4 @@
-//! The step `netfilter`: rules of nftables. It shares its table with [`HoldReset`](crate::step::hold::HoldReset).
+//! The step `netfilter`: rules of nftables. It shares its table with `hold_reset`.
 
 use std::sync::Arc;
 use std::time::Duration;

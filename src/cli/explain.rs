@@ -1,7 +1,5 @@
 //! `pathspider explain`: describes what a run would do, or what a code means.
 
-mod plan;
-
 use std::path::PathBuf;
 
 use arrow::datatypes::Fields;
@@ -17,6 +15,7 @@ use crate::measurement::{self, Overrides, Plan};
 use crate::printable;
 use crate::report::format::Format;
 use crate::report::page::{self, Page};
+use crate::report::plan;
 use crate::rule::COMPARE_RANKS;
 use crate::words::counted;
 

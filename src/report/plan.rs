@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Fields};
 use serde_json::{Value, json};
 
-use crate::cli::catalogue;
+use super::catalogue;
 use crate::connect;
 use crate::cost::{self, Cost, Sum};
 use crate::measurement::{Configuration, PREPARE, Plan};
