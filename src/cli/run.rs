@@ -145,7 +145,9 @@ impl Args {
             source_ports: self.source_ports.clone(),
             shard: self.shard,
             port: self.port,
+            set: self.set.clone(),
             connect: self.connect.clone(),
+            give_up_rights: true,
             allow_commands: self.allow_commands,
             list: self.targets.clone(),
             output,
@@ -215,8 +217,9 @@ fn whole(
     let (origin, text) = measurement::find(&args.measurement)?;
     // Check the file before anything is built or opened, and again when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
-    let overrides = Overrides::new(args.set.clone()).connect(args.connect.clone());
-    let overrides = args.confidence.overrides(overrides);
+    let path = args.output.clone().or(args.resume.clone()).unwrap_or_default();
+    let mut spec = args.spec(path);
+    let overrides = spec.overrides();
     let (mut port, mut names) = (0, false);
     if args.lab {
         let plan = Plan::load_with(&origin, &text, &base, &overrides)?;
@@ -230,8 +233,6 @@ fn whole(
         .transpose()?
         .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
         .transpose()?;
-    let path = args.output.clone().or(args.resume.clone()).unwrap_or_default();
-    let mut spec = args.spec(path);
     let (mut reader, network) = match &lab {
         Some(lab) => (source::of_lab(lab, port, names), network_of_lab(args, lab)),
         None => {

@@ -55,7 +55,9 @@ impl Run<'_> {
             preflight::routes(&self.network.interface, self.network.bound.is_some(), &first)?;
         }
         self.check_ended()?;
-        privilege::keep(&self.needs)?;
+        if self.spec.give_up_rights {
+            privilege::keep(&self.needs)?;
+        }
         let limits = Limits::of_run(self.pool.len());
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();

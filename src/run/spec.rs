@@ -10,6 +10,7 @@ use super::controls::Share;
 use super::form::Form;
 use super::memory;
 use crate::engine::scheduler::{Caps, Limits};
+use crate::measurement::Overrides;
 use crate::resolve::question::Family;
 use crate::targets::Shard;
 
@@ -62,8 +63,10 @@ pub struct Spec {
     pub source_ports: Option<RangeInclusive<u16>>,
     /// The shard of the list that is probed; all of it if `None`.
     pub shard: Option<Shard>,
-    /// The port of targets without one.
+    /// The port that the list was opened with, for targets without one.
     pub port: Option<u16>,
+    /// Values of params, by name, that override the measurement's defaults.
+    pub set: Vec<(String, String)>,
     /// The connection kind in place of the measurement's own.
     pub connect: Option<String>,
     /// Confirmation rounds in place of the measurement's own.
@@ -74,6 +77,9 @@ pub struct Spec {
     pub prefer: Family,
     /// Resolvers for the names of targets; those of the system if empty.
     pub resolvers: Vec<SocketAddr>,
+    /// Whether the calling thread gives up, for good, every right that the rest of the run does not need. A program
+    /// that starts more than one run from a thread must not.
+    pub give_up_rights: bool,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
     /// The target list, to tell whether it changed; `None` if it can be read only once.
@@ -108,11 +114,13 @@ impl Default for Spec {
             source_ports: None,
             shard: None,
             port: None,
+            set: Vec::new(),
             connect: None,
             confirm: None,
             control: None,
             prefer: Family::V4,
             resolvers: Vec::new(),
+            give_up_rights: false,
             allow_commands: false,
             list: None,
             output: PathBuf::new(),
@@ -179,6 +187,12 @@ static SETTINGS: &[Setting] = &[
 ];
 
 impl Spec {
+    /// The overrides to load the measurement with.
+    pub fn overrides(&self) -> Overrides {
+        let overrides = Overrides::new(self.set.clone()).connect(self.connect.clone());
+        overrides.rounds(self.confirm)
+    }
+
     /// The limits on sending. A network of the run's `own` has no caps unless the spec sets them.
     pub fn limits(&self, own: bool) -> Limits {
         let cap = |given: Option<u32>, usual: u32| match given {

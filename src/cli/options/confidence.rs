@@ -1,6 +1,6 @@
 //! Options about the confidence in the labels of a run.
 
-use crate::measurement::{Overrides, ROUNDS};
+use crate::measurement::ROUNDS;
 use crate::run::controls::Share;
 use crate::run::spec::Spec;
 
@@ -18,11 +18,6 @@ pub struct Confidence {
 }
 
 impl Confidence {
-    /// The overrides with these options.
-    pub fn overrides(&self, overrides: Overrides) -> Overrides {
-        overrides.rounds(self.confirm)
-    }
-
     /// Writes the options into a run's spec.
     pub fn fill(&self, spec: &mut Spec) {
         spec.confirm = self.confirm;
