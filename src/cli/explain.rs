@@ -146,17 +146,17 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         if let Some(how) = plan::connection(plan, config) {
             text += &page.table(4, &[["connects".to_owned(), how]]);
         }
-        if let Some(whom) = plan::skips(config) {
-            text += &page.table(4, &[["skips".to_owned(), whom]]);
+        if let Some(skipped) = plan::skips(config) {
+            text += &page.table(4, &[["skips".to_owned(), skipped]]);
         }
         for step in &config.steps {
-            let whom = step.scope().doc();
+            let affected = step.scope().doc();
             text += &page.table(
                 4,
                 &[
                     ["step".to_owned(), step.describe()],
                     ["undo".to_owned(), step.describe_undo()],
-                    ["affects".to_owned(), whom.to_owned()],
+                    ["affects".to_owned(), affected.to_owned()],
                 ],
             );
         }

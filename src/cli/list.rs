@@ -196,7 +196,7 @@ fn chains_json() -> Vec<Value> {
 fn steps_text(page: &Page) -> String {
     let mut text = String::new();
     for step in STEPS {
-        let whom = step.scope.doc();
+        let affected = step.scope.doc();
         text += &page.heading(step.name);
         text += &page.table(
             2,
@@ -204,7 +204,7 @@ fn steps_text(page: &Page) -> String {
                 ["does".to_owned(), step.doc.to_owned()],
                 ["written".to_owned(), step.example.to_owned()],
                 ["undo".to_owned(), step.undo.to_owned()],
-                ["affects".to_owned(), whom.to_owned()],
+                ["affects".to_owned(), affected.to_owned()],
                 ["needs".to_owned(), name_of(step.privilege).to_owned()],
             ],
         );
@@ -214,9 +214,9 @@ fn steps_text(page: &Page) -> String {
 
 fn steps_json() -> Vec<Value> {
     let rows = STEPS.iter().map(|step| {
-        let (scope, whom) = (step.scope.as_str(), step.scope.doc());
+        let (scope, affected) = (step.scope.as_str(), step.scope.doc());
         json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
-                "scope": scope, "affects": whom, "privilege": name_of(step.privilege) })
+                "scope": scope, "affects": affected, "privilege": name_of(step.privilege) })
     });
     rows.collect()
 }

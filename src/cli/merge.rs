@@ -65,9 +65,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     if !args.allow_incomplete
         && let Some(why) = coverage.faults()
     {
-        return Err(Error::Usage(format!(
-            "merge: {why}; --allow-incomplete merges what there is"
-        )));
+        return Err(Error::Usage(format!("merge: {why}; --allow-incomplete merges what there is")));
     }
     let mut sink = sink::open(&args.output, first.schema.clone())?;
     let mut seen = Positions::default();

@@ -274,12 +274,12 @@ fn kinds_and_steps(page: &mut String) -> Written {
     }
     writeln!(page, "## Steps\n")?;
     let rows = STEPS.iter().map(|step| {
-        let whom = step.scope.doc();
+        let affected = step.scope.doc();
         [
             code(step.name),
             step.doc.to_owned(),
             step.undo.to_owned(),
-            whom.to_owned(),
+            affected.to_owned(),
             name_of(step.privilege).to_owned(),
             code(step.example),
         ]
@@ -299,10 +299,7 @@ fn labels(page: &mut String) -> Written {
     )?;
     let rows = CONFIRMED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
     table(page, ["word", "meaning"], rows)?;
-    writeln!(
-        page,
-        "\nA condition is `{INSUFFICIENT}` if a fact that it needs was not observed."
-    )
+    writeln!(page, "\nA condition is `{INSUFFICIENT}` if a fact that it needs was not observed.")
 }
 
 fn measurements(page: &mut String) -> Written {

@@ -117,8 +117,8 @@ pub fn record() -> Value {
         confirm::CONFIRM.into(),
         json!({
             "type": "object",
-            "description": "How the further rounds of a target went that looked broken or transient: a property per \
-                            condition that compares, its name with _ for each dot; null if it was not asked again.",
+            "description": "Results of the confirmation rounds of a target that looked broken or transient: a property per \
+                            condition that compares, its name with _ for each dot; null if it was not re-probed.",
             "additionalProperties": {
                 "type": ["object", "null"], "properties": counts,
                 "required": confirm::COUNTS.map(|(name, _)| name),

@@ -120,9 +120,8 @@ pub fn check(doing: impl FnOnce() -> String) -> Result<()> {
 
 /// The line of a summary that reports the signal that ended the command early; empty if there was none.
 pub fn ended_early() -> String {
-    let line = |number| {
-        format!("ended early by {}; results so far are written\n", signals::name(number))
-    };
+    let line =
+        |number| format!("ended early by {}; results so far are written\n", signals::name(number));
     came().map(line).unwrap_or_default()
 }
 

@@ -25,8 +25,9 @@ pub fn of_lab(lab: &Lab, port: u16, names: bool) -> Reader {
         let mut seen = BTreeSet::new();
         let first = |target: &&mut Target| seen.insert(target.name.clone());
         targets.iter_mut().filter(first).for_each(|target| target.addr = None);
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        targets.push(Target { addr: None, ..Target::new(nobody, port, Some(NO_SUCH_NAME.into())) });
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        targets
+            .push(Target { addr: None, ..Target::new(unknown, port, Some(NO_SUCH_NAME.into())) });
     }
     Reader::from_targets(targets)
 }

@@ -72,12 +72,12 @@ pub fn require(needs: &Needs) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let mut told: Vec<String> = Vec::new();
+    let mut lacking: Vec<String> = Vec::new();
     for name in [needs::NET_RAW, needs::NET_ADMIN] {
         let whats: Vec<&str> =
             missing.iter().filter(|need| need.name == name).map(|need| need.why.as_str()).collect();
         if !whats.is_empty() {
-            told.push(format!("{name} ({})", whats.join("; ")));
+            lacking.push(format!("{name} ({})", whats.join("; ")));
         }
     }
     let mut names: Vec<String> =
@@ -89,7 +89,7 @@ pub fn require(needs: &Needs) -> Result<()> {
         "this process may not do what is needed: it lacks {}; nothing was changed. Run it as root (sudo), where \
          --user NAME keeps no more than that, or give it to the program, for one group alone: sudo chgrp GROUP {program} && \
          sudo chmod 0750 {program} && sudo setcap {}=ep {program}. {WITHOUT}",
-        told.join(" and "),
+        lacking.join(" and "),
         names.join(","),
         program = program.display(),
     )))

@@ -71,7 +71,8 @@ impl Needs {
             needs.step(step);
         }
         if plan.configs.iter().any(|config| config.connection.fast_open()) {
-            let why = "to delete the kernel's TCP Fast Open cookies and round-trip times of the targets";
+            let why =
+                "to delete the kernel's TCP Fast Open cookies and round-trip times of the targets";
             needs.add(Need::new(NET_ADMIN, why));
         }
         needs

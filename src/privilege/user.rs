@@ -58,8 +58,8 @@ mod tests {
         for text in ["root", "0", "root:root", "0:0", "root:0"] {
             assert_eq!(find(text).unwrap(), root, "{text}");
         }
-        let nobody = Account { uid: Uid::from_raw(4_000_000_000), gid: Gid::from_raw(7) };
-        assert_eq!(find("4000000000:7").unwrap(), nobody);
+        let unknown = Account { uid: Uid::from_raw(4_000_000_000), gid: Gid::from_raw(7) };
+        assert_eq!(find("4000000000:7").unwrap(), unknown);
         for (text, expected) in [
             ("no-such-user-here", "no such user"),
             ("root:no-such-group-here", "no such group"),

@@ -25,7 +25,9 @@ fn lost(outcome: &Outcome) -> Vec<String> {
     let unfinished = if interrupted { 0 } else { outcome.account.unfinished };
     let unobserved = match &outcome.elsewhere {
         Some(other) => {
-            format!("attempt[s] whose packets left through {other}, which was not watched: use -i {other}")
+            format!(
+                "attempt[s] whose packets left through {other}, which was not watched: use -i {other}"
+            )
         }
         None => format!(
             "attempt[s] whose packets were not seen on {} as they were sent (does this host rewrite or drop them? see \

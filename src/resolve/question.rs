@@ -86,7 +86,9 @@ impl Reason {
         match self {
             Reason::Nxdomain => ("nxdomain", "no such name"),
             Reason::NoAddress => ("no_address", "a name without an address"),
-            Reason::UnusableAddress => ("unusable_address", "only addresses that cannot be connected to"),
+            Reason::UnusableAddress => {
+                ("unusable_address", "only addresses that cannot be connected to")
+            }
             Reason::CnameLoop => ("cname_loop", "a loop of aliases, or too many"),
             Reason::Servfail => ("servfail", "the resolver failed"),
             Reason::Refused => ("refused", "the resolver refused"),

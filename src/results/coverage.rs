@@ -77,7 +77,7 @@ impl Coverage {
                 "merge: there is a record of line {at}, where the target list has no target"
             )));
         }
-        // One of the runs may have asked whom another one left alone.
+        // One run may have probed a target that another one excluded.
         withheld.remove(0);
         withheld.subtract(&vacant);
         withheld.subtract(&seen);

@@ -143,10 +143,7 @@ impl Counts {
         let by_version = skipped.saturating_sub(self.skipped_by_probe);
         let notes = [
             (timeouts, "attempt[s] timed out"),
-            (
-                local,
-                "attempt[s] failed on this host (local_error): no conclusions from [it|them]",
-            ),
+            (local, "attempt[s] failed on this host (local_error): no conclusions from [it|them]"),
             (self.skipped_by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
             (
                 by_version,

@@ -29,19 +29,19 @@ pub struct Feed<'a, 'e> {
     pub list: List<'a>,
     /// The exclusion policy.
     pub excluded: &'a Excluded,
-    /// What comes before the attempts.
+    /// Look-ups and probes before the attempts.
     pub preparation: Preparation,
     /// The capture.
     pub capture: &'a capture::Capture,
-    /// Takes waves whose attempts have ended.
+    /// Receives waves whose attempts have ended.
     pub waves: SyncSender<Sent>,
     /// For each wave, the groups of its targets that need a confirmation round.
     pub answers: Receiver<Vec<Group>>,
     /// Groups that wait for a confirmation round.
     pub again: Again,
-    /// Targets in a wave, at most.
+    /// Maximum number of targets in a wave.
     pub size: usize,
-    /// What can be seen of the run meanwhile.
+    /// Published counters.
     pub live: &'a Live,
     /// The engine's counts.
     pub progress: &'a driver::Progress,
@@ -119,7 +119,7 @@ impl<'a> List<'a> {
         !self.controls.is_empty() && due()
     }
 
-    /// New targets in a wave, at most. A list with controls has smaller waves, so that controls come in between.
+    /// Maximum number of new targets in a wave. With controls it is lower, so that control waves come in between.
     fn room(&self, size: usize) -> usize {
         self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
@@ -265,7 +265,7 @@ impl Feed<'_, '_> {
             let errors = asked.attempts.iter().flatten().flatten();
             let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
             return Err(Error::failed(
-                format!("probe {targets} targets: not one packet could be sent"),
+                format!("probe {targets} targets: no packet could be sent"),
                 format!("{}; they have no record", error.unwrap_or_default()),
             ));
         }

@@ -67,8 +67,8 @@ impl Run<'_> {
         let before = earlier.totals.records;
 
         let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {
-            // No room in between: a wave is taken when the one before has its flows. So two waves at most
-            // are under way, which is what their source ports can tell apart.
+            // No buffer: a wave is taken when the previous one has its flows. So at most two waves are in
+            // flight, which is what the two banks of source ports can distinguish.
             let (waves, inbox) = mpsc::sync_channel::<Sent>(0);
             let (answers, again) = mpsc::channel();
             let (running, done) = mpsc::channel::<()>();
@@ -153,8 +153,8 @@ impl Run<'_> {
         account.withdraw(&fed.withdrawn);
         account.unfinished = fed.unasked + written.unfinished;
         let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
-        let changed = changed
-            .then(|| Error::Failed("the target list was changed while the run went on".into()));
+        let changed =
+            changed.then(|| Error::Failed("the target list was changed during the run".into()));
         let mut outcome = Outcome {
             asked: fed.asked,
             again: fed.again,

@@ -1,5 +1,5 @@
-//! What is found out about targets before they are probed under any configuration: the addresses of names, and
-//! whether the host is up.
+//! Preparation of targets before any configuration: look-ups of names, and a probe that finds out whether a target is
+//! up.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};

@@ -77,8 +77,8 @@ pub struct Spec {
     pub prefer: Family,
     /// Resolvers for the names of targets; those of the system if empty.
     pub resolvers: Vec<SocketAddr>,
-    /// Whether the calling thread gives up, for good, every right that the rest of the run does not need. A program
-    /// that starts more than one run from a thread must not.
+    /// Whether the calling thread drops, for good, every privilege that the rest of the run does not need. A program
+    /// that starts more than one run from a thread must not set it.
     pub give_up_rights: bool,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,

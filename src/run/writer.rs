@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
         });
         let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
         let answer = self.conclude(all, &wave)?;
-        // The feed may have ended: then nobody is asked any more.
+        // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);

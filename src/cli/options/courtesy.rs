@@ -63,7 +63,9 @@ fn lengths(text: &str) -> Result<(u8, u8), String> {
         .split_once(',')
         .and_then(|(v4, v6)| Some((v4.trim().parse().ok()?, v6.trim().parse().ok()?)));
     let fits = |(v4, v6): &(u8, u8)| *v4 <= 32 && *v6 <= 128;
-    parsed.filter(fits).ok_or_else(|| "must be two lengths, up to 32 and up to 128, such as 24,56".into())
+    parsed
+        .filter(fits)
+        .ok_or_else(|| "must be two lengths, up to 32 and up to 128, such as 24,56".into())
 }
 
 /// A URI of RFC 9511's kinds that can stand in a comment of a User-Agent (RFC 9110, 5.6.5).

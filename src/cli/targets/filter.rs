@@ -89,7 +89,8 @@ enum Share {
 }
 
 fn sample(text: &str) -> Result<Share, String> {
-    let wrong = || "must be a whole number, or a share such as 2.5% (above 0, up to 100)".to_owned();
+    let wrong =
+        || "must be a whole number, or a share such as 2.5% (above 0, up to 100)".to_owned();
     match text.strip_suffix('%') {
         None => text.parse().ok().filter(|n| *n > 0).map(Share::Number).ok_or_else(wrong),
         Some(percent) => {
@@ -145,8 +146,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         text += &counted(refused, "line[s] [was|were] refused\n");
     }
     if dropped > 0 {
-        let what =
-            "value[s] [does|do] not fit the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
+        let what = "value[s] [does|do] not fit the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
         text += &counted(dropped, what);
     }
     text += &signals::ended_early();

@@ -194,10 +194,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     for (count, what) in [
         (refused, "line[s] [was|were] refused"),
         (unfinished, "name[s] [was|were] started and not finished"),
-        (
-            resolver.strangers,
-            "message[s] [was|were] ignored: not [an answer|answers] to a query",
-        ),
+        (resolver.strangers, "message[s] [was|were] ignored: not [an answer|answers] to a query"),
         (
             dropped,
             "value[s] [does|do] not fit the CSV and [is|are] lost: write NDJSON to keep [it|them]",

@@ -55,8 +55,7 @@ pub(super) fn read(
         return Ok(());
     }
     if about.value("judged").is_some() {
-        let why =
-            "labels: not computed again: judged NDJSON does not list its columns";
+        let why = "labels: not computed again: judged NDJSON does not list its columns";
         contents.notes.push(why.into());
         return Ok(());
     }

@@ -121,12 +121,12 @@ fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
 /// The metadata of the whole: those of the run if it has ended, else those of its last part.
 fn metadata(path: &Path, checked: &Checked, problems: &mut Vec<Problem>) -> Metadata {
     let run = path.join(sink::RUN);
-    let beside = sink::metadata_of(path);
+    let stated = sink::metadata_of(path);
     let is_whole = |file: &Path| checked.spoiled.iter().all(|spoiled| spoiled.path != file);
     let read = match () {
         () if run.is_file() && is_whole(&run) => sink::read_json(&run),
-        () if path.is_file() && sink::is_lines(path) && beside.is_file() && is_whole(&beside) => {
-            sink::read_json(&beside)
+        () if path.is_file() && sink::is_lines(path) && stated.is_file() && is_whole(&stated) => {
+            sink::read_json(&stated)
         }
         () if path.is_file() && sink::is_lines(path) => return Metadata::new(),
         () => match checked.files.last() {

@@ -60,18 +60,16 @@ impl Check {
                 "pages",
                 "each page has its CRC and can be decoded, each line of NDJSON is an object",
             ),
-            Check::Metadata => (
-                "metadata",
-                "the measurement has its SHA-256, and the columns match it",
-            ),
+            Check::Metadata => {
+                ("metadata", "the measurement has its SHA-256, and the columns match it")
+            }
             Check::Records => ("records", "their number is that of the journal and the metadata"),
             Check::Targets => {
                 ("targets", "each target of the list (or shard) has one record, none has two")
             }
-            Check::Labels => (
-                "labels",
-                "labels and verdicts equal those that `judge` computes from the facts",
-            ),
+            Check::Labels => {
+                ("labels", "labels and verdicts equal those that `judge` computes from the facts")
+            }
         }
     }
 }
