@@ -1,9 +1,9 @@
-//! What an attempt sends to a target, and how that number comes about.
+//! The cost of an attempt: packets and octets sent to a target.
 
 use crate::connect::cost::Part;
 use crate::measurement::{Connection, Plan};
 
-/// What one attempt sends.
+/// The cost of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cost {
     /// By sort of packet.
@@ -20,13 +20,13 @@ pub struct Sum {
 }
 
 impl Cost {
-    /// To a target that answers in one segment and closes, over a path that loses nothing; fewer where
-    /// ACKs fall together or go with something else.
+    /// The cost with a target that answers in one segment and closes, over a path without loss. Fewer packets if ACKs are
+    /// combined.
     pub fn usual(&self) -> Sum {
         self.sum(|part| (part.usual, part.octets.0))
     }
 
-    /// To a target that does whatever costs most.
+    /// The maximum, whatever the target does.
     pub fn most(&self) -> Sum {
         self.sum(|part| (part.most, part.octets.1))
     }
@@ -46,7 +46,7 @@ impl std::iter::Sum for Sum {
     }
 }
 
-/// What the attempts of a configuration send to one target.
+/// The cost of a configuration's attempts to one target.
 pub fn cost(connection: &Connection) -> Cost {
     let Connection { kind, timeout, options, .. } = connection;
     let mut parts = (kind.cost)(options, *timeout);
@@ -57,22 +57,21 @@ pub fn cost(connection: &Connection) -> Cost {
     Cost { parts }
 }
 
-/// What a target is sent under all configurations, and by a probe before them, usually and at most, each time that it
-/// is asked.
+/// Usual and maximum cost of probing a target once under all configurations, with its preparatory probe.
 pub fn in_all(plan: &Plan) -> (Sum, Sum) {
     let probe = plan.probe().map(|probe| cost(&probe.connection));
     let all: Vec<Cost> = costs(plan).chain(probe).collect();
     (all.iter().map(Cost::usual).sum(), all.iter().map(Cost::most).sum())
 }
 
-/// What it is sent at most, with the rounds of one that looks broken or transient.
+/// The maximum including confirmation rounds.
 pub fn with_rounds(plan: &Plan) -> Sum {
     let (_, most) = in_all(plan);
     let times = 1 + u64::from(plan.confirm.rounds);
     Sum { packets: most.packets * times, octets: most.octets * times }
 }
 
-/// What each configuration sends a target.
+/// The cost of each configuration.
 pub fn costs(plan: &Plan) -> impl Iterator<Item = Cost> {
     plan.configs.iter().map(|config| cost(&config.connection))
 }

@@ -1,4 +1,4 @@
-//! `pathspider attribution`: the file that says whose the packets of a measurement are (RFC 9511).
+//! `pathspider attribution`: the file that attributes the packets of a measurement (RFC 9511).
 
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -14,31 +14,31 @@ use crate::report::page;
 use crate::run::about;
 use crate::targets::Reader;
 
-/// Days for which a file says that it holds, unless asked otherwise; RFC 9116 advises less than a year.
+/// Default validity of a file in days; RFC 9116 advises less than a year.
 const DAYS: u64 = 90;
 
-/// Write the probing.txt of a measurement: who asks, why, and where they can be asked to stop (RFC 9511)
+/// Write the probing.txt of a measurement: who probes, why, and how to opt out (RFC 9511)
 ///
-/// Serve it from the address that measures as https://ADDRESS/.well-known/probing.txt, and from the host that the
-/// address's name in the DNS leads to; give `run` its URL by --contact, so that requests by HTTP carry it, too.
+/// Serve it from the measuring address as https://ADDRESS/.well-known/probing.txt, and from the host of the address's
+/// reverse DNS name. Pass its URL to `run --contact`, so that HTTP requests carry it too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The measurement: a file, or a name such as `ecn`
     measurement: String,
 
-    /// Where you can be reached, best first: an https, mailto or tel URI; repeatable
+    /// Contact, preferred one first: an https, mailto or tel URI; repeatable
     #[arg(long, value_name = "URI", required = true, value_parser = courtesy::contact)]
     contact: Vec<String>,
 
-    /// What the packets are for, in a line [default: the measurement's title]
+    /// Purpose of the packets, in one line [default: the measurement's title]
     #[arg(long, value_name = "TEXT", value_parser = line)]
     description: Option<String>,
 
-    /// Until when this holds: a time such as 2027-01-31T00:00:00Z [default: in 90 days]
+    /// Expiry, such as 2027-01-31T00:00:00Z [default: in 90 days]
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<String>,
 
-    /// Where the file can be had, by https; repeatable
+    /// Canonical https URL of the file; repeatable
     #[arg(long, value_name = "URI", value_parser = courtesy::contact)]
     canonical: Vec<String>,
 
@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long, value_name = "TAGS", value_parser = tags)]
     languages: Option<String>,
 
-    /// The file, which must not be there yet, or - for standard output
+    /// Output file, which must not exist yet, or - for standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 }
@@ -54,7 +54,7 @@ pub struct Args {
 /// Text of one line.
 fn line(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("must say something".into()),
+        "" => Err("must not be empty".into()),
         text if text.chars().any(char::is_control) => Err("must be a single line".into()),
         text => Ok(text.to_owned()),
     }
@@ -66,11 +66,11 @@ fn time(text: &str) -> Result<String, String> {
     let zoned = zone.ends_with(['Z', 'z']) || zone.contains(['+', '-']);
     match string_to_timestamp_nanos(text) {
         Ok(_) if zoned && text.as_bytes()[10].eq_ignore_ascii_case(&b'T') => Ok(text.to_owned()),
-        _ => Err("must be a time as 2027-01-31T00:00:00Z".into()),
+        _ => Err("must be a time such as 2027-01-31T00:00:00Z".into()),
     }
 }
 
-/// Language tags (RFC 5646), apart by commas.
+/// Language tags (RFC 5646), separated by commas.
 fn tags(text: &str) -> Result<String, String> {
     let tags: Vec<&str> = text.split(',').map(str::trim).collect();
     let subtag = |part: &str| {
@@ -78,7 +78,7 @@ fn tags(text: &str) -> Result<String, String> {
     };
     match tags.iter().all(|tag| tag.split('-').all(subtag)) {
         true => Ok(tags.join(", ")),
-        false => Err("must be language tags apart by commas, as en,de-CH".into()),
+        false => Err("must be language tags separated by commas, such as en,de-CH".into()),
     }
 }
 
@@ -95,7 +95,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let shown = args.output.display();
     let mut file = match files::create_new(&args.output)? {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Error::Usage(format!("{shown} exists already and is left as it is")));
+            return Err(Error::Usage(format!("{shown} already exists and was not changed")));
         }
         file => file.doing(|| format!("write {shown}"))?,
     };
@@ -114,7 +114,7 @@ fn file(args: &Args, plan: &Plan, now: SystemTime) -> String {
     if let Some(tags) = &args.languages {
         field("Preferred-Languages", tags);
     }
-    // A title may be written over several lines.
+    // A title may span several lines.
     let title = || plan.title.split_whitespace().collect::<Vec<_>>().join(" ");
     field("Description", &args.description.clone().unwrap_or_else(title));
     text

@@ -1,4 +1,4 @@
-//! `pathspider check`: every mistake of every file, and nothing else.
+//! `pathspider check`: reports every mistake of every file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,16 @@ use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
 use crate::words::counted;
 
-/// Check measurement files: every mistake with its place and its remedy
+/// Check measurement files: report every mistake with its place and its remedy
 ///
-/// Changes nothing and opens no socket. Besides the file itself, it looks at what the steps need of this host: kernel
-/// parameters, congestion controls, programs, and, by `nft -c`, whether nftables takes the rules. Exits with 0 if all files
-/// are right, with 2 if any is not. A warning (W0403) is about a file that can be run but hardly measures what its
-/// author means; it changes no exit code.
+/// Changes nothing and opens no socket. Besides the file itself, it checks what the steps need on this host: kernel
+/// parameters, congestion controls, programs, and, with `nft -c`, whether nftables accepts the rules. Exits with 0 if all
+/// files are correct, with 2 otherwise. A warning (W0403) is about a file that can be run but probably does not measure
+/// what its author means; it does not change the exit code.
 ///
 /// With --format json each mistake is a JSON object on a line of its own: file, severity, code, line, column,
 /// end_line, end_column, message, label, help. Lines and columns count from 1, columns in
-/// characters; the end is the first character behind. `pathspider explain CODE` says more of a
+/// characters; the end is the first character after the mistake. `pathspider explain CODE` explains a
 /// code.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -32,17 +32,17 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
 
-    /// A target list whose columns the conditions may use, as target.rank
+    /// A target list whose columns the conditions may use, such as target.rank
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
-    /// Check the files only, not whether this host can do what they ask for: they are to be run elsewhere
+    /// Check only the files, not what they need on this host: for measurements that run elsewhere
     #[arg(long)]
     file_only: bool,
     #[command(flatten)]
     columns: FixedColumns,
 
-    /// How mistakes are written
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<Exit> {
             }
         }
     }
-    // A file is checked once, however often it is named.
+    // Check each file once, even if it is named several times.
     let mut seen = std::collections::HashSet::new();
     named.retain(|name| seen.insert(name.clone()));
     for name in &named {
@@ -71,10 +71,10 @@ pub fn run(args: &Args) -> Result<Exit> {
                 Ok(plan) if !args.file_only => on_this_host(plan, &origin),
                 other => (other, Vec::new()),
             };
-            let told = told(&origin, checked.as_ref(), args.format);
+            let page = report_of(&origin, checked.as_ref(), args.format);
             match args.format {
-                Format::Text => page::print_page(&told)?,
-                Format::Json => page::print_json_lines(&told)?,
+                Format::Text => page::print_page(&page)?,
+                Format::Json => page::print_json_lines(&page)?,
             }
             if args.format == Format::Text {
                 let not_checked = |what| format!("{origin}: not checked: {what}\n");
@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(exit)
 }
 
-/// A measurement if this host can do what it asks for, and what could not be looked at.
+/// The measurement, if this host can run it, and what could not be checked.
 fn on_this_host(plan: Plan, origin: &str) -> (Result<Plan, Report>, Vec<String>) {
     let Inspection { problems, unchecked } = plan.inspect(&ThisHost { sockets: false });
     match problems.is_empty() {
@@ -99,18 +99,18 @@ fn on_this_host(plan: Plan, origin: &str) -> (Result<Plan, Report>, Vec<String>)
     }
 }
 
-/// The columns of a target list; without one, those that every list has.
+/// The columns of a target list; without one, those of every list.
 pub fn target_columns(list: Option<&Path>, fixed: &FixedColumns) -> Result<Fields> {
     let reader = match list {
-        // A list whose ports are given later has its columns all the same.
+        // The columns are known even if ports are given later.
         Some(list) => Reader::open(list, fixed.options(Some(1)))?,
         None => Reader::from_targets(Vec::new()),
     };
     Ok(reader.fields())
 }
 
-/// What is said of one file.
-fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String {
+/// The report about one file.
+fn report_of(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String {
     let (report, title) = match checked {
         Ok(plan) => (&plan.warnings(origin), Some(&plan.title)),
         Err(report) => (report, None),
@@ -136,7 +136,7 @@ fn told(origin: &str, checked: Result<&Plan, &Report>, format: Format) -> String
     }
 }
 
-/// The measurements that a word on the command line means: itself, or what is in the folder.
+/// The measurements named by a word of the command line: a file, or the files of a folder.
 fn files(word: &str) -> Result<Vec<String>> {
     let path = Path::new(word);
     if !path.is_dir() {
@@ -149,7 +149,7 @@ fn files(word: &str) -> Result<Vec<String>> {
         for entry in std::fs::read_dir(&folder).doing(reading)? {
             let entry = entry.doing(reading)?;
             let path = entry.path();
-            // Links to folders are not followed: they may lead round in circles.
+            // Do not follow links to folders: they may form loops.
             if entry.file_type().doing(reading)?.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "toml")

@@ -1,20 +1,20 @@
-//! What stands behind each code of a diagnostic: the texts of `codes.md`, a section a code.
+//! Explanations of diagnostic codes: the texts of `codes.md`, one section per code.
 
 use crate::error::CODES;
 
 /// The texts.
 static TEXTS: &str = include_str!("codes.md");
 
-/// What is to be said of one code.
+/// The explanation of a code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
     /// The code, `E0202`.
     pub code: &'static str,
-    /// What it stands for, as a fragment.
+    /// Its meaning, as a fragment.
     pub title: &'static str,
-    /// Why that is a mistake, in sentences; Markdown without blocks.
+    /// Why it is a mistake, in sentences; Markdown without blocks.
     pub meaning: &'static str,
-    /// A small file, or a part of one, that has the mistake.
+    /// A small file, or a part of one, with the mistake.
     pub wrong: &'static str,
     /// The same without it.
     pub right: &'static str,
@@ -25,7 +25,7 @@ pub fn all() -> impl Iterator<Item = Explained> {
     CODES.iter().map(|(code, title)| explain(code, title))
 }
 
-/// The code that the user means, in capitals or not; `None` if there is no such code.
+/// Finds a code, in upper or lower case; `None` if there is no such code.
 pub fn find(written: &str) -> Option<Explained> {
     let known = CODES.iter().find(|(code, _)| code.eq_ignore_ascii_case(written));
     known.map(|(code, title)| explain(code, title))
@@ -50,7 +50,7 @@ fn explain(code: &'static str, title: &'static str) -> Explained {
     }
 }
 
-/// The text below a code's heading; empty if it has none.
+/// The text under a code's heading; empty if it has none.
 fn section(code: &str) -> &'static str {
     let parts = TEXTS.split("\n## ");
     let mut sections = parts.filter_map(|part| part.split_once('\n'));
@@ -71,7 +71,7 @@ mod tests {
     use crate::step::ThisHost;
     use arrow::datatypes::Fields;
 
-    /// The codes that a text gives, if it is completed by what every measurement has.
+    /// The codes that a text gives, once completed with what every measurement needs.
     fn codes(example: &str) -> Vec<&'static str> {
         let report: Option<Report> = if example.starts_with("[[host]]") {
             match Spec::parse("x", example) {
@@ -103,10 +103,10 @@ mod tests {
     fn every_code_has_a_text_and_examples_that_are_true() {
         let mut wrong = Vec::new();
         for Explained { code, meaning, wrong: bad, right, .. } in all() {
-            // Only a run tries options, and nft may be missing.
+            // Options are only tried by a run, and nft may be missing.
             let tried = code == "E0506" || (code == "E0505" && codes(bad).is_empty());
-            let told = tried || codes(bad) == [code];
-            if !meaning.ends_with('.') || !told || right.is_empty() {
+            let found = tried || codes(bad) == [code];
+            if !meaning.ends_with('.') || !found || right.is_empty() {
                 wrong.push(format!("{code}: {meaning:?}, wrong gives {:?}", codes(bad)));
             }
             if !codes(right).is_empty() {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_of_a_code_and_in_order() {
+    fn every_text_has_a_code_and_texts_are_in_order() {
         let headings = TEXTS.split("\n## ").skip(1).filter_map(|part| part.lines().next());
         let codes = CODES.iter().map(|(code, _)| *code);
         assert_eq!(headings.collect::<Vec<_>>(), codes.collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! `pathspider explain`: what a run would do, or what a code means.
+//! `pathspider explain`: describes what a run would do, or what a code means.
 
 use std::path::PathBuf;
 
@@ -19,29 +19,28 @@ use crate::report::plan;
 use crate::rule::COMPARE_RANKS;
 use crate::words::counted;
 
-/// Say in plain words what a run of a measurement would do, or what a code such as E0202 means
+/// Explain what a run of a measurement would do, or what a code such as E0202 means
 ///
-/// Of a measurement: its configurations with every step, its undo and whom it affects; whether
-/// configurations take turns; the privileges needed; what a target is sent at most; the columns of
-/// the record; every label that a condition can give. Runs nothing, changes nothing and opens no
-/// socket.
+/// For a measurement: its configurations with every step, its undo and scope; whether configurations
+/// take turns; the privileges needed; the maximum sent to a target; the columns of the record; every
+/// label that a condition can give. Runs nothing, changes nothing and opens no socket.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A measurement (a file, or a name such as `ecn`), or the code of a mistake
     target: String,
 
-    /// A target list whose columns go through to the record
+    /// A target list whose columns are passed on to the record
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
     #[command(flatten)]
     columns: FixedColumns,
 
-    /// Another value for a param of the measurement; may be given several times
+    /// Override the default of a param of the measurement; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
     set: Vec<(String, String)>,
 
-    /// How it is written: for people, or as one JSON object
+    /// Output format: text, or one JSON object
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -107,7 +106,7 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
     text += &page.table(2, &about);
     if !plan.description.trim().is_empty() {
         text.push('\n');
-        // As it is written: it may have lists.
+        // Unwrapped: it may contain lists.
         for line in plan.description.trim().lines() {
             text += format!("  {}", printable::line(line)).trim_end();
             text.push('\n');
@@ -128,15 +127,15 @@ fn params(plan: &Plan, page: &Page) -> String {
     let rows = plan.params.iter().map(|param| {
         let (value, default) = (param.value.to_string(), param.default.to_string());
         let usually =
-            if value == default { String::new() } else { format!(" (usually {default})") };
+            if value == default { String::new() } else { format!(" (default {default})") };
         [param.name.clone(), format!("{value}{usually}"), param.help.clone()]
     });
-    let heading = page.heading("What may be set for a run, by --set NAME=VALUE");
+    let heading = page.heading("Params, set with --set NAME=VALUE");
     format!("\n{heading}{}", page.table(2, &rows.collect::<Vec<_>>()))
 }
 
 fn configurations(plan: &Plan, page: &Page) -> String {
-    let mut text = format!("\n{}", page.heading("Each target is asked under each configuration"));
+    let mut text = format!("\n{}", page.heading("Each target is probed under each configuration"));
     for config in &plan.configs {
         let title = Some(&config.title).filter(|title| *title != config.name);
         let title = title.map_or(String::new(), |title| format!(": {title}"));
@@ -147,17 +146,17 @@ fn configurations(plan: &Plan, page: &Page) -> String {
         if let Some(how) = plan::connection(plan, config) {
             text += &page.table(4, &[["connects".to_owned(), how]]);
         }
-        if let Some(whom) = plan::skips(config) {
-            text += &page.table(4, &[["skips".to_owned(), whom]]);
+        if let Some(skipped) = plan::skips(config) {
+            text += &page.table(4, &[["skips".to_owned(), skipped]]);
         }
         for step in &config.steps {
-            let whom = step.scope().doc();
+            let affected = step.scope().doc();
             text += &page.table(
                 4,
                 &[
                     ["step".to_owned(), step.describe()],
                     ["undo".to_owned(), step.describe_undo()],
-                    ["affects".to_owned(), whom.to_owned()],
+                    ["affects".to_owned(), affected.to_owned()],
                 ],
             );
         }
@@ -184,12 +183,12 @@ fn sent(plan: &Plan, page: &Page) -> String {
         text += &format!("\n{}", page.heading(&format!("Each attempt is of the kind {kind}")));
         text += &page.prose(2, &format!("{doc}; within {}", seconds(plan)));
     }
-    // A plan has a configuration, or it would not be one.
+    // Every plan has a configuration.
     let Some(cost) = plan::cost(plan) else { return text };
     let (usual, most) = cost::in_all(plan);
     let all = cost::with_rounds(plan);
     let heading = format!(
-        "A target is sent at most {} and {}",
+        "A target receives at most {} and {}",
         counted(all.packets, "packet[s]"),
         counted(all.octets, "octet[s]")
     );
@@ -197,7 +196,7 @@ fn sent(plan: &Plan, page: &Page) -> String {
     text += &page.prose(
         2,
         &format!(
-            "One that answers in one segment and closes gets {} and {}; fewer where ACKs fall together. \
+            "One that answers in one segment and closes receives {} and {}; fewer if ACKs are combined. \
              Octets are those of IP packets: \
              usually IPv4 with the kernel's options, at most IPv6 with all the options that fit. Answers to \
              what the target itself repeats are not counted.",
@@ -231,14 +230,14 @@ fn sent(plan: &Plan, page: &Page) -> String {
 }
 
 fn memory(page: &Page, plan: &Plan) -> String {
-    let heading = format!("A run takes at most {} of memory", HumanBytes(plan::memory(plan)));
-    let about = "With --concurrency as it is by default and the kernel's usual source ports, whatever targets and strangers \
+    let heading = format!("A run uses at most {} of memory", HumanBytes(plan::memory(plan)));
+    let about = "With the default --concurrency and the kernel's usual source ports, whatever targets and other hosts \
                  send; lists of targets and exclusions, and records that wait for confirmation rounds, come on top of \
                  that.";
     format!("\n{}{}", page.heading(&heading), page.prose(2, about))
 }
 
-/// The columns of the record, those of like structs together.
+/// The columns of the record; equal structs are described once.
 fn columns(plan: &Plan, target_columns: &Fields, page: &Page) -> String {
     let columns = plan::columns(plan, target_columns);
     let mut text = format!("\n{}", page.heading("A record has, for each target"));

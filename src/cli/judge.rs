@@ -1,4 +1,4 @@
-//! `pathspider judge`: concludes anew from facts that were measured before.
+//! `pathspider judge`: computes conditions again from stored facts.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,18 +21,17 @@ use crate::run::totals::Totals;
 use crate::sink::Written;
 use crate::words::counted;
 
-/// Judge results again: compute the conditions anew from the facts in a Parquet file
+/// Judge results again: recompute the conditions from the facts in a Parquet file
 ///
-/// By the rules of the measurement that the file carries, or of another. Facts are not
-/// touched, nothing is sent, and the file itself stays as it is.
+/// Uses the measurement embedded in the file, or another one. Sends nothing, and changes neither the facts nor the
+/// file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The results of a run
     #[arg(value_name = "RESULTS.parquet")]
     results: PathBuf,
 
-    /// The measurement whose conditions are computed: a file or a name [default: the one that the
-    /// results carry]
+    /// The measurement whose conditions are computed: a file or a name [default: the one embedded in the results]
     #[arg(short, long, value_name = "FILE")]
     measurement: Option<String>,
 
@@ -52,7 +51,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         Some(name) => measurement::find(name)?,
         None => (format!("{} (its measurement)", args.results.display()), results.measurement()?),
     };
-    // What the user set for the run is part of what was asked; a file given now has its own defaults.
+    // The run's params belong to the embedded measurement; another file has its own defaults.
     let set = if args.measurement.is_none() { results.params() } else { Vec::new() };
     let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
     let rules = plan
@@ -61,14 +60,14 @@ pub fn run(args: &Args) -> Result<Exit> {
         .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
     if rules.lack_answers() {
         log::warn!(
-            "judge {}: these results have no column `answer`; `compare` goes by `ok` alone, so a host that \
+            "judge {}: these results have no column `answer`; `compare` uses `ok` alone, so a host that \
              answered otherwise counts as offline",
             args.results.display()
         );
     }
     if same_file(&args.results, &args.output) {
         return Err(Error::Usage(format!(
-            "write {}: these are the results that are judged; choose another name",
+            "write {}: this is the input file; choose another name",
             args.output.display()
         )));
     }
@@ -103,7 +102,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Whether two names are of one file, also by way of links.
+/// Whether two paths are the same file, also through links.
 fn same_file(a: &Path, b: &Path) -> bool {
     let identity = |path: &Path| -> io::Result<_> {
         let metadata = path.metadata()?;
@@ -112,7 +111,7 @@ fn same_file(a: &Path, b: &Path) -> bool {
     matches!((identity(a), identity(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Where the records themselves go to standard output, this goes to standard error.
+/// Prints the summary, to standard error if the records go to standard output.
 fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result<()> {
     let text = match args.form.summary() {
         Format::Json => json!({

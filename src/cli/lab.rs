@@ -1,4 +1,4 @@
-//! `pathspider lab`: what the lab is made of, and a look from the inside.
+//! `pathspider lab`: describes the lab, and opens a shell in it.
 
 use std::process::Command as Process;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::lab::{self, Spec};
 use crate::report::format::Format;
 use crate::report::page;
 
-/// Look at the lab: hosts in network namespaces, each with a known fault on its path
+/// Inspect the lab: hosts in network namespaces, each with a known fault on its path
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,10 +26,9 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List the hosts: what each does, its addresses, what is on the path, and what is true of it; then the situations
-    /// of the prober
+    /// List the hosts: behaviour, addresses, path and known truth of each; then the situations of the prober
     List {
-        /// How the list is written
+        /// Output format
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
 
@@ -41,10 +40,9 @@ enum Command {
         #[command(flatten)]
         size: Size,
     },
-    /// Build the lab and open a shell inside, where measurements are made from
+    /// Build the lab and open a shell at the prober
     ///
-    /// The lab stands until the shell ends, and you are root in it, whoever you are outside.
-    /// Nothing that is done there touches this machine's network.
+    /// The lab exists until the shell ends. You are root in it, but nothing done there affects this machine's network.
     Shell {
         #[command(flatten)]
         size: Size,
@@ -52,7 +50,7 @@ enum Command {
         #[command(flatten)]
         prober: Prober,
 
-        /// A command with its arguments to run instead of the shell that SHELL names
+        /// A command with arguments to run instead of $SHELL
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
@@ -61,8 +59,7 @@ enum Command {
 /// Which lab it is.
 #[derive(Debug, Clone, Copy, clap::Args)]
 struct Size {
-    /// Instead of hosts with faults, so many addresses of each family that all answer: for trying how a run goes
-    /// that is large
+    /// Build a lab without faults, with N addresses per family that all answer, for load tests
     #[arg(long, value_name = "N", value_parser = crate::cli::options::at_least_one)]
     size: Option<usize>,
 }
@@ -117,7 +114,7 @@ fn list_json(spec: &Spec) -> Result<()> {
 
 /// Every address, a line each.
 fn print_targets(spec: &Spec) -> Result<()> {
-    // Many lines in a write, and never all of them in memory.
+    // Many lines per write, but never all of them in memory.
     const LINES: usize = 1000;
     for targets in lab::targets(spec).chunks(LINES) {
         let lines = targets.iter().map(|target| {
@@ -129,7 +126,7 @@ fn print_targets(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Of each host what it is, and what is true of it alone.
+/// Describes each host, and the truth specific to it.
 fn list_text(spec: &Spec) -> String {
     let mut text = String::new();
     let add = |text: &mut String, host: &HostSpec| {
@@ -143,7 +140,7 @@ fn list_text(spec: &Spec) -> String {
             }
         }
         if host.delay_ms > 0 {
-            *text += &format!("  out: held back for {} ms\n", host.delay_ms);
+            *text += &format!("  out: delayed by {} ms\n", host.delay_ms);
         }
         let (own_v4, own_v6) =
             (differing(&host.truth_v4, &spec.truth_v4), differing(&host.truth_v6, &spec.truth_v6));
@@ -163,7 +160,7 @@ fn list_text(spec: &Spec) -> String {
     for host in &spec.hosts {
         add(&mut text, host);
     }
-    text += "\nTrue of every host of which nothing else is said:\n";
+    text += "\nTrue of every host unless stated otherwise:\n";
     for (measurement, labels) in &spec.truth_v4 {
         let family = if spec.truth_v6.get(measurement) == Some(labels) { "" } else { " (IPv4)" };
         text += &true_of(measurement, family, labels);
@@ -171,14 +168,14 @@ fn list_text(spec: &Spec) -> String {
     for (measurement, labels) in &differing(&spec.truth_v6, &spec.truth_v4) {
         text += &true_of(measurement, " (IPv6)", labels);
     }
-    text += "\nSituations of the prober (--lab-prober NAME), in which a condition may be absent but not wrong:\n";
+    text += "\nSituations of the prober (--lab-prober NAME), where conditions may be absent but not wrong:\n";
     for row in SITUATIONS {
         text += &format!("{}\n  {}\n  what is left: {}\n", row.name, row.title, row.expected);
     }
     text
 }
 
-/// What is said here and not there, or otherwise.
+/// The entries that differ from `there`.
 fn differing(here: &Truth, there: &Truth) -> Truth {
     here.iter()
         .filter(|(measurement, labels)| there.get(*measurement) != Some(labels))
@@ -191,12 +188,12 @@ fn true_of(measurement: &str, family: &str, labels: &[String]) -> String {
     format!("  {measurement}{family}: {labels}\n")
 }
 
-/// Runs a shell, or a command, where a measurement of the lab would run.
+/// Runs a shell, or a command, at the prober of the lab.
 fn shell(spec: &Spec, prober: Prober, command: &[String]) -> Result<Exit> {
-    // Before any thread exists: a namespace of users is for the whole process.
+    // Before any thread exists: a user namespace is for the whole process.
     lab::enter()?;
     let lab = prober.build(spec, None)?;
-    // They are for what runs in the foreground: the lab stands until that ends.
+    // Signals are for the foreground process; the lab exists until that ends.
     for signal in [SIGINT, SIGQUIT] {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))
             .doing(|| "watch for signals")?;
@@ -217,7 +214,7 @@ fn shell(spec: &Spec, prober: Prober, command: &[String]) -> Result<Exit> {
     };
     let named = format!("run {} in the lab", child.get_program().display());
     let status = child.status().doing(|| named.clone())?;
-    // The last status of a shell that somebody left is of no interest.
+    // The exit status of an interactive shell is irrelevant.
     if command.is_empty() || status.success() {
         return Ok(Exit::Done);
     }

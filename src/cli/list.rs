@@ -1,4 +1,4 @@
-//! `pathspider list`: what the registries and the folders of measurements have.
+//! `pathspider list`: lists the registries and the measurements.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -19,22 +19,22 @@ use crate::report::format::Format;
 use crate::report::page::{self, Page};
 use crate::step::STEPS;
 
-/// List what can be used: measurements, functions of chains, kinds of connections, steps, fields
+/// List measurements, chain functions, connection kinds, steps and fields
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// What is listed
     #[arg(value_enum)]
     what: What,
 
-    /// How the list is written: for people, or as one JSON object
+    /// Output format: text, or one JSON object
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Measurements that can be run by name, in ./measurements, $PATHSPIDER_MEASUREMENTS,
-    /// $XDG_CONFIG_HOME/pathspider/measurements and compiled in; the first of a name counts
+    /// Measurements that can be run by name, from ./measurements, $PATHSPIDER_MEASUREMENTS,
+    /// $XDG_CONFIG_HOME/pathspider/measurements and built in; the first one of a name is used
     Measurements,
     /// The functions that [observer] may list, by chain
     Chains,
@@ -44,7 +44,7 @@ enum What {
     Steps,
     /// The columns of the structs `zero` and `one` in a record
     Fields,
-    /// The words of the column `answer`: what a peer answers if not what it is asked for
+    /// The words of the column `answer`: answers other than the requested one
     Answers,
 }
 
@@ -112,7 +112,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 pub struct Found {
     /// The name.
     pub name: String,
-    /// Its title, as far as the file can be read.
+    /// Its title, if the file can be read.
     pub title: String,
     /// Where it is.
     pub place: String,
@@ -120,13 +120,13 @@ pub struct Found {
     pub mistakes: usize,
 }
 
-/// Every measurement of the folders and compiled in, by name; of one name the first that is found.
+/// Every measurement, from folders and built in, by name; the first one found of each name.
 pub fn measurements() -> Result<Vec<Found>> {
     let columns = check::target_columns(None, &Default::default())?;
     let mut names = HashSet::new();
     let mut found = Vec::new();
     for folder in measurement::folders() {
-        // A folder of the search path need not be there.
+        // A folder of the search path may be missing.
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
@@ -196,7 +196,7 @@ fn chains_json() -> Vec<Value> {
 fn steps_text(page: &Page) -> String {
     let mut text = String::new();
     for step in STEPS {
-        let whom = step.scope.doc();
+        let affected = step.scope.doc();
         text += &page.heading(step.name);
         text += &page.table(
             2,
@@ -204,7 +204,7 @@ fn steps_text(page: &Page) -> String {
                 ["does".to_owned(), step.doc.to_owned()],
                 ["written".to_owned(), step.example.to_owned()],
                 ["undo".to_owned(), step.undo.to_owned()],
-                ["affects".to_owned(), whom.to_owned()],
+                ["affects".to_owned(), affected.to_owned()],
                 ["needs".to_owned(), name_of(step.privilege).to_owned()],
             ],
         );
@@ -214,9 +214,9 @@ fn steps_text(page: &Page) -> String {
 
 fn steps_json() -> Vec<Value> {
     let rows = STEPS.iter().map(|step| {
-        let (scope, whom) = (step.scope.as_str(), step.scope.doc());
+        let (scope, affected) = (step.scope.as_str(), step.scope.doc());
         json!({ "name": step.name, "doc": step.doc, "example": step.example, "undo": step.undo,
-                "scope": scope, "affects": whom, "privilege": name_of(step.privilege) })
+                "scope": scope, "affects": affected, "privilege": name_of(step.privilege) })
     });
     rows.collect()
 }

@@ -1,4 +1,4 @@
-//! `pathspider merge`: puts the results of shards, or of a run in parts, together.
+//! `pathspider merge`: merges the results of shards, or of a run in parts.
 
 use std::path::PathBuf;
 
@@ -18,11 +18,10 @@ use crate::sink::{self, Written};
 use crate::targets::Positions;
 use crate::words::counted;
 
-/// Put results together: those of shards into one file, or the parts of one run
+/// Merge results: those of shards, or the parts of one run, into one file
 ///
-/// The results must be of the same measurement with the same params, and of the same target list, and
-/// have a record for every target, none twice; the first thing that does not fit is told, and
-/// nothing is written.
+/// The results must be of the same measurement with the same params and of the same target list, and together have
+/// exactly one record for every target. Otherwise the first mismatch is reported, and nothing is written.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Results of runs: folders of parts, or .parquet files
@@ -33,12 +32,12 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
-    /// Put them together also if targets are missing or have several records; the first one of each is kept, and
-    /// the file's metadata say how many there were
+    /// Merge even if targets are missing or have several records; the first record of each is kept, and the file's
+    /// metadata have the numbers
     #[arg(long)]
     allow_incomplete: bool,
 
-    /// How the summary is written
+    /// Format of the summary
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -66,9 +65,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     if !args.allow_incomplete
         && let Some(why) = coverage.faults()
     {
-        return Err(Error::Usage(format!(
-            "merge: {why}; --allow-incomplete puts together what there is"
-        )));
+        return Err(Error::Usage(format!("merge: {why}; --allow-incomplete merges what there is")));
     }
     let mut sink = sink::open(&args.output, first.schema.clone())?;
     let mut seen = Positions::default();
@@ -91,7 +88,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Where the records themselves go to standard output, this goes to standard error.
+/// Prints the summary, to standard error if the records go to standard output.
 fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) -> Result<()> {
     let text = match args.format {
         Format::Json => json!({

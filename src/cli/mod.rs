@@ -46,11 +46,11 @@ use crate::{printable, program};
     max_term_width = 100
 )]
 struct Cli {
-    /// Say more: each phase (-v), each attempt (-vv), each packet's fate (-vvv)
+    /// Log more: phases (-v), attempts (-vv), packets (-vvv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
-    /// Show no progress and no warnings, but for lines of lists that are refused
+    /// Show no progress and no warnings, except for rejected lines of lists
     #[arg(short, long, global = true)]
     quiet: bool,
 
@@ -93,7 +93,7 @@ fn after_help() -> String {
 
 /// Runs the program on this process's command line.
 pub fn main() -> Exit {
-    // Looked at now, since rights are given up later.
+    // Determined now, before privileges are dropped.
     let _ = program::is_raised();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -114,7 +114,7 @@ pub fn main() -> Exit {
             (error.exit(), error.to_string())
         }
     };
-    // Whatever the command made of it, no panic is lost.
+    // Report a panic even if the command handled it.
     let Some(crash) = barrier::crashed().map(ToString::to_string) else { return exit };
     if crash != said {
         report(&Error::Failed(crash));
@@ -146,7 +146,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
     }
 }
 
-/// Tells on standard error what stopped a command.
+/// Prints on standard error what stopped a command.
 fn report(error: &Error) {
     match error {
         Error::File(report) => page::tell_page(&report.render(page::colors(&io::stderr()))),
@@ -157,7 +157,7 @@ fn report(error: &Error) {
     }
 }
 
-/// How a setting is made on the command line, to follow what cannot be done without it.
+/// The option for a setting, appended to the operation that needs it.
 fn advice(setting: Setting) -> &'static str {
     match setting {
         Setting::AllowCommands => ": programs are run only with --allow-commands",
@@ -166,13 +166,12 @@ fn advice(setting: Setting) -> &'static str {
     }
 }
 
-/// Prints what clap has to say: help, or what is wrong with the command line, which may quote words of strangers (names
-/// of files).
+/// Prints clap's message: help, or an error of the command line, which may quote untrusted text (file names).
 fn usage(error: &clap::Error) {
     let text = error.render().to_string();
     match error.use_stderr() && text.chars().any(|c| c != '\n' && !printable::is_plain(c)) {
         true => page::tell(text.trim_end()),
-        // If the terminal is gone, there is no place for the message.
+        // If the terminal is gone, the message is lost.
         false => drop(error.print()),
     }
 }
@@ -184,8 +183,8 @@ fn warn(plan: &Plan, origin: &str) {
     }
 }
 
-/// Tells of it as the user asked: to a program, mistakes of a file are JSON lines on standard
-/// output, as `check` has them. For commands with `--format`.
+/// Reports an error in the chosen format: with JSON, mistakes of a file are JSON lines on standard output, as `check`
+/// writes them. For commands with `--format`.
 fn report_as(error: &Error, format: Format) -> crate::error::Result<()> {
     match (error, format) {
         (Error::File(report), Format::Json) => page::print_json_lines(&report.json_lines()),

@@ -1,4 +1,4 @@
-//! `pathspider new`: a measurement to start from.
+//! `pathspider new`: writes a measurement template.
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use crate::error::{Doing as _, Error, Exit, Result};
 use crate::files;
 use crate::report::page;
 
-/// What is written, with a word in capitals for what depends on the name.
+/// The template; words in capitals stand for what depends on the name.
 static TEMPLATE: &str = include_str!("template.toml");
 
-/// Write a commented measurement to start from
+/// Write a commented measurement as a starting point
 ///
-/// It is complete: `check` finds nothing, and it can be run at once. No file is ever overwritten.
+/// It is complete: `check` finds no mistakes, and it can be run at once. Never overwrites a file.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The measurement's name: letters, digits, - and _
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         return Err(Error::Usage(why));
     }
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.toml")));
-    let text = text(name, &schema_beside(&path));
+    let text = text(name, &schema_near(&path));
     if path == Path::new("-") {
         page::print(&text)?;
         return Ok(Exit::Done);
@@ -41,14 +41,14 @@ pub fn run(args: &Args) -> Result<Exit> {
     let mut file = match files::create_new(&path)? {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let why =
-                format!("{shown} exists already and is left as it is: choose another with -o");
+                format!("{shown} already exists and was not changed: choose another file with -o");
             return Err(Error::Usage(why));
         }
         file => file.doing(|| format!("write {shown}"))?,
     };
     file.write_all(text.as_bytes()).doing(|| format!("write {shown}"))?;
     page::print(&format!(
-        "{shown} is written. Next:\n  pathspider check {shown}\n  pathspider explain {shown}\n  \
+        "Wrote {shown}. Next:\n  pathspider check {shown}\n  pathspider explain {shown}\n  \
          pathspider run {shown} --lab\n"
     ))?;
     Ok(Exit::Done)
@@ -59,9 +59,9 @@ fn text(name: &str, schema: &str) -> String {
     TEMPLATE.replace("SCHEMA", schema).replace("LABEL", &label).replace("NAME", name)
 }
 
-/// Where an editor finds the schema, seen from the new file: the one of a source tree if the file
-/// lies in its folder of measurements, else the one that the file's comment says how to make.
-fn schema_beside(path: &Path) -> String {
+/// The path of the schema for editors, relative to the new file: that of the source tree if the file is in its folder of
+/// measurements, else the one that the file's comment explains how to create.
+fn schema_near(path: &Path) -> String {
     let folder = path.parent().unwrap_or(Path::new(""));
     let of_tree = "../schema/measurement.schema.json";
     match folder.join(of_tree).is_file() {
@@ -76,7 +76,7 @@ mod tests {
     use crate::measurement::Plan;
 
     #[test]
-    fn the_template_is_right_under_any_name() {
+    fn the_template_is_valid_under_any_name() {
         for name in ["x", "My-Test_1", "0", "NAMELABEL"] {
             let text = text(name, "s.json");
             let plan = Plan::load(name, &text, &Default::default());

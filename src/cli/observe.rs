@@ -33,9 +33,9 @@ use account::Account;
 /// Watch packets, live or from a capture file, and write a record for each flow
 ///
 /// A file is pcap or pcapng, plain or compressed by gzip or zstd, whatever its name. A live capture
-/// (-i) needs CAP_NET_RAW and ends by Ctrl-C, with everything written. From a capture alone nobody can
-/// tell which configuration a flow was made under, so with --measurement only the facts are
-/// written, no conclusions.
+/// (-i) needs CAP_NET_RAW; Ctrl-C ends it, and everything is written. A capture does not say
+/// which configuration a flow belongs to, so with --measurement only facts are written, no
+/// conclusions.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = link_types())]
 pub struct Args {
@@ -47,7 +47,7 @@ pub struct Args {
     )]
     file: Option<PathBuf>,
 
-    /// Watch this interface instead
+    /// Watch this interface
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long = "use", value_name = "GROUPS", value_delimiter = ',')]
     groups: Vec<String>,
 
-    /// Take the functions, and where they are placed, from this measurement
+    /// Take the functions and their chains from this measurement
     #[arg(long, value_name = "FILE", conflicts_with = "groups")]
     measurement: Option<String>,
 
@@ -63,21 +63,21 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 
-    /// Look only at packets that this pcap filter lets through
+    /// Only process packets that match this pcap filter
     #[arg(long, value_name = "BPF")]
     filter: Option<String>,
 
-    /// Packet time without a packet after which a flow is complete
+    /// Idle time, in packet time, after which a flow is complete
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = measurement::duration)]
     idle_timeout: Duration,
 
-    /// Packet time from the end of a flow (both FINs, or a RST) to its completion
+    /// Time, in packet time, from the end of a flow (both FINs, or a RST) to its completion
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = measurement::duration)]
     expiry_timeout: Duration,
 
-    /// Flows at the same time; above it the oldest is completed early. Two tables share a long file, half of it each, unless
-    /// this is less than the default. Of a live capture it also limits the finished flows that wait to be written; above
-    /// it their facts are lost
+    /// Maximum number of concurrent flows; above it the oldest is completed early. A long file is processed by two tables
+    /// with half of this each, unless it is less than the default. In a live capture it also limits the finished flows
+    /// pending in memory; above it their facts are lost
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = crate::cli::options::at_least_one)]
     max_flows: usize,
 
@@ -94,7 +94,7 @@ fn link_types() -> String {
 
 /// Runs the command.
 pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
-    // Before any file is opened: each with the rights that the command keeps.
+    // Before any file is opened, so that files are opened with the remaining privileges.
     if args.interface.is_some() {
         privilege::hold(args.rights.user.as_deref(), false)?;
     }
@@ -107,7 +107,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         expiry_timeout: nanoseconds(args.expiry_timeout),
         idle_timeout: nanoseconds(args.idle_timeout),
         max_flows: args.max_flows,
-        // What is read from a file waits no longer than its piece.
+        // Flows of a file wait no longer than its piece.
         max_finished: if args.interface.is_some() { args.max_flows } else { usize::MAX },
     };
     signals::catch(false)?;
@@ -117,7 +117,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             Err(Error::Usage("--user: a file needs no root; read it as that user".into()))
         }
         (None, Some(path)) => offline(args, path, &selection, limits, schema, quiet),
-        // clap asks for one of them.
+        // clap requires one of them.
         (None, None) => Err(Error::Usage("name a capture file, or an interface with -i".into())),
     }
 }
@@ -128,7 +128,7 @@ impl Args {
             let (origin, text) = measurement::find(name)?;
             let base = crate::targets::Reader::from_targets(Vec::new()).fields();
             log::warn!(
-                "a capture does not tell which configuration made a flow: facts only, no conclusions"
+                "a capture does not say which configuration a flow belongs to: facts only, no conclusions"
             );
             return Ok(Plan::load(&origin, &text, &base)?.selection);
         }
@@ -173,12 +173,12 @@ impl Output {
         let mut columns = flows.columns;
         columns.push(flags::column(&flows.flags));
         let batch = RecordBatch::try_new(self.schema.clone(), columns)
-            .map_err(|why| Error::failed("put flows together", why))?;
+            .map_err(|why| Error::failed("assemble flows", why))?;
         self.sink.write(&batch)
     }
 }
 
-/// Refuses an output that is the same file as the input, also through links.
+/// Fails if the output is the same file as the input, also through links.
 fn refuse_input(input: &Path, output: &Path) -> Result<()> {
     let input = match input.as_os_str() == "-" {
         true => identity(fstat(std::io::stdin()).ok()),
@@ -190,7 +190,7 @@ fn refuse_input(input: &Path, output: &Path) -> Result<()> {
     };
     if input.is_some() && input == written {
         return Err(Error::Usage(format!(
-            "write {}: it is the capture that is being read; choose another output file",
+            "write {}: this is the capture being read; choose another output file",
             output.display()
         )));
     }
@@ -215,7 +215,7 @@ fn offline(
 ) -> Result<Exit> {
     refuse_input(path, &args.output)?;
     let file = file::File::open(path, args.filter.as_deref());
-    // A read that waited was ended by it.
+    // The signal ended a blocking read.
     signals::check(|| "observe: nothing was written".into())?;
     let file = file?;
     let mut output = Output::open(&args.output, schema)?;
@@ -226,14 +226,14 @@ fn offline(
     });
     bar.end();
     let Observed { counts, end } = observed?;
-    // A read that a signal ended is no error of the file.
+    // A read ended by a signal is not an error of the file.
     let end = if stopped() { end.or(Ok(())) } else { end };
     let dropped = "packet[s] dropped during the capture, according to the file";
     let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
     Ok(interrupted().unwrap_or(exit))
 }
 
-/// Whether to end early.
+/// Whether to stop early.
 fn stopped() -> bool {
     signals::came().is_some() || barrier::crashed().is_some()
 }
@@ -241,12 +241,12 @@ fn stopped() -> bool {
 /// The exit code of a file that was not read to its end, and why on standard error.
 fn interrupted() -> Option<Exit> {
     signals::came().map(|_| {
-        page::tell(signals::told().trim_end());
+        page::tell(signals::ended_early().trim_end());
         Exit::Interrupted
     })
 }
 
-/// Progress by bytes of the file, if it takes long enough to be worth it.
+/// Progress by bytes of the file, shown if it takes long enough.
 struct Bar {
     bar: Option<ProgressBar>,
     position: Arc<AtomicU64>,
@@ -261,7 +261,7 @@ impl Bar {
             Some(_) => "{bar:30} {percent}%  {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",
             None => "{spinner} {bytes}, {bytes_per_sec}, {elapsed}",
         };
-        // The template is a constant of this function; a broken one would show the default bar.
+        // The template is a constant of this function; an invalid one falls back to the default bar.
         let style = ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar());
         let bar = shown.then(|| match total {
             Some(total) => ProgressBar::new(total).with_style(style),
@@ -273,7 +273,7 @@ impl Bar {
     fn tick(&self) {
         if let Some(bar) = &self.bar {
             let position = self.position.load(Relaxed);
-            // A file that grows while it is read is longer than it was.
+            // A file may grow while it is read.
             bar.set_position(bar.length().map_or(position, |total| position.min(total)));
         }
     }
@@ -304,7 +304,7 @@ fn live(
     page::tell(&format!("watching {interface}; Ctrl-C ends it"));
     let mut failed = None;
     while !stopped() && capture.is_alive() && failed.is_none() {
-        // What is complete, about every tenth of a second; nothing is completed for it.
+        // Write complete flows about every tenth of a second; this completes none early.
         let begun = Instant::now();
         match capture.flush(PortSet::default()).recv() {
             Ok(flows) => failed = output.write(flows).err(),
@@ -356,7 +356,7 @@ mod tests {
     use clap::Parser as _;
 
     #[test]
-    fn flows_without_facts_are_counted_and_a_loss() {
+    fn flows_without_facts_count_as_a_loss() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("flows.ndjson");
         let words = ["pathspider", "observe", "x.pcap", "-o", path.to_str().unwrap()];

@@ -1,5 +1,4 @@
-//! `pathspider reference`: everything that has a name, as Markdown, from the tables that the
-//! program itself works with.
+//! `pathspider reference`: everything with a name, as Markdown, from the program's own tables.
 
 mod named;
 
@@ -59,7 +58,7 @@ type Written = std::fmt::Result;
 
 fn commands(page: &mut String) -> Written {
     writeln!(page, "\n## Commands\n")?;
-    writeln!(page, "`pathspider COMMAND --help` says more of each.\n")?;
+    writeln!(page, "`pathspider COMMAND --help` describes each in detail.\n")?;
     let rows = Cli::command();
     let rows = rows.get_subcommands().map(|command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
@@ -68,7 +67,7 @@ fn commands(page: &mut String) -> Written {
     table(page, ["command", "does"], rows)
 }
 
-/// Every key of a measurement file: the schema's own words, a section for each of its tables.
+/// Every key of a measurement file: the schema's descriptions, a section for each of its tables.
 fn file(page: &mut String) -> Written {
     let schema = measurement::schema();
     writeln!(page, "\n## The measurement file\n\n{}\n", words(&schema["description"]))?;
@@ -87,7 +86,7 @@ fn forms(definition: &Value) -> impl Iterator<Item = &Value> {
     std::iter::once(definition).chain(several.flatten())
 }
 
-/// The keys of a table, or what stands there instead of one.
+/// The keys of a table, or the type of what is not a table.
 fn keys(page: &mut String, definition: &Value) -> Written {
     let mut rows = Vec::new();
     collect("", definition, &mut rows);
@@ -97,7 +96,7 @@ fn keys(page: &mut String, definition: &Value) -> Written {
     }
 }
 
-/// A row for each key of a table in any of its forms, and for the keys of tables written inside it.
+/// A row for each key of a table in any of its forms, and for the keys of inline tables.
 fn collect(prefix: &str, definition: &Value, rows: &mut Vec<[String; 4]>) {
     for form in forms(definition) {
         let properties = form["properties"].as_object().into_iter().flatten();
@@ -114,11 +113,11 @@ fn key(name: &str, schema: &Value, form: &Value) -> [String; 4] {
     let last = name.rsplit('.').next().unwrap_or(name);
     let mut required = form["required"].as_array().into_iter().flatten();
     let must = if required.any(|word| word == last) { "required" } else { "" };
-    // A form with one key, as of steps, has its words beside the key.
+    // A form with one key, as for steps, has its description next to the key.
     let about = |what: &str| [&schema[what], &form[what]].into_iter().find(|text| !text.is_null());
     let mut meaning = about("description").map(words).unwrap_or_default();
     let default = &schema["default"];
-    // An empty list or table is no more than the key left out.
+    // An empty list or table equals a missing key.
     let empty = default.as_array().is_some_and(Vec::is_empty)
         || default.as_object().is_some_and(serde_json::Map::is_empty);
     if !default.is_null() && !empty {
@@ -132,7 +131,7 @@ fn key(name: &str, schema: &Value, form: &Value) -> [String; 4] {
     [code(name), kind_of(schema), must.to_owned(), meaning]
 }
 
-/// What a value may be, with links to the tables that have sections.
+/// The type of a value, with links to tables that have sections.
 fn kind_of(schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
         return format!("[{name}](#{})", name.to_lowercase());
@@ -164,7 +163,7 @@ fn kind_of(schema: &Value) -> String {
     }
 }
 
-/// A value as TOML writes it.
+/// A value as TOML.
 fn toml_text(value: &Value) -> String {
     match value {
         Value::Object(map) => {
@@ -221,7 +220,7 @@ fn fields(page: &mut String) -> Written {
     writeln!(page, "\n### Words of `answer`\n")?;
     writeln!(
         page,
-        "What a peer answers if not what it is asked for. Kinds `tcp`, `tcp_fastopen` and `mptcp` have none: \
+        "Answers other than the requested one. Kinds `tcp`, `tcp_fastopen` and `mptcp` have none: \
          a reset or a refusal by TCP is not an answer of a higher layer. The kind `forge` has one only where its packet is a \
          DNS question.\n"
     )?;
@@ -236,7 +235,7 @@ fn fields(page: &mut String) -> Written {
     table(page, ["flag", "meaning"], rows.into_iter())?;
     writeln!(page, "\n### Conclusions\n")?;
     let rows = [
-        ["`conditions`", "list of text", "Every label that was given."],
+        ["`conditions`", "list of text", "All labels of the record."],
         [
             "`verdict`",
             "struct",
@@ -245,7 +244,7 @@ fn fields(page: &mut String) -> Written {
         [
             "`insufficient`",
             "struct",
-            "A column per condition: why it could say nothing; NULL where it could.",
+            "A column per condition: why it is insufficient; NULL where it is not.",
         ],
     ];
     table(page, ["column", "type", "meaning"], rows.map(|row| row.map(str::to_owned)).into_iter())
@@ -275,12 +274,12 @@ fn kinds_and_steps(page: &mut String) -> Written {
     }
     writeln!(page, "## Steps\n")?;
     let rows = STEPS.iter().map(|step| {
-        let whom = step.scope.doc();
+        let affected = step.scope.doc();
         [
             code(step.name),
             step.doc.to_owned(),
             step.undo.to_owned(),
-            whom.to_owned(),
+            affected.to_owned(),
             name_of(step.privilege).to_owned(),
             code(step.example),
         ]
@@ -296,18 +295,15 @@ fn labels(page: &mut String) -> Written {
     table(page, ["word", "of `ok`", "of another boolean column"], rows)?;
     writeln!(
         page,
-        "\nIf a target that looks broken or transient is asked again (`[confirm]`), also:\n"
+        "\nIf targets that look broken or transient are re-probed (`[confirm]`), also:\n"
     )?;
     let rows = CONFIRMED.iter().map(|(word, meaning)| [code(word), (*meaning).to_owned()]);
     table(page, ["word", "meaning"], rows)?;
-    writeln!(
-        page,
-        "\nAny condition says `{INSUFFICIENT}` where a fact that it needs was not observed."
-    )
+    writeln!(page, "\nA condition is `{INSUFFICIENT}` if a fact that it needs was not observed.")
 }
 
 fn measurements(page: &mut String) -> Written {
-    writeln!(page, "\n## Measurements compiled in\n")?;
+    writeln!(page, "\n## Built-in measurements\n")?;
     let rows = SHIPPED.iter().map(|(name, text)| {
         let title = Plan::load(name, text, &Default::default()).map(|plan| plan.title);
         [code(name), title.unwrap_or_default()]
@@ -335,7 +331,7 @@ fn mistakes(page: &mut String) -> Written {
         writeln!(page, "Wrong:\n\n```toml\n{}\n```\n", explained.wrong)?;
         writeln!(page, "Right:\n\n```toml\n{}\n```\n", explained.right)?;
     }
-    // One end of line at the end of the page.
+    // One newline at the end of the page.
     page.truncate(page.trim_end().len());
     writeln!(page)
 }
@@ -349,7 +345,7 @@ fn table<const N: usize>(
     writeln!(page, "| {} |", head.join(" | "))?;
     writeln!(page, "|{}", " --- |".repeat(N))?;
     for row in rows {
-        // A bar ends a cell, in code too.
+        // A bar ends a cell, even in code.
         let row = row.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
         writeln!(page, "| {} |", row.join(" | "))?;
     }
@@ -360,7 +356,7 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// A description in one line.
+/// A description on one line.
 fn words(text: &Value) -> String {
     text.as_str().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -394,7 +390,7 @@ mod tests {
         names.extend(Cli::command().get_subcommands().map(|c| format!("| `{}` |", c.get_name())));
         keys_of(&measurement::schema(), &mut names);
         assert!(names.len() > 100, "{}", names.len());
-        // A key may stand behind that of the table around it.
+        // A key may follow that of its table.
         let there = |name: &&String| {
             page.contains(*name) || page.contains(&name.replacen('`', ".", 1).replacen("| ", "", 1))
         };

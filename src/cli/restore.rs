@@ -1,4 +1,4 @@
-//! `pathspider restore`: put back what killed runs left.
+//! `pathspider restore`: restores what killed runs changed.
 
 use serde_json::{Value, json};
 
@@ -9,27 +9,27 @@ use crate::error::{Exit, Result};
 use crate::privilege;
 use crate::report::format::Format;
 use crate::report::page;
-use crate::run::host::{run_told, told};
+use crate::run::host::{describe_change, describe_run};
 use crate::step::Run;
 use crate::step::restore::{self, How, Item, Report};
 
-/// Put back what runs changed in this network namespace that were killed
+/// Restore settings that killed runs changed in this network namespace
 ///
-/// Every change to the host is in a journal on disk before it is made. A run puts back by itself
-/// what it changed, also when it fails or is interrupted; only after kill -9 something can be left. The
-/// next run puts it back before it begins, or this does. Exits with 1 if something could not be put back,
-/// or was not, since another program changed it meanwhile.
+/// Every change to the host is written to a journal on disk before it is made. A run restores its changes itself, even
+/// if it fails or is interrupted; only kill -9 can leave changes behind. The next run restores them before it starts, or
+/// this command does. Exits with 1 if a change could not be restored, or was kept because another program changed the
+/// setting since.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only tell what is left; change nothing, and exit with 0
+    /// Only list what is left; change nothing, and exit with 0
     #[arg(long)]
     list: bool,
 
-    /// Put back the old value also where another program changed it meanwhile
+    /// Restore the old value even if another program changed the setting since
     #[arg(long, conflicts_with = "list")]
     force: bool,
 
-    /// Leave everything as it is, and drop it from the journal
+    /// Restore nothing, and drop the changes from the journal
     #[arg(long, conflicts_with_all = ["list", "force"])]
     forget: bool,
 
@@ -39,7 +39,7 @@ pub struct Args {
     #[command(flatten)]
     rights: Rights,
 
-    /// How it is told
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         Format::Json => page::print_json(&as_json(&report))?,
     }
     if how != How::List && !report.left.is_empty() {
-        return signals::check(|| "restore: some changes are left, see above; run it again".into())
+        return signals::check(|| "restore: some changes remain, see above; run it again".into())
             .map(|()| Exit::Failed);
     }
     let stays = report.kept.len() + report.failed.len();
@@ -83,17 +83,17 @@ fn text(report: &Report) -> String {
     let mut text = String::new();
     for (name, items) in groups(report) {
         for item in items {
-            text += &format!("{name}: {}\n", told(item));
+            text += &format!("{name}: {}\n", describe_change(item));
         }
     }
     for run in &report.active {
-        text += &format!("under way: {}\n", run_told(run));
+        text += &format!("in progress: {}\n", describe_run(run));
     }
     if !report.kept.is_empty() {
-        text += "--force puts back what was kept, --forget leaves it for good\n";
+        text += "--force restores what was kept, --forget drops it from the journal\n";
     }
     if !report.elsewhere.is_empty() {
-        text += "what was left in another network namespace is put back from within it\n";
+        text += "changes in another network namespace must be restored from within it\n";
     }
     if text.is_empty() { "nothing is left of killed runs\n".into() } else { text }
 }

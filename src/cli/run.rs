@@ -1,4 +1,4 @@
-//! `pathspider run`: the main job.
+//! `pathspider run`: runs a measurement.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -35,27 +35,27 @@ use crate::run::{
 };
 use crate::targets::{Reader, Shard};
 
-/// Run a measurement: ask every target under each configuration, watch the packets, conclude
+/// Run a measurement: probe every target under each configuration, watch the packets, conclude
 ///
 /// Needs CAP_NET_RAW for the capture and, for most steps, CAP_NET_ADMIN (`explain` says which and why); all
-/// other rights are given up first of all. With --lab it needs neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
-/// with a header or as ip,port,name,rank. Ctrl-C ends a run in order: the wave in hand goes to its end,
-/// settings are put back and what was finished is written. A second Ctrl-C does not wait for the wave.
+/// other privileges are dropped at the start. With --lab it needs neither. Targets are NDJSON lines ({"dip": "192.0.2.1", "dp": 80, "domain": "example.org"}) or CSV,
+/// with a header or as ip,port,name,rank. Ctrl-C stops a run gracefully: the wave in flight is
+/// completed, settings are restored and finished records are written. A second Ctrl-C does not wait for the wave.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The measurement: a file, or a name such as `ecn`
     measurement: String,
 
-    /// Give a param of the measurement another value than the file's default; repeatable
+    /// Override the default of a param of the measurement; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
     set: Vec<(String, String)>,
 
-    /// Connect in another way than the measurement does by itself: one of its `kinds`
+    /// Override the connection kind: one of the measurement's `kinds`
     #[arg(long, value_name = "KIND")]
     connect: Option<String>,
 
-    /// Measure the lab, an Internet of network namespaces with known faults, and hold every
-    /// condition to the truth
+    /// Measure the lab, an Internet of network namespaces with known faults, and compare every condition with the
+    /// truth
     #[arg(long, conflicts_with_all = ["targets", "interface"])]
     lab: bool,
 
@@ -66,19 +66,19 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
-    /// Port of targets that come without one
+    /// Port of targets without one
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
     #[command(flatten)]
     columns: FixedColumns,
 
-    /// Interface to send through and to watch; without it, the one of the default route
+    /// Interface to send through and to watch [default: that of the default route]
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Ask only the targets of one shard: `2/8` is the second of eight. Other machines ask the others, and
-    /// `merge` puts their results together
+    /// Probe only the targets of one shard: `2/8` is the second of eight. Other machines probe the others, and
+    /// `merge` merges their results
     #[arg(long, value_name = "K/N", value_parser = Shard::parse)]
     shard: Option<Shard>,
 
@@ -87,8 +87,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Go on with a run that was killed or interrupted, into its folder or .parquet file; everything else as it
-    /// was given before
+    /// Continue a killed or interrupted run, in its folder or .parquet file; all other options must be as before
     #[arg(long, value_name = "OUTPUT", conflicts_with = "output")]
     resume: Option<PathBuf>,
 
@@ -100,20 +99,20 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
 
-    /// Targets asked under one configuration before the next takes its turn
+    /// Targets probed under one configuration before the next takes its turn
     /// [default: as many as source ports allow]
     #[arg(long, value_name = "N", value_parser = options::at_least_one)]
     wave: Option<usize>,
 
-    /// Source ports to use, in place of the kernel's own (net.ipv4.ip_local_port_range); ports of
-    /// net.ipv4.ip_local_reserved_ports are left out of either
+    /// Source ports to use instead of the kernel's (net.ipv4.ip_local_port_range), without those of
+    /// net.ipv4.ip_local_reserved_ports
     #[arg(long, value_name = "LOW-HIGH", value_parser = source_ports::parse)]
     source_ports: Option<RangeInclusive<u16>>,
 
     #[command(flatten)]
     names: Names,
 
-    /// Let `command` steps of the measurement run their programs
+    /// Allow `command` steps of the measurement to run their programs
     #[arg(long)]
     allow_commands: bool,
 
@@ -137,7 +136,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// The options as a run's spec; `output` is where the records go.
+    /// Turns the options into a run's spec; `output` is where the records go.
     fn spec(&self, output: PathBuf) -> Spec {
         let mut spec = Spec {
             concurrency: self.concurrency,
@@ -178,15 +177,15 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     if args.courtesy.takes_hangup() {
         signal_hook::flag::register(SIGHUP, handle.reread()).doing(|| "watch for SIGHUP")?;
     }
-    // Before any file is opened: each with the rights that the run keeps.
+    // Before any file is opened, so that files are opened with the remaining privileges.
     privilege::hold_run(args.rights.user.as_deref(), args.state.folder.is_none(), args.lab)?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.watched.open(records_on_stdout)?;
-    // A panic, too, ends with a last line of the status.
+    // The status gets its last line even after a panic.
     let ended = barrier::contain(|| whole(&args, quiet, &handle, status.as_mut(), server))
         .unwrap_or_else(|crash| Err(Error::Failed(crash)));
     let ended = match (ended, barrier::crashed()) {
-        // What failed after it failed because of it.
+        // Later failures are consequences of the panic.
         (Err(_), Some(crash)) => Err(Error::Failed(crash.to_string())),
         (Ok((outcome, _)), Some(_)) => Ok((outcome, Exit::Failed)),
         (ended, None) => ended,
@@ -198,7 +197,7 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
     ended.map(|(_, exit)| exit)
 }
 
-/// The whole run but the last line of its status. A dry run has no outcome.
+/// The whole run except the last line of its status. A dry run has no outcome.
 fn whole(
     args: &Args,
     quiet: bool,
@@ -212,11 +211,11 @@ fn whole(
     }
     if args.prober.situation().is_some() && !args.lab {
         return Err(Error::Usage(
-            "--lab-prober is for the lab: write --lab too, or use `lab shell --lab-prober`".into(),
+            "--lab-prober needs --lab, or use `lab shell --lab-prober`".into(),
         ));
     }
     let (origin, text) = measurement::find(&args.measurement)?;
-    // The file is checked before anything is built or opened, and again when its targets are known.
+    // Check the file before anything is built or opened, and again when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
     let path = args.output.clone().or(args.resume.clone()).unwrap_or_default();
     let mut spec = args.spec(path);
@@ -240,7 +239,7 @@ fn whole(
             let path = source::path(args.targets.as_deref())?;
             let options = args.columns.options(args.port);
             let reader = run::source::open(&path, &spec, options, !args.courtesy.dry_run);
-            // A signal ended a read that waited.
+            // A signal ended a blocking read.
             signals::check(|| nothing_sent(&args.measurement))?;
             let reader = reader?;
             let interface = interface::watched(args.interface.as_deref())?;
@@ -301,8 +300,8 @@ fn default_output(name: &str, extension: &str) -> PathBuf {
     PathBuf::from(format!("{name}-{now}.{extension}"))
 }
 
-/// Shows a run on the terminal, in the status and as metrics, ends it by signals, and holds its records to the lab's
-/// truth.
+/// Shows a run on the terminal, in the status and as metrics, stops it on signals, and compares its records with the
+/// lab's truth.
 struct Shown<'a> {
     quiet: bool,
     handle: &'a Handle,
@@ -326,7 +325,7 @@ impl Events for Shown<'_> {
         let (pace, handle) = (Mutex::default(), self.handle);
         let pace = &pace;
         thread::scope(|scope| {
-            // Dropped when the threads are to end, whatever ends this function.
+            // Dropped to end the threads, whatever ends this function.
             let watching = signals::Watching;
             let serving = server.as_ref().map(Server::running);
             let start = |name: &str| thread::Builder::new().name(name.into());
@@ -344,7 +343,7 @@ impl Events for Shown<'_> {
             }
             watch::show(run, ended, self.quiet, status, pace);
             drop((watching, serving));
-            // A panic of theirs is known by now, and must not be one of this thread.
+            // Their panics are recorded already, and must not propagate to this thread.
             threads.into_iter().for_each(|thread| drop(thread.join()));
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! `pathspider schema`: JSON Schemas of what goes in and of what comes out.
+//! `pathspider schema`: JSON Schemas of measurement files and of records.
 
 use arrow::datatypes::DataType;
 use clap::ValueEnum;
@@ -19,7 +19,7 @@ use crate::rule::confirm;
 /// measurement #:schema measurement.schema.json
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Of what
+    /// What to describe
     #[arg(value_enum)]
     of: Of,
 }
@@ -42,12 +42,12 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// The JSON Schema of a record, as NDJSON has it, with the columns of every function. What depends
-/// on the measurement (its conditions, swept values) and on the target list is open.
+/// The JSON Schema of a record in NDJSON, with the columns of every function. Parts that depend on the measurement
+/// (conditions, swept values) or on the target list are open.
 pub fn record() -> Value {
     let mut target = Map::new();
     for (name, data_type, doc) in &catalogue::TARGET {
-        // Without an address and a port nothing is asked.
+        // A target needs an address and a port.
         let nullable = !matches!(*name, "ip" | "port");
         target.insert((*name).into(), property(data_type, nullable, doc));
     }
@@ -60,7 +60,7 @@ pub fn record() -> Value {
         property["x-by"] = field.by.into();
         property["x-filled-by"] = field.filled_by.as_str().into();
         facts.insert(field.name.into(), property);
-        // What no function of a chain fills is there in every record.
+        // Columns that no chain function fills are in every record.
         if crate::chain::function(field.by).is_none() {
             always.push(field.name);
         }
@@ -70,7 +70,7 @@ pub fn record() -> Value {
     properties.insert(
         "target".into(),
         json!({
-            "type": "object", "description": "Who was asked; further columns are those of the target list.",
+            "type": "object", "description": "The target; further columns are those of the target list.",
             "properties": target, "required": catalogue::TARGET.each_ref().map(|(name, ..)| *name),
         }),
     );
@@ -100,7 +100,7 @@ pub fn record() -> Value {
         PREPARE.into(),
         json!({
             "type": "object", "properties": found, "required": Prepared::FIELDS.iter().map(|f| f.name).collect::<Vec<_>>(),
-            "description": "What was found out before all configurations, if the measurement has [connect.prepare].",
+            "description": "Results of the preparation, if the measurement has [connect.prepare].",
         }),
     );
     properties.insert("zero".into(), configuration("What happened under the baseline."));
@@ -139,8 +139,8 @@ fn add_conclusions(properties: &mut Map<String, Value>) {
         confirm::CONFIRM.into(),
         json!({
             "type": "object",
-            "description": "How the further rounds of a target went that looked broken or transient: a property per \
-                            condition that compares, its name with _ for each dot; null if it was not asked again.",
+            "description": "Results of the confirmation rounds of a target that looked broken or transient: a property per \
+                            condition that compares, its name with _ for each dot; null if it was not re-probed.",
             "additionalProperties": {
                 "type": ["object", "null"], "properties": counts,
                 "required": confirm::COUNTS.map(|(name, _)| name),
@@ -150,18 +150,18 @@ fn add_conclusions(properties: &mut Map<String, Value>) {
     properties.insert(
         "conditions".into(),
         json!({ "type": "array", "items": { "type": "string" }, "examples": [["ecn.connectivity.works"]],
-                "description": "Every label that was given, in the order of the conditions." }),
+                "description": "All labels of the record, in the order of the conditions." }),
     );
     let per_condition = "a property per condition, its name with _ for each dot";
     let doc = format!(
-        "What each condition says ({per_condition}): the last word of its label, or the value; null where it does not apply."
+        "The result of each condition ({per_condition}): the last word of its label, or the value; null where it does not apply."
     );
     let value = json!({ "type": ["string", "number", "boolean", "null"] });
     properties.insert(
         "verdict".into(),
         json!({ "type": "object", "additionalProperties": value, "description": doc }),
     );
-    let doc = format!("Why a condition could say nothing ({per_condition}); null where it could.");
+    let doc = format!("Why a condition is insufficient ({per_condition}); null where it is not.");
     let reason = json!({ "type": ["string", "null"] });
     properties.insert(
         "insufficient".into(),
@@ -169,7 +169,7 @@ fn add_conclusions(properties: &mut Map<String, Value>) {
     );
 }
 
-/// The schema of a column's values, as the NDJSON writer has them.
+/// The schema of a column's values, as the NDJSON writer writes them.
 fn property(data_type: &DataType, nullable: bool, doc: &str) -> Value {
     let word = match data_type {
         DataType::Boolean => "boolean",
@@ -177,7 +177,7 @@ fn property(data_type: &DataType, nullable: bool, doc: &str) -> Value {
         t if t.is_floating() => "number",
         DataType::List(_) => "array",
         DataType::Struct(_) => "object",
-        // Texts, times, and whatever else is written as a text.
+        // Strings, times, and other types written as strings.
         _ => "string",
     };
     let mut schema = Map::new();
@@ -186,7 +186,7 @@ fn property(data_type: &DataType, nullable: bool, doc: &str) -> Value {
     match data_type {
         t if t.is_unsigned_integer() => {
             schema.insert("minimum".into(), 0.into());
-            // The largest number of 64 bits is more than many readers of JSON can tell apart.
+            // Many JSON readers lose precision with the largest 64-bit numbers.
             if let Some(bits @ 1..=4) = t.primitive_width() {
                 schema.insert("maximum".into(), ((1u64 << (8 * bits)) - 1).into());
             }
@@ -209,7 +209,7 @@ fn property(data_type: &DataType, nullable: bool, doc: &str) -> Value {
 mod tests {
     use super::*;
 
-    /// `UPDATE_GOLDENS=1 cargo test` writes it anew.
+    /// `UPDATE_GOLDENS=1 cargo test` updates it.
     #[test]
     fn the_stored_schema_of_a_record_is_current() {
         let path =

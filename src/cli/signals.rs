@@ -1,7 +1,7 @@
 //! Handles the signals of [`signals`](crate::signals) for every command that changes the host or writes a file.
 //!
-//! The handler only notes which signal came; the command looks at that ([`came`], [`check`]) where it can
-//! end in order, or waits for it ([`wait`]). Reads that may wait for ever wait by [`signals::wait`].
+//! The handler only stores which signal came. The command polls it ([`came`], [`check`]) where it can stop gracefully, or
+//! waits for it ([`wait`]). Reads that may block forever use [`signals::wait`].
 #![expect(unsafe_code, reason = "a handler that sees where a signal came from")]
 
 use std::io::{self, PipeReader, PipeWriter, Read as _};
@@ -24,21 +24,21 @@ use crate::run::handle::Handle;
 use crate::signals::{self, Action, SIGNALS};
 use crate::words::counted;
 
-/// The first signal that came, 0 before.
+/// The first signal received, 0 before.
 static FIRST: AtomicI32 = AtomicI32::new(0);
 static PIPES: OnceLock<Pipes> = OnceLock::new();
-/// Whether [`wait`] has ended for good.
+/// Whether [`wait`] has ended.
 static OVER: AtomicBool = AtomicBool::new(false);
 
-/// Where the handler writes.
+/// Pipes that the handler writes to.
 struct Pipes {
-    /// Readable from the first signal on. It is never read.
+    /// Readable after the first signal. It is never read.
     came: (PipeReader, PipeWriter),
-    /// An octet a signal, for [`wait`].
+    /// One octet per signal, for [`wait`].
     queue: (PipeReader, PipeWriter),
 }
 
-/// Handles signals from here on. Call it before any thread is started and before anything is changed. With
+/// Installs the handler. Call it before any thread is started and before anything is changed. With
 /// `hangup_is_another`, SIGHUP is left to the caller.
 ///
 /// # Errors
@@ -56,7 +56,7 @@ pub fn catch(hangup_is_another: bool) -> Result<()> {
     let pipes = PIPES.set(pipes().doing(doing)?);
     debug_assert!(pipes.is_ok(), "signals are handled already");
     signals::wait_by(readable);
-    // A blocked signal would never come, and threads inherit the mask of the one that starts them.
+    // A blocked signal would never arrive, and threads inherit the mask of their parent.
     SigSet::all().thread_unblock().doing(doing)?;
     for row in SIGNALS.iter().filter(|row| row.action.is_handled()) {
         for number in (row.numbers)() {
@@ -73,7 +73,7 @@ pub fn catch(hangup_is_another: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether a signal was ignored when the program was started, as nohup does.
+/// Whether a signal was ignored when the program was started, as with nohup.
 fn is_ignored(number: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -88,7 +88,7 @@ fn note(number: i32, action: Action, info: &siginfo_t) {
         info.si_code <= SI_USER && unsafe { info.si_pid() } != std::process::id().cast_signed();
     match action {
         Action::Fault if info.si_code > SI_USER => {
-            // The default action: the memory of the program cannot be trusted.
+            // Take the default action: the program's memory cannot be trusted.
             let _ = signal_hook::low_level::emulate_default_handler(number);
             return;
         }
@@ -97,32 +97,31 @@ fn note(number: i32, action: Action, info: &siginfo_t) {
     }
     let _ = FIRST.compare_exchange(0, number, SeqCst, SeqCst);
     if let Some(pipes) = PIPES.get() {
-        // A full pipe says the same.
+        // A full pipe wakes the reader as well.
         let _ = nix::unistd::write(&pipes.came.1, &[1]);
         let _ = nix::unistd::write(&pipes.queue.1, &[number.to_ne_bytes()[0]]);
     }
 }
 
-/// The signal that ends the command, if one came.
+/// The signal that ends the command, if one was received.
 pub fn came() -> Option<i32> {
     Some(FIRST.load(SeqCst)).filter(|number| *number != 0)
 }
 
-/// Refuses to go on if a signal came; `doing` names the command and what it did not do.
+/// Fails if a signal was received; `doing` names the command and what it did not do.
 ///
 /// # Errors
-/// [`Error::Signal`] if one came.
+/// [`Error::Signal`] if one was received.
 pub fn check(doing: impl FnOnce() -> String) -> Result<()> {
     came().map_or(Ok(()), |number| {
         Err(Error::Signal { operation: doing(), name: signals::name(number), number })
     })
 }
 
-/// A line for the summary of a command that a signal ended, after which what was done so far is written; empty if none came.
-pub fn told() -> String {
-    let line = |number| {
-        format!("ended early by {}; what was done so far is written\n", signals::name(number))
-    };
+/// The line of a summary that reports the signal that ended the command early; empty if there was none.
+pub fn ended_early() -> String {
+    let line =
+        |number| format!("ended early by {}; results so far are written\n", signals::name(number));
     came().map(line).unwrap_or_default()
 }
 
@@ -133,8 +132,8 @@ pub fn wait() -> Option<i32> {
     (!OVER.load(SeqCst)).then(|| i32::from(number[0]))
 }
 
-/// Ends a run as signals come, and says what follows, until the wait is ended; `left` is how long the wave in flight
-/// may take.
+/// Stops a run on signals, and reports what follows, until the wait is ended; `left` is how long the wave in flight may
+/// take.
 pub fn watch(handle: &Handle, left: &dyn Fn() -> Remaining) {
     while let Some(signal) = wait() {
         panic_point("signals");
@@ -144,16 +143,16 @@ pub fn watch(handle: &Handle, left: &dyn Fn() -> Remaining) {
     }
 }
 
-/// Ends a run because of a signal; what to say about it.
+/// Stops a run because of a signal; returns the message.
 fn end(handle: &Handle, signal: i32, left: &dyn Fn() -> Remaining) -> Option<String> {
     let at_once = signals::find(signal).is_some_and(|row| row.action == Action::EndNow);
     match handle.end(Some(signal), at_once) {
         0 if !at_once => Some(first(signal, &left())),
         0 | 1 => Some(format!(
-            "{}: stopping at once; unfinished targets are given up, settings are restored",
+            "{}: stopping at once; unfinished targets are dropped, settings are restored",
             signals::name(signal)
         )),
-        // It is about to end.
+        // The run is about to end.
         _ => None,
     }
 }
@@ -178,7 +177,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         OVER.store(true, SeqCst);
         if let Some(pipes) = PIPES.get() {
-            // If it is full, there is something to wake up for.
+            // A full pipe wakes the waiting thread as well.
             let _ = nix::unistd::write(&pipes.queue.1, &[0]);
         }
     }

@@ -1,4 +1,4 @@
-//! Where the targets of a run come from: a file, standard input, or the lab.
+//! The source of a run's targets: a file, standard input, or the lab.
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
@@ -10,11 +10,11 @@ use crate::lab::Lab;
 use crate::run::source;
 use crate::targets::{Reader, Target};
 
-/// A name that the lab's resolver does not know.
+/// A name unknown to the lab's resolver.
 const NO_SUCH_NAME: &str = "no-such-name.invalid";
 
-/// The lab's targets. If names are looked up, the first of each kind is known by name only, and one more has a
-/// name that does not exist.
+/// The lab's targets. If names are looked up, the first of each kind has a name only, and an additional one has a name
+/// that does not exist.
 pub fn of_lab(lab: &Lab, port: u16, names: bool) -> Reader {
     let hosts = lab.hosts();
     let name = |host: usize| hosts.get(host).map(|host| host.name.clone());
@@ -25,8 +25,9 @@ pub fn of_lab(lab: &Lab, port: u16, names: bool) -> Reader {
         let mut seen = BTreeSet::new();
         let first = |target: &&mut Target| seen.insert(target.name.clone());
         targets.iter_mut().filter(first).for_each(|target| target.addr = None);
-        let nobody = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        targets.push(Target { addr: None, ..Target::new(nobody, port, Some(NO_SUCH_NAME.into())) });
+        let unknown = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        targets
+            .push(Target { addr: None, ..Target::new(unknown, port, Some(NO_SUCH_NAME.into())) });
     }
     Reader::from_targets(targets)
 }

@@ -1,4 +1,4 @@
-//! `pathspider verify`: whether results are what was written, and whole.
+//! `pathspider verify`: checks that results are intact and complete.
 
 use std::path::PathBuf;
 
@@ -12,15 +12,15 @@ use crate::report::page;
 use crate::results::verify::{CHECKS, Problem, Report, Weight, verify};
 use crate::words::counted;
 
-/// Check results: whether they are what was written, and whole
+/// Verify that results are intact and complete
 ///
-/// Holds every file to the SHA-256 in the journal or in the file itself, reads every page of it, and compares what it has with
-/// what its metadata say: records, targets, columns, and the labels, which are computed anew from the facts. Changes nothing and
-/// needs no privilege.
+/// Compares every file with the SHA-256 in the journal or in the file itself, reads every page, and compares the contents
+/// with the metadata: records, targets, columns, and labels, which are computed again from the facts. Changes nothing and
+/// needs no privileges.
 ///
-/// Exits with 0 if all results are whole; with 1 if something is not as it was written, or its parts contradict each other;
-/// with 2 if there is no result by a name; with 3 if what is there is right but records are missing (a run that was not finished), or
-/// if it cannot be checked, as earlier versions wrote no checksums.
+/// Exits with 0 if all results are complete; with 1 if one is corrupt or contradicts itself; with 2 if one does not exist;
+/// with 3 if one is intact but lacks records (an unfinished run), or cannot be checked because an earlier version wrote no
+/// checksums.
 #[derive(Debug, clap::Args)]
 #[command(after_help = checks())]
 pub struct Args {
@@ -28,12 +28,12 @@ pub struct Args {
     #[arg(required = true, value_name = "RESULT")]
     results: Vec<PathBuf>,
 
-    /// How problems are written: with json, an object per result on a line of its own
+    /// Output format; with json, one object per result and line
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
-/// The part of the help that says what is checked.
+/// The part of the help that lists the checks.
 fn checks() -> String {
     let width = CHECKS.iter().map(|check| check.name().len()).max().unwrap_or_default();
     let lines = CHECKS.iter().map(|check| format!("  {:width$}  {}\n", check.name(), check.doc()));
@@ -64,7 +64,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Of two ends, the one that matters more: a spoiled result, then one that is not there, then one that is not whole.
+/// The worse of two exit codes: spoiled, then missing, then incomplete.
 fn worse(a: Exit, b: Exit) -> Exit {
     let rank = |exit: Exit| match exit {
         Exit::Done => 0,
@@ -75,7 +75,7 @@ fn worse(a: Exit, b: Exit) -> Exit {
     if rank(b) > rank(a) { b } else { a }
 }
 
-/// The exit code that a report means.
+/// The exit code of a report.
 fn exit_of(report: &Report) -> Exit {
     match report.weight() {
         None => Exit::Done,

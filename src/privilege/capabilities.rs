@@ -1,4 +1,4 @@
-//! The system calls of giving up rights.
+//! The system calls that drop privileges.
 
 use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid, setgid, setgroups, setuid};
@@ -12,7 +12,7 @@ use rustix::thread::{
 use super::user::Account;
 use crate::error::{Doing as _, Error, Result};
 
-/// What this thread may make use of.
+/// The permitted capabilities of this thread.
 pub fn permitted() -> Result<CapabilitySet> {
     Ok(capabilities(None).doing(|| "read the capabilities of this process")?.permitted)
 }
@@ -20,7 +20,7 @@ pub fn permitted() -> Result<CapabilitySet> {
 /// Becomes another user with one group, and keeps the capabilities.
 ///
 /// # Errors
-/// If this process is not root, and is not that user already.
+/// If this process is neither root nor that user.
 pub fn become_user(account: &Account) -> Result<()> {
     let Account { uid, gid } = *account;
     if (geteuid(), getegid()) == (uid, gid) {
@@ -34,35 +34,35 @@ pub fn become_user(account: &Account) -> Result<()> {
     }
     let doing = || format!("become user {uid} with group {gid}");
     prctl::set_keepcaps(true).doing(doing)?;
-    // In this order: without the user's rights the groups could not be changed any more.
+    // The order matters: after the change of user, groups can no longer be changed.
     setgroups(&[gid]).doing(doing)?;
     setgid(gid).doing(doing)?;
     setuid(uid).doing(doing)?;
     prctl::set_keepcaps(false).doing(doing)
 }
 
-/// Keeps these capabilities, as far as they are there, and gives all others up for good; programs that are started
-/// get those of `programs`. Of this thread, and of those that it starts from here on.
+/// Keeps these capabilities, as far as they are permitted, and drops all others for good. Started programs get
+/// `programs`. Applies to this thread and to threads that it starts later.
 pub fn keep(keep: CapabilitySet, programs: CapabilitySet) -> Result<()> {
-    let doing = || "give up capabilities";
+    let doing = || "drop capabilities";
     let permitted = permitted()?;
     let keep = keep & permitted;
     let programs = programs & keep;
     clear_ambient_capability_set().doing(doing)?;
     if permitted.contains(CapabilitySet::SETPCAP) {
-        // The change of user has left nothing in effect.
+        // The change of user has cleared the effective set.
         let all = CapabilitySets { effective: permitted, permitted, inheritable: programs };
         set_capabilities(None, all).doing(doing)?;
         for one in CapabilitySet::all().iter() {
-            // A kernel that does not know one has nothing to remove.
+            // A kernel that does not know a capability has nothing to remove.
             if !keep.contains(one) && capability_is_in_bounding_set(one).unwrap_or(false) {
                 remove_capability_from_bounding_set(one).doing(doing)?;
             }
         }
-        // That programs run by root get everything back is what no_new_privs prevents; this also takes from them
-        // what this process has and they do not need.
+        // no_new_privs keeps programs run by root from regaining capabilities; this also removes those that
+        // this process has and they do not need.
         let bits = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
-        // Those that are there may be locked.
+        // Existing bits may be locked.
         let bits = bits | capabilities_secure_bits().doing(doing)?;
         set_capabilities_secure_bits(bits).doing(doing)?;
     }

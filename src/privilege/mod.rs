@@ -1,9 +1,9 @@
-//! What a command is allowed to do, and that it soon is allowed no more than it needs.
+//! Dropping privileges.
 //!
-//! [`hold`] comes first, before anything is opened: another user if one is wanted, no more than the two
-//! capabilities, and no way to get others back. [`require`] says what is missing before anything is changed.
-//! [`keep`] comes when everything is open, before the first thread: what is left is what the steps and sockets
-//! of the run still need. Capabilities are those of a thread, and inherited by those that it starts.
+//! [`hold`] comes first, before anything is opened: it changes the user if asked, and drops all capabilities but two for
+//! good. [`require`] reports missing capabilities before anything is changed. [`keep`] comes when everything is open,
+//! before the first thread starts: it keeps only what the steps and sockets of the run still need. Capabilities are
+//! per thread, and inherited by threads that it starts.
 
 mod capabilities;
 pub mod needs;
@@ -20,16 +20,16 @@ use crate::measurement::Plan;
 use crate::sink;
 use crate::step;
 
-/// What works without any privilege.
+/// Commands that work without privileges.
 const WITHOUT: &str =
     "`run --lab`, `check`, `explain`, `observe FILE`, `judge` and `merge` need no privilege";
 
-/// Becomes the user that is wanted, and gives up every right but the capabilities that a run may need.
+/// Becomes the wanted user, and drops all privileges but the capabilities that a run may need.
 ///
-/// With `journal`, that user gets a folder for journals that root must make.
+/// With `journal`, creates the folder for journals of that user, which only root can create.
 ///
 /// # Errors
-/// If there is no such user, or this process may not become another.
+/// If there is no such user, or this process may not change its user.
 pub fn hold(wanted: Option<&str>, journal: bool) -> Result<()> {
     let both = CapabilitySet::NET_RAW | CapabilitySet::NET_ADMIN;
     if let Some(text) = wanted {
@@ -52,32 +52,32 @@ pub fn hold_run(wanted: Option<&str>, journal: bool, lab: bool) -> Result<()> {
         (true, Some(_)) => {
             Err(Error::Usage("--user: the lab needs no root; start it as that user".into()))
         }
-        // It needs the right to make namespaces; its threads are in them, which is all that they can change.
+        // The lab needs the right to create namespaces; its threads can change nothing outside them.
         (true, None) => Ok(()),
     }
 }
 
-/// Keeps what the rest of a run needs, and gives everything else up for good. Called when everything is open, before
-/// the first thread.
+/// Keeps what the rest of a run needs, and drops everything else for good. Call it when everything is open, before
+/// the first thread starts.
 pub fn keep(needs: &Needs) -> Result<()> {
     capabilities::keep(needs.lasting(), needs.of_programs())
 }
 
-/// Whether this process may do what is needed.
+/// Checks that this process has the required capabilities.
 ///
 /// # Errors
-/// What is missing, what for, how to get it, and what works without. Nothing was changed.
+/// The missing ones, why they are needed, how to get them, and what works without. Nothing was changed.
 pub fn require(needs: &Needs) -> Result<()> {
     let missing = needs.missing(capabilities::permitted()?);
     if missing.is_empty() {
         return Ok(());
     }
-    let mut told: Vec<String> = Vec::new();
+    let mut lacking: Vec<String> = Vec::new();
     for name in [needs::NET_RAW, needs::NET_ADMIN] {
         let whats: Vec<&str> =
             missing.iter().filter(|need| need.name == name).map(|need| need.why.as_str()).collect();
         if !whats.is_empty() {
-            told.push(format!("{name} ({})", whats.join("; ")));
+            lacking.push(format!("{name} ({})", whats.join("; ")));
         }
     }
     let mut names: Vec<String> =
@@ -89,16 +89,16 @@ pub fn require(needs: &Needs) -> Result<()> {
         "this process may not do what is needed: it lacks {}; nothing was changed. Run it as root (sudo), where \
          --user NAME keeps no more than that, or give it to the program, for one group alone: sudo chgrp GROUP {program} && \
          sudo chmod 0750 {program} && sudo setcap {}=ep {program}. {WITHOUT}",
-        told.join(" and "),
+        lacking.join(" and "),
         names.join(","),
         program = program.display(),
     )))
 }
 
-/// Whether the programs are there that the steps of a measurement are made with, and `command` steps are allowed.
+/// Checks that the programs used by the steps of a measurement exist, and that `command` steps are allowed.
 ///
 /// # Errors
-/// What is missing, and what to do about it. Nothing was changed.
+/// The missing programs, and what to do about it. Nothing was changed.
 pub fn check_programs(plan: &Plan, allow_commands: bool) -> Result<()> {
     let context = step::Context { allow_commands, ..step::Context::default() };
     let steps = step::check(plan.configs.iter().flat_map(|config| &config.steps), &context);
@@ -108,15 +108,15 @@ pub fn check_programs(plan: &Plan, allow_commands: bool) -> Result<()> {
     })
 }
 
-/// Whether results can be written there, by the user that this process now is.
+/// Checks that the present user can write results to a path.
 ///
 /// # Errors
-/// Where not, and what to do about it. Nothing was changed.
+/// The folder that is not writable, and what to do about it. Nothing was changed.
 pub fn check_output(path: &Path) -> Result<()> {
     if path.as_os_str() == "-" {
         return Ok(());
     }
-    // Folders that are there: that of the file or the results, and that of the parts of a file.
+    // Existing folders: that of the file or the results, and that of the parts of a file.
     let folder = path.ancestors().find(|folder| folder.is_dir());
     let empty = path.ancestors().any(|folder| folder.as_os_str().is_empty());
     let folder = folder.or(empty.then_some(Path::new(".")));
@@ -140,9 +140,9 @@ fn refused(path: &Path) -> Error {
     let owner = owner.filter(|owner| *owner != me).map(name);
     let why = match (me.is_root(), &owner) {
         (true, Some(owner)) => {
-            format!("it is {owner}'s, and root's right to write anywhere is given up first of all")
+            format!("it belongs to {owner}, and root's right to write anywhere has been dropped")
         }
-        _ => format!("the user {} may not", name(me)),
+        _ => format!("user {} has no permission", name(me)),
     };
     let become_owner = owner.map(|owner| format!("--user {owner} (started as root), or "));
     Error::Usage(format!(
@@ -152,7 +152,7 @@ fn refused(path: &Path) -> Error {
     ))
 }
 
-/// What a user is called, or else the number.
+/// The name of a user, or else the number.
 fn name(uid: Uid) -> String {
     let user = User::from_uid(uid).ok().flatten();
     user.map_or_else(|| uid.to_string(), |user| user.name)

@@ -1,16 +1,16 @@
-//! Which capability is needed for what: told by `explain`, required before a run, and kept no longer than needed.
+//! The capabilities a run needs and why: listed by `explain`, required before a run, and kept no longer than needed.
 
 use rustix::thread::CapabilitySet;
 
 use crate::measurement::Plan;
 use crate::step::{self, Privilege, Step};
 
-/// To capture, and to send packets made by hand.
+/// For capturing, and for sending raw packets.
 pub const NET_RAW: &str = "CAP_NET_RAW";
-/// To change the network.
+/// For changing the network configuration.
 pub const NET_ADMIN: &str = "CAP_NET_ADMIN";
 
-/// What a privilege of steps is called on the command line.
+/// The name of a step's privilege, as users know it.
 pub fn name_of(privilege: Privilege) -> &'static str {
     match privilege {
         Privilege::None => "none",
@@ -19,18 +19,18 @@ pub fn name_of(privilege: Privilege) -> &'static str {
     }
 }
 
-/// One reason to need something.
+/// A need with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
-    /// What: a capability, or an option.
+    /// A capability, or an option.
     pub name: &'static str,
-    /// What for.
+    /// The reason.
     pub why: String,
-    /// Whether it cannot be done without; else it depends on what nobody knows beforehand.
+    /// Whether it is always required; else it depends on facts only known later.
     pub required: bool,
-    /// Whether it is needed until the end, and not just to open something.
+    /// Whether it is needed until the end, not only for opening sockets.
     lasts: bool,
-    /// Whether programs that are started need it.
+    /// Whether started programs need it.
     programs: bool,
 }
 
@@ -53,31 +53,32 @@ impl Need {
 pub struct Needs(Vec<Need>);
 
 impl Needs {
-    /// To watch an interface.
+    /// The needs of watching an interface.
     pub fn of_capture() -> Self {
-        Self(vec![Need { lasts: false, ..Need::new(NET_RAW, "to watch the packets") }])
+        Self(vec![Need { lasts: false, ..Need::new(NET_RAW, "to capture packets") }])
     }
 
-    /// To run a measurement.
+    /// The needs of a measurement.
     pub fn of(plan: &Plan) -> Self {
         let mut needs = Self::of_capture();
         if plan.configs.iter().any(|config| config.connection.options.packet.is_some()) {
             needs.add(Need::new(
                 NET_RAW,
-                "to send packets made by hand and hear what answers them (kind forge)",
+                "to send raw packets and receive the answers (kind forge)",
             ));
         }
         for step in plan.configs.iter().flat_map(|config| &config.steps) {
             needs.step(step);
         }
         if plan.configs.iter().any(|config| config.connection.fast_open()) {
-            let why = "to have the kernel forget TCP Fast Open cookies and round-trip times of the targets";
+            let why =
+                "to delete the kernel's TCP Fast Open cookies and round-trip times of the targets";
             needs.add(Need::new(NET_ADMIN, why));
         }
         needs
     }
 
-    /// With sockets that are bound to an interface.
+    /// Adds the needs of sockets bound to an interface.
     #[must_use]
     pub fn bound(mut self) -> Self {
         let why = "to bind sockets to the interface, with -i before Linux 5.7";
@@ -106,17 +107,17 @@ impl Needs {
         self.0.iter()
     }
 
-    /// What is required and not among these.
+    /// Required needs that are not among the permitted capabilities.
     pub fn missing(&self, permitted: CapabilitySet) -> Vec<&Need> {
         self.iter().filter(|need| need.required && !permitted.contains(need.set())).collect()
     }
 
-    /// What is needed when everything is open.
+    /// Capabilities still needed when everything is open.
     pub fn lasting(&self) -> CapabilitySet {
         self.iter().filter(|need| need.lasts).map(Need::set).collect()
     }
 
-    /// What programs need that are started then.
+    /// Capabilities needed by programs started later.
     pub fn of_programs(&self) -> CapabilitySet {
         self.iter().filter(|need| need.programs).map(Need::set).collect()
     }
@@ -159,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_only_what_is_required() {
+    fn only_required_needs_are_missing() {
         let mss = needs("mss");
         assert!(mss.missing(CapabilitySet::NET_RAW).is_empty());
         let ecn = needs("ecn");

@@ -1,10 +1,10 @@
-//! Users as they are written on a command line: by name or number, with a group of their own or another.
+//! Parses a user and group, by name or number.
 
 use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::error::{Doing as _, Error, Result};
 
-/// Whom to become.
+/// A user to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// The user.
@@ -16,7 +16,7 @@ pub struct Account {
 /// Reads `NAME`, `UID`, `NAME:GROUP` or `UID:GID`.
 ///
 /// # Errors
-/// If there is no such user or group, or a number that is no user's comes without a group.
+/// If there is no such user or group, or if the number of no known user comes without a group.
 pub fn find(text: &str) -> Result<Account> {
     let usage = |why: &str| Error::Usage(format!("--user {text}: {why}"));
     let (user, group) = match text.split_once(':') {
@@ -36,7 +36,7 @@ pub fn find(text: &str) -> Result<Account> {
         }
     };
     let gid = match group {
-        None => own.ok_or_else(|| usage("no user has that number; say the group too, UID:GID"))?,
+        None => own.ok_or_else(|| usage("no user has that number; add the group: UID:GID"))?,
         Some(group) => match group.parse::<u32>() {
             Ok(gid) => Gid::from_raw(gid),
             Err(_) => {
@@ -58,8 +58,8 @@ mod tests {
         for text in ["root", "0", "root:root", "0:0", "root:0"] {
             assert_eq!(find(text).unwrap(), root, "{text}");
         }
-        let nobody = Account { uid: Uid::from_raw(4_000_000_000), gid: Gid::from_raw(7) };
-        assert_eq!(find("4000000000:7").unwrap(), nobody);
+        let unknown = Account { uid: Uid::from_raw(4_000_000_000), gid: Gid::from_raw(7) };
+        assert_eq!(find("4000000000:7").unwrap(), unknown);
         for (text, expected) in [
             ("no-such-user-here", "no such user"),
             ("root:no-such-group-here", "no such group"),

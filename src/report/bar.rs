@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 /// The bar of this process, once it has one.
 pub(super) static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
-/// Standard error. The bar is hidden while something is written.
+/// Standard error. Hides the bar during a write.
 pub(super) struct AroundBar;
 
 impl Write for AroundBar {

@@ -1,5 +1,4 @@
-//! What the program knows by name, as rows that `list`, `explain`, `schema` and `reference` show:
-//! all from the registries' own tables.
+//! Rows that `list`, `explain`, `schema` and `reference` show, from the registries' tables.
 
 use arrow::datatypes::DataType;
 
@@ -8,29 +7,29 @@ use crate::flags;
 use crate::run::controls::CONTROL;
 use crate::run::record::POSITION;
 
-/// The columns that every target has.
+/// The columns of every target.
 pub static TARGET: [(&str, DataType, &str); 4] = [
-    ("ip", DataType::Utf8, "The address that was connected to."),
-    ("port", DataType::UInt16, "The port that was connected to."),
-    ("name", DataType::Utf8, "The target's name as its list has it; NULL without one."),
+    ("ip", DataType::Utf8, "The address of the connection."),
+    ("port", DataType::UInt16, "The port of the connection."),
+    ("name", DataType::Utf8, "The target's name as given in the list; NULL without one."),
     (
         "extra",
         DataType::Utf8,
-        "What of the target's line fits no column of its own, as a JSON object; NULL if nothing.",
+        "Values of the target's line that have no column of their own, as a JSON object; NULL if none.",
     ),
 ];
 
-/// What a record says of itself.
+/// The columns of the record itself.
 pub static RECORD: [(&str, &str, &str); 3] = [
     (
         POSITION,
         "uint64",
-        "The target's place in its list: the number of its line, from 1. No two records of a run have the same.",
+        "The target's position in its list: its line number, from 1. Unique within a run.",
     ),
     (
         flags::COLUMN,
         "list of text",
-        "Where something may be missing from the record, and why; empty if nothing is.",
+        "What may be missing from the record, and why; empty if nothing.",
     ),
     (
         CONTROL,
@@ -40,8 +39,8 @@ pub static RECORD: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// Said of a column that only the target list knows.
-pub const FROM_LIST: &str = "As it stands in the target list.";
+/// The description of a column of the target list.
+pub const FROM_LIST: &str = "As in the target list.";
 
 /// The words for a column's type.
 pub fn type_word(data_type: &DataType) -> String {

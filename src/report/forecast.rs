@@ -1,4 +1,4 @@
-//! `run --dry-run`, in words or for programs.
+//! The result of `run --dry-run`, as text or JSON.
 
 use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::measurement::Plan;
 use crate::run::forecast::Forecast;
 
-/// Prints what a run would be.
+/// Prints the forecast of a run.
 ///
 /// # Errors
 /// When standard output cannot be written.
@@ -27,7 +27,7 @@ fn text(forecast: &Forecast, plan: &Plan) -> String {
     let count = |sum: Sum| HumanCount(sum.packets).to_string();
     let bytes = |sum: Sum| HumanBytes(sum.octets).to_string();
     let mut lines = vec![
-        format!("{}: nothing was sent and nothing was changed. A run would be", plan.title),
+        format!("{}: nothing was sent or changed. Forecast of a run:", plan.title),
         format!(
             "  targets      {} of {} read",
             HumanCount(forecast.targets),
@@ -47,7 +47,7 @@ fn text(forecast: &Forecast, plan: &Plan) -> String {
             bytes(most)
         ),
         format!(
-            "  time         at least {}, by {}; about {} if nobody answers",
+            "  time         at least {}, by {}; about {} if no target answers",
             HumanDuration(shortest),
             forecast.bound,
             HumanDuration(longest)

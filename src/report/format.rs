@@ -2,11 +2,11 @@
 
 use clap::ValueEnum;
 
-/// For whom a result is written.
+/// The format of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs: JSON.
+    /// JSON for programs.
     Json,
 }

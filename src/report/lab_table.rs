@@ -1,4 +1,4 @@
-//! Records held to the lab's truth.
+//! Compares records with the lab's known truth.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 
@@ -6,7 +6,7 @@ use crate::lab::Tally;
 use crate::run::controls::CONTROL;
 use crate::run::totals::words;
 
-/// Counts judged records by the host of each.
+/// Counts judged records by host.
 pub fn count(tally: &mut Tally, records: &RecordBatch) {
     let target = records.column_by_name("target").and_then(|target| target.as_struct_opt());
     let text = |name: &str, row: usize| {

@@ -1,4 +1,4 @@
-//! Progress of commands that count one thing: a bar on a terminal, a line now and then elsewhere.
+//! Progress of commands that count one thing: a bar on a terminal, occasional lines elsewhere.
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar};
 use super::{page, progress};
 use crate::printable;
 
-/// Shown by the thread that does the work, whenever that has the time.
+/// A progress display that the working thread updates.
 pub struct Meter {
     what: &'static str,
     bar: Option<&'static ProgressBar>,
@@ -32,7 +32,7 @@ impl Meter {
         Self { what, bar, start, next, every }
     }
 
-    /// Shows how many are done, and how much of the input is (read, in all) if that is known.
+    /// Shows how many are done, and how much of the input is (read, total) if known.
     pub fn show(&mut self, done: u64, (read, all): (u64, Option<u64>), message: &str) {
         let now = Instant::now();
         if self.every == Duration::MAX || now < self.next {
@@ -60,7 +60,7 @@ impl Meter {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

@@ -12,8 +12,8 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// A value with its labels.
 type Sample = (Vec<(&'static str, String)>, f64);
 
-/// What is served: `measurement` is its name, `configurations` are all that there are, `started` is
-/// the run's beginning in seconds since 1970.
+/// The metrics page. `measurement` is its name, `configurations` are all configurations, `started` is the start of the
+/// run in seconds since 1970.
 pub fn text(
     now: &Snapshot,
     measurement: &str,
@@ -42,7 +42,7 @@ pub fn text(
     let mut family = |name: &str, kind: &str, help: &str, samples: Vec<Sample>| {
         add(&mut text, name, kind, help, &samples);
     };
-    family("run_info", "gauge", "What is run, by which version.", vec![(run, 1.0)]);
+    family("run_info", "gauge", "The measurement and the program's version.", vec![(run, 1.0)]);
     family(
         "start_time_seconds",
         "gauge",
@@ -51,47 +51,47 @@ pub fn text(
     );
     let help = "Targets handed to the engine for the first time.";
     family("targets_asked_total", "counter", help, plain(now.asked));
-    let help = "How often targets were asked again.";
+    let help = "Re-probes of targets.";
     family("targets_asked_again_total", "counter", help, plain(now.again));
     if let Some(targets) = now.targets() {
-        let help = "Targets to be asked in all, estimated from the length of the list.";
+        let help = "Targets to probe, estimated from the length of the list.";
         family("targets_expected", "gauge", help, plain(targets));
     }
     family(
         "records_total",
         "counter",
-        "Records, of a resumed run all of them.",
+        "Records; of a resumed run, of all sessions.",
         plain(now.records),
     );
-    let help = "Records by what they say in one word.";
+    let help = "Records by class.";
     family("verdicts_total", "counter", help, by("class", verdicts));
-    family("labels_total", "counter", "Labels that records were given.", by("label", labels));
-    family("attempts_started_total", "counter", "Connections begun.", plain(now.started));
-    family("attempts_total", "counter", "Connections by how they ended.", by("state", attempts));
+    family("labels_total", "counter", "Labels given to records.", by("label", labels));
+    family("attempts_started_total", "counter", "Connections started.", plain(now.started));
+    family("attempts_total", "counter", "Connections by final state.", by("state", attempts));
     family("packets_seen_total", "counter", "Packets that the capture read.", plain(seen));
     family(
         "packets_dropped_total",
         "counter",
-        "Packets that the capture lost, by who dropped them.",
+        "Packets that the capture lost, by where they were dropped.",
         by("by", vec![("kernel", dropped), ("interface", interface_dropped)]),
     );
     let help = "Packets that could not be dissected.";
     family("packets_not_understood_total", "counter", help, plain(unread));
-    let help = "Flows given up early because the flow table was full.";
+    let help = "Flows evicted because the flow table was full.";
     family("flows_evicted_total", "counter", help, plain(now.counts.evicted));
-    family("waves_total", "counter", "Waves begun.", plain(now.wave));
-    let help = "Attempts of the wave in hand that have not ended.";
+    family("waves_total", "counter", "Waves started.", plain(now.wave));
+    let help = "Attempts in flight of the current wave.";
     family("wave_attempts_left", "gauge", help, plain(now.wave_left));
     let help = "Whether a configuration is in force.";
     family("configuration_in_force", "gauge", help, by("configuration", force.collect()));
-    let help = "Whether a signal asked the run to end.";
+    let help = "Whether a signal has asked the run to stop.";
     family("stopping", "gauge", help, plain(now.stopping.into()));
     text
 }
 
-/// Adds a metric with everything that is to be said of it.
+/// Adds a metric with its help, type and samples.
 fn add(text: &mut String, name: &str, kind: &str, help: &str, samples: &[Sample]) {
-    // A text has room for everything.
+    // Writing to a String cannot fail.
     let _ = writeln!(text, "# HELP pathspider_{name} {help}\n# TYPE pathspider_{name} {kind}");
     for (labels, value) in samples {
         let labels: Vec<String> =
@@ -104,7 +104,7 @@ fn add(text: &mut String, name: &str, kind: &str, help: &str, samples: &[Sample]
     }
 }
 
-/// The value of a label: backslash and quote are escaped, and control characters written out before.
+/// Escapes the value of a label: control characters first, then backslash and quote.
 fn escape(word: &str) -> String {
     printable::line(word).replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -1,4 +1,4 @@
-//! Words, JSON, metrics and progress of a run, made of what the run returns; and the only printer.
+//! Text, JSON, metrics and progress of a run. The only module that prints.
 
 mod bar;
 pub mod catalogue;

@@ -1,5 +1,4 @@
-//! Standard output: written whole, in colour only on a terminal, and quietly ended by a reader
-//! that has seen enough (`pathspider reference | head -1`).
+//! Standard output: coloured only on a terminal; a closed pipe ends it quietly (`pathspider reference | head -1`).
 
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
@@ -14,24 +13,24 @@ use super::bar;
 use crate::error::{Doing as _, Result};
 use crate::printable;
 
-/// No line is longer, however wide the terminal is: eyes do not like it.
+/// Maximum line width, for readability.
 const WIDEST: usize = 100;
-/// Text is not wrapped into fewer columns.
+/// Minimum width of wrapped text.
 const NARROWEST: usize = 20;
 /// Spaces between the columns of a table.
 const GAP: usize = 2;
 
-/// Writes a text to standard output, with control characters written out. A closed pipe is not an error.
+/// Writes a text to standard output, with control characters escaped. A closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
     write(&printable::lines(text))
 }
 
-/// Writes what a [`Page`] has made, or another text of parts that have no control characters but our styles.
+/// Writes a text whose only control characters are this program's styles, such as one made by a [`Page`].
 pub fn print_page(text: &str) -> Result<()> {
     write(&shown(text, colors(&io::stdout())))
 }
 
-/// Writes a text of this program's own as it is: a script, a manual page.
+/// Writes a text of this program unchanged: a script, a manual page.
 pub fn print_own(text: &str) -> Result<()> {
     write(text)
 }
@@ -44,7 +43,7 @@ fn write(text: &str) -> Result<()> {
     }
 }
 
-/// Writes a JSON value and a line's end to standard output.
+/// Writes a JSON value and a newline to standard output.
 pub fn print_json(value: &serde_json::Value) -> Result<()> {
     print_json_lines(&format!("{value}\n"))
 }
@@ -54,7 +53,7 @@ pub fn print_json_lines(text: &str) -> Result<()> {
     write(&printable::json(text))
 }
 
-/// Writes a JSON text and a line's end to standard output, or to standard error if records go to standard output.
+/// Writes a JSON text and a newline to standard output, or to standard error if records go to standard output.
 pub fn json(text: &str, records_on_stdout: bool) -> Result<()> {
     match records_on_stdout {
         true => {
@@ -65,7 +64,7 @@ pub fn json(text: &str, records_on_stdout: bool) -> Result<()> {
     }
 }
 
-/// The same of plain text.
+/// The same for plain text.
 pub fn text(text: &str, records_on_stdout: bool) -> Result<()> {
     match records_on_stdout {
         true => {
@@ -76,22 +75,22 @@ pub fn text(text: &str, records_on_stdout: bool) -> Result<()> {
     }
 }
 
-/// Writes a line, or lines, to standard error, with control characters written out and the bar out of the way.
+/// Writes lines to standard error, with control characters escaped and the bar hidden.
 pub fn tell(text: &str) {
     bar::around_bar(format!("{}\n", printable::lines(text)).as_bytes());
 }
 
-/// The same of JSON.
+/// The same for JSON.
 pub fn tell_json(text: &str) {
     bar::around_bar(format!("{}\n", printable::json(text)).as_bytes());
 }
 
-/// The same of parts that have no control characters but our styles.
+/// The same for a text whose only control characters are this program's styles.
 pub fn tell_page(text: &str) {
     bar::around_bar(shown(text, colors(&io::stderr())).as_bytes());
 }
 
-/// A text without control characters; with `styles`, those that set colours stay.
+/// Escapes control characters; with `styles`, keeps those that set colours.
 fn shown(text: &str, styles: bool) -> Cow<'_, str> {
     if !styles || !text.contains('\u{1b}') {
         return printable::lines(text);
@@ -111,19 +110,19 @@ fn shown(text: &str, styles: bool) -> Cow<'_, str> {
     Cow::Owned(out + &printable::lines(rest))
 }
 
-/// The length of the style that a text begins with: `ESC [ digits m`.
+/// The length of the style at the start of a text: `ESC [ digits m`.
 fn style(text: &str) -> Option<usize> {
     let parameters = text.strip_prefix("\u{1b}[")?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
     parameters[end..].starts_with('m').then_some(2 + end + 1)
 }
 
-/// Whether what goes there may be coloured: a terminal, and the user did not say NO_COLOR.
+/// Whether to use colours: on a terminal without NO_COLOR.
 pub fn colors(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// How a command's text looks on standard output.
+/// Lays out a command's text on standard output.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
     heading: Style,
@@ -142,19 +141,19 @@ impl Page {
         Self { heading, width }
     }
 
-    /// A line that says what follows.
+    /// A heading.
     pub fn heading(&self, text: &str) -> String {
         let (style, text) = (self.heading, printable::line(text));
         format!("{style}{text}{style:#}\n")
     }
 
-    /// Words in lines, each after `indent` spaces.
+    /// Wraps words into lines, each after `indent` spaces.
     pub fn prose(&self, indent: usize, text: &str) -> String {
         let lines = wrapped(&spaced(text), self.room(indent));
         textwrap::indent(&lines, &" ".repeat(indent)) + "\n"
     }
 
-    /// Rows of cells below each other; the words of the last cell are broken into lines.
+    /// A table; the last cell of each row is wrapped.
     pub fn table<const N: usize>(&self, indent: usize, rows: &[[String; N]]) -> String {
         let rows: Vec<[String; N]> =
             rows.iter().map(|row| std::array::from_fn(|column| spaced(&row[column]))).collect();
@@ -180,18 +179,18 @@ impl Page {
         }
     }
 
-    /// The room for words after this many columns. If there is hardly any, the terminal's own line breaks are better.
+    /// The width left after this many columns. If it is too small, the terminal's own line breaks are better.
     fn room(&self, before: usize) -> usize {
         if before + NARROWEST > self.width { usize::MAX } else { self.width - before }
     }
 }
 
-/// A text in which line ends and tabs are spaces, and other control characters are escaped.
+/// Replaces newlines and tabs by spaces, and escapes other control characters.
 fn spaced(text: &str) -> String {
     printable::line(&text.replace(['\n', '\t', '\r'], " ")).into_owned()
 }
 
-/// The words of a text in lines of at most this width; words are not broken.
+/// Wraps a text to this width without breaking words.
 fn wrapped(text: &str, width: usize) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     let options = textwrap::Options::new(width).break_words(false);
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_no_control_characters_of_its_cells() {
+    fn control_characters_of_cells_are_escaped() {
         let page = Page { heading: Style::new().bold(), width: 40 };
         let evil = "a\u{1b}[31m \u{202e}b\u{9b}2J";
         let row = [[evil.to_owned(), evil.to_owned()]];
@@ -216,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn of_escapes_only_styles_go_to_a_terminal() {
+    fn only_styles_reach_a_terminal_unescaped() {
         let text = "\u{1b}[1;31mred\u{1b}[0m \u{1b}[2J\u{1b}]0;title\u{7}\u{1b}\n";
         let expected = "\u{1b}[1;31mred\u{1b}[0m \\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{1b}\n";
         assert_eq!(shown(text, true), expected);
     }
 
     #[test]
-    fn the_last_cell_is_broken_into_lines() {
+    fn the_last_cell_is_wrapped() {
         let page = Page { heading: Style::new(), width: 40 };
         let rows = [["a", "one two three four five six seven"], ["long", ""]];
         let text = page.table(2, &rows.map(|row| row.map(str::to_owned)));

@@ -1,4 +1,4 @@
-//! What a run of a measurement would do, gathered from its plan.
+//! What a run of a measurement would do, derived from its plan.
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ use crate::step::{self, Family, Step, Turns};
 
 /// A column of the record.
 pub struct Column {
-    /// Where it is: `target`, `zero`, `conditions`; several if they are alike.
+    /// Its struct: `target`, `zero`, `conditions`; several if they are equal.
     pub tables: Vec<String>,
-    /// Its name within; empty if the column is no struct.
+    /// Its name in the struct; empty if the column is not a struct.
     pub name: String,
-    /// The words for its type.
+    /// The name of its type.
     pub type_word: String,
-    /// What it means.
+    /// Its meaning.
     pub doc: String,
 }
 
@@ -40,17 +40,17 @@ pub fn turns(plan: &Plan) -> (bool, String) {
     }
     match plan.turns() {
         Turns::AtOnce if plan.configs.len() == 1 => {
-            let how = "each target is asked under it alone; there is nothing to compare with, so that a compare says \
+            let how = "each target is probed under it alone; there is nothing to compare with, so that a compare says \
                        whether a target is online";
             (true, how.to_owned())
         }
         Turns::AtOnce => {
-            let how = "each target is asked under one after the other, and nobody waits for anybody. Why: every \
+            let how = "each target is probed under one after the other, independently of other targets. Why: every \
                        step is for this configuration's own packets or sockets";
             (true, how.to_owned())
         }
         Turns::Waves => {
-            let how = "a wave of targets is asked under one configuration; when all its attempts have ended the \
+            let how = "a wave of targets is probed under one configuration; when all its attempts have ended the \
                        steps are undone and the next configuration takes its turn, with the same targets";
             let wide = wide.join(", ");
             let why = format!(
@@ -62,13 +62,13 @@ pub fn turns(plan: &Plan) -> (bool, String) {
     }
 }
 
-/// What a process needs to be allowed, and what for.
+/// The privileges needed, with the reasons.
 pub fn privileges(plan: &Plan) -> Vec<(String, String)> {
     let needs = Needs::of(plan).bound();
     needs.iter().map(|need| (need.name.to_owned(), need.why.clone())).collect()
 }
 
-/// The kinds of connection of the plan's configurations, each once, with what they do.
+/// The distinct connection kinds of the plan's configurations, with descriptions.
 pub fn kinds(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     let mut kinds = Vec::new();
     for config in &plan.configs {
@@ -80,8 +80,7 @@ pub fn kinds(plan: &Plan) -> Vec<(&'static str, &'static str)> {
     kinds
 }
 
-/// How a configuration's connections are made, where that is said for it alone or needs more words
-/// than the kind's name.
+/// How a configuration connects, if it has settings of its own or the kind's name does not suffice.
 pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
     let connection = &config.connection;
     let mut words = vec![format!("{} within {}", connection.kind.name, time(connection.timeout))];
@@ -90,7 +89,7 @@ pub fn connection(plan: &Plan, config: &Configuration) -> Option<String> {
     (!plain).then(|| words.join(", "))
 }
 
-/// Which targets are not asked under a configuration, if some are not.
+/// The targets skipped under a configuration, if any.
 pub fn skips(config: &Configuration) -> Option<String> {
     let left_out = step::left_out(&config.steps)?;
     let steps: Vec<String> = config
@@ -100,29 +99,29 @@ pub fn skips(config: &Configuration) -> Option<String> {
         .map(Step::written)
         .collect();
     Some(format!(
-        "targets of {}: for them nothing would be different ({} is for {} only)",
+        "targets of {}: nothing would differ for them ({} is for {} only)",
         left_out.as_str(),
         steps.join(", "),
         left_out.other().as_str(),
     ))
 }
 
-/// What is done once for every target, before all configurations, and what is kept afterwards.
+/// What is done once per target before all configurations, and what is kept afterwards.
 pub fn around(plan: &Plan) -> Vec<[String; 2]> {
     let mut rows = Vec::new();
     if plan.prepare.resolve {
         rows.push([
             "before".to_owned(),
-            "a target that the list has by name only is looked up, once for all".to_owned(),
+            "a target with a name only is looked up, once for all configurations".to_owned(),
         ]);
     }
     if let Some(probe) = plan.prepare.probe {
-        let why = format!("a connection of the kind {} shows whether it is up at all", probe.name);
+        let why = format!("a connection of the kind {} checks whether it is up", probe.name);
         rows.push(["before".to_owned(), why]);
     }
     let kept: Vec<&str> = plan.reply_columns().iter().map(|field| field.name).collect();
     if !kept.is_empty() {
-        rows.push(["after".to_owned(), format!("of the reply are kept: {}", kept.join(", "))]);
+        rows.push(["after".to_owned(), format!("kept of the reply: {}", kept.join(", "))]);
     }
     rows
 }
@@ -135,21 +134,21 @@ pub fn time(time: Duration) -> String {
     }
 }
 
-/// What an attempt sends, if that is known of its kind; of the configuration that sends most.
+/// The cost of an attempt, if known for its kind; that of the most expensive configuration.
 pub fn cost(plan: &Plan) -> Option<Cost> {
     cost::costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
 }
 
-/// What is done about a target that looks broken or transient.
+/// The confirmation rounds of a target that looks broken or transient.
 pub fn rounds(plan: &Plan) -> Option<String> {
     let confirm = &plan.confirm;
     let times = match confirm.rounds {
         0 => return None,
-        1 => "once more".to_owned(),
-        rounds => format!("{rounds} times more"),
+        1 => "once".to_owned(),
+        rounds => format!("{rounds} times"),
     };
     Some(format!(
-        "one that looks broken or transient is asked {times}, each time under every configuration and {} after the \
+        "a target that looks broken or transient is re-probed {times}, each time under every configuration and {} after the \
          last at least",
         time(confirm.spread)
     ))
@@ -184,7 +183,7 @@ pub fn columns(plan: &Plan, target_columns: &Fields) -> Vec<Column> {
             }
             other => {
                 let own = catalogue::RECORD.iter().find(|(name, ..)| name == table);
-                let doc = own.map_or("Every label that was given.", |(.., doc)| doc);
+                let doc = own.map_or("All labels of the record.", |(.., doc)| doc);
                 add(table, "", other, doc.into());
             }
         }
@@ -203,13 +202,13 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             let field = connect::Prepared::FIELDS.iter().find(|field| field.name == name);
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
-        "verdict" => format!("What {} says; NULL where it does not apply.", rule()),
+        "verdict" => format!("The result of {}; NULL where it does not apply.", rule()),
         CONFIRM => {
             let counts = confirm::COUNTS.map(|(name, _)| name).join(", ");
-            format!("How further rounds went by {}: {counts}; NULL without any.", rule())
+            format!("Results of the confirmation rounds by {}: {counts}; NULL without any.", rule())
         }
         "insufficient" => {
-            format!("Why {} could say nothing; NULL where it could, or does not apply.", rule())
+            format!("Why {} is insufficient; NULL where it is not, or does not apply.", rule())
         }
         _ => {
             let field = record::fields().find(|field| field.name == name);
@@ -218,7 +217,7 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
     }
 }
 
-/// What a label of a rule means, as far as its words are the program's own.
+/// The meaning of a rule's label, if its word is built in.
 ///
 /// `compares` is the column that the rule compares, if it does.
 pub fn label_meaning(label: &str, compares: Option<&str>) -> &'static str {
@@ -236,23 +235,23 @@ pub fn label_meaning(label: &str, compares: Option<&str>) -> &'static str {
     }
 }
 
-/// A condition as it stands in the file: for which key which expression.
+/// The conditions as written in the file: expressions by key.
 pub struct Written(toml::Table);
 
 impl Written {
-    /// Of a plan's file.
+    /// The conditions of a plan's file.
     pub fn of(plan: &Plan) -> Self {
         Self(plan.text.parse().unwrap_or_default())
     }
 
-    /// The condition of a name; `None` if the name in the file is not the rule's, letter for letter.
+    /// The condition of a name; `None` if the name in the file is not exactly the rule's.
     fn condition(&self, name: &str) -> Option<&toml::Table> {
         let conditions = self.0.get("conditions")?.as_array()?;
         let mut tables = conditions.iter().filter_map(toml::Value::as_table);
         tables.find(|table| text(table, "name") == Some(name))
     }
 
-    /// When it applies, if it says so.
+    /// When it applies, if limited.
     pub fn given(&self, name: &str) -> Option<String> {
         text(self.condition(name)?, "given").map(one_line)
     }
@@ -262,7 +261,7 @@ impl Written {
         text(self.condition(name)?, "compare")
     }
 
-    /// The expression whose value it gives, if it does.
+    /// The expression whose value it yields, if it does.
     pub fn value(&self, name: &str) -> Option<String> {
         text(self.condition(name)?, "value").map(one_line)
     }
@@ -284,7 +283,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// All of it for programs.
+/// The whole explanation as JSON.
 pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     let configurations = plan.configs.iter().map(|config| {
         let steps = config.steps.iter().map(|step| {
@@ -334,7 +333,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
     })
 }
 
-/// The most octets of memory that a run takes as it comes.
+/// The maximum memory of a run with default settings, in octets.
 pub fn memory(plan: &Plan) -> u64 {
     let wave = USUAL_PORTS / 2 / plan.configs.len().max(1);
     memory::bound(plan, CONCURRENCY, USUAL_PORTS, wave)

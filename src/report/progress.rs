@@ -1,4 +1,4 @@
-//! What is shown while a run goes on: a bar on a terminal, a line now and then elsewhere.
+//! The progress of a run: a bar on a terminal, occasional lines elsewhere.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::bar::{AroundBar, BAR};
 use super::page;
 use crate::printable;
 
-/// How often a bar moves.
+/// Update interval of the bar.
 pub(super) const FRAME: Duration = Duration::from_millis(100);
-/// How often a line is written where there is no terminal.
+/// Interval of lines where there is no terminal.
 pub(super) const LINE: Duration = Duration::from_secs(10);
 
-/// Starts logging to standard error: warnings, and more with each `-v`; `RUST_LOG` goes before.
+/// Starts logging to standard error: warnings, and more with each `-v`; `RUST_LOG` takes precedence.
 pub fn start_logging(verbose: u8, quiet: bool) {
     let level = match (verbose, quiet) {
         (0, true) => log::LevelFilter::Error,
@@ -25,7 +25,7 @@ pub fn start_logging(verbose: u8, quiet: bool) {
     };
     let mut builder = env_logger::Builder::new();
     builder.filter_module("pathspider", level);
-    // Lines of a list that are refused are targets that are lost, and why is for the list's author to know.
+    // Rejected lines of a list are lost targets; the author of the list must see why.
     builder.filter_module("pathspider::targets", level.max(log::LevelFilter::Warn));
     builder.parse_default_env();
     builder.format(|out, record| {
@@ -35,7 +35,7 @@ pub fn start_logging(verbose: u8, quiet: bool) {
         writeln!(out, "{style}{}{style:#}: {}", level.as_str().to_lowercase(), text)
     });
     builder.target(env_logger::Target::Pipe(Box::new(AroundBar)));
-    // Fails only if a logger is there already, which then serves as well.
+    // Fails only if a logger is installed already, which then serves.
     let _ = builder.try_init();
 }
 
@@ -47,7 +47,7 @@ pub(super) fn bar_of_process(terminal: bool) -> &'static ProgressBar {
     })
 }
 
-/// Shows how far a run is: a bar on a terminal, lines elsewhere.
+/// Shows the progress of a run: a bar on a terminal, lines elsewhere.
 pub struct Display {
     bar: Option<&'static ProgressBar>,
     lines: bool,
@@ -61,8 +61,8 @@ impl Display {
         Self { bar, lines: !terminal && !quiet }
     }
 
-    /// Shows how much is done, of how much if that is known; `line` says whether a line is due, `text` where
-    /// the run is, and what was found.
+    /// Shows how much is done, and of how much if known; `line` says whether a line is due, `text` has the phase and the
+    /// results.
     pub fn show(
         &self,
         elapsed: Duration,
@@ -87,7 +87,7 @@ impl Display {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn end(&self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
@@ -103,7 +103,7 @@ fn bar(terminal: bool) -> ProgressBar {
     ProgressBar::with_draw_target(None, target).with_style(style(UNCOUNTED))
 }
 
-/// Both templates are constants of this file; a broken one would show the default bar.
+/// Both templates are constants of this file; an invalid one falls back to the default bar.
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar())
 }

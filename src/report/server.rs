@@ -1,5 +1,5 @@
-//! `--metrics`: a server of one page, in a thread of its own, that no client can make cost much: few at a time,
-//! little time for each, few in a second.
+//! `--metrics`: an HTTP server of one page on a thread of its own. Clients are bounded: in number, in time, and in
+//! rate.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
@@ -14,19 +14,19 @@ use super::page;
 use crate::barrier::panic_point;
 use crate::error::{Doing as _, Error, Result};
 
-/// Clients at a time; others wait in the kernel's queue.
+/// Maximum number of clients at a time; others wait in the kernel's queue.
 const CLIENTS: usize = 8;
-/// From the connection to its end.
+/// Time limit of a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Octets of a request.
+/// Maximum octets of a request.
 const REQUEST: usize = 8 << 10;
-/// Clients in a second.
+/// Maximum number of clients per second.
 const IN_A_SECOND: u32 = 50;
 
 const LISTENER: Token = Token(CLIENTS);
 const WAKE: Token = Token(CLIENTS + 1);
 
-/// A server that listens, and serves once it is run.
+/// A listening server; it serves when run.
 pub struct Server {
     poll: Poll,
     listener: TcpListener,
@@ -36,13 +36,13 @@ pub struct Server {
     taken: u32,
 }
 
-/// Ends the server when it is dropped.
+/// Stops the server when dropped.
 pub struct Running(Arc<Waker>);
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Err(error) = self.0.wake() {
-            log::warn!("end the server of metrics: {error}");
+            log::warn!("stop the metrics server: {error}");
         }
     }
 }
@@ -51,20 +51,19 @@ struct Client {
     stream: TcpStream,
     since: Instant,
     request: Vec<u8>,
-    /// What is still to be sent, once the request is whole.
+    /// The rest of the answer, once the request is complete.
     answer: Option<Vec<u8>>,
 }
 
 impl Server {
-    /// Listens on an address; says on standard error where.
+    /// Listens on an address and prints it on standard error.
     ///
     /// # Errors
-    /// [`Error::Usage`] if the address cannot be had, or if it is not of the loopback interface and that was
-    /// not said to be meant (`exposed`).
+    /// [`Error::Usage`] if the address cannot be bound, or if it is not a loopback address and `exposed` is false.
     pub fn bind(at: SocketAddr, exposed: bool) -> Result<Self> {
         if !at.ip().to_canonical().is_loopback() && !exposed {
             return Err(Error::Usage(format!(
-                "--metrics {at}: others can reach this address; take one of 127.0.0.0/8 or [::1], or say \
+                "--metrics {at}: other hosts can reach this address; use one of 127.0.0.0/8 or [::1], or add \
                  --metrics-exposed"
             )));
         }
@@ -83,7 +82,7 @@ impl Server {
         Ok(Self { poll, listener, waker: Arc::new(waker), clients, second, taken: 0 })
     }
 
-    /// What ends it.
+    /// A handle that stops the server when dropped.
     pub fn running(&self) -> Running {
         Running(Arc::clone(&self.waker))
     }
@@ -98,7 +97,7 @@ impl Server {
     fn serve(&mut self, page: &dyn Fn() -> String) -> io::Result<()> {
         let mut events = Events::with_capacity(2 * CLIENTS);
         loop {
-            // A client's time ends, or more may be taken, a little after the moment itself.
+            // Timers fire slightly after the deadline of a client or the end of a pause.
             let wait = self.is_busy().then_some(Duration::from_millis(200));
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -123,7 +122,7 @@ impl Server {
         self.taken > 0 || self.clients.iter().any(Option::is_some)
     }
 
-    /// Takes those who wait, as far as they may be taken now.
+    /// Accepts waiting clients, within the limits.
     fn accept(&mut self, now: Instant, page: &dyn Fn() -> String) {
         if now.duration_since(self.second) >= Duration::from_secs(1) {
             (self.second, self.taken) = (now, 0);
@@ -131,7 +130,7 @@ impl Server {
         while self.taken < IN_A_SECOND
             && let Some(place) = self.clients.iter().position(Option::is_none)
         {
-            // Whatever is wrong, the next turn sees if it still is.
+            // The next turn sees whether the error persists.
             let Ok((mut stream, _)) = self.listener.accept() else { return };
             self.taken += 1;
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -154,13 +153,13 @@ impl Server {
 }
 
 impl Client {
-    /// Reads and answers as far as that goes; says whether it is done.
+    /// Reads and answers as far as possible; returns whether the client is done.
     fn go_on(&mut self, page: &dyn Fn() -> String) -> io::Result<bool> {
         let mut buffer = [0; 2048];
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Ok(true),
-                // What comes behind the request is read, since it would else be answered by a reset.
+                // Read whatever follows the request; unread data would cause a reset on close.
                 Ok(_) if self.answer.is_some() => {}
                 Ok(length) => {
                     self.request.extend_from_slice(&buffer[..length]);
@@ -193,7 +192,7 @@ impl Client {
     }
 }
 
-/// The answer to a request (RFC 9112), none while it is not whole.
+/// The answer to a request (RFC 9112); `None` while it is incomplete.
 fn answer(request: &[u8], page: &dyn Fn() -> String) -> Option<Vec<u8>> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Request::new(&mut headers);
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_let_in_only_if_that_was_said() {
+    fn exposed_addresses_need_consent() {
         let refused =
             |at: &str| Server::bind(at.parse().unwrap(), false).err().unwrap().to_string();
         for at in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[::ffff:192.0.2.1]:0"] {
@@ -266,13 +265,13 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_say_nothing_are_given_up_and_others_served() {
+    fn silent_clients_time_out_and_others_are_served() {
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let at = server.listener.local_addr().unwrap();
         let running = server.running();
         std::thread::scope(|scope| {
             scope.spawn(move || server.run(&page));
-            // More of them than are taken at a time.
+            // More clients than are accepted at a time.
             let idle: Vec<Plain> = (0..2 * CLIENTS).map(|_| Plain::connect(at).unwrap()).collect();
             let mut client = Plain::connect(at).unwrap();
             client.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();

@@ -1,5 +1,5 @@
-//! `--status`: a JSON line each second, appended to a file or a pipe. A reader that does not read never holds
-//! the run up, and neither does a pipe that has no reader: lines begin when it has one.
+//! `--status`: a JSON line per second, appended to a file or a pipe. A slow reader never blocks the run, nor does a
+//! pipe without a reader: lines begin when it has one.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,10 +15,9 @@ use crate::files::{Log, Opened};
 use crate::printable;
 use crate::run::Outcome;
 
-/// A pipe that is ready takes so many octets at once.
+/// Octets that a ready pipe accepts at once.
 const PIECE: usize = 4096;
-/// So long a full pipe is waited for: a line that is due again in a second may be left out, the rest of a
-/// line that was begun not.
+/// Timeouts for a full pipe: a periodic line may be dropped, but the rest of a partly written line may not.
 const MEANWHILE: Duration = Duration::ZERO;
 const BEGUN: Duration = Duration::from_secs(1);
 
@@ -32,7 +31,7 @@ pub struct Status {
 
 #[derive(Debug)]
 enum To {
-    /// What can be written to.
+    /// An open file.
     File(File),
     /// A pipe without a reader.
     NoReader(Log),
@@ -41,33 +40,33 @@ enum To {
 }
 
 impl Status {
-    /// Opens the file for appending; `-` is standard output. Never waits.
+    /// Opens the file for appending; `-` is standard output. Never blocks.
     ///
     /// # Errors
-    /// [`Error::Usage`] if it cannot be opened, or if another user put it where root was to write.
+    /// [`Error::Usage`] if it cannot be opened, or if root would write to another user's file.
     pub fn open(path: &Path) -> Result<Self> {
         let to = match Log::open(path, "--status")? {
             Opened::File(file) => To::File(file),
             Opened::NoReader(log) => {
-                log::warn!("--status {}: nobody reads it yet", path.display());
+                log::warn!("--status {}: no reader yet", path.display());
                 To::NoReader(log)
             }
         };
         Ok(Self { path: path.to_owned(), to, last: json!({}) })
     }
 
-    /// Writes how the run goes.
+    /// Writes a line about the run's progress.
     pub fn progress(&mut self, line: Value) {
         self.write(&line, MEANWHILE);
         self.last = line;
     }
 
-    /// Remembers how the run went, for the last line.
+    /// Stores the latest state for the last line.
     pub fn remember(&mut self, line: Value) {
         self.last = line;
     }
 
-    /// Writes how the run ended: the last line.
+    /// Writes the last line: how the run ended.
     pub fn end(&mut self, now: &str, ended: Result<(Option<&Outcome>, Exit), &Error>) {
         let mut line = std::mem::take(&mut self.last);
         let (exit, outcome, error) = match ended {
@@ -106,9 +105,9 @@ impl Status {
         for piece in text.as_bytes().chunks(PIECE) {
             match ready(file, patience) {
                 true => {}
-                // Nothing of it was written: the next line may find room.
+                // Nothing was written; the next line may succeed.
                 false if patience == MEANWHILE => return,
-                false => return self.fail(&"nobody reads it"),
+                false => return self.fail(&"no reader"),
             }
             patience = BEGUN;
             if let Err(why) = file.write_all(piece) {
@@ -127,18 +126,18 @@ impl Status {
         }
     }
 
-    /// Half a line, or none, can be followed by nothing.
+    /// Stops writing: nothing may follow a partial line.
     fn fail(&mut self, why: &dyn std::fmt::Display) {
         log::warn!("write --status {}: {why}; no more lines go there", self.path.display());
         self.to = To::Failed;
     }
 }
 
-/// Waits until a piece can be written without waiting.
+/// Waits until a piece can be written without blocking.
 fn ready(file: &File, patience: Duration) -> bool {
     let mut fds = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
     let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
-    // Whatever is wrong with it, writing will tell.
+    // Other errors show when writing.
     poll(&mut fds, patience).map_or(true, |ready| ready > 0)
 }
 
@@ -150,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_nobody_reads_costs_lines_and_no_time() {
+    fn a_full_pipe_costs_lines_and_no_time() {
         let (mut reader, writer) = io::pipe().unwrap();
         let to = To::File(File::from(std::os::fd::OwnedFd::from(writer)));
         let mut status = Status { path: "a pipe".into(), to, last: json!({}) };
@@ -162,17 +161,17 @@ mod tests {
         status.end("now", Err(&Error::Failed("it broke".into())));
         drop(status);
         let rest: Vec<String> = BufReader::new(reader).lines().map(|line| line.unwrap()).collect();
-        // The first is what the reading above left of a line.
+        // The first is the rest of the line that was partly read above.
         let read = |line: &String| serde_json::from_str::<Value>(line).unwrap();
         let lines: Vec<Value> = rest[1..].iter().map(read).collect();
         let last = lines.last().unwrap();
         assert_eq!((&last["event"], &last["exit"]), (&"end".into(), &1.into()));
         assert_eq!(last["error"], "it broke");
-        assert_eq!(last["number"], 99_999, "the state is the last one, written or not");
+        assert_eq!(last["number"], 99_999, "the latest state, written or not");
     }
 
     #[test]
-    fn a_pipe_without_a_reader_is_not_waited_for() {
+    fn a_pipe_without_a_reader_does_not_block() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pipe");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();

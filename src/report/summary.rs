@@ -1,4 +1,4 @@
-//! What a run was and cost: for the terminal and for programs.
+//! The summary of a run, as text and JSON.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,14 +18,16 @@ use crate::run::counts::Counts;
 use crate::run::totals::Totals;
 use crate::words::counted;
 
-/// What was lost, a line each.
+/// Losses, one line each.
 fn lost(outcome: &Outcome) -> Vec<String> {
     let [_, dropped, interface_dropped, _] = outcome.counts.packets;
     let interrupted = outcome.interrupted || outcome.error.is_some();
     let unfinished = if interrupted { 0 } else { outcome.account.unfinished };
     let unobserved = match &outcome.elsewhere {
         Some(other) => {
-            format!("attempt[s] whose packets left through {other}, which was not watched: see -i")
+            format!(
+                "attempt[s] whose packets left through {other}, which was not watched: use -i {other}"
+            )
         }
         None => format!(
             "attempt[s] whose packets were not seen on {} as they were sent (does this host rewrite or drop them? see \
@@ -36,25 +38,25 @@ fn lost(outcome: &Outcome) -> Vec<String> {
     let losses = [
         (dropped, "packet[s] dropped by the kernel: lower --rate or --concurrency"),
         (interface_dropped, "packet[s] dropped by the interface"),
-        (outcome.counts.evicted, "flow[s] given up early because the flow table was full"),
+        (outcome.counts.evicted, "flow[s] evicted because the flow table was full"),
         (
             outcome.disturbed.marked,
-            "wave[s] disturbed twice: nothing is concluded from [its|their] attempts",
+            "wave[s] disturbed twice: no conclusions from [its|their] attempts",
         ),
         (
             outcome.counts.internal[0],
-            "attempt[s] ended by an internal error: nothing is concluded from [it|them] (please report what -v \
+            "attempt[s] ended by an internal error: no conclusions from [it|them] (please report what -v \
              logs)",
         ),
         (
             outcome.counts.internal[1],
-            "flow[s] given up because of an internal error: [it|they] count[s|] as not observed (please report what -v \
+            "flow[s] lost to an internal error: [it|they] count[s|] as not observed (please report what -v \
              logs)",
         ),
         (unfinished + outcome.account.missing(), "target[s] without a record"),
         (
             outcome.counts.not_delivered,
-            "attempt[s] whose answer crossed the interface and did not reach the socket: look at the host firewall, \
+            "attempt[s] whose answer crossed the interface but did not reach the socket: check the host firewall, \
              rp_filter and conntrack; nothing is concluded from [it|them]",
         ),
         (
@@ -79,9 +81,9 @@ fn lost(outcome: &Outcome) -> Vec<String> {
     losses.map(|(count, what)| counted(count, what)).collect()
 }
 
-/// The exit code that a run's end means.
+/// The exit code of an outcome.
 fn exit(outcome: &Outcome, tally: Option<&Tally>) -> Exit {
-    // Whatever kind it is: something was run.
+    // Whatever the error: packets were sent, so it is not bad input.
     if outcome.error.is_some() {
         return Exit::Failed;
     }
@@ -99,8 +101,7 @@ fn per_second(outcome: &Outcome) -> f64 {
     outcome.asked as f64 / outcome.elapsed.as_secs_f64().max(1e-9)
 }
 
-/// Prints how the run went and says with which code to exit. Where the records themselves go to
-/// standard output, this goes to standard error.
+/// Prints the summary and returns the exit code. Prints to standard error if the records go to standard output.
 pub fn print(
     outcome: &Outcome,
     plan: &Plan,
@@ -142,7 +143,7 @@ fn text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> String {
     lines.join("\n")
 }
 
-/// Everything but the lab's table, which has styles.
+/// The text without the lab's table, which has styles.
 fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Vec<String> {
     let mut lines = Vec::new();
     let Totals { flagged, .. } = &outcome.totals;
@@ -155,7 +156,7 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
     ));
     lines.extend(labels(&outcome.totals));
     if outcome.again > 0 {
-        let what = "time[s] a target that looked broken or transient was asked again";
+        let what = "re-probe[s] of targets that looked broken or transient";
         lines.push(counted(outcome.again, what));
     }
     lines.extend(outcome.account.notes());
@@ -166,7 +167,7 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
     lines.extend(outcome.disturbed.notes());
     if outcome.interrupted {
         let by = outcome.signal_name().map(|name| format!(" by {name}")).unwrap_or_default();
-        lines.push(format!("Interrupted{by}; what was finished is written."));
+        lines.push(format!("Interrupted{by}; finished records are written."));
     }
     if let Some(written) = &outcome.written {
         let size = HumanBytes(written.bytes);
@@ -177,7 +178,7 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
         ));
     }
     if let Some(path) = &outcome.resume {
-        lines.push(format!("Go on with the same command and --resume {}", path.display()));
+        lines.push(format!("To continue, repeat the command with --resume {}", path.display()));
     }
     let [seen, dropped, ..] = outcome.counts.packets;
     lines.push(format!(
@@ -206,11 +207,11 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
     lines
 }
 
-/// A line a label: how often it was given, and how often falsely as far as controls tell.
+/// A line per label: how often it was given, and its false-alarm rate according to controls.
 pub fn labels(totals: &Totals) -> Vec<String> {
     let Totals { labels, controls, .. } = totals;
     let records = totals.records - controls.records;
-    // Also those that only controls were given.
+    // Includes labels given to controls only.
     let others = controls.labels.keys().filter(|label| !labels.contains_key(*label));
     let others = others.filter(|label| controls.alarms(label).is_some()).map(|label| (label, &0));
     let all: BTreeMap<&String, &u64> = labels.iter().chain(others).collect();
@@ -286,12 +287,12 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
     .to_string()
 }
 
-/// Whether the lab states what is true of this measurement: of a user's own it cannot know.
+/// Whether the lab states a truth for this measurement; for a user's own it does not.
 fn knows(tally: &Tally) -> bool {
     tally.rows().iter().any(|row| row.is_known())
 }
 
-/// How wide the terminal is, and colours if there is one.
+/// The width of the terminal, and whether to use colours.
 fn terminal() -> (usize, Styles) {
     use anstyle::{AnsiColor, Style};
     let (_, width) = console::Term::stdout().size();

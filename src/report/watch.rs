@@ -1,4 +1,4 @@
-//! Shows a run while it goes on: on the terminal, in the status, as metrics.
+//! Shows a run in progress: on the terminal, in the status, as metrics.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,7 +13,7 @@ use crate::run::about;
 use crate::run::snapshot::{Every, Pace};
 use crate::run::telemetry::Telemetry;
 
-/// How often `--status` has a line.
+/// Interval of status lines.
 const STATUS: Duration = Duration::from_secs(1);
 
 /// What is left of the wave in flight.
@@ -21,7 +21,7 @@ const STATUS: Duration = Duration::from_secs(1);
 pub struct Remaining {
     /// Attempts.
     pub attempts: u64,
-    /// How long they take at the recent pace, if that is known.
+    /// How long they take at the recent pace, if known.
     pub likely: Option<Duration>,
     /// How long they take if none is answered.
     pub most: Duration,
@@ -90,7 +90,7 @@ pub fn show(
     }
 }
 
-/// How long this many attempts take if none is answered: each slot is then held for the timeout, and each
+/// How long this many attempts take if none is answered: each one holds its slot for the timeout, and each
 /// configuration's turn ends a timeout after its last start.
 fn longest(attempts: u64, limits: Limits, timeout: Duration, turns: u32) -> Duration {
     let slots = limits.concurrency as f64 / timeout.as_secs_f64().max(1e-3);
@@ -105,7 +105,7 @@ mod tests {
     use crate::engine::scheduler::Caps;
 
     #[test]
-    fn a_wave_takes_as_long_as_its_limits_and_timeouts_say() {
+    fn limits_and_timeouts_bound_the_time_of_a_wave() {
         let second = Duration::from_secs(1);
         let limits = |concurrency, rate| Limits { concurrency, rate, caps: Caps::default() };
         assert_eq!(longest(5000, limits(1000, Some(100)), 3 * second, 2), 56 * second);

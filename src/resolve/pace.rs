@@ -1,4 +1,4 @@
-//! How fast questions go out: never more than so many in any one second, and no bursts that matter.
+//! Rate limit of queries: at most N in any one second, without large bursts.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ pub struct Pace {
 
 #[derive(Debug)]
 struct Bucket {
-    /// Tokens that it holds at most: what may go out at once after a pause.
+    /// Maximum number of tokens: the burst after a pause.
     most: f64,
-    /// Tokens a second.
+    /// Tokens per second.
     refill: f64,
     tokens: f64,
     at: Instant,
@@ -22,8 +22,8 @@ impl Pace {
     /// For a rate per second; without one, there is no limit.
     pub fn new(rate: Option<u32>, now: Instant) -> Self {
         let bucket = rate.map(|rate| {
-            // A hundredth of a second's worth may go out at once, so that coarse timers do not slow it
-            // down. In any second go out at most `most - 1 + refill`: that is the rate.
+            // The burst is a hundredth of a second's worth, so that coarse timers do not slow it down.
+            // At most `most - 1 + refill` queries are sent in any one second: that is the rate.
             let rate = f64::from(rate.max(1));
             let most = (rate / 100.0).floor().max(1.0);
             Bucket { most, refill: rate - (most - 1.0), tokens: most, at: now }
@@ -31,7 +31,7 @@ impl Pace {
         Self { bucket }
     }
 
-    /// Takes leave to send: `None` if one may, else how long to wait.
+    /// Takes a token: `None` if there was one, else how long to wait.
     pub fn wait(&mut self, now: Instant) -> Option<Duration> {
         let wait = self.peek(now);
         if let (None, Some(bucket)) = (wait, &mut self.bucket) {
@@ -40,14 +40,14 @@ impl Pace {
         wait
     }
 
-    /// How long to wait until one may send, `None` if now.
+    /// How long to wait for a token, `None` if there is one.
     pub fn peek(&mut self, now: Instant) -> Option<Duration> {
         let bucket = self.bucket.as_mut()?;
         let passed = now.saturating_duration_since(bucket.at).as_secs_f64();
         bucket.at = bucket.at.max(now);
         bucket.tokens = (bucket.tokens + passed * bucket.refill).min(bucket.most);
         let missing = 1.0 - bucket.tokens;
-        // Sums of fractions do not come out even; a millionth of a token is nobody's harm.
+        // Tolerates rounding errors of fractions.
         (missing > 1e-6).then(|| Duration::from_secs_f64(missing / bucket.refill))
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn never_more_in_any_second_and_not_much_less() {
+    fn the_rate_is_never_exceeded_and_nearly_reached() {
         for rate in [1, 2, 7, 99, 100, 250, 5000] {
             let start = Instant::now();
             let mut pace = Pace::new(Some(rate), start);

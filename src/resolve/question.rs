@@ -1,4 +1,4 @@
-//! DNS questions and what an answer says: messages only, no sockets and no clock.
+//! DNS queries and their answers: messages only, no sockets and no clock.
 //!
 //! A stub resolver's part of RFC 1035 and 5452: the answer must have the identifier and the
 //! question that were sent, each letter in its random case (draft-vixie-dnsext-dns0x20), and the recursive server has
@@ -14,10 +14,10 @@ use crate::barrier::guard;
 use crate::packet::dns::{self, Data, Fit, Message, randomize_case};
 use crate::targets;
 
-/// CNAMEs that are followed within an answer.
+/// Maximum number of CNAMEs followed within an answer.
 const LONGEST_CHAIN: usize = 16;
 
-/// Which addresses a question asks for.
+/// The address family of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
@@ -54,19 +54,19 @@ impl Family {
 pub enum Reason {
     /// There is no such name.
     Nxdomain,
-    /// The name is there, an address of this family is not.
+    /// The name exists, but has no address of this family.
     NoAddress,
-    /// Nothing but addresses that no connection can go to.
+    /// Only addresses that cannot be connected to.
     UnusableAddress,
-    /// CNAMEs that lead nowhere: in a circle, or too many.
+    /// A CNAME loop, or too many CNAMEs.
     CnameLoop,
     /// The server failed (RFC 1035, 4.1.1: RCODE 2), each time.
     Servfail,
     /// The server refused (RCODE 5), each time.
     Refused,
-    /// The server could not read the question (RCODE 1), each time.
+    /// The server could not parse the query (RCODE 1), each time.
     Formerr,
-    /// The server does not do such questions (RCODE 4), each time.
+    /// The server does not support such queries (RCODE 4), each time.
     Notimp,
     /// Another RCODE, each time.
     OtherRcode,
@@ -76,7 +76,7 @@ pub enum Reason {
     Timeout,
     /// The server cannot be reached.
     Unreachable,
-    /// The text cannot be a name, nothing was asked.
+    /// The text is not a valid name; no query was sent.
     BadName,
 }
 
@@ -86,12 +86,14 @@ impl Reason {
         match self {
             Reason::Nxdomain => ("nxdomain", "no such name"),
             Reason::NoAddress => ("no_address", "a name without an address"),
-            Reason::UnusableAddress => ("unusable_address", "no address that one can connect to"),
-            Reason::CnameLoop => ("cname_loop", "aliases that end nowhere"),
+            Reason::UnusableAddress => {
+                ("unusable_address", "only addresses that cannot be connected to")
+            }
+            Reason::CnameLoop => ("cname_loop", "a loop of aliases, or too many"),
             Reason::Servfail => ("servfail", "the resolver failed"),
             Reason::Refused => ("refused", "the resolver refused"),
-            Reason::Formerr => ("formerr", "the resolver could not read the question"),
-            Reason::Notimp => ("notimp", "the resolver does not do such questions"),
+            Reason::Formerr => ("formerr", "the resolver could not parse the query"),
+            Reason::Notimp => ("notimp", "the resolver does not support such queries"),
             Reason::OtherRcode => ("other_rcode", "the resolver answered with another error"),
             Reason::BadAnswer => ("bad_answer", "an answer that cannot be read"),
             Reason::Timeout => ("timeout", "no answer in time"),
@@ -100,7 +102,7 @@ impl Reason {
         }
     }
 
-    /// Whether the DNS itself said so: then asking again gives the same, and nothing is lost.
+    /// Whether this is an answer of the DNS: a retry would give the same.
     pub fn is_answer(self) -> bool {
         matches!(
             self,
@@ -109,32 +111,32 @@ impl Reason {
     }
 }
 
-/// What a datagram or a TCP message is to a question.
+/// The relation of a datagram or TCP message to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Not the answer: another identifier or question, or no answer at all.
+    /// Not the answer: another identifier or question, or not a response.
     Stranger,
-    /// The answer did not fit: to be asked again over TCP.
+    /// Truncated: retry over TCP.
     Truncated,
-    /// Addresses in the server's order, each once; never empty.
+    /// Distinct addresses in the server's order; never empty.
     Addresses(Vec<IpAddr>),
-    /// None, and why.
+    /// No address, and why.
     Nothing(Reason),
-    /// This, if the message is the server's: it fits the question only in part, so a host off the path can guess it.
+    /// A reply that matches the query only in part, so that an off-path host could have guessed it.
     Partial(Box<Reply>),
 }
 
-/// A question, sent with a fresh identifier each time.
+/// A query, with a fresh identifier each time it is sent.
 #[derive(Debug, Clone)]
 pub struct Question {
     query: Query,
     family: Family,
-    /// The message that was sent last.
+    /// The last message sent.
     asked: Vec<u8>,
 }
 
 impl Question {
-    /// For the addresses of a name; `None` if it cannot be one.
+    /// A query for the addresses of a name; `None` if the name is invalid.
     pub fn new(name: &str, family: Family) -> Option<Self> {
         let mut name = Name::from_ascii(name).ok()?;
         name.set_fqdn(true);
@@ -151,10 +153,10 @@ impl Question {
         Some(self.asked.clone())
     }
 
-    /// What a message is to this question.
+    /// Classifies a message.
     pub fn reply(&self, octets: &[u8]) -> Reply {
         guard(|| self.read(octets)).unwrap_or_else(|panic| {
-            panic.report("a resolver's answer was not read");
+            panic.report("an answer of a resolver was dropped");
             Reply::Nothing(Reason::BadAnswer)
         })
     }
@@ -174,7 +176,7 @@ impl Question {
         }
     }
 
-    /// What an answer to this question says by its RCODE.
+    /// The reply of a matching answer, by its RCODE.
     fn rcode(&self, message: &Message<'_>) -> Reply {
         match message.rcode {
             _ if message.truncated => Reply::Truncated,
@@ -270,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn what_answers_say() {
+    fn answers() {
         let www = "WWW.example.org.";
         let ip = |last| IpAddr::from([192, 0, 2, last]);
         assert_eq!(
             reply(&[(www, a(2)), (www, a(1)), (www, a(2))]),
             Reply::Addresses(vec![ip(2), ip(1)])
         );
-        // In any order, and nothing that the name does not lead to.
+        // In any order, without records that the name does not lead to.
         let chain = [
             ("b.example.", a(3)),
             ("x.example.", a(9)),
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers() {
+    fn messages_that_do_not_match() {
         let (question, answer) = answered(&[("www.example.org.", a(1))]);
         let right = answer.to_vec().unwrap();
         assert!(matches!(question.reply(&right), Reply::Addresses(_)));
@@ -342,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_in_mid_record_is_truncated() {
+    fn a_message_cut_within_a_record_is_truncated() {
         let (question, mut answer) = answered(&[("www.example.org.", a(1))]);
         answer.metadata.truncation = true;
         let whole = answer.to_vec().unwrap();
@@ -365,7 +367,7 @@ mod tests {
         assert_eq!(question.reply(&octets), found());
         octets[HEADER + 1] ^= 0x20;
         assert_eq!(question.reply(&octets), Reply::Partial(Box::new(found())));
-        // 13 letters: of 20 messages, two in the same case are all but impossible.
+        // 13 letters: two of 20 messages in the same case are all but impossible.
         let mut messages: Vec<_> =
             (0..20).map(|_| question.message().unwrap()[HEADER..].to_vec()).collect();
         messages.sort_unstable();
@@ -374,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_answers_does_not_hide_them() {
+    fn unreadable_later_sections_do_not_hide_answers() {
         let (question, answer) = answered(&[("www.example.org.", a(1))]);
         let mut octets = answer.to_vec().unwrap();
         // One record in each of the sections authority and additional, neither of which can be read.

@@ -1,11 +1,11 @@
-//! A stub resolver for many questions at once: one thread, one mio loop, a socket a question.
+//! A stub resolver for many queries at once: one thread, one mio loop, one socket per query.
 //!
-//! Each sending of a question has a socket of its own, connected to the server: the kernel picks
-//! a random source port and lets through only what comes from the server (RFC 5452). A question without
-//! an answer is sent again, to the next server; an answer that did not fit into a datagram is asked for again over TCP.
+//! Each transmission has a socket of its own, connected to the server: the kernel picks a random source port and accepts
+//! only messages from the server (RFC 5452). A query that times out is retried with the next server. A truncated answer
+//! is retried over TCP.
 //!
-//! So is one that does not repeat the question letter by letter ([`Reply::Partial`]): over TCP no host off the path
-//! can answer. Where the server cannot be asked over TCP, such an answer counts if no wrong one came besides.
+//! So is an answer that does not repeat the question letter by letter ([`Reply::Partial`]): over TCP an off-path host
+//! cannot answer. If the server does not answer over TCP, such an answer counts unless a wrong one came too.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -19,55 +19,54 @@ use super::pace::Pace;
 use super::question::{Family, Question, Reason, Reply};
 use crate::error::{Doing as _, Result};
 
-/// How the resolver asks.
+/// Settings of a resolver.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whom it asks, in turn; at least one.
+    /// Servers, used in turn; at least one.
     pub servers: Vec<SocketAddr>,
-    /// Questions under way at once.
+    /// Maximum number of queries in flight.
     pub concurrency: usize,
-    /// How long an answer may take.
+    /// Timeout of a query.
     pub timeout: Duration,
-    /// How often a question is sent again.
+    /// Number of retries.
     pub retries: u32,
-    /// Sendings in any one second, at most.
+    /// Maximum number of messages in any one second.
     pub rate: Option<u32>,
 }
 
-/// What became of a question.
+/// The result of a query.
 #[derive(Debug)]
 pub struct Answer {
-    /// The number under which it was asked.
+    /// The caller's number of the query.
     pub ticket: u64,
-    /// What was asked for.
+    /// The address family.
     pub family: Family,
     /// The addresses, or why there are none.
     pub found: Result<Vec<IpAddr>, Reason>,
 }
 
-/// Asks.
+/// A resolver.
 pub struct Resolver {
     settings: Settings,
     poll: Poll,
     events: Events,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    /// To be sent as soon as there is a slot and the rate allows.
+    /// Queries to send as soon as there is a slot and the rate allows.
     waiting: VecDeque<Pending>,
-    /// All have the same timeout, so the first sent is the first to expire.
+    /// Deadlines in order: all timeouts are equal.
     deadlines: VecDeque<(Instant, Token)>,
     pace: Pace,
     next_server: usize,
     answers: Vec<Answer>,
     buffer: Box<[u8; 65_536]>,
-    /// Sendings, repeated ones included.
+    /// Messages sent, retries included.
     pub sent: u64,
-    /// Messages that were not the answer to the question of their socket.
+    /// Messages that were not the answer to the query of their socket.
     pub strangers: u64,
 }
 
-/// A place for a socket. Its number and generation are the token: events of an old
-/// socket find another generation.
+/// A slot for a socket. Number and generation form the token, so that events of an old socket are recognized.
 #[derive(Default)]
 struct Slot {
     generation: usize,
@@ -76,25 +75,25 @@ struct Slot {
 
 /// Bits of a token that are the slot's number; above them is its generation.
 const INDEX_BITS: u32 = 20;
-/// The most questions under way: more have no tokens, nor ports.
+/// Upper bound of queries in flight, given by tokens and ports.
 pub const MOST: usize = 20_000;
 
 fn index(token: Token) -> usize {
     token.0 & ((1 << INDEX_BITS) - 1)
 }
 
-/// A question that has no answer yet.
+/// A query without an answer.
 struct Pending {
     ticket: u64,
     family: Family,
     question: Question,
     server: usize,
-    /// How often it may still be sent again.
+    /// Retries left.
     left: u32,
     over_tcp: bool,
-    /// What an answer said that fits the question only in part.
+    /// The content of an answer that matches the query only in part.
     partial: Option<Reply>,
-    /// Messages to its sockets that were no answer.
+    /// Messages to its sockets that were not the answer.
     strangers: u64,
 }
 
@@ -104,7 +103,7 @@ enum Wire {
 }
 
 impl Resolver {
-    /// A resolver with nothing to do.
+    /// An idle resolver.
     ///
     /// # Errors
     /// When the kernel gives no event queue.
@@ -127,17 +126,17 @@ impl Resolver {
         })
     }
 
-    /// How many questions may be handed in now.
+    /// Number of queries that can be accepted now.
     pub fn room(&self) -> usize {
         self.settings.concurrency.saturating_sub(self.under_way())
     }
 
-    /// How many have no answer yet.
+    /// Number of queries without an answer.
     pub fn under_way(&self) -> usize {
         self.slots.len() - self.free.len() + self.waiting.len()
     }
 
-    /// Takes a question; the answer comes from [`Resolver::turn`].
+    /// Accepts a query; [`Resolver::turn`] returns the answer.
     pub fn ask(&mut self, ticket: u64, family: Family, question: Question) {
         let server = self.next_server;
         self.next_server = (server + 1) % self.settings.servers.len();
@@ -155,7 +154,7 @@ impl Resolver {
         });
     }
 
-    /// Sends what may be sent, waits until something happens, and returns what was answered.
+    /// Sends queries within the limits, waits for events, and returns answers.
     ///
     /// # Errors
     /// When this host cannot open or watch a socket.
@@ -185,7 +184,7 @@ impl Resolver {
         let happened: Vec<Token> = self.events.iter().map(mio::event::Event::token).collect();
         self.events.clear();
         now = Instant::now();
-        // Answers before deadlines: one that is there was in time, however late we look.
+        // Answers before deadlines: an answer that has arrived was in time, however late it is read.
         for token in happened {
             self.hear(token);
         }
@@ -226,7 +225,7 @@ impl Resolver {
             Err(error) => {
                 self.free.push(index);
                 match error.kind() {
-                    // Of this host: without descriptors, ports or buffers nothing can be asked.
+                    // A local error: without descriptors, ports or buffers no query can be sent.
                     ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable | ErrorKind::OutOfMemory => {
                         Err(error).doing(|| "open a socket to ask the resolver")
                     }
@@ -234,7 +233,7 @@ impl Resolver {
                         Err(error).doing(|| "open a socket to ask the resolver")
                     }
                     _ => {
-                        log::debug!("ask {server}: {error}");
+                        log::debug!("query {server}: {error}");
                         self.again(pending, Reason::Unreachable);
                         Ok(())
                     }
@@ -269,7 +268,7 @@ impl Resolver {
         Token(index | self.slots[index].generation << INDEX_BITS)
     }
 
-    /// Something happened on a socket.
+    /// Handles an event of a socket.
     fn hear(&mut self, token: Token) {
         if self.token(index(token)) != token {
             return;
@@ -294,7 +293,7 @@ impl Resolver {
             Ok(None) => return,
             Ok(Some(reply)) => reply,
             Err(error) => {
-                log::debug!("hear from the resolver: {error}");
+                log::debug!("read from the resolver: {error}");
                 let reason = match error.kind() {
                     ErrorKind::UnexpectedEof => Reason::BadAnswer,
                     _ => Reason::Unreachable,
@@ -316,11 +315,11 @@ impl Resolver {
             Reply::Addresses(found) => self.answer(pending, Ok(found)),
             Reply::Nothing(reason) if reason.is_answer() => self.answer(pending, Err(reason)),
             Reply::Nothing(reason) => {
-                // Of an error of the socket, nothing follows for what the server said before.
+                // An error of the socket does not invalidate an earlier answer of the server.
                 pending.partial = pending.partial.filter(|_| !answered);
                 self.again(pending, reason);
             }
-            // Over TCP, where it had room and nobody else could speak.
+            // Over TCP an answer is complete and from the server.
             Reply::Truncated | Reply::Stranger if tcp => self.again(pending, Reason::BadAnswer),
             Reply::Stranger => self.again(pending, Reason::BadAnswer),
             Reply::Truncated => {
@@ -330,7 +329,7 @@ impl Resolver {
         }
     }
 
-    /// Closes a socket; its question is to be dealt with. `None` if that happened before.
+    /// Closes a socket and returns its query. `None` if it was closed before.
     fn release(&mut self, token: Token) -> Option<(Pending, Wire)> {
         let index = index(token);
         if self.token(index) != token {
@@ -343,7 +342,7 @@ impl Resolver {
         Some(flight)
     }
 
-    /// Sends it again, to the next server, if it may be.
+    /// Retries a query with the next server, if retries are left.
     fn again(&mut self, mut pending: Pending, reason: Reason) {
         if pending.over_tcp
             && pending.strangers == 0
@@ -369,7 +368,7 @@ impl Resolver {
     }
 }
 
-/// What the DNS says by a reply; `None` if it may say something else when it is asked again.
+/// The result of a reply; `None` if a retry may give another one.
 fn found(reply: &Reply) -> Option<Result<Vec<IpAddr>, Reason>> {
     match reply {
         Reply::Addresses(found) => Some(Ok(found.clone())),
@@ -378,14 +377,14 @@ fn found(reply: &Reply) -> Option<Result<Vec<IpAddr>, Reason>> {
     }
 }
 
-/// Whether this host has no more descriptors, which is no fault of a server.
+/// Whether this host has run out of descriptors, which is not the server's fault.
 fn is_exhausted(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::EACCES];
     error.raw_os_error().is_some_and(|number| exhausted.contains(&Errno::from_raw(number)))
 }
 
-/// Reads datagrams until one is the answer.
+/// Reads datagrams until the answer is found.
 fn read_udp(
     socket: &UdpSocket,
     question: &Question,
@@ -405,7 +404,7 @@ fn read_udp(
     }
 }
 
-/// Writes and reads as far as it goes; the message once it is whole (RFC 1035, 4.2.2).
+/// Writes and reads as far as possible; returns the message once complete (RFC 1035, 4.2.2).
 fn converse(
     stream: &mut TcpStream,
     out: &[u8],

@@ -1,4 +1,4 @@
-//! Whom to ask: `--resolver`, or what the system's resolv.conf names.
+//! Addresses of name servers: given ones, or those of the system's resolv.conf.
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -14,7 +14,7 @@ pub fn server(text: &str) -> Result<SocketAddr, String> {
         || format!("{text:?} is not ADDR or ADDR:PORT, as 192.0.2.53 or [2001:db8::53]:5353");
     if let Ok(server) = text.parse::<SocketAddr>() {
         return match server.port() {
-            0 => Err("port 0 cannot be asked".into()),
+            0 => Err("port 0 is not valid".into()),
             _ => Ok(server),
         };
     }
@@ -55,7 +55,7 @@ fn of_text(text: &str) -> Vec<SocketAddr> {
         if words.next() != Some("nameserver") {
             continue;
         }
-        // One that cannot be read is passed over, as the C library does.
+        // Skip invalid ones, as the C library does.
         if let Some(Ok(server)) = words.next().map(server)
             && !servers.contains(&server)
         {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_as_people_write_them() {
+    fn forms_of_a_server() {
         for (text, meant) in [
             ("192.0.2.53", "192.0.2.53:53"),
             ("192.0.2.53:5353", "192.0.2.53:5353"),

@@ -1,4 +1,4 @@
-//! Which targets of a list have records.
+//! Coverage: which targets of a list have records.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::run::record::POSITION;
 use crate::targets::Positions;
 use crate::words::counted;
 
-/// Positions of a message, at most.
+/// Maximum number of positions in a message.
 const SHOWN: usize = 100;
 
 /// Which targets have records.
@@ -17,18 +17,18 @@ pub struct Coverage {
     pub targets: Option<u64>,
     /// The last position of the list, and those without a target.
     pub list: Option<(u64, Positions)>,
-    /// Those that have no record because they must not be asked.
+    /// Excluded targets, which have no record.
     pub withheld: Positions,
-    /// Those that have no record.
+    /// Targets without a record.
     pub missing: Positions,
-    /// Those that have several.
+    /// Targets with several records.
     pub doubled: Positions,
     /// Runs that did not come to an end.
     pub unfinished: Vec<PathBuf>,
 }
 
 impl Coverage {
-    /// Of all results together.
+    /// The coverage of all results together.
     ///
     /// # Errors
     /// When they cannot be read, or contradict each other.
@@ -36,7 +36,7 @@ impl Coverage {
         let mut list: Option<(u64, Positions)> = None;
         let mut withheld = Positions::default();
         for input in inputs {
-            // It is there if the run has read its list to the end.
+            // Present if the run has read its list to the end.
             let Some(last) = input.number("targets_last_position") else { continue };
             let parse = |key: &str| {
                 let path = input.path.display();
@@ -50,7 +50,7 @@ impl Coverage {
                 Some(known) if *known == (last, vacant) => {}
                 Some(_) => {
                     return Err(Error::Usage(format!(
-                        "merge {}: of the same list it has read other targets than the others: another version of \
+                        "merge {}: it has read other targets of the same list than the others: another version of \
                          pathspider wrote it",
                         input.path.display()
                     )));
@@ -77,7 +77,7 @@ impl Coverage {
                 "merge: there is a record of line {at}, where the target list has no target"
             )));
         }
-        // One of the runs may have asked whom another one left alone.
+        // One run may have probed a target that another one excluded.
         withheld.remove(0);
         withheld.subtract(&vacant);
         withheld.subtract(&seen);
@@ -97,7 +97,7 @@ impl Coverage {
         })
     }
 
-    /// What is wrong with it.
+    /// Describes what is missing or doubled.
     pub fn faults(&self) -> Option<String> {
         let mut faults = Vec::new();
         for (positions, what) in
@@ -111,7 +111,7 @@ impl Coverage {
         if self.targets.is_none() {
             faults.push("none of the runs has read its target list to the end".to_owned());
         }
-        // That it was broken off is no fault if nothing is missing for it.
+        // An interrupted run is not a fault if no target is missing.
         if !faults.is_empty() {
             let paths = self.unfinished.iter().map(|path| path.display());
             faults.extend(paths.map(|path| format!("{path} was not finished")));
@@ -120,7 +120,7 @@ impl Coverage {
     }
 }
 
-/// Ranges for a message: not all, if there are many.
+/// Ranges for a message; shortened if there are many.
 fn shown(positions: &Positions) -> String {
     let text = positions.to_string();
     match text.match_indices(',').nth(SHOWN) {

@@ -1,4 +1,4 @@
-//! The results of one run, among those that are merged.
+//! The results of one run, as an input of a merge.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,35 +10,35 @@ use crate::barrier::panic_point;
 use crate::error::{Error, Result};
 use crate::sink::{self, Stored};
 
-/// Metadata in which results must agree, and what each is called.
+/// Metadata that must be equal in all results, with a description of each.
 const SAME: [(&str, &str); 7] = [
     ("measurement_sha256", "measurement"),
     ("params", "values of params"),
     ("connect", "kind of connection (--connect)"),
-    ("confirm_rounds", "rounds of a target that looks broken (--confirm)"),
+    ("confirm_rounds", "confirmation rounds (--confirm)"),
     ("control_share", "share of controls (--control)"),
     ("targets_sha256", "target list"),
-    ("port", "port of targets without one (--port)"),
+    ("port", "default port (--port)"),
 ];
 
-/// What helps if a result is spoiled.
+/// The remedy for a spoiled result.
 const REMEDY: &str = "`run --resume` with the command of the run puts what is spoiled aside and measures its targets again; \
                       --allow-incomplete merges without it";
 
 /// The results of one run.
 pub struct Input {
-    /// Where they are.
+    /// Their path.
     pub path: PathBuf,
-    /// Its files of records.
+    /// The files of records.
     files: Vec<PathBuf>,
-    /// The columns of its records.
+    /// The columns of the records.
     pub schema: SchemaRef,
-    /// What is known of it, without the prefix of keys.
+    /// The metadata, without the prefix of keys.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Input {
-    /// Opens a result. What is spoiled is refused, or left out if the whole need not be complete.
+    /// Opens a result. Spoiled files are an error, or left out if `incomplete` is allowed.
     pub fn open(path: &Path, incomplete: bool) -> Result<Self> {
         let checked = sink::check(path, &mut |_| ())?;
         if incomplete && !checked.files.is_empty() {
@@ -50,19 +50,19 @@ impl Input {
         let files = checked.files;
         let Some(last) = files.last() else {
             return Err(Error::Usage(format!(
-                "merge {}: no Parquet files are there",
+                "merge {}: there are no Parquet files",
                 path.display()
             )));
         };
         let stored = Stored::open(last)?;
         let schema = stored.schema().clone();
-        // Metadata of the file would otherwise stand in the schema, too.
+        // The schema must not carry the metadata of the file.
         let schema = SchemaRef::new(Schema::new(schema.fields().clone()));
         let run = path.join(sink::RUN);
         let run_is_whole = checked.spoiled.iter().all(|file| file.path != run);
         let metadata = match run.is_file() && run_is_whole {
             true => sink::read_json(&run)?,
-            // A file, or a folder whose run did not come to an end.
+            // A file, or the folder of an unfinished run.
             false => stored.metadata(),
         };
         let metadata = metadata.into_iter().collect();
@@ -74,17 +74,17 @@ impl Input {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// A value of the metadata that is a number.
+    /// A numeric value of the metadata.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.value(key)?.parse().ok()
     }
 
-    /// Whether its run came to its end.
+    /// Whether its run was completed.
     pub fn is_complete(&self) -> bool {
         self.value("complete") == Some("true")
     }
 
-    /// Refuses another result that is not of the same run.
+    /// Fails if another result does not belong to the same run or sharded run.
     pub fn fits(&self, other: &Input) -> Result<()> {
         let refuse = |what: &str, here: &str, there: &str| {
             let (a, b) = (self.path.display(), other.path.display());

@@ -1,4 +1,4 @@
-//! Judging again: the conditions of a measurement over the facts of finished results.
+//! Judges finished results again: computes the conditions of a measurement from stored facts.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,26 +26,26 @@ impl Columns for FromFile {
     }
 }
 
-/// A file of results, of which nothing but its end has been read.
+/// A file of results; only its footer has been read.
 pub struct Results {
     path: PathBuf,
     stored: sink::Stored,
-    /// The schema without what judging adds.
+    /// The schema without the columns that judging adds.
     pub facts: SchemaRef,
-    /// The columns that it keeps.
+    /// The columns kept.
     kept: Vec<usize>,
     /// In the file's order, without the prefix.
     pub metadata: Metadata,
 }
 
 impl Results {
-    /// Opens what is as it was written.
+    /// Opens a result that is intact.
     pub fn open(path: &Path) -> Result<Self> {
-        // A folder of parts is not judged as a whole.
+        // Folders of parts cannot be judged.
         files::regular(path).map_err(|why| files::unreadable(path, why))?;
         sink::check(path, &mut |_| ())?.require(
             "judge",
-            "`pathspider verify` says more; of a run in parts, `run --resume` measures again what is spoiled",
+            "`pathspider verify` says more; for a run in parts, `run --resume` measures spoiled parts again",
         )?;
         let stored = sink::Stored::open(path)?;
         let metadata = stored.metadata();
@@ -68,13 +68,13 @@ impl Results {
                 path.display()
             )));
         }
-        // Without metadata: that of the file would otherwise stand in the schema, too.
+        // The schema must not carry the metadata of the file.
         let facts: Fields = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
         let facts = Arc::new(Schema::new(facts));
         Ok(Self { path: path.to_owned(), stored, facts, kept, metadata })
     }
 
-    /// The values that the params of the measurement had.
+    /// The values of the measurement's params.
     pub fn params(&self) -> Vec<(String, String)> {
         let text = self.metadata.iter().find(|(key, _)| key == "params").map(|(_, text)| text);
         let values: Option<BTreeMap<String, String>> =
@@ -82,15 +82,15 @@ impl Results {
         values.unwrap_or_default().into_iter().collect()
     }
 
-    /// The text of the measurement that they carry.
+    /// The text of the embedded measurement.
     ///
     /// # Errors
-    /// If they carry none.
+    /// If there is none.
     pub fn measurement(&self) -> Result<String> {
         let found = self.metadata.iter().find(|(key, _)| key == "measurement");
         let missing = || {
             Error::Usage(format!(
-                "read {}: it does not say by which measurement; name one with --measurement",
+                "read {}: the results carry no measurement; name one with --measurement",
                 self.path.display()
             ))
         };
@@ -105,7 +105,7 @@ impl Results {
         }
     }
 
-    /// Reads and judges a batch at a time; `each` gets what was stored, too.
+    /// Reads and judges batch by batch; `each` gets the stored batch and the judged one.
     pub fn judge(
         self,
         rules: &Rules,

@@ -10,11 +10,11 @@ use crate::run::controls::Controls;
 use crate::run::counts::Counts;
 use crate::sink::{self, Metadata};
 
-/// The metadata of the whole: what all agree in, the sum of what is counted, and where the rest came from.
+/// The merged metadata: values that all results share, sums of counts, and the origin of the rest.
 pub fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
     let mut all = inputs.first().map(|input| input.metadata.clone()).unwrap_or_default();
     all.retain(|key, value| inputs.iter().all(|input| input.value(key) == Some(value)));
-    // What is of one run only, even if all agree in it.
+    // Keys that describe one run only, even if all values are equal.
     for key in
         ["shard", "targets_read", "targets_asked", "targets_refused", "sessions", sink::RUN_ID]
     {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_counted_is_added_up_and_what_differs_is_not_claimed_of_all() {
+    fn counts_are_summed_and_differing_values_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let of = |name, position, interface| {
             let metadata = [("packets_seen", "20"), ("interface", interface), ("kernel", "x")];

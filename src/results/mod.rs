@@ -1,4 +1,4 @@
-//! What is done with finished results: merging, judging again, checking.
+//! Operations on finished results: merging, judging again, verifying.
 
 pub mod coverage;
 pub mod input;

@@ -1,4 +1,4 @@
-//! What is known of a run before it begins, for the metadata of its results.
+//! Metadata of a run that are known before it starts.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -20,7 +20,7 @@ pub fn utc(time: SystemTime) -> String {
         .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// The values of a plan's params, as a JSON object of texts.
+/// The params of a plan and their values, as a JSON object of strings.
 pub fn params(plan: &Plan) -> String {
     let values = plan.params.iter().map(|param| (param.name.clone(), param.value.to_string()));
     json!(values.collect::<BTreeMap<_, _>>()).to_string()
@@ -30,7 +30,7 @@ pub(super) fn owned<const N: usize>(pairs: [(&str, String); N]) -> Metadata {
     pairs.map(|(key, value)| (key.to_owned(), value)).into()
 }
 
-/// The metadata that is known when a run begins; `more` is what only its spec says.
+/// The metadata known when a run starts; `more` comes from its spec.
 pub(super) fn about(
     plan: &Plan,
     interface: &str,
@@ -58,7 +58,7 @@ pub(super) fn about(
     about
 }
 
-/// The metadata of a part, which is made while the run goes on; the sink puts `pathspider.` before each key.
+/// The metadata of a part, written during the run. The sink prefixes each key with `pathspider.`.
 pub fn metadata_meanwhile(about: &Metadata, counts: &Counts, records: u64) -> Metadata {
     let now = owned([("complete", false.to_string()), ("records", records.to_string())]);
     [about.clone(), now, counts.metadata()].concat()
@@ -69,7 +69,7 @@ pub fn sha256(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// Each condition's verdict as one SQL expression over the file: a JSON object.
+/// The verdict of each condition as an SQL expression over the file: a JSON object.
 pub fn conditions_sql(rules: &Rules) -> String {
     let sql = rules.iter().map(|rule| (rule.name().to_owned(), rule.sql().into()));
     serde_json::Value::Object(sql.collect()).to_string()

@@ -1,32 +1,32 @@
-//! The account of a run: every target that was read ends as exactly one of a record, a refusal that is counted, or,
-//! if the run was ended early, unfinished.
+//! The account of a run. Every target read ends in exactly one way: recorded, skipped with a reason, or, if the run
+//! ended early, unfinished.
 
 use serde_json::{Map, Value};
 
 use crate::targets::{Positions, Reader, Reason};
 use crate::words::counted;
 
-/// What became of the targets that were read.
+/// The outcome of every target read.
 #[derive(Debug, Default)]
 pub struct Account {
     /// Targets read.
     pub read: u64,
-    /// Those refused, by [`Reason`].
+    /// Targets skipped, by [`Reason`].
     pub refused: [u64; Reason::ALL.len()],
-    /// Those that have a record, on disk.
+    /// Targets with a record on disk.
     pub records: u64,
-    /// Those that the run's end came before.
+    /// Targets that the run ended before it finished them.
     pub unfinished: u64,
-    /// The list's digest, once its end was reached.
+    /// The digest of the list, if it was read to its end.
     pub digest: Option<String>,
-    /// The last position that was read, and those without a target.
+    /// The last position read, and the positions without a target.
     pub positions: (u64, Positions),
-    /// Positions of targets that must not be asked.
+    /// Positions of excluded targets.
     pub withheld: Positions,
 }
 
 impl Account {
-    /// What a reader has read.
+    /// The account of a reader so far.
     pub fn of(reader: &Reader) -> Self {
         Self {
             read: reader.targets_read(),
@@ -38,7 +38,7 @@ impl Account {
         }
     }
 
-    /// Counts targets that were in hand when it came out that they must not be asked, by position and reason.
+    /// Counts targets that were excluded while in flight, by position and reason.
     pub fn withdraw(&mut self, targets: &[(u64, Reason)]) {
         for (position, reason) in targets {
             self.refused[*reason as usize] += 1;
@@ -46,12 +46,12 @@ impl Account {
         }
     }
 
-    /// Targets that have neither a record nor a reason: none, unless something was lost.
+    /// Targets with neither a record nor a reason: 0 unless something was lost.
     pub fn missing(&self) -> u64 {
         self.read.abs_diff(self.ended())
     }
 
-    /// The rest, where an error ended the run: what was in hand then has no record.
+    /// On an aborted run, counts targets in flight as unfinished.
     pub fn close(&mut self) {
         self.unfinished += self.read.saturating_sub(self.ended());
     }
@@ -60,19 +60,19 @@ impl Account {
         self.records + self.unfinished + self.refused.iter().sum::<u64>()
     }
 
-    /// Refusals by the words of their reasons, those that there were.
+    /// Skipped targets by the word of each reason; reasons that did not occur are left out.
     pub fn refusals(&self) -> Value {
         let counts = Reason::ALL.iter().zip(self.refused);
         let counts = counts.map(|((_, word, _), count)| ((*word).to_owned(), count.into()));
         Value::Object(counts.collect::<Map<_, _>>())
     }
 
-    /// Lines of a summary: what was read and not asked, and why.
+    /// Lines of a summary: targets that were read but not probed, and why.
     pub fn notes(&self) -> Vec<String> {
         let refused =
             Reason::ALL.iter().zip(self.refused).map(|((_, _, doc), count)| (count, *doc));
         let notes =
-            refused.chain([(self.unfinished, "target[s] [was|were] read and not finished")]);
+            refused.chain([(self.unfinished, "target[s] [was|were] read but not finished")]);
         let notes = notes.filter(|(count, _)| *count > 0);
         notes.map(|(count, what)| counted(count, what)).collect()
     }
@@ -90,7 +90,7 @@ mod tests {
         account.close();
         assert_eq!((account.unfinished, account.missing()), (1, 0));
         account.records += 2;
-        assert_eq!(account.missing(), 2, "more records than targets are wrong, too");
+        assert_eq!(account.missing(), 2, "more records than targets is an error too");
         assert_eq!(account.refusals()["other_shard"], 2);
     }
 }

@@ -1,8 +1,8 @@
-//! Who is to be asked again, and when: a queue without a clock.
+//! The queue of confirmation rounds. Time is an argument.
 //!
-//! Targets that look broken or transient come back from the writer in *groups*, those of one wave together. A
-//! group is asked again whole, not before its time, in the next wave that has room for it; the rest of that wave
-//! are targets that were never asked. So rounds cost a run no waves of their own but at its end.
+//! The writer returns targets that look broken or transient in *groups*, one per wave. A group is re-probed as a whole,
+//! when it is due, in the next wave with room for it. New targets fill the rest of that wave. So confirmation rounds
+//! need waves of their own only at the end of a run.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,47 +10,47 @@ use std::time::Duration;
 use crate::engine::ports::Bank;
 use crate::targets::Target;
 
-/// With more targets than this on the way, no others are taken from the list: the facts of each wait in memory.
+/// Limit on pending targets, whose facts are held in memory. Above it no new targets are taken from the list.
 const MOST: usize = 20_000;
 
-/// Targets that are asked again together.
+/// Targets that are re-probed together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// By which the writer knows it.
+    /// The writer's identifier of the group.
     pub id: u64,
     /// Its targets, in the order of the writer's records.
     pub targets: Vec<Target>,
-    /// The source port that each wants under each configuration.
+    /// The source port wanted by each target under each configuration.
     pub wanted: Vec<Vec<Option<u16>>>,
-    /// Which of the two halves of the ports these are of.
+    /// The bank (half of the range) that these ports are in.
     pub bank: Bank,
-    /// Whether they are controls.
+    /// Whether the targets are controls.
     pub is_control: bool,
 }
 
-/// Groups and their times.
+/// Groups and their due times.
 #[derive(Debug)]
 pub struct Again {
     spread: Duration,
-    /// In the order of their times: each waits equally long.
+    /// Ordered by due time: every group waits equally long.
     groups: VecDeque<(Duration, Group)>,
     waiting: usize,
-    /// Of each wave that the writer has not answered yet: how many of its targets were asked again.
+    /// For each wave that the writer has not answered: how many of its targets were re-probed.
     sent: VecDeque<usize>,
 }
 
 impl Again {
-    /// Nobody yet; `spread` is the least time between two askings of a target.
+    /// An empty queue; `spread` is the minimum time between two probes of a target.
     pub fn new(spread: Duration) -> Self {
         Self { spread, groups: VecDeque::new(), waiting: 0, sent: VecDeque::new() }
     }
 
-    /// A wave went to the writer, so many of whose targets were asked again.
+    /// A wave went to the writer; `again` of its targets were re-probed.
     pub fn handle_sent(&mut self, again: usize) {
         self.sent.push_back(again);
     }
 
-    /// The writer has answered the oldest wave: these are to be asked again. The time is not before that wave's end.
+    /// The writer has answered the oldest wave: `groups` must be re-probed. `now` is not before the end of that wave.
     pub fn handle_answer(&mut self, now: Duration, groups: Vec<Group>) {
         self.sent.pop_front();
         for group in groups {
@@ -59,8 +59,8 @@ impl Again {
         }
     }
 
-    /// The groups whose time has come, as far as they have room: all controls or none, and all of one bank, which
-    /// is not `taken`. `only` says whether the wave is of controls, if that is known.
+    /// Takes the due groups that fit: all controls or none, and all of one bank, which is not `taken`. `only` says
+    /// whether the wave is a control wave, if that is decided.
     pub fn poll(
         &mut self,
         now: Duration,
@@ -89,7 +89,7 @@ impl Again {
         due
     }
 
-    /// When somebody is to be asked again, if that is known.
+    /// When the next group is due, if one is queued.
     pub fn next(&self) -> Option<Duration> {
         self.groups.front().map(|(at, _)| *at)
     }
@@ -99,12 +99,12 @@ impl Again {
         !self.sent.is_empty()
     }
 
-    /// Whether nobody is to be asked again, and nobody will be unless more are asked.
+    /// Whether no group is queued and the writer owes none.
     pub fn is_over(&self) -> bool {
         self.groups.is_empty() && self.sent.is_empty()
     }
 
-    /// Whether no others should be asked before some of these.
+    /// Whether the queue is full: no new targets before some groups are done.
     pub fn is_full(&self) -> bool {
         self.waiting + self.sent.iter().sum::<usize>() >= MOST
     }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_asked_again_before_its_time() {
+    fn no_group_is_polled_before_it_is_due() {
         let mut again = Again::new(SPREAD);
         assert!(again.is_over());
         again.handle_sent(0);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_asked_whole_and_those_before_it_first() {
+    fn a_group_is_polled_whole_and_in_order() {
         let mut again = Again::new(SPREAD);
         again.handle_sent(0);
         again.handle_answer(seconds(0), vec![group(1, 4, false), group(2, 4, false)]);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn controls_go_among_themselves() {
+    fn controls_are_not_mixed_with_other_targets() {
         let mut again = Again::new(Duration::ZERO);
         again.handle_sent(0);
         let groups = vec![group(1, 1, false), group(2, 1, true), group(3, 1, true)];
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn controls_whose_turn_it_is_go_first() {
+    fn due_controls_come_first() {
         let mut again = Again::new(Duration::ZERO);
         again.handle_sent(0);
         let groups = vec![group(1, 1, false), group(2, 1, true), group(3, 1, false)];
@@ -192,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_with_all_that_is_on_the_way() {
+    fn pending_targets_count_towards_the_limit() {
         let mut again = Again::new(SPREAD);
         again.handle_sent(0);
         again.handle_answer(seconds(0), vec![group(1, MOST - 1, false), group(2, 1, false)]);
         assert!(again.is_full());
         assert_eq!(polled(&mut again, 5, MOST - 1), [1]);
-        assert!(!again.is_full(), "they are asked now");
+        assert!(!again.is_full(), "they are in flight now");
         again.handle_sent(MOST - 1);
-        assert!(again.is_full(), "and may come back");
+        assert!(again.is_full(), "they may come back");
         again.handle_answer(seconds(6), Vec::new());
         assert!(!again.is_full());
     }

@@ -1,4 +1,4 @@
-//! Controls: a share of the targets that is asked under the baseline alone, when, and what that says of the labels.
+//! Controls: a share of the targets that is probed under the baseline alone. Decides when, and estimates false-alarm rates.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::rule::{COMPARED, INSUFFICIENT, ONLINE};
 use crate::targets::scrambled;
 
-/// The column of records that says whether it is of a control.
+/// The column that marks records of controls.
 pub const CONTROL: &str = "control";
 
-/// The quantile of the normal distribution for an interval of 95 %.
+/// The quantile of the normal distribution for a 95 % interval.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// A share of the targets, the same in every run, shard and session.
@@ -38,7 +38,7 @@ impl Share {
 
     /// Whether the target at this position is a control.
     pub fn has(self, position: u64) -> bool {
-        // Of 53 bits a float knows each.
+        // A float represents integers of 53 bits exactly.
         ((scrambled(position) >> 11) as f64) < self.0 * (1u64 << 53) as f64
     }
 }
@@ -63,61 +63,62 @@ impl fmt::Display for Share {
     }
 }
 
-/// When it is the controls' turn. They have waves of their own, since the engine takes every configuration for the
-/// baseline there; the waves stand among the others, so that false alarms are of the same time as other labels.
+/// Decides when a control wave is due. Controls have waves of their own, since the engine applies the baseline in place
+/// of every configuration there. Control waves are spread over the run, so that false alarms and other labels are
+/// measured at the same time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Turn {
-    /// Targets taken since controls were.
+    /// Targets taken since the last control wave.
     since: u64,
 }
 
-/// Waves of controls in a run, at least, if there are controls enough.
+/// Minimum number of control waves in a run that has enough controls.
 const TURNS: u64 = 3;
-/// Waves of controls that are less than a quarter full: such a wave takes as long as a full one, so a run has only few.
+/// Limit on control waves that are less than a quarter full: each takes as long as a full one.
 const SMALL_TURNS: u64 = 8;
 
 impl Turn {
-    /// The most targets of a wave between two of controls; `expected` targets are in the list, if that is known.
+    /// Maximum size of a wave between two control waves; `expected` is the length of the list, if known.
     pub fn room(&self, size: usize, expected: Option<u64>) -> usize {
         let share =
             expected.map_or(size, |all| usize::try_from(all.div_ceil(TURNS)).unwrap_or(usize::MAX));
         share.clamp(1, size.max(1))
     }
 
-    /// Whether controls are due, of which there are some: they fill a quarter of a wave, or other targets have had their
-    /// share.
+    /// Whether a control wave is due: the pending controls (at least one) fill a quarter of a wave, or enough other
+    /// targets were probed since the last one.
     pub fn is_due(&self, controls: usize, size: usize, expected: Option<u64>) -> bool {
         let room = self.room(size, expected) as u64;
-        // A wave may be less full than it could be, where some of what was read were controls.
+        // A wave may be smaller than its limit if some of the targets read were controls.
         let share = expected.map_or(room, |all| (all / SMALL_TURNS).max(room / 2));
         controls * 4 >= size || self.since > share
     }
 
-    /// Takes note of whose turn it was.
+    /// Records what the last wave was.
     pub fn handle_taken(&mut self, controls: bool, targets: usize) {
         self.since = if controls { 0 } else { self.since + targets as u64 };
     }
 }
 
-/// What the records of controls say.
+/// Results of the controls.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Controls {
-    /// How many there are.
+    /// Number of controls.
     pub records: u64,
-    /// How often each label was given to one.
+    /// How often each label was given to a control.
     pub labels: BTreeMap<String, u64>,
-    /// When the first and the last of them was started.
+    /// Start times of the first and the last control.
     pub started: Span,
-    /// When the first and the last of the others was.
+    /// Start times of the first and the last other target.
     pub others_started: Span,
 }
 
-/// The first and the last of some times, in nanoseconds since 1970.
+/// The earliest and the latest of some times, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span(Option<[i64; 2]>);
 
 impl Span {
-    /// Takes a time in.
+    /// Extends the span to include a time.
     pub fn add(&mut self, time: i64) {
         let [first, last] = self.0.unwrap_or([time; 2]);
         self.0 = Some([first.min(time), last.max(time)]);
@@ -142,19 +143,19 @@ fn utc_of(nanoseconds: i64) -> String {
     time.map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
-/// How often a label was given where the experiment was not there to bring it about.
+/// How often a label was given to controls, where the experiment cannot be the cause.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Alarms {
-    /// To so many controls.
+    /// Controls with the label.
     pub given: u64,
-    /// Of so many, of which its condition says anything.
+    /// Controls for which the condition has a result.
     pub of: u64,
-    /// Between which shares of all the rate is, with 95 %.
+    /// The 95 % confidence interval of the rate.
     pub interval: [f64; 2],
 }
 
 impl Controls {
-    /// The false alarms of a label: those of one that alarms nobody are none.
+    /// False-alarm rate of a label; `None` for labels that report no fault.
     pub fn alarms(&self, label: &str) -> Option<Alarms> {
         let (condition, word) = taken_apart(label);
         let calm = [COMPARED[0].0, COMPARED[3].0, ONLINE[0].0, INSUFFICIENT];
@@ -170,7 +171,7 @@ impl Controls {
         (of > 0).then(|| Alarms { given, of, interval: wilson(given, of) })
     }
 
-    /// What several results say together, each as [`Controls::to_json`] has it; nothing where none has controls.
+    /// The sum of several results, each in the form of [`Controls::to_json`]; `None` if none has controls.
     pub fn together<'t>(texts: impl Iterator<Item = &'t str>) -> Option<Value> {
         let number = |value: Option<&Value>| value.and_then(Value::as_u64).unwrap_or_default();
         let mut all = Self::default();
@@ -189,7 +190,7 @@ impl Controls {
         (all.records > 0).then(|| all.to_json(&given))
     }
 
-    /// For programs: what there is to be said, label by label, of those given and those given to controls.
+    /// The results by label as JSON; `labels` are those given to other targets.
     pub fn to_json(&self, labels: &BTreeMap<String, u64>) -> Value {
         let all = labels.keys().chain(self.labels.keys().filter(|l| !labels.contains_key(*l)));
         let alarms = all.filter_map(|label| {
@@ -216,13 +217,13 @@ impl fmt::Display for Alarms {
     }
 }
 
-/// The condition of a label and what it says.
+/// Splits a label into its condition and its word.
 fn taken_apart(label: &str) -> (&str, &str) {
     label.split_once(':').or_else(|| label.rsplit_once('.')).unwrap_or((label, ""))
 }
 
 /// The score interval of a share (Wilson: Probable inference, the law of succession, and statistical inference,
-/// 1927), which is also right for none of few.
+/// 1927), which also holds for small samples without a hit.
 fn wilson(given: u64, of: u64) -> [f64; 2] {
     let n = of.max(1) as f64;
     let share = given as f64 / n;
@@ -237,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_read_in_both_ways() {
+    fn shares_are_read_in_both_forms() {
         assert_eq!(Share::parse("5%"), Share::parse("0.05"));
         for wrong in ["0", "100%", "1", "-1%", "five", "", "NaN", "inf"] {
             assert!(Share::parse(wrong).is_err(), "{wrong}");
@@ -245,19 +246,19 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_about_as_large_as_it_says_and_no_pattern() {
+    fn a_share_has_about_its_size_and_no_pattern() {
         for (text, share) in [("5%", 0.05), ("50%", 0.5), ("0.1%", 0.001)] {
             let share = (Share::parse(text).unwrap(), share * 100_000.0);
             let chosen: Vec<u64> = (1..=100_000).filter(|at| share.0.has(*at)).collect();
             let off = (chosen.len() as f64 - share.1).abs();
             assert!(off < 5.0 * share.1.sqrt(), "{text}: {}", chosen.len());
-            // Nor in any of the shards of a run.
+            // The same holds in each shard of a run.
             let even = chosen.iter().filter(|at| *at % 2 == 0).count() as f64;
             assert!((even - share.1 / 2.0).abs() < 5.0 * share.1.sqrt(), "{text}: {even} even");
         }
     }
 
-    /// Whose waves they are, and how large, of a list of which each twentieth target is a control.
+    /// The waves of a list in which every twentieth target is a control: whether of controls, and the size.
     fn waves(all: usize, size: usize, is_known: bool) -> Vec<(bool, usize)> {
         let (mut turn, mut waves) = (Turn::default(), Vec::new());
         let (mut listed, mut targets, mut controls) = (0, 0, 0);
@@ -281,9 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn controls_have_their_turns_among_the_others() {
+    fn control_waves_are_spread_over_the_run() {
         let (others, control) = (false, true);
-        // A list that would fit into one wave.
+        // A list that fits into one wave.
         let small = waves(300, 10_000, true);
         let whose: Vec<bool> = small.iter().map(|(whose, _)| *whose).collect();
         assert_eq!(whose, [others, control, others, control, others]);
@@ -298,14 +299,14 @@ mod tests {
             assert!(spread, "{all} in waves of {size}: {waves:?}");
             let sum: usize = waves.iter().map(|(_, targets)| targets).sum();
             assert_eq!(sum, all);
-            // What is not worth a wave does not get one after each.
+            // A few controls do not get a wave after each other wave.
             let small = controls.iter().filter(|at| waves[**at].1 * 4 < size).count();
             assert!(small as u64 <= SMALL_TURNS + 1, "{all} in waves of {size}: {waves:?}");
         }
     }
 
     #[test]
-    fn intervals_are_those_of_the_tables() {
+    fn intervals_equal_published_ones() {
         let rounded = |given, of| wilson(given, of).map(|share| (share * 1e4).round() / 1e4);
         // Newcombe: Two-sided confidence intervals for the single proportion, 1998, table I.
         assert_eq!(rounded(81, 263), [0.2553, 0.3662]);
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn results_that_are_put_together_add_up() {
+    fn merged_results_add_up() {
         let of = |records, broken| {
             let labels = [("a.works", records - broken), ("a.broken", broken)];
             let labels = labels.map(|(label, count)| (label.to_owned(), count)).into();
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_alarms_is_a_false_alarm() {
+    fn only_labels_that_report_a_fault_are_false_alarms() {
         let labels = [
             ("a.b.works", 90),
             ("a.b.broken", 6),

@@ -1,4 +1,4 @@
-//! What a run counts on its way: added up over its sessions if it was resumed, and stored with its records.
+//! The counts of a run: summed over its sessions if it was resumed, and stored with its records.
 
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -15,29 +15,29 @@ use crate::words::counted;
 pub struct Counts {
     /// Attempts by how they ended: ok, failed, timeout, local error, skipped.
     pub attempts: [u64; 5],
-    /// Attempts that were sent and whose flow was not seen.
+    /// Attempts sent whose flow was not observed.
     pub unobserved: u64,
-    /// Packets seen; dropped by the kernel, dropped by the interface; not understood.
+    /// Packets seen; dropped by the kernel; dropped by the interface; not dissected.
     pub packets: [u64; 4],
-    /// Flows given up early because the table was full.
+    /// Flows evicted because the table was full.
     pub evicted: u64,
     /// Flows that belonged to no attempt.
     pub strays: u64,
     /// Attempts whose answer crossed the interface and did not reach the socket.
     pub not_delivered: u64,
-    /// Attempts of which this host was too busy to tell whether the answer was in time.
+    /// Attempts that this host was too busy to time.
     pub starved: u64,
-    /// Attempts that failed from the half of the ports from which attempts fail.
+    /// Attempts that failed from the half of the source ports with far more failures.
     pub port_dependent: u64,
     /// Attempts whose socket reported an error that no packet explains.
     pub unfounded: u64,
     /// Packets to or from our ports that belonged to no attempt.
     pub strangers: u64,
-    /// Packets that have the addresses and ports of an attempt and do not fit it.
+    /// Packets with the addresses and ports of an attempt that do not fit it.
     pub unexpected: u64,
-    /// Of the attempts that were skipped, those whose target a probe had found down.
+    /// Skipped attempts whose target was down according to a probe.
     pub skipped_by_probe: u64,
-    /// Attempts, and flows, that a panic of this program ended.
+    /// Attempts and flows ended by a panic of this program.
     pub internal: [u64; 2],
 }
 
@@ -67,7 +67,7 @@ pub const KEYS: [&str; 21] = [
 ];
 
 impl Counts {
-    /// What engine and capture have counted so far.
+    /// The counts of engine and capture so far.
     pub fn now(engine: &Progress, capture: &Counters) -> Self {
         let load = |count: &AtomicU64| count.load(Relaxed);
         let unread = [&capture.not_ip, &capture.bad_ip, &capture.bad_transport];
@@ -95,7 +95,7 @@ impl Counts {
         }
     }
 
-    /// Counts attempts as what they were: the engine has counted what their sockets said.
+    /// Moves attempts to their corrected state: the engine counted the state that the socket reported.
     pub fn correct(&mut self, said: State, correction: Correction, attempts: u64) {
         let [ok, failed, timeout, local_error, _] = &mut self.attempts;
         let from = match said {
@@ -121,7 +121,7 @@ impl Counts {
         }
     }
 
-    /// Those that were stored; what is not there counts as 0.
+    /// Reads stored counts; missing ones are 0.
     pub fn stored(value: impl Fn(&str) -> Option<u64>) -> Self {
         let mut counts = Self::default();
         for (key, count) in KEYS.into_iter().zip(counts.values_mut()) {
@@ -130,27 +130,24 @@ impl Counts {
         counts
     }
 
-    /// For storing.
+    /// The counts as metadata.
     pub fn metadata(&self) -> Metadata {
         let mut counts = self.clone();
         let values = counts.values_mut().map(|count| count.to_string());
         KEYS.into_iter().map(str::to_owned).zip(values).collect()
     }
 
-    /// Lines of a summary: attempts that say nothing of the path, and why.
+    /// Lines of a summary: attempts without information about the path, and why.
     pub fn notes(&self) -> Vec<String> {
         let [_, _, timeouts, local, skipped] = self.attempts;
         let by_version = skipped.saturating_sub(self.skipped_by_probe);
         let notes = [
             (timeouts, "attempt[s] timed out"),
-            (
-                local,
-                "attempt[s] failed on this host (local_error): nothing is concluded from [it|them]",
-            ),
+            (local, "attempt[s] failed on this host (local_error): no conclusions from [it|them]"),
             (self.skipped_by_probe, "attempt[s] [was|were] skipped: a probe found the target down"),
             (
                 by_version,
-                "attempt[s] [was|were] skipped: the target's version of IP does not have what was to be sent",
+                "attempt[s] [was|were] skipped: not possible with the target's IP version",
             ),
         ];
         let notes = notes.into_iter().filter(|(count, _)| *count > 0);
@@ -216,25 +213,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_says_what_happened() {
-        let told = |attempts, skipped_by_probe| {
+    fn notes_have_numbers_and_reasons() {
+        let notes = |attempts, skipped_by_probe| {
             Counts { attempts, skipped_by_probe, ..Counts::default() }.notes()
         };
-        assert!(told([5, 2, 0, 0, 0], 0).is_empty());
+        assert!(notes([5, 2, 0, 0, 0], 0).is_empty());
         assert_eq!(
-            told([0, 0, 1, 2, 4], 3),
+            notes([0, 0, 1, 2, 4], 3),
             [
                 "1 attempt timed out",
-                "2 attempts failed on this host (local_error): nothing is concluded from them",
+                "2 attempts failed on this host (local_error): no conclusions from them",
                 "3 attempts were skipped: a probe found the target down",
-                "1 attempt was skipped: the target's version of IP does not have what was to be sent",
+                "1 attempt was skipped: not possible with the target's IP version",
             ]
         );
-        assert_eq!(told([0, 0, 0, 0, 2], 2).len(), 1);
+        assert_eq!(notes([0, 0, 0, 0, 2], 2).len(), 1);
     }
 
     #[test]
-    fn what_is_stored_is_read_back_and_adds_up() {
+    fn stored_counts_are_read_back_and_add_up() {
         let mut number = 0;
         let mut counts = Counts::default();
         for count in counts.values_mut() {
@@ -249,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_counts_as_what_it_was() {
+    fn a_corrected_attempt_is_counted_once() {
         let mut counts = Counts { attempts: [5, 5, 5, 5, 5], ..Counts::default() };
         counts.correct(State::Ok, Correction::Late, 1);
         counts.correct(State::Timeout, Correction::NotDelivered, 1);

@@ -16,7 +16,7 @@ pub struct Disturbed {
     pub repeated: u64,
     /// Waves that were disturbed again, whose records are marked.
     pub marked: u64,
-    /// What happened, each once.
+    /// The distinct causes.
     why: BTreeSet<String>,
 }
 
@@ -52,14 +52,14 @@ impl Disturbed {
         let repeated = (self.repeated, "wave[s] [was|were] disturbed and repeated");
         let marked = (
             self.marked,
-            "wave[s] [was|were] disturbed again: nothing is concluded from [its|their] attempts",
+            "wave[s] [was|were] disturbed again: no conclusions from [its|their] attempts",
         );
         let counts = [repeated, marked].into_iter().filter(|(count, _)| *count > 0);
         let counts = counts.map(|(count, what)| counted(count, what));
         counts.chain(self.why.iter().map(|why| format!("  {why}"))).collect()
     }
 
-    /// For programs.
+    /// The same as JSON.
     pub fn json(&self) -> Value {
         json!({ "waves_repeated": self.repeated, "waves_marked": self.marked, "why": self.why })
     }

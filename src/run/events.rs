@@ -1,4 +1,4 @@
-//! What a run reports while it goes on.
+//! Events that a run reports to its caller.
 
 use std::sync::mpsc::Receiver;
 
@@ -16,7 +16,7 @@ pub trait Events: Sync {
     /// Observes the run on a thread of its own until `ended` is closed.
     ///
     /// # Errors
-    /// An error, or a return before `ended` is closed, ends the run in order.
+    /// An error, or a return before `ended` is closed, stops the run gracefully.
     fn watch(&self, _: &Telemetry<'_>, ended: &Receiver<()>) -> Result<()> {
         // Closed, without a message.
         let _ = ended.recv();
@@ -24,5 +24,5 @@ pub trait Events: Sync {
     }
 }
 
-/// Nothing is of interest but the outcome.
+/// Ignores all events; the outcome is enough.
 impl Events for () {}

@@ -32,7 +32,7 @@ impl Excluded {
         Ok(Self { paths: paths.to_vec(), list, allow_reserved, look_again })
     }
 
-    /// Has a reader skip these targets.
+    /// Makes a reader skip these targets.
     pub fn withhold(self: &Rc<Self>, reader: &mut Reader) {
         let policy = self.clone();
         reader.withhold(Box::new(move |target| policy.why(target.addr, target.name.as_deref())));
@@ -43,7 +43,7 @@ impl Excluded {
         if !self.allow_reserved
             && let Some((address, special)) = address.and_then(|a| Some((a, special(a)?)))
         {
-            log::debug!("{address} is refused: {}, {}", special.name, special.source);
+            log::debug!("{address} is skipped: {}, {}", special.name, special.source);
             return Some(Reason::Reserved);
         }
         self.list.borrow().has(address, name).then_some(Reason::Excluded)
@@ -73,7 +73,7 @@ impl Excluded {
         }
     }
 
-    /// What can be read only once, a pipe, would now be empty, or would be waited for.
+    /// A pipe can be read only once: it would be empty now, or block.
     fn read_again(&self) -> Result<OptOuts> {
         match self.paths.iter().find(|path| !path.is_file()) {
             Some(path) => Err(Error::Usage(format!(
@@ -84,7 +84,7 @@ impl Excluded {
         }
     }
 
-    /// Whether a target that was read must not be probed by now.
+    /// Whether a target that was read has been excluded since.
     pub fn withdrawn(&self, target: &Address) -> bool {
         self.look_again.get() && self.why(Some(target.at.ip()), target.name.as_deref()).is_some()
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broken_list_is_not_taken() {
+    fn a_broken_list_leaves_the_previous_one_in_force() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("exclude");
         std::fs::write(&path, "192.0.2.0/24\n").unwrap();

@@ -31,23 +31,23 @@ pub struct Feed<'a, 'e> {
     pub list: List<'a>,
     /// The exclusion policy.
     pub excluded: &'a Excluded,
-    /// What comes before the attempts.
+    /// Look-ups and probes before the attempts.
     pub preparation: Preparation,
     /// The capture.
     pub capture: &'a capture::Capture,
-    /// Takes waves whose attempts have ended.
+    /// Receives waves whose attempts have ended.
     pub waves: SyncSender<Sent>,
     /// For each wave, the groups of its targets that need a confirmation round.
     pub answers: Receiver<Vec<Group>>,
     /// Groups that wait for a confirmation round.
     pub again: Again,
-    /// Targets in a wave, at most.
+    /// Maximum number of targets in a wave.
     pub size: usize,
-    /// What can be seen of the run meanwhile.
+    /// Published counters.
     pub live: &'a Live,
     /// The engine's counts.
     pub progress: &'a driver::Progress,
-    /// Attempts that a target takes.
+    /// Attempts per target.
     pub per_target: u64,
     /// The bank of source ports that the last wave used.
     pub bank: Bank,
@@ -66,7 +66,7 @@ pub struct Fed {
     pub unasked: u64,
     /// Waves that were disturbed.
     pub disturbed: Disturbed,
-    /// Whether anything was sent.
+    /// Whether any packet was sent.
     sent: bool,
     /// Positions of targets that were withdrawn in flight, and why.
     pub withdrawn: Vec<(u64, Reason)>,
@@ -106,7 +106,7 @@ impl<'a> List<'a> {
             let read = self.reader.next_batch(size - self.targets.len())?;
             self.is_read = read.is_empty();
             self.sort(read);
-            // Where all that was read are controls there may still be others.
+            // If all targets read are controls, other targets may still follow.
             if !self.targets.is_empty() || self.controls_are_due(size) {
                 break;
             }
@@ -121,7 +121,7 @@ impl<'a> List<'a> {
         !self.controls.is_empty() && due()
     }
 
-    /// New targets in a wave, at most. A list with controls has smaller waves, so that controls come in between.
+    /// Maximum number of new targets in a wave. With controls it is lower, so that control waves come in between.
     fn room(&self, size: usize) -> usize {
         self.control.map_or(size, |_| self.turn.room(size, self.reader.expected()))
     }
@@ -158,7 +158,7 @@ impl Feed<'_, '_> {
                 self.again.handle_answer(clock.elapsed(), groups);
             }
             let next = match self.next(clock.elapsed()) {
-                // A read of the list that waited for more was ended by a signal.
+                // A signal ended a blocking read of the list.
                 Err(why) if why.is_interrupt() || !may_begin() => break,
                 next => next?,
             };
@@ -183,7 +183,7 @@ impl Feed<'_, '_> {
         let mut room = if is_full { 0 } else { self.list.room(self.size) };
         self.list.fill(room)?;
         let due = room > 0 && self.list.controls_are_due(self.size);
-        // The last wave may still have packets on the way to its ports.
+        // Packets to the ports of the last wave may still arrive.
         let taken = self.again.is_owed().then_some(self.bank);
         let groups = self.again.poll(now, self.size, taken, due.then_some(true));
         let bank = groups.first().map_or(self.bank.other(), |group| group.bank);
@@ -272,7 +272,7 @@ impl Feed<'_, '_> {
             let errors = asked.attempts.iter().flatten().flatten();
             let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
             return Err(Error::failed(
-                format!("probe {targets} targets: not one packet could be sent"),
+                format!("probe {targets} targets: no packet could be sent"),
                 format!("{}; they have no record", error.unwrap_or_default()),
             ));
         }

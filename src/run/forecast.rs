@@ -1,4 +1,4 @@
-//! What a run would be, before anything is changed or sent.
+//! The forecast of a run: its size and duration, computed without sending anything.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,24 +12,24 @@ use crate::measurement::{Connection, Plan};
 use crate::step::Turns;
 use crate::targets::Reader;
 
-/// What a run would be.
+/// The forecast of a run.
 #[derive(Debug)]
 pub struct Forecast {
-    /// What was read.
+    /// The account of the list.
     pub account: Account,
-    /// Targets that would be asked.
+    /// Targets to probe.
     pub targets: u64,
-    /// Connections started.
+    /// Connections to start.
     pub attempts: u64,
-    /// At the least, usually, and at most.
+    /// Minimum, usual and maximum.
     pub sums: [Sum; 3],
-    /// At the least, and if nobody answers.
+    /// Minimum, and if no target answers.
     pub seconds: [Duration; 2],
-    /// What the shortest time comes from.
+    /// The limit that determines the minimum time.
     pub bound: &'static str,
 }
 
-/// Targets by whom a cap is for.
+/// Targets per address and per prefix, for the caps.
 #[derive(Debug, Default)]
 struct Crowds {
     targets: u64,
@@ -37,10 +37,10 @@ struct Crowds {
     prefixes: HashMap<IpAddr, u64>,
 }
 
-/// Octets of the smallest packet that an attempt begins with: IPv4 and UDP, or a TCP header without options.
+/// Octets of the smallest first packet of an attempt: IPv4 with UDP, or with a TCP header without options.
 const LEAST: u64 = 28;
 
-/// Reads the list to its end; the forecast of a run over it.
+/// Reads the list to its end and returns the forecast of a run over it.
 ///
 /// # Errors
 /// When reading fails, or when there is no target.
@@ -58,7 +58,7 @@ pub(super) fn read(
         }
         crowds.targets += batch.len() as u64;
         for target in batch {
-            // What a name leads to is found out when it is asked.
+            // Names are looked up when they are probed.
             let Some(address) = target.addr else { continue };
             if limits.caps.per_address.is_some() {
                 *crowds.addresses.entry(address).or_default() += 1;
@@ -88,7 +88,7 @@ impl Forecast {
         let all = configurations.chain(probe);
         let silent: Duration = all.map(|(times, timeout)| timeout * clamp(times)).sum();
         let attempts = targets * per_target;
-        // A name may lead nowhere, and who is down is asked no more.
+        // A name may have no address, and targets that are down are not probed further.
         let fewest = match (plan.prepare.resolve, probe) {
             (true, _) => 0,
             (false, Some(_)) => targets * probes,
@@ -101,19 +101,19 @@ impl Forecast {
         let largest = |crowd: &HashMap<IpAddr, u64>| crowd.values().max().copied().unwrap_or(0);
         let [address, prefix] = limits.caps.gaps();
         let rate = limits.rate.map(|rate| Duration::from_secs(1) / rate.max(1));
-        // The first one of each waits for nobody.
+        // The first connection to each address or prefix does not wait.
         let span = |gap: Option<Duration>, starts: u64| {
             gap.map_or(Duration::ZERO, |gap| gap.mul_f64(starts.saturating_sub(1) as f64))
         };
         let bounds = [
-            (Duration::ZERO, "nothing: no --rate is given"),
+            (Duration::ZERO, "nothing: no rate limit is set"),
             (span(rate, fewest), "--rate"),
             (span(address, largest(&crowds.addresses) * fewest_each), "--rate-per-address"),
             (span(prefix, largest(&crowds.prefixes) * fewest_each), "--rate-per-prefix"),
         ];
         let (shortest, bound) =
             bounds.into_iter().max_by_key(|(span, _)| *span).unwrap_or_default();
-        // So many at a time, and the last ones of each turn wait for their timeout.
+        // `concurrency` attempts at a time; the last ones of each turn wait for their timeout.
         let together = targets.div_ceil(limits.concurrency.max(1) as u64);
         let waves = match plan.turns() {
             Turns::Waves => targets.div_ceil(wave.max(1) as u64),

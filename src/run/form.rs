@@ -1,4 +1,4 @@
-//! Whether records are ours or upstream's.
+//! The format of records: this program's or upstream's.
 
 use std::path::Path;
 
@@ -9,21 +9,21 @@ use crate::error::Result;
 use crate::record;
 use crate::sink::{self, Sink};
 
-/// How records are written.
+/// The format of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
-    /// As this program has them.
+    /// This program's own.
     #[default]
     Ours,
-    /// As PATHspider 2 wrote them, with the facts of each flow if `flows`.
+    /// That of PATHspider 2, with the facts of each flow if `flows`.
     Upstream {
-        /// Whether the facts are written.
+        /// Whether to write the facts.
         flows: bool,
     },
 }
 
-/// The columns of our records, for the sink that writes upstream's.
+/// The columns of this program's records, for the sink that writes upstream's format.
 const KNOWN: sink::Known =
     sink::Known { configurations: &record::CONFIGURATIONS, filled_by: record::filled_by };
 

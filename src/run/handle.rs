@@ -1,4 +1,4 @@
-//! How a run is ended from outside: in order, or at once.
+//! A handle that stops a run from outside: gracefully, or at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering::Relaxed};
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering::Relaxed};
 use crate::error::{Error, Result};
 use crate::signals;
 
-/// Ends a run, and has it read its exclusion lists again. May be used from any thread.
+/// Stops a run, or makes it read its exclusion lists again. Usable from any thread.
 #[derive(Debug)]
 pub struct Handle {
-    /// The first signal that ended it, 0 if none did.
+    /// The first signal that ended the run, 0 if none did.
     signal: AtomicI32,
-    /// 0 while it goes on, 1 when no new wave begins, 2 when it ends at once.
+    /// 0 while the run continues, 1 when no new wave may begin, 2 when it stops at once.
     level: AtomicU8,
     reread: Arc<AtomicBool>,
     early: fn() -> Option<i32>,
@@ -24,7 +24,7 @@ impl Default for Handle {
 }
 
 impl Handle {
-    /// A handle that also asks `early` for a signal that came and was not handed to [`Handle::end`] yet.
+    /// A handle that also polls `early` for a signal that was received but not yet passed to [`Handle::end`].
     pub fn with(early: fn() -> Option<i32>) -> Self {
         Self { signal: AtomicI32::new(0), level: AtomicU8::new(0), reread: Arc::default(), early }
     }
@@ -39,12 +39,12 @@ impl Handle {
         before
     }
 
-    /// Setting it has the run read its exclusion lists again; a signal handler may do that.
+    /// A flag that makes the run read its exclusion lists again; a signal handler may set it.
     pub fn reread(&self) -> Arc<AtomicBool> {
         self.reread.clone()
     }
 
-    /// Whether the exclusion lists are to be read again; only once for each time.
+    /// Whether to read the exclusion lists again. Clears the flag.
     pub(super) fn takes_reread(&self) -> bool {
         self.reread.swap(false, Relaxed)
     }
@@ -71,7 +71,7 @@ impl Handle {
         self.level.load(Relaxed) < 2
     }
 
-    /// Refuses to go on if the run was ended; `doing` names the operation and what it did not do.
+    /// Fails if the run was ended; `doing` names the operation and what it did not do.
     ///
     /// # Errors
     /// [`Error::Signal`] if a signal ended it, [`Error::Failed`] if another program did.
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_that_is_not_handed_over_yet_counts() {
+    fn a_signal_not_yet_passed_on_counts() {
         let handle = Handle::with(|| Some(SIGINT));
         assert!(handle.is_ended() && handle.may_begin());
         assert_eq!(handle.signal(), Some(SIGINT));

@@ -1,4 +1,4 @@
-//! Records that wait for further rounds: what the targets looked like first, and how their rounds went.
+//! Records pending confirmation: the first facts of each target, and the results of its rounds.
 
 use std::collections::HashMap;
 
@@ -15,44 +15,44 @@ use crate::rule::confirm::{self, CONFIRM, Counts};
 use crate::rule::{Rule, Rules};
 use crate::targets::Target;
 
-/// The records that wait, by the groups in which they are asked again.
+/// Pending records, by the group in which their targets are re-probed.
 pub struct Held<'a> {
     plan: &'a Plan,
     groups: HashMap<u64, Waiting>,
     ids: std::ops::RangeFrom<u64>,
 }
 
-/// Those of a group.
+/// The pending records of a group.
 struct Waiting {
-    /// As they were merged, not judged.
+    /// The merged records, not judged.
     records: RecordBatch,
     flags: Vec<Flags>,
     /// By record, then by rule.
     counts: Vec<Vec<Counts>>,
-    /// The source ports that their rounds want, and the bank that has them.
+    /// The source ports wanted by their rounds, and the bank of these ports.
     wanted: Vec<Vec<Option<u16>>>,
     bank: Bank,
-    /// Rounds that are still to come.
+    /// Rounds left.
     left: u16,
     is_control: bool,
 }
 
-/// Records as merged and as judged, and whose they are, row by row.
+/// Merged and judged records with their targets, row by row.
 pub struct Judged {
-    /// As they were merged.
+    /// The merged records.
     pub merged: RecordBatch,
-    /// The same with what the rules say.
+    /// The same, judged.
     pub judged: RecordBatch,
-    /// What may be missing from each.
+    /// The flags of each.
     pub flags: Vec<Flags>,
-    /// Whom they are of.
+    /// The target of each.
     pub targets: Vec<Target>,
-    /// The source ports that a further round of each wants, by configuration.
+    /// The source ports wanted by a further round of each, by configuration.
     pub wanted: Vec<Vec<Option<u16>>>,
 }
 
 impl Judged {
-    /// Takes the first so many out.
+    /// Splits off the first `records` records.
     pub fn split_off_first(&mut self, records: usize) -> Self {
         let rest = self.merged.num_rows() - records;
         let mut first = Self {
@@ -72,18 +72,17 @@ impl Judged {
 }
 
 impl<'a> Held<'a> {
-    /// Nothing waits yet.
+    /// No pending records.
     pub fn new(plan: &'a Plan) -> Self {
         Self { plan, groups: HashMap::new(), ids: 0.. }
     }
 
-    /// How many records wait.
+    /// Number of pending records.
     pub fn len(&self) -> usize {
         self.groups.values().map(|waiting| waiting.flags.len()).sum()
     }
 
-    /// Takes records of targets that were asked for the first time: gives back those that are done, and who is
-    /// to be asked again.
+    /// Takes the records of new targets. Returns those that are final, and the group to re-probe.
     pub fn first(
         &mut self,
         records: Judged,
@@ -120,8 +119,8 @@ impl<'a> Held<'a> {
         Ok((done, Some(Group { id, targets, wanted, bank, is_control })))
     }
 
-    /// Takes the records of a group's round: gives back its first ones if that was the last round, or whom to ask
-    /// again.
+    /// Takes the records of a group's round. Returns the group's first records if that was its last round, else the
+    /// group to re-probe.
     pub fn round(&mut self, id: u64, round: Judged) -> Result<Round> {
         let Some(waiting) = self.groups.get_mut(&id) else {
             return Err(Error::Failed(format!("confirm: there is no group {id}")));
@@ -147,16 +146,16 @@ impl<'a> Held<'a> {
     }
 }
 
-/// What follows a round.
+/// What follows a confirmation round.
 pub enum Round {
-    /// The records are done.
+    /// The records are final.
     Done(RecordBatch),
-    /// There is one more.
+    /// Another round follows.
     Again(Group),
 }
 
 impl Waiting {
-    /// The records with how their rounds went.
+    /// The records with the results of their rounds.
     fn finish(self) -> Result<RecordBatch, ArrowError> {
         let schema = self.records.schema();
         let mut columns = self.records.columns().to_vec();
@@ -169,7 +168,7 @@ impl Waiting {
     }
 }
 
-/// What each rule that rounds confirm says, in the order of the record's counts.
+/// The word of each rule with confirmation rounds, in the order of the record's counts.
 fn words(rules: &Rules, judged: &RecordBatch) -> Vec<StringArray> {
     let verdict = judged.column_by_name("verdict").and_then(|verdict| verdict.as_struct_opt());
     let words = |rule: &Rule| verdict?.column_by_name(&rule.column())?.as_string_opt().cloned();
@@ -181,5 +180,5 @@ fn word(words: &StringArray, row: usize) -> Option<&str> {
 }
 
 fn failed(why: ArrowError) -> Error {
-    Error::failed("keep records for further rounds", why)
+    Error::failed("hold records for confirmation rounds", why)
 }

@@ -1,4 +1,4 @@
-//! What a run holds while it changes the host: the lock of the network namespace, and its journal.
+//! The lock of the network namespace and the journal, held by a run that changes the host.
 
 use std::path::Path;
 
@@ -16,12 +16,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Takes the lock, puts back what killed runs left, and begins the journal. Nothing of this run
-    /// is changed yet.
+    /// Takes the lock, restores what killed runs left, and creates the journal. This run has changed nothing yet.
     ///
     /// # Errors
-    /// If another run is in the way, if something is left that cannot be put back, or if there is no
-    /// place for a journal.
+    /// If another run holds the lock, if a change of a killed run cannot be restored, or if the journal cannot be
+    /// created.
     pub fn hold(state: Option<&Path>, plan: &Plan, handle: &Handle) -> Result<Self> {
         let steps = || plan.configs.iter().flat_map(|config| &config.steps);
         let run = Run::this(&plan.name)?;
@@ -29,18 +28,18 @@ impl Host {
         let report = restore::leftovers(state, Some(&lock), How::Restore, &|| handle.is_ended())?;
         handle.check(|| format!("run {}: nothing was sent", plan.name))?;
         for (items, what) in [
-            (&report.restored, "put back what a killed run left"),
-            (&report.dropped, "dropped what a killed run left"),
-            (&report.kept, "left by a killed run, see `pathspider restore`"),
+            (&report.restored, "restored a change of a killed run"),
+            (&report.dropped, "dropped a change of a killed run"),
+            (&report.kept, "a change of a killed run remains, see `pathspider restore`"),
         ] {
             for item in items {
-                log::warn!("{what}: {}", told(item));
+                log::warn!("{what}: {}", describe_change(item));
             }
         }
         if let Some(item) = report.failed.first() {
             return Err(Error::Failed(format!(
-                "put back what a killed run left: {}; nothing was run; see `pathspider restore`",
-                told(item)
+                "restore changes of killed runs: {}; nothing was run; see `pathspider restore`",
+                describe_change(item)
             )));
         }
         let changes = steps().any(Step::changes_host);
@@ -48,26 +47,26 @@ impl Host {
         Ok(Self { journal, lock: Some(lock) })
     }
 
-    /// The place of the run among others of this network namespace.
+    /// The slot of the run among the runs in this network namespace.
     pub fn slot(&self) -> Slot {
         self.lock.as_ref().map(Lock::first).unwrap_or_default()
     }
 
-    /// Has the engine write down what it changes.
+    /// The journal in which the engine records its changes.
     pub fn journal(&self) -> Option<Journal> {
         self.journal.clone()
     }
 }
 
-/// One change and who left it, in words.
-pub fn told(item: &Item) -> String {
+/// Describes a change and the run that made it.
+pub fn describe_change(item: &Item) -> String {
     match &item.run {
-        Some(run) => format!("{} ({})", item.what, run_told(run)),
+        Some(run) => format!("{} ({})", item.what, describe_run(run)),
         None => item.what.clone(),
     }
 }
 
-/// A run, in words.
-pub fn run_told(run: &Run) -> String {
+/// Describes a run.
+pub fn describe_run(run: &Run) -> String {
     format!("run of `{}`, process {}, since {}", run.measurement, run.pid, run.since_utc())
 }

@@ -1,4 +1,4 @@
-//! Which run it is: whether one can continue where another stopped.
+//! The identity of a run, which a resumed run must share.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,13 +10,13 @@ use super::about;
 use crate::error::{Error, Result};
 use crate::measurement::Plan;
 
-/// What a run is known by: of two runs with the same identity, one can go on where the other stopped.
+/// The identity of a run: a run can resume another one with the same identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity(pub(super) BTreeMap<String, String>);
 
 impl Identity {
-    /// Of a measurement, the digest of its targets (nothing if they can be read only once), the columns of its
-    /// records, and settings by key.
+    /// The identity made of a measurement, the digest of its targets (`None` if they can be read only once), the columns
+    /// of its records, and settings by key.
     pub fn new(
         plan: &Plan,
         targets: Option<&str>,
@@ -33,7 +33,7 @@ impl Identity {
         Self(of.into_iter().chain(options).map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
-    /// Refuses to go on with a run that is another one.
+    /// Fails if `stored` is the identity of another run.
     pub(super) fn check(&self, stored: &Value, path: &Path) -> Result<()> {
         let word = |key: &str| stored.get(key).and_then(Value::as_str);
         let differing: Vec<String> = self

@@ -1,4 +1,4 @@
-//! Interfaces: which one is watched, and whether packets of targets leave and come back through it.
+//! Chooses the interface to watch, and checks that packets of targets pass through it both ways.
 
 use std::fs;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use nix::net::if_::if_nameindex;
 use super::route::{Routes, Way};
 use crate::error::{Doing as _, Error, Result};
 
-/// The interface that the user names, or else the one of the default route.
+/// The named interface, or that of the default route.
 ///
 /// # Errors
 /// [`Error::Usage`] if there is no such interface, or no default route through one.
@@ -18,10 +18,10 @@ pub fn watched(named: Option<&str>) -> Result<String> {
     Ok(name.to_owned())
 }
 
-/// Whether there is an interface of this name.
+/// Checks that an interface of this name exists.
 ///
 /// # Errors
-/// [`Error::Usage`], which lists those that there are.
+/// [`Error::Usage`], which lists the existing ones.
 pub fn exists(name: &str) -> Result<()> {
     let all = if_nameindex().doing(|| "list the interfaces")?;
     let names: Vec<String> =
@@ -47,9 +47,9 @@ fn default() -> Result<String> {
         let why = match leads_nowhere {
             true => {
                 "the default route leads nowhere (blackhole, unreachable or prohibit; see `ip route show default`), so it \
-                 does not tell which interface to watch"
+                 does not name an interface to watch"
             }
-            false => "no default route tells which interface to watch",
+            false => "there is no default route that names an interface to watch",
         };
         Error::Usage(format!("{why}: name it with -i"))
     })
@@ -57,11 +57,11 @@ fn default() -> Result<String> {
 
 /// The flag of routes that are up.
 const UP: u32 = 0x1;
-/// The flag of routes that lead nowhere.
+/// The flag of reject routes.
 const REJECT: u32 = 0x200;
 
 /// `/proc/net/route`: Iface Destination Gateway Flags RefCnt Use Metric Mask ..., numbers in hex. The route's interface;
-/// none if it leads nowhere.
+/// `None` if it leads nowhere.
 fn from_v4(table: &str) -> Option<Option<String>> {
     let routes = table.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -69,7 +69,7 @@ fn from_v4(table: &str) -> Option<Option<String>> {
             return None;
         };
         let flags = u32::from_str_radix(flags, 16).ok()?;
-        // A blackhole has no such flag, but like the others no interface.
+        // A blackhole lacks this flag, but has no interface either.
         let rejects = flags & REJECT != 0 || interface == "*";
         let route = (metric.parse::<u64>().ok()?, (!rejects).then(|| interface.to_owned()));
         (rejects || flags & UP != 0).then_some(route)
@@ -87,7 +87,7 @@ fn from_v6(table: &str) -> Option<Option<String>> {
         };
         let zero = destination.bytes().all(|digit| digit == b'0');
         let metric = u64::from_str_radix(metric, 16).ok()?;
-        // The unreachable route that every namespace has has the largest metric.
+        // Every namespace has an unreachable route with the largest metric.
         let counts = zero && metric < u64::from(u32::MAX);
         let rejects = u32::from_str_radix(flags, 16).ok()? & REJECT != 0;
         counts.then(|| (metric, (!rejects).then(|| interface.to_owned())))
@@ -95,8 +95,8 @@ fn from_v6(table: &str) -> Option<Option<String>> {
     routes.min().map(|(_, interface)| interface)
 }
 
-/// Whether packets to these targets leave through the interface that is watched, and whether the kernel lets their answers
-/// in. Sockets are `bound` to it or follow the routes. Gives warnings about some of the targets.
+/// Checks that packets to these targets leave through the watched interface, and that the kernel accepts the answers.
+/// Sockets are `bound` to it or follow the routes. Returns warnings if only some of the targets fail.
 ///
 /// # Errors
 /// [`Error::Usage`] if that cannot work for any target of a version of IP, or if no target has a route.
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_passes_over_the_unreachable_route() {
+    fn ipv6_skips_the_unreachable_route() {
         let zero = "0".repeat(32);
         let line = |metric: &str, flags: &str, interface: &str| {
             format!(
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(from_v6(&(table + &line("00000006", "00200200", "lo"))), Some(None));
     }
 
-    /// Where packets to an address go, by its first letters; and which interface filters strictly.
+    /// Routes by prefix of the address's text, and the interface with a strict filter.
     struct Table {
         ways: &'static [(&'static str, &'static str)],
         strict: &'static str,
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_cannot_hear_its_answers_is_refused() {
+    fn a_run_that_cannot_receive_answers_is_rejected() {
         let table = Table {
             ways: &[
                 ("10.9.", "p0"),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_that_is_not_there_is_told_with_those_that_are() {
+    fn the_error_of_an_unknown_interface_lists_the_existing_ones() {
         exists("lo").unwrap();
         let error = exists("no-such0").unwrap_err();
         assert!(matches!(error, Error::Usage(_)));

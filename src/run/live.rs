@@ -1,4 +1,4 @@
-//! What the threads of a run count of their work, for whoever looks at it meanwhile.
+//! Counters that the threads of a run publish.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -7,21 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::totals::Totals;
 use super::verdicts::CLASSES;
 
-/// What the threads of a run tell of their work.
+/// Counters that the threads of a run publish.
 #[derive(Debug, Default)]
 pub struct Live {
-    /// Targets to be asked in all, as far as that can be told; 0 while it cannot.
+    /// Targets to probe, as estimated; 0 while unknown.
     pub(super) expected: AtomicU64,
     /// Targets handed to the engine for the first time.
     pub(super) asked: AtomicU64,
-    /// How often targets were asked again.
+    /// Number of re-probes.
     pub(super) again: AtomicU64,
-    /// That, in the waves before the one in hand.
+    /// The same, of the waves before the one in flight.
     pub(super) again_before: AtomicU64,
     pub(super) waves: AtomicU64,
-    /// Attempts of the wave in hand.
+    /// Attempts of the wave in flight.
     pub(super) wave: AtomicU64,
-    /// Attempts that had ended when it began.
+    /// Attempts that had ended when this wave began.
     pub(super) before: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) verdicts: [AtomicU64; CLASSES.len()],
@@ -29,8 +29,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// A wave begins: its targets that are asked for the first time and those that are asked again, the attempts that
-    /// those take, and the attempts that have ended so far.
+    /// A wave begins: its numbers of new and of re-probed targets, its attempts, and the attempts ended so far.
     pub fn begin_wave(&self, [first, again]: [usize; 2], attempts: u64, ended: u64) {
         self.asked.fetch_add(first as u64, Relaxed);
         let before = self.again.fetch_add(again as u64, Relaxed);
@@ -45,7 +44,7 @@ impl Live {
         self.expected.store(targets, Relaxed);
     }
 
-    /// What the records say, earlier ones included.
+    /// Publishes the totals of all records, earlier ones included.
     pub fn tell(&self, totals: &Totals) {
         self.records.store(totals.records, Relaxed);
         for (shown, count) in self.verdicts.iter().zip(totals.verdicts) {

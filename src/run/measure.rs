@@ -1,4 +1,4 @@
-//! The threads of a run: started, watched, joined. Whatever ends one of them ends the run in order.
+//! Starts, watches and joins the threads of a run. If one of them ends early, the run stops gracefully.
 
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -48,20 +48,20 @@ struct Shared<'a> {
 }
 
 impl Run<'_> {
-    /// Runs it.
+    /// Runs the measurement.
     ///
     /// # Errors
-    /// What kept it from beginning; what ended it later is in the outcome.
+    /// Errors before the first packet; later errors are in the outcome.
     pub(super) fn measure(&self, reader: &mut Reader, output: &Output) -> Result<Outcome> {
         let progress = driver::Progress::default();
         let preparation = Preparation::new(self.plan, self.spec, self.network.resolver)?;
         let owners = Arc::new(Owners::default());
         let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
-        // The capture fills its ring from here on, before the first SYN.
+        // The capture fills its ring from here, before the first SYN.
         let capture = capture::open(&self.network.interface, &self.capture_filter())?;
         preflight::rehearse(&engine, self.plan, self.origin)?;
         self.check_ended()?;
-        // From here on there is something that a start that fails must remove.
+        // A start that fails after this point must remove the output.
         let (mut sink, mut earlier, digest) = self.open(reader, output)?;
         let size = self.spec.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
         let first = self.first(reader, size)?;
@@ -91,20 +91,20 @@ impl Run<'_> {
         let capture_end = capture.stop();
         let elapsed = began.elapsed();
         let Left { fed, end, written, written_end } = left;
-        // What a panic left behind may have failed because of it.
+        // Other errors may be consequences of a panic.
         let error = barrier::crashed().map(|crash| Error::Failed(crash.to_string()));
         let error = error.or(end.err()).or(capture_end.err()).or(written_end.err());
         let counts = written.counts(&progress, &counters, &earlier.counts);
         let meanwhile = || about::metadata_meanwhile(&about, &counts, written.totals.records);
-        // All records are on disk before they are counted.
+        // Records are on disk before they are counted.
         let error = error.or(sink.checkpoint(Duration::MAX, &meanwhile).err());
         let mut account = Account::of(reader);
         account.records = sink.rows() - before;
         account.withdraw(&fed.withdrawn);
         account.unfinished = fed.unasked + written.unfinished;
         let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
-        let changed = changed
-            .then(|| Error::Failed("the target list was changed while the run went on".into()));
+        let changed =
+            changed.then(|| Error::Failed("the target list was changed during the run".into()));
         let mut outcome = Outcome {
             asked: fed.asked,
             again: fed.again,
@@ -170,8 +170,8 @@ impl Run<'_> {
             Known { about, progress, counters, earlier: &earlier.counts, began: *began, live };
         let events = self.events;
         thread::scope(|scope| {
-            // No room in between: the writer takes a wave when the one before has its flows. So at most two waves are
-            // in progress, which is what their source ports can tell apart.
+            // No buffer: a wave is taken when the previous one has its flows. So at most two waves are in flight, which
+            // is what the two banks of source ports can distinguish.
             let (waves, inbox) = mpsc::sync_channel::<Sent>(0);
             let (answers, again) = mpsc::channel();
             let (running, ended) = mpsc::channel::<()>();
@@ -210,17 +210,17 @@ impl Run<'_> {
                 fed: Fed::default(),
             };
             let end = contained(|| feed.run(&may_begin, &keep_going));
-            // Whatever ended it, the host is restored before anything else.
+            // Restore the host first, whatever ended the run.
             let end = end.and(contained(|| feed.engine.finish()));
             let fed = std::mem::take(&mut feed.fed);
-            // Closes the channel: the writer finishes.
+            // Closes the channel, so that the writer ends.
             drop(feed);
-            // Whatever ended the run, what was merged is written and readable.
+            // Merged records are written and readable, whatever ended the run.
             let (written, written_end) = writer.join().unwrap_or_else(|_| {
                 (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
             });
             drop(running);
-            // A panic of the watcher is known by now, and must not be one of this thread.
+            // Its panic is recorded already, and must not propagate to this thread.
             let watched = watcher.join().unwrap_or(Ok(()));
             Ok(Left { fed, end: end.and(watched), written, written_end })
         })
@@ -237,7 +237,7 @@ fn spawn<'scope, T: Send + 'scope>(
     thread.doing(|| format!("start the thread {name}"))
 }
 
-/// What a function returns; its panic is an error.
+/// Calls a function and turns a panic into an error.
 fn contained(call: impl FnOnce() -> Result<()>) -> Result<()> {
     barrier::contain(call).unwrap_or_else(|crash| Err(Error::Failed(crash)))
 }

@@ -1,9 +1,9 @@
-//! How much memory a run takes at most, whatever targets and strangers send.
+//! Upper bound of a run's memory, whatever targets and other hosts send.
 //!
-//! Each part has a bound of its own: the capture's ring its size, the flow table one flow for each source port (nothing
+//! Each part is bounded: the capture's ring by its size, the flow table by one flow per source port (nothing
 //! else is kept, see [`owner`](crate::packet::owner)), an attempt what its kind holds
-//! ([`KindDef::memory`](crate::connect::KindDef::memory)), a wave its records. What a run reads itself (lists of
-//! exclusions, indexes of target lists, records that wait for confirmation rounds) is not in it.
+//! ([`KindDef::memory`](crate::connect::KindDef::memory)), a wave its records. What a run reads itself (exclusion
+//! lists, indexes of target lists, records pending confirmation) is not included.
 
 use super::source_ports;
 use crate::connect::MOST_TRANSIENT;
@@ -11,18 +11,18 @@ use crate::engine::ports::Pool;
 use crate::measurement::Plan;
 use crate::observer::{FlowTable, capture};
 
-/// Octets of the program itself, and of what is bounded by constants: fragments that are remembered, buffers.
+/// Octets of the program itself and of parts bounded by constants: remembered fragments, buffers.
 const PROGRAM: usize = 64 << 20;
-/// Octets of one attempt in a record, as columns and while rules read them.
+/// Octets of an attempt in a record, as columns and while rules read it.
 const ATTEMPT: usize = 1 << 10;
-/// Waves whose records are in memory: one is sent, one merged and one written.
+/// Waves with records in memory: one in flight, one merged and one written.
 const WAVES: usize = 3;
-/// Connections in flight of a run as it comes.
+/// Default number of connections in flight.
 pub const CONCURRENCY: usize = 1000;
-/// Source ports of a host as it comes (32768 to 60999).
+/// Source ports of a host with the kernel's default range (32768 to 60999).
 pub const USUAL_PORTS: usize = 28_232;
 
-/// The most octets that a run takes with this many connections in flight, source ports, and targets in a wave.
+/// Maximum octets of a run with this many connections in flight, source ports, and targets in a wave.
 pub fn bound(plan: &Plan, concurrency: usize, ports: usize, wave: usize) -> u64 {
     let kinds = plan.configs.iter().map(|config| config.connection.kind.memory);
     let attempts = concurrency.min(ports).saturating_mul(kinds.max().unwrap_or(0));
@@ -45,7 +45,7 @@ mod tests {
     use crate::measurement::SHIPPED;
 
     #[test]
-    fn a_handshake_takes_less_than_300_mb_and_more_flows_take_more() {
+    fn a_handshake_is_below_300_mb_and_more_flows_take_more() {
         let (name, text) = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap();
         let fields = crate::targets::Reader::from_targets(Vec::new()).fields();
         let plan = Plan::load(name, text, &fields).unwrap();

@@ -6,12 +6,12 @@
 //!
 //! | files | what |
 //! | --- | --- |
-//! | `spec` `events` `handle` `outcome` | what goes in and comes out |
+//! | `spec` `events` `handle` `outcome` | input and result |
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
 //! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
 //! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` | adding up |
-//! | `live` `snapshot` `telemetry` | what can be seen meanwhile |
+//! | `live` `snapshot` `telemetry` | progress |
 
 pub mod about;
 pub mod account;
@@ -83,16 +83,16 @@ use crate::targets::Reader;
 /// The network that a run sends through.
 #[derive(Debug, Clone, Default)]
 pub struct Network {
-    /// The interface that is watched.
+    /// The interface to watch.
     pub interface: String,
-    /// The interface that sockets are bound to, if they are.
+    /// The interface to bind sockets to, if any.
     pub bound: Option<String>,
-    /// Whether it is the run's own and ends with it, as the lab's namespaces are: nothing there is held, spared or
-    /// restored.
+    /// Whether the network belongs to the run and ends with it, as the lab does. Such a network needs no lock, no caps
+    /// and no restore.
     pub own: bool,
-    /// The resolver of a network of its own.
+    /// The resolver of such a network.
     pub resolver: Option<SocketAddr>,
-    /// The name of the situation that a network of its own puts the prober in.
+    /// The name of the prober's situation in such a network.
     pub situation: Option<&'static str>,
 }
 
@@ -115,8 +115,7 @@ impl<'a> Run<'a> {
     /// Runs a measurement over the targets of `reader`. `origin` names the measurement's file in messages.
     ///
     /// # Errors
-    /// What kept the run from beginning: nothing was sent then, and the host is as it was. What ended it later is in
-    /// the outcome.
+    /// Errors before the run starts; then nothing was sent, and the host is unchanged. Later errors are in the outcome.
     pub fn start(
         spec: &'a Spec,
         (plan, origin): (&'a Plan, &'a str),
@@ -134,7 +133,7 @@ impl<'a> Run<'a> {
         privilege::require(&needs)?;
         privilege::check_programs(plan, spec.allow_commands)?;
         preflight::inspect(plan, origin)?;
-        // Too few ports are an error before anything is held.
+        // Too few ports are an error before any lock is taken.
         pool(spec, plan, Slot::default())?;
         check_ended(handle, plan)?;
         let host = match network.own {
@@ -147,7 +146,7 @@ impl<'a> Run<'a> {
         run.measure(reader, &output)
     }
 
-    /// Reads the list to its end and says what a run over it would be. Nothing is sent or changed.
+    /// Reads the list to its end and returns the forecast of a run over it. Nothing is sent or changed.
     ///
     /// # Errors
     /// As [`Run::start`], as far as the list and the measurement are concerned.
@@ -166,7 +165,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Has the reader hand out the targets that the spec asks for, in its order.
+/// Configures the reader for the targets and the order of the spec.
 fn choose(
     spec: &Spec,
     plan: &Plan,
@@ -194,7 +193,7 @@ fn choose(
     Ok(excluded)
 }
 
-/// Refuses to go on if the run was ended before anything was sent.
+/// Fails if the run was ended before anything was sent.
 fn check_ended(handle: &Handle, plan: &Plan) -> Result<()> {
     handle.check(|| format!("run {}: nothing was sent, and the host is as it was", plan.name))
 }
@@ -234,19 +233,19 @@ impl Run<'_> {
             pool: self.pool.clone(),
             slot: self.host.slot(),
             journal: self.host.journal(),
-            // The kernel of a network that was just made remembers no cookie.
+            // The kernel of a new network has no cookies.
             forget: !self.network.own && self.plan.configs.iter().any(|c| c.connection.fast_open()),
         }
     }
 
-    /// What the run is known by.
+    /// The identity of the run.
     fn identity(&self, digest: Option<&str>, columns: &SchemaRef) -> Identity {
         let situation = self.network.situation.unwrap_or_default().to_owned();
         let settings = self.spec.identity().chain([("--lab-prober", situation)]);
         Identity::new(self.plan, digest, columns, settings)
     }
 
-    /// Opens the output, and has the reader skip what is done and what other shards do.
+    /// Opens the output, and makes the reader skip targets with records and those of other shards.
     fn open(
         &self,
         reader: &mut Reader,
@@ -267,7 +266,7 @@ impl Run<'_> {
         Ok((sink, earlier, digest))
     }
 
-    /// What the metadata say from the beginning on.
+    /// The metadata known at the start.
     fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
         let Spec { concurrency, wave, .. } = self.spec;
         let limits = self.limits();
@@ -295,20 +294,20 @@ impl Run<'_> {
         if self.network.own { Duration::ZERO } else { self.plan.confirm.spread }
     }
 
-    /// Outcomes by ports, none counted yet.
+    /// Outcomes by port, initially empty.
     fn outcomes(&self) -> PortOutcomes {
         let names = self.plan.configs.iter().map(|config| config.name.to_owned());
         PortOutcomes::new(self.pool.middle(), names)
     }
 
-    /// The interface by which packets to this address leave, if it is not the watched one.
+    /// The interface through which packets to this address leave, if it is not the watched one.
     fn elsewhere(&self, to: Option<IpAddr>) -> Option<String> {
         preflight::elsewhere(&self.network.interface, self.network.bound.as_deref(), to?)
     }
 
     fn capture_filter(&self) -> String {
         let ports = &self.pool;
-        // Our connections, and what routers say about them.
+        // The run's connections, and ICMP errors about them.
         let udp =
             self.plan.configs.iter().any(|config| config.connection.protocol() == protocol::UDP);
         let udp = if udp { format!("udp portrange {ports} or ") } else { String::new() };
@@ -316,7 +315,7 @@ impl Run<'_> {
     }
 }
 
-/// What the engine needs to know of a configuration.
+/// A configuration as the engine needs it.
 fn configuration(
     of: &measurement::Configuration,
     contact: Option<String>,

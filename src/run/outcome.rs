@@ -1,4 +1,4 @@
-//! How a run ended, and what its results say of that.
+//! The outcome of a run, and the metadata of its results.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,21 +21,21 @@ use crate::step::CommandOutput;
 pub struct Outcome {
     /// Targets handed to the engine.
     pub asked: u64,
-    /// How often targets were asked again that looked broken or transient.
+    /// Number of re-probes of targets that looked broken or transient.
     pub again: u64,
-    /// What became of the targets that were read.
+    /// The outcome of every target read.
     pub account: Account,
-    /// What the records say, of a resumed run all of them.
+    /// Totals of the records; of a resumed run, of all sessions.
     pub totals: Totals,
-    /// What was counted, of a resumed run from its beginning.
+    /// Counts; of a resumed run, of all sessions.
     pub counts: Counts,
-    /// Waves that were disturbed, since it was resumed.
+    /// Disturbed waves of this session.
     pub disturbed: Disturbed,
-    /// How long it took, since it was resumed.
+    /// Duration of this session.
     pub elapsed: Duration,
     /// The interface watched.
     pub interface: String,
-    /// The interface by which packets left that were not seen, if that is another one.
+    /// The interface through which unobserved packets left, if it is another one.
     pub elsewhere: Option<String>,
     /// Start, ISO 8601 in UTC.
     pub started: String,
@@ -47,24 +47,24 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// The error that ended the run early.
     pub error: Option<Error>,
-    /// What programs of `command` steps said.
+    /// Output of the programs of `command` steps.
     pub outputs: Vec<CommandOutput>,
-    /// Records in all, on disk.
+    /// Number of records on disk.
     pub records: u64,
-    /// The file.
+    /// The output file or folder.
     pub written: Option<Written>,
-    /// What to resume, if the run did not come to its end and can be.
+    /// The output to resume, if the run is unfinished and can be resumed.
     pub resume: Option<PathBuf>,
 }
 
 impl Outcome {
-    /// Whether every target that there is was asked.
+    /// Whether every target was probed.
     pub fn is_complete(&self) -> bool {
         !self.interrupted && self.error.is_none() && self.account.missing() == 0
     }
 
-    /// Finishes the file, whatever ended the run, and says whether it can be resumed: its targets can be read
-    /// `again`, and it was written in parts.
+    /// Finishes the output, whatever ended the run. The run can be resumed if its targets can be read `again` and it was
+    /// written in parts.
     pub fn close(&mut self, sink: Box<dyn Sink>, about: &Metadata, output: &Output, again: bool) {
         panic_point("finish");
         if self.error.is_some() {
@@ -120,13 +120,13 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
             ("targets_withheld", account.withheld.to_string()),
         ]));
     }
-    // What is known now goes before what was known at the beginning.
+    // Values known now take precedence over those known at the start.
     let fresh = |(key, _): &&(String, String)| now.iter().all(|(known, _)| known != key);
     let about: Metadata = about.iter().filter(fresh).cloned().collect();
     [about, now, outcome.counts.metadata()].concat()
 }
 
-/// What programs said: a JSON array.
+/// The output of programs as a JSON array.
 fn outputs(outputs: &[CommandOutput]) -> String {
     let outputs = outputs.iter().map(|output| {
         let CommandOutput { line, status, stdout, stderr } = output;

@@ -1,4 +1,4 @@
-//! Where a run's records go, and what is there already if the run is resumed.
+//! The output of a run, and the records that it already holds if the run is resumed.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ use crate::files::Place;
 use crate::sink::{self, Folder, PartsSink, SingleSink, Sink};
 use crate::targets::Positions;
 
-/// The columns from which it is known what is done.
+/// The columns needed to find out what is done.
 const DONE: [&str; 9] = [
     POSITION,
     "target.ip",
@@ -34,25 +34,25 @@ const DONE: [&str; 9] = [
     "insufficient",
 ];
 
-/// What is there of a run before it begins.
+/// What earlier sessions of a run left.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// Positions of the targets that have records.
     pub done: Positions,
-    /// What those records say.
+    /// Totals of these records.
     pub totals: Totals,
     /// The counts of earlier sessions.
     pub counts: Counts,
-    /// When the run began, if that was earlier.
+    /// When the run first began, if it was begun before.
     pub started: Option<String>,
-    /// How often it was begun or resumed before.
+    /// Number of earlier sessions.
     pub sessions: u64,
-    /// What its parts have in common with each other, and with no part of another run.
+    /// The identifier that all parts of the run share.
     pub run_id: String,
 }
 
 impl Earlier {
-    /// Nothing was done; outcomes will be counted by these ports.
+    /// No earlier session; outcomes will be counted in `ports`.
     fn new(ports: PortOutcomes) -> Self {
         let run_id = format!("{:032x}", rand::random::<u128>());
         Self { totals: Totals { ports, ..Totals::default() }, run_id, ..Self::default() }
@@ -71,7 +71,7 @@ pub enum Output {
 }
 
 impl Output {
-    /// What a name means.
+    /// The output that a path names.
     pub fn of(path: &Path, form: Form) -> Self {
         let path = path.to_owned();
         let slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
@@ -90,12 +90,12 @@ impl Output {
         path
     }
 
-    /// Whether parts are only the way to a single file.
+    /// Whether parts are merged into a single file at the end.
     pub fn is_single(&self) -> bool {
         matches!(self, Output::Single(_))
     }
 
-    /// Whether its parts are where they were written.
+    /// Whether its parts exist.
     pub fn is_there(&self) -> bool {
         let parts =
             if self.is_single() { sink::parts_of(self.path()) } else { self.path().to_owned() };
@@ -116,12 +116,12 @@ impl Output {
         }
     }
 
-    /// Refuses to resume what cannot be resumed, before anything else is done.
+    /// Fails if the output cannot be resumed, before anything else is done.
     pub fn can_resume(&self) -> Result<()> {
         let refuse =
             |why: &str| Err(Error::Usage(format!("resume {}: {why}", self.path().display())));
         match self.parts() {
-            None => refuse("only a run into a folder or a .parquet file can be resumed"),
+            None => refuse("only a run that writes to a folder or a .parquet file can be resumed"),
             Some(parts) if parts.join(sink::JOURNAL).is_file() => Ok(()),
             Some(_) if self.is_single() && self.path().exists() => {
                 refuse("it is finished: there is nothing to resume")
@@ -130,7 +130,7 @@ impl Output {
         }
     }
 
-    /// Refuses what others put in the way, before anything else is done. Nothing is made or opened.
+    /// Fails if the path is unsafe to write to, before anything else is done. Creates and opens nothing.
     pub fn look(&self) -> Result<()> {
         match self {
             Output::Lines(path) if path.as_os_str() == "-" => return Ok(()),
@@ -140,7 +140,7 @@ impl Output {
         self.parts().map_or(Ok(()), |parts| sink::can_hold(&parts))
     }
 
-    /// Opens the sink. If the run is resumed, reads the records that are there and reports them.
+    /// Opens the sink. If the run is resumed, reads and reports the existing records.
     pub(super) fn open(
         &self,
         spec: &Spec,
@@ -167,7 +167,7 @@ impl Output {
         let session = json!({ "started": now, "command_line": spec.invoked_by });
         let mut line = json!({ "session": session });
         if folder.run_id().is_none() {
-            // A run that an earlier version began.
+            // An earlier version started this run.
             line[sink::RUN_ID] = earlier.run_id.as_str().into();
         }
         folder.note(&line)?;
@@ -180,7 +180,7 @@ impl Output {
     }
 }
 
-/// Reads what the folder of a run holds.
+/// Reads the folder of a run.
 fn earlier(
     mut folder: Folder,
     path: &Path,
@@ -190,10 +190,10 @@ fn earlier(
 ) -> Result<(Folder, Earlier)> {
     let Some(run) = folder.lines().iter().find_map(|line| line.get("run")) else {
         return match folder.parts() {
-            // It was killed before anything was done.
+            // The run was killed before it wrote anything.
             [] => Ok((folder, Earlier::new(ports))),
             _ => Err(Error::Usage(format!(
-                "resume {}: its {} does not say which run it is",
+                "resume {}: its {} does not identify the run",
                 path.display(),
                 sink::JOURNAL
             ))),
@@ -214,7 +214,7 @@ fn earlier(
             let started = session.get("started").and_then(Value::as_str);
             earlier.started = earlier.started.or(started.map(str::to_owned));
         }
-        // Each line has the counts from the beginning on.
+        // The counts of each line are cumulative.
         if let Some(counts) = line.get("counts") {
             earlier.counts = Counts::stored(|key| counts.get(key)?.as_str()?.parse().ok());
         }
@@ -241,7 +241,7 @@ fn earlier(
     Ok((folder, earlier))
 }
 
-/// The positions of stored records, if they have any that can be.
+/// The positions of stored records, if they are valid.
 pub fn positions(batch: &RecordBatch) -> Option<&[u64]> {
     let column = batch.column_by_name(POSITION)?.as_primitive_opt::<UInt64Type>()?;
     let positions: &[u64] = column.values();

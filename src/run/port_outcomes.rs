@@ -1,7 +1,7 @@
-//! Whether outcomes depend on source ports: a filter on some of them, on this host or on the way.
+//! Detects outcomes that depend on the source port: a filter on this host or on the path.
 //!
-//! Ports are drawn, so a target's outcome has nothing to do with the half of the range that its port is in. If
-//! failures of a configuration are more frequent in one half, something looks at ports.
+//! Source ports are random, so the outcome of a target does not depend on the half of the range that its port is in. If
+//! a configuration fails far more often in one half, a device on the path filters by port.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch, StructArray};
 use arrow::datatypes::UInt16Type;
@@ -22,7 +22,7 @@ pub struct PortOutcomes {
 }
 
 impl PortOutcomes {
-    /// Nothing yet; `middle` is the first port of the upper half.
+    /// Empty counts; `middle` is the first port of the upper half.
     pub fn new(middle: u16, configurations: impl Iterator<Item = String>) -> Self {
         let configurations = configurations.map(|name| (name, Halves::default())).collect();
         Self { middle, configurations }
@@ -33,14 +33,14 @@ impl PortOutcomes {
         self.middle
     }
 
-    /// The columns that are needed to count.
+    /// The columns needed for counting.
     pub fn columns(&self) -> Vec<String> {
         let names = self.configurations.iter().map(|(name, _)| name);
         names.flat_map(|name| [format!("{name}.source_port"), format!("{name}.state")]).collect()
     }
 
-    /// Counts the attempts of records. Attempts of further rounds are not in records: targets that fail come
-    /// back, which is no matter of ports.
+    /// Counts the attempts of records. Records leave out attempts of confirmation rounds, which are of failing targets
+    /// whatever their ports.
     pub fn count(&mut self, records: &RecordBatch) {
         let middle = self.middle;
         for (name, halves) in &mut self.configurations {
@@ -68,7 +68,7 @@ impl PortOutcomes {
         suspicious.collect()
     }
 
-    /// For programs.
+    /// The same as JSON.
     pub fn json(&self) -> Value {
         let configurations = self.configurations.iter().map(|(name, halves)| {
             let of = |[ok, failed]: [u64; 2]| json!({ "ok": ok, "failed": failed });

@@ -1,4 +1,4 @@
-//! What is looked at before anything is sent: a run that cannot work ends here with exit code 2, and leaves nothing.
+//! Checks before the first packet: a run that cannot work ends here with exit code 2 and leaves nothing behind.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ use crate::targets::Target;
 /// How many of the first targets are checked for a route.
 pub const SAMPLE: usize = 64;
 
-/// Looks for steps that cannot work on this host, without changing it.
+/// Finds steps that cannot work on this host, without changing it.
 ///
 /// # Errors
 /// All of them, each with its place in the file.
@@ -28,22 +28,22 @@ pub fn inspect(plan: &Plan, origin: &str) -> Result<()> {
 /// Tries the steps of all configurations and undoes them.
 ///
 /// # Errors
-/// Those that this host refuses, each with its place in the file; or what could not be restored.
+/// The steps that this host rejects, each with its place in the file; or a change that could not be restored.
 pub fn rehearse(engine: &Engine<'_>, plan: &Plan, origin: &str) -> Result<()> {
     refuse(plan, origin, engine.rehearse()?)
 }
 
-/// Looks whether packets to the first targets leave through the interface that is watched, and whether their answers are
-/// let in; warns if that is not so for some of them.
+/// Checks that packets to the first targets leave through the watched interface, and that their answers are accepted.
+/// Warns if this fails for some of them.
 ///
 /// # Errors
-/// If it is so for none.
+/// If it fails for all of them.
 pub fn routes(watched: &str, bound: bool, first: &[Target]) -> Result<()> {
     let targets: Vec<IpAddr> = first.iter().filter_map(|target| target.addr).collect();
     for warning in interface::reaches(watched, bound, &targets, &Kernel)? {
         log::warn!("{warning}");
     }
-    // Where names lead is known later.
+    // Names are looked up later.
     for (version, to) in FAR.into_iter().filter(|_| first.iter().any(|one| one.addr.is_none())) {
         if let Some(other) = elsewhere(watched, bound.then_some(watched), to) {
             log::warn!(
@@ -55,13 +55,13 @@ pub fn routes(watched: &str, bound: bool, first: &[Target]) -> Result<()> {
     Ok(())
 }
 
-/// Addresses of documentation, which the default route leads to.
+/// Documentation addresses, which the default route covers.
 const FAR: [(&str, IpAddr); 2] = [
     ("IPv4", IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
     ("IPv6", IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))),
 ];
 
-/// The interface by which packets to an address leave, if that is not the watched one.
+/// The interface through which packets to an address leave, if it is not the watched one.
 pub fn elsewhere(watched: &str, bound: Option<&str>, to: IpAddr) -> Option<String> {
     match Kernel.way(to, bound) {
         Way::Through(other) if other != watched => Some(other),

@@ -1,5 +1,5 @@
-//! What is found out about targets before they are probed under any configuration: the addresses of names, and
-//! whether the host is up.
+//! Preparation of targets before any configuration: look-ups of names, and a probe that finds out whether a target is
+//! up.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +22,7 @@ const CONCURRENCY: usize = 200;
 const TIMEOUT: Duration = Duration::from_secs(2);
 const RETRIES: u32 = 2;
 
-/// Does what a measurement's `[connect.prepare]` says.
+/// Carries out a measurement's `[connect.prepare]`.
 pub struct Preparation {
     plan: measurement::Prepare,
     resolver: Option<Resolver>,
@@ -189,7 +189,7 @@ struct Asking {
 }
 
 impl Asking {
-    /// What all answers together say.
+    /// The result of all answers together.
     fn result(mut self, families: [Family; 2]) -> Result<Vec<IpAddr>, Reason> {
         self.found.sort_by_key(|(family, _)| *family != families[0]);
         let addresses: Vec<IpAddr> =
@@ -197,13 +197,13 @@ impl Asking {
         if !addresses.is_empty() {
             return Ok(addresses);
         }
-        // One question without an answer leaves it open what the answer would have been.
+        // Without all answers, the result is unknown.
         self.failed.sort_by_key(|reason| (reason.is_answer(), *reason));
         Err(self.failed.first().copied().unwrap_or(Reason::NoAddress))
     }
 }
 
-/// Looks up every name that has no address.
+/// Looks up every name without an address.
 fn look_up(
     resolver: &mut Resolver,
     families: [Family; 2],
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_preferred_version_of_ip_comes_first_and_the_other_is_better_than_nothing() {
+    fn the_preferred_ip_version_is_used_if_there_is_one() {
         let both = [(Family::V6, "2001:db8::1"), (Family::V4, "192.0.2.1")];
         assert_eq!(result(Family::V4, &both, &[]), Ok("192.0.2.1,2001:db8::1".into()));
         assert_eq!(result(Family::V6, &both, &[]), Ok("2001:db8::1,192.0.2.1".into()));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_an_answer_is_no_answer() {
+    fn a_query_without_an_answer_leaves_the_result_unknown() {
         let failed = [Reason::Nxdomain, Reason::Timeout];
         assert_eq!(result(Family::V4, &[], &failed), Err(Reason::Timeout));
         assert_eq!(result(Family::V4, &[], &[Reason::Nxdomain; 2]), Err(Reason::Nxdomain));
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_answers_a_probe_in_any_way_is_up() {
+    fn a_target_is_up_if_it_answers_a_probe_in_any_way() {
         let alert = Some(ANSWERS[0].answer);
         let silent = (State::Failed, None);
         let cases = [(State::Ok, None), (State::Failed, alert), (State::Timeout, alert), silent];

@@ -1,4 +1,4 @@
-//! The columns of a run's records that no configuration fills.
+//! The columns of a record outside the configurations.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

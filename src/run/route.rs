@@ -1,4 +1,4 @@
-//! Which interface a packet would leave by, as the kernel's routing says (rtnetlink(7)). Nothing is sent.
+//! Asks the kernel which interface a packet would leave through (rtnetlink(7)). Nothing is sent.
 
 use std::fs;
 use std::net::IpAddr;
@@ -21,18 +21,18 @@ pub enum Way {
     Nowhere(String),
 }
 
-/// What is to be known of a host's routes.
+/// The routes of a host.
 pub trait Routes {
-    /// Where a packet to an address goes, from a socket that is bound to an interface or to none.
+    /// Where a packet to an address goes, from a socket bound to an interface or to none.
     fn way(&self, to: IpAddr, through: Option<&str>) -> Way;
-    /// Where a packet to an address goes from the address of an interface: the way that the kernel compares with when a
-    /// packet comes in there.
+    /// Where a packet to an address goes from the address of an interface. The kernel's reverse-path filter compares this
+    /// with the interface of an incoming packet.
     fn way_back(&self, to: IpAddr, from: &str) -> Way;
-    /// Whether an interface accepts only packets that come by the way that answers to them would take (rp_filter).
+    /// Whether the reverse-path filter of an interface is strict (rp_filter is 1).
     fn is_strict(&self, interface: &str) -> bool;
 }
 
-/// Those of the network namespace of this thread.
+/// The routes of this thread's network namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernel;
 
@@ -40,7 +40,7 @@ impl Routes for Kernel {
     fn way(&self, to: IpAddr, through: Option<&str>) -> Way {
         let index = through.and_then(|name| if_nametoindex(name).ok());
         let way = look_up(to, None, index);
-        // From a bound socket the kernel takes an IPv4 address that has no route for a neighbour.
+        // For a bound socket, the kernel treats an IPv4 address without a route as a neighbour.
         let is_guess = index.is_some()
             && exchange(&question(to, None, index, MATCH)).is_err_and(|why| why != Errno::EBADMSG);
         match through.filter(|name| is_guess && needs_neighbours(name)) {
@@ -65,19 +65,19 @@ impl Routes for Kernel {
             let path = format!("/proc/sys/net/ipv4/conf/{of}/rp_filter");
             fs::read_to_string(path).ok()?.trim().parse().ok()
         };
-        // The larger of both counts.
+        // The larger of both applies.
         value("all").max(value(interface)) == Some(1)
     }
 }
 
-/// Whether packets that leave by an interface go to a neighbour, who must be found first.
+/// Whether an interface needs neighbour discovery.
 fn needs_neighbours(interface: &str) -> bool {
     let without = InterfaceFlags::IFF_NOARP | InterfaceFlags::IFF_POINTOPOINT;
     let mut addresses = getifaddrs().into_iter().flatten();
     !addresses.any(|one| one.interface_name == interface && one.flags.intersects(without))
 }
 
-/// Asks for the route itself in place of what is made of it (RTM_F_FIB_MATCH).
+/// Requests the matching route itself (RTM_F_FIB_MATCH).
 const MATCH: u32 = 0x2000;
 
 /// The headers of a message and of a route, in bytes.
@@ -156,7 +156,7 @@ fn exchange(question: &[u8]) -> Result<u32, Errno> {
     answer(&buffer[..length])
 }
 
-/// The index of the interface that the kernel answers with.
+/// The interface index in the kernel's answer.
 fn answer(message: &[u8]) -> Result<u32, Errno> {
     let short =
         |bytes: &[u8], at: usize| Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_cut_are_no_panic() {
+    fn truncated_answers_do_not_panic() {
         let mut message = question([192, 0, 2, 1].into(), None, Some(7), 0);
         message[4..6].copy_from_slice(&libc::RTM_NEWROUTE.to_ne_bytes());
         assert_eq!(answer(&message), Ok(7));

@@ -1,4 +1,4 @@
-//! A run at one moment: plain data, and how it is said in words and as JSON.
+//! A run at one moment: plain data, as text and as JSON.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -13,31 +13,31 @@ use crate::words::inflected;
 /// A run at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
-    /// Since it began, or was resumed.
+    /// Time since this session began.
     pub elapsed: Duration,
-    /// What engine and capture have counted since then.
+    /// Counts of engine and capture in this session.
     pub counts: Counts,
     /// Attempts started.
     pub started: u64,
-    /// Attempts that each target takes.
+    /// Attempts per target.
     pub per_target: u64,
-    /// Targets to be asked in all, 0 if that cannot be told.
+    /// Targets to probe, 0 if unknown.
     pub expected: u64,
     /// Targets handed to the engine for the first time.
     pub asked: u64,
-    /// How often targets were asked again.
+    /// Number of re-probes.
     pub again: u64,
-    /// That, in the waves before the one in hand.
+    /// The same, of the waves before the one in flight.
     pub again_before: u64,
-    /// Records, of a resumed run all of them.
+    /// Records, of all sessions.
     pub records: u64,
-    /// Those by class.
+    /// Records by class.
     pub verdicts: [u64; CLASSES.len()],
     /// How often each label was given.
     pub labels: BTreeMap<String, u64>,
     /// Waves begun.
     pub wave: u64,
-    /// Attempts of the wave in hand that have not ended.
+    /// Attempts in flight of the current wave.
     pub wave_left: u64,
     /// The configurations in force.
     pub configurations: Vec<&'static str>,
@@ -51,23 +51,23 @@ impl Snapshot {
         self.counts.attempts.iter().sum()
     }
 
-    /// How much is done, in attempts: all of those of earlier waves, whether each target needed all or not.
+    /// Progress in attempts: all attempts of earlier waves count, needed or not.
     pub fn progress(&self) -> u64 {
         ((self.asked + self.again) * self.per_target).saturating_sub(self.wave_left)
     }
 
-    /// Targets that have been asked everything once, by the count of attempts.
+    /// Targets probed once under every configuration, by the number of attempts.
     pub fn done(&self) -> u64 {
         let turns = self.progress() / self.per_target.max(1);
         turns.saturating_sub(self.again_before).min(self.asked)
     }
 
-    /// Targets in all, if that can be told: never fewer than were asked.
+    /// Targets in all, if known: never fewer than were probed.
     pub fn targets(&self) -> Option<u64> {
         (self.expected > 0).then(|| self.expected.max(self.asked))
     }
 
-    /// Attempts in all, rounds so far included, if that can be told.
+    /// Attempts in all, rounds so far included, if known.
     pub fn total(&self) -> Option<u64> {
         self.targets().map(|targets| (targets + self.again) * self.per_target)
     }
@@ -78,12 +78,12 @@ impl Snapshot {
         dropped + interface_dropped
     }
 
-    /// How long the rest takes at this pace.
+    /// Estimated time left at this pace.
     pub fn left(&self, pace: &Pace) -> Option<Duration> {
         pace.time_for(self.total()?.saturating_sub(self.progress()))
     }
 
-    /// What was done and found.
+    /// Describes progress and results.
     pub fn found(&self, pace: &Pace) -> String {
         let mut line = HumanCount(self.done()).to_string();
         if let Some(targets) = self.targets() {
@@ -91,7 +91,7 @@ impl Snapshot {
         }
         line += inflected(self.targets().unwrap_or(self.done()), " target[s]").as_str();
         if self.again > 0 {
-            line += &format!(", {} asked again", HumanCount(self.again));
+            line += &format!(", {} re-probed", HumanCount(self.again));
         }
         let order = ALWAYS.iter().chain(CLASSES.iter().filter(|class| !ALWAYS.contains(class)));
         for class in order {
@@ -105,7 +105,7 @@ impl Snapshot {
         line + &format!(", {per_second:.0}/s, {} dropped", HumanCount(self.dropped()))
     }
 
-    /// Where the run is.
+    /// Describes the current phase.
     pub fn phase(&self, pace: &Pace) -> String {
         let left = self.left(pace).map(|left| format!("{} left", HumanDuration(left)));
         let configuration = match self.configurations[..] {
@@ -118,7 +118,7 @@ impl Snapshot {
         words.join(", ")
     }
 
-    /// As the fields of a line of `--status`.
+    /// The fields of a status line.
     pub fn json(&self, pace: &Pace, now: &str) -> Value {
         let [ok, failed, timeout, local_error, skipped] = self.counts.attempts;
         let [seen, dropped, interface_dropped, unread] = self.counts.packets;
@@ -156,18 +156,18 @@ impl Snapshot {
     }
 }
 
-/// How fast attempts end, of late.
+/// The recent rate of attempts.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
-    /// At which time how many had ended, the oldest first.
+    /// Times with the number of attempts ended by then, oldest first.
     seen: VecDeque<(Duration, u64)>,
 }
 
-/// How long "of late" is: two turns of a usual wave, so that barriers do not make it jump.
+/// Length of the window: two turns of a usual wave, so that barriers do not distort the rate.
 const LATELY: Duration = Duration::from_secs(30);
 
 impl Pace {
-    /// So many attempts were done by this time.
+    /// `ended` attempts were done by this time.
     pub fn handle(&mut self, now: Duration, ended: u64) {
         self.seen.push_back((now, ended));
         while self.seen.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= LATELY) {
@@ -182,14 +182,14 @@ impl Pace {
         (seconds > 0.0).then(|| after.saturating_sub(*before) as f64 / seconds)
     }
 
-    /// How long so many attempts take.
+    /// Estimated time for this many attempts.
     pub fn time_for(&self, attempts: u64) -> Option<Duration> {
         let pace = self.per_second().filter(|pace| *pace > 0.0)?;
         Duration::try_from_secs_f64(attempts as f64 / pace).ok()
     }
 }
 
-/// Something that is done now and then: says when it is due.
+/// A periodic task.
 #[derive(Debug, Clone, Copy)]
 pub struct Every {
     every: Duration,
@@ -202,7 +202,7 @@ impl Every {
         Self { every, next: every }
     }
 
-    /// Whether it is due by now. What was missed is not made up for.
+    /// Whether it is due. Missed periods are skipped.
     pub fn is_due(&mut self, now: Duration) -> bool {
         let due = now >= self.next;
         while now >= self.next {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_it_all() {
+    fn a_line_has_progress_and_results() {
         let mut pace = Pace::default();
         pace.handle(SECOND, 0);
         pace.handle(11 * SECOND, 1000);
@@ -256,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_never_exceeds_what_there_is() {
-        // Waves of targets that are new and such that are asked again, as rounds, controls and repeats make them; the
-        // list is longer than was thought, or its length is not known.
+    fn progress_never_exceeds_the_total() {
+        // Waves of new and re-probed targets, as rounds, controls and repeats make them. The list is longer than
+        // estimated, or its length is unknown.
         for expected in [0, 10, 25, 100] {
             let mut now = Snapshot { per_target: 3, expected, ..Snapshot::default() };
             let mut before = 0;
@@ -278,16 +278,16 @@ mod tests {
             assert_eq!((now.asked, now.again), (25, 12));
             let found = now.found(&Pace::default());
             let targets = match expected {
-                0 => "25 targets, 12 asked again",
-                100 => "25/100 targets, 12 asked again",
-                _ => "25/25 targets, 12 asked again",
+                0 => "25 targets, 12 re-probed",
+                100 => "25/100 targets, 12 re-probed",
+                _ => "25/25 targets, 12 re-probed",
             };
             assert!(found.starts_with(targets), "{found}");
         }
     }
 
     #[test]
-    fn the_pace_is_that_of_late() {
+    fn the_pace_is_recent() {
         let mut pace = Pace::default();
         assert_eq!(pace.per_second(), None);
         for second in 0..100 {
@@ -299,16 +299,16 @@ mod tests {
         }
         assert_eq!(pace.per_second(), Some(1.0));
         assert_eq!(pace.time_for(90), Some(90 * SECOND));
-        assert!(pace.seen.len() < 40, "what is old is forgotten");
+        assert!(pace.seen.len() < 40, "old entries are dropped");
     }
 
     #[test]
-    fn lines_come_at_their_time_in_virtual_time() {
+    fn lines_are_due_once_a_period() {
         let mut lines = Every::new(10 * SECOND);
         let due: Vec<u32> = (0..=65).filter(|at| lines.is_due(*at * SECOND)).collect();
         assert_eq!(due, [10, 20, 30, 40, 50, 60]);
-        assert!(lines.is_due(200 * SECOND), "after a long sleep one comes");
-        assert!(!lines.is_due(201 * SECOND), "not all those that were missed");
+        assert!(lines.is_due(200 * SECOND), "one line after a long sleep");
+        assert!(!lines.is_due(201 * SECOND), "missed lines are skipped");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub fn open(path: &Path, spec: &Spec, options: Options, order_matters: bool) -> 
     }
 }
 
-/// What the list is known by, if it can be read more than once.
+/// The digest of the list, if it can be read more than once.
 pub fn digest(list: Option<&Path>, own: bool, reader: &Reader) -> Result<Option<String>> {
     match list {
         _ if own => Ok(reader.digest()),
@@ -26,7 +26,7 @@ pub fn digest(list: Option<&Path>, own: bool, reader: &Reader) -> Result<Option<
     }
 }
 
-/// There is nothing to probe.
+/// The error of a run without targets.
 pub fn none() -> Error {
     Error::Usage(
         "no targets: name a file with --targets FILE (or pipe one in), or try --lab, which brings its own".into(),

@@ -1,8 +1,7 @@
-//! Which source ports a run uses: `--source-ports`, or those that the host gives out itself.
+//! The source ports of a run: a given range, or the host's ephemeral ports.
 //!
-//! Host and cloud firewalls expect a client's ports in the kernel's own range (ip_local_port_range), so that is the
-//! default, less what the administrator has reserved for servers (ip_local_reserved_ports; both in the kernel's
-//! ip-sysctl.rst).
+//! Host and cloud firewalls expect client ports in the kernel's own range (ip_local_port_range). That is the default,
+//! without the ports reserved for servers (ip_local_reserved_ports; both in the kernel's ip-sysctl.rst).
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -30,16 +29,16 @@ pub fn parse(text: &str) -> Result<RangeInclusive<u16>, String> {
     }
 }
 
-/// How many ports a target takes in a wave: one for each configuration, and one for a probe.
+/// Ports per target in a wave: one for each configuration, and one for a preparatory probe.
 pub fn per_target(plan: &Plan) -> usize {
     plan.configs.len() + usize::from(plan.prepare.probe.is_some())
 }
 
-/// The ports of a run in a slot, enough for waves under this many configurations. A range that was `given` is used
-/// whole; that of the host is shared with other runs.
+/// The ports of a run in a slot, enough for waves with this many configurations. A `given` range is used whole; the
+/// host's range is shared with other runs.
 ///
 /// # Errors
-/// When too few ports are left, or the host does not say which it uses.
+/// When too few ports are left, or the host's range cannot be read.
 pub fn pool(
     given: Option<&RangeInclusive<u16>>,
     slot: Slot,
@@ -70,7 +69,7 @@ fn read(path: &str) -> Result<String> {
     fs::read_to_string(path).doing(|| format!("read {path}"))
 }
 
-/// Reads two numbers with white space between them, as the kernel writes a range.
+/// Parses a range as the kernel writes it: two numbers with white space between them.
 fn local(text: &str) -> Result<RangeInclusive<u16>> {
     let mut numbers = text.split_whitespace().map(str::parse::<u16>);
     match (numbers.next(), numbers.next()) {
@@ -79,7 +78,7 @@ fn local(text: &str) -> Result<RangeInclusive<u16>> {
     }
 }
 
-/// `8080,9000-9010`; what is not understood is left out.
+/// Parses `8080,9000-9010`; invalid entries are skipped.
 fn ranges(text: &str) -> Vec<RangeInclusive<u16>> {
     let one = |part: &str| {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
@@ -105,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_is_used_whole_and_must_be_enough() {
+    fn a_given_range_is_used_whole_and_must_suffice() {
         let range = 20_000..=20_999;
         let all = Slot::all().map(|slot| pool(Some(&range), slot, 2).unwrap().len());
         assert_eq!(all.collect::<Vec<_>>(), [1000; 3]);

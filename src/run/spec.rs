@@ -1,4 +1,4 @@
-//! What a run shall do, besides its measurement and its list: plain data, from a command line or from another program.
+//! Settings of a run besides its measurement and its list: plain data, from a command line or another program.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -30,7 +30,7 @@ pub enum Order {
     Random,
 }
 
-/// Settings of a run. [`Spec::default`] is a run as the command line starts it without options.
+/// Settings of a run. [`Spec::default`] equals a command line without options.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Spec {
@@ -45,27 +45,27 @@ pub struct Spec {
     pub rate_per_prefix: Option<u32>,
     /// Length of such a prefix in bits, of IPv4 and of IPv6.
     pub prefix_lengths: (u8, u8),
-    /// Packets that a target may be sent, at most. A measurement that could send more does not start.
+    /// Maximum packets per target. A measurement that could send more does not start.
     pub max_packets_per_target: u64,
     /// The order of targets.
     pub order: Order,
-    /// Draws a random order.
+    /// Seed of a random order.
     pub seed: u64,
-    /// Probe special-purpose networks too, which are skipped otherwise.
+    /// Whether to probe special-purpose networks, which are skipped otherwise.
     pub allow_reserved: bool,
-    /// Files of prefixes, addresses and names that are not probed.
+    /// Exclusion lists: files of prefixes, addresses and names that are not probed.
     pub exclude: Vec<PathBuf>,
-    /// A URI by which the run's operator can be reached, for HTTP's User-Agent and the metadata.
+    /// A contact URI of the operator, for HTTP's User-Agent and the metadata.
     pub contact: Option<String>,
-    /// Targets of a wave, at most; as many as source ports allow if `None`.
+    /// Maximum targets per wave; `None` is as many as source ports allow.
     pub wave: Option<usize>,
     /// Source ports to use instead of the kernel's own range.
     pub source_ports: Option<RangeInclusive<u16>>,
     /// The shard of the list that is probed; all of it if `None`.
     pub shard: Option<Shard>,
-    /// The port that the list was opened with, for targets that come without one.
+    /// The port that the list was opened with, for targets without one.
     pub port: Option<u16>,
-    /// Values of the measurement's params in place of its defaults, by name.
+    /// Values of params, by name, that override the measurement's defaults.
     pub set: Vec<(String, String)>,
     /// The connection kind in place of the measurement's own.
     pub connect: Option<String>,
@@ -77,14 +77,14 @@ pub struct Spec {
     pub prefer: Family,
     /// Resolvers for the names of targets; those of the system if empty.
     pub resolvers: Vec<SocketAddr>,
-    /// Whether the calling thread gives up, for good, every right that the rest of the run does not need. A program
-    /// that starts more than one run from a thread must not.
+    /// Whether the calling thread drops, for good, every privilege that the rest of the run does not need. A program
+    /// that starts more than one run from a thread must not set it.
     pub give_up_rights: bool,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
     /// The target list, to tell whether it changed; `None` if it can be read only once.
     pub list: Option<PathBuf>,
-    /// Where records go, as a user writes it.
+    /// Where records go, as the user wrote it.
     pub output: PathBuf,
     /// How records are written.
     pub form: Form,
@@ -92,7 +92,7 @@ pub struct Spec {
     pub resume: bool,
     /// The folder of journals, if it is not the system's.
     pub state: Option<PathBuf>,
-    /// What started the run, for the metadata: a command line.
+    /// The command line that started the run, for the metadata.
     pub invoked_by: String,
 }
 
@@ -134,14 +134,14 @@ impl Default for Spec {
 
 /// One setting as stored with the results.
 struct Setting {
-    /// Its key in the metadata, if it is there.
+    /// Its key in the metadata, if it is stored there.
     metadata: Option<&'static str>,
     /// Its key in the identity of a run, if a run with another value is another run.
     identity: Option<&'static str>,
     value: fn(&Spec) -> Option<String>,
 }
 
-/// Every setting that is stored with the results as it is.
+/// Every setting stored with the results.
 static SETTINGS: &[Setting] = &[
     Setting {
         metadata: None,
@@ -187,13 +187,13 @@ static SETTINGS: &[Setting] = &[
 ];
 
 impl Spec {
-    /// What the measurement is to be loaded with.
+    /// The overrides to load the measurement with.
     pub fn overrides(&self) -> Overrides {
         let overrides = Overrides::new(self.set.clone()).connect(self.connect.clone());
         overrides.rounds(self.confirm)
     }
 
-    /// How much is sent at most. A network of the run's `own` has no neighbours to spare unless the spec says so.
+    /// The limits on sending. A network of the run's `own` has no caps unless the spec sets them.
     pub fn limits(&self, own: bool) -> Limits {
         let cap = |given: Option<u32>, usual: u32| match given {
             None => Some(usual).filter(|_| !own),
@@ -207,14 +207,14 @@ impl Spec {
         Limits { concurrency: self.concurrency, rate: self.rate, caps }
     }
 
-    /// The settings by which a run is known, by the key of each; empty where one is not set.
+    /// The settings of the run's identity by key; empty if not set.
     pub(super) fn identity(&self) -> impl Iterator<Item = (&'static str, String)> {
         SETTINGS.iter().filter_map(|setting| {
             Some((setting.identity?, (setting.value)(self).unwrap_or_default()))
         })
     }
 
-    /// The settings that the metadata state, by the key of each.
+    /// The settings of the metadata by key.
     pub(super) fn metadata(&self) -> impl Iterator<Item = (&'static str, Option<String>)> {
         SETTINGS.iter().filter_map(|setting| Some((setting.metadata?, (setting.value)(self))))
     }
@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spec_is_read_back_as_it_was_written() {
+    fn a_spec_survives_serialization() {
         let spec = Spec {
             source_ports: Some(40_000..=40_999),
             shard: Some(Shard::parse("2/8").unwrap()),

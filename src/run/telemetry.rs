@@ -1,4 +1,4 @@
-//! A run as it goes: everything that its threads count, to be read at any moment.
+//! Live counters of a run, readable at any moment.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
@@ -13,20 +13,20 @@ use crate::engine::scheduler::Limits;
 use crate::measurement::Plan;
 use crate::observer::capture::Counters;
 
-/// What can be seen of a run while it goes on.
+/// The counters of a run in progress.
 #[derive(Clone, Copy)]
 pub struct Telemetry<'a> {
     /// The measurement.
     pub plan: &'a Plan,
     /// Its limits.
     pub limits: Limits,
-    /// When it began, or was resumed.
+    /// When this session began.
     pub began: Instant,
     /// The engine's counts.
     pub engine: &'a Progress,
     /// The capture's counts.
     pub capture: &'a Counters,
-    /// What the run's own threads count.
+    /// The counts of the run's own threads.
     pub live: &'a Live,
     /// Whether it was ended from outside.
     pub handle: &'a Handle,
@@ -69,7 +69,7 @@ impl Telemetry<'_> {
     }
 }
 
-/// Attempts that a target takes.
+/// Attempts per target.
 pub fn per_target(plan: &Plan) -> u64 {
     plan.configs.iter().map(|config| u64::from(config.connection.options.repeat())).sum()
 }

@@ -1,4 +1,4 @@
-//! What the records of a run say, added up.
+//! Totals of a run's records.
 
 use std::collections::BTreeMap;
 
@@ -10,21 +10,21 @@ use super::port_outcomes::PortOutcomes;
 use super::verdicts;
 use crate::flags;
 
-/// The configuration by whose attempts it is known when a target was asked.
+/// The configuration whose attempts date the probe of a target.
 const STARTED_OF: &str = crate::record::CONFIGURATIONS[0];
 
-/// What the records say.
+/// Totals of records.
 #[derive(Debug, Default)]
 pub struct Totals {
-    /// Records, one per target that was asked under every configuration.
+    /// Records, one per target that was probed under every configuration.
     pub records: u64,
-    /// How often each label was given, to others than controls.
+    /// How often each label was given, controls excluded.
     pub labels: BTreeMap<String, u64>,
-    /// What the records of controls say.
+    /// Totals of controls.
     pub controls: Controls,
-    /// How many records are of each class.
+    /// Records by class.
     pub verdicts: [u64; verdicts::CLASSES.len()],
-    /// How many records have each flag.
+    /// Records by flag.
     pub flagged: BTreeMap<String, u64>,
     /// Whether outcomes depend on the source ports.
     pub ports: PortOutcomes,

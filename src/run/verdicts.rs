@@ -1,18 +1,18 @@
-//! Records by what they say, in one word: for those who watch a run.
+//! Records by class, for progress displays.
 
 use arrow::array::{Array as _, AsArray as _, RecordBatch};
 
 use super::controls::CONTROL;
 
-/// The classes of records. A record is of the first whose word ends one of its labels; else it is `insufficient` if
-/// a condition is; else `ok`.
+/// The classes of records. A record belongs to the first class whose word ends one of its labels, else to `insufficient`
+/// if a condition is insufficient, else to `ok`.
 pub const CLASSES: [&str; 7] =
     ["broken", "intermittent", "not_confirmed", "transient", "offline", "insufficient", "ok"];
 
-/// Classes that are shown even if no record is of them.
+/// Classes that are always shown.
 pub const ALWAYS: [&str; 3] = ["ok", "broken", "insufficient"];
 
-/// Counts judged records by class, those of controls apart: what is broken there is a false alarm.
+/// Counts judged records by class, without controls, where broken means a false alarm.
 pub fn count(records: &RecordBatch, counts: &mut [u64; CLASSES.len()]) {
     const OK: usize = CLASSES.len() - 1;
     let mut classes = vec![OK; records.num_rows()];
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_of_the_gravest_class() {
+    fn a_record_has_its_gravest_class() {
         let verdict = columns([
             &[Some("works"), Some("works"), Some("broken"), Some("offline"), None],
             &[Some("succeeded"), None, Some("transient"), None, Some("insufficient")],

@@ -14,7 +14,7 @@ use crate::observer::capture::Counters;
 use crate::packet::owner::PortSet;
 use crate::targets::Target;
 
-/// What becomes of a target.
+/// The state of a target in its wave.
 #[derive(Debug, Clone, Default)]
 pub enum Fate {
     /// It is still to be probed.
@@ -31,18 +31,18 @@ pub enum Fate {
 pub enum Why {
     /// The run ended first.
     Stopped,
-    /// It must not be probed.
+    /// It was excluded.
     Withdrawn,
 }
 
-/// The targets of a wave and what becomes of each.
+/// The targets of a wave and the fate of each.
 #[derive(Debug, Default)]
 pub struct Wave {
     /// The targets, those of confirmation rounds first.
     pub targets: Vec<Target>,
     /// The fate of each.
     pub fates: Vec<Fate>,
-    /// What was found out about each before it was probed; empty if the measurement asks for nothing.
+    /// Results of the preparation of each; empty if the measurement has none.
     pub prepared: Vec<Prepared>,
     /// Source ports of probes before the attempts: their flows belong to no record.
     pub probe_ports: Vec<u16>,
@@ -60,7 +60,7 @@ pub struct Wave {
 pub struct Records {
     /// The targets.
     pub targets: Vec<Target>,
-    /// What was found out about each before.
+    /// The results of their preparation.
     pub prepared: Vec<Prepared>,
     /// The attempts, by configuration.
     pub attempts: Vec<Vec<Ended>>,
@@ -148,13 +148,13 @@ impl Wave {
         fates.iter().filter(|fate| matches!(fate, Fate::Ended(_))).count()
     }
 
-    /// Number of targets, not counting those in a confirmation round, that the end of the run came before.
+    /// Number of targets left unfinished by the end of the run, without those in a confirmation round.
     pub fn stopped(&self) -> usize {
         let fates = self.fates.iter().skip(self.repeated());
         fates.filter(|fate| matches!(fate, Fate::Waiting | Fate::Unprobed(Why::Stopped))).count()
     }
 
-    /// Takes out what becomes records. This is the only place where rows are left out; the fates stay as they are.
+    /// Takes out the part that becomes records. Rows are dropped nowhere else; the fates stay unchanged.
     pub fn take_records(&mut self, configurations: usize) -> Records {
         let mut attempts: Vec<Vec<Ended>> =
             (0..configurations).map(|_| Vec::with_capacity(self.fates.len())).collect();
@@ -173,7 +173,7 @@ impl Wave {
     }
 }
 
-/// The attempt of a target that must not be probed any more.
+/// The attempt of a target that was excluded.
 fn withdrawn() -> Ended {
     Ended {
         attempt: Attempt {
@@ -207,7 +207,7 @@ pub struct Sent {
     pub flags: Flags,
 }
 
-/// What a capture has lost that belongs to no particular flow.
+/// Losses of a capture that cannot be attributed to a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
     dropped: u64,
@@ -215,14 +215,14 @@ pub struct Lost {
 }
 
 impl Lost {
-    /// What is lost so far.
+    /// The losses so far.
     pub fn now(counters: &Counters) -> Self {
         let load = |count: &AtomicU64| count.load(Relaxed);
         let dropped = load(&counters.dropped) + load(&counters.interface_dropped);
         Self { dropped, short: load(&counters.bad_ip) }
     }
 
-    /// The flags of records during whose time `self` became `later`.
+    /// Flags for records of the time between `self` and `later`.
     pub(super) fn flags(self, later: Lost) -> Flags {
         let dropped = (later.dropped > self.dropped).then_some(Flag::CaptureDropped);
         let short = (later.short > self.short).then_some(Flag::ShortPacket);
@@ -282,9 +282,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_lost_meanwhile_flags_the_records_of_that_time() {
+    fn losses_flag_the_records_of_their_time() {
         let before = Lost { dropped: 3, short: 1 };
-        assert!(before.flags(before).is_empty(), "it was lost before");
+        assert!(before.flags(before).is_empty(), "lost before");
         assert_eq!(before.flags(Lost { dropped: 4, ..before }), Flag::CaptureDropped.into());
         assert_eq!(before.flags(Lost { short: 2, ..before }), Flag::ShortPacket.into());
     }

@@ -32,27 +32,27 @@ use crate::rule::confirm::{self, CONFIRM};
 use crate::sink::{Metadata, Sink};
 use crate::targets;
 
-/// What was written.
+/// The result of writing.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// What the records say, earlier ones included.
+    /// Totals of the records, earlier ones included.
     pub totals: Totals,
-    /// Targets that a stop came before.
+    /// Targets that a stop left unfinished.
     pub unfinished: u64,
-    /// Attempts that were sent and whose flow was not seen.
+    /// Attempts sent whose flow was not observed.
     pub unobserved: u64,
     /// The target of the first of them.
     pub unobserved_to: Option<IpAddr>,
     /// Flows that belonged to no attempt.
     pub strays: u64,
-    /// Attempts that the packets showed to be otherwise than their sockets said.
+    /// Attempts whose state was corrected by their packets.
     pub corrected: HashMap<(State, Correction), u64>,
-    /// Flows that a panic of the observer ended.
+    /// Flows ended by a panic of the observer.
     pub broken_flows: u64,
 }
 
 impl Written {
-    /// The counts that only the writer knows, added to those of engine and capture, and to earlier ones.
+    /// The counts of the writer, added to those of engine and capture, and to earlier ones.
     pub fn counts(&self, progress: &Progress, counters: &Counters, earlier: &Counts) -> Counts {
         let mut counts = Counts {
             unobserved: self.unobserved,
@@ -68,19 +68,19 @@ impl Written {
     }
 }
 
-/// What a writer tells of the run when it brings records to disk.
+/// What the metadata of a part need besides its records.
 pub struct Known<'a> {
-    /// What was known at the beginning.
+    /// The metadata known at the start.
     pub about: &'a Metadata,
     /// The engine's counts.
     pub progress: &'a Progress,
     /// The capture's counts.
     pub counters: &'a Counters,
-    /// What was counted before the run was resumed.
+    /// The counts of earlier sessions.
     pub earlier: &'a Counts,
-    /// When it began, or was resumed.
+    /// When this session began.
     pub began: Instant,
-    /// Where those who watch the run look.
+    /// Published counters.
     pub live: &'a Live,
 }
 
@@ -94,7 +94,7 @@ pub struct Writer<'a> {
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
-    /// For each wave, who of it is to be asked again.
+    /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
 }
@@ -129,7 +129,7 @@ impl<'a> Writer<'a> {
     pub fn run(mut self, waves: &Receiver<Sent>) -> (Written, Result<()>) {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
-        // What waited for a round that did not come has no record: a resumed run asks from the beginning.
+        // Records pending a round that did not happen are dropped: a resumed run probes their targets anew.
         self.written.unfinished += self.held.len() as u64;
         (self.written, end)
     }
@@ -172,7 +172,7 @@ impl<'a> Writer<'a> {
             flags::column(&flags),
             Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
         ];
-        let failed = |why| Error::failed("put a record together", why);
+        let failed = |why| Error::failed("assemble a record", why);
         if self.plan.prepare.is_something() {
             let fields = Prepared::FIELDS.iter().map(FieldDef::arrow).collect();
             let found = StructArray::try_new(fields, Prepared::collect(&prepared), None);
@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
         });
         let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
         let answer = self.conclude(all, &wave)?;
-        // The feed may have ended: then nobody is asked any more.
+        // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);
@@ -241,7 +241,7 @@ impl Writer<'_> {
     }
 }
 
-/// Flags the records of targets of which an attempt was ended by a panic.
+/// Flags the records of targets with an attempt that a panic ended.
 fn flag_internal_errors(attempts: &[Vec<Ended>], records: &mut [RecordFlags]) {
     for attempts in attempts {
         for (Ended { attempt, .. }, flags) in attempts.iter().zip(&mut *records) {

@@ -1,4 +1,4 @@
-//! The summary of `observe`: the last lines on standard error, the file's metadata and the exit code.
+//! The summary of `observe`: the lines on standard error, the file's metadata and the exit code.
 
 use indicatif::{HumanBytes, HumanCount};
 
@@ -9,7 +9,7 @@ use crate::packet::Unread;
 use crate::report::page;
 use crate::words::counted;
 
-/// Limit on the unsupported link types that are named.
+/// Maximum number of unsupported link types named.
 const NAMED: usize = 5;
 
 /// What was read, and what was not.
@@ -41,7 +41,7 @@ impl Account {
         }
         if self.seen.refused > 0 {
             words += "; ";
-            words += &counted(self.seen.refused, "flow[s] refused and ignored");
+            words += &counted(self.seen.refused, "flow[s] rejected and ignored");
         }
         if args.output.as_os_str() != "-" {
             words.push_str(&format!(
@@ -66,7 +66,7 @@ impl Account {
         for (count, what) in self.lost().chain(broken) {
             log::warn!("lost: {}", counted(count, what));
         }
-        // A live interface may have had nothing but ARP.
+        // A live interface may have seen only ARP.
         let nothing = args.interface.is_none() && self.seen.nothing_understood();
         let lossy = self.lost().chain(broken).next().is_some() || nothing;
         if nothing {
@@ -82,7 +82,7 @@ impl Account {
         }
     }
 
-    /// What could not be read, with numbers.
+    /// Packets that could not be read, with numbers.
     fn not_understood(&self) -> Vec<String> {
         let Self { seen, .. } = self;
         let unread =
@@ -107,7 +107,7 @@ impl Account {
         all
     }
 
-    /// What is missing, with numbers.
+    /// Losses, with numbers.
     fn lost(&self) -> impl Iterator<Item = (u64, &'static str)> {
         let Self { seen, dropped } = self;
         [
@@ -124,7 +124,7 @@ impl Account {
             (seen.evicted, "flow[s] completed early: --max-flows was reached"),
             (
                 seen.lost,
-                "flow[s] without a record: more than --max-flows finished ones waited to be written",
+                "flow[s] without a record: more than --max-flows finished ones were pending",
             ),
         ]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Options of a run that spare targets and networks: caps, order, exclusion, contact.
+//! Options of a run that protect targets and networks: caps, order, exclusion, contact.
 
 use std::path::PathBuf;
 
@@ -6,12 +6,12 @@ use clap::ValueEnum;
 
 use crate::run::spec::{self, Spec};
 
-/// What a User-Agent may have beside the program's name, so that a request fits a segment.
+/// Maximum octets of a contact in the User-Agent, so that a request fits a segment.
 const LONGEST_CONTACT: usize = 120;
 
-/// Options of a run that keep it from harming anybody.
+/// Options of a run that limit its load on targets and networks.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Harm none")]
+#[command(next_help_heading = "Rate limiting and opt-out")]
 pub struct Courtesy {
     /// Connections started in any one second to one address, at most; 0 for no limit
     /// [default: 10, with --lab none]
@@ -23,38 +23,37 @@ pub struct Courtesy {
     #[arg(long, value_name = "N")]
     rate_per_prefix: Option<u32>,
 
-    /// How long a prefix is, of IPv4 and of IPv6
+    /// Prefix lengths for IPv4 and IPv6
     #[arg(long, value_name = "V4,V6", default_value = "24,56", value_parser = lengths)]
     prefix_lengths: (u8, u8),
 
-    /// Packets that a target may be sent, at most: a measurement that could send more (`explain` says how many) is
-    /// refused before anything is sent
+    /// Maximum packets per target: a measurement that could send more (see `explain`) is rejected before anything is sent
     #[arg(long, value_name = "N", default_value_t = 2000)]
     max_packets_per_target: u64,
 
-    /// In which order targets are asked
+    /// Order in which targets are probed
     #[arg(long, value_enum, default_value = "random")]
     order: Order,
 
-    /// Another seed draws another order
+    /// Seed of the random order
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
-    /// Ask also addresses of special-purpose networks (private, documentation, benchmarking ...), which are refused
-    /// otherwise except with --lab
+    /// Also probe addresses of special-purpose networks (private, documentation, benchmarking ...), which are skipped
+    /// otherwise, except with --lab
     #[arg(long)]
     allow_reserved: bool,
 
-    /// Leave these alone: prefixes, addresses, names, or names with all below them (.example.org), one a line, # for
-    /// comments; repeatable. Read once more on SIGHUP, which then does not end the run
+    /// Do not probe these: prefixes, addresses, names, or names with all subdomains (.example.org), one per line, # for
+    /// comments; repeatable. Read again on SIGHUP, which then does not end the run
     #[arg(long, value_name = "FILE")]
     exclude: Vec<PathBuf>,
 
-    /// Where you can be asked to stop: an https, mailto or tel URI, which goes into HTTP's User-Agent and the metadata
+    /// Contact for opt-out requests: an https, mailto or tel URI for HTTP's User-Agent and the metadata
     #[arg(long, value_name = "URI", value_parser = contact)]
     contact: Option<String>,
 
-    /// Say how many targets, packets, octets and seconds it would be, and do nothing
+    /// Print the number of targets, packets, octets and seconds of the run, and send nothing
     #[arg(long, conflicts_with = "resume")]
     pub dry_run: bool,
 }
@@ -64,7 +63,9 @@ fn lengths(text: &str) -> Result<(u8, u8), String> {
         .split_once(',')
         .and_then(|(v4, v6)| Some((v4.trim().parse().ok()?, v6.trim().parse().ok()?)));
     let fits = |(v4, v6): &(u8, u8)| *v4 <= 32 && *v6 <= 128;
-    parsed.filter(fits).ok_or_else(|| "write two lengths, up to 32 and up to 128, as 24,56".into())
+    parsed
+        .filter(fits)
+        .ok_or_else(|| "must be two lengths, up to 32 and up to 128, such as 24,56".into())
 }
 
 /// A URI of RFC 9511's kinds that can stand in a comment of a User-Agent (RFC 9110, 5.6.5).
@@ -81,7 +82,7 @@ pub fn contact(text: &str) -> Result<String, String> {
             Err(format!("is longer than {LONGEST_CONTACT} octets"))
         }
         _ if !text.bytes().all(fits) => {
-            Err("must be visible ASCII without spaces, parentheses, quotes and backslashes".into())
+            Err("must be visible ASCII without spaces, parentheses, quotes or backslashes".into())
         }
         _ => Ok(text.to_owned()),
     }
@@ -97,7 +98,7 @@ enum Order {
 }
 
 impl Courtesy {
-    /// Writes the options into a run's spec.
+    /// Copies the options into a run's spec.
     pub fn fill(&self, spec: &mut Spec) {
         spec.rate_per_address = self.rate_per_address;
         spec.rate_per_prefix = self.rate_per_prefix;
@@ -113,7 +114,7 @@ impl Courtesy {
         spec.contact.clone_from(&self.contact);
     }
 
-    /// Whether SIGHUP has the lists read once more, and does not end the run.
+    /// Whether SIGHUP makes the run read the lists again instead of ending it.
     pub fn takes_hangup(&self) -> bool {
         !self.exclude.is_empty()
     }

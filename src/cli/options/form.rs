@@ -1,5 +1,4 @@
-//! `--format` of commands that write records: how their summary looks, and whether the records are ours or
-//! upstream's.
+//! `--format` of commands that write records: the format of the summary, and whether records are in upstream's format.
 
 use std::path::Path;
 
@@ -10,31 +9,31 @@ use crate::report::format::Format;
 use crate::run::form;
 use crate::sink;
 
-/// What `--format` may be.
+/// The values of `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// The summary for people.
+    /// Summary as text.
     Text,
-    /// The summary for programs: JSON.
+    /// Summary as JSON.
     Json,
-    /// Records as PATHspider 2 wrote them, in NDJSON; the summary for people.
+    /// Records in the format of PATHspider 2, as NDJSON; summary as text.
     Pathspider,
 }
 
 /// How records and their summary are written.
 #[derive(Debug, clap::Args)]
 pub struct Form {
-    /// How the summary is written; or `pathspider` for records as PATHspider 2 wrote them, in .ndjson
+    /// Format of the summary; or `pathspider` for records in the format of PATHspider 2, in .ndjson
     #[arg(long, value_enum, default_value = "text")]
     format: Choice,
 
-    /// With --format pathspider: put the facts of each flow into the records, too
+    /// With --format pathspider: also write the facts of each flow to the records
     #[arg(long)]
     output_flows: bool,
 }
 
 impl Form {
-    /// How the summary is written.
+    /// The format of the summary.
     pub fn summary(&self) -> Format {
         match self.format {
             Choice::Json => Format::Json,
@@ -42,7 +41,7 @@ impl Form {
         }
     }
 
-    /// How a file that the user gave no name for should end.
+    /// The extension of the default output file.
     pub fn extension(&self) -> &'static str {
         match self.format {
             Choice::Text | Choice::Json => "parquet",
@@ -50,7 +49,7 @@ impl Form {
         }
     }
 
-    /// Whether the options go together with each other and with the output, if one is named.
+    /// Checks that the options fit together, and fit the output, if one is named.
     ///
     /// # Errors
     /// Says what to write instead.
@@ -58,7 +57,7 @@ impl Form {
         match self.format {
             Choice::Pathspider => path.map_or(Ok(()), sink::check_upstream),
             _ if self.output_flows => Err(Error::Usage(
-                "--output-flows goes with --format pathspider: other records have the facts of each \
+                "--output-flows needs --format pathspider: other records have the facts of each \
                  flow anyway"
                     .into(),
             )),

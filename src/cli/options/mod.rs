@@ -1,4 +1,4 @@
-//! Options that several commands share, or that fill a run's spec.
+//! Options shared by several commands, or copied into a run's spec.
 
 pub mod columns;
 pub mod confidence;
@@ -10,7 +10,7 @@ pub mod rights;
 pub mod state;
 pub mod watch;
 
-/// Reads a number that must not be 0.
+/// Parses a number that must not be 0.
 ///
 /// # Errors
 /// What to write instead.

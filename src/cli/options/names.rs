@@ -8,15 +8,15 @@ use crate::resolve::question::Family;
 use crate::resolve::servers;
 use crate::run::spec::Spec;
 
-/// How names are looked up.
+/// Options of name look-ups.
 #[derive(Debug, clap::Args)]
 pub struct Names {
-    /// Whom to ask for the addresses of names, if the measurement has prepare.resolve; repeatable, then they take turns
+    /// Resolver for the addresses of names, if the measurement has prepare.resolve; if repeated, resolvers take turns
     /// [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = servers::server)]
     resolver: Vec<SocketAddr>,
 
-    /// The version of IP to use where a name has addresses of both
+    /// IP version to use if a name has addresses of both
     #[arg(long, value_enum, value_name = "VERSION", default_value = "4")]
     prefer: Prefer,
 }
@@ -33,7 +33,7 @@ enum Prefer {
 }
 
 impl Names {
-    /// Writes the options into a run's spec.
+    /// Copies the options into a run's spec.
     pub fn fill(&self, spec: &mut Spec) {
         spec.resolvers.clone_from(&self.resolver);
         spec.prefer = match self.prefer {

@@ -13,8 +13,8 @@ use crate::step::Slot;
 /// The prober's situation.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Prober {
-    /// Put the lab's prober into a situation: a firewall, NAT, busy processors (`lab list` shows them all). In each
-    /// of them a condition may be absent, but not wrong
+    /// Put the lab's prober into a situation: a firewall, NAT, busy processors (`lab list` shows all). In each of them
+    /// conditions may be absent, but not wrong
     #[arg(long = "lab-prober", value_name = "NAME", value_parser = situations())]
     situation: Option<&'static Situation>,
 }
@@ -25,12 +25,12 @@ impl Prober {
         self.situation
     }
 
-    /// The lab with what is true in this situation.
+    /// The lab with the truth of this situation.
     pub fn truths(self, spec: Spec) -> Spec {
         self.situation.map_or_else(|| spec.clone(), |situation| situation.truths(&spec))
     }
 
-    /// Builds a lab with its prober in this situation; `ports` are the source ports that a run was given.
+    /// Builds a lab with its prober in this situation; `ports` are the source ports given to a run.
     pub fn build(self, spec: &Spec, ports: Option<&RangeInclusive<u16>>) -> Result<Lab> {
         let Some(situation) = self.situation else { return Lab::build(spec) };
         let ports = source_ports::pool(ports, Slot::default(), 1)?.bounds();
@@ -42,5 +42,5 @@ impl Prober {
 fn situations() -> impl TypedValueParser<Value = &'static Situation> {
     let names = SITUATIONS.iter().map(|row| PossibleValue::new(row.name).help(row.title));
     PossibleValuesParser::new(names)
-        .try_map(|name| find(&name).ok_or_else(|| format!("no situation is called {name}")))
+        .try_map(|name| find(&name).ok_or_else(|| format!("there is no situation {name}")))
 }

@@ -1,5 +1,5 @@
-//! Sections of the reference about the command line and its surroundings: options, lists of other
-//! tools, situations of the lab, checks of `verify`.
+//! Sections of the reference about the command line: options, lists of other tools, situations of the lab, checks of
+//! `verify`.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::lab::prober::SITUATIONS;
 use crate::results::verify::CHECKS;
 use crate::targets::TOOLS;
 
-/// The options of every command, a section for each that has any.
+/// The options of every command, one section per command with options.
 pub fn options(page: &mut String) -> Written {
     writeln!(page, "\n## Options")?;
     let mut root = Cli::command().disable_help_subcommand(true);
@@ -41,7 +41,7 @@ fn spelled(arg: &Arg) -> String {
     format!("{short}{}", code(&format!("--{long}{values}")))
 }
 
-/// What its help says, with its default and the words that it may be given.
+/// Its help, with its default and its possible values.
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut text = help.split_whitespace().collect::<Vec<_>>().join(" ");

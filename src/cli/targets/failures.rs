@@ -1,4 +1,4 @@
-//! Names without addresses: counted by reason, the first shown, all of them written if asked for.
+//! Names without addresses: counted by reason; the first ones are shown, and all are written if requested.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,10 +15,10 @@ use crate::targets::Listing;
 use crate::targets::shown;
 use crate::words::counted;
 
-/// How many are shown one by one.
+/// Maximum number of failures shown.
 const SHOWN: usize = 20;
 
-/// What failed so far.
+/// The failures so far.
 pub struct Failures {
     counts: BTreeMap<Reason, u64>,
     first: Vec<String>,
@@ -26,10 +26,10 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// Nothing yet; written to `path` if that is given.
+    /// No failures yet; they are written to `path` if given.
     ///
     /// # Errors
-    /// When the file cannot be made.
+    /// When the file cannot be created.
     pub fn open(path: Option<&Path>) -> Result<Self> {
         let to = match path {
             Some(path) if path.as_os_str() == "-" => {
@@ -44,7 +44,7 @@ impl Failures {
         Ok(Self { counts: BTreeMap::new(), first: Vec::new(), to })
     }
 
-    /// What failed of a name of which `asked` families were asked for.
+    /// Adds the failures of a name, of which `asked` families were queried.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -56,7 +56,7 @@ impl Failures {
         asked: usize,
     ) -> Result<()> {
         let Some((_, first)) = failed.first() else { return Ok(()) };
-        // The same for all that was asked is one failure.
+        // The same reason for all families is one failure.
         if failed.len() == asked && failed.iter().all(|(_, reason)| reason == first) {
             return self.one(line, name, None, *first, None);
         }
@@ -66,7 +66,7 @@ impl Failures {
         Ok(())
     }
 
-    /// A text that cannot be a name.
+    /// Adds an invalid name.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -87,7 +87,7 @@ impl Failures {
         if self.first.len() < SHOWN {
             let family = family.map(|family| format!(", IPv{}", family.number()));
             let family = family.unwrap_or_default();
-            // A name that was checked shows as it is; any other text is made harmless.
+            // A valid name is shown unchanged; other text is escaped.
             let what = why.map_or_else(|| format!("{name}{family}"), str::to_owned);
             self.first.push(format!("  line {line}: {word}: {what}\n"));
         }
@@ -101,18 +101,18 @@ impl Failures {
         writeln!(to, "{object}").doing(|| format!("write {path}"))
     }
 
-    /// How many there are.
+    /// Number of failures.
     pub fn count(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// How many the DNS gave no answer to, of questions that were asked.
+    /// Number of queries without an answer of the DNS.
     pub fn unanswered(&self) -> u64 {
         let lost = self.counts.iter().filter(|(r, _)| !r.is_answer() && **r != Reason::BadName);
         lost.map(|(_, count)| count).sum()
     }
 
-    /// For the terminal.
+    /// The summary as text.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         if self.counts.is_empty() {
@@ -127,7 +127,7 @@ impl Failures {
         if self.count() > SHOWN as u64 {
             let all = match &self.to {
                 Some((_, _, path)) => format!("all are in {}", shown(path)),
-                None => "--failures FILE keeps all".to_owned(),
+                None => "--failures FILE writes all".to_owned(),
             };
             text += &format!("The first {SHOWN} ({all}):\n");
         }
@@ -135,7 +135,7 @@ impl Failures {
         text
     }
 
-    /// Gives the file its name.
+    /// Renames the file to its final name.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -1,4 +1,4 @@
-//! `pathspider targets filter`: from a list of targets to a smaller one.
+//! `pathspider targets filter`: selects targets of a list.
 
 use std::collections::{BTreeMap, BinaryHeap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -18,12 +18,12 @@ use crate::report::page;
 use crate::targets::{Entries, Entry, Prefixes, Want};
 use crate::words::counted;
 
-/// Make a smaller list of targets out of a list, in one pass and in constant memory
+/// Select targets of a list, in one pass and in constant memory
 ///
-/// Reads NDJSON or CSV as `run` does and writes either; every column goes through and the order is
-/// kept. A target must pass everything that is asked for, in the order family, port, only,
-/// exclude, unique, sample; what is left out is counted by the first that it did not pass. Lines that
-/// cannot be read are told with their number, counted, and left out.
+/// Reads NDJSON or CSV as `run` does and writes either; every column is passed on and the order is
+/// kept. A target must pass all filters, in the order family, port, only, exclude, unique, sample;
+/// dropped targets are counted by the first filter that they fail. Invalid lines are reported with
+/// their number, counted, and dropped.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// File of targets, - for standard input (the default unless that is a terminal)
@@ -41,33 +41,30 @@ pub struct Args {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// Give every target this port
+    /// Set the port of every target
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     set_port: Option<u16>,
 
-    /// Keep only addresses in these networks: a prefix or an address a line, # for comments;
-    /// repeatable
+    /// Keep only addresses in these networks: one prefix or address per line, # for comments; repeatable
     #[arg(long, value_name = "FILE")]
     only: Vec<PathBuf>,
 
-    /// Leave out addresses in these networks; repeatable
+    /// Drop addresses in these networks; repeatable
     #[arg(long, value_name = "FILE")]
     exclude: Vec<PathBuf>,
 
-    /// Keep the first of targets with the same address, port and name; takes about 40 bytes of memory for
-    /// each that is kept
+    /// Keep the first of targets with the same address, port and name; needs about 40 bytes of memory per target kept
     #[arg(long)]
     unique: bool,
 
-    /// Keep N targets by lot, or P% of them
+    /// Keep a random sample of N targets, or of P% of them
     ///
-    /// Address, port, name and the seed decide: the same target has the same luck in every list, today and
-    /// tomorrow. N targets are held in memory, and come out at the end; with P% nothing is held, and the
-    /// share is P only about.
+    /// Address, port, name and seed determine the draw, so that it is the same for a target in every list. N targets are
+    /// held in memory and written at the end; with P% nothing is held, and the share is approximate.
     #[arg(long, value_name = "N|P%", value_parser = sample)]
     sample: Option<Share>,
 
-    /// Another seed draws another sample
+    /// Seed of the sample
     #[arg(long, value_name = "N", default_value_t = 0, requires = "sample")]
     seed: u64,
 }
@@ -83,16 +80,17 @@ enum Family {
     V6,
 }
 
-/// How many are kept.
+/// The size of the sample.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Share {
     Number(usize),
-    /// Those whose lot is at most this.
+    /// Targets whose hash is at most this.
     Lots(u64),
 }
 
 fn sample(text: &str) -> Result<Share, String> {
-    let wrong = || "must be a whole number, or a share as 2.5% (above 0, up to 100)".to_owned();
+    let wrong =
+        || "must be a whole number, or a share such as 2.5% (above 0, up to 100)".to_owned();
     match text.strip_suffix('%') {
         None => text.parse().ok().filter(|n| *n > 0).map(Share::Number).ok_or_else(wrong),
         Some(percent) => {
@@ -111,7 +109,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let mut filter = Filter::new(args)?;
     let entries = Entries::open(&input(args.targets.as_deref(), "targets")?, Want::Addresses);
     let unwritten = || "targets filter: nothing was written".to_owned();
-    // Reads that waited were ended by a signal.
+    // A signal ended a blocking read.
     signals::check(unwritten)?;
     let mut entries = entries?;
     let output = args.destination.open(&mut entries);
@@ -120,13 +118,13 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     let mut meter = Meter::new("targets", quiet);
     while signals::came().is_none() {
         let entry = match entries.next() {
-            // What was read so far is written.
+            // Targets read so far are written.
             Err(_) if signals::came().is_some() => break,
             entry => entry?,
         };
         let Some(entry) = entry else { break };
         filter.take(entry, &mut output)?;
-        // Clocks are not free; a list of millions need not ask for each.
+        // Reading the clock costs time, so not for every line.
         if filter.read.is_multiple_of(1024) {
             meter.show(filter.read, entries.progress(), "filtering");
         }
@@ -148,11 +146,10 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         text += &counted(refused, "line[s] [was|were] refused\n");
     }
     if dropped > 0 {
-        let what =
-            "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
+        let what = "value[s] [does|do] not fit the CSV and [is|are] lost: write NDJSON to keep [it|them]\n";
         text += &counted(dropped, what);
     }
-    text += &signals::told();
+    text += &signals::ended_early();
     page::tell(text.trim_end());
     Ok(match (stopped, dropped) {
         (true, _) => Exit::Interrupted,
@@ -161,7 +158,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     })
 }
 
-/// Why a target was left out, in the order of the questions.
+/// Why a target was dropped, in the order of the filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Why {
     Family,
@@ -179,8 +176,8 @@ impl Why {
             Why::Port => "with another port or none",
             Why::NotOnly => "outside the networks of --only",
             Why::Excluded => "inside the networks of --exclude",
-            Why::Twice => "there already",
-            Why::NotDrawn => "not drawn",
+            Why::Twice => "duplicates",
+            Why::NotDrawn => "not sampled",
         }
     }
 }
@@ -190,7 +187,7 @@ struct Filter<'a> {
     only: Option<Prefixes>,
     exclude: Prefixes,
     seen: Seen,
-    /// The targets with the lowest lots so far, the highest of them on top.
+    /// The targets with the lowest hashes so far, the highest of them on top.
     drawn: BinaryHeap<Drawn>,
     read: u64,
     left_out: BTreeMap<Why, u64>,
@@ -212,7 +209,7 @@ impl<'a> Filter<'a> {
         })
     }
 
-    /// Writes the entry, holds it, or leaves it out.
+    /// Writes the entry, holds it, or drops it.
     fn take(&mut self, mut entry: Entry, output: &mut Output) -> Result<()> {
         self.read += 1;
         let Some(addr) = entry.addr else { return Ok(()) };
@@ -259,7 +256,7 @@ impl<'a> Filter<'a> {
         (args.unique && !self.seen.insert(entry, addr)).then_some(Why::Twice)
     }
 
-    /// The target's lot: the same on every machine and in every version.
+    /// The target's hash for sampling: the same on every machine and in every version.
     fn lot(&self, entry: &Entry, addr: IpAddr) -> u64 {
         let mut hash = Sha256::new();
         hash.update(self.args.seed.to_be_bytes());
@@ -273,7 +270,7 @@ impl<'a> Filter<'a> {
         digest.iter().take(8).fold(0, |lot, byte| lot << 8 | u64::from(*byte))
     }
 
-    /// Writes what was drawn, in the order of the list.
+    /// Writes the sample, in the order of the list.
     fn draw(&mut self, output: &mut Output) -> Result<()> {
         let mut drawn = std::mem::take(&mut self.drawn).into_vec();
         drawn.sort_unstable_by_key(|drawn| drawn.place);
@@ -281,7 +278,7 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// A target that is in the sample so far.
+/// A target of the sample so far.
 struct Drawn {
     lot: u64,
     place: u64,
@@ -309,8 +306,7 @@ impl PartialEq for Drawn {
 
 impl Eq for Drawn {}
 
-/// Targets that were there, as 128 bits of two keyed hashes each: that two of a thousand million
-/// have the same is less likely than one in 10^20.
+/// Targets seen, as 128 bits of two keyed hashes each. The probability of a collision among 10^9 targets is below 10^-20.
 #[derive(Default)]
 struct Seen {
     keys: [RandomState; 2],
@@ -318,7 +314,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether it was not there before.
+    /// Adds a target; returns whether it is new.
     fn insert(&mut self, entry: &Entry, addr: IpAddr) -> bool {
         let target = (addr, entry.port, entry.name.as_deref().map(str::to_ascii_lowercase));
         let [high, low] = [0, 1].map(|key| u128::from(self.keys[key].hash_one(&target)));

@@ -1,4 +1,4 @@
-//! `pathspider targets`: makes lists of targets, and lists out of lists.
+//! `pathspider targets`: creates and filters lists of targets.
 
 mod failures;
 mod filter;
@@ -13,7 +13,7 @@ use clap::Subcommand;
 use crate::cli::signals;
 use crate::error::{Error, Exit, Result};
 
-/// Make lists of targets: resolve names to addresses, filter lists
+/// Create lists of targets: resolve names to addresses, filter lists
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -34,13 +34,13 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         Command::Filter(args) => filter::run(args, quiet),
     };
     match outcome {
-        // A reader that has seen enough (`| head`) is no error.
+        // A closed pipe (`| head`) is not an error.
         Err(Error::Os { source, .. }) if source.kind() == ErrorKind::BrokenPipe => Ok(Exit::Done),
         outcome => outcome,
     }
 }
 
-/// The list to read: standard input if none is named, unless nothing would come from there.
+/// The list to read: standard input if none is named, unless it is a terminal.
 fn input(path: Option<&Path>, what: &str) -> Result<PathBuf> {
     match path {
         Some(path) => Ok(path.to_owned()),

@@ -1,4 +1,4 @@
-//! Where a list goes: standard output, or a file that is there when it is whole.
+//! The destination of a list: standard output, or a file that gets its name when complete.
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::net::IpAddr;
@@ -11,25 +11,25 @@ use crate::printable::Printable;
 use crate::sink::Temporary;
 use crate::targets::{Entries, Entry, Listing, Writer};
 
-/// How a list is written.
+/// The format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Ndjson,
     /// CSV with a header.
     Csv,
 }
 
-/// Where a list goes, and how it is written.
+/// The destination of a list, and its format.
 #[derive(Debug, clap::Args)]
 pub struct Destination {
     /// Where the list goes; - is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
 
-    /// How the list is written [default: by the name of the output; ndjson]
+    /// Format of the list [default: by the name of the output, else ndjson]
     ///
-    /// CSV has the columns of the first thousand lines, and values of one line. NDJSON keeps whatever comes.
+    /// CSV has the columns of the first thousand lines, and single-line values. NDJSON keeps everything.
     #[arg(long, value_enum)]
     format: Option<Form>,
 }
@@ -42,10 +42,10 @@ pub struct Output {
 }
 
 impl Destination {
-    /// Starts the list, with the columns that `entries` have beside the common ones.
+    /// Starts the list, with the columns of `entries` besides the common ones.
     ///
     /// # Errors
-    /// When the file cannot be made, or the input not be read.
+    /// When the file cannot be created, or the input cannot be read.
     pub fn open(&self, entries: &mut Entries) -> Result<Output> {
         let csv = self.output.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"));
         let (listing, columns) = match self.format {
@@ -60,8 +60,8 @@ impl Destination {
     }
 }
 
-/// Opens a file of lines, or standard output. There, JSON has no control characters, which means the same; CSV has none on
-/// a terminal.
+/// Opens a file of lines, or standard output. On standard output, control characters are escaped: always in JSON, and on
+/// a terminal in CSV.
 pub fn open(path: &Path, listing: Listing) -> Result<(Box<dyn Write>, Option<Temporary>)> {
     if path.as_os_str() == "-" {
         let stdout = io::stdout();
@@ -85,7 +85,7 @@ impl Output {
         self.writer.write(entry, addr).doing(|| format!("write {}", self.name))
     }
 
-    /// Hands on what is held back.
+    /// Flushes buffered lines.
     ///
     /// # Errors
     /// Names the file.
@@ -93,8 +93,7 @@ impl Output {
         self.writer.flush().doing(|| format!("write {}", self.name))
     }
 
-    /// Gives the file its name. Returns how many lines were written, and how many values had no
-    /// place in CSV.
+    /// Renames the file to its final name. Returns the number of lines written, and of values that did not fit CSV.
     ///
     /// # Errors
     /// Names the file.

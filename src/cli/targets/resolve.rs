@@ -1,4 +1,4 @@
-//! `pathspider targets resolve`: from names to targets.
+//! `pathspider targets resolve`: resolves names to targets.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -23,20 +23,20 @@ use crate::resolve::servers;
 use crate::targets::{Entries, Entry, Want, check_name};
 use crate::words::counted;
 
-/// Resolve names to addresses, thousands at a time: a line for each address
+/// Resolve names to addresses, thousands at a time: one line per address
 ///
-/// The list has one name a line, or is CSV (`rank,name`, or with a header that has a
-/// column domain or name), or NDJSON with `domain` or `name`. A port (`dp` or `port`) and all further
-/// columns go through to each line that comes out, which `pathspider run` and `targets filter` read. The
-/// order is kept. Addresses that the list has already are replaced.
+/// The list has one name per line, or is CSV (`rank,name`, or with a header that has a
+/// column domain or name), or NDJSON with `domain` or `name`. A port (`dp` or `port`) and all other
+/// columns are passed on to each line of the output, which `pathspider run` and `targets filter` read.
+/// The order is kept. Addresses in the list are replaced.
 ///
-/// Names are host names in ASCII; names in other scripts must be given in their xn-- form (IDNA is
-/// not done here). Questions go over UDP, each from a random port with a random identifier, and over TCP
-/// where the answer did not fit. Aliases (CNAME) are followed as the resolver's answer has them.
+/// Names are host names in ASCII; names in other scripts must be in their xn-- form (IDNA is not
+/// applied). Queries use UDP, each from a random port with a random identifier, and TCP if the answer
+/// is truncated. Aliases (CNAME) are followed within the resolver's answer.
 ///
-/// Every failure is counted by its reason and the first are shown; --failures keeps all. Exits with 3 if
-/// for some names there was no answer at all (timeout, servfail, refused, unreachable and the like):
-/// asking again may help. Names that do not exist or have no address are answers, and no loss.
+/// Every failure is counted by reason and the first ones are shown; --failures writes all. Exits with 3
+/// if some names got no answer at all (timeout, servfail, refused, unreachable and the like): a retry
+/// may help. Names that do not exist or have no address are answers, and not a loss.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// File of names, - for standard input (the default unless that is a terminal)
@@ -46,44 +46,44 @@ pub struct Args {
     #[command(flatten)]
     destination: Destination,
 
-    /// Whom to ask; repeatable, then they take turns [default: those of /etc/resolv.conf]
+    /// Resolver; if repeated, resolvers take turns [default: those of /etc/resolv.conf]
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = servers::server)]
     resolver: Vec<SocketAddr>,
 
-    /// Which addresses to ask for: A, AAAA or both
+    /// Addresses to query: A, AAAA or both
     #[arg(long, value_enum, default_value = "both")]
     family: Families,
 
-    /// Only the first address of each name and family, as the resolver orders them
+    /// Keep only the first address of each name and family, in the resolver's order
     #[arg(long)]
     first: bool,
 
-    /// Port of targets that come without one
+    /// Port of targets without one
     #[arg(long, value_name = "PORT", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
 
-    /// Questions under way at the same time, up to 20000
+    /// Queries in flight at the same time, up to 20000
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = concurrency)]
     concurrency: usize,
 
-    /// Questions sent in any one second, at most, repeated ones included
+    /// Maximum queries in any one second, retries included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
 
-    /// How long an answer may take
+    /// Timeout of a query
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = timeout)]
     timeout: Duration,
 
-    /// How often a question without an answer is sent again, to the next resolver if there are several
+    /// Number of retries, each with the next resolver if there are several
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=20))]
     retries: u32,
 
-    /// Where all failures go: NDJSON with line, domain, family (null: all that were asked) and reason
+    /// Output file for all failures: NDJSON with line, domain, family (null: all that were queried) and reason
     #[arg(long, value_name = "FILE")]
     failures: Option<PathBuf>,
 }
 
-/// Which families are asked for.
+/// The families to query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Families {
     /// IPv4.
@@ -121,7 +121,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Names that are held at most, so that they come out in order though one of them takes long.
+/// Maximum names held per query, so that output stays in order although one name takes long.
 const WINDOW_PER_QUESTION: usize = 64;
 
 /// Runs the command.
@@ -133,7 +133,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     allow_descriptors(args.concurrency)?;
     let entries = Entries::open(&input(args.names.as_deref(), "names")?, Want::Names);
     let unwritten = || "targets resolve: nothing was written".to_owned();
-    // Reads that waited were ended by a signal.
+    // A signal ended a blocking read.
     signals::check(unwritten)?;
     let mut entries = entries?;
     let output = args.destination.open(&mut entries);
@@ -162,7 +162,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
             match entries.next() {
                 Ok(Some(entry)) => run.ask(entry)?,
                 Ok(None) => more = false,
-                // What was resolved so far is written.
+                // Names resolved so far are written.
                 Err(_) if stopped() => more = false,
                 Err(why) => return Err(why),
             }
@@ -193,21 +193,18 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     );
     for (count, what) in [
         (refused, "line[s] [was|were] refused"),
-        (unfinished, "name[s] [was|were] begun and not finished"),
-        (
-            resolver.strangers,
-            "message[s] [was|were] not [an answer|answers] to what was asked, and not looked at",
-        ),
+        (unfinished, "name[s] [was|were] started and not finished"),
+        (resolver.strangers, "message[s] [was|were] ignored: not [an answer|answers] to a query"),
         (
             dropped,
-            "value[s] had no place in the CSV and [is|are] lost: write NDJSON to keep [it|them]",
+            "value[s] [does|do] not fit the CSV and [is|are] lost: write NDJSON to keep [it|them]",
         ),
     ] {
         if count > 0 {
             text += &format!("{}\n", counted(count, what));
         }
     }
-    text += &signals::told();
+    text += &signals::ended_early();
     page::tell(text.trim_end());
     let lost = failures.unanswered() > 0 || dropped > 0;
     failures.finish()?;
@@ -218,7 +215,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
     })
 }
 
-/// Sees to it that there may be as many sockets as questions.
+/// Raises the limit of open files to allow one socket per query.
 fn allow_descriptors(concurrency: usize) -> Result<()> {
     const OTHERS: u64 = 64;
     let needed = concurrency as u64 + OTHERS;
@@ -235,10 +232,10 @@ fn allow_descriptors(concurrency: usize) -> Result<()> {
     setrlimit(Resource::RLIMIT_NOFILE, needed, hard).doing(|| "raise the limit of open files")
 }
 
-/// A name whose questions are under way, or whose turn to be written has not come.
+/// A name with queries in flight, or that waits to be written in order.
 struct Job {
     entry: Entry,
-    /// Questions without an answer.
+    /// Queries without an answer.
     open: usize,
     found: Vec<(Family, Vec<IpAddr>)>,
     failed: Vec<(Family, Reason)>,
@@ -249,7 +246,7 @@ struct Run<'a> {
     resolver: Resolver,
     output: Output,
     failures: Failures,
-    /// In the order of the list; the first has the ticket `done`.
+    /// Jobs in the order of the list; the first has the ticket `done`.
     jobs: VecDeque<Job>,
     done: u64,
     resolved: u64,
@@ -288,7 +285,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Asks and hears, and writes what is finished.
+    /// Sends and receives, and writes finished names.
     fn turn(&mut self) -> Result<()> {
         for Answer { ticket, family, found } in self.resolver.turn()? {
             let index = ticket.checked_sub(self.done).and_then(|index| usize::try_from(index).ok());
@@ -305,7 +302,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Writes what is finished, in whatever order; says how many are not.
+    /// Writes finished names, in any order; returns the number of unfinished ones.
     fn stop(&mut self) -> Result<u64> {
         let mut unfinished = 0;
         for job in std::mem::take(&mut self.jobs) {
@@ -329,7 +326,7 @@ impl Run<'_> {
         }
         if !job.found.is_empty() {
             self.resolved += 1;
-            // An address of one family is all that many names have.
+            // Many names have addresses of one family only.
             job.failed.retain(|(_, reason)| !reason.is_answer());
         }
         job.failed.sort();

@@ -1,4 +1,4 @@
-//! What results say, beside what they should say.
+//! Compares the contents of results with their metadata.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,25 +19,25 @@ use crate::sink::{self, Checked, Stored};
 use crate::targets::{Positions, Shard};
 use crate::words::{counted, inflected};
 
-/// Positions of a message, at most.
+/// Maximum number of positions in a message.
 const SHOWN: usize = 100;
 
-/// What was read of a result.
+/// The contents of a result.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     /// Records.
     pub records: u64,
-    /// What was not looked at, and why; it is no problem.
+    /// What was not checked, and why; these are not problems.
     pub notes: Vec<String>,
     /// Whether a file could not be read to its end.
     broken: bool,
-    /// Positions of the targets that have records; none if records have no positions.
+    /// Positions of targets with records; `None` if records have no positions.
     seen: Option<Positions>,
     doubled: Positions,
     /// The columns of the first file, and the rules over them if labels can be computed.
     first: Option<(PathBuf, SchemaRef)>,
     rules: Option<Rules>,
-    /// Records whose labels are others: how many, and the position of the first.
+    /// Records with differing labels: the number, and the position of the first.
     relabelled: Option<(u64, Option<u64>)>,
 }
 
@@ -58,13 +58,13 @@ impl About {
         self.value(key)?.parse().ok()
     }
 
-    /// Whether this version of the program made its labels.
+    /// Whether this version of the program computed its labels.
     fn is_of_this_version(&self) -> bool {
         let version = self.value("judged_by").or(self.value("version"));
         version == Some(env!("CARGO_PKG_VERSION"))
     }
 
-    /// The measurement by which its labels were made.
+    /// The measurement that defines its labels.
     pub(super) fn plan(&self, target: &Fields) -> Option<Result<Plan>> {
         let text = self.value("measurement")?;
         let params = self.value("params").and_then(|text| serde_json::from_str(text).ok());
@@ -77,7 +77,7 @@ impl About {
 }
 
 impl Contents {
-    /// Takes note of a file that could not be read to its end.
+    /// Records that a file could not be read to its end.
     pub(super) fn give_up(&mut self, file: &Path, why: &Error, problems: &mut Vec<Problem>) {
         self.broken = true;
         problems.push(Problem::spoiled(Check::Pages, file, why.to_string()));
@@ -99,7 +99,7 @@ impl Contents {
                 self.rules = self.rules(file, &schema, about, problems);
             }
             Some((first, known)) if known.fields() != schema.fields() => {
-                let why = format!("its columns are others than those of {}", first.display());
+                let why = format!("its columns differ from those of {}", first.display());
                 problems.push(Problem::spoiled(Check::Metadata, file, why));
                 self.broken = true;
                 return Ok(());
@@ -107,7 +107,7 @@ impl Contents {
             Some(_) => {}
         }
         let before = self.records;
-        // So that the closures below can borrow the rest.
+        // Lets the closures below borrow the other fields.
         let rules = self.rules.take();
         let read = match &rules {
             Some(rules) => Results::new(file, stored, Vec::new()).and_then(|results| {
@@ -128,7 +128,7 @@ impl Contents {
         read?;
         if self.records - before != rows {
             let read = counted(self.records - before, "record[s]");
-            let why = format!("it has {read}, and {rows} by its own footer");
+            let why = format!("it has {read}, but its footer says {rows}");
             problems.push(Problem::spoiled(Check::Records, file, why));
         }
         Ok(())
@@ -159,7 +159,7 @@ impl Contents {
                 return None;
             }
         };
-        // One that was judged by another measurement has that one's labels and its own facts.
+        // Results judged by another measurement have labels of that one and facts of their own.
         let of_run = schema.field_with_name(POSITION).is_ok() && about.value("judged").is_none();
         let wanted = match of_run {
             true => record::schema(&plan, target),
@@ -172,7 +172,7 @@ impl Contents {
         Some(rules)
     }
 
-    /// The measurement of a result, if it is as its metadata say.
+    /// The measurement of a result, if it matches the metadata.
     pub(super) fn plan(
         &mut self,
         file: &Path,
@@ -182,7 +182,7 @@ impl Contents {
     ) -> Option<Plan> {
         let Some(plan) = about.plan(target) else {
             self.notes.push(
-                "labels: not computed anew, as there is no measurement in the metadata".into(),
+                "labels: not computed again, as there is no measurement in the metadata".into(),
             );
             return None;
         };
@@ -203,7 +203,7 @@ impl Contents {
         }
     }
 
-    /// A problem, unless another version may have had its reasons.
+    /// A problem; only *unchecked* if another version wrote the result.
     pub(super) fn doubt(&self, about: &About, check: Check, file: &Path, why: String) -> Problem {
         match about.is_of_this_version() {
             true => Problem::spoiled(check, file, why),
@@ -234,7 +234,7 @@ impl Contents {
         }
     }
 
-    /// Notes records whose stored labels are not those that were computed.
+    /// Notes records whose stored labels differ from the computed ones.
     pub(super) fn compare(&mut self, stored: &RecordBatch, judged: &RecordBatch) {
         let column = |batch: &RecordBatch, name| batch.column_by_name(name).cloned();
         let differs = |from: usize, rows: usize| {
@@ -254,7 +254,7 @@ impl Contents {
         }
     }
 
-    /// Compares what was read with what the metadata say of the whole.
+    /// Compares the contents with the metadata of the whole.
     pub(super) fn conclude(
         &mut self,
         path: &Path,
@@ -264,15 +264,15 @@ impl Contents {
     ) {
         if let Some((count, first)) = self.relabelled {
             let at = first.map_or_else(String::new, |at| format!(", first that of line {at}"));
-            let what = "record[s] [has|have] other labels than [its|their] facts lead to";
+            let what = "record[s] [has|have] labels that differ from those computed from [its|their] facts";
             let why = format!("{}{at}", counted(count, what));
             problems.push(self.doubt(about, Check::Labels, path, why));
         }
-        // What is missing with a spoiled file was told.
+        // Records missing with a spoiled file were reported.
         let is_whole = checked.spoiled.is_empty() && !self.broken;
         if is_whole {
             let journal = checked.journal.as_ref();
-            // A part that the journal has no line of counts for itself.
+            // A part without a line in the journal has its own counts.
             let listed = journal.map(|journal| journal.rows);
             let stated = (about.value("complete").is_some()
                 && !is_part(about, path, journal.is_some()))
@@ -281,7 +281,7 @@ impl Contents {
             for (stated, by) in [(listed, "the journal"), (stated, "the metadata")] {
                 if let Some(stated) = stated.filter(|stated| *stated != self.records) {
                     let found = counted(self.records, "record[s]");
-                    let why = format!("there [is|are] {found}, and {stated} by {by}");
+                    let why = format!("there [is|are] {found}, but {by} says {stated}");
                     let why = inflected(self.records, &why);
                     problems.push(Problem::spoiled(Check::Records, path, why));
                 }
@@ -289,7 +289,7 @@ impl Contents {
             if about.value("complete") == Some("false")
                 && journal.is_none_or(|journal| journal.ended)
             {
-                let why = "the run came to an early end; `run --resume` goes on with it if its parts are there";
+                let why = "the run ended early; `run --resume` continues it if its parts exist";
                 problems.push(Problem::incomplete(Check::Targets, path, why));
             }
         }
@@ -301,7 +301,7 @@ impl Contents {
         self.targets(path, about, problems);
     }
 
-    /// Which targets have no record, if the metadata say which there are.
+    /// Finds targets without a record, if the metadata list the targets.
     fn targets(&self, path: &Path, about: &About, problems: &mut Vec<Problem>) {
         let (Some(seen), Some(last)) = (&self.seen, about.number("targets_last_position")) else {
             return;
@@ -341,13 +341,13 @@ impl Contents {
     }
 }
 
-/// Whether a file is a part, whose metadata count the records of the run up to then.
+/// Whether a file is a part, whose metadata have the run's counts up to that point.
 fn is_part(about: &About, path: &Path, has_journal: bool) -> bool {
     let in_folder = has_journal && !path.join(sink::RUN).is_file();
     in_folder || about.value("ended").is_none() && about.value("merged_from").is_none()
 }
 
-/// How columns differ from those that there should be.
+/// How columns differ from the expected ones.
 fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     let all = wanted.fields().iter().chain(found.fields());
     let differs = |name: &str| match [wanted, found].map(|schema| schema.field_with_name(name)) {
@@ -358,10 +358,10 @@ fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     names.retain(|name| differs(name));
     names.dedup();
     let first = names.first()?;
-    Some(format!("column `{first}` is not the one that the measurement leads to"))
+    Some(format!("column `{first}` does not match the measurement"))
 }
 
-/// Whether a column has the wanted type. A struct may have fewer fields: an earlier version of the program knew fewer.
+/// Whether a column has the expected type. A struct may have fewer fields, as an earlier version wrote it.
 fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
     match (wanted, found) {
         (DataType::Struct(wanted), DataType::Struct(found)) => found.iter().all(|field| {
@@ -373,7 +373,7 @@ fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
     }
 }
 
-/// Ranges for a message: not all, if there are many.
+/// Ranges for a message; shortened if there are many.
 fn shown(positions: &Positions) -> String {
     let text = positions.to_string();
     match text.match_indices(',').nth(SHOWN) {

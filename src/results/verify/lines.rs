@@ -1,4 +1,4 @@
-//! NDJSON read back.
+//! Reads NDJSON results back.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -20,7 +20,7 @@ use crate::results::judge::FromFile;
 use crate::rule::ADDED;
 use crate::run::record::{self, POSITION};
 
-/// Reads every line, and computes the labels anew if they are those of a run.
+/// Reads every line, and computes the labels again if they are those of a run.
 pub(super) fn read(
     contents: &mut Contents,
     file: &Path,
@@ -44,7 +44,7 @@ pub(super) fn read(
         }
         match object.get("target") {
             Some(Value::Object(target)) if object.contains_key("zero") => own.add(target),
-            // Records in the form of upstream, or flows.
+            // Records in upstream's format, or flows.
             _ => is_ours = false,
         }
         if number % 1024 == 0 {
@@ -55,15 +55,14 @@ pub(super) fn read(
         return Ok(());
     }
     if about.value("judged").is_some() {
-        let why =
-            "labels: not computed anew: NDJSON that was judged does not say which columns it had";
+        let why = "labels: not computed again: judged NDJSON does not list its columns";
         contents.notes.push(why.into());
         return Ok(());
     }
     labels(contents, file, about, problems, &own)
 }
 
-/// Computes the labels anew.
+/// Computes the labels again.
 fn labels(
     contents: &mut Contents,
     file: &Path,
@@ -96,7 +95,7 @@ fn labels(
         let stored = match stored {
             Ok(stored) => stored,
             Err(why) => {
-                let why = format!("its columns are not those that the measurement leads to: {why}");
+                let why = format!("its columns do not match the measurement: {why}");
                 problems.push(contents.doubt(about, Check::Metadata, file, why));
                 return Ok(());
             }
@@ -107,7 +106,7 @@ fn labels(
     Ok(())
 }
 
-/// The columns of the target list, as far as their values tell.
+/// The columns of the target list, inferred from their values.
 #[derive(Debug, Default)]
 struct OwnColumns(BTreeMap<String, DataType>, Vec<String>);
 
@@ -138,7 +137,7 @@ impl OwnColumns {
         }
     }
 
-    /// Those that are not among the columns that every target has.
+    /// The columns besides those that every target has.
     fn fields(&self, known: &Schema) -> Fields {
         let known = known.field_with_name("target").map(|field| field.data_type().clone());
         let has = |name: &str| match &known {
@@ -156,7 +155,7 @@ impl OwnColumns {
     }
 }
 
-/// A field whose times have no zone: the reader of JSON knows none by name.
+/// A field with times without zone: the JSON reader does not know zones by name.
 fn plain(field: &FieldRef) -> FieldRef {
     let data_type = match field.data_type() {
         DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
@@ -167,7 +166,7 @@ fn plain(field: &FieldRef) -> FieldRef {
     Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
 }
 
-/// The column with its zones.
+/// The column with its time zones.
 fn zoned(column: &ArrayRef, field: &FieldRef) -> ArrayRef {
     match field.data_type() {
         DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) => {
@@ -180,7 +179,7 @@ fn zoned(column: &ArrayRef, field: &FieldRef) -> ArrayRef {
             let columns = fields.iter().zip(array.columns());
             let columns = columns.map(|(field, column)| zoned(column, field)).collect();
             let zoned = StructArray::try_new(fields.clone(), columns, array.nulls().cloned());
-            // What does not fit is found when the record is put together.
+            // A mismatch is found when the record is assembled.
             zoned.map_or_else(|_| column.clone(), |array| Arc::new(array))
         }
         _ => column.clone(),

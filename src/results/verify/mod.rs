@@ -1,4 +1,4 @@
-//! Whether results are what was written, and whole.
+//! Verifies that results are intact and complete.
 
 mod contents;
 mod lines;
@@ -12,25 +12,25 @@ use crate::error::{Error, Result};
 use crate::sink::{self, Checked, Damage, JOURNAL, Metadata, Stored};
 use crate::words::counted;
 
-/// Receives how far it is: records, octets of all octets, and the phase.
+/// Receives the progress: records, (octets read, total octets), and the phase.
 pub type Progress<'a> = dyn FnMut(u64, (u64, Option<u64>), &str) + 'a;
 
-/// What was found of one result.
+/// The findings about one result.
 pub struct Report {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Files of records that were read.
     pub files: usize,
     /// Records in them.
     pub records: u64,
-    /// What is wrong with it.
+    /// The problems.
     pub problems: Vec<Problem>,
-    /// What was not looked at, and why.
+    /// What was not checked, and why.
     pub notes: Vec<String>,
 }
 
 impl Report {
-    /// The worst that was found.
+    /// The weight of the worst problem.
     pub fn weight(&self) -> Option<Weight> {
         self.problems.iter().map(|problem| problem.weight).max()
     }
@@ -46,7 +46,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     if !path.exists() {
         return Err(Error::Usage(format!("verify {}: there is no such result", path.display())));
     }
-    // Read twice: for the digests, then for what it says.
+    // Read twice: for the digests, then for the contents.
     let (all, mut read) = (Some(2 * Checked::size(path)), 0);
     let checked = sink::check(path, &mut |octets| {
         read += octets;
@@ -72,7 +72,7 @@ pub fn verify(path: &Path, progress: &mut Progress<'_>) -> Result<Report> {
     })
 }
 
-/// What the digests and the journal say.
+/// The problems found by digests and journal.
 fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
     let mut problems = Vec::new();
     for file in &checked.spoiled {
@@ -91,7 +91,7 @@ fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
         problems.push(Problem::unchecked(
             Check::Digest,
             file,
-            "it has no SHA-256 and no page checksums: an earlier version wrote it",
+            "it has neither a SHA-256 nor page checksums: an earlier version wrote it",
         ));
     }
     match &checked.journal {
@@ -105,7 +105,7 @@ fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
                 problems.push(Problem::incomplete(
                     Check::Journal,
                     path,
-                    "the run was not finished; --resume goes on with it",
+                    "the run was not finished; --resume continues it",
                 ));
             }
         }
@@ -118,15 +118,15 @@ fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
     problems
 }
 
-/// The metadata of the whole: of the run if it has ended, else of its last part.
+/// The metadata of the whole: those of the run if it has ended, else those of its last part.
 fn metadata(path: &Path, checked: &Checked, problems: &mut Vec<Problem>) -> Metadata {
     let run = path.join(sink::RUN);
-    let beside = sink::metadata_of(path);
+    let stated = sink::metadata_of(path);
     let is_whole = |file: &Path| checked.spoiled.iter().all(|spoiled| spoiled.path != file);
     let read = match () {
         () if run.is_file() && is_whole(&run) => sink::read_json(&run),
-        () if path.is_file() && sink::is_lines(path) && beside.is_file() && is_whole(&beside) => {
-            sink::read_json(&beside)
+        () if path.is_file() && sink::is_lines(path) && stated.is_file() && is_whole(&stated) => {
+            sink::read_json(&stated)
         }
         () if path.is_file() && sink::is_lines(path) => return Metadata::new(),
         () => match checked.files.last() {

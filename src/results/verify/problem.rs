@@ -1,11 +1,11 @@
-//! What is checked, and what can be wrong.
+//! Checks, and the problems that they find.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// What is checked.
+/// A check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// The SHA-256 of each file.
@@ -16,7 +16,7 @@ pub enum Check {
     Pages,
     /// The measurement and the columns.
     Metadata,
-    /// How many records there are.
+    /// The number of records.
     Records,
     /// Which targets have records.
     Targets,
@@ -41,7 +41,7 @@ impl Check {
         self.row().0
     }
 
-    /// What is checked, in a sentence.
+    /// What the check verifies.
     pub fn doc(self) -> &'static str {
         self.row().1
     }
@@ -50,7 +50,7 @@ impl Check {
         match self {
             Check::Digest => (
                 "digest",
-                "each file has the SHA-256 that the journal, the file itself or (NDJSON) the metadata beside it states",
+                "each file has the SHA-256 stated by the journal, the file itself or (NDJSON) the metadata next to it",
             ),
             Check::Journal => (
                 "journal",
@@ -60,28 +60,26 @@ impl Check {
                 "pages",
                 "each page has its CRC and can be decoded, each line of NDJSON is an object",
             ),
-            Check::Metadata => (
-                "metadata",
-                "the measurement has its SHA-256, and the columns are those that it leads to",
-            ),
-            Check::Records => ("records", "there are as many as the journal and the metadata say"),
+            Check::Metadata => {
+                ("metadata", "the measurement has its SHA-256, and the columns match it")
+            }
+            Check::Records => ("records", "their number is that of the journal and the metadata"),
             Check::Targets => {
                 ("targets", "each target of the list (or shard) has one record, none has two")
             }
-            Check::Labels => (
-                "labels",
-                "labels and verdicts are those that the facts lead to, as `judge` has them",
-            ),
+            Check::Labels => {
+                ("labels", "labels and verdicts equal those that `judge` computes from the facts")
+            }
         }
     }
 }
 
-/// How much a problem weighs.
+/// The weight of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
-    /// It cannot be told whether it is right.
+    /// It cannot be checked.
     Unchecked,
-    /// It is right, and something is missing.
+    /// It is intact, but something is missing.
     Incomplete,
     /// It is not as it was written.
     Spoiled,
@@ -98,7 +96,7 @@ impl Weight {
     }
 }
 
-/// Something that was found.
+/// A problem.
 #[derive(Debug)]
 pub struct Problem {
     /// How much it weighs.
@@ -128,7 +126,7 @@ impl Problem {
         Self::new(Weight::Unchecked, check, path, message)
     }
 
-    /// For programs.
+    /// The same as JSON.
     pub fn json(&self) -> Value {
         json!({
             "outcome": self.weight.word(),
