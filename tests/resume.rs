@@ -291,7 +291,7 @@ impl Bench {
         flip(&journal, 20);
         let output = resume();
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(stderr(&output).contains("no longer says which run it is"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("no longer identifies the run"), "{}", stderr(&output));
     }
 
     fn refused(&self) {
