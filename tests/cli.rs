@@ -103,7 +103,7 @@ fn a_new_measurement_is_right_and_is_never_overwritten() {
     std::fs::write(&path, "mine").unwrap();
     let again = new("new My-First");
     assert_eq!(again.status.code(), Some(2), "{}", text(&again));
-    assert!(text(&again).contains("exists already"), "{}", text(&again));
+    assert!(text(&again).contains("already exists"), "{}", text(&again));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 
     let elsewhere = new("new My-First -o sub.toml");

@@ -147,7 +147,7 @@ impl Bench {
             (&1.into(), &0.into())
         );
         assert!(disturbed["why"].to_string().contains(why), "{disturbed}");
-        assert!(stderr(&ended).contains("asked once more"), "{}", stderr(&ended));
+        assert!(stderr(&ended).contains("disturbed and repeated"), "{}", stderr(&ended));
         assert_eq!(summary["flows"]["of_others"], 0, "{summary}");
         let records = self.records(output);
         assert_eq!(records.len(), 2 * TARGETS);

@@ -317,7 +317,7 @@ impl Bench {
         );
         refused(
             &mut kills::command(&self.list, &["--resume", "x.ndjson"]),
-            "only a run into a folder",
+            "only a run that writes to a folder",
         );
         refused(kills::command(&self.list, &["-o"]).arg(&results), "there are results already");
         let measurement = self.path("ecn.toml");

@@ -129,7 +129,7 @@ fn what_does_not_go_together_is_refused_before_anything_is_done() {
             ["--format", "pathspider", "-o", "x.parquet"].as_slice(),
             "the name must end in .ndjson or .jsonl",
         ),
-        (&["--output-flows", "-o", "x.ndjson"], "goes with --format pathspider"),
+        (&["--output-flows", "-o", "x.ndjson"], "needs --format pathspider"),
     ] {
         let mut line = vec!["run", "measurements/ecn.toml", "--lab"];
         line.extend(arguments);

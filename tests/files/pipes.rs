@@ -51,7 +51,7 @@ fn status_without_reader() {
     let mut command = run(folder.path(), "mss", &["--status", status.to_str().unwrap(), "-o"]);
     let output = end(command.arg(&out).spawn().unwrap());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stderr(&output).contains("nobody reads it yet"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("no reader yet"), "{}", stderr(&output));
     assert!(out.exists());
 }
 
