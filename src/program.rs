@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use rustix::process::{getegid, geteuid, getgid, getuid};
 use rustix::thread::{CapabilitySet, capabilities, capability_is_in_ambient_set};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// The system's own program folders.
 const SYSTEM: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
@@ -99,9 +99,12 @@ pub fn command(program: &str, package: &str) -> Result<Command> {
 
 /// The error for a program that is not found.
 pub fn missing(program: &str, package: &str) -> Error {
-    Error::Failed(format!(
-        "find the program {program}: it is not installed; install the package {package} (its name in Debian)"
-    ))
+    Error::stopped(
+        ErrorKind::MissingProgram,
+        format!(
+            "find the program {program}: it is not installed; install the package {package} (its name in Debian)"
+        ),
+    )
 }
 
 /// A fixed environment, independent of the caller's.

@@ -207,7 +207,12 @@ impl Bench<'_> {
         let output = self.command(&list, "much.ndjson", &more).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(said.contains("packets, more than --max-packets-per-target 100"), "{said}");
+        assert!(
+            said.contains(
+                "packets, more than the limit of 100; set it with --max-packets-per-target"
+            ),
+            "{said}"
+        );
         assert!(sent(&mut wire).is_empty() && !self.path("much.ndjson").exists());
     }
 

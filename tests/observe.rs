@@ -222,7 +222,7 @@ fn use_chooses_the_columns() {
 #[test]
 fn a_measurement_gives_its_columns_and_no_conclusions() {
     let run = Run::new(&plain(&named("connection")), &["--measurement", "ecn"]).expect(0);
-    assert!(run.said().contains("which configuration made a flow"), "{}", run.said());
+    assert!(run.said().contains("which configuration a flow belongs to"), "{}", run.said());
     let records = run.records();
     assert_eq!(records.len(), 2);
     for record in records {
@@ -340,7 +340,7 @@ fn records_do_not_go_onto_the_capture_whatever_its_name_is() {
         let answer = observe(input, output).output().unwrap();
         let said = String::from_utf8_lossy(&answer.stderr).into_owned();
         assert_eq!(answer.status.code(), Some(2), "{input} {output}: {said}");
-        assert!(said.contains("it is the capture that is being read"), "{said}");
+        assert!(said.contains("this is the capture being read"), "{said}");
     }
     // Standard output may be it as well.
     let append = std::fs::OpenOptions::new().append(true).open(path("hard")).unwrap();

@@ -307,7 +307,7 @@ impl Bench {
                 &output,
                 &[
                     "packets to 2001:db8::1 leave through q0, but p0 is watched",
-                    "IPv6 targets a run of their own, with -i q0",
+                    "IPv6 targets a run of their own on q0; choose an interface with -i",
                 ],
             );
             // A folder that was there keeps what was in it, and nothing else.

@@ -229,7 +229,7 @@ impl Bench {
                 "ecn-scoped",
                 "it lacks CAP_NET_ADMIN (for steps of the kind netfilter: to run nft",
             ),
-            (",+net_admin", "evilbit", "to send packets made by hand and hear what answers them"),
+            (",+net_admin", "evilbit", "to send raw packets and receive the answers"),
         ] {
             let state = self.path("no-state");
             let mut command = self.run(capabilities, name, "none/", &[]);

@@ -317,7 +317,7 @@ impl Bench {
         );
         refused(
             &mut kills::command(&self.list, &["--resume", "x.ndjson"]),
-            "only a run into a folder",
+            "only a run that writes to a folder",
         );
         refused(kills::command(&self.list, &["-o"]).arg(&results), "there are results already");
         let measurement = self.path("ecn.toml");
@@ -328,7 +328,7 @@ impl Bench {
         refused(command.arg("--resume").arg(&results), "its measurement");
         let _open = fs::File::open(results.join(sink::JOURNAL)).unwrap();
         _open.lock().unwrap();
-        refused(&mut resume(&self.list, &[]), "another run writes there");
+        refused(&mut resume(&self.list, &[]), "another run is writing there");
     }
 
     fn disk_full(&self) {

@@ -569,7 +569,8 @@ fn what_an_earlier_version_wrote_is_read_and_said_to_be_unchecked() {
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify/old");
     let (code, text) = verify(&old);
     assert!(
-        code == 3 && text.contains("part-00000.parquet: unchecked digest: it has neither a SHA-256"),
+        code == 3
+            && text.contains("part-00000.parquet: unchecked digest: it has neither a SHA-256"),
         "{text}"
     );
     assert!(!text.contains("spoiled"), "{text}");

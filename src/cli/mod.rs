@@ -163,6 +163,25 @@ fn advice(setting: Setting) -> &'static str {
         Setting::AllowCommands => ": programs are run only with --allow-commands",
         Setting::State => "; say where with --state DIR",
         Setting::Concurrency => ": lower --concurrency, or raise the limit (ulimit -Hn)",
+        Setting::Targets => {
+            ": name a file with --targets FILE (or pipe one in), or try --lab, which brings its own"
+        }
+        Setting::TargetFile => "; name the list with --targets FILE",
+        Setting::MaxPackets => {
+            "; set it with --max-packets-per-target; `pathspider explain` says what is sent"
+        }
+        Setting::SourcePorts => ", or choose a larger range with --source-ports LOW-HIGH",
+        Setting::Interface => "; choose an interface with -i",
+        Setting::Resolvers => "; name one with --resolver",
+        Setting::User => " (--user)",
+        Setting::Filter => " (--filter)",
+        Setting::Rights => {
+            ". As root, --user NAME keeps no more than these. `run --lab`, `check`, `explain`, `observe FILE`, `judge` and \
+             `merge` need no privilege"
+        }
+        Setting::Output => {
+            "; choose another place with -o, or start as root with --user and the owner"
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use super::completed::Flows;
 use super::table::{FlowTable, Limits};
 use crate::barrier::{guard, panic_point};
 use crate::chain::Selection;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
 use crate::packet::{Link, Unread, dissect};
@@ -127,9 +127,10 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
     let linktype = capture.get_datalink();
     let link = Link::from_linktype(linktype.0).ok_or_else(|| {
         let (number, name) = (linktype.0, linktype.get_name().unwrap_or("without a name".into()));
-        Error::Usage(format!(
-            "{doing}: link type {number} ({name}) is not supported; choose another interface with -i"
-        ))
+        Error::needs(
+            Setting::Interface,
+            format!("{doing}: link type {number} ({name}) is not supported"),
+        )
     })?;
     let mut capture = capture.setnonblock().map_err(failed)?;
     // Skip packets from before the filter was in place, so that from here on every packet that the kernel
@@ -189,9 +190,7 @@ fn dispatch(
 fn explain(why: &pcap::Error) -> String {
     let text = why.to_string();
     if text.contains("ermission") || text.contains("not permitted") {
-        return format!(
-            "{text}; needs CAP_NET_RAW (run as root, or try --lab, which needs no privilege)"
-        );
+        return format!("{text}; needs CAP_NET_RAW (run as root; the lab needs no privilege)");
     }
     if text.contains("No such device") {
         return format!("{text}; `ip link` lists the interfaces");

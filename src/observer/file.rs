@@ -13,7 +13,7 @@ use super::input::{Peeked, decompressed, known};
 use super::piece::Piece;
 use super::reader::{Format, Reader};
 use super::records::{HEADER, Records};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::files::{self, Input};
 
 /// Bytes that are read to detect the format.
@@ -46,8 +46,14 @@ impl File {
         let mut input = decompressed(counted).map_err(unreadable)?;
         let peeked = Peeked::read(&mut input, BEGIN).map_err(unreadable)?;
         let filter = filter.map(Filter::new);
-        let (format, skip) = format(&peeked.first, filter)
-            .map_err(|why| Error::Usage(format!("read {origin}: {why}")))?;
+        let (format, skip) = format(&peeked.first, filter).map_err(|why| {
+            let why = format!("read {origin}: {why}");
+            // If the file can be read without the filter, the filter is the problem.
+            match format(&peeked.first, None) {
+                Ok(_) => Error::needs(Setting::Filter, why),
+                Err(_) => Error::Usage(why),
+            }
+        })?;
         let reader = Reader::new(format, skip, peeked.then(skip, input), live);
         Ok(Self { origin, reader, position, live })
     }
@@ -91,6 +97,7 @@ fn format(begin: &[u8], mut filter: Option<Filter>) -> Result<(Format, usize), S
     if let Some(filter) = &mut filter {
         filter.check()?;
     }
+
     match Blocks::open(begin, filter) {
         Some(_) if begin.len() < 28 => Err("it ends within its header".into()),
         Some(blocks) => Ok((Format::PcapNg(blocks), 0)),

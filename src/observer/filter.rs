@@ -50,7 +50,7 @@ impl Filter {
 }
 
 fn compile(text: &str, linktype: u16, big: bool) -> Result<Program, String> {
-    let doing = |why: &dyn std::fmt::Display| format!("--filter {text}: {why}");
+    let doing = |why: &dyn std::fmt::Display| format!("apply the filter `{text}`: {why}");
     let capture = empty_capture(linktype, big).map_err(|why| doing(&why))?;
     let program = capture.compile(text, true).map_err(|why| doing(&why))?;
     let instructions = program.get_instructions().iter();

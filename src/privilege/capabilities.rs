@@ -10,7 +10,7 @@ use rustix::thread::{
 };
 
 use super::user::Account;
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Result, Setting};
 
 /// The permitted capabilities of this thread.
 pub fn permitted() -> Result<CapabilitySet> {
@@ -27,10 +27,13 @@ pub fn become_user(account: &Account) -> Result<()> {
         return Ok(());
     }
     if !geteuid().is_root() {
-        return Err(Error::Usage(format!(
-            "--user {uid}: only a process started as root can become another user, this one is user {}",
-            geteuid()
-        )));
+        return Err(Error::needs(
+            Setting::User,
+            format!(
+                "become user {uid}: only a process started as root can become another user, this one is user {}",
+                geteuid()
+            ),
+        ));
     }
     let doing = || format!("become user {uid} with group {gid}");
     prctl::set_keepcaps(true).doing(doing)?;

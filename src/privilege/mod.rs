@@ -15,14 +15,10 @@ use nix::unistd::{AccessFlags, Uid, User, eaccess, geteuid};
 use rustix::thread::CapabilitySet;
 
 use self::needs::Needs;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::measurement::Plan;
 use crate::sink;
 use crate::step;
-
-/// Commands that work without privileges.
-const WITHOUT: &str =
-    "`run --lab`, `check`, `explain`, `observe FILE`, `judge` and `merge` need no privilege";
 
 /// Becomes the wanted user, and drops all privileges but the capabilities that a run may need.
 ///
@@ -50,7 +46,7 @@ pub fn hold_run(wanted: Option<&str>, journal: bool, lab: bool) -> Result<()> {
     match (lab, wanted) {
         (false, _) => hold(wanted, journal),
         (true, Some(_)) => {
-            Err(Error::Usage("--user: the lab needs no root; start it as that user".into()))
+            Err(Error::needs(Setting::User, "the lab needs no root; start it as that user"))
         }
         // The lab needs the right to create namespaces; its threads can change nothing outside them.
         (true, None) => Ok(()),
@@ -85,14 +81,16 @@ pub fn require(needs: &Needs) -> Result<()> {
     names.sort();
     names.dedup();
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("pathspider"));
-    Err(Error::Usage(format!(
-        "this process may not do what is needed: it lacks {}; nothing was changed. Run it as root (sudo), where \
-         --user NAME keeps no more than that, or give it to the program, for one group alone: sudo chgrp GROUP {program} && \
-         sudo chmod 0750 {program} && sudo setcap {}=ep {program}. {WITHOUT}",
-        lacking.join(" and "),
-        names.join(","),
-        program = program.display(),
-    )))
+    Err(Error::needs(
+        Setting::Rights,
+        format!(
+            "this process lacks {}; nothing was changed. Run it as root (sudo), or give the program these capabilities, for \
+             one group alone: sudo chgrp GROUP {program} && sudo chmod 0750 {program} && sudo setcap {}=ep {program}",
+            lacking.join(" and "),
+            names.join(","),
+            program = program.display(),
+        ),
+    ))
 }
 
 /// Checks that the programs used by the steps of a measurement exist, and that `command` steps are allowed.
@@ -104,6 +102,7 @@ pub fn check_programs(plan: &Plan, allow_commands: bool) -> Result<()> {
     let steps = step::check(plan.configs.iter().flat_map(|config| &config.steps), &context);
     steps.map_err(|why| match why {
         Error::NeedsSetting { .. } => why,
+        Error::Stopped { kind, text } => Error::refused(kind, text),
         other => Error::Usage(other.to_string()),
     })
 }
@@ -144,12 +143,8 @@ fn refused(path: &Path) -> Error {
         }
         _ => format!("user {} has no permission", name(me)),
     };
-    let become_owner = owner.map(|owner| format!("--user {owner} (started as root), or "));
-    Error::Usage(format!(
-        "write results to {}: {why}; nothing was changed. Use {}another place with -o",
-        path.display(),
-        become_owner.unwrap_or_default()
-    ))
+    let operation = format!("write results to {}: {why}; nothing was changed", path.display());
+    Error::needs(Setting::Output, operation)
 }
 
 /// The name of a user, or else the number.

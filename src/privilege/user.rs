@@ -2,7 +2,7 @@
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Result, Setting};
 
 /// A user to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Account {
 /// # Errors
 /// If there is no such user or group, or if the number of no known user comes without a group.
 pub fn find(text: &str) -> Result<Account> {
-    let usage = |why: &str| Error::Usage(format!("--user {text}: {why}"));
+    let usage = |why: &str| Error::needs(Setting::User, format!("become user {text}: {why}"));
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),

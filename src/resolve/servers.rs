@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 
 const PORT: u16 = 53;
 
@@ -40,10 +40,10 @@ pub fn of_system(path: &Path) -> Result<Vec<SocketAddr>> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let servers = of_text(&text);
     if servers.is_empty() {
-        return Err(Error::Usage(format!(
-            "no resolver: {} names none; give one with --resolver",
-            path.display()
-        )));
+        return Err(Error::needs(
+            Setting::Resolvers,
+            format!("no resolver: {} names none", path.display()),
+        ));
     }
     Ok(servers)
 }
@@ -93,6 +93,9 @@ mod tests {
         let servers: Vec<String> = of_text(text).iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["192.0.2.2:53", "[2001:db8::3]:53"]);
         let missing = of_system(Path::new("/nonexistent")).unwrap_err();
-        assert!(missing.to_string().contains("--resolver"), "{missing}");
+        assert!(
+            matches!(missing, Error::NeedsSetting { setting: Setting::Resolvers, .. }),
+            "{missing}"
+        );
     }
 }

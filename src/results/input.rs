@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::barrier::panic_point;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::sink::{self, Stored};
 
 /// Metadata that must be equal in all results, with a description of each.
@@ -88,9 +88,12 @@ impl Input {
     pub fn fits(&self, other: &Input) -> Result<()> {
         let refuse = |what: &str, here: &str, there: &str| {
             let (a, b) = (self.path.display(), other.path.display());
-            Err(Error::Usage(format!(
-                "merge: {a} and {b} do not belong together: they differ in their {what} ({here}, {there})"
-            )))
+            Err(Error::refused(
+                ErrorKind::OtherRun,
+                format!(
+                    "merge: {a} and {b} do not belong together: they differ in their {what} ({here}, {there})"
+                ),
+            ))
         };
         for (key, what) in SAME {
             let (here, there) = (self.value(key), other.value(key));

@@ -15,7 +15,7 @@ use super::wave::{Lost, Sent, Wave};
 use crate::barrier::panic_point;
 use crate::engine::driver::{self, Asked};
 use crate::engine::ports::Bank;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::flags::Flags;
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
@@ -271,9 +271,12 @@ impl Feed<'_, '_> {
         } else if self.fed.sent && disturbed::is_stuck(asked) && asked.disturbed.is_empty() {
             let errors = asked.attempts.iter().flatten().flatten();
             let error = errors.filter_map(|ended| ended.attempt.error.as_deref()).next();
-            return Err(Error::failed(
-                format!("probe {targets} targets: no packet could be sent"),
-                format!("{}; they have no record", error.unwrap_or_default()),
+            return Err(Error::stopped(
+                ErrorKind::NothingToSend,
+                format!(
+                    "probe {targets} targets: no packet could be sent: {}; they have no record",
+                    error.unwrap_or_default()
+                ),
             ));
         }
         Ok(())

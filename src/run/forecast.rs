@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::account::Account;
 use crate::cost::{self, Sum};
 use crate::engine::scheduler::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::measurement::{Connection, Plan};
 use crate::step::Turns;
 use crate::targets::Reader;
@@ -70,7 +70,7 @@ pub(super) fn read(
     }
     if !reader.has_targets() {
         let why = reader.refusals().in_words().unwrap_or_else(|| "the list is empty".into());
-        return Err(Error::Usage(format!("no targets: {why}")));
+        return Err(Error::refused(ErrorKind::NothingToSend, format!("no targets: {why}")));
     }
     Ok(Forecast::of(plan, &crowds, limits, wave, Account::of(reader)))
 }
@@ -107,9 +107,9 @@ impl Forecast {
         };
         let bounds = [
             (Duration::ZERO, "nothing: no rate limit is set"),
-            (span(rate, fewest), "--rate"),
-            (span(address, largest(&crowds.addresses) * fewest_each), "--rate-per-address"),
-            (span(prefix, largest(&crowds.prefixes) * fewest_each), "--rate-per-prefix"),
+            (span(rate, fewest), "the rate limit"),
+            (span(address, largest(&crowds.addresses) * fewest_each), "the rate limit per address"),
+            (span(prefix, largest(&crowds.prefixes) * fewest_each), "the rate limit per prefix"),
         ];
         let (shortest, bound) =
             bounds.into_iter().max_by_key(|(span, _)| *span).unwrap_or_default();

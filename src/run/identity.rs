@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use serde_json::Value;
 
 use super::about;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::measurement::Plan;
 
 /// The identity of a run: a run can resume another one with the same identity.
@@ -48,10 +48,13 @@ impl Identity {
         if differing.is_empty() {
             return Ok(());
         }
-        Err(Error::Usage(format!(
-            "resume {}: this is another run; what differs: {}",
-            path.display(),
-            differing.join("; ")
-        )))
+        Err(Error::refused(
+            ErrorKind::OtherRun,
+            format!(
+                "resume {}: this is another run; what differs: {}",
+                path.display(),
+                differing.join("; ")
+            ),
+        ))
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use nix::net::if_::if_nameindex;
 
 use super::route::{Routes, Way};
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Result, Setting};
 
 /// The named interface, or that of the default route.
 ///
@@ -28,10 +28,10 @@ pub fn exists(name: &str) -> Result<()> {
         all.iter().map(|one| one.name().to_string_lossy().into_owned()).collect();
     match names.iter().any(|known| known == name) {
         true => Ok(()),
-        false => Err(Error::Usage(format!(
-            "-i {name}: there is no such interface; there is {}",
-            names.join(", ")
-        ))),
+        false => Err(Error::needs(
+            Setting::Interface,
+            format!("watch {name}: there is no such interface; there is {}", names.join(", ")),
+        )),
     }
 }
 
@@ -51,7 +51,7 @@ fn default() -> Result<String> {
             }
             false => "there is no default route that names an interface to watch",
         };
-        Error::Usage(format!("{why}: name it with -i"))
+        Error::needs(Setting::Interface, why)
     })
 }
 
@@ -149,11 +149,12 @@ pub fn reaches(
             );
             match through {
                 0 => {
-                    return Err(Error::Usage(format!(
-                        "{what}; give the {version} targets a run of their own, with -i {other}"
-                    )));
+                    return Err(Error::needs(
+                        Setting::Interface,
+                        format!("{what}; give the {version} targets a run of their own on {other}"),
+                    ));
                 }
-                _ => warnings.push(format!("{what}; see -i")),
+                _ => warnings.push(format!("{what}; watch {other} to see them")),
             }
         }
         if let Some((target, back)) = refused.first() {
@@ -162,20 +163,25 @@ pub fn reaches(
                  {back}: the kernel would drop every answer"
             );
             let remedy = format!(
-                "sysctl -w net.ipv4.conf.{}.rp_filter=2, or -i {back}",
+                "sysctl -w net.ipv4.conf.{}.rp_filter=2, or watch {back}",
                 watched.replace('.', "/")
             );
             match refused.len() == through {
-                true => return Err(Error::Usage(format!("{what}; use {remedy}"))),
+                true => {
+                    return Err(Error::needs(Setting::Interface, format!("{what}; use {remedy}")));
+                }
                 false => warnings.push(format!("{what}; use {remedy}")),
             }
         }
     }
     match lost {
-        Some(why) if !fine => Err(Error::Usage(format!(
-            "no route to any of the first {} targets, such as {why}; see `ip route`, or name an interface with -i",
-            targets.len()
-        ))),
+        Some(why) if !fine => Err(Error::needs(
+            Setting::Interface,
+            format!(
+                "no route to any of the first {} targets, such as {why}; see `ip route`",
+                targets.len()
+            ),
+        )),
         _ => Ok(warnings),
     }
 }
@@ -265,12 +271,12 @@ mod tests {
                 "p0",
                 false,
                 "10.8.0.1 fd00:9::1",
-                Err("give the IPv4 targets a run of their own, with -i q0"),
+                Err("give the IPv4 targets a run of their own, on q0"),
             ),
             ("p0", false, "10.8.0.1 10.9.0.1", Ok("packets to 10.8.0.1 leave through q0")),
             ("p0", true, "10.8.0.1 fd00:8::1", Ok("")),
             ("q0", true, "10.9.0.1 fd00:9::1", Err("the kernel would drop every answer")),
-            ("q0", true, "10.9.0.1", Err("net.ipv4.conf.q0.rp_filter=2, or -i p0")),
+            ("q0", true, "10.9.0.1", Err("net.ipv4.conf.q0.rp_filter=2, or watch p0")),
             ("q0", true, "10.9.0.1 10.8.0.1", Ok("the route to 10.9.0.1 leaves through p0")),
             ("q0", true, "fd00:9::1 10.8.0.1", Ok("")),
             ("p0", false, "10.7.0.1", Err("10.7.0.1: a blackhole")),
@@ -296,7 +302,7 @@ mod tests {
                         "{targets}: {warnings:?}"
                     );
                 }
-                (Err(Error::Usage(why)), Err(words)) => {
+                (Err(Error::NeedsSetting { operation: why, .. }), Err(words)) => {
                     assert!(why.contains(words), "{targets}: {why}")
                 }
                 _ => panic!("-i {watched} ({bound}) {targets}: {found:?}"),
@@ -308,7 +314,7 @@ mod tests {
     fn the_error_of_an_unknown_interface_lists_the_existing_ones() {
         exists("lo").unwrap();
         let error = exists("no-such0").unwrap_err();
-        assert!(matches!(error, Error::Usage(_)));
+        assert!(matches!(error, Error::NeedsSetting { setting: Setting::Interface, .. }));
         assert!(
             error.to_string().contains("there is") && error.to_string().contains("lo"),
             "{error}"

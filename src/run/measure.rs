@@ -18,7 +18,7 @@ use super::{Run, about, preflight, source};
 use crate::barrier;
 use crate::engine::driver;
 use crate::engine::ports::Bank;
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, ErrorKind, Result};
 use crate::observer::capture::Counters;
 use crate::observer::{Limits, capture};
 use crate::packet::owner::Owners;
@@ -103,8 +103,9 @@ impl Run<'_> {
         account.withdraw(&fed.withdrawn);
         account.unfinished = fed.unasked + written.unfinished;
         let changed = digest.is_some() && account.digest.is_some() && digest != account.digest;
-        let changed =
-            changed.then(|| Error::Failed("the target list was changed during the run".into()));
+        let changed = changed.then(|| {
+            Error::stopped(ErrorKind::ListChanged, "the target list was changed during the run")
+        });
         let mut outcome = Outcome {
             asked: fed.asked,
             again: fed.again,
@@ -137,7 +138,9 @@ impl Run<'_> {
         if first.is_empty() && !reader.has_targets() {
             return Err(match reader.refusals().in_words() {
                 None => source::none(),
-                Some(refused) => Error::Usage(format!("no targets: {refused}")),
+                Some(refused) => {
+                    Error::refused(ErrorKind::NothingToSend, format!("no targets: {refused}"))
+                }
             });
         }
         if !self.network.own {

@@ -72,7 +72,7 @@ use crate::connect;
 use crate::cost;
 use crate::engine::ports::Pool;
 use crate::engine::{driver, scheduler};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::measurement::{self, Plan};
 use crate::packet::protocol;
 use crate::privilege::{self, needs::Needs};
@@ -174,11 +174,13 @@ fn choose(
 ) -> Result<Rc<Excluded>> {
     let (_, most) = cost::in_all(plan);
     if most.packets > spec.max_packets_per_target {
-        return Err(Error::Usage(format!(
-            "run {}: a target could be sent {} packets, more than --max-packets-per-target {}; \
-             `pathspider explain` says which",
-            plan.name, most.packets, spec.max_packets_per_target
-        )));
+        return Err(Error::needs(
+            Setting::MaxPackets,
+            format!(
+                "run {}: a target could be sent {} packets, more than the limit of {}",
+                plan.name, most.packets, spec.max_packets_per_target
+            ),
+        ));
     }
     if plan.prepare.resolve {
         reader.names();
@@ -253,8 +255,9 @@ impl Run<'_> {
     ) -> Result<(Box<dyn Sink>, Earlier, Option<String>)> {
         let digest = source::digest(self.spec.list.as_deref(), self.network.own, reader)?;
         if self.spec.resume && digest.is_none() {
-            return Err(Error::Usage(
-                "--resume: standard input cannot be read again; give the list as a file, by --targets FILE".into(),
+            return Err(Error::needs(
+                Setting::TargetFile,
+                format!("resume {}: standard input cannot be read again", output.path().display()),
             ));
         }
         let schema: SchemaRef = Arc::new(record::schema(self.plan, &reader.fields()));

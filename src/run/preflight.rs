@@ -48,7 +48,7 @@ pub fn routes(watched: &str, bound: bool, first: &[Target]) -> Result<()> {
         if let Some(other) = elsewhere(watched, bound.then_some(watched), to) {
             log::warn!(
                 "packets to {version} addresses leave through {other}, but {watched} is watched: those of names would \
-                 not be observed; see -i"
+                 not be observed; watch {other} to see them"
             );
         }
     }

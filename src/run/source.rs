@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::spec::{Order, Spec};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Setting};
 use crate::targets::{self, Options, Reader};
 
 /// Opens a list in the order that the spec asks for. `order_matters` is false if the list is only counted.
@@ -28,7 +28,5 @@ pub fn digest(list: Option<&Path>, own: bool, reader: &Reader) -> Result<Option<
 
 /// The error of a run without targets.
 pub fn none() -> Error {
-    Error::Usage(
-        "no targets: name a file with --targets FILE (or pipe one in), or try --lab, which brings its own".into(),
-    )
+    Error::needs(Setting::Targets, "no targets")
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 
 use crate::engine::ports::Pool;
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, Result, Setting};
 use crate::measurement::Plan;
 use crate::step::Slot;
 
@@ -54,13 +54,16 @@ pub fn pool(
         }
     };
     if pool.largest_wave(configurations) == 0 {
-        return Err(Error::Usage(format!(
-            "source ports: of {}-{} only {} are left for {configurations} configurations; choose a larger range with \
-             --source-ports LOW-HIGH, or reserve fewer (net.ipv4.ip_local_reserved_ports)",
-            range.start(),
-            range.end(),
-            pool.len()
-        )));
+        return Err(Error::needs(
+            Setting::SourcePorts,
+            format!(
+                "source ports: of {}-{} only {} are left for {configurations} configurations; reserve fewer \
+                 (net.ipv4.ip_local_reserved_ports)",
+                range.start(),
+                range.end(),
+                pool.len()
+            ),
+        ));
     }
     Ok(pool)
 }
@@ -109,6 +112,9 @@ mod tests {
         let all = Slot::all().map(|slot| pool(Some(&range), slot, 2).unwrap().len());
         assert_eq!(all.collect::<Vec<_>>(), [1000; 3]);
         let error = pool(Some(&(20_000..=20_002)), Slot::default(), 2).unwrap_err();
-        assert!(error.to_string().contains("--source-ports"), "{error}");
+        assert!(
+            matches!(error, Error::NeedsSetting { setting: Setting::SourcePorts, .. }),
+            "{error}"
+        );
     }
 }

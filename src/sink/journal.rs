@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::write_error;
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{self, Doing as _, Error, Result};
 use crate::files::{self, Folder};
 
 /// Its name in the folder of the parts.
@@ -326,7 +326,10 @@ impl Journal {
 }
 
 fn taken(folder: &Path) -> Error {
-    Error::Usage(format!("write {}: another run is writing there", folder.display()))
+    Error::refused(
+        error::ErrorKind::Busy,
+        format!("write {}: another run is writing there", folder.display()),
+    )
 }
 
 /// Locks out other runs by a socket whose name identifies the file. A network namespace has each name once, and the
@@ -477,7 +480,10 @@ mod tests {
         let mut first = Journal::open_with(&at(&folder), none).unwrap();
         first.add(&json!({"run": 1})).unwrap();
         let why = Journal::open_with(&at(&folder), none).unwrap_err();
-        assert!(matches!(why, Error::Usage(_)) && why.to_string().contains("another run"), "{why}");
+        assert!(
+            why.kind() == error::ErrorKind::Busy && why.to_string().contains("another run"),
+            "{why}"
+        );
         drop(first);
         assert_eq!(Journal::open_with(&at(&folder), none).unwrap().lines().values.len(), 1);
     }

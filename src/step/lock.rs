@@ -23,7 +23,7 @@ use nix::sys::socket::{
 use serde::{Deserialize, Serialize};
 
 use super::slot::Slot;
-use crate::error::{Doing as _, Error, Result};
+use crate::error::{Doing as _, Error, ErrorKind, Result};
 
 /// A socket name has at most 107 bytes; this is the share of the measurement's name.
 const LONGEST: usize = 48;
@@ -197,7 +197,7 @@ fn refusal(slot: Slot, alone: bool) -> Error {
         true => "this measurement changes the whole namespace, so no other run may be active",
         false => "it changes the whole namespace, or active runs use all source ports",
     };
-    Error::Failed(format!("{holder}; {why}; wait until it ends"))
+    Error::stopped(ErrorKind::Busy, format!("{holder}; {why}; wait until it ends"))
 }
 
 /// Makes others wait for programs that this process starts as for those of a killed run; `None` if some of that run's own
