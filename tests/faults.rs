@@ -43,15 +43,15 @@ fn inside(tests: &mut Tests) {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let lab = Lab::build(&Spec::plain(TARGETS, 0).unwrap()).unwrap();
     let bench = Bench::new(&lab);
-    tests.run("a sysctl that another program changes: the wave is asked again", || {
+    tests.run("a sysctl that another program changes: the wave is repeated", || {
         bench.sysctl_once();
     });
     tests.run("a sysctl that another program changes again: nothing is concluded", || {
         bench.sysctl_always();
     });
-    tests.run("our rules deleted: the wave is asked again", || bench.scoped(delete_table));
-    tests.run("our routes' rules deleted: the wave is asked again", || bench.scoped(delete_rules));
-    tests.run("an address that comes and goes: the wave is asked again", || bench.extra_address());
+    tests.run("our rules deleted: the wave is repeated", || bench.scoped(delete_table));
+    tests.run("our routes' rules deleted: the wave is repeated", || bench.scoped(delete_rules));
+    tests.run("an address that comes and goes: the wave is repeated", || bench.extra_address());
     tests.run("a stopped process gives no wrong label", || bench.stopped());
     tests.run("the only address is lost: stops, and can be resumed", || {
         bench.broken("addr flush dev", "lost its IPv4 address");
@@ -147,7 +147,7 @@ impl Bench {
             (&1.into(), &0.into())
         );
         assert!(disturbed["why"].to_string().contains(why), "{disturbed}");
-        assert!(stderr(&ended).contains("disturbed and repeated"), "{}", stderr(&ended));
+        assert!(stderr(&ended).contains("the wave is repeated"), "{}", stderr(&ended));
         assert_eq!(summary["flows"]["of_others"], 0, "{summary}");
         let records = self.records(output);
         assert_eq!(records.len(), 2 * TARGETS);

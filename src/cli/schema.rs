@@ -109,6 +109,28 @@ pub fn record() -> Value {
         let doc = format!("What happened under configuration {name}, if the measurement has it.");
         properties.insert((*name).into(), configuration(&doc));
     }
+    add_conclusions(&mut properties);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pathspider record",
+        "description": "One target's record: a line of NDJSON, or a row of Parquet.",
+        "type": "object",
+        "properties": properties,
+        "required": ["target", position, flags, control, "zero", "one"],
+        "additionalProperties": false,
+        "$defs": { "configuration": {
+            "type": "object",
+            "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
+                            measurement's chains have the function that fills them (x-by); in Parquet null is NULL. x-filled-by \
+                            says which part of a run knows the value: engine, reply (of the peer) or observer.",
+            "properties": facts,
+            "required": always,
+        } },
+    })
+}
+
+/// Adds what the rules and confirmation rounds say of a record.
+fn add_conclusions(properties: &mut Map<String, Value>) {
     let mut counts = Map::new();
     for (name, doc) in confirm::COUNTS {
         counts.insert(name.into(), property(&DataType::UInt16, false, doc));
@@ -145,23 +167,6 @@ pub fn record() -> Value {
         "insufficient".into(),
         json!({ "type": "object", "additionalProperties": reason, "description": doc }),
     );
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "pathspider record",
-        "description": "One target's record: a line of NDJSON, or a row of Parquet.",
-        "type": "object",
-        "properties": properties,
-        "required": ["target", position, flags, control, "zero", "one"],
-        "additionalProperties": false,
-        "$defs": { "configuration": {
-            "type": "object",
-            "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
-                            measurement's chains have the function that fills them (x-by); in Parquet null is NULL. x-filled-by \
-                            says which part of a run knows the value: engine, reply (of the peer) or observer.",
-            "properties": facts,
-            "required": always,
-        } },
-    })
 }
 
 /// The schema of a column's values, as the NDJSON writer writes them.

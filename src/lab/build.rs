@@ -69,7 +69,7 @@ pub(crate) fn build(
     let kind = Kind::available();
     let identity = server::Identity::new()?;
     let mut stop = Stop::default();
-    let mut namespaces = Vec::new();
+    let namespaces = Vec::new();
 
     let prober = Namespace::current("prober")?;
     prober.run(quiet)?;
@@ -93,47 +93,9 @@ pub(crate) fn build(
     let names = prober.run(|| resolver::start(spec, &mut stop))?;
     stop.joins(names);
 
-    let mut wires = 0;
-    for node in &nodes {
-        let device = format!("to{}", node.number);
-        if let Some(script) = &node.server.responder {
-            let wire = Wire::open(kind, &router, &device, node.number)?;
-            let thread = responder::start(&router, wire, script.clone(), &mut stop)?;
-            stop.joins(thread);
-            wires += 1;
-        } else {
-            let home = Namespace::create(&format!("server {}", node.number))?;
-            home.run(|| {
-                quiet()?;
-                serve(node.server)
-            })?;
-            let straight = format!("from{}", node.number);
-            let back = if node.delay.is_zero() { &device } else { &straight };
-            link(&router, back, &home, "eth0", node.number)?;
-            home.run(|| {
-                uplink("eth0", node.number)?;
-                let mut lines = String::new();
-                for prefix in node.prefixes() {
-                    writeln!(lines, "route replace local {prefix} dev lo").ok();
-                }
-                net::ip_batch(&lines)
-            })?;
-            if !node.delay.is_zero() {
-                let from = Wire::open(kind, &router, &device, node.number)?;
-                let to = Wire::open(kind, &home, "slow", node.number)?;
-                let thread = relay::start(&home, from, to, node.delay, node.own(), &mut stop)?;
-                stop.joins(thread);
-                wires += 2;
-            }
-            if node.server.plays != Play::Nothing {
-                let thread = server::start(&home, node.server, &identity, &mut stop)?;
-                stop.joins(thread);
-            }
-            namespaces.push(home);
-        }
-        let routed = node.prefixes();
-        router.run(|| routes(&device, node.number, &routed))?;
-    }
+    let mut parts = Parts { kind, identity, stop, namespaces, wires: 0 };
+    nodes.iter().try_for_each(|node| parts.add(&router, node))?;
+    let Parts { mut stop, mut namespaces, wires, .. } = parts;
     reach(&nodes)?;
     let (situation, ports) = situation.unzip();
     if let (Some(situation), Some(ports)) = (situation, ports) {
@@ -163,6 +125,60 @@ pub(crate) fn build(
         None => spec.hosts.iter().map(HostSpec::host).collect(),
     };
     Ok(Lab { hosts, targets, description, situation, _stop: stop, _namespaces: namespaces })
+}
+
+/// What a lab is made of, so far.
+struct Parts {
+    kind: Kind,
+    identity: server::Identity,
+    stop: Stop,
+    namespaces: Vec<Namespace>,
+    /// Number of wires.
+    wires: usize,
+}
+
+impl Parts {
+    /// Builds the hosts of a node behind the router.
+    fn add(&mut self, router: &Namespace, node: &Node<'_>) -> Result<()> {
+        let device = format!("to{}", node.number);
+        if let Some(script) = &node.server.responder {
+            let wire = Wire::open(self.kind, router, &device, node.number)?;
+            let thread = responder::start(router, wire, script.clone(), &mut self.stop)?;
+            self.stop.joins(thread);
+            self.wires += 1;
+        } else {
+            let home = Namespace::create(&format!("server {}", node.number))?;
+            home.run(|| {
+                quiet()?;
+                serve(node.server)
+            })?;
+            let straight = format!("from{}", node.number);
+            let back = if node.delay.is_zero() { &device } else { &straight };
+            link(router, back, &home, "eth0", node.number)?;
+            home.run(|| {
+                uplink("eth0", node.number)?;
+                let mut lines = String::new();
+                for prefix in node.prefixes() {
+                    writeln!(lines, "route replace local {prefix} dev lo").ok();
+                }
+                net::ip_batch(&lines)
+            })?;
+            if !node.delay.is_zero() {
+                let from = Wire::open(self.kind, router, &device, node.number)?;
+                let to = Wire::open(self.kind, &home, "slow", node.number)?;
+                let thread = relay::start(&home, from, to, node.delay, node.own(), &mut self.stop)?;
+                self.stop.joins(thread);
+                self.wires += 2;
+            }
+            if node.server.plays != Play::Nothing {
+                let thread = server::start(&home, node.server, &self.identity, &mut self.stop)?;
+                self.stop.joins(thread);
+            }
+            self.namespaces.push(home);
+        }
+        let routed = node.prefixes();
+        router.run(|| routes(&device, node.number, &routed))
+    }
 }
 
 /// Hosts that can share a namespace.

@@ -3,6 +3,8 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::Fields;
+
 use super::again::{Again, Group};
 use super::controls::{Share, Turn};
 use super::disturbed::{self, Disturbed};
@@ -130,6 +132,11 @@ impl<'a> List<'a> {
         let taken: Vec<Target> = from.drain(..most.min(from.len())).collect();
         self.turn.handle_taken(controls, taken.len());
         taken
+    }
+
+    /// The columns of the list.
+    pub fn fields(&self) -> Fields {
+        self.reader.fields()
     }
 
     fn len(&self) -> usize {

@@ -9,7 +9,7 @@ use super::again::Again;
 use super::feed::{Fed, Feed, List};
 use super::live::Live;
 use super::outcome::Outcome;
-use super::output::Output;
+use super::output::{Earlier, Output};
 use super::prepare::Preparation;
 use super::telemetry::{self, Telemetry};
 use super::wave::Sent;
@@ -19,10 +19,33 @@ use crate::barrier;
 use crate::engine::driver;
 use crate::engine::ports::Bank;
 use crate::error::{Doing as _, Error, ErrorKind, Result};
+use crate::observer::capture::Counters;
 use crate::observer::{Limits, capture};
 use crate::packet::owner::Owners;
 use crate::privilege;
-use crate::targets::Reader;
+use crate::sink::{Metadata, Sink};
+use crate::targets::{Reader, Target};
+
+/// The results of the threads of a run.
+struct Left {
+    fed: Fed,
+    /// How the engine and the observer of events ended.
+    end: Result<()>,
+    written: writer::Written,
+    written_end: Result<()>,
+}
+
+/// State shared by the threads of a run.
+struct Shared<'a> {
+    live: Live,
+    progress: &'a driver::Progress,
+    capture: &'a capture::Capture,
+    counters: &'a Counters,
+    about: &'a Metadata,
+    began: Instant,
+    /// Maximum number of targets in a wave.
+    size: usize,
+}
 
 impl Run<'_> {
     /// Runs the measurement.
@@ -31,7 +54,6 @@ impl Run<'_> {
     /// Errors before the first packet; later errors are in the outcome.
     pub(super) fn measure(&self, reader: &mut Reader, output: &Output) -> Result<Outcome> {
         let progress = driver::Progress::default();
-        let live = Live::default();
         let preparation = Preparation::new(self.plan, self.spec, self.network.resolver)?;
         let owners = Arc::new(Owners::default());
         let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
@@ -42,20 +64,7 @@ impl Run<'_> {
         // A start that fails after this point must remove the output.
         let (mut sink, mut earlier, digest) = self.open(reader, output)?;
         let size = self.spec.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
-        let first = reader.next_batch(preflight::SAMPLE.min(size));
-        self.check_ended()?;
-        let first = first?;
-        if first.is_empty() && !reader.has_targets() {
-            return Err(match reader.refusals().in_words() {
-                None => source::none(),
-                Some(refused) => {
-                    Error::refused(ErrorKind::NothingToSend, format!("no targets: {refused}"))
-                }
-            });
-        }
-        if !self.network.own {
-            preflight::routes(&self.network.interface, self.network.bound.is_some(), &first)?;
-        }
+        let first = self.first(reader, size)?;
         self.check_ended()?;
         if self.spec.give_up_rights {
             privilege::keep(&self.needs)?;
@@ -63,89 +72,28 @@ impl Run<'_> {
         let limits = Limits::of_run(self.pool.len());
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
-        let clock = Instant::now();
+        let began = Instant::now();
         let started = earlier.started.take().unwrap_or_else(|| about::utc(SystemTime::now()));
         let about = self.about(&started, digest.as_deref(), &earlier);
         let before = earlier.totals.records;
-
-        let (fed, engine_end, written) = thread::scope(|scope| -> Result<_> {
-            // No buffer: a wave is taken when the previous one has its flows. So at most two waves are in
-            // flight, which is what the two banks of source ports can distinguish.
-            let (waves, inbox) = mpsc::sync_channel::<Sent>(0);
-            let (answers, again) = mpsc::channel();
-            let (running, done) = mpsc::channel::<()>();
-            let telemetry = Telemetry {
-                plan: self.plan,
-                limits: self.limits(),
-                began: clock,
-                engine: &progress,
-                capture: &counters,
-                live: &live,
-                handle: self.handle,
-            };
-            let events = self.events;
-            let watcher = spawn(scope, "live", move || events.watch(&telemetry, &done))?;
-            let known = Known {
-                about: &about,
-                progress: &progress,
-                counters: &counters,
-                earlier: &earlier.counts,
-                began: clock,
-                live: &live,
-            };
-            let totals = std::mem::take(&mut earlier.totals);
-            let (fields, sink) = (reader.fields(), sink.as_mut());
-            let writer = Writer::new(self.plan, fields, sink, events, known, totals, answers);
-            let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
-            let alive = || {
-                let threads = !writer.is_finished() && !watcher.is_finished();
-                capture.is_alive() && threads && barrier::crashed().is_none()
-            };
-            let may_begin = || {
-                self.look_at_lists();
-                !self.handle.is_ended() && alive()
-            };
-            let keep_going = || {
-                self.look_at_lists();
-                self.handle.may_go_on() && alive()
-            };
-            let mut feed = Feed {
-                engine: &mut engine,
-                list: List::new(reader, self.spec.control, first),
-                excluded: &self.excluded,
-                preparation,
-                capture: &capture,
-                waves,
-                answers: again,
-                again: Again::new(self.spread()),
-                size,
-                live: &live,
-                progress: &progress,
-                per_target: telemetry::per_target(self.plan),
-                bank: Bank::default(),
-                fed: Fed::default(),
-            };
-            let engine_end = contained(|| feed.run(&may_begin, &keep_going));
-            // Restore the host first, whatever ended the run.
-            let engine_end = engine_end.and(contained(|| feed.engine.finish()));
-            let fed = std::mem::take(&mut feed.fed);
-            // Closes the channel, so that the writer ends.
-            drop(feed);
-            let written = writer.join();
-            drop(running);
-            // Its panic is recorded already, and must not propagate to this thread.
-            let watched = watcher.join().unwrap_or(Ok(()));
-            Ok((fed, engine_end.and(watched), written))
-        })?;
+        let shared = Shared {
+            live: Live::default(),
+            progress: &progress,
+            capture: &capture,
+            counters: &counters,
+            about: &about,
+            began,
+            size,
+        };
+        let list = List::new(reader, self.spec.control, first);
+        let left =
+            self.threads(&shared, (&mut engine, preparation, list), sink.as_mut(), &mut earlier)?;
         let capture_end = capture.stop();
-        let elapsed = clock.elapsed();
-        // Merged records are written and readable, whatever ended the run.
-        let (written, writer_end) = written.unwrap_or_else(|_| {
-            (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
-        });
+        let elapsed = began.elapsed();
+        let Left { fed, end, written, written_end } = left;
         // Other errors may be consequences of a panic.
         let error = barrier::crashed().map(|crash| Error::Failed(crash.to_string()));
-        let error = error.or(engine_end.err()).or(capture_end.err()).or(writer_end.err());
+        let error = error.or(end.err()).or(capture_end.err()).or(written_end.err());
         let counts = written.counts(&progress, &counters, &earlier.counts);
         let meanwhile = || about::metadata_meanwhile(&about, &counts, written.totals.records);
         // Records are on disk before they are counted.
@@ -180,6 +128,105 @@ impl Run<'_> {
         };
         outcome.close(sink, &about, output, digest.is_some());
         Ok(outcome)
+    }
+
+    /// The first targets, whose routes are checked.
+    fn first(&self, reader: &mut Reader, size: usize) -> Result<Vec<Target>> {
+        let first = reader.next_batch(preflight::SAMPLE.min(size));
+        self.check_ended()?;
+        let first = first?;
+        if first.is_empty() && !reader.has_targets() {
+            return Err(match reader.refusals().in_words() {
+                None => source::none(),
+                Some(refused) => {
+                    Error::refused(ErrorKind::NothingToSend, format!("no targets: {refused}"))
+                }
+            });
+        }
+        if !self.network.own {
+            preflight::routes(&self.network.interface, self.network.bound.is_some(), &first)?;
+        }
+        Ok(first)
+    }
+
+    /// Runs the threads until the list or the run ends. This thread feeds the engine.
+    fn threads(
+        &self,
+        shared: &Shared<'_>,
+        (engine, preparation, list): (&mut driver::Engine<'_>, Preparation, List<'_>),
+        sink: &mut dyn Sink,
+        earlier: &mut Earlier,
+    ) -> Result<Left> {
+        let fields = list.fields();
+        let totals = std::mem::take(&mut earlier.totals);
+        let Shared { live, progress, capture, counters, about, began, size } = shared;
+        let telemetry = Telemetry {
+            plan: self.plan,
+            limits: self.limits(),
+            began: *began,
+            engine: progress,
+            capture: counters,
+            live,
+            handle: self.handle,
+        };
+        let known =
+            Known { about, progress, counters, earlier: &earlier.counts, began: *began, live };
+        let events = self.events;
+        thread::scope(|scope| {
+            // No buffer: a wave is taken when the previous one has its flows. So at most two waves are in flight, which
+            // is what the two banks of source ports can distinguish.
+            let (waves, inbox) = mpsc::sync_channel::<Sent>(0);
+            let (answers, again) = mpsc::channel();
+            let (running, ended) = mpsc::channel::<()>();
+            let watcher = spawn(scope, "live", || {
+                let ended = ended;
+                events.watch(&telemetry, &ended)
+            })?;
+            let writer = Writer::new(self.plan, fields, sink, events, known, totals, answers);
+            let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
+            let alive = || {
+                let threads = !writer.is_finished() && !watcher.is_finished();
+                capture.is_alive() && threads && barrier::crashed().is_none()
+            };
+            let may_begin = || {
+                self.look_at_lists();
+                !self.handle.is_ended() && alive()
+            };
+            let keep_going = || {
+                self.look_at_lists();
+                self.handle.may_go_on() && alive()
+            };
+            let mut feed = Feed {
+                engine,
+                list,
+                excluded: &self.excluded,
+                preparation,
+                capture,
+                waves,
+                answers: again,
+                again: Again::new(self.spread()),
+                size: *size,
+                live,
+                progress,
+                per_target: telemetry::per_target(self.plan),
+                bank: Bank::default(),
+                fed: Fed::default(),
+            };
+            let end = contained(|| feed.run(&may_begin, &keep_going));
+            // Restore the host first, whatever ended the run.
+            let end = end.and(contained(|| feed.engine.finish()));
+            let fed = std::mem::take(&mut feed.fed);
+            // Closes the channel, so that the writer ends.
+            drop(feed);
+            // Merged records are written and readable, whatever ended the run.
+            let (written, written_end) = writer.join().unwrap_or_else(|_| {
+                (writer::Written::default(), Err(Error::Failed("the writer panicked".into())))
+            });
+            drop(running);
+            // Its panic is recorded already, and must not propagate to this thread.
+            let watched = watcher.join().unwrap_or(Ok(()));
+            Ok(Left { fed, end: end.and(watched), written, written_end })
+        })
     }
 }
 

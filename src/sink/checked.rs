@@ -306,9 +306,6 @@ pub(super) fn of_parts(
 ) -> Checked {
     let listed = lines.map(listed).unwrap_or_default();
     let mut checked = Checked { files: files.to_vec(), ..Checked::default() };
-    // The run that the parts must belong to.
-    let mut run = lines.and_then(Lines::run_id).map(str::to_owned);
-    let has_own = lines.is_some_and(|lines| lines.checked_from_start);
     let mut whole: BTreeMap<String, String> = BTreeMap::new();
     let mut unlisted = Vec::new();
     for file in files {
@@ -348,46 +345,8 @@ pub(super) fn of_parts(
             },
         }
     }
-    for (file, name, read) in unlisted {
-        if let Some(of) = whole.get(&read.sha256) {
-            checked.spoil(file, format!("it is a copy of {of}"), Damage::Copied);
-            continue;
-        }
-        if let Some(other) = listed.values().find(|other| other.has(&read.sha256)) {
-            checked.spoil(file, format!("it is {}: rename it", other.name), Damage::Misnamed);
-            continue;
-        }
-        match read.seal {
-            Seal::Broken(why) => checked.spoil(file, why, Damage::Changed),
-            Seal::None if has_own => {
-                checked.spoil(file, "it is not in the journal", Damage::Foreign);
-            }
-            Seal::None => checked.unchecked.push(file.clone()),
-            Seal::Whole => {
-                let stored = match open(file).and_then(|open| Stored::of(file, open)) {
-                    Ok(stored) => stored,
-                    Err(error) => {
-                        checked.spoil(file, error.to_string(), Damage::Changed);
-                        continue;
-                    }
-                };
-                let metadata = stored.metadata();
-                let of = run_id(&metadata);
-                let fits = match &run {
-                    Some(run) => of == Some(run.as_str()),
-                    None => true,
-                };
-                if !fits || lines.is_some() && names::number(file).is_none() {
-                    checked.spoil(file, "it does not belong to this run", Damage::Foreign);
-                    continue;
-                }
-                run = run.or(of.map(str::to_owned));
-                whole.insert(read.sha256.clone(), name.clone());
-                let digest = Some((read.bytes, read.sha256));
-                checked.unlisted.push(Part { name, rows: stored.rows(), digest });
-            }
-        }
-    }
+    let known = Known { lines, listed: &listed, open };
+    known.unlisted(unlisted, whole, &mut checked);
     for part in listed.values() {
         let path = folder.join(&part.name);
         if !files.contains(&path) {
@@ -405,6 +364,69 @@ pub(super) fn of_parts(
         rows: listed.values().chain(&checked.unlisted).map(|part| part.rows).sum(),
     });
     checked
+}
+
+/// What the journal says about parts that it does not list.
+struct Known<'a> {
+    lines: Option<&'a Lines>,
+    listed: &'a BTreeMap<String, Part>,
+    open: &'a dyn Fn(&Path) -> Result<File>,
+}
+
+impl Known<'_> {
+    /// Judges files that the journal does not list: parts that a kill left without a line, copies, or strangers. `whole`
+    /// has the digests of the parts that are as the journal says, with their names.
+    fn unlisted(
+        &self,
+        unlisted: Vec<(&PathBuf, String, seal::Read)>,
+        mut whole: BTreeMap<String, String>,
+        checked: &mut Checked,
+    ) {
+        let Self { lines, listed, open } = self;
+        // The run that the parts must belong to.
+        let mut run = lines.and_then(Lines::run_id).map(str::to_owned);
+        let has_own = lines.is_some_and(|lines| lines.checked_from_start);
+        for (file, name, read) in unlisted {
+            if let Some(of) = whole.get(&read.sha256) {
+                checked.spoil(file, format!("it is a copy of {of}"), Damage::Copied);
+                continue;
+            }
+            if let Some(other) = listed.values().find(|other| other.has(&read.sha256)) {
+                checked.spoil(file, format!("it is {}: rename it", other.name), Damage::Misnamed);
+                continue;
+            }
+            match read.seal {
+                Seal::Broken(why) => checked.spoil(file, why, Damage::Changed),
+                Seal::None if has_own => {
+                    checked.spoil(file, "it is not in the journal", Damage::Foreign);
+                }
+                Seal::None => checked.unchecked.push(file.clone()),
+                Seal::Whole => {
+                    let stored = match open(file).and_then(|open| Stored::of(file, open)) {
+                        Ok(stored) => stored,
+                        Err(error) => {
+                            checked.spoil(file, error.to_string(), Damage::Changed);
+                            continue;
+                        }
+                    };
+                    let metadata = stored.metadata();
+                    let of = run_id(&metadata);
+                    let fits = match &run {
+                        Some(run) => of == Some(run.as_str()),
+                        None => true,
+                    };
+                    if !fits || lines.is_some() && names::number(file).is_none() {
+                        checked.spoil(file, "it does not belong to this run", Damage::Foreign);
+                        continue;
+                    }
+                    run = run.or(of.map(str::to_owned));
+                    whole.insert(read.sha256.clone(), name.clone());
+                    let digest = Some((read.bytes, read.sha256));
+                    checked.unlisted.push(Part { name, rows: stored.rows(), digest });
+                }
+            }
+        }
+    }
 }
 
 impl Part {

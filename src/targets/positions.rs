@@ -264,7 +264,7 @@ mod tests {
             (random >> 33) % below
         };
         let (mut set, mut model) = (Positions::default(), std::collections::BTreeSet::new());
-        for _ in 0..300 {
+        for _ in 0..40 {
             let first = dice(3 * CHUNK);
             let last = first + dice(2 * CHUNK);
             match dice(4) {

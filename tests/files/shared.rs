@@ -241,7 +241,7 @@ fn own_link() {
     fs::hard_link(place.shared("x.parquet"), place.shared("y.parquet")).unwrap();
     let output = place.run(&["-o", "y.parquet"]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-    assert!(stderr(&output).contains("a link with several names"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a link with several hard links"), "{}", stderr(&output));
 }
 
 fn status_of_user() {
