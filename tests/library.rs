@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use harness::Tests;
-use pathspider::error::{Error, Result};
+use pathspider::error::{Error, ErrorKind, Result, Setting};
 use pathspider::lab::{self, Lab, Tally};
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::report::lab_table;
@@ -154,9 +154,12 @@ fn refuses() {
     let handle = Handle::default();
     let few = Spec { max_packets_per_target: 3, ..spec.clone() };
     let why = start(&few, &handle, &mut bench.reader());
-    assert!(matches!(why, Error::Usage(_)), "{why}");
+    assert!(matches!(why, Error::NeedsSetting { setting: Setting::MaxPackets, .. }), "{why}");
     let none = start(&spec, &handle, &mut Reader::from_targets(Vec::new()));
-    assert!(none.to_string().contains("no targets"), "{none}");
+    assert_eq!(none.kind(), ErrorKind::NothingToSend, "{none}");
+    let again = Spec { resume: true, ..spec.clone() };
+    let why = start(&again, &handle, &mut bench.reader());
+    assert_eq!(why.kind(), ErrorKind::BadInput, "there is no run: {why}");
     handle.end(None, false);
     let ended = start(&spec, &handle, &mut bench.reader());
     assert!(ended.to_string().contains("nothing was sent"), "{ended}");

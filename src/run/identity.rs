@@ -58,3 +58,17 @@ impl Identity {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_run_is_an_error_of_its_own_kind() {
+        let of = |seed: &str| Identity(BTreeMap::from([("--seed".to_owned(), seed.to_owned())]));
+        let stored = serde_json::json!({ "--seed": "1" });
+        assert!(of("1").check(&stored, Path::new("x/")).is_ok());
+        let why = of("2").check(&stored, Path::new("x/")).unwrap_err();
+        assert_eq!(why.kind(), ErrorKind::OtherRun, "{why}");
+    }
+}

@@ -26,16 +26,16 @@ use crate::privilege;
 use crate::sink::{Metadata, Sink};
 use crate::targets::{Reader, Target};
 
-/// What the threads of a run left.
+/// The results of the threads of a run.
 struct Left {
     fed: Fed,
-    /// How the engine and whoever watches the run ended.
+    /// How the engine and the observer of events ended.
     end: Result<()>,
     written: writer::Written,
     written_end: Result<()>,
 }
 
-/// What the threads of a run share.
+/// State shared by the threads of a run.
 struct Shared<'a> {
     live: Live,
     progress: &'a driver::Progress,
@@ -43,7 +43,7 @@ struct Shared<'a> {
     counters: &'a Counters,
     about: &'a Metadata,
     began: Instant,
-    /// Targets of a wave, at most.
+    /// Maximum number of targets in a wave.
     size: usize,
 }
 
