@@ -271,7 +271,7 @@ mod tests {
                 "p0",
                 false,
                 "10.8.0.1 fd00:9::1",
-                Err("give the IPv4 targets a run of their own, on q0"),
+                Err("give the IPv4 targets a run of their own on q0"),
             ),
             ("p0", false, "10.8.0.1 10.9.0.1", Ok("packets to 10.8.0.1 leave through q0")),
             ("p0", true, "10.8.0.1 fd00:8::1", Ok("")),
