@@ -291,7 +291,7 @@ impl Bench {
         flip(&journal, 20);
         let output = resume();
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(stderr(&output).contains("no longer says which run it is"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("no longer identifies the run"), "{}", stderr(&output));
     }
 
     fn refused(&self) {
@@ -328,7 +328,7 @@ impl Bench {
         refused(command.arg("--resume").arg(&results), "its measurement");
         let _open = fs::File::open(results.join(sink::JOURNAL)).unwrap();
         _open.lock().unwrap();
-        refused(&mut resume(&self.list, &[]), "another run writes there");
+        refused(&mut resume(&self.list, &[]), "another run is writing there");
     }
 
     fn disk_full(&self) {

@@ -143,7 +143,7 @@ fn bad_input(folder: &Path) {
         (&["run", "ecm", "--lab"], "did you mean `ecn`?"),
         (&["run", mistaken, "--lab"], "did you mean `ecn_code`?"),
         (&["run", "ecn", "--targets", "no/such/file"], "no/such/file"),
-        (&["run", "ecn", "--targets", only_bad], "refused"),
+        (&["run", "ecn", "--targets", only_bad], "rejected"),
         (&["run", "ecn", "--targets", targets, "--concurrency", "0"], "at least 1"),
         (&["run", "ecn", "--lab", "--targets", targets], "cannot be used with"),
         (&["run", "ecn", "--lab", "-o", "no/such/folder/x.parquet"], "no/such/folder"),
@@ -254,7 +254,7 @@ impl<'a> Bench<'a> {
         assert_eq!(output.status.code(), Some(5));
         let said = stderr(&output);
         let word =
-            format!("{}: no new wave begins; the wave in hand goes to its end", signal.as_str());
+            format!("{}: no new wave begins; the wave in flight is completed", signal.as_str());
         assert!(said.contains(&word) && said.contains("at most"), "{said}");
         assert_eq!(settings(), before, "settings are not as they were");
         let summary = summary(&output);

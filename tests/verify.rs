@@ -498,7 +498,7 @@ fn labels_targets_and_counts_are_held_to_facts_and_metadata() {
             (
                 written(&name("count"), &all[..2], metadata("a", true)),
                 1,
-                "spoiled records: there are 80 records, and 120 by the metadata",
+                "spoiled records: there are 80 records, but the metadata says 120",
             ),
             (
                 written(&name("twice"), &[&all[..], &all[..1]].concat(), with("records", "160")),
@@ -569,7 +569,8 @@ fn what_an_earlier_version_wrote_is_read_and_said_to_be_unchecked() {
     let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify/old");
     let (code, text) = verify(&old);
     assert!(
-        code == 3 && text.contains("part-00000.parquet: unchecked digest: it has no SHA-256"),
+        code == 3
+            && text.contains("part-00000.parquet: unchecked digest: it has neither a SHA-256"),
         "{text}"
     );
     assert!(!text.contains("spoiled"), "{text}");

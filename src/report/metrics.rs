@@ -50,9 +50,9 @@ pub fn text(
         vec![(Vec::new(), started)],
     );
     let help = "Targets handed to the engine for the first time.";
-    family("targets_asked_total", "counter", help, plain(now.asked));
+    family("targets_asked_total", "counter", help, plain(now.probed));
     let help = "Re-probes of targets.";
-    family("targets_asked_again_total", "counter", help, plain(now.again));
+    family("targets_asked_again_total", "counter", help, plain(now.reprobed));
     if let Some(targets) = now.targets() {
         let help = "Targets to probe, estimated from the length of the list.";
         family("targets_expected", "gauge", help, plain(targets));

@@ -98,7 +98,7 @@ fn exit(outcome: &Outcome, tally: Option<&Tally>) -> Exit {
 }
 
 fn per_second(outcome: &Outcome) -> f64 {
-    outcome.asked as f64 / outcome.elapsed.as_secs_f64().max(1e-9)
+    outcome.probed as f64 / outcome.elapsed.as_secs_f64().max(1e-9)
 }
 
 /// Prints the summary and returns the exit code. Prints to standard error if the records go to standard output.
@@ -155,9 +155,9 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
         counted(records, "record[s]")
     ));
     lines.extend(labels(&outcome.totals));
-    if outcome.again > 0 {
+    if outcome.reprobed > 0 {
         let what = "re-probe[s] of targets that looked broken or transient";
-        lines.push(counted(outcome.again, what));
+        lines.push(counted(outcome.reprobed, what));
     }
     lines.extend(outcome.account.notes());
     lines.extend(outcome.counts.notes());
@@ -250,8 +250,8 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "seconds": outcome.elapsed.as_secs_f64(),
         "targets": {
             "read": outcome.account.read,
-            "asked": outcome.asked,
-            "asked_again": outcome.again,
+            "asked": outcome.probed,
+            "asked_again": outcome.reprobed,
             "refused": outcome.account.refusals(),
             "unfinished": outcome.account.unfinished,
             "per_second": per_second(outcome),
@@ -320,8 +320,8 @@ mod tests {
 
     fn outcome(counts: Counts) -> Outcome {
         Outcome {
-            asked: 0,
-            again: 0,
+            probed: 0,
+            reprobed: 0,
             account: Account::default(),
             totals: Totals::default(),
             counts,

@@ -59,9 +59,9 @@ pub struct Feed<'a, 'e> {
 #[derive(Debug, Default)]
 pub struct Fed {
     /// Targets handed to the engine.
-    pub asked: u64,
+    pub probed: u64,
     /// Targets handed to the engine for a confirmation round, each time.
-    pub again: u64,
+    pub reprobed: u64,
     /// Targets that were read and not probed because the run ended.
     pub unasked: u64,
     /// Waves that were disturbed.
@@ -195,11 +195,11 @@ impl Feed<'_, '_> {
             targets.extend(group.targets);
             wanted.extend(group.wanted);
         }
-        self.fed.again += targets.len() as u64;
+        self.fed.reprobed += targets.len() as u64;
         room = room.min(self.size - targets.len());
         let is_control = of_groups.unwrap_or(due);
         let new = self.list.take(is_control, room);
-        self.fed.asked += new.len() as u64;
+        self.fed.probed += new.len() as u64;
         targets.extend(new);
         let wave = Wave { bank, is_control, ..Wave::new(again, targets, wanted) };
         Ok((!wave.targets.is_empty()).then_some(wave))

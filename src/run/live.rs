@@ -13,11 +13,11 @@ pub struct Live {
     /// Targets to probe, as estimated; 0 while unknown.
     pub(super) expected: AtomicU64,
     /// Targets handed to the engine for the first time.
-    pub(super) asked: AtomicU64,
+    pub(super) probed: AtomicU64,
     /// Number of re-probes.
-    pub(super) again: AtomicU64,
+    pub(super) reprobed: AtomicU64,
     /// The same, of the waves before the one in flight.
-    pub(super) again_before: AtomicU64,
+    pub(super) reprobed_before: AtomicU64,
     pub(super) waves: AtomicU64,
     /// Attempts of the wave in flight.
     pub(super) wave: AtomicU64,
@@ -31,9 +31,9 @@ pub struct Live {
 impl Live {
     /// A wave begins: its numbers of new and of re-probed targets, its attempts, and the attempts ended so far.
     pub fn begin_wave(&self, [first, again]: [usize; 2], attempts: u64, ended: u64) {
-        self.asked.fetch_add(first as u64, Relaxed);
-        let before = self.again.fetch_add(again as u64, Relaxed);
-        self.again_before.store(before, Relaxed);
+        self.probed.fetch_add(first as u64, Relaxed);
+        let before = self.reprobed.fetch_add(again as u64, Relaxed);
+        self.reprobed_before.store(before, Relaxed);
         self.waves.fetch_add(1, Relaxed);
         self.wave.store(attempts, Relaxed);
         self.before.store(ended, Relaxed);

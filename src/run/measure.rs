@@ -107,8 +107,8 @@ impl Run<'_> {
             Error::stopped(ErrorKind::ListChanged, "the target list was changed during the run")
         });
         let mut outcome = Outcome {
-            asked: fed.asked,
-            again: fed.again,
+            probed: fed.probed,
+            reprobed: fed.reprobed,
             account,
             totals: written.totals,
             counts,

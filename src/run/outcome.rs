@@ -20,9 +20,9 @@ use crate::step::CommandOutput;
 /// How a run ended.
 pub struct Outcome {
     /// Targets handed to the engine.
-    pub asked: u64,
+    pub probed: u64,
     /// Number of re-probes of targets that looked broken or transient.
-    pub again: u64,
+    pub reprobed: u64,
     /// The outcome of every target read.
     pub account: Account,
     /// Totals of the records; of a resumed run, of all sessions.
@@ -98,7 +98,7 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         ("ended", outcome.ended.clone()),
         ("complete", outcome.is_complete().to_string()),
         ("targets_read", account.read.to_string()),
-        ("targets_asked", outcome.asked.to_string()),
+        ("targets_asked", outcome.probed.to_string()),
         ("targets_refused", account.refusals().to_string()),
         ("targets_unfinished", account.unfinished.to_string()),
         ("records", outcome.records.to_string()),

@@ -24,11 +24,11 @@ pub struct Snapshot {
     /// Targets to probe, 0 if unknown.
     pub expected: u64,
     /// Targets handed to the engine for the first time.
-    pub asked: u64,
+    pub probed: u64,
     /// Number of re-probes.
-    pub again: u64,
+    pub reprobed: u64,
     /// The same, of the waves before the one in flight.
-    pub again_before: u64,
+    pub reprobed_before: u64,
     /// Records, of all sessions.
     pub records: u64,
     /// Records by class.
@@ -53,23 +53,23 @@ impl Snapshot {
 
     /// Progress in attempts: all attempts of earlier waves count, needed or not.
     pub fn progress(&self) -> u64 {
-        ((self.asked + self.again) * self.per_target).saturating_sub(self.wave_left)
+        ((self.probed + self.reprobed) * self.per_target).saturating_sub(self.wave_left)
     }
 
     /// Targets probed once under every configuration, by the number of attempts.
     pub fn done(&self) -> u64 {
         let turns = self.progress() / self.per_target.max(1);
-        turns.saturating_sub(self.again_before).min(self.asked)
+        turns.saturating_sub(self.reprobed_before).min(self.probed)
     }
 
     /// Targets in all, if known: never fewer than were probed.
     pub fn targets(&self) -> Option<u64> {
-        (self.expected > 0).then(|| self.expected.max(self.asked))
+        (self.expected > 0).then(|| self.expected.max(self.probed))
     }
 
     /// Attempts in all, rounds so far included, if known.
     pub fn total(&self) -> Option<u64> {
-        self.targets().map(|targets| (targets + self.again) * self.per_target)
+        self.targets().map(|targets| (targets + self.reprobed) * self.per_target)
     }
 
     /// Packets that were dropped.
@@ -90,8 +90,8 @@ impl Snapshot {
             line += &format!("/{}", HumanCount(targets));
         }
         line += inflected(self.targets().unwrap_or(self.done()), " target[s]").as_str();
-        if self.again > 0 {
-            line += &format!(", {} re-probed", HumanCount(self.again));
+        if self.reprobed > 0 {
+            line += &format!(", {} re-probed", HumanCount(self.reprobed));
         }
         let order = ALWAYS.iter().chain(CLASSES.iter().filter(|class| !ALWAYS.contains(class)));
         for class in order {
@@ -131,8 +131,8 @@ impl Snapshot {
             "time": now,
             "seconds": self.elapsed.as_secs_f64(),
             "targets": {
-                "asked": self.asked,
-                "asked_again": self.again,
+                "asked": self.probed,
+                "asked_again": self.reprobed,
                 "done": self.done(),
                 "expected": self.targets(),
             },
@@ -228,7 +228,7 @@ mod tests {
             counts,
             per_target: 2,
             expected: 2000,
-            asked: 600,
+            probed: 600,
             wave_left: 200,
             verdicts: [7, 1, 0, 0, 3, 2, 487],
             configurations: vec!["one"],
@@ -263,19 +263,19 @@ mod tests {
             let mut now = Snapshot { per_target: 3, expected, ..Snapshot::default() };
             let mut before = 0;
             for (new, again) in [(10, 0), (10, 4), (0, 7), (5, 0), (0, 1)] {
-                now.again_before = now.again;
-                (now.asked, now.again) = (now.asked + new, now.again + again);
+                now.reprobed_before = now.reprobed;
+                (now.probed, now.reprobed) = (now.probed + new, now.reprobed + again);
                 for left in (0..=3 * (new + again)).rev() {
                     now.wave_left = left;
                     let total = now.total().unwrap_or(u64::MAX);
                     assert!(now.progress() <= total, "{now:?}");
-                    assert!(now.done() <= now.asked && now.done() >= before, "{now:?}");
+                    assert!(now.done() <= now.probed && now.done() >= before, "{now:?}");
                     assert!(now.done() <= now.targets().unwrap_or(u64::MAX), "{now:?}");
                     before = now.done();
                 }
-                assert_eq!(now.done(), now.asked, "after a wave");
+                assert_eq!(now.done(), now.probed, "after a wave");
             }
-            assert_eq!((now.asked, now.again), (25, 12));
+            assert_eq!((now.probed, now.reprobed), (25, 12));
             let found = now.found(&Pace::default());
             let targets = match expected {
                 0 => "25 targets, 12 re-probed",
