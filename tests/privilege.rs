@@ -58,8 +58,8 @@ fn inside(tests: &mut Tests) {
     }
     tests.run("observe -i keeps nothing", || bench.observe());
     tests.run("programs of commands get no more than CAP_NET_ADMIN", || bench.command_steps());
-    tests.run("what is missing is told before anything is changed", || bench.missing());
-    tests.run("a folder that cannot be written to is told before anything is changed", || {
+    tests.run("missing capabilities are reported before anything is changed", || bench.missing());
+    tests.run("a read-only folder is reported before anything is changed", || {
         bench.no_place();
     });
 }
@@ -188,7 +188,7 @@ impl Bench {
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(
-            stderr(&output).contains("CAP_NET_RAW (to watch the packets)"),
+            stderr(&output).contains("CAP_NET_RAW (to capture packets)"),
             "{}",
             stderr(&output)
         );
@@ -221,13 +221,13 @@ impl Bench {
             (
                 "",
                 "ecn",
-                "CAP_NET_RAW (to watch the packets) and CAP_NET_ADMIN (for steps of the kind sysctl)",
+                "CAP_NET_RAW (to capture packets) and CAP_NET_ADMIN (for steps of the kind sysctl)",
             ),
-            (",+net_admin", "ecn", "it lacks CAP_NET_RAW (to watch the packets);"),
+            (",+net_admin", "ecn", "this process lacks CAP_NET_RAW (to capture packets);"),
             (
                 ",+net_raw",
                 "ecn-scoped",
-                "it lacks CAP_NET_ADMIN (for steps of the kind netfilter: to run nft",
+                "this process lacks CAP_NET_ADMIN (for steps of the kind netfilter: to run nft",
             ),
             (",+net_admin", "evilbit", "to send raw packets and receive the answers"),
         ] {
@@ -245,7 +245,7 @@ impl Bench {
             assert!(!state.exists() && !self.path("none").exists());
         }
         assert_eq!(host(), before);
-        // Who sends by nobody's mark needs no more than to watch.
+        // A measurement that changes nothing needs no more than the capture.
         let output = self.run(",+net_raw", "mss", "raw.ndjson", &[]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     }
@@ -259,7 +259,7 @@ impl Bench {
         let mut command = self.run(",+all", "ecn", "closed/x.parquet", &[]);
         let output = command.env("PATHSPIDER_STATE", &state).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(stderr(&output).contains("the user root may not"), "{}", stderr(&output));
+        assert!(stderr(&output).contains("user root has no permission"), "{}", stderr(&output));
         assert!(!state.exists());
         assert_eq!(host(), before);
     }
@@ -285,11 +285,12 @@ fn another_user() {
         command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    // Root's folder is refused before anything is changed; the way out is told.
+    // Root's folder is rejected before anything is changed, with advice.
     let output = run(&folder.path().join("x.parquet"), "").wait_with_output().unwrap();
     let error = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{error}");
-    assert!(error.contains("the user nobody may not") && error.contains("--user root"), "{error}");
+    let why = "it belongs to root, and user nobody has no permission";
+    assert!(error.contains(why) && error.contains("--user OWNER"), "{error}");
 
     std::os::unix::fs::chown(&own, Some(NOBODY), Some(NOBODY)).unwrap();
     let results = own.join("x.parquet");

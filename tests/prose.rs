@@ -31,7 +31,9 @@ const WORDS: &[(&str, &str)] = &[
 
 /// Every place of a text with one of the words, which may be broken by a line's end.
 fn found(name: &str, text: &str) -> Vec<String> {
-    let lower = text.to_lowercase();
+    // Punctuation between two words separates them; `_` is a word of its own then.
+    let lower =
+        text.to_lowercase().replace(['.', ',', ':', ';', '(', ')', '{', '}', '[', ']', '='], " _ ");
     let words = lower.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '\n');
     // Each word with the number of its line.
     let mut line = 1;
@@ -106,6 +108,7 @@ fn sources_pages_and_help_use_the_words_of_the_field() {
 fn whole_words_are_found_also_across_lines() {
     let lines = |text: &str| found("x", text).len();
     assert_eq!(lines("Nobody knows; it was told\n/// once\n/// more. so many"), 4);
+    assert_eq!(lines("asked, again; run.asked(again)"), 0);
     assert_eq!(lines("besides, untold, retold, whomever, some body, fn told_sql()"), 0);
     assert_eq!(found("x", "a\nb\nso\nmany")[0].split("; ").next(), Some("x:3: \"so many\""));
 }

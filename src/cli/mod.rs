@@ -179,9 +179,7 @@ fn advice(setting: Setting) -> &'static str {
             ". As root, --user NAME keeps no more than these. `run --lab`, `check`, `explain`, `observe FILE`, `judge` and \
              `merge` need no privilege"
         }
-        Setting::Output => {
-            "; choose another place with -o, or start as root with --user and the owner"
-        }
+        Setting::Output => "; choose another place with -o, or start as root with --user OWNER",
     }
 }
 

@@ -141,7 +141,10 @@ fn refused(path: &Path) -> Error {
         (true, Some(owner)) => {
             format!("it belongs to {owner}, and root's right to write anywhere has been dropped")
         }
-        _ => format!("user {} has no permission", name(me)),
+        (false, Some(owner)) => {
+            format!("it belongs to {owner}, and user {} has no permission", name(me))
+        }
+        (_, None) => format!("user {} has no permission", name(me)),
     };
     let operation = format!("write results to {}: {why}; nothing was changed", path.display());
     Error::needs(Setting::Output, operation)
