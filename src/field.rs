@@ -7,6 +7,7 @@
 //! Imports nothing from this crate.
 
 mod text;
+mod truths;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, TimeUnit};
 use std::sync::Arc;
 
 pub use text::Texts;
+use truths::truths;
 
 /// The part of a run that fills a column. It decides what NULL can mean there: only the observer can have missed the
 /// flow.
@@ -249,9 +251,7 @@ impl Nullable for bool {
         column.append_null();
     }
     fn collect_some<R>(rows: &[R], cell: impl Fn(&R) -> &Option<Self>) -> ArrayRef {
-        let nulls = known(rows, |row| cell(row).is_some());
-        let values = BooleanBuffer::collect_bool(rows.len(), |row| *cell(&rows[row]) == Some(true));
-        Arc::new(BooleanArray::new(values, nulls))
+        Arc::new(truths(rows, |row| *cell(row)))
     }
 }
 
@@ -351,7 +351,7 @@ impl Cell for Perhaps {
         Arc::new(column.finish())
     }
     fn collect<R>(rows: &[R], cell: impl Fn(&R) -> &Self) -> ArrayRef {
-        bool::collect_some(rows, |row| &cell(row).0)
+        Arc::new(truths(rows, |row| cell(row).0))
     }
 }
 

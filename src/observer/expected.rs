@@ -44,16 +44,16 @@ pub(super) enum Expected {
 }
 
 impl Expected {
-    /// The expectation for a flow that begins with this packet. `own` means that it was captured on the sending host, in
-    /// a run.
-    pub(super) fn of(packet: &Packet<'_>, own: bool) -> Self {
-        match &packet.transport {
+    /// Sets the expectation for a flow that begins with this packet. `own` means that it was captured on the sending
+    /// host, in a run.
+    pub(super) fn begin(&mut self, packet: &Packet<'_>, own: bool) {
+        *self = match &packet.transport {
             Transport::Tcp(tcp) if own || tcp.has(flag::SYN) => {
                 Self::Segments(Segments::of(tcp, own))
             }
             Transport::Udp(_) => Self::Datagram(Datagram::new(own)),
             _ => Self::Anything,
-        }
+        };
     }
 
     /// Whether packets of a flow of this protocol can be checked.
@@ -171,10 +171,10 @@ fn end(tcp: &Tcp<'_>) -> u32 {
     tcp.sequence.wrapping_add(control.into()).wrapping_add(tcp.payload)
 }
 
-/// The shift of a SYN's window scale option; 0 without one.
-fn shift(tcp: &Tcp<'_>) -> u8 {
-    let option = options(tcp.options).find(|option| option.kind == kind::WINDOW_SCALE);
-    option.and_then(|option| option.value.first().copied()).unwrap_or(0).min(LARGEST_SHIFT)
+/// The shift of a SYN's window scale option, if there is one; 0 if it is empty.
+fn shift(tcp: &Tcp<'_>) -> Option<u8> {
+    let option = options(tcp.options).find(|option| option.kind == kind::WINDOW_SCALE)?;
+    Some(option.value.first().map_or(0, |shift| LARGEST_SHIFT.min(*shift)))
 }
 
 impl Segments {
@@ -186,7 +186,7 @@ impl Segments {
         bits |= if syn { BY_SYN } else { 0 };
         let mut segments = Self {
             bits,
-            shifts: [if syn { shift(tcp) } else { 0 }, 0],
+            shifts: [if syn { shift(tcp).unwrap_or(0) } else { 0 }, 0],
             first,
             syn_end: end,
             floor: first,
@@ -331,10 +331,10 @@ impl Segments {
     /// The other end's SYN.
     fn open(&mut self, tcp: &Tcp<'_>) {
         self.opened = tcp.sequence.wrapping_add(1);
-        self.shifts[1] = shift(tcp);
+        let shift = shift(tcp);
+        self.shifts[1] = shift.unwrap_or(0);
         // Both ends scale their windows, or neither does (RFC 7323, 2.2).
-        let scales = options(tcp.options).any(|option| option.kind == kind::WINDOW_SCALE);
-        if !scales && tcp.whole {
+        if shift.is_none() && tcp.whole {
             self.shifts[0] = 0;
         }
         if !self.is(CONFIRMED) {

@@ -15,14 +15,20 @@ const TOGETHER: usize = 64;
 const HEADERS: usize = 59;
 
 /// Some frames of a file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Piece {
     /// The bytes read; frames are ranges of them.
     pub(super) bytes: Vec<u8>,
-    places: Vec<Place>,
-    /// The frames of each table.
+    /// The frames of each table; at least one.
     shares: Vec<Vec<Place>>,
     frames: u64,
+}
+
+impl Default for Piece {
+    /// A piece with one share.
+    fn default() -> Self {
+        Self { bytes: Vec::new(), shares: vec![Vec::new()], frames: 0 }
+    }
 }
 
 /// A frame among the bytes of a piece.
@@ -47,9 +53,8 @@ struct Place {
 }
 
 impl Piece {
-    /// Removes all frames but keeps the memory.
+    /// Removes all frames but keeps the memory and the number of shares.
     pub(super) fn clear(&mut self) {
-        self.places.clear();
         self.shares.iter_mut().for_each(Vec::clear);
         self.frames = 0;
     }
@@ -80,7 +85,8 @@ impl Piece {
                 // records larger than 64 MiB.
                 let header = packet.as_ptr().addr() - bytes.as_ptr().addr();
                 let (at, length) = ((frame.at + header) as u32, packet.len() as u32);
-                self.places.push(Place { at, length, time: frame.time, clock });
+                let share = share(packet, self.shares.len());
+                self.shares[share].push(Place { at, length, time: frame.time, clock });
             }
             Err(why) => counts.unread[why as usize] += 1,
         }
@@ -88,7 +94,8 @@ impl Piece {
 
     /// Adds a jump of the clock, which all shares get.
     pub(super) fn step(&mut self, clock: Timestamp) {
-        self.places.push(Place { at: 0, length: STEP, time: clock, clock });
+        let step = Place { at: 0, length: STEP, time: clock, clock };
+        self.shares.iter_mut().for_each(|share| share.push(step));
     }
 
     /// The number of frames added.
@@ -96,24 +103,21 @@ impl Piece {
         self.frames
     }
 
-    /// Distributes the frames to this many shares. All frames of a flow are in the same share, in file order.
+    /// Makes this many shares, from one. The frames that it has, and those that are added from now on, are distributed to
+    /// them: all frames of a flow are in the same share, in file order.
     pub fn deal(&mut self, shares: usize) {
-        self.shares.resize_with(shares, Vec::new);
-        if let [all] = &mut self.shares[..] {
-            std::mem::swap(all, &mut self.places);
+        if self.shares.len() == shares {
             return;
         }
-        for place in &self.places {
+        let places = self.shares.pop().unwrap_or_default();
+        self.shares.resize_with(shares, Vec::new);
+        for place in places {
             if place.length == STEP {
-                self.shares.iter_mut().for_each(|share| share.push(*place));
-                continue;
+                self.shares.iter_mut().for_each(|share| share.push(place));
+            } else {
+                self.shares[share(place.bytes(&self.bytes), shares)].push(place);
             }
-            // A frame without addresses has no flow.
-            let ends = endpoints(place.bytes(&self.bytes)).unwrap_or_default();
-            let share = (u128::from(ends) * shares as u128) >> 64;
-            self.shares[share as usize].push(*place);
         }
-        self.places.clear();
     }
 
     /// Loads the headers of frames: another thread wrote them, and the misses overlap, so together they take as long
@@ -145,6 +149,17 @@ impl Piece {
     }
 }
 
+/// The share of a packet.
+#[inline(always)]
+fn share(packet: &[u8], shares: usize) -> usize {
+    if shares == 1 {
+        return 0;
+    }
+    // A frame without addresses has no flow.
+    let ends = endpoints(packet).unwrap_or_default();
+    ((u128::from(ends) * shares as u128) >> 64) as usize
+}
+
 /// The link type of a frame; `None`, and a count, if the frame is not to be read.
 #[inline(never)]
 fn link(interface: &Interface, bytes: &[u8], wire: u32, counts: &mut Counts) -> Option<Link> {
@@ -167,5 +182,69 @@ impl Place {
     #[inline]
     fn bytes(self, all: &[u8]) -> &[u8] {
         &all[self.at as usize..][..self.length as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observer::interface::Resolution;
+    use etherparse::PacketBuilder;
+
+    /// The source ports of the packets of each share, in order; a jump of the clock is 0.
+    fn shares(piece: &Piece, shares: usize) -> Vec<Vec<u16>> {
+        let read = |share| {
+            let mut ports = Vec::new();
+            piece.read(share, |batch| {
+                let port = |packet: &crate::packet::Packet<'_>| packet.ports.unwrap().0;
+                ports.extend(batch.packets().iter().map(port));
+                ports.extend(batch.step.map(|_| 0));
+            });
+            ports
+        };
+        (0..shares).map(read).collect()
+    }
+
+    #[test]
+    fn frames_are_distributed_alike_before_and_after_they_are_added() {
+        const PACKETS: u8 = 200;
+        let mut bytes = Vec::new();
+        for host in 0..PACKETS {
+            // Hosts have several packets, in both directions.
+            let (us, host) = ([192, 0, 2, 1], [198, 51, 100, host % 37]);
+            let (from, to) = if bytes.len() % 3 == 0 { (us, host) } else { (host, us) };
+            let packet = PacketBuilder::ipv4(from, to, 64);
+            packet.udp(1 + bytes.len() as u16, 9).write(&mut bytes, b"").unwrap();
+        }
+        let length = bytes.len() / usize::from(PACKETS);
+        let (interface, _) = Interface::new(101, Resolution::new(1, 0), false, None);
+        let filled = |dealt: bool| {
+            let mut piece = Piece { bytes: bytes.clone(), ..Piece::default() };
+            if dealt {
+                piece.deal(2);
+            }
+            for (place, at) in (0..bytes.len()).step_by(length).enumerate() {
+                let time = Timestamp(place as i64);
+                let frame = Frame { time, at, length, wire: length as u32 };
+                piece.add(&interface, frame, time, &mut Counts::default());
+                if place == 100 {
+                    piece.step(time);
+                }
+            }
+            piece.deal(2);
+            assert_eq!(piece.frames(), u64::from(PACKETS));
+            piece
+        };
+        let [one, other] = [true, false].map(|dealt| shares(&filled(dealt), 2));
+        assert_eq!(one, other);
+        assert!(one.iter().all(|share| share.len() > 20 && share.contains(&0)), "{one:?}");
+        let mut all = one.concat();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), usize::from(PACKETS) + 1, "each packet once, and the jump");
+        // A piece that is used again keeps its shares.
+        let mut again = filled(true);
+        again.clear();
+        assert!(shares(&again, 2).iter().all(Vec::is_empty));
     }
 }

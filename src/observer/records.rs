@@ -80,10 +80,11 @@ impl Records {
     /// Parses the complete records in the first `end` bytes of the piece.
     pub(super) fn parse(&mut self, frames: &mut Frames<'_>, end: usize) -> Parsed {
         let interfaces = std::slice::from_ref(&self.interface);
+        let (layout, resolution) = (self.layout, self.interface.resolution);
         let mut at = 0;
-        while let Some((ticks, length, wire)) = self.layout.record(&frames.piece.bytes[at..end]) {
-            let time = self.interface.resolution.time(ticks).unwrap_or(Timestamp::UNKNOWN);
-            let frame = Frame { time, at: at + self.layout.header, length, wire };
+        while let Some((ticks, length, wire)) = layout.record(&frames.piece.bytes[at..end]) {
+            let time = resolution.time(ticks).unwrap_or(Timestamp::UNKNOWN);
+            let frame = Frame { time, at: at + layout.header, length, wire };
             frames.frame(interfaces, 0, at, frame);
             at = frame.at + length;
         }
@@ -106,9 +107,11 @@ impl Layout {
     #[inline]
     fn fields(self, bytes: &[u8]) -> Option<Record> {
         let (fields, _) = bytes.get(..self.header)?.first_chunk::<16>()?.as_chunks::<4>();
-        let number = |place: usize| number(fields[place], self.big);
-        let ticks = u64::from(number(0)) * self.per_second + u64::from(number(1));
-        let (first, second) = (number(2), number(3));
+        let [a, b, c, d] = *fields else { return None };
+        let fields = [a, b, c, d].map(u32::from_le_bytes);
+        let [seconds, fraction, first, second] =
+            if self.big { fields.map(u32::swap_bytes) } else { fields };
+        let ticks = u64::from(seconds) * self.per_second + u64::from(fraction);
         let (captured, wire) = match self.lengths {
             Lengths::CapturedWire => (first, second),
             Lengths::WireCaptured => (second, first),

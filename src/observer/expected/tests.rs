@@ -18,6 +18,13 @@ const fn scale(shift: u8) -> [u8; 4] {
 /// Flags, sequence and acknowledgment number, octets of data.
 type Segment = (u16, u32, u32, u32);
 
+/// The expectation for a flow that begins with this packet.
+fn begun(packet: &Packet<'_>, own: bool) -> Expected {
+    let mut expected = Expected::default();
+    expected.begin(packet, own);
+    expected
+}
+
 fn packet((flags, sequence, acknowledgment, payload): Segment, options: &[u8]) -> Packet<'_> {
     let (window, whole, data) = (1000, true, &[][..]);
     let tcp = Tcp { flags, sequence, acknowledgment, window, payload, options, whole, data };
@@ -28,7 +35,7 @@ fn packet((flags, sequence, acknowledgment, payload): Segment, options: &[u8]) -
 
 /// What is expected after these segments, each of which fits.
 fn after(own: bool, segments: &[(Direction, Segment)]) -> Expected {
-    let mut expected = Expected::of(&packet(segments[0].1, &[]), own);
+    let mut expected = begun(&packet(segments[0].1, &[]), own);
     for (direction, segment) in segments {
         assert_eq!(expected.packet(&packet(*segment, &[]), *direction), Fit::Fits, "{segment:?}");
     }
@@ -120,7 +127,7 @@ fn windows_are_scaled_if_both_ends_have_the_option() {
         (&[], 9 + 1000, false),
     ] {
         let syn = packet((SYN, 1000, 0, 0), &option);
-        let mut expected = Expected::of(&syn, true);
+        let mut expected = begun(&syn, true);
         expected.packet(&syn, Forward);
         expected.packet(&packet((SYN | ACK, 7, 1001, 0), theirs), Reverse);
         expected.packet(&packet((ACK, 1001, 8, 0), &[]), Forward);
@@ -297,7 +304,7 @@ fn quoted(checksum: u16, data: &[u8], octets: usize) -> Vec<u8> {
 }
 
 fn answer_to(sent: &Packet<'_>, error: &Packet<'_>, own: bool) -> Fit {
-    let mut expected = Expected::of(sent, own);
+    let mut expected = begun(sent, own);
     assert_eq!(expected.packet(sent, Forward), Fit::Fits);
     expected.packet(error, Reverse)
 }
@@ -357,9 +364,9 @@ fn an_error_about_an_unsent_datagram_does_not_fit_a_run() {
     let transport = quoted(0, QUERY, 8);
     let error = quote(&transport, &sent.ip);
     for (own, fit) in [(true, Fit::Unexpected), (false, Fit::Quotes(0))] {
-        assert_eq!(Expected::of(&sent, own).packet(&error, Reverse), fit);
+        assert_eq!(begun(&sent, own).packet(&error, Reverse), fit);
         // Of several datagrams only the first is known.
-        let mut expected = Expected::of(&sent, own);
+        let mut expected = begun(&sent, own);
         expected.packet(&sent, Forward);
         expected.packet(&datagram(b"another", 0, false), Forward);
         let other = quoted(0, b"another", 8);

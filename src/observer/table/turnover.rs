@@ -90,24 +90,22 @@ impl FlowTable {
             self.exchanges.resize_with(slots.max(self.exchanges.len()), Exchange::default);
             self.exchanges[slot as usize] = Exchange::default();
         }
-        let expected = Expected::of(packet, of_run);
-        let is_checked = expected.checks(key.protocol);
-        let last = packet.clock;
-        let flags = Flags::default();
-        let mut flow = Flow {
+        let flow = self.flows[slot as usize].insert(Flow {
             identity: *identity,
-            expected,
+            expected: Expected::Anything,
             acknowledged: None,
-            last,
+            last: packet.clock,
             generation,
             over: false,
-            flags,
+            flags: Flags::default(),
             ignored,
-        };
+        });
+        // In place: copying what was just written in parts stalls.
+        flow.expected.begin(packet, of_run);
+        let is_checked = flow.expected.checks(key.protocol);
         if opened.is_err() {
             flow.give_up();
         }
-        self.flows[slot as usize] = Some(flow);
         if !is_checked {
             self.note(slot, Note::Unchecked);
         }
