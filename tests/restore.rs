@@ -283,7 +283,7 @@ impl Bench {
         self.leave();
         let output = self.run("scoped", "").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        let told = "put back what a killed run left: sysctl net.ipv4.tcp_ecn is 2 again";
+        let told = "restored a change of a killed run: sysctl net.ipv4.tcp_ecn is 2 again";
         assert!(stderr(&output).contains(told), "{}", stderr(&output));
         assert!(self.journals().is_empty(), "{:?}", self.journals());
     }
