@@ -523,7 +523,7 @@ fn labels_targets_and_counts_are_held_to_facts_and_metadata() {
             (
                 written(&name("early"), &all, with("complete", "false")),
                 3,
-                "incomplete targets: the run came to an early end",
+                "incomplete targets: the run ended early",
             ),
         ];
         for (path, code, words) in cases {
