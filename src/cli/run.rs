@@ -319,9 +319,8 @@ impl Events for Shown<'_> {
     }
 
     fn watch(&self, run: &Telemetry<'_>, ended: &Receiver<()>) -> Result<()> {
-        let take = |status: &mut Option<_>| status.take();
-        let status = self.status.lock().map(|mut status| take(&mut status)).unwrap_or_default();
-        let server = self.server.lock().map(|mut server| server.take()).unwrap_or_default();
+        let status = self.status.lock().ok().and_then(|mut status| status.take());
+        let server = self.server.lock().ok().and_then(|mut server| server.take());
         let (pace, handle) = (Mutex::default(), self.handle);
         let pace = &pace;
         thread::scope(|scope| {

@@ -215,8 +215,7 @@ impl Feed<'_, '_> {
         let excluded = self.excluded;
         let withdrawn = |address: &driver::Address| excluded.withdrawn(address);
         self.preparation.prepare(&mut wave, self.engine, keep_going, &withdrawn)?;
-        let rows = wave.waiting();
-        let addresses = wave.addresses(&rows);
+        let (rows, addresses) = wave.to_probe();
         let (all, in_round) = (wave.targets.len(), wave.repeated());
         let mut was_disturbed = false;
         loop {

@@ -1,7 +1,7 @@
 //! A handle that stops a run from outside: gracefully, or at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
 use crate::signals;
@@ -11,8 +11,8 @@ use crate::signals;
 pub struct Handle {
     /// The first signal that ended the run, 0 if none did.
     signal: AtomicI32,
-    /// 0 while the run continues, 1 when no new wave may begin, 2 when it stops at once.
-    level: AtomicU8,
+    /// 0 while the run continues, 1 when no new wave may begin, 2 or more when it stops at once.
+    level: AtomicUsize,
     reread: Arc<AtomicBool>,
     early: fn() -> Option<i32>,
 }
@@ -26,12 +26,18 @@ impl Default for Handle {
 impl Handle {
     /// A handle that also polls `early` for a signal that was received but not yet passed to [`Handle::end`].
     pub fn with(early: fn() -> Option<i32>) -> Self {
-        Self { signal: AtomicI32::new(0), level: AtomicU8::new(0), reread: Arc::default(), early }
+        Self {
+            signal: AtomicI32::new(0),
+            level: AtomicUsize::new(0),
+            reread: Arc::default(),
+            early,
+        }
     }
 
-    /// Ends the run: after the first call no new wave begins and the wave in flight is completed; the second ends the
-    /// run `at_once`, as the first does if it says so. Returns how often it was called before.
-    pub fn end(&self, signal: Option<i32>, at_once: bool) -> u8 {
+    /// Ends the run. After the first call no new wave begins and the wave in flight is completed. The second call stops
+    /// the run at once, as does a first call with `at_once`. Returns 0 for the first call, 1 if the wave in flight was
+    /// being completed, and more if the run was stopping at once.
+    pub fn end(&self, signal: Option<i32>, at_once: bool) -> usize {
         let before = self.level.fetch_add(if at_once { 2 } else { 1 }, Relaxed);
         if before == 0 {
             self.signal.store(signal.unwrap_or_default(), Relaxed);
@@ -105,6 +111,15 @@ mod tests {
         now.end(None, true);
         assert!(!now.may_begin() && !now.may_go_on(), "like a second call");
         assert!(now.check(|| "x".into()).is_err() && now.signal().is_none());
+    }
+
+    #[test]
+    fn no_number_of_calls_lets_a_run_go_on() {
+        let handle = Handle::default();
+        for _ in 0..1000 {
+            handle.end(Some(SIGINT), true);
+            assert!(!handle.may_begin() && !handle.may_go_on() && handle.is_ended());
+        }
     }
 
     #[test]

@@ -75,8 +75,7 @@ impl Preparation {
         }
         found.wave.withdraw(withdrawn);
         if self.plan.probe.is_some() {
-            let rows = found.wave.waiting();
-            let addresses = found.wave.addresses(&rows);
+            let (rows, addresses) = found.wave.to_probe();
             // A probe wants no port.
             let addresses = addresses.into_iter().map(|a| Address { wanted: Vec::new(), ..a });
             let addresses: Vec<Address> = addresses.collect();

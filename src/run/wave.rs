@@ -15,10 +15,9 @@ use crate::packet::owner::PortSet;
 use crate::targets::Target;
 
 /// The state of a target in its wave.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub enum Fate {
     /// It is still to be probed.
-    #[default]
     Waiting,
     /// It has an attempt under each configuration, and so a record.
     Ended(Vec<Ended>),
@@ -88,13 +87,13 @@ impl Wave {
         (0..self.fates.len()).filter(waits).collect()
     }
 
-    /// The addresses of these rows.
-    pub fn addresses(&self, rows: &[usize]) -> Vec<Address> {
-        let address = |row: &usize| {
-            let wanted = self.wanted.get(*row).cloned().unwrap_or_default();
-            Some(Address { wanted, ..address(&self.targets[*row])? })
-        };
-        rows.iter().filter_map(address).collect()
+    /// The rows that wait, and the address of each. A row without an address is left out of both.
+    pub fn to_probe(&self) -> (Vec<usize>, Vec<Address>) {
+        let rows = self.waiting().into_iter().filter_map(|row| {
+            let wanted = self.wanted.get(row).cloned().unwrap_or_default();
+            Some((row, Address { wanted, ..address(&self.targets[row])? }))
+        });
+        rows.unzip()
     }
 
     /// Withdraws targets that must not be probed, unless they have ended.
@@ -270,8 +269,8 @@ mod tests {
         let mut wave = wave(0, 4);
         wave.fates[1] = Fate::Ended(vec![withdrawn(); 2]);
         wave.fates[2] = Fate::Unprobed(Why::Withdrawn);
-        let rows = wave.waiting();
-        assert_eq!((rows.as_slice(), wave.addresses(&rows).len()), (&[0, 3][..], 2));
+        let (rows, addresses) = wave.to_probe();
+        assert_eq!((rows.as_slice(), addresses.len()), (&[0, 3][..], 2));
         // The run ended before the last was probed under the second configuration.
         wave.handle_attempts(&rows, &mut asked([&[true, true], &[true, false]], &[]));
         assert_eq!((wave.ended(0..4), wave.stopped(), wave.withdrawn().count()), (2, 1, 1));

@@ -273,12 +273,12 @@ fn is_usable(route: &RouteMessage, through: Option<u32>) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use netlink_packet_route::route::RouteLwEnCapType;
 
     use super::*;
 
-    fn route(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
+    pub fn route(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
         let mut route = RouteMessage::default();
         route.header.address_family = AddressFamily::Inet;
         route.header.table = RouteHeader::RT_TABLE_MAIN;
@@ -289,7 +289,7 @@ mod tests {
         route
     }
 
-    fn hop(index: u32, flags: RouteNextHopFlags) -> RouteNextHop {
+    pub fn hop(index: u32, flags: RouteNextHopFlags) -> RouteNextHop {
         let mut hop = RouteNextHop::default();
         (hop.interface_index, hop.flags, hop.hops) = (index, flags, 2);
         hop

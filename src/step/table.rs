@@ -302,29 +302,19 @@ fn merged(main: &[RouteMetric], wanted: &[RouteMetric]) -> Vec<RouteMetric> {
 mod tests {
     use std::net::Ipv4Addr;
 
-    use netlink_packet_route::route::{RouteNextHop, RouteScope};
+    use netlink_packet_route::route::RouteScope;
 
     use super::*;
     use crate::step::rtnetlink::next_hops;
+    use crate::step::rtnetlink::tests::{self as tests_of_messages, hop};
 
     const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
+    /// A route to a directly connected network.
     fn route(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
-        let mut route = RouteMessage::default();
-        route.header.address_family = AddressFamily::Inet;
-        route.header.table = RouteHeader::RT_TABLE_MAIN;
-        route.header.protocol = RouteProtocol::Kernel;
+        let mut route = tests_of_messages::route(kind, attributes);
         route.header.scope = RouteScope::Link;
-        route.header.kind = kind;
-        route.header.flags = RouteFlags::Linkdown | RouteFlags::Onlink;
-        route.attributes = attributes;
         route
-    }
-
-    fn hop(index: u32, flags: RouteNextHopFlags) -> RouteNextHop {
-        let mut hop = RouteNextHop::default();
-        (hop.interface_index, hop.flags, hop.hops) = (index, flags, 2);
-        hop
     }
 
     fn wanted(metrics: Vec<RouteMetric>) -> Wanted {

@@ -110,7 +110,7 @@ fn of_checked(path: &Path, checked: &Checked) -> Vec<Problem> {
             }
         }
         None if path.is_dir() => {
-            let why = format!("there is no {JOURNAL}, so that a part may be missing");
+            let why = format!("there is no {JOURNAL}, so a part may be missing");
             problems.push(Problem::unchecked(Check::Journal, path, why));
         }
         None => {}
