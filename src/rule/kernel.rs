@@ -24,28 +24,28 @@ pub(super) mod boolean {
     use super::{Result, both};
 
     /// NULL if any operand is.
-    pub(in super::super) fn and(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
+    pub fn and(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
         both(a, b)?;
         let nulls = NullBuffer::union(a.nulls(), b.nulls());
         Ok(BooleanArray::new(a.values() & b.values(), nulls))
     }
 
     /// NULL if any operand is.
-    pub(in super::super) fn or(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
+    pub fn or(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
         both(a, b)?;
         let nulls = NullBuffer::union(a.nulls(), b.nulls());
         Ok(BooleanArray::new(a.values() | b.values(), nulls))
     }
 
     /// FALSE if any operand is, however unknown the other.
-    pub(in super::super) fn and_kleene(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
+    pub fn and_kleene(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
         both(a, b)?;
         let values = a.values() & b.values();
         Ok(BooleanArray::new(values, decided(a, b, |operand| !operand.values())))
     }
 
     /// TRUE if any operand is, however unknown the other.
-    pub(in super::super) fn or_kleene(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
+    pub fn or_kleene(a: &BooleanArray, b: &BooleanArray) -> Result<BooleanArray> {
         both(a, b)?;
         // A value below a NULL is arbitrary, but a result that it makes TRUE is NULL, or TRUE without it.
         let values = a.values() | b.values();
@@ -71,17 +71,17 @@ pub(super) mod boolean {
     }
 
     /// NULL stays NULL.
-    pub(in super::super) fn not(values: &BooleanArray) -> Result<BooleanArray> {
+    pub fn not(values: &BooleanArray) -> Result<BooleanArray> {
         Ok(BooleanArray::new(!values.values(), values.nulls().cloned()))
     }
 
     /// Whether a value is NULL.
-    pub(in super::super) fn is_null(values: &dyn Array) -> Result<BooleanArray> {
+    pub fn is_null(values: &dyn Array) -> Result<BooleanArray> {
         not(&is_not_null(values)?)
     }
 
     /// Whether a value is not NULL.
-    pub(in super::super) fn is_not_null(values: &dyn Array) -> Result<BooleanArray> {
+    pub fn is_not_null(values: &dyn Array) -> Result<BooleanArray> {
         Ok(BooleanArray::new(
             match values.logical_nulls() {
                 Some(nulls) => nulls.into_inner(),
@@ -98,12 +98,12 @@ pub(super) mod cmp {
 
     use arrow_array::{ArrayRef, BooleanArray};
 
-    use super::{Result, compare};
+    use super::{Result, rows_where};
 
     macro_rules! comparisons {
         ($($name:ident $test:expr;)+) => {$(
-            pub(in super::super) fn $name(a: &ArrayRef, b: &ArrayRef) -> Result<BooleanArray> {
-                compare(a, b, $test)
+            pub fn $name(a: &ArrayRef, b: &ArrayRef) -> Result<BooleanArray> {
+                rows_where(a, b, $test)
             }
         )+};
     }
@@ -127,7 +127,7 @@ fn both(a: &dyn Array, b: &dyn Array) -> Result<()> {
     Err(ArrowError::ComputeError(why))
 }
 
-fn compare(
+fn rows_where(
     a: &ArrayRef,
     b: &ArrayRef,
     test: impl Fn(Ordering) -> bool,
