@@ -5,6 +5,7 @@
 mod attribution;
 mod check;
 mod codes;
+mod complete;
 mod explain;
 mod guide;
 mod judge;
@@ -78,6 +79,8 @@ enum Command {
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Args),
 }
 
 fn after_help() -> String {
@@ -143,6 +146,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
+        Command::Complete(args) => complete::run(&args),
     }
 }
 

@@ -60,7 +60,7 @@ fn commands(page: &mut String) -> Written {
     writeln!(page, "\n## Commands\n")?;
     writeln!(page, "`pathspider COMMAND --help` describes each in detail.\n")?;
     let rows = Cli::command();
-    let rows = rows.get_subcommands().map(|command| {
+    let rows = rows.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         [code(command.get_name()), about]
     });
@@ -387,7 +387,9 @@ mod tests {
         names.extend(CODES.iter().map(|(code, title)| format!("### {code}: {title}")));
         names.extend(SHIPPED.iter().map(|(name, _)| code(name)));
         names.extend(Exit::ALL.iter().map(|(exit, text)| format!("| {} | {text} |", *exit as u8)));
-        names.extend(Cli::command().get_subcommands().map(|c| format!("| `{}` |", c.get_name())));
+        let command = Cli::command();
+        let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+        names.extend(shown.map(|c| format!("| `{}` |", c.get_name())));
         keys_of(&measurement::schema(), &mut names);
         assert!(names.len() > 100, "{}", names.len());
         // A key may follow that of its table.
