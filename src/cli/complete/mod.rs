@@ -178,7 +178,7 @@ mod tests {
         assert!(words("pathspider run ec").contains(&"ecn".to_owned()));
         assert_eq!(offered("pathspider run ").1, "toml");
         assert_eq!(words("pathspider run mss --set "), ["mtu="]);
-        assert_eq!(words("pathspider run --set=mtu=1 mss"), ["--set=mtu=1500"]);
+        assert_eq!(words("pathspider run mss --set=mtu=1"), ["--set=mtu=1500"]);
         assert!(words("pathspider run ecn --connect ").contains(&"tcp".to_owned()));
         assert_eq!(words("pathspider explain E0101"), ["E0101"]);
         assert_eq!(words("pathspider explain tcp_handshake_r"), ["tcp_handshake_rtt"]);
