@@ -11,6 +11,7 @@ mod guide;
 mod judge;
 mod lab;
 mod list;
+mod manual;
 mod merge;
 mod new;
 mod observe;
@@ -27,7 +28,7 @@ mod verify;
 
 use std::io;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::barrier;
 use crate::error::{Error, Exit, Setting};
@@ -98,7 +99,12 @@ fn after_help() -> String {
 pub fn main() -> Exit {
     // Determined now, before privileges are dropped.
     let _ = program::is_raised();
-    let cli = match Cli::try_parse() {
+    let mut command = manual::command();
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
+        .map_err(|error| error.format(&mut command));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come as errors too.

@@ -8,6 +8,7 @@ use clap::CommandFactory as _;
 use serde_json::Value;
 
 use crate::chain::{self, Chain};
+use crate::cli::manual::{ENVIRONMENT, FILES};
 use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
@@ -50,6 +51,7 @@ pub fn reference() -> String {
         .and_then(|()| named::checks(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
+        .and_then(|()| surroundings(&mut page))
         .and_then(|()| mistakes(&mut page));
     page
 }
@@ -316,6 +318,16 @@ fn exits(page: &mut String) -> Written {
     let rows =
         Exit::ALL.iter().map(|(exit, meaning)| [(*exit as u8).to_string(), (*meaning).to_owned()]);
     table(page, ["code", "meaning"], rows)
+}
+
+/// Files and variables.
+fn surroundings(page: &mut String) -> Written {
+    let tables = [("Files", "file", FILES), ("Environment variables", "variable", ENVIRONMENT)];
+    tables.into_iter().try_for_each(|(heading, name, rows)| {
+        writeln!(page, "\n## {heading}\n")?;
+        let rows = rows.iter().map(|row| [code(row.name), row.about.to_owned()]);
+        table(page, [name, "what it is"], rows)
+    })
 }
 
 fn signal_table(page: &mut String) -> Written {
