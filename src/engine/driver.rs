@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 pub use super::clocks::now;
 pub use progress::Progress;
@@ -41,6 +41,7 @@ use super::guarded::Guarded;
 use super::pauses::Pauses;
 use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
+use super::ready::Ready;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::barrier::panic_point;
@@ -320,11 +321,11 @@ impl<'a> Engine<'a> {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
-            let (slot, writable) = (event.token().0, event.is_writable() || event.is_error());
+            let slot = event.token().0;
             if matches!(slot, EAR_V4 | EAR_V6) {
                 self.hear(slot == EAR_V6, &mut buffer, wave);
             } else if let Some(Some(connection)) = self.connections.get_mut(slot)
-                && let Some(ending) = connection.ready(writable, &mut buffer)
+                && let Some(ending) = connection.ready(Ready::of(event), &mut buffer)
             {
                 self.close(slot, ending, wave);
             }
@@ -423,7 +424,7 @@ impl<'a> Engine<'a> {
         let connection = Connection::new(opened, machine, out, job, when);
         let connection = self.connections[slot].insert(connection);
         // No socket reports that it is ready.
-        if by_hand && let Some(ending) = connection.ready(true, &mut []) {
+        if by_hand && let Some(ending) = connection.ready(Ready::UNKNOWN, &mut []) {
             self.connections[slot] = None;
             self.raw.forget(port, target.at);
             self.free.push(slot);
@@ -434,8 +435,7 @@ impl<'a> Engine<'a> {
 
     /// Makes the event loop watch a descriptor.
     fn watch(&self, fd: RawFd, token: usize) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest)
+        self.poll.registry().register(&mut SourceFd(&fd), Token(token), Ready::INTEREST)
     }
 
     /// The properties of an attempt's socket.
