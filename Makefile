@@ -62,8 +62,8 @@ setup:
 	install $$missing
 
 demo: setup
-	cargo build --locked --release
-	target/release/pathspider run measurements/ecn.toml --lab
+	cargo build --locked --profile demo
+	target/demo/pathspider run measurements/ecn.toml --lab
 
 target/release/pathspider:
 	cargo build --locked --release

@@ -213,3 +213,36 @@ fn commands_that_only_print_cannot_act() {
         assert_eq!(used, Vec::<&str>::new(), "{file}.rs");
     }
 }
+
+/// `--version` says what the program was made from, `-V` only its version.
+#[test]
+fn the_version_tells_how_the_program_was_built() {
+    let lines = |line: &str| -> Vec<String> {
+        let output = pathspider(line).output().unwrap();
+        assert!(output.status.success());
+        text(&output).lines().map(str::to_owned).collect()
+    };
+    let first = format!("pathspider {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lines("-V"), [first.as_str()]);
+    let long = lines("--version");
+    let [version, commit, build, libpcap] = long.as_slice() else { panic!("{long:?}") };
+    assert_eq!(version, &first);
+    let fact = |line: &str, name: &str| {
+        let value = line.strip_prefix(name).unwrap_or_else(|| panic!("{line} instead of {name}"));
+        value.trim_start().to_owned()
+    };
+    let commit = fact(commit, "commit:");
+    let is_commit = commit.len() >= 40 && commit.bytes().take(40).all(|b| b.is_ascii_hexdigit());
+    // A packager may name something else, and sources without git have none.
+    let other = option_env!("PATHSPIDER_COMMIT").is_some() || commit.starts_with("unknown");
+    assert!(is_commit != cfg!(debug_assertions) || other, "{commit}");
+    let build = fact(build, "build:");
+    let words: Vec<&str> = build.split(", ").collect();
+    let [profile, rustc, target] = words.as_slice() else { panic!("{build}") };
+    let folder = Path::new(env!("CARGO_BIN_EXE_pathspider")).parent().unwrap().file_name().unwrap();
+    assert_eq!(Some(*profile), folder.to_str());
+    assert!(rustc.starts_with("rustc 1."), "{build}");
+    assert!(target.starts_with(std::env::consts::ARCH), "{build}");
+    let libpcap = fact(libpcap, "libpcap:");
+    assert!(libpcap.starts_with(|first: char| first.is_ascii_digit()), "{libpcap}");
+}

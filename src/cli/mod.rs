@@ -35,13 +35,14 @@ use crate::error::{Error, Exit, Setting};
 use crate::measurement::Plan;
 use crate::report::format::Format;
 use crate::report::{page, progress};
-use crate::{printable, program};
+use crate::{printable, program, version};
 
 /// The program.
 #[derive(Debug, Parser)]
 #[command(
     name = "pathspider",
     version,
+    long_version = version::long(),
     about = "Measure what the path does to your packets: connect to each target under two configurations, \
              watch the wire, compare",
     after_help = after_help(),
