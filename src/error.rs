@@ -303,6 +303,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0107", "a param without a default, or with an invalid name"),
     ("E0108", "a configuration without the preceding one"),
     ("E0109", "more than a measurement may hold"),
+    ("E0110", "a calculation in ${...} without a result"),
     ("E0201", "an unknown function"),
     ("E0202", "a function in a chain whose header it does not read"),
     ("E0203", "a function without its set-up function"),

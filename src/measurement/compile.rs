@@ -13,7 +13,9 @@ use super::plan::{Configuration, Plan};
 use super::read;
 use super::record::{record_schema, with_flags};
 use super::steps::places;
+use super::substitute::CALCULATION;
 use super::sweep::Swept;
+use super::texts::Texts;
 use super::words::Text;
 use crate::chain::Selection;
 use crate::connect;
@@ -61,7 +63,8 @@ impl Plan {
         target_columns: &Fields,
         overrides: &Overrides,
     ) -> Result<(Self, Vec<String>), Report> {
-        let reading = read::read(text, overrides);
+        let texts = Texts::default();
+        let reading = read::read(text, overrides, &texts);
         let sweeps = !reading.swept.is_empty();
         let mut checker = Checker {
             text,
@@ -145,7 +148,11 @@ fn without_echoes(diagnostics: &mut Vec<Diagnostic>, sweeps: bool) {
         diagnostics.iter().map(|d| (d.span.clone(), d.code)).collect();
     diagnostics.retain(|d| {
         let covers = |span: &Range<usize>| d.span.start <= span.start && span.end <= d.span.end;
-        let is_name = |code: &str| matches!(code, "E0105" | "E0106");
+        let is_name = |code: &str| matches!(code, "E0105" | "E0106" | CALCULATION);
+        let is_inside = |span: &Range<usize>| span.start <= d.span.start && d.span.end <= span.end;
+        if !is_name(d.code) && others.iter().any(|(span, code)| is_name(code) && is_inside(span)) {
+            return false;
+        }
         !others.iter().filter(|(span, _)| covers(span)).any(|(span, code)| {
             // A value that could not be substituted has no other mistakes.
             (is_name(code) && !is_name(d.code))

@@ -7,6 +7,7 @@
 //! Imports [`chain`](crate::chain), [`connect`](crate::connect), [`step`](crate::step),
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
+mod arithmetic;
 mod bounds;
 mod checker;
 mod columns;
@@ -31,6 +32,7 @@ mod steps;
 mod substitute;
 mod suspects;
 mod sweep;
+mod texts;
 mod words;
 
 use std::io::Read as _;
@@ -38,7 +40,7 @@ use std::path::{Path, PathBuf};
 
 pub use bounds::{ROUNDS, duration};
 pub use columns::about;
-pub use params::{Overrides, Param};
+pub use params::{Overrides, Param, ParamValue};
 pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;
 pub use record::PREPARE;
@@ -49,7 +51,7 @@ pub use sweep::Swept;
 use crate::error::{Doing as _, Error, Result, did_you_mean};
 use crate::files;
 
-/// The names of configurations: the baseline and at most seven experiments.
+/// The names of configurations: the baseline and its experiments.
 pub use crate::record::CONFIGURATIONS as NAMES;
 
 /// The measurements that are compiled in, by name: every file in `measurements/`.

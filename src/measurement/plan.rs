@@ -32,7 +32,7 @@ pub struct Plan {
     pub text: String,
     /// The values that a user may change, in file order.
     pub params: Vec<Param>,
-    /// The configurations: the baseline first, then at most seven experiments.
+    /// The configurations: the baseline first, then its experiments.
     pub configs: Vec<Configuration>,
     /// The kinds of connection that a user may choose instead of the file's.
     pub kinds: Vec<&'static KindDef>,

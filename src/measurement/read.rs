@@ -13,6 +13,7 @@ use super::mistake::{Path, mistake};
 use super::params::{Overrides, Param, Params};
 use super::scalar::integer;
 use super::sweep::{self, Swept};
+use super::texts::Texts;
 use crate::error::{Diagnostic, did_you_mean};
 
 /// The newest format that this version reads.
@@ -35,7 +36,7 @@ pub(super) struct Reading {
 }
 
 /// Parses the text of a measurement file.
-pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
+pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides, texts: &'a Texts) -> Reading {
     let mut reading = Reading::default();
     if let Some(mistake) = limits::values(text) {
         reading.mistakes.push(mistake);
@@ -77,7 +78,7 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
         return reading;
     }
     limits::entries(document.get_mut(), &mut reading.mistakes);
-    let params = Params::read(document.get_ref(), overrides, &mut reading.mistakes);
+    let params = Params::read(document.get_ref(), overrides, texts, &mut reading.mistakes);
     reading.swept = sweep::expand(text, document.get_mut(), &params.names, &mut reading.mistakes);
     limits::entries(document.get_mut(), &mut reading.mistakes);
     reading.params = params.list;
