@@ -100,6 +100,10 @@ fn code_text(explained: &Explained, page: &Page) -> String {
 fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) -> String {
     let mut text = page.heading(&format!("{}: {}", plan.name, plan.title));
     let mut about = vec![["file".to_owned(), origin.to_owned()]];
+    let bases: Vec<&str> = plan.sources.bases().collect();
+    if !bases.is_empty() {
+        about.push(["extends".to_owned(), bases.join(", ")]);
+    }
     if !plan.references.is_empty() {
         about.push(["see".to_owned(), plan.references.join(", ")]);
     }
@@ -117,7 +121,20 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
     text += &sent(plan, page);
     text += &memory(page, plan);
     text += &columns(plan, target_columns, page);
-    text + &conditions(plan, page)
+    text += &conditions(plan, page);
+    text + &origins(plan, page)
+}
+
+/// Where each part is written, if there are several files.
+fn origins(plan: &Plan, page: &Page) -> String {
+    if plan.origins.is_empty() {
+        return String::new();
+    }
+    let rows = plan.origins.iter().map(|origin| {
+        [origin.part.clone(), format!("{}:{}", printable::line(&origin.file), origin.line)]
+    });
+    let heading = page.heading("Its parts are written in");
+    format!("\n{heading}{}", page.table(2, &rows.collect::<Vec<_>>()))
 }
 
 fn params(plan: &Plan, page: &Page) -> String {

@@ -6,6 +6,7 @@ use arrow::datatypes::Fields;
 
 use super::checker::Checker;
 use super::columns::Chosen;
+use super::extends::Sources;
 use super::file::{Config, Configs, Connect, File};
 use super::limits::MISTAKES;
 use super::params::{Overrides, Param};
@@ -47,7 +48,8 @@ impl Plan {
         target_columns: &Fields,
         overrides: &Overrides,
     ) -> Result<Self> {
-        let (mut plan, mut rejected) = Self::read(origin, text, target_columns, overrides)?;
+        let (mut plan, mut rejected) = Self::read(origin, text, target_columns, overrides)
+            .map_err(|report| Self::blamed(report, origin, text, target_columns, overrides))?;
         if let Some(kind) = &overrides.connect {
             rejected.extend(plan.choose(kind, target_columns).err());
         }
@@ -57,17 +59,53 @@ impl Plan {
         }
     }
 
+    /// The error for a report with the user's overrides: if the file is right without them, theirs.
+    fn blamed(
+        report: Report,
+        origin: &str,
+        text: &str,
+        target_columns: &Fields,
+        overrides: &Overrides,
+    ) -> Error {
+        let without = overrides.without_values();
+        if overrides.values().is_empty()
+            || Self::read(origin, text, target_columns, &without).is_err()
+        {
+            return report.into();
+        }
+        let one = |(name, value): &(String, String)| {
+            let alone = without.clone().value(name, value);
+            let report = Self::read(origin, text, target_columns, &alone).err()?;
+            Some(report.blame(&format!("{name}={value}")))
+        };
+        let mut blamed: Vec<String> = overrides.values().iter().filter_map(one).collect();
+        if blamed.is_empty() {
+            // Each is right alone.
+            let all = overrides.values().iter().map(|(name, value)| format!("{name}={value}"));
+            blamed.push(report.blame(&all.collect::<Vec<_>>().join(", ")));
+        }
+        Error::Usage(blamed.join("\n"))
+    }
+
     fn read(
         origin: &str,
         text: &str,
         target_columns: &Fields,
         overrides: &Overrides,
     ) -> Result<(Self, Vec<String>), Report> {
+        let (sources, unfound) = Sources::read(origin, text);
+        let text = sources.text();
         let texts = Texts::default();
-        let reading = read::read(text, overrides, &texts);
+        let mut reading = read::read(&sources, overrides, &texts);
+        if !unfound.is_empty() {
+            // Without it, most of what is missing is there.
+            reading.file = None;
+            reading.mistakes.extend(unfound);
+        }
         let sweeps = !reading.swept.is_empty();
         let mut checker = Checker {
             text,
+            sources: &sources,
             mistakes: reading.mistakes,
             removed: reading.removed,
             swept: reading.swept,
@@ -87,9 +125,16 @@ impl Plan {
         without_echoes(&mut diagnostics, sweeps);
         match plan {
             Some(plan) if !diagnostics.iter().any(Diagnostic::is_error) => {
-                Ok((Self { warnings: diagnostics, ..plan }, reading.rejected))
+                let plan = Self {
+                    warnings: diagnostics,
+                    text: reading.flattened.unwrap_or_else(|| text.to_owned()),
+                    origins: reading.origins,
+                    sources: sources.clone(),
+                    ..plan
+                };
+                Ok((plan, reading.rejected))
             }
-            _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
+            _ => Err(sources.report(origin, diagnostics)),
         }
     }
 
@@ -211,7 +256,9 @@ impl Checker<'_> {
             name,
             description: file.description.unwrap_or_default(),
             references: file.references,
-            text: self.text.to_owned(),
+            text: String::new(),
+            sources: Sources::default(),
+            origins: Vec::new(),
             params,
             configs: configs?,
             kinds,

@@ -28,12 +28,21 @@ pub(super) use packet::{Packet, TcpOption};
 /// each, the facts that are recorded of the packets, and the conclusions.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "pathspider measurement", extend("required" = ["name", "config"]))]
+#[schemars(title = "pathspider measurement", extend(
+    "required" = ["name"],
+    "if" = { "not": { "required": ["extends"] } },
+    "then" = { "required": ["config"], "properties": { "config": { "required": ["zero"] } } },
+))]
 pub(super) struct File {
     /// The version of this format that the file needs; it decides who can read it.
     #[schemars(range(min = 1, max = 1), example = 1, extend("default" = 1))]
     #[expect(dead_code, reason = "checked before anything else is parsed")]
     pub(super) format: Option<i64>,
+    /// The measurement that this one builds on: the name of one that comes with the program, or a file relative to
+    /// this one. It has the keys of that one and, in their place, its own; conditions are replaced by name, or added.
+    #[schemars(example = &"ecn", example = &"./base.toml", length(min = 1))]
+    #[expect(dead_code, reason = "read before anything else is parsed")]
+    pub(super) extends: Option<String>,
     /// The measurement's name: letters, digits, - and _.
     #[schemars(with = "Option<String>", example = &"ecn", regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub(super) name: Option<Text>,

@@ -16,6 +16,7 @@ mod conditions;
 mod confirm;
 mod connection;
 mod dscp;
+mod extends;
 mod file;
 mod host;
 mod limits;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 pub use bounds::{ROUNDS, duration};
 pub use columns::about;
+pub use extends::{Origin, Sources};
 pub use params::{Overrides, Param, ParamValue};
 pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;
@@ -70,24 +72,9 @@ pub fn folders() -> Vec<PathBuf> {
 /// Finds a measurement: a path, or a name that is looked up in [`folders`] and then among the
 /// [`SHIPPED`]. Returns where it was found and its text.
 pub fn find(name_or_path: &str) -> Result<(String, String)> {
-    let read = |path: &Path| {
-        let doing = || format!("read {}", path.display());
-        let mut text = Vec::new();
-        let file = files::regular(path).doing(doing)?;
-        file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
-        if text.len() > limits::FILE {
-            return Err(Error::Usage(format!(
-                "{}: it is larger than 8 MiB, the limit for measurements; divide it",
-                doing()
-            )));
-        }
-        let text = String::from_utf8(text)
-            .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
-        Ok((path.display().to_string(), text))
-    };
     let path = Path::new(name_or_path);
     if path.is_file() {
-        return read(path);
+        return read_file(path);
     }
     let is_name = !name_or_path.is_empty()
         && !name_or_path.contains(['/', '\\'])
@@ -102,11 +89,11 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
     for folder in &folders {
         let path = folder.join(format!("{name_or_path}.toml"));
         if path.is_file() {
-            return read(&path);
+            return read_file(&path);
         }
     }
     if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-        return Ok((format!("{name}.toml (compiled in)"), (*text).to_owned()));
+        return Ok((extends::compiled_in(name), (*text).to_owned()));
     }
     let shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
@@ -117,6 +104,23 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
         places.join(", "),
         shipped.join(", "),
     )))
+}
+
+/// Reads the file of a measurement. Returns its name and its text.
+fn read_file(path: &Path) -> Result<(String, String)> {
+    let doing = || format!("read {}", path.display());
+    let mut text = Vec::new();
+    let file = files::regular(path).doing(doing)?;
+    file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
+    if text.len() > limits::FILE {
+        return Err(Error::Usage(format!(
+            "{}: it is larger than 8 MiB, the limit for measurements; divide it",
+            doing()
+        )));
+    }
+    let text = String::from_utf8(text)
+        .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
+    Ok((path.display().to_string(), text))
 }
 
 #[cfg(test)]

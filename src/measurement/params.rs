@@ -26,6 +26,22 @@ impl Overrides {
         Self { values: values.into_iter().collect(), ..Self::default() }
     }
 
+    /// The values of params, as they were typed.
+    pub(super) fn values(&self) -> &[(String, String)] {
+        &self.values
+    }
+
+    /// The same without values of params.
+    pub(super) fn without_values(&self) -> Self {
+        Self { values: Vec::new(), ..self.clone() }
+    }
+
+    /// The same with one more value.
+    pub(super) fn value(mut self, name: &str, value: &str) -> Self {
+        self.values.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Selects another kind of connection, out of the file's `kinds`.
     #[must_use]
     pub fn connect(self, kind: Option<String>) -> Self {

@@ -7,6 +7,7 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
+use super::extends::{self, Origin, Sources};
 use super::file::File;
 use super::limits;
 use super::mistake::{Path, mistake};
@@ -29,6 +30,9 @@ pub(super) struct Reading {
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) removed: Vec<Path>,
     pub(super) params: Vec<Param>,
+    /// The merged text of files that extend each other, and where each part of it is written.
+    pub(super) flattened: Option<String>,
+    pub(super) origins: Vec<Origin>,
     /// Overrides that do not fit the file; they have no place in it.
     pub(super) rejected: Vec<String>,
     /// The swept values of every configuration, by its number; may lack the last configurations.
@@ -36,13 +40,74 @@ pub(super) struct Reading {
 }
 
 /// Parses the text of a measurement file.
-pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides, texts: &'a Texts) -> Reading {
+pub(super) fn read<'a>(
+    sources: &'a Sources,
+    overrides: &'a Overrides,
+    texts: &'a Texts,
+) -> Reading {
+    let text = sources.text();
     let mut reading = Reading::default();
     if let Some(mistake) = limits::values(text) {
         reading.mistakes.push(mistake);
         return reading;
     }
-    let (mut document, errors) = DeTable::parse_recoverable(text);
+    let Some(mut document) = joined(sources, &mut reading) else { return reading };
+    if sources.bases().next().is_some() {
+        reading.flattened = extends::flattened(&document, sources);
+        reading.origins = sources.origins(&document);
+    }
+    limits::entries(&mut document, &mut reading.mistakes);
+    let params = Params::read(&document, overrides, texts, &mut reading.mistakes);
+    reading.swept = sweep::expand(text, &mut document, &params.names, &mut reading.mistakes);
+    limits::entries(&mut document, &mut reading.mistakes);
+    reading.params = params.list;
+    reading.rejected = params.rejected;
+    let most = reading.mistakes.len() + MOST;
+    while reading.mistakes.len() < most {
+        match File::deserialize(Deserializer::from(Spanned::new(0..text.len(), document.clone()))) {
+            Ok(file) => {
+                reading.file = Some(file);
+                break;
+            }
+            Err(error) => {
+                reading.mistakes.push(rejected(text, &error));
+                let mut path = Path::new();
+                let span = error.span().unwrap_or_default();
+                if !remove(&mut document, &span, &mut path) {
+                    break;
+                }
+                reading.removed.push(path);
+            }
+        }
+    }
+    reading
+}
+
+/// The document of all files; `None` with a mistake that leaves nothing else to check.
+fn joined<'a>(sources: &'a Sources, reading: &mut Reading) -> Option<DeTable<'a>> {
+    let mut document: Option<DeTable<'a>> = None;
+    let before = reading.mistakes.len();
+    for part in sources.parts() {
+        let parsed = one(sources.text(), &part, reading)?;
+        let moved = if part.start == 0 { parsed } else { extends::moved(parsed, part.start) };
+        match &mut document {
+            None => document = Some(moved),
+            Some(document) => extends::merge(document, moved),
+        }
+    }
+    document.filter(|_| !reading.mistakes[before..].iter().any(|mistake| mistake.code == "E0100"))
+}
+
+/// The document of one file, which is a part of the text.
+fn one<'a>(
+    text: &'a str,
+    part: &Range<usize>,
+    reading: &mut Reading,
+) -> Option<DeTable<'a>> {
+    let start = part.start;
+    let text = &text[part.clone()];
+    let in_whole = |span: Range<usize>| span.start + start..span.end + start;
+    let (document, errors) = DeTable::parse_recoverable(text);
     match format(document.get_ref()) {
         Some((span, newer)) if newer => {
             // Nothing else is certain about a newer format.
@@ -50,13 +115,13 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides, texts: &'a Texts
                 "this file has a newer format than {FORMAT}, the newest that this version supports"
             );
             let help = "use a newer pathspider";
-            reading.mistakes = vec![mistake("E0104", span, &message, help)];
-            return reading;
+            reading.mistakes = vec![mistake("E0104", in_whole(span), &message, help)];
+            return None;
         }
         // For invalid TOML, the parser makes up a value.
         Some((span, _)) if errors.is_empty() => {
             let help = format!("write format = {FORMAT}, or leave it out");
-            reading.mistakes.push(mistake("E0104", span, "there is no such format", &help));
+            reading.mistakes.push(mistake("E0104", in_whole(span), "there is no such format", &help));
         }
         _ => {}
     }
@@ -69,39 +134,15 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides, texts: &'a Texts
             let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count();
             if !lines.contains(&line) {
                 lines.push(line);
-                reading.mistakes.push(syntax(text, &error));
+                let syntax = syntax(text, &error);
+                reading.mistakes.push(Diagnostic { span: in_whole(syntax.span.clone()), ..syntax });
             }
             if lines.len() == MOST {
                 break;
             }
         }
-        return reading;
     }
-    limits::entries(document.get_mut(), &mut reading.mistakes);
-    let params = Params::read(document.get_ref(), overrides, texts, &mut reading.mistakes);
-    reading.swept = sweep::expand(text, document.get_mut(), &params.names, &mut reading.mistakes);
-    limits::entries(document.get_mut(), &mut reading.mistakes);
-    reading.params = params.list;
-    reading.rejected = params.rejected;
-    let most = reading.mistakes.len() + MOST;
-    while reading.mistakes.len() < most {
-        match File::deserialize(Deserializer::from(document.clone())) {
-            Ok(file) => {
-                reading.file = Some(file);
-                break;
-            }
-            Err(error) => {
-                reading.mistakes.push(rejected(text, &error));
-                let mut path = Path::new();
-                let span = error.span().unwrap_or_default();
-                if !remove(document.get_mut(), &span, &mut path) {
-                    break;
-                }
-                reading.removed.push(path);
-            }
-        }
-    }
-    reading
+    Some(document.into_inner())
 }
 
 /// The place of an unsupported format, and whether it is a newer one.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
@@ -137,7 +138,8 @@ pub(super) struct Route {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["run"]))]
 pub(super) struct Command {
-    /// The program and its arguments.
+    /// The program and its arguments. A program with a slash in its name is a file, relative to this one; otherwise it
+    /// is looked up in PATH.
     #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["dish", "east"])]
     pub(super) run: Option<Spanned<Vec<String>>>,
     /// The program that undoes it, and its arguments.
@@ -443,12 +445,23 @@ impl Checker<'_> {
                 self.mistake("E0216", words.span(), "this is not a program", Some(help.into()));
             }
         }
-        let undo = written.undo.as_ref().map(|undo| undo.get_ref().clone()).unwrap_or_default();
-        Some(step::Step::Command(step::Command {
-            run: run.get_ref().clone(),
-            undo,
-            timeout: timeout?,
-        }))
+        let undo = written.undo.as_ref().map(|undo| self.located(undo)).unwrap_or_default();
+        let run = self.located(run);
+        Some(step::Step::Command(step::Command { run, undo, timeout: timeout? }))
+    }
+
+    /// The words of a command. A program that is a file, not a name, is relative to the file in which it is written.
+    fn located(&self, words: &Spanned<Vec<String>>) -> Vec<String> {
+        let mut located = words.get_ref().clone();
+        let folder = self.sources.folder(words.span().start);
+        if let (Some(program), Some(folder)) = (located.first_mut(), folder)
+            && program.contains('/')
+            && Path::new(program.as_str()).is_relative()
+            && !folder.as_os_str().is_empty()
+        {
+            *program = folder.join(&program).display().to_string();
+        }
+        located
     }
 
     /// Reports steps of one configuration that contradict each other.

@@ -95,7 +95,6 @@ impl JsonSchema for Configs {
             "type": "object",
             "properties": properties,
             "patternProperties": { pattern: config },
-            "required": ["zero"],
             "additionalProperties": false,
         })
     }
