@@ -23,6 +23,7 @@ mod signals;
 mod source;
 mod targets;
 mod verify;
+mod words;
 
 use std::io;
 

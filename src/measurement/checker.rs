@@ -116,9 +116,12 @@ impl Checker<'_> {
                 None
             }
             None => {
-                let help = "write a whole number and a unit, without space: 500ms, 5s or 1m";
+                let help = super::bounds::duration_meant(text).map_or_else(
+                    || "write a whole number and a unit, without space: 500ms, 5s or 1m".to_owned(),
+                    |meant| format!("write {meant}: a whole number and a unit, without space"),
+                );
                 let message = format!("`{text}` is not a duration");
-                self.mistake("E0206", span, message, Some(help.into()));
+                self.mistake("E0206", span, message, Some(help));
                 None
             }
         }

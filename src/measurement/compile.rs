@@ -13,6 +13,7 @@ use super::params::{Overrides, Param};
 use super::plan::{Configuration, Plan};
 use super::read;
 use super::record::{record_schema, with_flags};
+use super::remedy;
 use super::steps::places;
 use super::substitute::CALCULATION;
 use super::sweep::Swept;
@@ -227,7 +228,9 @@ impl Checker<'_> {
         };
         let before = self.mistakes.len();
         let selection = self.selection(&file.observer);
-        let trusted = self.mistakes.len() == before && !self.was_removed(&["observer".into()]);
+        let is_removed = self.was_removed(&["observer".into()])
+            || self.removed.iter().any(|path| remedy::stands_for(path, "observer"));
+        let trusted = self.mistakes.len() == before && !is_removed;
         let sources = self.conditions(&file.conditions, &names);
         let mut confirm = self.confirm(&file.confirm);
         confirm.rounds = self.rounds.unwrap_or(confirm.rounds);
@@ -286,13 +289,15 @@ impl Checker<'_> {
         if text.is_empty()
             || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         {
-            let help = "write letters, digits, - and _: it becomes part of file names";
-            self.mistake(
-                "E0210",
-                name.span(),
-                "this cannot be a measurement's name",
-                Some(help.into()),
-            );
+            let likely = text.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+            let likely = likely.collect::<String>();
+            let likely = match likely.trim_matches('-') {
+                "" => String::new(),
+                likely => format!(", such as \"{likely}\""),
+            };
+            let help =
+                format!("write letters, digits, - and _{likely}: it becomes part of file names");
+            self.mistake("E0210", name.span(), "this cannot be a measurement's name", Some(help));
         }
         Some(text.clone())
     }
@@ -314,7 +319,9 @@ impl Checker<'_> {
             names.push(*name);
             let Some(config) = config else {
                 all = None;
-                if number == 0 {
+                if self.was_removed(&["extends".to_owned()]) {
+                    // It may be in the file that is not known.
+                } else if number == 0 {
                     let help = "write a section [config.zero], the baseline; it may have no steps";
                     let message = "there is no configuration `zero`";
                     self.missing(&here, self.top(), message, help);
@@ -335,14 +342,17 @@ impl Checker<'_> {
                 _ => all = None,
             }
         }
-        // A reference to a configuration that was removed is not a mistake.
+        // A reference to a configuration that was removed is not a mistake, nor one to the configuration that a wrong
+        // name stands for.
         for path in &self.removed {
             if let [config, name, ..] = path.as_slice()
                 && config == "config"
-                && let Some(name) = NAMES.iter().find(|known| *known == name)
-                && !names.contains(name)
             {
-                names.push(name);
+                let known = NAMES.iter().find(|known| *known == name);
+                let next = NAMES.iter().find(|name| !names.contains(name));
+                if let Some(name) = known.or(next).filter(|name| !names.contains(name)) {
+                    names.push(name);
+                }
             }
         }
         (all, names)

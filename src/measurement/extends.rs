@@ -14,7 +14,7 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
 use super::mistake::mistake;
 use super::{SHIPPED, limits, read_file};
-use crate::error::{Diagnostic, Report, did_you_mean};
+use crate::error::{Diagnostic, Error, Report, did_you_mean};
 
 /// The key.
 pub(super) const EXTENDS: &str = "extends";
@@ -111,6 +111,10 @@ impl Sources {
         }
         match read_file(&path) {
             Ok((_, text)) => Ok((origin, text)),
+            Err(Error::File(report)) => {
+                let message = report.diagnostics.first().map_or("", |mistake| &mistake.message);
+                Err((format!("{origin}: {message}"), "save it as UTF-8".into()))
+            }
             Err(why) => Err((format!("the file that this one extends: {why}"), help)),
         }
     }
@@ -327,5 +331,150 @@ fn parts(table: &DeTable<'_>, path: &str, found: &mut Vec<(Range<usize>, String)
             _ if part == EXTENDS => {}
             _ => found.push((key.span(), part)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measurement::Plan;
+    use arrow::datatypes::Fields;
+
+    const BASE: &str = r#"
+name = "base"
+title = "What is extended"
+[params]
+timeout = { default = "3s", help = "How long" }
+[config.zero]
+[config.one]
+title = "One"
+sweep = { ttl = [1, 2] }
+steps = [{ sockopt = { ip_ttl = "${ttl}" } }]
+[connect]
+kind = "http"
+timeout = "${timeout}"
+[observer]
+use = ["basic", "tcp"]
+[[conditions]]
+name = "x.${ttl}"
+compare = "ok"
+[[conditions]]
+name = "x.rest"
+value = "zero.pkt_rev"
+"#;
+
+    fn plan(text: &str) -> Plan {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        std::fs::write(folder.path().join("base.toml"), BASE).unwrap();
+        let file = folder.path().join("sub/own.toml");
+        let origin = file.to_str().unwrap();
+        Plan::load(origin, text, &Fields::empty()).unwrap_or_else(|report| panic!("{report}"))
+    }
+
+    fn labels(plan: &Plan) -> Vec<&str> {
+        plan.rules.iter().map(|rule| rule.name()).collect()
+    }
+
+    #[test]
+    fn own_keys_are_in_place_of_the_extended_ones() {
+        let plan = plan(
+            r#"
+extends = "../base.toml"
+name = "own"
+params = { timeout = { default = "1s" } }
+[config.one]
+sweep = { ttl = [8] }
+steps = [{ sockopt = { ip_ttl = "${ttl}" } }, { command = { run = ["./arm", "east"], undo = ["dish"] } }]
+[[conditions]]
+name = "x.new"
+value = "one.pkt_rev"
+[[conditions]]
+name = "x.${ttl}"
+value = "one.ttl"
+[[conditions]]
+name = "x.rest"
+compare = "ok"
+"#,
+        );
+        assert_eq!((plan.name.as_str(), plan.title.as_str()), ("own", "What is extended"));
+        assert_eq!(plan.timeout, std::time::Duration::from_secs(1));
+        assert_eq!(plan.params[0].help, "How long");
+        assert_eq!(plan.configs.len(), 2);
+        assert_eq!(plan.configs[1].title, "One (ttl = 8)");
+        let steps = &plan.configs[1].steps;
+        let folder = plan.sources.folder(0).unwrap();
+        let arm = folder.join("./arm").display().to_string();
+        assert!(steps[1].describe().contains(&arm), "{}", steps[1].describe());
+        assert!(steps[1].describe_undo().contains("dish"), "{}", steps[1].describe_undo());
+        assert!(!steps[1].describe_undo().contains('/'), "{}", steps[1].describe_undo());
+    }
+
+    #[test]
+    fn conditions_are_replaced_by_name_or_added() {
+        let plan = plan(
+            r#"
+extends = "../base.toml"
+name = "own"
+[[conditions]]
+name = "x.new"
+value = "one.pkt_rev"
+[[conditions]]
+name = "x.${ttl}"
+value = "one.ttl"
+"#,
+        );
+        assert_eq!(labels(&plan), ["x.1", "x.2", "x.rest", "x.new"]);
+        assert_eq!(plan.rules.iter().next().unwrap().labels()[0], "x.1:...");
+        let origins: Vec<String> = plan
+            .origins
+            .iter()
+            .filter(|origin| origin.part.starts_with("cond"))
+            .map(|origin| {
+                let file = Path::new(&origin.file).file_name().unwrap().to_str().unwrap();
+                format!("{} {file}:{}", origin.part, origin.line)
+            })
+            .collect();
+        let expected = [
+            "condition x.new own.toml:5",
+            "condition x.${ttl} own.toml:8",
+            "condition x.rest base.toml:20",
+        ];
+        assert_eq!(origins, expected);
+    }
+
+    /// What is stored with a result must be enough to judge it again, without the files.
+    #[test]
+    fn the_text_of_the_plan_stands_alone() {
+        let own = "extends = \"../base.toml\"\nname = \"own\"\nparams.timeout.default = \"1s\"\n";
+        let plan = plan(own);
+        assert!(!plan.text.contains("extends ="), "{}", plan.text);
+        let again = Plan::load("stored", &plan.text, &Fields::empty()).unwrap();
+        assert_eq!(again.expanded_sql(), plan.expanded_sql());
+        assert_eq!((again.timeout, &again.title), (plan.timeout, &plan.title));
+        assert_eq!(again.params, plan.params);
+        assert_eq!(again.text, plan.text);
+    }
+
+    #[test]
+    fn mistakes_are_in_the_file_that_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = BASE.replace("zero.pkt_rev", "zero.pkt_rew");
+        std::fs::write(folder.path().join("base.toml"), base).unwrap();
+        let origin = folder.path().join("own.toml").display().to_string();
+        let own = "extends = \"./base.toml\"\nname = \"own\"\ntittle = \"x\"\n";
+        let report = Plan::load(&origin, own, &Fields::empty()).unwrap_err();
+        let places: Vec<String> = report
+            .diagnostics
+            .iter()
+            .map(|mistake| {
+                let (file, place) = report.place_in_file(&mistake.span);
+                let file = Path::new(file).file_name().unwrap().to_str().unwrap();
+                format!("{} {file}:{}:{}", mistake.code, place.line, place.column)
+            })
+            .collect();
+        assert_eq!(places, ["E0101 own.toml:3:1", "E0403 base.toml:21:10"]);
+        assert!(report.render(false).contains("21 | value = \"zero.pkt_rew\""), "{report}");
+        assert!(report.json_lines().contains("base.toml\",\"severity\":\"error\",\"code\":\"E0403\",\"line\":21"));
     }
 }

@@ -26,6 +26,7 @@ mod params;
 pub mod plan;
 mod read;
 mod record;
+mod remedy;
 mod scalar;
 mod schema;
 mod selection;
@@ -33,6 +34,7 @@ mod steps;
 mod substitute;
 mod suspects;
 mod sweep;
+mod syntax;
 mod texts;
 mod words;
 
@@ -50,7 +52,7 @@ pub use scalar::Scalar;
 pub use schema::schema;
 pub use sweep::Swept;
 
-use crate::error::{Doing as _, Error, Result, did_you_mean};
+use crate::error::{Doing as _, Error, Report, Result, did_you_mean};
 use crate::files;
 
 /// The names of configurations: the baseline and its experiments.
@@ -85,20 +87,35 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
             "there is no measurement file {name_or_path}; only a name without .toml ({name}) is looked up in folders"
         )));
     }
+    let beside = PathBuf::from(format!("{name_or_path}.toml"));
+    let beside = beside.is_file().then_some(beside);
     let folders = folders();
+    let chosen = |found: (String, String)| {
+        if let Some(beside) = &beside {
+            log::warn!(
+                "{name_or_path} is {}; write {} for the file in this folder",
+                found.0,
+                beside.display()
+            );
+        }
+        found
+    };
     for folder in &folders {
         let path = folder.join(format!("{name_or_path}.toml"));
         if path.is_file() {
-            return read_file(&path);
+            return read_file(&path).map(chosen);
         }
     }
     if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-        return Ok((extends::compiled_in(name), (*text).to_owned()));
+        return Ok(chosen((extends::compiled_in(name), (*text).to_owned())));
     }
     let shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    let near = did_you_mean(name_or_path, shipped.iter().copied())
-        .map_or(String::new(), |near| format!("; {near}"));
+    let near = match &beside {
+        Some(beside) => format!("; write {} for the file in this folder", beside.display()),
+        None => did_you_mean(name_or_path, shipped.iter().copied())
+            .map_or(String::new(), |near| format!("; {near}")),
+    };
     Err(Error::Usage(format!(
         "there is no measurement {name_or_path}: not in {}, nor compiled in ({}){near}",
         places.join(", "),
@@ -118,9 +135,14 @@ fn read_file(path: &Path) -> Result<(String, String)> {
             doing()
         )));
     }
-    let text = String::from_utf8(text)
-        .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
-    Ok((path.display().to_string(), text))
+    let origin = path.display().to_string();
+    match String::from_utf8(text) {
+        Ok(text) => Ok((origin, text)),
+        Err(error) => {
+            let (text, mistake) = syntax::not_utf8(error.as_bytes());
+            Err(Report::new(origin, text, vec![mistake]).into())
+        }
+    }
 }
 
 #[cfg(test)]

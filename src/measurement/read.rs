@@ -12,10 +12,12 @@ use super::file::File;
 use super::limits;
 use super::mistake::{Path, mistake};
 use super::params::{Overrides, Param, Params};
+use super::remedy;
 use super::scalar::integer;
+use super::syntax;
 use super::sweep::{self, Swept};
 use super::texts::Texts;
-use crate::error::{Diagnostic, did_you_mean};
+use crate::error::Diagnostic;
 
 /// The newest format that this version reads.
 pub const FORMAT: i64 = 1;
@@ -70,10 +72,11 @@ pub(super) fn read<'a>(
                 break;
             }
             Err(error) => {
-                reading.mistakes.push(rejected(text, &error));
                 let mut path = Path::new();
                 let span = error.span().unwrap_or_default();
-                if !remove(&mut document, &span, &mut path) {
+                let removed = remove(&mut document, &span, &mut path);
+                reading.mistakes.push(rejected(text, &error, &path));
+                if !removed {
                     break;
                 }
                 reading.removed.push(path);
@@ -126,6 +129,11 @@ fn one<'a>(
         _ => {}
     }
     if !errors.is_empty() {
+        if let Some(other) = syntax::other_format(text) {
+            let span = in_whole(other.span.clone());
+            reading.mistakes.push(Diagnostic { span, ..other });
+            return None;
+        }
         let mut lines = Vec::new();
         // Finding a line scans the text, so a file that is not TOML at all is not reported completely.
         for error in errors.into_iter().take(10 * MOST) {
@@ -134,7 +142,7 @@ fn one<'a>(
             let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count();
             if !lines.contains(&line) {
                 lines.push(line);
-                let syntax = syntax(text, &error);
+                let syntax = syntax::syntax(text, &error, document.get_ref());
                 reading.mistakes.push(Diagnostic { span: in_whole(syntax.span.clone()), ..syntax });
             }
             if lines.len() == MOST {
@@ -156,33 +164,17 @@ fn format(document: &DeTable<'_>) -> Option<(Range<usize>, bool)> {
     }
 }
 
-fn syntax(text: &str, error: &Error) -> Diagnostic {
-    let mut span = error.span().unwrap_or(text.len()..text.len());
-    let next = text.get(span.start..).and_then(|rest| rest.chars().next());
-    if let Some(next) = next.filter(|c| span.is_empty() && !c.is_control()) {
-        // Something is missing before this character: underline the character.
-        span.end += next.len_utf8();
-    }
-    Diagnostic {
-        code: "E0100",
-        span,
-        message: format!("this is not TOML: {}", error.message()),
-        label: String::new(),
-        help: None,
-    }
-}
-
-/// A diagnostic from an error of serde.
-fn rejected(text: &str, error: &Error) -> Diagnostic {
+/// A diagnostic from an error of serde about the value, or the key, at a path.
+fn rejected(text: &str, error: &Error, path: &Path) -> Diagnostic {
     let span = error.span().unwrap_or(0..0);
+    let span = if span.start > text.len() { 0..0 } else { span };
     let message = error.message();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = |what: &str| {
         let (wrong, known) =
             quoted.split_first().map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
-        let near = did_you_mean(wrong, known.iter().copied());
-        let all = || format!("valid here: {}", known.join(", "));
-        (format!("unknown {what} `{wrong}`"), Some(near.unwrap_or_else(all)))
+        let help = remedy::unknown_key(path, wrong, known);
+        (format!("unknown {what} `{wrong}`"), Some(help))
     };
     let (code, (message, help)) = if message.starts_with("unknown field") {
         ("E0101", unknown("key"))
@@ -194,10 +186,12 @@ fn rejected(text: &str, error: &Error) -> Diagnostic {
     } else {
         let dotted =
             message.starts_with("invalid type: map") && message.contains("an integer, a string");
-        let help = "write the name in quotes, since a dot outside quotes makes a table: \"net.ipv4.tcp_ecn\" = 1";
-        ("E0102", (wrong_type(message), dotted.then(|| help.into())))
+        let help = match dotted {
+            true => Some("write the name in quotes, since a dot outside quotes makes a table: \"net.ipv4.tcp_ecn\" = 1".into()),
+            false => remedy::instead(path, text.get(span.clone()).unwrap_or_default()),
+        };
+        ("E0102", (wrong_type(message), help))
     };
-    let span = if span.start > text.len() { 0..0 } else { span };
     Diagnostic { code, span, message, label: String::new(), help }
 }
 

@@ -443,6 +443,8 @@ impl Checker<'_> {
             if program.trim().is_empty() || words.get_ref().iter().any(|word| word.contains('\0')) {
                 let help = "write the program and its arguments: [\"dish\", \"east\"]";
                 self.mistake("E0216", words.span(), "this is not a program", Some(help.into()));
+            } else if let Some((message, help)) = shell_line(words.get_ref()) {
+                self.mistake("E0216", words.span(), message, Some(help));
             }
         }
         let undo = written.undo.as_ref().map(|undo| self.located(undo)).unwrap_or_default();
@@ -520,6 +522,33 @@ pub(super) fn places(step: &Spanned<Step>) -> Vec<Range<usize>> {
         }
         Step::Route(_) => vec![step.span()],
     }
+}
+
+/// What is wrong with words that are meant for a shell, and what to write.
+fn shell_line(words: &[String]) -> Option<(String, String)> {
+    const SIGNS: [&str; 10] = ["&&", "||", "|", ";", "&", ">", ">>", "<", "2>&1", "2>"];
+    let program = words.first()?;
+    let joined = words.join(" ");
+    let quoted = |word: &str| toml::Value::from(word).to_string();
+    let has_signs = joined.contains(['|', ';', '&', '>', '<', '`', '*', '~']);
+    let through_shell = format!("[\"sh\", \"-c\", {}]", quoted(&joined));
+    let sign = words.iter().find(|word| SIGNS.contains(&word.as_str()));
+    if program.contains(char::is_whitespace) {
+        let split: Vec<String> = program
+            .split_whitespace()
+            .chain(words.iter().skip(1).map(String::as_str))
+            .map(quoted)
+            .collect();
+        let help = match has_signs {
+            true => format!("no shell reads it; write {through_shell} if one should"),
+            false => format!("write each word on its own: [{}]", split.join(", ")),
+        };
+        return Some((format!("`{program}` is a command line, not a program"), help));
+    }
+    let is_shell = program.rsplit('/').next().is_some_and(|name| name.ends_with("sh"));
+    let sign = sign.filter(|_| !is_shell)?;
+    let message = format!("`{sign}` is for a shell, and no shell reads these words");
+    Some((message, format!("write {through_shell} if one should")))
 }
 
 /// Whether a name stays below /proc/sys/net, whatever separator is used.

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::arithmetic::{self, Cause, Operand};
 use super::limits::{self, Budget};
 use super::mistake::mistake;
+use super::remedy;
 use super::scalar::Scalar;
 use super::texts::Texts;
 use crate::error::{Diagnostic, did_you_mean};
@@ -152,6 +153,13 @@ impl<'a> Names<'a> {
                 items.iter_mut().for_each(|item| self.value(text, item, mistakes));
             }
             DeValue::Table(table) => self.table(text, table, mistakes),
+            DeValue::String(string) if self.is_otherwise_named(string) => {
+                let written = string.trim();
+                let name = remedy::otherwise_named(written).unwrap_or_default();
+                let message = format!("`{written}` is not replaced by the value of `{name}`");
+                let help = format!("write ${{{name}}}");
+                mistakes.push(mistake("E0105", span, &message, &help));
+            }
             DeValue::String(string) if string.contains('$') => {
                 if let Some(new) = self.string(text, string, span, mistakes) {
                     *value.get_mut() = new;
@@ -159,6 +167,11 @@ impl<'a> Names<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a text is a known name, written in the way of another language.
+    fn is_otherwise_named(&self, text: &str) -> bool {
+        text.len() < 100 && remedy::otherwise_named(text).is_some_and(|name| self.has(name))
     }
 
     /// The value of a string; `None` if it contains a mistake.
@@ -352,7 +365,8 @@ mod tests {
         let mut mistakes = Vec::new();
         names.table(&text, &mut document, &mut mistakes);
         let value = Scalar::of(document.get("x").unwrap().get_ref()).unwrap();
-        let places = mistakes.iter().map(|m| text[m.span.clone()].to_owned()).collect();
+        let said = mistakes.iter().filter(|mistake| !mistake.message.is_empty());
+        let places = said.map(|m| text[m.span.clone()].to_owned()).collect();
         (format!("{}:{value}", value.type_name()), places)
     }
 

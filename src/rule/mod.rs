@@ -28,6 +28,7 @@ mod quote;
 mod sql;
 mod typing;
 mod warn;
+mod wording;
 
 use arrow::datatypes::{DataType, Schema};
 
