@@ -395,11 +395,12 @@ impl Report {
     /// The mistakes that something outside the file causes, in a sentence each: `cause` is what does, such as the value of
     /// a param.
     pub fn blame(&self, cause: &str) -> String {
-        let sentences = self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(|d| {
-            let (file, place) = self.place_in_file(&d.span);
-            let help = d.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
-            format!("{cause}: {}{help} (used in {file}, line {})", d.message, place.line)
-        });
+        let sentences =
+            self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(|d| {
+                let (file, place) = self.place_in_file(&d.span);
+                let help = d.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+                format!("{cause}: {}{help} (used in {file}, line {})", d.message, place.line)
+            });
         sentences.collect::<Vec<_>>().join("\n")
     }
 

@@ -42,6 +42,9 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("extends-missing", "files"),
     ("extends-not-toml", "files"),
     ("extends-unknown", "names of measurements"),
+    ("command-line", "shells"),
+    ("command-sign", "shells"),
+    ("netfilter-iptables", "nftables"),
     ("condition-twice", "one item against another"),
     ("config-gap", "counting"),
     ("confirm-spread", "how long a text stands for"),
@@ -299,4 +302,50 @@ fn examples_and_defaults_are_right() {
         }
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An editor that says "not valid under any of these" of a whole table does not say where in it the mistake is.
+#[test]
+fn mistakes_are_placed_at_their_key() {
+    let schema = schema();
+    assert!(!schema.to_string().contains("\"oneOf\""), "a mistake would be that of a whole table");
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut seen = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (name, text) in files("tests/diagnostics") {
+        let Some(document) = json(&text).filter(|_| !name.starts_with("lab-")) else { continue };
+        for fault in validator.iter_errors(&document) {
+            let (path, said) = (fault.instance_path().to_string(), fault.to_string());
+            let parts: Vec<&str> = path.split('/').skip(1).collect();
+            let counted = said.contains("properties") || said.contains("Additional");
+            // A step as a whole has a wrong number of kinds, or an unknown one, or is none.
+            if let ["config", _, "steps", _] = parts.as_slice()
+                && !counted
+                && !said.contains("is not of type")
+            {
+                wrong.push(format!("{name}: {path}: {said}"));
+            }
+            if said.len() > 400 {
+                wrong.push(format!("{name}: {path}: as long as {said}"));
+            }
+            seen.insert((name.clone(), path, said));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (name, path, part) in [
+        ("sockopt-range", "/config/one/steps/0/sockopt/ip_ttl", "maximum of 255"),
+        ("route-range", "/config/one/steps/0/route/advmss", "minimum of 1"),
+        ("netfilter-key", "/config/one/steps/0/netfilter", "'chain' was unexpected"),
+        ("netfilter-hook", "/config/one/steps/0/netfilter/hook", "\"forward\""),
+        ("step-two-kinds", "/config/one/steps/0", "more than 1 property"),
+        ("unknown-step", "/config/one/steps/0", "was unexpected"),
+        ("condition-two-questions", "/conditions/0", "False schema"),
+        ("packet-two-payloads", "/connect/packet", "False schema"),
+    ] {
+        let said = |(file, at, said): &&(String, String, String)| {
+            file == name && at.starts_with(path) && said.contains(part)
+        };
+        let of_file: Vec<_> = seen.iter().filter(|(file, ..)| file == name).collect();
+        assert!(seen.iter().any(|found| said(&found)), "{name}: {path}: {part}: {of_file:#?}");
+    }
 }

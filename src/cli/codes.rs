@@ -135,7 +135,16 @@ mod tests {
     fn codes_are_found_in_any_case() {
         assert_eq!(find("e0100").map(|found| found.code), Some("E0100"));
         assert!(find("E9999").is_none());
-        assert_eq!((nearest("e404"), nearest("E00404"), nearest("E999")), (Some("E0404"), Some("E0404"), None));
-        assert!(is_code("E9999") && !is_code("ecn") && is_code("E404") && !is_code("E020255") && !is_code("Ex010"));
+        assert_eq!(
+            (nearest("e404"), nearest("e00404"), nearest("E999")),
+            (Some("E0404"), Some("E0404"), None)
+        );
+        assert!(
+            is_code("E9999")
+                && !is_code("ecn")
+                && is_code("E404")
+                && !is_code("E020255")
+                && !is_code("Ex010")
+        );
     }
 }

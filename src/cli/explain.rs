@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::cli::check;
 use crate::cli::codes::{self, Explained};
-use crate::cli::words::Word;
 use crate::cli::options::columns::FixedColumns;
+use crate::cli::words::Word;
 use crate::cost;
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};

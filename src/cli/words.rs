@@ -40,7 +40,10 @@ impl Word {
                     name: name.to_owned(),
                     is: "a kind of step",
                     doc: row.doc.to_owned(),
-                    facts: pairs([("example", row.example.to_owned()), ("undone", row.undo.to_owned())]),
+                    facts: pairs([
+                        ("example", row.example.to_owned()),
+                        ("undone", row.undo.to_owned()),
+                    ]),
                 })
             })
     }
@@ -93,10 +96,7 @@ fn of_function(group: &chain::GroupDef, function: &chain::FunctionDef) -> Word {
     let chains: Vec<&str> = function.chains.iter().map(|chain| chain.key()).collect();
     let columns = group.fields.iter().filter(|field| field.by == function.name);
     let columns: Vec<&str> = columns.map(|field| field.name).collect();
-    let mut facts = pairs([
-        ("listed in", chains.join(", ")),
-        ("group", group.name.to_owned()),
-    ]);
+    let mut facts = pairs([("listed in", chains.join(", ")), ("group", group.name.to_owned())]);
     if !columns.is_empty() {
         facts.extend(pairs([("columns", columns.join(", "))]));
     }

@@ -289,7 +289,8 @@ impl Checker<'_> {
         if text.is_empty()
             || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         {
-            let likely = text.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+            let likely =
+                text.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
             let likely = likely.collect::<String>();
             let likely = match likely.trim_matches('-') {
                 "" => String::new(),

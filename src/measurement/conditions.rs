@@ -203,12 +203,7 @@ impl Checker<'_> {
                 true => format!("write lower-case letters, digits and _: \"{likely}\""),
                 false => "write lower-case letters, digits and _".to_owned(),
             };
-            self.mistake(
-                "E0304",
-                is.span(),
-                format!("`{text}` cannot end a label"),
-                Some(help),
-            );
+            self.mistake("E0304", is.span(), format!("`{text}` cannot end a label"), Some(help));
         } else if text == INSUFFICIENT {
             let message =
                 format!("`{INSUFFICIENT}` is reserved for conditions whose facts are missing");

@@ -120,7 +120,8 @@ impl Sources {
     }
 
     fn is_read(&self, origin: &str) -> bool {
-        let same = |read: &str| read == origin || plain(Path::new(read)) == plain(Path::new(origin));
+        let same =
+            |read: &str| read == origin || plain(Path::new(read)) == plain(Path::new(origin));
         self.files.iter().any(|(_, read)| same(read))
     }
 
@@ -224,7 +225,8 @@ pub(super) fn merge<'a>(document: &mut DeTable<'a>, mut base: DeTable<'a>) {
             if let DeValue::Array(known) = known.into_inner() {
                 let own = std::mem::replace(own, DeArray::new());
                 let all = DeValue::Array(conditions(known, own));
-                document.insert(Spanned::new(span.clone(), CONDITIONS.into()), Spanned::new(span, all));
+                document
+                    .insert(Spanned::new(span.clone(), CONDITIONS.into()), Spanned::new(span, all));
             }
         }
         (Some(known), None) => {
@@ -404,7 +406,7 @@ compare = "ok"
         assert_eq!(plan.configs[1].title, "One (ttl = 8)");
         let steps = &plan.configs[1].steps;
         let folder = plan.sources.folder(0).unwrap();
-        let arm = folder.join("./arm").display().to_string();
+        let arm = folder.join("arm").display().to_string();
         assert!(steps[1].describe().contains(&arm), "{}", steps[1].describe());
         assert!(steps[1].describe_undo().contains("dish"), "{}", steps[1].describe_undo());
         assert!(!steps[1].describe_undo().contains('/'), "{}", steps[1].describe_undo());
@@ -475,6 +477,10 @@ value = "one.ttl"
             .collect();
         assert_eq!(places, ["E0101 own.toml:3:1", "E0403 base.toml:21:10"]);
         assert!(report.render(false).contains("21 | value = \"zero.pkt_rew\""), "{report}");
-        assert!(report.json_lines().contains("base.toml\",\"severity\":\"error\",\"code\":\"E0403\",\"line\":21"));
+        assert!(
+            report
+                .json_lines()
+                .contains("base.toml\",\"severity\":\"error\",\"code\":\"E0403\",\"line\":21")
+        );
     }
 }

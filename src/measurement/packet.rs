@@ -172,8 +172,9 @@ impl Checker<'_> {
                     true => plain.as_str(),
                     false => "00ff",
                 };
-                let help =
-                    format!("write two hexadecimal digits for each octet, without spaces: \"{likely}\"");
+                let help = format!(
+                    "write two hexadecimal digits for each octet, without spaces: \"{likely}\""
+                );
                 let message = "these are not octets";
                 self.mistake("E0214", written.span(), message, Some(help));
                 None

@@ -14,8 +14,8 @@ use super::mistake::{Path, mistake};
 use super::params::{Overrides, Param, Params};
 use super::remedy;
 use super::scalar::integer;
-use super::syntax;
 use super::sweep::{self, Swept};
+use super::syntax;
 use super::texts::Texts;
 use crate::error::Diagnostic;
 
@@ -75,7 +75,13 @@ pub(super) fn read<'a>(
                 let mut path = Path::new();
                 let span = error.span().unwrap_or_default();
                 let removed = remove(&mut document, &span, &mut path);
-                reading.mistakes.push(rejected(text, &error, &path));
+                let rejected = rejected(text, &error, &path);
+                // A list of one table has the place of the table.
+                let same =
+                    |known: &Diagnostic| known.code == rejected.code && known.span == rejected.span;
+                if !reading.mistakes.iter().any(same) {
+                    reading.mistakes.push(rejected);
+                }
                 if !removed {
                     break;
                 }
@@ -102,11 +108,7 @@ fn joined<'a>(sources: &'a Sources, reading: &mut Reading) -> Option<DeTable<'a>
 }
 
 /// The document of one file, which is a part of the text.
-fn one<'a>(
-    text: &'a str,
-    part: &Range<usize>,
-    reading: &mut Reading,
-) -> Option<DeTable<'a>> {
+fn one<'a>(text: &'a str, part: &Range<usize>, reading: &mut Reading) -> Option<DeTable<'a>> {
     let start = part.start;
     let text = &text[part.clone()];
     let in_whole = |span: Range<usize>| span.start + start..span.end + start;
@@ -124,7 +126,12 @@ fn one<'a>(
         // For invalid TOML, the parser makes up a value.
         Some((span, _)) if errors.is_empty() => {
             let help = format!("write format = {FORMAT}, or leave it out");
-            reading.mistakes.push(mistake("E0104", in_whole(span), "there is no such format", &help));
+            reading.mistakes.push(mistake(
+                "E0104",
+                in_whole(span),
+                "there is no such format",
+                &help,
+            ));
         }
         _ => {}
     }

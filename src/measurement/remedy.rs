@@ -24,9 +24,21 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("", "kind", "it belongs to [connect]"),
     ("", "lab", "the lab has a file of its own; `run --lab` needs nothing here"),
     ("", "targets", "targets are a file of their own: run --targets FILE"),
-    ("connect", "port", "the port belongs to the target: in the list, or with --port for those without one"),
-    ("connect", "ports", "the port belongs to the target: in the list, or with --port for those without one"),
-    ("connect", "retries", "the kernel retransmits within `timeout`; `repeat` makes several connections"),
+    (
+        "connect",
+        "port",
+        "the port belongs to the target: in the list, or with --port for those without one",
+    ),
+    (
+        "connect",
+        "ports",
+        "the port belongs to the target: in the list, or with --port for those without one",
+    ),
+    (
+        "connect",
+        "retries",
+        "the kernel retransmits within `timeout`; `repeat` makes several connections",
+    ),
     ("connect", "keep", "it belongs to [connect.after]"),
     ("connect", "resolve", "it belongs to [connect.prepare]"),
     ("connect", "probe", "it belongs to [connect.prepare]"),
@@ -40,8 +52,16 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("config", "route", "write steps = [{ route = { features = [\"ecn\"] } }]"),
     ("config", "command", "write steps = [{ command = { run = [\"dish\", \"east\"] } }]"),
     ("conditions", "if", "write given = \"...\""),
-    ("conditions", "when", "write first_of = [{ is = \"seen\", when = \"...\" }, { is = \"not_seen\" }]"),
-    ("conditions", "is", "write first_of = [{ is = \"seen\", when = \"...\" }, { is = \"not_seen\" }]"),
+    (
+        "conditions",
+        "when",
+        "write first_of = [{ is = \"seen\", when = \"...\" }, { is = \"not_seen\" }]",
+    ),
+    (
+        "conditions",
+        "is",
+        "write first_of = [{ is = \"seen\", when = \"...\" }, { is = \"not_seen\" }]",
+    ),
     ("conditions", "expression", "write value = \"...\" for a number, or first_of for words"),
 ];
 
@@ -56,17 +76,25 @@ pub(super) fn unknown_key(path: &Path, wrong: &str, known: &[&str]) -> String {
         [.., last] => last.as_str(),
     };
     if place == "config" && parents.len() == 1 {
-        return format!(
-            "configurations are called {}, {}, {} and so on: write [config.one]",
-            CONFIGURATIONS[0], CONFIGURATIONS[1], CONFIGURATIONS[2]
-        );
+        let near = did_you_mean(wrong, known.iter().copied());
+        return near.unwrap_or_else(|| {
+            format!(
+                "configurations are called {}, {}, {} and so on: write [config.one]",
+                CONFIGURATIONS[0], CONFIGURATIONS[1], CONFIGURATIONS[2]
+            )
+        });
     }
     let expected = EXPECTED.iter().find(|(at, key, _)| *at == place && *key == wrong);
     if let Some((_, _, help)) = expected {
         return (*help).to_owned();
     }
     did_you_mean(wrong, known.iter().copied())
-        .or_else(|| Some(format!("did you mean `{}`?", known.iter().find(|key| key.starts_with(&format!("{wrong}_")))?)))
+        .or_else(|| {
+            Some(format!(
+                "did you mean `{}`?",
+                known.iter().find(|key| key.starts_with(&format!("{wrong}_")))?
+            ))
+        })
         .unwrap_or_else(|| format!("valid here: {}", known.join(", ")))
 }
 
@@ -81,7 +109,13 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
     if let [params, name] = path.as_slice()
         && params == "params"
     {
-        return Some(format!("write {name} = {{ default = {} }}", if written.is_empty() { "46" } else { written }));
+        return Some(format!(
+            "write {name} = {{ default = {} }}",
+            if written.is_empty() { "46" } else { written }
+        ));
+    }
+    if written.starts_with("[[") {
+        return Some(format!("write [{key}], with one bracket on each side: there is one of it"));
     }
     let node = node(path)?;
     let is = |kind: &str| match node.get("type") {
@@ -93,23 +127,34 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
     let assigned = |value: &str| Some(format!("write {key} = {value}"));
     let is_member = path.last().is_some_and(|last| last != key);
     let example = example(node);
+    if is("array") && !is_member && text.is_some_and(|text| text.starts_with("${")) {
+        return Some(format!("let the param be a list: default = {}", toml_of(example?)));
+    }
     if is("array") && !is_member {
         return match written.chars().next() {
             // A section, and not an inline table.
-            Some('[') => Some(format!("write [[{}]], with two brackets on each side", path.join("."))),
+            Some('[') => {
+                Some(format!("write [[{}]], with two brackets on each side", path.join(".")))
+            }
             Some('{') => assigned(&format!("[{written}]")),
             Some('"' | '\'') if key == "run" || key == "undo" => {
                 let words = text.unwrap_or_default().split_whitespace();
                 let words: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
                 assigned(&format!("[{}]", words.join(", ")))
             }
-            Some(_) if !written.contains('\n') && written.len() < 80 && example.is_some_and(|e| fits(e, written)) => {
+            Some(_)
+                if !written.contains('\n')
+                    && written.len() < 80
+                    && example.is_some_and(|e| fits(e, written)) =>
+            {
                 assigned(&format!("[{written}]"))
             }
             _ => assigned(&toml_of(example?)),
         };
     }
-    if is("integer") && let Some(text) = text {
+    if is("integer")
+        && let Some(text) = text
+    {
         let digits = text.trim();
         let number = match digits.strip_prefix("0x") {
             Some(hex) => i64::from_str_radix(hex, 16).ok(),
@@ -119,7 +164,9 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
             return Some(format!("write {key} = {number}, without quotes"));
         }
     }
-    if is("boolean") && let Some(text) = text {
+    if is("boolean")
+        && let Some(text) = text
+    {
         let lower = text.to_ascii_lowercase();
         let value = match lower.as_str() {
             "true" | "yes" | "on" => Some("true"),
@@ -143,10 +190,20 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
         }
         let is_sql = matches!(key.as_str(), "when" | "given" | "value");
         if is_sql && written.starts_with('[') {
-            let parts: Vec<&str> = written.trim_matches(['[', ']']).split(',').filter_map(|part| unquoted(part.trim())).collect();
+            let parts: Vec<&str> = written
+                .trim_matches(['[', ']'])
+                .split(',')
+                .filter_map(|part| unquoted(part.trim()))
+                .collect();
             if parts.len() > 1 {
                 return Some(format!("write one expression: {key} = \"{}\"", parts.join(" AND ")));
             }
+        }
+        if is_sql && matches!(written, "true" | "false") {
+            let example = toml_of(example?);
+            return Some(format!(
+                "an expression is a text, as in {key} = {example}; the last entry may be without `when`"
+            ));
         }
         if is_number && !is_duration && !is_sql {
             return assigned(&format!("\"{written}\""));
@@ -214,7 +271,9 @@ fn toml_of(value: &Value) -> String {
             format!("[{}]", items.iter().map(toml_of).collect::<Vec<_>>().join(", "))
         }
         Value::Object(map) => {
-            let bare = |key: &str| key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            let bare = |key: &str| {
+                key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+            };
             let pair = |(key, value): (&String, &Value)| match bare(key) {
                 true => format!("{key} = {}", toml_of(value)),
                 false => format!("\"{key}\" = {}", toml_of(value)),
@@ -231,6 +290,7 @@ pub(super) fn otherwise_named(text: &str) -> Option<&str> {
     const WAYS: [(&str, &str); 6] =
         [("{{", "}}"), ("$(", ")"), ("{", "}"), ("%", "%"), ("<", ">"), ("$", "")];
     let text = text.trim();
-    let found = WAYS.iter().find_map(|(before, after)| text.strip_prefix(before)?.strip_suffix(after));
+    let found =
+        WAYS.iter().find_map(|(before, after)| text.strip_prefix(before)?.strip_suffix(after));
     found.map(str::trim).filter(|name| is_name(name))
 }

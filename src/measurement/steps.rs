@@ -306,7 +306,15 @@ impl Checker<'_> {
             }
             return None;
         };
-        if let Some(fault) = netfilter::fault(rule.get_ref()) {
+        let is_iptables = rule.get_ref().trim_start().starts_with(['-', '!'])
+            || rule.get_ref().contains(" -j ")
+            || rule.get_ref().trim_start().starts_with("iptables");
+        if is_iptables {
+            let help = "write it as nft(8) reads it, without table and chain: \"dscp set 46\" in place of \
+                        -t mangle -A OUTPUT -j DSCP --set-dscp 46; iptables-translate translates rules";
+            let message = "this is a rule of iptables, not of nftables";
+            self.mistake("E0213", rule.span(), message, Some(help.into()));
+        } else if let Some(fault) = netfilter::fault(rule.get_ref()) {
             let help = "write one rule as nft(8) reads it, such as dscp set 46, which is for both IP versions";
             let message = format!("this rule {fault}");
             self.mistake("E0213", rule.span(), message, Some(help.into()));
@@ -459,9 +467,10 @@ impl Checker<'_> {
         if let (Some(program), Some(folder)) = (located.first_mut(), folder)
             && program.contains('/')
             && Path::new(program.as_str()).is_relative()
-            && !folder.as_os_str().is_empty()
+            // Absolute, so that `restore` finds it from anywhere.
+            && let Ok(path) = std::path::absolute(folder.join(&program))
         {
-            *program = folder.join(&program).display().to_string();
+            *program = path.display().to_string();
         }
         located
     }

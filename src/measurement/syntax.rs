@@ -67,7 +67,9 @@ pub(super) fn syntax(text: &str, error: &Error, document: &DeTable<'_>) -> Diagn
         _ if message.starts_with("invalid basic string") => {
             "end the text with \" in the same line; one of several lines is between \"\"\" and \"\"\""
         }
-        _ if message.starts_with("invalid literal string") => "end the text with ' in the same line",
+        _ if message.starts_with("invalid literal string") => {
+            "end the text with ' in the same line"
+        }
         _ if message.starts_with("key with no value") => "write key = value",
         _ if message.contains("unclosed inline table") => "end the table with }",
         _ if message.contains("unclosed array") => "end the list with ]",
@@ -101,7 +103,18 @@ fn duplicate(text: &str, span: &Range<usize>, document: &DeTable<'_>) -> Diagnos
             start += line.len() + text[start + line.len()..].len().min(1);
         }
     }
-    let mut first = None;
+    let header_at = |at: usize| {
+        let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        Some(text[line..].lines().next()?.trim()).filter(|line| line.starts_with('['))
+    };
+    let mut first = header_at(span.start).and_then(|header| {
+        let mut start = 0;
+        text[..span.start].split('\n').find_map(|line| {
+            let at = start;
+            start += line.len() + 1;
+            (line.trim() == header).then_some(at)
+        })
+    });
     earlier(document, key.trim_matches(['"', '\'']), span.start, &mut first);
     let message = match first {
         Some(at) => format!("`{key}` is already written in line {}", line_of(at)),
@@ -144,14 +157,16 @@ fn curly(text: &str, span: &Range<usize>) -> Option<Diagnostic> {
     let start = text.get(..span.start)?.rfind('\n').map_or(0, |at| at + 1);
     let line = text.get(start..)?.lines().next()?;
     let value = line.find('=').map_or(0, |at| at + 1);
-    let (at, (wrong, right)) = line.char_indices().skip_while(|(at, _)| *at < value).find_map(|(at, c)| {
-        QUOTES.iter().find(|(wrong, _)| *wrong == c).map(|quotes| (at, *quotes))
-    })?;
+    let (at, (wrong, right)) =
+        line.char_indices().skip_while(|(at, _)| *at < value).find_map(|(at, c)| {
+            QUOTES.iter().find(|(wrong, _)| *wrong == c).map(|quotes| (at, *quotes))
+        })?;
     // A text may contain them.
     if line[value..at].contains(['"', '\'', '#']) {
         return None;
     }
-    let message = format!("{wrong} is a quotation mark of word processors, which TOML does not know");
+    let message =
+        format!("{wrong} is a quotation mark of word processors, which TOML does not know");
     let help = format!("write texts between straight ones: {right}");
     let place = start + at..start + at + wrong.len_utf8();
     Some(mistake("E0100", place, &message, &help))
@@ -162,13 +177,14 @@ fn bare(text: &str, span: &Range<usize>, here: &str) -> Option<Diagnostic> {
     let before = text.get(..span.start)?;
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':' | '$');
     // The parser may point into the word.
-    let start = before.len() - before.chars().rev().take_while(|c| is_word(*c)).map(char::len_utf8).sum::<usize>();
+    let start = before.len()
+        - before.chars().rev().take_while(|c| is_word(*c)).map(char::len_utf8).sum::<usize>();
     if !text.get(..start)?.trim_end_matches([' ', '\t']).ends_with(['=', '[', ',']) {
         return None;
     }
     let word = &text[start..];
     let word = &word[..word.find(|c| !is_word(c)).unwrap_or(word.len())];
-    if here.is_empty() || !word.starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '$') {
+    if here.is_empty() || !word.starts_with(|c: char| c.is_alphabetic() || "_$/.".contains(c)) {
         return None;
     }
     let (message, help) = match word.to_ascii_lowercase().as_str() {
@@ -176,9 +192,10 @@ fn bare(text: &str, span: &Range<usize>, here: &str) -> Option<Diagnostic> {
             format!("there is no `{word}` in TOML"),
             "leave the key out: then it has its default".to_owned(),
         ),
-        lower @ ("true" | "false") => {
-            (format!("`{word}` is not a value of TOML"), format!("write {lower}, in lower-case letters"))
-        }
+        lower @ ("true" | "false") => (
+            format!("`{word}` is not a value of TOML"),
+            format!("write {lower}, in lower-case letters"),
+        ),
         "yes" | "on" => (format!("`{word}` is not a value of TOML"), "write true".to_owned()),
         "no" | "off" => (format!("`{word}` is not a value of TOML"), "write false".to_owned()),
         _ => ("a text is written in quotes".to_owned(), format!("write \"{word}\"")),
@@ -189,7 +206,8 @@ fn bare(text: &str, span: &Range<usize>, here: &str) -> Option<Diagnostic> {
 /// The text of a file that is not UTF-8, as far as it can be shown, and its mistake.
 pub(super) fn not_utf8(octets: &[u8]) -> (String, Diagnostic) {
     let wide = |order: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = octets[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
+        let units: Vec<u16> =
+            octets[2..].chunks_exact(2).map(|pair| order([pair[0], pair[1]])).collect();
         String::from_utf16_lossy(&units)
     };
     let utf16 = match octets {

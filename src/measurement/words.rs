@@ -85,6 +85,8 @@ pub(super) fn sweep(generator: &mut SchemaGenerator) -> Schema {
             "items": generator.subschema_for::<Scalar>().to_value(),
             "minItems": 1,
             "maxItems": NAMES.len() - 1,
+            "description": "The values, or a param that is a list.",
+            "examples": [[1, 10, 46]],
         },
     })
 }

@@ -178,11 +178,17 @@ impl Sql {
         if let Some(hex) = tokens.iter().find(|t| matches!(t.token, Token::HexStringLiteral(_))) {
             return Err(self.hexadecimal(hex.span));
         }
-        if let Some((token, help)) = tokens.iter().find_map(|token| {
-            wording::of_token(&token.token).map(|help| (token, help))
-        }) {
+        if let Some((token, help)) = tokens
+            .iter()
+            .find_map(|token| wording::of_token(&token.token).map(|help| (token, help)))
+        {
             let message = format!("`{}` is not part of expressions", token.token);
-            return Err(self.diagnostic("E0402", self.place(token.span), message, Some(help.into())));
+            return Err(self.diagnostic(
+                "E0402",
+                self.place(token.span),
+                message,
+                Some(help.into()),
+            ));
         }
         let mut parser =
             Parser::new(&Subset).with_recursion_limit(DEEPEST).with_tokens_with_locations(tokens);

@@ -48,7 +48,10 @@ pub(super) fn of_token(token: &Token) -> Option<&'static str> {
 pub(super) fn of_word(word: &str) -> Option<String> {
     let lower = word.to_ascii_lowercase();
     if let Some(dscp) = codepoint(&lower) {
-        return Some(format!("the DSCP {} is the number {dscp}: write {dscp}", lower.to_uppercase()));
+        return Some(format!(
+            "the DSCP {} is the number {dscp}: write {dscp}",
+            lower.to_uppercase()
+        ));
     }
     let help = match lower.as_str() {
         "none" | "nil" | "undefined" | "nan" => "write IS NULL, or IS NOT NULL",
