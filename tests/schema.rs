@@ -317,7 +317,7 @@ fn mistakes_are_placed_at_their_key() {
         for fault in validator.iter_errors(&document) {
             let (path, said) = (fault.instance_path().to_string(), fault.to_string());
             let parts: Vec<&str> = path.split('/').skip(1).collect();
-            let counted = said.contains("properties") || said.contains("Additional");
+            let counted = said.contains("propert");
             // A step as a whole has a wrong number of kinds, or an unknown one, or is none.
             if let ["config", _, "steps", _] = parts.as_slice()
                 && !counted
@@ -325,8 +325,8 @@ fn mistakes_are_placed_at_their_key() {
             {
                 wrong.push(format!("{name}: {path}: {said}"));
             }
-            if said.len() > 400 {
-                wrong.push(format!("{name}: {path}: as long as {said}"));
+            if said.contains("anyOf") {
+                wrong.push(format!("{name}: {path}: {said}"));
             }
             seen.insert((name.clone(), path, said));
         }
@@ -336,7 +336,8 @@ fn mistakes_are_placed_at_their_key() {
         ("sockopt-range", "/config/one/steps/0/sockopt/ip_ttl", "maximum of 255"),
         ("route-range", "/config/one/steps/0/route/advmss", "minimum of 1"),
         ("netfilter-key", "/config/one/steps/0/netfilter", "'chain' was unexpected"),
-        ("netfilter-hook", "/config/one/steps/0/netfilter/hook", "\"forward\""),
+        ("netfilter-hook", "/config/one/steps/0/netfilter/hook", "is not one of"),
+        ("kind-udp", "/connect/kind", "is not one of"),
         ("step-two-kinds", "/config/one/steps/0", "more than 1 property"),
         ("unknown-step", "/config/one/steps/0", "was unexpected"),
         ("condition-two-questions", "/conditions/0", "False schema"),

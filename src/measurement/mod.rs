@@ -11,6 +11,7 @@ mod arithmetic;
 mod bounds;
 mod checker;
 mod columns;
+mod command;
 mod compile;
 mod conditions;
 mod confirm;
@@ -87,15 +88,15 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
             "there is no measurement file {name_or_path}; only a name without .toml ({name}) is looked up in folders"
         )));
     }
-    let beside = PathBuf::from(format!("{name_or_path}.toml"));
-    let beside = beside.is_file().then_some(beside);
+    let local = PathBuf::from(format!("{name_or_path}.toml"));
+    let local = local.is_file().then_some(local);
     let folders = folders();
     let chosen = |found: (String, String)| {
-        if let Some(beside) = &beside {
+        if let Some(local) = &local {
             log::warn!(
                 "{name_or_path} is {}; write {} for the file in this folder",
                 found.0,
-                beside.display()
+                local.display()
             );
         }
         found
@@ -111,8 +112,8 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
     }
     let shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    let near = match &beside {
-        Some(beside) => format!("; write {} for the file in this folder", beside.display()),
+    let near = match &local {
+        Some(local) => format!("; write {} for the file in this folder", local.display()),
         None => did_you_mean(name_or_path, shipped.iter().copied())
             .map_or(String::new(), |near| format!("; {near}")),
     };

@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::mistake::Path;
 use super::schema::schema;
-use super::substitute::is_name;
 use super::words::DURATION;
 use crate::error::{did_you_mean, nearest};
 use crate::record::CONFIGURATIONS;
@@ -283,14 +282,4 @@ fn toml_of(value: &Value) -> String {
         Value::Null => String::new(),
         other => other.to_string(),
     }
-}
-
-/// The name of a param that a text means in another way: `$name`, `{name}`, `$(name)`, `{{name}}`, `%name%` or `<name>`.
-pub(super) fn otherwise_named(text: &str) -> Option<&str> {
-    const WAYS: [(&str, &str); 6] =
-        [("{{", "}}"), ("$(", ")"), ("{", "}"), ("%", "%"), ("<", ">"), ("$", "")];
-    let text = text.trim();
-    let found =
-        WAYS.iter().find_map(|(before, after)| text.strip_prefix(before)?.strip_suffix(after));
-    found.map(str::trim).filter(|name| is_name(name))
 }

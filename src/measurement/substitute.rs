@@ -13,7 +13,6 @@ use toml::de::{DeTable, DeValue};
 use super::arithmetic::{self, Cause, Operand};
 use super::limits::{self, Budget};
 use super::mistake::mistake;
-use super::remedy;
 use super::scalar::Scalar;
 use super::texts::Texts;
 use crate::error::{Diagnostic, did_you_mean};
@@ -155,7 +154,7 @@ impl<'a> Names<'a> {
             DeValue::Table(table) => self.table(text, table, mistakes),
             DeValue::String(string) if self.is_otherwise_named(string) => {
                 let written = string.trim();
-                let name = remedy::otherwise_named(written).unwrap_or_default();
+                let name = otherwise_named(written).unwrap_or_default();
                 let message = format!("`{written}` is not replaced by the value of `{name}`");
                 let help = format!("write ${{{name}}}");
                 mistakes.push(mistake("E0105", span, &message, &help));
@@ -171,7 +170,7 @@ impl<'a> Names<'a> {
 
     /// Whether a text is a known name, written in the way of another language.
     fn is_otherwise_named(&self, text: &str) -> bool {
-        text.len() < 100 && remedy::otherwise_named(text).is_some_and(|name| self.has(name))
+        text.len() < 100 && otherwise_named(text).is_some_and(|name| self.has(name))
     }
 
     /// The value of a string; `None` if it contains a mistake.
@@ -322,6 +321,16 @@ pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.len() <= 60
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// The name of a param that a text means in another way: `$name`, `{name}`, `$(name)`, `{{name}}`, `%name%` or `<name>`.
+fn otherwise_named(text: &str) -> Option<&str> {
+    const WAYS: [(&str, &str); 6] =
+        [("{{", "}}"), ("$(", ")"), ("{", "}"), ("%", "%"), ("<", ">"), ("$", "")];
+    let text = text.trim();
+    let found =
+        WAYS.iter().find_map(|(before, after)| text.strip_prefix(before)?.strip_suffix(after));
+    found.map(str::trim).filter(|name| is_name(name))
 }
 
 /// The places in the file of a string's parts.

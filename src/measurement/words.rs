@@ -31,14 +31,18 @@ pub(super) const NAME: &str = "^[a-z_][a-z0-9_]*$";
 /// The pattern of a string that is a param of another type.
 const PARAM: &str = "^\\$\\{[a-z0-9_ +*/%()-]+\\}$";
 
-/// One of some names, each with its documentation for editors; or a param.
+/// One of some names, each with its documentation for editors; or a param. An editor completes what is under `anyOf`,
+/// which allows anything, and reports what `then` says: which names are known.
 pub(super) fn names(words: &[(&str, &str)]) -> Schema {
     let (names, docs): (Vec<_>, Vec<_>) = words.iter().copied().unzip();
     json_schema!({
+        "type": "string",
         "anyOf": [
             { "type": "string", "enum": names, "x-taplo": { "docs": { "enumValues": docs } } },
-            { "type": "string", "pattern": "\\$\\{" },
+            {},
         ],
+        "if": { "type": "string", "not": { "pattern": "\\$\\{" } },
+        "then": { "enum": names },
     })
 }
 

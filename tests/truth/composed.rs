@@ -54,24 +54,25 @@ fn measure(name: &str, truth: &Truth) -> Vec<String> {
     run.arg("run").arg(folder().join(format!("{name}.toml"))).args(["--lab", "--allow-commands"]);
     let output = run.env("TMPDIR", scratch.path()).arg("-o").arg(&out).output().unwrap();
     let mut wrong = Vec::new();
-    if output.status.code() != Some(0) {
+    // 3: this host was too busy to tell of some attempts, which conclude nothing.
+    if !matches!(output.status.code(), Some(0 | 3)) {
         return vec![format!("{name}: {}: {}", output.status, stderr(&output))];
     }
-    let mut seen = BTreeSet::new();
+    let mut seen: Truth = BTreeMap::new();
     for record in records(&out) {
         let host = record["target"]["name"].as_str().unwrap().to_owned();
         let Some(expected) = truth.get(&host) else { continue };
         let given = record["conditions"].as_array().unwrap().iter();
-        let given: BTreeSet<String> =
-            given.map(|label| label.as_str().unwrap().to_owned()).collect();
-        if given != *expected {
+        let given = given.map(|label| label.as_str().unwrap().to_owned());
+        let given: BTreeSet<String> = given.filter(|l| !l.ends_with(".insufficient")).collect();
+        if !given.is_subset(expected) {
             wrong.push(format!("{name}: {host}: {given:?}"));
         }
-        seen.insert(host);
+        seen.entry(host).or_default().extend(given);
     }
-    wrong.extend(
-        truth.keys().filter(|host| !seen.contains(*host)).map(|h| format!("{name}: no {h}")),
-    );
+    if seen != *truth {
+        wrong.push(format!("{name}: not all that is true: {seen:?}"));
+    }
     // The program of the arm is next to the file, wherever the run is started.
     if name == "e8-arm" {
         let positions = scratch.path().join("arm-positions");
