@@ -87,10 +87,13 @@ pub fn run(args: &Args) -> Result<Exit> {
             }
             Ok(if checked.is_ok() { Exit::Done } else { Exit::BadInput })
         });
-        exit = exit.max(outcome.unwrap_or_else(|error| {
-            crate::cli::report(&error);
-            error.exit()
-        }));
+        exit = exit.max(match outcome {
+            Ok(exit) => exit,
+            Err(error) => {
+                crate::cli::report_as(&error, args.format)?;
+                error.exit()
+            }
+        });
     }
     Ok(exit)
 }

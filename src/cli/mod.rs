@@ -25,6 +25,7 @@ mod signals;
 mod source;
 mod targets;
 mod verify;
+mod words;
 
 use std::io;
 

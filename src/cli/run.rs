@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
-    /// Port of targets without one
+    /// Port of targets without one; with --lab, of every host of the lab
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
@@ -252,7 +252,7 @@ fn whole(
     if let Some(file) = &file {
         let plan = Plan::load_with(&origin, &text, &base, &overrides)?;
         file.fits(&plan)?;
-        (port, names) = (plan.port(), plan.prepare.resolve);
+        (port, names) = (args.port.unwrap_or(plan.port()), plan.prepare.resolve);
         // Before any thread exists: a user namespace is for the whole process.
         lab::enter()?;
     }

@@ -55,6 +55,8 @@ fn lab() -> Value {
 /// The JSON Schema of a record in NDJSON, with the columns of every function. Parts that depend on the measurement
 /// (conditions, swept values) or on the target list are open.
 pub fn record() -> Value {
+    /// The configurations that are described one by one.
+    const DESCRIBED: usize = 8;
     let mut target = Map::new();
     for (name, data_type, doc) in &catalogue::TARGET {
         // A target needs an address and a port.
@@ -115,7 +117,8 @@ pub fn record() -> Value {
     );
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));
-    for name in &record::CONFIGURATIONS[2..] {
+    let (described, others) = record::CONFIGURATIONS.split_at(DESCRIBED);
+    for name in described.iter().skip(2) {
         let doc = format!("What happened under configuration {name}, if the measurement has it.");
         properties.insert((*name).into(), configuration(&doc));
     }
@@ -126,6 +129,9 @@ pub fn record() -> Value {
         "description": "One target's record: a line of NDJSON, or a row of Parquet.",
         "type": "object",
         "properties": properties,
+        "patternProperties": {
+            format!("^({})$", others.join("|")): configuration("What happened under a further configuration."),
+        },
         "required": ["target", position, flags, control, "zero", "one"],
         "additionalProperties": false,
         "$defs": { "configuration": {

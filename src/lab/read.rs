@@ -140,7 +140,7 @@ impl Spec {
             return Ok(spec);
         }
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-        Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }.into())
+        Err(Report::new(origin, text, diagnostics).into())
     }
 
     /// A lab for load tests: `answering` addresses of each family that answer and `silent` ones that never do (0:
