@@ -105,10 +105,9 @@ fn truth_of_ecn(name: &str, text: &str) -> Result<(), Report> {
     let plan = Plan::load("ecn", ecn, &Fields::empty()).unwrap();
     let known: Vec<String> = plan.rules.iter().flat_map(|rule| rule.labels()).collect();
     let diagnostics = unknown_labels(text, "ecn", |label| known.iter().any(|known| known == label));
-    let (origin, text) = (name.to_owned(), text.to_owned());
     match diagnostics.is_empty() {
         true => Ok(()),
-        false => Err(Report { origin, text, diagnostics }),
+        false => Err(Report::new(name, text, diagnostics)),
     }
 }
 

@@ -101,10 +101,7 @@ pub fn run(args: &Args) -> Result<Exit> {
 /// Checks a lab's file; its truth about the built-in measurements, too.
 fn lab_file(origin: &str, text: &str, format: Format) -> Result<Exit> {
     let mut report = match lab::Spec::parse(origin, text) {
-        Ok(_) => {
-            let (origin, text) = (origin.to_owned(), text.to_owned());
-            Report { origin, text, diagnostics: Vec::new() }
-        }
+        Ok(_) => Report::new(origin, text, Vec::new()),
         Err(Error::File(report)) => *report,
         Err(other) => return Err(other),
     };

@@ -1,6 +1,6 @@
 //! What fits at the cursor: a table with a row for each argument whose values this program knows.
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use clap::Arg;
 
 use super::line::{Line, Wanted, takes_value};

@@ -45,10 +45,7 @@ impl LabFile {
     pub fn fits(&self, plan: &Plan) -> Result<()> {
         match unknown_labels(&self.text, plan) {
             unknown if unknown.is_empty() => Ok(()),
-            diagnostics => {
-                let (origin, text) = (self.origin.clone(), self.text.clone());
-                Err(Report { origin, text, diagnostics }.into())
-            }
+            unknown => Err(Report::new(&*self.origin, &*self.text, unknown).into()),
         }
     }
 }
