@@ -29,6 +29,7 @@ mod quote;
 mod sql;
 mod typing;
 mod warn;
+mod wording;
 
 use arrow_schema::{DataType, Schema};
 
