@@ -1,4 +1,5 @@
-//! Lists the measurements in `measurements/`, which are compiled in.
+//! Lists the measurements in `measurements/`, which are compiled in. Links the static libpcap of a folder if
+//! `PATHSPIDER_STATIC_PCAP` names one (see `.packaging/libpcap`).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,6 +10,11 @@ fn main() -> io::Result<()> {
     let folder = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("measurements");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", folder.display());
+    println!("cargo::rerun-if-env-changed=PATHSPIDER_STATIC_PCAP");
+    if let Some(folder) = env::var_os("PATHSPIDER_STATIC_PCAP") {
+        println!("cargo::rustc-link-search=native={}", Path::new(&folder).display());
+        println!("cargo::rustc-link-lib=static=pcap");
+    }
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
