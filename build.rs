@@ -10,11 +10,7 @@ fn main() -> io::Result<()> {
     let folder = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("measurements");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", folder.display());
-    println!("cargo::rerun-if-env-changed=PATHSPIDER_STATIC_PCAP");
-    if let Some(folder) = env::var_os("PATHSPIDER_STATIC_PCAP") {
-        println!("cargo::rustc-link-search=native={}", Path::new(&folder).display());
-        println!("cargo::rustc-link-lib=static=pcap");
-    }
+    static_pcap();
     let mut names = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
@@ -33,4 +29,13 @@ fn main() -> io::Result<()> {
     }
     list.push_str("]\n");
     fs::write(Path::new(&variable("OUT_DIR")?).join("shipped.rs"), list)
+}
+
+/// Links the static libpcap of a folder, if a packager names one.
+fn static_pcap() {
+    println!("cargo::rerun-if-env-changed=PATHSPIDER_STATIC_PCAP");
+    if let Some(folder) = env::var_os("PATHSPIDER_STATIC_PCAP") {
+        println!("cargo::rustc-link-search=native={}", Path::new(&folder).display());
+        println!("cargo::rustc-link-lib=static=pcap");
+    }
 }
