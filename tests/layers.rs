@@ -89,6 +89,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     (
         "std::thread",
         &[
+            "engine/closer.rs",
             "barrier.rs",
             "sink/row_group.rs",
             "observer/capture.rs",
@@ -135,7 +136,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "cli/",
         ],
     ),
-    ("rustix", &["files/", "program.rs", "lab/", "privilege/"]),
+    ("rustix", &["files/", "program.rs", "lab/", "privilege/", "engine/raw.rs"]),
     ("socket2", &["engine/driver", "engine/socket.rs", "engine/raw.rs", "step/", "lab/"]),
     ("mio", &["engine/driver.rs", "lab/", "resolve/resolver.rs", "report/server.rs"]),
     ("pcap", &["observer/capture.rs", "observer/filter.rs", "lab/"]),

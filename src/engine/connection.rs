@@ -145,6 +145,11 @@ impl Connection {
         Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
     }
 
+    /// What is left of an attempt that has ended: its channel, and a packet that was not sent yet; may be empty.
+    pub(super) fn into_last(mut self) -> (Channel, Vec<u8>) {
+        (self.channel, self.out.split_off(self.sent))
+    }
+
     /// Reads what is available.
     fn read(&mut self, buffer: &mut [u8]) -> Option<Ending> {
         while self.connected && self.channel.hears && !self.finished {
@@ -189,7 +194,10 @@ impl Connection {
             }
             Action::Close(ending) => Some(ending),
         };
-        self.flush();
+        // What such an attempt still has to send goes out after it has ended.
+        if ending.is_none() || self.channel.hears {
+            self.flush();
+        }
         match event {
             // Whatever the machine does with it, nothing more can come.
             Event::Failed(fault) => ending.or_else(|| Some(Ending::failed(fault, Stage::Connect))),

@@ -18,6 +18,7 @@ impl Engine<'_> {
 
     /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the engine is dropped.
     pub fn finish(&mut self) -> Result<()> {
+        self.closer.settle();
         let altered = std::mem::take(&mut self.in_force).leave()?;
         altered.iter().for_each(|why| log::warn!("{why}"));
         Ok(())
@@ -41,6 +42,7 @@ impl Engine<'_> {
     /// No attempt is in flight: records what happened to those that were, and ends the steps in force if `end` says so or if
     /// they are not in force any more.
     pub(super) fn barrier(&mut self, asked: &mut Asked, end: bool) -> Result<()> {
+        self.closer.settle();
         let in_force = std::mem::take(&mut self.in_force);
         let altered = match end {
             true => in_force.leave()?,
