@@ -3,7 +3,7 @@
 //! The fields are declared where they are filled (`connect`, `chain`); this module looks them up by name. Imports
 //! [`field`](crate::field), [`connect`](crate::connect) and [`chain`].
 
-use arrow::datatypes::{DataType, Schema};
+use arrow_schema::{DataType, Schema};
 
 use crate::chain;
 use crate::connect::{Attempt, OBSERVED, Reply};

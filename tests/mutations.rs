@@ -7,7 +7,7 @@
     reason = "the seed and the counts are for --nocapture and failures"
 )]
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use pathspider::measurement::{Plan, SHIPPED};
 
 /// Pieces of TOML, SQL and of our own language, to be put anywhere.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Fields, Schema};
+use arrow_schema::{Field, Fields, Schema};
 
 use super::params::Param;
 use super::record::{configuration_fields, record_schema};

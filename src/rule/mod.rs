@@ -29,7 +29,7 @@ mod sql;
 mod typing;
 mod warn;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
 pub use judge::ADDED;
