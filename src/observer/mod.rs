@@ -26,6 +26,7 @@ pub mod offline;
 mod piece;
 mod reader;
 mod records;
+pub mod ring;
 mod steps;
 mod table;
 
