@@ -151,6 +151,11 @@ impl Connection {
         Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
     }
 
+    /// What is left of an attempt that has ended: its channel, and a packet that was not sent yet; may be empty.
+    pub(super) fn into_last(mut self) -> (Channel, Vec<u8>) {
+        (self.channel, self.out.split_off(self.sent))
+    }
+
     /// Reads what is available. If the socket is `plain`, a short read has emptied it.
     fn read(&mut self, plain: bool, buffer: &mut [u8]) -> Option<Ending> {
         let mut is_empty = false;
@@ -203,7 +208,10 @@ impl Connection {
             }
             Action::Close(ending) => Some(ending),
         };
-        self.flush();
+        // What such an attempt still has to send goes out after it has ended.
+        if ending.is_none() || self.channel.hears {
+            self.flush();
+        }
         match event {
             // Whatever the machine does with it, nothing more can come.
             Event::Failed(fault) => ending.or_else(|| Some(Ending::failed(fault, Stage::Connect))),
