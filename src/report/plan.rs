@@ -328,6 +328,10 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "keep": plan.reply_columns().iter().map(|field| field.name).collect::<Vec<_>>(),
         "measurement": plan.name, "title": plan.title, "description": plan.description,
         "references": plan.references, "file": origin,
+        "extends": plan.sources.bases().collect::<Vec<_>>(),
+        "origins": plan.origins.iter().map(|origin| {
+            json!({ "part": origin.part, "file": origin.file, "line": origin.line })
+        }).collect::<Vec<_>>(),
         "configurations": configurations.collect::<Vec<_>>(),
         "at_once": at_once, "turns": why,
         "privileges": privileges.collect::<Vec<_>>(),
