@@ -333,9 +333,9 @@ fn mistakes_are_placed_at_their_key() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     for (name, path, part) in [
-        ("sockopt-range", "/config/one/steps/0/sockopt/ip_ttl", "maximum of 255"),
-        ("route-range", "/config/one/steps/0/route/advmss", "minimum of 1"),
-        ("netfilter-key", "/config/one/steps/0/netfilter", "'chain' was unexpected"),
+        ("sockopt-range", "/config/one/steps/0/sockopt/ip_tos", "maximum of 255"),
+        ("route-range", "/config/one/steps/0/route/hoplimit", "maximum of 255"),
+        ("netfilter-key", "/config/one/steps/0/netfilter", "'rules' was unexpected"),
         ("netfilter-hook", "/config/one/steps/0/netfilter/hook", "is not one of"),
         ("kind-udp", "/connect/kind", "is not one of"),
         ("step-two-kinds", "/config/one/steps/0", "more than 1 property"),
