@@ -5,7 +5,7 @@
 
 mod configurations;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow_schema::{DataType, Schema};
 
 use crate::chain;
 use crate::connect::{Attempt, OBSERVED, Reply};

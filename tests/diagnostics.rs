@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use pathspider::error::{CODES, Error, Report};
 use pathspider::lab::Spec;
 use pathspider::measurement::{Plan, SHIPPED};

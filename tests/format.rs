@@ -1,7 +1,7 @@
 //! The meaning of the measurement format: params, sweeps, configurations, and overrides of a run.
 //! How every key is written is in `tests/format/exhaustive.toml`.
 
-use arrow::datatypes::{DataType, Fields};
+use arrow_schema::{DataType, Fields};
 use pathspider::error::Error;
 use pathspider::measurement::{Overrides, Plan};
 use pathspider::step::{Privilege, Step, Turns};

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use arrow::array::{
+use arrow_array::{
     ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
 };
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::sink;
@@ -145,7 +145,7 @@ fn the_same_rules_give_the_same_labels() {
     let counts = summary["conditions"].as_object().unwrap().values();
     let labels: u64 = counts.map(|count| count.as_u64().unwrap()).sum();
     let conditions = records.column_by_name("conditions").unwrap();
-    let conditions = arrow::array::cast::as_list_array(conditions);
+    let conditions = arrow_array::cast::as_list_array(conditions);
     assert_eq!(labels, conditions.values().len() as u64);
 }
 

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use pathspider::measurement::{Plan, SHIPPED};
 
 /// Pieces of TOML, SQL and of our own language, to be put anywhere.

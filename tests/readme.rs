@@ -28,7 +28,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use blocks::{Block, blocks};
 use pages::Page;
 use pathspider::lab::{self, Spec};

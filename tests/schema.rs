@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use pathspider::connect::KINDS;
 use pathspider::measurement::{Plan, SHIPPED, schema};
 use pathspider::step::{STEPS, netfilter::HOOKS, sockopt::SOCKOPTS};

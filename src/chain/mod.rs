@@ -22,7 +22,7 @@ pub mod tfo;
 pub mod ttl;
 pub mod udp;
 
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 
 use crate::field::FieldDef;
 use crate::packet::{Direction, FlowKey, Packet, Transport, flag, protocol};

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
+use arrow_cast::parse::string_to_timestamp_nanos;
 
 use crate::cli::options::courtesy;
 use crate::error::{Doing as _, Error, Exit, Result};

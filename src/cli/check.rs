@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 
 use crate::cli::options::columns::FixedColumns;
 use crate::error::{Doing as _, Error, Exit, Report, Result};

@@ -77,7 +77,7 @@ mod tests {
     use crate::lab::Spec;
     use crate::measurement::Plan;
     use crate::step::ThisHost;
-    use arrow::datatypes::Fields;
+    use arrow_schema::Fields;
 
     /// The codes that a text gives, once completed with what every measurement needs.
     fn codes(example: &str) -> Vec<&'static str> {

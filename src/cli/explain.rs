@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use indicatif::{HumanBytes, HumanDuration};
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::SystemTime;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use signal_hook::consts::SIGHUP;
 
 use super::options::columns::FixedColumns;

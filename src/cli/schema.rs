@@ -1,6 +1,6 @@
 //! `pathspider schema`: JSON Schemas of measurement files and of records.
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 use clap::ValueEnum;
 use serde_json::{Map, Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 
 use super::checker::Checker;
 use super::columns::Chosen;

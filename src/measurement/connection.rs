@@ -204,7 +204,7 @@ impl Checker<'_> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Fields;
+    use arrow_schema::Fields;
 
     use super::*;
     use crate::measurement::Plan;

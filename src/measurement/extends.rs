@@ -348,7 +348,7 @@ fn parts(table: &DeTable<'_>, path: &str, found: &mut Vec<(Range<usize>, String)
 mod tests {
     use super::*;
     use crate::measurement::Plan;
-    use arrow::datatypes::Fields;
+    use arrow_schema::Fields;
 
     const BASE: &str = r#"
 name = "base"

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Fields, Schema};
+use arrow_schema::{Field, Fields, Schema};
 
 use super::extends::{Origin, Sources};
 use super::params::Param;

@@ -6,10 +6,10 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{
+use arrow_array::{
     Array as _, ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, StructArray,
 };
-use arrow::datatypes::{Field, FieldRef};
+use arrow_schema::{Field, FieldRef};
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::net::if_::InterfaceFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::backlog::Backlog;
 use super::completed::Flows;
 use super::table::{FlowTable, Limits};
 use crate::barrier::{guard, panic_point};
@@ -42,7 +43,7 @@ pub struct Counters {
     pub packets: AtomicU64,
     /// Frames that the kernel dropped because the ring was full.
     pub dropped: AtomicU64,
-    /// Frames that the interface or its driver dropped.
+    /// Frames that the interface, its driver, or a receive queue of this host dropped.
     pub interface_dropped: AtomicU64,
     /// Frames that are not IP.
     pub not_ip: AtomicU64,
@@ -105,6 +106,7 @@ pub struct Opened {
     before: u32,
     /// Whether the kernel counts each packet twice and libpcap returns it once.
     loopback: bool,
+    backlog: Backlog,
 }
 
 /// Opens an interface for capture: packets are kept from now on.
@@ -142,7 +144,8 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         log::trace!("{read} packets before the filter");
     }
     let before = handed_out(&statistics(&mut capture)?);
-    Ok(Opened { capture, link, before, loopback: is_loopback(interface) })
+    let (loopback, backlog) = (is_loopback(interface), Backlog::start());
+    Ok(Opened { capture, link, before, loopback, backlog })
 }
 
 fn is_loopback(interface: &str) -> bool {
@@ -229,6 +232,8 @@ impl Opened {
             counters: counters.clone(),
             read: self.before,
             loopback: self.loopback,
+            backlog: self.backlog,
+            backlogged: 0,
         };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
@@ -272,6 +277,9 @@ struct Reader {
     /// Packets read so far, modulo 2^32, to be compared with the kernel's count.
     read: u32,
     loopback: bool,
+    backlog: Backlog,
+    /// What this host's receive queues had dropped when flows were last requested.
+    backlogged: u64,
 }
 
 impl Reader {
@@ -281,8 +289,11 @@ impl Reader {
             wait(&self.capture)?;
             let before = Instant::now();
             while !self.dispatch()? {}
-            let counted = self.count_losses()?;
             flushes.extend(inbox.try_iter());
+            if !flushes.is_empty() {
+                self.backlogged = self.backlog.dropped();
+            }
+            let counted = self.count_losses()?;
             if !flushes.is_empty() {
                 panic_point("capture");
             }
@@ -339,7 +350,8 @@ impl Reader {
     fn count_losses(&mut self) -> Result<u32> {
         let stats = statistics(&mut self.capture)?;
         self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
-        self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
+        let interface = u64::from(stats.if_dropped) + self.backlogged;
+        self.counters.interface_dropped.store(interface, Relaxed);
         self.counters.evicted.store(self.table.evicted(), Relaxed);
         self.counters.refused.store(self.table.refused(), Relaxed);
         self.counters.strangers.store(self.table.strangers(), Relaxed);

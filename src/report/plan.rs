@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Fields};
+use arrow_schema::{DataType, Fields};
 use serde_json::{Value, json};
 
 use super::catalogue;

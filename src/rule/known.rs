@@ -9,11 +9,12 @@
 //! missing. A value that does not depend on what is missing (FALSE AND ..., the first operand of COALESCE) is a
 //! value.
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch};
-use arrow::compute::kernels::{boolean, cmp};
-use arrow::compute::{cast, nullif, prep_null_mask_filter};
-use arrow::datatypes::DataType;
-use arrow::error::ArrowError;
+use arrow_arith::boolean;
+use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, cast::AsArray as _};
+use arrow_cast::cast;
+use arrow_ord::cmp;
+use arrow_schema::{ArrowError, DataType};
+use arrow_select::{filter::prep_null_mask_filter, nullif::nullif};
 
 use super::columns::{Known, column};
 use super::expr::{Column, Expr, Type};
@@ -176,7 +177,7 @@ const UNSENT: [&str; 2] = ["skipped", "local_error"];
 
 fn is_state(batch: &RecordBatch, table: &str, word: &str) -> Result<BooleanArray, ArrowError> {
     let state = cast(&column(batch, table, "state")?, &DataType::Utf8)?;
-    let word = arrow::array::StringArray::new_scalar(word);
+    let word = arrow_array::StringArray::new_scalar(word);
     Ok(prep(&cmp::eq(&state, &word)?))
 }
 

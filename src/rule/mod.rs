@@ -30,7 +30,7 @@ mod typing;
 mod warn;
 mod wording;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
 pub use judge::ADDED;

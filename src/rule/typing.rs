@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use arrow::datatypes::{DataType, Fields, Schema};
+use arrow_schema::{DataType, Fields, Schema};
 use sqlparser::ast::{
     self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned as _,
     UnaryOperator,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use arrow::temporal_conversions::timestamp_ns_to_datetime;
+use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
+use arrow_cast::parse::string_to_timestamp_nanos;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow_array::{Array as _, RecordBatch, cast::AsArray as _, types::TimestampNanosecondType};
 
 use super::controls::{CONTROL, Controls};
 use super::port_outcomes::PortOutcomes;

@@ -8,13 +8,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray as _, ListArray, RecordBatch, RecordBatchOptions, StructArray,
+use arrow_array::{
+    Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StructArray, cast::AsArray as _,
+    types::TimestampNanosecondType,
 };
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit, TimestampNanosecondType};
-use arrow::error::ArrowError;
-use arrow::json::WriterBuilder;
-use arrow::json::writer::LineDelimited;
+use arrow_json::{WriterBuilder, writer::LineDelimited};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, TimeUnit};
 
 use super::seal::{self, Digested, Digesting};
 use super::temporary::Temporary;

@@ -14,13 +14,17 @@
 use std::fmt;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray as _, RecordBatch, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+use arrow_array::{
+    Array, RecordBatch, StructArray,
+    cast::AsArray as _,
+    temporal_conversions::timestamp_ns_to_datetime,
+    types::{
+        Float64Type, Int64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
+    },
 };
-use arrow::temporal_conversions::timestamp_ns_to_datetime;
+use arrow_cast::cast;
+use arrow_schema::{DataType, TimeUnit};
 use serde_json::{Map, Value, json};
 
 use super::ndjson::NdjsonSink;
@@ -132,7 +136,7 @@ impl Sink for UpstreamSink {
 struct Records<'a> {
     target: &'a StructArray,
     configurations: Vec<&'a StructArray>,
-    conditions: &'a arrow::array::ListArray,
+    conditions: &'a arrow_array::ListArray,
     filled_by: fn(&str) -> FilledBy,
 }
 

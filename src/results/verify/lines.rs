@@ -5,11 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, RecordBatch, StructArray};
-use arrow::datatypes::{
-    DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType,
+use arrow_array::{
+    Array as _, ArrayRef, RecordBatch, StructArray, cast::AsArray as _,
+    types::TimestampNanosecondType,
 };
-use arrow::json::ReaderBuilder;
+use arrow_json::ReaderBuilder;
+use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 use serde_json::{Map, Value};
 
 use super::contents::{About, Contents};
