@@ -341,7 +341,7 @@ fn mistakes_are_placed_at_their_key() {
         ("step-two-kinds", "/config/one/steps/0", "more than 1 property"),
         ("unknown-step", "/config/one/steps/0", "was unexpected"),
         ("condition-two-questions", "/conditions/0", "False schema"),
-        ("packet-two-payloads", "/connect/packet", "False schema"),
+        ("packet-two-payloads", "/config/one/connect/packet/question", "False schema"),
     ] {
         let said = |(file, at, said): &&(String, String, String)| {
             file == name && at.starts_with(path) && said.contains(part)

@@ -22,6 +22,7 @@ mod expr;
 mod judge;
 mod known;
 mod literal;
+mod misnamed;
 mod never;
 mod parse;
 mod quote;
