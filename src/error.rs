@@ -350,6 +350,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0506", "a route or a socket option that this host rejects"),
     ("E0901", "the lab file is not TOML, or has an unknown key or value"),
     ("E0902", "a host of a lab that cannot be built"),
+    ("E0903", "a truth that the measurement cannot give"),
     ("W0201", "a TOS byte or traffic class that looks like a DSCP"),
     ("W0202", "steps for one version of IP only"),
     ("W0401", "a comparison with NULL"),

@@ -53,6 +53,7 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("connect-keep-anyway", "what a kind provides"),
     ("connect-keep-near", "what a kind provides"),
     ("connect-option", "what a kind takes"),
+    ("connect-padded-h2", "what a version takes"),
     ("connect-version-alpn", "one key against another"),
     ("connect-version-kind", "what a kind takes"),
     ("connect-own-timeout", "the value of a duration"),

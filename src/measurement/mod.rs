@@ -50,7 +50,7 @@ pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;
 pub use record::PREPARE;
 pub use scalar::Scalar;
-pub use schema::schema;
+pub use schema::{schema, without_null};
 pub use sweep::Swept;
 
 use crate::error::{Doing as _, Error, Report, Result, did_you_mean};

@@ -203,9 +203,10 @@ impl Plan {
         connection.map_or(0, |connection| connection.kind.port_with(&connection.options))
     }
 
-    /// How configurations take turns: derived from the scopes of their steps.
+    /// How configurations take turns: derived from their steps.
     pub fn turns(&self) -> Turns {
-        Turns::of(self.configs.iter().flat_map(|config| &config.steps))
+        let of = |config: &Configuration| config.connection.options.repeat();
+        Turns::of(self.configs.iter().map(|config| (config.steps.as_slice(), of(config))))
     }
 
     /// The privileges that the steps need, each once, without those of the capture.

@@ -49,6 +49,13 @@ pub fn turns(plan: &Plan) -> (bool, String) {
                        step is for this configuration's own packets or sockets";
             (true, how.to_owned())
         }
+        Turns::Overlapping => {
+            let how = "a wave of targets is probed under one configuration; when all its attempts have started the \
+                       next configuration takes its turn, with the same targets; a wave ends when all its attempts \
+                       have ended. Why: the configurations differ only in kernel parameters that a connection reads \
+                       before its first packet and never again";
+            (false, how.to_owned())
+        }
         Turns::Waves => {
             let how = "a wave of targets is probed under one configuration; when all its attempts have ended the \
                        steps are undone and the next configuration takes its turn, with the same targets";

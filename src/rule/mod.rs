@@ -20,6 +20,7 @@ pub mod confirm;
 mod eval;
 mod expr;
 mod judge;
+mod kernel;
 mod known;
 mod literal;
 mod misnamed;
