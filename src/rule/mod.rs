@@ -23,6 +23,7 @@ mod judge;
 mod kernel;
 mod known;
 mod literal;
+mod misnamed;
 mod never;
 mod parse;
 mod quote;
