@@ -350,7 +350,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("W0202", "steps for one version of IP only"),
     ("W0401", "a comparison with NULL"),
     ("W0402", "a test with the same result in every record"),
-    ("W0403", "nanoseconds compared with a number of another unit"),
+    ("W0403", "a duration compared with a number without a unit"),
     ("W0404", "a label for nearly every record"),
 ];
 

@@ -14,9 +14,11 @@
 //!
 //! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`].
 
+mod arithmetic;
 mod columns;
 mod compare;
 pub mod confirm;
+mod duration;
 mod eval;
 mod expr;
 mod judge;
