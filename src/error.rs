@@ -331,6 +331,8 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0307", "a first_of without entries"),
     ("E0308", "a compare that is not between two configurations of the file"),
     ("E0309", "a condition over a sweep whose name does not name the value"),
+    ("E0310", "a metric without a value"),
+    ("E0311", "a unit that the value of a metric does not have"),
     ("E0401", "an expression that cannot be parsed"),
     ("E0402", "something that expressions do not support"),
     ("E0403", "an unknown column"),

@@ -5,6 +5,7 @@
 //! The doc comments are the texts that an editor shows.
 
 mod connect;
+mod metric;
 mod observer;
 mod packet;
 
@@ -19,6 +20,7 @@ use super::steps::Step;
 use super::words::{self, Text};
 use crate::connect::{KindDef, kind};
 pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
+pub(super) use metric::Metric;
 pub(super) use observer::Observer;
 pub(super) use packet::{Packet, TcpOption};
 
@@ -75,6 +77,11 @@ pub(super) struct File {
     #[schemars(with = "Vec<Condition>")]
     #[schemars(example = words::example("[{ name = 'ecn.connectivity', compare = 'ok' }]"))]
     pub(super) conditions: Vec<Spanned<Condition>>,
+    /// Numbers that are reported of each record, not labelled: columns of the struct `metric`.
+    #[serde(default)]
+    #[schemars(with = "Vec<Metric>")]
+    #[schemars(example = words::example("[{ name = 'rtt', value = 'one.tcp_handshake_rtt', unit = 'ms' }]"))]
+    pub(super) metrics: Vec<Spanned<Metric>>,
 }
 
 /// A named value.

@@ -59,6 +59,12 @@ static ROWS: &[Row] = &[
         what: "names in a sweep",
         help: "a sweep makes at most seven configurations: write the other values where they are used",
     },
+    Row {
+        path: &["metrics"],
+        most: 100,
+        what: "metrics, those of sweeps included",
+        help: "divide it into several measurements",
+    },
     Row { path: &["params"], most: 500, what: "params", help: "remove those that are not used" },
 ];
 

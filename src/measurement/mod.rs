@@ -18,6 +18,7 @@ mod dscp;
 mod file;
 mod host;
 mod limits;
+mod metrics;
 mod mistake;
 mod packet;
 mod params;

@@ -81,7 +81,7 @@ pub(super) fn expand<'a>(
             ("config", DeValue::Table(configs)) => {
                 expand_configs(text, configs, names, sweep.as_ref(), mistakes);
             }
-            ("conditions", DeValue::Array(conditions)) => {
+            ("conditions" | "metrics", DeValue::Array(conditions)) => {
                 if let Some(sweep) = &sweep {
                     *conditions = expand_conditions(text, conditions, names, sweep, mistakes);
                 } else {

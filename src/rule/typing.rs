@@ -64,6 +64,20 @@ impl Typer<'_> {
         Some(expr)
     }
 
+    /// Types the whole expression, which must be a number or a duration.
+    pub(super) fn number_only(&mut self) -> Option<Expr> {
+        let expr = self.whole()?;
+        match expr.ty {
+            Type::Int | Type::Float | Type::Duration => return Some(expr),
+            Type::Decimal => return Some(expr.to(Type::Float)),
+            _ => {}
+        }
+        let message = format!("this is of type {}, but a metric is a number", expr.ty);
+        let help = Some("write a condition for what is not a number".to_owned());
+        self.mistakes.push(self.sql.diagnostic("E0404", self.sql.whole(), message, help));
+        None
+    }
+
     pub(super) fn mistake<T>(
         &mut self,
         code: &'static str,
