@@ -24,7 +24,9 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use pathspider::error::Diagnostic;
 use pathspider::flags::{self, Flag, Flags};
 use pathspider::rule::confirm::{self, Counts};
-use pathspider::rule::{About, Choice, Columns, Known, Question, RuleSource, Rules, Sql};
+use pathspider::rule::{
+    About, Choice, Columns, Known, MetricSource, Question, RuleSource, Rules, Sql,
+};
 use pathspider::sink;
 use serde_json::{Map, Value};
 
@@ -492,6 +494,22 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
         rules.add(source, None, &batch.schema(), &Sources);
     }
     assert!(rules.confirmed().count() > 20, "{}", rules.confirmed().count());
+    let (mut metrics, mut units) = (Vec::new(), 0);
+    for number in 0..wanted / 4 {
+        random.plain = false;
+        let kind = random.of(&[Kind::Int, Kind::Float, Kind::Duration, Kind::Duration]);
+        let unit = (kind == Kind::Duration).then(|| random.of(&["ns", "us", "ms", "s", "min"]));
+        let given = (random.below(4) == 0).then(|| sql(&random.expression(Kind::Bool, 2)));
+        let value = sql(&random.expression(kind, 4));
+        let metric =
+            MetricSource { name: format!("m.n{number}"), given, value, unit: unit.map(sql) };
+        let mistakes = rules.add_metrics(&[metric.clone()], &batch.schema(), &Sources);
+        if !mistakes.iter().any(Diagnostic::is_error) {
+            units += usize::from(unit.is_some());
+            metrics.push(metric);
+        }
+    }
+    assert!(metrics.len() > wanted / 6 && units > wanted / 20, "{} {units}", metrics.len());
     let judged = rules.judge(&batch).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("judged.parquet");
@@ -500,7 +518,13 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     let conditions: Map<String, Value> =
         rules.iter().map(|rule| (rule.name().to_owned(), rule.sql().into())).collect();
     let json = |map: Map<String, Value>| Value::Object(map).to_string();
-    let metadata = [("conditions_sql", json(conditions)), ("raw_sql", json(raws))];
+    let metrics: Map<String, Value> =
+        rules.metrics().map(|metric| (metric.name().to_owned(), metric.sql().into())).collect();
+    let metadata = [
+        ("conditions_sql", json(conditions)),
+        ("metrics_sql", json(metrics)),
+        ("raw_sql", json(raws)),
+    ];
     sink.finish(&metadata.map(|(key, value)| (key.to_owned(), value))).unwrap();
     let script = root.join("tests/python/differential.py");
     let output = Command::new(python).arg(script).arg(&path).output().unwrap();

@@ -32,7 +32,10 @@ impl Checker<'_> {
                     true => format!("there is already a metric `{text}`"),
                     false => {
                         let column = column_of(text);
-                        format!("`{text}` and `{}` would share the column metric.{column}", other.name)
+                        format!(
+                            "`{text}` and `{}` would share the column metric.{column}",
+                            other.name
+                        )
                     }
                 };
                 self.mistake("E0302", name.span(), message, Some("give it another name".into()));

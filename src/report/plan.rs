@@ -15,7 +15,7 @@ use crate::run::record as run_record;
 
 use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
-use crate::rule::{COMPARED, COMPARED_OK, Rule};
+use crate::rule::{COMPARED, COMPARED_OK, METRIC, Rule};
 use crate::step::{self, Family, Step, Turns};
 
 /// A column of the record.
@@ -203,6 +203,13 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
         "verdict" => format!("The result of {}; NULL where it does not apply.", rule()),
+        METRIC => {
+            let metric = plan.rules.metrics().find(|metric| metric.column() == name);
+            metric.map_or(String::new(), |metric| {
+                let unit = metric.unit().map_or(String::new(), |unit| format!(", in {unit}"));
+                format!("The metric {}{unit}; NULL where it is unknown.", metric.name())
+            })
+        }
         CONFIRM => {
             let counts = confirm::COUNTS.map(|(name, _)| name).join(", ");
             format!("Results of the confirmation rounds by {}: {counts}; NULL without any.", rule())
@@ -309,6 +316,10 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         json!({ "name": rule.name(), "labels": rule.labels(), "column": rule.column(),
                 "sql": rule.sql() })
     });
+    let metrics = plan.rules.metrics().map(|metric| {
+        json!({ "name": metric.name(), "column": metric.column(), "value": metric.written(),
+                "unit": metric.unit(), "paired": metric.is_paired(), "sql": metric.sql() })
+    });
     let kinds = kinds(plan);
     let kinds = kinds.iter().map(|(kind, doc)| json!({ "kind": kind, "doc": doc }));
     let params = plan.params.iter().map(|param| {
@@ -330,6 +341,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "memory_bound": memory(plan),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),
+        "metrics": metrics.collect::<Vec<_>>(),
     })
 }
 

@@ -121,12 +121,11 @@ impl Typer<'_> {
         self.durations(&mut pair)?;
         let [(_, Some(a)), (_, Some(b))] = pair else { return None };
         match a.ty.common(b.ty) {
-            Some(ty @ (Type::Duration | Type::Float)) => {
-                Some(combined(op, ty, a.to(ty), b.to(ty)))
-            }
+            Some(ty @ (Type::Duration | Type::Float)) => Some(combined(op, ty, a.to(ty), b.to(ty))),
             _ => {
                 let (place, other) = if a.is_duration() { (right, b) } else { (left, a) };
-                let message = format!("this is of type {}, but a duration is needed here", other.ty);
+                let message =
+                    format!("this is of type {}, but a duration is needed here", other.ty);
                 self.mistake("E0404", place, message, "")
             }
         }

@@ -31,12 +31,7 @@ impl Typer<'_> {
     }
 
     /// What stands next to `duration`, as a duration.
-    fn as_duration(
-        &mut self,
-        duration: &ast::Expr,
-        at: &ast::Expr,
-        given: Expr,
-    ) -> Option<Expr> {
+    fn as_duration(&mut self, duration: &ast::Expr, at: &ast::Expr, given: Expr) -> Option<Expr> {
         match (given.ty, &given.node) {
             _ if given.is_duration() => Some(given),
             (Type::Text, Node::Literal(Literal::Text(text))) => {
@@ -60,7 +55,8 @@ impl Typer<'_> {
                 Some(if given.ty == Type::Int { given.to(Type::Duration) } else { given })
             }
             (Type::Int | Type::Float, _) => {
-                let message = format!("{duration} is a duration, and {at} is a number without a unit");
+                let message =
+                    format!("{duration} is a duration, and {at} is a number without a unit");
                 let help = format!("multiply it by its unit: ({at}) * INTERVAL '1 millisecond'");
                 self.mistake("E0404", at, message, &help)
             }
@@ -79,8 +75,9 @@ impl Typer<'_> {
                 self.warn("W0403", at, message, &with_unit(number));
             }
             number => {
-                let message =
-                    format!("{duration} is a duration, and {at} has no unit: it counts as nanoseconds");
+                let message = format!(
+                    "{duration} is a duration, and {at} has no unit: it counts as nanoseconds"
+                );
                 let help = match number.and_then(in_units) {
                     Some(text) => format!("write '{text}'"),
                     None => "write a duration with its unit, such as '100ms'".to_owned(),

@@ -101,7 +101,8 @@ impl Rules {
         columns.push(Arc::new(conditions.finish()));
         let metrics = self.metrics.iter().map(|metric| metric.evaluate(batch, &local));
         let metrics = metrics.collect::<Result<Vec<_>, _>>()?;
-        let structs = [verdicts, reasons, metrics].into_iter().filter(|columns| !columns.is_empty());
+        let structs =
+            [verdicts, reasons, metrics].into_iter().filter(|columns| !columns.is_empty());
         for (field, words) in fields.iter().skip(1).zip(structs) {
             if let DataType::Struct(names) = field.data_type() {
                 columns.push(Arc::new(StructArray::try_new_with_length(

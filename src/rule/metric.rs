@@ -84,7 +84,8 @@ impl Compiler<'_> {
                 None => (None, Some(TIME_UNITS[0].0.to_owned())),
                 Some(written) => {
                     let units = TIME_UNITS.map(|(unit, _)| unit).join(", ");
-                    let message = format!("the value is a duration, which has no unit `{}`", written.text);
+                    let message =
+                        format!("the value is a duration, which has no unit `{}`", written.text);
                     let help = Some(format!("write one of {units}"));
                     let span = written.span.clone();
                     self.mistakes.push(written.diagnostic("E0311", span, message, help));
@@ -92,8 +93,10 @@ impl Compiler<'_> {
                 }
             },
             (false, Some((name, _))) => {
-                let message = format!("the value is a number without a unit, not a duration in {name}");
-                let help = "write what it counts, such as unit = \"packets\", or leave it out".to_owned();
+                let message =
+                    format!("the value is a number without a unit, not a duration in {name}");
+                let help =
+                    "write what it counts, such as unit = \"packets\", or leave it out".to_owned();
                 if let Some(written) = written {
                     let span = written.span.clone();
                     self.mistakes.push(written.diagnostic("E0311", span, message, Some(help)));
@@ -124,6 +127,11 @@ impl Metric {
     /// The expression as written.
     pub fn written(&self) -> &str {
         &self.source.value.text
+    }
+
+    /// When it applies, as written.
+    pub fn given(&self) -> Option<&str> {
+        self.source.given.as_ref().map(|given| given.text.as_str())
     }
 
     /// Its source.

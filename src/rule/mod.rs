@@ -363,6 +363,14 @@ impl Rule {
         column_of(self.name())
     }
 
+    /// The unit of its values, if it gives durations.
+    pub fn value_unit(&self) -> Option<&'static str> {
+        match &self.asked {
+            Asked::Value(value) if value.is_duration() => Some("ns"),
+            _ => None,
+        }
+    }
+
     /// The configurations that it refers to, in record order.
     pub fn configurations(&self) -> &[String] {
         &self.configurations

@@ -153,7 +153,13 @@ impl Typer<'_> {
         self.warn("W0402", at, message, &help);
     }
 
-    pub(super) fn warn(&mut self, code: &'static str, at: &ast::Expr, message: impl Into<String>, help: &str) {
+    pub(super) fn warn(
+        &mut self,
+        code: &'static str,
+        at: &ast::Expr,
+        message: impl Into<String>,
+        help: &str,
+    ) {
         let help = (!help.is_empty()).then(|| help.to_owned());
         let warning = self.sql.diagnostic(code, self.sql.of(at), message, help);
         self.mistakes.push(warning);
