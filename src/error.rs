@@ -322,6 +322,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0217", "an option that this kind of connection does not have"),
     ("E0218", "a column to keep that the kind of connection does not provide"),
     ("E0219", "an impossible sweep"),
+    ("E0220", "an observer column of one's own that cannot be"),
     ("E0301", "a condition name that is not a valid label"),
     ("E0302", "two conditions with the same name"),
     ("E0303", "a condition with none, or several, of compare, first_of and value"),

@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
     let rules = plan
         .rules
-        .against(&results.facts, &FromFile)
+        .against(&results.facts, &FromFile(&plan.selection))
         .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
     if rules.lack_answers() {
         log::warn!(

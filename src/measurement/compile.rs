@@ -185,7 +185,8 @@ impl Checker<'_> {
             confirm.rounds = 0;
         }
         // With a wrong observer, a missing column is not the condition's mistake.
-        let everything = Selection::everything();
+        let mut everything = Selection::everything();
+        everything.define(selection.own().to_vec());
         let known = if trusted { &selection } else { &everything };
         let schema = {
             let swept = |name: &&'static str| {

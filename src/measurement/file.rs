@@ -21,7 +21,7 @@ use super::words::{self, Text};
 use crate::connect::{KindDef, kind};
 pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
 pub(super) use metric::Metric;
-pub(super) use observer::Observer;
+pub(super) use observer::{Observer, Own};
 pub(super) use packet::{Packet, TcpOption};
 
 /// A pathspider measurement: configurations of this host, a connection to every target under

@@ -65,6 +65,42 @@ static ROWS: &[Row] = &[
         what: "metrics, those of sweeps included",
         help: "divide it into several measurements",
     },
+    Row {
+        path: &["observer", "count"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "any"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "first"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "last"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "min"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "max"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
     Row { path: &["params"], most: 500, what: "params", help: "remove those that are not used" },
 ];
 

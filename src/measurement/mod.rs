@@ -20,6 +20,7 @@ mod host;
 mod limits;
 mod metrics;
 mod mistake;
+mod own;
 mod packet;
 mod params;
 pub mod plan;
@@ -38,7 +39,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use bounds::{ROUNDS, duration};
-pub use columns::about;
+pub use columns::about_with;
 pub use params::{Overrides, Param};
 pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;

@@ -219,7 +219,9 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
         }
         _ => {
             let field = record::fields().find(|field| field.name == name);
-            field.map_or("", |field| field.doc.trim()).to_owned()
+            let own = plan.selection.own().iter().find(|own| own.name == name);
+            let doc = field.map(|field| field.doc.trim()).or(own.map(|own| own.doc.as_str()));
+            doc.unwrap_or_default().to_owned()
         }
     }
 }

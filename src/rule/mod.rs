@@ -26,6 +26,7 @@ mod known;
 mod literal;
 mod metric;
 mod never;
+mod packets;
 mod parse;
 mod quote;
 mod sql;
@@ -37,6 +38,7 @@ use arrow::datatypes::{DataType, Schema};
 pub use columns::{About, Columns, Known};
 pub use judge::ADDED;
 pub use metric::{METRIC, Metric, MetricSource, TIME_UNITS};
+pub use packets::{packet_condition, packet_value};
 pub use parse::Sql;
 
 use crate::error::Diagnostic;

@@ -79,7 +79,9 @@ fn labels(
         .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
         .collect();
     let failed = |why| Error::failed(format!("read {}", file.display()), why);
-    let Ok(rules) = plan.rules.against(&schema.project(&facts).map_err(failed)?, &FromFile) else {
+    let Ok(rules) =
+        plan.rules.against(&schema.project(&facts).map_err(failed)?, &FromFile(&plan.selection))
+    else {
         return Ok(());
     };
     let plain: Fields = schema.fields().iter().map(plain).collect();
