@@ -33,6 +33,7 @@ mod steps;
 mod substitute;
 mod suspects;
 mod sweep;
+mod traffic_class;
 mod words;
 
 use std::io::Read as _;

@@ -16,6 +16,7 @@ use crate::step::kind::{
     self, Change, GroupFaults, Need, Privilege, Recovered, Revert, RevertDef, Scope, StepDef,
     StepKind, Together,
 };
+use crate::step::kinds::traffic_class::TrafficClass;
 use crate::step::process::CommandOutput;
 use crate::step::rule;
 use crate::step::script::{Rule, Script, Table};
@@ -45,7 +46,7 @@ static HOLD: StepDef = StepDef {
     revert: Some(&REVERT),
 };
 
-static REVERT: RevertDef = RevertDef {
+pub(super) static REVERT: RevertDef = RevertDef {
     kind: "netfilter",
     tag: "Netfilter",
     read: |data| Ok(Arc::new(serde_json::from_value::<Table>(data)?)),
@@ -102,10 +103,7 @@ impl StepKind for Netfilter {
     }
 
     fn inspect_group(&self, together: &Together<'_>, facts: &dyn Facts) -> GroupFaults {
-        let script = script(together);
-        let fault = |why: &str| Fault::new("E0505", format!("nft rejects this rule: {why}"), HELP);
-        let checked = facts.nft(&script.checked());
-        GroupFaults::of_complaints(checked, |line| script.origin(line), fault)
+        inspect_group(together, facts)
     }
 
     fn refused(&self, _: &str) -> (&'static str, &'static str) {
@@ -147,19 +145,32 @@ impl StepKind for HoldReset {
     }
 }
 
+/// What nft says of all rules of a group.
+pub(super) fn inspect_group(together: &Together<'_>, facts: &dyn Facts) -> GroupFaults {
+    let script = script(together);
+    let fault = |why: &str| Fault::new("E0505", format!("nft rejects this rule: {why}"), HELP);
+    let checked = facts.nft(&script.checked());
+    GroupFaults::of_complaints(checked, |line| script.origin(line), fault)
+}
+
 /// How either kind is undone.
 const UNDO: &str = "remove the rule from the tool's own table";
 
-fn need() -> Need {
+pub(super) fn need() -> Need {
     Need { programs: true, ..Need::net_admin("to run nft, and to set the mark of packets") }
 }
 
 /// All rules of the configurations in force.
-fn script(together: &Together<'_>) -> Script {
-    let rules: Vec<Rule<'_>> = together
-        .of::<Netfilter>()
-        .map(|(place, step)| Rule { place, hook: step.hook, text: step.rule.trim() })
-        .collect();
+pub(super) fn script(together: &Together<'_>) -> Script {
+    let written = together.of::<Netfilter>();
+    let written = written.map(|(place, step)| (place, step.hook, step.rule.trim().to_owned()));
+    let marks = together.of::<TrafficClass>().flat_map(|(place, step)| {
+        step.rules().into_iter().map(move |rule| (place, Hook::Output, rule))
+    });
+    let mut rules: Vec<_> = written.chain(marks).collect();
+    rules.sort_by_key(|(place, ..)| *place);
+    let rules: Vec<Rule<'_>> =
+        rules.iter().map(|(place, hook, text)| Rule { place: *place, hook: *hook, text }).collect();
     let holds: Vec<usize> = together.of::<HoldReset>().map(|((number, _), _)| number).collect();
     let table = Table::new(together.slot, together.run);
     Script::new(&together.flows, &rules, (&holds, hold::rule), table)
