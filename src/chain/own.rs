@@ -6,6 +6,7 @@
 
 mod fields;
 mod program;
+mod value;
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array
 use arrow::datatypes::{DataType, Field};
 
 pub use fields::{Kind, PACKET_FIELDS, PacketField, packet_field};
-pub use program::{AT_LEAST, AT_MOST, EQUAL, Operator, Orders, Program, Value};
+pub use program::{AT_LEAST, AT_MOST, EQUAL, Operator, Orders, Program};
+pub use value::Value;
 
 use super::{Admission, Closed, Group, Visit};
 use crate::packet::{Direction, FlowKey, Packet};

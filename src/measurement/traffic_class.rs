@@ -18,7 +18,7 @@ use crate::step::traffic_class::{self, On};
 /// Marks of this configuration's packets, of both versions of IP; bits that are not named stay as they are.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1))]
+#[schemars(extend("anyOf" = [{ "required": ["dscp"] }, { "required": ["ecn"] }]))]
 pub(super) struct TrafficClass {
     /// The DSCP (RFC 2474).
     #[serde(default)]

@@ -1,6 +1,6 @@
 //! The fields of a packet's headers that the columns of a measurement may use.
 
-use super::program::Value;
+use super::value::Value;
 use crate::packet::tcp_option::{kind, options};
 use crate::packet::{Packet, Tcp, Transport, Udp, flag, protocol};
 

@@ -4,22 +4,8 @@
 use std::cmp::Ordering;
 
 use super::fields::PacketField;
+use super::value::Value;
 use crate::packet::Packet;
-
-/// A value of an expression. The types fit: whoever makes a program has checked them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
-    /// It was not captured.
-    Unknown,
-    /// There is none.
-    Null,
-    /// A boolean.
-    Truth(bool),
-    /// An integer.
-    Int(i64),
-    /// A float.
-    Float(f64),
-}
 
 /// An operator on two numbers of the same type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -111,7 +111,17 @@ impl JsonSchema for Observer {
         "Observer".into()
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let own = generator.subschema_for::<Own>();
+        let mut own = |fold: Fold| {
+            let mut own = Own::json_schema(generator).to_value();
+            let needed = if fold.adds_up() { "when" } else { "value" };
+            own["required"] = serde_json::json!([needed]);
+            if fold.adds_up()
+                && let Some(properties) = own["properties"].as_object_mut()
+            {
+                properties.shift_remove("value");
+            }
+            own
+        };
         let groups: Vec<_> = chain::GROUPS.iter().map(|group| (group.name, group.doc)).collect();
         let first = groups.first().map_or("", |(name, _)| *name);
         let mut properties = serde_json::Map::new();
@@ -156,7 +166,7 @@ impl JsonSchema for Observer {
                     "description": format!("Columns of one's own, by name. {doc}"),
                     "type": "object",
                     "propertyNames": { "pattern": words::NAME },
-                    "additionalProperties": own,
+                    "additionalProperties": own(fold),
                     "examples": [example],
                 }),
             );

@@ -16,7 +16,6 @@ use crate::step::kind::{
     self, Change, GroupFaults, Need, Privilege, Recovered, Revert, RevertDef, Scope, StepDef,
     StepKind, Together,
 };
-use crate::step::kinds::traffic_class::TrafficClass;
 use crate::step::process::CommandOutput;
 use crate::step::rule;
 use crate::step::script::{Rule, Script, Table};
@@ -94,6 +93,10 @@ impl StepKind for Netfilter {
         true
     }
 
+    fn rules(&self) -> Vec<(Hook, String)> {
+        vec![(self.hook, self.rule.trim().to_owned())]
+    }
+
     fn only(&self) -> Option<Family> {
         rule::only(&self.rule)
     }
@@ -162,13 +165,10 @@ pub(super) fn need() -> Need {
 
 /// All rules of the configurations in force.
 pub(super) fn script(together: &Together<'_>) -> Script {
-    let written = together.of::<Netfilter>();
-    let written = written.map(|(place, step)| (place, step.hook, step.rule.trim().to_owned()));
-    let marks = together.of::<TrafficClass>().flat_map(|(place, step)| {
-        step.rules().into_iter().map(move |rule| (place, Hook::Output, rule))
+    let rules = together.steps.iter().flat_map(|(place, step)| {
+        step.rules().into_iter().map(move |(hook, rule)| (*place, hook, rule))
     });
-    let mut rules: Vec<_> = written.chain(marks).collect();
-    rules.sort_by_key(|(place, ..)| *place);
+    let rules: Vec<_> = rules.collect();
     let rules: Vec<Rule<'_>> =
         rules.iter().map(|(place, hook, text)| Rule { place: *place, hook: *hook, text }).collect();
     let holds: Vec<usize> = together.of::<HoldReset>().map(|((number, _), _)| number).collect();

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::step::facts::Facts;
 use crate::step::kind::{Change, GroupFaults, Need, Privilege, Scope, StepDef, StepKind, Together};
 use crate::step::kinds::netfilter::{self, REVERT};
+use crate::step::rule::Hook;
 use crate::step::tool::NFT;
 
 /// The row of the registry.
@@ -57,7 +58,7 @@ pub struct TrafficClass {
 
 impl TrafficClass {
     /// Its rules, without a version of IP, each for packets that the others do not match.
-    pub(super) fn rules(&self) -> Vec<String> {
+    fn texts(&self) -> Vec<String> {
         let dscp = self.dscp.map(|dscp| format!("dscp set {dscp}"));
         let words = ["not-ect", "ect1", "ect0", "ce"];
         let ecn = self.ecn.and_then(|ecn| words.get(usize::from(ecn)));
@@ -113,6 +114,10 @@ impl StepKind for TrafficClass {
         true
     }
 
+    fn rules(&self) -> Vec<(Hook, String)> {
+        self.texts().into_iter().map(|rule| (Hook::Output, rule)).collect()
+    }
+
     fn check(&self, _: bool) -> Result<()> {
         NFT.find().map(drop)
     }
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn only_named_bits_of_named_packets_are_set() {
-        let rules = |dscp, ecn, on| TrafficClass { dscp, ecn, on }.rules();
+        let rules = |dscp, ecn, on| TrafficClass { dscp, ecn, on }.texts();
         assert_eq!(rules(Some(46), None, On::All), ["dscp set 46"]);
         assert_eq!(
             rules(Some(0), Some(1), On::Syn),
