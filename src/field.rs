@@ -7,16 +7,18 @@
 //! Imports nothing from this crate.
 
 mod text;
+pub mod time;
 mod truths;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use arrow::array::builder as b;
-use arrow::array::{ArrayBuilder as _, ArrayRef, BooleanArray, PrimitiveArray};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes as t;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, TimeUnit};
+use arrow_array::{
+    ArrayRef, ArrowPrimitiveType, BooleanArray, PrimitiveArray, builder as b,
+    builder::ArrayBuilder as _, types as t,
+};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
+use arrow_schema::{DataType, Field, TimeUnit};
 use std::sync::Arc;
 
 pub use text::Texts;
@@ -430,7 +432,7 @@ impl Nullable for Timestamp {
     }
 }
 
-fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow::array::Array {
+fn times(numbers: PrimitiveArray<t::TimestampNanosecondType>) -> impl arrow_array::Array {
     numbers.with_data_type(Timestamp::arrow_type())
 }
 
@@ -492,11 +494,11 @@ macro_rules! __fields {
                 $($($crate::field::Cell::append(&self.$name, &mut columns.$name);)*)*
             }
 
-            fn finish(columns: &mut $columns) -> Vec<arrow::array::ArrayRef> {
+            fn finish(columns: &mut $columns) -> Vec<arrow_array::ArrayRef> {
                 vec![$($(<$type as $crate::field::Cell>::finish(&mut columns.$name),)*)*]
             }
 
-            fn collect(rows: &[Self]) -> Vec<arrow::array::ArrayRef> {
+            fn collect(rows: &[Self]) -> Vec<arrow_array::ArrayRef> {
                 vec![$($(<$type as $crate::field::Cell>::collect(rows, |row| &row.$name),)*)*]
             }
         }
@@ -531,7 +533,7 @@ mod tests {
         times.iter().for_each(|time| time.append(&mut column));
         assert_eq!(Timestamp::finish(&mut column).null_count(), 1);
     }
-    use arrow::array::AsArray as _;
+    use arrow_array::cast::AsArray as _;
     use std::net::Ipv6Addr;
 
     #[test]

@@ -8,9 +8,12 @@
 use std::ops::BitOrAssign;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ListArray, ListBuilder, StringArray, StringBuilder};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow_array::{
+    ArrayRef, ListArray, StringArray,
+    builder::{ListBuilder, StringBuilder},
+};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{DataType, Field};
 
 /// The column of a record's flags.
 pub const COLUMN: &str = "flags";
@@ -199,7 +202,7 @@ pub fn column(records: &[Flags]) -> ArrayRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array as _, AsArray as _};
+    use arrow_array::{Array as _, cast::AsArray as _};
 
     #[test]
     fn flags_are_bits_of_their_own_and_words_in_order() {

@@ -9,8 +9,8 @@ mod packet;
 use std::fmt::Write as _;
 use std::fs;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
-use arrow::datatypes::{Field, Schema};
+use arrow_array::{Array as _, RecordBatch, cast::AsArray as _};
+use arrow_schema::{Field, Schema};
 use pathspider::chain::Selection;
 use pathspider::connect::{self, Action, Ending, Event, Options, Peer, Reply};
 use pathspider::field::Timestamp;
@@ -239,7 +239,7 @@ fn the_observer_reads_the_same_messages() {
     let batch = RecordBatch::try_new(Schema::new(fields).into(), flows.columns).unwrap();
     let valid = batch.column_by_name("dns_response_valid").unwrap().as_boolean().clone();
     let rcode = batch.column_by_name("dns_rcode").unwrap().clone();
-    let rcode = rcode.as_primitive::<arrow::datatypes::UInt8Type>();
+    let rcode = rcode.as_primitive::<arrow_array::types::UInt8Type>();
     let mut wrong = Differences::default();
     assert_eq!(flows.keys.len(), cases.len());
     for (row, key) in flows.keys.iter().enumerate() {

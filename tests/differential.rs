@@ -15,11 +15,11 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
-use arrow::array::{
+use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray, UInt8Array, UInt16Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema};
 use libtest_mimic::{Arguments, Completion, Trial};
 use pathspider::error::Diagnostic;
 use pathspider::flags::{self, Flag, Flags};

@@ -17,8 +17,8 @@ use std::io::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use arrow::datatypes::{Field, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema};
 use bolero::TypeGenerator;
 use captures::{pcap, pcapng};
 use nix::sys::resource::{UsageWho, getrusage};

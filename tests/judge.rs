@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray, StructArray,
-    UInt64Array, new_null_array,
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array,
+    cast::AsArray as _,
+    new_null_array,
+    types::{Float64Type, Int64Type},
 };
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema};
+use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::sink;
@@ -146,7 +148,7 @@ fn the_same_rules_give_the_same_labels() {
     let counts = summary["conditions"].as_object().unwrap().values();
     let labels: u64 = counts.map(|count| count.as_u64().unwrap()).sum();
     let conditions = records.column_by_name("conditions").unwrap();
-    let conditions = arrow::array::cast::as_list_array(conditions);
+    let conditions = arrow_array::cast::as_list_array(conditions);
     assert_eq!(labels, conditions.values().len() as u64);
 }
 

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use harness::Tests;
 use pathspider::error::{Error, ErrorKind, Result, Setting};
 use pathspider::lab::{self, Lab, Tally};

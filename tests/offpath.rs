@@ -25,7 +25,7 @@ use std::fmt::Write as _;
 use std::ops::RangeInclusive;
 use std::process::{Command, ExitCode};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use attacker::{Aim, attacked};
 use attacks::{ATTACKS, Attack, Transport};
 use harness::Tests;

@@ -10,8 +10,8 @@ mod file;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow_array::{RecordBatch, cast::AsArray as _};
+use arrow_schema::{DataType, Field, Fields, Schema};
 use etherparse::PacketBuilder;
 use file::{Frame, pcap};
 use pathspider::chain::own::Value as Read;
@@ -200,7 +200,7 @@ first_of = [{ is = "none", when = "zero.window IS NULL" }, { is = "some" }]
     let facts = facts.iter().filter(|field| wanted.contains(&field.name().as_str()));
     let zero = Field::new("zero", DataType::Struct(facts.cloned().collect()), false);
     let schema = Arc::new(Schema::new(vec![zero, pathspider::flags::field()]));
-    let mut decoder = arrow::json::ReaderBuilder::new(schema).build_decoder().unwrap();
+    let mut decoder = arrow_json::ReaderBuilder::new(schema).build_decoder().unwrap();
     let row = |observed: bool, window: Option<i64>, flags: Value| {
         json!({ "flags": flags, "zero": {
             "state": "ok", "observed": observed, "resets": observed.then_some(1),
@@ -214,7 +214,7 @@ first_of = [{ is = "none", when = "zero.window IS NULL" }, { is = "some" }]
     ];
     decoder.serialize(&rows).unwrap();
     let judged = plan.rules.judge(&decoder.flush().unwrap().unwrap()).unwrap();
-    let mut out = arrow::json::ArrayWriter::new(Vec::new());
+    let mut out = arrow_json::ArrayWriter::new(Vec::new());
     out.write(&judged).unwrap();
     out.finish().unwrap();
     let rows: Vec<Value> = serde_json::from_slice(&out.into_inner()).unwrap();
@@ -324,7 +324,7 @@ fn expressions_over_packets_mean_what_they_mean_over_records() {
         })
         .collect();
     let mut decoder =
-        arrow::json::ReaderBuilder::new(Arc::new(schema.clone())).build_decoder().unwrap();
+        arrow_json::ReaderBuilder::new(Arc::new(schema.clone())).build_decoder().unwrap();
     decoder.serialize(&rows).unwrap();
     let batch: RecordBatch = decoder.flush().unwrap().unwrap();
     let mut random = Random(1);
@@ -341,8 +341,8 @@ fn expressions_over_packets_mean_what_they_mean_over_records() {
         let Some((program, _)) = program else { continue };
         compared += 1;
         let judged = rules.judge(&batch).unwrap();
-        let verdicts = arrow::array::AsArray::as_struct(judged.column_by_name("verdict").unwrap());
-        let words = arrow::array::AsArray::as_string::<i32>(verdicts.column(0));
+        let verdicts = judged.column_by_name("verdict").unwrap().as_struct();
+        let words = verdicts.column(0).as_string::<i32>();
         for (row, packet) in packets.iter().enumerate() {
             let ours = match program.evaluate(packet) {
                 Read::Null => "insufficient".to_owned(),

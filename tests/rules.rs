@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray as _, RecordBatch};
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow_array::{Array, RecordBatch, cast::AsArray as _};
+use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use pathspider::error::Diagnostic;
 use pathspider::flags;
 use pathspider::measurement::{Plan, SHIPPED};
@@ -73,7 +73,7 @@ fn batch_of(schema: Schema, records: &[(Value, Value)]) -> RecordBatch {
         json!({ "flags": flags, "zero": full(z), "one": full(o) })
     });
     let rows: Vec<Value> = rows.collect();
-    let mut decoder = arrow::json::ReaderBuilder::new(Arc::new(schema)).build_decoder().unwrap();
+    let mut decoder = arrow_json::ReaderBuilder::new(Arc::new(schema)).build_decoder().unwrap();
     decoder.serialize(&rows).unwrap();
     decoder.flush().unwrap().unwrap()
 }
@@ -185,7 +185,7 @@ fn oks(of: &[(&str, bool)]) -> RecordBatch {
     let rows = of.iter().map(|(name, ok)| ((*name).to_owned(), json!({ "ok": ok, "state": "ok" })));
     let row = Value::Object(rows.collect());
     let mut decoder =
-        arrow::json::ReaderBuilder::new(Arc::new(Schema::new(tables))).build_decoder().unwrap();
+        arrow_json::ReaderBuilder::new(Arc::new(Schema::new(tables))).build_decoder().unwrap();
     decoder.serialize(&[row]).unwrap();
     decoder.flush().unwrap().unwrap()
 }

@@ -14,8 +14,8 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{Array as _, StructArray};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_array::{Array as _, StructArray};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use pathspider::targets::{FixedColumn, Options, Reader, TOOLS, columns};
 use support::golden::Goldens;
 

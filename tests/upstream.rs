@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray as _, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Field, Schema, TimestampNanosecondType};
-use arrow::json::ReaderBuilder;
+use arrow_array::{
+    ArrayRef, RecordBatch, StructArray, cast::AsArray as _, types::TimestampNanosecondType,
+};
+use arrow_json::ReaderBuilder;
+use arrow_schema::{DataType, Field, Schema};
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::rule::confirm;
 use pathspider::sink;

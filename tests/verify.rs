@@ -11,10 +11,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{
+use arrow_array::{
     ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
 };
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema};
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::sink::{self, Checked, Folder, PartsSink, Sink, Stored};
 use pathspider::{flags, sink::JOURNAL};

@@ -1,6 +1,6 @@
 //! Common to all groups: state by slot, columns, and which functions run on which headers.
 
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 
 use super::{
     Admission, Chain, ChainSet, Closed, Group, GroupDef, Note, Progress, Seen, Selection, Visit,

@@ -25,8 +25,8 @@ pub mod udp;
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::Field;
+use arrow_array::ArrayRef;
+use arrow_schema::Field;
 
 use own::OwnField;
 

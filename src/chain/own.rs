@@ -10,8 +10,8 @@ mod value;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array};
-use arrow::datatypes::{DataType, Field};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array};
+use arrow_schema::{DataType, Field};
 
 pub use fields::{Kind, PACKET_FIELDS, PacketField, packet_field};
 pub use program::{AT_LEAST, AT_MOST, EQUAL, Operator, Orders, Program};

@@ -1,7 +1,7 @@
 //! Group `tcpopt`: which TCP options SYN and SYN-ACK carried.
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::DataType;
+use arrow_array::ArrayRef;
+use arrow_schema::DataType;
 
 use super::group::{Facts, Runs, of, store};
 use super::{Chain, ChainSet, FunctionDef, GroupDef, Progress, Seen};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use arrow::array::BooleanArray;
-use arrow::compute::filter_record_batch;
+use arrow_array::BooleanArray;
+use arrow_select::filter::filter_record_batch;
 use indicatif::HumanBytes;
 use serde_json::json;
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema, SchemaRef};
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 
@@ -351,7 +351,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use crate::flags::{Flag, Flags};
     use crate::packet::{FlowKey, protocol};
-    use arrow::array::new_null_array;
+    use arrow_array::new_null_array;
     use clap::Parser as _;
 
     #[test]

@@ -6,9 +6,8 @@
 //! above TCP (`tcp`, `tcp_fastopen`, `mptcp`) never have one: for them the handshake is the only answer, and `ok`
 //! reports it. The kind `forge` has one only if the packet is a DNS query.
 
-use arrow::array::ArrayRef;
-use arrow::array::builder::StringBuilder;
-use arrow::datatypes::DataType;
+use arrow_array::{ArrayRef, builder::StringBuilder};
+use arrow_schema::DataType;
 
 use crate::field::{Cell, Nullable};
 

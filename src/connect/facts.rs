@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
-use arrow::array::builder::StringBuilder;
-use arrow::datatypes::DataType;
+use arrow_array::{ArrayRef, builder::StringBuilder};
+use arrow_schema::DataType;
 
 use super::answer::Answer;
 use crate::barrier::INTERNAL_ERROR;
@@ -247,8 +246,7 @@ pub const OBSERVED: FieldDef = FieldDef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::{Array as _, AsArray as _};
-    use arrow::datatypes::UInt16Type;
+    use arrow_array::{Array as _, cast::AsArray as _, types::UInt16Type};
 
     #[test]
     fn replies_become_the_columns_that_are_kept() {

@@ -3,8 +3,8 @@
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, NullBufferBuilder, StringArray};
-use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_array::{ArrayRef, StringArray, builder::NullBufferBuilder};
+use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
 use super::Nullable;
 

@@ -1,7 +1,7 @@
 //! Columns of truth values.
 
-use arrow::array::BooleanArray;
-use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow_array::BooleanArray;
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 
 /// The column of truth values that some rows may not have: values and nulls in one pass over the rows.
 pub(super) fn truths<R>(rows: &[R], truth: impl Fn(&R) -> Option<bool>) -> BooleanArray {
@@ -26,7 +26,7 @@ pub(super) fn truths<R>(rows: &[R], truth: impl Fn(&R) -> Option<bool>) -> Boole
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::array::Array as _;
+    use arrow_array::Array as _;
 
     #[test]
     fn rows_of_every_word_are_in_the_column() {

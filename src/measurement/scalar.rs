@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use toml::de::{DeInteger, DeValue};

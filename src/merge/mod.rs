@@ -14,10 +14,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt32Array};
-use arrow::compute::{concat, take};
-use arrow::datatypes::Fields;
-use arrow::error::ArrowError;
+use arrow_array::{ArrayRef, BooleanArray, StructArray, UInt32Array};
+use arrow_schema::{ArrowError, Fields};
+use arrow_select::{concat::concat, take::take};
 use foldhash::fast::RandomState;
 
 pub use correct::{Correction, Way};
@@ -302,8 +301,8 @@ mod tests {
     use crate::flags::Flag;
     use crate::observer::Exchange;
     use crate::packet::protocol;
-    use arrow::array::{AsArray, UInt64Array};
-    use arrow::datatypes::{DataType, Field, UInt64Type};
+    use arrow_array::{UInt64Array, cast::AsArray, types::UInt64Type};
+    use arrow_schema::{DataType, Field};
     use std::time::Duration;
 
     fn fields() -> Fields {

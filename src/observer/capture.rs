@@ -1,9 +1,9 @@
 //! Live capture by libpcap, in a thread of its own, and the flow table that it feeds.
 //!
-//! Frames are read in place (`dispatch`, no copy) from a large TPACKET_V3 ring. The kernel releases a
-//! block of it when the block is full or `RETIRE` has passed, so on a quiet link a packet is seen
-//! late. [`Capture::flush`] therefore waits that long, by the clock and never for a packet, and then
-//! until the kernel has counted no more packets than were read.
+//! Frames are read from a large TPACKET_V3 ring (`dispatch`) and reach the flow table in batches. The
+//! kernel releases a block of it when the block is full or `RETIRE` has passed, so on a quiet link a
+//! packet is seen late. [`Capture::flush`] therefore waits that long, by the clock and never for a
+//! packet, and then until the kernel has counted no more packets than were read.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -15,14 +15,16 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::net::if_::InterfaceFlags;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::backlog::Backlog;
 use super::completed::Flows;
+use super::pending::{Damage, Pending};
 use super::table::{FlowTable, Limits};
-use crate::barrier::{guard, panic_point};
+use crate::barrier::panic_point;
 use crate::chain::Selection;
 use crate::error::{Error, Result, Setting};
 use crate::field::Timestamp;
+use crate::packet::Link;
 use crate::packet::owner::{Owners, PortSet};
-use crate::packet::{Link, Unread, dissect};
 
 /// After this time the kernel releases a block that is not full.
 const RETIRE: Duration = Duration::from_millis(20);
@@ -42,7 +44,7 @@ pub struct Counters {
     pub packets: AtomicU64,
     /// Frames that the kernel dropped because the ring was full.
     pub dropped: AtomicU64,
-    /// Frames that the interface or its driver dropped.
+    /// Frames that the interface, its driver, or a receive queue of this host dropped.
     pub interface_dropped: AtomicU64,
     /// Frames that are not IP.
     pub not_ip: AtomicU64,
@@ -63,6 +65,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    fn count(&self, damage: Damage) {
+        self.not_ip.fetch_add(damage.not_ip, Relaxed);
+        self.bad_ip.fetch_add(damage.bad_ip, Relaxed);
+        self.bad_transport.fetch_add(damage.bad_transport, Relaxed);
+    }
+
     /// Whether anything was lost on the way from the interface to the flows.
     pub fn lossy(&self) -> bool {
         [&self.dropped, &self.interface_dropped, &self.evicted, &self.lost]
@@ -105,6 +113,7 @@ pub struct Opened {
     before: u32,
     /// Whether the kernel counts each packet twice and libpcap returns it once.
     loopback: bool,
+    backlog: Backlog,
 }
 
 /// Opens an interface for capture: packets are kept from now on.
@@ -142,7 +151,8 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         log::trace!("{read} packets before the filter");
     }
     let before = handed_out(&statistics(&mut capture)?);
-    Ok(Opened { capture, link, before, loopback: is_loopback(interface) })
+    let (loopback, backlog) = (is_loopback(interface), Backlog::start());
+    Ok(Opened { capture, link, before, loopback, backlog })
 }
 
 fn is_loopback(interface: &str) -> bool {
@@ -220,7 +230,7 @@ impl Opened {
         let (flushes, inbox) = mpsc::channel();
         let mut reader = Reader {
             capture: self.capture,
-            link: self.link,
+            pending: Pending::new(self.link),
             table: match &owners {
                 Some(owners) => FlowTable::of_run(selection, limits, owners.clone()),
                 None => FlowTable::new(selection, limits),
@@ -229,6 +239,8 @@ impl Opened {
             counters: counters.clone(),
             read: self.before,
             loopback: self.loopback,
+            backlog: self.backlog,
+            backlogged: 0,
         };
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
@@ -265,13 +277,16 @@ impl Capture {
 
 struct Reader {
     capture: pcap::Capture<pcap::Active>,
-    link: Link,
+    pending: Pending,
     table: FlowTable,
     owners: Option<Arc<Owners>>,
     counters: Arc<Counters>,
     /// Packets read so far, modulo 2^32, to be compared with the kernel's count.
     read: u32,
     loopback: bool,
+    backlog: Backlog,
+    /// What this host's receive queues had dropped when flows were last requested.
+    backlogged: u64,
 }
 
 impl Reader {
@@ -281,8 +296,11 @@ impl Reader {
             wait(&self.capture)?;
             let before = Instant::now();
             while !self.dispatch()? {}
-            let counted = self.count_losses()?;
             flushes.extend(inbox.try_iter());
+            if !flushes.is_empty() {
+                self.backlogged = self.backlog.dropped();
+            }
+            let counted = self.count_losses()?;
             if !flushes.is_empty() {
                 panic_point("capture");
             }
@@ -306,30 +324,16 @@ impl Reader {
 
     /// Processes the available packets; returns whether the ring is empty.
     fn dispatch(&mut self) -> Result<bool> {
-        let Self { capture, link, table, counters, .. } = self;
+        let Self { capture, pending, table, counters, .. } = self;
         let (packets, empty) = dispatch(capture, |frame| {
             // With nanosecond precision libpcap puts nanoseconds into the field for microseconds.
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
-            let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
-            let dissected = guard(|| dissect(*link, frame.data, time)).unwrap_or_else(|panic| {
-                panic.report("a packet was not read");
-                Err(Unread::BadIp)
-            });
-            match dissected {
-                Ok(packet) => {
-                    log::trace!("{packet:?}");
-                    if packet.flaw.is_some() {
-                        count(&counters.bad_transport);
-                    }
-                    table.packet(&packet);
-                }
-                Err(Unread::NotIp) => count(&counters.not_ip),
-                Err(Unread::BadLink | Unread::BadIp) => count(&counters.bad_ip),
-                Err(Unread::CutTransport | Unread::BadTransport | Unread::BadQuote) => {
-                    count(&counters.bad_transport);
-                }
+            pending.add(frame.data, Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec)));
+            if pending.is_full() {
+                counters.count(pending.read(table));
             }
         })?;
+        counters.count(pending.read(table));
         self.read = self.read.wrapping_add(packets);
         counters.packets.fetch_add(u64::from(packets), Relaxed);
         Ok(empty)
@@ -339,7 +343,8 @@ impl Reader {
     fn count_losses(&mut self) -> Result<u32> {
         let stats = statistics(&mut self.capture)?;
         self.counters.dropped.store(u64::from(stats.dropped), Relaxed);
-        self.counters.interface_dropped.store(u64::from(stats.if_dropped), Relaxed);
+        let interface = u64::from(stats.if_dropped) + self.backlogged;
+        self.counters.interface_dropped.store(interface, Relaxed);
         self.counters.evicted.store(self.table.evicted(), Relaxed);
         self.counters.refused.store(self.table.refused(), Relaxed);
         self.counters.strangers.store(self.table.strangers(), Relaxed);
@@ -352,10 +357,6 @@ impl Reader {
         // If the two counts cannot be compared, only time decides.
         Ok(if self.loopback { self.read } else { handed_out(&stats) })
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, new_null_array};
-use arrow::compute::concat;
-use arrow::datatypes::DataType;
+use arrow_array::{Array as _, ArrayRef, new_null_array};
+use arrow_schema::DataType;
+use arrow_select::concat::concat;
 
 use super::exchange::Exchange;
 use crate::barrier::guard;

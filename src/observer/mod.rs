@@ -5,6 +5,7 @@
 //!
 //! Imports [`chain`](crate::chain), [`packet`](crate::packet) and [`barrier`](crate::barrier); never the engine.
 
+mod backlog;
 mod blocks;
 pub mod capture;
 mod clock;
@@ -22,6 +23,7 @@ mod index;
 mod input;
 mod interface;
 pub mod offline;
+mod pending;
 mod piece;
 mod reader;
 mod records;

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 use foldhash::fast::RandomState;
 
 use super::completed::Completed;

@@ -1,6 +1,6 @@
 //! Rows that `list`, `explain`, `schema` and `reference` show, from the registries' tables.
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 
 use crate::chain::{self, Chain};
 use crate::flags;

@@ -1,6 +1,6 @@
 //! Compares records with the lab's known truth.
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow_array::{Array as _, RecordBatch, cast::AsArray as _};
 
 use crate::lab::Tally;
 use crate::run::controls::CONTROL;

@@ -37,7 +37,11 @@ fn lost(outcome: &Outcome) -> Vec<String> {
     };
     let losses = [
         (dropped, "packet[s] dropped by the kernel: lower --rate or --concurrency"),
-        (interface_dropped, "packet[s] dropped by the interface"),
+        (
+            interface_dropped,
+            "packet[s] dropped by the interface or by a receive queue of this host: lower --rate, or raise \
+             net.core.netdev_max_backlog",
+        ),
         (outcome.counts.evicted, "flow[s] evicted because the flow table was full"),
         (
             outcome.disturbed.marked,

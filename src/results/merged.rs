@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::run::record::POSITION;
-    use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+    use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
 
     /// Results of a list of three lines, the first of which is a header.
     fn input(folder: &Path, name: &str, positions: &[u64], metadata: &[(&str, &str)]) -> Input {

@@ -6,7 +6,9 @@
 use sqlparser::ast::{self, BinaryOperator};
 
 use super::expr::{Arithmetic, Expr, Node, Type};
+use super::parse::ALLOWED;
 use super::typing::Typer;
+use super::wording;
 
 /// An operand: its place and its expression.
 type Operand<'a> = (&'a ast::Expr, Expr);
@@ -29,7 +31,11 @@ impl Typer<'_> {
             BinaryOperator::Modulo => Arithmetic::Remainder,
             BinaryOperator::BitwiseAnd => Arithmetic::BitAnd,
             BinaryOperator::BitwiseOr => Arithmetic::BitOr,
-            _ => return self.refuse(at, &format!("`{sign}`")),
+            _ => {
+                let help = wording::of_operator(&sign.to_string()).unwrap_or(ALLOWED);
+                let message = format!("`{sign}` is not part of expressions");
+                return self.mistake("E0402", at, message, help);
+            }
         };
         let (a, b) = (self.expr(left, depth), self.expr(right, depth));
         let (a, b) = (a?, b?);

@@ -10,13 +10,12 @@
 //!
 //! [`word`] and [`Side::sql`] must agree.
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Schema};
-use arrow::error::ArrowError;
+use arrow_array::{Array as _, RecordBatch, StringArray, cast::AsArray as _};
+use arrow_schema::{ArrowError, DataType, Schema};
 
 use super::Rule;
 use super::expr::{Expr, Type};
+use super::kernel::cast;
 
 /// The column with ranks.
 const RANKED: &str = "ok";

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array as _, ArrayRef, AsArray as _, NullBufferBuilder, RecordBatch, StructArray, UInt16Array,
+use arrow_array::{
+    Array as _, ArrayRef, RecordBatch, StructArray, UInt16Array, builder::NullBufferBuilder,
+    cast::AsArray as _, types::UInt16Type,
 };
-use arrow::datatypes::{DataType, Field, Fields, UInt16Type};
-use arrow::error::ArrowError;
+use arrow_schema::{ArrowError, DataType, Field, Fields};
 
 use super::{Asked, COMPARED, INSUFFICIENT, Question, Rule, RuleSource, Rules};
 
@@ -241,7 +241,7 @@ mod tests {
         once.add(Some("broken"));
         let counts = [once, Counts::default()];
         let column = column(&field, &[None, Some(&counts), None]).unwrap();
-        let schema = Arc::new(arrow::datatypes::Schema::new(vec![field]));
+        let schema = Arc::new(arrow_schema::Schema::new(vec![field]));
         let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
         let rounds = |name: &str| Rounds::of(name, &batch).unwrap();
         assert_eq!([0, 1, 2].map(|row| rounds("a").at(row)), [None, Some(once), None]);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 
 use super::columns::About;
 

@@ -3,19 +3,20 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray as _, BooleanArray, ListBuilder, RecordBatch, StringArray,
-    StringBuilder, StructArray,
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray,
+    builder::{ListBuilder, StringBuilder},
+    cast::AsArray as _,
+    temporal_conversions::timestamp_ns_to_datetime,
+    types::{Float64Type, Int64Type},
 };
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type, Schema};
-use arrow::error::ArrowError;
-use arrow::temporal_conversions::timestamp_ns_to_datetime;
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema};
 
 use super::columns::{Known, column};
 use super::compare::{self, Rank, Side};
 use super::confirm::{CONFIRMED, Confirmation, INCONCLUSIVE, Rounds};
 use super::expr::{Column, Expr, Type};
+use super::kernel::cast;
 use super::known::{Reason, lossy};
 use super::{Asked, INSUFFICIENT, METRIC, Metric, Rule, Rules};
 use crate::error::{Error, Result};

@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, Float64Array, RecordBatch};
-use arrow::compute::kernels::boolean;
-use arrow::compute::{nullif, prep_null_mask_filter};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
-use arrow::error::ArrowError;
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, Float64Array, RecordBatch,
+    cast::AsArray as _,
+    types::{Float64Type, Int64Type},
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_select::{filter::prep_null_mask_filter, nullif::nullif};
 
 use super::expr::{Expr, Type};
+use super::kernel::boolean;
 use super::parse::Sql;
 use super::quote::identifier;
 use super::{Columns, Compiler, Rules, column_of};

@@ -22,6 +22,7 @@ mod duration;
 mod eval;
 mod expr;
 mod judge;
+mod kernel;
 mod known;
 mod literal;
 mod metric;
@@ -32,8 +33,9 @@ mod quote;
 mod sql;
 mod typing;
 mod warn;
+mod wording;
 
-use arrow::datatypes::{DataType, Schema};
+use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
 pub use judge::ADDED;

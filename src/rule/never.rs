@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array as _, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::Schema;
+use arrow_array::{Array as _, RecordBatch, RecordBatchOptions};
+use arrow_schema::Schema;
 
 use super::expr::{Expr, Node};
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow_schema::{DataType, Field, Fields, Schema};
 
 use super::columns::{About, Columns};
 use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};

@@ -5,7 +5,7 @@
 //! cannot subtract its times of nanoseconds), and what cannot be computed is NULL instead of an error that ends the
 //! query.
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 
 use super::confirm::{CONFIRM, CONFIRMED, needs_confirmation};
 use super::expr::{Arithmetic, Case, Comparison, Expr, Literal, Node, Type};

@@ -2,7 +2,7 @@
 //!
 //! Each is found where an operator meets its operands, so its place is that comparison.
 
-use arrow::datatypes::DataType;
+use arrow_schema::DataType;
 use sqlparser::ast;
 
 use super::columns::Known;

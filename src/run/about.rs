@@ -16,7 +16,7 @@ use crate::sink::Metadata;
 pub fn utc(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
+    arrow_array::temporal_conversions::timestamp_s_to_datetime(seconds)
         .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::Receiver;
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 
 use super::telemetry::Telemetry;
 use crate::error::Result;

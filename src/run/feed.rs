@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 
 use super::again::{Again, Group};
 use super::controls::{Share, Turn};

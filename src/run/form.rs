@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use arrow::datatypes::SchemaRef;
+use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;

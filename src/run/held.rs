@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array as _, ArrayRef, AsArray as _, BooleanArray, RecordBatch, StringArray};
-use arrow::compute::filter_record_batch;
-use arrow::error::ArrowError;
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, RecordBatch, StringArray, cast::AsArray as _,
+};
+use arrow_schema::ArrowError;
+use arrow_select::filter::filter_record_batch;
 
 use super::again::Group;
 use crate::engine::ports::Bank;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::datatypes::SchemaRef;
+use arrow_schema::SchemaRef;
 use serde_json::Value;
 
 use super::about;

@@ -55,7 +55,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow_schema::SchemaRef;
 
 pub use self::events::Events;
 pub use self::handle::Handle;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow::array::{AsArray as _, RecordBatch};
-use arrow::datatypes::{SchemaRef, UInt64Type};
+use arrow_array::{RecordBatch, cast::AsArray as _, types::UInt64Type};
+use arrow_schema::SchemaRef;
 use serde_json::{Value, json};
 
 use super::about;

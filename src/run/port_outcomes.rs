@@ -3,8 +3,7 @@
 //! Source ports are random, so the outcome of a target does not depend on the half of the range that its port is in. If
 //! a configuration fails far more often in one half, a device on the path filters by port.
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, StructArray};
-use arrow::datatypes::UInt16Type;
+use arrow_array::{Array as _, RecordBatch, StructArray, cast::AsArray as _, types::UInt16Type};
 use serde_json::{Map, Value, json};
 
 use crate::connect::State;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch, StructArray};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimestampNanosecondType, UInt64Type};
+use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType, UInt64Type};
+use arrow_array::{Array as _, RecordBatch, StructArray, cast::AsArray as _};
+use arrow_schema::DataType;
 
 use super::controls::{CONTROL, Controls};
 use super::distribution::Distribution;
@@ -176,7 +177,8 @@ fn increase(counts: &mut BTreeMap<String, u64>, word: String) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BooleanArray, ListBuilder, StringBuilder, UInt64Array};
+    use arrow_array::builder::{ListBuilder, StringBuilder};
+    use arrow_array::{ArrayRef, BooleanArray, UInt64Array};
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Records by class, for progress displays.
 
-use arrow::array::{Array as _, AsArray as _, RecordBatch};
+use arrow_array::{Array as _, RecordBatch, cast::AsArray as _};
 
 use super::controls::CONTROL;
 
@@ -44,8 +44,8 @@ pub fn count(records: &RecordBatch, counts: &mut [u64; CLASSES.len()]) {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, StringArray, StructArray};
-    use arrow::datatypes::{DataType, Field};
+    use arrow_array::{ArrayRef, StringArray, StructArray};
+    use arrow_schema::{DataType, Field};
 
     use super::*;
 

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use arrow::array::{ArrayRef, BooleanArray, StructArray, UInt64Array};
-use arrow::datatypes::{Fields, SchemaRef};
-use arrow::record_batch::RecordBatch;
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StructArray, UInt64Array};
+use arrow_schema::{Fields, SchemaRef};
 
 use super::again::Group;
 use super::counts::Counts;

@@ -13,6 +13,8 @@
 //! [`words`](crate::words) only; the columns of a record are defined elsewhere.
 
 mod checked;
+pub mod decode;
+mod encode;
 mod journal;
 mod names;
 mod ndjson;
@@ -31,8 +33,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 use crate::error::{Error, Result};
 use crate::files;

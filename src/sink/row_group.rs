@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
+use arrow_array::RecordBatch;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
 use parquet::errors::{ParquetError, Result};
 

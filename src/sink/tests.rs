@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{
+use arrow_array::{
     ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray,
-    TimestampNanosecondArray,
+    TimestampNanosecondArray, types::Int32Type,
 };
-use arrow::datatypes::{DataType, Field, Int32Type, TimeUnit};
+use arrow_schema::{DataType, Field, TimeUnit};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest as _, Sha256};
 

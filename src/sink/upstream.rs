@@ -14,15 +14,19 @@
 use std::fmt;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray as _, RecordBatch, StructArray};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+use arrow_array::{
+    Array, ArrayRef, RecordBatch, StructArray,
+    cast::AsArray as _,
+    temporal_conversions::timestamp_ns_to_datetime,
+    types::{
+        Float64Type, Int64Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type,
+        UInt64Type,
+    },
 };
-use arrow::temporal_conversions::timestamp_ns_to_datetime;
+use arrow_schema::{DataType, TimeUnit};
 use serde_json::{Map, Value, json};
 
+use super::encode;
 use super::ndjson::NdjsonSink;
 use super::{Sink, Written};
 use crate::error::{Error, Result};
@@ -132,7 +136,7 @@ impl Sink for UpstreamSink {
 struct Records<'a> {
     target: &'a StructArray,
     configurations: Vec<&'a StructArray>,
-    conditions: &'a arrow::array::ListArray,
+    conditions: &'a arrow_array::ListArray,
     filled_by: fn(&str) -> FilledBy,
 }
 
@@ -313,7 +317,7 @@ fn structured(value: Value) -> Value {
 }
 
 /// A cell; times in seconds, as in upstream.
-fn value(column: &dyn Array, row: usize) -> Value {
+fn value(column: &ArrayRef, row: usize) -> Value {
     if column.is_null(row) {
         return Value::Null;
     }
@@ -334,11 +338,8 @@ fn value(column: &dyn Array, row: usize) -> Value {
             let items = column.as_list::<i32>().value(row);
             (0..items.len()).map(|item| value(&items, item)).collect()
         }
-        // Any other type: as text.
-        _ => match cast(&column.slice(row, 1), &DataType::Utf8) {
-            Ok(text) if text.is_valid(0) => text.as_string::<i32>().value(0).into(),
-            _ => Value::Null,
-        },
+        // Any other type, which only files of other programs have.
+        _ => encode::value(column, row).unwrap_or(Value::Null),
     }
 }
 

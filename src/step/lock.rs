@@ -57,7 +57,7 @@ impl Run {
     /// [`since`](Run::since) as people write it: `2026-11-22T18:30:00Z`.
     pub fn since_utc(&self) -> String {
         let seconds = i64::try_from(self.since).unwrap_or_default();
-        arrow::temporal_conversions::timestamp_s_to_datetime(seconds)
+        arrow_array::temporal_conversions::timestamp_s_to_datetime(seconds)
             .map_or_else(String::new, |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
     }
 

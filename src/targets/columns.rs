@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::builder::StringBuilder;
-use arrow::array::{
+use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, StructArray, UInt16Array,
+    builder::StringBuilder,
 };
-use arrow::datatypes::{DataType, Fields};
+use arrow_schema::{DataType, Fields};
 
 use super::{Target, Value};
 use crate::error::{Error, Result};

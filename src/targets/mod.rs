@@ -40,7 +40,7 @@ use std::io::{self, BufRead, BufReader};
 use std::net::IpAddr;
 use std::path::Path;
 
-use arrow::datatypes::Fields;
+use arrow_schema::Fields;
 
 use crate::error::{Error, Interrupted, Result};
 use crate::files::{self, Input};

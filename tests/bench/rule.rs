@@ -9,8 +9,8 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array};
-use arrow::datatypes::{DataType, Fields, Schema};
+use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array};
+use arrow_schema::{DataType, Fields, Schema};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pathspider::field::Timestamp;
 use pathspider::measurement::{Plan, SHIPPED};

@@ -9,8 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::NO_STRANGERS;
-use arrow::array::AsArray as _;
-use arrow::datatypes::UInt64Type;
+use arrow_array::{cast::AsArray as _, types::UInt64Type};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{Lab, Spec};

@@ -57,8 +57,9 @@ pub(super) fn datagrams(port: u16, zero6: bool) -> io::Result<UdpSocket> {
     nix::sys::socket::setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
     // A wave's questions come faster than a thread that waits for a processor takes them.
     let room = ROOM.to_ne_bytes();
-    let force = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
-    if let Err(error) = setsockopt::set(socket.as_fd(), force.0, force.1, &room) {
+    let set = |option| setsockopt::set(socket.as_fd(), libc::SOL_SOCKET, option, &room);
+    // The first needs privileges outside the lab; the second sets at most net.core.rmem_max.
+    if let Err(error) = set(libc::SO_RCVBUFFORCE).or_else(|_| set(libc::SO_RCVBUF)) {
         log::debug!("lab: a large buffer for datagrams: {error}");
     }
     if zero6 {

@@ -3,9 +3,8 @@
 use super::*;
 use crate::observer::Flows;
 use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
-use arrow::array::{Array as _, BooleanArray, UInt16Array, UInt64Array};
-use arrow::datatypes::{Field, Schema};
-use arrow::record_batch::RecordBatch;
+use arrow_array::{Array as _, BooleanArray, RecordBatch, UInt16Array, UInt64Array};
+use arrow_schema::{Field, Schema};
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array as _, RecordBatch};
-use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::problem::{Check, Problem};
 use crate::error::{Error, Result};

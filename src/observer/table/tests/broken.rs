@@ -4,7 +4,7 @@ use super::*;
 use crate::barrier;
 use crate::chain::{Admission, Closed, Group, Visit};
 use crate::observer::groups::Groups;
-use arrow::array::ArrayRef;
+use arrow_array::ArrayRef;
 
 /// Where it panics, by the port of the flow.
 const AT_OPEN: u16 = 1001;

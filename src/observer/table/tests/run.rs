@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::packet::owner::{Owners, PortSet};
-use arrow::array::{UInt8Array, UInt32Array};
+use arrow_array::{UInt8Array, UInt32Array};
 
 const PORT: u16 = 40_000;
 
