@@ -18,7 +18,7 @@ use crate::step::traffic_class::{self, On};
 /// Marks of this configuration's packets, of both versions of IP; bits that are not named stay as they are.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("anyOf" = [{ "required": ["dscp"] }, { "required": ["ecn"] }]))]
+#[schemars(extend("if" = { "not": { "required": ["dscp"] } }, "then" = { "required": ["ecn"] }))]
 pub(super) struct TrafficClass {
     /// The DSCP (RFC 2474).
     #[serde(default)]
@@ -65,17 +65,31 @@ impl JsonSchema for Mark {
         "Mark".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names = NAMES.iter().map(|(name, ..)| (*name, "")).collect::<Vec<_>>();
-        json_schema!({
-            "description": "A DSCP by name or number: cs1, af11, ef, le, nqb.",
-            "anyOf": [words::names(&names).to_value(), words::range(&DSCP).to_value()],
-        })
+        let names: Vec<&str> = NAMES.iter().map(|(name, ..)| *name).collect();
+        let mut schema = by_name_or_number(&names, *DSCP.end());
+        let doc = format!("A DSCP by name ({}) or number.", names.join(", "));
+        schema.insert("description".into(), doc.into());
+        schema
     }
 }
 
+/// Without `anyOf`, with which an editor would not say what is wrong. Numbers in quotes are those of a sweep.
+fn by_name_or_number(names: &[&str], most: i64) -> Schema {
+    let offered = json_schema!({ "type": "string", "enum": names }).to_value();
+    let upper = names.iter().map(|name| name.to_uppercase());
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).chain(upper).collect();
+    json_schema!({
+        "type": ["integer", "string"],
+        "anyOf": [offered, {}],
+        "minimum": 0,
+        "maximum": most,
+        "pattern": format!("^({}|[0-9]+|.*\\$\\{{.*)$", names.join("|")),
+    })
+}
+
 fn ecn(_: &mut SchemaGenerator) -> Schema {
-    let names: Vec<_> = forge::ECN.iter().map(|(name, _, doc)| (*name, *doc)).collect();
-    json_schema!({ "anyOf": [words::names(&names).to_value(), words::range(&(0..=3)).to_value()] })
+    let names: Vec<&str> = forge::ECN.iter().map(|(name, ..)| *name).collect();
+    by_name_or_number(&names, 3)
 }
 
 fn on(_: &mut SchemaGenerator) -> Schema {
@@ -136,7 +150,7 @@ impl Checker<'_> {
             Mark::Number(number) => *number,
             Mark::Name(name) => {
                 // A sweep over names and numbers has both as texts.
-                match named(name).or_else(|| name.parse().ok()) {
+                match named(&name.to_lowercase()).or_else(|| name.parse().ok()) {
                     Some(number) => number,
                     None => {
                         let help = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| {
