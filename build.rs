@@ -111,3 +111,12 @@ fn build() -> io::Result<String> {
     let rustc = String::from_utf8_lossy(&rustc.stdout);
     Ok(format!("{profile}, {}, {}", rustc.trim_end(), variable("TARGET")?))
 }
+
+/// Links the static libpcap of a folder, if a packager names one.
+fn static_pcap() {
+    println!("cargo::rerun-if-env-changed=PATHSPIDER_STATIC_PCAP");
+    if let Some(folder) = env::var_os("PATHSPIDER_STATIC_PCAP") {
+        println!("cargo::rustc-link-search=native={}", Path::new(&folder).display());
+        println!("cargo::rustc-link-lib=static=pcap");
+    }
+}

@@ -21,12 +21,14 @@ use crate::error::{Error, Exit, Result};
 use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
+use crate::observer::ring::Ring;
 use crate::observer::{self, Flows, capture, file};
 use crate::packet::owner::PortSet;
 use crate::packet::{Unread, link};
 use crate::privilege;
 use crate::privilege::needs::Needs;
 use crate::report::page;
+use crate::run::available;
 use crate::sink::{self, Sink};
 use account::Account;
 
@@ -99,8 +101,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         privilege::hold(args.rights.user.as_deref(), false)?;
     }
     let selection = args.selection()?;
-    let fields = selection.fields().map(|field| field.arrow());
-    let fields: Vec<Field> = fields.chain([flags::field()]).collect();
+    let fields: Vec<Field> = selection.columns().chain([flags::field()]).collect();
     let schema = Arc::new(Schema::new(fields));
     let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
     let limits = observer::Limits {
@@ -296,7 +297,8 @@ fn live(
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
     crate::run::interface::exists(interface)?;
-    let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
+    let ring = Ring::fitting(None, available::octets());
+    let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default(), ring)?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;
