@@ -43,15 +43,6 @@ fn list(folder: &Path) -> io::Result<()> {
     fs::write(Path::new(&variable("OUT_DIR")?).join("shipped.rs"), list)
 }
 
-/// Links the static libpcap of a folder, if a packager names one.
-fn static_pcap() {
-    println!("cargo::rerun-if-env-changed=PATHSPIDER_STATIC_PCAP");
-    if let Some(folder) = env::var_os("PATHSPIDER_STATIC_PCAP") {
-        println!("cargo::rustc-link-search=native={}", Path::new(&folder).display());
-        println!("cargo::rustc-link-lib=static=pcap");
-    }
-}
-
 /// The commit: from PATHSPIDER_COMMIT, which a packager sets; from a published crate; from git.
 ///
 /// A debug build has none: every commit would make cargo compile the program again.
