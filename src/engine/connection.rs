@@ -319,8 +319,8 @@ mod tests {
         let job = Job { target: 0, configuration: 0 };
         let connection = Connection::new(opened, machine, Vec::new(), job, (1, Timestamp(0), 0));
         let poll = mio::Poll::new().unwrap();
-        let mut source = connection.channel.fd();
-        let mut source = mio::unix::SourceFd(&mut source);
+        let fd = connection.channel.fd();
+        let mut source = mio::unix::SourceFd(&fd);
         poll.registry().register(&mut source, mio::Token(0), Ready::INTEREST).unwrap();
         let server = listener.accept().unwrap().0;
         (connection, server.into(), poll, mio::Events::with_capacity(8))
