@@ -227,7 +227,9 @@ fn keys(value: &Value, path: &str, found: &mut BTreeSet<String>) {
         Value::Object(map) => {
             for (key, inner) in map {
                 // Names that the author gives are one key to the schema.
-                let named = path == ".params";
+                let of_observer = path.strip_prefix(".observer.");
+                let folds = ["count", "any", "first", "last", "min", "max"];
+                let named = path == ".params" || of_observer.is_some_and(|of| folds.contains(&of));
                 let path = format!("{path}.{}", if named { "*" } else { key });
                 keys(inner, &path, found);
                 found.insert(path);

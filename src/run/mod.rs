@@ -18,6 +18,7 @@ pub mod account;
 mod again;
 pub mod controls;
 pub mod counts;
+pub mod distribution;
 pub mod disturbed;
 pub mod events;
 mod excluded;
