@@ -81,7 +81,10 @@ impl Checker<'_> {
             return Some(*thing);
         }
         let all: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let end = format!("_{text}");
+        let longer = all.iter().find(|word| word.ends_with(&end));
         let help = did_you_mean(text, all.iter().copied())
+            .or_else(|| longer.map(|word| format!("did you mean `{word}`?")))
             .unwrap_or_else(|| format!("valid here: {}", all.join(", ")));
         self.mistake("E0211", written.span(), format!("unknown {what} `{text}`"), Some(help));
         None

@@ -324,7 +324,9 @@ impl Checker<'_> {
             names.push(*name);
             let Some(config) = config else {
                 all = None;
-                if self.was_removed(&["extends".to_owned()]) {
+                if self.was_removed(&["extends".to_owned()])
+                    || self.removed.iter().any(|path| remedy::stands_for(path, "config"))
+                {
                     // It may be in the file that is not known.
                 } else if number == 0 {
                     let help = "write a section [config.zero], the baseline; it may have no steps";

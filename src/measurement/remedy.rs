@@ -64,6 +64,23 @@ const EXPECTED: &[(&str, &str, &str)] = &[
     ("conditions", "expression", "write value = \"...\" for a number, or first_of for words"),
 ];
 
+/// Words that people write for a kind of step, and what does it.
+const STEPS: &[(&[&str], &str)] = &[
+    (
+        &["iptables", "nft", "nftables", "rule", "firewall"],
+        "write netfilter = { rule = \"dscp set 46\" }",
+    ),
+    (&["tos", "ip_tos", "ttl", "ip_ttl", "setsockopt"], "write sockopt = { ip_tos = 184 }"),
+    (
+        &["exec", "run", "shell", "script", "program"],
+        "write command = { run = [\"dish\", \"east\"] }",
+    ),
+    (&["ip", "mtu", "mss", "advmss", "routes"], "write route = { advmss = 1400 }"),
+];
+
+/// Words that people write for the baseline.
+const BASELINES: [&str; 7] = ["baseline", "base", "control", "reference", "default", "off", "0"];
+
 /// What to write for an unknown key. `known` are the keys of its table.
 pub(super) fn unknown_key(path: &Path, wrong: &str, known: &[&str]) -> String {
     let parents = path.split_last().map_or(&[][..], |(_, parents)| parents);
@@ -74,6 +91,14 @@ pub(super) fn unknown_key(path: &Path, wrong: &str, known: &[&str]) -> String {
         [connect] => connect.as_str(),
         [.., last] => last.as_str(),
     };
+    if known.contains(&"sysctl")
+        && let Some((_, help)) = STEPS.iter().find(|(words, _)| words.contains(&wrong))
+    {
+        return (*help).to_owned();
+    }
+    if place == "config" && parents.len() == 1 && BASELINES.contains(&wrong) {
+        return "the baseline is called zero: write [config.zero]".to_owned();
+    }
     if place == "config" && parents.len() == 1 {
         let near = did_you_mean(wrong, known.iter().copied());
         return near.unwrap_or_else(|| {
@@ -128,6 +153,14 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
     let example = example(node);
     if is("array") && !is_member && text.is_some_and(|text| text.starts_with("${")) {
         return Some(format!("let the param be a list: default = {}", toml_of(example?)));
+    }
+    if is("array")
+        && let Some(text) = text.filter(|text| text.contains(','))
+    {
+        let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+        if parts.iter().all(|part| part.parse::<i64>().is_ok()) {
+            return assigned(&format!("[{}]", parts.join(", ")));
+        }
     }
     if is("array") && !is_member {
         return match written.chars().next() {

@@ -62,13 +62,28 @@ pub(super) fn syntax(text: &str, error: &Error, document: &DeTable<'_>) -> Diagn
     if let Some(mistake) = bare(text, &span, here) {
         return mistake;
     }
+    if message.starts_with("string values must be quoted") {
+        let end = here.find([',', ']', '}', '#', '\n', '\r']).unwrap_or(here.len());
+        let word = here[..end].trim_end();
+        let help = format!("write \"{}\"", word.trim_matches('`'));
+        let place = span.start..span.start + word.len();
+        return mistake("E0100", place, "a text is written in quotes", &help);
+    }
     let help = match message {
         _ if message.contains("missing comma") => "write a comma between the elements",
         _ if message.starts_with("invalid basic string") => {
             "end the text with \" in the same line; one of several lines is between \"\"\" and \"\"\""
         }
-        _ if message.starts_with("invalid literal string") => {
+        _ if message.starts_with("invalid literal string") && here.starts_with('\'') => {
             "end the text with ' in the same line"
+        }
+        _ if message.starts_with("extra `=`") => "write one =",
+        _ if message.starts_with("missing assignment") => {
+            "write key = value, with = and not with :"
+        }
+        _ if message.starts_with("invalid fraction") => "write every value: [8, 10, 46]",
+        _ if message.starts_with("unexpected key or value") && in_parentheses(text, span.start) => {
+            "a list is written in brackets: [\"basic\", \"tcp\"]"
         }
         _ if message.starts_with("key with no value") => "write key = value",
         _ if message.contains("unclosed inline table") => "end the table with }",
@@ -198,9 +213,32 @@ fn bare(text: &str, span: &Range<usize>, here: &str) -> Option<Diagnostic> {
         ),
         "yes" | "on" => (format!("`{word}` is not a value of TOML"), "write true".to_owned()),
         "no" | "off" => (format!("`{word}` is not a value of TOML"), "write false".to_owned()),
+        _ if text[start + word.len()..].starts_with('(') => {
+            let help = "write every value: [8, 10, 46]".to_owned();
+            ("there are no functions in TOML".to_owned(), help)
+        }
+        _ if is_key(text, word) => (
+            "a text is written in quotes".to_owned(),
+            format!("write \"${{{word}}}\" for the value of `{word}`, or \"{word}\" for the text"),
+        ),
         _ => ("a text is written in quotes".to_owned(), format!("write \"{word}\"")),
     };
     Some(mistake("E0100", start..start + word.len(), &message, &help))
+}
+
+/// Whether the line of a place has a value in parentheses.
+fn in_parentheses(text: &str, at: usize) -> bool {
+    let line = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);
+    text[line..].lines().next().is_some_and(|line| line.contains("= ("))
+}
+
+/// Whether a file has a param, or a sweep, of this name.
+fn is_key(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let before = text[..at].trim_end_matches([' ', '\t']);
+        let after = text[at + word.len()..].trim_start_matches([' ', '\t']);
+        before.ends_with(['\n', '{', ',']) && (after.starts_with("= {") || after.starts_with("= ["))
+    })
 }
 
 /// The text of a file that is not UTF-8, as far as it can be shown, and its mistake.

@@ -138,7 +138,7 @@ impl Sql {
         };
         let message =
             message.replace("Expected: ", "expected ").replace("found: EOF", "but it ends here");
-        let help = Some(ALLOWED.into());
+        let help = Some(wording::of_text(&self.text).unwrap_or(ALLOWED).into());
         self.diagnostic("E0401", span, format!("cannot parse this expression: {message}"), help)
     }
 
@@ -201,7 +201,7 @@ impl Sql {
         let help = match next.token.to_string().as_str() {
             // A unit right after a number.
             "ns" | "us" | "ms" | "s" | "sec" | "min" => UNITS,
-            _ => ALLOWED,
+            _ => wording::of_text(&self.text).unwrap_or(ALLOWED),
         };
         Err(self.diagnostic("E0401", self.place(next.span), message, Some(help.into())))
     }

@@ -164,7 +164,12 @@ impl Typer<'_> {
         let Some(fields) = self.fields(table) else {
             let tables = self.tables();
             let message = format!("there is no `{table}` in a record");
-            return self.mistake("E0403", at, message, &format!("it has {}", tables.join(", ")));
+            let lower = table.to_lowercase();
+            let help = match tables.contains(&lower.as_str()) {
+                true => format!("write {lower}, in lower-case letters"),
+                false => format!("it has {}", tables.join(", ")),
+            };
+            return self.mistake("E0403", at, message, &help);
         };
         let Some((_, field)) = fields.find(name) else {
             let near = nearest(name, fields.iter().map(|f| f.name().as_str()));
@@ -409,6 +414,7 @@ impl Typer<'_> {
                     let message = format!("this is of type {found}, but it is combined with {ty}");
                     let help = match (ty, found) {
                         (Type::Bool, Type::Int) => "write TRUE or FALSE, or NOT",
+                        (Type::Bool, Type::Text) => "write TRUE or FALSE, without quotes",
                         (Type::Int | Type::Float, Type::Text) => "write numbers without quotes",
                         (Type::Text, Type::Int | Type::Decimal) => "write a text in quotes: '...'",
                         (Type::Time, Type::Text) | (Type::Text, Type::Time) => {

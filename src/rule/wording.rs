@@ -16,6 +16,7 @@ const SIGNS: &[(&str, &str)] = &[
     ("=>", "write >="),
     ("=<", "write <="),
     ("<=>", "write =, and IS NULL for what may be missing"),
+    ("XOR", "write <> between two truths"),
     ("<<", "write the product: 46 * 4"),
     (">>", "write the quotient: one.tos / 4"),
     ("::", "values have one type each: CAST is not needed"),
@@ -44,6 +45,33 @@ pub(super) fn of_token(token: &Token) -> Option<&'static str> {
     if is_sign { of_operator(&token.to_string()) } else { None }
 }
 
+/// The remedy for an expression that cannot be parsed, by what it has of another language.
+pub(super) fn of_text(text: &str) -> Option<&'static str> {
+    let lower = text.trim().to_lowercase();
+    let has = |part: &str| lower.contains(part);
+    let (opened, closed) = (lower.matches('(').count(), lower.matches(')').count());
+    let rows = [
+        (
+            lower.starts_with("select ") || lower.starts_with("where "),
+            "write the condition alone, without SELECT and WHERE",
+        ),
+        (
+            lower.starts_with("if ") || has(" ? "),
+            "write the condition alone; CASE WHEN ... THEN ... ELSE ... END chooses between values",
+        ),
+        (lower.ends_with(';'), "remove the semicolon"),
+        (has("in [") || has("in {"), "a list is in parentheses: IN (8, 46)"),
+        (has("is none") || has("is not none"), "write IS NULL, or IS NOT NULL"),
+        (has("=<"), "write <="),
+        (has("=>"), "write >="),
+        (has(" between ") && has(","), "write BETWEEN 8 AND 46"),
+        (opened > closed, "a parenthesis is not closed: add )"),
+        (opened < closed, "a parenthesis closes that was not opened: remove )"),
+        (has(","), "join conditions by AND or OR"),
+    ];
+    rows.into_iter().find(|(applies, _)| *applies).map(|(_, help)| help)
+}
+
 /// The remedy for a word that is not a column.
 pub(super) fn of_word(word: &str) -> Option<String> {
     let lower = word.to_ascii_lowercase();
@@ -68,6 +96,7 @@ pub(super) fn of_word(word: &str) -> Option<String> {
 /// The remedy for a function.
 pub(super) fn of_function(name: &str) -> Option<&'static str> {
     Some(match name.to_ascii_lowercase().as_str() {
+        "len" | "length" => "write <> '' for a text that is not empty",
         "abs" => "write both directions: a - b > 10 OR b - a > 10",
         "ifnull" | "nvl" | "isnull" => "write COALESCE(a, b)",
         "if" | "iif" => "write CASE WHEN ... THEN ... ELSE ... END",
