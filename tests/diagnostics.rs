@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use arrow_schema::Fields;
 use pathspider::error::{CODES, Error, Report};
-use pathspider::lab::Spec;
+use pathspider::lab::{Spec, unknown_labels};
 use pathspider::measurement::{Plan, SHIPPED};
 use pathspider::step::{Checked, Facts, Parameter, Problem};
 use support::golden::Goldens;
@@ -28,7 +28,7 @@ fn cases() -> Vec<(String, Result<(), Report>)> {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let text = std::fs::read_to_string(&path).unwrap();
             let result = if name.starts_with("lab-") {
-                Spec::parse(&name, &text).map(drop).map_err(report)
+                Spec::parse(&name, &text).map_err(report).and_then(|_| truth_of_ecn(&name, &text))
             } else {
                 // Warnings do not keep a file from being used, but are reported in the same way.
                 Plan::load(&name, &text, &Fields::empty()).and_then(|plan| {
@@ -96,6 +96,18 @@ impl Facts for MadeUp {
         let bad = script.lines().enumerate().filter(|(_, line)| line.contains("dcsp"));
         let why = "syntax error, unexpected string";
         Checked::Complaints(bad.map(|(number, _)| (number, why.to_owned())).collect())
+    }
+}
+
+/// The labels that a lab states about `ecn` and that it cannot give.
+fn truth_of_ecn(name: &str, text: &str) -> Result<(), Report> {
+    let (_, ecn) = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap();
+    let plan = Plan::load("ecn", ecn, &Fields::empty()).unwrap();
+    let known: Vec<String> = plan.rules.iter().flat_map(|rule| rule.labels()).collect();
+    let diagnostics = unknown_labels(text, "ecn", |label| known.iter().any(|known| known == label));
+    match diagnostics.is_empty() {
+        true => Ok(()),
+        false => Err(Report::new(name, text, diagnostics)),
     }
 }
 

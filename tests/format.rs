@@ -165,6 +165,8 @@ fn scopes_say_whether_configurations_take_turns() {
     assert_eq!(of(""), (Turns::AtOnce, vec![]));
     assert_eq!(of(sockopt), (Turns::AtOnce, vec![]));
     assert_eq!(of(&format!("{netfilter}, {sockopt}")), (Turns::AtOnce, vec![Privilege::NetAdmin]));
+    assert_eq!(of(sysctl), (Turns::Overlapping, vec![Privilege::NetAdmin]));
+    assert_eq!(of("{ sysctl = { 'net.ipv4.tcp_sack' = 1 } }").0, Turns::Waves);
     assert_eq!(of(&format!("{netfilter}, {sysctl}")), (Turns::Waves, vec![Privilege::NetAdmin]));
     assert_eq!(of(command), (Turns::Waves, vec![Privilege::AllowCommands]));
 }

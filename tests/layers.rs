@@ -17,7 +17,7 @@ use circles::Tree;
 
 /// Every module below `src/`, by layer.
 const LAYERS: [&[&str]; 16] = [
-    &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "words"],
+    &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "version", "words"],
     &["error"],
     &["files", "program"],
     &["packet", "sink", "targets"],

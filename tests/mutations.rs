@@ -7,6 +7,8 @@
     reason = "the seed and the counts are for --nocapture and failures"
 )]
 
+use std::time::{Duration, Instant};
+
 use arrow_schema::Fields;
 use pathspider::measurement::{Plan, SHIPPED};
 
@@ -62,6 +64,21 @@ const TOKENS: &[&str] = &[
     "inf",
     "1979-05-27",
     "sweep = { a = [1, 2] }",
+    "sweep = { a = \"${codepoint}\" }",
+    "extends = \"ecn\"\n",
+    "extends = \"dscp\"\n",
+    "${codepoint * 4}",
+    "${codepoint / 0}",
+    "${(",
+    "$codepoint",
+    "{timeout}",
+    "\u{201c}",
+    "None",
+    " && ",
+    "!",
+    "[config.eight]\n",
+    "eight.",
+    "---\n",
     "[params]\n",
     "[config.two]\n",
     "format = 1\n",
@@ -86,6 +103,11 @@ const VALUES: &[&str] = &[
     "\"${timeout}\"",
     "\"${codepoint}\"",
     "\"${no}\"",
+    "\"${codepoint * 9223372036854775807}\"",
+    "\"${(1 + 2) * 3 % 0}\"",
+    "{ default = [8, 46] }",
+    "\"./base.toml\"",
+    "\"arm.sh && x\"",
     "\"$${\"",
     "1979-05-27T07:32:00Z",
     "'''\n'''",
@@ -114,6 +136,7 @@ const KEYS: &[&str] = &[
     "connect",
     "timeout",
     "use",
+    "extends",
     "ip4_chain",
     "conditions",
     "compare",
@@ -219,13 +242,21 @@ fn no_mutation_of_a_measurement_is_a_panic() {
     println!("PATHSPIDER_SEED={seed} PATHSPIDER_MUTATIONS={count}");
     let mut random = Random(seed);
     let (mut plans, mut mistakes) = (0u64, 0u64);
+    let (mut all, mut slowest) = (Duration::ZERO, (Duration::ZERO, String::new()));
     for round in 0..count {
         let (name, text) = seeds[round % seeds.len()];
         let mut mutated = text.to_owned();
         for _ in 0..1 + random.below(3) {
             random.mutate(&mut mutated);
         }
-        let Err(report) = Plan::load(name, &mutated, &Fields::empty()) else {
+        let begun = Instant::now();
+        let loaded = Plan::load(name, &mutated, &Fields::empty());
+        let took = begun.elapsed();
+        all += took;
+        if took > slowest.0 {
+            slowest = (took, mutated.clone());
+        }
+        let Err(report) = loaded else {
             plans += 1;
             continue;
         };
@@ -234,7 +265,9 @@ fn no_mutation_of_a_measurement_is_a_panic() {
             mistakes += 1;
             let span = diagnostic.span.clone();
             // Where the file ends too early, the place is its end.
-            let placed = mutated.get(span.clone()).is_some_and(|t| !t.is_empty() || span.start > 0);
+            // The text of what it extends follows its own.
+            let placed =
+                report.text.get(span.clone()).is_some_and(|t| !t.is_empty() || span.start > 0);
             assert!(placed || mutated.is_empty(), "{diagnostic:?} has no place in:\n{mutated}");
             assert!(!diagnostic.message.is_empty(), "{diagnostic:?}");
         }
@@ -243,5 +276,7 @@ fn no_mutation_of_a_measurement_is_a_panic() {
         }
     }
     println!("{plans} plans, {mistakes} mistakes");
+    // Only shown: how long a check takes depends on the machine.
+    println!("{all:?} in all; the slowest took {:?}:\n{}", slowest.0, slowest.1);
     assert!(plans > 0 && mistakes > 0);
 }

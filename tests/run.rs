@@ -106,7 +106,11 @@ fn interrupted_lab(folder: &Path) {
     assert_eq!(output.status.code(), Some(5));
     let summary = summary(&output);
     assert_eq!(summary["complete"], false);
-    assert_eq!(summary["targets"]["unfinished"], summary["targets"]["read"]);
+    // The turns of the wave overlap: targets whose attempts had ended have records, silent ones never.
+    let [read, unfinished] =
+        ["read", "unfinished"].map(|key| summary["targets"][key].as_u64().unwrap());
+    assert!(unfinished > 0, "{summary}");
+    assert_eq!(unfinished + summary["records"].as_u64().unwrap(), read, "{summary}");
 }
 
 /// Sends SIGINT, waits until the run has said what follows, and sends it again.
@@ -322,6 +326,7 @@ impl<'a> Bench<'a> {
             (r#""net.ipv4.tcp_ecn" = 77"#, "set sysctl net.ipv4.tcp_ecn to 77"),
             (r#""net.ipv4.tcp_no_such" = 1"#, "no parameter `net.ipv4.tcp_no_such`"),
         ] {
+            let text = text.replace(r#" = 2, "net.ipv4.tcp_ecn_fallback" = 0"#, " = 2");
             let text = text.replace(r#""net.ipv4.tcp_ecn_fallback" = 0"#, value);
             let text =
                 text.replace(r#""net.ipv4.tcp_ecn" = 1,"#, r#""net.ipv4.tcp_retries1" = 5,"#);

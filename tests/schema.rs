@@ -23,6 +23,28 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("branch-without-when", "the place in a list"),
     ("compare-not-boolean", "columns"),
     ("compare-unknown", "columns"),
+    ("calc-in-text", "values of params"),
+    ("calc-name", "names of params"),
+    ("calc-one-of-sweep", "values of a sweep"),
+    ("calc-open", "balance"),
+    ("calc-fraction", "values of params"),
+    ("calc-overflow", "values of params"),
+    ("calc-range", "values of params"),
+    ("calc-text", "values of params"),
+    ("calc-zero", "values of params"),
+    ("param-list-in-text", "values of params"),
+    ("sweep-param-scalar", "values of params"),
+    ("sweep-value-twice", "one value against another"),
+    ("sweep-too-many", "products"),
+    ("extends-absolute", "files"),
+    ("extends-elsewhere", "names of measurements"),
+    ("extends-itself", "files"),
+    ("extends-missing", "files"),
+    ("extends-not-toml", "files"),
+    ("extends-unknown", "names of measurements"),
+    ("command-line", "shells"),
+    ("command-sign", "shells"),
+    ("netfilter-iptables", "nftables"),
     ("condition-twice", "one item against another"),
     ("config-gap", "counting"),
     ("confirm-spread", "how long a text stands for"),
@@ -31,6 +53,7 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("connect-keep-anyway", "what a kind provides"),
     ("connect-keep-near", "what a kind provides"),
     ("connect-option", "what a kind takes"),
+    ("connect-padded-h2", "what a version takes"),
     ("connect-version-alpn", "one key against another"),
     ("connect-version-kind", "what a kind takes"),
     ("connect-own-timeout", "the value of a duration"),
@@ -280,4 +303,51 @@ fn examples_and_defaults_are_right() {
         }
     });
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// An editor that says "not valid under any of these" of a whole table does not say where in it the mistake is.
+#[test]
+fn mistakes_are_placed_at_their_key() {
+    let schema = schema();
+    assert!(!schema.to_string().contains("\"oneOf\""), "a mistake would be that of a whole table");
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut seen = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for (name, text) in files("tests/diagnostics") {
+        let Some(document) = json(&text).filter(|_| !name.starts_with("lab-")) else { continue };
+        for fault in validator.iter_errors(&document) {
+            let (path, said) = (fault.instance_path().to_string(), fault.to_string());
+            let parts: Vec<&str> = path.split('/').skip(1).collect();
+            let counted = said.contains("propert");
+            // A step as a whole has a wrong number of kinds, or an unknown one, or is none.
+            if let ["config", _, "steps", _] = parts.as_slice()
+                && !counted
+                && !said.contains("is not of type")
+            {
+                wrong.push(format!("{name}: {path}: {said}"));
+            }
+            if said.contains("anyOf") {
+                wrong.push(format!("{name}: {path}: {said}"));
+            }
+            seen.insert((name.clone(), path, said));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (name, path, part) in [
+        ("sockopt-range", "/config/one/steps/0/sockopt/ip_ttl", "maximum of 255"),
+        ("route-range", "/config/one/steps/0/route/advmss", "minimum of 1"),
+        ("netfilter-key", "/config/one/steps/0/netfilter", "'chain' was unexpected"),
+        ("netfilter-hook", "/config/one/steps/0/netfilter/hook", "is not one of"),
+        ("kind-udp", "/connect/kind", "is not one of"),
+        ("step-two-kinds", "/config/one/steps/0", "more than 1 property"),
+        ("unknown-step", "/config/one/steps/0", "was unexpected"),
+        ("condition-two-questions", "/conditions/0", "False schema"),
+        ("packet-two-payloads", "/connect/packet", "False schema"),
+    ] {
+        let said = |(file, at, said): &&(String, String, String)| {
+            file == name && at.starts_with(path) && said.contains(part)
+        };
+        let of_file: Vec<_> = seen.iter().filter(|(file, ..)| file == name).collect();
+        assert!(seen.iter().any(|found| said(&found)), "{name}: {path}: {part}: {of_file:#?}");
+    }
 }

@@ -70,6 +70,7 @@ fn inside(tests: &mut Tests) {
     tests.run("a table that vanished is told", vanished_table);
     tests.run("routes with ECN are for a configuration only", || bench.route_ecn());
     tests.run("every metric of a route", || bench.every_metric());
+    tests.run("a latched parameter is read once for a connection", || bench.latched());
     tests.run("a main table with everything in it", || bench.many_routes());
     tests.run("a mark in use is refused", mark_in_use);
     tests.run("a route that the kernel refuses leaves nothing", bad_route);
@@ -156,6 +157,7 @@ struct Syn {
 
 struct Bench {
     plain: Vec<SocketAddr>,
+    silent: SocketAddr,
     interface: String,
 }
 
@@ -164,7 +166,10 @@ impl Bench {
         let targets = lab.targets().iter();
         let plain = targets.filter(|target| lab.hosts()[target.host].name == "plain");
         let plain = plain.map(|target| SocketAddr::from((target.addr, target.port))).collect();
-        Self { plain, interface: lab.interface().to_owned() }
+        let mut targets = lab.targets().iter();
+        let silent = targets.find(|target| lab.hosts()[target.host].name == "silent").unwrap();
+        let silent = SocketAddr::from((silent.addr, silent.port));
+        Self { plain, silent, interface: lab.interface().to_owned() }
     }
 
     /// A target of each family.
@@ -351,6 +356,57 @@ impl Bench {
             }
         }
         applied.undo().unwrap();
+    }
+
+    /// The flags and options of a SYN and of its retransmission, between which a parameter changes.
+    fn syn_and_again(&self, name: &str, [first, then]: [&str; 2]) -> [(bool, Vec<u8>); 2] {
+        let before = parameter(name);
+        let set = |value: &str| {
+            fs::write(format!("/proc/sys/{}", name.replace('.', "/")), value).unwrap();
+        };
+        let all = Protocol::from(i32::from(3_u16.to_be()));
+        let watch = Socket::new(Domain::PACKET, Type::RAW, Some(all)).unwrap();
+        watch.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let domain = Domain::for_address(self.silent);
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), None).unwrap();
+        set(first);
+        socket.connect(&self.silent.into()).unwrap_err();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        set(then);
+        let mut frame = [0; 2048];
+        let seen = [(); 2].map(|()| {
+            loop {
+                let length = (&watch).read(&mut frame).expect("no SYN was seen");
+                let packet = etherparse::SlicedPacket::from_ethernet(&frame[..length]);
+                let Some(etherparse::TransportSlice::Tcp(tcp)) = packet.unwrap().transport else {
+                    continue;
+                };
+                if tcp.source_port() == port && tcp.syn() {
+                    let kinds = tcp.options_iterator().filter_map(Result::ok);
+                    let kinds = kinds.map(|option| match option {
+                        etherparse::TcpOptionElement::Timestamp(..) => 8,
+                        _ => 0,
+                    });
+                    break (tcp.ece() && tcp.cwr(), kinds.collect());
+                }
+            }
+        });
+        set(before.trim());
+        seen
+    }
+
+    fn latched(&self) {
+        assert_eq!(step::LATCHED_SYSCTLS, ["net.ipv4.tcp_ecn"], "a new row needs a case here");
+        let fallback = "/proc/sys/net/ipv4/tcp_ecn_fallback";
+        fs::write(fallback, "0").unwrap();
+        for (values, asks) in [(["1", "2"], true), (["2", "1"], false), (["0", "1"], false)] {
+            let [first, again] = self.syn_and_again("net.ipv4.tcp_ecn", values);
+            assert_eq!((first.0, again.0), (asks, asks), "{values:?}");
+        }
+        fs::write(fallback, "1").unwrap();
+        // The same test finds one that is not latched.
+        let [first, again] = self.syn_and_again("net.ipv4.tcp_timestamps", ["1", "0"]);
+        assert!(first.1.contains(&8) && !again.1.contains(&8), "{first:?} {again:?}");
     }
 
     fn many_routes(&self) {

@@ -5,6 +5,8 @@
 
 #[path = "truth/blind.rs"]
 mod blind;
+#[path = "truth/composed.rs"]
+mod composed;
 #[path = "truth/measurements.rs"]
 mod measurements;
 #[path = "truth/prepare.rs"]

@@ -4,10 +4,9 @@ use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use arrow_cast::parse::string_to_timestamp_nanos;
-
 use crate::cli::options::courtesy;
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::field;
 use crate::files;
 use crate::measurement::{self, Overrides, Plan};
 use crate::report::page;
@@ -62,10 +61,8 @@ fn line(text: &str) -> Result<String, String> {
 
 /// A time as RFC 3339 writes it, with its zone.
 fn time(text: &str) -> Result<String, String> {
-    let zone = text.get(19..).unwrap_or_default();
-    let zoned = zone.ends_with(['Z', 'z']) || zone.contains(['+', '-']);
-    match string_to_timestamp_nanos(text) {
-        Ok(_) if zoned && text.as_bytes()[10].eq_ignore_ascii_case(&b'T') => Ok(text.to_owned()),
+    match field::time::parse(text) {
+        Some(_) if text.as_bytes()[10].eq_ignore_ascii_case(&b'T') => Ok(text.to_owned()),
         _ => Err("must be a time such as 2027-01-31T00:00:00Z".into()),
     }
 }

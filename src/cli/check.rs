@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use arrow_schema::Fields;
 
 use crate::cli::options::columns::FixedColumns;
+use crate::cli::options::lab::unknown_labels;
 use crate::error::{Doing as _, Error, Exit, Report, Result};
-use crate::measurement::{self, Plan};
+use crate::lab;
+use crate::measurement::{self, Plan, SHIPPED};
 use crate::printable;
 use crate::report::format::Format;
 use crate::report::page;
@@ -15,7 +17,7 @@ use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
 use crate::words::counted;
 
-/// Check measurement files: report every mistake with its place and its remedy
+/// Check measurement and lab files: report every mistake with its place and its remedy
 ///
 /// Changes nothing and opens no socket. Besides the file itself, it checks what the steps need on this host: kernel
 /// parameters, congestion controls, programs, and, with `nft -c`, whether nftables accepts the rules. Exits with 0 if all
@@ -66,6 +68,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     named.retain(|name| seen.insert(name.clone()));
     for name in &named {
         let outcome = measurement::find(name).and_then(|(origin, text)| {
+            if lab::is_lab(&text) {
+                return lab_file(&origin, &text, args.format);
+            }
             let checked = Plan::load(&origin, &text, &columns);
             let (checked, unchecked) = match checked {
                 Ok(plan) if !args.file_only => on_this_host(plan, &origin),
@@ -82,12 +87,38 @@ pub fn run(args: &Args) -> Result<Exit> {
             }
             Ok(if checked.is_ok() { Exit::Done } else { Exit::BadInput })
         });
-        exit = exit.max(outcome.unwrap_or_else(|error| {
-            crate::cli::report(&error);
-            error.exit()
-        }));
+        exit = exit.max(match outcome {
+            Ok(exit) => exit,
+            Err(error) => {
+                crate::cli::report_as(&error, args.format)?;
+                error.exit()
+            }
+        });
     }
     Ok(exit)
+}
+
+/// Checks a lab's file; its truth about the built-in measurements, too.
+fn lab_file(origin: &str, text: &str, format: Format) -> Result<Exit> {
+    let mut report = match lab::Spec::parse(origin, text) {
+        Ok(_) => Report::new(origin, text, Vec::new()),
+        Err(Error::File(report)) => *report,
+        Err(other) => return Err(other),
+    };
+    let measured = lab::measured(text);
+    for (name, measurement) in SHIPPED.iter().filter(|(name, _)| measured.contains(*name)) {
+        let plan = Plan::load(name, measurement, &Fields::empty())?;
+        report.diagnostics.extend(unknown_labels(text, &plan));
+    }
+    report.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    match format {
+        Format::Text if report.diagnostics.is_empty() => {
+            page::print(&format!("{}: ok: a lab\n", printable::line(origin)))?;
+        }
+        Format::Text => page::print_page(&report_of(origin, Err(&report), format))?,
+        Format::Json => page::print_json_lines(&report.json_lines())?,
+    }
+    Ok(if report.diagnostics.is_empty() { Exit::Done } else { Exit::BadInput })
 }
 
 /// The measurement, if this host can run it, and what could not be checked.

@@ -31,10 +31,18 @@ pub fn find(written: &str) -> Option<Explained> {
     known.map(|(code, title)| explain(code, title))
 }
 
-/// Whether a word has the form of a code: E (or W, of a warning) and four digits.
+/// Whether a word has nearly the form of a code: E (or W, of a warning) and four digits.
 pub fn is_code(word: &str) -> bool {
     let digits = word.strip_prefix(['E', 'e', 'W', 'w']).unwrap_or_default();
-    digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit())
+    (3..=5).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The code that a word with another number of digits means: `E404` is E0404.
+pub fn nearest(written: &str) -> Option<&'static str> {
+    let (letter, digits) = written.split_at_checked(1)?;
+    let number: u32 = digits.parse().ok()?;
+    let code = format!("{}{number:04}", letter.to_uppercase());
+    CODES.iter().map(|(known, _)| *known).find(|known| *known == code)
 }
 
 fn explain(code: &'static str, title: &'static str) -> Explained {
@@ -127,6 +135,16 @@ mod tests {
     fn codes_are_found_in_any_case() {
         assert_eq!(find("e0100").map(|found| found.code), Some("E0100"));
         assert!(find("E9999").is_none());
-        assert!(is_code("E9999") && !is_code("ecn") && !is_code("E02025") && !is_code("Ex010"));
+        assert_eq!(
+            (nearest("e404"), nearest("e00404"), nearest("E999")),
+            (Some("E0404"), Some("E0404"), None)
+        );
+        assert!(
+            is_code("E9999")
+                && !is_code("ecn")
+                && is_code("E404")
+                && !is_code("E020255")
+                && !is_code("Ex010")
+        );
     }
 }

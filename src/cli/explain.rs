@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::cli::check;
 use crate::cli::codes::{self, Explained};
 use crate::cli::options::columns::FixedColumns;
+use crate::cli::words::Word;
 use crate::cost;
 use crate::error::{Error, Exit, Result};
 use crate::measurement::{self, Overrides, Plan};
@@ -19,14 +20,15 @@ use crate::report::plan;
 use crate::rule::COMPARE_RANKS;
 use crate::words::counted;
 
-/// Explain what a run of a measurement would do, or what a code such as E0202 means
+/// Explain what a run of a measurement would do, or what a code such as E0202 or a column means
 ///
 /// For a measurement: its configurations with every step, its undo and scope; whether configurations
 /// take turns; the privileges needed; the maximum sent to a target; the columns of the record; every
 /// label that a condition can give. Runs nothing, changes nothing and opens no socket.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A measurement (a file, or a name such as `ecn`), or the code of a mistake
+    /// A measurement (a file, or a name such as `ecn`), the code of a mistake, or the name of a column, a function, a
+    /// group, a kind of connection or a kind of step
     target: String,
 
     /// A target list whose columns are passed on to the record
@@ -50,7 +52,12 @@ pub fn run(args: &Args) -> Result<Exit> {
     let target = &args.target;
     if codes::is_code(target) {
         let Some(explained) = codes::find(target) else {
-            let why = format!("there is no code {target}; `pathspider reference` lists them all");
+            let near = codes::nearest(target);
+            let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
+            let why = format!(
+                "there is no code {target}; {near}Codes have a letter and four digits, such as E0202; `pathspider \
+                 reference` lists them all"
+            );
             return Err(Error::Usage(why));
         };
         match args.format {
@@ -63,7 +70,18 @@ pub fn run(args: &Args) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let columns = check::target_columns(args.targets.as_deref(), &args.columns)?;
-    let (origin, text) = measurement::find(target)?;
+    let (origin, text) = match (measurement::find(target), Word::find(target)) {
+        // A measurement takes precedence: some have the name of a group.
+        (Ok(found), _) => found,
+        (Err(_), Some(word)) => {
+            match args.format {
+                Format::Text => page::print_page(&word_text(&word, &Page::of_stdout()))?,
+                Format::Json => page::print_json(&word.to_json())?,
+            }
+            return Ok(Exit::Done);
+        }
+        (Err(error), None) => return Err(error),
+    };
     let overrides = Overrides::new(args.set.clone());
     let plan = match Plan::load_with(&origin, &text, &columns, &overrides) {
         Ok(plan) => plan,
@@ -80,6 +98,13 @@ pub fn run(args: &Args) -> Result<Exit> {
         Format::Json => page::print_json(&plan::to_json(&plan, &origin, &columns))?,
     }
     Ok(Exit::Done)
+}
+
+fn word_text(word: &Word, page: &Page) -> String {
+    let Word { name, is, doc, facts } = word;
+    let mut text = page.heading(&format!("{name}: {is}"));
+    text += &format!("\n{}\n", page.prose(0, doc));
+    text + &page.table(2, facts)
 }
 
 fn code_text(explained: &Explained, page: &Page) -> String {
@@ -100,6 +125,10 @@ fn code_text(explained: &Explained, page: &Page) -> String {
 fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) -> String {
     let mut text = page.heading(&format!("{}: {}", plan.name, plan.title));
     let mut about = vec![["file".to_owned(), origin.to_owned()]];
+    let bases: Vec<&str> = plan.sources.bases().collect();
+    if !bases.is_empty() {
+        about.push(["extends".to_owned(), bases.join(", ")]);
+    }
     if !plan.references.is_empty() {
         about.push(["see".to_owned(), plan.references.join(", ")]);
     }
@@ -117,7 +146,20 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
     text += &sent(plan, page);
     text += &memory(page, plan);
     text += &columns(plan, target_columns, page);
-    text + &conditions(plan, page)
+    text += &conditions(plan, page);
+    text + &origins(plan, page)
+}
+
+/// Where each part is written, if there are several files.
+fn origins(plan: &Plan, page: &Page) -> String {
+    if plan.origins.is_empty() {
+        return String::new();
+    }
+    let rows = plan.origins.iter().map(|origin| {
+        [origin.part.clone(), format!("{}:{}", printable::line(&origin.file), origin.line)]
+    });
+    let heading = page.heading("Its parts are written in");
+    format!("\n{heading}{}", page.table(2, &rows.collect::<Vec<_>>()))
 }
 
 fn params(plan: &Plan, page: &Page) -> String {

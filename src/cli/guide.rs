@@ -1,6 +1,6 @@
 //! `pathspider guide`: prints pages of the guide.
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use crate::error::{Exit, Result};
 use crate::guide;
@@ -12,8 +12,14 @@ use crate::report::page::{self, Page};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Topic of the page
-    #[arg(value_parser = PossibleValuesParser::new(guide::PAGES.iter().map(|page| page.topic)))]
+    #[arg(value_parser = topics())]
     topic: Option<String>,
+}
+
+/// The topics, with what each page is about.
+fn topics() -> PossibleValuesParser {
+    let pages = guide::PAGES.iter();
+    PossibleValuesParser::new(pages.map(|page| PossibleValue::new(page.topic).help(page.about)))
 }
 
 /// Runs the command.

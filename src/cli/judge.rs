@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let rules = plan
         .rules
         .against(&results.facts, &FromFile)
-        .map_err(|diagnostics| Error::from(Report { origin, text: text.clone(), diagnostics }))?;
+        .map_err(|diagnostics| Error::from(Report::new(origin, text.as_str(), diagnostics)))?;
     if rules.lack_answers() {
         log::warn!(
             "judge {}: these results have no column `answer`; `compare` uses `ok` alone, so a host that \

@@ -1,5 +1,6 @@
 //! `pathspider lab`: describes the lab, and opens a shell in it.
 
+use std::path::PathBuf;
 use std::process::Command as Process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,6 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
+use super::options::lab::LabFile;
 use super::options::prober::Prober;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::prober::SITUATIONS;
@@ -31,6 +33,10 @@ enum Command {
         /// Output format
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
+
+        /// The lab that a file describes, instead of the built-in one
+        #[arg(long, value_name = "FILE")]
+        lab: Option<PathBuf>,
 
         #[command(flatten)]
         prober: Prober,
@@ -57,24 +63,31 @@ enum Command {
 }
 
 /// Which lab it is.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct Size {
+    /// The lab that a file describes, instead of the built-in one
+    #[arg(long, value_name = "FILE", conflicts_with = "size")]
+    lab: Option<PathBuf>,
+
     /// Build a lab without faults, with N addresses per family that all answer, for load tests
     #[arg(long, value_name = "N", value_parser = crate::cli::options::at_least_one)]
     size: Option<usize>,
 }
 
 impl Size {
-    fn spec(self) -> Result<Spec> {
-        self.size.map_or_else(Spec::internet, |size| Spec::plain(size, 0))
+    fn spec(&self) -> Result<Spec> {
+        match self.size {
+            Some(size) => Spec::plain(size, 0),
+            None => LabFile::read(self.lab.as_deref())?.spec(),
+        }
     }
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     match &args.command {
-        Command::List { format, prober } => {
-            let spec = prober.truths(Spec::internet()?);
+        Command::List { format, lab, prober } => {
+            let spec = prober.truths(LabFile::read(lab.as_deref())?.spec()?);
             match format {
                 Format::Json => list_json(&spec)?,
                 Format::Text => page::print(&list_text(&spec))?,
@@ -97,6 +110,7 @@ fn list_json(spec: &Spec) -> Result<()> {
             "prefix_v4": known.prefix_v4, "prefix_v6": known.prefix_v6,
             "addresses_v4": addresses_v4, "addresses_v6": addresses_v6,
             "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
+            "mtu": host.mtu, "icmp": host.icmp,
             "truth_v4": host.truth_v4, "truth_v6": host.truth_v6, "unmeasured": host.unmeasured,
             "late_v4": host.late_v4, "late_v6": host.late_v6,
         })
@@ -141,6 +155,12 @@ fn list_text(spec: &Spec) -> String {
         }
         if host.delay_ms > 0 {
             *text += &format!("  out: delayed by {} ms\n", host.delay_ms);
+        }
+        if let Some(mtu) = host.mtu {
+            *text += &format!("  out: at most {mtu} octets\n");
+        }
+        if !host.icmp {
+            *text += "  out: the router reports no errors\n";
         }
         let (own_v4, own_v6) =
             (differing(&host.truth_v4, &spec.truth_v4), differing(&host.truth_v6, &spec.truth_v6));

@@ -5,11 +5,13 @@
 mod attribution;
 mod check;
 mod codes;
+mod complete;
 mod explain;
 mod guide;
 mod judge;
 mod lab;
 mod list;
+mod manual;
 mod merge;
 mod new;
 mod observe;
@@ -23,23 +25,25 @@ mod signals;
 mod source;
 mod targets;
 mod verify;
+mod words;
 
 use std::io;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 use crate::barrier;
 use crate::error::{Error, Exit, Setting};
 use crate::measurement::Plan;
 use crate::report::format::Format;
 use crate::report::{page, progress};
-use crate::{printable, program};
+use crate::{printable, program, version};
 
 /// The program.
 #[derive(Debug, Parser)]
 #[command(
     name = "pathspider",
     version,
+    long_version = version::long(),
     about = "Measure what the path does to your packets: connect to each target under two configurations, \
              watch the wire, compare",
     after_help = after_help(),
@@ -78,6 +82,8 @@ enum Command {
     Lab(lab::Args),
     Completions(shell::Completions),
     Man(shell::Man),
+    #[command(name = "__complete", hide = true)]
+    Complete(complete::Args),
 }
 
 fn after_help() -> String {
@@ -95,7 +101,12 @@ fn after_help() -> String {
 pub fn main() -> Exit {
     // Determined now, before privileges are dropped.
     let _ = program::is_raised();
-    let cli = match Cli::try_parse() {
+    let mut command = manual::command();
+    let parsed = command
+        .try_get_matches_from_mut(std::env::args_os())
+        .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
+        .map_err(|error| error.format(&mut command));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version come as errors too.
@@ -143,6 +154,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Lab(args) => lab::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
+        Command::Complete(args) => complete::run(&args),
     }
 }
 

@@ -8,6 +8,7 @@ use clap::CommandFactory as _;
 use serde_json::Value;
 
 use crate::chain::{self, Chain};
+use crate::cli::manual::{ENVIRONMENT, FILES};
 use crate::cli::{Cli, codes};
 use crate::connect;
 use crate::error::{Exit, Result};
@@ -50,6 +51,7 @@ pub fn reference() -> String {
         .and_then(|()| named::checks(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
+        .and_then(|()| surroundings(&mut page))
         .and_then(|()| mistakes(&mut page));
     page
 }
@@ -60,7 +62,7 @@ fn commands(page: &mut String) -> Written {
     writeln!(page, "\n## Commands\n")?;
     writeln!(page, "`pathspider COMMAND --help` describes each in detail.\n")?;
     let rows = Cli::command();
-    let rows = rows.get_subcommands().map(|command| {
+    let rows = rows.get_subcommands().filter(|command| !command.is_hide_set()).map(|command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         [code(command.get_name()), about]
     });
@@ -318,6 +320,16 @@ fn exits(page: &mut String) -> Written {
     table(page, ["code", "meaning"], rows)
 }
 
+/// Files and variables.
+fn surroundings(page: &mut String) -> Written {
+    let tables = [("Files", "file", FILES), ("Environment variables", "variable", ENVIRONMENT)];
+    tables.into_iter().try_for_each(|(heading, name, rows)| {
+        writeln!(page, "\n## {heading}\n")?;
+        let rows = rows.iter().map(|row| [code(row.name), row.about.to_owned()]);
+        table(page, [name, "what it is"], rows)
+    })
+}
+
 fn signal_table(page: &mut String) -> Written {
     writeln!(page, "\n## Signals\n")?;
     let rows = SIGNALS.iter().map(|row| [row.name.to_owned(), row.doc.to_owned()]);
@@ -387,7 +399,9 @@ mod tests {
         names.extend(CODES.iter().map(|(code, title)| format!("### {code}: {title}")));
         names.extend(SHIPPED.iter().map(|(name, _)| code(name)));
         names.extend(Exit::ALL.iter().map(|(exit, text)| format!("| {} | {text} |", *exit as u8)));
-        names.extend(Cli::command().get_subcommands().map(|c| format!("| `{}` |", c.get_name())));
+        let command = Cli::command();
+        let shown = command.get_subcommands().filter(|command| !command.is_hide_set());
+        names.extend(shown.map(|c| format!("| `{}` |", c.get_name())));
         keys_of(&measurement::schema(), &mut names);
         assert!(names.len() > 100, "{}", names.len());
         // A key may follow that of its table.

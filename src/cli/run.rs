@@ -1,5 +1,6 @@
 //! `pathspider run`: runs a measurement.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -14,6 +15,7 @@ use super::options::columns::FixedColumns;
 use super::options::confidence::Confidence;
 use super::options::courtesy::Courtesy;
 use super::options::form::Form;
+use super::options::lab::LabFile;
 use super::options::names::Names;
 use super::options::prober::Prober;
 use super::options::rights::Rights;
@@ -44,7 +46,8 @@ use crate::targets::{Reader, Shard};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The measurement: a file, or a name such as `ecn`
-    measurement: String,
+    #[arg(required_unless_present = "lab")]
+    measurement: Option<String>,
 
     /// Override the default of a param of the measurement; repeatable
     #[arg(long, value_name = "NAME=VALUE", value_parser = Overrides::assignment)]
@@ -55,9 +58,9 @@ pub struct Args {
     connect: Option<String>,
 
     /// Measure the lab, an Internet of network namespaces with known faults, and compare every condition with the
-    /// truth
-    #[arg(long, conflicts_with_all = ["targets", "interface"])]
-    lab: bool,
+    /// truth; or the lab that a file describes
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["targets", "interface"])]
+    lab: Option<Option<PathBuf>>,
 
     #[command(flatten)]
     prober: Prober,
@@ -66,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
 
-    /// Port of targets without one
+    /// Port of targets without one; with --lab, of every host of the lab
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
@@ -141,6 +144,20 @@ pub struct Args {
 }
 
 impl Args {
+    /// The measurement. Without one, the word after `--lab` was meant as the measurement and not as a lab's file.
+    fn measurement(&self) -> Cow<'_, str> {
+        match (&self.measurement, &self.lab) {
+            (Some(name), _) => name.into(),
+            (None, Some(Some(word))) => word.to_string_lossy(),
+            (None, _) => "".into(),
+        }
+    }
+
+    /// The lab's file; `None` for the built-in lab.
+    fn lab_file(&self) -> Option<&Path> {
+        self.lab.as_ref()?.as_deref().filter(|_| self.measurement.is_some())
+    }
+
     /// Turns the options into a run's spec; `output` is where the records go.
     fn spec(&self, output: PathBuf) -> Spec {
         let mut spec = Spec {
@@ -184,7 +201,11 @@ pub fn run(args: Args, quiet: bool) -> Result<Exit> {
         signal_hook::flag::register(SIGHUP, handle.reread()).doing(|| "watch for SIGHUP")?;
     }
     // Before any file is opened, so that files are opened with the remaining privileges.
-    privilege::hold_run(args.rights.user.as_deref(), args.state.folder.is_none(), args.lab)?;
+    privilege::hold_run(
+        args.rights.user.as_deref(),
+        args.state.folder.is_none(),
+        args.lab.is_some(),
+    )?;
     let records_on_stdout = args.output.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let (mut status, server) = args.watched.open(records_on_stdout)?;
     // The status gets its last line even after a panic.
@@ -215,30 +236,35 @@ fn whole(
     if let Some(path) = &args.resume {
         Output::of(path, args.form.records()).can_resume()?;
     }
-    if args.prober.situation().is_some() && !args.lab {
+    if args.prober.situation().is_some() && args.lab.is_none() {
         return Err(Error::Usage(
             "--lab-prober needs --lab, or use `lab shell --lab-prober`".into(),
         ));
     }
-    let (origin, text) = measurement::find(&args.measurement)?;
+    let name = args.measurement();
+    if name.is_empty() {
+        return Err(Error::Usage(
+            "name a measurement: a file, or one of `pathspider list measurements`".into(),
+        ));
+    }
+    let (origin, text) = measurement::find(&name)?;
     // Check the file before anything is built or opened, and again when its targets are known.
     let base = Reader::from_targets(Vec::new()).fields();
     let path = args.output.clone().or(args.resume.clone()).unwrap_or_default();
     let mut spec = args.spec(path);
     let overrides = spec.overrides();
     let (mut port, mut names) = (0, false);
-    if args.lab {
+    let file = args.lab.as_ref().map(|_| LabFile::read(args.lab_file())).transpose()?;
+    if let Some(file) = &file {
         let plan = Plan::load_with(&origin, &text, &base, &overrides)?;
-        (port, names) = (plan.port(), plan.prepare.resolve);
+        file.fits(&plan)?;
+        (port, names) = (args.port.unwrap_or(plan.port()), plan.prepare.resolve);
         // Before any thread exists: a user namespace is for the whole process.
         lab::enter()?;
     }
-    let lab = args
-        .lab
-        .then(lab::Spec::internet)
-        .transpose()?
-        .map(|spec| args.prober.build(&spec, args.source_ports.as_ref()))
-        .transpose()?;
+    let spec_of_lab = file.as_ref().map(LabFile::spec).transpose()?;
+    let lab =
+        spec_of_lab.map(|spec| args.prober.build(&spec, args.source_ports.as_ref())).transpose()?;
     let (mut reader, network) = match &lab {
         Some(lab) => (source::of_lab(lab, port, names), network_of_lab(args, lab)),
         None => {
@@ -246,7 +272,7 @@ fn whole(
             let options = args.columns.options(args.port);
             let reader = run::source::open(&path, &spec, options, !args.courtesy.dry_run);
             // A signal ended a blocking read.
-            signals::check(|| nothing_sent(&args.measurement))?;
+            signals::check(|| nothing_sent(&name))?;
             let reader = reader?;
             let interface = interface::watched(args.interface.as_deref())?;
             (reader, Network { interface, bound: args.interface.clone(), ..Network::default() })

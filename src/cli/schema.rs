@@ -13,7 +13,7 @@ use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::confirm;
 
-/// Print the JSON Schema of measurement files, or of records
+/// Print the JSON Schema of measurement files, of lab files, or of records
 ///
 /// For an editor: pathspider schema measurement > measurement.schema.json, and as the first line of the
 /// measurement #:schema measurement.schema.json
@@ -28,6 +28,8 @@ pub struct Args {
 enum Of {
     /// A measurement file (TOML, read as if it were JSON)
     Measurement,
+    /// A lab file, for `run --lab FILE` (TOML, read as if it were JSON)
+    Lab,
     /// A record of a result, one line of NDJSON
     Record,
 }
@@ -36,15 +38,25 @@ enum Of {
 pub fn run(args: &Args) -> Result<Exit> {
     let schema = match args.of {
         Of::Measurement => measurement::schema(),
+        Of::Lab => lab(),
         Of::Record => record(),
     };
     page::print_own(&format!("{schema:#}\n"))?;
     Ok(Exit::Done)
 }
 
+/// The JSON Schema of lab files.
+fn lab() -> Value {
+    let mut schema = crate::lab::schema();
+    measurement::without_null(&mut schema);
+    schema
+}
+
 /// The JSON Schema of a record in NDJSON, with the columns of every function. Parts that depend on the measurement
 /// (conditions, swept values) or on the target list are open.
 pub fn record() -> Value {
+    /// The configurations that are described one by one.
+    const DESCRIBED: usize = 8;
     let mut target = Map::new();
     for (name, data_type, doc) in &catalogue::TARGET {
         // A target needs an address and a port.
@@ -105,7 +117,8 @@ pub fn record() -> Value {
     );
     properties.insert("zero".into(), configuration("What happened under the baseline."));
     properties.insert("one".into(), configuration("What happened under the experiment."));
-    for name in &record::CONFIGURATIONS[2..] {
+    let (described, others) = record::CONFIGURATIONS.split_at(DESCRIBED);
+    for name in described.iter().skip(2) {
         let doc = format!("What happened under configuration {name}, if the measurement has it.");
         properties.insert((*name).into(), configuration(&doc));
     }
@@ -116,6 +129,9 @@ pub fn record() -> Value {
         "description": "One target's record: a line of NDJSON, or a row of Parquet.",
         "type": "object",
         "properties": properties,
+        "patternProperties": {
+            format!("^({})$", others.join("|")): configuration("What happened under a further configuration."),
+        },
         "required": ["target", position, flags, control, "zero", "one"],
         "additionalProperties": false,
         "$defs": { "configuration": {
@@ -211,15 +227,17 @@ mod tests {
 
     /// `UPDATE_GOLDENS=1 cargo test` updates it.
     #[test]
-    fn the_stored_schema_of_a_record_is_current() {
-        let path =
-            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/record.schema.json");
-        let current = format!("{:#}\n", record());
-        if std::env::var_os("UPDATE_GOLDENS").is_some() {
-            std::fs::write(&path, &current).unwrap();
+    fn the_stored_schemas_are_current() {
+        for (of, schema) in [("record", record()), ("lab", lab())] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join(format!("schema/{of}.schema.json"));
+            let current = format!("{schema:#}\n");
+            if std::env::var_os("UPDATE_GOLDENS").is_some() {
+                std::fs::write(&path, &current).unwrap();
+            }
+            let stored = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(stored == current, "{} is stale: UPDATE_GOLDENS=1 cargo test", path.display());
         }
-        let stored = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(stored == current, "{} is stale: UPDATE_GOLDENS=1 cargo test", path.display());
     }
 
     #[test]

@@ -44,6 +44,12 @@ pub(super) fn segment(timeout: Duration, packet: &'static str, data: u64, why: &
     Part { packet, usual: 1, most: 1 + retries, octets: (USUAL.1 + data, MOST + SEGMENT), why }
 }
 
+/// Segments with this many octets of data in all, at most one full packet's: one, or two where the MTU is smaller.
+pub(super) fn segments(timeout: Duration, packet: &'static str, data: u64, why: &str) -> Part {
+    let one = segment(timeout, packet, data, why);
+    Part { most: data.div_ceil(SEGMENT) * one.most, ..one }
+}
+
 /// The packets of a connection over TCP, with those of the kind in between.
 /// At most `read` octets are read.
 pub(super) fn stream(timeout: Duration, read: usize, parts: Vec<Part>) -> Vec<Part> {

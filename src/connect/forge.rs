@@ -39,7 +39,7 @@ pub use super::packet::{
     Protocol, QUESTIONS, SYN, TCP_FLAGS, TcpOption, Words,
 };
 use super::tcp::{self, Tcp};
-use crate::packet::dns::{Fit, Message};
+use crate::packet::dns::{Fit, Message, Question};
 
 #[cfg(test)]
 mod tests;
@@ -58,9 +58,17 @@ pub(super) const KIND: KindDef = KindDef {
     ..tcp::KIND
 };
 
-/// A DNS query is for a name server.
+/// A DNS query is for a name server, whether its octets are written or made.
 fn port_for(options: &Options) -> Option<u16> {
-    let is_query = |packet: &Packet| matches!(packet.payload, Payload::Question(_));
+    let asks = |octets: &[u8]| {
+        let message = Message::read(octets);
+        message.is_some_and(|message| !message.response && message.question != Question::None)
+    };
+    let is_query = |packet: &Packet| match &packet.payload {
+        Payload::Question(_) => true,
+        Payload::Bytes(octets) => packet.protocol == Protocol::Udp && asks(octets),
+        Payload::Nothing => false,
+    };
     options.packet.as_ref().is_some_and(is_query).then_some(53)
 }
 

@@ -35,6 +35,10 @@ pub const DEFAULT_NAME: &str = "example.org";
 /// The longest path of a request, so that it fits a segment.
 const LONGEST_PATH: usize = 512;
 
+/// Octets that `request_octets` may have: more than any request needs, and what fills a packet of 1500 octets with the
+/// headers of IPv4 and of TCP with timestamps.
+const REQUEST_SIZES: RangeInclusive<i64> = 1024..=1448;
+
 /// One row of the registry of options.
 #[derive(Debug)]
 pub struct OptionDef {
@@ -257,9 +261,23 @@ pub static REPEAT: OptionDef = OptionDef {
     ..PLAIN
 };
 
+/// The size of a request.
+pub static REQUEST_OCTETS: OptionDef = OptionDef {
+    name: "request_octets",
+    doc: "Octets of the HTTP/1 request, filled up with a header field `X-Padding`: 1024 to 1448. 1448 fill a packet of \
+          1500 octets over IPv4; over IPv6, 1428 do, and more make two packets.",
+    takes: Takes::Integer(REQUEST_SIZES),
+    example: "1428",
+    describe: |value, _| match value {
+        Value::Integer(octets) => Some(format!("padded to {octets} octets")),
+        _ => None,
+    },
+    ..PLAIN
+};
+
 /// Every option, in the order of the schema and of descriptions.
 pub static OPTIONS: &[&OptionDef] =
-    &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &QUESTION, &PACKET, &REPEAT];
+    &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS, &QUESTION, &PACKET, &REPEAT];
 
 impl OptionDef {
     /// The words that it accepts, with their meaning, if it accepts words only.
@@ -343,6 +361,14 @@ impl Options {
     pub fn texts(&self, option: &OptionDef) -> Option<&[String]> {
         match self.get(option) {
             Some(Value::Texts(texts)) => Some(texts),
+            _ => None,
+        }
+    }
+
+    /// Octets of a request, if it is padded.
+    pub fn request_octets(&self) -> Option<usize> {
+        match self.get(&REQUEST_OCTETS) {
+            Some(Value::Integer(octets)) => usize::try_from(*octets).ok(),
             _ => None,
         }
     }

@@ -34,7 +34,9 @@ use super::facts::{Reply, Stage, State};
 use super::http::{self, Exchange, MOST_HEAD, Protocol, Request};
 use super::kind::{KindDef, Started};
 use super::machine::{Action, Ending, Event, Machine, Peer};
-use super::options::{ALPN, GROUP, GROUPS, METHOD, Options, PATH, TFO, VERSION, alpn_of};
+use super::options::{
+    ALPN, GROUP, GROUPS, METHOD, Options, PATH, REQUEST_OCTETS, TFO, VERSION, alpn_of,
+};
 use super::tcp::MOST_BYTES;
 
 /// The row of the kind.
@@ -42,7 +44,7 @@ pub(super) const KIND: KindDef = KindDef {
     name: "https",
     doc: "request a page by HTTP over TLS; the certificate is recorded, not trusted",
     port: 443,
-    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH],
+    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS],
     versions: &["1.1", "1.0", "h2"],
     columns: &[
         "http_status",

@@ -4,6 +4,7 @@ use std::io;
 
 use super::clocks::now;
 use super::guarded::Guarded;
+use super::ready::Ready;
 use super::scheduler::Job;
 use super::socket::{Channel, at_once, fault};
 use crate::connect::{Action, Ended, Ending, Event, Fault, Stage, State};
@@ -76,9 +77,11 @@ impl Connection {
     }
 
     /// Does everything that the socket is ready for; returns how the attempt ended, if it did.
-    pub(super) fn ready(&mut self, writable: bool, buffer: &mut [u8]) -> Option<Ending> {
-        if writable && !self.connected {
-            let event = match self.channel.take_error() {
+    pub(super) fn ready(&mut self, ready: Ready, buffer: &mut [u8]) -> Option<Ending> {
+        let plain = ready.plain && self.channel.is_tcp;
+        if ready.writable && !self.connected {
+            let error = if plain { Ok(None) } else { self.channel.take_error() };
+            let event = match error {
                 Ok(None) => {
                     self.connected = true;
                     self.connected_at = Some(now());
@@ -93,10 +96,14 @@ impl Connection {
             if let Some(ending) = self.feed(event) {
                 return Some(ending);
             }
-        } else if writable {
+        } else if ready.writable {
             self.flush();
         }
-        self.read(buffer)
+        // Data that comes from now on is another event.
+        if plain && !ready.readable && self.broken.is_none() {
+            return None;
+        }
+        self.read(plain, buffer)
     }
 
     /// Takes data that came by another way than its own socket.
@@ -106,14 +113,13 @@ impl Connection {
 
     /// Its time is up. What the kernel has received by now still counts: the loop may have been late.
     pub(super) fn time_out(&mut self, buffer: &mut [u8]) -> Ending {
-        let (writable, readable) = match self.channel.hears {
-            true => self.channel.is_ready(),
-            false => (false, false),
-        };
-        if (writable && !self.connected || readable)
-            && let Some(ending) = self.ready(writable, buffer)
-        {
-            return ending;
+        if self.channel.hears {
+            let ready = self.channel.is_ready();
+            if (ready.writable && !self.connected || ready.readable)
+                && let Some(ending) = self.ready(ready, buffer)
+            {
+                return ending;
+            }
         }
         let late = || Ending::new(State::Timeout, Stage::Connect, None);
         let ending = self.feed(Event::TimedOut).unwrap_or_else(late);
@@ -150,15 +156,23 @@ impl Connection {
         (self.channel, self.out.split_off(self.sent))
     }
 
-    /// Reads what is available.
-    fn read(&mut self, buffer: &mut [u8]) -> Option<Ending> {
+    /// Reads what is available. If the socket is `plain`, a short read has emptied it.
+    fn read(&mut self, plain: bool, buffer: &mut [u8]) -> Option<Ending> {
+        let mut is_empty = false;
         while self.connected && self.channel.hears && !self.finished {
+            // Why nothing more can be sent is reported once the socket has nothing to read.
+            if is_empty && self.broken.is_none() {
+                return None;
+            }
             let event = match self.channel.receive(buffer) {
                 Ok(0) if !self.channel.datagrams => {
                     self.finished = true;
                     self.broken.map_or(Event::PeerClosed, Event::Failed)
                 }
-                Ok(bytes) => Event::Data(&buffer[..bytes]),
+                Ok(bytes) => {
+                    is_empty = plain && bytes < buffer.len();
+                    Event::Data(&buffer[..bytes])
+                }
                 Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => match self.broken {
                     Some(fault) => Event::Failed(fault),
@@ -238,7 +252,8 @@ mod tests {
     use super::*;
     use crate::connect::{self, Options, Peer, Transport};
     use crate::engine::socket::Opening;
-    use std::net::{SocketAddr, UdpSocket};
+    use socket2::Socket;
+    use std::net::{SocketAddr, TcpListener, UdpSocket};
 
     /// A loopback address that no other test uses.
     const SERVER: [u8; 4] = [127, 53, 41, 7];
@@ -261,13 +276,13 @@ mod tests {
             let when = (1, Timestamp(0), 0);
             let mut connection = Connection::new(opened, machine, Vec::new(), job, when);
             let mut buffer = [0; 512];
-            assert_eq!(connection.ready(true, &mut buffer), None);
+            assert_eq!(connection.ready(Ready::UNKNOWN, &mut buffer), None);
             let mut message = [0; 512];
             let length = server.recv(&mut message).unwrap();
             // For a while the port is closed.
             drop(server);
             connection.channel.send(b"another").unwrap();
-            assert_eq!(connection.ready(true, &mut buffer), None, "the attempt goes on");
+            assert_eq!(connection.ready(Ready::UNKNOWN, &mut buffer), None, "the attempt goes on");
             let server = UdpSocket::bind(address).unwrap();
             message[2] |= 0x80;
             if answers {
@@ -280,5 +295,71 @@ mod tests {
             };
             assert_eq!((ending.state, ending.error.as_deref()), (state, error));
         }
+    }
+
+    /// A connection over TCP that is made, with the peer's end of it and what reports its events.
+    fn over_tcp() -> (Connection, Socket, mio::Poll, mio::Events) {
+        let listener = TcpListener::bind(SocketAddr::from((SERVER, 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (device, mark, options, early) = (None, None, &[][..], None);
+        let opening = Opening { transport: Transport::Tcp, address, device, mark, options, early };
+        let opened = opening.open(0).unwrap();
+        let peer = Peer { address: address.ip(), port: address.port(), name: None, random: 7 };
+        let kind = connect::kind("tcp").unwrap();
+        let machine = Guarded::new(|| connect::start(kind, &Options::default(), peer));
+        let job = Job { target: 0, configuration: 0 };
+        let connection = Connection::new(opened, machine, Vec::new(), job, (1, Timestamp(0), 0));
+        let poll = mio::Poll::new().unwrap();
+        let mut source = connection.channel.fd();
+        let mut source = mio::unix::SourceFd(&mut source);
+        poll.registry().register(&mut source, mio::Token(0), Ready::INTEREST).unwrap();
+        let server = listener.accept().unwrap().0;
+        (connection, server.into(), poll, mio::Events::with_capacity(8))
+    }
+
+    /// The next event.
+    fn event(poll: &mut mio::Poll, events: &mut mio::Events) -> Ready {
+        poll.poll(events, None).unwrap();
+        Ready::of(events.iter().next().unwrap())
+    }
+
+    #[test]
+    fn a_short_read_empties_a_socket_unless_urgent_data_is_in_between() {
+        for urgent in [false, true] {
+            let (mut connection, server, mut poll, mut events) = over_tcp();
+            let mut buffer = [0; 512];
+            let ready = event(&mut poll, &mut events);
+            assert_eq!(ready, Ready { writable: true, readable: false, plain: true });
+            assert_eq!(connection.ready(ready, &mut buffer), None);
+            assert!(connection.connected && connection.heard);
+            server.send(b"ab").unwrap();
+            if urgent {
+                server.send_out_of_band(b"c").unwrap();
+            }
+            server.send(b"de").unwrap();
+            let ready = event(&mut poll, &mut events);
+            assert_eq!((ready.readable, ready.plain), (true, !urgent));
+            assert_eq!(connection.ready(ready, &mut buffer), None);
+            let rest = connection.channel.receive(&mut buffer).unwrap_err();
+            assert_eq!(rest.kind(), io::ErrorKind::WouldBlock, "everything was read");
+            drop(server);
+            let ready = event(&mut poll, &mut events);
+            assert!(!ready.plain);
+            let ending = connection.ready(ready, &mut buffer).unwrap();
+            assert_eq!((ending.state, ending.stage), (State::Ok, Stage::Done), "its FIN was read");
+        }
+    }
+
+    #[test]
+    fn a_fin_that_comes_with_data_is_read_at_once() {
+        let (mut connection, server, mut poll, mut events) = over_tcp();
+        let mut buffer = [0; 512];
+        let ready = event(&mut poll, &mut events);
+        assert_eq!(connection.ready(ready, &mut buffer), None);
+        server.send(b"ab").unwrap();
+        drop(server);
+        let ready = event(&mut poll, &mut events);
+        let ending = connection.ready(ready, &mut buffer).unwrap();
+        assert_eq!((ending.state, ending.stage), (State::Ok, Stage::Done));
     }
 }

@@ -10,6 +10,7 @@ mod link;
 mod progress;
 mod rehearsal;
 mod settings;
+mod wave;
 mod way;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -23,13 +24,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 pub use super::clocks::now;
 pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
 use self::link::Link;
+use self::wave::{Wave, ended};
 use self::way::Way;
 
 use super::clock::Clock;
@@ -41,12 +43,12 @@ use super::guarded::Guarded;
 use super::pauses::Pauses;
 use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
+use super::ready::Ready;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::barrier::panic_point;
-use crate::connect::{self, Attempt, Ended, Ending, KindDef, Machine, Peer, Stage, State};
+use crate::connect::{self, Ended, Ending, KindDef, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
-use crate::field::Timestamp;
 use crate::packet::owner::{Owners, PortSet};
 use crate::step::{self, Applied, CommandOutput, Turns};
 
@@ -101,6 +103,10 @@ pub struct Engine<'a> {
     in_force: Applied,
     /// The configurations of these steps.
     configurations: Range<usize>,
+    /// With overlapping turns, the steps that all configurations of the wave have.
+    common: Option<Applied>,
+    /// The configurations whose attempts may be in flight.
+    in_flight: Range<usize>,
     link: Option<Link>,
     pauses: Pauses,
     /// The outputs of `command` steps, as far as they are kept.
@@ -150,7 +156,8 @@ impl<'a> Engine<'a> {
         step::check(steps, &settings.context())?;
         let poll = Poll::new().doing(|| "create the event loop")?;
         let configurations = &settings.configurations;
-        let turns = Turns::of(configurations.iter().flat_map(|c| &c.steps));
+        let measured = configurations[settings.measured()].iter();
+        let turns = Turns::of(measured.map(|c| (c.steps.as_slice(), c.options.repeat())));
         Ok(Self {
             ports: Ports::new(&settings.pool, rand::random()),
             bank: Bank::default(),
@@ -171,6 +178,8 @@ impl<'a> Engine<'a> {
             turns,
             closer: Closer::default(),
             in_force: Applied::default(),
+            common: None,
+            in_flight: 0..0,
             outputs: Vec::new(),
             epoch: Instant::now(),
             clock: Clock::default(),
@@ -255,7 +264,7 @@ impl<'a> Engine<'a> {
             step::metrics::forget(&addresses)?;
         }
         let addresses = targets.iter().map(|target| target.at.ip()).collect();
-        self.scheduler.handle_wave(addresses, configurations);
+        self.scheduler.handle_wave(addresses, configurations.clone());
         loop {
             if !keep_going() {
                 self.scheduler.handle_stop();
@@ -263,8 +272,8 @@ impl<'a> Engine<'a> {
             }
             let wait = loop {
                 match self.scheduler.poll(self.epoch.elapsed()) {
-                    Next::Apply(configurations) => {
-                        self.apply(configurations, &mut wave.asked)?;
+                    Next::Apply(in_turn) => {
+                        self.apply(in_turn, &configurations, &mut wave.asked)?;
                         self.scheduler.handle_applied();
                     }
                     Next::Start(job) if withdrawn(&targets[job.target]) => {
@@ -282,7 +291,7 @@ impl<'a> Engine<'a> {
                     Next::WaveDone => {
                         clocks::read(&mut self.clock, self.epoch);
                         wave.asked.clock_step = self.clock.poll_stepped();
-                        self.barrier(&mut wave.asked, self.turns == Turns::Waves)?;
+                        self.end_turns(&mut wave.asked)?;
                         return Ok(wave.asked);
                     }
                 }
@@ -318,11 +327,11 @@ impl<'a> Engine<'a> {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
-            let (slot, writable) = (event.token().0, event.is_writable() || event.is_error());
+            let slot = event.token().0;
             if matches!(slot, EAR_V4 | EAR_V6) {
                 self.hear(slot == EAR_V6, &mut buffer, wave);
             } else if let Some(Some(connection)) = self.connections.get_mut(slot)
-                && let Some(ending) = connection.ready(writable, &mut buffer)
+                && let Some(ending) = connection.ready(Ready::of(event), &mut buffer)
             {
                 self.close(slot, ending, wave);
             }
@@ -422,7 +431,7 @@ impl<'a> Engine<'a> {
         let connection = Connection::new(opened, machine, out, job, when);
         let connection = self.connections[slot].insert(connection);
         // No socket reports that it is ready.
-        if by_hand && let Some(ending) = connection.ready(true, &mut []) {
+        if by_hand && let Some(ending) = connection.ready(Ready::UNKNOWN, &mut []) {
             self.connections[slot] = None;
             self.raw.forget(port, target.at);
             self.free.push(slot);
@@ -433,8 +442,7 @@ impl<'a> Engine<'a> {
 
     /// Makes the event loop watch a descriptor.
     fn watch(&self, fd: RawFd, token: usize) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut SourceFd(&fd), Token(token), interest)
+        self.poll.registry().register(&mut SourceFd(&fd), Token(token), Ready::INTEREST)
     }
 
     /// The properties of an attempt's socket.
@@ -525,33 +533,6 @@ impl<'a> Engine<'a> {
         self.raw.forget_all();
         self.deadlines.iter_mut().for_each(VecDeque::clear);
     }
-}
-
-/// A wave in flight.
-struct Wave<'t> {
-    targets: &'t [Address],
-    /// How often each target must still be probed, by configuration.
-    left: Vec<Vec<u32>>,
-    asked: Asked,
-}
-
-fn ended(target: SocketAddr, started: Timestamp, port: Option<u16>, ending: Ending) -> Ended {
-    let Ending { state, stage, error, answer, reply } = ending;
-    let mut attempt = Attempt {
-        ok: state.is_conclusive().then_some(state == State::Ok),
-        state,
-        stage,
-        error,
-        answer,
-        started,
-        ended: clocks::now(),
-        ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
-        source_port: port,
-    };
-    if attempt.is_internal_error() {
-        attempt.ok = None;
-    }
-    Ended { attempt, reply, ..Ended::default() }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The engine: makes the connections.
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a `connection` for each attempt
-//! (its machine `guarded`) over a `socket`, or over the `raw` sockets of packets made by hand, whose resets the
-//! `closer` sends; [`ports`] gives every attempt
+//! (its machine `guarded`) over a `socket` that is `ready`, or over the `raw` sockets of packets made by hand, whose resets
+//! the `closer` sends; [`ports`] gives every attempt
 //! a source port of its own, drawn anew for each wave; `clock` detects steps of the system's clock, `pauses` detects that
 //! the program was stopped or the machine asleep, and a [`disturbance`] invalidates a wave.
 //!
@@ -18,5 +18,6 @@ mod guarded;
 mod pauses;
 pub mod ports;
 mod raw;
+mod ready;
 pub mod scheduler;
 mod socket;

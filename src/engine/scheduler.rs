@@ -104,8 +104,9 @@ impl Scheduler {
             return if self.in_flight == 0 { Next::WaveDone } else { Next::Wait(None) };
         }
         if !self.is_left() {
-            // The barrier: no attempt is in flight when the configuration changes.
-            if self.in_flight > 0 {
+            // The barrier: no attempt is in flight when the configuration changes, or when the wave ends.
+            let last = self.turn + 1 == self.turns();
+            if self.in_flight > 0 && (last || self.turns != Turns::Overlapping) {
                 return Next::Wait(None);
             }
             self.turn += 1;
@@ -117,7 +118,7 @@ impl Scheduler {
         if !self.applied {
             return Next::Apply(match self.turns {
                 Turns::AtOnce => self.configurations.clone(),
-                Turns::Waves => self.in_turn()..self.in_turn() + 1,
+                Turns::Waves | Turns::Overlapping => self.in_turn()..self.in_turn() + 1,
             });
         }
         if self.in_flight >= self.limits.concurrency {
@@ -162,7 +163,7 @@ impl Scheduler {
     fn turns(&self) -> usize {
         match self.turns {
             Turns::AtOnce => 1,
-            Turns::Waves => self.configurations.len(),
+            Turns::Waves | Turns::Overlapping => self.configurations.len(),
         }
     }
 
@@ -178,7 +179,7 @@ impl Scheduler {
                 let each = self.configurations.len();
                 (self.next / each, self.configurations.start + self.next % each)
             }
-            Turns::Waves => (self.next, self.in_turn()),
+            Turns::Waves | Turns::Overlapping => (self.next, self.in_turn()),
         };
         (target < self.addresses.len()).then_some(Job { target, configuration })
     }
@@ -206,6 +207,11 @@ impl Scheduler {
     /// The requested attempt was not started after all: nothing was sent.
     pub fn handle_withdrawn(&mut self) {
         self.offered = None;
+    }
+
+    /// Whether an attempt is in flight.
+    pub fn is_busy(&self) -> bool {
+        self.in_flight > 0
     }
 
     /// An attempt ended.

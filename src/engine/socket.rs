@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::ready::Ready;
 use crate::connect::{Fault, Transport};
 use crate::error::{Doing as _, Error, Result, Setting};
 use crate::packet::owner::Owners;
@@ -70,9 +71,10 @@ impl Opening<'_> {
             // A connection that is made at once is writable, which the loop learns as for any other.
             Ok(sent) => sent,
         };
-        let datagrams = self.transport == Transport::Udp;
+        let transport = self.transport;
+        let (datagrams, is_tcp) = (transport == Transport::Udp, transport == Transport::Tcp);
         let local = local(&socket);
-        Ok((Channel { socket, datagrams, hears: true, local, raw: None }, sent))
+        Ok((Channel { socket, datagrams, is_tcp, hears: true, local, raw: None }, sent))
     }
 
     /// Sets what must be set before anything is sent.
@@ -132,6 +134,8 @@ pub(super) struct Channel {
     socket: Socket,
     /// Whether it carries datagrams rather than a stream of bytes.
     pub(super) datagrams: bool,
+    /// Whether it is a TCP socket and no other: what an event says of it is exact.
+    pub(super) is_tcp: bool,
     /// Whether answers are read from the socket.
     pub(super) hears: bool,
     /// The address of this host that the kernel chose.
@@ -150,7 +154,8 @@ impl Channel {
         raw: Arc<Socket>,
         to: SocketAddr,
     ) -> Self {
-        Self { socket, datagrams: true, hears, local: Some(local), raw: Some((raw, to)) }
+        let (local, raw) = (Some(local), Some((raw, to)));
+        Self { socket, datagrams: true, is_tcp: false, hears, local, raw }
     }
 
     /// Whether its packets are made by hand.
@@ -209,8 +214,8 @@ impl Channel {
         io::Read::read(&mut &self.socket, buffer)
     }
 
-    /// The state of the socket at this moment: whether it can be written, whether it can be read.
-    pub(super) fn is_ready(&self) -> (bool, bool) {
+    /// The state of the socket at this moment.
+    pub(super) fn is_ready(&self) -> Ready {
         let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN | PollFlags::POLLOUT)];
         let events = match poll(&mut fds, PollTimeout::ZERO) {
             Ok(1..) => fds[0].revents().unwrap_or(PollFlags::empty()),
@@ -218,7 +223,8 @@ impl Channel {
         };
         let failed = events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP);
         let is = |flag| events.contains(flag) || failed;
-        (is(PollFlags::POLLOUT), is(PollFlags::POLLIN))
+        let (writable, readable) = (is(PollFlags::POLLOUT), is(PollFlags::POLLIN));
+        Ready { writable, readable, plain: false }
     }
 
     /// Sends a FIN.

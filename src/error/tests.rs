@@ -17,7 +17,7 @@ fn a_span_outside_the_text_does_not_panic() {
             help: None,
         };
         let origin = "x.toml".to_owned();
-        let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
+        let report = Report::new(origin, text.clone(), vec![diagnostic]);
         assert!(report.render(true).contains("x.toml"));
         assert_eq!(report.json_lines().lines().count(), 1);
     }
@@ -57,7 +57,7 @@ fn a_source_line_has_no_control_characters() {
             help: Some("write `\u{202e}`".into()),
         };
         let origin = "x\u{1b}.toml".to_owned();
-        let report = Report { origin, text: text.clone(), diagnostics: vec![diagnostic] };
+        let report = Report::new(origin, text.clone(), vec![diagnostic]);
         let shown = report.render(false);
         assert!(shown.chars().all(|c| c == '\n' || is_plain(c)), "{shown:?}");
         for written in ["no `\\u{1b}`", "here\\u{7}", "write `\\u{202e}`", "x\\u{1b}.toml"] {
@@ -75,7 +75,7 @@ fn a_source_line_has_no_control_characters() {
 #[test]
 fn places_count_characters_from_one_and_end_after_the_last() {
     let text = "näme = 1\nb = \"ü\"\n".to_owned();
-    let report = Report { origin: "x".into(), text, diagnostics: Vec::new() };
+    let report = Report::new("x", text, Vec::new());
     let place = |span| {
         let Place { line, column, end_line, end_column } = report.place(&span);
         [line, column, end_line, end_column]

@@ -6,7 +6,7 @@
 
 mod roff;
 
-pub use self::roff::man;
+pub use self::roff::{man, tidy};
 
 /// A page of the guide.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub static PAGES: &[Page] = pages! {
     "monitoring": "watch a run: progress, status lines, metrics for Prometheus";
     "lab": "virtual hosts with known truth, and faults of your own host";
     "observe": "observe a capture or an interface without a measurement";
+    "install": "install, update and remove the program; its files and variables";
     "privileges": "root, capabilities, shared folders, restoring after a killed run";
     "troubleshooting": "what a run does when something breaks";
     "exit-codes": "exit codes and signals";

@@ -5,18 +5,39 @@ use roff::{Inline, Roff, bold, italic, line_break, roman};
 
 use super::Page;
 
-/// A page as a manual page of section 7, `pathspider-TOPIC`.
-pub fn man(page: &Page) -> String {
+/// A page as a manual page of section 7, `pathspider-TOPIC`, with a date (`2026-01-31`).
+pub fn man(page: &Page, date: &str) -> String {
     let name = format!("pathspider-{}", page.topic);
     let mut out = Writer::default();
     let version = concat!("pathspider ", env!("CARGO_PKG_VERSION"));
-    out.roff.control("TH", [name.as_str(), "7", " ", version, "The guide of pathspider"]);
+    out.roff.control("TH", [name.as_str(), "7", date, version, "The guide of pathspider"]);
     out.roff.control("SH", ["NAME"]);
     out.roff.text([roman(format!("{name} - {}", page.about))]);
     let mut parser = Parser::new_ext(page.text, Options::ENABLE_TABLES);
     parser.by_ref().for_each(|event| out.event(event));
     out.end();
-    out.roff.render()
+    tidy(&out.roff.render())
+}
+
+/// Removes requests for space where there is none to be: next to a heading, and next to others. `mandoc -T lint` warns of
+/// them. Removes repeated definitions of the apostrophe, which each part of a page brings.
+pub fn tidy(text: &str) -> String {
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let last = lines.last().copied();
+        let heading = last.is_some_and(|last| last.starts_with(".SH") || last.starts_with(".SS"));
+        let repeated = (line.starts_with(".ie \\n(.g") || line.starts_with(".el .ds Aq"))
+            && lines.contains(&line);
+        match line {
+            ".PP" if heading || last == Some(".PP") => continue,
+            ".br" if last == Some("") => continue,
+            "" if last == Some(".br") => drop(lines.pop()),
+            _ if repeated => continue,
+            _ => {}
+        }
+        lines.push(line);
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The manual page written so far.
@@ -203,13 +224,13 @@ mod tests {
         let text = "# Title\n\nSome *words*\nand `code`, [see](lab.md#x).\n\n## Part one\n\n* first\n* second\n  line\n\n1. a\n2. b\n\n\
                     | who | what |\n| --- | --- |\n| me | this \\| that |\n\n    .code -x\n\n### Sub\n\n.dot 'quote'\n";
         let page = Page { topic: "test", about: "a test", text };
-        let roff = man(&page);
+        let roff = man(&page, "2026-01-31");
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
-            ".TH pathspider-test 7 \" \" \"pathspider {version}\" \"The guide of pathspider\"\n\
-             .SH NAME\npathspider\\-test \\- a test\n.SH DESCRIPTION\n.PP\nSome \\fIwords\\fR and \\fBcode\\fR, see (\\fBpathspider\\-lab\\fR(7)).\n\
+            ".TH pathspider-test 7 2026-01-31 \"pathspider {version}\" \"The guide of pathspider\"\n\
+             .SH NAME\npathspider\\-test \\- a test\n.SH DESCRIPTION\nSome \\fIwords\\fR and \\fBcode\\fR, see (\\fBpathspider\\-lab\\fR(7)).\n\
              .SH \"PART ONE\"\n.IP \\(bu 4\nfirst\n.IP \\(bu 4\nsecond line\n.IP 1. 4\na\n.IP 2. 4\nb\n\
-             .TP\nme\nthis | that\n.PP\n.EX\n\\&.code \\-x\n.EE\n.SS Sub\n.PP\n\\&.dot \\*(Aqquote\\*(Aq\n"
+             .TP\nme\nthis | that\n.PP\n.EX\n\\&.code \\-x\n.EE\n.SS Sub\n\\&.dot \\*(Aqquote\\*(Aq\n"
         );
         let (_, page) = roff.split_once(".TH").unwrap();
         assert_eq!(format!(".TH{page}"), expected);

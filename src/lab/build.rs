@@ -49,10 +49,14 @@ impl Node<'_> {
 
     /// The prefixes of its hosts, and its own addresses.
     fn prefixes(&self) -> Vec<String> {
-        let mut prefixes: Vec<String> =
-            self.hosts.iter().flat_map(|host| [host.prefix_v4(), host.prefix_v6()]).collect();
-        prefixes.extend(self.own().iter().map(IpAddr::to_string));
-        prefixes
+        self.paths().into_iter().map(|(prefix, _)| prefix).collect()
+    }
+
+    /// The same, each with the MTU of the path to it.
+    fn paths(&self) -> Vec<(String, Option<u32>)> {
+        let of = |host: &&HostSpec| [host.prefix_v4(), host.prefix_v6()].map(|at| (at, host.mtu));
+        let own = self.own().map(|address| (address.to_string(), None));
+        self.hosts.iter().flat_map(of).chain(own).collect()
     }
 }
 
@@ -176,7 +180,7 @@ impl Parts {
             }
             self.namespaces.push(home);
         }
-        let routed = node.prefixes();
+        let routed = node.paths();
         router.run(|| routes(&device, node.number, &routed))
     }
 }
@@ -294,7 +298,7 @@ fn link(router: &Namespace, near: &str, other: &Namespace, far: &str, number: u8
         ))?;
         if number == 1 {
             // The prober is not a node, so it needs its own route.
-            let own = [format!("{LINK_V4}.1"), format!("{LINK_V6}:1")];
+            let own = [format!("{LINK_V4}.1"), format!("{LINK_V6}:1")].map(|own| (own, None));
             routes(near, number, &own)?;
         }
         Ok(())
@@ -316,16 +320,18 @@ fn uplink(device: &str, number: u8) -> Result<()> {
     ))
 }
 
-/// The router's routes to the prefixes of a node.
-fn routes(device: &str, number: u8, prefixes: &[String]) -> Result<()> {
+/// The router's routes to the prefixes of a node, each with the MTU of its path.
+fn routes(device: &str, number: u8, prefixes: &[(String, Option<u32>)]) -> Result<()> {
     let mut lines = String::new();
-    for prefix in prefixes {
+    for (prefix, mtu) in prefixes {
         let (via, src) = if prefix.contains(':') {
             ("fe80::2".to_owned(), format!("{LINK_V6}:{ROUTER:x}"))
         } else {
             (format!("{LINK_V4}.{number}"), format!("{LINK_V4}.{ROUTER}"))
         };
-        writeln!(lines, "route add {prefix} via {via} dev {device} onlink src {src}").ok();
+        // Locked: forwarded packets must obey it as well.
+        let mtu = mtu.map_or_else(String::new, |mtu| format!(" mtu lock {mtu}"));
+        writeln!(lines, "route add {prefix} via {via} dev {device} onlink src {src}{mtu}").ok();
     }
     net::ip_batch(&lines)
 }
@@ -372,9 +378,25 @@ fn ruleset(spec: &Spec) -> String {
         .ok();
         writeln!(lookups, "{of} vmap @{name}").ok();
     }
+    let silent = spec.hosts.iter().filter(|host| !host.icmp).map(withheld).collect::<String>();
     format!(
         "table inet lab {{\n{chains}{maps}chain forward {{\n\
-         type filter hook forward priority filter; policy accept;\n{lookups}}}\n}}\n"
+         type filter hook forward priority filter; policy accept;\n{lookups}}}\nchain output {{\n\
+         type filter hook output priority filter; policy accept;\n{silent}}}\n}}\n"
+    )
+}
+
+/// Rules that drop the router's errors about packets to a host: those that quote a packet to its prefix. The quoted
+/// destination begins 24 octets after the ICMP header's start over IPv4, and 32 after it over IPv6.
+fn withheld(host: &HostSpec) -> String {
+    let (v4, v6) = (host.address_v4(0).to_bits(), host.address_v6(0).to_bits());
+    let bits = host.block().ilog2();
+    let (length_v4, length_v6) = (u32::BITS - bits, u128::BITS - bits);
+    format!(
+        "icmp type {{ destination-unreachable, time-exceeded }} @th,192,{length_v4} {:#x} drop\n\
+         icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded }} @th,256,{length_v6} {:#x} drop\n",
+        v4 >> bits,
+        v6 >> bits,
     )
 }
 

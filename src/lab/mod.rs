@@ -44,6 +44,7 @@ use std::ops::RangeInclusive;
 
 pub use namespace::{enter, entered};
 pub use prober::Situation;
+pub use read::{INTERNET, is_lab, measured, schema, unknown_labels};
 pub use spec::Spec;
 pub use verdict::Tally;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -16,45 +17,97 @@ pub const INTERNET: &str = include_str!("internet.toml");
 /// Maximum number of addresses of each family in a lab.
 pub const CAPACITY: usize = 1 << 23;
 
+/// The smallest and the largest MTU of a path: IPv6 needs the first (RFC 8200, 5), the lab's links have the second.
+const SMALLEST_MTU: u32 = 1280;
+const LARGEST_MTU: u32 = 1500;
+
+/// The longest delay: longer than any timeout of a connection.
+const LONGEST_DELAY_MS: u64 = 3_600_000;
+
 /// Above this number, the IPv4 addresses are private ones, since the range for benchmarks does not suffice.
 const FOR_BENCHMARKS: usize = 1 << 17;
 
-#[derive(Deserialize)]
+/// A lab: hosts, the fault on the path to each, and the truth about them.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "pathspider lab", extend("required" = ["host"]))]
 struct FileText {
+    /// What is true of every host: per measurement, all labels that it gives.
     #[serde(default)]
+    #[schemars(with = "Truth")]
     truth: Spans,
+    /// The same for IPv4 alone.
     #[serde(default)]
+    #[schemars(with = "Truth")]
     truth_v4: Spans,
+    /// The same for IPv6 alone.
     #[serde(default)]
+    #[schemars(with = "Truth")]
     truth_v6: Spans,
+    /// The kinds of host.
     #[serde(default)]
     host: Vec<HostText>,
 }
 
-#[derive(Deserialize)]
+/// Hosts that are alike, with a prefix of addresses per family.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "title"]))]
 struct HostText {
+    /// A short name that no other host has: small letters, digits and hyphens.
+    #[schemars(with = "String", regex(pattern = "^[a-z0-9-]+$"))]
     name: Spanned<String>,
+    /// What it does, in one sentence.
     title: String,
+    /// Number of its IPv4 addresses, and of its IPv6 addresses.
     #[serde(default = "four")]
+    #[schemars(with = "usize", range(min = 1, max = CAPACITY / 2))]
     count: Spanned<usize>,
+    /// The far end: Linux with its default settings unless stated otherwise.
     #[serde(default)]
+    #[schemars(with = "ServerSpec")]
     server: Option<Spanned<ServerSpec>>,
+    /// nftables rules of the router for packets towards the host. A rule with the word `ip` or `icmp` is for IPv4, one
+    /// with `ip6` or `icmpv6` for IPv6, any other for both.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     path: Vec<Spanned<String>>,
+    /// nftables rules of the router for packets from the host.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     path_back: Vec<Spanned<String>>,
+    /// The delay in milliseconds of each packet towards the host.
     #[serde(default)]
+    #[schemars(with = "u64", range(min = 0, max = LONGEST_DELAY_MS))]
     delay_ms: Option<Spanned<u64>>,
+    /// The largest packet in octets that the router forwards to the host. About a larger one it reports an error with
+    /// this number: fragmentation needed (RFC 1191), or packet too big (RFC 8201).
     #[serde(default)]
+    #[schemars(with = "u32", range(min = SMALLEST_MTU, max = LARGEST_MTU))]
+    mtu: Option<Spanned<u32>>,
+    /// Whether the router reports errors about packets to the host: too big, lifetime exceeded, rejected by a rule.
+    #[serde(default = "yes")]
+    icmp: bool,
+    /// What is true of this host, instead of what is true of every host.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
     truth: Spans,
+    /// The same for IPv4 alone.
     #[serde(default)]
+    #[schemars(with = "Truth")]
     truth_v4: Spans,
+    /// The same for IPv6 alone.
     #[serde(default)]
+    #[schemars(with = "Truth")]
     truth_v6: Spans,
+    /// Measurements whose outcome is random for this host, so they are not compared.
     #[serde(default)]
+    #[schemars(with = "Vec<String>")]
     unmeasured: Vec<Spanned<String>>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn four() -> Spanned<usize> {
@@ -87,7 +140,7 @@ impl Spec {
             return Ok(spec);
         }
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-        Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }.into())
+        Err(Report::new(origin, text, diagnostics).into())
     }
 
     /// A lab for load tests: `answering` addresses of each family that answer and `silent` ones that never do (0:
@@ -176,6 +229,18 @@ impl Checker<'_> {
         let span = host.server.as_ref().map(Spanned::span).unwrap_or(0..0);
         let delay_ms = host.delay_ms.as_ref().map_or(0, |delay| *delay.get_ref());
         self.server(&server, &span, delay_ms);
+        if let Some(mtu) = &host.mtu
+            && !(SMALLEST_MTU..=LARGEST_MTU).contains(mtu.get_ref())
+        {
+            let message = format!("a path of the lab cannot have an MTU of {}", mtu.get_ref());
+            let help = format!("write a number from {SMALLEST_MTU} to {LARGEST_MTU}");
+            self.complain(mtu.span(), message, &help);
+        }
+        if delay_ms > LONGEST_DELAY_MS {
+            let span = host.delay_ms.as_ref().map_or(0..0, Spanned::span);
+            let help = format!("write at most {LONGEST_DELAY_MS}, an hour");
+            self.complain(span, format!("a delay of {delay_ms} ms is too long"), &help);
+        }
         let stated = Stated { truth: host.truth, truth_v4: host.truth_v4, truth_v6: host.truth_v6 };
         self.stated_once(&stated);
         let mut own = stated.over(all);
@@ -197,6 +262,8 @@ impl Checker<'_> {
             path: host.path.into_iter().map(Spanned::into_inner).collect(),
             path_back: host.path_back.into_iter().map(Spanned::into_inner).collect(),
             delay_ms,
+            mtu: host.mtu.map(Spanned::into_inner),
+            icmp: host.icmp,
             truth_v4,
             truth_v6,
             unmeasured: host.unmeasured.into_iter().map(Spanned::into_inner).collect(),
@@ -267,6 +334,58 @@ impl Checker<'_> {
             self.complain(span, message, "name a measurement that the lab's [truth] has");
         }
     }
+}
+
+/// Whether a text is a lab's and not a measurement's: it has hosts.
+pub fn is_lab(text: &str) -> bool {
+    toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("host"))
+}
+
+/// The measurements about which a lab states something.
+pub fn measured(text: &str) -> BTreeSet<String> {
+    let names = statements(text).into_iter().map(|(name, _)| name.into_inner());
+    names.collect()
+}
+
+/// The labels that a lab states about a measurement which cannot give them, each with its place.
+pub fn unknown_labels(
+    text: &str,
+    measurement: &str,
+    known: impl Fn(&str) -> bool,
+) -> Vec<Diagnostic> {
+    let mut unknown = Vec::new();
+    for (_, labels) in statements(text).iter().filter(|(name, _)| name.get_ref() == measurement) {
+        for label in labels.get_ref().iter().filter(|label| !known(label)) {
+            let within = text.get(labels.span()).unwrap_or_default();
+            let span = within.find(label.as_str()).map_or(labels.span(), |at| {
+                let start = labels.span().start + at;
+                start..start + label.len()
+            });
+            unknown.push(Diagnostic {
+                code: "E0903",
+                span,
+                message: format!("`{measurement}` has no label `{label}`"),
+                label: String::new(),
+                help: Some(format!("`pathspider explain {measurement}` lists its labels")),
+            });
+        }
+    }
+    unknown.sort_by_key(|diagnostic| diagnostic.span.start);
+    unknown
+}
+
+/// Every statement of a lab about a measurement; none if the text is not a lab.
+fn statements(text: &str) -> Vec<(Spanned<String>, Spanned<Vec<String>>)> {
+    let Ok(file) = toml::from_str::<FileText>(text) else { return Vec::new() };
+    let of_all = [file.truth, file.truth_v4, file.truth_v6];
+    let of_hosts =
+        file.host.into_iter().flat_map(|host| [host.truth, host.truth_v4, host.truth_v6]);
+    of_all.into_iter().chain(of_hosts).flatten().collect()
+}
+
+/// The JSON Schema of lab files.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(FileText).to_value()
 }
 
 #[cfg(test)]

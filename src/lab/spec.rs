@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::lab::truth::Truth;
@@ -37,6 +38,10 @@ pub struct HostSpec {
     pub path_back: Vec<String>,
     /// The delay in milliseconds of each packet towards the host.
     pub delay_ms: u64,
+    /// The largest packet in octets that the router forwards to the host.
+    pub mtu: Option<u32>,
+    /// Whether the router reports errors (RFC 792, RFC 4443) about packets to the host.
+    pub icmp: bool,
     /// The conditions that are true over IPv4, per measurement: all of them, and no others. Includes what is true of
     /// every host.
     pub truth_v4: Truth,
@@ -63,7 +68,7 @@ impl HostSpec {
 }
 
 /// The far end of a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
     /// How it treats a connection.
@@ -93,7 +98,7 @@ pub struct ServerSpec {
 }
 
 /// How a responder differs from a usual server. It speaks HTTP/1.1 and DNS, but not TLS: port 443 is closed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Responder {
     /// The ECN flags of its SYN-ACK.
@@ -108,7 +113,7 @@ pub struct Responder {
 }
 
 /// The ECN flags of a responder's SYN-ACK.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mirror {
     /// None: it does not know ECN.
@@ -132,7 +137,7 @@ impl Default for ServerSpec {
 }
 
 /// How a server speaks TLS.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encryption {
     /// TLS 1.2 and 1.3, with the lab's certificate.
@@ -143,7 +148,7 @@ pub enum Encryption {
 }
 
 /// How a server answers questions on port 53.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answers {
     /// Every name has the queried server's address; in the other family, one for documentation.
@@ -164,7 +169,7 @@ pub enum Answers {
 }
 
 /// How a server treats a connection.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Play {
     /// Linux: answers HTTP on port 80, HTTP over TLS on port 443, DNS on port 53. A client that closes port 80
@@ -178,7 +183,7 @@ pub enum Play {
 }
 
 /// The value of a kernel parameter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Value {
     /// A number.

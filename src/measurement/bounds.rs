@@ -57,6 +57,29 @@ pub(super) fn read_duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// The duration that a text probably means: `3 sec`, `2.5s`, `1 minute`.
+pub(super) fn duration_meant(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let length = match unit.trim() {
+        "ms" | "msec" | "msecs" | "millisecond" | "milliseconds" => 1.0,
+        "s" | "sec" | "secs" | "second" | "seconds" | "" => 1000.0,
+        "m" | "min" | "mins" | "minute" | "minutes" => 60_000.0,
+        "h" | "hour" | "hours" => 3_600_000.0,
+        _ => return None,
+    };
+    let milliseconds = number.parse::<f64>().ok()? * length;
+    if milliseconds.fract() != 0.0 || !(1.0..=3.6e6).contains(&milliseconds) {
+        return None;
+    }
+    Some(match milliseconds {
+        m if m % 60_000.0 == 0.0 => format!("{}m", m / 60_000.0),
+        m if m % 1000.0 == 0.0 => format!("{}s", m / 1000.0),
+        m => format!("{m}ms"),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +100,18 @@ mod tests {
             "18446744073709551615m",
         ] {
             assert_eq!(read_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_duration_has_a_likely_one() {
+        for (text, likely) in
+            [("3 sec", "3s"), ("2.5s", "2500ms"), ("1 minute", "1m"), ("120s ", "2m"), ("5", "5s")]
+        {
+            assert_eq!(duration_meant(text).as_deref(), Some(likely), "{text}");
+        }
+        for text in ["", "soon", "5 parsecs", "0s", "2h", "1.5ms", "..s"] {
+            assert_eq!(duration_meant(text), None, "{text}");
         }
     }
 }

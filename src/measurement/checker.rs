@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::bounds::{LONGEST, read_duration};
+use super::extends::Sources;
 use super::mistake::Path;
 use super::sweep::Swept;
 use super::words::Text;
@@ -15,6 +16,7 @@ use crate::error::{Diagnostic, did_you_mean};
 /// methods of its own.
 pub(super) struct Checker<'a> {
     pub(super) text: &'a str,
+    pub(super) sources: &'a Sources,
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) removed: Vec<Path>,
     /// The swept values of every configuration, by its number.
@@ -114,9 +116,12 @@ impl Checker<'_> {
                 None
             }
             None => {
-                let help = "write a whole number and a unit, without space: 500ms, 5s or 1m";
+                let help = super::bounds::duration_meant(text).map_or_else(
+                    || "write a whole number and a unit, without space: 500ms, 5s or 1m".to_owned(),
+                    |meant| format!("write {meant}: a whole number and a unit, without space"),
+                );
                 let message = format!("`{text}` is not a duration");
-                self.mistake("E0206", span, message, Some(help.into()));
+                self.mistake("E0206", span, message, Some(help));
                 None
             }
         }

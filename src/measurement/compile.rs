@@ -6,14 +6,18 @@ use arrow_schema::Fields;
 
 use super::checker::Checker;
 use super::columns::Chosen;
+use super::extends::Sources;
 use super::file::{Config, Configs, Connect, File};
 use super::limits::MISTAKES;
 use super::params::{Overrides, Param};
 use super::plan::{Configuration, Plan};
 use super::read;
 use super::record::{record_schema, with_flags};
+use super::remedy;
 use super::steps::places;
+use super::substitute::CALCULATION;
 use super::sweep::Swept;
+use super::texts::Texts;
 use super::words::Text;
 use crate::chain::Selection;
 use crate::connect;
@@ -45,7 +49,8 @@ impl Plan {
         target_columns: &Fields,
         overrides: &Overrides,
     ) -> Result<Self> {
-        let (mut plan, mut rejected) = Self::read(origin, text, target_columns, overrides)?;
+        let (mut plan, mut rejected) = Self::read(origin, text, target_columns, overrides)
+            .map_err(|report| Self::blamed(report, origin, text, target_columns, overrides))?;
         if let Some(kind) = &overrides.connect {
             rejected.extend(plan.choose(kind, target_columns).err());
         }
@@ -55,16 +60,53 @@ impl Plan {
         }
     }
 
+    /// The error for a report with the user's overrides: if the file is right without them, theirs.
+    fn blamed(
+        report: Report,
+        origin: &str,
+        text: &str,
+        target_columns: &Fields,
+        overrides: &Overrides,
+    ) -> Error {
+        let without = overrides.without_values();
+        if overrides.values().is_empty()
+            || Self::read(origin, text, target_columns, &without).is_err()
+        {
+            return report.into();
+        }
+        let one = |(name, value): &(String, String)| {
+            let alone = without.clone().value(name, value);
+            let report = Self::read(origin, text, target_columns, &alone).err()?;
+            Some(report.blame(&format!("{name}={value}")))
+        };
+        let mut blamed: Vec<String> = overrides.values().iter().filter_map(one).collect();
+        if blamed.is_empty() {
+            // Each is right alone.
+            let all = overrides.values().iter().map(|(name, value)| format!("{name}={value}"));
+            blamed.push(report.blame(&all.collect::<Vec<_>>().join(", ")));
+        }
+        Error::Usage(blamed.join("\n"))
+    }
+
     fn read(
         origin: &str,
         text: &str,
         target_columns: &Fields,
         overrides: &Overrides,
     ) -> Result<(Self, Vec<String>), Report> {
-        let reading = read::read(text, overrides);
+        let (sources, unfound) = Sources::read(origin, text);
+        let text = sources.text();
+        let texts = Texts::default();
+        let mut reading = read::read(&sources, overrides, &texts);
+        if !unfound.is_empty() {
+            // Without it, most of what is missing is there.
+            reading.file = None;
+            reading.mistakes.extend(unfound);
+        }
         let sweeps = !reading.swept.is_empty();
         let mut checker = Checker {
             text,
+            sources: &sources,
             mistakes: reading.mistakes,
             removed: reading.removed,
             swept: reading.swept,
@@ -84,9 +126,16 @@ impl Plan {
         without_echoes(&mut diagnostics, sweeps);
         match plan {
             Some(plan) if !diagnostics.iter().any(Diagnostic::is_error) => {
-                Ok((Self { warnings: diagnostics, ..plan }, reading.rejected))
+                let plan = Self {
+                    warnings: diagnostics,
+                    text: reading.flattened.unwrap_or_else(|| text.to_owned()),
+                    origins: reading.origins,
+                    sources: sources.clone(),
+                    ..plan
+                };
+                Ok((plan, reading.rejected))
             }
-            _ => Err(Report { origin: origin.to_owned(), text: text.to_owned(), diagnostics }),
+            _ => Err(sources.report(origin, diagnostics)),
         }
     }
 
@@ -145,7 +194,11 @@ fn without_echoes(diagnostics: &mut Vec<Diagnostic>, sweeps: bool) {
         diagnostics.iter().map(|d| (d.span.clone(), d.code)).collect();
     diagnostics.retain(|d| {
         let covers = |span: &Range<usize>| d.span.start <= span.start && span.end <= d.span.end;
-        let is_name = |code: &str| matches!(code, "E0105" | "E0106");
+        let is_name = |code: &str| matches!(code, "E0105" | "E0106" | CALCULATION);
+        let is_inside = |span: &Range<usize>| span.start <= d.span.start && d.span.end <= span.end;
+        if !is_name(d.code) && others.iter().any(|(span, code)| is_name(code) && is_inside(span)) {
+            return false;
+        }
         !others.iter().filter(|(span, _)| covers(span)).any(|(span, code)| {
             // A value that could not be substituted has no other mistakes.
             (is_name(code) && !is_name(d.code))
@@ -175,7 +228,9 @@ impl Checker<'_> {
         };
         let before = self.mistakes.len();
         let selection = self.selection(&file.observer);
-        let trusted = self.mistakes.len() == before && !self.was_removed(&["observer".into()]);
+        let is_removed = self.was_removed(&["observer".into()])
+            || self.removed.iter().any(|path| remedy::stands_for(path, "observer"));
+        let trusted = self.mistakes.len() == before && !is_removed;
         let sources = self.conditions(&file.conditions, &names);
         let mut confirm = self.confirm(&file.confirm);
         confirm.rounds = self.rounds.unwrap_or(confirm.rounds);
@@ -204,7 +259,9 @@ impl Checker<'_> {
             name,
             description: file.description.unwrap_or_default(),
             references: file.references,
-            text: self.text.to_owned(),
+            text: String::new(),
+            sources: Sources::default(),
+            origins: Vec::new(),
             params,
             configs: configs?,
             kinds,
@@ -232,13 +289,16 @@ impl Checker<'_> {
         if text.is_empty()
             || !text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         {
-            let help = "write letters, digits, - and _: it becomes part of file names";
-            self.mistake(
-                "E0210",
-                name.span(),
-                "this cannot be a measurement's name",
-                Some(help.into()),
-            );
+            let likely =
+                text.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+            let likely = likely.collect::<String>();
+            let likely = match likely.trim_matches('-') {
+                "" => String::new(),
+                likely => format!(", such as \"{likely}\""),
+            };
+            let help =
+                format!("write letters, digits, - and _{likely}: it becomes part of file names");
+            self.mistake("E0210", name.span(), "this cannot be a measurement's name", Some(help));
         }
         Some(text.clone())
     }
@@ -260,7 +320,9 @@ impl Checker<'_> {
             names.push(*name);
             let Some(config) = config else {
                 all = None;
-                if number == 0 {
+                if self.was_removed(&["extends".to_owned()]) {
+                    // It may be in the file that is not known.
+                } else if number == 0 {
                     let help = "write a section [config.zero], the baseline; it may have no steps";
                     let message = "there is no configuration `zero`";
                     self.missing(&here, self.top(), message, help);
@@ -281,14 +343,17 @@ impl Checker<'_> {
                 _ => all = None,
             }
         }
-        // A reference to a configuration that was removed is not a mistake.
+        // A reference to a configuration that was removed is not a mistake, nor one to the configuration that a wrong
+        // name stands for.
         for path in &self.removed {
             if let [config, name, ..] = path.as_slice()
                 && config == "config"
-                && let Some(name) = NAMES.iter().find(|known| *known == name)
-                && !names.contains(name)
             {
-                names.push(name);
+                let known = NAMES.iter().find(|known| *known == name);
+                let next = NAMES.iter().find(|name| !names.contains(name));
+                if let Some(name) = known.or(next).filter(|name| !names.contains(name)) {
+                    names.push(name);
+                }
             }
         }
         (all, names)

@@ -53,12 +53,16 @@ impl Checker<'_> {
     fn condition_name(&mut self, name: &Text, seen: &mut Vec<(String, Range<usize>)>) {
         let text = name.get_ref();
         if !text.split('.').all(is_word) {
-            let help = "write lower-case letters, digits and _, in parts joined by dots: \"ecn.negotiation\"";
+            let likely = text.split('.').map(word_like).collect::<Vec<_>>().join(".");
+            let likely = if likely.split('.').all(is_word) { &likely } else { "ecn.negotiation" };
+            let help = format!(
+                "write lower-case letters, digits and _, in parts joined by dots: \"{likely}\""
+            );
             self.mistake(
                 "E0301",
                 name.span(),
                 format!("`{text}` cannot begin a label"),
-                Some(help.into()),
+                Some(help),
             );
             return;
         }
@@ -194,13 +198,12 @@ impl Checker<'_> {
     fn last_word(&mut self, is: &Text, before: &[Choice<Sql>]) {
         let text = is.get_ref();
         if !is_word(text) {
-            let help = "write lower-case letters, digits and _";
-            self.mistake(
-                "E0304",
-                is.span(),
-                format!("`{text}` cannot end a label"),
-                Some(help.into()),
-            );
+            let likely = word_like(text);
+            let help = match is_word(&likely) {
+                true => format!("write lower-case letters, digits and _: \"{likely}\""),
+                false => "write lower-case letters, digits and _".to_owned(),
+            };
+            self.mistake("E0304", is.span(), format!("`{text}` cannot end a label"), Some(help));
         } else if text == INSUFFICIENT {
             let message =
                 format!("`{INSUFFICIENT}` is reserved for conditions whose facts are missing");
@@ -228,6 +231,13 @@ impl Checker<'_> {
         let start = start.filter(|start| written[*start..].starts_with(text.get_ref().as_str()));
         Sql { text: text.get_ref().clone(), start: start.map(|start| span.start + start), span }
     }
+}
+
+/// The nearest text that can be a part of a label.
+fn word_like(text: &str) -> String {
+    let text = text.trim().to_lowercase();
+    let kept = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    kept.collect::<String>().trim_matches('_').to_owned()
 }
 
 /// Whether a text can be a part of a label.

@@ -9,6 +9,23 @@ use crate::connect::options::{OPTIONS, PACKET, Takes, VERSION, Words};
 use crate::connect::{self, KindDef, OptionDef, Options, Value};
 use crate::error::did_you_mean;
 
+/// Words that people write for a kind of connection, and what does it.
+static MEANT: &[(&[&str], &str)] = &[
+    (
+        &["udp"],
+        "write kind = \"dns_udp\" for a DNS query, or kind = \"forge\" with packet = { protocol = \"udp\" } for any datagram",
+    ),
+    (&["dns"], "write dns_udp or dns_tcp"),
+    (&["tls", "ssl"], "write https: a page over TLS"),
+    (&["http2", "http/2"], "write h2, or kind = \"https\" with version = \"h2\""),
+    (&["tfo", "fastopen"], "write tcp_fastopen"),
+    (&["syn", "raw", "packet"], "write forge: one packet, described by `packet`"),
+    (
+        &["quic", "http3", "h3", "icmp", "ping", "sctp", "websocket", "ws"],
+        "there is no such kind; forge sends one packet over TCP or UDP, described by `packet`",
+    ),
+];
+
 impl Checker<'_> {
     /// The file's own connection, without the differences of configurations. An option that only
     /// the kind of some configuration takes (`others`) is valid here too.
@@ -124,7 +141,10 @@ impl Checker<'_> {
             return Some(row);
         }
         let names: Vec<&str> = connect::KINDS.iter().map(|row| row.name).collect();
-        let near = did_you_mean(name, names.iter().copied());
+        let lower = name.to_ascii_lowercase();
+        let meant = MEANT.iter().find(|(words, _)| words.contains(&lower.as_str()));
+        let near = meant.map(|(_, help)| (*help).to_owned());
+        let near = near.or_else(|| did_you_mean(name, names.iter().copied()));
         let help = near.unwrap_or_else(|| format!("the kinds are: {}", names.join(", ")));
         let message = format!("unknown kind of connection `{name}`");
         self.mistake("E0205", kind.span(), message, Some(help));

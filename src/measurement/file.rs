@@ -4,6 +4,7 @@
 //! parse finds all mistakes; [`compile`](super::compile) checks required keys and resolves names.
 //! The doc comments are the texts that an editor shows.
 
+mod configs;
 mod connect;
 mod observer;
 mod packet;
@@ -14,10 +15,11 @@ use schemars::JsonSchema;
 use toml::Spanned;
 
 use super::bounds::{DEFAULT_ROUNDS, DEFAULT_SPREAD};
+use super::params::ParamValue;
 use super::scalar::Scalar;
 use super::steps::Step;
 use super::words::{self, Text};
-use crate::connect::{KindDef, kind};
+pub(super) use configs::Configs;
 pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
 pub(super) use observer::Observer;
 pub(super) use packet::{Packet, TcpOption};
@@ -26,12 +28,21 @@ pub(super) use packet::{Packet, TcpOption};
 /// each, the facts that are recorded of the packets, and the conclusions.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(title = "pathspider measurement", extend("required" = ["name", "config"]))]
+#[schemars(title = "pathspider measurement", extend(
+    "required" = ["name"],
+    "if" = { "not": { "required": ["extends"] } },
+    "then" = { "required": ["config"], "properties": { "config": { "required": ["zero"] } } },
+))]
 pub(super) struct File {
     /// The version of this format that the file needs; it decides who can read it.
     #[schemars(range(min = 1, max = 1), example = 1, extend("default" = 1))]
     #[expect(dead_code, reason = "checked before anything else is parsed")]
     pub(super) format: Option<i64>,
+    /// The measurement that this one builds on: the name of one that comes with the program, or a file relative to
+    /// this one. It has the keys of that one and, in their place, its own; conditions are replaced by name, or added.
+    #[schemars(example = &"ecn", example = &"./base.toml", length(min = 1))]
+    #[expect(dead_code, reason = "read before anything else is parsed")]
+    pub(super) extends: Option<String>,
     /// The measurement's name: letters, digits, - and _.
     #[schemars(with = "Option<String>", example = &"ecn", regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub(super) name: Option<Text>,
@@ -83,59 +94,14 @@ pub(super) struct File {
 #[schemars(extend("required" = ["default"]))]
 #[expect(dead_code, reason = "here for its types; values are substituted earlier")]
 pub(super) struct Param {
-    /// The value if the user does not change it; its type is that of the param.
-    #[schemars(example = &"5s", example = 2)]
-    pub(super) default: Option<Scalar>,
+    /// The value if the user does not change it; its type is that of the param. A list is for a sweep, or for an
+    /// option that takes several values; the user sets it with commas, 8,10,46.
+    #[schemars(example = &"5s", example = 2, example = [8, 46])]
+    #[schemars(schema_with = "words::param")]
+    pub(super) default: Option<ParamValue>,
     /// The purpose of the value.
     #[schemars(example = &"How long one connection may take")]
     pub(super) help: Option<String>,
-}
-
-/// The configurations that are compared: `zero`, `one`, `two`, ... without gaps.
-#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["zero"]))]
-pub(super) struct Configs {
-    /// The baseline.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN off' }"))]
-    pub(super) zero: Option<Spanned<Config>>,
-    /// The experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) one: Option<Spanned<Config>>,
-    /// The second experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) two: Option<Spanned<Config>>,
-    /// The third experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) three: Option<Spanned<Config>>,
-    /// The fourth experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) four: Option<Spanned<Config>>,
-    /// The fifth experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) five: Option<Spanned<Config>>,
-    /// The sixth experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) six: Option<Spanned<Config>>,
-    /// The seventh experiment.
-    #[schemars(with = "Option<Config>", example = words::example("{ title = 'ECN on' }"))]
-    pub(super) seven: Option<Spanned<Config>>,
-}
-
-impl Configs {
-    /// The known kinds of connection that configurations name themselves.
-    pub(super) fn kinds(&self) -> Vec<&'static KindDef> {
-        let Self { zero, one, two, three, four, five, six, seven } = self;
-        let all = [zero, one, two, three, four, five, six, seven].into_iter().flatten();
-        let kinds = all.filter_map(|config| config.get_ref().connect.0.kind.as_ref());
-        kinds.filter_map(|name| kind(name.get_ref())).collect()
-    }
-
-    /// All eight, in order.
-    pub(super) fn into_list(self) -> [Option<Spanned<Config>>; 8] {
-        let Self { zero, one, two, three, four, five, six, seven } = self;
-        [zero, one, two, three, four, five, six, seven]
-    }
 }
 
 /// One configuration of this host. Its steps are undone afterwards.
@@ -184,15 +150,21 @@ pub(super) struct Confirm {
 /// needs was not observed, it is `insufficient`, never false.
 #[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("required" = ["name"], "oneOf" = [
-    { "required": ["compare"] }, { "required": ["first_of"] }, { "required": ["value"] }
-], "dependentRequired" = { "between": ["compare"] }))]
+#[schemars(extend(
+    "required" = ["name"],
+    // Not `oneOf`: an editor then says which key is missing, or which is one too many.
+    "if" = { "not": { "anyOf": [{ "required": ["first_of"] }, { "required": ["value"] }] } },
+    "then" = { "required": ["compare"] },
+    "dependentSchemas" = {
+        "compare": { "properties": { "first_of": false, "value": false } },
+        "first_of": { "properties": { "value": false } }
+    },
+    "dependentRequired" = { "between": ["compare"] }
+))]
 pub(super) struct Condition {
     /// The beginning of every label: lower-case letters, digits, _ and dots.
     #[schemars(with = "Option<String>", example = &"ecn.negotiation")]
-    #[schemars(regex(
-        pattern = "^([a-z0-9_]|\\$\\{[a-z0-9_]+\\})+(\\.([a-z0-9_]|\\$\\{[a-z0-9_]+\\})+)*$"
-    ))]
+    #[schemars(regex(pattern = "^([a-z0-9_]|\\$\\{[^}]+\\})+(\\.([a-z0-9_]|\\$\\{[^}]+\\})+)*$"))]
     pub(super) name: Option<Text>,
     /// When the condition applies: a boolean SQL expression over zero.x, one.x and
     /// target.x. If it is false there is no label.
@@ -224,7 +196,7 @@ pub(super) struct Condition {
 pub(super) struct Answer {
     /// The label's last word: lower-case letters, digits and _.
     #[schemars(with = "Option<String>", example = &"succeeded")]
-    #[schemars(regex(pattern = "^([a-z0-9_]|\\$\\{[a-z0-9_]+\\})+$"))]
+    #[schemars(regex(pattern = "^([a-z0-9_]|\\$\\{[^}]+\\})+$"))]
     pub(super) is: Option<Text>,
     /// A boolean SQL expression over zero.x, one.x and target.x. Only the last answer may omit
     /// it.

@@ -25,7 +25,7 @@ impl Plan {
             }
         }
         diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-        Report { origin: origin.to_owned(), text: self.text.clone(), diagnostics }
+        self.sources.report(origin, diagnostics)
     }
 }
 

@@ -57,7 +57,7 @@ static ROWS: &[Row] = &[
         path: &["config", "*", "sweep"],
         most: 16,
         what: "names in a sweep",
-        help: "a sweep makes at most seven configurations: write the other values where they are used",
+        help: "a name with one value is not needed: write the value where it is used",
     },
     Row { path: &["params"], most: 500, what: "params", help: "remove those that are not used" },
 ];

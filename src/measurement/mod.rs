@@ -7,14 +7,17 @@
 //! Imports [`chain`](crate::chain), [`connect`](crate::connect), [`step`](crate::step),
 //! [`rule`](crate::rule), [`error`](crate::error) and [`field`](crate::field).
 
+mod arithmetic;
 mod bounds;
 mod checker;
 mod columns;
+mod command;
 mod compile;
 mod conditions;
 mod confirm;
 mod connection;
 mod dscp;
+mod extends;
 mod file;
 mod host;
 mod limits;
@@ -24,6 +27,7 @@ mod params;
 pub mod plan;
 mod read;
 mod record;
+mod remedy;
 mod scalar;
 mod schema;
 mod selection;
@@ -31,6 +35,8 @@ mod steps;
 mod substitute;
 mod suspects;
 mod sweep;
+mod syntax;
+mod texts;
 mod words;
 
 use std::io::Read as _;
@@ -38,18 +44,19 @@ use std::path::{Path, PathBuf};
 
 pub use bounds::{ROUNDS, duration};
 pub use columns::about;
-pub use params::{Overrides, Param};
+pub use extends::{Origin, Sources};
+pub use params::{Overrides, Param, ParamValue};
 pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;
 pub use record::PREPARE;
 pub use scalar::Scalar;
-pub use schema::schema;
+pub use schema::{schema, without_null};
 pub use sweep::Swept;
 
-use crate::error::{Doing as _, Error, Result, did_you_mean};
+use crate::error::{Doing as _, Error, Report, Result, did_you_mean};
 use crate::files;
 
-/// The names of configurations: the baseline and at most seven experiments.
+/// The names of configurations: the baseline and its experiments.
 pub use crate::record::CONFIGURATIONS as NAMES;
 
 /// The measurements that are compiled in, by name: every file in `measurements/`.
@@ -68,24 +75,9 @@ pub fn folders() -> Vec<PathBuf> {
 /// Finds a measurement: a path, or a name that is looked up in [`folders`] and then among the
 /// [`SHIPPED`]. Returns where it was found and its text.
 pub fn find(name_or_path: &str) -> Result<(String, String)> {
-    let read = |path: &Path| {
-        let doing = || format!("read {}", path.display());
-        let mut text = Vec::new();
-        let file = files::regular(path).doing(doing)?;
-        file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
-        if text.len() > limits::FILE {
-            return Err(Error::Usage(format!(
-                "{}: it is larger than 8 MiB, the limit for measurements; divide it",
-                doing()
-            )));
-        }
-        let text = String::from_utf8(text)
-            .map_err(|_| Error::Usage(format!("read {}: it is not UTF-8 text", path.display())))?;
-        Ok((path.display().to_string(), text))
-    };
     let path = Path::new(name_or_path);
     if path.is_file() {
-        return read(path);
+        return read_file(path);
     }
     let is_name = !name_or_path.is_empty()
         && !name_or_path.contains(['/', '\\'])
@@ -96,25 +88,62 @@ pub fn find(name_or_path: &str) -> Result<(String, String)> {
             "there is no measurement file {name_or_path}; only a name without .toml ({name}) is looked up in folders"
         )));
     }
+    let local = PathBuf::from(format!("{name_or_path}.toml"));
+    let local = local.is_file().then_some(local);
     let folders = folders();
+    let chosen = |found: (String, String)| {
+        if let Some(local) = &local {
+            log::warn!(
+                "{name_or_path} is {}; write {} for the file in this folder",
+                found.0,
+                local.display()
+            );
+        }
+        found
+    };
     for folder in &folders {
         let path = folder.join(format!("{name_or_path}.toml"));
         if path.is_file() {
-            return read(&path);
+            return read_file(&path).map(chosen);
         }
     }
     if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-        return Ok((format!("{name}.toml (compiled in)"), (*text).to_owned()));
+        return Ok(chosen((extends::compiled_in(name), (*text).to_owned())));
     }
     let shipped: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
     let places: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-    let near = did_you_mean(name_or_path, shipped.iter().copied())
-        .map_or(String::new(), |near| format!("; {near}"));
+    let near = match &local {
+        Some(local) => format!("; write {} for the file in this folder", local.display()),
+        None => did_you_mean(name_or_path, shipped.iter().copied())
+            .map_or(String::new(), |near| format!("; {near}")),
+    };
     Err(Error::Usage(format!(
         "there is no measurement {name_or_path}: not in {}, nor compiled in ({}){near}",
         places.join(", "),
         shipped.join(", "),
     )))
+}
+
+/// Reads the file of a measurement. Returns its name and its text.
+fn read_file(path: &Path) -> Result<(String, String)> {
+    let doing = || format!("read {}", path.display());
+    let mut text = Vec::new();
+    let file = files::regular(path).doing(doing)?;
+    file.take(limits::FILE as u64 + 1).read_to_end(&mut text).doing(doing)?;
+    if text.len() > limits::FILE {
+        return Err(Error::Usage(format!(
+            "{}: it is larger than 8 MiB, the limit for measurements; divide it",
+            doing()
+        )));
+    }
+    let origin = path.display().to_string();
+    match String::from_utf8(text) {
+        Ok(text) => Ok((origin, text)),
+        Err(error) => {
+            let (text, mistake) = syntax::not_utf8(error.as_bytes());
+            Err(Report::new(origin, text, vec![mistake]).into())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -164,9 +164,19 @@ impl Checker<'_> {
                 Some(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
             }
             _ => {
-                let help = "write two hexadecimal digits for each octet, without spaces: \"00ff\"";
+                let is_mark = |c: char| matches!(c, ' ' | ':' | '-' | ',');
+                let plain = written.get_ref().replace("0x", "").replace("\\x", "");
+                let plain = plain.replace(is_mark, "");
+                let is_hex = !plain.is_empty() && plain.bytes().all(|b| b.is_ascii_hexdigit());
+                let likely = match is_hex && plain.len() % 2 == 0 && plain.len() < 80 {
+                    true => plain.as_str(),
+                    false => "00ff",
+                };
+                let help = format!(
+                    "write two hexadecimal digits for each octet, without spaces: \"{likely}\""
+                );
                 let message = "these are not octets";
-                self.mistake("E0214", written.span(), message, Some(help.into()));
+                self.mistake("E0214", written.span(), message, Some(help));
                 None
             }
         }

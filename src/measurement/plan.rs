@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow_schema::{Field, Fields, Schema};
 
+use super::extends::{Origin, Sources};
 use super::params::Param;
 use super::record::{configuration_fields, record_schema};
 use super::sweep::Swept;
@@ -28,11 +29,15 @@ pub struct Plan {
     pub description: String,
     /// Where its subject is described.
     pub references: Vec<String>,
-    /// The text of the file.
+    /// The text of the file; of one that extends another, the text of both together.
     pub text: String,
+    /// The files as they are written.
+    pub sources: Sources,
+    /// Where the parts of the measurement are written, if it extends another.
+    pub origins: Vec<Origin>,
     /// The values that a user may change, in file order.
     pub params: Vec<Param>,
-    /// The configurations: the baseline first, then at most seven experiments.
+    /// The configurations: the baseline first, then its experiments.
     pub configs: Vec<Configuration>,
     /// The kinds of connection that a user may choose instead of the file's.
     pub kinds: Vec<&'static KindDef>,
@@ -149,8 +154,7 @@ const PROBE: &str = "probe";
 impl Plan {
     /// The warnings about a file of this name.
     pub fn warnings(&self, origin: &str) -> Report {
-        let (origin, text, diagnostics) = (origin.into(), self.text.clone(), self.warnings.clone());
-        Report { origin, text, diagnostics }
+        self.sources.report(origin, self.warnings.clone())
     }
 
     /// The columns of replies that are kept, in the order of [`Reply`](connect::Reply): those that the
@@ -199,9 +203,10 @@ impl Plan {
         connection.map_or(0, |connection| connection.kind.port_with(&connection.options))
     }
 
-    /// How configurations take turns: derived from the scopes of their steps.
+    /// How configurations take turns: derived from their steps.
     pub fn turns(&self) -> Turns {
-        Turns::of(self.configs.iter().flat_map(|config| &config.steps))
+        let of = |config: &Configuration| config.connection.options.repeat();
+        Turns::of(self.configs.iter().map(|config| (config.steps.as_slice(), of(config))))
     }
 
     /// The privileges that the steps need, each once, without those of the capture.

@@ -7,13 +7,17 @@ use serde::Deserialize as _;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer, Error};
 
+use super::extends::{self, Origin, Sources};
 use super::file::File;
 use super::limits;
 use super::mistake::{Path, mistake};
 use super::params::{Overrides, Param, Params};
+use super::remedy;
 use super::scalar::integer;
 use super::sweep::{self, Swept};
-use crate::error::{Diagnostic, did_you_mean};
+use super::syntax;
+use super::texts::Texts;
+use crate::error::Diagnostic;
 
 /// The newest format that this version reads.
 pub const FORMAT: i64 = 1;
@@ -28,6 +32,9 @@ pub(super) struct Reading {
     pub(super) mistakes: Vec<Diagnostic>,
     pub(super) removed: Vec<Path>,
     pub(super) params: Vec<Param>,
+    /// The merged text of files that extend each other, and where each part of it is written.
+    pub(super) flattened: Option<String>,
+    pub(super) origins: Vec<Origin>,
     /// Overrides that do not fit the file; they have no place in it.
     pub(super) rejected: Vec<String>,
     /// The swept values of every configuration, by its number; may lack the last configurations.
@@ -35,13 +42,77 @@ pub(super) struct Reading {
 }
 
 /// Parses the text of a measurement file.
-pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
+pub(super) fn read<'a>(
+    sources: &'a Sources,
+    overrides: &'a Overrides,
+    texts: &'a Texts,
+) -> Reading {
+    let text = sources.text();
     let mut reading = Reading::default();
     if let Some(mistake) = limits::values(text) {
         reading.mistakes.push(mistake);
         return reading;
     }
-    let (mut document, errors) = DeTable::parse_recoverable(text);
+    let Some(mut document) = joined(sources, &mut reading) else { return reading };
+    if sources.bases().next().is_some() {
+        reading.flattened = extends::flattened(&document, sources);
+        reading.origins = sources.origins(&document);
+    }
+    limits::entries(&mut document, &mut reading.mistakes);
+    let params = Params::read(&document, overrides, texts, &mut reading.mistakes);
+    reading.swept = sweep::expand(text, &mut document, &params.names, &mut reading.mistakes);
+    limits::entries(&mut document, &mut reading.mistakes);
+    reading.params = params.list;
+    reading.rejected = params.rejected;
+    let most = reading.mistakes.len() + MOST;
+    while reading.mistakes.len() < most {
+        match File::deserialize(Deserializer::from(Spanned::new(0..text.len(), document.clone()))) {
+            Ok(file) => {
+                reading.file = Some(file);
+                break;
+            }
+            Err(error) => {
+                let mut path = Path::new();
+                let span = error.span().unwrap_or_default();
+                let removed = remove(&mut document, &span, &mut path);
+                let rejected = rejected(text, &error, &path);
+                // A list of one table has the place of the table.
+                let same =
+                    |known: &Diagnostic| known.code == rejected.code && known.span == rejected.span;
+                if !reading.mistakes.iter().any(same) {
+                    reading.mistakes.push(rejected);
+                }
+                if !removed {
+                    break;
+                }
+                reading.removed.push(path);
+            }
+        }
+    }
+    reading
+}
+
+/// The document of all files; `None` with a mistake that leaves nothing else to check.
+fn joined<'a>(sources: &'a Sources, reading: &mut Reading) -> Option<DeTable<'a>> {
+    let mut document: Option<DeTable<'a>> = None;
+    let before = reading.mistakes.len();
+    for part in sources.parts() {
+        let parsed = one(sources.text(), &part, reading)?;
+        let moved = if part.start == 0 { parsed } else { extends::moved(parsed, part.start) };
+        match &mut document {
+            None => document = Some(moved),
+            Some(document) => extends::merge(document, moved),
+        }
+    }
+    document.filter(|_| !reading.mistakes[before..].iter().any(|mistake| mistake.code == "E0100"))
+}
+
+/// The document of one file, which is a part of the text.
+fn one<'a>(text: &'a str, part: &Range<usize>, reading: &mut Reading) -> Option<DeTable<'a>> {
+    let start = part.start;
+    let text = &text[part.clone()];
+    let in_whole = |span: Range<usize>| span.start + start..span.end + start;
+    let (document, errors) = DeTable::parse_recoverable(text);
     match format(document.get_ref()) {
         Some((span, newer)) if newer => {
             // Nothing else is certain about a newer format.
@@ -49,17 +120,27 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
                 "this file has a newer format than {FORMAT}, the newest that this version supports"
             );
             let help = "use a newer pathspider";
-            reading.mistakes = vec![mistake("E0104", span, &message, help)];
-            return reading;
+            reading.mistakes = vec![mistake("E0104", in_whole(span), &message, help)];
+            return None;
         }
         // For invalid TOML, the parser makes up a value.
         Some((span, _)) if errors.is_empty() => {
             let help = format!("write format = {FORMAT}, or leave it out");
-            reading.mistakes.push(mistake("E0104", span, "there is no such format", &help));
+            reading.mistakes.push(mistake(
+                "E0104",
+                in_whole(span),
+                "there is no such format",
+                &help,
+            ));
         }
         _ => {}
     }
     if !errors.is_empty() {
+        if let Some(other) = syntax::other_format(text) {
+            let span = in_whole(other.span.clone());
+            reading.mistakes.push(Diagnostic { span, ..other });
+            return None;
+        }
         let mut lines = Vec::new();
         // Finding a line scans the text, so a file that is not TOML at all is not reported completely.
         for error in errors.into_iter().take(10 * MOST) {
@@ -68,39 +149,15 @@ pub(super) fn read<'a>(text: &'a str, overrides: &'a Overrides) -> Reading {
             let line = text.as_bytes()[..start].iter().filter(|b| **b == b'\n').count();
             if !lines.contains(&line) {
                 lines.push(line);
-                reading.mistakes.push(syntax(text, &error));
+                let syntax = syntax::syntax(text, &error, document.get_ref());
+                reading.mistakes.push(Diagnostic { span: in_whole(syntax.span.clone()), ..syntax });
             }
             if lines.len() == MOST {
                 break;
             }
         }
-        return reading;
     }
-    limits::entries(document.get_mut(), &mut reading.mistakes);
-    let params = Params::read(document.get_ref(), overrides, &mut reading.mistakes);
-    reading.swept = sweep::expand(text, document.get_mut(), &params.names, &mut reading.mistakes);
-    limits::entries(document.get_mut(), &mut reading.mistakes);
-    reading.params = params.list;
-    reading.rejected = params.rejected;
-    let most = reading.mistakes.len() + MOST;
-    while reading.mistakes.len() < most {
-        match File::deserialize(Deserializer::from(document.clone())) {
-            Ok(file) => {
-                reading.file = Some(file);
-                break;
-            }
-            Err(error) => {
-                reading.mistakes.push(rejected(text, &error));
-                let mut path = Path::new();
-                let span = error.span().unwrap_or_default();
-                if !remove(document.get_mut(), &span, &mut path) {
-                    break;
-                }
-                reading.removed.push(path);
-            }
-        }
-    }
-    reading
+    Some(document.into_inner())
 }
 
 /// The place of an unsupported format, and whether it is a newer one.
@@ -114,33 +171,17 @@ fn format(document: &DeTable<'_>) -> Option<(Range<usize>, bool)> {
     }
 }
 
-fn syntax(text: &str, error: &Error) -> Diagnostic {
-    let mut span = error.span().unwrap_or(text.len()..text.len());
-    let next = text.get(span.start..).and_then(|rest| rest.chars().next());
-    if let Some(next) = next.filter(|c| span.is_empty() && !c.is_control()) {
-        // Something is missing before this character: underline the character.
-        span.end += next.len_utf8();
-    }
-    Diagnostic {
-        code: "E0100",
-        span,
-        message: format!("this is not TOML: {}", error.message()),
-        label: String::new(),
-        help: None,
-    }
-}
-
-/// A diagnostic from an error of serde.
-fn rejected(text: &str, error: &Error) -> Diagnostic {
+/// A diagnostic from an error of serde about the value, or the key, at a path.
+fn rejected(text: &str, error: &Error, path: &Path) -> Diagnostic {
     let span = error.span().unwrap_or(0..0);
+    let span = if span.start > text.len() { 0..0 } else { span };
     let message = error.message();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let unknown = |what: &str| {
         let (wrong, known) =
             quoted.split_first().map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
-        let near = did_you_mean(wrong, known.iter().copied());
-        let all = || format!("valid here: {}", known.join(", "));
-        (format!("unknown {what} `{wrong}`"), Some(near.unwrap_or_else(all)))
+        let help = remedy::unknown_key(path, wrong, known);
+        (format!("unknown {what} `{wrong}`"), Some(help))
     };
     let (code, (message, help)) = if message.starts_with("unknown field") {
         ("E0101", unknown("key"))
@@ -152,10 +193,12 @@ fn rejected(text: &str, error: &Error) -> Diagnostic {
     } else {
         let dotted =
             message.starts_with("invalid type: map") && message.contains("an integer, a string");
-        let help = "write the name in quotes, since a dot outside quotes makes a table: \"net.ipv4.tcp_ecn\" = 1";
-        ("E0102", (wrong_type(message), dotted.then(|| help.into())))
+        let help = match dotted {
+            true => Some("write the name in quotes, since a dot outside quotes makes a table: \"net.ipv4.tcp_ecn\" = 1".into()),
+            false => remedy::instead(path, text.get(span.clone()).unwrap_or_default()),
+        };
+        ("E0102", (wrong_type(message), help))
     };
-    let span = if span.start > text.len() { 0..0 } else { span };
     Diagnostic { code, span, message, label: String::new(), help }
 }
 

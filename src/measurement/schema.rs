@@ -13,7 +13,7 @@ pub fn schema() -> Value {
 }
 
 /// TOML has no null: an optional key is not a nullable one.
-fn without_null(value: &mut Value) {
+pub fn without_null(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(without_null),
         Value::Object(map) => {

@@ -16,7 +16,7 @@ use super::dscp::{codepoint, is_class};
 use super::substitute::is_name;
 use super::words::{self, Text};
 use crate::step::sockopt::{SOCKOPTS, SockoptDef, Takes, Value};
-use crate::step::{self, Sockopt, command, netfilter, route};
+use crate::step::{self, Sockopt, netfilter, route};
 
 /// One step: a table with one key, its kind.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
@@ -137,7 +137,8 @@ pub(super) struct Route {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("required" = ["run"]))]
 pub(super) struct Command {
-    /// The program and its arguments.
+    /// The program and its arguments. A program with a slash in its name is a file, relative to this one; otherwise it
+    /// is looked up in PATH.
     #[schemars(with = "Option<Vec<String>>", length(min = 1), example = ["dish", "east"])]
     pub(super) run: Option<Spanned<Vec<String>>>,
     /// The program that undoes it, and its arguments.
@@ -304,7 +305,15 @@ impl Checker<'_> {
             }
             return None;
         };
-        if let Some(fault) = netfilter::fault(rule.get_ref()) {
+        let is_iptables = rule.get_ref().trim_start().starts_with(['-', '!'])
+            || rule.get_ref().contains(" -j ")
+            || rule.get_ref().trim_start().starts_with("iptables");
+        if is_iptables {
+            let help = "write it as nft(8) reads it, without table and chain: \"dscp set 46\" in place of \
+                        -t mangle -A OUTPUT -j DSCP --set-dscp 46; iptables-translate translates rules";
+            let message = "this is a rule of iptables, not of nftables";
+            self.mistake("E0213", rule.span(), message, Some(help.into()));
+        } else if let Some(fault) = netfilter::fault(rule.get_ref()) {
             let help = "write one rule as nft(8) reads it, such as dscp set 46, which is for both IP versions";
             let message = format!("this rule {fault}");
             self.mistake("E0213", rule.span(), message, Some(help.into()));
@@ -424,31 +433,6 @@ impl Checker<'_> {
             }
             _ => format!("write {} = {}", row.name, row.example),
         }
-    }
-
-    fn command(&mut self, step: &Spanned<Step>, written: &Command) -> Option<step::Step> {
-        let timeout = self.duration(written.timeout.as_ref(), command::DEFAULT_TIMEOUT);
-        let Some(run) = &written.run else {
-            if !self.was_removed(&["config".into()]) {
-                let help = "write { command = { run = [\"dish\", \"east\"] } }";
-                let message = "this step has no `run`";
-                self.mistake("E0103", step.span(), message, Some(help.into()));
-            }
-            return None;
-        };
-        for words in [Some(run), written.undo.as_ref()].into_iter().flatten() {
-            let program = words.get_ref().first().map_or("", String::as_str);
-            if program.trim().is_empty() || words.get_ref().iter().any(|word| word.contains('\0')) {
-                let help = "write the program and its arguments: [\"dish\", \"east\"]";
-                self.mistake("E0216", words.span(), "this is not a program", Some(help.into()));
-            }
-        }
-        let undo = written.undo.as_ref().map(|undo| undo.get_ref().clone()).unwrap_or_default();
-        Some(step::Step::Command(step::Command {
-            run: run.get_ref().clone(),
-            undo,
-            timeout: timeout?,
-        }))
     }
 
     /// Reports steps of one configuration that contradict each other.

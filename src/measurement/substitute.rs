@@ -1,4 +1,5 @@
-//! `${name}` in the strings of a document becomes the value of a param or of a sweep.
+//! `${name}` in the strings of a document becomes the value of a param or of a sweep, and `${name * 4}` the result of
+//! a calculation.
 //!
 //! Substitution happens between TOML and serde, on values that keep their places in the file, so
 //! later mistakes of a value are still underlined in the right place.
@@ -9,9 +10,11 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::arithmetic::{self, Cause, Operand};
 use super::limits::{self, Budget};
 use super::mistake::mistake;
 use super::scalar::Scalar;
+use super::texts::Texts;
 use crate::error::{Diagnostic, did_you_mean};
 
 /// The values of names at some place of the document.
@@ -22,7 +25,15 @@ pub(super) struct Names<'a> {
     broken: Vec<String>,
     /// The text that they may add to the document.
     pub(super) budget: Budget,
+    /// The digits of calculated values.
+    texts: Option<&'a Texts>,
 }
+
+/// The code of a calculation without a result.
+pub(super) const CALCULATION: &str = "E0110";
+
+/// What a calculation takes of the budget: at least as many bytes as its result may have.
+const CALCULATED: usize = 20;
 
 /// The most names listed in a remedy.
 const LISTED: usize = 50;
@@ -63,12 +74,13 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// The names in a string.
+/// The names in a string, those in calculations included.
 pub(super) fn names_in(text: &str) -> impl Iterator<Item = &str> {
-    pieces(text).into_iter().filter_map(|piece| match piece {
-        Piece::Name(name, _) => Some(name),
+    let inside = pieces(text).into_iter().filter_map(|piece| match piece {
+        Piece::Name(inside, _) => Some(inside),
         _ => None,
-    })
+    });
+    inside.flat_map(arithmetic::names)
 }
 
 /// Whether any string in a value contains one of these names.
@@ -84,6 +96,11 @@ pub(super) fn mentions(value: &DeValue<'_>, names: &[String]) -> bool {
 }
 
 impl<'a> Names<'a> {
+    /// No names; calculated values borrow their digits from `texts`.
+    pub(super) fn new(texts: &'a Texts) -> Self {
+        Self { texts: Some(texts), ..Self::default() }
+    }
+
     pub(super) fn set(&mut self, name: &str, value: DeValue<'a>) {
         self.values.push((name.to_owned(), value));
     }
@@ -135,6 +152,13 @@ impl<'a> Names<'a> {
                 items.iter_mut().for_each(|item| self.value(text, item, mistakes));
             }
             DeValue::Table(table) => self.table(text, table, mistakes),
+            DeValue::String(string) if self.is_otherwise_named(string) => {
+                let written = string.trim();
+                let name = otherwise_named(written).unwrap_or_default();
+                let message = format!("`{written}` is not replaced by the value of `{name}`");
+                let help = format!("write ${{{name}}}");
+                mistakes.push(mistake("E0105", span, &message, &help));
+            }
             DeValue::String(string) if string.contains('$') => {
                 if let Some(new) = self.string(text, string, span, mistakes) {
                     *value.get_mut() = new;
@@ -142,6 +166,11 @@ impl<'a> Names<'a> {
             }
             _ => {}
         }
+    }
+
+    /// Whether a text is a known name, written in the way of another language.
+    fn is_otherwise_named(&self, text: &str) -> bool {
+        text.len() < 100 && otherwise_named(text).is_some_and(|name| self.has(name))
     }
 
     /// The value of a string; `None` if it contains a mistake.
@@ -180,15 +209,13 @@ impl<'a> Names<'a> {
                         mistakes.push(mistake);
                         return None;
                     }
-                    match self.get(name) {
-                        Some(value) if all == string => whole = Some(value.clone()),
-                        Some(value) => match Scalar::of(value) {
+                    match self.inside(name, all, &place) {
+                        Ok(value) if all == string => whole = Some(value),
+                        Ok(value) => match Scalar::of(&value) {
                             Some(value) => new.push_str(&value.to_string()),
-                            None => return None,
+                            None => mistakes.push(list_in_text(name, place)),
                         },
-                        // Without a message: it only suppresses others at this place.
-                        None if self.has(name) => mistakes.push(mistake("E0105", place, "", "")),
-                        None => mistakes.push(self.unknown(name, place)),
+                        Err(mistake) => mistakes.push(mistake),
                     }
                 }
                 Piece::Open(all) => mistakes.push(mistake(
@@ -200,21 +227,67 @@ impl<'a> Names<'a> {
             }
         }
         if mistakes.len() > before {
+            // Without a message: it only suppresses others in the text as it is now.
+            mistakes.push(mistake("E0105", span, "", ""));
             return None;
         }
         Some(whole.unwrap_or(DeValue::String(Cow::Owned(new))))
     }
 
-    fn unknown(&self, name: &str, place: Range<usize>) -> Diagnostic {
-        if name.contains(['+', '-', '*', '/', '%', '<', '>', '(']) {
-            let message = format!("`{name}` is not a name; expressions are not evaluated");
-            let result = match self.calculated(name) {
-                Some(result) => format!("the result, {result},"),
-                None => "the result".to_owned(),
-            };
-            let help = format!("write {result} itself, or define a param and write its name");
-            return mistake("E0105", place, &message, &help);
+    /// The value of what is inside `${...}`: of a name, or of a calculation.
+    fn inside(
+        &self,
+        inside: &str,
+        all: &str,
+        place: &Range<usize>,
+    ) -> Result<DeValue<'a>, Diagnostic> {
+        let name = inside.trim();
+        // Without a message: it only suppresses others at this place.
+        let broken = || mistake("E0105", place.clone(), "", "");
+        if let Some(value) = self.get(name) {
+            return Ok(value.clone());
         }
+        if self.has(name) {
+            return Err(broken());
+        }
+        let is_calculation = name.contains(|c: char| "+-*/%()".contains(c))
+            || name.starts_with(|c: char| c.is_ascii_digit());
+        if !is_calculation {
+            return Err(self.unknown(name, place.clone()));
+        }
+        let lookup = |name: &str| match self.get(name).map(|value| (value, Scalar::of(value))) {
+            Some((_, Some(value))) => Operand::Value(value),
+            Some(_) => Operand::List,
+            None => Operand::Unknown,
+        };
+        let fault = match arithmetic::evaluate(inside, &lookup) {
+            Ok(value) => {
+                self.budget.take(CALCULATED, place)?;
+                return self.integer(value).ok_or_else(broken);
+            }
+            Err(fault) => fault,
+        };
+        // Only if the file has it verbatim.
+        let part = match place.len() == all.len() {
+            true => {
+                let start = place.start + "${".len();
+                start + fault.part.start..start + fault.part.end.max(fault.part.start + 1)
+            }
+            false => place.clone(),
+        };
+        Err(match fault.cause {
+            Cause::Unknown(name) if self.has(&name) => broken(),
+            Cause::Unknown(name) => self.unknown(&name, part),
+            Cause::Other(message, help) => mistake(CALCULATION, part, &message, &help),
+        })
+    }
+
+    /// A whole number as a value of a document.
+    fn integer(&self, value: i64) -> Option<DeValue<'a>> {
+        DeValue::parse(self.texts?.add(value.to_string())).ok().map(Spanned::into_inner)
+    }
+
+    fn unknown(&self, name: &str, place: Range<usize>) -> Diagnostic {
         let known: Vec<&str> = self.values.iter().map(|(name, _)| name.as_str()).collect();
         let listed = &known[..known.len().min(LISTED)];
         let help =
@@ -231,23 +304,11 @@ impl<'a> Names<'a> {
     }
 }
 
-impl Names<'_> {
-    /// The result of a calculation with two whole numbers, by name or in digits.
-    fn calculated(&self, text: &str) -> Option<i64> {
-        let at = text.find(['+', '-', '*', '/'])?;
-        let number = |text: &str| match self.get(text.trim()).map(Scalar::of) {
-            Some(Some(Scalar::Integer(value))) => Some(value),
-            Some(_) => None,
-            None => text.trim().parse().ok(),
-        };
-        let (a, b) = (number(&text[..at])?, number(&text[at + 1..])?);
-        match &text[at..=at] {
-            "+" => a.checked_add(b),
-            "-" => a.checked_sub(b),
-            "*" => a.checked_mul(b),
-            _ => a.checked_div(b),
-        }
-    }
+fn list_in_text(name: &str, place: Range<usize>) -> Diagnostic {
+    let message = format!("`{name}` is a list, which cannot be a part of a text");
+    let help =
+        format!("write it alone, where a list belongs: sweep = {{ value = \"${{{name}}}\" }}");
+    mistake("E0105", place, &message, &help)
 }
 
 /// A name for an example.
@@ -260,6 +321,16 @@ pub(super) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.len() <= 60
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// The name of a param that a text means in another way: `$name`, `{name}`, `$(name)`, `{{name}}`, `%name%` or `<name>`.
+fn otherwise_named(text: &str) -> Option<&str> {
+    const WAYS: [(&str, &str); 6] =
+        [("{{", "}}"), ("$(", ")"), ("{", "}"), ("%", "%"), ("<", ">"), ("$", "")];
+    let text = text.trim();
+    let found =
+        WAYS.iter().find_map(|(before, after)| text.strip_prefix(before)?.strip_suffix(after));
+    found.map(str::trim).filter(|name| is_name(name))
 }
 
 /// The places in the file of a string's parts.
@@ -296,13 +367,15 @@ mod tests {
     fn become_of(value: &str) -> (String, Vec<String>) {
         let text = format!("x = {value}");
         let mut document = DeTable::parse(&text).unwrap().into_inner();
-        let mut names = Names::default();
+        let texts = Texts::default();
+        let mut names = Names::new(&texts);
         names.set("n", DeValue::parse("7").unwrap().into_inner());
         names.set("word", DeValue::parse("'five'").unwrap().into_inner());
         let mut mistakes = Vec::new();
         names.table(&text, &mut document, &mut mistakes);
         let value = Scalar::of(document.get("x").unwrap().get_ref()).unwrap();
-        let places = mistakes.iter().map(|m| text[m.span.clone()].to_owned()).collect();
+        let said = mistakes.iter().filter(|mistake| !mistake.message.is_empty());
+        let places = said.map(|m| text[m.span.clone()].to_owned()).collect();
         (format!("{}:{value}", value.type_name()), places)
     }
 
@@ -310,6 +383,8 @@ mod tests {
     fn names_become_values() {
         for (written, expected) in [
             (r#""${n}""#, "integer:7"),
+            (r#""${ n * 4 }""#, "integer:28"),
+            (r#""x${n - 8}""#, "string:x-1"),
             (r#""${n} ${word}""#, "string:7 five"),
             (r#""$${n} $ $$$$x""#, "string:${n} $ $$x"),
             (r#"'a $'"#, "string:a $"),
@@ -320,24 +395,10 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_for_an_expression_has_its_result() {
-        let mut names = Names::default();
-        names.set("n", DeValue::parse("46").unwrap().into_inner());
-        for (text, result) in [
-            ("n * 4", "184"),
-            ("4*n", "184"),
-            ("n + 1", "47"),
-            ("n / 0", "the result itself"),
-            ("m * 4", "the result itself"),
-        ] {
-            let help = names.unknown(text, 0..1).help.unwrap();
-            assert!(help.contains(result), "{text}: {help}");
-        }
-    }
-
-    #[test]
     fn unknown_names_are_underlined() {
         assert_eq!(become_of(r#""a ${no} b ${n""#).1, ["${no}", "${n"]);
         assert_eq!(become_of(r#""\u0061 ${no}""#).1, [r#""\u0061 ${no}""#]);
+        assert_eq!(become_of(r#""a ${4 * no + 1} ${n / 2}""#).1, ["no", "n / 2"]);
+        assert_eq!(become_of(r#""\u0061 ${n / 2}""#).1, [r#""\u0061 ${n / 2}""#]);
     }
 }

@@ -2,6 +2,7 @@
 //! the swept value.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::mistake::mistake;
 use super::scalar::Scalar;
-use super::substitute::{Names, is_name, mentions, names_in};
+use super::substitute::{CALCULATION, Names, is_name, mentions, names_in};
 use crate::error::{Diagnostic, Error, Result};
 use crate::record::{self, CONFIGURATIONS as NAMES};
 
@@ -74,6 +75,7 @@ pub(super) fn expand<'a>(
     names: &Names<'a>,
     mistakes: &mut Vec<Diagnostic>,
 ) -> Vec<Vec<Swept>> {
+    settle_sweeps(text, document, names, mistakes);
     let sweep = find(document, names, mistakes);
     for (key, value) in document.iter_mut() {
         match (key.get_ref().as_ref(), value.get_mut()) {
@@ -102,6 +104,25 @@ pub(super) fn expand<'a>(
             .collect()
     }));
     swept
+}
+
+/// Substitutes names in the sweeps themselves: their values may be params.
+fn settle_sweeps<'a>(
+    text: &str,
+    document: &mut DeTable<'a>,
+    names: &Names<'a>,
+    mistakes: &mut Vec<Diagnostic>,
+) {
+    let Some(DeValue::Table(configs)) = document.get_mut("config").map(Spanned::get_mut) else {
+        return;
+    };
+    for (_, config) in configs.iter_mut() {
+        if let DeValue::Table(config) = config.get_mut()
+            && let Some(sweep) = config.get_mut("sweep")
+        {
+            names.value(text, sweep, mistakes);
+        }
+    }
 }
 
 /// Finds the sweep and its mistakes. Of an invalid one, the part that is needed
@@ -185,6 +206,7 @@ fn read<'a>(
             let message = "the values of a sweep must have one type";
             mistakes.push(mistake("E0219", other.span(), message, help));
         }
+        twice(&name, &list, mistakes);
         wanted = wanted.saturating_mul(list.len().max(1));
         let mut values: Vec<DeValue<'a>> =
             list.iter().map(|value| value.get_ref().clone()).collect();
@@ -204,14 +226,30 @@ fn read<'a>(
     if wanted > most {
         let message =
             format!("this sweep makes {wanted} configurations, but there is room for {most}");
-        let help = "there are at most seven experiments: divide it into several measurements";
-        mistakes.push(mistake("E0219", span, &message, help));
+        let help = format!(
+            "a measurement has at most {} experiments: divide it into several",
+            NAMES.len() - 1
+        );
+        mistakes.push(mistake("E0219", span, &message, &help));
         sweep.points.truncate(1);
     }
     if config == 0 {
         sweep.points.truncate(1);
     }
     sweep
+}
+
+/// Reports a value that a list has twice.
+fn twice(name: &str, list: &[&Spanned<DeValue<'_>>], mistakes: &mut Vec<Diagnostic>) {
+    let mut seen = HashSet::new();
+    let values = list.iter().filter_map(|item| Some((item, Scalar::of(item.get_ref())?)));
+    for (item, value) in values {
+        if !seen.insert(value.to_string()) {
+            let message = format!("the sweep has `{name}` = {value} twice");
+            mistakes.push(mistake("E0219", item.span(), &message, "remove one of them"));
+            return;
+        }
+    }
 }
 
 impl<'a> Sweep<'a> {
@@ -245,11 +283,22 @@ fn expand_configs<'a>(
             break;
         }
         let mut config = template.clone();
-        // Mistakes are the same in all copies, and reported once.
-        let mut again = Vec::new();
-        let mistakes = if offset == 0 { &mut *mistakes } else { &mut again };
-        settle(text, &mut config, &sweep.names_at(names, point), mistakes);
+        let mut own = Vec::new();
+        settle(text, &mut config, &sweep.names_at(names, point), &mut own);
+        of_copy(offset, own, mistakes);
         configs.insert(Spanned::new(key.clone(), Cow::Borrowed(*name)), config);
+    }
+}
+
+/// Adds the mistakes of a copy. They are the same in all copies, except those of calculations; a place has one.
+fn of_copy(number: usize, own: Vec<Diagnostic>, mistakes: &mut Vec<Diagnostic>) {
+    for mistake in own {
+        let known = |mistake: &Diagnostic| {
+            mistakes.iter().any(|known| known.code == mistake.code && known.span == mistake.span)
+        };
+        if number == 0 || (mistake.code == CALCULATION && !known(&mistake)) {
+            mistakes.push(mistake);
+        }
     }
 }
 
@@ -302,9 +351,9 @@ fn expand_conditions<'a>(
                 return all;
             }
             let mut condition = condition.clone();
-            let mut again = Vec::new();
-            let mistakes = if offset == 0 { &mut *mistakes } else { &mut again };
-            sweep.names_at(names, point).value(text, &mut condition, mistakes);
+            let mut mistakes_of_copy = Vec::new();
+            sweep.names_at(names, point).value(text, &mut condition, &mut mistakes_of_copy);
+            of_copy(offset, mistakes_of_copy, mistakes);
             if let (DeValue::Table(table), Some(own)) =
                 (condition.get_mut(), NAMES.get(sweep.config + offset))
             {

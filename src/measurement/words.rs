@@ -29,26 +29,27 @@ pub(super) fn example(text: &str) -> Value {
 pub(super) const NAME: &str = "^[a-z_][a-z0-9_]*$";
 
 /// The pattern of a string that is a param of another type.
-const PARAM: &str = "^\\$\\{[a-z0-9_]+\\}$";
+const PARAM: &str = "^\\$\\{[a-z0-9_ +*/%()-]+\\}$";
 
-/// One of some names, each with its documentation for editors; or a param.
+/// One of some names, each with its documentation for editors; or a param. An editor completes what is under `anyOf`,
+/// which allows anything, and reports what `then` says: which names are known.
 pub(super) fn names(words: &[(&str, &str)]) -> Schema {
     let (names, docs): (Vec<_>, Vec<_>) = words.iter().copied().unzip();
     json_schema!({
+        "type": "string",
         "anyOf": [
             { "type": "string", "enum": names, "x-taplo": { "docs": { "enumValues": docs } } },
-            { "type": "string", "pattern": "\\$\\{" },
+            {},
         ],
+        "if": { "type": "string", "not": { "pattern": "\\$\\{" } },
+        "then": { "enum": names },
     })
 }
 
-/// A whole number within bounds, or a param.
+/// A whole number within bounds, or a param: in one schema, so that an editor says which bound a number exceeds.
 pub(super) fn integer(least: i64, most: i64) -> Schema {
     json_schema!({
-        "anyOf": [
-            { "type": "integer", "minimum": least, "maximum": most },
-            { "type": "string", "pattern": PARAM },
-        ],
+        "type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": PARAM,
     })
 }
 
@@ -59,7 +60,7 @@ pub(super) fn range(range: &RangeInclusive<i64>) -> Schema {
 
 /// true, false, or a param.
 pub(super) fn boolean(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": PARAM }] })
+    json_schema!({ "type": ["boolean", "string"], "pattern": PARAM })
 }
 
 pub(super) fn kind(_: &mut SchemaGenerator) -> Schema {
@@ -71,16 +72,25 @@ pub(super) fn kinds(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": kind(generator).to_value(), "default": [] })
 }
 
+/// The default of a param: a value, or a list of values.
+pub(super) fn param(generator: &mut SchemaGenerator) -> Schema {
+    let items = generator.subschema_for::<Scalar>().to_value();
+    json_schema!({ "type": ["integer", "number", "string", "boolean", "array"], "items": items })
+}
+
 pub(super) fn sweep(generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
         "minProperties": 1,
         "propertyNames": { "pattern": NAME },
         "additionalProperties": {
-            "type": "array",
+            "type": ["array", "string"],
+            "pattern": PARAM,
             "items": generator.subschema_for::<Scalar>().to_value(),
             "minItems": 1,
             "maxItems": NAMES.len() - 1,
+            "description": "The values, or a param that is a list.",
+            "examples": [[1, 10, 46]],
         },
     })
 }
@@ -90,8 +100,9 @@ pub(super) fn rounds(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(super) fn between(_: &mut SchemaGenerator) -> Schema {
-    let words: Vec<_> = NAMES.iter().map(|name| (*name, "")).collect();
-    json_schema!({ "type": "array", "items": names(&words).to_value(), "minItems": 2, "maxItems": 2 })
+    let pattern = format!("^({})$|\\$\\{{", NAMES.join("|"));
+    let name = serde_json::json!({ "type": "string", "pattern": pattern });
+    json_schema!({ "type": "array", "items": name, "minItems": 2, "maxItems": 2 })
 }
 
 pub(super) fn hook(_: &mut SchemaGenerator) -> Schema {
@@ -124,24 +135,30 @@ pub(super) fn hoplimit(_: &mut SchemaGenerator) -> Schema {
     metric("hoplimit")
 }
 
-/// Documents each kind of step from its row.
+/// Makes one object of the kinds of step, each a key with its documentation from its row: so an editor completes the
+/// kinds, and places a mistake inside a step at its key.
 pub(super) fn steps(schema: &mut Schema) {
-    let Some(Value::Array(kinds)) = schema.get_mut("oneOf") else { return };
-    for kind in kinds {
-        let Some(kind) = kind.as_object_mut() else { continue };
-        let row = kind
-            .get("properties")
-            .and_then(Value::as_object)
-            .and_then(|properties| STEPS.iter().find(|row| properties.contains_key(row.name)));
-        let Some(row) = row else { continue };
-        let doc = format!("{}. Scope: {}. Undone: {}.", row.doc, row.scope.doc(), row.undo);
-        kind.insert("description".into(), doc.clone().into());
-        kind.insert("examples".into(), serde_json::json!([example(row.example)]));
-        let inner = example(row.example).get(row.name).cloned().unwrap_or_default();
-        let own = kind.get_mut("properties").and_then(|properties| properties.get_mut(row.name));
-        if let Some(Value::Object(own)) = own {
-            own.insert("description".into(), doc.into());
-            own.insert("examples".into(), serde_json::json!([inner]));
+    let Some(Value::Array(kinds)) = schema.remove("oneOf") else { return };
+    let mut properties = serde_json::Map::new();
+    for kind in &kinds {
+        let own = kind.get("properties").and_then(Value::as_object);
+        for (name, property) in own.into_iter().flatten() {
+            let mut property = property.clone();
+            let row = STEPS.iter().find(|row| row.name == name);
+            if let (Some(row), Value::Object(property)) = (row, &mut property) {
+                let doc = format!("{}. Scope: {}. Undone: {}.", row.doc, row.scope.doc(), row.undo);
+                let inner = example(row.example).get(row.name).cloned().unwrap_or_default();
+                property.insert("description".into(), doc.into());
+                property.insert("examples".into(), serde_json::json!([inner]));
+            }
+            properties.insert(name.clone(), property);
         }
     }
+    let examples: Vec<Value> = STEPS.iter().map(|row| example(row.example)).collect();
+    schema.insert("type".into(), "object".into());
+    schema.insert("properties".into(), properties.into());
+    schema.insert("additionalProperties".into(), false.into());
+    schema.insert("minProperties".into(), 1.into());
+    schema.insert("maxProperties".into(), 1.into());
+    schema.insert("examples".into(), examples.into());
 }

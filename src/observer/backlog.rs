@@ -5,7 +5,9 @@
 //! sees them and without a count that libpcap reads. The counts of the interface do not help: they include frames of
 //! protocols that no one on this host reads.
 
-use std::fs;
+use std::path::Path;
+
+use crate::files;
 
 /// Where the kernel reports its queues: a line per processor, hexadecimal columns, the second of which is the number of
 /// packets dropped (Documentation/networking/scaling.rst; `softnet_seq_show` in net/core/net-procfs.c).
@@ -13,7 +15,8 @@ const SOFTNET: &str = "/proc/net/softnet_stat";
 
 /// Packets dropped by all queues since the host started; `None` if the kernel does not say.
 fn now() -> Option<u64> {
-    let text = fs::read_to_string(SOFTNET).inspect_err(|why| log::debug!("read {SOFTNET}: {why}"));
+    let text = files::read_to_string(Path::new(SOFTNET))
+        .inspect_err(|why| log::debug!("read {SOFTNET}: {why}"));
     dropped(&text.ok()?)
 }
 

@@ -1,9 +1,9 @@
 //! Live capture by libpcap, in a thread of its own, and the flow table that it feeds.
 //!
-//! Frames are read in place (`dispatch`, no copy) from a large TPACKET_V3 ring. The kernel releases a
-//! block of it when the block is full or `RETIRE` has passed, so on a quiet link a packet is seen
-//! late. [`Capture::flush`] therefore waits that long, by the clock and never for a packet, and then
-//! until the kernel has counted no more packets than were read.
+//! Frames are read from a large TPACKET_V3 ring (`dispatch`) and reach the flow table in batches. The
+//! kernel releases a block of it when the block is full or `RETIRE` has passed, so on a quiet link a
+//! packet is seen late. [`Capture::flush`] therefore waits that long, by the clock and never for a
+//! packet, and then until the kernel has counted no more packets than were read.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -17,14 +17,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::backlog::Backlog;
 use super::completed::Flows;
+use super::pending::{Damage, Pending};
 use super::ring::Ring;
 use super::table::{FlowTable, Limits};
-use crate::barrier::{guard, panic_point};
+use crate::barrier::panic_point;
 use crate::chain::Selection;
 use crate::error::{Error, Result, Setting};
 use crate::field::Timestamp;
+use crate::packet::Link;
 use crate::packet::owner::{Owners, PortSet};
-use crate::packet::{Link, Unread, dissect};
 
 /// After this time the kernel releases a block that is not full.
 const RETIRE: Duration = Duration::from_millis(20);
@@ -63,6 +64,12 @@ pub struct Counters {
 }
 
 impl Counters {
+    fn count(&self, damage: Damage) {
+        self.not_ip.fetch_add(damage.not_ip, Relaxed);
+        self.bad_ip.fetch_add(damage.bad_ip, Relaxed);
+        self.bad_transport.fetch_add(damage.bad_transport, Relaxed);
+    }
+
     /// Whether anything was lost on the way from the interface to the flows.
     pub fn lossy(&self) -> bool {
         [&self.dropped, &self.interface_dropped, &self.evicted, &self.lost]
@@ -222,7 +229,7 @@ impl Opened {
         let (flushes, inbox) = mpsc::channel();
         let mut reader = Reader {
             capture: self.capture,
-            link: self.link,
+            pending: Pending::new(self.link),
             table: match &owners {
                 Some(owners) => FlowTable::of_run(selection, limits, owners.clone()),
                 None => FlowTable::new(selection, limits),
@@ -269,7 +276,7 @@ impl Capture {
 
 struct Reader {
     capture: pcap::Capture<pcap::Active>,
-    link: Link,
+    pending: Pending,
     table: FlowTable,
     owners: Option<Arc<Owners>>,
     counters: Arc<Counters>,
@@ -316,30 +323,16 @@ impl Reader {
 
     /// Processes the available packets; returns whether the ring is empty.
     fn dispatch(&mut self) -> Result<bool> {
-        let Self { capture, link, table, counters, .. } = self;
+        let Self { capture, pending, table, counters, .. } = self;
         let (packets, empty) = dispatch(capture, |frame| {
             // With nanosecond precision libpcap puts nanoseconds into the field for microseconds.
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
-            let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
-            let dissected = guard(|| dissect(*link, frame.data, time)).unwrap_or_else(|panic| {
-                panic.report("a packet was not read");
-                Err(Unread::BadIp)
-            });
-            match dissected {
-                Ok(packet) => {
-                    log::trace!("{packet:?}");
-                    if packet.flaw.is_some() {
-                        count(&counters.bad_transport);
-                    }
-                    table.packet(&packet);
-                }
-                Err(Unread::NotIp) => count(&counters.not_ip),
-                Err(Unread::BadLink | Unread::BadIp) => count(&counters.bad_ip),
-                Err(Unread::CutTransport | Unread::BadTransport | Unread::BadQuote) => {
-                    count(&counters.bad_transport);
-                }
+            pending.add(frame.data, Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec)));
+            if pending.is_full() {
+                counters.count(pending.read(table));
             }
         })?;
+        counters.count(pending.read(table));
         self.read = self.read.wrapping_add(packets);
         counters.packets.fetch_add(u64::from(packets), Relaxed);
         Ok(empty)
@@ -363,10 +356,6 @@ impl Reader {
         // If the two counts cannot be compared, only time decides.
         Ok(if self.loopback { self.read } else { handed_out(&stats) })
     }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod index;
 mod input;
 mod interface;
 pub mod offline;
+mod pending;
 mod piece;
 mod reader;
 mod records;

@@ -49,6 +49,13 @@ pub fn turns(plan: &Plan) -> (bool, String) {
                        step is for this configuration's own packets or sockets";
             (true, how.to_owned())
         }
+        Turns::Overlapping => {
+            let how = "a wave of targets is probed under one configuration; when all its attempts have started the \
+                       next configuration takes its turn, with the same targets; a wave ends when all its attempts \
+                       have ended. Why: the configurations differ only in kernel parameters that a connection reads \
+                       before its first packet and never again";
+            (false, how.to_owned())
+        }
         Turns::Waves => {
             let how = "a wave of targets is probed under one configuration; when all its attempts have ended the \
                        steps are undone and the next configuration takes its turn, with the same targets";
@@ -321,6 +328,10 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "keep": plan.reply_columns().iter().map(|field| field.name).collect::<Vec<_>>(),
         "measurement": plan.name, "title": plan.title, "description": plan.description,
         "references": plan.references, "file": origin,
+        "extends": plan.sources.bases().collect::<Vec<_>>(),
+        "origins": plan.origins.iter().map(|origin| {
+            json!({ "part": origin.part, "file": origin.file, "line": origin.line })
+        }).collect::<Vec<_>>(),
         "configurations": configurations.collect::<Vec<_>>(),
         "at_once": at_once, "turns": why,
         "privileges": privileges.collect::<Vec<_>>(),

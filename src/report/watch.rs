@@ -12,6 +12,7 @@ use crate::engine::scheduler::Limits;
 use crate::run::about;
 use crate::run::snapshot::{Every, Pace};
 use crate::run::telemetry::Telemetry;
+use crate::step::Turns;
 
 /// Interval of status lines.
 const STATUS: Duration = Duration::from_secs(1);
@@ -41,12 +42,11 @@ pub fn remaining(run: &Telemetry<'_>, pace: &Mutex<Pace>) -> Remaining {
     let pace = pace.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone();
     let attempts = run.now().wave_left;
     let timeout = run.plan.configs.iter().map(|config| config.connection.timeout).max();
-    let most = longest(
-        attempts,
-        run.limits,
-        timeout.unwrap_or(run.plan.timeout),
-        run.plan.configs.len() as u32,
-    );
+    let turns = match run.plan.turns() {
+        Turns::Waves => run.plan.configs.len() as u32,
+        Turns::Overlapping | Turns::AtOnce => 1,
+    };
+    let most = longest(attempts, run.limits, timeout.unwrap_or(run.plan.timeout), turns);
     let likely = pace.time_for(attempts).map(|likely| likely.min(most));
     Remaining { attempts, likely, most }
 }
@@ -91,7 +91,7 @@ pub fn show(
 }
 
 /// How long this many attempts take if none is answered: each one holds its slot for the timeout, and each
-/// configuration's turn ends a timeout after its last start.
+/// turn with a barrier ends a timeout after its last start.
 fn longest(attempts: u64, limits: Limits, timeout: Duration, turns: u32) -> Duration {
     let slots = limits.concurrency as f64 / timeout.as_secs_f64().max(1e-3);
     let per_second = limits.rate.map_or(slots, |rate| slots.min(f64::from(rate)));

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow_arith::boolean;
 use arrow_array::{Array as _, ArrayRef, RecordBatch, cast::AsArray as _};
 use arrow_schema::ArrowError;
 use arrow_select::nullif::nullif;
+
+use super::kernel::boolean;
 
 /// When a column's value is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

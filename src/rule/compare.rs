@@ -11,11 +11,11 @@
 //! [`word`] and [`Side::sql`] must agree.
 
 use arrow_array::{Array as _, RecordBatch, StringArray, cast::AsArray as _};
-use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Schema};
 
 use super::Rule;
 use super::expr::{Expr, Type};
+use super::kernel::cast;
 
 /// The column with ranks.
 const RANKED: &str = "ok";

@@ -7,20 +7,18 @@
 
 use std::sync::Arc;
 
-use arrow_arith::boolean;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     cast::AsArray as _,
     new_null_array,
     types::{Float64Type, Int64Type},
 };
-use arrow_cast::cast;
-use arrow_ord::cmp;
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use arrow_select::{filter::prep_null_mask_filter, nullif::nullif, zip::zip};
 
 use super::columns::column;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
+use super::kernel::{boolean, cast, cmp};
 
 type Result<T> = std::result::Result<T, ArrowError>;
 

@@ -10,13 +10,13 @@ use arrow_array::{
     temporal_conversions::timestamp_ns_to_datetime,
     types::{Float64Type, Int64Type},
 };
-use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema};
 
 use super::columns::{Known, column};
 use super::compare::{self, Rank, Side};
 use super::confirm::{CONFIRMED, Confirmation, INCONCLUSIVE, Rounds};
 use super::expr::{Column, Expr, Type};
+use super::kernel::cast;
 use super::known::{Reason, lossy};
 use super::{Asked, INSUFFICIENT, Rule, Rules};
 use crate::error::{Error, Result};

@@ -9,15 +9,13 @@
 //! missing. A value that does not depend on what is missing (FALSE AND ..., the first operand of COALESCE) is a
 //! value.
 
-use arrow_arith::boolean;
 use arrow_array::{Array as _, ArrayRef, BooleanArray, RecordBatch, cast::AsArray as _};
-use arrow_cast::cast;
-use arrow_ord::cmp;
 use arrow_schema::{ArrowError, DataType};
 use arrow_select::{filter::prep_null_mask_filter, nullif::nullif};
 
 use super::columns::{Known, column};
 use super::expr::{Column, Expr, Type};
+use super::kernel::{boolean, cast};
 use super::quote::{identifier, quoted};
 use crate::flags::{self, Flag};
 
@@ -177,8 +175,8 @@ const UNSENT: [&str; 2] = ["skipped", "local_error"];
 
 fn is_state(batch: &RecordBatch, table: &str, word: &str) -> Result<BooleanArray, ArrowError> {
     let state = cast(&column(batch, table, "state")?, &DataType::Utf8)?;
-    let word = arrow_array::StringArray::new_scalar(word);
-    Ok(prep(&cmp::eq(&state, &word)?))
+    let is = state.as_string::<i32>().iter().map(|state| Some(state == Some(word)));
+    Ok(is.collect())
 }
 
 fn unobserved(batch: &RecordBatch, table: &str) -> Result<BooleanArray, ArrowError> {

@@ -20,6 +20,7 @@ pub mod confirm;
 mod eval;
 mod expr;
 mod judge;
+mod kernel;
 mod known;
 mod literal;
 mod never;
@@ -28,6 +29,7 @@ mod quote;
 mod sql;
 mod typing;
 mod warn;
+mod wording;
 
 use arrow_schema::{DataType, Schema};
 

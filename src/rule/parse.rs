@@ -7,6 +7,7 @@ use sqlparser::dialect::{Dialect, Precedence};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Span, Token, Tokenizer};
 
+use super::wording;
 use crate::error::Diagnostic;
 
 /// SQL text as written in a file.
@@ -176,6 +177,18 @@ impl Sql {
         }
         if let Some(hex) = tokens.iter().find(|t| matches!(t.token, Token::HexStringLiteral(_))) {
             return Err(self.hexadecimal(hex.span));
+        }
+        if let Some((token, help)) = tokens
+            .iter()
+            .find_map(|token| wording::of_token(&token.token).map(|help| (token, help)))
+        {
+            let message = format!("`{}` is not part of expressions", token.token);
+            return Err(self.diagnostic(
+                "E0402",
+                self.place(token.span),
+                message,
+                Some(help.into()),
+            ));
         }
         let mut parser =
             Parser::new(&Subset).with_recursion_limit(DEEPEST).with_tokens_with_locations(tokens);

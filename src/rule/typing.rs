@@ -13,6 +13,7 @@ use super::columns::{About, Columns, Known};
 use super::confirm::CONFIRM;
 use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
 use super::parse::{ALLOWED, Sql};
+use super::wording;
 use crate::error::{Diagnostic, nearest};
 use crate::flags;
 use crate::record;
@@ -125,7 +126,10 @@ impl Typer<'_> {
                 self.case(at, operand.as_deref(), conditions, else_result.as_deref(), deeper)
             }
             ast::Expr::Function(function) => self.coalesce(at, function, deeper),
-            ast::Expr::Like { .. } | ast::Expr::ILike { .. } => self.refuse(at, "LIKE"),
+            ast::Expr::Like { .. } | ast::Expr::ILike { .. } => {
+                let help = "write = for a whole text, or IN ('...', '...') for several";
+                self.mistake("E0402", at, "LIKE is not part of expressions", help)
+            }
             ast::Expr::Cast { .. } => self.refuse(at, "CAST"),
             ast::Expr::InSubquery { .. } | ast::Expr::Subquery(_) | ast::Expr::Exists { .. } => {
                 self.refuse(at, "a subquery")
@@ -153,6 +157,11 @@ impl Typer<'_> {
         let homes =
             tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
         let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
+        if homes.is_empty()
+            && let Some(help) = wording::of_word(name)
+        {
+            return self.mistake("E0403", at, format!("`{name}` is not a column"), &help);
+        }
         let help = match homes.is_empty() {
             true => format!("write a column with its struct: {}", tables.join(".x, ") + ".x"),
             false => format!("write {}", homes.join(" or ")),
@@ -162,7 +171,8 @@ impl Typer<'_> {
 
     fn quoted(&mut self, at: &ast::Expr, text: &str) -> Option<Expr> {
         let help = format!("write a text in single quotes: '{}'", text.replace('\'', "''"));
-        self.mistake("E0403", at, format!("unknown column `{text}`"), &help)
+        let message = "in SQL, double quotes are for the names of columns, not for texts";
+        self.mistake("E0403", at, message, &help)
     }
 
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
@@ -239,7 +249,10 @@ impl Typer<'_> {
                 let expr = self.expr(inner, depth)?;
                 self.number(inner, expr)
             }
-            _ => self.refuse(at, &format!("`{op}`")),
+            _ => {
+                let help = wording::of_operator(&op.to_string()).unwrap_or(ALLOWED);
+                self.mistake("E0402", at, format!("`{op}` is not part of expressions"), help)
+            }
         }
     }
 
@@ -369,7 +382,11 @@ impl Typer<'_> {
             BinaryOperator::Modulo => Arithmetic::Remainder,
             BinaryOperator::BitwiseAnd => Arithmetic::BitAnd,
             BinaryOperator::BitwiseOr => Arithmetic::BitOr,
-            _ => return self.refuse(at, &format!("`{op}`")),
+            _ => {
+                let help = wording::of_operator(&op.to_string()).unwrap_or(ALLOWED);
+                let message = format!("`{op}` is not part of expressions");
+                return self.mistake("E0402", at, message, help);
+            }
         };
         let (a, b) = (self.expr(left, depth), self.expr(right, depth));
         let (a, b) = (a?, b?);
@@ -544,7 +561,8 @@ impl Typer<'_> {
         if !name.eq_ignore_ascii_case("coalesce") {
             let span = self.sql.place(function.name.span());
             let message = format!("the function {name} is not part of expressions");
-            self.mistakes.push(self.sql.diagnostic("E0402", span, message, Some(ALLOWED.into())));
+            let help = wording::of_function(&name).unwrap_or(ALLOWED);
+            self.mistakes.push(self.sql.diagnostic("E0402", span, message, Some(help.into())));
             return None;
         }
         let FunctionArguments::List(list) = &function.args else {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
-use arrow_cast::parse::string_to_timestamp_nanos;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::field;
 use crate::rule::{COMPARED, INSUFFICIENT, ONLINE};
 use crate::targets::scrambled;
 
@@ -133,7 +133,7 @@ impl Span {
 
     fn add_json(&mut self, span: Option<&Value>) {
         let texts = ["first", "last"].iter().filter_map(|key| span?.get(*key)?.as_str());
-        texts.filter_map(|text| string_to_timestamp_nanos(text).ok()).for_each(|at| self.add(at));
+        texts.filter_map(field::time::parse).for_each(|at| self.add(at));
     }
 }
 

@@ -91,7 +91,9 @@ impl Forecast {
         let probes = probe.map_or(0, |(times, _)| times);
         let per_target = asked + probes;
         let all = configurations.chain(probe);
-        let silent: Duration = all.map(|(times, timeout)| timeout * clamp(times)).sum();
+        let silent = all.map(|(times, timeout)| timeout * clamp(times));
+        let [silent, slowest] =
+            [silent.clone().sum::<Duration>(), silent.max().unwrap_or_default()];
         let attempts = targets * per_target;
         // A name may have no address, and targets that are down are not probed further.
         let fewest = match (plan.prepare.resolve, probe) {
@@ -118,13 +120,17 @@ impl Forecast {
         ];
         let (shortest, bound) =
             bounds.into_iter().max_by_key(|(span, _)| *span).unwrap_or_default();
-        // `concurrency` attempts at a time; the last ones of each turn wait for their timeout.
+        // `concurrency` attempts at a time; then the last ones of each turn wait for their timeout.
         let together = targets.div_ceil(limits.concurrency.max(1) as u64);
-        let waves = match plan.turns() {
-            Turns::Waves => targets.div_ceil(wave.max(1) as u64),
-            Turns::AtOnce => 1,
+        let waves = clamp(targets.div_ceil(wave.max(1) as u64));
+        let last = match (plan.turns(), probe.is_some()) {
+            (Turns::Waves, _) => silent * waves,
+            (Turns::Overlapping, false) => slowest * waves,
+            // The probes of a wave end before its other attempts start.
+            (Turns::Overlapping, true) => slowest * 2 * waves,
+            (Turns::AtOnce, _) => silent,
         };
-        let longest = shortest + silent * clamp(together + waves);
+        let longest = shortest + silent * clamp(together) + last;
         let seconds = [shortest, longest];
         let sums = [least, all(usual), all(most)];
         Self { account, targets, attempts, sums, seconds, bound, memory: 0, ring: None }

@@ -6,7 +6,7 @@ use super::handle::Handle;
 use crate::error::{Error, Result};
 use crate::measurement::Plan;
 use crate::step::restore::{self, How, Item};
-use crate::step::{Journal, Lock, Run, Slot, Step, Turns};
+use crate::step::{Journal, Lock, Run, Slot, Step};
 
 /// The lock and the journal. A run in the lab has neither: its namespace is its own and ends with it.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ impl Host {
     pub fn hold(state: Option<&Path>, plan: &Plan, handle: &Handle) -> Result<Self> {
         let steps = || plan.configs.iter().flat_map(|config| &config.steps);
         let run = Run::this(&plan.name)?;
-        let lock = Lock::take(&run, Turns::of(steps()) == Turns::Waves)?;
+        let lock = Lock::take(&run, plan.turns().take_turns())?;
         let report = restore::leftovers(state, Some(&lock), How::Restore, &|| handle.is_ended())?;
         handle.check(|| format!("run {}: nothing was sent", plan.name))?;
         for (items, what) in [

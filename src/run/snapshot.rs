@@ -93,6 +93,11 @@ impl Snapshot {
         if self.reprobed > 0 {
             line += &format!(", {} re-probed", HumanCount(self.reprobed));
         }
+        // Verdicts follow when the first wave has ended.
+        if self.records == 0 && self.ended() > 0 {
+            let [ok, failed, timeout, ..] = self.counts.attempts.map(HumanCount);
+            return line + &format!(", attempts: {ok} ok, {failed} failed, {timeout} timed out");
+        }
         let order = ALWAYS.iter().chain(CLASSES.iter().filter(|class| !ALWAYS.contains(class)));
         for class in order {
             let count: u64 =
@@ -230,6 +235,7 @@ mod tests {
             expected: 2000,
             probed: 600,
             wave_left: 200,
+            records: 500,
             verdicts: [7, 1, 0, 0, 3, 2, 487],
             configurations: vec!["one"],
             ..Snapshot::default()
@@ -253,6 +259,13 @@ mod tests {
         let line = line(&unknown, &Pace::default());
         assert!(line.starts_with("500 targets, 487 ok"), "{line}");
         assert!(line.ends_with("0/s, 3 dropped, all configurations"), "{line}");
+    }
+
+    #[test]
+    fn before_the_first_records_a_line_has_the_attempts() {
+        let now = Snapshot { records: 0, verdicts: [0; CLASSES.len()], ..snapshot() };
+        let line = now.found(&Pace::default());
+        assert_eq!(line, "500/2,000 targets, attempts: 700 ok, 200 failed, 100 timed out");
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! [`words`](crate::words) only; the columns of a record are defined elsewhere.
 
 mod checked;
+pub mod decode;
+mod encode;
 mod journal;
 mod names;
 mod ndjson;

@@ -6,23 +6,16 @@
 use std::fmt;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow_array::{
-    Array, ArrayRef, ListArray, RecordBatch, RecordBatchOptions, StructArray, cast::AsArray as _,
-    types::TimestampNanosecondType,
-};
-use arrow_json::{WriterBuilder, writer::LineDelimited};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, TimeUnit};
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 
+use super::encode;
 use super::seal::{self, Digested, Digesting};
 use super::temporary::Temporary;
 use super::{METADATA_PREFIX, RECORDS_BYTES, RECORDS_SHA256, Sink, Written, write_error};
 use crate::error::{Error, Result};
 use crate::printable::Printable;
-
-/// The format of a time without a zone (see [`utc_to_plain`]).
-const TIME_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.9fZ";
 
 /// Writes NDJSON to a file or to standard output.
 pub struct NdjsonSink {
@@ -92,15 +85,7 @@ impl NdjsonSink {
 
 impl Sink for NdjsonSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let lines = |writer: &mut dyn Write| {
-            let mut json = WriterBuilder::new()
-                .with_explicit_nulls(true)
-                .with_timestamp_format(TIME_FORMAT.into())
-                .build::<_, LineDelimited>(writer);
-            json.write(&plain_batch(batch)?)?;
-            json.finish()
-        };
-        match lines(&mut self.writer) {
+        match encode::lines(batch, &mut self.writer) {
             Ok(()) => {}
             Err(ArrowError::IoError(_, source)) => return Err(write_error(&self.path(), source)),
             Err(other) => {
@@ -149,51 +134,5 @@ impl NdjsonSink {
             records.keep()?;
         }
         Ok(Written { path, bytes, sha256, rows, parts: None })
-    }
-}
-
-/// The batch with its UTC times made plain.
-fn plain_batch(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-    let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = batch
-        .schema_ref()
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, column)| plain_field(field, column))
-        .unzip();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
-}
-
-fn plain_field(field: &FieldRef, column: &ArrayRef) -> (FieldRef, ArrayRef) {
-    let column = utc_to_plain(column);
-    let data_type = column.data_type().clone();
-    (Arc::new(Field::new(field.name(), data_type, field.is_nullable())), column)
-}
-
-/// Removes the zone "UTC" from times at any depth: arrow resolves zones by name only with a time zone database, and
-/// [`TIME_FORMAT`] names the zone anyway.
-fn utc_to_plain(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) if zone.as_ref() == "UTC" => {
-            let times = column.as_primitive::<TimestampNanosecondType>();
-            Arc::new(times.clone().with_timezone_opt(None::<Arc<str>>))
-        }
-        DataType::Struct(fields) if !fields.is_empty() => {
-            let array = column.as_struct();
-            let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = fields
-                .iter()
-                .zip(array.columns())
-                .map(|(field, column)| plain_field(field, column))
-                .unzip();
-            Arc::new(StructArray::new(fields.into(), columns, array.nulls().cloned()))
-        }
-        DataType::List(field) => {
-            let array = column.as_list::<i32>();
-            let (field, values) = plain_field(field, array.values());
-            let nulls = array.nulls().cloned();
-            Arc::new(ListArray::new(field, array.offsets().clone(), values, nulls))
-        }
-        _ => Arc::clone(column),
     }
 }

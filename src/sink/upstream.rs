@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::Path;
 
 use arrow_array::{
-    Array, RecordBatch, StructArray,
+    Array, ArrayRef, RecordBatch, StructArray,
     cast::AsArray as _,
     temporal_conversions::timestamp_ns_to_datetime,
     types::{
@@ -23,10 +23,10 @@ use arrow_array::{
         UInt64Type,
     },
 };
-use arrow_cast::cast;
 use arrow_schema::{DataType, TimeUnit};
 use serde_json::{Map, Value, json};
 
+use super::encode;
 use super::ndjson::NdjsonSink;
 use super::{Sink, Written};
 use crate::error::{Error, Result};
@@ -317,7 +317,7 @@ fn structured(value: Value) -> Value {
 }
 
 /// A cell; times in seconds, as in upstream.
-fn value(column: &dyn Array, row: usize) -> Value {
+fn value(column: &ArrayRef, row: usize) -> Value {
     if column.is_null(row) {
         return Value::Null;
     }
@@ -338,11 +338,8 @@ fn value(column: &dyn Array, row: usize) -> Value {
             let items = column.as_list::<i32>().value(row);
             (0..items.len()).map(|item| value(&items, item)).collect()
         }
-        // Any other type: as text.
-        _ => match cast(&column.slice(row, 1), &DataType::Utf8) {
-            Ok(text) if text.is_valid(0) => text.as_string::<i32>().value(0).into(),
-            _ => Value::Null,
-        },
+        // Any other type, which only files of other programs have.
+        _ => encode::value(column, row).unwrap_or(Value::Null),
     }
 }
 

@@ -182,6 +182,11 @@ pub(super) trait StepKind: Any + fmt::Debug {
         None
     }
 
+    /// Whether a connection that this host opens reads it before its first packet and never again.
+    fn is_latched(&self) -> bool {
+        false
+    }
+
     /// Whether it may change anything, so that no later step of its configuration can be inspected.
     fn is_opaque(&self) -> bool {
         false

@@ -30,7 +30,7 @@ pub fn rehearse(
         .zip(known(&steps))
         .map(|((steps, flows), known)| (&steps[..known], *flows))
         .collect();
-    let size = if turns == Turns::Waves { 1 } else { judged.len().max(1) };
+    let size = if turns.take_turns() { 1 } else { judged.len().max(1) };
     let mut problems = Vec::new();
     for (configuration, (steps, _)) in judged.iter().enumerate() {
         for (number, step) in steps.iter().enumerate() {

@@ -8,9 +8,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The mark of configuration number 0 of the first slot; the others follow. All avoid the bits that other programs test
-/// separately (Kubernetes 0x4000 and 0x8000, Cilium 0xf00, mwan3 0x3f00, Calico 0xf0000), and the values that Tailscale
-/// looks for in 0xff0000.
+/// The mark of configuration number 0 of the first slot. The last octet is the configuration, the lower half of the first
+/// one the slot. All avoid the bits that other programs test separately (Kubernetes 0x4000 and 0x8000, Cilium 0xf00,
+/// mwan3 0x3f00, Calico 0xf0000), and the values that Tailscale looks for in 0xff0000.
 const MARKS: u32 = 0x5050_0000;
 
 /// The largest number of concurrent runs in a network namespace: there are source ports for this many.
@@ -31,9 +31,9 @@ impl Slot {
         self.0
     }
 
-    /// The firewall mark of a configuration (of at most eight), by its number: also the number of its routing table.
+    /// The firewall mark of a configuration (of at most 256), by its number: also the number of its routing table.
     pub fn mark(self, configuration: usize) -> u32 {
-        MARKS | u32::from(self.0) << 4 | (configuration as u32 & 0xf)
+        MARKS | u32::from(self.0) << 24 | (configuration as u32 & 0xff)
     }
 
     /// The nftables table of the program's rules, with its family.
@@ -64,7 +64,7 @@ mod tests {
     fn marks_differ_and_avoid_the_bits_of_other_programs() {
         let mut seen = std::collections::HashSet::new();
         for slot in Slot::all() {
-            for configuration in 0..16 {
+            for configuration in 0..256 {
                 let mark = slot.mark(configuration);
                 assert_eq!(mark & 0xf_ff00, 0, "{mark:#x}");
                 assert!(seen.insert(mark), "{mark:#x}");

@@ -4,6 +4,7 @@ pub mod columns;
 pub mod confidence;
 pub mod courtesy;
 pub mod form;
+pub mod lab;
 pub mod names;
 pub mod prober;
 pub mod rights;

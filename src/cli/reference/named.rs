@@ -15,7 +15,8 @@ pub fn options(page: &mut String) -> Written {
     writeln!(page, "\n## Options")?;
     let mut root = Cli::command().disable_help_subcommand(true);
     root.build();
-    root.get_subcommands().try_for_each(|command| of_command("", command, page))
+    let mut shown = root.get_subcommands().filter(|command| !command.is_hide_set());
+    shown.try_for_each(|command| of_command("", command, page))
 }
 
 fn of_command(above: &str, command: &Command, page: &mut String) -> Written {

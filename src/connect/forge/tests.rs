@@ -420,3 +420,23 @@ fn descriptions() {
          for the AAAA of its name, answered by a DNS message that answers the query"
     );
 }
+
+#[test]
+fn a_query_goes_to_a_name_server_however_it_is_written() {
+    // The header of a query for one name, and example.org, type A, class IN.
+    let query = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x07example\x03org\0\0\x01\0\x01";
+    let mut answer = query.to_vec();
+    answer[2] |= 0x80;
+    for (protocol, payload, port) in [
+        (Protocol::Udp, Payload::Question(QUESTIONS[0].1), 53),
+        (Protocol::Udp, Payload::Bytes(query.to_vec()), 53),
+        (Protocol::Tcp, Payload::Bytes(query.to_vec()), 80),
+        (Protocol::Udp, Payload::Bytes(answer), 80),
+        (Protocol::Udp, Payload::Bytes(b"hello, who is there?".to_vec()), 80),
+        (Protocol::Udp, Payload::Nothing, 80),
+    ] {
+        let packet = Packet { protocol, payload: payload.clone(), ..Packet::default() };
+        let options = Options { packet: Some(packet), ..Options::default() };
+        assert_eq!(KIND.port_with(&options), port, "{payload:?}");
+    }
+}

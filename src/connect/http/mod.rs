@@ -29,18 +29,18 @@ pub(super) use request::Request;
 
 use std::time::Duration;
 
-use super::cost::{Part, segment, stream};
+use super::cost::{Part, segment, segments, stream};
 use super::facts::{Reply, Stage, State};
 use super::kind::{Conflict, KindDef, Started};
 use super::machine::{Action, Ending, Event, Machine, Peer};
-use super::options::{ALPN, GROUP, METHOD, Options, PATH, TFO, VERSION, alpn_of};
+use super::options::{ALPN, GROUP, METHOD, Options, PATH, REQUEST_OCTETS, TFO, VERSION, alpn_of};
 use super::tcp::{self, MOST_BYTES};
 
 /// The row of the kind.
 pub(super) const KIND: KindDef = KindDef {
     name: "http",
     doc: "request a page by HTTP without encryption",
-    options: &[&TFO, &VERSION, &METHOD, &PATH],
+    options: &[&TFO, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS],
     versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
     columns: &["http_status", "http_version", "http_body"],
     most_read: MOST_BYTES + MOST_HEAD,
@@ -65,7 +65,12 @@ pub(super) fn start(options: &Options, peer: Peer<'_>) -> Started {
 
 /// The packets of a request without TLS, of whose response at most this many octets are read.
 pub(super) fn cost(options: &Options, timeout: Duration, read: usize) -> Vec<Part> {
-    let mut parts = vec![segment(timeout, "request", 120, "fits a segment")];
+    let mut parts = vec![match options.request_octets() {
+        Some(octets) => {
+            segments(timeout, "request", octets as u64, "as many as the path's MTU needs")
+        }
+        None => segment(timeout, "request", 120, "fits a segment"),
+    }];
     if options.word(&VERSION).is_some_and(|version| version.starts_with("h2c")) {
         let why = "with the other replies that HTTP/2 requires";
         parts.push(segment(timeout, "replies to HTTP/2 settings", 20, why));
@@ -76,6 +81,10 @@ pub(super) fn cost(options: &Options, timeout: Duration, read: usize) -> Vec<Par
 /// A version of HTTP that the kind does not support, or options that it makes useless.
 pub(super) fn conflict(kind: &KindDef, options: &Options) -> Option<Conflict> {
     let version = options.word(&VERSION)?;
+    if options.request_octets().is_some() && !version.starts_with("1.") {
+        let message = format!("a request in HTTP version `{version}` cannot be padded");
+        return Some((&REQUEST_OCTETS, message));
+    }
     if !kind.versions.contains(&version) {
         let message = format!(
             "kind {} does not support HTTP version `{version}`, only `{}`",

@@ -23,6 +23,8 @@ pub(in crate::connect) struct Request {
     pub(super) authority: String,
     /// `http` or `https`.
     pub(super) scheme: &'static str,
+    /// Octets of the whole request in HTTP/1, if it is padded.
+    pub(super) octets: Option<usize>,
     /// The User-Agent: the product, and the run's contact if it has one.
     pub(super) agent: String,
 }
@@ -51,6 +53,7 @@ impl Request {
             host,
             authority,
             scheme,
+            octets: options.request_octets(),
             agent: match &options.contact {
                 Some(contact) => format!("{AGENT} (+{contact})"),
                 None => AGENT.to_owned(),
@@ -75,11 +78,20 @@ impl Request {
 
     /// The request line and header of HTTP/1, without the blank line.
     pub(super) fn http1(&self, minor: u8, connection: &str) -> String {
+        const PADDING: &str = "X-Padding: \r\n";
         let Self { method, path, authority, agent, .. } = self;
-        format!(
+        let mut text = format!(
             "{method} {path} HTTP/1.{minor}\r\nHost: {authority}\r\nUser-Agent: {agent}\r\n\
              Accept: */*\r\nConnection: {connection}\r\n"
-        )
+        );
+        let blank = "\r\n".len();
+        if let Some(room) =
+            self.octets.and_then(|all| all.checked_sub(text.len() + PADDING.len() + blank))
+        {
+            let padding = "x".repeat(room);
+            text.push_str(&format!("X-Padding: {padding}\r\n"));
+        }
+        text
     }
 }
 

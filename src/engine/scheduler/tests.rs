@@ -51,7 +51,11 @@ fn simulate_at(
             }
             match scheduler.poll(now) {
                 Next::Apply(configurations) => {
-                    assert!(in_flight.is_empty(), "a configuration changed under a connection");
+                    let may_overlap = turns == Turns::Overlapping && configurations.start > 0;
+                    assert!(
+                        may_overlap || in_flight.is_empty(),
+                        "a configuration changed under a connection"
+                    );
                     applied = configurations;
                     scheduler.handle_applied();
                 }
@@ -144,6 +148,24 @@ fn configurations_in_force_at_once_have_no_barrier() {
     assert_eq!(asked, wave(4).chain(wave(2)).collect::<Vec<_>>());
     // Three at a time: the fourth job, the second target's experiment, does not wait for a turn.
     assert_eq!(run.starts[3], (SECOND, 1, 1));
+}
+
+#[test]
+fn overlapping_turns_have_a_barrier_at_the_end_of_the_wave_only() {
+    let limits = Limits { concurrency: 6, rate: None, caps: Caps::default() };
+    let waves = [4, 2];
+    let overlapping = simulate(limits, Turns::Overlapping, &waves, |_| SECOND, None);
+    let in_turn = simulate(limits, Turns::Waves, &waves, |_| SECOND, None);
+    let order = |run: &Run| run.starts.iter().map(|(_, t, c)| (*t, *c)).collect::<Vec<_>>();
+    assert_eq!(
+        order(&overlapping),
+        order(&in_turn),
+        "each target under each configuration, in turn"
+    );
+    // Six at a time: two of the experiment start with the baseline, and the next wave when all have ended.
+    let times: Vec<u64> = overlapping.starts.iter().map(|(at, ..)| at.as_secs()).collect();
+    assert_eq!(times, [0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 2]);
+    assert_eq!((overlapping.end, in_turn.end), (SECOND * 3, SECOND * 4));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A crafted packet as it is written.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::Value;
 use toml::Spanned;
 
 use crate::connect::forge::{self, Words};
@@ -11,11 +12,10 @@ use crate::measurement::words::{self, Text};
 /// in [config.NAME.connect], those of [connect].
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("not" = { "anyOf": [
-    { "required": ["payload", "payload_hex"] },
-    { "required": ["payload", "question"] },
-    { "required": ["payload_hex", "question"] },
-] }))]
+#[schemars(extend("dependentSchemas" = {
+    "payload": { "properties": { "payload_hex": false, "question": false } },
+    "payload_hex": { "properties": { "question": false } },
+}))]
 pub(in crate::measurement) struct Packet {
     /// The transport.
     #[serde(default)]
@@ -73,10 +73,8 @@ pub(in crate::measurement) struct Packet {
 /// One TCP option: a table with one of these keys, and `data` next to `kind`.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [
-    { "required": ["mss"] }, { "required": ["window_scale"] }, { "required": ["sack_permitted"] },
-    { "required": ["timestamps"] }, { "required": ["nop"] }, { "required": ["kind"] },
-], "dependentRequired" = { "data": ["kind"] }))]
+#[schemars(extend("minProperties" = 1, "dependentRequired" = { "data": ["kind"] }))]
+#[schemars(transform = one_option)]
 pub(in crate::measurement) struct TcpOption {
     /// Maximum Segment Size (RFC 9293, 3.7.1).
     #[serde(default)]
@@ -105,6 +103,19 @@ pub(in crate::measurement) struct TcpOption {
     /// The octets of such an option after kind and length, as hexadecimal digits.
     #[schemars(with = "Option<String>", example = &"f989", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) data: Option<Text>,
+}
+
+/// Allows one of the options: next to each, none of the later ones, so that an editor points to the second.
+fn one_option(schema: &mut Schema) {
+    const OPTIONS: [&str; 6] =
+        ["mss", "window_scale", "sack_permitted", "timestamps", "nop", "kind"];
+    let without = OPTIONS.iter().enumerate().map(|(number, option)| {
+        let later = OPTIONS[number + 1..].iter().map(|later| ((*later).to_owned(), false.into()));
+        let later: serde_json::Map<String, Value> = later.collect();
+        ((*option).to_owned(), serde_json::json!({ "properties": later }))
+    });
+    let without: serde_json::Map<String, Value> = without.take(OPTIONS.len() - 1).collect();
+    schema.insert("dependentSchemas".into(), without.into());
 }
 
 fn of<T>(all: Words<T>) -> Schema {

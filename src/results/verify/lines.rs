@@ -1,16 +1,11 @@
 //! Reads NDJSON results back.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{
-    Array as _, ArrayRef, RecordBatch, StructArray, cast::AsArray as _,
-    types::TimestampNanosecondType,
-};
-use arrow_json::ReaderBuilder;
-use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 use serde_json::{Map, Value};
 
 use super::contents::{About, Contents};
@@ -20,6 +15,7 @@ use crate::files;
 use crate::results::judge::FromFile;
 use crate::rule::ADDED;
 use crate::run::record::{self, POSITION};
+use crate::sink::decode;
 
 /// Reads every line, and computes the labels again if they are those of a run.
 pub(super) fn read(
@@ -79,21 +75,18 @@ fn labels(
     let facts: Vec<usize> = (0..schema.fields().len())
         .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
         .collect();
-    let failed = |why| Error::failed(format!("read {}", file.display()), why);
+    let doing = || format!("read {}", file.display());
+    let failed = |why| Error::failed(doing(), why);
     let Ok(rules) = plan.rules.against(&schema.project(&facts).map_err(failed)?, &FromFile) else {
         return Ok(());
     };
-    let plain: Fields = schema.fields().iter().map(plain).collect();
-    let reader = BufReader::new(files::regular(file).doing(|| format!("read {}", file.display()))?);
-    let reader =
-        ReaderBuilder::new(Arc::new(Schema::new(plain))).with_strict_mode(true).build(reader);
-    for batch in reader.map_err(failed)? {
-        let stored = batch.and_then(|batch| {
-            let columns = schema.fields().iter().zip(batch.columns());
-            let columns = columns.map(|(field, column)| zoned(column, field)).collect();
-            RecordBatch::try_new(schema.clone(), columns)
-        });
-        let stored = match stored {
+    let mut reader = BufReader::new(files::regular(file).doing(doing)?);
+    loop {
+        let lines = some(&mut reader).doing(doing)?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let stored = match decode::batch(&schema, &lines) {
             Ok(stored) => stored,
             Err(why) => {
                 let why = format!("its columns do not match the measurement: {why}");
@@ -104,7 +97,16 @@ fn labels(
         let judged = rules.judge(&stored.project(&facts).map_err(failed)?)?;
         contents.compare(&stored, &judged);
     }
-    Ok(())
+}
+
+/// The next records.
+fn some(reader: &mut impl BufRead) -> io::Result<Vec<Map<String, Value>>> {
+    let (mut lines, mut line) = (Vec::new(), Vec::new());
+    while lines.len() < 1024 && reader.read_until(b'\n', &mut line)? > 0 {
+        lines.push(serde_json::from_slice(&line)?);
+        line.clear();
+    }
+    Ok(lines)
 }
 
 /// The columns of the target list, inferred from their values.
@@ -153,36 +155,5 @@ impl OwnColumns {
             Field::new(name, data_type, true)
         });
         own.collect()
-    }
-}
-
-/// A field with times without zone: the JSON reader does not know zones by name.
-fn plain(field: &FieldRef) -> FieldRef {
-    let data_type = match field.data_type() {
-        DataType::Timestamp(unit, Some(_)) => DataType::Timestamp(*unit, None),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
-        DataType::List(item) => DataType::List(plain(item)),
-        other => other.clone(),
-    };
-    Arc::new(Field::new(field.name(), data_type, field.is_nullable()))
-}
-
-/// The column with its time zones.
-fn zoned(column: &ArrayRef, field: &FieldRef) -> ArrayRef {
-    match field.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) => {
-            let times = column.as_primitive_opt::<TimestampNanosecondType>().cloned();
-            let zoned = times.map(|times| times.with_timezone(zone.clone()));
-            zoned.map_or_else(|| column.clone(), |times| Arc::new(times))
-        }
-        DataType::Struct(fields) if !fields.is_empty() => {
-            let array = column.as_struct();
-            let columns = fields.iter().zip(array.columns());
-            let columns = columns.map(|(field, column)| zoned(column, field)).collect();
-            let zoned = StructArray::try_new(fields.clone(), columns, array.nulls().cloned());
-            // A mismatch is found when the record is assembled.
-            zoned.map_or_else(|_| column.clone(), |array| Arc::new(array))
-        }
-        _ => column.clone(),
     }
 }

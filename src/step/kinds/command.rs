@@ -111,21 +111,15 @@ fn missing(program: &str, facts: &dyn Facts) -> Option<Fault> {
         return None;
     }
     let message = format!("there is no executable program `{program}`");
-    let parts: Vec<String> = program.split_whitespace().map(|word| format!("{word:?}")).collect();
-    let of_shell = program.contains(['&', '|', ';', '<', '>', '$', '*', '`', '~']);
-    let help = match (parts.len() > 1, program.contains('/')) {
-        (true, _) if of_shell => {
-            format!("no shell reads it by itself: write [\"sh\", \"-c\", {program:?}]")
+    let help = match program.contains('/') {
+        true => {
+            "a relative path begins at the folder of the measurement file; make the file executable"
         }
-        (true, _) => {
-            format!("no shell reads it: write each word separately, [{}]", parts.join(", "))
+        false => {
+            "install it, or write its path (./NAME next to the measurement file): a name is looked up in PATH"
         }
-        (false, true) => {
-            "a relative path begins at the current folder; make the file executable".to_owned()
-        }
-        (false, false) => "install it, or write its path: a name is looked up in PATH".to_owned(),
     };
-    Some(Fault::new("E0503", message, help))
+    Some(Fault::new("E0503", message, help.to_owned()))
 }
 
 impl Change for Command {

@@ -64,6 +64,11 @@ impl Step {
         self.def().scope
     }
 
+    /// Whether a connection keeps the effect that it began with: a later change does not affect it.
+    pub fn is_latched(&self) -> bool {
+        self.kind().is_latched()
+    }
+
     /// What it does, in plain words.
     pub fn describe(&self) -> String {
         self.kind().describe()

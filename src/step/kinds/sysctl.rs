@@ -56,6 +56,11 @@ const BOTH: [&str; 6] = [
     "ping_group_range",
 ];
 
+/// Parameters that the kernel reads when a connection of this host sends its first packet, and never again for that
+/// connection. The kernel repeats a SYN as it was, so this holds for retransmissions too. (Others, such as
+/// `net.ipv4.tcp_timestamps`, are read again for each SYN and for the SYN-ACK.) `tests/steps.rs` checks each row.
+pub const LATCHED: [&str; 1] = ["net.ipv4.tcp_ecn"];
+
 impl StepKind for Sysctl {
     fn def(&self) -> &'static StepDef {
         &DEF
@@ -84,6 +89,10 @@ impl StepKind for Sysctl {
             ("ipv6", _) => Some(Family::V6),
             _ => None,
         }
+    }
+
+    fn is_latched(&self) -> bool {
+        LATCHED.contains(&self.name.replace('/', ".").as_str())
     }
 
     fn inspect(&self, facts: &dyn Facts) -> Option<Fault> {
