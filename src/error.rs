@@ -326,6 +326,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0217", "an option that this kind of connection does not have"),
     ("E0218", "a column to keep that the kind of connection does not provide"),
     ("E0219", "an impossible sweep"),
+    ("E0220", "an observer column of one's own that cannot be"),
     ("E0301", "a condition name that is not a valid label"),
     ("E0302", "two conditions with the same name"),
     ("E0303", "a condition with none, or several, of compare, first_of and value"),
@@ -335,6 +336,8 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0307", "a first_of without entries"),
     ("E0308", "a compare that is not between two configurations of the file"),
     ("E0309", "a condition over a sweep whose name does not name the value"),
+    ("E0310", "a metric without a value"),
+    ("E0311", "a unit that the value of a metric does not have"),
     ("E0401", "an expression that cannot be parsed"),
     ("E0402", "something that expressions do not support"),
     ("E0403", "an unknown column"),
@@ -355,7 +358,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("W0202", "steps for one version of IP only"),
     ("W0401", "a comparison with NULL"),
     ("W0402", "a test with the same result in every record"),
-    ("W0403", "nanoseconds compared with a number of another unit"),
+    ("W0403", "a duration compared with a number without a unit"),
     ("W0404", "a label for nearly every record"),
 ];
 

@@ -24,7 +24,9 @@ use libtest_mimic::{Arguments, Completion, Trial};
 use pathspider::error::Diagnostic;
 use pathspider::flags::{self, Flag, Flags};
 use pathspider::rule::confirm::{self, Counts};
-use pathspider::rule::{About, Choice, Columns, Known, Question, RuleSource, Rules, Sql};
+use pathspider::rule::{
+    About, Choice, Columns, Known, MetricSource, Question, RuleSource, Rules, Sql,
+};
 use pathspider::sink;
 use serde_json::{Map, Value};
 
@@ -93,6 +95,9 @@ const TIMES: [i64; 6] = [
     -1,
 ];
 
+/// Nanoseconds: of a round trip, and those whose sums and multiples overflow.
+const DURATIONS: [u64; 7] = [0, 1, 10_000, 100_000_000, 99_999_999, 3_600_000_000_000, 3 << 60];
+
 fn table(random: &mut Random) -> StructArray {
     let times = |random: &mut Random| -> ArrayRef {
         Arc::new(random.column::<_, TimestampNanosecondArray>(&TIMES).with_timezone("UTC"))
@@ -110,6 +115,7 @@ fn table(random: &mut Random) -> StructArray {
         ("u", Arc::new(random.column::<_, UInt8Array>(&[0, 1, 2, 66, 192, 255]))),
         ("v", Arc::new(random.column::<_, UInt16Array>(&[0, 1, 80, 65535]))),
         ("w", Arc::new(random.column::<_, UInt64Array>(&[0, 1, 3, 1 << 40]))),
+        ("d", Arc::new(random.column::<_, UInt64Array>(&DURATIONS))),
         ("f", Arc::new(random.column::<_, Float64Array>(&FLOATS))),
         ("g", Arc::new(random.column::<_, Float64Array>(&FLOATS))),
         ("s", Arc::new(random.column::<_, StringArray>(&TEXTS))),
@@ -139,7 +145,7 @@ impl Columns for Sources {
             "c" | "j" | "f" => Known::Added,
             _ => Known::Seen,
         };
-        About { known, ..About::ALWAYS }
+        About { known, nanoseconds: column == "d", ..About::ALWAYS }
     }
 }
 
@@ -223,9 +229,13 @@ impl Random {
                 let other = self.of(&[Kind::Int, Kind::Float]);
                 let (a, b) = (self.expression(kind, deep), self.expression(other, deep));
                 let op = self.of(&["+", "-", "*", "/", "%"]);
-                match self.below(6) {
+                match self.below(7) {
                     0 => format!("-({a})"),
                     1 => format!("({b}) / ({})", self.expression(Kind::Int, deep)),
+                    6 if !self.plain => {
+                        let [a, b] = [deep; 2].map(|deep| self.expression(Kind::Duration, deep));
+                        format!("({a}) / ({b})")
+                    }
                     2 => format!("({b}) {op} ({a})"),
                     _ => format!("({a}) {op} ({b})"),
                 }
@@ -241,10 +251,13 @@ impl Random {
             }
             Kind::Duration => {
                 let (a, b) = (self.expression(kind, deep), self.expression(kind, deep));
-                match self.below(4) {
+                match self.below(8) {
                     0 => format!("({a}) + ({b})"),
                     1 => format!("-({b})"),
                     2 => format!("({a}) - ({b})"),
+                    3 => format!("({a}) % ({b})"),
+                    4 => format!("({a}) * ({})", self.expression(Kind::Int, deep)),
+                    5 => format!("({}) * ({a})", self.expression(Kind::Int, deep)),
                     _ => {
                         let (a, b) =
                             (self.expression(Kind::Time, deep), self.expression(Kind::Time, deep));
@@ -261,7 +274,7 @@ impl Random {
         let (x, y, z) =
             (self.expression(kind, deep), self.expression(kind, deep), self.expression(kind, deep));
         let not = self.of(&["", "NOT "]);
-        match self.below(9) {
+        match self.below(10) {
             0 => format!("{a} AND ({b})"),
             1 => format!("({a}) OR {b}"),
             2 => format!("NOT ({a})"),
@@ -269,6 +282,12 @@ impl Random {
             4 => format!("({a}) IS {not}{}", self.of(&["TRUE", "FALSE"])),
             5 => format!("({x}) {not}IN ({y}, {z})"),
             6 if kind != Kind::Text => format!("({x}) {not}BETWEEN ({y}) AND ({z})"),
+            7 if !self.plain => {
+                let x = self.expression(Kind::Duration, deep);
+                let y = self.of(&["'100ms'", "'1 s'", "100000000", "2 * 50000000", "0", "1e8"]);
+                let factor = self.of(&["", " * 1.5e0", " / 3"]);
+                format!("({x}){factor} {} {y}", self.of(&["=", "<>", "<", "<=", ">", ">="]))
+            }
             _ => format!("({x}) {} ({y})", self.of(&["=", "<>", "<", "<=", ">", ">="])),
         }
     }
@@ -281,10 +300,15 @@ impl Random {
             Kind::Float => &["f", "g"],
             Kind::Text => &["s", "s", "s", "ip"],
             Kind::Time => &["started", "ended"],
-            Kind::Duration => &[],
+            Kind::Duration => &["d"],
         };
         if !columns.is_empty() && self.below(3) > 0 {
-            return format!("{}.{}", self.of(&TABLES), self.of(columns));
+            let tables: &[&str] = match kind {
+                // A column of the list has no unit.
+                Kind::Duration => &["zero", "one"],
+                _ => &TABLES,
+            };
+            return format!("{}.{}", self.of(tables), self.of(columns));
         }
         match kind {
             Kind::Bool => self.of(&["TRUE", "FALSE", "NULL"]).to_owned(),
@@ -329,7 +353,7 @@ impl Random {
                 experiment: self.of(&["two", "zero"]).into(),
             },
             2 => {
-                let kind = self.of(&KINDS[..5]);
+                let kind = self.of(&KINDS);
                 Question::Value(sql(&self.expression(kind, 3)))
             }
             _ => {
@@ -440,7 +464,7 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
             continue;
         }
         // DuckDB has 128 bits for what comes of unsigned and signed 64: a number where we have none.
-        let raw = raw.filter(|raw| !raw.contains(".w"));
+        let raw = raw.filter(|raw| !raw.contains(".w") && !raw.contains(".d"));
         if let (Some(raw), Some(rule)) = (raw, rules.iter().last()) {
             let local = rule.configurations().iter();
             let local: Vec<String> =
@@ -470,6 +494,22 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
         rules.add(source, None, &batch.schema(), &Sources);
     }
     assert!(rules.confirmed().count() > 20, "{}", rules.confirmed().count());
+    let (mut metrics, mut units) = (Vec::new(), 0);
+    for number in 0..wanted / 4 {
+        random.plain = false;
+        let kind = random.of(&[Kind::Int, Kind::Float, Kind::Duration, Kind::Duration]);
+        let unit = (kind == Kind::Duration).then(|| random.of(&["ns", "us", "ms", "s", "min"]));
+        let given = (random.below(4) == 0).then(|| sql(&random.expression(Kind::Bool, 2)));
+        let value = sql(&random.expression(kind, 4));
+        let metric =
+            MetricSource { name: format!("m.n{number}"), given, value, unit: unit.map(sql) };
+        let mistakes = rules.add_metrics(&[metric.clone()], &batch.schema(), &Sources);
+        if !mistakes.iter().any(Diagnostic::is_error) {
+            units += usize::from(unit.is_some());
+            metrics.push(metric);
+        }
+    }
+    assert!(metrics.len() > wanted / 6 && units > wanted / 20, "{} {units}", metrics.len());
     let judged = rules.judge(&batch).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("judged.parquet");
@@ -478,7 +518,13 @@ fn duckdb_agrees_in_every_row(root: &Path, python: &Path) {
     let conditions: Map<String, Value> =
         rules.iter().map(|rule| (rule.name().to_owned(), rule.sql().into())).collect();
     let json = |map: Map<String, Value>| Value::Object(map).to_string();
-    let metadata = [("conditions_sql", json(conditions)), ("raw_sql", json(raws))];
+    let metrics: Map<String, Value> =
+        rules.metrics().map(|metric| (metric.name().to_owned(), metric.sql().into())).collect();
+    let metadata = [
+        ("conditions_sql", json(conditions)),
+        ("metrics_sql", json(metrics)),
+        ("raw_sql", json(raws)),
+    ];
     sink.finish(&metadata.map(|(key, value)| (key.to_owned(), value))).unwrap();
     let script = root.join("tests/python/differential.py");
     let output = Command::new(python).arg(script).arg(&path).output().unwrap();

@@ -8,7 +8,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
+    Array as _, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array,
+    cast::AsArray as _,
+    new_null_array,
+    types::{Float64Type, Int64Type},
 };
 use arrow_schema::{DataType, Field, Fields, Schema};
 use arrow_select::concat::concat_batches;
@@ -283,4 +286,100 @@ fn damage_is_never_a_panic() {
         assert!(matches!(output.status.code(), Some(0..=2)), "{part}: {said}");
         assert!(!said.contains("panicked"), "{part}: {said}");
     }
+}
+
+/// Round trips are unsigned numbers of 0 to 8 ns here, the same under both configurations.
+const METRICS: &str = r#"
+name = "metrics"
+
+[config.zero]
+
+[config.one]
+
+[observer]
+use = ["basic", "tcp"]
+
+[[conditions]]
+name = "rtt"
+value = "one.tcp_handshake_rtt"
+
+[[metrics]]
+name = "rtt.difference"
+value = "one.tcp_handshake_rtt - 2 * zero.tcp_handshake_rtt"
+unit = "us"
+
+[[metrics]]
+name = "rtt.raw"
+given = "one.ok"
+value = "one.tcp_handshake_rtt"
+"#;
+
+#[test]
+fn metrics_are_computed_from_facts_and_summarised() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _) = results(folder.path());
+    let (file, out) = (folder.path().join("metrics.toml"), folder.path().join("out.parquet"));
+    fs::write(&file, METRICS).unwrap();
+    let output = judge(&[
+        &path,
+        flag("--measurement"),
+        &file,
+        flag("-o"),
+        &out,
+        flag("--format"),
+        flag("json"),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let (records, metadata) = read(&out);
+    let column = |table: &str, name: &str| {
+        let table = records.column_by_name(table).unwrap().as_struct();
+        table.column_by_name(name).unwrap().clone()
+    };
+    let (difference, raw) = (column("metric", "rtt_difference"), column("metric", "rtt_raw"));
+    let difference = difference.as_primitive::<Float64Type>();
+    let raw = raw.as_primitive::<Int64Type>();
+    let local: Vec<bool> = ["zero", "one"]
+        .map(|table| column(table, "state").as_string::<i32>().clone())
+        .iter()
+        .fold(vec![false; RECORDS], |local, states| {
+            let failed = states.iter().map(|state| state == Some("local_error"));
+            local.into_iter().zip(failed).map(|(a, b)| a || b).collect()
+        });
+    let ok = column("one", "ok").as_boolean().clone();
+    for row in 0..RECORDS {
+        let rtt = row as f64 % 9.0;
+        // Unsigned columns, but a negative number; nothing where this host failed.
+        let expected = (!local[row]).then_some(-rtt / 1000.0);
+        assert_eq!(difference.is_valid(row).then(|| difference.value(row)), expected, "{row}");
+        let applies = ok.is_valid(row) && ok.value(row);
+        let expected = applies.then_some(rtt as i64);
+        assert_eq!(raw.is_valid(row).then(|| raw.value(row)), expected, "{row}");
+    }
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = &summary["metrics"]["rtt.difference"];
+    assert_eq!(of["n"], local.iter().filter(|local| !**local).count());
+    assert_eq!(
+        (&of["unit"], &of["min"], &of["max"]),
+        (&"us".into(), &(-0.008).into(), &0.0.into())
+    );
+    assert_eq!((&of["median"], &of["sample"]), (&(-0.004).into(), &Value::Null));
+    assert_eq!(of["median_interval"], serde_json::json!([-0.004, -0.004]));
+    let of = &summary["metrics"]["rtt.raw"];
+    assert_eq!((&of["unit"], &of["p90"]), (&"ns".into(), &8.0.into()));
+    assert_eq!(of["median_interval"], Value::Null, "there is nothing to pair");
+    assert_eq!(summary["values"], serde_json::json!({}), "nine different numbers are labels");
+    let sql: Value =
+        serde_json::from_str(metadata["pathspider.metrics_sql"].as_str().unwrap()).unwrap();
+    assert!(sql["rtt.difference"].as_str().unwrap().contains("TRY("), "{sql}");
+
+    let output = judge(&[&path, flag("--measurement"), &file, flag("-o"), &out]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find(|line| line.contains("rtt.difference")).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[..2], ["rtt.difference", "(us)"], "{text}");
+    assert_eq!(
+        words[3..],
+        ["-0.004000", "[-0.004000,", "-0.004000]", "-0.008000", "0", "-0.008000", "0"],
+        "{text}"
+    );
 }

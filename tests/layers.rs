@@ -140,7 +140,10 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ),
     ("rustix", &["files/", "program.rs", "lab/", "privilege/", "engine/raw.rs"]),
     ("socket2", &["engine/driver", "engine/socket.rs", "engine/raw.rs", "step/", "lab/"]),
-    ("mio", &["engine/driver.rs", "lab/", "resolve/resolver.rs", "report/server.rs"]),
+    (
+        "mio",
+        &["engine/driver.rs", "engine/ready.rs", "lab/", "resolve/resolver.rs", "report/server.rs"],
+    ),
     ("pcap", &["observer/capture.rs", "observer/filter.rs", "lab/"]),
     ("signal_hook", &["signals.rs", "cli/"]),
     ("signal_hook_registry", &["cli/"]),

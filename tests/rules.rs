@@ -26,6 +26,7 @@ fn schema() -> Schema {
         ("i", DataType::Int64),
         ("j", DataType::Int64),
         ("u", DataType::UInt8),
+        ("d", DataType::UInt64),
         ("f", DataType::Float64),
         ("g", DataType::Float64),
         ("s", DataType::Utf8),
@@ -52,7 +53,7 @@ impl Columns for Sources {
             "c" | "j" => Known::Added,
             _ => Known::Seen,
         };
-        About { known, ..About::ALWAYS }
+        About { known, nanoseconds: column == "d", ..About::ALWAYS }
     }
 }
 

@@ -65,6 +65,7 @@ fn inside(tests: &mut Tests) {
     tests.run("steps are undone by a panic", undone_by_a_panic);
     tests.run("a silent target is a record", || bench.silent());
     tests.run("socket options are those of one configuration", || bench.marked());
+    tests.run("marks are on the packets that are named, and on no others", || bench.classes());
     tests.run("scoped steps leave other programs' connections alone", || bench.scoped());
 }
 
@@ -406,6 +407,47 @@ impl<'a> Bench<'a> {
                 }
             }
         }
+    }
+
+    fn classes(&self) {
+        let path = self.folder.path().join("classes.toml");
+        fs::write(&path, include_str!("run/classes.toml")).unwrap();
+        let mut command = pathspider();
+        command.arg("run").arg(&path).args(NO_STRANGERS).arg("--targets").arg(&self.list).arg("-o");
+        command.arg(self.folder.path().join("classes.ndjson")).args(["--format", "json"]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let records = self.records("classes.ndjson");
+        assert_eq!(records.len(), 600);
+        for record in &records {
+            let count = |config: &str, column: &str| record[config][column].as_u64().unwrap();
+            for config in ["zero", "one", "two", "three", "four"] {
+                let data = count(config, "data");
+                assert!(data > 0 && record[config]["ok"] == true, "{record}");
+                let all = count(config, "pkt_fwd");
+                let expected = match config {
+                    "one" => [("syn_ef", 1), ("dscp", 1), ("ecn", 0)],
+                    "two" => [("data_cs1_ect1", data), ("dscp", data), ("ecn", data)],
+                    "three" => [("le_ce", all), ("dscp", all), ("ecn", all)],
+                    // The kernel's own ECN bits stay: ECT(0) on data, none on SYN and pure ACKs.
+                    "four" => [("data_ef_ect0", data), ("dscp", all), ("ecn", data)],
+                    _ => [("dscp", 0), ("ecn", 0), ("syn_ef", 0)],
+                };
+                for (column, expected) in expected {
+                    assert_eq!(count(config, column), expected, "{config} {column} {record}");
+                }
+            }
+            assert!(record["metric"]["rtt_difference"].is_f64(), "{record}");
+        }
+        let told = summary(&output);
+        let rtt = &told["metrics"]["rtt.difference"];
+        assert_eq!((&rtt["n"], &rtt["unit"]), (&600.into(), &"ms".into()), "{told}");
+        let [low, high] = [0, 1].map(|end| rtt["median_interval"][end].as_f64().unwrap());
+        let median = rtt["median"].as_f64().unwrap();
+        assert!(low <= median && median <= high, "{rtt}");
+        // Hundreds of different round trips are no labels.
+        assert_eq!(told["values"]["rtt"]["n"], 600, "{told}");
+        assert_eq!(told["conditions"], serde_json::json!({}), "{told}");
     }
 
     /// Makes connections of its own while a run goes on, and counts how many of their SYNs asked for ECN.

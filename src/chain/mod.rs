@@ -16,13 +16,19 @@ mod group;
 pub mod icmp;
 pub mod mptcp;
 pub mod mss;
+pub mod own;
 pub mod tcp;
 pub mod tcpopt;
 pub mod tfo;
 pub mod ttl;
 pub mod udp;
 
+use std::sync::Arc;
+
 use arrow_array::ArrayRef;
+use arrow_schema::Field;
+
+use own::OwnField;
 
 use crate::field::FieldDef;
 use crate::packet::{Direction, FlowKey, Packet, Transport, flag, protocol};
@@ -207,14 +213,17 @@ pub fn function(name: &str) -> Option<(&'static GroupDef, &'static FunctionDef)>
 
 /// The functions that a measurement has placed in chains.
 #[derive(Debug, Clone, Default)]
-pub struct Selection(Vec<(&'static str, ChainSet)>);
+pub struct Selection {
+    placed: Vec<(&'static str, ChainSet)>,
+    own: Arc<[OwnField]>,
+}
 
 impl Selection {
     /// Places a function in a chain.
     pub fn place(&mut self, function: &'static FunctionDef, chain: Chain) {
-        match self.0.iter_mut().find(|(name, _)| *name == function.name) {
+        match self.placed.iter_mut().find(|(name, _)| *name == function.name) {
             Some((_, chains)) => chains.add(chain),
-            None => self.0.push((function.name, ChainSet::of(&[chain]))),
+            None => self.placed.push((function.name, ChainSet::of(&[chain]))),
         }
     }
 
@@ -234,7 +243,8 @@ impl Selection {
 
     /// The chains in which a function was placed; empty if it was not.
     pub fn chains(&self, function: &str) -> ChainSet {
-        self.0.iter().find(|(name, _)| *name == function).map_or(ChainSet::default(), |(_, c)| *c)
+        let placed = self.placed.iter().find(|(name, _)| *name == function);
+        placed.map_or(ChainSet::default(), |(_, chains)| *chains)
     }
 
     /// Whether a function was placed anywhere.
@@ -247,9 +257,30 @@ impl Selection {
         GROUPS.iter().copied().filter(|group| group.functions.iter().any(|f| self.has(f.name)))
     }
 
-    /// The columns that the placed functions fill, in the order of the record.
+    /// The columns that the placed functions fill, in the order of the record, without the measurement's own.
     pub fn fields(&self) -> impl Iterator<Item = &'static FieldDef> + '_ {
         self.groups().flat_map(|group| group.fields).filter(|field| self.has(field.by))
+    }
+
+    /// Adds the columns that a measurement defines itself.
+    pub fn define(&mut self, own: Vec<OwnField>) {
+        self.own = own.into();
+    }
+
+    /// The columns that the measurement defines itself.
+    pub fn own(&self) -> &[OwnField] {
+        &self.own
+    }
+
+    /// All columns, in the order of the record: those of the placed functions, then the measurement's own.
+    pub fn columns(&self) -> impl Iterator<Item = Field> + '_ {
+        self.fields().map(FieldDef::arrow).chain(self.own.iter().map(OwnField::arrow))
+    }
+
+    /// Makes the objects that keep the state of flows, in the order of [`Selection::columns`].
+    pub fn make_groups(&self) -> Vec<Box<dyn Group>> {
+        let own = (!self.own.is_empty()).then(|| own::group(self.own.clone()));
+        self.groups().map(|group| (group.new)(self.clone())).chain(own).collect()
     }
 
     /// From a group's columns, in the order of its `fields`, those that the placed functions fill.

@@ -53,11 +53,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     if codes::is_code(target) {
         let Some(explained) = codes::find(target) else {
             let near = codes::nearest(target);
-            let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
-            let why = format!(
-                "there is no code {target}; {near}Codes have a letter and four digits, such as E0202; `pathspider \
-                 reference` lists them all"
-            );
+            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let why =
+                format!("there is no code {target}; `pathspider reference` lists them all{near}");
             return Err(Error::Usage(why));
         };
         match args.format {
@@ -147,6 +145,7 @@ fn plan_text(plan: &Plan, origin: &str, target_columns: &Fields, page: &Page) ->
     text += &memory(page, plan);
     text += &columns(plan, target_columns, page);
     text += &conditions(plan, page);
+    text += &metrics(plan, page);
     text + &origins(plan, page)
 }
 
@@ -335,6 +334,29 @@ fn conditions(plan: &Plan, page: &Page) -> String {
         if compares == Some("ok") {
             text += &page.prose(2, COMPARE_RANKS);
         }
+    }
+    text
+}
+
+fn metrics(plan: &Plan, page: &Page) -> String {
+    let mut text = String::new();
+    for metric in plan.rules.metrics() {
+        let unit = metric.unit().map_or(String::new(), |unit| format!(", in {unit}"));
+        text += &format!("\n{}", page.heading(&format!("Metric {}{unit}", metric.name())));
+        let summary = match metric.is_paired() {
+            true => {
+                "a number for each target, from both configurations; the summary has the interval of the median"
+            }
+            false => "a number for each target",
+        };
+        let mut rows = vec![[
+            metric.written().split_whitespace().collect::<Vec<_>>().join(" "),
+            summary.to_owned(),
+        ]];
+        if let Some(given) = metric.given() {
+            rows.insert(0, ["only if".to_owned(), given.to_owned()]);
+        }
+        text += &page.table(2, &rows);
     }
     text
 }

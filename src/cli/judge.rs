@@ -14,8 +14,9 @@ use super::signals;
 use crate::error::{Error, Exit, Report, Result};
 use crate::measurement::{self, Overrides, Plan};
 use crate::report::format::Format;
-use crate::report::{page, summary};
+use crate::report::{numbers, page, summary};
 use crate::results::judge::{FromFile, Results};
+use crate::rule::Rules;
 use crate::run::about;
 use crate::run::totals::Totals;
 use crate::sink::Written;
@@ -56,7 +57,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
     let rules = plan
         .rules
-        .against(&results.facts, &FromFile)
+        .against(&results.facts, &FromFile(&plan.selection))
         .map_err(|diagnostics| Error::from(Report::new(origin, text.as_str(), diagnostics)))?;
     if rules.lack_answers() {
         log::warn!(
@@ -76,6 +77,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         ("measurement", text.clone()),
         ("measurement_sha256", about::sha256(&text)),
         ("conditions_sql", about::conditions_sql(&rules)),
+        ("metrics_sql", about::metrics_sql(&rules)),
         ("judged_by", env!("CARGO_PKG_VERSION").to_owned()),
         ("judged", about::utc(SystemTime::now())),
     ] {
@@ -98,7 +100,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         metadata.push(("controls".to_owned(), controls));
     }
     let written = sink.finish(&metadata)?;
-    print(args, &plan, &written, &totals)?;
+    print(args, &plan, &rules, &written, &totals)?;
     Ok(Exit::Done)
 }
 
@@ -112,12 +114,20 @@ fn same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Prints the summary, to standard error if the records go to standard output.
-fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result<()> {
+fn print(
+    args: &Args,
+    plan: &Plan,
+    rules: &Rules,
+    written: &Written,
+    totals: &Totals,
+) -> Result<()> {
     let text = match args.form.summary() {
         Format::Json => json!({
             "measurement": plan.name,
             "records": written.rows,
             "conditions": totals.labels,
+            "metrics": numbers::metrics_json(rules, totals),
+            "values": numbers::values_json(rules, totals),
             "controls": totals.controls.to_json(&totals.labels),
             "output": written.path.display().to_string(),
         })
@@ -129,6 +139,7 @@ fn print(args: &Args, plan: &Plan, written: &Written, totals: &Totals) -> Result
                 counted(written.rows, "record[s]")
             )];
             lines.extend(summary::labels(totals));
+            lines.extend(numbers::lines(rules, totals));
             let size = HumanBytes(written.bytes);
             lines.push(format!("Results: {} ({size})", written.path.display()));
             lines.join("\n")

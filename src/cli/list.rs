@@ -7,6 +7,7 @@ use arrow_schema::Fields;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use crate::chain::own::{Kind, PACKET_FIELDS};
 use crate::chain::{self, Chain};
 use crate::cli::check;
 use crate::connect;
@@ -46,6 +47,8 @@ enum What {
     Fields,
     /// The words of the column `answer`: answers other than the requested one
     Answers,
+    /// The fields of packets that columns of one's own use, such as [observer.count.NAME]
+    PacketFields,
 }
 
 /// Runs the command.
@@ -79,6 +82,12 @@ pub fn run(args: &Args) -> Result<Exit> {
             page::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
             return Ok(Exit::Done);
         }
+        What::PacketFields if text => {
+            let rows = PACKET_FIELDS.iter();
+            let rows = rows.map(|row| [format!("{}.{}", row.header, row.name), row.doc.into()]);
+            page::print_page(&page.table(0, &rows.collect::<Vec<_>>()))?;
+            return Ok(Exit::Done);
+        }
         What::Fields if text => return page::print_page(&fields_text(&page)).map(|()| Exit::Done),
         What::Measurements => {
             let rows = measurements()?.into_iter().map(|found| {
@@ -103,6 +112,17 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         What::Steps => ("steps", steps_json()),
         What::Fields => ("fields", fields_json()),
+        What::PacketFields => {
+            let rows = PACKET_FIELDS.iter().map(|row| {
+                let kind = match row.kind {
+                    Kind::Truth => "boolean",
+                    Kind::Number => "int64",
+                };
+                json!({ "field": format!("{}.{}", row.header, row.name), "type": kind,
+                        "doc": row.doc })
+            });
+            ("packet_fields", rows.collect())
+        }
     };
     page::print_json(&json!({ name: rows }))?;
     Ok(Exit::Done)

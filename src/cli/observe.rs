@@ -101,8 +101,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         privilege::hold(args.rights.user.as_deref(), false)?;
     }
     let selection = args.selection()?;
-    let fields = selection.fields().map(|field| field.arrow());
-    let fields: Vec<Field> = fields.chain([flags::field()]).collect();
+    let fields: Vec<Field> = selection.columns().chain([flags::field()]).collect();
     let schema = Arc::new(Schema::new(fields));
     let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
     let limits = observer::Limits {

@@ -11,7 +11,7 @@ use crate::measurement::{self, PREPARE};
 use crate::record;
 use crate::report::catalogue;
 use crate::report::page;
-use crate::rule::confirm;
+use crate::rule::{METRIC, confirm};
 
 /// Print the JSON Schema of measurement files, of lab files, or of records
 ///
@@ -176,6 +176,14 @@ fn add_conclusions(properties: &mut Map<String, Value>) {
     properties.insert(
         "verdict".into(),
         json!({ "type": "object", "additionalProperties": value, "description": doc }),
+    );
+    properties.insert(
+        METRIC.into(),
+        json!({
+            "type": "object", "additionalProperties": { "type": ["number", "null"] },
+            "description": "The numbers of the measurement's metrics: a property per metric, its name with _ for each dot; \
+                            null where it is unknown.",
+        }),
     );
     let doc = format!("Why a condition is insufficient ({per_condition}); null where it is not.");
     let reason = json!({ "type": ["string", "null"] });

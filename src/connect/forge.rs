@@ -62,7 +62,7 @@ pub(super) const KIND: KindDef = KindDef {
 fn port_for(options: &Options) -> Option<u16> {
     let asks = |octets: &[u8]| {
         let message = Message::read(octets);
-        message.is_some_and(|message| !message.response && message.question != Question::None)
+        message.is_some_and(|m| !m.response && matches!(m.question, Question::One { .. }))
     };
     let is_query = |packet: &Packet| match &packet.payload {
         Payload::Question(_) => true,

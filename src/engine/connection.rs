@@ -34,6 +34,8 @@ pub(super) struct Connection {
     sent: usize,
     /// A FIN follows.
     half_close: bool,
+    /// The FIN was sent.
+    shut: bool,
     /// Why nothing more can be sent; reported once all data that came before has been read.
     broken: Option<Fault>,
     /// The first error that came back for a datagram. The socket is usable after it, and any host may have caused it, so it
@@ -67,6 +69,7 @@ impl Connection {
             out,
             sent,
             half_close: false,
+            shut: false,
             broken: None,
             refused: None,
             job,
@@ -149,6 +152,11 @@ impl Connection {
         attempt.ended = self.data_at.filter(|_| answered).unwrap_or(attempt.ended);
         let Self { heard, heard_data, connected_at: connected, .. } = *self;
         Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
+    }
+
+    /// Whether both ends have closed it over TCP, so that closing the socket sends nothing.
+    pub(super) fn is_over(&self) -> bool {
+        self.finished && self.shut && self.channel.is_tcp
     }
 
     /// What is left of an attempt that has ended: its channel, and a packet that was not sent yet; may be empty.
@@ -243,6 +251,7 @@ impl Connection {
         self.sent = 0;
         if std::mem::take(&mut self.half_close) {
             self.channel.half_close();
+            self.shut = true;
         }
     }
 }
@@ -331,7 +340,7 @@ mod tests {
             let ready = event(&mut poll, &mut events);
             assert_eq!(ready, Ready { writable: true, readable: false, plain: true });
             assert_eq!(connection.ready(ready, &mut buffer), None);
-            assert!(connection.connected && connection.heard);
+            assert!(connection.connected && connection.heard && connection.shut);
             server.send(b"ab").unwrap();
             if urgent {
                 server.send_out_of_band(b"c").unwrap();
@@ -344,9 +353,10 @@ mod tests {
             assert_eq!(rest.kind(), io::ErrorKind::WouldBlock, "everything was read");
             drop(server);
             let ready = event(&mut poll, &mut events);
-            assert!(!ready.plain);
+            assert!(!ready.plain && !connection.is_over());
             let ending = connection.ready(ready, &mut buffer).unwrap();
             assert_eq!((ending.state, ending.stage), (State::Ok, Stage::Done), "its FIN was read");
+            assert!(connection.is_over());
         }
     }
 

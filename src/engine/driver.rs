@@ -100,6 +100,8 @@ pub struct Engine<'a> {
     turns: Turns,
     /// Dropped before the steps in force, which its resets need.
     closer: Closer,
+    /// Whether the limit of open files allows for the sockets that the closer still has.
+    closes_later: bool,
     in_force: Applied,
     /// The configurations of these steps.
     configurations: Range<usize>,
@@ -150,8 +152,14 @@ impl<'a> Engine<'a> {
     /// If this host does not allow the limits.
     pub fn new(settings: Settings, progress: &'a Progress, owners: Arc<Owners>) -> Result<Self> {
         let forges = settings.configurations.iter().any(|c| c.options.packet.is_some());
-        let closing = if forges { closer::MOST_OPEN } else { 0 };
-        allow_descriptors(settings.limits.concurrency, closing)?;
+        let concurrency = settings.limits.concurrency;
+        let closing = allow_descriptors(concurrency, closer::MOST_OPEN);
+        let closes_later = closing.is_ok();
+        if forges {
+            closing?;
+        } else if !closes_later {
+            allow_descriptors(concurrency, 0)?;
+        }
         let steps = settings.configurations.iter().flat_map(|c| &c.steps);
         step::check(steps, &settings.context())?;
         let poll = Poll::new().doing(|| "create the event loop")?;
@@ -177,6 +185,7 @@ impl<'a> Engine<'a> {
             events: Events::with_capacity(1024),
             turns,
             closer: Closer::default(),
+            closes_later,
             in_force: Applied::default(),
             common: None,
             in_flight: 0..0,
@@ -492,6 +501,8 @@ impl<'a> Engine<'a> {
             self.raw.forget(port, target);
             let (channel, packet) = connection.into_last();
             self.closer.take(channel, packet);
+        } else if self.closes_later && connection.is_over() {
+            self.closer.take(connection.channel, Vec::new());
         }
         self.end(job, ended, wave);
     }

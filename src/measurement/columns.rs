@@ -15,7 +15,18 @@ impl Columns for Chosen<'_> {
     }
 
     fn about(&self, column: &str) -> About {
-        about(column)
+        about_with(self.0, column)
+    }
+}
+
+/// As [`about`], also of the columns that a measurement defines itself.
+pub fn about_with(selection: &Selection, column: &str) -> About {
+    match selection.own().iter().find(|own| own.name == column) {
+        Some(own) => {
+            // Any packet that was missed may have been the smallest, or the first.
+            About { known: Known::Added, optional: !own.fold.adds_up(), ..About::ALWAYS }
+        }
+        None => about(column),
     }
 }
 

@@ -240,7 +240,8 @@ impl Checker<'_> {
             confirm.rounds = 0;
         }
         // With a wrong observer, a missing column is not the condition's mistake.
-        let everything = Selection::everything();
+        let mut everything = Selection::everything();
+        everything.define(selection.own().to_vec());
         let known = if trusted { &selection } else { &everything };
         let schema = {
             let swept = |name: &&'static str| {
@@ -251,8 +252,11 @@ impl Checker<'_> {
             let (prepares, configs) = (prepare.is_something(), names.iter().map(swept));
             record_schema(known, &reply, prepares, configs, target_columns, rounds)
         };
-        let (rules, mistakes) = Rules::compile(&sources, &with_flags(schema), &Chosen(&selection));
+        let (schema, chosen) = (with_flags(schema), Chosen(&selection));
+        let (mut rules, mistakes) = Rules::compile(&sources, &schema, &chosen);
         self.mistakes.extend(mistakes);
+        let metrics = self.metrics(&file.metrics);
+        self.mistakes.extend(rules.add_metrics(&metrics, &schema, &chosen));
         let name = name?;
         Some(Plan {
             title: file.title.unwrap_or_else(|| name.clone()),

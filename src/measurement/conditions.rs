@@ -220,7 +220,7 @@ impl Checker<'_> {
     }
 
     /// An expression with its place in the file.
-    fn sql(&self, text: &Text) -> Sql {
+    pub(super) fn sql(&self, text: &Text) -> Sql {
         let span = text.span();
         let written = self.text.get(span.clone()).unwrap_or_default();
         let quotes: &[&str] =
@@ -241,7 +241,7 @@ fn word_like(text: &str) -> String {
 }
 
 /// Whether a text can be a part of a label.
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     !text.is_empty()
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }

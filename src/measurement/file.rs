@@ -6,6 +6,7 @@
 
 mod configs;
 mod connect;
+mod metric;
 mod observer;
 mod packet;
 
@@ -21,7 +22,8 @@ use super::steps::Step;
 use super::words::{self, Text};
 pub(super) use configs::Configs;
 pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
-pub(super) use observer::Observer;
+pub(super) use metric::Metric;
+pub(super) use observer::{Observer, Own};
 pub(super) use packet::{Packet, TcpOption};
 
 /// A pathspider measurement: configurations of this host, a connection to every target under
@@ -86,6 +88,11 @@ pub(super) struct File {
     #[schemars(with = "Vec<Condition>")]
     #[schemars(example = words::example("[{ name = 'ecn.connectivity', compare = 'ok' }]"))]
     pub(super) conditions: Vec<Spanned<Condition>>,
+    /// Numbers that are reported of each record, not labelled: columns of the struct `metric`.
+    #[serde(default)]
+    #[schemars(with = "Vec<Metric>")]
+    #[schemars(example = words::example("[{ name = 'rtt', value = 'one.tcp_handshake_rtt', unit = 'ms' }]"))]
+    pub(super) metrics: Vec<Spanned<Metric>>,
 }
 
 /// A named value.

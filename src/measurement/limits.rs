@@ -59,6 +59,48 @@ static ROWS: &[Row] = &[
         what: "names in a sweep",
         help: "a name with one value is not needed: write the value where it is used",
     },
+    Row {
+        path: &["metrics"],
+        most: 100,
+        what: "metrics, those of sweeps included",
+        help: "divide it into several measurements",
+    },
+    Row {
+        path: &["observer", "count"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "any"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "first"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "last"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "min"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
+    Row {
+        path: &["observer", "max"],
+        most: 50,
+        what: "columns of one kind",
+        help: "a column takes memory in every flow: remove those that no condition uses",
+    },
     Row { path: &["params"], most: 500, what: "params", help: "remove those that are not used" },
 ];
 

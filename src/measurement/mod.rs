@@ -21,7 +21,9 @@ mod extends;
 mod file;
 mod host;
 mod limits;
+mod metrics;
 mod mistake;
+mod own;
 mod packet;
 mod params;
 pub mod plan;
@@ -37,13 +39,14 @@ mod suspects;
 mod sweep;
 mod syntax;
 mod texts;
+mod traffic_class;
 mod words;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use bounds::{ROUNDS, duration};
-pub use columns::about;
+pub use columns::about_with;
 pub use extends::{Origin, Sources};
 pub use params::{Overrides, Param, ParamValue};
 pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
-use super::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
+use super::bounds::{KIND, SCALE, SIXTEEN, TTL};
 use super::checker::Checker;
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption};
 use super::words::Text;
@@ -44,7 +44,7 @@ impl Checker<'_> {
         let mut packet = Packet {
             protocol: protocol.unwrap_or_default(),
             ttl: self.octet("ttl", written.ttl.as_ref(), &TTL).unwrap_or(plain.ttl),
-            dscp: self.octet("dscp", written.dscp.as_ref(), &DSCP).unwrap_or(plain.dscp),
+            dscp: written.dscp.as_ref().and_then(|dscp| self.dscp(dscp)).unwrap_or(plain.dscp),
             ecn: self.named(written.ecn.as_ref(), "ECN codepoint", forge::ECN).unwrap_or(plain.ecn),
             evil: ip_flags.contains(&"evil"),
             dont_fragment: ip_flags.contains(&"df"),

@@ -23,8 +23,8 @@ pub(super) fn configuration_fields(
     attempt
         .chain(reply.iter().copied())
         .chain([&connect::OBSERVED])
-        .chain(selection.fields())
-        .map(|field| field.arrow())
+        .map(FieldDef::arrow)
+        .chain(selection.columns())
         .collect()
 }
 

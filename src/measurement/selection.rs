@@ -58,6 +58,8 @@ impl Checker<'_> {
                 }
             }
         }
+        let own = self.own_fields(observer);
+        selection.define(own);
         selection
     }
 

@@ -14,6 +14,7 @@ use super::bounds::METRICS;
 use super::checker::Checker;
 use super::dscp::{codepoint, is_class};
 use super::substitute::is_name;
+use super::traffic_class::TrafficClass;
 use super::words::{self, Text};
 use crate::step::sockopt::{SOCKOPTS, SockoptDef, Takes, Value};
 use crate::step::{self, Sockopt, netfilter, route};
@@ -24,6 +25,7 @@ use crate::step::{self, Sockopt, netfilter, route};
 #[schemars(transform = words::steps)]
 pub(super) enum Step {
     Sysctl(#[schemars(schema_with = "sysctls")] BTreeMap<Text, Spanned<Setting>>),
+    TrafficClass(TrafficClass),
     Netfilter(Netfilter),
     Route(Route),
     Sockopt(#[schemars(schema_with = "sockopts")] BTreeMap<Text, Spanned<SockoptValue>>),
@@ -252,6 +254,14 @@ impl Checker<'_> {
                     steps.push(step::Step::sysctl(name.get_ref(), value));
                 }
             }
+            Step::TrafficClass(written) => {
+                self.nothing(
+                    step,
+                    written.dscp.is_none() && written.ecn.is_none(),
+                    "traffic_class",
+                );
+                steps.extend(self.traffic_class(written).map(step::Step::TrafficClass));
+            }
             Step::Netfilter(written) => steps.extend(self.netfilter(step, written)),
             Step::Route(written) => {
                 let route = self.route(written);
@@ -437,7 +447,9 @@ impl Checker<'_> {
 
     /// Reports steps of one configuration that contradict each other.
     pub(super) fn contradictions(&mut self, steps: &[Spanned<Step>]) {
-        let marks = |step: &Step| matches!(step, Step::Netfilter(_) | Step::Route(_));
+        let marks = |step: &Step| {
+            matches!(step, Step::TrafficClass(_) | Step::Netfilter(_) | Step::Route(_))
+        };
         let marked = steps.iter().any(|step| marks(step.get_ref()));
         let mut set: Vec<&str> = Vec::new();
         for step in steps {
@@ -456,7 +468,7 @@ impl Checker<'_> {
                     let help = "remove one of the two: only the last would count".to_owned();
                     self.mistake("E0215", name.span(), message, Some(help));
                 } else if text == "mark" && marked {
-                    let message = "netfilter and route steps identify this configuration's packets by a mark of their own";
+                    let message = "traffic_class, netfilter and route steps identify this configuration's packets by a mark of their own";
                     let help = "remove `mark`, or those steps".to_owned();
                     self.mistake("E0215", name.span(), message, Some(help));
                 }
@@ -489,7 +501,7 @@ pub(super) fn places(step: &Spanned<Step>) -> Vec<Range<usize>> {
                 words.map(Spanned::span).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end));
             vec![whole.unwrap_or(step.span())]
         }
-        Step::Route(_) => vec![step.span()],
+        Step::TrafficClass(_) | Step::Route(_) => vec![step.span()],
     }
 }
 

@@ -83,7 +83,7 @@ pub(super) fn expand<'a>(
             ("config", DeValue::Table(configs)) => {
                 expand_configs(text, configs, names, sweep.as_ref(), mistakes);
             }
-            ("conditions", DeValue::Array(conditions)) => {
+            ("conditions" | "metrics", DeValue::Array(conditions)) => {
                 if let Some(sweep) = &sweep {
                     *conditions = expand_conditions(text, conditions, names, sweep, mistakes);
                 } else {
@@ -200,7 +200,7 @@ fn read<'a>(
             ));
         }
         if let Some(other) = list.iter().find(|value| {
-            list.first().is_some_and(|first| !first.get_ref().same_type(value.get_ref()))
+            list.first().is_some_and(|first| !alike(first.get_ref(), value.get_ref()))
         }) {
             let help = "write all of them as numbers, or all as strings: they become one column";
             let message = "the values of a sweep must have one type";
@@ -210,6 +210,7 @@ fn read<'a>(
         wanted = wanted.saturating_mul(list.len().max(1));
         let mut values: Vec<DeValue<'a>> =
             list.iter().map(|value| value.get_ref().clone()).collect();
+        names_and_numbers(&mut values);
         if values.is_empty() {
             values.push(DeValue::String(Cow::Borrowed("")));
         }
@@ -237,6 +238,26 @@ fn read<'a>(
         sweep.points.truncate(1);
     }
     sweep
+}
+
+/// Whether two values may be in one sweep.
+fn alike(a: &DeValue<'_>, b: &DeValue<'_>) -> bool {
+    let is_word = |value: &DeValue<'_>| value.is_str() || value.is_integer();
+    a.same_type(b) || (is_word(a) && is_word(b))
+}
+
+/// Makes all values texts if some are texts and others integers: `["cs1", 45]`.
+fn names_and_numbers(values: &mut [DeValue<'_>]) {
+    if !values.iter().any(DeValue::is_str) {
+        return;
+    }
+    for value in values {
+        if let DeValue::Integer(_) = value
+            && let Some(number) = Scalar::of(value)
+        {
+            *value = DeValue::String(Cow::Owned(number.to_string()));
+        }
+    }
 }
 
 /// Reports a value that a list has twice.

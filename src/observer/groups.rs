@@ -21,10 +21,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn new(selection: &Selection) -> Self {
-        let make = |selection: &Selection| {
-            selection.groups().map(|group| (group.new)(selection.clone())).collect()
-        };
-        Self::made_by(selection, make)
+        Self::made_by(selection, Selection::make_groups)
     }
 
     pub(super) fn made_by(

@@ -145,7 +145,7 @@ impl FlowTable {
             over: VecDeque::new(),
             fetched: 0,
             groups,
-            types: selection.fields().map(|field| (field.data_type)()).collect(),
+            types: selection.columns().map(|field| field.data_type().clone()).collect(),
             completed: Vec::new(),
             flags: Vec::new(),
             broken: Vec::new(),

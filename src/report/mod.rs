@@ -7,6 +7,7 @@ pub mod format;
 pub mod lab_table;
 pub mod meter;
 pub mod metrics;
+pub mod numbers;
 pub mod page;
 pub mod plan;
 pub mod progress;

@@ -15,7 +15,7 @@ use crate::run::record as run_record;
 
 use crate::record;
 use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
-use crate::rule::{COMPARED, COMPARED_OK, Rule};
+use crate::rule::{COMPARED, COMPARED_OK, METRIC, Rule};
 use crate::step::{self, Family, Step, Turns};
 
 /// A column of the record.
@@ -210,6 +210,13 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
             field.map_or("", |field| field.doc.trim()).to_owned()
         }
         "verdict" => format!("The result of {}; NULL where it does not apply.", rule()),
+        METRIC => {
+            let metric = plan.rules.metrics().find(|metric| metric.column() == name);
+            metric.map_or(String::new(), |metric| {
+                let unit = metric.unit().map_or(String::new(), |unit| format!(", in {unit}"));
+                format!("The metric {}{unit}; NULL where it is unknown.", metric.name())
+            })
+        }
         CONFIRM => {
             let counts = confirm::COUNTS.map(|(name, _)| name).join(", ");
             format!("Results of the confirmation rounds by {}: {counts}; NULL without any.", rule())
@@ -219,7 +226,9 @@ fn doc(plan: &Plan, table: &str, name: &str) -> String {
         }
         _ => {
             let field = record::fields().find(|field| field.name == name);
-            field.map_or("", |field| field.doc.trim()).to_owned()
+            let own = plan.selection.own().iter().find(|own| own.name == name);
+            let doc = field.map(|field| field.doc.trim()).or(own.map(|own| own.doc.as_str()));
+            doc.unwrap_or_default().to_owned()
         }
     }
 }
@@ -316,6 +325,10 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         json!({ "name": rule.name(), "labels": rule.labels(), "column": rule.column(),
                 "sql": rule.sql() })
     });
+    let metrics = plan.rules.metrics().map(|metric| {
+        json!({ "name": metric.name(), "column": metric.column(), "value": metric.written(),
+                "unit": metric.unit(), "paired": metric.is_paired(), "sql": metric.sql() })
+    });
     let kinds = kinds(plan);
     let kinds = kinds.iter().map(|(kind, doc)| json!({ "kind": kind, "doc": doc }));
     let params = plan.params.iter().map(|param| {
@@ -341,6 +354,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
         "memory_bound": memory(plan),
         "columns": columns.collect::<Vec<_>>(),
         "conditions": conditions.collect::<Vec<_>>(),
+        "metrics": metrics.collect::<Vec<_>>(),
     })
 }
 

@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use super::format::Format;
-use super::page;
+use super::{numbers, page};
 use crate::error::{Exit, Result};
 use crate::lab::verdict::Styles;
 use crate::lab::{Lab, Tally};
@@ -159,6 +159,7 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
         counted(records, "record[s]")
     ));
     lines.extend(labels(&outcome.totals));
+    lines.extend(numbers::lines(&plan.rules, &outcome.totals));
     if outcome.reprobed > 0 {
         let what = "re-probe[s] of targets that looked broken or transient";
         lines.push(counted(outcome.reprobed, what));
@@ -279,6 +280,8 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "source_ports": outcome.totals.ports.json(),
         "interface": outcome.interface,
         "conditions": outcome.totals.labels,
+        "metrics": numbers::metrics_json(&plan.rules, &outcome.totals),
+        "values": numbers::values_json(&plan.rules, &outcome.totals),
         "controls": outcome.totals.controls.to_json(&outcome.totals.labels),
         "flags": outcome.totals.flagged,
         "disturbed": outcome.disturbed.json(),

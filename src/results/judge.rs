@@ -7,22 +7,23 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
+use crate::chain::Selection;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::measurement;
 use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, Metadata};
 
-/// The columns of results.
-pub struct FromFile;
+/// The columns of results, read by a measurement with these functions.
+pub struct FromFile<'a>(pub &'a Selection);
 
-impl Columns for FromFile {
+impl Columns for FromFile<'_> {
     fn elsewhere(&self, _: &str) -> Option<String> {
         Some("the results do not have it".to_owned())
     }
 
     fn about(&self, column: &str) -> About {
-        measurement::about(column)
+        measurement::about_with(self.0, column)
     }
 }
 

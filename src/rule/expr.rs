@@ -56,6 +56,8 @@ impl Type {
             (Type::Int | Type::Decimal, Type::Float) | (Type::Float, Type::Int | Type::Decimal) => {
                 Some(Type::Float)
             }
+            // Of the same unit: see `durations`.
+            (Type::Duration, Type::Float) | (Type::Float, Type::Duration) => Some(Type::Float),
             _ => None,
         }
     }
@@ -175,7 +177,7 @@ impl Expr {
         match (self.ty, ty) {
             (from, to) if from == to => self,
             // The same numbers: only databases distinguish them.
-            (Type::Decimal, Type::Float) => Self::new(ty, self.node),
+            (Type::Decimal, Type::Float) | (Type::Int, Type::Duration) => Self::new(ty, self.node),
             _ => Self::new(ty, Node::Cast(Box::new(self))),
         }
     }

@@ -18,11 +18,11 @@ use super::confirm::{CONFIRMED, Confirmation, INCONCLUSIVE, Rounds};
 use super::expr::{Column, Expr, Type};
 use super::kernel::cast;
 use super::known::{Reason, lossy};
-use super::{Asked, INSUFFICIENT, Rule, Rules};
+use super::{Asked, INSUFFICIENT, METRIC, Metric, Rule, Rules};
 use crate::error::{Error, Result};
 
 /// The columns that judging adds.
-pub const ADDED: [&str; 3] = ["conditions", "verdict", "insufficient"];
+pub const ADDED: [&str; 4] = ["conditions", "verdict", "insufficient", METRIC];
 
 /// The outcome of a rule for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +36,21 @@ enum Outcome {
 }
 
 impl Rules {
-    /// The fields that judging adds: [`ADDED`]. Without rules only the first: Parquet has no structs without fields.
+    /// The fields that judging adds: [`ADDED`]. Parquet has no structs without fields, so those of missing rules and
+    /// metrics are left out.
     fn fields(&self) -> Vec<Field> {
         let item = Field::new_list_field(DataType::Utf8, false);
         let words: Fields =
-            self.0.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
-        let [conditions, verdict, insufficient] = ADDED;
+            self.rules.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
+        let [conditions, verdict, insufficient, metric] = ADDED;
         let mut fields = vec![Field::new(conditions, DataType::List(Arc::new(item)), false)];
         if !words.is_empty() {
             fields.push(Field::new(verdict, DataType::Struct(words.clone()), false));
             fields.push(Field::new(insufficient, DataType::Struct(words), false));
+        }
+        let metrics: Fields = self.metrics.iter().map(Metric::field).collect();
+        if !metrics.is_empty() {
+            fields.push(Field::new(metric, DataType::Struct(metrics), false));
         }
         fields
     }
@@ -63,7 +68,8 @@ impl Rules {
 
     /// Adds the outcomes of all rules to every record of a batch: `conditions`, the list of full labels; `verdict`, a
     /// column per rule with the last word, NULL where the rule does not apply; `insufficient`, a column per rule with
-    /// the reason, NULL unless it is insufficient. Without rules there are no structs.
+    /// the reason, NULL unless it is insufficient; `metric`, a column per metric. Without rules and without metrics
+    /// their structs are missing.
     pub fn judge(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         self.judged(batch).map_err(|error| Error::failed("evaluate the conditions", error))
     }
@@ -72,7 +78,7 @@ impl Rules {
         let rows = batch.num_rows();
         let local = self.local_errors(batch)?;
         let rules: Vec<(&Rule, Answers)> = self
-            .0
+            .rules
             .iter()
             .map(|rule| Ok((rule, Answers::new(rule, batch, &local)?)))
             .collect::<Result<_, ArrowError>>()?;
@@ -94,7 +100,11 @@ impl Rules {
         }
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(conditions.finish()));
-        for (field, words) in fields.iter().skip(1).zip([verdicts, reasons]) {
+        let metrics = self.metrics.iter().map(|metric| metric.evaluate(batch, &local));
+        let metrics = metrics.collect::<Result<Vec<_>, _>>()?;
+        let structs =
+            [verdicts, reasons, metrics].into_iter().filter(|columns| !columns.is_empty());
+        for (field, words) in fields.iter().skip(1).zip(structs) {
             if let DataType::Struct(names) = field.data_type() {
                 columns.push(Arc::new(StructArray::try_new_with_length(
                     names.clone(),
@@ -110,7 +120,8 @@ impl Rules {
     /// For every configuration that a rule refers to: where this host caused the failure.
     fn local_errors(&self, batch: &RecordBatch) -> Result<Vec<(String, BooleanArray)>, ArrowError> {
         let mut local: Vec<(String, BooleanArray)> = Vec::new();
-        for name in self.0.iter().flat_map(|rule| &rule.configurations) {
+        let of_rules = self.rules.iter().flat_map(|rule| &rule.configurations);
+        for name in of_rules.chain(self.metrics.iter().flat_map(Metric::configurations)) {
             if !local.iter().any(|(known, _)| known == name) {
                 let state = cast(&column(batch, name, "state")?, &DataType::Utf8)?;
                 let state = state.as_string::<i32>();

@@ -20,7 +20,7 @@ const UNITS: [(i64, &[&str]); 7] = [
 ];
 
 /// What is wrong with a literal, and what to write.
-type Refusal = (String, &'static str);
+pub(super) type Refusal = (String, &'static str);
 
 const DURATION: &str = "write INTERVAL '100 milliseconds', with a whole number or a decimal fraction of microseconds, \
     milliseconds, seconds, minutes, hours, days or weeks";
@@ -99,8 +99,8 @@ impl Typer<'_> {
     }
 }
 
-/// `100 milliseconds`, `1 minute 30 seconds`; `unit` is the word after the quotes, if there is one.
-fn duration(text: &str, unit: Option<&str>) -> Result<i64, Refusal> {
+/// `100 milliseconds`, `100ms`, `1 minute 30 seconds`; `unit` is the word after the quotes, if there is one.
+pub(super) fn duration(text: &str, unit: Option<&str>) -> Result<i64, Refusal> {
     let refuse = || (format!("`{}` is not a duration", text.trim()), DURATION);
     let mut rest = text.trim();
     if let Some(unit) = unit {

@@ -14,16 +14,21 @@
 //!
 //! Imports [`error`](crate::error), [`flags`](crate::flags), [`field`](crate::field) and [`record`].
 
+mod arithmetic;
 mod columns;
 mod compare;
 pub mod confirm;
+mod duration;
 mod eval;
 mod expr;
 mod judge;
 mod kernel;
 mod known;
 mod literal;
+mod metric;
+mod misnamed;
 mod never;
+mod packets;
 mod parse;
 mod quote;
 mod sql;
@@ -35,6 +40,8 @@ use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
 pub use judge::ADDED;
+pub use metric::{METRIC, Metric, MetricSource, TIME_UNITS};
+pub use packets::{packet_condition, packet_value};
 pub use parse::Sql;
 
 use crate::error::Diagnostic;
@@ -139,9 +146,12 @@ enum Asked {
     Value(Expr),
 }
 
-/// All rules of a measurement.
+/// All rules and metrics of a measurement.
 #[derive(Debug, Clone, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    metrics: Vec<Metric>,
+}
 
 impl Rules {
     /// Checks rules against the schema of a record (the struct `target` and one per configuration). Returns the
@@ -170,7 +180,7 @@ impl Rules {
     ) -> Vec<Diagnostic> {
         let mut mistakes = Vec::new();
         let mut compiler = Compiler { schema, one, columns, mistakes: &mut mistakes };
-        self.0.extend(compiler.rule(source));
+        self.rules.extend(compiler.rule(source));
         mistakes
     }
 
@@ -182,15 +192,18 @@ impl Rules {
     pub fn against(&self, schema: &Schema, columns: &dyn Columns) -> Result<Self, Vec<Diagnostic>> {
         let mut rules = Self::default();
         let again =
-            self.0.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, columns));
-        let mistakes: Vec<Diagnostic> = again.filter(Diagnostic::is_error).collect();
+            self.rules.iter().flat_map(|r| rules.add(&r.source, r.one.as_deref(), schema, columns));
+        let mut mistakes: Vec<Diagnostic> = again.filter(Diagnostic::is_error).collect();
+        let metrics: Vec<MetricSource> = self.metrics().map(|m| m.source().clone()).collect();
+        let metrics = rules.add_metrics(&metrics, schema, columns);
+        mistakes.extend(metrics.into_iter().filter(Diagnostic::is_error));
         if mistakes.is_empty() { Ok(rules) } else { Err(mistakes) }
     }
 
     /// Whether a rule compares `ok` in records without the column `answer`, from an earlier version: then an answer
     /// other than the requested one counts as none.
     pub fn lack_answers(&self) -> bool {
-        self.0.iter().any(|rule| match &rule.asked {
+        self.rules.iter().any(|rule| match &rule.asked {
             Asked::Compare { zero, one } => zero.lacks_answers() || one.lacks_answers(),
             Asked::Online(side) => side.lacks_answers(),
             Asked::FirstOf(_) | Asked::Value(_) => false,
@@ -199,7 +212,7 @@ impl Rules {
 
     /// The rules in file order.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.iter()
+        self.rules.iter()
     }
 }
 
@@ -353,6 +366,14 @@ impl Rule {
     /// Its column in the structs `verdict` and `insufficient`.
     pub fn column(&self) -> String {
         column_of(self.name())
+    }
+
+    /// The unit of its values, if it gives durations.
+    pub fn value_unit(&self) -> Option<&'static str> {
+        match &self.asked {
+            Asked::Value(value) if value.is_duration() => Some("ns"),
+            _ => None,
+        }
     }
 
     /// The configurations that it refers to, in record order.

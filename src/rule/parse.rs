@@ -34,8 +34,7 @@ pub(super) const ALLOWED: &str = "expressions have AND OR NOT, = <> < <= > >=, I
     and columns such as one.ok";
 
 /// The hint for a number with a unit.
-const UNITS: &str = "numbers have no units: tcp_handshake_rtt is in nanoseconds, 100 ms is 100000000; differences of times \
-    such as one.ended - one.started are compared with INTERVAL '100 milliseconds'";
+const UNITS: &str = "write a number with a unit in quotes: '100ms', or INTERVAL '100 milliseconds'";
 
 /// The part of DuckDB's dialect in use: words, numbers and precedences are DuckDB's, since expressions are meant to
 /// be pasted there.

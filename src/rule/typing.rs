@@ -11,7 +11,7 @@ use sqlparser::ast::{
 
 use super::columns::{About, Columns, Known};
 use super::confirm::CONFIRM;
-use super::expr::{Arithmetic, Case, Column, Comparison, Expr, Literal, Node, Type};
+use super::expr::{Case, Column, Comparison, Expr, Literal, Node, Type};
 use super::parse::{ALLOWED, Sql};
 use super::wording;
 use crate::error::{Diagnostic, nearest};
@@ -61,14 +61,21 @@ impl Typer<'_> {
     /// Types the whole expression, whose value must have a text for a label.
     pub(super) fn value(&mut self) -> Option<Expr> {
         let expr = self.whole()?;
-        if expr.ty != Type::Duration {
-            self.labelled(&expr);
-            return Some(expr);
+        self.labelled(&expr);
+        Some(expr)
+    }
+
+    /// Types the whole expression, which must be a number or a duration.
+    pub(super) fn number_only(&mut self) -> Option<Expr> {
+        let expr = self.whole()?;
+        match expr.ty {
+            Type::Int | Type::Float | Type::Duration => return Some(expr),
+            Type::Decimal => return Some(expr.to(Type::Float)),
+            _ => {}
         }
-        let message = "a duration cannot end a label";
-        let help = "compare it in a `first_of`: when = \"... < INTERVAL '100 milliseconds'\"";
-        let span = self.sql.whole();
-        self.mistakes.push(self.sql.diagnostic("E0404", span, message, Some(help.into())));
+        let message = format!("this is of type {}, but a metric is a number", expr.ty);
+        let help = Some("write a condition for what is not a number".to_owned());
+        self.mistakes.push(self.sql.diagnostic("E0404", self.sql.whole(), message, help));
         None
     }
 
@@ -88,7 +95,7 @@ impl Typer<'_> {
         self.mistake("E0402", at, format!("{what} is not part of expressions"), ALLOWED)
     }
 
-    fn expr(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
+    pub(super) fn expr(&mut self, at: &ast::Expr, depth: usize) -> Option<Expr> {
         if depth > DEEPEST {
             self.mistakes.push(self.sql.too_much("it is nested too deeply"));
             return None;
@@ -139,40 +146,17 @@ impl Typer<'_> {
     }
 
     /// The structs of a record that expressions can refer to.
-    fn tables(&self) -> Vec<&str> {
+    pub(super) fn tables(&self) -> Vec<&str> {
         let tables = self.schema.fields().iter();
         let tables = tables.filter(|field| matches!(field.data_type(), DataType::Struct(_)));
         tables.map(|field| field.name().as_str()).filter(|table| *table != CONFIRM).collect()
     }
 
-    fn fields(&self, table: &str) -> Option<&Fields> {
+    pub(super) fn fields(&self, table: &str) -> Option<&Fields> {
         match self.schema.field_with_name(table).ok().filter(|_| table != CONFIRM)?.data_type() {
             DataType::Struct(fields) => Some(fields),
             _ => None,
         }
-    }
-
-    fn bare(&mut self, at: &ast::Expr, name: &str) -> Option<Expr> {
-        let tables = self.tables();
-        let homes =
-            tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
-        let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
-        if homes.is_empty()
-            && let Some(help) = wording::of_word(name)
-        {
-            return self.mistake("E0403", at, format!("`{name}` is not a column"), &help);
-        }
-        let help = match homes.is_empty() {
-            true => format!("write a column with its struct: {}", tables.join(".x, ") + ".x"),
-            false => format!("write {}", homes.join(" or ")),
-        };
-        self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
-    }
-
-    fn quoted(&mut self, at: &ast::Expr, text: &str) -> Option<Expr> {
-        let help = format!("write a text in single quotes: '{}'", text.replace('\'', "''"));
-        let message = "in SQL, double quotes are for the names of columns, not for texts";
-        self.mistake("E0403", at, message, &help)
     }
 
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {
@@ -218,6 +202,7 @@ impl Typer<'_> {
             _ => about,
         };
         let has_flags = self.schema.field_with_name(flags::COLUMN).is_ok();
+        let ty = if about.nanoseconds && ty == Type::Int { Type::Duration } else { ty };
         let column = Column { table: table.into(), name: name.into(), stored, about, has_flags };
         Some(Expr::new(ty, Node::Column(column)))
     }
@@ -270,7 +255,7 @@ impl Typer<'_> {
     }
 
     /// An integer or a float; a bare NULL counts as an integer.
-    fn number(&mut self, at: &ast::Expr, expr: Expr) -> Option<Expr> {
+    pub(super) fn number(&mut self, at: &ast::Expr, expr: Expr) -> Option<Expr> {
         match expr.ty {
             Type::Int | Type::Decimal | Type::Float => Some(expr),
             Type::Null => Some(expr.to(Type::Int)),
@@ -374,51 +359,7 @@ impl Typer<'_> {
             let node = if *op == BinaryOperator::And { Node::And(a, b) } else { Node::Or(a, b) };
             return Some(Expr::new(Type::Bool, node));
         }
-        let arithmetic = match op {
-            BinaryOperator::Plus => Arithmetic::Add,
-            BinaryOperator::Minus => Arithmetic::Subtract,
-            BinaryOperator::Multiply => Arithmetic::Multiply,
-            BinaryOperator::Divide => Arithmetic::Divide,
-            BinaryOperator::Modulo => Arithmetic::Remainder,
-            BinaryOperator::BitwiseAnd => Arithmetic::BitAnd,
-            BinaryOperator::BitwiseOr => Arithmetic::BitOr,
-            _ => {
-                let help = wording::of_operator(&op.to_string()).unwrap_or(ALLOWED);
-                let message = format!("`{op}` is not part of expressions");
-                return self.mistake("E0402", at, message, help);
-            }
-        };
-        let (a, b) = (self.expr(left, depth), self.expr(right, depth));
-        let (a, b) = (a?, b?);
-        let ty = match (arithmetic, a.ty, b.ty) {
-            (Arithmetic::Subtract, Type::Time, Type::Time) => Some(Type::Duration),
-            (Arithmetic::Add | Arithmetic::Subtract, Type::Duration, Type::Duration) => {
-                Some(Type::Duration)
-            }
-            (Arithmetic::Add | Arithmetic::Subtract, Type::Time, Type::Duration)
-            | (Arithmetic::Add, Type::Duration, Type::Time) => Some(Type::Time),
-            _ => None,
-        };
-        if let Some(ty) = ty {
-            return Some(Expr::new(ty, Node::Arithmetic(arithmetic, Box::new(a), Box::new(b))));
-        }
-        let (a, b) = (self.number(left, a), self.number(right, b));
-        let (a, b) = (a?, b?);
-        let ty = match (arithmetic, a.ty.common(b.ty)) {
-            // As in DuckDB: 7 / 2 is 3.5.
-            (Arithmetic::Divide, _) => Type::Float,
-            (Arithmetic::BitAnd | Arithmetic::BitOr, _)
-                if (a.ty, b.ty) != (Type::Int, Type::Int) =>
-            {
-                return self.mistake("E0404", at, format!("`{op}` needs integers"), "");
-            }
-            (_, Some(ty @ (Type::Int | Type::Float))) => ty,
-            _ => {
-                let fraction = if a.ty == Type::Decimal { left } else { right };
-                return self.decimal(fraction);
-            }
-        };
-        Some(Expr::new(ty, Node::Arithmetic(arithmetic, Box::new(a.to(ty)), Box::new(b.to(ty)))))
+        self.arithmetic(at, left, op, right, depth)
     }
 
     fn comparison(
@@ -441,13 +382,6 @@ impl Typer<'_> {
         Some(Expr::new(Type::Bool, Node::Compare(op, Box::new(a), Box::new(b))))
     }
 
-    /// Databases compute 1.5 in decimals unless it meets a float: with other results, and errors if there are too few
-    /// digits.
-    fn decimal<T>(&mut self, at: &ast::Expr) -> Option<T> {
-        let message = "databases compute this fraction in decimals, not in floats";
-        self.mistake("E0404", at, message, &format!("write a float with an exponent: {at}e0"))
-    }
-
     /// Converts expressions to one type: the first, if there is one, and the others.
     fn list(
         &mut self,
@@ -460,7 +394,7 @@ impl Typer<'_> {
             let expr = self.expr(at, depth);
             typed.push((at, expr));
         }
-        self.with_nanoseconds(&typed)?;
+        self.durations(&mut typed)?;
         let mut ty = Type::Null;
         for (at, expr) in &typed {
             let found = expr.as_ref()?.ty;
@@ -481,7 +415,7 @@ impl Typer<'_> {
                             "write TIMESTAMP before a time: TIMESTAMP '2026-11-22 18:30:00'"
                         }
                         (Type::Duration, _) | (_, Type::Duration) => {
-                            "write a duration as INTERVAL '100 milliseconds'"
+                            "write a duration as '100ms' or INTERVAL '100 milliseconds'"
                         }
                         _ => "",
                     };

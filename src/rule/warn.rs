@@ -6,13 +6,8 @@ use arrow_schema::DataType;
 use sqlparser::ast;
 
 use super::columns::Known;
-use super::expr::{Arithmetic, Comparison, Expr, Literal, Node, Type};
+use super::expr::{Comparison, Expr, Literal, Node, Type};
 use super::typing::Typer;
-
-/// From here (10 microseconds) ...
-const LEAST: f64 = 1e4;
-/// ... to here (an hour), a number of nanoseconds is a plausible time between a packet and its answer.
-const MOST: f64 = 3.6e12;
 
 /// An operand: its place and its expression.
 pub(super) type Operand<'a> = (&'a ast::Expr, &'a Expr);
@@ -20,7 +15,7 @@ pub(super) type Operand<'a> = (&'a ast::Expr, &'a Expr);
 impl Typer<'_> {
     /// Checks a comparison at `at`.
     pub(super) fn compared(&mut self, at: &ast::Expr, op: Comparison, a: Operand, b: Operand) {
-        for ((this, expr), (other, with), op) in [(a, b, op), (b, a, op.turned())] {
+        for ((this, expr), (_, with), op) in [(a, b, op), (b, a, op.turned())] {
             if with.is_null_literal() {
                 let not = if op == Comparison::NotEq { "NOT " } else { "" };
                 let help = match expr.is_never_null() {
@@ -32,8 +27,9 @@ impl Typer<'_> {
                 return self.warn("W0401", at, message, help);
             }
             let Some(number) = with.number() else { continue };
-            if expr.is_nanoseconds() && !plausible(number) {
-                return self.nanoseconds(other, this, number);
+            // A number without a unit has its own warning.
+            if expr.is_duration() && number != 0.0 {
+                return;
             }
             if let Some(outcome) = expr.bounds().and_then(|bounds| op.outcome(bounds, number)) {
                 return self.one_outcome(at, this, expr, outcome);
@@ -61,8 +57,8 @@ impl Typer<'_> {
 
     fn compared_in(&mut self, at: &ast::Expr, (this, expr): Operand, (_, with): Operand) {
         let Some(number) = with.number() else { return };
-        if expr.is_nanoseconds() && !plausible(number) {
-            return self.nanoseconds(at, this, number);
+        if expr.is_duration() && number != 0.0 {
+            return;
         }
         let outcome = expr.bounds().and_then(|bounds| Comparison::Eq.outcome(bounds, number));
         if outcome == Some(false) {
@@ -89,12 +85,9 @@ impl Typer<'_> {
                     "write the bound that is meant as one comparison: <= or >=",
                 );
             }
-            match with.number() {
-                Some(number) if expr.is_nanoseconds() && !plausible(number) => {
-                    return self.nanoseconds(bound, this, number);
-                }
-                _ => {}
-            }
+        }
+        if expr.is_duration() {
+            return;
         }
         let (Some((least, most)), Some(low), Some(high)) =
             (expr.bounds(), low.1.number(), high.1.number())
@@ -128,27 +121,13 @@ impl Typer<'_> {
 
     /// Checks an expression for a label.
     pub(super) fn labelled(&mut self, expr: &Expr) {
-        if expr.is_nanoseconds() || expr.ty == Type::Time {
+        if expr.is_duration() || expr.ty == Type::Time {
             let message = "nearly every record has another number here, and so another label";
-            let help =
-                "name ranges with `first_of`; the number itself is a column of the record anyway";
+            let help = "name ranges with `first_of`, or report the number itself with [[metrics]]";
             let diagnostic =
                 self.sql.diagnostic("W0404", self.sql.whole(), message, Some(help.into()));
             self.mistakes.push(diagnostic);
         }
-    }
-
-    /// Checks what is combined with a number of nanoseconds without being one: a fraction of a second, or an
-    /// INTERVAL.
-    pub(super) fn with_nanoseconds(&mut self, typed: &[(&ast::Expr, Option<Expr>)]) -> Option<()> {
-        let exprs = || typed.iter().filter_map(|(at, expr)| Some((*at, expr.as_ref()?)));
-        let Some((column, _)) = exprs().find(|(_, expr)| expr.is_nanoseconds()) else {
-            return Some(());
-        };
-        let other = exprs().filter(|(_, expr)| matches!(expr.ty, Type::Decimal | Type::Duration));
-        let other = other.into_iter().find_map(|(at, expr)| Some((at, expr.as_nanoseconds()?)));
-        let Some((at, help)) = other else { return Some(()) };
-        self.mistake("E0404", at, format!("{column} is a whole number of nanoseconds"), &help)
     }
 
     fn one_outcome(&mut self, at: &ast::Expr, this: &ast::Expr, expr: &Expr, outcome: bool) {
@@ -174,38 +153,17 @@ impl Typer<'_> {
         self.warn("W0402", at, message, &help);
     }
 
-    fn nanoseconds(&mut self, at: &ast::Expr, column: &ast::Expr, number: f64) {
-        let message = format!(
-            "{column} is in nanoseconds, and {at} ns is not a plausible time between packets"
-        );
-        self.warn("W0403", at, message, &in_nanoseconds(number));
-    }
-
-    fn warn(&mut self, code: &'static str, at: &ast::Expr, message: impl Into<String>, help: &str) {
-        let warning = self.sql.diagnostic(code, self.sql.of(at), message, Some(help.to_owned()));
+    pub(super) fn warn(
+        &mut self,
+        code: &'static str,
+        at: &ast::Expr,
+        message: impl Into<String>,
+        help: &str,
+    ) {
+        let help = (!help.is_empty()).then(|| help.to_owned());
+        let warning = self.sql.diagnostic(code, self.sql.of(at), message, help);
         self.mistakes.push(warning);
     }
-}
-
-/// The hint for a number that was meant in another unit.
-pub(super) fn in_nanoseconds(number: f64) -> String {
-    let size = number.abs();
-    let exact = |unit: f64| (number * unit).round();
-    if size > MOST {
-        format!("an hour is {MOST} nanoseconds, a second 1000000000")
-    } else if size < 1.0 || size.fract() != 0.0 {
-        format!("write {} if {number} seconds are meant", exact(1e9))
-    } else {
-        format!(
-            "write {} if {number} milliseconds are meant, or {} for seconds",
-            exact(1e6),
-            exact(1e9)
-        )
-    }
-}
-
-fn plausible(number: f64) -> bool {
-    number == 0.0 || (LEAST..=MOST).contains(&number.abs())
 }
 
 impl Comparison {
@@ -286,19 +244,6 @@ impl Expr {
         }
     }
 
-    /// Whether it is a number of nanoseconds: such a column, or a calculation from such columns in the same unit.
-    pub(super) fn is_nanoseconds(&self) -> bool {
-        match &self.node {
-            Node::Column(column) => column.about.nanoseconds,
-            Node::Cast(inner) | Node::Negate(inner) => inner.is_nanoseconds(),
-            Node::Arithmetic(Arithmetic::Add | Arithmetic::Subtract, a, b) => {
-                a.is_nanoseconds() && b.is_nanoseconds()
-            }
-            Node::Coalesce(list) => list.first().is_some_and(Expr::is_nanoseconds),
-            _ => false,
-        }
-    }
-
     /// Whether it is a column with a value in every record in which it is known.
     fn is_never_null(&self) -> bool {
         self.column().is_some_and(|column| !column.about.optional)
@@ -312,9 +257,7 @@ impl Expr {
     pub(super) fn comparison_to_write(&self, text: &str) -> String {
         let text = text.trim();
         match self.ty {
-            _ if self.is_nanoseconds() => {
-                format!("compare it, in nanoseconds: {text} > 100000000 is more than 100 ms")
-            }
+            _ if self.is_duration() => format!("compare it with a duration: {text} > '100ms'"),
             Type::Int | Type::Decimal | Type::Float if self.is_never_null() => {
                 format!("compare it with the number that is meant, such as: {text} > 0")
             }
@@ -325,15 +268,6 @@ impl Expr {
                 format!("compare it with the value that is meant, or write {text} IS NOT NULL")
             }
             _ => "write a comparison, or a boolean column such as one.ok".to_owned(),
-        }
-    }
-
-    /// The replacement for a fraction next to nanoseconds, or for an INTERVAL.
-    pub(super) fn as_nanoseconds(&self) -> Option<String> {
-        match &self.node {
-            Node::Literal(Literal::Duration(value)) => Some(format!("write {value}")),
-            Node::Literal(Literal::Float(value)) => Some(in_nanoseconds(*value)),
-            _ => None,
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn about(
         ("params", params(plan)),
         ("measurement_sha256", sha256(&plan.text)),
         ("conditions_sql", conditions_sql(&plan.rules)),
+        ("metrics_sql", metrics_sql(&plan.rules)),
         ("command_line", invoked_by.to_owned()),
         ("kernel", kernel),
         ("interface", interface.to_owned()),
@@ -72,5 +73,11 @@ pub fn sha256(text: &str) -> String {
 /// The verdict of each condition as an SQL expression over the file: a JSON object.
 pub fn conditions_sql(rules: &Rules) -> String {
     let sql = rules.iter().map(|rule| (rule.name().to_owned(), rule.sql().into()));
+    serde_json::Value::Object(sql.collect()).to_string()
+}
+
+/// Each metric as an SQL expression over the file: a JSON object.
+pub fn metrics_sql(rules: &Rules) -> String {
+    let sql = rules.metrics().map(|metric| (metric.name().to_owned(), metric.sql().into()));
     serde_json::Value::Object(sql.collect()).to_string()
 }

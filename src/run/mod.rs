@@ -19,6 +19,7 @@ mod again;
 pub mod available;
 pub mod controls;
 pub mod counts;
+pub mod distribution;
 pub mod disturbed;
 pub mod events;
 mod excluded;

@@ -18,11 +18,12 @@ use super::spec::Spec;
 use super::totals::Totals;
 use crate::error::{Error, Result};
 use crate::files::Place;
+use crate::rule::METRIC;
 use crate::sink::{self, Folder, PartsSink, SingleSink, Sink};
 use crate::targets::Positions;
 
 /// The columns needed to find out what is done.
-const DONE: [&str; 9] = [
+const DONE: [&str; 10] = [
     POSITION,
     "target.ip",
     "target.name",
@@ -32,6 +33,7 @@ const DONE: [&str; 9] = [
     "conditions",
     "verdict",
     "insufficient",
+    METRIC,
 ];
 
 /// What earlier sessions of a run left.

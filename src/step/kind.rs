@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::family::Family;
 use super::lock::Run;
 use super::process::CommandOutput;
+use super::rule::Hook;
 use super::slot::Slot;
 use crate::error::Result;
 
@@ -180,6 +181,11 @@ pub(super) trait StepKind: Any + fmt::Debug {
     /// The only version of IP that it changes anything for; `None` if it is for both, or if that is not known.
     fn only(&self) -> Option<Family> {
         None
+    }
+
+    /// The nftables rules that it stands for, each with its hook.
+    fn rules(&self) -> Vec<(Hook, String)> {
+        Vec::new()
     }
 
     /// Whether a connection that this host opens reads it before its first packet and never again.

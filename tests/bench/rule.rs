@@ -1,17 +1,21 @@
 //! What a rule costs: the conditions of `measurements/ecn.toml` over 100,000 records; and what it costs to plan each
-//! shipped measurement.
+//! shipped measurement; and what an expression over a packet costs.
 //!
 //! `cargo bench --bench rule` prints the time of all of them together; the throughput that
 //! criterion gives (elements per second) counts a record once per rule.
 
 #![expect(clippy::expect_used, reason = "a bench may stop where it fails")]
 
+use std::hint::black_box;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, new_null_array};
 use arrow_schema::{DataType, Fields, Schema};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use pathspider::field::Timestamp;
 use pathspider::measurement::{Plan, SHIPPED};
+use pathspider::packet::{Link, dissect};
+use pathspider::rule::{Sql, packet_value};
 
 const RECORDS: usize = 100_000;
 
@@ -78,5 +82,30 @@ fn plan(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, judge, plan);
+/// What one column of one's own costs for a packet: at most 100 ns.
+fn packet(criterion: &mut Criterion) {
+    let frame = [
+        &[2; 12][..],
+        &[8, 0, 0x45, 0, 0, 40, 0, 7, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2],
+        &[0x9c, 0x40, 0, 80, 0, 0, 0, 1, 0, 0, 0, 2, 0x50, 0x10, 0xfd, 0xe8, 0, 0, 0, 0],
+    ]
+    .concat();
+    let link = Link::from_linktype(1).expect("Ethernet");
+    let packet = dissect(link, &frame, Timestamp::UNKNOWN).expect("a packet");
+    let mut group = criterion.benchmark_group("packet");
+    for text in [
+        "tcp.window = 0 AND NOT tcp.rst",
+        "tcp.window",
+        "payload.length > 0 OR ip.ttl IN (1, 2, 3)",
+    ] {
+        let sql = Sql { text: text.to_owned(), span: 0..text.len(), start: None };
+        let (program, _) = packet_value(&sql, &mut Vec::new()).expect("an expression");
+        group.bench_function(text, |bencher| {
+            bencher.iter(|| black_box(&program).evaluate(black_box(&packet)))
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, judge, plan, packet);
 criterion_main!(benches);

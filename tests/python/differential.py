@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Evaluates every condition of a Parquet file in DuckDB and compares it with the column `verdict`.
+"""Evaluates conditions and metrics of a Parquet file in DuckDB, compares them with its own columns.
 
     differential.py FILE
 
-The metadata has two JSON objects from a condition's name to SQL: `pathspider.conditions_sql`, of
-which each must be evaluated, and `pathspider.raw_sql`, of which DuckDB may refuse some, for known
+The metadata has JSON objects from a name to SQL: `pathspider.conditions_sql` and
+`pathspider.metrics_sql`, of which each must be evaluated, and `pathspider.raw_sql`, of which DuckDB may refuse some, for known
 reasons. Exits with 1 if a row differs, or if too many were refused.
 """
 
@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 KNOWN = ("Overflow", "Division by zero", "TIMESTAMPTZ_NS", "Could not convert")
 
 
-def compare(connection, name, sql):
+def compare(connection, column, sql):
     """The rows that differ: number, ours, DuckDB's."""
     return connection.sql(
-        f"SELECT row, verdict.{name}, again FROM (SELECT *, {sql} AS again FROM records)"
-        f" WHERE again IS DISTINCT FROM verdict.{name} ORDER BY row"
+        f"SELECT row, {column}, again FROM (SELECT *, {sql} AS again FROM records)"
+        f" WHERE again IS DISTINCT FROM {column} ORDER BY row"
     ).fetchall()
 
 
@@ -40,12 +40,12 @@ def main():
     )
     [(rows,)] = connection.sql("SELECT count(*) FROM records").fetchall()
     wrong, refused, counts = [], [], {}
-    for kind in ("conditions_sql", "raw_sql"):
+    for kind, table in (("conditions_sql", "verdict"), ("metrics_sql", "metric"), ("raw_sql", "verdict")):
         conditions = json.loads(metadata[f"pathspider.{kind}".encode()])
         counts[kind] = len(conditions)
         for name, sql in conditions.items():
             try:
-                differing = compare(connection, name.replace(".", "_"), sql)
+                differing = compare(connection, f"{table}.{name.replace('.', '_')}", sql)
             except duckdb.Error as error:
                 if kind == "raw_sql" and any(known in str(error) for known in KNOWN):
                     refused.append(name)
@@ -54,7 +54,10 @@ def main():
                 continue
             if differing:
                 wrong.append(f"{kind} {name}: {len(differing)} rows: {differing[:2]}\n  {sql}")
-    print(f"{counts['conditions_sql']} conditions over {rows} rows, {len(wrong)} differ")
+    print(
+        f"{counts['conditions_sql']} conditions and {counts['metrics_sql']} metrics over {rows} rows,"
+        f" {len(wrong)} differ"
+    )
     print(f"{counts['raw_sql']} of them as they were written, {len(refused)} refused by DuckDB")
     if 2 * len(refused) > counts["raw_sql"]:
         wrong.append("DuckDB refused more than half of the expressions as they were written")

@@ -2,11 +2,14 @@
 //! a new key here.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
+use toml::Spanned;
 
+use crate::chain::own::Fold;
 use crate::chain::{self, Chain};
 use crate::measurement::words::{self, Text};
 
@@ -16,6 +19,26 @@ pub(in crate::measurement) struct Observer {
     /// Groups, whose functions are placed in their chains.
     pub(in crate::measurement) groups: Vec<Text>,
     chains: Vec<(Chain, Vec<Text>)>,
+    /// Columns of the measurement's own, with their places.
+    pub(in crate::measurement) own: Vec<(Fold, BTreeMap<String, Spanned<Own>>)>,
+}
+
+/// A column of the measurement's own.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::measurement) struct Own {
+    /// The packets of one direction only: fwd, those of this host, or rev. Without it, all.
+    #[schemars(with = "Option<String>", extend("enum" = ["fwd", "rev"]), example = &"rev")]
+    pub(in crate::measurement) direction: Option<Text>,
+    /// Which packets count: a boolean expression over `pathspider list packet-fields`.
+    #[schemars(with = "Option<String>", example = &"tcp.window = 0 AND NOT tcp.rst")]
+    pub(in crate::measurement) when: Option<Text>,
+    /// The value that is taken of a packet: an expression over the same fields. Not for count and any.
+    #[schemars(with = "Option<String>", example = &"tcp.window")]
+    pub(in crate::measurement) value: Option<Text>,
+    /// What the column means.
+    #[schemars(example = &"How often the server closed its window")]
+    pub(in crate::measurement) help: Option<String>,
 }
 
 impl Observer {
@@ -34,6 +57,7 @@ impl Observer {
 /// A key of the table.
 enum Key {
     Use,
+    Own(Fold),
     Chain(Chain),
 }
 
@@ -43,11 +67,15 @@ impl<'de> Deserialize<'de> for Key {
         if key == "use" {
             return Ok(Key::Use);
         }
+        if let Some((fold, ..)) = Fold::ALL.into_iter().find(|(_, name, _)| *name == key) {
+            return Ok(Key::Own(fold));
+        }
         if let Some(chain) = Chain::ALL.into_iter().find(|chain| chain.key() == key) {
             return Ok(Key::Chain(chain));
         }
-        let known: Vec<String> =
-            Chain::ALL.iter().map(|chain| format!("`{}`", chain.key())).collect();
+        let chains = Chain::ALL.iter().map(|chain| chain.key());
+        let known = Fold::ALL.iter().map(|(_, name, _)| *name).chain(chains);
+        let known: Vec<String> = known.map(|name| format!("`{name}`")).collect();
         // In serde's own words, which the diagnostics parse.
         let known = known.join(", ");
         Err(D::Error::custom(format!("unknown field `{key}`, expected one of `use`, {known}")))
@@ -67,6 +95,7 @@ impl<'de> Deserialize<'de> for Observer {
                 while let Some(key) = map.next_key()? {
                     match key {
                         Key::Use => observer.groups = map.next_value()?,
+                        Key::Own(fold) => observer.own.push((fold, map.next_value()?)),
                         Key::Chain(chain) => observer.chains.push((chain, map.next_value()?)),
                     }
                 }
@@ -81,7 +110,18 @@ impl JsonSchema for Observer {
     fn schema_name() -> Cow<'static, str> {
         "Observer".into()
     }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut own = |fold: Fold| {
+            let mut own = Own::json_schema(generator).to_value();
+            let needed = if fold.adds_up() { "when" } else { "value" };
+            own["required"] = serde_json::json!([needed]);
+            if fold.adds_up()
+                && let Some(properties) = own["properties"].as_object_mut()
+            {
+                properties.shift_remove("value");
+            }
+            own
+        };
         let groups: Vec<_> = chain::GROUPS.iter().map(|group| (group.name, group.doc)).collect();
         let first = groups.first().map_or("", |(name, _)| *name);
         let mut properties = serde_json::Map::new();
@@ -110,6 +150,24 @@ impl JsonSchema for Observer {
                     "uniqueItems": true,
                     "default": [],
                     "examples": [[first]],
+                }),
+            );
+        }
+        for (fold, name, doc) in Fold::ALL {
+            let example = match fold.adds_up() {
+                true => serde_json::json!({ "zero_window": { "when": "tcp.window = 0" } }),
+                false => {
+                    serde_json::json!({ "window": { "direction": "rev", "value": "tcp.window" } })
+                }
+            };
+            properties.insert(
+                name.into(),
+                serde_json::json!({
+                    "description": format!("Columns of one's own, by name. {doc}"),
+                    "type": "object",
+                    "propertyNames": { "pattern": words::NAME },
+                    "additionalProperties": own(fold),
+                    "examples": [example],
                 }),
             );
         }

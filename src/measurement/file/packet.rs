@@ -5,7 +5,8 @@ use serde_json::Value;
 use toml::Spanned;
 
 use crate::connect::forge::{self, Words};
-use crate::measurement::bounds::{DSCP, KIND, SCALE, SIXTEEN, TTL};
+use crate::measurement::bounds::{KIND, SCALE, SIXTEEN, TTL};
+use crate::measurement::traffic_class::Mark;
 use crate::measurement::words::{self, Text};
 
 /// The packet that connections of the kind `forge` send, once. Missing keys are those of a plain SYN;
@@ -27,8 +28,8 @@ pub(in crate::measurement) struct Packet {
     pub(in crate::measurement) ttl: Option<Spanned<i64>>,
     /// The codepoint in the IP header (RFC 2474).
     #[serde(default)]
-    #[schemars(schema_with = "dscp", example = 46, extend("default" = 0))]
-    pub(in crate::measurement) dscp: Option<Spanned<i64>>,
+    #[schemars(with = "Option<Mark>", example = &"ef", extend("default" = 0))]
+    pub(in crate::measurement) dscp: Option<Spanned<Mark>>,
     /// The ECN field of the IP header (RFC 3168).
     #[serde(default)]
     #[schemars(schema_with = "ecn", example = &"ect0", extend("default" = "not-ect"))]
@@ -154,10 +155,6 @@ fn tcp_flags(_: &mut SchemaGenerator) -> Schema {
 
 fn ttl(_: &mut SchemaGenerator) -> Schema {
     words::range(&TTL)
-}
-
-fn dscp(_: &mut SchemaGenerator) -> Schema {
-    words::range(&DSCP)
 }
 
 fn window(_: &mut SchemaGenerator) -> Schema {

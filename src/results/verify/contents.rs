@@ -149,7 +149,7 @@ impl Contents {
         let is_fact = |field: &&Arc<Field>| !ADDED.contains(&field.name().as_str());
         let facts: Vec<_> = schema.fields().iter().filter(is_fact).cloned().collect();
         let facts = Schema::new(facts);
-        let rules = match plan.rules.against(&facts, &FromFile) {
+        let rules = match plan.rules.against(&facts, &FromFile(&plan.selection)) {
             Ok(rules) => rules,
             Err(diagnostics) => {
                 let why =

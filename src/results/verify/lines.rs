@@ -77,7 +77,9 @@ fn labels(
         .collect();
     let doing = || format!("read {}", file.display());
     let failed = |why| Error::failed(doing(), why);
-    let Ok(rules) = plan.rules.against(&schema.project(&facts).map_err(failed)?, &FromFile) else {
+    let Ok(rules) =
+        plan.rules.against(&schema.project(&facts).map_err(failed)?, &FromFile(&plan.selection))
+    else {
         return Ok(());
     };
     let mut reader = BufReader::new(files::regular(file).doing(doing)?);

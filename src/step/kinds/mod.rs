@@ -5,24 +5,34 @@ pub mod netfilter;
 pub mod route;
 pub mod sockopt;
 pub mod sysctl;
+pub mod traffic_class;
 
 use self::command::Command;
 use self::netfilter::Netfilter;
 use self::route::Route;
 use self::sockopt::Sockopt;
+use self::traffic_class::TrafficClass;
 use super::family::Family;
 use super::hold::HoldReset;
 use super::kind::{Need, Privilege, RevertDef, Scope, StepDef, StepKind};
 
 /// Every kind of step that a file can have.
-pub static STEPS: &[&StepDef] =
-    &[&sysctl::DEF, &netfilter::DEF, &route::DEF, &sockopt::DEF, &command::DEF];
+pub static STEPS: &[&StepDef] = &[
+    &sysctl::DEF,
+    &traffic_class::DEF,
+    &netfilter::DEF,
+    &route::DEF,
+    &sockopt::DEF,
+    &command::DEF,
+];
 
 /// One step of a configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Set a kernel parameter of the network namespace.
     Sysctl(sysctl::Sysctl),
+    /// Mark packets.
+    TrafficClass(TrafficClass),
     /// Treat packets by a rule of nftables.
     Netfilter(Netfilter),
     /// Route packets by metrics of their own.
@@ -46,6 +56,7 @@ impl Step {
     pub(super) fn kind(&self) -> &(dyn StepKind + 'static) {
         match self {
             Step::Sysctl(step) => step,
+            Step::TrafficClass(step) => step,
             Step::Netfilter(step) => step,
             Step::Route(step) => step,
             Step::Sockopt(step) => step,
@@ -122,6 +133,7 @@ pub(super) fn one_of_each() -> Vec<Step> {
     let mark = sockopt::SOCKOPTS.iter().find(|row| row.name == "mark").unwrap();
     vec![
         Step::sysctl("net.ipv4.tcp_ecn", "1"),
+        Step::TrafficClass(TrafficClass { dscp: Some(46), ..TrafficClass::default() }),
         Step::Netfilter(Netfilter { rule: "ip dscp set 46".into(), ..Netfilter::default() }),
         Step::Route(Route { advmss: Some(1400), ..Route::default() }),
         Step::Sockopt(Sockopt::Named(mark, sockopt::Value::Integer(7))),
@@ -143,9 +155,9 @@ mod tests {
             assert!(!step.describe().is_empty() && !step.describe_undo().is_empty());
             // A socket option may need more than most.
             assert!(step.privilege() >= row.privilege, "{}", row.name);
-            assert_eq!(row.revert.map(|revert| revert.kind), {
-                step.changes_host().then_some(row.name)
-            });
+            // Marks are rules, too.
+            let kind = if row.name == "traffic_class" { "netfilter" } else { row.name };
+            assert_eq!(row.revert.map(|revert| revert.kind), step.changes_host().then_some(kind));
         }
         let hidden = Step::HoldReset.def();
         assert!(STEPS.iter().all(|row| row.name != hidden.name), "no file can write it");
@@ -153,7 +165,9 @@ mod tests {
 
     #[test]
     fn the_names_in_a_journal_never_change() {
-        let tags: Vec<_> = STEPS.iter().filter_map(|row| row.revert).map(|row| row.tag).collect();
+        let mut tags: Vec<_> =
+            STEPS.iter().filter_map(|row| row.revert).map(|row| row.tag).collect();
+        tags.dedup();
         assert_eq!(tags, ["Sysctl", "Netfilter", "Route", "Command"]);
         assert!(tags.iter().all(|tag| revert(tag).is_some_and(|row| row.tag == *tag)));
         assert!(revert("Sockopt").is_none());

@@ -45,7 +45,7 @@ static HOLD: StepDef = StepDef {
     revert: Some(&REVERT),
 };
 
-static REVERT: RevertDef = RevertDef {
+pub(super) static REVERT: RevertDef = RevertDef {
     kind: "netfilter",
     tag: "Netfilter",
     read: |data| Ok(Arc::new(serde_json::from_value::<Table>(data)?)),
@@ -93,6 +93,10 @@ impl StepKind for Netfilter {
         true
     }
 
+    fn rules(&self) -> Vec<(Hook, String)> {
+        vec![(self.hook, self.rule.trim().to_owned())]
+    }
+
     fn only(&self) -> Option<Family> {
         rule::only(&self.rule)
     }
@@ -102,10 +106,7 @@ impl StepKind for Netfilter {
     }
 
     fn inspect_group(&self, together: &Together<'_>, facts: &dyn Facts) -> GroupFaults {
-        let script = script(together);
-        let fault = |why: &str| Fault::new("E0505", format!("nft rejects this rule: {why}"), HELP);
-        let checked = facts.nft(&script.checked());
-        GroupFaults::of_complaints(checked, |line| script.origin(line), fault)
+        inspect_group(together, facts)
     }
 
     fn refused(&self, _: &str) -> (&'static str, &'static str) {
@@ -147,19 +148,29 @@ impl StepKind for HoldReset {
     }
 }
 
+/// What nft says of all rules of a group.
+pub(super) fn inspect_group(together: &Together<'_>, facts: &dyn Facts) -> GroupFaults {
+    let script = script(together);
+    let fault = |why: &str| Fault::new("E0505", format!("nft rejects this rule: {why}"), HELP);
+    let checked = facts.nft(&script.checked());
+    GroupFaults::of_complaints(checked, |line| script.origin(line), fault)
+}
+
 /// How either kind is undone.
 const UNDO: &str = "remove the rule from the tool's own table";
 
-fn need() -> Need {
+pub(super) fn need() -> Need {
     Need { programs: true, ..Need::net_admin("to run nft, and to set the mark of packets") }
 }
 
 /// All rules of the configurations in force.
-fn script(together: &Together<'_>) -> Script {
-    let rules: Vec<Rule<'_>> = together
-        .of::<Netfilter>()
-        .map(|(place, step)| Rule { place, hook: step.hook, text: step.rule.trim() })
-        .collect();
+pub(super) fn script(together: &Together<'_>) -> Script {
+    let rules = together.steps.iter().flat_map(|(place, step)| {
+        step.rules().into_iter().map(move |(hook, rule)| (*place, hook, rule))
+    });
+    let rules: Vec<_> = rules.collect();
+    let rules: Vec<Rule<'_>> =
+        rules.iter().map(|(place, hook, text)| Rule { place: *place, hook: *hook, text }).collect();
     let holds: Vec<usize> = together.of::<HoldReset>().map(|((number, _), _)| number).collect();
     let table = Table::new(together.slot, together.run);
     Script::new(&together.flows, &rules, (&holds, hold::rule), table)
