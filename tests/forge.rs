@@ -87,6 +87,7 @@ fn inside(tests: &mut Tests) {
         let (records, packets) = measure(&lab);
         resets(&records, &packets);
     });
+    tests.run("a packet that the firewall of this host drops is a local error", || walled(&lab));
     tests.run("each packet has the source address of its route", || sources(&lab));
 }
 
@@ -132,6 +133,37 @@ fn measure(lab: &Lab) -> (Vec<Value>, Vec<Vec<u8>>) {
     assert_eq!(ruleset(), before, "rules are left");
     let text = fs::read_to_string(&output).unwrap();
     (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), packets)
+}
+
+/// The firewall of this host lets nothing out to two targets: the kernel says so to the sender.
+fn walled(lab: &Lab) {
+    let to = |v6: bool| lab.targets().iter().find(|target| target.addr.is_ipv6() == v6).unwrap();
+    let (four, six) = (to(false).addr, to(true).addr);
+    let wall = format!(
+        "add table inet wall; add chain inet wall output {{ type filter hook output priority filter; }}; \
+         add rule inet wall output ip daddr {four} drop; add rule inet wall output ip6 daddr {six} drop"
+    );
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let done = Command::new("nft").arg(&wall).env("PATH", path).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let (records, _) = measure(lab);
+    assert_eq!(records.len(), lab.targets().len());
+    let mut behind = 0;
+    for record in &records {
+        let ip: IpAddr = record["target"]["ip"].as_str().unwrap().parse().unwrap();
+        let zero = &record["zero"];
+        if [four, six].contains(&ip) {
+            assert_eq!(
+                (&zero["state"], &zero["error"]),
+                (&"local_error".into(), &"Operation not permitted".into())
+            );
+            assert_eq!(zero["ok"], Value::Null);
+            behind += 1;
+        } else {
+            assert_ne!(zero["state"], "local_error", "{zero}");
+        }
+    }
+    assert_eq!(behind, 2);
 }
 
 /// The prober's usual address, and another one.
