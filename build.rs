@@ -1,4 +1,5 @@
-//! Lists the measurements in `measurements/`, which are compiled in, and finds out what is built.
+//! Lists the measurements in `measurements/`, which are compiled in, and finds out what is built. Links the static
+//! libpcap of a folder if `PATHSPIDER_STATIC_PCAP` names one (see `.packaging/libpcap`).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ fn main() -> io::Result<()> {
     let folder = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     println!("cargo::rerun-if-changed=build.rs");
     list(&folder.join("measurements"))?;
+    static_pcap();
     println!("cargo::rustc-env=PATHSPIDER_COMMIT={}", commit(&folder)?);
     println!("cargo::rustc-env=PATHSPIDER_BUILD={}", build()?);
     Ok(())
@@ -99,4 +101,13 @@ fn build() -> io::Result<String> {
     let rustc = Command::new(variable("RUSTC")?).arg("--version").output()?;
     let rustc = String::from_utf8_lossy(&rustc.stdout);
     Ok(format!("{profile}, {}, {}", rustc.trim_end(), variable("TARGET")?))
+}
+
+/// Links the static libpcap of a folder, if a packager names one.
+fn static_pcap() {
+    println!("cargo::rerun-if-env-changed=PATHSPIDER_STATIC_PCAP");
+    if let Some(folder) = env::var_os("PATHSPIDER_STATIC_PCAP") {
+        println!("cargo::rustc-link-search=native={}", Path::new(&folder).display());
+        println!("cargo::rustc-link-lib=static=pcap");
+    }
 }

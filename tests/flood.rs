@@ -69,7 +69,10 @@ fn main() -> ExitCode {
 fn inside(tests: &mut Tests) {
     let lab = Lab::build(&Spec::parse("flood", LAB).unwrap()).unwrap();
     let listed = Listed::new(&lab);
-    tests.run("a flood gives no other target a wrong label", || flooded(&lab, &listed));
+    tests.run("a flood gives no other target a wrong label", || flooded(&lab, &listed, "128M"));
+    tests.run("nor does it where the capture's buffer is too small", || {
+        flooded(&lab, &listed, "1M");
+    });
     tests.run("a flood takes no more memory than the bound", || bounded(&lab, &listed));
 }
 
@@ -143,6 +146,7 @@ fn run(
     list: &Path,
     timeout: u64,
     output: &str,
+    buffer: &str,
 ) -> (Value, BTreeMap<String, Vec<String>>) {
     let path = listed.path(output);
     let ended = Command::new(env!("CARGO_BIN_EXE_pathspider"))
@@ -151,7 +155,7 @@ fn run(
         .arg("run")
         .arg(measurement(listed, timeout))
         .args(["--format", "json", "--confirm", "0"])
-        .args(["--rate", "40", "-i", &listed.interface])
+        .args(["--rate", "40", "-i", &listed.interface, "--capture-buffer", buffer])
         .args(NO_STRANGERS)
         .arg("--targets")
         .arg(list)
@@ -211,7 +215,7 @@ fn bounded(lab: &Lab, listed: &Listed) {
     assert!(!from.is_empty());
     let list = list(lab, listed, "silent.csv", |name| name == "silent");
     let ((summary, labels), sent) =
-        while_flooded(&from, || run(listed, &list, seconds(), "bounded.ndjson"));
+        while_flooded(&from, || run(listed, &list, seconds(), "bounded.ndjson", "128M"));
     // In kilobytes; of all programs that this one has run.
     let peak = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap().max_rss() as u64 * 1024;
     let took = summary["seconds"].as_f64().unwrap_or(0.0);
@@ -226,7 +230,7 @@ fn bounded(lab: &Lab, listed: &Listed) {
     }
 }
 
-fn flooded(lab: &Lab, listed: &Listed) {
+fn flooded(lab: &Lab, listed: &Listed, buffer: &str) {
     let name = |ip: &str| {
         let ip: IpAddr = ip.parse().unwrap();
         let target = lab.targets().iter().find(|target| target.addr == ip).unwrap();
@@ -238,7 +242,7 @@ fn flooded(lab: &Lab, listed: &Listed) {
     // One that answers nothing would be waited for.
     let list = list(lab, listed, "others.csv", |name| name != "silent");
     let ((summary, labels), sent) =
-        while_flooded(&from, || run(listed, &list, 60, "flooded.ndjson"));
+        while_flooded(&from, || run(listed, &list, 60, "flooded.ndjson", buffer));
     eprintln!("{sent} packets; {}, flags {}", summary["packets"], summary["flags"]);
     assert_eq!(labels.len(), lab.targets().len() - 2, "each target has its record");
     // Most went to our ports, so the observer had to look at them.

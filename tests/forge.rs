@@ -10,7 +10,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, ExitCode, Stdio};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
@@ -87,6 +87,7 @@ fn inside(tests: &mut Tests) {
         let (records, packets) = measure(&lab);
         resets(&records, &packets);
     });
+    tests.run("each packet has the source address of its route", || sources(&lab));
 }
 
 /// All that was recorded, and all that was on the wire.
@@ -131,6 +132,49 @@ fn measure(lab: &Lab) -> (Vec<Value>, Vec<Vec<u8>>) {
     assert_eq!(ruleset(), before, "rules are left");
     let text = fs::read_to_string(&output).unwrap();
     (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), packets)
+}
+
+/// The prober's usual address, and another one.
+const SOURCES: [Ipv4Addr; 2] = [Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(198, 51, 100, 7)];
+
+/// Every second target is reached by a route with the other source address.
+fn sources(lab: &Lab) {
+    let ip = |line: &str| {
+        let done = Command::new("ip").args(line.split_whitespace()).output().unwrap();
+        assert!(done.status.success(), "ip {line}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let interface = lab.interface();
+    ip(&format!("addr add {}/32 dev {interface}", SOURCES[1]));
+    let default = ip("-4 route show default");
+    let gateway = default.split_whitespace().skip_while(|word| *word != "via").nth(1).unwrap();
+    let addresses = lab.targets().iter().filter_map(|target| match target.addr {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
+    let addresses: Vec<Ipv4Addr> = addresses.collect();
+    for address in addresses.iter().skip(1).step_by(2) {
+        ip(&format!(
+            "route add {address}/32 via {gateway} dev {interface} onlink src {}",
+            SOURCES[1]
+        ));
+    }
+    let (records, packets) = measure(lab);
+    assert!(records.iter().all(|record| record["zero"]["observed"] == true));
+    let mut seen = 0;
+    for packet in &packets {
+        let Ok(packet) = SlicedPacket::from_ethernet(packet) else { continue };
+        let (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) =
+            (&packet.net, &packet.transport)
+        else {
+            continue;
+        };
+        let to = ip.header().destination_addr();
+        let Some(at) = addresses.iter().position(|address| *address == to) else { continue };
+        assert_eq!(ip.header().source_addr(), SOURCES[at % 2], "to {to}");
+        seen += usize::from(tcp.syn());
+    }
+    assert_eq!(seen, 2 * addresses.len());
 }
 
 fn ruleset() -> Vec<u8> {

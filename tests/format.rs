@@ -76,7 +76,7 @@ fn a_value_that_cannot_be_set_is_named() {
         ("count", "99999999999999999999", "count is of type integer"),
         ("on", "yes", "on is of type boolean, as its default false"),
         ("share", "half", "share is of type float"),
-        ("timeout", "soon", "in the file: error[E0206]: `soon` is not a duration"),
+        ("timeout", "soon", "timeout=soon: `soon` is not a duration"),
     ] {
         let said = with(PARAMS, &[(name, value)]).unwrap_err();
         assert!(said.contains(expected), "{name}={value}: {said}");

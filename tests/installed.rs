@@ -206,7 +206,7 @@ fn scripts() -> Result<(), Failed> {
     scripts.retain(|path| fs::read(path).unwrap().starts_with(b"#!"));
     assert!(scripts.len() >= 6, "{scripts:?}");
     let mut command = Command::new("shellcheck");
-    let output = command.args(&scripts).output().unwrap();
+    let output = command.arg("-x").args(&scripts).current_dir(root()).output().unwrap();
     let more = Command::new("shellcheck")
         .args(["-s", "bash", "src/cli/complete/bash.sh"])
         .current_dir(root())

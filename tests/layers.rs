@@ -66,6 +66,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "lab/",
             "resolve/servers.rs",
             "privilege/mod.rs",
+            "run/available.rs",
             "run/interface.rs",
             "run/route.rs",
             "run/source_ports.rs",
@@ -89,6 +90,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     (
         "std::thread",
         &[
+            "engine/closer.rs",
             "barrier.rs",
             "sink/row_group.rs",
             "observer/capture.rs",
@@ -129,15 +131,19 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "resolve/",
             "privilege/",
             "run/about.rs",
+            "run/available.rs",
             "run/interface.rs",
             "run/route.rs",
             "report/status.rs",
             "cli/",
         ],
     ),
-    ("rustix", &["files/", "program.rs", "lab/", "privilege/"]),
+    ("rustix", &["files/", "program.rs", "lab/", "privilege/", "engine/raw.rs"]),
     ("socket2", &["engine/driver", "engine/socket.rs", "engine/raw.rs", "step/", "lab/"]),
-    ("mio", &["engine/driver.rs", "lab/", "resolve/resolver.rs", "report/server.rs"]),
+    (
+        "mio",
+        &["engine/driver.rs", "engine/ready.rs", "lab/", "resolve/resolver.rs", "report/server.rs"],
+    ),
     ("pcap", &["observer/capture.rs", "observer/filter.rs", "lab/"]),
     ("signal_hook", &["signals.rs", "cli/"]),
     ("signal_hook_registry", &["cli/"]),
@@ -167,11 +173,12 @@ const OPENING: [&str; 9] = [
 
 /// Where that is allowed: `files` itself, and files of the system (`/proc`, `/sys`, `/run`, `/dev/net/tun`,
 /// `/etc/resolv.conf`) or without a name.
-const OPENING_ALLOWED: [&str; 9] = [
+const OPENING_ALLOWED: [&str; 10] = [
     "files/",
     "step/",
     "lab/",
     "cli/signals.rs",
+    "run/available.rs",
     "run/interface.rs",
     "run/route.rs",
     "run/source_ports.rs",

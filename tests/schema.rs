@@ -336,15 +336,15 @@ fn mistakes_are_placed_at_their_key() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     for (name, path, part) in [
-        ("sockopt-range", "/config/one/steps/0/sockopt/ip_ttl", "maximum of 255"),
-        ("route-range", "/config/one/steps/0/route/advmss", "minimum of 1"),
-        ("netfilter-key", "/config/one/steps/0/netfilter", "'chain' was unexpected"),
+        ("sockopt-range", "/config/one/steps/0/sockopt/ip_tos", "maximum of 255"),
+        ("route-range", "/config/one/steps/0/route/hoplimit", "maximum of 255"),
+        ("netfilter-key", "/config/one/steps/0/netfilter", "'rules' was unexpected"),
         ("netfilter-hook", "/config/one/steps/0/netfilter/hook", "is not one of"),
         ("kind-udp", "/connect/kind", "is not one of"),
         ("step-two-kinds", "/config/one/steps/0", "more than 1 property"),
         ("unknown-step", "/config/one/steps/0", "was unexpected"),
         ("condition-two-questions", "/conditions/0", "False schema"),
-        ("packet-two-payloads", "/connect/packet", "False schema"),
+        ("packet-two-payloads", "/config/one/connect/packet/question", "False schema"),
     ] {
         let said = |(file, at, said): &&(String, String, String)| {
             file == name && at.starts_with(path) && said.contains(part)

@@ -53,11 +53,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     if codes::is_code(target) {
         let Some(explained) = codes::find(target) else {
             let near = codes::nearest(target);
-            let near = near.map_or(String::new(), |near| format!("did you mean {near}? "));
-            let why = format!(
-                "there is no code {target}; {near}Codes have a letter and four digits, such as E0202; `pathspider \
-                 reference` lists them all"
-            );
+            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            let why =
+                format!("there is no code {target}; `pathspider reference` lists them all{near}");
             return Err(Error::Usage(why));
         };
         match args.format {

@@ -21,12 +21,14 @@ use crate::error::{Error, Exit, Result};
 use crate::flags;
 use crate::measurement::{self, Plan};
 use crate::observer::offline::{self, Observed};
+use crate::observer::ring::Ring;
 use crate::observer::{self, Flows, capture, file};
 use crate::packet::owner::PortSet;
 use crate::packet::{Unread, link};
 use crate::privilege;
 use crate::privilege::needs::Needs;
 use crate::report::page;
+use crate::run::available;
 use crate::sink::{self, Sink};
 use account::Account;
 
@@ -295,7 +297,8 @@ fn live(
     let needs = Needs::of_capture();
     privilege::require(&needs)?;
     crate::run::interface::exists(interface)?;
-    let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default())?;
+    let ring = Ring::fitting(None, available::octets());
+    let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default(), ring)?;
     let mut output = Output::open(&args.output, schema)?;
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;

@@ -112,6 +112,11 @@ pub struct Args {
     #[arg(long, value_name = "LOW-HIGH", value_parser = source_ports::parse)]
     source_ports: Option<RangeInclusive<u16>>,
 
+    /// Memory for captured packets that are not processed yet: octets, or with K, M or G, from 1M to 1G
+    /// [default: by --rate and available memory]
+    #[arg(long, value_name = "SIZE", value_parser = options::buffer)]
+    capture_buffer: Option<u64>,
+
     #[command(flatten)]
     names: Names,
 
@@ -160,6 +165,7 @@ impl Args {
             rate: self.rate,
             wave: self.wave,
             source_ports: self.source_ports.clone(),
+            capture_buffer: self.capture_buffer,
             shard: self.shard,
             port: self.port,
             set: self.set.clone(),

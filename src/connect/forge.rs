@@ -19,6 +19,7 @@
 //! The packet, and the ending of a partial match.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice, UdpHeader};
@@ -61,7 +62,7 @@ pub(super) const KIND: KindDef = KindDef {
 fn port_for(options: &Options) -> Option<u16> {
     let asks = |octets: &[u8]| {
         let message = Message::read(octets);
-        message.is_some_and(|message| !message.response && message.question != Question::None)
+        message.is_some_and(|m| !m.response && matches!(m.question, Question::One { .. }))
     };
     let is_query = |packet: &Packet| match &packet.payload {
         Payload::Question(_) => true,
@@ -95,7 +96,7 @@ fn cost(packet: &Packet) -> Vec<Part> {
 /// One packet for one target, and the wait for its answer.
 #[derive(Debug)]
 pub struct Forge {
-    packet: Packet,
+    packet: Arc<Packet>,
     source: SocketAddr,
     target: SocketAddr,
     sequence: u32,
@@ -114,7 +115,8 @@ pub struct Forge {
 
 impl Forge {
     /// For one target, from this address and port.
-    pub fn new(packet: Packet, peer: Peer<'_>, source: SocketAddr) -> Self {
+    pub fn new(packet: impl Into<Arc<Packet>>, peer: Peer<'_>, source: SocketAddr) -> Self {
+        let packet = packet.into();
         let mut forge = Self {
             source,
             target: SocketAddr::new(peer.address, peer.port),
@@ -129,7 +131,7 @@ impl Forge {
             doubtful: Doubtful::default(),
             packet,
         };
-        match &forge.packet.payload {
+        match &forge.packet.clone().payload {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => forge.payload = bytes.clone(),
             Payload::Question(kind) => forge.query(kind, peer),

@@ -34,6 +34,8 @@ pub(super) struct Connection {
     sent: usize,
     /// A FIN follows.
     half_close: bool,
+    /// The FIN was sent.
+    shut: bool,
     /// Why nothing more can be sent; reported once all data that came before has been read.
     broken: Option<Fault>,
     /// The first error that came back for a datagram. The socket is usable after it, and any host may have caused it, so it
@@ -67,6 +69,7 @@ impl Connection {
             out,
             sent,
             half_close: false,
+            shut: false,
             broken: None,
             refused: None,
             job,
@@ -151,6 +154,16 @@ impl Connection {
         Ended { local: self.channel.local, heard, heard_data, connected, ..ended }
     }
 
+    /// Whether both ends have closed it over TCP, so that closing the socket sends nothing.
+    pub(super) fn is_over(&self) -> bool {
+        self.finished && self.shut && self.channel.is_tcp
+    }
+
+    /// What is left of an attempt that has ended: its channel, and a packet that was not sent yet; may be empty.
+    pub(super) fn into_last(mut self) -> (Channel, Vec<u8>) {
+        (self.channel, self.out.split_off(self.sent))
+    }
+
     /// Reads what is available. If the socket is `plain`, a short read has emptied it.
     fn read(&mut self, plain: bool, buffer: &mut [u8]) -> Option<Ending> {
         let mut is_empty = false;
@@ -203,7 +216,10 @@ impl Connection {
             }
             Action::Close(ending) => Some(ending),
         };
-        self.flush();
+        // What such an attempt still has to send goes out after it has ended.
+        if ending.is_none() || self.channel.hears {
+            self.flush();
+        }
         match event {
             // Whatever the machine does with it, nothing more can come.
             Event::Failed(fault) => ending.or_else(|| Some(Ending::failed(fault, Stage::Connect))),
@@ -235,6 +251,7 @@ impl Connection {
         self.sent = 0;
         if std::mem::take(&mut self.half_close) {
             self.channel.half_close();
+            self.shut = true;
         }
     }
 }
@@ -323,7 +340,7 @@ mod tests {
             let ready = event(&mut poll, &mut events);
             assert_eq!(ready, Ready { writable: true, readable: false, plain: true });
             assert_eq!(connection.ready(ready, &mut buffer), None);
-            assert!(connection.connected && connection.heard);
+            assert!(connection.connected && connection.heard && connection.shut);
             server.send(b"ab").unwrap();
             if urgent {
                 server.send_out_of_band(b"c").unwrap();
@@ -336,9 +353,10 @@ mod tests {
             assert_eq!(rest.kind(), io::ErrorKind::WouldBlock, "everything was read");
             drop(server);
             let ready = event(&mut poll, &mut events);
-            assert!(!ready.plain);
+            assert!(!ready.plain && !connection.is_over());
             let ending = connection.ready(ready, &mut buffer).unwrap();
             assert_eq!((ending.state, ending.stage), (State::Ok, Stage::Done), "its FIN was read");
+            assert!(connection.is_over());
         }
     }
 

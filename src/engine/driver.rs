@@ -5,6 +5,7 @@
 
 mod barrier;
 mod control;
+mod forged;
 mod link;
 mod progress;
 mod rehearsal;
@@ -35,6 +36,7 @@ use self::way::Way;
 
 use super::clock::Clock;
 use super::clocks;
+use super::closer::{self, Closer};
 use super::connection::Connection;
 use super::disturbance::Disturbance;
 use super::guarded::Guarded;
@@ -45,7 +47,6 @@ use super::ready::Ready;
 use super::scheduler::{Job, Next, Scheduler};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::barrier::panic_point;
-use crate::connect::forge::{Forge, Packet, Protocol};
 use crate::connect::{self, Ended, Ending, KindDef, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
 use crate::packet::owner::{Owners, PortSet};
@@ -97,6 +98,10 @@ pub struct Engine<'a> {
     events: Events,
     scheduler: Scheduler,
     turns: Turns,
+    /// Dropped before the steps in force, which its resets need.
+    closer: Closer,
+    /// Whether the limit of open files allows for the sockets that the closer still has.
+    closes_later: bool,
     in_force: Applied,
     /// The configurations of these steps.
     configurations: Range<usize>,
@@ -146,7 +151,15 @@ impl<'a> Engine<'a> {
     /// # Errors
     /// If this host does not allow the limits.
     pub fn new(settings: Settings, progress: &'a Progress, owners: Arc<Owners>) -> Result<Self> {
-        allow_descriptors(settings.limits.concurrency)?;
+        let forges = settings.configurations.iter().any(|c| c.options.packet.is_some());
+        let concurrency = settings.limits.concurrency;
+        let closing = allow_descriptors(concurrency, closer::MOST_OPEN);
+        let closes_later = closing.is_ok();
+        if forges {
+            closing?;
+        } else if !closes_later {
+            allow_descriptors(concurrency, 0)?;
+        }
         let steps = settings.configurations.iter().flat_map(|c| &c.steps);
         step::check(steps, &settings.context())?;
         let poll = Poll::new().doing(|| "create the event loop")?;
@@ -171,6 +184,8 @@ impl<'a> Engine<'a> {
             poll,
             events: Events::with_capacity(1024),
             turns,
+            closer: Closer::default(),
+            closes_later,
             in_force: Applied::default(),
             common: None,
             in_flight: 0..0,
@@ -333,6 +348,7 @@ impl<'a> Engine<'a> {
         self.buffer = buffer;
         self.events = events;
         self.free.append(&mut self.freed);
+        self.closer.pass_on();
         for configuration in 0..self.deadlines.len() {
             while let Some(first) = self.deadlines[configuration].pop_front_if(|d| d.at <= now) {
                 if let Some(Some(connection)) = self.connections.get_mut(first.slot)
@@ -375,8 +391,8 @@ impl<'a> Engine<'a> {
         let is_last = wave.left[job.configuration][job.target] == 1;
         let wanted = target.wanted.get(job.configuration).copied().flatten();
         let wanted = wanted.filter(|_| is_last);
-        let begun = match &configuration.options.packet {
-            Some(packet) => self.forge(packet.clone(), peer, target.at, job, slot, wanted),
+        let begun = match self.ways[job.configuration].packet.clone() {
+            Some(packet) => self.forge(packet, peer, target.at, job, slot, wanted),
             None => {
                 let (kind, options) = (configuration.kind, &configuration.options);
                 let mut machine = Guarded::new(|| (self.start)(kind, options, peer));
@@ -474,63 +490,20 @@ impl<'a> Engine<'a> {
         opened
     }
 
-    /// A channel for a packet made by hand, and its machine.
-    fn forge(
-        &mut self,
-        packet: Packet,
-        peer: Peer<'_>,
-        address: SocketAddr,
-        job: Job,
-        slot: usize,
-        wanted: Option<u16>,
-    ) -> Result<Begun, Unsent> {
-        let tcp = packet.protocol == Protocol::Tcp;
-        let (configuration, mut deal) = (job.configuration, self.deal.take());
-        let mut raw = std::mem::replace(&mut self.raw, Raw::new(self.settings.pool.bounds()));
-        let opening = self.opening(address, configuration, &[]);
-        let opened = from_some_port(
-            |tried| deal.as_mut()?.draw((job.target, configuration), wanted, tried),
-            |port| {
-                self.owners.claim(self.ways[configuration].protocol, port, address);
-                let way = raw.open(&opening, configuration, port, tcp)?;
-                self.owners.bind(port, way.source.ip());
-                Ok(way)
-            },
-        );
-        (self.raw, self.deal) = (raw, deal);
-        let (way, port) = opened?;
-        if let Some(ear) = way.ear {
-            let token = if address.is_ipv6() { EAR_V6 } else { EAR_V4 };
-            self.watch(ear, token).map_err(|why| (why, Some(port)))?;
-        }
-        if tcp {
-            self.raw.wait(port, address, slot);
-        }
-        let machine = Guarded::new(|| Box::new(Forge::new(packet, peer, way.source)));
-        Ok(Begun { opened: (way.channel, 0), port, machine, out: Vec::new() })
-    }
-
-    /// Receives the answers to TCP segments made by hand.
-    fn hear(&mut self, v6: bool, buffer: &mut [u8], wave: &mut Wave<'_>) {
-        while let Some((slot, segment)) = self.raw.hear(v6, buffer) {
-            if let Some(Some(connection)) = self.connections.get_mut(slot)
-                && let Some(ending) = connection.hear(&buffer[segment])
-            {
-                self.close(slot, ending, wave);
-            }
-        }
-    }
-
     /// Removes a connection that has ended.
     fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
         let Some(connection) = self.connections[slot].take() else { return };
         self.freed.push(slot);
         let Connection { job, started, port, .. } = connection;
         let target = wave.targets[job.target].at;
+        let ended = connection.complete(ended(target, started, Some(port), ending));
         if !connection.channel.hears {
             self.raw.forget(port, target);
+            let (channel, packet) = connection.into_last();
+            self.closer.take(channel, packet);
+        } else if self.closes_later && connection.is_over() {
+            self.closer.take(connection.channel, Vec::new());
         }
-        let ended = connection.complete(ended(target, started, Some(port), ending));
         self.end(job, ended, wave);
     }
 

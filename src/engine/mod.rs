@@ -1,7 +1,8 @@
 //! The engine: makes the connections.
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a `connection` for each attempt
-//! (its machine `guarded`) over a `socket` that is `ready`, or over the `raw` sockets of packets made by hand; [`ports`] gives every attempt
+//! (its machine `guarded`) over a `socket` that is `ready`, or over the `raw` sockets of packets made by hand, whose resets
+//! the `closer` sends; [`ports`] gives every attempt
 //! a source port of its own, drawn anew for each wave; `clock` detects steps of the system's clock, `pauses` detects that
 //! the program was stopped or the machine asleep, and a [`disturbance`] invalidates a wave.
 //!
@@ -9,6 +10,7 @@
 
 mod clock;
 mod clocks;
+mod closer;
 mod connection;
 pub mod disturbance;
 pub mod driver;

@@ -2,13 +2,16 @@
 //! since it knows nothing about such connections.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd as _, RawFd};
-use std::rc::Rc;
+use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use nix::libc;
+use rustix::net::connect_unspec;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::socket::{Channel, Opening, ignore_path_mtu, unspecified};
@@ -21,11 +24,19 @@ pub(super) struct Raw {
     /// The source ports whose answers are received.
     ports: RangeInclusive<u16>,
     /// By configuration and family (IPv6 last).
-    senders: HashMap<(usize, bool), Rc<Socket>>,
+    senders: HashMap<(usize, bool), Sender>,
     /// By family.
     ears: HashMap<bool, UdpSocket>,
     /// The slot that waits at a source port for a target.
-    waiting: HashMap<(u16, SocketAddr), usize>,
+    waiting: HashMap<(u16, SocketAddr), usize, RandomState>,
+}
+
+/// What sends the packets of a configuration.
+struct Sender {
+    /// Sends IP packets as they are.
+    socket: Arc<Socket>,
+    /// Sends nothing. The kernel routes by it as by `socket`, and so shows which source address it would choose.
+    guide: Socket,
 }
 
 /// A channel for a packet made by hand.
@@ -39,7 +50,8 @@ pub(super) struct ByHand {
 
 impl Raw {
     pub(super) fn new(ports: RangeInclusive<u16>) -> Self {
-        Self { ports, senders: HashMap::new(), ears: HashMap::new(), waiting: HashMap::new() }
+        let (senders, ears, waiting) = (HashMap::new(), HashMap::new(), HashMap::default());
+        Self { ports, senders, ears, waiting }
     }
 
     /// A channel from this port. `tcp` says whether the packet is a TCP segment.
@@ -51,43 +63,39 @@ impl Raw {
         tcp: bool,
     ) -> io::Result<ByHand> {
         let address = opening.address;
-        let domain = Domain::for_address(address);
-        // A connected UDP socket shows from which address the kernel would send.
-        let guide = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-        ignore_path_mtu(&guide, domain)?;
-        opening.prepare(&guide)?;
-        let at = SocketAddr::new(unspecified(address), port);
-        guide.bind(&SocketAddr::new(at.ip(), if tcp { 0 } else { port }).into())?;
-        guide.connect(&address.into())?;
-        let source = guide.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let source = SocketAddr::new(source.ip(), port);
-        let v6 = address.is_ipv6();
-        let sender = match self.senders.get(&(configuration, v6)) {
-            Some(sender) => sender.clone(),
-            None => {
-                let sender = Rc::new(sender(opening, domain)?);
-                self.senders.insert((configuration, v6), sender.clone());
-                sender
-            }
+        let (domain, v6) = (Domain::for_address(address), address.is_ipv6());
+        let sender = match self.senders.entry((configuration, v6)) {
+            Entry::Occupied(sender) => sender.into_mut(),
+            Entry::Vacant(none) => none.insert(Sender::new(opening, domain)?),
         };
-        let mut ear = None;
-        let holder = if tcp {
-            if !self.ears.contains_key(&v6) {
+        let at = SocketAddr::new(unspecified(address), port);
+        let (mut ear, holder, source);
+        if tcp {
+            source = sender.source(address)?;
+            ear = None;
+            if let Entry::Vacant(none) = self.ears.entry(v6) {
                 let socket = listen(domain, &self.ports)?;
                 ear = Some(socket.as_raw_fd());
-                self.ears.insert(v6, socket);
+                none.insert(socket);
             }
             // Keeps the port from other programs.
-            let holder = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+            holder = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
             holder.set_reuse_address(true)?;
             holder.bind(&at.into())?;
-            holder
         } else {
-            guide
-        };
+            // Receives the answers, too.
+            holder = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+            ignore_path_mtu(&holder, domain)?;
+            opening.prepare(&holder)?;
+            holder.bind(&at.into())?;
+            holder.connect(&address.into())?;
+            source = local(&holder)?;
+            ear = None;
+        }
+        let socket = sender.socket.clone();
         Ok(ByHand {
-            channel: Channel::by_hand(holder, !tcp, source.ip(), sender, address),
-            source,
+            channel: Channel::by_hand(holder, !tcp, source, socket, address),
+            source: SocketAddr::new(source, port),
             ear,
         })
     }
@@ -142,16 +150,36 @@ impl Raw {
     }
 }
 
-/// A socket that sends IP packets as they are.
-fn sender(opening: &Opening<'_>, domain: Domain) -> io::Result<Socket> {
-    let socket =
-        Socket::new(domain, Type::RAW.nonblocking(), Some(Protocol::from(libc::IPPROTO_RAW)))?;
-    opening.prepare(&socket)?;
-    match domain {
-        Domain::IPV6 => socket.set_header_included_v6(true)?,
-        _ => socket.set_header_included_v4(true)?,
+impl Sender {
+    fn new(opening: &Opening<'_>, domain: Domain) -> io::Result<Self> {
+        let raw = || -> io::Result<Socket> {
+            let protocol = Protocol::from(libc::IPPROTO_RAW);
+            let socket = Socket::new(domain, Type::RAW.nonblocking(), Some(protocol))?;
+            ignore_path_mtu(&socket, domain)?;
+            opening.prepare(&socket)?;
+            Ok(socket)
+        };
+        let socket = raw()?;
+        match domain {
+            Domain::IPV6 => socket.set_header_included_v6(true)?,
+            _ => socket.set_header_included_v4(true)?,
+        }
+        Ok(Self { socket: Arc::new(socket), guide: raw()? })
     }
-    Ok(socket)
+
+    /// The address from which the kernel would send to a target.
+    fn source(&self, target: SocketAddr) -> io::Result<IpAddr> {
+        // A connected socket keeps its source address when it is connected elsewhere.
+        connect_unspec(&self.guide)?;
+        self.guide.connect(&SocketAddr::new(target.ip(), 0).into())?;
+        local(&self.guide)
+    }
+}
+
+/// The address of a connected socket.
+fn local(socket: &Socket) -> io::Result<IpAddr> {
+    let local = socket.local_addr()?.as_socket();
+    Ok(local.ok_or(io::ErrorKind::AddrNotAvailable)?.ip())
 }
 
 /// A socket that receives TCP segments for these ports, whatever the kernel does with them.

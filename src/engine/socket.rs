@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -141,7 +141,7 @@ pub(super) struct Channel {
     /// The address of this host that the kernel chose.
     pub(super) local: Option<IpAddr>,
     /// The socket that sends packets made by hand, and their target.
-    raw: Option<(Rc<Socket>, SocketAddr)>,
+    raw: Option<(Arc<Socket>, SocketAddr)>,
 }
 
 impl Channel {
@@ -151,7 +151,7 @@ impl Channel {
         socket: Socket,
         hears: bool,
         local: IpAddr,
-        raw: Rc<Socket>,
+        raw: Arc<Socket>,
         to: SocketAddr,
     ) -> Self {
         let (local, raw) = (Some(local), Some((raw, to)));
@@ -173,9 +173,9 @@ impl Channel {
         self.socket.local_addr().unwrap().as_socket().unwrap()
     }
 
-    /// The error that the socket reported, if it did.
+    /// The error that the socket reported, if it did. One that only holds a port has none.
     pub(super) fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.socket.take_error()
+        if self.hears { self.socket.take_error() } else { Ok(None) }
     }
 
     /// Sends what can be sent now.
@@ -184,6 +184,28 @@ impl Channel {
             // The kernel would take the port in the address for a protocol.
             Some((raw, to)) => raw.send_to(bytes, &SocketAddr::new(to.ip(), 0).into()),
             None => self.socket.send(bytes),
+        }
+    }
+
+    /// Sends the last packet of an attempt, for which the event loop does not wait: waits a little where the buffer is full.
+    pub(super) fn send_last(&self, bytes: &[u8]) -> io::Result<()> {
+        /// Milliseconds to wait for the buffer, at most this often.
+        const WAIT: u8 = 100;
+        const TRIES: u32 = 3;
+        let mut tries = TRIES;
+        loop {
+            match (self.send(bytes), &self.raw) {
+                (Ok(_), _) => return Ok(()),
+                (Err(why), _) if why.kind() == io::ErrorKind::Interrupted => {}
+                (Err(why), Some((raw, _)))
+                    if why.kind() == io::ErrorKind::WouldBlock && tries > 0 =>
+                {
+                    tries -= 1;
+                    let mut fds = [PollFd::new(raw.as_fd(), PollFlags::POLLOUT)];
+                    let _ = poll(&mut fds, PollTimeout::from(WAIT));
+                }
+                (Err(why), _) => return Err(why),
+            }
         }
     }
 
@@ -267,11 +289,12 @@ pub(super) fn from_some_port<T>(
     }
 }
 
-/// Raises the limit of open files so that this many sockets can be open at once.
-pub(super) fn allow_descriptors(concurrency: usize) -> Result<()> {
+/// Raises the limit of open files so that this many sockets can be open at once, besides those that are being closed.
+pub(super) fn allow_descriptors(concurrency: usize, closing: usize) -> Result<()> {
     // The capture, the files of the run, the event loop and those of libraries.
     const OTHERS: u64 = 64;
-    let needed = u64::try_from(concurrency).unwrap_or(u64::MAX).saturating_add(OTHERS);
+    let sockets = u64::try_from(concurrency.saturating_add(closing)).unwrap_or(u64::MAX);
+    let needed = sockets.saturating_add(OTHERS);
     let limits = getrlimit(Resource::RLIMIT_NOFILE).doing(|| "read the limit of open files")?;
     let (soft, hard) = limits;
     if soft >= needed {

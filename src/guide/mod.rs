@@ -62,6 +62,7 @@ pub static PAGES: &[Page] = pages! {
     "exit-codes": "exit codes and signals";
     "commands": "every command";
     "upstream": "coming from PATHspider 2";
+    "small-machines": "memory, SD cards and uplinks of small machines: what a run takes and what to set";
     "benches": "speed and memory, measured";
     "development": "tests, goldens, fuzzing";
     "threat-model": "what targets, hosts, local users and authors of files can do to a run, and what they cannot";

@@ -218,31 +218,36 @@ fn moved_value(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
 pub(super) fn merge<'a>(document: &mut DeTable<'a>, mut base: DeTable<'a>) {
     base.remove("name");
     for list in NAMED {
-        let Some(known) = base.remove(list) else { continue };
-        match document.get_mut(list).map(Spanned::get_mut) {
-            Some(DeValue::Array(own)) => {
-                let span = known.span();
-                if let DeValue::Array(known) = known.into_inner() {
-                    let own = std::mem::replace(own, DeArray::new());
-                    let all = DeValue::Array(by_name(known, own));
-                    document
-                        .insert(Spanned::new(span.clone(), list.into()), Spanned::new(span, all));
-                }
-            }
-            Some(_) => {}
-            None => {
-                document.insert(Spanned::new(known.span(), list.into()), known);
-            }
-        }
+        merge_list(document, &mut base, list);
     }
     merge_tables(document, base);
 }
 
-/// The lists whose entries have names.
+/// The lists whose entries have names: conditions and metrics.
 const NAMED: [&str; 2] = ["conditions", "metrics"];
 
-/// The known entries, replaced by their own versions, and then the new ones.
-fn by_name<'a>(known: DeArray<'a>, own: DeArray<'a>) -> DeArray<'a> {
+/// Merges a list whose entries have names.
+fn merge_list<'a>(document: &mut DeTable<'a>, base: &mut DeTable<'a>, list: &'static str) {
+    let known = base.remove(list);
+    let own = document.get_mut(list).map(Spanned::get_mut);
+    match (known, own) {
+        (Some(known), Some(DeValue::Array(own))) => {
+            let span = known.span();
+            if let DeValue::Array(known) = known.into_inner() {
+                let own = std::mem::replace(own, DeArray::new());
+                let all = DeValue::Array(entries(known, own));
+                document.insert(Spanned::new(span.clone(), list.into()), Spanned::new(span, all));
+            }
+        }
+        (Some(known), None) => {
+            document.insert(Spanned::new(known.span(), list.into()), known);
+        }
+        _ => {}
+    }
+}
+
+/// The known entries, replaced by the own ones of the same name, and then the new ones.
+fn entries<'a>(known: DeArray<'a>, own: DeArray<'a>) -> DeArray<'a> {
     let name = |condition: &Spanned<DeValue<'a>>| {
         let name = condition.get_ref().get("name").and_then(|name| name.get_ref().as_str());
         name.map(|name| Cow::<str>::Owned(name.to_owned()))
@@ -317,11 +322,12 @@ fn parts(table: &DeTable<'_>, path: &str, found: &mut Vec<(Range<usize>, String)
         let part = format!("{path}{}", key.get_ref());
         match value.get_ref() {
             DeValue::Array(entries) if NAMED.contains(&part.as_str()) => {
+                let what = part.trim_end_matches('s');
                 found.extend(entries.iter().map(|condition| {
                     let name = condition.get_ref().get("name");
                     let place = name.map_or(condition.span(), Spanned::span);
                     let name = name.and_then(|name| name.get_ref().as_str()).unwrap_or_default();
-                    (place, format!("{} {name}", part.trim_end_matches('s')))
+                    (place, format!("{what} {name}"))
                 }));
             }
             // Sections, and their sections, but no values that are tables.

@@ -18,6 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::backlog::Backlog;
 use super::completed::Flows;
 use super::pending::{Damage, Pending};
+use super::ring::Ring;
 use super::table::{FlowTable, Limits};
 use crate::barrier::panic_point;
 use crate::chain::Selection;
@@ -32,8 +33,6 @@ const RETIRE: Duration = Duration::from_millis(20);
 const SETTLE: Duration = Duration::from_millis(60);
 /// Further time to wait for packets that the kernel has counted and not released.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Bytes of the ring: two seconds of 200,000 packets/s.
-pub const RING: usize = 128 << 20;
 /// Snap length in bytes: link, IPv6 with extension headers, a full TCP header.
 const SNAP_LENGTH: i32 = 256;
 
@@ -116,8 +115,8 @@ pub struct Opened {
     backlog: Backlog,
 }
 
-/// Opens an interface for capture: packets are kept from now on.
-pub fn open(interface: &str, filter: &str) -> Result<Opened> {
+/// Opens an interface for capture with a ring of this size: packets are kept from now on.
+pub fn open(interface: &str, filter: &str, ring: Ring) -> Result<Opened> {
     let doing = format!("capture on {interface}");
     let failed = |why: pcap::Error| Error::failed(&doing, explain(&why));
     let retire = i32::try_from(RETIRE.as_millis()).unwrap_or(i32::MAX);
@@ -126,7 +125,7 @@ pub fn open(interface: &str, filter: &str) -> Result<Opened> {
         // Immediate mode would turn TPACKET_V3 off.
         .immediate_mode(false)
         .timeout(retire)
-        .buffer_size(RING as i32)
+        .buffer_size(i32::try_from(ring.octets).unwrap_or(i32::MAX))
         .snaplen(SNAP_LENGTH)
         .promisc(false)
         .precision(pcap::Precision::Nano)

@@ -27,6 +27,7 @@ mod pending;
 mod piece;
 mod reader;
 mod records;
+pub mod ring;
 mod steps;
 mod table;
 

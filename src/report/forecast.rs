@@ -53,6 +53,14 @@ fn text(forecast: &Forecast, plan: &Plan) -> String {
             HumanDuration(longest)
         ),
     ];
+    lines.extend(forecast.ring.map(|ring| {
+        format!(
+            "  memory       at most {}, of them {} for captured packets: {}",
+            HumanBytes(forecast.memory),
+            HumanBytes(ring.octets),
+            ring.why
+        )
+    }));
     lines.extend(forecast.account.notes().into_iter().map(|note| format!("  {note}")));
     lines.join("\n") + "\n"
 }
@@ -70,6 +78,8 @@ fn json(forecast: &Forecast, plan: &Plan) -> Value {
         "attempts": forecast.attempts,
         "packets": packets,
         "octets": octets,
+        "memory": { "most": forecast.memory, "capture_buffer": forecast.ring.map(|ring| ring.octets),
+                    "capture_buffer_by": forecast.ring.map(|ring| ring.why.to_string()) },
         "seconds": { "least": least, "if_silent": silent, "bound": forecast.bound },
     })
 }

@@ -10,7 +10,7 @@ use crate::connect;
 use crate::cost::{self, Cost, Sum};
 use crate::measurement::{Configuration, PREPARE, Plan};
 use crate::privilege::needs::{Needs, name_of};
-use crate::run::memory::{self, CONCURRENCY, USUAL_PORTS};
+use crate::run::memory::{self, CONCURRENCY, MOST_RING, USUAL_PORTS};
 use crate::run::record as run_record;
 
 use crate::record;
@@ -361,7 +361,7 @@ pub fn to_json(plan: &Plan, origin: &str, target_columns: &Fields) -> Value {
 /// The maximum memory of a run with default settings, in octets.
 pub fn memory(plan: &Plan) -> u64 {
     let wave = USUAL_PORTS / 2 / plan.configs.len().max(1);
-    memory::bound(plan, CONCURRENCY, USUAL_PORTS, wave)
+    memory::bound(plan, CONCURRENCY, USUAL_PORTS, wave, MOST_RING)
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -26,6 +26,7 @@ mod kernel;
 mod known;
 mod literal;
 mod metric;
+mod misnamed;
 mod never;
 mod packets;
 mod parse;

@@ -146,40 +146,17 @@ impl Typer<'_> {
     }
 
     /// The structs of a record that expressions can refer to.
-    fn tables(&self) -> Vec<&str> {
+    pub(super) fn tables(&self) -> Vec<&str> {
         let tables = self.schema.fields().iter();
         let tables = tables.filter(|field| matches!(field.data_type(), DataType::Struct(_)));
         tables.map(|field| field.name().as_str()).filter(|table| *table != CONFIRM).collect()
     }
 
-    fn fields(&self, table: &str) -> Option<&Fields> {
+    pub(super) fn fields(&self, table: &str) -> Option<&Fields> {
         match self.schema.field_with_name(table).ok().filter(|_| table != CONFIRM)?.data_type() {
             DataType::Struct(fields) => Some(fields),
             _ => None,
         }
-    }
-
-    fn bare(&mut self, at: &ast::Expr, name: &str) -> Option<Expr> {
-        let tables = self.tables();
-        let homes =
-            tables.iter().filter(|t| self.fields(t).is_some_and(|f| f.find(name).is_some()));
-        let homes: Vec<String> = homes.map(|table| format!("`{table}.{name}`")).collect();
-        if homes.is_empty()
-            && let Some(help) = wording::of_word(name)
-        {
-            return self.mistake("E0403", at, format!("`{name}` is not a column"), &help);
-        }
-        let help = match homes.is_empty() {
-            true => format!("write a column with its struct: {}", tables.join(".x, ") + ".x"),
-            false => format!("write {}", homes.join(" or ")),
-        };
-        self.mistake("E0403", at, format!("unknown column `{name}`"), &help)
-    }
-
-    fn quoted(&mut self, at: &ast::Expr, text: &str) -> Option<Expr> {
-        let help = format!("write a text in single quotes: '{}'", text.replace('\'', "''"));
-        let message = "in SQL, double quotes are for the names of columns, not for texts";
-        self.mistake("E0403", at, message, &help)
     }
 
     fn column(&mut self, at: &ast::Expr, table: &str, name: &str) -> Option<Expr> {

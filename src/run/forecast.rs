@@ -9,6 +9,7 @@ use crate::cost::{self, Sum};
 use crate::engine::scheduler::Limits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::measurement::{Connection, Plan};
+use crate::observer::ring::Ring;
 use crate::step::Turns;
 use crate::targets::Reader;
 
@@ -27,6 +28,10 @@ pub struct Forecast {
     pub seconds: [Duration; 2],
     /// The limit that determines the minimum time.
     pub bound: &'static str,
+    /// Maximum octets of memory.
+    pub memory: u64,
+    /// The capture's ring, which is part of it.
+    pub ring: Option<Ring>,
 }
 
 /// Targets per address and per prefix, for the caps.
@@ -127,7 +132,8 @@ impl Forecast {
         };
         let longest = shortest + silent * clamp(together) + last;
         let seconds = [shortest, longest];
-        Self { account, targets, attempts, sums: [least, all(usual), all(most)], seconds, bound }
+        let sums = [least, all(usual), all(most)];
+        Self { account, targets, attempts, sums, seconds, bound, memory: 0, ring: None }
     }
 }
 

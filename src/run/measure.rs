@@ -58,7 +58,7 @@ impl Run<'_> {
         let owners = Arc::new(Owners::default());
         let mut engine = driver::Engine::new(self.settings(), &progress, owners.clone())?;
         // The capture fills its ring from here, before the first SYN.
-        let capture = capture::open(&self.network.interface, &self.capture_filter())?;
+        let capture = capture::open(&self.network.interface, &self.capture_filter(), self.ring)?;
         preflight::rehearse(&engine, self.plan, self.origin)?;
         self.check_ended()?;
         // A start that fails after this point must remove the output.

@@ -5,11 +5,12 @@
 //! ([`KindDef::memory`](crate::connect::KindDef::memory)), a wave its records. What a run reads itself (exclusion
 //! lists, indexes of target lists, records pending confirmation) is not included.
 
-use super::source_ports;
+use super::{available, source_ports};
 use crate::connect::MOST_TRANSIENT;
 use crate::engine::ports::Pool;
 use crate::measurement::Plan;
-use crate::observer::{FlowTable, capture};
+use crate::observer::FlowTable;
+use crate::observer::ring::{self, Ring};
 
 /// Octets of the program itself and of parts bounded by constants: remembered fragments, buffers.
 const PROGRAM: usize = 64 << 20;
@@ -19,24 +20,39 @@ const ATTEMPT: usize = 1 << 10;
 const WAVES: usize = 3;
 /// Default number of connections in flight.
 pub const CONCURRENCY: usize = 1000;
+/// Octets of the largest ring that a run chooses.
+pub const MOST_RING: u64 = ring::MOST;
 /// Source ports of a host with the kernel's default range (32768 to 60999).
 pub const USUAL_PORTS: usize = 28_232;
 
-/// Maximum octets of a run with this many connections in flight, source ports, and targets in a wave.
-pub fn bound(plan: &Plan, concurrency: usize, ports: usize, wave: usize) -> u64 {
+/// Maximum octets of a run with this many connections in flight, source ports, targets in a wave, and octets of the
+/// capture's ring.
+pub fn bound(plan: &Plan, concurrency: usize, ports: usize, wave: usize, ring: u64) -> u64 {
     let kinds = plan.configs.iter().map(|config| config.connection.kind.memory);
     let attempts = concurrency.min(ports).saturating_mul(kinds.max().unwrap_or(0));
     let records = wave.saturating_mul(plan.configs.len()).saturating_mul(WAVES * ATTEMPT);
-    let parts =
-        [PROGRAM, capture::RING, ports * FlowTable::FLOW, attempts, MOST_TRANSIENT, records];
-    parts.into_iter().map(|part| part as u64).sum()
+    let parts = [PROGRAM, ports * FlowTable::FLOW, attempts, MOST_TRANSIENT, records];
+    parts.into_iter().map(|part| part as u64).chain([ring]).sum()
 }
 
-/// The bound of a run, for its metadata.
-pub fn of_run(plan: &Plan, concurrency: usize, wave: Option<usize>, pool: &Pool) -> String {
+/// The capture's ring of a run: of the given size, or by its rate and the memory that is available now.
+pub fn ring(given: Option<u64>, rate: Option<u32>) -> Ring {
+    match given {
+        Some(octets) => Ring::given(octets),
+        None => Ring::fitting(rate, available::octets()),
+    }
+}
+
+/// The bound of a run.
+pub fn of_run(
+    plan: &Plan,
+    (concurrency, wave): (usize, Option<usize>),
+    pool: &Pool,
+    ring: Ring,
+) -> u64 {
     let largest = pool.largest_wave(source_ports::per_target(plan));
     let wave = wave.unwrap_or(largest).min(largest);
-    bound(plan, concurrency, pool.len(), wave).to_string()
+    bound(plan, concurrency, pool.len(), wave, ring.octets)
 }
 
 #[cfg(test)]
@@ -49,10 +65,11 @@ mod tests {
         let (name, text) = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap();
         let fields = crate::targets::Reader::from_targets(Vec::new()).fields();
         let plan = Plan::load(name, text, &fields).unwrap();
-        let usual = bound(&plan, 1000, USUAL_PORTS, 5293);
+        let usual = bound(&plan, 1000, USUAL_PORTS, 5293, ring::MOST);
         assert!((128 << 20..300_000_000).contains(&usual), "{usual}");
-        assert!(bound(&plan, 2000, USUAL_PORTS, 5293) > usual);
-        assert!(bound(&plan, 1000, 60_000, 5293) > usual);
-        assert!(bound(&plan, 1000, USUAL_PORTS, 6000) > usual);
+        assert!(bound(&plan, 2000, USUAL_PORTS, 5293, ring::MOST) > usual);
+        assert!(bound(&plan, 1000, 60_000, 5293, ring::MOST) > usual);
+        assert!(bound(&plan, 1000, USUAL_PORTS, 6000, ring::MOST) > usual);
+        assert_eq!(bound(&plan, 1000, USUAL_PORTS, 5293, 0), usual - ring::MOST);
     }
 }

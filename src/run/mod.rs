@@ -10,12 +10,13 @@
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
 //! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
-//! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` | adding up |
+//! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` `available` | adding up |
 //! | `live` `snapshot` `telemetry` | progress |
 
 pub mod about;
 pub mod account;
 mod again;
+pub mod available;
 pub mod controls;
 pub mod counts;
 pub mod distribution;
@@ -75,6 +76,7 @@ use crate::engine::ports::Pool;
 use crate::engine::{driver, scheduler};
 use crate::error::{Error, Result, Setting};
 use crate::measurement::{self, Plan};
+use crate::observer::ring::Ring;
 use crate::packet::protocol;
 use crate::privilege::{self, needs::Needs};
 use crate::sink::{Metadata, RUN_ID, Sink};
@@ -107,6 +109,7 @@ pub struct Run<'a> {
     handle: &'a Handle,
     events: &'a dyn Events,
     pool: Pool,
+    ring: Ring,
     needs: Needs,
     host: Host,
     excluded: Rc<Excluded>,
@@ -142,7 +145,9 @@ impl<'a> Run<'a> {
             false => Host::hold(spec.state.as_deref(), plan, handle)?,
         };
         let pool = pool(spec, plan, host.slot())?;
-        let run = Run { spec, plan, origin, network, handle, events, pool, needs, host, excluded };
+        let ring = memory::ring(spec.capture_buffer, spec.rate);
+        let run =
+            Run { spec, plan, origin, network, handle, events, pool, ring, needs, host, excluded };
         run.check_ended()?;
         run.measure(reader, &output)
     }
@@ -162,7 +167,10 @@ impl<'a> Run<'a> {
         let pool = pool(spec, plan, Slot::default())?;
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
-        forecast::read(plan, reader, &spec.limits(network.own), wave)
+        let ring = memory::ring(spec.capture_buffer, spec.rate);
+        let memory = memory::of_run(plan, (spec.concurrency, spec.wave), &pool, ring);
+        let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
+        Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
 }
 
@@ -274,6 +282,7 @@ impl Run<'_> {
     fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
         let Spec { concurrency, wave, .. } = self.spec;
         let limits = self.limits();
+        let memory = memory::of_run(self.plan, (*concurrency, *wave), &self.pool, self.ring);
         let cap = |cap: Option<u32>| cap.map(|cap| cap.to_string());
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
@@ -282,7 +291,8 @@ impl Run<'_> {
             ("lab_prober", self.network.situation.map(str::to_owned)),
             ("sessions", Some((earlier.sessions + 1).to_string())),
             (RUN_ID, Some(earlier.run_id.clone())),
-            ("memory_bound", Some(memory::of_run(self.plan, *concurrency, *wave, &self.pool))),
+            ("memory_bound", Some(memory.to_string())),
+            ("capture_buffer", Some(self.ring.octets.to_string())),
             ("rate", cap(limits.rate)),
             ("rate_per_address", cap(limits.caps.per_address)),
             ("rate_per_prefix", cap(limits.caps.per_prefix)),

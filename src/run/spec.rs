@@ -61,6 +61,8 @@ pub struct Spec {
     pub wave: Option<usize>,
     /// Source ports to use instead of the kernel's own range.
     pub source_ports: Option<RangeInclusive<u16>>,
+    /// Octets of the capture's ring; `None` is by rate and available memory.
+    pub capture_buffer: Option<u64>,
     /// The shard of the list that is probed; all of it if `None`.
     pub shard: Option<Shard>,
     /// The port that the list was opened with, for targets without one.
@@ -112,6 +114,7 @@ impl Default for Spec {
             contact: None,
             wave: None,
             source_ports: None,
+            capture_buffer: None,
             shard: None,
             port: None,
             set: Vec::new(),

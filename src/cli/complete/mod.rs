@@ -179,7 +179,8 @@ mod tests {
         assert_eq!(offered("pathspider run ").1, "toml");
         assert_eq!(words("pathspider run mss --set "), ["mtu="]);
         assert_eq!(words("pathspider run mss --set=mtu=1"), ["--set=mtu=1500"]);
-        assert!(words("pathspider run ecn --connect ").contains(&"tcp".to_owned()));
+        assert_eq!(words("pathspider run dscp --connect d"), ["dns_udp", "dns_tcp"]);
+        assert!(words("pathspider run ecn --connect ").is_empty());
         assert_eq!(words("pathspider explain E0101"), ["E0101"]);
         assert_eq!(words("pathspider explain tcp_handshake_r"), ["tcp_handshake_rtt"]);
     }

@@ -1,5 +1,7 @@
 //! What fits at the cursor: a table with a row for each argument whose values this program knows.
 
+use std::path::Path;
+
 use arrow_schema::Fields;
 use clap::Arg;
 
@@ -7,6 +9,7 @@ use super::line::{Line, Wanted, takes_value};
 use super::{Candidate, Files, Offer};
 use crate::chain::GROUPS;
 use crate::error::CODES;
+use crate::files;
 use crate::measurement::{self, Plan, SHIPPED};
 use crate::{connect, record};
 
@@ -23,7 +26,7 @@ struct Row {
 }
 
 /// An argument that takes files only.
-const fn files(argument: &'static str, files: Files) -> Row {
+const fn file(argument: &'static str, files: Files) -> Row {
     Row { argument, commands: &[], files, words: |_| Vec::new() }
 }
 
@@ -43,26 +46,27 @@ const ROWS: &[Row] = &[
     words("interface", |_| interfaces()),
     words("groups", groups),
     words("user", |_| users()),
-    Row { commands: &["judge"], ..files("results", Files::Ending("parquet")) },
-    files("results", Files::Any),
-    files("targets", Files::Any),
-    files("names", Files::Any),
-    files("file", Files::Any),
-    files("output", Files::Any),
-    files("resume", Files::Any),
-    files("exclude", Files::Any),
-    files("only", Files::Any),
-    files("failures", Files::Any),
-    files("status", Files::Any),
-    files("folder", Files::Folders),
+    Row { commands: &["judge"], ..file("results", Files::Ending("parquet")) },
+    file("results", Files::Any),
+    file("targets", Files::Any),
+    file("names", Files::Any),
+    file("file", Files::Any),
+    file("output", Files::Any),
+    file("resume", Files::Any),
+    file("exclude", Files::Any),
+    file("only", Files::Any),
+    file("failures", Files::Any),
+    file("status", Files::Any),
+    file("folder", Files::Folders),
     // A program with its arguments, for `lab shell`.
-    files("command", Files::Any),
+    file("command", Files::Any),
 ];
 
 /// Arguments of which nothing is known: numbers, addresses, names of one's own.
 #[cfg(test)]
 const FREE: &[&str] = &[
     "canonical",
+    "capture_buffer",
     "column",
     "concurrency",
     "confirm",
@@ -243,7 +247,8 @@ fn interfaces() -> Vec<Candidate> {
 
 /// The users of this host's own list.
 fn users() -> Vec<Candidate> {
-    let list = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let list = files::regular(Path::new("/etc/passwd")).and_then(std::io::read_to_string);
+    let list = list.unwrap_or_default();
     let rows = list.lines().filter_map(|row| {
         let mut cells = row.split(':');
         Some(Candidate::new(cells.next()?, cells.nth(3).unwrap_or_default()))
@@ -282,9 +287,9 @@ mod tests {
             }
         }
         assert!(wrong.is_empty(), "with a row and free, or neither: {wrong:?}");
-        let unused = |id: &&str| !found.iter().any(|(_, argument)| argument.get_id() == *id);
-        let rows = ROWS.iter().map(|row| row.argument);
-        let unused: Vec<&str> = rows.chain(FREE.iter().copied()).filter(unused).collect();
+        let unused =
+            |row: &&Row| !found.iter().any(|(_, argument)| argument.get_id() == row.argument);
+        let unused: Vec<&str> = ROWS.iter().filter(unused).map(|row| row.argument).collect();
         assert!(unused.is_empty(), "no such argument: {unused:?}");
     }
 

@@ -22,3 +22,41 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
         Err(_) => Err("must be a whole number".into()),
     }
 }
+
+/// Parses the size of a capture's ring: octets, or with a binary suffix.
+///
+/// # Errors
+/// What to write instead.
+pub fn buffer(text: &str) -> Result<u64, String> {
+    let units = [("K", 10), ("M", 20), ("G", 30)];
+    let unit = units.into_iter().find_map(|(name, bits)| {
+        let upper = text.strip_suffix(name);
+        Some((upper.or_else(|| text.strip_suffix(name.to_ascii_lowercase().as_str()))?, bits))
+    });
+    let (digits, bits) = unit.unwrap_or((text, 0));
+    let octets = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << bits));
+    let octets = octets.ok_or("must be a number, such as 16M")?;
+    match (1 << 20..=1 << 30).contains(&octets) {
+        true => Ok(octets),
+        false => Err("must be from 1M to 1G".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::buffer;
+
+    #[test]
+    fn a_buffer_has_a_size_with_a_unit() {
+        for (text, octets) in
+            [("16M", 16 << 20), ("1G", 1 << 30), ("2048k", 2 << 20), ("1048576", 1 << 20)]
+        {
+            assert_eq!(buffer(text), Ok(octets), "{text}");
+        }
+        for wrong in
+            ["", "M", "-1M", "1.5M", "16MB", "512K", "2G", "99999999999999999999", "99999999999G"]
+        {
+            assert!(buffer(wrong).is_err(), "{wrong}");
+        }
+    }
+}

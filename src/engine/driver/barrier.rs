@@ -18,6 +18,7 @@ impl Engine<'_> {
 
     /// Undoes the steps that are in force. Whatever happens, they are undone at the latest when the engine is dropped.
     pub fn finish(&mut self) -> Result<()> {
+        self.closer.settle();
         let mut altered = std::mem::take(&mut self.in_force).leave()?;
         altered.extend(self.common.take().unwrap_or_default().leave()?);
         altered.iter().for_each(|why| log::warn!("{why}"));
@@ -76,6 +77,7 @@ impl Engine<'_> {
     /// Between two turns or after the last: records what happened to the attempts of the turn, and ends the steps in force if
     /// `end` says so or if they are not in force any more.
     pub(super) fn barrier(&mut self, asked: &mut Asked, end: bool) -> Result<()> {
+        self.closer.settle();
         let in_force = std::mem::take(&mut self.in_force);
         let altered = match end {
             true => in_force.leave()?,

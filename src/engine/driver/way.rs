@@ -1,9 +1,11 @@
 //! How targets are reached under a configuration.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::settings::{Configuration, Settings};
 use crate::connect::Transport;
+use crate::connect::forge::Packet;
 use crate::connect::options::TFO;
 use crate::step::sockopt::Sockopt;
 use crate::step::{Family, Step, left_out, needs_mark};
@@ -18,6 +20,8 @@ pub(super) struct Way {
     pub(super) options: Vec<Sockopt>,
     /// The firewall mark of its packets.
     pub(super) mark: Option<u32>,
+    /// The packet that is made by hand, if one is.
+    pub(super) packet: Option<Arc<Packet>>,
     /// How often each target is probed.
     pub(super) repeat: u32,
     /// The version of IP that the steps leave out: its targets are skipped.
@@ -48,6 +52,7 @@ impl Way {
             early: kind.early || given.boolean(&TFO) == Some(true),
             options,
             mark,
+            packet: given.packet.clone().map(Arc::new),
             repeat: given.repeat(),
             left_out: left_out(&configuration.steps),
         }
