@@ -346,10 +346,10 @@ fn metrics_are_computed_from_facts_and_summarised() {
             local.into_iter().zip(failed).map(|(a, b)| a || b).collect()
         });
     let ok = column("one", "ok").as_boolean().clone();
-    for row in 0..RECORDS {
+    for (row, failed) in local.iter().enumerate() {
         let rtt = row as f64 % 9.0;
         // Unsigned columns, but a negative number; nothing where this host failed.
-        let expected = (!local[row]).then_some(-rtt / 1000.0);
+        let expected = (!failed).then_some(-rtt / 1000.0);
         assert_eq!(difference.is_valid(row).then(|| difference.value(row)), expected, "{row}");
         let applies = ok.is_valid(row) && ok.value(row);
         let expected = applies.then_some(rtt as i64);
