@@ -130,7 +130,8 @@ impl<'a> Line<'a> {
     /// An option whose value is not in the same word.
     fn name(&mut self, option: Option<&'a Arg>) {
         match option {
-            Some(option) if takes_value(option) => self.pending = Some(option),
+            // A value that may be left out is not waited for.
+            Some(option) if needs_value(option) => self.pending = Some(option),
             Some(option) => self.give(option, None),
             None => {}
         }
@@ -174,4 +175,9 @@ impl<'a> Line<'a> {
 /// Whether an argument has a value.
 pub fn takes_value(argument: &Arg) -> bool {
     argument.get_action().takes_values()
+}
+
+/// Whether an argument cannot be given without a value.
+fn needs_value(argument: &Arg) -> bool {
+    takes_value(argument) && argument.get_num_args().is_none_or(|count| count.min_values() > 0)
 }

@@ -48,6 +48,7 @@ const ROWS: &[Row] = &[
     words("user", |_| users()),
     Row { commands: &["judge"], ..file("results", Files::Ending("parquet")) },
     file("results", Files::Any),
+    file("lab", Files::Ending("toml")),
     file("targets", Files::Any),
     file("names", Files::Any),
     file("file", Files::Any),
