@@ -424,7 +424,7 @@ impl<'a> Bench<'a> {
             for config in ["zero", "one", "two", "three", "four"] {
                 let data = count(config, "data");
                 assert!(data > 0 && record[config]["ok"] == true, "{record}");
-                let all = count(config, "pkt_fwd");
+                let all = count(config, "sent");
                 let expected = match config {
                     "one" => [("syn_ef", 1), ("dscp", 1), ("ecn", 0)],
                     "two" => [("data_cs1_ect1", data), ("dscp", data), ("ecn", data)],

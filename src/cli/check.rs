@@ -98,8 +98,8 @@ pub fn run(args: &Args) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Checks a lab's file; its truth about the built-in measurements, too.
-fn lab_file(origin: &str, text: &str, format: Format) -> Result<Exit> {
+/// Every mistake of a lab's file, of its truth about the built-in measurements too.
+pub fn mistakes_of_lab(origin: &str, text: &str) -> Result<Report> {
     let mut report = match lab::Spec::parse(origin, text) {
         Ok(_) => Report::new(origin, text, Vec::new()),
         Err(Error::File(report)) => *report,
@@ -111,6 +111,12 @@ fn lab_file(origin: &str, text: &str, format: Format) -> Result<Exit> {
         report.diagnostics.extend(unknown_labels(text, &plan));
     }
     report.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+    Ok(report)
+}
+
+/// Checks a lab's file.
+fn lab_file(origin: &str, text: &str, format: Format) -> Result<Exit> {
+    let report = mistakes_of_lab(origin, text)?;
     match format {
         Format::Text if report.diagnostics.is_empty() => {
             page::print(&format!("{}: ok: a lab\n", printable::line(origin)))?;

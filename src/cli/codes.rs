@@ -73,8 +73,8 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{Error, Report};
-    use crate::lab::Spec;
+    use crate::cli::check::mistakes_of_lab;
+    use crate::error::Report;
     use crate::measurement::Plan;
     use crate::step::ThisHost;
     use arrow_schema::Fields;
@@ -82,10 +82,7 @@ mod tests {
     /// The codes that a text gives, once completed with what every measurement needs.
     fn codes(example: &str) -> Vec<&'static str> {
         let report: Option<Report> = if example.starts_with("[[host]]") {
-            match Spec::parse("x", example) {
-                Err(Error::File(report)) => Some(*report),
-                other => other.map(|_| None).unwrap(),
-            }
+            Some(mistakes_of_lab("x", example).unwrap())
         } else {
             let mut text = example.to_owned();
             if !text.contains("[config.") {

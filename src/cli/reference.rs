@@ -107,6 +107,8 @@ fn collect(prefix: &str, definition: &Value, rows: &mut Vec<[String; 4]>) {
             rows.push(key(&name, schema, form));
             collect(&format!("{name}."), schema, rows);
             collect(&format!("{name}[]."), &schema["items"], rows);
+            // The tables in it have names of the author's choice.
+            collect(&format!("{name}.NAME."), &schema["additionalProperties"], rows);
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use pathspider::connect::forge::{self, Forge};
-use pathspider::connect::options::{ALPN, GROUP, METHOD, PATH, QUESTION, TFO, VERSION};
+use pathspider::connect::options::{
+    ALPN, GROUP, METHOD, PATH, QUESTION, REQUEST_OCTETS, TFO, VERSION,
+};
 use pathspider::connect::{
     self, GROUPS, KINDS, KindDef, METHODS, Machine, Options, QUESTIONS, Transport, Value,
 };
@@ -115,6 +117,7 @@ fn options(row: &KindDef) -> Vec<Options> {
                 METHODS.iter().map(|(method, _)| plain.clone().with(&METHOD, Value::Word(method))),
             ),
             "path" => all.push(plain.with(&PATH, Value::Text("/p?q".into()))),
+            "request_octets" => all.push(plain.with(&REQUEST_OCTETS, Value::Integer(1448))),
             "alpn" => all.extend([&["h2", "http/1.1"][..], &["http/1.1"], &["chat"]].map(|alpn| {
                 let alpn = alpn.iter().map(|name| (*name).to_owned()).collect();
                 plain.clone().with(&ALPN, Value::Texts(alpn))
