@@ -90,6 +90,9 @@ impl Snapshot {
             line += &format!("/{}", HumanCount(targets));
         }
         line += inflected(self.targets().unwrap_or(self.done()), " target[s]").as_str();
+        // Before the verdicts: a narrow terminal cuts the end off.
+        let per_second = pace.per_second().unwrap_or_default() / self.per_target.max(1) as f64;
+        line += &format!(", {per_second:.0}/s, {} dropped", HumanCount(self.dropped()));
         if self.reprobed > 0 {
             line += &format!(", {} re-probed", HumanCount(self.reprobed));
         }
@@ -106,8 +109,7 @@ impl Snapshot {
                 line += &format!(", {} {}", HumanCount(count), class.replace('_', " "));
             }
         }
-        let per_second = pace.per_second().unwrap_or_default() / self.per_target.max(1) as f64;
-        line + &format!(", {per_second:.0}/s, {} dropped", HumanCount(self.dropped()))
+        line
     }
 
     /// Describes the current phase.
@@ -252,20 +254,23 @@ mod tests {
         };
         assert_eq!(
             line(&snapshot(), &pace),
-            "500/2,000 targets, 487 ok, 7 broken, 2 insufficient, 1 intermittent, 3 offline, 50/s, \
-             3 dropped, 30 seconds left, configuration one"
+            "500/2,000 targets, 50/s, 3 dropped, 487 ok, 7 broken, 2 insufficient, 1 intermittent, \
+             3 offline, 30 seconds left, configuration one"
         );
         let unknown = Snapshot { expected: 0, configurations: vec!["zero", "one"], ..snapshot() };
         let line = line(&unknown, &Pace::default());
-        assert!(line.starts_with("500 targets, 487 ok"), "{line}");
-        assert!(line.ends_with("0/s, 3 dropped, all configurations"), "{line}");
+        assert!(line.starts_with("500 targets, 0/s, 3 dropped, 487 ok"), "{line}");
+        assert!(line.ends_with("3 offline, all configurations"), "{line}");
     }
 
     #[test]
     fn before_the_first_records_a_line_has_the_attempts() {
         let now = Snapshot { records: 0, verdicts: [0; CLASSES.len()], ..snapshot() };
         let line = now.found(&Pace::default());
-        assert_eq!(line, "500/2,000 targets, attempts: 700 ok, 200 failed, 100 timed out");
+        assert_eq!(
+            line,
+            "500/2,000 targets, 0/s, 3 dropped, attempts: 700 ok, 200 failed, 100 timed out"
+        );
     }
 
     #[test]
