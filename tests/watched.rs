@@ -83,8 +83,8 @@ fn terminal(folder: &Path) {
         " targets, ",
         " ok, ",
         " broken, ",
-        " insufficient, ",
-        "/s, 0 dropped",
+        " insufficient",
+        "/s, 0 dropped, ",
         "configuration zero",
         "configuration one",
     ] {

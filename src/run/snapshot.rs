@@ -296,9 +296,9 @@ mod tests {
             assert_eq!((now.probed, now.reprobed), (25, 12));
             let found = now.found(&Pace::default());
             let targets = match expected {
-                0 => "25 targets, 12 re-probed",
-                100 => "25/100 targets, 12 re-probed",
-                _ => "25/25 targets, 12 re-probed",
+                0 => "25 targets, 0/s, 0 dropped, 12 re-probed",
+                100 => "25/100 targets, 0/s, 0 dropped, 12 re-probed",
+                _ => "25/25 targets, 0/s, 0 dropped, 12 re-probed",
             };
             assert!(found.starts_with(targets), "{found}");
         }
