@@ -124,8 +124,8 @@ uninstall:
 
 # A program named with PROGRAM= is packaged as it is. cargo-deb is installed below target/tools where it is missing.
 deb:
-	@[ "$(origin PROGRAM)" = "command line" ] || cargo build --locked --release
-	.packaging/deb $(PROGRAM)
+	@[ "$(origin PROGRAM)" = "command line" ] || cargo build --locked --profile dist
+	.packaging/deb $(if $(filter command,$(firstword $(origin PROGRAM))),$(PROGRAM),target/dist/pathspider)
 
 # Installs, upgrades and purges the package in a fresh Debian. Needs root, mmdebstrap and a mirror of Debian, so it is not
 # part of `make test`.
