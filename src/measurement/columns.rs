@@ -19,7 +19,7 @@ impl Columns for Chosen<'_> {
     }
 }
 
-/// As [`about`], also of the columns that a measurement defines itself.
+/// What a rule may conclude from a column, also from one that a measurement defines itself.
 pub fn about_with(selection: &Selection, column: &str) -> About {
     match selection.own().iter().find(|own| own.name == column) {
         Some(own) => {
