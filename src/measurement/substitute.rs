@@ -305,7 +305,7 @@ impl<'a> Names<'a> {
 }
 
 fn list_in_text(name: &str, place: Range<usize>) -> Diagnostic {
-    let message = format!("`{name}` is a list, which cannot be a part of a text");
+    let message = format!("`{name}` is a list, which cannot be part of a text");
     let help =
         format!("write it alone, where a list belongs: sweep = {{ value = \"${{{name}}}\" }}");
     mistake("E0105", place, &message, &help)

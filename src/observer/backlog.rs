@@ -3,7 +3,7 @@
 //! The kernel queues received packets per processor, at most `net.core.netdev_max_backlog` of them, if the driver does not
 //! poll (veth, loopback) or packets are steered to another processor. Above that it drops them, before any capture
 //! sees them and without a count that libpcap reads. The counts of the interface do not help: they include frames of
-//! protocols that no one on this host reads.
+//! protocols that no program on this host reads.
 
 use std::path::Path;
 
