@@ -242,7 +242,7 @@ impl Dns {
         }
         let reply = Reply {
             dns_reply_rcode: Some(message.rcode.into()),
-            dns_reply_answers: Some(message.answers),
+            dns_reply_answers: Some(message.answers.into()),
             dns_reply_addresses: Some(text(addresses)),
             dns_reply_truncated: Some(message.truncated),
             dns_reply_authoritative: Some(message.authoritative),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StructArray, UInt64Array};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StructArray};
 use arrow_schema::{Fields, SchemaRef};
 
 use super::again::Group;
@@ -164,7 +164,9 @@ impl<'a> Writer<'a> {
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         flag_internal_errors(&attempts, &mut flags);
-        let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
+        // No list has 2^63 lines.
+        let at = |target: &targets::Target| i64::try_from(target.position).unwrap_or(i64::MAX);
+        let positions = Int64Array::from_iter_values(targets.iter().map(at));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),
             Arc::new(positions),
