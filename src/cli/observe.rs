@@ -31,6 +31,7 @@ use crate::privilege;
 use crate::privilege::needs::Needs;
 use crate::report::page;
 use crate::run::available;
+use crate::run::dictionary::Dictionary;
 use crate::sink::{self, Sink};
 use about::About;
 use account::Account;
@@ -167,8 +168,9 @@ struct Output {
 }
 
 impl Output {
-    fn open(path: &Path, schema: SchemaRef) -> Result<Self> {
-        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0, broken: 0 })
+    fn open(path: &Path, schema: SchemaRef, dictionary: Dictionary<'_>) -> Result<Self> {
+        let sink = sink::open(path, dictionary.describe(&schema))?;
+        Ok(Self { sink, schema, flows: 0, broken: 0 })
     }
 
     fn write(&mut self, flows: Flows) -> Result<()> {
@@ -225,7 +227,7 @@ fn offline(
     // The signal ended a blocking read.
     signals::check(|| "observe: nothing was written".into())?;
     let file = file?;
-    let mut output = Output::open(&args.output, schema)?;
+    let mut output = Output::open(&args.output, schema, Dictionary::observed(selection))?;
     let about = About::begin(args, selection, None);
     let (position, digest) = (file.position(), file.digest());
     let bar = Bar::new(path, position.clone(), quiet);
@@ -308,7 +310,7 @@ fn live(
     crate::run::interface::exists(interface)?;
     let ring = Ring::fitting(None, available::octets());
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default(), ring)?;
-    let mut output = Output::open(&args.output, schema)?;
+    let mut output = Output::open(&args.output, schema, Dictionary::observed(selection))?;
     let about = About::begin(args, selection, Some((interface, ring)));
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;
@@ -382,7 +384,8 @@ mod tests {
         let key = FlowKey { protocol: protocol::TCP, has_ports: true, source, destination };
         let flags = vec![Flags::default(), Flag::InternalError.into()];
         fields.push(crate::flags::field());
-        let mut output = Output::open(&path, Arc::new(Schema::new(fields))).unwrap();
+        let mut output =
+            Output::open(&path, Arc::new(Schema::new(fields)), Dictionary::default()).unwrap();
         output.write(Flows { keys: vec![key; 2], flags, columns, ..Flows::default() }).unwrap();
         let seen = observer::Counts { packets: 1, ..observer::Counts::default() };
         let about = About::begin(&args, &selection, None);

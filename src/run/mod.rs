@@ -9,6 +9,7 @@
 //! | `spec` `events` `handle` `outcome` | input and result |
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
 //! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
+//! | `catalogue` `dictionary` | what the columns of a record mean |
 //! | `keys` `site` `clock` `offloads` | what the results say of the run and of this host |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
 //! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` `available` | adding up |
@@ -18,9 +19,11 @@ pub mod about;
 pub mod account;
 mod again;
 pub mod available;
+pub mod catalogue;
 mod clock;
 pub mod controls;
 pub mod counts;
+pub mod dictionary;
 pub mod distribution;
 pub mod disturbed;
 pub mod events;
@@ -68,6 +71,7 @@ pub use self::handle::Handle;
 pub use self::outcome::Outcome;
 pub use self::spec::Spec;
 
+use self::dictionary::Dictionary;
 use self::excluded::Excluded;
 use self::forecast::Forecast;
 use self::host::Host;
@@ -277,8 +281,9 @@ impl Run<'_> {
         }
         let schema: SchemaRef = Arc::new(record::schema(self.plan, &reader.fields()));
         let identity = self.identity(digest.as_deref(), &schema);
+        let described = Dictionary::of(self.plan).describe(&schema);
         let (sink, mut earlier) =
-            output.open(self.spec, &identity, &schema, self.events, self.outcomes())?;
+            output.open(self.spec, &identity, &described, self.events, self.outcomes())?;
         reader.skip(std::mem::take(&mut earlier.done));
         reader.only(self.spec.shard);
         Ok((sink, earlier, digest))
