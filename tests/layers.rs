@@ -69,6 +69,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "run/available.rs",
             "run/interface.rs",
             "run/route.rs",
+            "run/site.rs",
             "run/source_ports.rs",
             "report/status.rs",
             "cli/",
@@ -130,10 +131,12 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "lab/",
             "resolve/",
             "privilege/",
-            "run/about.rs",
             "run/available.rs",
+            "run/clock.rs",
             "run/interface.rs",
+            "run/offloads.rs",
             "run/route.rs",
+            "run/site.rs",
             "report/status.rs",
             "cli/",
         ],
@@ -173,7 +176,7 @@ const OPENING: [&str; 9] = [
 
 /// Where that is allowed: `files` itself, and files of the system (`/proc`, `/sys`, `/run`, `/dev/net/tun`,
 /// `/etc/resolv.conf`) or without a name.
-const OPENING_ALLOWED: [&str; 10] = [
+const OPENING_ALLOWED: [&str; 11] = [
     "files/",
     "step/",
     "lab/",
@@ -181,6 +184,7 @@ const OPENING_ALLOWED: [&str; 10] = [
     "run/available.rs",
     "run/interface.rs",
     "run/route.rs",
+    "run/site.rs",
     "run/source_ports.rs",
     "resolve/servers.rs",
     "targets/scattered.rs",

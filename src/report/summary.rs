@@ -338,6 +338,7 @@ mod tests {
             elsewhere: None,
             started: String::new(),
             ended: String::new(),
+            closing: Vec::new(),
             interrupted: false,
             signal: None,
             error: None,

@@ -8,6 +8,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 use crate::barrier::panic_point;
 use crate::error::{Error, ErrorKind, Result};
+use crate::run::dictionary::plain;
 use crate::sink::{self, Stored};
 
 /// Metadata that must be equal in all results, with a description of each.
@@ -31,6 +32,8 @@ pub struct Input {
     pub path: PathBuf,
     /// The files of records.
     files: Vec<PathBuf>,
+    /// The columns of the records, with what the file says of them.
+    pub described: SchemaRef,
     /// The columns of the records.
     pub schema: SchemaRef,
     /// The metadata, without the prefix of keys.
@@ -55,9 +58,9 @@ impl Input {
             )));
         };
         let stored = Stored::open(last)?;
-        let schema = stored.schema().clone();
         // The schema must not carry the metadata of the file.
-        let schema = SchemaRef::new(Schema::new(schema.fields().clone()));
+        let described = SchemaRef::new(Schema::new(stored.schema().fields().clone()));
+        let schema = plain(&described);
         let run = path.join(sink::RUN);
         let run_is_whole = checked.spoiled.iter().all(|file| file.path != run);
         let metadata = match run.is_file() && run_is_whole {
@@ -66,7 +69,7 @@ impl Input {
             false => stored.metadata(),
         };
         let metadata = metadata.into_iter().collect();
-        Ok(Self { path: path.to_owned(), files, schema, metadata })
+        Ok(Self { path: path.to_owned(), files, described, schema, metadata })
     }
 
     /// A value of the metadata.
@@ -77,6 +80,13 @@ impl Input {
     /// A numeric value of the metadata.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.value(key)?.parse().ok()
+    }
+
+    /// The values of the measurement's params.
+    pub fn params(&self) -> Vec<(String, String)> {
+        let values: Option<BTreeMap<String, String>> =
+            self.value("params").and_then(|text| serde_json::from_str(text).ok());
+        values.unwrap_or_default().into_iter().collect()
     }
 
     /// Whether its run was completed.

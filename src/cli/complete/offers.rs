@@ -83,6 +83,7 @@ const FREE: &[&str] = &[
     "max_packets_per_target",
     "metrics",
     "name",
+    "note",
     "port",
     "prefix_lengths",
     "rate",
@@ -97,6 +98,7 @@ const FREE: &[&str] = &[
     "size",
     "source_ports",
     "timeout",
+    "vantage",
     "wave",
 ];
 

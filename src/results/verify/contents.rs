@@ -13,6 +13,7 @@ use crate::measurement::{Overrides, Plan};
 use crate::results::judge::{FromFile, Results};
 use crate::rule::{ADDED, Rules};
 use crate::run::about;
+use crate::run::dictionary::plain;
 use crate::run::record::{self, POSITION};
 use crate::sink::{self, Checked, Stored};
 use crate::targets::{Positions, Shard};
@@ -91,7 +92,7 @@ impl Contents {
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let stored = Stored::open(file)?;
-        let (rows, schema) = (stored.rows(), stored.schema().clone());
+        let (rows, schema) = (stored.rows(), plain(stored.schema()));
         match &self.first {
             None => {
                 self.first = Some((file.to_owned(), schema.clone()));

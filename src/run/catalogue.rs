@@ -2,10 +2,10 @@
 
 use arrow_schema::DataType;
 
+use super::controls::CONTROL;
+use super::record::POSITION;
 use crate::chain::{self, Chain};
 use crate::flags;
-use crate::run::controls::CONTROL;
-use crate::run::record::POSITION;
 
 /// The columns of every target.
 pub static TARGET: [(&str, DataType, &str); 4] = [
