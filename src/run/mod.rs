@@ -10,6 +10,7 @@
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
 //! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
+//! | `evidence` | packets of targets with certain labels |
 //! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` `available` | adding up |
 //! | `live` `snapshot` `telemetry` | progress |
 
@@ -22,6 +23,7 @@ pub mod counts;
 pub mod distribution;
 pub mod disturbed;
 pub mod events;
+pub mod evidence;
 mod excluded;
 mod feed;
 pub mod forecast;
@@ -132,6 +134,10 @@ impl<'a> Run<'a> {
         let output = Output::of(&spec.output, spec.form);
         privilege::check_output(&spec.output)?;
         output.look()?;
+        if let Some(evidence) = &spec.evidence {
+            privilege::check_output(&evidence.folder)?;
+            evidence.check(plan)?;
+        }
         let needs = Needs::of(plan);
         let needs = if network.bound.is_some() { needs.bound() } else { needs };
         privilege::require(&needs)?;
@@ -168,7 +174,7 @@ impl<'a> Run<'a> {
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let memory = memory::of_run(plan, (spec.concurrency, spec.wave), &pool, ring);
+        let memory = memory::of_run(plan, spec, &pool, ring);
         let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
         Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
@@ -269,7 +275,11 @@ impl Run<'_> {
                 format!("resume {}: standard input cannot be read again", output.path().display()),
             ));
         }
-        let schema: SchemaRef = Arc::new(record::schema(self.plan, &reader.fields()));
+        let schema = record::schema(self.plan, &reader.fields());
+        let schema: SchemaRef = Arc::new(match self.spec.evidence {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        });
         let identity = self.identity(digest.as_deref(), &schema);
         let (sink, mut earlier) =
             output.open(self.spec, &identity, &schema, self.events, self.outcomes())?;
@@ -280,9 +290,8 @@ impl Run<'_> {
 
     /// The metadata known at the start.
     fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
-        let Spec { concurrency, wave, .. } = self.spec;
         let limits = self.limits();
-        let memory = memory::of_run(self.plan, (*concurrency, *wave), &self.pool, self.ring);
+        let memory = memory::of_run(self.plan, self.spec, &self.pool, self.ring);
         let cap = |cap: Option<u32>| cap.map(|cap| cap.to_string());
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),

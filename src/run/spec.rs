@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::controls::Share;
+use super::evidence;
 use super::form::Form;
 use super::memory;
 use crate::engine::scheduler::{Caps, Limits};
@@ -90,6 +91,8 @@ pub struct Spec {
     pub output: PathBuf,
     /// How records are written.
     pub form: Form,
+    /// What becomes evidence, and where; none is kept otherwise.
+    pub evidence: Option<evidence::Settings>,
     /// Whether to continue the run that `output` holds.
     pub resume: bool,
     /// The folder of journals, if it is not the system's.
@@ -128,6 +131,7 @@ impl Default for Spec {
             list: None,
             output: PathBuf::new(),
             form: Form::default(),
+            evidence: None,
             resume: false,
             state: None,
             invoked_by: String::new(),
@@ -187,6 +191,21 @@ static SETTINGS: &[Setting] = &[
         value: |spec| (spec.order == Order::Random).then(|| spec.seed.to_string()),
     },
     Setting { metadata: Some("contact"), identity: None, value: |spec| spec.contact.clone() },
+    Setting {
+        metadata: Some("evidence"),
+        identity: None,
+        value: |spec| Some(spec.evidence.as_ref()?.folder.display().to_string()),
+    },
+    Setting {
+        metadata: Some("evidence_labels"),
+        identity: None,
+        value: |spec| Some(spec.evidence.as_ref()?.wanted().collect::<Vec<_>>().join(",")),
+    },
+    Setting {
+        metadata: Some("evidence_limit"),
+        identity: None,
+        value: |spec| Some(spec.evidence.as_ref()?.limit.to_string()),
+    },
 ];
 
 impl Spec {
@@ -212,9 +231,12 @@ impl Spec {
 
     /// The settings of the run's identity by key; empty if not set.
     pub(super) fn identity(&self) -> impl Iterator<Item = (&'static str, String)> {
-        SETTINGS.iter().filter_map(|setting| {
+        let settings = SETTINGS.iter().filter_map(|setting| {
             Some((setting.identity?, (setting.value)(self).unwrap_or_default()))
-        })
+        });
+        // Runs of earlier versions do not state it.
+        let folder = self.evidence.as_ref().map(|of| of.folder.display().to_string());
+        settings.chain(folder.map(|folder| ("--evidence", folder)))
     }
 
     /// The settings of the metadata by key.
