@@ -182,6 +182,7 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
             counted(written.rows, "record[s]")
         ));
     }
+    lines.extend(evidence(outcome));
     if let Some(path) = &outcome.resume {
         lines.push(format!("To continue, repeat the command with --resume {}", path.display()));
     }
@@ -210,6 +211,23 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
         lines.push(end);
     }
     lines
+}
+
+/// What was kept of packets, and where.
+fn evidence(outcome: &Outcome) -> Option<String> {
+    let [targets, packets, targets_omitted, packets_omitted] = outcome.counts.evidence;
+    let folder = outcome.evidence.as_ref()?.display();
+    let of = format!("{} of {}", counted(packets, "packet[s]"), counted(targets, "target[s]"));
+    let omitted = match (targets_omitted, packets_omitted) {
+        (0, 0) => String::new(),
+        (0, packets) => format!("; {} not kept for want of memory", counted(packets, "packet[s]")),
+        (targets, packets) => format!(
+            "; {} of {} left out: see --evidence-limit",
+            counted(packets, "packet[s]"),
+            counted(targets, "target[s]")
+        ),
+    };
+    Some(format!("Evidence: {folder} ({of}{omitted})"))
 }
 
 /// A line per label: how often it was given, and its false-alarm rate according to controls.
@@ -344,6 +362,7 @@ mod tests {
             error: None,
             outputs: Vec::new(),
             records: 0,
+            evidence: None,
             written: None,
             resume: None,
         }

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn shards_together_have_the_account_of_the_whole_list() {
         let folder = tempfile::tempdir().unwrap();
-        let of = |name, positions: &[u64], account: &[(&str, &str)]| {
+        let of = |name, positions: &[i64], account: &[(&str, &str)]| {
             input(folder.path(), name, positions, account)
         };
         let inputs = [

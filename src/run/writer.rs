@@ -12,6 +12,7 @@ use arrow_schema::{Fields, SchemaRef};
 use super::again::Group;
 use super::counts::Counts;
 use super::events::Events;
+use super::evidence::Evidence;
 use super::held::{Held, Judged, Round};
 use super::live::Live;
 use super::totals::Totals;
@@ -48,6 +49,8 @@ pub struct Written {
     pub corrected: HashMap<(State, Correction), u64>,
     /// Flows ended by a panic of the observer.
     pub broken_flows: u64,
+    /// As [`Counts::evidence`].
+    pub evidence: [u64; 4],
 }
 
 impl Written {
@@ -62,6 +65,7 @@ impl Written {
             counts.correct(*state, *correction, *attempts);
         }
         counts.internal[1] = self.broken_flows;
+        counts.evidence = self.evidence;
         counts += earlier;
         counts
     }
@@ -93,6 +97,7 @@ pub struct Writer<'a> {
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
+    evidence: Option<Evidence>,
     /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
@@ -120,7 +125,24 @@ impl<'a> Writer<'a> {
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
-        Self { plan, target_fields, schema, merger, sink, events, known, held, answers, written }
+        Self {
+            plan,
+            target_fields,
+            schema,
+            merger,
+            sink,
+            events,
+            known,
+            held,
+            evidence: None,
+            answers,
+            written,
+        }
+    }
+
+    /// Keeps the packets of targets with certain labels.
+    pub fn keep(self, evidence: Option<Evidence>) -> Self {
+        Self { evidence, ..self }
     }
 
     /// Writes every wave that comes, until no more can; says what was written even if that ended in
@@ -135,13 +157,15 @@ impl<'a> Writer<'a> {
 
     fn wave(&mut self, sent: Sent) -> Result<()> {
         let Sent { mut wave, flows, lost, ports, repeated, flags: mut of_all } = sent;
-        let flows = flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        let mut flows =
+            flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
         of_all |= lost.flags(Lost::now(self.known.counters));
         let Records { targets, prepared, mut attempts } =
             wave.take_records(self.plan.configs.len());
         self.merger.control(wave.is_control);
+        let packets = std::mem::take(&mut flows.packets);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(record::address).collect();
         let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
             &addresses,
@@ -161,6 +185,9 @@ impl<'a> Writer<'a> {
         // A wave that is repeated has nothing to write, and no answer.
         if wave.fates.is_empty() {
             return Ok(());
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.hold(&targets, &attempts, packets, wave.repeated());
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         flag_internal_errors(&attempts, &mut flags);
@@ -195,6 +222,11 @@ impl<'a> Writer<'a> {
         let answer = self.conclude(all, &wave)?;
         // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
+        if let Some(evidence) = &mut self.evidence {
+            // A part's evidence is on disk before the part.
+            evidence.sync()?;
+            self.written.evidence = evidence.counts();
+        }
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);
         let metadata = || {
@@ -235,7 +267,10 @@ impl Writer<'_> {
         if records.num_rows() == 0 {
             return Ok(());
         }
-        self.sink.write(records)?;
+        match &mut self.evidence {
+            Some(evidence) => self.sink.write(&evidence.attach(records)?)?,
+            None => self.sink.write(records)?,
+        }
         self.events.records(records);
         self.written.totals.count(records);
         Ok(())

@@ -58,6 +58,8 @@ const ROWS: &[Row] = &[
     file("only", Files::Any),
     file("failures", Files::Any),
     file("status", Files::Any),
+    file("evidence", Files::Folders),
+    words("evidence_label", labels),
     file("folder", Files::Folders),
     // A program with its arguments, for `lab shell`.
     file("command", Files::Any),
@@ -74,6 +76,8 @@ const FREE: &[&str] = &[
     "contact",
     "control",
     "description",
+    "evidence_limit",
+    "evidence_targets",
     "expires",
     "expiry_timeout",
     "filter",
@@ -220,6 +224,13 @@ fn params(line: &Line<'_>) -> Vec<Candidate> {
         false => Candidate::new(format!("{}=", param.name), param.help.clone()),
     });
     params.collect()
+}
+
+/// The labels that the line's measurement can give.
+fn labels(line: &Line<'_>) -> Vec<Candidate> {
+    let labels = plan(line).map(|plan| plan.rules.iter().flat_map(|rule| rule.labels()).collect());
+    let labels: Vec<String> = labels.unwrap_or_default();
+    labels.into_iter().map(|label| Candidate::new(label, "")).collect()
 }
 
 /// The kinds among which the line's measurement lets choose; without one, all.

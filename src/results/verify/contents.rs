@@ -14,6 +14,7 @@ use crate::results::judge::{FromFile, Results};
 use crate::rule::{ADDED, Rules};
 use crate::run::about;
 use crate::run::dictionary::plain;
+use crate::run::evidence::{self, EVIDENCE};
 use crate::run::record::{self, POSITION};
 use crate::sink::{self, Checked, Stored};
 use crate::targets::{Positions, Shard};
@@ -48,6 +49,15 @@ pub(super) struct About(BTreeMap<String, String>);
 impl About {
     pub(super) fn new(metadata: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(metadata.into_iter().collect())
+    }
+
+    /// The columns of the records of a run.
+    pub(super) fn schema(&self, plan: &Plan, target: &Fields) -> Schema {
+        let schema = record::schema(plan, target);
+        match self.value(EVIDENCE) {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        }
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&str> {
@@ -162,7 +172,7 @@ impl Contents {
         // Results judged by another measurement have labels of that one and facts of their own.
         let of_run = schema.field_with_name(POSITION).is_ok() && about.value("judged").is_none();
         let wanted = match of_run {
-            true => record::schema(&plan, target),
+            true => about.schema(&plan, target),
             false => rules.schema(&facts),
         };
         if let Some(why) = difference(&wanted, schema) {
