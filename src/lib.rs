@@ -25,6 +25,7 @@
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
+pub mod as_table;
 pub mod barrier;
 pub mod chain;
 pub mod cli;

@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 16] = [
     &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "version", "words"],
     &["error"],
     &["files", "program"],
-    &["packet", "sink", "targets"],
+    &["as_table", "packet", "sink", "targets"],
     &["chain", "step", "connect", "resolve"],
     &["record"],
     &["rule"],
