@@ -129,6 +129,13 @@ impl<'a> Export<'a> {
         self.columns.iter().map(|column| column.name().to_owned()).chain(of_filter).collect()
     }
 
+    /// The metadata as far as they are known before the rows are.
+    pub fn metadata_before(&self) -> Metadata {
+        let mut known = self.metadata(0);
+        known.retain(|(key, _)| key != "records");
+        known
+    }
+
     /// The metadata of the flat records: what holds for all results, and where the rows are from.
     pub fn metadata(&self, rows: u64) -> Metadata {
         let Some((first, others)) = self.inputs.split_first() else { return Metadata::new() };

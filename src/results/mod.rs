@@ -1,6 +1,7 @@
 //! Operations on finished results: merging, judging again, verifying, exporting, describing.
 
 pub mod coverage;
+pub mod describe;
 pub mod embedded;
 pub mod export;
 pub mod flat;
