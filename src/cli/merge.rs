@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let inputs: Vec<Input> = args
         .results
         .iter()
-        .map(|path| Input::open(path, args.allow_incomplete))
+        .map(|path| Input::open(path, "merge", args.allow_incomplete))
         .collect::<Result<_>>()?;
     let Some((first, others)) = inputs.split_first() else {
         return Err(Error::Usage("merge: name at least one result".into()));

@@ -6,7 +6,9 @@ mod attribution;
 mod check;
 mod codes;
 mod complete;
+mod describe;
 mod explain;
+mod export;
 mod guide;
 mod judge;
 mod lab;
@@ -75,6 +77,8 @@ enum Command {
     Observe(observe::Args),
     Judge(judge::Args),
     Merge(merge::Args),
+    Describe(describe::Args),
+    Export(export::Args),
     Verify(verify::Args),
     Targets(targets::Args),
     Restore(restore::Args),
@@ -147,6 +151,8 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Describe(args) => describe::run(&args, cli.quiet),
+        Command::Export(args) => export::run(&args, cli.quiet),
         Command::Verify(args) => verify::run(&args, cli.quiet),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),

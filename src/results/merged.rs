@@ -187,7 +187,7 @@ mod tests {
         let metadata = known.iter().chain(metadata);
         let metadata = metadata.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         sink.finish(&metadata.collect::<Metadata>()).unwrap();
-        Input::open(&path, false).unwrap()
+        Input::open(&path, "merge", false).unwrap()
     }
 
     #[test]
