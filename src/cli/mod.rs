@@ -24,6 +24,7 @@ mod shell;
 mod signals;
 mod source;
 mod targets;
+mod upload;
 mod verify;
 mod words;
 
@@ -76,6 +77,7 @@ enum Command {
     Judge(judge::Args),
     Merge(merge::Args),
     Verify(verify::Args),
+    Upload(upload::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -148,6 +150,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Verify(args) => verify::run(&args, cli.quiet),
+        Command::Upload(args) => upload::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),
