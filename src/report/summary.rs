@@ -360,6 +360,7 @@ mod tests {
             disturbed: Disturbed::default(),
             elapsed: Duration::ZERO,
             interface: String::new(),
+            evidence: None,
             elsewhere: None,
             started: String::new(),
             ended: String::new(),
