@@ -149,6 +149,8 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ),
     ("pcap", &["observer/capture.rs", "observer/filter.rs", "lab/"]),
     ("signal_hook", &["signals.rs", "cli/"]),
+    ("ureq", &["cli/upload/"]),
+    ("rustls_native_certs", &["cli/upload/"]),
     ("signal_hook_registry", &["cli/"]),
     ("clap", &["cli/", "report/format.rs"]),
     ("clap_complete", &["cli/"]),

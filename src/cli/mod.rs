@@ -26,6 +26,7 @@ mod shell;
 mod signals;
 mod source;
 mod targets;
+mod upload;
 mod verify;
 mod words;
 
@@ -80,6 +81,7 @@ enum Command {
     Describe(describe::Args),
     Export(export::Args),
     Verify(verify::Args),
+    Upload(upload::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -154,6 +156,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Describe(args) => describe::run(&args, cli.quiet),
         Command::Export(args) => export::run(&args, cli.quiet),
         Command::Verify(args) => verify::run(&args, cli.quiet),
+        Command::Upload(args) => upload::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),

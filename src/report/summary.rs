@@ -262,7 +262,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
     let [ok, failed, timeout, local_error, skipped] = attempts;
     let [seen, dropped, interface_dropped, unread] = packets;
     let shown = |path: &PathBuf| path.display().to_string();
-    json!({
+    let mut summary = json!({
         "measurement": plan.name,
         "complete": outcome.is_complete(),
         "exit": exit(outcome, tally) as u8,
@@ -308,8 +308,15 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "lab_prober": tally.and_then(Tally::situation).map(|situation| situation.name),
         "lab_absent": tally.filter(|tally| tally.situation().is_some()).map(Tally::absent),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
-    })
-    .to_string()
+    });
+    if let Some(folder) = &outcome.evidence {
+        let [targets, packets, targets_omitted, packets_omitted] = counts.evidence;
+        summary["evidence"] = json!({
+            "folder": shown(folder), "targets": targets, "packets": packets,
+            "targets_omitted": targets_omitted, "packets_omitted": packets_omitted,
+        });
+    }
+    summary.to_string()
 }
 
 /// Whether the lab states a truth for this measurement; for a user's own it does not.
@@ -353,6 +360,7 @@ mod tests {
             disturbed: Disturbed::default(),
             elapsed: Duration::ZERO,
             interface: String::new(),
+            evidence: None,
             elsewhere: None,
             started: String::new(),
             ended: String::new(),

@@ -61,6 +61,8 @@ const ROWS: &[Row] = &[
     file("failures", Files::Any),
     file("status", Files::Any),
     file("evidence", Files::Folders),
+    file("metadata", Files::Ending("json")),
+    file("token_file", Files::Any),
     words("evidence_label", labels),
     file("folder", Files::Folders),
     // A program with its arguments, for `lab shell`.
@@ -70,6 +72,8 @@ const ROWS: &[Row] = &[
 /// Arguments of which nothing is known: numbers, addresses, names of one's own.
 #[cfg(test)]
 const FREE: &[&str] = &[
+    "add",
+    "campaign",
     "canonical",
     "capture_buffer",
     "column",
@@ -83,6 +87,7 @@ const FREE: &[&str] = &[
     "evidence_targets",
     "expires",
     "expiry_timeout",
+    "file_type",
     "filter",
     "idle_timeout",
     "languages",
@@ -105,6 +110,7 @@ const FREE: &[&str] = &[
     "size",
     "source_ports",
     "timeout",
+    "url",
     "vantage",
     "wave",
 ];
