@@ -17,6 +17,7 @@ mod new;
 mod observe;
 mod options;
 mod reference;
+mod report;
 mod restore;
 mod run;
 mod schema;
@@ -76,6 +77,7 @@ enum Command {
     Judge(judge::Args),
     Merge(merge::Args),
     Verify(verify::Args),
+    Report(report::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -148,6 +150,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Verify(args) => verify::run(&args, cli.quiet),
+        Command::Report(args) => report::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),
