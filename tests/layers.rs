@@ -16,7 +16,7 @@ mod program;
 use circles::Tree;
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 18] = [
     &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "version", "words"],
     &["error"],
     &["files", "program"],
@@ -31,6 +31,8 @@ const LAYERS: [&[&str]; 16] = [
     &["lab"],
     &["run"],
     &["results", "report"],
+    &["analysis"],
+    &["webpage"],
     &["cli"],
     &["main"],
 ];

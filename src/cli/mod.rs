@@ -19,6 +19,7 @@ mod new;
 mod observe;
 mod options;
 mod reference;
+mod report;
 mod restore;
 mod run;
 mod schema;
@@ -82,6 +83,7 @@ enum Command {
     Export(export::Args),
     Verify(verify::Args),
     Upload(upload::Args),
+    Report(report::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -157,6 +159,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Export(args) => export::run(&args, cli.quiet),
         Command::Verify(args) => verify::run(&args, cli.quiet),
         Command::Upload(args) => upload::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),
