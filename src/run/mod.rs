@@ -17,6 +17,7 @@ pub mod about;
 pub mod account;
 mod again;
 pub mod available;
+pub mod contact;
 pub mod controls;
 pub mod counts;
 pub mod distribution;
