@@ -162,8 +162,11 @@ impl Nats {
         let runtime = runtime.doing(|| "start the thread hub")?;
         let client = runtime.block_on(connect(login));
         let client = client.map_err(|why| failed(&format!("connect to {}", login.url), why))?;
-        let context =
-            ContextBuilder::new().timeout(TIMEOUT).ack_timeout(TIMEOUT).build(client.clone());
+        let context = {
+            // It starts a task.
+            let _inside = runtime.enter();
+            ContextBuilder::new().timeout(TIMEOUT).ack_timeout(TIMEOUT).build(client.clone())
+        };
         Ok(Self {
             name: login.name.to_owned(),
             runtime,
