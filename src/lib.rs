@@ -39,6 +39,8 @@ pub mod error;
 pub mod field;
 pub mod files;
 pub mod flags;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod guide;
 pub mod hex;
 pub mod lab;

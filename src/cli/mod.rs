@@ -2,6 +2,8 @@
 //!
 //! May import every module.
 
+#[cfg(feature = "fleet")]
+mod agent;
 mod attribution;
 mod check;
 mod codes;
@@ -9,6 +11,8 @@ mod complete;
 mod describe;
 mod explain;
 mod export;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod guide;
 mod judge;
 mod lab;
@@ -88,6 +92,10 @@ enum Command {
     Restore(restore::Args),
     Attribution(attribution::Args),
     Lab(lab::Args),
+    #[cfg(feature = "fleet")]
+    Fleet(fleet::Args),
+    #[cfg(feature = "fleet")]
+    Agent(agent::Args),
     Completions(shell::Completions),
     Man(shell::Man),
     #[command(name = "__complete", hide = true)]
@@ -164,6 +172,10 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),
         Command::Lab(args) => lab::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Fleet(args) => fleet::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Agent(args) => agent::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
         Command::Complete(args) => complete::run(&args),

@@ -360,7 +360,6 @@ mod tests {
             disturbed: Disturbed::default(),
             elapsed: Duration::ZERO,
             interface: String::new(),
-            evidence: None,
             elsewhere: None,
             started: String::new(),
             ended: String::new(),

@@ -22,6 +22,7 @@ mod again;
 pub mod available;
 pub mod catalogue;
 mod clock;
+pub mod contact;
 pub mod controls;
 pub mod counts;
 pub mod dictionary;
