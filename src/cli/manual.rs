@@ -81,6 +81,16 @@ pub static EXAMPLES: &[Example] = &[
         "pathspider merge first.parquet second.parquet -o all.parquet",
     ),
     example("verify", "Verify a result", "pathspider verify ecn.parquet"),
+    example(
+        "report",
+        "Write ecn.report.html, a page about a result",
+        "pathspider report ecn.parquet",
+    ),
+    example(
+        "report",
+        "Compare two runs",
+        "pathspider report week1.parquet week2.parquet --compare -o change.html",
+    ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
         "targets resolve",
@@ -189,6 +199,7 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ("observe", Exit::Interrupted, None),
     ("judge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
     ("merge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("report", Exit::Interrupted, Some("a signal ended the command; no page is left")),
     ("verify", Exit::Failed, Some("a result is not as it was written")),
     ("verify", Exit::Lossy, Some("records are missing, or a result cannot be checked")),
     ("targets resolve", Exit::Lossy, Some("names got no answer")),

@@ -78,6 +78,7 @@ const FREE: &[&str] = &[
     "expiry_timeout",
     "filter",
     "idle_timeout",
+    "label",
     "languages",
     "max_flows",
     "max_packets_per_target",
