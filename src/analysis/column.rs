@@ -123,7 +123,7 @@ pub fn reals(column: &ArrayRef) -> Vec<Option<f64>> {
 }
 
 /// The values of a row, one or a list of them, joined by `_`: `64496`, or `64496_64497`. `None` without a value.
-pub fn joined(column: &ArrayRef) -> impl Fn(usize) -> Option<String> {
+pub fn joined(column: &ArrayRef) -> impl Fn(usize) -> Option<String> + use<> {
     let lists = column.as_list_opt::<i32>().cloned();
     let one = single(column);
     move |row| match &lists {
@@ -137,7 +137,7 @@ pub fn joined(column: &ArrayRef) -> impl Fn(usize) -> Option<String> {
     }
 }
 
-fn single(column: &ArrayRef) -> impl Fn(usize) -> Option<String> {
+fn single(column: &ArrayRef) -> impl Fn(usize) -> Option<String> + use<> {
     let (words, numbers) = (Words::from(column), wholes(column));
     move |row| {
         let number = || numbers.get(row).copied().flatten().map(|number| number.to_string());

@@ -16,7 +16,7 @@ use crate::run::controls::CONTROL;
 const CONDITIONS: usize = 8;
 /// The word for a target to which a condition does not apply.
 pub const NOT_APPLICABLE: &str = "does not apply";
-/// The most words of a condition that are told apart.
+/// The most words of a condition that are distinguished.
 const WORDS: usize = 250;
 /// The word for further ones.
 const MORE: &str = "(others)";

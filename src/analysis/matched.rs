@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::run::controls::CONTROL;
 use crate::run::record::POSITION;
 
-/// The first columns of a record that tell which target it is of.
+/// The first columns of a record that identify its target.
 pub const COLUMNS: [&str; 6] =
     [POSITION, CONTROL, "target.ip", "target.port", "target.name", "target.prefix"];
 

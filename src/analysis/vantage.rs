@@ -30,9 +30,9 @@ pub const CLASSES: [(&str, &str); 6] = [
     ("path_dependent", "broken from some vantage points and works from others, within an hour"),
     ("not_concurrent", "broken from some and works from others, more than an hour apart"),
     ("unstable", "intermittent from one vantage point at least"),
-    ("site", "broken from all vantage points, of which six or more tell"),
-    ("works", "works from all vantage points, of which six or more tell"),
-    ("insufficient", "no split, and fewer than six vantage points tell"),
+    ("site", "broken from all of six or more conclusive vantage points"),
+    ("works", "works from all of six or more conclusive vantage points"),
+    ("insufficient", "no split, and fewer than six conclusive vantage points"),
 ];
 
 /// What vantage points say of a target: a bit for each.
@@ -47,10 +47,10 @@ struct Said {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Point {
     /// Targets that work or are broken.
-    pub tells: u64,
+    pub conclusive: u64,
     /// Broken ones.
     pub broken: u64,
-    /// Targets that work from most other vantage points, of which two or more tell.
+    /// Targets that work from most other vantage points, of which two or more are conclusive.
     pub others_work: u64,
     /// Those of them that are broken from here.
     pub alone: u64,
@@ -229,7 +229,7 @@ fn classify(condition: Condition, count: usize, said: &[(Said, bool)]) -> Seen {
         for (at, point) in points.iter_mut().enumerate() {
             let is = |bits: u64| bits >> at & 1;
             let (here_works, here_broken) = (is(said.works), is(said.broken));
-            point.tells += here_works + here_broken;
+            point.conclusive += here_works + here_broken;
             point.broken += here_broken;
             let others_work = u64::from(works) - here_works;
             let others_broken = u64::from(broken) - here_broken;
@@ -248,13 +248,13 @@ fn classify(condition: Condition, count: usize, said: &[(Said, bool)]) -> Seen {
     let mut sets = BTreeMap::new();
     for (said, concurrent) in said {
         let (works, broken) = (said.works & !causes, said.broken & !causes);
-        let tell = (works | broken).count_ones();
+        let conclusive = (works | broken).count_ones();
         let class = match (works, broken) {
             _ if said.unstable & !causes != 0 => 2,
             (1.., 1..) if *concurrent => 0,
             (1.., 1..) => 1,
-            (0, 1..) if tell >= LEAST => 3,
-            (1.., 0) if tell >= LEAST => 4,
+            (0, 1..) if conclusive >= LEAST => 3,
+            (1.., 0) if conclusive >= LEAST => 4,
             _ => 5,
         };
         classes[class] += 1;
@@ -324,7 +324,10 @@ mod tests {
         let mut targets = vec![(said(0b110, 0b001, 0), true); 20];
         targets.push((said(0b001, 0b110, 0), true));
         let seen = classify(condition(), 3, &targets);
-        assert_eq!(seen.points[0], Point { tells: 21, broken: 20, others_work: 20, alone: 20 });
+        assert_eq!(
+            seen.points[0],
+            Point { conclusive: 21, broken: 20, others_work: 20, alone: 20 }
+        );
         assert!(seen.points[0].is_cause() && !seen.points[1].is_cause());
         assert_eq!(seen.classes, [0, 0, 0, 0, 0, 21], "the rest says too little");
     }

@@ -9,9 +9,9 @@ pub fn points(of: &Vantages, seen: &Seen) -> Table {
     let rows = of.names.iter().zip(&seen.points).map(|(name, point)| {
         vec![
             Cell::text(&**name),
-            Cell::Count(point.tells),
+            Cell::Count(point.conclusive),
             Cell::Count(point.broken),
-            Cell::share(point.broken, point.tells),
+            Cell::share(point.broken, point.conclusive),
             Cell::Count(point.others_work),
             Cell::Count(point.alone),
             Cell::share(point.alone, point.others_work),
@@ -20,7 +20,7 @@ pub fn points(of: &Vantages, seen: &Seen) -> Table {
     });
     let columns = [
         ("vantage point", Form::Text),
-        ("tells", Form::Count),
+        ("conclusive", Form::Count),
         ("broken", Form::Count),
         ("share", Form::Share),
         ("others work", Form::Count),
@@ -34,9 +34,9 @@ pub fn points(of: &Vantages, seen: &Seen) -> Table {
     let sql = format!(
         "WITH t AS (SELECT v, verdict.{column} AS w, count(*) FILTER (w = 'works') OVER p - CAST(w = 'works' AS INTEGER) AS ow, \
          count(*) FILTER (w = 'broken') OVER p - CAST(w = 'broken' AS INTEGER) AS ob FROM seen WHERE w IN ('works', 'broken') AND {} \
-         WINDOW p AS (PARTITION BY target.ip, target.port, target.name)), s AS (SELECT v, count(*) AS tells, count(*) FILTER (w = \
+         WINDOW p AS (PARTITION BY target.ip, target.port, target.name)), s AS (SELECT v, count(*) AS conclusive, count(*) FILTER (w = \
          'broken') AS broken, count(*) FILTER (ow > ob AND ow + ob > 1) AS others, count(*) FILTER (ow > ob AND ow + ob > 1 AND w = \
-         'broken') AS alone FROM t GROUP BY v)\nSELECT name, coalesce(tells, 0), coalesce(broken, 0), share(broken, tells), \
+         'broken') AS alone FROM t GROUP BY v)\nSELECT name, coalesce(conclusive, 0), coalesce(broken, 0), share(broken, conclusive), \
          coalesce(others, 0), coalesce(alone, 0), share(alone, others), CASE WHEN others >= {COMPARED} AND 2 * alone >= others THEN \
          'yes' ELSE 'no' END FROM (VALUES {}) AS names(v, name) LEFT JOIN s USING (v) ORDER BY v",
         of.others_sql,

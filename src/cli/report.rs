@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> Result<Exit> {
             return Ok(Exit::Done);
         }
         Some(path) => path.clone(),
-        None => beside(&args.results),
+        None => next_to(&args.results),
     };
     let file = Temporary::create(&path)?;
     file.writer()?.write_all(html.as_bytes()).doing(|| format!("write {}", path.display()))?;
@@ -91,7 +91,7 @@ fn together(sources: &[Source]) -> Result<()> {
 }
 
 /// `NAME.report.html`, next to the first result.
-fn beside(results: &[PathBuf]) -> PathBuf {
+fn next_to(results: &[PathBuf]) -> PathBuf {
     let first = results.first().cloned().unwrap_or_default();
     first.with_extension("report.html")
 }

@@ -76,7 +76,7 @@ fn sentences(of: &Vantages) -> Vec<Block> {
     blocks.push(Block::Text(power(of.names.len())));
     blocks.push(Block::Text(
         "Vantage points are taken to be in different networks. Anycast and DNS may lead them to different hosts of one name or \
-         address, which this page cannot tell from a difference of paths."
+         address, which this page cannot distinguish from a difference of paths."
             .to_owned(),
     ));
     blocks
