@@ -20,11 +20,14 @@
 //! | 11 | [`lab`] |
 //! | 12 | [`run`]: one run of one plan over one list |
 //! | 13 | [`report`], [`results`] |
-//! | 14 | [`cli`] |
+//! | 14 | [`analysis`]: numbers of finished results, as tables |
+//! | 15 | [`webpage`]: a page of tables |
+//! | 16 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
+pub mod analysis;
 pub mod barrier;
 pub mod chain;
 pub mod cli;
@@ -56,4 +59,5 @@ pub mod sink;
 pub mod step;
 pub mod targets;
 pub mod version;
+pub mod webpage;
 pub mod words;

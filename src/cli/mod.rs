@@ -17,6 +17,7 @@ mod new;
 mod observe;
 mod options;
 mod reference;
+mod report;
 mod restore;
 mod run;
 mod schema;
@@ -78,6 +79,7 @@ enum Command {
     Merge(merge::Args),
     Verify(verify::Args),
     Upload(upload::Args),
+    Report(report::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -151,6 +153,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Merge(args) => merge::run(&args),
         Command::Verify(args) => verify::run(&args, cli.quiet),
         Command::Upload(args) => upload::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),

@@ -174,7 +174,8 @@ impl<'a> Run<'a> {
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let memory = memory::of_run(plan, spec, &pool, ring);
+        let size = (spec.concurrency, spec.wave, spec.evidence.is_some());
+        let memory = memory::of_run(plan, size, &pool, ring);
         let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
         Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
@@ -291,7 +292,9 @@ impl Run<'_> {
     /// The metadata known at the start.
     fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
         let limits = self.limits();
-        let memory = memory::of_run(self.plan, self.spec, &self.pool, self.ring);
+        let Spec { concurrency, wave, evidence, .. } = self.spec;
+        let size = (*concurrency, *wave, evidence.is_some());
+        let memory = memory::of_run(self.plan, size, &self.pool, self.ring);
         let cap = |cap: Option<u32>| cap.map(|cap| cap.to_string());
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
