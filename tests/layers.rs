@@ -16,7 +16,7 @@ mod program;
 use circles::Tree;
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 18] = [
+const LAYERS: [&[&str]; 19] = [
     &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "version", "words"],
     &["error"],
     &["files", "program"],
@@ -33,6 +33,7 @@ const LAYERS: [&[&str]; 18] = [
     &["results", "report"],
     &["analysis"],
     &["webpage"],
+    &["package"],
     &["cli"],
     &["main"],
 ];

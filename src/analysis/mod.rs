@@ -10,7 +10,7 @@
 pub mod about;
 pub mod account;
 pub mod cell;
-mod column;
+pub mod column;
 pub mod groups;
 pub mod interval;
 pub mod methods;

@@ -7,6 +7,7 @@ pub mod evidence;
 pub mod form;
 pub mod lab;
 pub mod names;
+pub mod package;
 pub mod prober;
 pub mod rights;
 pub mod state;
