@@ -34,6 +34,7 @@ const LAYERS: [&[&str]; 19] = [
     &["fleet"],
     &["analysis"],
     &["webpage"],
+    &["package"],
     &["cli"],
     &["main"],
 ];
@@ -71,6 +72,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "resolve/servers.rs",
             "privilege/mod.rs",
             "run/available.rs",
+            "run/evidence/file.rs",
             "run/interface.rs",
             "run/route.rs",
             "run/site.rs",
