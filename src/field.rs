@@ -228,6 +228,7 @@ plain_cell! {
     u16 => b::UInt16Builder, DataType::UInt16, t::UInt16Type;
     u32 => b::UInt32Builder, DataType::UInt32, t::UInt32Type;
     u64 => b::UInt64Builder, DataType::UInt64, t::UInt64Type;
+    f64 => b::Float64Builder, DataType::Float64, t::Float64Type;
     &'static str => b::StringBuilder, DataType::Utf8;
 }
 

@@ -38,6 +38,7 @@ pub mod flags;
 pub mod guide;
 pub mod hex;
 pub mod lab;
+pub mod locate;
 pub mod measurement;
 pub mod merge;
 pub mod observer;

@@ -290,7 +290,7 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
     let rows = UInt32Array::from(rows);
     let columns =
         flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
-    Ok(Flows { keys, flags, exchanges, columns })
+    Ok(Flows { keys, flags, exchanges, columns, firsts: Vec::new() })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 
 use super::again::Group;
+use super::locating::{Final, Packets};
 use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
 use crate::flags::{self, Flags};
@@ -51,6 +52,8 @@ pub struct Judged {
     pub targets: Vec<Target>,
     /// The source ports wanted by a further round of each, by configuration.
     pub wanted: Vec<Vec<Option<u16>>>,
+    /// The first packets of each, if the run may copy them.
+    pub packets: Vec<Packets>,
 }
 
 impl Judged {
@@ -63,12 +66,14 @@ impl Judged {
             flags: self.flags.split_off(records),
             targets: self.targets.split_off(records),
             wanted: self.wanted.split_off(records),
+            packets: self.packets.split_off(records),
         };
         self.merged = self.merged.slice(records, rest);
         self.judged = self.judged.slice(records, rest);
         std::mem::swap(&mut first.flags, &mut self.flags);
         std::mem::swap(&mut first.targets, &mut self.targets);
         std::mem::swap(&mut first.wanted, &mut self.wanted);
+        std::mem::swap(&mut first.packets, &mut self.packets);
         first
     }
 }
@@ -90,10 +95,10 @@ impl<'a> Held<'a> {
         records: Judged,
         is_control: bool,
         bank: Bank,
-    ) -> Result<(RecordBatch, Option<Group>)> {
-        let Judged { merged, judged, flags, targets, wanted } = records;
+    ) -> Result<(Final, Option<Group>)> {
+        let Judged { merged, judged, flags, targets, wanted, packets } = records;
         if self.plan.confirm.rounds == 0 {
-            return Ok((judged, None));
+            return Ok((Final { judged, targets, packets }, None));
         }
         let rules = words(&self.plan.rules, &judged);
         let looks = |row: usize| {
@@ -101,24 +106,35 @@ impl<'a> Held<'a> {
         };
         let again: Vec<bool> = (0..judged.num_rows()).map(looks).collect();
         if !again.contains(&true) {
-            return Ok((judged, None));
+            return Ok((Final { judged, targets, packets }, None));
         }
         let rules = rules.len();
         let kept = |keep: bool| again.iter().map(move |again| Some(*again == keep)).collect();
         let (done, waits): (BooleanArray, BooleanArray) = (kept(false), kept(true));
         let done = filter_record_batch(&judged, &done).map_err(failed)?;
         let records = filter_record_batch(&merged, &waits).map_err(failed)?;
-        let pick = flags.into_iter().zip(targets.into_iter().zip(wanted)).zip(again);
-        let (flags, rest): (Vec<_>, Vec<_>) =
-            pick.filter(|(_, again)| *again).map(|(of, _)| of).unzip();
-        let (targets, wanted): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+        let mut settled = Final::none(done);
+        let mut waiting = (Vec::new(), Vec::new(), Vec::new());
+        let rows = targets.into_iter().zip(packets).zip(flags.into_iter().zip(wanted));
+        for (((target, packets), (flags, wanted)), again) in rows.zip(again) {
+            if again {
+                waiting.0.push(flags);
+                waiting.1.push(target);
+                waiting.2.push(wanted);
+            } else {
+                settled.targets.push(target);
+                settled.packets.push(packets);
+            }
+        }
+        let (flags, targets, wanted) = waiting;
         let counts = vec![vec![Counts::default(); rules]; flags.len()];
         let left = self.plan.confirm.rounds;
-        let id = self.ids.next().unwrap_or_default();
+        let id = self.next_id();
         let waiting =
             Waiting { records, flags, counts, wanted: wanted.clone(), bank, left, is_control };
         self.groups.insert(id, waiting);
-        Ok((done, Some(Group { id, targets, wanted, bank, is_control })))
+        let traces = Vec::new();
+        Ok((settled, Some(Group { id, targets, wanted, bank, is_control, traces })))
     }
 
     /// Takes the records of a group's round. Returns the group's first records if that was its last round, else the
@@ -140,18 +156,26 @@ impl<'a> Held<'a> {
             let Waiting { wanted, bank, is_control, .. } = waiting;
             let (wanted, bank, is_control) = (wanted.clone(), *bank, *is_control);
             let targets = round.targets;
-            return Ok(Round::Again(Group { id, targets, wanted, bank, is_control }));
+            let traces = Vec::new();
+            return Ok(Round::Again(Group { id, targets, wanted, bank, is_control, traces }));
         }
-        let Some(waiting) = self.groups.remove(&id) else { return Ok(Round::Done(round.judged)) };
-        let records = waiting.finish().map_err(failed)?;
-        self.plan.rules.judge(&records).map(Round::Done)
+        let Judged { mut judged, targets, packets, .. } = round;
+        if let Some(waiting) = self.groups.remove(&id) {
+            judged = self.plan.rules.judge(&waiting.finish().map_err(failed)?)?;
+        }
+        Ok(Round::Done(Final { judged, targets, packets }))
+    }
+
+    /// The identifier of the next group.
+    pub fn next_id(&mut self) -> u64 {
+        self.ids.next().unwrap_or_default()
     }
 }
 
 /// What follows a confirmation round.
 pub enum Round {
     /// The records are final.
-    Done(RecordBatch),
+    Done(Final),
     /// Another round follows.
     Again(Group),
 }

@@ -14,6 +14,7 @@ use super::counts::Counts;
 use super::events::Events;
 use super::held::{Held, Judged, Round};
 use super::live::Live;
+use super::locating::{self, Final, Locating, Packets};
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
 use super::{about, record};
@@ -24,6 +25,7 @@ use crate::engine::ports;
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
+use crate::locate::Located;
 use crate::measurement::{Plan, Swept};
 use crate::merge::{Correction, Merged, Merger, Way};
 use crate::observer::capture::Counters;
@@ -93,6 +95,7 @@ pub struct Writer<'a> {
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
+    locating: Locating,
     /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
@@ -120,7 +123,20 @@ impl<'a> Writer<'a> {
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
-        Self { plan, target_fields, schema, merger, sink, events, known, held, answers, written }
+        let locating = Locating::default();
+        Self {
+            plan,
+            target_fields,
+            schema,
+            merger,
+            sink,
+            events,
+            known,
+            held,
+            locating,
+            answers,
+            written,
+        }
     }
 
     /// Writes every wave that comes, until no more can; says what was written even if that ended in
@@ -129,15 +145,19 @@ impl<'a> Writer<'a> {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
         // Records pending a round that did not happen are dropped: a resumed run probes their targets anew.
-        self.written.unfinished += self.held.len() as u64;
+        self.written.unfinished += (self.held.len() + self.locating.len()) as u64;
         (self.written, end)
     }
 
     fn wave(&mut self, sent: Sent) -> Result<()> {
         let Sent { mut wave, flows, lost, ports, repeated, flags: mut of_all } = sent;
-        let flows = flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        let mut flows = flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
+        if !wave.traces.is_empty() {
+            return self.located(wave);
+        }
+        self.locating.take_firsts(&mut flows);
         of_all |= lost.flags(Lost::now(self.known.counters));
         let Records { targets, prepared, mut attempts } =
             wave.take_records(self.plan.configs.len());
@@ -183,14 +203,33 @@ impl<'a> Writer<'a> {
         if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
             columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
         }
+        if self.plan.locate.is_some() {
+            let nothing = vec![Located::default(); targets.len()];
+            columns.push(locating::column(&self.schema, &nothing).map_err(failed)?);
+        }
         let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
         let judged = self.plan.rules.judge(&merged)?;
         let wanted = (0..targets.len()).map(|row| {
             let first = attempts.iter().map(|attempts| &attempts[row].attempt);
             ports::exchanged(&first.map(|a| (a.source_port, a.state)).collect::<Vec<_>>())
         });
-        let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
+        let wanted = wanted.collect();
+        let mut packets = vec![Packets::new(); targets.len()];
+        if self.plan.locate.is_some() {
+            for (row, packets) in packets.iter_mut().enumerate() {
+                let address = addresses.get(row).copied().flatten();
+                let ports = attempts.iter().map(|attempts| attempts[row].attempt.source_port);
+                packets.extend(ports.map(|port| self.locating.first(port, address)));
+            }
+            self.locating.forget(&ports);
+        }
+        let all = Judged { merged, judged, flags, wanted, targets, packets };
         let answer = self.conclude(all, &wave)?;
+        self.answer(answer)
+    }
+
+    /// Hands the feed what follows from a wave, and closes a part if it is time.
+    fn answer(&mut self, answer: Vec<Group>) -> Result<()> {
         // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
         let Self { known, written, sink, .. } = self;
@@ -219,14 +258,41 @@ impl Writer<'_> {
             }
             match self.held.round(*id, round)? {
                 Round::Again(group) => answer.push(group),
-                Round::Done(records) => self.write(&records)?,
+                Round::Done(records) => answer.extend(self.settle(records, wave)?),
             }
         }
         self.written.unfinished += wave.stopped() as u64;
         let (records, group) = self.held.first(all, wave.is_control, wave.bank)?;
         answer.extend(group);
-        self.write(&records)?;
+        answer.extend(self.settle(records, wave)?);
         Ok(answer)
+    }
+
+    /// Writes final records, except those with a label whose place is searched for first. A control has no such label.
+    fn settle(&mut self, records: Final, wave: &Wave) -> Result<Option<Group>> {
+        if self.plan.locate.is_none() || wave.is_control {
+            return self.write(&records.judged).map(|()| None);
+        }
+        let id = self.held.next_id();
+        let (others, traces) = self.locating.take(self.plan, id, records)?;
+        self.write(&others)?;
+        let (targets, traces): (Vec<_>, Vec<_>) = traces.into_iter().unzip();
+        let (wanted, bank, is_control) = (vec![Vec::new(); targets.len()], wave.bank.other(), false);
+        let group = Group { id, targets, wanted, bank, is_control, traces };
+        Ok((!group.targets.is_empty()).then_some(group))
+    }
+
+    /// Writes the records of a wave of searches.
+    fn located(&mut self, wave: Wave) -> Result<()> {
+        let mut found = wave.located.into_iter();
+        for (id, targets) in wave.again {
+            let located: Vec<_> = found.by_ref().take(targets).collect();
+            let stopped = located.iter().filter(|one| one.is_none()).count();
+            self.written.unfinished += stopped as u64;
+            let records = self.locating.finish(self.plan, &self.schema, id, located)?;
+            self.write(&records)?;
+        }
+        self.answer(Vec::new())
     }
 
     fn write(&mut self, records: &RecordBatch) -> Result<()> {
