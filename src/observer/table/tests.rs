@@ -322,7 +322,7 @@ fn errors_that_quote_unsent_packets_stay_within_the_bounds() {
         let mut packet = segment(1, router, us, (0, 0), 0);
         (packet.ip.protocol, packet.ports) = (protocol::ICMP, None);
         let quote = Some(Quote { ip: quoted, ports: Some((7, 7)), transport: &[] });
-        packet.transport = Transport::Icmp(Icmp { kind: 11, code: 0, rest: 0, quote });
+        packet.transport = Transport::Icmp(Icmp::error(11, 0, quote));
         bench.table.packet(&packet);
         if sender % 1024 == 0 {
             assert!(sizes(&bench.table).into_iter().all(|size| size <= 2 * MOST + SPARE + 1));
