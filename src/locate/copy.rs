@@ -22,6 +22,12 @@ impl Pair {
         (zero.is_tcp() == one.is_tcp()).then_some(Self { zero, one, fields })
     }
 
+    /// The packet of a measurement without an experiment: whatever the path changes counts.
+    pub fn alone(packet: Template) -> Self {
+        let fields = packet.comparable();
+        Self { zero: packet.clone(), one: packet, fields }
+    }
+
     /// The packet of a configuration.
     pub fn of(&self, side: Side) -> &Template {
         match side {

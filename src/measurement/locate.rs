@@ -106,9 +106,11 @@ fn rules(subject: &str) -> [RuleSource; 3] {
     ]
 }
 
-/// A label of a rule as it may be located; `None` if the rule has no experiment.
+/// A label of a rule as it may be located.
 fn sought(rule: &Rule, label: &str) -> Option<Sought> {
-    let experiment = rule.configurations().iter().rfind(|name| *name != "zero")?.clone();
+    // A measurement with the baseline alone copies that.
+    let experiment = rule.configurations().iter().rfind(|name| *name != "zero");
+    let experiment = experiment.map_or("zero", String::as_str).to_owned();
     let (condition, word) = label.rsplit_once('.')?;
     let subject = condition.rsplit_once('.').map_or(condition, |(before, _)| before);
     let goal = if word == "broken" { Goal::Stopped } else { Goal::Changed };
@@ -143,7 +145,7 @@ pub(super) fn matching(pattern: &str, rules: &Rules) -> Vec<Sought> {
 pub(super) fn likely(pattern: &str, rules: &Rules) -> String {
     let labels: Vec<String> = rules.iter().filter(|rule| !rule.is_value()).flat_map(Rule::labels).collect();
     did_you_mean(pattern, labels.iter().map(String::as_str)).unwrap_or_else(|| {
-        "write a label of a condition that has an experiment, such as \"ecn.connectivity.broken\"; * stands for one part"
+        "write a label of a condition, such as \"ecn.connectivity.broken\"; * stands for one part"
             .to_owned()
     })
 }
@@ -191,7 +193,7 @@ impl Checker<'_> {
         let is_label = text.split('.').all(|part| part == "*" || is_word(part));
         let found = matching(text, rules);
         if found.is_empty() && !(is_label && self.was_removed(&["conditions".into()])) {
-            let message = format!("no condition with an experiment gives the label `{text}`");
+            let message = format!("no condition gives the label `{text}`");
             self.mistake("E0320", label.span(), message, Some(likely(text, rules)));
         }
         found

@@ -183,6 +183,16 @@ impl Template {
         Differing { bits, kinds }
     }
 
+    /// The fields that a path has no reason to change.
+    pub fn comparable(&self) -> Differing {
+        match &self.transport {
+            Head::Tcp { options: own, .. } => {
+                Differing { bits: FLAGS | OPTIONS, kinds: options(own).map(|option| option.kind).collect() }
+            }
+            Head::Udp { .. } => Differing { bits: CHECKSUM, kinds: Vec::new() },
+        }
+    }
+
     /// Whether a quote shows these fields as they were sent: `None` if it is too short to show them all and what it shows is
     /// as sent.
     pub fn is_same(&self, fields: &Differing, quote: &Quote<'_>) -> Option<bool> {

@@ -173,7 +173,10 @@ fn trace(
     let experiment = plan.configs.iter().position(|config| config.name == sought.experiment)?;
     let at = record::address(target)?;
     let mut packet = |of: usize| packets.get_mut(of).and_then(Option::take);
-    let pair = Pair::new(packet(0)?, packet(experiment)?)?;
+    let pair = match experiment {
+        0 => Pair::alone(packet(0)?),
+        _ => Pair::new(packet(0)?, packet(experiment)?)?,
+    };
     let feature = pair.feature() ^ (experiment as u64) << 56;
     let name = target.name.clone();
     Some((number, Trace { at, name, pair: Arc::new(pair), goal: sought.goal, feature }))
