@@ -235,7 +235,8 @@ impl Tracer {
                 _ => 0,
             };
             let from = from.ip();
-            let Some(icmp) = packet.get(start..).and_then(|message| Icmp::read(message, from)) else {
+            let Some(icmp) = packet.get(start..).and_then(|message| Icmp::read(message, from))
+            else {
                 continue;
             };
             let Some(quote) = &icmp.quote else { continue };

@@ -98,11 +98,14 @@ impl Copies {
         let template = self.pair.of(self.side);
         let sequence = quote.transport.get(4..8).filter(|_| template.is_tcp());
         // Whoever did not see the copies does not know their numbers.
-        if template.is_syn() && sequence.is_none_or(|number| number != self.sequence.to_be_bytes()) {
+        if template.is_syn() && sequence.is_none_or(|number| number != self.sequence.to_be_bytes())
+        {
             return None;
         }
         let number = match quote.ip.id.filter(|_| quote.ip.source.is_ipv4()) {
-            Some(id) => (1..=self.last).find(|number| u32::from(self.identification(*number)) == id)?,
+            Some(id) => {
+                (1..=self.last).find(|number| u32::from(self.identification(*number)) == id)?
+            }
             None => self.last,
         };
         let unreachable = if from.is_ipv4() { 3 } else { 1 };

@@ -34,7 +34,8 @@ fields! {
         hop: Option<u8>,
         /// The largest TTL below it at which the packet was as sent; 0 is this host.
         hop_before: Option<u8>,
-        /// The address that answered at hop; NULL if none did. For a packet that is dropped, it answered the baseline.
+        /// The address that answers at hop, which may be the target's; NULL if none does. For a packet that is dropped, it answers
+        /// the baseline.
         changed_from: Option<IpAddr>,
         /// The address that answered at hop_before.
         same_from: Option<IpAddr>,

@@ -24,6 +24,8 @@ pub struct Subject {
     pub feature: u64,
     /// What the label says.
     pub goal: Goal,
+    /// The TTL with which the target's answers came, if it is known.
+    pub answer_ttl: Option<u8>,
 }
 
 /// A copy that is to be sent now.
@@ -143,7 +145,7 @@ impl Phase {
         let limits = self.limits;
         let entry = |subject: Subject| Entry {
             subject,
-            search: Search::new(subject.goal, limits),
+            search: Search::new(subject.goal, limits, subject.answer_ttl),
             started: Duration::ZERO,
             flight: None,
             overdue: Vec::new(),
@@ -160,7 +162,10 @@ impl Phase {
     /// What to do at this time.
     pub fn poll(&mut self, now: Duration) -> Next {
         loop {
-            while !self.stopping && self.active < self.pace.concurrency && self.next < self.entries.len() {
+            while !self.stopping
+                && self.active < self.pace.concurrency
+                && self.next < self.entries.len()
+            {
                 let begun = self.next;
                 self.next += 1;
                 self.active += 1;
@@ -268,7 +273,9 @@ impl Phase {
         is_excluded: bool,
         now: Duration,
     ) {
-        let Some(entry) = self.entries.get_mut(subject).filter(|entry| !entry.is_over) else { return };
+        let Some(entry) = self.entries.get_mut(subject).filter(|entry| !entry.is_over) else {
+            return;
+        };
         let in_flight = entry.flight.filter(|flight| flight.is_sent && flight.number == copy);
         let overdue = entry.overdue.iter().position(|flight| flight.number == copy);
         let flight = match (in_flight, overdue) {
@@ -347,8 +354,14 @@ impl Phase {
         let own = path(search);
         let address = |ttl: Option<u8>| {
             let ttl = ttl.filter(|ttl| *ttl > 0)?;
+            if search.reached(Side::Zero).is_some_and(|reached| ttl >= reached) {
+                return Some(entry.subject.target);
+            }
             let predicted = || self.store.predict(entry.subject.target, &own, ttl);
-            own.get(usize::from(ttl)).copied().flatten().or_else(|| predicted().map(|(from, _)| from))
+            own.get(usize::from(ttl))
+                .copied()
+                .flatten()
+                .or_else(|| predicted().map(|(from, _)| from))
         };
         Located {
             outcome: Some(verdict.outcome.as_str()),

@@ -50,8 +50,10 @@ mod tests {
     use super::*;
 
     fn of(quotes: &[(u8, u8, u8)], interval: (u8, u8)) -> f64 {
-        let counts: Vec<Count> =
-            quotes.iter().map(|(ttl, same, changed)| Count::of_quotes(*ttl, *same, *changed)).collect();
+        let counts: Vec<Count> = quotes
+            .iter()
+            .map(|(ttl, same, changed)| Count::of_quotes(*ttl, *same, *changed))
+            .collect();
         sure(&counts, interval.0, interval.1, false)
     }
 
@@ -62,7 +64,8 @@ mod tests {
             (1..=10).filter(|t| *t != 5).map(|t| (t, u8::from(t < 5), u8::from(t > 5))).collect();
         let sure = of(&one, (4, 6));
         assert!((0.94..0.98).contains(&sure), "{sure}");
-        let three: Vec<_> = one.iter().map(|(t, same, changed)| (*t, 3 * same, 3 * changed)).collect();
+        let three: Vec<_> =
+            one.iter().map(|(t, same, changed)| (*t, 3 * same, 3 * changed)).collect();
         assert!(of(&three, (4, 6)) > 0.999);
         // A quote of hop 4 that disagrees with the one of hop 3: two places.
         let dissent = [(1, 1, 0), (2, 1, 0), (3, 0, 1), (4, 1, 0), (5, 0, 1)];

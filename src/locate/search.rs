@@ -16,6 +16,15 @@ pub(super) const MOST_HOPS: u8 = 32;
 /// The TTL of copies to the target itself, as an index of the evidence.
 pub(super) const FULL: u8 = 0;
 
+/// The distance of a target of which nothing is known.
+const USUAL_HOPS: u8 = 16;
+
+/// The distance of a host whose packets come with this TTL: hosts begin with 64, 128 or 255.
+fn distance(ttl: u8) -> u8 {
+    let from = [64_u8, 128, 255].into_iter().find(|from| *from >= ttl).unwrap_or(255);
+    (from - ttl).saturating_add(1)
+}
+
 /// The limits of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -143,7 +152,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    pub(super) fn new(goal: Goal, limits: Limits) -> Self {
+    pub(super) fn new(goal: Goal, limits: Limits, answer_ttl: Option<u8>) -> Self {
         let hops = usize::from(limits.hops.clamp(1, MOST_HOPS)) + 1;
         Self {
             limits,
@@ -152,7 +161,7 @@ impl Search {
             known: vec![None; hops],
             sent: 0,
             resets: 0,
-            guess: 16,
+            guess: answer_ttl.map_or(USUAL_HOPS, distance).min(limits.hops),
         }
     }
 
@@ -180,9 +189,7 @@ impl Search {
             && want.ttl == FULL
             && want.side == Side::Zero
         {
-            // Hosts begin with 64, 128 or 255.
-            let from = [64_u8, 128, 255].into_iter().find(|from| *from >= ttl).unwrap_or(255);
-            self.guess = (from - ttl + 1).clamp(1, self.last_ttl());
+            self.guess = distance(ttl).min(self.last_ttl());
         }
         if let Some(hop) = self.hops.get_mut(usize::from(want.ttl)) {
             hop.handle_answer(want.side, answer);
@@ -225,7 +232,9 @@ impl Search {
     fn upper(&self) -> u8 {
         let own = self.reached(Side::Zero);
         let far = self.far(Side::Zero).max(self.far(Side::One)).unwrap_or_default();
-        own.unwrap_or_else(|| self.guess.max(far + u8::from(far >= self.guess)).min(self.last_ttl()))
+        own.unwrap_or_else(|| {
+            self.guess.max(far + u8::from(far >= self.guess)).min(self.last_ttl())
+        })
     }
 
     fn fault(&self) -> Option<Fault> {
@@ -279,7 +288,9 @@ impl Search {
         let known = self.known.get(usize::from(ttl)).copied().flatten();
         match (own, known) {
             (State::Untested | State::Doubtful, _) if hop.excluded => State::Dark,
-            (State::Untested, Some(known)) if known.same > 0 && known.changed == 0 => State::Same(true),
+            (State::Untested, Some(known)) if known.same > 0 && known.changed == 0 => {
+                State::Same(true)
+            }
             (State::Untested | State::Doubtful, _) if hop.limited => match self.known_change(ttl) {
                 true => State::Changed(true),
                 false => State::Dark,
@@ -372,7 +383,10 @@ impl Search {
         };
         needs.push((first, Side::One, rounds));
         needs.push((first, Side::Zero, if fault == Fault::Stops { rounds } else { 1 }));
-        if last > 0 && !shared(last) {
+        if last > 0 && shared(last) {
+            // A box may treat targets differently, so what others saw is checked once.
+            needs.push((last, Side::One, 1));
+        } else if last > 0 {
             needs.push((last, Side::One, if fault == Fault::Stops { 2 } else { rounds }));
             needs.push((last, Side::Zero, 1));
         }
@@ -413,9 +427,8 @@ impl Search {
         if self.reached(Side::Zero).is_some() {
             return Vec::new();
         }
-        let next = (self.upper()..=self.last_ttl()).find(|ttl| {
-            self.hop(*ttl).is_some_and(|hop| hop.zero.sent == 0 && hop.is_open())
-        });
+        let next = (self.upper()..=self.last_ttl())
+            .find(|ttl| self.hop(*ttl).is_some_and(|hop| hop.zero.sent == 0 && hop.is_open()));
         next.map(|ttl| Want { side: Side::Zero, ttl }).into_iter().collect()
     }
 
@@ -440,7 +453,11 @@ impl Search {
                 Fault::Stops if self.reached(Side::One).is_some() => Outcome::Gone,
                 _ => Outcome::Unlocated,
             };
-            return Verdict { outcome, last: Some(last).filter(|last| *last > 0), ..Verdict::default() };
+            return Verdict {
+                outcome,
+                last: Some(last).filter(|last| *last > 0),
+                ..Verdict::default()
+            };
         };
         let stops = fault == Fault::Stops;
         let counts = self.counts(fault);
@@ -481,7 +498,8 @@ impl Search {
                 let known = self.known.get(usize::from(ttl)).copied().flatten();
                 let known = known.filter(|known| known.changed == 0 || self.known_change(ttl));
                 let most = |count: u16| u8::try_from(count.min(rounds)).unwrap_or_default();
-                let count = |known: Known| Count::of_quotes(ttl, most(known.same), most(known.changed));
+                let count =
+                    |known: Known| Count::of_quotes(ttl, most(known.same), most(known.changed));
                 return known.map(count).into_iter().collect();
             }
             let through = if zero.quotes() > 0 { 0 } else { one.replies };
@@ -490,7 +508,8 @@ impl Search {
                 return vec![Count::of_quotes(ttl, one.same, one.changed + intercepted)];
             }
             let same = one.quotes() + through;
-            let mut counts = vec![Count::of_quotes(ttl, same, one.resets + one.refused + intercepted)];
+            let mut counts =
+                vec![Count::of_quotes(ttl, same, one.resets + one.refused + intercepted)];
             // A hop that does not answer the baseline says nothing.
             if zero.answers() > 0 {
                 let asked = f64::from(zero.sent.max(zero.answers()));

@@ -207,10 +207,7 @@ impl Store {
 }
 
 /// Forgets what need not be kept if a table is full.
-fn make_room<K: Eq + Hash, V>(
-    table: &mut HashMap<K, V, RandomState>,
-    keep: impl Fn(&V) -> bool,
-) {
+fn make_room<K: Eq + Hash, V>(table: &mut HashMap<K, V, RandomState>, keep: impl Fn(&V) -> bool) {
     if table.len() >= MOST {
         table.retain(|_, value| keep(value));
         if table.len() >= MOST {

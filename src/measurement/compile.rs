@@ -155,14 +155,19 @@ impl Plan {
             wanted.labels.extend(found);
         }
         if wanted.labels.is_empty() {
-            return Err("locate: the measurement has no [locate]; name a label, --locate=LABEL".into());
+            return Err(
+                "locate: the measurement has no [locate]; name a label, --locate=LABEL".into()
+            );
         }
         let sources = wanted.sources();
         self.locate = Some(wanted);
         let schema = with_flags(self.record_schema(target_columns));
         for source in &sources {
             if self.rules.iter().any(|rule| rule.name() == source.name) {
-                return Err(format!("locate: the measurement has a condition {} of its own", source.name));
+                return Err(format!(
+                    "locate: the measurement has a condition {} of its own",
+                    source.name
+                ));
             }
             let mistakes = self.rules.add(source, None, &schema, &Chosen(&self.selection));
             if let Some(mistake) = mistakes.iter().find(|mistake| mistake.is_error()) {

@@ -76,9 +76,8 @@ const QUOTES: [(&str, &str); 3] = [
 fn rules(subject: &str) -> [RuleSource; 3] {
     let sql = |text: String| Sql { text, span: 0..0, start: None };
     // All columns are NULL for a target that was not searched for, and a rule does not apply there.
-    let about = |column: &str| {
-        format!("locate.{column} IS NOT NULL AND locate.subject = '{subject}'")
-    };
+    let about =
+        |column: &str| format!("locate.{column} IS NOT NULL AND locate.subject = '{subject}'");
     let choices = |answers: &[(&str, &str)]| {
         let choice = |(is, when): &(&str, &str)| {
             let (is, when) = ((*is).to_owned(), Some(sql((*when).to_owned())));
@@ -143,7 +142,8 @@ pub(super) fn matching(pattern: &str, rules: &Rules) -> Vec<Sought> {
 
 /// What to write instead of a label that no condition gives.
 pub(super) fn likely(pattern: &str, rules: &Rules) -> String {
-    let labels: Vec<String> = rules.iter().filter(|rule| !rule.is_value()).flat_map(Rule::labels).collect();
+    let labels: Vec<String> =
+        rules.iter().filter(|rule| !rule.is_value()).flat_map(Rule::labels).collect();
     did_you_mean(pattern, labels.iter().map(String::as_str)).unwrap_or_else(|| {
         "write a label of a condition, such as \"ecn.connectivity.broken\"; * stands for one part"
             .to_owned()
@@ -152,7 +152,11 @@ pub(super) fn likely(pattern: &str, rules: &Rules) -> String {
 
 impl Checker<'_> {
     /// The table of the file; `None` if it has none.
-    pub(super) fn locate(&mut self, written: Option<&file::Locate>, rules: &Rules) -> Option<Locate> {
+    pub(super) fn locate(
+        &mut self,
+        written: Option<&file::Locate>,
+        rules: &Rules,
+    ) -> Option<Locate> {
         let written = written?;
         let mut labels: Vec<Sought> = Vec::new();
         for label in written.labels.as_ref().map(Spanned::get_ref).into_iter().flatten() {
@@ -164,7 +168,8 @@ impl Checker<'_> {
                 self.missing(&["locate".into()], self.top(), "`locate` has no `labels`", help);
             }
             Some(list) if list.get_ref().is_empty() => {
-                let help = "write labels = [\"ecn.connectivity.broken\"], or remove the table".to_owned();
+                let help =
+                    "write labels = [\"ecn.connectivity.broken\"], or remove the table".to_owned();
                 self.mistake("E0320", list.span(), "`locate` names no label", Some(help));
             }
             Some(_) => {}

@@ -338,7 +338,7 @@ mod tests {
         let flags = vec![Flags::default(); of.len()];
         let exchanges = vec![Exchange::default(); of.len()];
         let keys = of.iter().map(key).collect();
-        Flows { keys, flags, exchanges, columns: vec![Arc::new(packets)] }
+        Flows { keys, flags, exchanges, columns: vec![Arc::new(packets)], firsts: Vec::new() }
     }
 
     fn ports(of: &[u16]) -> PortSet {

@@ -377,6 +377,12 @@ impl FlowTable {
         if let Some(exchange) = exchange {
             exchange.packet(packet, direction);
         }
+        if direction == Direction::Reverse
+            && packet.quote().is_none()
+            && let Some(Some(first)) = self.firsts.get_mut(slot as usize)
+        {
+            first.answered(packet.ip.ttl);
+        }
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
     }
 

@@ -13,8 +13,7 @@ use super::tcp_option::{kind, options};
 use super::{Packet, Quote, Tcp, Transport, flag};
 
 /// Names of the fields in which two packets can differ, by bit.
-const NAMES: [&str; 8] =
-    ["ecn", "dscp", "evil", "flags", "options", "checksum", "window", "data"];
+const NAMES: [&str; 8] = ["ecn", "dscp", "evil", "flags", "options", "checksum", "window", "data"];
 const ECN: u8 = 1;
 const DSCP: u8 = 2;
 const EVIL: u8 = 4;
@@ -38,13 +37,22 @@ pub struct Template {
     flow_label: u32,
     transport: Head,
     data: Vec<u8>,
+    answer_ttl: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Head {
-    Tcp { flags: u16, window: u16, options: Vec<u8>, sequence: u32, acknowledgment: u32 },
+    Tcp {
+        flags: u16,
+        window: u16,
+        options: Vec<u8>,
+        sequence: u32,
+        acknowledgment: u32,
+    },
     /// Whether it has a checksum.
-    Udp { has_checksum: bool },
+    Udp {
+        has_checksum: bool,
+    },
 }
 
 /// The fields in which two packets differ.
@@ -69,7 +77,10 @@ impl Differing {
 
     /// A number that stands for the fields.
     pub fn digest(&self) -> u64 {
-        let kinds = self.kinds.iter().fold(0, |all: u64, kind| all.wrapping_mul(257).wrapping_add(u64::from(*kind) + 1));
+        let kinds = self
+            .kinds
+            .iter()
+            .fold(0, |all: u64, kind| all.wrapping_mul(257).wrapping_add(u64::from(*kind) + 1));
         kinds << 8 | u64::from(self.bits)
     }
 
@@ -122,7 +133,18 @@ impl Template {
             flow_label: ip.flow_label.unwrap_or_default(),
             transport,
             data: data.to_vec(),
+            answer_ttl: None,
         })
+    }
+
+    /// A packet from its target came with this TTL; the first counts.
+    pub fn answered(&mut self, ttl: u8) {
+        self.answer_ttl.get_or_insert(ttl);
+    }
+
+    /// The TTL of the first packet from its target.
+    pub fn answer_ttl(&self) -> Option<u8> {
+        self.answer_ttl
     }
 
     /// Whether it is a SYN.
@@ -186,9 +208,10 @@ impl Template {
     /// The fields that a path has no reason to change.
     pub fn comparable(&self) -> Differing {
         match &self.transport {
-            Head::Tcp { options: own, .. } => {
-                Differing { bits: FLAGS | OPTIONS, kinds: options(own).map(|option| option.kind).collect() }
-            }
+            Head::Tcp { options: own, .. } => Differing {
+                bits: FLAGS | OPTIONS,
+                kinds: options(own).map(|option| option.kind).collect(),
+            },
             Head::Udp { .. } => Differing { bits: CHECKSUM, kinds: Vec::new() },
         }
     }
@@ -215,7 +238,8 @@ impl Template {
             Head::Tcp { flags, window, options, .. } => {
                 // A quote of eight octets may be padded with zeros.
                 let head = quote.transport.get(..TCP).filter(|head| head[12] >> 4 >= 5);
-                let word = |at: usize| head.map(|head| u16::from_be_bytes([head[at], head[at + 1]]));
+                let word =
+                    |at: usize| head.map(|head| u16::from_be_bytes([head[at], head[at + 1]]));
                 if fields.has(FLAGS) {
                     let early = quote.transport.get(12..14).filter(|two| two[0] >> 4 >= 5);
                     let shown = early.map(|two| u16::from_be_bytes([two[0], two[1]]) & flag::ALL);
@@ -341,7 +365,10 @@ fn differing_kinds(mine: &[u8], theirs: &[u8]) -> Vec<u8> {
 /// Whether options of these kinds are the same in both.
 fn have_same(kinds: &[u8], sent: &[u8], shown: &[u8]) -> bool {
     let of = |bytes: &'_ [u8], kind: u8| {
-        options(bytes).filter(move |option| option.kind == kind).map(|o| o.value.to_vec()).collect::<Vec<_>>()
+        options(bytes)
+            .filter(move |option| option.kind == kind)
+            .map(|o| o.value.to_vec())
+            .collect::<Vec<_>>()
     };
     kinds.iter().all(|kind| of(sent, *kind) == of(shown, *kind))
 }
@@ -361,7 +388,16 @@ mod tests {
         let transport =
             Head::Tcp { flags, window, options: options.to_vec(), sequence, acknowledgment };
         let (ttl, evil, flow_label) = (64, false, 0xbeef);
-        Template { traffic_class: marks, ttl, evil, dont_fragment: true, flow_label, transport, data: Vec::new() }
+        Template {
+            traffic_class: marks,
+            ttl,
+            evil,
+            dont_fragment: true,
+            flow_label,
+            transport,
+            data: Vec::new(),
+            answer_ttl: None,
+        }
     }
 
     fn ends(v6: bool) -> Ends {
@@ -372,7 +408,13 @@ mod tests {
             };
             SocketAddr::new(ip, port)
         };
-        Ends { source: at(1, 40_000), target: at(2, 80), ttl: None, identification: 7, sequence: 99 }
+        Ends {
+            source: at(1, 40_000),
+            target: at(2, 80),
+            ttl: None,
+            identification: 7,
+            sequence: 99,
+        }
     }
 
     #[test]
@@ -397,11 +439,7 @@ mod tests {
             assert_eq!(again, template);
         }
         let data = b"x".to_vec();
-        let udp = Template {
-            transport: Head::Udp { has_checksum: false },
-            data,
-            ..syn(0, 0, &[])
-        };
+        let udp = Template { transport: Head::Udp { has_checksum: false }, data, ..syn(0, 0, &[]) };
         let octets = udp.build(&Ends { ttl: Some(3), ..ends(false) }).unwrap();
         assert_eq!((octets[8], &octets[26..28]), (3, &[0, 0][..]));
     }

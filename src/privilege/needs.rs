@@ -68,7 +68,10 @@ impl Needs {
             ));
         }
         if plan.locate.is_some() {
-            needs.add(Need::new(NET_RAW, "to send copies of packets and receive ICMP errors (--locate)"));
+            needs.add(Need::new(
+                NET_RAW,
+                "to send copies of packets and receive ICMP errors (--locate)",
+            ));
         }
         for step in plan.configs.iter().flat_map(|config| &config.steps) {
             needs.step(step);

@@ -104,7 +104,8 @@ impl Locating {
             return Ok((judged, traces));
         }
         waits.resize(judged.num_rows(), false);
-        let rows = |of: bool| waits.iter().map(|waits| Some(*waits == of)).collect::<BooleanArray>();
+        let rows =
+            |of: bool| waits.iter().map(|waits| Some(*waits == of)).collect::<BooleanArray>();
         let others = filter_record_batch(&judged, &rows(false)).map_err(failed)?;
         let records = filter_record_batch(&judged, &rows(true)).map_err(failed)?;
         self.groups.insert(id, (records, waiting));
@@ -120,13 +121,15 @@ impl Locating {
         id: u64,
         located: Vec<Option<Located>>,
     ) -> Result<RecordBatch> {
-        let (Some((records, waiting)), Some(locate)) = (self.groups.remove(&id), &plan.locate) else {
+        let (Some((records, waiting)), Some(locate)) = (self.groups.remove(&id), &plan.locate)
+        else {
             return Err(Error::Failed(format!("locate: there is no group {id}")));
         };
         let is_done: BooleanArray = located.iter().map(|one| Some(one.is_some())).collect();
-        let rows = waiting.into_iter().zip(located).filter_map(|(waiting, located)| {
-            Some(complete(locate, &waiting, located?))
-        });
+        let rows = waiting
+            .into_iter()
+            .zip(located)
+            .filter_map(|(waiting, located)| Some(complete(locate, &waiting, located?)));
         let rows: Vec<Located> = rows.collect();
         let records = filter_record_batch(&records, &is_done).map_err(failed)?;
         // Without the columns that judging added.
@@ -188,7 +191,10 @@ fn complete(locate: &Locate, waiting: &Waiting, located: Located) -> Located {
     Located {
         label: Some(sought.label.clone()),
         subject: Some(sought.subject.clone()),
-        experiment: crate::record::CONFIGURATIONS.iter().find(|name| **name == sought.experiment).copied(),
+        experiment: crate::record::CONFIGURATIONS
+            .iter()
+            .find(|name| **name == sought.experiment)
+            .copied(),
         copied: Some(waiting.pair.copied()),
         fields: Some(waiting.pair.fields()),
         header: Some(waiting.pair.of(crate::locate::Side::One).header()),

@@ -151,7 +151,8 @@ impl<'a> Writer<'a> {
 
     fn wave(&mut self, sent: Sent) -> Result<()> {
         let Sent { mut wave, flows, lost, ports, repeated, flags: mut of_all } = sent;
-        let mut flows = flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        let mut flows =
+            flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
         if !wave.traces.is_empty() {
@@ -277,7 +278,8 @@ impl Writer<'_> {
         let (others, traces) = self.locating.take(self.plan, id, records)?;
         self.write(&others)?;
         let (targets, traces): (Vec<_>, Vec<_>) = traces.into_iter().unzip();
-        let (wanted, bank, is_control) = (vec![Vec::new(); targets.len()], wave.bank.other(), false);
+        let (wanted, bank, is_control) =
+            (vec![Vec::new(); targets.len()], wave.bank.other(), false);
         let group = Group { id, targets, wanted, bank, is_control, traces };
         Ok((!group.targets.is_empty()).then_some(group))
     }

@@ -28,6 +28,7 @@ impl Confidence {
         spec.confirm = self.confirm;
         spec.control = self.control;
         let labels = self.locate.as_ref();
-        spec.locate = labels.map(|labels| labels.iter().filter(|l| !l.is_empty()).cloned().collect());
+        spec.locate =
+            labels.map(|labels| labels.iter().filter(|l| !l.is_empty()).cloned().collect());
     }
 }

@@ -67,12 +67,18 @@ impl Engine<'_> {
         self.rest()?;
         let pace = self.pace();
         let mut phase = self.phase.take().unwrap_or_else(|| Phase::new(limits, pace));
-        let subject = |of: &Trace| Subject { target: of.at.ip(), feature: of.feature, goal: of.goal };
+        let subject = |of: &Trace| Subject {
+            target: of.at.ip(),
+            feature: of.feature,
+            goal: of.goal,
+            answer_ttl: of.pair.of(Side::Zero).answer_ttl(),
+        };
         phase.handle_wave(targets.iter().map(subject));
         let (ports, bank, wave) = (&self.ports, self.bank, self.wave);
         self.deal.get_or_insert_with(|| ports.deal(bank, wave));
         let mut tracer = Tracer::new(Raw::new(self.settings.pool.bounds()))?;
-        let stopped = self.search(&mut phase, &mut tracer, targets, (&keep_going, &withdrawn, &excluded))?;
+        let stopped =
+            self.search(&mut phase, &mut tracer, targets, (&keep_going, &withdrawn, &excluded))?;
         let located = (0..targets.len()).map(|number| phase.located(number)).collect();
         self.phase = Some(phase);
         let ports = self.deal.take().map(|deal| deal.taken().clone()).unwrap_or_default();
@@ -147,7 +153,12 @@ impl Engine<'_> {
         Pace { concurrency, gap, per_address, per_prefix, lengths: limits.caps.lengths }
     }
 
-    fn send_copy(&mut self, tracer: &mut Tracer, target: &Trace, copy: Sending) -> std::io::Result<()> {
+    fn send_copy(
+        &mut self,
+        tracer: &mut Tracer,
+        target: &Trace,
+        copy: Sending,
+    ) -> std::io::Result<()> {
         let Sending { subject, side, ttl, number } = copy;
         if !tracer.has(subject, side) {
             self.open_copies(tracer, target, (subject, side))?;

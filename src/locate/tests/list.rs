@@ -31,9 +31,9 @@ fn targets_share_their_first_hops() {
     let right = right.count();
     assert!(right * 10 >= found.len() * 9, "{right} of {}", found.len());
     assert!(world.worst() <= ALLOWED, "{} at once", world.worst());
-    let shared = world.paths[0].routers[..3].iter().map(|router| {
-        world.asked.get(&router.address.unwrap()).map_or(0, Vec::len)
-    });
+    let shared = world.paths[0].routers[..3]
+        .iter()
+        .map(|router| world.asked.get(&router.address.unwrap()).map_or(0, Vec::len));
     let shared: Vec<usize> = shared.collect();
     println!("{right} of {} in {:?}; the shared hops got {shared:?}", found.len(), world.took);
 }

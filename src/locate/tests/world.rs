@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::locate::bucket::{BURST, Bucket, EACH};
-use crate::locate::{Answer, Goal, Limits, Located, Next, Pace, Phase, Sending, Shown, Side, Subject};
+use crate::locate::{
+    Answer, Goal, Limits, Located, Next, Pace, Phase, Sending, Shown, Side, Subject,
+};
 
 /// Random numbers (splitmix64).
 pub struct Dice(pub u64);
@@ -88,7 +90,9 @@ impl Path {
         // A reset does not come from the router.
         let silence = fault.does == Does::Rewrites || fault.does == Does::Drops;
         let is_box = |ttl: u8| ttl >= first && !silence;
-        let answers = |ttl: &u8| is_box(*ttl) || self.routers.get(usize::from(*ttl) - 1).is_none_or(|r| !r.is_silent);
+        let answers = |ttl: &u8| {
+            is_box(*ttl) || self.routers.get(usize::from(*ttl) - 1).is_none_or(|r| !r.is_silent)
+        };
         let last = (1..first).rev().find(answers).unwrap_or(0);
         (last, (first..).find(answers).unwrap())
     }
@@ -152,7 +156,8 @@ impl World {
 
     pub fn locate_with(&mut self, goal: Goal, limits: Limits, pace: Pace) -> Vec<Located> {
         let mut phase = Phase::new(limits, pace);
-        let subject = |path: &Path| Subject { target: path.target, feature: 7, goal };
+        let subject =
+            |path: &Path| Subject { target: path.target, feature: 7, goal, answer_ttl: None };
         phase.handle_wave(self.paths.iter().map(subject).collect::<Vec<_>>());
         let mut now = Duration::from_secs(1000);
         let mut answers: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
@@ -198,7 +203,10 @@ impl World {
         let stopped = fault.is_some_and(|fault| {
             usize::from(fault.at + u8::from(fault.place == Place::Egress)) <= usize::from(ttl)
         });
-        if arrives && !stopped && let Some(router) = path.routers.get(hop) {
+        if arrives
+            && !stopped
+            && let Some(router) = path.routers.get(hop)
+        {
             let address = match answer {
                 Some(Answer::Quote { from, .. }) => from,
                 _ => router.address.unwrap(),
