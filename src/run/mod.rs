@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `spec` `events` `handle` `outcome` | input and result |
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
-//! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
+//! | `wave` `writer` `held` `locating` `record` `totals` `verdicts` | recording |
 //! | `catalogue` `dictionary` | what the columns of a record mean |
 //! | `keys` `site` `clock` `offloads` | what the results say of the run and of this host |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
@@ -41,6 +41,7 @@ mod identity;
 pub mod interface;
 pub mod keys;
 pub mod live;
+mod locating;
 mod measure;
 pub mod memory;
 mod offloads;
@@ -200,12 +201,13 @@ fn choose(
     reader: &mut Reader,
 ) -> Result<Rc<Excluded>> {
     let (_, most) = cost::in_all(plan);
-    if most.packets > spec.max_packets_per_target {
+    let most = most.packets + cost::of_locate(plan).packets;
+    if most > spec.max_packets_per_target {
         return Err(Error::needs(
             Setting::MaxPackets,
             format!(
-                "run {}: a target could be sent {} packets, more than the limit of {}",
-                plan.name, most.packets, spec.max_packets_per_target
+                "run {}: a target could be sent {most} packets, more than the limit of {}",
+                plan.name, spec.max_packets_per_target
             ),
         ));
     }
