@@ -16,11 +16,11 @@ mod program;
 use circles::Tree;
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 19] = [
     &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "version", "words"],
     &["error"],
     &["files", "program"],
-    &["packet", "sink", "targets"],
+    &["as_table", "packet", "sink", "targets"],
     &["chain", "step", "connect", "resolve"],
     &["record"],
     &["rule"],
@@ -31,6 +31,9 @@ const LAYERS: [&[&str]; 16] = [
     &["lab"],
     &["run"],
     &["results", "report"],
+    &["fleet"],
+    &["analysis"],
+    &["webpage"],
     &["cli"],
     &["main"],
 ];
@@ -48,6 +51,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "resolve/",
             "run/",
             "report/",
+            "fleet/measure.rs",
             "cli/",
         ],
     ),
@@ -100,6 +104,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "lab/",
             "run/feed.rs",
             "run/measure.rs",
+            "fleet/nats.rs",
             "cli/",
         ],
     ),
@@ -142,13 +147,28 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         ],
     ),
     ("rustix", &["files/", "program.rs", "lab/", "privilege/", "engine/raw.rs"]),
-    ("socket2", &["engine/driver", "engine/socket.rs", "engine/raw.rs", "step/", "lab/"]),
+    (
+        "socket2",
+        &[
+            "engine/driver",
+            "engine/socket.rs",
+            "engine/raw.rs",
+            "step/",
+            "lab/",
+            "cli/fleet/init.rs",
+        ],
+    ),
     (
         "mio",
         &["engine/driver.rs", "engine/ready.rs", "lab/", "resolve/resolver.rs", "report/server.rs"],
     ),
+    ("tokio", &["fleet/nats.rs"]),
+    ("async_nats", &["fleet/nats.rs"]),
+    ("nkeys", &["fleet/key.rs"]),
     ("pcap", &["observer/capture.rs", "observer/filter.rs", "lab/"]),
     ("signal_hook", &["signals.rs", "cli/"]),
+    ("ureq", &["cli/upload/"]),
+    ("rustls_native_certs", &["cli/upload/"]),
     ("signal_hook_registry", &["cli/"]),
     ("clap", &["cli/", "report/format.rs"]),
     ("clap_complete", &["cli/"]),

@@ -88,6 +88,16 @@ pub static EXAMPLES: &[Example] = &[
     ),
     example("export", "Write flat Parquet", "pathspider export results/ -o flat.parquet"),
     example("verify", "Verify a result", "pathspider verify ecn.parquet"),
+    example(
+        "upload",
+        "Print what would be sent",
+        "pathspider upload ecn.ndjson --url https://pto.example.org/raw --campaign ecn --dry-run",
+    ),
+    example(
+        "upload",
+        "Upload a compressed file",
+        "bzip2 -k ecn.ndjson && pathspider upload ecn.ndjson.bz2 --url https://pto.example.org/raw --campaign ecn --token-file key",
+    ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
         "targets resolve",
@@ -177,6 +187,16 @@ pub static ENVIRONMENT: &[Used] = &[
         name: "PATHSPIDER_STATE",
         about: "the folder of the journal, as --state",
         commands: &["run", "restore"],
+    },
+    Used {
+        name: "PATHSPIDER_PTO_TOKEN",
+        about: "the API key of an observatory, unless --token-file names a file with it",
+        commands: &["upload"],
+    },
+    Used {
+        name: "SSL_CERT_FILE",
+        about: "the certificate authorities that are trusted, instead of those of this host",
+        commands: &["upload"],
     },
     Used {
         name: "SOURCE_DATE_EPOCH",

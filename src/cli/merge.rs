@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         input.read(&[], |batch| {
             signals::check(|| "merge: nothing was written".to_owned())?;
             let new: BooleanArray =
-                positions(&batch, input)?.iter().map(|at| Some(seen.insert(*at))).collect();
+                positions(&batch, input)?.into_iter().map(|at| Some(seen.insert(at))).collect();
             let batch =
                 filter_record_batch(&batch, &new).map_err(|why| Error::failed("merge", why))?;
             totals.count(&batch);

@@ -2,6 +2,8 @@
 //!
 //! May import every module.
 
+#[cfg(feature = "fleet")]
+mod agent;
 mod attribution;
 mod check;
 mod codes;
@@ -9,6 +11,8 @@ mod complete;
 mod describe;
 mod explain;
 mod export;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod guide;
 mod judge;
 mod lab;
@@ -19,6 +23,7 @@ mod new;
 mod observe;
 mod options;
 mod reference;
+mod report;
 mod restore;
 mod run;
 mod schema;
@@ -26,6 +31,7 @@ mod shell;
 mod signals;
 mod source;
 mod targets;
+mod upload;
 mod verify;
 mod words;
 
@@ -80,10 +86,16 @@ enum Command {
     Describe(describe::Args),
     Export(export::Args),
     Verify(verify::Args),
+    Upload(upload::Args),
+    Report(report::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
     Lab(lab::Args),
+    #[cfg(feature = "fleet")]
+    Fleet(fleet::Args),
+    #[cfg(feature = "fleet")]
+    Agent(agent::Args),
     Completions(shell::Completions),
     Man(shell::Man),
     #[command(name = "__complete", hide = true)]
@@ -154,10 +166,16 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Describe(args) => describe::run(&args, cli.quiet),
         Command::Export(args) => export::run(&args, cli.quiet),
         Command::Verify(args) => verify::run(&args, cli.quiet),
+        Command::Upload(args) => upload::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),
         Command::Lab(args) => lab::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Fleet(args) => fleet::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Agent(args) => agent::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
         Command::Complete(args) => complete::run(&args),

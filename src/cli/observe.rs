@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Groups of functions, separated by commas [default: all]
+    /// Groups of functions, separated by commas [default: all but hops]
     #[arg(long = "use", value_name = "GROUPS", value_delimiter = ',')]
     groups: Vec<String>,
 
@@ -141,7 +141,7 @@ impl Args {
             return Ok(Plan::load(&origin, &text, &base)?.selection);
         }
         if self.groups.is_empty() {
-            return Ok(Selection::everything());
+            return Ok(Selection::usual());
         }
         let mut selection = Selection::default();
         for name in self.groups.iter().map(|name| name.trim()) {

@@ -14,6 +14,7 @@ use signal_hook::consts::SIGHUP;
 use super::options::columns::FixedColumns;
 use super::options::confidence::Confidence;
 use super::options::courtesy::Courtesy;
+use super::options::evidence::Evidence;
 use super::options::form::Form;
 use super::options::lab::LabFile;
 use super::options::names::Names;
@@ -135,6 +136,9 @@ pub struct Args {
     form: Form,
 
     #[command(flatten)]
+    evidence: Evidence,
+
+    #[command(flatten)]
     state: State,
 
     #[command(flatten)]
@@ -189,6 +193,7 @@ impl Args {
         self.courtesy.fill(&mut spec);
         self.names.fill(&mut spec);
         self.confidence.fill(&mut spec);
+        self.evidence.fill(&mut spec);
         spec
     }
 }

@@ -12,6 +12,8 @@ use crate::record;
 use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::{METRIC, confirm};
+use crate::run::dictionary::unit_of;
+use crate::run::evidence::{self, EVIDENCE};
 
 /// Print the JSON Schema of measurement files, of lab files, or of records
 ///
@@ -69,8 +71,18 @@ pub fn record() -> Value {
         let doc = field.doc.trim();
         let nullable = field.arrow().is_nullable();
         let mut property = property(&(field.data_type)(), nullable, doc);
+        if let Some((least, most)) = field.bounds {
+            property["minimum"] = least.into();
+            // Many JSON readers lose precision with the largest 64-bit numbers.
+            if most <= i64::from(u32::MAX) {
+                property["maximum"] = most.into();
+            }
+        }
         property["x-by"] = field.by.into();
         property["x-filled-by"] = field.filled_by.as_str().into();
+        if let Some(unit) = unit_of(field) {
+            property["x-unit"] = unit.into();
+        }
         facts.insert(field.name.into(), property);
         // Columns that no chain function fills are in every record.
         if crate::chain::function(field.by).is_none() {
@@ -123,6 +135,7 @@ pub fn record() -> Value {
         properties.insert((*name).into(), configuration(&doc));
     }
     add_conclusions(&mut properties);
+    properties.insert(EVIDENCE.into(), evidence());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pathspider record",
@@ -138,10 +151,22 @@ pub fn record() -> Value {
             "type": "object",
             "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
                             measurement's chains have the function that fills them (x-by); in Parquet null is NULL. x-filled-by \
-                            says which part of a run knows the value: engine, reply (of the peer) or observer.",
+                            says which part of a run knows the value: engine, reply (of the peer) or observer. x-unit is the unit of a number.",
             "properties": facts,
             "required": always,
         } },
+    })
+}
+
+/// Where a target's packets are.
+fn evidence() -> Value {
+    let columns = evidence::COLUMNS.iter();
+    let properties: Map<String, Value> =
+        columns.map(|(name, of, doc)| ((*name).to_owned(), property(of, false, doc))).collect();
+    json!({
+        "type": ["object", "null"], "properties": properties,
+        "required": evidence::COLUMNS.each_ref().map(|(name, ..)| *name),
+        "description": "Where the target's packets are, if the run had --evidence; null if they were not kept.",
     })
 }
 
@@ -149,7 +174,9 @@ pub fn record() -> Value {
 fn add_conclusions(properties: &mut Map<String, Value>) {
     let mut counts = Map::new();
     for (name, doc) in confirm::COUNTS {
-        counts.insert(name.into(), property(&DataType::UInt16, false, doc));
+        let mut count = property(&DataType::Int64, false, doc);
+        count["minimum"] = 0.into();
+        counts.insert(name.into(), count);
     }
     properties.insert(
         confirm::CONFIRM.into(),

@@ -163,8 +163,8 @@ impl Input {
 ///
 /// # Errors
 /// If they have none.
-pub fn positions<'a>(batch: &'a RecordBatch, input: &Input) -> Result<&'a [u64]> {
-    crate::run::output::positions(batch).ok_or_else(|| {
+pub fn positions(batch: &RecordBatch, input: &Input) -> Result<Vec<u64>> {
+    crate::run::record::positions(batch).ok_or_else(|| {
         Error::Usage(format!("merge {}: its records have no positions", input.path.display()))
     })
 }

@@ -174,12 +174,12 @@ mod tests {
 
     use super::*;
     use crate::run::record::POSITION;
-    use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 
     /// Results of a list of three lines, the first of which is a header.
-    fn input(folder: &Path, name: &str, positions: &[u64], metadata: &[(&str, &str)]) -> Input {
+    fn input(folder: &Path, name: &str, positions: &[i64], metadata: &[(&str, &str)]) -> Input {
         let path = folder.join(name);
-        let column: ArrayRef = Arc::new(UInt64Array::from(positions.to_vec()));
+        let column: ArrayRef = Arc::new(Int64Array::from(positions.to_vec()));
         let batch = RecordBatch::try_from_iter([(POSITION, column)]).unwrap();
         let mut sink = sink::open(&path, batch.schema()).unwrap();
         sink.write(&batch).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn coverage_is_of_the_lines_that_have_targets() {
         let folder = tempfile::tempdir().unwrap();
-        let input = |name, positions: &[u64]| input(folder.path(), name, positions, &[]);
+        let input = |name, positions: &[i64]| input(folder.path(), name, positions, &[]);
         let of = |inputs: &[Input]| Coverage::of(inputs).map(|coverage| coverage.faults());
         let [two, three, both] = [&[2][..], &[3], &[2, 3]];
         assert_eq!(of(&[input("a.parquet", two), input("b.parquet", three)]).unwrap(), None);
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn shards_together_have_the_account_of_the_whole_list() {
         let folder = tempfile::tempdir().unwrap();
-        let of = |name, positions: &[u64], account: &[(&str, &str)]| {
+        let of = |name, positions: &[i64], account: &[(&str, &str)]| {
             input(folder.path(), name, positions, account)
         };
         let inputs = [

@@ -23,7 +23,7 @@ pub static TARGET: [(&str, DataType, &str); 4] = [
 pub static RECORD: [(&str, &str, &str); 3] = [
     (
         POSITION,
-        "uint64",
+        "int64",
         "The target's position in its list: its line number, from 1. Unique within a run.",
     ),
     (

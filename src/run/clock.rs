@@ -14,12 +14,12 @@ pub fn state() -> Value {
         return Value::Null;
     }
     let is_set = |flag: libc::c_int| timex.status & flag as libc::c_int != 0;
-    let nanoseconds = i64::from(timex.offset) * if is_set(libc::STA_NANO) { 1 } else { 1000 };
+    let nanoseconds = timex.offset * if is_set(libc::STA_NANO) { 1 } else { 1000 };
     json!({
         "synchronised": state != libc::TIME_ERROR && !is_set(libc::STA_UNSYNC),
         "offset_ns": nanoseconds,
-        "estimated_error_us": i64::from(timex.esterror),
-        "maximum_error_us": i64::from(timex.maxerror),
+        "estimated_error_us": timex.esterror,
+        "maximum_error_us": timex.maxerror,
         // Parts per million with 16 bits after the point.
         "frequency_ppm": timex.freq as f64 / 65_536.0,
     })

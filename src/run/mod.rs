@@ -12,6 +12,7 @@
 //! | `catalogue` `dictionary` | what the columns of a record mean |
 //! | `keys` `site` `clock` `offloads` | what the results say of the run and of this host |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
+//! | `evidence` | packets of targets with certain labels |
 //! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` `available` | adding up |
 //! | `live` `snapshot` `telemetry` | progress |
 
@@ -21,12 +22,14 @@ mod again;
 pub mod available;
 pub mod catalogue;
 mod clock;
+pub mod contact;
 pub mod controls;
 pub mod counts;
 pub mod dictionary;
 pub mod distribution;
 pub mod disturbed;
 pub mod events;
+pub mod evidence;
 mod excluded;
 mod feed;
 pub mod forecast;
@@ -142,6 +145,10 @@ impl<'a> Run<'a> {
         let output = Output::of(&spec.output, spec.form);
         privilege::check_output(&spec.output)?;
         output.look()?;
+        if let Some(evidence) = &spec.evidence {
+            privilege::check_output(&evidence.folder)?;
+            evidence.check(plan)?;
+        }
         let needs = Needs::of(plan);
         let needs = if network.bound.is_some() { needs.bound() } else { needs };
         privilege::require(&needs)?;
@@ -178,7 +185,7 @@ impl<'a> Run<'a> {
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let memory = memory::of_run(plan, (spec.concurrency, spec.wave), &pool, ring);
+        let memory = memory::of_run(plan, spec, &pool, ring);
         let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
         Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
@@ -279,7 +286,11 @@ impl Run<'_> {
                 format!("resume {}: standard input cannot be read again", output.path().display()),
             ));
         }
-        let schema: SchemaRef = Arc::new(record::schema(self.plan, &reader.fields()));
+        let schema = record::schema(self.plan, &reader.fields());
+        let schema: SchemaRef = Arc::new(match self.spec.evidence {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        });
         let identity = self.identity(digest.as_deref(), &schema);
         let described = Dictionary::of(self.plan).describe(&schema);
         let (sink, mut earlier) =
@@ -297,9 +308,8 @@ impl Run<'_> {
         earlier: &Earlier,
         size: usize,
     ) -> Metadata {
-        let Spec { concurrency, wave, .. } = self.spec;
         let limits = self.limits();
-        let memory = memory::of_run(self.plan, (*concurrency, *wave), &self.pool, self.ring);
+        let memory = memory::of_run(self.plan, self.spec, &self.pool, self.ring);
         let cap = |cap: Option<u32>| {
             Some(cap.map_or_else(|| keys::NONE.to_owned(), |cap| cap.to_string()))
         };

@@ -53,6 +53,8 @@ pub struct Outcome {
     pub outputs: Vec<CommandOutput>,
     /// Number of records on disk.
     pub records: u64,
+    /// The folder of the evidence, if the run kept any.
+    pub evidence: Option<PathBuf>,
     /// The output file or folder.
     pub written: Option<Written>,
     /// The output to resume, if the run is unfinished and can be resumed.

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow_array::{RecordBatch, cast::AsArray as _, types::UInt64Type};
 use arrow_schema::SchemaRef;
 use serde_json::{Value, json};
 
@@ -13,7 +12,7 @@ use super::events::Events;
 use super::form::Form;
 use super::identity::Identity;
 use super::port_outcomes::PortOutcomes;
-use super::record::POSITION;
+use super::record::{POSITION, positions};
 use super::spec::Spec;
 use super::totals::Totals;
 use crate::error::{Error, Result};
@@ -239,7 +238,7 @@ fn earlier(
                 return Err(Error::Usage(format!("resume {part}: its records have no positions")));
             };
             for position in positions {
-                if !earlier.done.insert(*position) {
+                if !earlier.done.insert(position) {
                     return Err(Error::Failed(format!(
                         "resume {}: the target in line {position} has two records",
                         path.display()
@@ -252,13 +251,6 @@ fn earlier(
         })?;
     }
     Ok((folder, earlier))
-}
-
-/// The positions of stored records, if they are valid.
-pub fn positions(batch: &RecordBatch) -> Option<&[u64]> {
-    let column = batch.column_by_name(POSITION)?.as_primitive_opt::<UInt64Type>()?;
-    let positions: &[u64] = column.values();
-    positions.iter().all(|position| *position <= Positions::MOST).then_some(positions)
 }
 
 #[cfg(test)]

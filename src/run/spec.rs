@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::controls::Share;
+use super::evidence;
 use super::form::Form;
 use super::memory;
 use crate::engine::scheduler::{Caps, Limits};
@@ -94,6 +95,8 @@ pub struct Spec {
     pub output: PathBuf,
     /// How records are written.
     pub form: Form,
+    /// What becomes evidence, and where; none is kept otherwise.
+    pub evidence: Option<evidence::Settings>,
     /// Whether to continue the run that `output` holds.
     pub resume: bool,
     /// The folder of journals, if it is not the system's.
@@ -134,6 +137,7 @@ impl Default for Spec {
             list: None,
             output: PathBuf::new(),
             form: Form::default(),
+            evidence: None,
             resume: false,
             state: None,
             invoked_by: String::new(),
@@ -204,6 +208,11 @@ static SETTINGS: &[Setting] = &[
     }),
     noted("max_packets_per_target", |spec| Some(spec.max_packets_per_target.to_string())),
     noted("allow_reserved", |spec| Some(spec.allow_reserved.to_string())),
+    noted("evidence", |spec| Some(spec.evidence.as_ref()?.folder.display().to_string())),
+    noted("evidence_labels", |spec| {
+        Some(spec.evidence.as_ref()?.wanted().collect::<Vec<_>>().join(","))
+    }),
+    noted("evidence_limit", |spec| Some(spec.evidence.as_ref()?.limit.to_string())),
 ];
 
 /// A setting of the metadata with which a run may be resumed whatever its value.
@@ -234,9 +243,12 @@ impl Spec {
 
     /// The settings of the run's identity by key; empty if not set.
     pub(super) fn identity(&self) -> impl Iterator<Item = (&'static str, String)> {
-        SETTINGS.iter().filter_map(|setting| {
+        let settings = SETTINGS.iter().filter_map(|setting| {
             Some((setting.identity?, (setting.value)(self).unwrap_or_default()))
-        })
+        });
+        // Runs of earlier versions do not state it.
+        let folder = self.evidence.as_ref().map(|of| of.folder.display().to_string());
+        settings.chain(folder.map(|folder| ("--evidence", folder)))
     }
 
     /// The settings of the metadata by key.

@@ -50,7 +50,7 @@ pub use journal::{NAME as JOURNAL, RUN_ID};
 pub use names::RUN;
 pub use parts::{Folder, PartsSink, SingleSink, can_be, can_hold, discard, parts_of};
 pub use plain::plain;
-pub use stored::{Stored, is_lines, parquet_files, read_json};
+pub use stored::{Leaf, Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};
 

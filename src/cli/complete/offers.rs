@@ -60,6 +60,10 @@ const ROWS: &[Row] = &[
     file("only", Files::Any),
     file("failures", Files::Any),
     file("status", Files::Any),
+    file("evidence", Files::Folders),
+    file("metadata", Files::Ending("json")),
+    file("token_file", Files::Any),
+    words("evidence_label", labels),
     file("folder", Files::Folders),
     // A program with its arguments, for `lab shell`.
     file("command", Files::Any),
@@ -68,6 +72,8 @@ const ROWS: &[Row] = &[
 /// Arguments of which nothing is known: numbers, addresses, names of one's own.
 #[cfg(test)]
 const FREE: &[&str] = &[
+    "add",
+    "campaign",
     "canonical",
     "capture_buffer",
     "column",
@@ -77,8 +83,11 @@ const FREE: &[&str] = &[
     "contact",
     "control",
     "description",
+    "evidence_limit",
+    "evidence_targets",
     "expires",
     "expiry_timeout",
+    "file_type",
     "filter",
     "idle_timeout",
     "languages",
@@ -101,6 +110,7 @@ const FREE: &[&str] = &[
     "size",
     "source_ports",
     "timeout",
+    "url",
     "vantage",
     "wave",
 ];
@@ -223,6 +233,13 @@ fn params(line: &Line<'_>) -> Vec<Candidate> {
         false => Candidate::new(format!("{}=", param.name), param.help.clone()),
     });
     params.collect()
+}
+
+/// The labels that the line's measurement can give.
+fn labels(line: &Line<'_>) -> Vec<Candidate> {
+    let labels = plan(line).map(|plan| plan.rules.iter().flat_map(|rule| rule.labels()).collect());
+    let labels: Vec<String> = labels.unwrap_or_default();
+    labels.into_iter().map(|label| Candidate::new(label, "")).collect()
 }
 
 /// The kinds among which the line's measurement lets choose; without one, all.
