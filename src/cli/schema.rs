@@ -12,6 +12,7 @@ use crate::record;
 use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::{METRIC, confirm};
+use crate::run::dictionary::unit_of;
 use crate::run::evidence::{self, EVIDENCE};
 
 /// Print the JSON Schema of measurement files, of lab files, or of records
@@ -79,6 +80,9 @@ pub fn record() -> Value {
         }
         property["x-by"] = field.by.into();
         property["x-filled-by"] = field.filled_by.as_str().into();
+        if let Some(unit) = unit_of(field) {
+            property["x-unit"] = unit.into();
+        }
         facts.insert(field.name.into(), property);
         // Columns that no chain function fills are in every record.
         if crate::chain::function(field.by).is_none() {
@@ -147,7 +151,7 @@ pub fn record() -> Value {
             "type": "object",
             "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
                             measurement's chains have the function that fills them (x-by); in Parquet null is NULL. x-filled-by \
-                            says which part of a run knows the value: engine, reply (of the peer) or observer.",
+                            says which part of a run knows the value: engine, reply (of the peer) or observer. x-unit is the unit of a number.",
             "properties": facts,
             "required": always,
         } },

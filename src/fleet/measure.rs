@@ -36,6 +36,7 @@ impl Here<'_> {
         let mut spec = job.spec.clone();
         spec.state = self.state.map(Path::to_owned);
         spec.invoked_by = format!("pathspider agent: unit {}", job.unit);
+        spec.vantage = Some(job.unit.agent.clone());
         let mut reader = run::source::open(job.list, &spec, Options::from(spec.port), true)?;
         let watched = interface::watched(self.interface)?;
         let bound = self.interface.map(str::to_owned);

@@ -70,12 +70,12 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The unit of a number with this documentation.
-fn unit_of(data_type: &DataType, doc: &str) -> Option<&'static str> {
-    let doc = doc.trim_start();
+/// The unit of a field that is a number with a unit.
+pub fn unit_of(field: &FieldDef) -> Option<&'static str> {
+    let doc = field.doc.trim_start();
     let fitting = UNITS.iter().filter(|(words, _)| doc.starts_with(words));
     let unit = fitting.max_by_key(|(words, _)| words.len()).map(|(_, unit)| *unit);
-    unit.filter(|_| data_type.is_numeric())
+    unit.filter(|_| (field.data_type)().is_numeric())
 }
 
 impl Meaning {
@@ -89,7 +89,7 @@ impl Meaning {
             Some(_) => format!("{by} ({})", field.by),
             None => by.to_owned(),
         };
-        let unit = unit_of(&(field.data_type)(), field.doc).map(str::to_owned);
+        let unit = unit_of(field).map(str::to_owned);
         Self { description: one_line(field.doc), unit, filled_by }
     }
 

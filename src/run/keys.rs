@@ -186,6 +186,14 @@ keys! {
     RUN Number waves_disturbed: "Waves that were disturbed again; their records are flagged.";
     RUN Json port_outcomes: "Outcomes by half of the source ports.";
     RUN Json command_outputs: "Output of the programs of `command` steps.";
+    // Evidence.
+    RUN Text evidence: "Folder of the packets that were kept (--evidence).";
+    RUN Text evidence_labels: "Labels whose packets were kept.";
+    RUN Number evidence_limit: "Octets of kept packets, at most.";
+    RUN Number evidence_targets: "Targets whose packets were kept.";
+    RUN Number evidence_packets: "Packets that were kept.";
+    RUN Number evidence_targets_omitted: "Targets whose packets were not kept because of the limit.";
+    RUN Number evidence_packets_omitted: "Packets that were not kept because of the limit.";
     // What was seen.
     RUN Number attempts_ok: "Attempts that succeeded.";
     RUN Number attempts_failed: "Attempts that failed.";
