@@ -7,6 +7,7 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
 use super::exchange::Exchange;
+use super::kept::Packets;
 use crate::barrier::guard;
 use crate::chain::Closed;
 use crate::flags::{Flag, Flags};
@@ -23,6 +24,8 @@ pub struct Flows {
     pub exchanges: Vec<Exchange>,
     /// The columns of [`Selection::fields`](crate::chain::Selection::fields), one row per key.
     pub columns: Vec<ArrayRef>,
+    /// The packets of each source port, if the capture keeps packets.
+    pub packets: Vec<(u16, Packets)>,
 }
 
 impl Flows {
@@ -56,7 +59,7 @@ impl Completed {
         });
         let Self { types, mut keys, mut flags, mut exchanges, broken, .. } = self;
         if broken.is_empty() {
-            return Flows { keys, flags, exchanges, columns };
+            return Flows { keys, flags, exchanges, columns, packets: Vec::new() };
         }
         keys.extend(broken.iter().map(|(key, ..)| *key));
         flags.extend(broken.iter().map(|(_, flags, _)| *flags));
@@ -67,7 +70,7 @@ impl Completed {
             concat(&[column, &nothing]).unwrap_or_else(|_| new_null_array(of, keys.len()))
         });
         let columns = columns.collect();
-        Flows { keys, flags, exchanges, columns }
+        Flows { keys, flags, exchanges, columns, packets: Vec::new() }
     }
 
     /// The columns of all flows, or of the `sound` ones. `None` on a panic, or if the columns do not have the expected
