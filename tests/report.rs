@@ -1,5 +1,7 @@
 //! `pathspider report` as its users call it, over results that this test makes.
 //!
+//! `PATHSPIDER_REPORT_PAGES=FOLDER cargo test --test report` keeps the pages, to look at.
+//!
 //! Has no harness, so that what needs Python or Chromium counts as skipped where there is none.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -75,6 +77,11 @@ fn report(folder: &Path, arguments: &[&str]) -> String {
     let output = failed(folder, &[arguments, &["-o", "page.html"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(fs::metadata(&page).unwrap().len() <= MOST);
+    if let Some(kept) = std::env::var_os("PATHSPIDER_REPORT_PAGES") {
+        let name: String =
+            arguments.join(" ").chars().filter(char::is_ascii_alphanumeric).collect();
+        fs::copy(&page, Path::new(&kept).join(name + ".html")).unwrap();
+    }
     fs::read_to_string(page).unwrap()
 }
 

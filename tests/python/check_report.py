@@ -102,7 +102,7 @@ def same(shown, value):
 def bootstrap(page, connection):
     """The interval of a bootstrap over networks, again with other random numbers."""
     found = re.search(
-        r"with networks drawn instead of targets, the interval is ([0-9.]+) % to ([0-9.]+) %", page.everything
+        r"with networks drawn instead of targets, the interval is ([0-9.]+)\s% to ([0-9.]+)\s%", page.everything
     )
     table = next((name for name in page.sql if name.startswith("t-networks-")), None)
     if not found or not table:
