@@ -89,16 +89,6 @@ pub static EXAMPLES: &[Example] = &[
     example("export", "Write flat Parquet", "pathspider export results/ -o flat.parquet"),
     example("verify", "Verify a result", "pathspider verify ecn.parquet"),
     example(
-        "report",
-        "Write ecn.report.html, a page about a result",
-        "pathspider report ecn.parquet",
-    ),
-    example(
-        "report",
-        "Compare two runs",
-        "pathspider report week1.parquet week2.parquet --compare -o change.html",
-    ),
-    example(
         "upload",
         "Print what would be sent",
         "pathspider upload ecn.ndjson --url https://pto.example.org/raw --campaign ecn --dry-run",
@@ -107,6 +97,16 @@ pub static EXAMPLES: &[Example] = &[
         "upload",
         "Upload a compressed file",
         "bzip2 -k ecn.ndjson && pathspider upload ecn.ndjson.bz2 --url https://pto.example.org/raw --campaign ecn --token-file key",
+    ),
+    example(
+        "report",
+        "Write ecn.report.html, a page about a result",
+        "pathspider report ecn.parquet",
+    ),
+    example(
+        "report",
+        "Compare two runs",
+        "pathspider report week1.parquet week2.parquet --compare -o change.html",
     ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
@@ -226,10 +226,10 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ("observe", Exit::Interrupted, None),
     ("judge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
     ("merge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
-    ("report", Exit::Interrupted, Some("a signal ended the command; no page is left")),
     ("describe", Exit::Interrupted, Some("a signal ended the command")),
     ("export", Exit::Lossy, Some("spoiled files were left out (--allow-incomplete)")),
     ("export", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("report", Exit::Interrupted, Some("a signal ended the command; no page is left")),
     ("verify", Exit::Failed, Some("a result is not as it was written")),
     ("verify", Exit::Lossy, Some("records are missing, or a result cannot be checked")),
     ("targets resolve", Exit::Lossy, Some("names got no answer")),

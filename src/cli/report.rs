@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use super::options::package::Package;
 use super::signals;
 use crate::analysis::account::Origins;
 use crate::analysis::compare::Comparison;
@@ -44,11 +45,17 @@ pub struct Args {
     /// Compare results of the same measurement from several vantage points: which labels depend on the path
     #[arg(long, conflicts_with = "label")]
     vantage: bool,
+
+    #[command(flatten)]
+    package: Package,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     signals::catch(false)?;
+    if args.package.write(&args.results)? {
+        return Ok(Exit::Done);
+    }
     let sources: Vec<Source> =
         args.results.iter().map(|path| Source::open(path)).collect::<Result<_>>()?;
     let page = if args.compare {
