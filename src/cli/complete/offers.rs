@@ -53,6 +53,7 @@ const ROWS: &[Row] = &[
     file("lab", Files::Ending("toml")),
     file("targets", Files::Any),
     file("names", Files::Any),
+    file("as_table", Files::Any),
     file("file", Files::Any),
     file("output", Files::Any),
     file("resume", Files::Any),
