@@ -29,6 +29,7 @@
 //! below them time is an argument.
 
 pub mod analysis;
+pub mod as_table;
 pub mod barrier;
 pub mod chain;
 pub mod cli;
@@ -39,6 +40,8 @@ pub mod error;
 pub mod field;
 pub mod files;
 pub mod flags;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod guide;
 pub mod hex;
 pub mod lab;

@@ -80,6 +80,13 @@ pub static EXAMPLES: &[Example] = &[
         "Merge the results of two shards",
         "pathspider merge first.parquet second.parquet -o all.parquet",
     ),
+    example("describe", "Say what is in a result", "pathspider describe ecn.parquet"),
+    example(
+        "export",
+        "Write some columns of broken targets as CSV",
+        "pathspider export ecn.parquet --columns target,one.error --where \"verdict.ecn_connectivity = 'broken'\"",
+    ),
+    example("export", "Write flat Parquet", "pathspider export results/ -o flat.parquet"),
     example("verify", "Verify a result", "pathspider verify ecn.parquet"),
     example(
         "upload",
@@ -155,7 +162,7 @@ pub static FILES: &[Used] = &[
     Used {
         name: "OUTPUT.meta.json",
         about: "next to each result: what was run, on what, and how it ended",
-        commands: &["run", "judge", "merge", "verify"],
+        commands: &["run", "judge", "merge", "export", "verify"],
     },
     Used {
         name: "/run/pathspider, $XDG_RUNTIME_DIR/pathspider or ~/.local/state/pathspider",
@@ -209,6 +216,9 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ("observe", Exit::Interrupted, None),
     ("judge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
     ("merge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("describe", Exit::Interrupted, Some("a signal ended the command")),
+    ("export", Exit::Lossy, Some("spoiled files were left out (--allow-incomplete)")),
+    ("export", Exit::Interrupted, Some("a signal ended the command; no file is left")),
     ("verify", Exit::Failed, Some("a result is not as it was written")),
     ("verify", Exit::Lossy, Some("records are missing, or a result cannot be checked")),
     ("targets resolve", Exit::Lossy, Some("names got no answer")),

@@ -50,6 +50,7 @@ pub fn reference() -> String {
         .and_then(|()| named::tools(&mut page))
         .and_then(|()| named::situations(&mut page))
         .and_then(|()| named::checks(&mut page))
+        .and_then(|()| named::metadata(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
         .and_then(|()| surroundings(&mut page))

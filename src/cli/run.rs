@@ -18,6 +18,7 @@ use super::options::evidence::Evidence;
 use super::options::form::Form;
 use super::options::lab::LabFile;
 use super::options::names::Names;
+use super::options::noted::Noted;
 use super::options::prober::Prober;
 use super::options::rights::Rights;
 use super::options::state::State;
@@ -129,6 +130,9 @@ pub struct Args {
     confidence: Confidence,
 
     #[command(flatten)]
+    noted: Noted,
+
+    #[command(flatten)]
     form: Form,
 
     #[command(flatten)]
@@ -181,7 +185,9 @@ impl Args {
             form: self.form.records(),
             resume: self.resume.is_some(),
             state: self.state.folder.clone(),
-            invoked_by: command_line(),
+            vantage: self.noted.vantage.clone(),
+            notes: self.noted.note.clone(),
+            invoked_by: options::command_line(),
             ..Spec::default()
         };
         self.courtesy.fill(&mut spec);
@@ -190,12 +196,6 @@ impl Args {
         self.evidence.fill(&mut spec);
         spec
     }
-}
-
-/// The command line of this process.
-fn command_line() -> String {
-    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Runs the command.

@@ -70,6 +70,13 @@ pub fn record() -> Value {
         let doc = field.doc.trim();
         let nullable = field.arrow().is_nullable();
         let mut property = property(&(field.data_type)(), nullable, doc);
+        if let Some((least, most)) = field.bounds {
+            property["minimum"] = least.into();
+            // Many JSON readers lose precision with the largest 64-bit numbers.
+            if most <= i64::from(u32::MAX) {
+                property["maximum"] = most.into();
+            }
+        }
         property["x-by"] = field.by.into();
         property["x-filled-by"] = field.filled_by.as_str().into();
         facts.insert(field.name.into(), property);
@@ -163,7 +170,9 @@ fn evidence() -> Value {
 fn add_conclusions(properties: &mut Map<String, Value>) {
     let mut counts = Map::new();
     for (name, doc) in confirm::COUNTS {
-        counts.insert(name.into(), property(&DataType::UInt16, false, doc));
+        let mut count = property(&DataType::Int64, false, doc);
+        count["minimum"] = 0.into();
+        counts.insert(name.into(), count);
     }
     properties.insert(
         confirm::CONFIRM.into(),

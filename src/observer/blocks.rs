@@ -183,6 +183,7 @@ impl Blocks {
                 octet & 0x7f
             ));
         }
+        *counts.links.entry(linktype).or_default() += 1;
         self.interfaces.push(interface);
         Ok(())
     }

@@ -36,7 +36,7 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// Further time to wait for packets that the kernel has counted and not released.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Snap length in bytes: link, IPv6 with extension headers, a full TCP header.
-const SNAP_LENGTH: i32 = 256;
+pub const SNAP_LENGTH: i32 = 256;
 
 /// Packets seen and lost, readable while the capture runs.
 #[derive(Debug, Default)]

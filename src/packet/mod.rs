@@ -10,9 +10,11 @@
 
 mod dissect;
 pub mod dns;
+pub mod extension;
 mod ip;
 pub mod link;
 pub mod owner;
+pub mod quoted;
 pub mod tcp_option;
 mod transport;
 mod unread;
@@ -280,6 +282,19 @@ pub struct Icmp<'a> {
     pub rest: u32,
     /// The quoted packet of an error message.
     pub quote: Option<Quote<'a>>,
+    /// Whether the checksum of an error message is right; `None` if the capture cut it, or it is another message.
+    pub intact: Option<bool>,
+    /// What follows the quote (RFC 4884); empty if nothing does.
+    pub extension: extension::Extension<'a>,
+}
+
+#[cfg(test)]
+impl<'a> Icmp<'a> {
+    /// An error with this quote.
+    pub(crate) fn error(kind: u8, code: u8, quote: Option<Quote<'a>>) -> Self {
+        let extension = extension::Extension::default();
+        Icmp { kind, code, rest: 0, quote, intact: None, extension }
+    }
 }
 
 /// The part of a packet that an ICMP error quotes, as the packet was where the error arose.

@@ -82,8 +82,8 @@ impl Run<'_> {
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
         let began = Instant::now();
-        let started = earlier.started.take().unwrap_or_else(|| about::utc(SystemTime::now()));
-        let about = self.about(&started, digest.as_deref(), &earlier);
+        let started = earlier.started.take().unwrap_or_else(|| about::utc_exact(SystemTime::now()));
+        let about = self.about(&started, digest.as_deref(), &earlier, size);
         let before = earlier.totals.records;
         let shared = Shared {
             live: Live::default(),
@@ -127,7 +127,8 @@ impl Run<'_> {
             evidence: self.spec.evidence.as_ref().map(|of| of.folder.clone()),
             elsewhere: self.elsewhere(written.unobserved_to),
             started,
-            ended: about::utc(SystemTime::now()),
+            ended: about::utc_exact(SystemTime::now()),
+            closing: self.closing(),
             interrupted: self.handle.is_ended(),
             signal: self.handle.signal(),
             error: error.or(changed),

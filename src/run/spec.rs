@@ -58,6 +58,10 @@ pub struct Spec {
     pub exclude: Vec<PathBuf>,
     /// A contact URI of the operator, for HTTP's User-Agent and the metadata.
     pub contact: Option<String>,
+    /// The name of the vantage point, for the metadata.
+    pub vantage: Option<String>,
+    /// Notes of the user, for the metadata.
+    pub notes: Vec<String>,
     /// Maximum targets per wave; `None` is as many as source ports allow.
     pub wave: Option<usize>,
     /// Source ports to use instead of the kernel's own range.
@@ -115,6 +119,8 @@ impl Default for Spec {
             allow_reserved: false,
             exclude: Vec::new(),
             contact: None,
+            vantage: None,
+            notes: Vec::new(),
             wave: None,
             source_ports: None,
             capture_buffer: None,
@@ -176,7 +182,7 @@ static SETTINGS: &[Setting] = &[
         value: |spec| spec.shard.map(|shard| shard.to_string()),
     },
     Setting {
-        metadata: None,
+        metadata: Some("prefer"),
         identity: Some("--prefer"),
         value: |spec| Some(if spec.prefer == Family::V6 { "6" } else { "4" }.to_owned()),
     },
@@ -190,23 +196,29 @@ static SETTINGS: &[Setting] = &[
         identity: Some("--seed"),
         value: |spec| (spec.order == Order::Random).then(|| spec.seed.to_string()),
     },
-    Setting { metadata: Some("contact"), identity: None, value: |spec| spec.contact.clone() },
-    Setting {
-        metadata: Some("evidence"),
-        identity: None,
-        value: |spec| Some(spec.evidence.as_ref()?.folder.display().to_string()),
-    },
-    Setting {
-        metadata: Some("evidence_labels"),
-        identity: None,
-        value: |spec| Some(spec.evidence.as_ref()?.wanted().collect::<Vec<_>>().join(",")),
-    },
-    Setting {
-        metadata: Some("evidence_limit"),
-        identity: None,
-        value: |spec| Some(spec.evidence.as_ref()?.limit.to_string()),
-    },
+    noted("contact", |spec| spec.contact.clone()),
+    noted("vantage", |spec| spec.vantage.clone()),
+    noted("notes", |spec| {
+        (!spec.notes.is_empty()).then(|| serde_json::json!(spec.notes).to_string())
+    }),
+    noted("concurrency", |spec| Some(spec.concurrency.to_string())),
+    noted("prefix_lengths", |spec| {
+        let (v4, v6) = spec.prefix_lengths;
+        Some(format!("{v4},{v6}"))
+    }),
+    noted("max_packets_per_target", |spec| Some(spec.max_packets_per_target.to_string())),
+    noted("allow_reserved", |spec| Some(spec.allow_reserved.to_string())),
+    noted("evidence", |spec| Some(spec.evidence.as_ref()?.folder.display().to_string())),
+    noted("evidence_labels", |spec| {
+        Some(spec.evidence.as_ref()?.wanted().collect::<Vec<_>>().join(","))
+    }),
+    noted("evidence_limit", |spec| Some(spec.evidence.as_ref()?.limit.to_string())),
 ];
+
+/// A setting of the metadata with which a run may be resumed whatever its value.
+const fn noted(metadata: &'static str, value: fn(&Spec) -> Option<String>) -> Setting {
+    Setting { metadata: Some(metadata), identity: None, value }
+}
 
 impl Spec {
     /// The overrides to load the measurement with.

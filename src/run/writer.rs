@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StructArray, UInt64Array};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StructArray};
 use arrow_schema::{Fields, SchemaRef};
 
 use super::again::Group;
 use super::counts::Counts;
 use super::events::Events;
 use super::evidence::Evidence;
-use super::held::{Held, Judged, Round};
+use super::held::{Held, Judged, Next};
 use super::live::Live;
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
@@ -47,6 +47,8 @@ pub struct Written {
     pub strays: u64,
     /// Attempts whose state was corrected by their packets.
     pub corrected: HashMap<(State, Correction), u64>,
+    /// Attempts that this host was too busy to time and that were repeated.
+    pub repeated: u64,
     /// Flows ended by a panic of the observer.
     pub broken_flows: u64,
     /// As [`Counts::evidence`].
@@ -64,6 +66,8 @@ impl Written {
         for ((state, correction), attempts) in &self.corrected {
             counts.correct(*state, *correction, *attempts);
         }
+        // Nothing is lost by an attempt that was repeated.
+        counts.starved = counts.starved.saturating_sub(self.repeated);
         counts.internal[1] = self.broken_flows;
         counts.evidence = self.evidence;
         counts += earlier;
@@ -191,7 +195,9 @@ impl<'a> Writer<'a> {
         }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         flag_internal_errors(&attempts, &mut flags);
-        let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
+        // No list has 2^63 lines.
+        let at = |target: &targets::Target| i64::try_from(target.position).unwrap_or(i64::MAX);
+        let positions = Int64Array::from_iter_values(targets.iter().map(at));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),
             Arc::new(positions),
@@ -216,7 +222,9 @@ impl<'a> Writer<'a> {
             let first = attempts.iter().map(|attempts| &attempts[row].attempt);
             ports::exchanged(&first.map(|a| (a.source_port, a.state)).collect::<Vec<_>>())
         });
-        let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
+        let starved = (0..targets.len()).map(|row| starved(&attempts, row));
+        let (wanted, starved) = (wanted.collect(), starved.collect());
+        let all = Judged { merged, judged, flags, wanted, targets, starved };
         let answer = self.conclude(all, &wave)?;
         // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
@@ -249,16 +257,19 @@ impl Writer<'_> {
                 // The run ended during the round, so it does not count, and no other follows.
                 continue;
             }
-            match self.held.round(*id, round)? {
-                Round::Again(group) => answer.push(group),
-                Round::Done(records) => self.write(&records)?,
-            }
+            let next = self.held.round(*id, round)?;
+            self.follow(next, &mut answer)?;
         }
         self.written.unfinished += wave.stopped() as u64;
-        let (records, group) = self.held.first(all, wave.is_control, wave.bank)?;
-        answer.extend(group);
-        self.write(&records)?;
+        let next = self.held.first(all, wave.is_control, wave.bank)?;
+        self.follow(next, &mut answer)?;
         Ok(answer)
+    }
+
+    fn follow(&mut self, next: Next, answer: &mut Vec<Group>) -> Result<()> {
+        answer.extend(next.again);
+        self.written.repeated += next.starved;
+        next.done.map_or(Ok(()), |records| self.write(&records))
     }
 
     fn write(&mut self, records: &RecordBatch) -> Result<()> {
@@ -273,6 +284,12 @@ impl Writer<'_> {
         self.written.totals.count(records);
         Ok(())
     }
+}
+
+/// How many attempts of a target this host was too busy to time.
+fn starved(attempts: &[Vec<Ended>], row: usize) -> u64 {
+    let is_starved = |ended: &&Ended| ended.attempt.error.as_deref() == Correction::Starved.error();
+    attempts.iter().filter_map(|attempts| attempts.get(row)).filter(is_starved).count() as u64
 }
 
 /// Flags the records of targets with an attempt that a panic ended.

@@ -48,6 +48,8 @@ const ROWS: &[Row] = &[
     words("user", |_| users()),
     Row { commands: &["judge"], ..file("results", Files::Ending("parquet")) },
     file("results", Files::Any),
+    file("result", Files::Any),
+    words("columns", columns),
     file("lab", Files::Ending("toml")),
     file("targets", Files::Any),
     file("names", Files::Any),
@@ -76,6 +78,7 @@ const FREE: &[&str] = &[
     "capture_buffer",
     "column",
     "concurrency",
+    "condition",
     "confirm",
     "contact",
     "control",
@@ -92,6 +95,7 @@ const FREE: &[&str] = &[
     "max_packets_per_target",
     "metrics",
     "name",
+    "note",
     "port",
     "prefix_lengths",
     "rate",
@@ -107,6 +111,7 @@ const FREE: &[&str] = &[
     "source_ports",
     "timeout",
     "url",
+    "vantage",
     "wave",
 ];
 
@@ -252,6 +257,17 @@ fn groups(line: &Line<'_>) -> Vec<Candidate> {
     let used = |name: &str| before.split(',').any(|given| given == name);
     let left = GROUPS.iter().filter(|group| !used(group.name));
     left.map(|group| Candidate::new(format!("{before}{}", group.name), group.doc)).collect()
+}
+
+/// Columns of configurations, after those that are there already.
+fn columns(line: &Line<'_>) -> Vec<Candidate> {
+    let before = line.value().rfind(',').map_or("", |at| line.value().get(..=at).unwrap_or(""));
+    let of = |table: &str| {
+        let names = record::fields().map(move |field| (field.name, field.doc.trim()));
+        let table = table.to_owned();
+        names.map(move |(name, doc)| Candidate::new(format!("{before}{table}.{name}"), doc))
+    };
+    record::CONFIGURATIONS.iter().take(2).flat_map(|table| of(table)).collect()
 }
 
 /// The interfaces of this network namespace.

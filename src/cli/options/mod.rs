@@ -7,11 +7,18 @@ pub mod evidence;
 pub mod form;
 pub mod lab;
 pub mod names;
+pub mod noted;
 pub mod package;
 pub mod prober;
 pub mod rights;
 pub mod state;
 pub mod watch;
+
+/// The command line of this process, for the metadata of what it writes.
+pub fn command_line() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// Parses a number that must not be 0.
 ///
