@@ -51,6 +51,7 @@ pub static PAGES: &[Page] = pages! {
     "connections": "how targets are connected to, names and probes, what a target answers";
     "labels": "what labels mean, confirmation rounds, false alarms";
     "results": "read, query, judge again and verify a result";
+    "report": "a page about a result, two runs, or several vantage points";
     "targets": "target lists: formats, names, filters, lists of other tools";
     "etiquette": "rates, order, exclusion, contact: not to harm anyone";
     "monitoring": "watch a run: progress, status lines, metrics for Prometheus";
