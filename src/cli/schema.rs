@@ -166,7 +166,7 @@ fn evidence() -> Value {
     json!({
         "type": ["object", "null"], "properties": properties,
         "required": evidence::COLUMNS.each_ref().map(|(name, ..)| *name),
-        "description": "Where the target's packets are, if the run had --evidence; null if they were not kept.",
+        "description": evidence::DOC,
     })
 }
 

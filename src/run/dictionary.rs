@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use super::catalogue;
+use super::evidence::{self, EVIDENCE};
 use crate::chain::{self, Selection};
 use crate::connect::Prepared;
 use crate::field::FieldDef;
@@ -139,6 +140,11 @@ impl<'a> Dictionary<'a> {
                 let doc = known.map_or(catalogue::FROM_LIST, |(.., doc)| doc);
                 Some(Meaning::new(one_line(doc), "target list"))
             }
+            EVIDENCE => {
+                let known = evidence::COLUMNS.iter().find(|(column, ..)| *column == name)?;
+                let unit = unit_of(&known.1, known.2).map(str::to_owned);
+                Some(Meaning { unit, ..Meaning::new(known.2, "engine") })
+            }
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             "verdict" => {
                 conditions(format!("The result of {}; NULL where it does not apply.", rule()))
@@ -170,6 +176,9 @@ impl<'a> Dictionary<'a> {
         let [conditions, ..] = ADDED;
         if name == conditions {
             return Some(Meaning::new("All labels of the record.", "conditions"));
+        }
+        if name == EVIDENCE {
+            return Some(Meaning::new(evidence::DOC, "engine"));
         }
         let own = catalogue::RECORD.iter().find(|(column, ..)| *column == name);
         let by = if name == flags::COLUMN { "engine, observer" } else { "engine" };
