@@ -162,7 +162,9 @@ pub enum Encryption {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answers {
-    /// Every name has the queried server's address; in the other family, one for documentation.
+    /// Every name has the queried server's address; in the other family, one for documentation. A name that begins
+    /// with `octets-N` has a TXT record with which the answer has N octets. Over UDP an answer has at most 512
+    /// octets or, with EDNS, what the question allows, but not more than 4096; a longer one is truncated.
     #[default]
     Right,
     /// With an identifier that is not the question's.
@@ -175,6 +177,10 @@ pub enum Answers {
     Servfail,
     /// With the code REFUSED, in a header alone.
     Refused,
+    /// As a server that does not know EDNS: without an OPT record, and over UDP with at most 512 octets.
+    NoEdns,
+    /// A question with EDNS with the code FORMERR, in a header alone; others correctly.
+    EdnsFormerr,
     /// Not at all.
     Silent,
 }

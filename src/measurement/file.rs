@@ -6,6 +6,7 @@
 
 mod configs;
 mod connect;
+mod edns;
 mod metric;
 mod observer;
 mod packet;
@@ -22,6 +23,7 @@ use super::steps::Step;
 use super::words::{self, Text};
 pub(super) use configs::Configs;
 pub(super) use connect::{Connect, OwnConnect, Prepare, Written};
+pub(super) use edns::Edns;
 pub(super) use metric::Metric;
 pub(super) use observer::{Observer, Own};
 pub(super) use packet::{Packet, TcpOption};

@@ -17,6 +17,7 @@ mod conditions;
 mod confirm;
 mod connection;
 mod dscp;
+mod edns;
 mod extends;
 mod file;
 mod host;

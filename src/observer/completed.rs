@@ -7,6 +7,7 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
 use super::exchange::Exchange;
+use super::kept::Packets;
 use crate::barrier::guard;
 use crate::chain::Closed;
 use crate::flags::{Flag, Flags};
@@ -26,6 +27,8 @@ pub struct Flows {
     pub columns: Vec<ArrayRef>,
     /// The first packets of flows, if they are kept and can be copied; in no order.
     pub firsts: Vec<(FlowKey, Template)>,
+    /// The packets of each source port, if the capture keeps packets.
+    pub packets: Vec<(u16, Packets)>,
 }
 
 impl Flows {
@@ -61,7 +64,7 @@ impl Completed {
         });
         let Self { types, mut keys, mut flags, mut exchanges, broken, firsts, .. } = self;
         if broken.is_empty() {
-            return Flows { keys, flags, exchanges, columns, firsts };
+            return Flows { keys, flags, exchanges, columns, packets: Vec::new(), firsts };
         }
         keys.extend(broken.iter().map(|(key, ..)| *key));
         flags.extend(broken.iter().map(|(_, flags, _)| *flags));
@@ -72,7 +75,7 @@ impl Completed {
             concat(&[column, &nothing]).unwrap_or_else(|_| new_null_array(of, keys.len()))
         });
         let columns = columns.collect();
-        Flows { keys, flags, exchanges, columns, firsts }
+        Flows { keys, flags, exchanges, columns, packets: Vec::new(), firsts }
     }
 
     /// The columns of all flows, or of the `sound` ones. `None` on a panic, or if the columns do not have the expected

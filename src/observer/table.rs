@@ -27,6 +27,7 @@ use super::fragments::Fragments;
 use super::groups::{Broken, Groups};
 use super::identity::Identity;
 use super::index::Index;
+use super::kept::Belongs;
 use super::steps::Steps;
 use crate::chain::{Note, Seen, Selection, Visit};
 use crate::field::Timestamp;
@@ -125,6 +126,8 @@ pub struct FlowTable {
     completed_firsts: Vec<(FlowKey, Template)>,
     strangers: u64,
     unexpected: u64,
+    /// If packets are kept: to which attempts packets belong, and the number of packets since that was taken.
+    belonging: Option<(Vec<Belongs>, usize)>,
 }
 
 impl FlowTable {
@@ -171,6 +174,7 @@ impl FlowTable {
             completed_firsts: Vec::new(),
             strangers: 0,
             unexpected: 0,
+            belonging: None,
         }
     }
 
@@ -178,6 +182,16 @@ impl FlowTable {
     /// request.
     pub fn of_run(selection: &Selection, limits: Limits, owners: Arc<Owners>) -> Self {
         Self { owners: Some(owners), ..Self::new(selection, limits) }
+    }
+
+    /// From now on notes to which attempt each packet belongs.
+    pub(super) fn follow(&mut self) {
+        self.belonging = Some(Default::default());
+    }
+
+    /// To which attempts packets belong, since the last call.
+    pub(super) fn belonging(&mut self) -> Vec<Belongs> {
+        self.belonging.as_mut().map(std::mem::take).unwrap_or_default().0
     }
 
     /// Packets that do not belong to a flow of the run.
@@ -255,6 +269,9 @@ impl FlowTable {
         }
         self.settle(packets);
         self.identities = identities;
+        if let Some((_, passed)) = &mut self.belonging {
+            *passed += packets.len();
+        }
         if self.closing.len() >= FEW {
             self.close();
         }
@@ -324,6 +341,9 @@ impl FlowTable {
                 self.complete(old);
                 slot = None;
             } else if self.is_stale(old, low_first) {
+                if let Some((belonging, _)) = &mut self.belonging {
+                    belonging.push(Belongs::ToNone { port: identity.source_port() });
+                }
                 self.discard(old);
                 slot = None;
             }
@@ -340,6 +360,10 @@ impl FlowTable {
         let begins = slot.is_none();
         let Some(slot) = slot.or_else(|| self.open(identity, packets, place)) else { return };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
+        if let Some((belonging, passed)) = &mut self.belonging {
+            let (packet, port) = (*passed + place, flow.identity.source_port());
+            belonging.push(Belongs::To { packet, port });
+        }
         if flow.ignored {
             flow.last = flow.last.max(packet.clock);
             return;

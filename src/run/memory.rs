@@ -5,7 +5,8 @@
 //! ([`KindDef::memory`](crate::connect::KindDef::memory)), a wave its records. What a run reads itself (exclusion
 //! lists, indexes of target lists, records pending confirmation) is not included.
 
-use super::{available, source_ports};
+use super::spec::Spec;
+use super::{available, evidence, source_ports};
 use crate::connect::MOST_TRANSIENT;
 use crate::engine::ports::Pool;
 use crate::measurement::Plan;
@@ -44,15 +45,11 @@ pub fn ring(given: Option<u64>, rate: Option<u32>) -> Ring {
 }
 
 /// The bound of a run.
-pub fn of_run(
-    plan: &Plan,
-    (concurrency, wave): (usize, Option<usize>),
-    pool: &Pool,
-    ring: Ring,
-) -> u64 {
+pub fn of_run(plan: &Plan, spec: &Spec, pool: &Pool, ring: Ring) -> u64 {
     let largest = pool.largest_wave(source_ports::per_target(plan));
-    let wave = wave.unwrap_or(largest).min(largest);
-    bound(plan, concurrency, pool.len(), wave, ring.octets)
+    let wave = spec.wave.unwrap_or(largest).min(largest);
+    let evidence = spec.evidence.as_ref().map_or(0, |_| evidence::MEMORY as u64);
+    bound(plan, spec.concurrency, pool.len(), wave, ring.octets) + evidence
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::observer::Flows;
 use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
-use arrow_array::{Array as _, BooleanArray, RecordBatch, UInt16Array, UInt64Array};
+use arrow_array::{Array as _, BooleanArray, Int64Array, RecordBatch, UInt16Array};
 use arrow_schema::{Field, Schema};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ fn a_flow_that_is_over_is_completed_after_the_delay() {
     let (keys, batch) = bench.take();
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0].source.1, 1000);
-    let packets = batch["pkt_fwd"].as_any().downcast_ref::<UInt64Array>().unwrap();
+    let packets = batch["pkt_fwd"].as_any().downcast_ref::<Int64Array>().unwrap();
     assert_eq!(packets.value(0), 4);
     for (column, expected) in [
         ("tcp_connected", true),

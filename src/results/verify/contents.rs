@@ -13,7 +13,8 @@ use crate::measurement::{Overrides, Plan};
 use crate::results::judge::{FromFile, Results};
 use crate::rule::{ADDED, Rules};
 use crate::run::about;
-use crate::run::output;
+use crate::run::dictionary::plain;
+use crate::run::evidence::{self, EVIDENCE};
 use crate::run::record::{self, POSITION};
 use crate::sink::{self, Checked, Stored};
 use crate::targets::{Positions, Shard};
@@ -48,6 +49,15 @@ pub(super) struct About(BTreeMap<String, String>);
 impl About {
     pub(super) fn new(metadata: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(metadata.into_iter().collect())
+    }
+
+    /// The columns of the records of a run.
+    pub(super) fn schema(&self, plan: &Plan, target: &Fields) -> Schema {
+        let schema = record::schema(plan, target);
+        match self.value(EVIDENCE) {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        }
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&str> {
@@ -92,7 +102,7 @@ impl Contents {
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let stored = Stored::open(file)?;
-        let (rows, schema) = (stored.rows(), stored.schema().clone());
+        let (rows, schema) = (stored.rows(), plain(stored.schema()));
         match &self.first {
             None => {
                 self.first = Some((file.to_owned(), schema.clone()));
@@ -162,7 +172,7 @@ impl Contents {
         // Results judged by another measurement have labels of that one and facts of their own.
         let of_run = schema.field_with_name(POSITION).is_ok() && about.value("judged").is_none();
         let wanted = match of_run {
-            true => record::schema(&plan, target),
+            true => about.schema(&plan, target),
             false => rules.schema(&facts),
         };
         if let Some(why) = difference(&wanted, schema) {
@@ -217,8 +227,8 @@ impl Contents {
     /// Counts records and their positions.
     fn count(&mut self, batch: &RecordBatch) {
         self.records += batch.num_rows() as u64;
-        if let Some(positions) = output::positions(batch) {
-            positions.iter().for_each(|position| self.position(*position));
+        if let Some(positions) = record::positions(batch) {
+            positions.into_iter().for_each(|position| self.position(position));
         }
     }
 
@@ -247,8 +257,9 @@ impl Contents {
         if !differs(0, stored.num_rows()) {
             return;
         }
+        let positions = record::positions(stored);
         for row in (0..stored.num_rows()).filter(|row| differs(*row, 1)) {
-            let position = output::positions(stored).map(|positions| positions[row]);
+            let position = positions.as_ref().map(|positions| positions[row]);
             let (count, _) = self.relabelled.get_or_insert((0, position));
             *count += 1;
         }
@@ -361,14 +372,16 @@ fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     Some(format!("column `{first}` does not match the measurement"))
 }
 
-/// Whether a column has the expected type. A struct may have fewer fields, as an earlier version wrote it.
+/// Whether a column has the expected type, or one that an earlier version gave it: a struct may have fewer fields, and
+/// a count or a duration may be unsigned.
 fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
     match (wanted, found) {
         (DataType::Struct(wanted), DataType::Struct(found)) => found.iter().all(|field| {
             wanted
                 .find(field.name())
-                .is_some_and(|(_, known)| known.data_type() == field.data_type())
+                .is_some_and(|(_, known)| has_no_others(known.data_type(), field.data_type()))
         }),
+        (DataType::Int64, found) => wanted == found || found.is_unsigned_integer(),
         _ => wanted == found,
     }
 }
