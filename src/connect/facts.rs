@@ -149,6 +149,16 @@ fields! {
         /// The first 256 octets of the response's content, with invalid UTF-8 replaced by U+FFFD;
         /// NULL if none was requested (HEAD).
         http_body: Option<String>,
+        /// Octets of the response's content that were read, at most as many as `read` allows; NULL if none was requested
+        /// (HEAD).
+        http_octets: Option<u64>,
+        /// Nanoseconds from the request, when it was handed to the kernel, to the first octet of the response, when it was
+        /// read; over HTTP/2, to the end of the response's header. Over TLS the request follows the handshake.
+        time_to_first_octet: Option<u64>,
+        /// Octets of content per second: those that were read after the first read of content, divided by the time between
+        /// the first read and the last. By this program's clock, so a busy host makes it lower. NULL if all content came in
+        /// one read.
+        goodput: Option<u64>,
     }
     "tls" {
         /// The negotiated version of TLS: `1.2` or `1.3`.

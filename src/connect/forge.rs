@@ -11,6 +11,9 @@
 //! are skipped and counted (`forge_unexpected`). UDP with any other payload can only be checked by its
 //! ports.
 //!
+//! A packet with a length is padded to it: a DNS query with the EDNS option Padding (RFC 7830), any other payload with
+//! zeros, which in a SYN are data (RFC 9293, 3.4).
+//!
 //! A bit that the target's family lacks cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
 //!
@@ -36,7 +39,6 @@ pub use super::packet::{
     ANSWERS, Answer, CHECKSUMS, Checksum, ECN, IP_FLAGS, MOST_OPTIONS, PROTOCOLS, Packet, Payload,
     Protocol, SYN, TCP_FLAGS, TcpOption, Words,
 };
-use super::query::Query;
 use super::tcp::{self, Tcp};
 use crate::packet::dns::{Fit, Message, Question};
 
@@ -55,7 +57,7 @@ pub(super) const KIND: KindDef = KindDef {
     port_for,
     start: |_, _| Ok(Box::new(Tcp::default())),
     cost: |options, _| options.packet.as_ref().map(cost).unwrap_or_default(),
-    ..tcp::KIND
+    ..tcp::BASE
 };
 
 /// A DNS query is for a name server, whether its octets are written or made.
@@ -106,6 +108,8 @@ pub struct Forge {
     /// quotes it, and an off-path host cannot guess it. Never 0, which the kernel would replace.
     label: u32,
     payload: Vec<u8>,
+    /// Why the packet cannot be made.
+    wrong: Option<&'static str>,
     /// Whether the payload is a DNS query.
     is_query: bool,
     doubtful: Doubtful,
@@ -126,26 +130,41 @@ impl Forge {
             // The lowest bits are the identifier of a query.
             label: ((peer.random >> 16) as u32 & 0xf_ffff) | 1,
             payload: Vec::new(),
+            wrong: None,
             sent: false,
             is_query: false,
             doubtful: Doubtful::default(),
             packet,
         };
-        match &forge.packet.clone().payload {
-            Payload::Nothing => {}
-            Payload::Bytes(bytes) => forge.payload = bytes.clone(),
-            Payload::Question(query) => forge.query(query, peer),
+        match forge.content(peer) {
+            Ok(payload) => forge.payload = payload,
+            Err(why) => forge.wrong = Some(why),
         }
+        forge.is_query = matches!(forge.packet.payload, Payload::Question(_));
         forge
     }
 
-    fn query(&mut self, query: &Query, peer: Peer<'_>) {
-        // A name that no query can have is left out.
-        let message = query
-            .message(peer, true, None)
-            .or_else(|_| query.message(Peer { name: None, ..peer }, true, None));
-        self.payload = message.unwrap_or_default();
-        self.is_query = true;
+    /// The payload, padded if the packet has a length.
+    fn content(&self, peer: Peer<'_>) -> Result<Vec<u8>, &'static str> {
+        const LONG: &str = "Packet is longer than its length";
+        let room = self.packet.room(peer.address.is_ipv6());
+        let room = room.map(|room| usize::try_from(room).map_err(|_| LONG)).transpose()?;
+        let mut payload = match &self.packet.payload {
+            Payload::Nothing => Vec::new(),
+            Payload::Bytes(bytes) => bytes.clone(),
+            // A name that no query can have is left out.
+            Payload::Question(query) => {
+                let message = |peer| query.message(peer, true, room);
+                message(peer).or_else(|_| message(Peer { name: None, ..peer }))?
+            }
+        };
+        if let Some(room) = room {
+            if payload.len() > room {
+                return Err(LONG);
+            }
+            payload.resize(room, 0);
+        }
+        Ok(payload)
     }
 
     /// The IP packet with these flags, options and payload.
@@ -308,6 +327,9 @@ impl Machine for Forge {
             Event::Connected if self.packet.evil && self.target.is_ipv6() => {
                 let why = Some("IPv6 has no evil bit");
                 Action::Close(Ending::new(State::Skipped, Stage::Request, why))
+            }
+            Event::Connected if let Some(word) = self.wrong => {
+                Action::Close(Ending::failed(Fault { word, local: true }, Stage::Request))
             }
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
-use super::bounds::{KIND, SCALE, SIXTEEN, TTL};
+use super::bounds::{KIND, LENGTH, SCALE, SIXTEEN, TTL};
 use super::checker::Checker;
 use super::edns::joined;
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption};
@@ -57,8 +57,10 @@ impl Checker<'_> {
                 .named(written.udp_checksum.as_ref(), "UDP checksum", forge::CHECKSUMS)
                 .unwrap_or_default(),
             payload: self.payload(&written),
+            length: self.length(written.length.as_ref()),
             answer: plain.answer,
         };
+        self.fits_its_length(&written, &packet);
         packet.answer = match (&packet.payload, packet.opens()) {
             (Payload::Question(_), _) => Answer::Dns,
             (_, true) => Answer::SynAck,
@@ -105,6 +107,31 @@ impl Checker<'_> {
         let value = value?;
         self.range(name, value.span(), *value.get_ref(), &SIXTEEN)?;
         u16::try_from(*value.get_ref()).ok()
+    }
+
+    fn length(&mut self, value: Option<&Spanned<i64>>) -> Option<u16> {
+        let value = value?;
+        self.range("length", value.span(), *value.get_ref(), &LENGTH)?;
+        u16::try_from(*value.get_ref()).ok()
+    }
+
+    /// Checks that a packet can have the length that it is padded to.
+    fn fits_its_length(&mut self, written: &Written, packet: &Packet) {
+        let (Some(length), Some(place)) = (packet.length, &written.length) else { return };
+        if let Payload::Question(Query { edns: None, .. }) = packet.payload {
+            let message = "only EDNS can pad a DNS query, and this one has none";
+            self.mistake("E0215", place.span(), message, Some("write edns = {}".into()));
+            return;
+        }
+        // The longest name is known only where the file has it.
+        let (usual, most) = packet.unpadded();
+        let is_known = !matches!(packet.payload, Payload::Question(Query { name: None, .. }));
+        let least = if is_known { most } else { usual };
+        if u64::from(length) < least {
+            let over = if is_known { " over IPv6" } else { "" };
+            let message = format!("without padding this packet has {least} octets{over}");
+            self.mistake("E0214", place.span(), message, Some(format!("write {least} or more")));
+        }
     }
 
     /// Reports keys that are for packets of another protocol.
@@ -308,6 +335,7 @@ fn merged(base: Option<&Spanned<Written>>, own: Option<&Spanned<Written>>) -> Wr
         question: own.question.or_else(|| inherited(base.question)),
         qname: own.qname.or(base.qname.filter(|_| !has_octets)),
         edns: joined(base.edns.filter(|_| !has_octets), own.edns),
+        length: own.length.or(base.length),
         udp_checksum: own.udp_checksum.or(base.udp_checksum),
         answer: own.answer.or(base.answer),
     }

@@ -8,7 +8,7 @@ use super::edns::Edns;
 use crate::connect::QUESTIONS;
 use crate::connect::forge::{self, Words};
 use crate::connect::query::NAME;
-use crate::measurement::bounds::{KIND, SCALE, SIXTEEN, TTL};
+use crate::measurement::bounds::{KIND, LENGTH, SCALE, SIXTEEN, TTL};
 use crate::measurement::traffic_class::Mark;
 use crate::measurement::words::{self, Text};
 
@@ -53,6 +53,12 @@ pub(in crate::measurement) struct Packet {
     /// TCP options in order, together at most 40 octets; padded with zeros.
     #[schemars(with = "Option<Vec<TcpOption>>", example = words::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
     pub(in crate::measurement) tcp_options: Option<Spanned<Vec<Spanned<TcpOption>>>>,
+    /// Octets of the whole IP packet. A DNS query is padded with the EDNS option Padding (RFC 7830), any other payload
+    /// with zeros: they are the data of a segment, which a SYN may have too (RFC 9293, 3.4). A packet that is larger than
+    /// the MTU of this host's interface is not sent.
+    #[serde(default)]
+    #[schemars(schema_with = "length", example = 1500)]
+    pub(in crate::measurement) length: Option<Spanned<i64>>,
     /// The payload, as text.
     #[schemars(with = "Option<String>", example = &"hello")]
     pub(in crate::measurement) payload: Option<Text>,
@@ -165,6 +171,10 @@ fn tcp_flags(_: &mut SchemaGenerator) -> Schema {
 
 fn ttl(_: &mut SchemaGenerator) -> Schema {
     words::range(&TTL)
+}
+
+fn length(_: &mut SchemaGenerator) -> Schema {
+    words::range(&LENGTH)
 }
 
 fn window(_: &mut SchemaGenerator) -> Schema {
