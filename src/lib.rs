@@ -20,7 +20,8 @@
 //! | 11 | [`lab`] |
 //! | 12 | [`run`]: one run of one plan over one list |
 //! | 13 | [`report`], [`results`] |
-//! | 14 | [`cli`] |
+//! | 14 | `fleet` (feature `fleet`): many vantage points |
+//! | 15 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.

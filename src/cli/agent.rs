@@ -76,7 +76,7 @@ struct Run {
     #[command(flatten)]
     of: Configured,
 
-    /// End when there is no more work, instead of waiting for it
+    /// End when no unit has come for ten seconds, instead of waiting for one
     #[arg(long)]
     until_idle: bool,
 }

@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_secs(10);
 const NEEDS_UPGRADE: Duration = Duration::from_secs(3600);
 /// When a unit comes again after a failure of this host.
 const RETRY: Duration = Duration::from_secs(60);
-/// A unit that was begun so often is given up: whatever ended the agent may be the unit.
+/// Number of crashed attempts after which a unit is given up: the unit may be their cause.
 const ATTEMPTS: u32 = 5;
 
 /// A unit that is allowed, ready to be measured.
@@ -119,6 +119,9 @@ impl Agent<'_> {
             return Ok(Turn::Stopped(stop.reason));
         }
         self.beat(now, None, None);
+        if let Some(turn) = self.resume(now)? {
+            return Ok(turn);
+        }
         let Some(lease) = self.hub.next(WAIT)? else { return Ok(Turn::Idle) };
         self.take(&lease, now)
     }
@@ -129,6 +132,20 @@ impl Agent<'_> {
         let open: Vec<UnitId> =
             self.ledger.units().filter(open).map(|(unit, _)| unit.clone()).collect();
         open.iter().try_for_each(|unit| self.finish(unit))
+    }
+
+    /// Goes on with a unit in which the agent ended, before its lease comes again.
+    fn resume(&mut self, now: u64) -> Result<Option<Turn>> {
+        let cut = self.ledger.units().filter(|(_, entry)| entry.is_cut_off());
+        let cut: Vec<Work> = cut.filter_map(|(_, entry)| entry.work.clone()).collect();
+        for work in cut {
+            let lease = Lease { work: to_text(&work)?.into_bytes(), token: 0 };
+            match self.take(&lease, now)? {
+                Turn::Left(unit, why) => log::info!("{unit}: later: {why}"),
+                turn => return Ok(Some(turn)),
+            }
+        }
+        Ok(None)
     }
 
     /// One lease.
@@ -234,7 +251,7 @@ impl Agent<'_> {
     /// Measures, records and commits.
     fn measure(&mut self, job: &Job<'_>, work: &Work, attempt: u32, now: u64) -> Result<Turn> {
         let (unit, lease) = (job.unit, job.lease);
-        self.ledger.note(unit, Step::Begun { attempt })?;
+        self.ledger.note(unit, Step::Begun { attempt, work: work.clone() })?;
         self.beat(now, Some(unit), None);
         match self.found(job).unwrap_or_else(|| self.measure.measure(job)) {
             Ended::Done(facts) => {
@@ -469,3 +486,6 @@ fn one_line(why: &Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,14 +82,14 @@ pub fn ingest(
         }
     }
     for (agent, shards) in done {
-        let mut told = stored(hub, &agent)?;
-        told.v = VERSION;
-        let known = told.shards.entry(format!("{campaign}/0")).or_default();
+        let mut heard = stored(hub, &agent)?;
+        heard.v = VERSION;
+        let known = heard.shards.entry(format!("{campaign}/0")).or_default();
         let mut all = Positions::parse(known, Positions::MOST).unwrap_or_default();
         all.extend(&shards);
         if *known != all.to_string() {
             *known = all.to_string();
-            hub.set_control(&keys::stored(&agent), to_text(&told)?.into_bytes())?;
+            hub.set_control(&keys::stored(&agent), to_text(&heard)?.into_bytes())?;
         }
     }
     for (unit, result) in offered {

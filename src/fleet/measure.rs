@@ -66,7 +66,7 @@ impl Measure for Here<'_> {
             Ok(ended) => ended,
             Err(_) if handle.is_ended() => Ended::Interrupted,
             Err(why) => match why.kind() {
-                // Elsewhere or later it would be no other.
+                // A later attempt would end the same.
                 ErrorKind::BadInput | ErrorKind::MissingProgram | ErrorKind::NothingToSend => {
                     Ended::Refused(words(&why))
                 }

@@ -122,6 +122,11 @@ impl Default for Deny {
     }
 }
 
+/// Whether a text is an owner's file rather than a measurement, a lab or a campaign.
+pub fn is_policy(text: &str) -> bool {
+    text.lines().any(|line| line.trim().starts_with("campaign_keys"))
+}
+
 /// The file that `agent enroll` writes.
 pub fn template(url: Option<&str>, keys: &[String]) -> String {
     let url = url.map_or("# url = \"tls://hub.example.org:4222\"".to_owned(), |url| {
@@ -290,7 +295,7 @@ impl Policy {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::fleet::document::List;
     use crate::fleet::key::{Key, Kind};
@@ -328,7 +333,7 @@ pub mod tests {
         assert_eq!(allows("measurements = [\"ecn\"]\nsteps = [\"sysctl\"]"), Ok(()));
         assert!(allows("measurements = [\"dscp\"]").unwrap_err().contains("measurement ecn"));
         assert!(allows("steps = [\"sockopt\"]").unwrap_err().contains("sysctl"));
-        assert!(allows("kinds = [\"dns\"]").unwrap_err().contains("tcp"));
+        assert!(allows("kinds = [\"https\"]").unwrap_err().contains("tcp"));
         let changed = Document { text: ecn.text.replace("tcp_ecn", "tcp_sack"), ..ecn.clone() };
         let why = policy(&key, "").permits(&changed, &plan).unwrap_err();
         assert!(why.contains("not the one"), "{why}");
@@ -344,8 +349,8 @@ pub mod tests {
             panic!("no shipped measurement forges packets");
         };
         assert!(policy(&key, "").permits(&document, &plan).unwrap_err().contains("forge"));
-        let kinds = "kinds = [\"forge\", \"tcp\", \"http\", \"https\", \"dns\"]";
-        assert_eq!(policy(&key, kinds).permits(&document, &plan), Ok(()));
+        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(policy(&key, &format!("kinds = {kinds:?}")).permits(&document, &plan), Ok(()));
     }
 
     #[test]

@@ -59,6 +59,25 @@ const ROWS: &[Row] = &[
     file("failures", Files::Any),
     file("status", Files::Any),
     file("folder", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("hub_folder", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("dataset", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("from", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("to", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("journals", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("config", Files::Ending("toml")),
+    #[cfg(feature = "fleet")]
+    file("server", Files::Any),
+    #[cfg(feature = "fleet")]
+    Row { commands: &["fleet plan", "fleet start"], ..file("campaign", Files::Ending("toml")) },
+    // Its names are in the folder of a hub, which need not be the usual one.
+    #[cfg(feature = "fleet")]
+    words("campaign", |_| Vec::new()),
     // A program with its arguments, for `lab shell`.
     file("command", Files::Any),
 ];
@@ -66,6 +85,8 @@ const ROWS: &[Row] = &[
 /// Arguments of which nothing is known: numbers, addresses, names of one's own.
 #[cfg(test)]
 const FREE: &[&str] = &[
+    "agent",
+    "campaign_key",
     "canonical",
     "capture_buffer",
     "column",
@@ -77,7 +98,9 @@ const FREE: &[&str] = &[
     "expires",
     "expiry_timeout",
     "filter",
+    "group",
     "idle_timeout",
+    "key",
     "languages",
     "max_flows",
     "max_packets_per_target",
@@ -88,6 +111,7 @@ const FREE: &[&str] = &[
     "rate",
     "rate_per_address",
     "rate_per_prefix",
+    "reason",
     "resolver",
     "retries",
     "sample",
@@ -96,7 +120,9 @@ const FREE: &[&str] = &[
     "shard",
     "size",
     "source_ports",
+    "tag",
     "timeout",
+    "url",
     "wave",
 ];
 
