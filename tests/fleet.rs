@@ -123,6 +123,11 @@ fn stopped(bench: &mut Bench) {
     let mut agent = bench.agent("fra-1");
     bench
         .until_status(&mut agent, "slow", |status| status["agents"][0]["unit"] == "slow/fra-1/0-1");
+    // Who opts out is in the list of a run in progress.
+    bench.done(&["fleet", "optout", "add", "192.0.2.0/24", ".example.org"]);
+    bench.until_status(&mut agent, "slow", |status| status["agents"][0]["optout"] == 1);
+    let list = fs::read_to_string(bench.path("fra-1/optout")).unwrap();
+    assert!(list.ends_with(".example.org\n192.0.2.0/24\n"), "{list}");
     bench.done(&["fleet", "stop", "--all", "--now", "--reason", "complaint"]);
     bench.until_status(&mut agent, "slow", |status| status["agents"][0]["stopped"] == true);
     assert_eq!(bench.json(&["fleet", "status", "--format", "json"], 0)["stopped"], "complaint");

@@ -144,6 +144,16 @@ pub static EXAMPLES: &[Example] = &[
     #[cfg(feature = "fleet")]
     example("fleet continue", "Lift the stop", "pathspider fleet continue --all"),
     #[cfg(feature = "fleet")]
+    example("fleet optout", "List who opted out", "pathspider fleet optout list"),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet optout add",
+        "Protect a network and a name with its subdomains from now on",
+        "pathspider fleet optout add 192.0.2.0/24 .example.org",
+    ),
+    #[cfg(feature = "fleet")]
+    example("fleet optout list", "List who opted out", "pathspider fleet optout list"),
+    #[cfg(feature = "fleet")]
     example("fleet ingest", "Take what has arrived", "pathspider fleet ingest ecn-1 dataset"),
     #[cfg(feature = "fleet")]
     example(

@@ -13,6 +13,7 @@ use super::ledger::{Entry, Ledger, Step};
 use super::message::{
     Commit, Heartbeat, Offered, Signed, State, Stop, Stored, UnitId, VERSION, Work, parse, to_text,
 };
+use super::optout;
 use super::policy::Policy;
 use super::store;
 use super::transport::{AgentSide, Lease, Settle, keys};
@@ -44,6 +45,8 @@ pub struct Job<'a> {
     pub origin: &'a str,
     /// The list.
     pub list: &'a Path,
+    /// When it begins, in seconds since 1970.
+    pub now: u64,
 }
 
 /// How measuring ended.
@@ -104,6 +107,8 @@ pub struct Agent<'a> {
     pub ledger: Ledger,
     /// What measures.
     pub measure: &'a dyn Measure,
+    /// The version of its opt-out list.
+    pub optout: u64,
 }
 
 impl Agent<'_> {
@@ -113,6 +118,7 @@ impl Agent<'_> {
     /// If the hub does not answer or this host fails; the next turn goes on from where this one ended.
     pub fn turn(&mut self, now: u64) -> Result<Turn> {
         self.take_stored(now)?;
+        (_, self.optout) = optout::take(self.hub, self.folder)?;
         self.finish_measured()?;
         if let Some(stop) = stop_of(self.hub, None)? {
             self.beat(now, None, Some(stop.at));
@@ -223,6 +229,7 @@ impl Agent<'_> {
         let list = self.list(document)?;
         let mut spec = document.spec()?;
         self.policy.lower(&mut spec);
+        spec.exclude.push(optout::file(self.folder)?);
         spec.shard = Some(work.shard);
         spec.list = Some(list.clone());
         spec.output = self.result(unit)?;
@@ -244,6 +251,7 @@ impl Agent<'_> {
             plan: &plan,
             origin: &document.measurement,
             list: &list,
+            now,
         };
         self.measure(&job, work, attempts + 1, now)
     }
@@ -405,19 +413,30 @@ impl Agent<'_> {
         Ok(folder.join(format!("{}.parquet", unit.short())))
     }
 
-    /// Reports a sign of life. One that is lost does no harm.
     fn beat(&self, now: u64, unit: Option<&UnitId>, stopped: Option<u64>) {
-        let beat = Heartbeat {
-            v: VERSION,
-            at: now,
-            pathspider: env!("CARGO_PKG_VERSION").into(),
-            unit: unit.map(ToString::to_string),
-            stopped,
-        };
-        let reported = to_text(&beat).and_then(|text| self.hub.report(text.into_bytes()));
-        if let Err(why) = reported {
-            log::info!("report to the hub: {why}");
-        }
+        beat(self.hub, now, unit, (stopped, self.optout));
+    }
+}
+
+/// Reports a sign of life, with the time of the stop in force and the version of the opt-out list. One that is lost
+/// does no harm.
+pub fn beat(
+    hub: &dyn AgentSide,
+    now: u64,
+    unit: Option<&UnitId>,
+    (stopped, optout): (Option<u64>, u64),
+) {
+    let beat = Heartbeat {
+        v: VERSION,
+        at: now,
+        pathspider: env!("CARGO_PKG_VERSION").into(),
+        unit: unit.map(ToString::to_string),
+        stopped,
+        optout,
+    };
+    let reported = to_text(&beat).and_then(|text| hub.report(text.into_bytes()));
+    if let Err(why) = reported {
+        log::info!("report to the hub: {why}");
     }
 }
 

@@ -231,6 +231,9 @@ impl Policy {
         let listed = |list: &Option<Vec<String>>, word: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|one| one == word))
         };
+        if store::digest(plan.text.as_bytes()) != document.measured {
+            return Err(format!("the measurement that {name} extends is another one here"));
+        }
         if !listed(&self.allow.measurements, name) {
             return Err(format!("the measurement {name} is not allowed here"));
         }
@@ -317,6 +320,7 @@ pub(super) mod tests {
             campaign: String::new(),
             measurement: (*name).into(),
             text: (*text).into(),
+            measured: store::digest(plan.text.as_bytes()),
             list,
             units: 1,
             agents: Vec::new(),
@@ -337,6 +341,9 @@ pub(super) mod tests {
         let changed = Document { text: ecn.text.replace("tcp_ecn", "tcp_sack"), ..ecn.clone() };
         let why = policy(&key, "").permits(&changed, &plan).unwrap_err();
         assert!(why.contains("not the one"), "{why}");
+        let other = Document { measured: store::digest(b""), ..ecn.clone() };
+        let why = policy(&key, "").permits(&other, &plan).unwrap_err();
+        assert!(why.contains("extends"), "{why}");
     }
 
     #[test]

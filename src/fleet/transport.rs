@@ -97,6 +97,9 @@ pub mod keys {
     /// Stops every campaign.
     pub const STOP: &str = "stop";
 
+    /// Lists who opted out.
+    pub const OPTOUT: &str = "optout";
+
     /// Stops a campaign.
     pub fn stop(campaign: &str) -> String {
         format!("stop.{campaign}")

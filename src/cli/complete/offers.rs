@@ -95,6 +95,7 @@ const FREE: &[&str] = &[
     "contact",
     "control",
     "description",
+    "entries",
     "expires",
     "expiry_timeout",
     "filter",

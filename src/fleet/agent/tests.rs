@@ -69,8 +69,16 @@ impl World {
         let folder = self.home.path().join("agent");
         let ledger = Ledger::open(&Folder::open(&folder).unwrap()).unwrap();
         let name = "fra-1".to_owned();
-        let mut agent =
-            Agent { name, key: &self.key, policy, folder: &folder, hub: &side, ledger, measure };
+        let mut agent = Agent {
+            name,
+            key: &self.key,
+            policy,
+            folder: &folder,
+            hub: &side,
+            ledger,
+            measure,
+            optout: 0,
+        };
         let mut turns = Vec::new();
         loop {
             match agent.turn(now)? {
