@@ -73,10 +73,15 @@ pub fn one_line(text: &str) -> String {
 
 /// The unit of a field that is a number with a unit.
 pub fn unit_of(field: &FieldDef) -> Option<&'static str> {
-    let doc = field.doc.trim_start();
+    unit_in(&(field.data_type)(), field.doc)
+}
+
+/// The unit that the documentation of a number begins with.
+fn unit_in(data_type: &DataType, doc: &str) -> Option<&'static str> {
+    let doc = doc.trim_start();
     let fitting = UNITS.iter().filter(|(words, _)| doc.starts_with(words));
     let unit = fitting.max_by_key(|(words, _)| words.len()).map(|(_, unit)| *unit);
-    unit.filter(|_| (field.data_type)().is_numeric())
+    unit.filter(|_| data_type.is_numeric())
 }
 
 impl Meaning {
@@ -142,7 +147,7 @@ impl<'a> Dictionary<'a> {
             }
             EVIDENCE => {
                 let known = evidence::COLUMNS.iter().find(|(column, ..)| *column == name)?;
-                let unit = unit_of(&known.1, known.2).map(str::to_owned);
+                let unit = unit_in(&known.1, known.2).map(str::to_owned);
                 Some(Meaning { unit, ..Meaning::new(known.2, "engine") })
             }
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),

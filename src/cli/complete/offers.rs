@@ -66,6 +66,24 @@ const ROWS: &[Row] = &[
     file("token_file", Files::Any),
     words("evidence_label", labels),
     file("folder", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("hub_folder", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("dataset", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("from", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("to", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("journals", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("config", Files::Ending("toml")),
+    #[cfg(feature = "fleet")]
+    file("server", Files::Any),
+    #[cfg(feature = "fleet")]
+    Row { commands: &["fleet plan", "fleet start"], ..file("campaign", Files::Ending("toml")) },
+    // The names of a fleet's are in the folder of a hub, which need not be the usual one.
+    words("campaign", |_| Vec::new()),
     // A program with its arguments, for `lab shell`.
     file("command", Files::Any),
 ];
@@ -74,7 +92,8 @@ const ROWS: &[Row] = &[
 #[cfg(test)]
 const FREE: &[&str] = &[
     "add",
-    "campaign",
+    "agent",
+    "campaign_key",
     "canonical",
     "capture_buffer",
     "column",
@@ -86,12 +105,15 @@ const FREE: &[&str] = &[
     "description",
     "evidence_limit",
     "evidence_targets",
+    "entries",
     "expires",
     "expiry_timeout",
     "file_type",
     "filter",
+    "group",
     "idle_timeout",
     "label",
+    "key",
     "languages",
     "max_flows",
     "max_packets_per_target",
@@ -103,6 +125,7 @@ const FREE: &[&str] = &[
     "rate",
     "rate_per_address",
     "rate_per_prefix",
+    "reason",
     "resolver",
     "retries",
     "sample",
@@ -111,6 +134,7 @@ const FREE: &[&str] = &[
     "shard",
     "size",
     "source_ports",
+    "tag",
     "timeout",
     "url",
     "vantage",

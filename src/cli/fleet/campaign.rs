@@ -173,6 +173,7 @@ fn as_json(name: &str, status: &coordinator::Status) -> serde_json::Value {
             "name": name, "heard": beat.as_ref().map(|beat| beat.at),
             "unit": beat.as_ref().and_then(|beat| beat.unit.clone()),
             "stopped": beat.as_ref().is_some_and(|beat| beat.stopped.is_some()),
+            "optout": beat.as_ref().map(|beat| beat.optout),
         })).collect::<Vec<_>>(),
     })
 }
