@@ -10,7 +10,7 @@ use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{METADATA_PREFIX, Metadata, seal};
+use super::{METADATA_PREFIX, Metadata, names, seal};
 use crate::error::{Doing as _, Error, Result};
 use crate::files;
 
@@ -117,14 +117,16 @@ pub fn read_json(path: &Path) -> Result<Metadata> {
     Ok(own.filter(|(key, _)| !seal::is_own(key)).collect())
 }
 
-/// Every Parquet file in a folder, sorted by name.
+/// The parts in the folder of a run, sorted by name: every Parquet file in its folder of records, or in itself if it
+/// has none.
 ///
 /// # Errors
 /// If the folder cannot be read.
 pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let folder = names::records_of(folder);
     let doing = || format!("read {}", folder.display());
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).doing(doing)? {
+    for entry in std::fs::read_dir(&folder).doing(doing)? {
         let path = entry.doing(doing)?.path();
         // A part under its temporary name has another ending.
         if path.extension().is_some_and(|extension| extension == "parquet") {

@@ -17,7 +17,8 @@ use super::ndjson::NdjsonSink;
 use super::parquet::ParquetSink;
 use super::temporary::Temporary;
 use super::{
-    Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, discard, open, parts_of,
+    Folder, JOURNAL, PartsSink, RECORDS, RUN, SingleSink, Sink as _, Stored, discard, open,
+    parts_of,
 };
 use crate::error::Error;
 use crate::files::Place;
@@ -231,7 +232,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 #[test]
-fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
+fn a_part_is_closed_when_it_holds_a_twentieth_of_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results");
     let mut sink = parts(&path, &["version"]);
@@ -239,27 +240,27 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
     let mut at = |elapsed: u64| {
         sink.write(&batch(10)).unwrap();
         sink.checkpoint(Duration::from_millis(elapsed), &known).unwrap();
-        names(&path).iter().filter(|name| name.starts_with("part-")).count()
+        names(&path.join(RECORDS)).len()
     };
-    // For its age: one second at first, a minute in the end.
+    // For its age: one second at first, five minutes in the end.
     assert_eq!([at(900), at(1100), at(1500), at(2100)], [0, 1, 1, 2]);
-    assert_eq!([at(1_000_000), at(1_009_000), at(1_010_500)], [3, 3, 4]);
-    assert_eq!([at(100_000_000), at(100_059_000), at(100_060_000)], [5, 5, 6]);
+    assert_eq!([at(1_000_000), at(1_052_000), at(1_053_000)], [3, 3, 4]);
+    assert_eq!([at(100_000_000), at(100_299_000), at(100_300_000)], [5, 5, 6]);
     // For its size.
-    sink.write(&batch(70_000)).unwrap();
-    assert_eq!(sink.rows(), 70_100);
-    sink.checkpoint(Duration::from_millis(100_060_001), &known).unwrap();
+    sink.write(&batch(600_000)).unwrap();
+    assert_eq!(sink.rows(), 600_100);
+    sink.checkpoint(Duration::from_millis(100_300_001), &known).unwrap();
     let written = Box::new(sink).finish(&metadata()).unwrap();
-    assert_eq!((written.rows, written.parts.as_ref()), (70_100, Some(&path)));
-    let stored = Stored::open(&path.join("part-00006.parquet")).unwrap();
+    assert_eq!((written.rows, written.parts.as_ref()), (600_100, Some(&path)));
+    let stored = Stored::open(&path.join(RECORDS).join("part-00006.parquet")).unwrap();
     assert_eq!(
         (stored.rows(), stored.metadata()[0].clone()),
-        (70_000, ("version".into(), "1".into()))
+        (600_000, ("version".into(), "1".into()))
     );
     let journal = fs::read_to_string(path.join(JOURNAL)).unwrap();
     assert_eq!(journal.lines().count(), 8, "{journal}");
     let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
-    let part = fs::read(path.join("part-00000.parquet")).unwrap();
+    let part = fs::read(path.join(RECORDS).join("part-00000.parquet")).unwrap();
     let sha256 = hex(&Sha256::digest(&part));
     assert_eq!(
         (&first["part"], &first["rows"], &first["counts"]),
@@ -285,11 +286,11 @@ fn only_the_parts_of_a_killed_run_count() {
     assert!(why.to_string().contains("--resume"), "{why}");
     let again = Folder::resume(&path).unwrap();
     assert!(!hidden.exists());
-    assert_eq!(again.parts(), [path.join("part-00000.parquet")]);
+    assert_eq!(again.parts(), [path.join(RECORDS).join("part-00000.parquet")]);
     let mut sink = PartsSink::new(again, batch(1).schema(), &[]).unwrap();
     sink.write(&batch(7)).unwrap();
     assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 17);
-    assert_eq!(Stored::open(&path.join("part-00001.parquet")).unwrap().rows(), 7);
+    assert_eq!(Stored::open(&path.join(RECORDS).join("part-00001.parquet")).unwrap().rows(), 7);
 }
 
 #[test]
@@ -304,7 +305,7 @@ fn a_run_that_never_began_leaves_nothing() {
     assert_eq!(names(folder.path()), ["own"]);
     // Without records there is still a part, for readers of *.parquet.
     Box::new(parts(&own, &[])).finish(&[]).unwrap();
-    assert_eq!(Stored::open(&own.join("part-00000.parquet")).unwrap().rows(), 0);
+    assert_eq!(Stored::open(&own.join(RECORDS).join("part-00000.parquet")).unwrap().rows(), 0);
 }
 
 #[test]
@@ -365,7 +366,8 @@ fn parts_are_written_to_the_open_folder_wherever_its_path_leads() {
     let why = sink.write(&batch(5)).unwrap_err().to_string();
     assert!(why.contains("another folder is in its place"), "{why}");
     assert!(Box::new(sink).finish(&[]).is_err());
-    assert_eq!(names(&aside), [JOURNAL, "part-00000.parquet"]);
+    assert_eq!(names(&aside), [JOURNAL, RECORDS]);
+    assert_eq!(names(&aside.join(RECORDS)), ["part-00000.parquet"]);
     assert_eq!(names(&other), <[&str; 0]>::default());
 }
 

@@ -251,7 +251,7 @@ def check_duckdb(path, rows):
     for row in kinds:
         times = row[3]
         check(times.startswith("TIMESTAMP"), f"DuckDB takes times for {times}")
-        expected = ("VARCHAR", "USMALLINT", "BOOLEAN", times, "USMALLINT", "UBIGINT", "VARCHAR[]")
+        expected = ("VARCHAR", "USMALLINT", "BOOLEAN", times, "USMALLINT", "BIGINT", "VARCHAR[]")
         check(row == expected, f"DuckDB's types are {row}, not {expected}")
     return ok
 
