@@ -14,6 +14,7 @@ use crate::report::page;
 use crate::results::coverage::Coverage;
 use crate::results::input::{Input, positions};
 use crate::results::merged;
+use crate::results::origins::Origins;
 use crate::sink::{self, Written};
 use crate::targets::Positions;
 use crate::words::counted;
@@ -36,6 +37,10 @@ pub struct Args {
     /// metadata have the numbers
     #[arg(long)]
     allow_incomplete: bool,
+
+    /// Table of networks and the ASes that originate them: adds or replaces the column target.asn
+    #[arg(long, value_name = "FILE")]
+    as_table: Option<PathBuf>,
 
     /// Format of the summary
     #[arg(long, value_enum, default_value = "text")]
@@ -67,7 +72,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     {
         return Err(Error::Usage(format!("merge: {why}; --allow-incomplete merges what there is")));
     }
-    let mut sink = sink::open(&args.output, first.schema.clone())?;
+    let origins = args.as_table.as_deref().map(|table| Origins::open(table, &first.schema));
+    let origins = origins.transpose()?;
+    let schema = origins.as_ref().map_or(&first.schema, Origins::schema);
+    let mut sink = sink::open_sorted(&args.output, schema.clone())?;
     let mut seen = Positions::default();
     for input in &inputs {
         input.read(&[], |batch| {
@@ -76,10 +84,16 @@ pub fn run(args: &Args) -> Result<Exit> {
                 positions(&batch, input)?.into_iter().map(|at| Some(seen.insert(at))).collect();
             let batch =
                 filter_record_batch(&batch, &new).map_err(|why| Error::failed("merge", why))?;
-            sink.write(&batch)
+            match &origins {
+                Some(origins) => sink.write(&origins.add(&batch)?),
+                None => sink.write(&batch),
+            }
         })?;
     }
-    let metadata = merged::metadata(&inputs, &coverage);
+    let mut metadata = merged::metadata(&inputs, &coverage);
+    if let Some(origins) = &origins {
+        origins.describe(&mut metadata);
+    }
     let written = sink.finish(&metadata)?;
     if let Some(why) = coverage.faults() {
         log::warn!("{why}");

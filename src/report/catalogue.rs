@@ -8,10 +8,15 @@ use crate::run::controls::CONTROL;
 use crate::run::record::POSITION;
 
 /// The columns of every target.
-pub static TARGET: [(&str, DataType, &str); 4] = [
+pub static TARGET: [(&str, DataType, &str); 5] = [
     ("ip", DataType::Utf8, "The address of the connection."),
     ("port", DataType::UInt16, "The port of the connection."),
     ("name", DataType::Utf8, "The target's name as given in the list; NULL without one."),
+    (
+        "prefix",
+        DataType::Utf8,
+        "The prefix of the address, at the run's prefix lengths (--prefix-lengths): 192.0.2.0/24.",
+    ),
     (
         "extra",
         DataType::Utf8,

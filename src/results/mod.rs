@@ -4,4 +4,5 @@ pub mod coverage;
 pub mod input;
 pub mod judge;
 pub mod merged;
+pub mod origins;
 pub mod verify;

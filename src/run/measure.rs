@@ -8,6 +8,7 @@ use super::account::Account;
 use super::again::Again;
 use super::feed::{Fed, Feed, List};
 use super::live::Live;
+use super::networks::Networks;
 use super::outcome::Outcome;
 use super::output::{Earlier, Output};
 use super::prepare::Preparation;
@@ -158,6 +159,7 @@ impl Run<'_> {
         earlier: &mut Earlier,
     ) -> Result<Left> {
         let fields = list.fields();
+        let columns = Networks::fields(self.spec, &fields)?;
         let totals = std::mem::take(&mut earlier.totals);
         let Shared { live, progress, capture, counters, about, began, size } = shared;
         let telemetry = Telemetry {
@@ -182,7 +184,15 @@ impl Run<'_> {
                 let ended = ended;
                 events.watch(&telemetry, &ended)
             })?;
-            let writer = Writer::new(self.plan, fields, sink, events, known, totals, answers);
+            let writer = Writer::new(
+                (self.plan, &self.networks),
+                (fields, columns),
+                sink,
+                events,
+                known,
+                totals,
+                answers,
+            );
             let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
             let alive = || {
                 let threads = !writer.is_finished() && !watcher.is_finished();

@@ -186,6 +186,10 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
                     checked.spoil(path, "it is not a Parquet file, or not whole", Damage::Changed)
                 }
             },
+            // Another program has written it anew, and copied our digest of the file that it was.
+            Ok(Seal::Broken(_)) if Stored::open(path).is_ok_and(|stored| !stored.is_ours()) => {
+                checked.unchecked.push(path.to_owned());
+            }
             Ok(Seal::Broken(why)) => checked.spoil(path, why, Damage::Changed),
             Err(error) => checked.spoil(path, error.to_string(), Damage::Changed),
         }
@@ -234,7 +238,7 @@ impl Checked {
                 others => format!(" and {others} more"),
             };
             log::warn!(
-                "{}{others}: no checksums (an earlier version wrote this), so damage cannot be detected",
+                "{}{others}: no checksums (an earlier version or another program wrote this), so damage cannot be detected",
                 first.display()
             );
         }

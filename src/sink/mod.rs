@@ -17,6 +17,7 @@ mod compact;
 pub mod decode;
 mod encode;
 mod folder;
+mod head;
 mod journal;
 mod names;
 mod ndjson;

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 
 use super::{METADATA_PREFIX, Metadata, names, seal};
 use crate::error::{Doing as _, Error, Result};
@@ -39,11 +43,28 @@ impl Stored {
     /// # Errors
     /// As [`Stored::open`].
     pub(super) fn of(path: &Path, file: File) -> Result<Self> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+        let failed = |error: ParquetError| {
             let path = path.display();
             Error::Usage(format!("read {path}: it is not a Parquet file, or incomplete ({error})"))
-        })?;
+        };
+        let metadata =
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(failed)?;
+        // What other programs state in `ARROW:schema` are their own types, such as large lists and views of texts. Those
+        // of Parquet are enough.
+        let metadata = match is_ours(metadata.metadata()) {
+            true => metadata,
+            false => {
+                let plain = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
+                ArrowReaderMetadata::try_new(metadata.metadata().clone(), plain).map_err(failed)?
+            }
+        };
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         Ok(Self { path: path.to_owned(), builder })
+    }
+
+    /// Whether this program wrote it; another one knows nothing of our digests.
+    pub(super) fn is_ours(&self) -> bool {
+        is_ours(self.builder.metadata())
     }
 
     /// Its columns.
@@ -86,6 +107,12 @@ impl Stored {
         }
         Ok(())
     }
+}
+
+/// Whether a file says that this program created it.
+fn is_ours(metadata: &ParquetMetaData) -> bool {
+    let by = metadata.file_metadata().created_by();
+    by.is_some_and(|by| by.starts_with("pathspider "))
 }
 
 /// Whether a name is one of NDJSON.

@@ -81,6 +81,14 @@ impl Temporary {
         Self::at(self.place.sibling(name)?)
     }
 
+    /// Starts another version of this file, to be kept instead of it.
+    ///
+    /// # Errors
+    /// As [`Temporary::create`].
+    pub(super) fn again(&self) -> Result<Self> {
+        Self::at(Place::within(self.place.folder(), self.place.name())?)
+    }
+
     /// Removes what killed processes have left of the file of this place.
     pub fn sweep(place: &Place) {
         let hidden = hidden(place.name(), "tmp-");

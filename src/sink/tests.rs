@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray,
+    ArrayRef, BooleanArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray, types::Int32Type,
 };
 use arrow_schema::{DataType, Field, TimeUnit};
@@ -229,6 +229,46 @@ fn parts(path: &Path, journaled: &'static [&'static str]) -> PartsSink {
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// A tool that infers types from a hundred lines sees a value of each column that has any.
+#[test]
+fn the_first_lines_have_a_value_of_each_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ndjson");
+    let late = |at: i64, row: i64| (row == at).then_some(row);
+    let list = |row: i64| if row == 777 { vec![Some(row as i32)] } else { Vec::new() };
+    let rows = |from: i64| -> RecordBatch {
+        let numbers: ArrayRef =
+            Arc::new(Int64Array::from_iter((from..from + 250).map(|row| late(300, row))));
+        let inner = Arc::new(Field::new("inner", DataType::Int64, true));
+        let of: ArrayRef =
+            Arc::new(Int64Array::from_iter((from..from + 250).map(|row| late(900, row))));
+        let flags = (from..from + 250).map(|row| Some(list(row)));
+        RecordBatch::try_from_iter_with_nullable([
+            ("row", Arc::new(Int64Array::from_iter(from..from + 250)) as ArrayRef, false),
+            ("late", numbers, true),
+            ("struct", Arc::new(StructArray::from(vec![(inner, of)])), true),
+            ("flags", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(flags)), true),
+        ])
+        .unwrap()
+    };
+    let mut sink = open(&path, rows(0).schema()).unwrap();
+    (0..4).for_each(|part| sink.write(&rows(250 * part)).unwrap());
+    let written = sink.finish(&metadata()).unwrap();
+    let octets = fs::read(&path).unwrap();
+    assert_eq!(written.sha256, hex(&Sha256::digest(&octets)));
+    assert_eq!((written.bytes, written.rows), (octets.len() as u64, 1000));
+    assert!(super::check(&path, &mut |_| ()).unwrap().spoiled.is_empty());
+    let text = String::from_utf8(octets).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<i64> = lines.iter().map(|line| line["row"].as_i64().unwrap()).collect();
+    let others = (1..1000).filter(|row| ![300, 777, 900].contains(row));
+    assert_eq!(numbers, [0, 300, 777, 900].into_iter().chain(others).collect::<Vec<_>>());
+    assert_eq!((&lines[1]["late"], &lines[2]["flags"][0]), (&300.into(), &777.into()));
+    assert_eq!(lines[3]["struct"]["inner"], 900);
+    assert_eq!(names(folder.path()), ["out.ndjson", "out.ndjson.meta.json"]);
 }
 
 #[test]
