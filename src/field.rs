@@ -234,6 +234,7 @@ plain_cell! {
     u8 => b::UInt8Builder, DataType::UInt8, t::UInt8Type;
     u16 => b::UInt16Builder, DataType::UInt16, t::UInt16Type;
     i64 => b::Int64Builder, DataType::Int64, t::Int64Type;
+    f64 => b::Float64Builder, DataType::Float64, t::Float64Type;
     &'static str => b::StringBuilder, DataType::Utf8;
 }
 

@@ -31,6 +31,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: IcmpFacts::FIELDS,
+    usual: true,
     new: |selection| store::<IcmpFacts>(&GROUP, selection),
 };
 

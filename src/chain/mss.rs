@@ -30,6 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Mss::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

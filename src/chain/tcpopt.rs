@@ -33,6 +33,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: TcpOpt::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

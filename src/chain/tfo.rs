@@ -30,6 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Tfo::FIELDS,
+    usual: true,
     new: |selection| store::<Tfo>(&GROUP, selection),
 };
 

@@ -12,6 +12,7 @@ use crate::record;
 use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::{METRIC, confirm};
+use crate::run::evidence::{self, EVIDENCE};
 
 /// Print the JSON Schema of measurement files, of lab files, or of records
 ///
@@ -130,6 +131,7 @@ pub fn record() -> Value {
         properties.insert((*name).into(), configuration(&doc));
     }
     add_conclusions(&mut properties);
+    properties.insert(EVIDENCE.into(), evidence());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pathspider record",
@@ -149,6 +151,18 @@ pub fn record() -> Value {
             "properties": facts,
             "required": always,
         } },
+    })
+}
+
+/// Where a target's packets are.
+fn evidence() -> Value {
+    let columns = evidence::COLUMNS.iter();
+    let properties: Map<String, Value> =
+        columns.map(|(name, of, doc)| ((*name).to_owned(), property(of, false, doc))).collect();
+    json!({
+        "type": ["object", "null"], "properties": properties,
+        "required": evidence::COLUMNS.each_ref().map(|(name, ..)| *name),
+        "description": "Where the target's packets are, if the run had --evidence; null if they were not kept.",
     })
 }
 

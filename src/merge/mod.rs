@@ -291,7 +291,7 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
     let rows = UInt32Array::from(rows);
     let columns =
         flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
-    Ok(Flows { keys, flags, exchanges, columns })
+    Ok(Flows { keys, flags, exchanges, columns, ..Flows::default() })
 }
 
 #[cfg(test)]
@@ -339,7 +339,8 @@ mod tests {
         let flags = vec![Flags::default(); of.len()];
         let exchanges = vec![Exchange::default(); of.len()];
         let keys = of.iter().map(key).collect();
-        Flows { keys, flags, exchanges, columns: vec![Arc::new(packets)] }
+        let columns: Vec<ArrayRef> = vec![Arc::new(packets)];
+        Flows { keys, flags, exchanges, columns, ..Flows::default() }
     }
 
     fn ports(of: &[u16]) -> PortSet {

@@ -68,7 +68,11 @@ impl Origins {
             let target = StructArray::try_new(with(&fields), members, nulls).map_err(failed)?;
             columns[at] = Arc::new(target);
         }
-        RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)
+        // Of the batch itself: parts have other descriptions of their columns, or none.
+        let mut fields = records.schema().fields().to_vec();
+        let target = fields[at].as_ref().clone().with_data_type(columns[at].data_type().clone());
+        fields[at] = Arc::new(target);
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed)
     }
 
     /// The metadata of records with their origins.

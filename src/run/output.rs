@@ -55,9 +55,20 @@ pub struct Earlier {
 impl Earlier {
     /// No earlier session; outcomes will be counted in `ports`.
     fn new(ports: PortOutcomes) -> Self {
-        let run_id = format!("{:032x}", rand::random::<u128>());
+        let run_id = uuid(rand::random());
         Self { totals: Totals { ports, ..Totals::default() }, run_id, ..Self::default() }
     }
+}
+
+/// A random UUID (RFC 9562, 5.4): version 4 in the 13th digit, variant 10 in the first bits of the 17th.
+fn uuid(random: u128) -> String {
+    let of_version = random & !(0xf << 76) | 0x4 << 76;
+    let bits = of_version & !(0b11 << 62) | 0b10 << 62;
+    let part = |shift: u32, digits: usize| {
+        let part = bits >> shift & ((1 << (4 * digits)) - 1);
+        format!("{part:0digits$x}")
+    };
+    [part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12)].join("-")
 }
 
 /// Where the records go.
@@ -240,4 +251,17 @@ fn earlier(
         })?;
     }
     Ok((folder, earlier))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_are_random_uuids() {
+        let counting = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff;
+        assert_eq!(uuid(counting), "00112233-4455-4677-8899-aabbccddeeff");
+        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
 }

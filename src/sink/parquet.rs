@@ -123,7 +123,7 @@ impl ParquetSink {
         let mut from = 0;
         while from < batch.num_rows() {
             let rows = (batch.num_rows() - from).min(GROUP_ROWS - unsorted.rows);
-            unsorted.push(batch.slice(from, rows));
+            unsorted.push(&batch.slice(from, rows))?;
             from += rows;
             if unsorted.rows == GROUP_ROWS || unsorted.bytes > GROUP_BYTES {
                 self.add_group(unsorted.take()?)?;

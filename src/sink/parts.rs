@@ -17,6 +17,7 @@ use super::checked::Part;
 use super::folder::{Folder, part_line, sweep_parts, with_counts};
 use super::names::{RUN, name, number};
 use super::parquet::ParquetSink;
+use super::plain::plain;
 use super::seal;
 use super::temporary::Temporary;
 use super::{METADATA_PREFIX, Metadata, Sink, Written, compact, write_error};
@@ -97,7 +98,12 @@ impl PartsSink {
             Some(part) => Ok(part),
             none => {
                 let file = self.folder.part(&name)?;
-                Ok(none.insert(ParquetSink::into_file(file, self.schema.clone())?))
+                // Readers of a folder take the descriptions of columns from its first file. They are as large as a small part.
+                let schema = match self.folder.parts.is_empty() {
+                    true => self.schema.clone(),
+                    false => plain(&self.schema),
+                };
+                Ok(none.insert(ParquetSink::into_file(file, schema)?))
             }
         }
     }

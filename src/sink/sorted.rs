@@ -7,6 +7,7 @@ use arrow_schema::{ArrowError, Schema};
 use arrow_select::{concat::concat_batches, take::take};
 
 use super::names::SORTED_BY;
+use super::plain::plain_records;
 
 /// Rows that wait until a row group is full.
 #[derive(Debug, Default)]
@@ -23,10 +24,12 @@ pub(super) fn can_sort(schema: &Schema) -> bool {
 
 impl Unsorted {
     /// Adds rows.
-    pub(super) fn push(&mut self, batch: RecordBatch) {
+    pub(super) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let batch = plain_records(batch)?;
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         self.batches.push(batch);
+        Ok(())
     }
 
     /// Takes all rows, sorted; `None` if there are none.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, StructArray};
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::problem::{Check, Problem};
@@ -14,6 +14,8 @@ use crate::measurement::{Overrides, Plan};
 use crate::results::judge::{FromFile, Results};
 use crate::rule::{self, ADDED, Rules};
 use crate::run::about;
+use crate::run::dictionary::plain;
+use crate::run::evidence::{self, EVIDENCE};
 use crate::run::record::{self, POSITION};
 use crate::sink::{self, Checked, Stored};
 use crate::targets::{Positions, Shard};
@@ -48,6 +50,15 @@ pub(super) struct About(BTreeMap<String, String>);
 impl About {
     pub(super) fn new(metadata: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(metadata.into_iter().collect())
+    }
+
+    /// The columns of the records of a run.
+    pub(super) fn schema(&self, plan: &Plan, target: &Fields) -> Schema {
+        let schema = record::schema(plan, target);
+        match self.value(EVIDENCE) {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        }
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&str> {
@@ -92,7 +103,7 @@ impl Contents {
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let stored = Stored::open(file)?;
-        let (rows, schema) = (stored.rows(), stored.schema().clone());
+        let (rows, schema) = (stored.rows(), plain(stored.schema()));
         match &self.first {
             None => {
                 self.first = Some((file.to_owned(), schema.clone()));
@@ -162,7 +173,7 @@ impl Contents {
         // Results judged by another measurement have labels of that one and facts of their own.
         let of_run = schema.field_with_name(POSITION).is_ok() && about.value("judged").is_none();
         let wanted = match of_run {
-            true => record::schema(&plan, target),
+            true => about.schema(&plan, target),
             false => rules.schema(&facts),
         };
         if let Some(why) = difference(&wanted, schema) {
@@ -236,10 +247,10 @@ impl Contents {
 
     /// Notes records whose stored labels differ from the computed ones.
     pub(super) fn compare(&mut self, stored: &RecordBatch, judged: &RecordBatch) {
-        let column = |batch: &RecordBatch, name: &str| batch.column_by_name(name).map(plain);
+        let column = |batch: &RecordBatch, name: &str| batch.column_by_name(name).map(as_text);
         let differs = |from: usize, rows: usize| {
             ADDED.iter().any(|name| match (column(stored, name), column(judged, name)) {
-                (Some(a), Some(b)) => a.slice(from, rows).as_ref() != b.slice(from, rows).as_ref(),
+                (Some(a), Some(b)) => !same(&a.slice(from, rows), &b.slice(from, rows)),
                 (None, None) => false,
                 _ => true,
             })
@@ -348,6 +359,18 @@ fn is_part(about: &About, path: &Path, has_journal: bool) -> bool {
     in_folder || about.value("ended").is_none() && about.value("merged_from").is_none()
 }
 
+/// Whether two columns have the same values, whatever the file says of them.
+fn same(a: &dyn Array, b: &dyn Array) -> bool {
+    match (a.as_struct_opt(), b.as_struct_opt()) {
+        (Some(a), Some(b)) => {
+            a.nulls() == b.nulls()
+                && a.column_names() == b.column_names()
+                && a.columns().iter().zip(b.columns()).all(|(a, b)| same(a, b))
+        }
+        _ => a == b,
+    }
+}
+
 /// How columns differ from the expected ones.
 fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     let all = wanted.fields().iter().chain(found.fields());
@@ -378,12 +401,12 @@ fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
 }
 
 /// A column with the words of its structs as plain text, as earlier versions wrote them.
-fn plain(column: &ArrayRef) -> ArrayRef {
+fn as_text(column: &ArrayRef) -> ArrayRef {
     match column.as_any_dictionary_opt() {
         Some(_) => rule::words(column).map_or(column.clone(), |words| Arc::new(words)),
         None => match column.as_struct_opt() {
             Some(of) => {
-                let columns: Vec<ArrayRef> = of.columns().iter().map(plain).collect();
+                let columns: Vec<ArrayRef> = of.columns().iter().map(as_text).collect();
                 let fields = of.fields().iter().zip(&columns);
                 let fields = fields.map(|(field, column)| {
                     field.as_ref().clone().with_data_type(column.data_type().clone())

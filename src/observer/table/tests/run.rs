@@ -127,7 +127,7 @@ fn error(at: i64, quote: &Packet<'static>, transport: &'static [u8]) -> Packet<'
     let mut packet = segment(at, router, us, (0, 0), 0);
     (packet.ip.protocol, packet.ports) = (protocol::ICMP, None);
     let quote = Some(Quote { ip: quote.ip, ports: quote.ports, transport });
-    packet.transport = Transport::Icmp(Icmp { kind: 3, code: 3, rest: 0, quote });
+    packet.transport = Transport::Icmp(Icmp::error(3, 3, quote));
     packet
 }
 

@@ -2,10 +2,11 @@
 
 use arrow_schema::DataType;
 
+use super::controls::CONTROL;
+use super::networks::ASN;
+use super::record::POSITION;
 use crate::chain::{self, Chain};
 use crate::flags;
-use crate::run::controls::CONTROL;
-use crate::run::record::POSITION;
 
 /// The columns of every target.
 pub static TARGET: [(&str, DataType, &str); 5] = [
@@ -23,6 +24,12 @@ pub static TARGET: [(&str, DataType, &str); 5] = [
         "Values of the target's line that have no column of their own, as a JSON object; NULL if none.",
     ),
 ];
+
+/// The column that an AS table adds to every target.
+pub static ORIGINS: (&str, &str) = (
+    ASN,
+    "The ASes that originate the longest prefix with the address, by the table of --as-table; NULL if it has none.",
+);
 
 /// The columns of the record itself.
 pub static RECORD: [(&str, &str, &str); 3] = [
