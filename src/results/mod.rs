@@ -8,4 +8,5 @@ pub mod flat;
 pub mod input;
 pub mod judge;
 pub mod merged;
+pub mod origins;
 pub mod verify;

@@ -10,6 +10,7 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use super::catalogue;
 use super::evidence::{self, EVIDENCE};
+use super::networks::PREFIX;
 use crate::chain::{self, Selection};
 use crate::connect::Prepared;
 use crate::field::FieldDef;
@@ -142,8 +143,13 @@ impl<'a> Dictionary<'a> {
             "" => self.of_record(name),
             "target" => {
                 let known = catalogue::TARGET.iter().find(|(column, ..)| *column == name);
-                let doc = known.map_or(catalogue::FROM_LIST, |(.., doc)| doc);
-                Some(Meaning::new(one_line(doc), "target list"))
+                let (asn, origins) = catalogue::ORIGINS;
+                Some(match (name, known) {
+                    (PREFIX, Some((.., doc))) => Meaning::new(one_line(doc), "engine"),
+                    (_, Some((.., doc))) => Meaning::new(one_line(doc), "target list"),
+                    (_, None) if name == asn => Meaning::new(origins, "AS table"),
+                    (_, None) => Meaning::new(one_line(catalogue::FROM_LIST), "target list"),
+                })
             }
             EVIDENCE => {
                 let known = evidence::COLUMNS.iter().find(|(column, ..)| *column == name)?;

@@ -57,6 +57,7 @@ const ROWS: &[Row] = &[
     file("file", Files::Any),
     file("output", Files::Any),
     file("resume", Files::Any),
+    file("as_table", Files::Any),
     file("exclude", Files::Any),
     file("only", Files::Any),
     file("failures", Files::Any),
