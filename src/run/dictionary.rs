@@ -13,6 +13,7 @@ use crate::chain::{self, Selection};
 use crate::connect::Prepared;
 use crate::field::FieldDef;
 use crate::flags;
+use crate::locate::{LOCATE, Located};
 use crate::measurement::{PREPARE, Plan};
 use crate::record;
 use crate::rule::confirm::{CONFIRM, COUNTS};
@@ -139,6 +140,7 @@ impl<'a> Dictionary<'a> {
                 let doc = known.map_or(catalogue::FROM_LIST, |(.., doc)| doc);
                 Some(Meaning::new(one_line(doc), "target list"))
             }
+            LOCATE => Located::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             "verdict" => {
                 conditions(format!("The result of {}; NULL where it does not apply.", rule()))
