@@ -15,6 +15,7 @@ use crate::chain::{self, Selection};
 use crate::connect::Prepared;
 use crate::field::FieldDef;
 use crate::flags;
+use crate::locate::{LOCATE, Located};
 use crate::measurement::{PREPARE, Plan};
 use crate::record;
 use crate::rule::confirm::{CONFIRM, COUNTS};
@@ -156,6 +157,7 @@ impl<'a> Dictionary<'a> {
                 let unit = unit_in(&known.1, known.2).map(str::to_owned);
                 Some(Meaning { unit, ..Meaning::new(known.2, "engine") })
             }
+            LOCATE => Located::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             "verdict" => {
                 conditions(format!("The result of {}; NULL where it does not apply.", rule()))
