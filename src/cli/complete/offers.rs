@@ -65,6 +65,8 @@ const ROWS: &[Row] = &[
     file("token_file", Files::Any),
     words("evidence_label", labels),
     file("folder", Files::Folders),
+    file("package", Files::Folders),
+    file("publish", Files::Ending("toml")),
     // A program with its arguments, for `lab shell`.
     file("command", Files::Any),
 ];
@@ -73,6 +75,8 @@ const ROWS: &[Row] = &[
 #[cfg(test)]
 const FREE: &[&str] = &[
     "add",
+    "affiliation",
+    "author",
     "campaign",
     "canonical",
     "capture_buffer",
@@ -92,11 +96,13 @@ const FREE: &[&str] = &[
     "idle_timeout",
     "label",
     "languages",
+    "license",
     "max_flows",
     "max_packets_per_target",
     "metrics",
     "name",
     "note",
+    "orcid",
     "port",
     "prefix_lengths",
     "rate",
@@ -104,6 +110,7 @@ const FREE: &[&str] = &[
     "rate_per_prefix",
     "resolver",
     "retries",
+    "ror",
     "sample",
     "seed",
     "set_port",
@@ -111,6 +118,7 @@ const FREE: &[&str] = &[
     "size",
     "source_ports",
     "timeout",
+    "title",
     "url",
     "vantage",
     "wave",
