@@ -63,8 +63,9 @@ impl Bench {
     fn made(&self, name: &str, more: &[&str]) -> PathBuf {
         let (package, output) = self.package(name, &[&AUTHOR[..], more].concat());
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        let sums = Command::new("sha256sum").args(["--quiet", "-c", "SHA256SUMS"]);
-        let sums = { sums }.current_dir(&package).output().unwrap();
+        let mut sums = Command::new("sha256sum");
+        sums.args(["--quiet", "-c", "SHA256SUMS"]).current_dir(&package);
+        let sums = sums.output().unwrap();
         assert!(sums.status.success(), "{sums:?}");
         let verified = pathspider().arg("verify").arg(package.join("records.parquet")).output();
         let verified = verified.unwrap();
