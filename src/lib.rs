@@ -45,6 +45,7 @@ pub mod fleet;
 pub mod guide;
 pub mod hex;
 pub mod lab;
+pub mod locate;
 pub mod measurement;
 pub mod merge;
 pub mod observer;

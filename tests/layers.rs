@@ -16,7 +16,7 @@ mod program;
 use circles::Tree;
 
 /// Every module below `src/`, by layer.
-const LAYERS: [&[&str]; 19] = [
+const LAYERS: [&[&str]; 20] = [
     &["barrier", "field", "flags", "guide", "hex", "printable", "signals", "version", "words"],
     &["error"],
     &["files", "program"],

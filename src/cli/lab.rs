@@ -12,7 +12,7 @@ use signal_hook::consts::{SIGINT, SIGQUIT};
 use super::options::lab::LabFile;
 use super::options::prober::Prober;
 use crate::error::{Doing as _, Error, Exit, Result};
-use crate::lab::chain::{Errors, Fault};
+use crate::lab::chain::{Branch, Edits, Errors, Fault};
 use crate::lab::prober::SITUATIONS;
 use crate::lab::spec::HostSpec;
 use crate::lab::truth::Truth;
@@ -144,12 +144,12 @@ fn fault_json(spec: &Spec, fault: &Fault) -> Value {
         Errors::None => Some(0),
         Errors::PerSecond(number) => Some(number),
     };
-    let rules = !fault.path.is_empty();
+    let shows = fault.shows();
     json!({
         "router": spec.router_name(fault.router), "router_hop": spec.hop(fault.router),
         "hook": fault.hook.as_str(), "path": fault.path, "path_back": fault.path_back,
         "errors_per_second": errors_per_second,
-        "unchanged_hop": rules.then_some(unchanged), "changed_hop": rules.then_some(changed),
+        "unchanged_hop": shows.then_some(unchanged), "changed_hop": shows.then_some(changed),
     })
 }
 
@@ -169,7 +169,10 @@ fn fault_text(spec: &Spec, fault: &Fault) -> String {
             text += &format!("  {name} reports at most {number} errors per second\n");
         }
     }
-    if !fault.path.is_empty() {
+    if fault.edits != Edits::default() {
+        text += &format!("  {name} {hook}: {}\n", edits_text(&fault.edits));
+    }
+    if fault.shows() {
         let (unchanged, changed) = spec.interval(fault);
         text += &match unchanged {
             0 => format!("  shows at hop {changed}, the first\n"),
@@ -177,6 +180,27 @@ fn fault_text(spec: &Spec, fault: &Fault) -> String {
         };
     }
     text
+}
+
+/// What a router in user space does, as phrases.
+fn edits_text(edits: &Edits) -> String {
+    let mut all = Vec::new();
+    all.extend(edits.dscp.map(|dscp| format!("sets the codepoint {dscp}")));
+    all.extend(edits.ecn.map(|ecn| format!("sets the ECN bits to {ecn}")));
+    all.extend(edits.clear_ae.then(|| "clears AE in SYNs".to_owned()));
+    all.extend(edits.strip.iter().map(|kind| format!("removes the TCP option {kind}")));
+    all.extend(edits.repair.then(|| "repairs the marks in quotes".to_owned()));
+    all.extend(edits.branch.map(|branch| {
+        let by = match branch {
+            Branch::Flow => "by source port",
+            Branch::Packet => "in turn",
+        };
+        format!("in one of two branches, {by}")
+    }));
+    all.extend(edits.quote.map(|octets| format!("quotes {octets} octets of the transport")));
+    all.extend(edits.labels.as_ref().map(|labels| format!("reports the labels {labels:?}")));
+    all.extend(edits.interface.as_ref().map(|name| format!("reports the interface {name}")));
+    all.join(", ")
 }
 
 /// Every address, a line each.

@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::error::{Doing, Error, Result};
 use crate::lab::chain::RouterSpec;
 use crate::lab::namespace::{self, Namespace, set_sysctl};
+use crate::lab::path::Path;
 use crate::lab::prober::Situation;
 use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
@@ -122,10 +123,13 @@ pub(crate) fn build(
 
     let routers = chain(spec, &router, &nodes)?;
     let mut parts = Parts { kind, identity, stop, namespaces, wires: 0 };
-    let at = |behind: Option<usize>| behind.and_then(|index| routers.get(index)).unwrap_or(&router);
-    nodes.iter().try_for_each(|node| parts.add(at(node.behind), node))?;
+    let at = |behind: Option<usize>| {
+        let own = behind.and_then(|index| routers.get(index)).and_then(Option::as_ref);
+        own.unwrap_or(&router)
+    };
+    nodes.iter().try_for_each(|node| parts.add(spec, at(kernel(spec, node.behind)), node))?;
     let Parts { mut stop, mut namespaces, wires, .. } = parts;
-    namespaces.extend(routers);
+    namespaces.extend(routers.into_iter().flatten());
     reach(&nodes)?;
     let (situation, ports) = situation.unzip();
     if let (Some(situation), Some(ports)) = (situation, ports) {
@@ -169,7 +173,8 @@ struct Parts {
 
 impl Parts {
     /// Builds the hosts of a node behind the router.
-    fn add(&mut self, router: &Namespace, node: &Node<'_>) -> Result<()> {
+    fn add(&mut self, spec: &Spec, router: &Namespace, node: &Node<'_>) -> Result<()> {
+        let last = kernel(spec, node.behind);
         let device = format!("to{}", node.number);
         if let Some(script) = &node.server.responder {
             let wire = Wire::open(self.kind, router, &device, node.number)?;
@@ -184,16 +189,24 @@ impl Parts {
             })?;
             let straight = format!("from{}", node.number);
             let back = if node.delay.is_zero() { &device } else { &straight };
-            link(router, node.behind, back, &home, "eth0", node.number)?;
+            let on_wires = last != node.behind;
+            if on_wires {
+                self.path(spec, router, &home, node)?;
+            } else {
+                link(router, last, back, &home, "eth0", node.number)?;
+            }
             home.run(|| {
-                uplink("eth0", node.number, &Own::node(node.number))?;
+                match on_wires {
+                    true => on_wire("eth0", &Own::node(node.number))?,
+                    false => uplink("eth0", node.number, &Own::node(node.number))?,
+                }
                 let mut lines = String::new();
                 for prefix in node.prefixes() {
                     writeln!(lines, "route replace local {prefix} dev lo").ok();
                 }
                 net::ip_batch(&lines)
             })?;
-            if !node.delay.is_zero() {
+            if !node.delay.is_zero() && !on_wires {
                 let from = Wire::open(self.kind, router, &device, node.number)?;
                 let to = Wire::open(self.kind, &home, "slow", node.number)?;
                 let thread = relay::start(&home, from, to, node.delay, node.own(), &mut self.stop)?;
@@ -207,17 +220,39 @@ impl Parts {
             self.namespaces.push(home);
         }
         let routed = node.paths();
-        router.run(|| routes(&device, node.number, node.behind, &routed))
+        router.run(|| routes(&device, node.number, last, &routed))
+    }
+
+    /// The routers in user space between a router and a server.
+    fn path(
+        &mut self,
+        spec: &Spec,
+        router: &Namespace,
+        home: &Namespace,
+        node: &Node<'_>,
+    ) -> Result<()> {
+        let near = Wire::open(self.kind, router, &format!("to{}", node.number), node.number)?;
+        let far = Wire::open(self.kind, home, "eth0", node.number)?;
+        let path = Path::new(spec, node.behind, &node.hosts);
+        let blocks = node.hosts.iter().map(|host| host.block()).collect();
+        let thread = path.start(home, near, far, blocks, &mut self.stop)?;
+        self.stop.joins(thread);
+        self.wires += 2;
+        Ok(())
     }
 }
 
 /// Builds the routers beyond the first one, each linked to the one before it, with routes to what is behind it.
-fn chain(spec: &Spec, first: &Namespace, nodes: &[Node<'_>]) -> Result<Vec<Namespace>> {
-    let mut built: Vec<Namespace> = Vec::new();
+fn chain(spec: &Spec, first: &Namespace, nodes: &[Node<'_>]) -> Result<Vec<Option<Namespace>>> {
+    let mut built: Vec<Option<Namespace>> = Vec::new();
     for (index, router) in spec.routers.iter().enumerate() {
+        if router.wire {
+            built.push(None);
+            continue;
+        }
         let home = Namespace::create(&format!("router {}", router.name))?;
         let number = (nodes.len() + index + 2) as u8;
-        let before = router.behind.and_then(|index| built.get(index)).unwrap_or(first);
+        let before = router.behind.and_then(|index| built.get(index)?.as_ref()).unwrap_or(first);
         let own = Own::router(Some(index));
         home.run(|| {
             quiet()?;
@@ -234,15 +269,21 @@ fn chain(spec: &Spec, first: &Namespace, nodes: &[Node<'_>]) -> Result<Vec<Names
         // What is behind this router: its own addresses, later routers and nodes.
         let beyond = |at: Option<usize>| spec.chain(at).contains(&index);
         let mut paths = Vec::new();
-        for later in (0..spec.routers.len()).filter(|later| beyond(Some(*later))) {
+        let kernels = (0..spec.routers.len()).filter(|later| !spec.routers[*later].wire);
+        for later in kernels.filter(|later| beyond(Some(*later))) {
             let Own { v4, v6 } = Own::router(Some(later));
             paths.extend([(v4.to_string(), None), (v6.to_string(), None)]);
         }
         paths.extend(nodes.iter().filter(|node| beyond(node.behind)).flat_map(Node::paths));
         before.run(|| routes(&device, number, router.behind, &paths))?;
-        built.push(home);
+        built.push(Some(home));
     }
     Ok(built)
+}
+
+/// The last router on the way to this one that is Linux.
+fn kernel(spec: &Spec, router: Option<usize>) -> Option<usize> {
+    spec.chain(router).into_iter().rev().find(|index| !spec.routers[*index].wire)
 }
 
 /// Limits a router's errors to one address, as Linux does by default.
@@ -325,6 +366,9 @@ fn forward() -> Result<()> {
         ("net.ipv4.icmp_msgs_burst", "1000000000"),
         // Limits no error, only a type that never is one; a mask cannot be empty.
         ("net.ipv6.icmp.ratemask", "128"),
+        // A box that answers SYNs itself must not take the client's next segment for a known connection. Only there is
+        // connection tracking in use.
+        ("net.netfilter.nf_conntrack_tcp_loose", "0"),
     ] {
         if let Err(error) = set_sysctl(name, value) {
             log::debug!("lab: {error}");
@@ -408,6 +452,17 @@ fn uplink(device: &str, number: u8, own: &Own) -> Result<()> {
             dev {device} nud permanent\n\
          route add default via {LINK_V4}.{ROUTER} dev {device} onlink src {v4}\n\
          route add ::/0 via fe80::1 dev {device} onlink src {v6}\n"
+    ))
+}
+
+/// The addresses and the default route of a server behind routers in user space.
+fn on_wire(device: &str, own: &Own) -> Result<()> {
+    let Own { v4, v6 } = own;
+    net::ip_batch(&format!(
+        "address add {v4}/32 dev {device}\n\
+         address add {v6}/128 dev {device} nodad\n\
+         route add default dev {device} src {v4}\n\
+         route add ::/0 dev {device} src {v6}\n"
     ))
 }
 

@@ -27,6 +27,8 @@ pub struct RouterSpec {
     pub behind: Option<usize>,
     /// The autonomous system of its address.
     pub asn: u32,
+    /// Whether this program plays it in user space, for what Linux cannot do.
+    pub wire: bool,
     /// Whether it sends no ICMP errors.
     pub silent: bool,
     /// ICMP errors per second to one address, after a burst of six, as Linux limits them by default. `None`: no limit.
@@ -79,8 +81,63 @@ pub struct Fault {
     pub path: Vec<String>,
     /// nftables rules for packets from the host.
     pub path_back: Vec<String>,
+    /// What a router in user space does besides.
+    pub edits: Edits,
     /// The ICMP errors about packets to the host that the router sends.
     pub errors: Errors,
+}
+
+/// What a router in user space does to packets and in its errors.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Edits {
+    /// The codepoint that packets towards the host get.
+    #[schemars(range(max = 63))]
+    pub dscp: Option<u8>,
+    /// The ECN codepoint that they get: 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
+    #[schemars(range(max = 3))]
+    pub ecn: Option<u8>,
+    /// Whether the flag AE (RFC 9768) of a SYN is cleared.
+    #[serde(default)]
+    pub clear_ae: bool,
+    /// Kinds of TCP options that are removed, so that the header becomes shorter.
+    #[serde(default)]
+    pub strip: Vec<u8>,
+    /// Whether the router writes the marks with which a packet came into errors that quote it on their way back.
+    #[serde(default)]
+    pub repair: bool,
+    /// Whether the router has two branches, of which one makes the changes; it has another address there.
+    pub branch: Option<Branch>,
+    /// Octets of the transport that its errors quote.
+    pub quote: Option<u8>,
+    /// MPLS labels in its errors (RFC 4950).
+    pub labels: Option<Vec<u32>>,
+    /// The name of the incoming interface in its errors (RFC 5837).
+    pub interface: Option<String>,
+}
+
+impl Edits {
+    /// Whether it changes packets towards the host.
+    pub fn changes(&self) -> bool {
+        self.dscp.is_some() || self.ecn.is_some() || self.clear_ae || !self.strip.is_empty()
+    }
+}
+
+/// How packets are distributed among two branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Branch {
+    /// By source port.
+    Flow,
+    /// In turn.
+    Packet,
+}
+
+impl Fault {
+    /// Whether it changes or drops packets towards the host.
+    pub fn shows(&self) -> bool {
+        !self.path.is_empty() || self.edits.changes()
+    }
 }
 
 /// The ICMP errors that a router sends.

@@ -26,6 +26,7 @@ pub mod chain;
 mod late;
 mod namespace;
 mod net;
+mod path;
 pub mod prober;
 mod read;
 mod relay;

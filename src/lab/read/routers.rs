@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Checker;
-use crate::lab::chain::{Errors, FIRST, Fault, Hook, MOST_ROUTERS, OWN_AS, RouterSpec};
+use crate::lab::chain::{Edits, Errors, FIRST, Fault, Hook, MOST_ROUTERS, OWN_AS, RouterSpec};
 
 /// A router on the path to some hosts: Linux in a namespace of its own.
 #[derive(Deserialize, JsonSchema)]
@@ -24,6 +24,9 @@ pub(super) struct RouterText {
     /// The autonomous system of its address, for the lab's AS table; by default that of the router before it.
     #[serde(default)]
     asn: Option<u32>,
+    /// Whether it is not Linux but played in user space, for what Linux cannot do. Only such routers may be behind it.
+    #[serde(default)]
+    wire: bool,
     /// Whether it sends no ICMP errors.
     #[serde(default)]
     silent: bool,
@@ -53,6 +56,9 @@ pub(super) struct FaultText {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     path_back: Vec<Spanned<String>>,
+    /// What a router with `wire = true` does to packets and in its errors.
+    #[serde(default)]
+    edits: Edits,
     /// The ICMP errors per second about packets to the host that the router sends, after a burst of five; 0 means none.
     #[serde(default)]
     errors_per_second: Option<u32>,
@@ -78,11 +84,21 @@ impl Checker<'_> {
                     "write a number from 1 to 1000; `silent = true` is a router without errors";
                 self.complain(number.span(), "a router cannot have this limit", help);
             }
+            let is_wire = |index: usize| routers.get(index).is_some_and(|router| router.wire);
+            if behind.is_some_and(is_wire) && !text.wire {
+                let help = "give it `wire = true` as well, or place it elsewhere";
+                self.complain(
+                    text.name.span(),
+                    "behind a router on a wire there is no other",
+                    help,
+                );
+            }
             let asn = text.asn.or_else(|| Some(routers.get(behind?)?.asn)).unwrap_or(OWN_AS);
             routers.push(RouterSpec {
                 name: text.name.into_inner(),
                 behind,
                 asn,
+                wire: text.wire,
                 silent: text.silent,
                 errors_per_second: text.errors_per_second.map(Spanned::into_inner),
             });
@@ -130,13 +146,26 @@ impl Checker<'_> {
             Some(0) => Errors::None,
             Some(number) => Errors::PerSecond(number),
         };
-        if text.path.is_empty() && text.path_back.is_empty() && errors == Errors::All {
-            let help = "give it `path`, `path_back` or `errors_per_second`";
+        let has_rules = !text.path.is_empty() || !text.path_back.is_empty();
+        if !has_rules && errors == Errors::All && text.edits == Edits::default() {
+            let help = "give it `path`, `path_back`, `edits` or `errors_per_second`";
             self.complain(text.router.span(), "this fault does nothing", help);
+        }
+        let on_wire = router.and_then(|index| routers.get(index)).is_some_and(|router| router.wire);
+        match on_wire {
+            true if has_rules || matches!(errors, Errors::PerSecond(_)) => {
+                let help = "write `edits` instead of rules, and no limit but 0";
+                self.complain(text.router.span(), "a router on a wire has no nftables", help);
+            }
+            false if text.edits != Edits::default() => {
+                let help = "write rules, or give the router `wire = true`";
+                self.complain(text.router.span(), "only a router on a wire has `edits`", help);
+            }
+            _ => {}
         }
         let texts =
             |rules: Vec<Spanned<String>>| rules.into_iter().map(Spanned::into_inner).collect();
         let (path, path_back) = (texts(text.path), texts(text.path_back));
-        Some(Fault { router, hook: text.hook, path, path_back, errors })
+        Some(Fault { router, hook: text.hook, path, path_back, edits: text.edits, errors })
     }
 }
