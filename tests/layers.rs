@@ -65,6 +65,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
         "std::fs",
         &[
             "files/",
+            "package/folder.rs",
             "sink/",
             "targets/scattered.rs",
             "step/",
@@ -123,6 +124,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "targets/scattered.rs",
             "resolve/question.rs",
             "run/output.rs",
+            "package/redact.rs",
         ],
     ),
     (

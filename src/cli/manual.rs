@@ -108,6 +108,11 @@ pub static EXAMPLES: &[Example] = &[
         "Compare two runs",
         "pathspider report week1.parquet week2.parquet --compare -o change.html",
     ),
+    example(
+        "report",
+        "Write a package for publication, without what identifies targets",
+        "pathspider report ecn.parquet --package ecn-2026 --redact --author 'Family, Given' --license CC-BY-4.0",
+    ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
         "targets resolve",
@@ -280,6 +285,11 @@ pub static ENVIRONMENT: &[Used] = &[
         name: "PATHSPIDER_STATE",
         about: "the folder of the journal, as --state",
         commands: &["run", "restore"],
+    },
+    Used {
+        name: "~/.config/pathspider/publish.toml",
+        about: "author, licence and title of packages (`report --package`)",
+        commands: &["report"],
     },
     Used {
         name: "PATHSPIDER_PTO_TOKEN",
