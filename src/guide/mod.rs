@@ -51,6 +51,7 @@ pub static PAGES: &[Page] = pages! {
     "connections": "how targets are connected to, names and probes, what a target answers";
     "labels": "what labels mean, confirmation rounds, false alarms";
     "results": "read, query, judge again and verify a result";
+    "hops": "who did it: between which hops, and whose they are";
     "targets": "target lists: formats, names, filters, lists of other tools";
     "etiquette": "rates, order, exclusion, contact: not to harm anyone";
     "monitoring": "watch a run: progress, status lines, metrics for Prometheus";
