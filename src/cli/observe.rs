@@ -117,6 +117,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         max_flows: args.max_flows,
         // Flows of a file wait no longer than its piece.
         max_finished: if args.interface.is_some() { args.max_flows } else { usize::MAX },
+        first_packets: false,
     };
     signals::catch(false)?;
     match (&args.interface, &args.file) {

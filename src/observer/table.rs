@@ -33,6 +33,7 @@ use crate::chain::{Note, Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::owner::Owners;
+use crate::packet::template::Template;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 use turnover::{Due, Flow, compact, current};
 
@@ -56,6 +57,8 @@ pub struct Limits {
     pub max_flows: usize,
     /// Limit on finished flows that have not been taken; above it a flow's facts are lost, and counted.
     pub max_finished: usize,
+    /// Whether the first packet of each flow is kept, to be copied; only in the table of a run.
+    pub first_packets: bool,
 }
 
 impl Default for Limits {
@@ -65,6 +68,7 @@ impl Default for Limits {
             idle_timeout: 30_000_000_000,
             max_flows: 1_000_000,
             max_finished: usize::MAX,
+            first_packets: false,
         }
     }
 }
@@ -116,6 +120,10 @@ pub struct FlowTable {
     exchanges: Vec<Exchange>,
     /// The exchanges of completed flows.
     completed_exchanges: Vec<Exchange>,
+    /// By slot: the first packet of each flow; empty if they are not kept.
+    firsts: Vec<Option<Box<Template>>>,
+    /// Those of completed flows.
+    completed_firsts: Vec<(FlowKey, Template)>,
     strangers: u64,
     unexpected: u64,
     /// If packets are kept: to which attempts packets belong, and the number of packets since that was taken.
@@ -162,6 +170,8 @@ impl FlowTable {
             owners: None,
             exchanges: Vec::new(),
             completed_exchanges: Vec::new(),
+            firsts: Vec::new(),
+            completed_firsts: Vec::new(),
             strangers: 0,
             unexpected: 0,
             belonging: None,
@@ -391,6 +401,12 @@ impl FlowTable {
         if let Some(exchange) = exchange {
             exchange.packet(packet, direction);
         }
+        if direction == Direction::Reverse
+            && packet.quote().is_none()
+            && let Some(Some(first)) = self.firsts.get_mut(slot as usize)
+        {
+            first.answered(packet.ip.ttl);
+        }
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
     }
 
@@ -527,6 +543,7 @@ impl FlowTable {
             keys: std::mem::take(&mut self.completed),
             flags: std::mem::take(&mut self.flags),
             exchanges: std::mem::take(&mut self.completed_exchanges),
+            firsts: std::mem::take(&mut self.completed_firsts),
             groups,
             broken: std::mem::take(&mut self.broken),
         }

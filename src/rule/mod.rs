@@ -370,6 +370,11 @@ impl Rule {
         column_of(self.name())
     }
 
+    /// Whether it gives a value rather than a word.
+    pub fn is_value(&self) -> bool {
+        matches!(self.asked, Asked::Value(_))
+    }
+
     /// The unit of its values, if it gives durations.
     pub fn value_unit(&self) -> Option<&'static str> {
         match &self.asked {

@@ -54,6 +54,11 @@ impl Excluded {
         self.list.borrow().has(address, name).then_some(Reason::Excluded)
     }
 
+    /// Whether an address is on a list.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.list.borrow().has(Some(address), None)
+    }
+
     /// Why a target was withdrawn: it was excluded, even if the list has changed again since.
     pub fn reason(&self, target: &Target) -> Reason {
         self.why(target.addr, target.name.as_deref()).unwrap_or(Reason::Excluded)

@@ -78,7 +78,8 @@ impl Run<'_> {
         if self.spec.give_up_rights {
             privilege::keep(&self.needs)?;
         }
-        let limits = Limits::of_run(self.pool.len());
+        let first_packets = self.plan.locate.is_some();
+        let limits = Limits { first_packets, ..Limits::of_run(self.pool.len()) };
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
         let began = Instant::now();
@@ -214,6 +215,7 @@ impl Run<'_> {
                 list,
                 excluded: &self.excluded,
                 preparation,
+                limits: self.plan.locate.as_ref().map(|locate| locate.limits).unwrap_or_default(),
                 capture,
                 waves,
                 answers: again,

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `spec` `events` `handle` `outcome` | input and result |
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
-//! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
+//! | `wave` `writer` `held` `locating` `record` `totals` `verdicts` | recording |
 //! | `catalogue` `dictionary` | what the columns of a record mean |
 //! | `keys` `site` `clock` `offloads` | what the results say of the run and of this host |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
@@ -41,6 +41,7 @@ mod identity;
 pub mod interface;
 pub mod keys;
 pub mod live;
+mod locating;
 mod measure;
 pub mod memory;
 mod offloads;
@@ -185,7 +186,8 @@ impl<'a> Run<'a> {
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let memory = memory::of_run(plan, spec, &pool, ring);
+        let size = (spec.concurrency, spec.wave, spec.evidence.is_some());
+        let memory = memory::of_run(plan, size, &pool, ring);
         let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
         Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
@@ -199,12 +201,13 @@ fn choose(
     reader: &mut Reader,
 ) -> Result<Rc<Excluded>> {
     let (_, most) = cost::in_all(plan);
-    if most.packets > spec.max_packets_per_target {
+    let most = most.packets + cost::of_locate(plan).packets;
+    if most > spec.max_packets_per_target {
         return Err(Error::needs(
             Setting::MaxPackets,
             format!(
-                "run {}: a target could be sent {} packets, more than the limit of {}",
-                plan.name, most.packets, spec.max_packets_per_target
+                "run {}: a target could be sent {most} packets, more than the limit of {}",
+                plan.name, spec.max_packets_per_target
             ),
         ));
     }
@@ -309,7 +312,9 @@ impl Run<'_> {
         size: usize,
     ) -> Metadata {
         let limits = self.limits();
-        let memory = memory::of_run(self.plan, self.spec, &self.pool, self.ring);
+        let Spec { concurrency, wave, evidence, .. } = self.spec;
+        let sizes = (*concurrency, *wave, evidence.is_some());
+        let memory = memory::of_run(self.plan, sizes, &self.pool, self.ring);
         let cap = |cap: Option<u32>| {
             Some(cap.map_or_else(|| keys::NONE.to_owned(), |cap| cap.to_string()))
         };

@@ -78,6 +78,8 @@ pub struct Spec {
     pub connect: Option<String>,
     /// Confirmation rounds in place of the measurement's own.
     pub confirm: Option<u16>,
+    /// Whether to search for the places of labels: those of the measurement, and these.
+    pub locate: Option<Vec<String>>,
     /// The share of targets that are controls.
     pub control: Option<Share>,
     /// The IP version to use where a name has addresses of both.
@@ -129,6 +131,7 @@ impl Default for Spec {
             set: Vec::new(),
             connect: None,
             confirm: None,
+            locate: None,
             control: None,
             prefer: Family::V4,
             resolvers: Vec::new(),
@@ -160,6 +163,11 @@ static SETTINGS: &[Setting] = &[
         metadata: None,
         identity: Some("--confirm"),
         value: |spec| spec.confirm.map(|rounds| rounds.to_string()),
+    },
+    Setting {
+        metadata: Some("locate"),
+        identity: Some("--locate"),
+        value: |spec| spec.locate.as_ref().map(|labels| labels.join(",")),
     },
     Setting {
         metadata: Some("control_share"),
@@ -224,7 +232,7 @@ impl Spec {
     /// The overrides to load the measurement with.
     pub fn overrides(&self) -> Overrides {
         let overrides = Overrides::new(self.set.clone()).connect(self.connect.clone());
-        overrides.rounds(self.confirm)
+        overrides.rounds(self.confirm).locate(self.locate.clone())
     }
 
     /// The limits on sending. A network of the run's `own` has no caps unless the spec sets them.

@@ -15,6 +15,7 @@ use super::events::Events;
 use super::evidence::Evidence;
 use super::held::{Held, Judged, Next};
 use super::live::Live;
+use super::locating::{self, Final, Locating, Packets};
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
 use super::{about, record};
@@ -25,6 +26,7 @@ use crate::engine::ports;
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
+use crate::locate::Located;
 use crate::measurement::{Plan, Swept};
 use crate::merge::{Correction, Merged, Merger, Way};
 use crate::observer::capture::Counters;
@@ -102,6 +104,7 @@ pub struct Writer<'a> {
     known: Known<'a>,
     held: Held<'a>,
     evidence: Option<Evidence>,
+    locating: Locating,
     /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
@@ -129,6 +132,7 @@ impl<'a> Writer<'a> {
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
+        let locating = Locating::default();
         Self {
             plan,
             target_fields,
@@ -139,6 +143,7 @@ impl<'a> Writer<'a> {
             known,
             held,
             evidence: None,
+            locating,
             answers,
             written,
         }
@@ -155,7 +160,7 @@ impl<'a> Writer<'a> {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
         // Records pending a round that did not happen are dropped: a resumed run probes their targets anew.
-        self.written.unfinished += self.held.len() as u64;
+        self.written.unfinished += (self.held.len() + self.locating.len()) as u64;
         (self.written, end)
     }
 
@@ -165,6 +170,10 @@ impl<'a> Writer<'a> {
             flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
+        if !wave.traces.is_empty() {
+            return self.located(wave);
+        }
+        self.locating.take_firsts(&mut flows);
         of_all |= lost.flags(Lost::now(self.known.counters));
         let Records { targets, prepared, mut attempts } =
             wave.take_records(self.plan.configs.len());
@@ -216,6 +225,10 @@ impl<'a> Writer<'a> {
         if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
             columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
         }
+        if self.plan.locate.is_some() {
+            let nothing = vec![Located::default(); targets.len()];
+            columns.push(locating::column(&self.schema, &nothing).map_err(failed)?);
+        }
         let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
         let judged = self.plan.rules.judge(&merged)?;
         let wanted = (0..targets.len()).map(|row| {
@@ -224,8 +237,22 @@ impl<'a> Writer<'a> {
         });
         let starved = (0..targets.len()).map(|row| starved(&attempts, row));
         let (wanted, starved) = (wanted.collect(), starved.collect());
-        let all = Judged { merged, judged, flags, wanted, targets, starved };
+        let mut packets = vec![Packets::new(); targets.len()];
+        if self.plan.locate.is_some() {
+            for (row, packets) in packets.iter_mut().enumerate() {
+                let address = addresses.get(row).copied().flatten();
+                let ports = attempts.iter().map(|attempts| attempts[row].attempt.source_port);
+                packets.extend(ports.map(|port| self.locating.first(port, address)));
+            }
+            self.locating.forget(&ports);
+        }
+        let all = Judged { merged, judged, flags, wanted, targets, starved, packets };
         let answer = self.conclude(all, &wave)?;
+        self.answer(answer)
+    }
+
+    /// Hands the feed what follows from a wave, and closes a part if it is time.
+    fn answer(&mut self, answer: Vec<Group>) -> Result<()> {
         // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
         if let Some(evidence) = &mut self.evidence {
@@ -258,18 +285,50 @@ impl Writer<'_> {
                 continue;
             }
             let next = self.held.round(*id, round)?;
-            self.follow(next, &mut answer)?;
+            self.follow(next, wave, &mut answer)?;
         }
         self.written.unfinished += wave.stopped() as u64;
         let next = self.held.first(all, wave.is_control, wave.bank)?;
-        self.follow(next, &mut answer)?;
+        self.follow(next, wave, &mut answer)?;
         Ok(answer)
     }
 
-    fn follow(&mut self, next: Next, answer: &mut Vec<Group>) -> Result<()> {
+    /// Takes note of the groups to re-probe, and settles the records that are final.
+    fn follow(&mut self, next: Next, wave: &Wave, answer: &mut Vec<Group>) -> Result<()> {
         answer.extend(next.again);
         self.written.repeated += next.starved;
-        next.done.map_or(Ok(()), |records| self.write(&records))
+        if let Some(records) = next.done {
+            answer.extend(self.settle(records, wave)?);
+        }
+        Ok(())
+    }
+
+    /// Writes final records, except those with a label whose place is searched for first. A control has no such label.
+    fn settle(&mut self, records: Final, wave: &Wave) -> Result<Option<Group>> {
+        if self.plan.locate.is_none() || wave.is_control {
+            return self.write(&records.judged).map(|()| None);
+        }
+        let id = self.held.next_id();
+        let (others, traces) = self.locating.take(self.plan, id, records)?;
+        self.write(&others)?;
+        let (targets, traces): (Vec<_>, Vec<_>) = traces.into_iter().unzip();
+        let (wanted, bank, is_control) =
+            (vec![Vec::new(); targets.len()], wave.bank.other(), false);
+        let group = Group { id, targets, wanted, bank, is_control, traces };
+        Ok((!group.targets.is_empty()).then_some(group))
+    }
+
+    /// Writes the records of a wave of searches.
+    fn located(&mut self, wave: Wave) -> Result<()> {
+        let mut found = wave.located.into_iter();
+        for (id, targets) in wave.again {
+            let located: Vec<_> = found.by_ref().take(targets).collect();
+            let stopped = located.iter().filter(|one| one.is_none()).count();
+            self.written.unfinished += stopped as u64;
+            let records = self.locating.finish(self.plan, &self.schema, id, located)?;
+            self.write(&records)?;
+        }
+        self.answer(Vec::new())
     }
 
     fn write(&mut self, records: &RecordBatch) -> Result<()> {

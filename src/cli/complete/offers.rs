@@ -91,6 +91,7 @@ const FREE: &[&str] = &[
     "file_type",
     "filter",
     "idle_timeout",
+    "label",
     "languages",
     "max_flows",
     "max_packets_per_target",

@@ -37,6 +37,7 @@ fn segment(
             traffic_class: 0,
             ttl: 64,
             evil: Some(false),
+            dont_fragment: false,
             id: Some(0),
             flow_label: None,
             fragment: None,
@@ -342,6 +343,7 @@ fn a_batch_gives_the_same_result_as_single_packets() {
             idle_timeout: seconds(idle),
             max_flows: most,
             max_finished: usize::MAX,
+            first_packets: false,
         };
         let (mut one, mut many) = (Bench::new(limits), Bench::new(limits));
         let (mut dice, mut time) = (0x2545_f491_4f6c_dd1du64, SECOND);
