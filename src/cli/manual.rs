@@ -87,6 +87,7 @@ pub static EXAMPLES: &[Example] = &[
         "pathspider export ecn.parquet --columns target,one.error --where \"verdict.ecn_connectivity = 'broken'\"",
     ),
     example("export", "Write flat Parquet", "pathspider export results/ -o flat.parquet"),
+    example("hops", "Show where on paths something happens", "pathspider hops flows.parquet"),
     example("verify", "Verify a result", "pathspider verify ecn.parquet"),
     example(
         "upload",
@@ -138,6 +139,7 @@ pub static EXAMPLES: &[Example] = &[
         "pathspider lab list --format json",
     ),
     example("lab targets", "Write the targets", "pathspider lab targets > targets.ndjson"),
+    example("lab as-table", "Write the AS table", "pathspider lab as-table > lab.pfx2as"),
     example("lab shell", "Run one command inside", "pathspider lab shell -- ip address"),
     #[cfg(feature = "fleet")]
     example("fleet", "See who is measuring what", "pathspider fleet status"),
@@ -319,6 +321,7 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ("observe", Exit::Interrupted, None),
     ("judge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
     ("merge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("hops", Exit::Interrupted, Some("a signal ended the command")),
     ("describe", Exit::Interrupted, Some("a signal ended the command")),
     ("export", Exit::Lossy, Some("spoiled files were left out (--allow-incomplete)")),
     ("export", Exit::Interrupted, Some("a signal ended the command; no file is left")),

@@ -50,6 +50,7 @@ const ROWS: &[Row] = &[
     file("results", Files::Any),
     file("result", Files::Any),
     words("columns", columns),
+    file("as_table", Files::Any),
     file("lab", Files::Ending("toml")),
     file("targets", Files::Any),
     file("names", Files::Any),
