@@ -22,7 +22,8 @@
 //! | 13 | [`report`], [`results`] |
 //! | 14 | [`analysis`]: numbers of finished results, as tables |
 //! | 15 | [`webpage`]: a page of tables |
-//! | 16 | [`cli`] |
+//! | 16 | [`package`]: results for publication |
+//! | 17 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
@@ -48,6 +49,7 @@ pub mod locate;
 pub mod measurement;
 pub mod merge;
 pub mod observer;
+pub mod package;
 pub mod packet;
 pub mod printable;
 pub mod privilege;

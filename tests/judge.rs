@@ -144,6 +144,18 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// A stored column without the descriptions of its fields.
+fn bare(stored: &ArrayRef, like: &DataType) -> ArrayRef {
+    match (stored.as_struct_opt(), like) {
+        (Some(stored), DataType::Struct(fields)) => {
+            let columns = stored.columns().iter().zip(fields);
+            let columns = columns.map(|(column, field)| bare(column, field.data_type())).collect();
+            Arc::new(StructArray::new(fields.clone(), columns, stored.nulls().cloned()))
+        }
+        _ => stored.clone(),
+    }
+}
+
 #[test]
 fn the_same_rules_give_the_same_labels() {
     let folder = tempfile::tempdir().unwrap();
@@ -159,7 +171,8 @@ fn the_same_rules_give_the_same_labels() {
     };
     assert_eq!(names(&records), names(&judged));
     for (number, name) in names(&judged).iter().enumerate() {
-        assert_eq!(records.column(number), judged.column(number), "{name}");
+        let stored = bare(records.column(number), judged.column(number).data_type());
+        assert_eq!(&stored, judged.column(number), "{name}");
     }
     let told = |key: &str| metadata[format!("pathspider.{key}")].as_str().unwrap();
     assert_eq!((told("version"), told("kernel"), told("packets_seen")), ("0.0.9", "Linux 6", "7"));

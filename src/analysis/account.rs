@@ -15,6 +15,7 @@ use super::source::Source;
 use super::sql;
 use crate::error::{Error, Result};
 use crate::flags;
+use crate::rule::INSUFFICIENT;
 use crate::rule::confirm::{CONFIRM, COUNTS};
 use crate::run::controls::CONTROL;
 use crate::run::record::POSITION;
@@ -95,6 +96,8 @@ pub struct Account {
     pub prelude: String,
     /// Whether autonomous systems are in the records, rather than from a table.
     pub has_asn: bool,
+    /// How SQL names the autonomous systems of a record.
+    pub asn_sql: &'static str,
     /// The SQL of records that are no controls.
     pub others_sql: &'static str,
     /// How SQL names the network of a record.
@@ -170,6 +173,10 @@ impl Account {
             name: first.name(),
             prelude: sql::prelude(sources),
             has_asn: has("asn"),
+            asn_sql: match first.fields("target").find("asn").map(|(_, asn)| asn.data_type()) {
+                Some(DataType::List(_)) => "nullif(array_to_string(target.asn, '_'), '')",
+                _ => "CAST(target.asn AS VARCHAR)",
+            },
             others_sql: if first.has(&[CONTROL]) { "NOT control" } else { "true" },
             network_sql: if has("prefix") { "target.prefix" } else { "network(target.ip)" }.into(),
             records: 0,
@@ -252,7 +259,7 @@ impl Account {
                 .collect();
             for (row, found) in found.iter_mut().enumerate() {
                 let slot = usize::from(is_control(row));
-                let word = verdict.at(row);
+                let word = verdict.at(row).filter(|word| *word != INSUFFICIENT);
                 match (word, reason.at(row)) {
                     (Some(word), _) => add_label(counts, word, slot),
                     (None, Some(reason)) => {
@@ -264,7 +271,7 @@ impl Account {
                     (None, None) => counts.not_applicable[slot] += 1,
                 }
                 if slot == 0 {
-                    rounds.add(row, word.unwrap_or("insufficient"), counts);
+                    rounds.add(row, word.unwrap_or(INSUFFICIENT), counts);
                 }
                 for (number, label) in &of_it {
                     found[*number] = word.map(|word| word == *label);
@@ -283,9 +290,7 @@ impl Account {
     ) {
         let ips = Words::of(batch, &["target", "ip"]);
         let prefixes = Words::of(batch, &["target", "prefix"]);
-        let systems = column::find(batch, &["target", "asn"]);
-        let numbers = systems.as_ref().map(column::wholes).unwrap_or_default();
-        let words = systems.as_ref().map_or(Words::Absent, Words::from);
+        let systems = column::find(batch, &["target", "asn"]).map(|column| column::joined(&column));
         for (row, found) in found.iter().enumerate().filter(|(row, _)| !is_control(*row)) {
             let ip = || ips.at(row).and_then(|ip| ip.parse::<IpAddr>().ok());
             let network = match prefixes.is_there() {
@@ -295,9 +300,8 @@ impl Account {
             if let Some(network) = network {
                 self.networks.add(network, found);
             }
-            let number = || numbers.get(row).copied().flatten().map(|n| n.to_string());
             let system = match (self.has_asn, origins) {
-                (true, _) => words.at(row).map(str::to_owned).or_else(number),
+                (true, _) => systems.as_ref().and_then(|systems| systems(row)),
                 (false, Some(origins)) => ip().and_then(origins),
                 (false, None) => None,
             };

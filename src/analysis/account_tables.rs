@@ -82,7 +82,7 @@ pub(super) fn account(account: &Account) -> Vec<Table> {
     );
     let rows = steps.iter().map(|step| vec![Cell::text(&*step.name), Cell::Count(step.targets)]);
     let sql = format!(
-        "SELECT step, targets FROM (VALUES\n{}) AS steps(at, step, targets) ORDER BY at",
+        "SELECT step, targets FROM (VALUES\n{}) AS steps(place, step, targets) ORDER BY place",
         sql.join(",\n")
     );
     vec![table.with_rows(rows).with_sql(sql)]
@@ -125,15 +125,17 @@ pub(super) fn judged(account: &Account) -> Vec<Table> {
         .map(|(at, condition)| {
             let column = name(&condition.column);
             format!(
-                "SELECT {at} AS at, {} AS condition, count(*) AS targets, count(*) FILTER (verdict.{column} IS NULL AND \
-                 insufficient.{column} IS NULL), count(insufficient.{column}), count(verdict.{column}) AS judged, \
+                "SELECT {at} AS place, {} AS condition, count(*) AS targets, count(*) FILTER (label(verdict.{column}) IS NULL AND \
+                 insufficient.{column} IS NULL), count(insufficient.{column}), count(label(verdict.{column})) AS judged, \
                  share(judged, targets) FROM records WHERE {}",
                 text(&condition.name),
                 account.others_sql
             )
         })
         .collect();
-    let sql =
-        format!("SELECT * EXCLUDE (at) FROM (\n{}\n) ORDER BY at", selects.join("\nUNION ALL "));
+    let sql = format!(
+        "SELECT * EXCLUDE (place) FROM (\n{}\n) ORDER BY place",
+        selects.join("\nUNION ALL ")
+    );
     vec![table.with_rows(rows).with_sql(sql)]
 }

@@ -161,13 +161,15 @@ impl Table {
         let names: Vec<String> = self.columns.iter().map(|column| quoted(&column.name)).collect();
         csv += &names.join(",");
         csv += "\r\n";
-        for row in &self.rows {
-            let cells: Vec<String> = row.iter().map(csv_cell).collect();
-            csv += &cells.join(",");
-            csv += "\r\n";
-        }
+        self.rows.iter().for_each(|row| csv += &csv_row(row));
         csv
     }
+}
+
+/// A row of CSV.
+pub fn csv_row(cells: &[Cell]) -> String {
+    let cells: Vec<String> = cells.iter().map(csv_cell).collect();
+    cells.join(",") + "\r\n"
 }
 
 fn csv_cell(cell: &Cell) -> String {

@@ -122,6 +122,29 @@ pub fn reals(column: &ArrayRef) -> Vec<Option<f64>> {
     }
 }
 
+/// The values of a row, one or a list of them, joined by `_`: `64496`, or `64496_64497`. `None` without a value.
+pub fn joined(column: &ArrayRef) -> impl Fn(usize) -> Option<String> + use<> {
+    let lists = column.as_list_opt::<i32>().cloned();
+    let one = single(column);
+    move |row| match &lists {
+        Some(lists) => {
+            let list = lists.is_valid(row).then(|| lists.value(row))?;
+            let one = single(&list);
+            let all: Vec<String> = (0..list.len()).filter_map(one).collect();
+            (!all.is_empty()).then(|| all.join("_"))
+        }
+        None => one(row),
+    }
+}
+
+fn single(column: &ArrayRef) -> impl Fn(usize) -> Option<String> + use<> {
+    let (words, numbers) = (Words::from(column), wholes(column));
+    move |row| {
+        let number = || numbers.get(row).copied().flatten().map(|number| number.to_string());
+        words.at(row).map(str::to_owned).or_else(number)
+    }
+}
+
 /// The words of a list in every row.
 pub fn lists(batch: &RecordBatch, name: &str) -> Option<Vec<Vec<String>>> {
     let lists = batch.column_by_name(name)?.as_list_opt::<i32>()?.clone();

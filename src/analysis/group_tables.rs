@@ -61,7 +61,7 @@ pub(super) fn networks(account: &Account) -> Vec<Table> {
 
 /// By autonomous system.
 pub(super) fn systems(account: &Account) -> Vec<Table> {
-    let key = account.has_asn.then(|| "CAST(target.asn AS VARCHAR)".to_owned());
+    let key = account.has_asn.then(|| account.asn_sql.to_owned());
     by(account, "systems", "AS", &account.systems, key)
 }
 
@@ -136,7 +136,7 @@ fn sql(account: &Account, finding: &Finding, key: &str, having: &str, order: &st
     let column = name(&account.about.conditions[finding.condition].column);
     format!(
         "SELECT k, n, judged, hit, share(hit, judged), wilson_low(hit, judged), wilson_high(hit, judged)\nFROM (SELECT \
-         {key} AS k, count(*) AS n, count(verdict.{column}) AS judged, count(*) FILTER (verdict.{column} = {}) AS hit FROM \
+         {key} AS k, count(*) AS n, count(label(verdict.{column})) AS judged, count(*) FILTER (label(verdict.{column}) = {}) AS hit FROM \
          records WHERE {} AND k IS NOT NULL GROUP BY 1 {having})\nORDER BY {order}",
         text(&finding.word),
         account.others_sql

@@ -105,9 +105,9 @@ fn sql(account: &Account, condition: &Condition, compared: bool) -> String {
     };
     format!(
         "SELECT label, n, share(n, judged), wilson_low(n, judged), wilson_high(n, judged){alarms}\n\
-         FROM (SELECT verdict.{column} AS label, count(*) FILTER ({others}) AS n, count(*) FILTER (NOT ({others})) AS c, \
+         FROM (SELECT label(verdict.{column}) AS label, count(*) FILTER ({others}) AS n, count(*) FILTER (NOT ({others})) AS c, \
          CAST(sum(n) OVER () AS BIGINT) AS judged, CAST(sum(c) OVER () AS BIGINT) AS m FROM records WHERE \
-         verdict.{column} IS NOT NULL GROUP BY 1)\nORDER BY n DESC, c DESC, label"
+         label(verdict.{column}) IS NOT NULL GROUP BY 1)\nORDER BY n DESC, c DESC, label"
     )
 }
 

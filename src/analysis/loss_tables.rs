@@ -51,7 +51,7 @@ pub(super) fn ends(account: &Account) -> Vec<Table> {
         .map(|(at, (configuration, _))| {
             let column = name(configuration);
             format!(
-                "SELECT {at} AS at, {} AS c, {column}.state AS state, {column}.stage AS stage, {column}.error AS error, \
+                "SELECT {at} AS place, {} AS c, {column}.state AS state, {column}.stage AS stage, {column}.error AS error, \
                  count(*) AS n FROM records WHERE {} GROUP BY ALL",
                 text(configuration),
                 account.others_sql
@@ -59,7 +59,7 @@ pub(super) fn ends(account: &Account) -> Vec<Table> {
         })
         .collect();
     let sql = format!(
-        "SELECT c, state, stage, error, n, share(n, {}) FROM (\n{}\n)\nORDER BY at, n DESC, coalesce(state, ''), coalesce(stage, \
+        "SELECT c, state, stage, error, n, share(n, {}) FROM (\n{}\n)\nORDER BY place, n DESC, coalesce(state, ''), coalesce(stage, \
          ''), coalesce(error, '')",
         account.others(),
         selects.join("\nUNION ALL ")
@@ -104,8 +104,8 @@ pub(super) fn lost(account: &Account) -> Vec<Table> {
         .map(|(at, (key, meaning, _))| format!("({at}, {}, {})", text(key), text(meaning)))
         .collect();
     let sql = format!(
-        "SELECT key, meaning, CAST(sum(CAST(value AS BIGINT)) AS BIGINT) FROM (VALUES\n{}) AS lost(at, key, meaning) JOIN about \
-         USING (key) GROUP BY ALL, at ORDER BY at",
+        "SELECT key, meaning, CAST(sum(CAST(value AS BIGINT)) AS BIGINT) FROM (VALUES\n{}) AS lost(place, key, meaning) JOIN about \
+         USING (key) GROUP BY ALL, place ORDER BY place",
         values.join(",\n")
     );
     let rows = known.into_iter().map(|(key, meaning, count)| {
@@ -119,7 +119,7 @@ pub(super) fn lost(account: &Account) -> Vec<Table> {
     vec![
         table
             .with_rows(rows)
-            .with_sql(sql.replace("GROUP BY ALL, at", "GROUP BY at, key, meaning")),
+            .with_sql(sql.replace("GROUP BY ALL, place", "GROUP BY place, key, meaning")),
     ]
 }
 
@@ -190,8 +190,8 @@ pub(super) fn bounds(account: &Account) -> Vec<Table> {
         ]);
         let column = name(&condition.column);
         selects.push(format!(
-            "SELECT {at} AS at, {} AS label, count(verdict.{column}) AS judged, count(insufficient.{column}) AS unknown, \
-             count(*) FILTER (verdict.{column} = {}) AS hit FROM records WHERE {}",
+            "SELECT {at} AS place, {} AS label, count(label(verdict.{column})) AS judged, count(insufficient.{column}) AS unknown, \
+             count(*) FILTER (label(verdict.{column}) = {}) AS hit FROM records WHERE {}",
             text(&label),
             text(&finding.word),
             account.others_sql
@@ -199,7 +199,7 @@ pub(super) fn bounds(account: &Account) -> Vec<Table> {
     }
     let sql = format!(
         "SELECT label, judged, unknown, share(hit, judged), share(hit, judged + unknown), share(hit + unknown, judged + \
-         unknown) FROM (\n{}\n) ORDER BY at",
+         unknown) FROM (\n{}\n) ORDER BY place",
         selects.join("\nUNION ALL ")
     );
     let table = Table::new(

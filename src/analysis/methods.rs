@@ -62,9 +62,9 @@ fn statement(account: &Account, at: usize, finding: &Finding) -> Option<Statemen
             .push("No controls were measured, so the rate of false alarms is not known.".into());
     }
     if hit > 0 {
-        sentences.extend(where_they_are(&concentration(&account.networks, at), "network"));
+        sentences.extend(where_they_are(&concentration(&account.networks, at), "network", word));
         if !account.systems.is_empty() {
-            sentences.extend(where_they_are(&concentration(&account.systems, at), "AS"));
+            sentences.extend(where_they_are(&concentration(&account.systems, at), "AS", word));
         }
     }
     Some(Statement {
@@ -83,7 +83,7 @@ fn outstanding(of: &Concentration) -> Vec<&Group<String>> {
     high.collect()
 }
 
-fn where_they_are(of: &Concentration, what: &str) -> Vec<String> {
+fn where_they_are(of: &Concentration, what: &str, word: &str) -> Vec<String> {
     let mut sentences = Vec::new();
     let what_s = format!("{what}[s]");
     let high = outstanding(of);
@@ -109,17 +109,19 @@ fn where_they_are(of: &Concentration, what: &str) -> Vec<String> {
             0 => String::new(),
             more => format!(" and {} more", thousands(more as u64)),
         };
-        let share = if in_them == of.hit { "All".to_owned() } else { thousands(in_them) };
+        let share = match in_them == of.hit {
+            true => format!("All {} {word} targets", thousands(of.hit)),
+            false => format!("{} of the {} {word} targets", thousands(in_them), thousands(of.hit)),
+        };
         sentences.push(format!(
-            "{share} of them are in {} that [stands|stand] out: {}{more}.",
+            "{share} are in {} {}: {}{more}.",
             counted(high.len() as u64, &what_s),
+            inflected(high.len() as u64, "that [stands|stand] out"),
             named.join(", ")
         ));
-        let last = sentences.len() - 1;
-        sentences[last] = inflected(high.len() as u64, &sentences[last]);
     } else {
         sentences.push(format!(
-            "No {what} stands out: half of them are in {} of {}.",
+            "No {what} stands out: half of the {word} targets are in {} of {}.",
             thousands(of.half as u64),
             counted(of.groups as u64, &what_s)
         ));

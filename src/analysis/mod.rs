@@ -10,15 +10,20 @@
 pub mod about;
 pub mod account;
 pub mod cell;
-mod column;
+pub mod column;
+pub mod compare;
+pub mod compare_tables;
 pub mod groups;
 pub mod interval;
+mod matched;
 pub mod methods;
 pub mod network;
 pub mod registry;
 pub mod series;
 pub mod source;
 pub mod sql;
+pub mod vantage;
+pub mod vantage_tables;
 
 mod account_tables;
 mod dictionary;

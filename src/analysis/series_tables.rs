@@ -90,7 +90,7 @@ fn of(account: &Account, group: &[&Series]) -> Table {
             let quantiles: Vec<String> =
                 SHARES.iter().map(|(share, _)| format!("quantile_cont(x, {share:?})")).collect();
             format!(
-                "SELECT {at} AS at, {} AS series, count(x), {} FROM (SELECT CAST({} AS DOUBLE) AS x FROM records WHERE {})",
+                "SELECT {at} AS place, {} AS series, count(x), {} FROM (SELECT CAST({} AS DOUBLE) AS x FROM records WHERE {})",
                 text(&series.name),
                 quantiles.join(", "),
                 series.sql,
@@ -98,7 +98,9 @@ fn of(account: &Account, group: &[&Series]) -> Table {
             )
         })
         .collect();
-    let sql =
-        format!("SELECT * EXCLUDE (at) FROM (\n{}\n) ORDER BY at", selects.join("\nUNION ALL "));
+    let sql = format!(
+        "SELECT * EXCLUDE (place) FROM (\n{}\n) ORDER BY place",
+        selects.join("\nUNION ALL ")
+    );
     table.with_sql(sql)
 }

@@ -80,6 +80,14 @@ impl Source {
         &self.path
     }
 
+    /// Its file, if it is a single one.
+    pub fn only_file(&self) -> Option<&Path> {
+        match (&*self.files, &self.run) {
+            ([only], None) => Some(only),
+            _ => None,
+        }
+    }
+
     /// A value of the metadata.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)

@@ -19,6 +19,7 @@ pub fn name(name: &str) -> String {
 
 /// Macros: the intervals, and the network of an address.
 const MACROS: &str = "\
+CREATE MACRO label(verdict) AS nullif(verdict, 'insufficient');
 CREATE MACRO share(k, n) AS CASE WHEN n > 0 THEN k / n END;
 CREATE MACRO wilson_low(k, n) AS CASE WHEN n > 0 THEN greatest(0, (k/n + 1.9207294103/n - 1.9599639845 * sqrt(greatest(0, (k/n*(1-k/n) + 0.9603647052/n)/n))) / (1 + 3.8414588207/n)) END;
 CREATE MACRO wilson_high(k, n) AS CASE WHEN n > 0 THEN least(1, (k/n + 1.9207294103/n + 1.9599639845 * sqrt(greatest(0, (k/n*(1-k/n) + 0.9603647052/n)/n))) / (1 + 3.8414588207/n)) END;

@@ -158,7 +158,7 @@ fn mmdb(records: [&[u8]; 2]) -> Vec<u8> {
         ("binary_format_minor_version", vec![0xa1, 0]),
         ("build_epoch", vec![0x01, 0x02, 1]),
     ];
-    octets.push(0xe0 | pairs.len() as u8 + 1);
+    octets.push(0xe0 | (pairs.len() as u8 + 1));
     for (key, value) in pairs {
         octets.extend(text(key));
         octets.extend(value);

@@ -98,6 +98,16 @@ pub static EXAMPLES: &[Example] = &[
         "Upload a compressed file",
         "bzip2 -k ecn.ndjson && pathspider upload ecn.ndjson.bz2 --url https://pto.example.org/raw --campaign ecn --token-file key",
     ),
+    example(
+        "report",
+        "Write ecn.report.html, a page about a result",
+        "pathspider report ecn.parquet",
+    ),
+    example(
+        "report",
+        "Compare two runs",
+        "pathspider report week1.parquet week2.parquet --compare -o change.html",
+    ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
         "targets resolve",
@@ -219,6 +229,7 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ("describe", Exit::Interrupted, Some("a signal ended the command")),
     ("export", Exit::Lossy, Some("spoiled files were left out (--allow-incomplete)")),
     ("export", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("report", Exit::Interrupted, Some("a signal ended the command; no page is left")),
     ("verify", Exit::Failed, Some("a result is not as it was written")),
     ("verify", Exit::Lossy, Some("records are missing, or a result cannot be checked")),
     ("targets resolve", Exit::Lossy, Some("names got no answer")),

@@ -421,7 +421,7 @@ impl Campaign {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::error::Error;
 

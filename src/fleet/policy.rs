@@ -290,7 +290,7 @@ impl Policy {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::fleet::document::List;
     use crate::fleet::key::{Key, Kind};

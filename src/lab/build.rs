@@ -366,6 +366,9 @@ fn forward() -> Result<()> {
         ("net.ipv4.icmp_msgs_burst", "1000000000"),
         // Limits no error, only a type that never is one; a mask cannot be empty.
         ("net.ipv6.icmp.ratemask", "128"),
+        // A box that answers SYNs itself must not take the client's next segment for a known connection. Only there is
+        // connection tracking in use.
+        ("net.netfilter.nf_conntrack_tcp_loose", "0"),
     ] {
         if let Err(error) = set_sysctl(name, value) {
             log::debug!("lab: {error}");

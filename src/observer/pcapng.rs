@@ -54,7 +54,7 @@ pub fn section(out: &mut Vec<u8>, comment: &str, interface: &Interface) {
         out.extend_from_slice(&[1, 0, 0, 0]);
         out.extend_from_slice(&u64::MAX.to_le_bytes());
         option(out, option::COMMENT, &[comment.as_bytes()]);
-        option(out, option::OS, &[std::env::consts::OS.as_bytes()]);
+        option(out, option::OS, &[b"Linux"]);
         let program = concat!("pathspider ", env!("CARGO_PKG_VERSION"));
         option(out, option::PROGRAM, &[program.as_bytes()]);
         end_of_options(out);

@@ -51,14 +51,16 @@ impl Description {
         // What the file says takes precedence: another version may have written it.
         let stored = flat::columns(&input.described);
         let described = flat::columns(&dictionary.describe(&input.schema));
+        let of = |columns: &[FlatColumn], name: &str| {
+            let column = columns.iter().find(|column| column.name() == name)?;
+            Meaning::stored(&column.field)
+        };
         let mut columns: Vec<Column> = flat
             .iter()
-            .zip(stored.iter().zip(&described))
-            .map(|(column, (stored, described))| {
+            .map(|column| {
                 let name = column.name().to_owned();
                 let (table, own) = name.rsplit_once('.').unwrap_or(("", &name));
-                let known = Meaning::stored(&stored.field);
-                let known = known.or_else(|| Meaning::stored(&described.field));
+                let known = of(&stored, &name).or_else(|| of(&described, &name));
                 Column {
                     type_word: type_word(column),
                     meaning: known.or_else(|| dictionary.meaning(table, own)),

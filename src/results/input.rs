@@ -67,8 +67,12 @@ impl Input {
         };
         let stored = Stored::open(last)?;
         // The schema must not carry the metadata of the file.
-        let described = SchemaRef::new(Schema::new(stored.schema().fields().clone()));
-        let schema = plain(&described);
+        let described = match files.first() {
+            Some(first) if first != last => Stored::open(first)?.schema().fields().clone(),
+            _ => stored.schema().fields().clone(),
+        };
+        let described = SchemaRef::new(Schema::new(described));
+        let schema = plain(stored.schema());
         let metadata = match run.is_file() && run_is_whole {
             true => sink::read_json(&run)?,
             // A file, or the folder of an unfinished run.

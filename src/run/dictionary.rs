@@ -17,6 +17,7 @@ use crate::measurement::{PREPARE, Plan};
 use crate::record;
 use crate::rule::confirm::{CONFIRM, COUNTS};
 use crate::rule::{ADDED, METRIC, Rule, Rules};
+pub use crate::sink::plain;
 
 /// The key of a field's meaning in its metadata.
 pub const DESCRIPTION: &str = "description";
@@ -235,20 +236,6 @@ impl<'a> Dictionary<'a> {
         }
         Arc::new(described)
     }
-}
-
-/// The same columns without any metadata: two versions of the program describe the same column in different words.
-pub fn plain(schema: &Schema) -> SchemaRef {
-    fn bare(field: &FieldRef) -> FieldRef {
-        let data_type = match field.data_type() {
-            DataType::Struct(inside) => DataType::Struct(inside.iter().map(bare).collect()),
-            DataType::List(item) => DataType::List(bare(item)),
-            other => other.clone(),
-        };
-        let bare = field.as_ref().clone().with_data_type(data_type);
-        Arc::new(bare.with_metadata(HashMap::new()))
-    }
-    Arc::new(Schema::new(schema.fields().iter().map(bare).collect::<Fields>()))
 }
 
 #[cfg(test)]

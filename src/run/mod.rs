@@ -186,7 +186,8 @@ impl<'a> Run<'a> {
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let memory = memory::of_run(plan, spec, &pool, ring);
+        let size = (spec.concurrency, spec.wave, spec.evidence.is_some());
+        let memory = memory::of_run(plan, size, &pool, ring);
         let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
         Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
@@ -311,7 +312,9 @@ impl Run<'_> {
         size: usize,
     ) -> Metadata {
         let limits = self.limits();
-        let memory = memory::of_run(self.plan, self.spec, &self.pool, self.ring);
+        let Spec { concurrency, wave, evidence, .. } = self.spec;
+        let sizes = (*concurrency, *wave, evidence.is_some());
+        let memory = memory::of_run(self.plan, sizes, &self.pool, self.ring);
         let cap = |cap: Option<u32>| {
             Some(cap.map_or_else(|| keys::NONE.to_owned(), |cap| cap.to_string()))
         };

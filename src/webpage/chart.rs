@@ -198,13 +198,13 @@ pub struct Line {
 /// How dashes are called.
 const DASHES: [&str; 4] = ["solid", "dashed", "dotted", "dash-dotted"];
 
-/// Cumulative distributions, between their 0.5 % and 99.5 % quantiles: on a logarithmic scale if all numbers are
+/// Cumulative distributions, between their 1 % and 99 % quantiles: on a logarithmic scale if all numbers are
 /// positive and differ by more than a factor of 20.
 pub fn distributions(says: Says<'_>, lines: &[Line], unit: &str) -> String {
     let (left, width, high, bottom) = (60.0, 640.0, 14.0, 264.0);
     let inner = |line: &Line| {
         let last = line.quantiles.len().saturating_sub(1);
-        let cut = last / 200;
+        let cut = last / 100;
         line.quantiles[cut.min(last)..=last - cut.min(last)].to_vec()
     };
     let all: Vec<f64> =
@@ -253,6 +253,9 @@ pub fn distributions(says: Says<'_>, lines: &[Line], unit: &str) -> String {
             "",
             &format!("{} ({})", short(&line.name), DASHES[at]),
         );
+    }
+    if least < 0.0 && most > 0.0 {
+        let _ = write!(body, "<path class=\"axis\" d=\"M{} {high}V{bottom}\"/>", n(x(0.0)));
     }
     if !unit.is_empty() {
         text(&mut body, left + width, bottom + 36.0, "end", "dim", unit);

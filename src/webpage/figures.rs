@@ -114,9 +114,16 @@ fn line(series: &Series) -> Line {
     Line { name: series.name.clone(), quantiles: quantiles.collect() }
 }
 
+/// Words of groups that are affected.
+const AFFECTED: [&str; 6] =
+    ["broken", "transient", "intermittent", "path_dependent", "site", "unstable"];
+
 /// Bars of counts: the first column is the name, this one the count.
 pub(super) fn counts(table: &Table, value: usize, title: &str, caption: &str) -> Option<Block> {
-    let rows = rows(table, value, None);
+    let mut rows = rows(table, value, None);
+    for row in &mut rows {
+        row.affected = AFFECTED.contains(&row.name.as_str());
+    }
     let most = rows.iter().max_by(|a, b| a.value.total_cmp(&b.value))?;
     let finding = format!("The most are {}: {}.", most.name, most.text);
     let says = Says { id: &format!("chart-{}", table.id), title, finding: &finding };

@@ -5,10 +5,14 @@
 //! the reading order by [`printable`](crate::printable), HTML by the template.
 
 pub mod chart;
+mod comparison;
 mod figures;
 mod page;
 mod sections;
 mod style;
+mod vantages;
 
+pub use comparison::comparison;
 pub use page::{Block, MOST_BYTES, Page, Section, TableView};
 pub use sections::of_account;
+pub use vantages::vantages;

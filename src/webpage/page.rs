@@ -138,8 +138,8 @@ struct ShownSection {
 
 #[derive(Template)]
 #[template(path = "page.html", config = "src/webpage/askama.toml")]
-struct Html<'a> {
-    page: &'a Page,
+struct Html {
+    page: Page,
     sections: Vec<ShownSection>,
     css: &'static str,
     policy: String,
@@ -162,15 +162,32 @@ impl Page {
         Err(Error::failed("make the page", format!("it has {} octets after every cut", html.len())))
     }
 
+    /// What comes before the sections, without control characters.
+    fn head(&self) -> Self {
+        let line = |text: &String| printable::line(text).into_owned();
+        let tile = |tile: &Tile| Tile {
+            value: line(&tile.value),
+            what: line(&tile.what),
+            of: line(&tile.of),
+        };
+        Self {
+            title: line(&self.title),
+            subtitle: line(&self.subtitle),
+            warnings: self.warnings.iter().map(line).collect(),
+            tiles: self.tiles.iter().map(tile).collect(),
+            sections: Vec::new(),
+        }
+    }
+
     fn cut_to(&self, rows: usize, code: usize) -> Result<String> {
         let sections = self.sections.iter().map(|section| ShownSection {
             id: section.id.clone(),
-            title: section.title.clone(),
-            short: section.short.clone(),
+            title: printable::line(&section.title).into_owned(),
+            short: printable::line(&section.short).into_owned(),
             blocks: section.blocks.iter().map(|block| shown(block, rows, code)).collect(),
         });
         let html = Html {
-            page: self,
+            page: self.head(),
             sections: sections.collect(),
             css: style::CSS,
             policy: style::policy(),

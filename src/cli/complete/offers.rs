@@ -90,6 +90,7 @@ const FREE: &[&str] = &[
     "file_type",
     "filter",
     "idle_timeout",
+    "label",
     "languages",
     "max_flows",
     "max_packets_per_target",

@@ -8,6 +8,7 @@ pub mod form;
 pub mod lab;
 pub mod names;
 pub mod noted;
+pub mod package;
 pub mod prober;
 pub mod rights;
 pub mod state;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{Array as _, RecordBatch};
+use arrow_array::{Array, RecordBatch, cast::AsArray as _};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::problem::{Check, Problem};
@@ -249,7 +249,7 @@ impl Contents {
         let column = |batch: &RecordBatch, name| batch.column_by_name(name).cloned();
         let differs = |from: usize, rows: usize| {
             ADDED.iter().any(|name| match (column(stored, name), column(judged, name)) {
-                (Some(a), Some(b)) => a.slice(from, rows).as_ref() != b.slice(from, rows).as_ref(),
+                (Some(a), Some(b)) => !same(&a.slice(from, rows), &b.slice(from, rows)),
                 (None, None) => false,
                 _ => true,
             })
@@ -356,6 +356,18 @@ impl Contents {
 fn is_part(about: &About, path: &Path, has_journal: bool) -> bool {
     let in_folder = has_journal && !path.join(sink::RUN).is_file();
     in_folder || about.value("ended").is_none() && about.value("merged_from").is_none()
+}
+
+/// Whether two columns have the same values, whatever the file says of them.
+fn same(a: &dyn Array, b: &dyn Array) -> bool {
+    match (a.as_struct_opt(), b.as_struct_opt()) {
+        (Some(a), Some(b)) => {
+            a.nulls() == b.nulls()
+                && a.column_names() == b.column_names()
+                && a.columns().iter().zip(b.columns()).all(|(a, b)| same(a, b))
+        }
+        _ => a == b,
+    }
 }
 
 /// How columns differ from the expected ones.
