@@ -66,6 +66,7 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("connect-read-kind", "what a kind takes"),
     ("connect-read-much", "the value of a size"),
     ("edns-kind", "what a kind takes"),
+    ("packet-exid-kind", "one key against another"),
     ("packet-length-query", "one key against another"),
     ("packet-length-short", "one key against another"),
     ("packet-edns-alone", "one key against another"),

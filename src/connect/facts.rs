@@ -218,6 +218,12 @@ fields! {
         /// Packets from the target's port to ours that do not answer the packet and were skipped: they acknowledge
         /// something else, or have a different identifier or question (RFC 5452, 9.1). NULL if nothing was sent.
         forge_unexpected: Option<u32>,
+        /// TCP options of the SYN-ACK in their order: the kind of each and, of the kinds 253 and 254, the first two octets
+        /// of its ExID (RFC 6994) in hexadecimal: `2 253:abcd 3`. NULL without a SYN-ACK.
+        forge_syn_ack_options: Option<String>,
+        /// Whether the SYN-ACK has every option of the kinds 253 and 254 that the packet had, by kind and the first two
+        /// octets of its ExID. NULL without a SYN-ACK, or if the packet had none.
+        forge_exid_echoed: Option<bool>,
     }
 }
 

@@ -41,6 +41,8 @@ pub use super::packet::{
 };
 use super::tcp::{self, Tcp};
 use crate::packet::dns::{Fit, Message, Question};
+use crate::packet::tcp_option::kind::{EXPERIMENT_1, EXPERIMENT_2};
+use crate::packet::tcp_option::options;
 
 #[cfg(test)]
 mod tests;
@@ -51,7 +53,7 @@ pub(super) const KIND: KindDef = KindDef {
     doc: "send one crafted packet, and watch for the answer",
     transport: Transport::Raw,
     options: &[&PACKET],
-    columns: &["forge_unexpected"],
+    columns: &["forge_unexpected", "forge_syn_ack_options", "forge_exid_echoed"],
     memory: 8 << 10,
     handshake_is_ok: false,
     port_for,
@@ -270,7 +272,8 @@ impl Forge {
         if tcp.syn() && acknowledges {
             // The server has opened a connection: abort it.
             out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
-            return self.end(Ending::new(State::Ok, Stage::Done, None));
+            let reply = self.syn_ack(tcp.options());
+            return self.end_with(Ending::new(State::Ok, Stage::Done, None), reply);
         }
         // A matching segment without an acknowledgment is the reset of a segment that has one.
         let resets = if self.packet.flags & ACK != 0 { !tcp.ack() } else { acknowledges };
@@ -315,10 +318,40 @@ impl Forge {
         Action::Wait
     }
 
+    /// What the options of a SYN-ACK say.
+    fn syn_ack(&self, octets: &[u8]) -> Reply {
+        let answered: Vec<_> = options(octets).map(|o| (o.kind, exid(o.kind, o.value))).collect();
+        let word = |(kind, exid): &(u8, Option<u16>)| match exid {
+            Some(exid) => format!("{kind}:{exid:04x}"),
+            None => kind.to_string(),
+        };
+        let sent = self.packet.options.iter().filter_map(|option| {
+            let exid = exid(option.kind, option.data.as_deref()?);
+            exid.is_some().then_some((option.kind, exid))
+        });
+        let mut sent = sent.peekable();
+        let any = sent.peek().is_some();
+        Reply {
+            forge_syn_ack_options: Some(answered.iter().map(word).collect::<Vec<_>>().join(" ")),
+            forge_exid_echoed: any.then(|| sent.all(|option| answered.contains(&option))),
+            ..Reply::default()
+        }
+    }
+
     fn end(&self, ending: Ending) -> Action {
-        let reply = Reply { forge_unexpected: Some(self.doubtful.wrong), ..Reply::default() };
+        self.end_with(ending, Reply::default())
+    }
+
+    fn end_with(&self, ending: Ending, reply: Reply) -> Action {
+        let reply = Reply { forge_unexpected: Some(self.doubtful.wrong), ..reply };
         Action::Close(Ending { reply: Some(Box::new(reply)), ..ending })
     }
+}
+
+/// The first two octets of the ExID of an option that experiments share (RFC 6994).
+fn exid(kind: u8, value: &[u8]) -> Option<u16> {
+    let is_shared = matches!(kind, EXPERIMENT_1 | EXPERIMENT_2);
+    value.first_chunk().filter(|_| is_shared).map(|exid| u16::from_be_bytes(*exid))
 }
 
 impl Machine for Forge {

@@ -42,6 +42,8 @@ pub(super) const LENGTH: RangeInclusive<i64> = 48..=65_535;
 pub(super) const SIXTEEN: RangeInclusive<i64> = 0..=65_535;
 /// Shift counts of window scaling, including those that RFC 7323 forbids.
 pub(super) const SCALE: RangeInclusive<i64> = 0..=255;
+/// Kinds of TCP options that experiments share (RFC 6994).
+pub(super) const EXPERIMENTS: RangeInclusive<i64> = 253..=254;
 /// Kinds of TCP options that have a length.
 pub(super) const KIND: RangeInclusive<i64> = 2..=255;
 

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
-use super::bounds::{KIND, LENGTH, SCALE, SIXTEEN, TTL};
+use super::bounds::{EXPERIMENTS, KIND, LENGTH, SCALE, SIXTEEN, TTL};
 use super::checker::Checker;
 use super::edns::joined;
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption};
@@ -13,6 +13,7 @@ use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, 
 use crate::connect::options::{PACKET, QNAME};
 use crate::connect::query::Query;
 use crate::connect::{QUESTIONS, Value, kind};
+use crate::packet::tcp_option::kind::EXPERIMENT_1;
 
 /// The most octets of payload, so that it fits one IP packet with all headers.
 const PAYLOAD: usize = 65_000;
@@ -249,22 +250,22 @@ impl Checker<'_> {
     /// One option; `None` if it is disabled or wrong.
     fn tcp_option(&mut self, written: &Spanned<WrittenOption>) -> Option<TcpOption> {
         let option = written.get_ref();
-        let WrittenOption { mss, window_scale, sack_permitted, timestamps, nop, kind, data } =
-            option;
+        let WrittenOption { mss, window_scale, sack_permitted, timestamps, nop, .. } = option;
+        let WrittenOption { kind, exid, data, .. } = option;
         let given = [
             mss.is_some(),
             window_scale.is_some(),
             sack_permitted.is_some(),
             timestamps.is_some(),
             nop.is_some(),
-            kind.is_some(),
+            kind.is_some() || exid.is_some(),
         ];
         let given = given.into_iter().filter(|given| *given).count();
-        if (given != 1 || (data.is_some() && kind.is_none()))
+        if (given != 1 || (data.is_some() && kind.is_none() && exid.is_none()))
             && !(given == 0 && self.was_removed(&["connect".into()]))
         {
             let help = "write { mss = 1460 }, { window_scale = 7 }, { sack_permitted = true }, \
-                        { timestamps = true }, { nop = true } or { kind = 253, data = \"f989\" }";
+                        { timestamps = true }, { nop = true }, { kind = 253, data = \"f989\" } or { exid = \"f989\" }";
             let message = "this is not one TCP option";
             self.mistake("E0215", written.span(), message, Some(help.into()));
             return None;
@@ -282,11 +283,29 @@ impl Checker<'_> {
             (.., Some(true)) => return Some(TcpOption { kind: 1, data: None }),
             _ => {}
         }
-        let data = match data {
-            Some(data) => self.hex(data)?,
-            None => Vec::new(),
-        };
-        of(self.octet("kind", kind.as_ref(), &KIND)?, data)
+        let mut content = Vec::new();
+        if let Some(exid) = exid {
+            content = self.exid(exid)?;
+        }
+        if let Some(data) = data {
+            content.extend(self.hex(data)?);
+        }
+        match (kind, exid) {
+            (None, _) => of(EXPERIMENT_1, content),
+            (Some(_), None) => of(self.octet("kind", kind.as_ref(), &KIND)?, content),
+            (Some(number), Some(_)) => of(self.octet("kind", Some(number), &EXPERIMENTS)?, content),
+        }
+    }
+
+    fn exid(&mut self, written: &Text) -> Option<Vec<u8>> {
+        let octets = self.hex(written)?;
+        if !matches!(octets.len(), 2 | 4) {
+            let message = format!("an ExID has two or four octets, not {}", octets.len());
+            let help = "write four or eight hexadecimal digits: \"abcd\"";
+            self.mistake("E0214", written.span(), message, Some(help.into()));
+            return None;
+        }
+        Some(octets)
     }
 
     /// Checks that the answer that the packet waits for is possible.

@@ -485,3 +485,31 @@ fn a_packet_is_padded_to_its_length() {
         }
     }
 }
+
+#[test]
+fn experiments_of_the_syn_ack_are_those_of_the_syn_or_not() {
+    let option = |kind, data: &[u8]| TcpOption { kind, data: Some(data.to_vec()) };
+    let mss: &[u8] = &[2, 4, 5, 180];
+    let (abcd, other) = (option(253, &[0xab, 0xcd, 1]), option(254, &[0, 7]));
+    for (sent, answered, words, echoed) in [
+        (vec![option(2, &[5, 180])], mss, "2", None),
+        (vec![abcd.clone()], mss, "2", Some(false)),
+        (vec![abcd.clone()], &[253, 4, 0xab, 0xcd, 1, 4, 2], "253:abcd 4", Some(true)),
+        (vec![abcd.clone()], &[254, 4, 0xab, 0xcd], "254:abcd", Some(false)),
+        (vec![abcd.clone()], &[253, 4, 0xab, 0xce], "253:abce", Some(false)),
+        (vec![abcd.clone(), other.clone()], &[253, 4, 0xab, 0xcd], "253:abcd", Some(false)),
+        (
+            vec![abcd.clone(), other.clone()],
+            &[254, 4, 0, 7, 253, 4, 0xab, 0xcd],
+            "254:0007 253:abcd",
+            Some(true),
+        ),
+        (vec![abcd.clone()], &[253, 2], "253", Some(false)),
+        (vec![abcd], &[], "", Some(false)),
+    ] {
+        let packet = Packet { options: sent, ..Packet::default() };
+        let reply = forge(&packet, false).syn_ack(answered);
+        assert_eq!(reply.forge_syn_ack_options.as_deref(), Some(words));
+        assert_eq!(reply.forge_exid_echoed, echoed, "{words}");
+    }
+}

@@ -87,10 +87,10 @@ pub(in crate::measurement) struct Packet {
     pub(in crate::measurement) answer: Option<Text>,
 }
 
-/// One TCP option: a table with one of these keys, and `data` next to `kind`.
+/// One TCP option: a table with one of these keys, and `data` next to `kind` or `exid`.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "dependentRequired" = { "data": ["kind"] }))]
+#[schemars(extend("minProperties" = 1))]
 #[schemars(transform = one_option)]
 pub(in crate::measurement) struct TcpOption {
     /// Maximum Segment Size (RFC 9293, 3.7.1).
@@ -117,21 +117,30 @@ pub(in crate::measurement) struct TcpOption {
     #[serde(default)]
     #[schemars(schema_with = "kind", example = 253)]
     pub(in crate::measurement) kind: Option<Spanned<i64>>,
-    /// The octets of such an option after kind and length, as hexadecimal digits.
+    /// The ExID of an experiment (RFC 6994), as four or eight hexadecimal digits: an option of the kind 253, or 254 with
+    /// `kind = 254`, that begins with it.
+    #[schemars(with = "Option<String>", example = &"abcd", regex(pattern = "^([0-9a-fA-F]{4}){1,2}$|\\$\\{"))]
+    pub(in crate::measurement) exid: Option<Text>,
+    /// The octets of such an option after kind, length and ExID, as hexadecimal digits.
     #[schemars(with = "Option<String>", example = &"f989", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) data: Option<Text>,
 }
 
 /// Allows one of the options: next to each, none of the later ones, so that an editor points to the second.
 fn one_option(schema: &mut Schema) {
-    const OPTIONS: [&str; 6] =
-        ["mss", "window_scale", "sack_permitted", "timestamps", "nop", "kind"];
+    // The last two go together.
+    const OPTIONS: [&str; 7] =
+        ["mss", "window_scale", "sack_permitted", "timestamps", "nop", "kind", "exid"];
     let without = OPTIONS.iter().enumerate().map(|(number, option)| {
         let later = OPTIONS[number + 1..].iter().map(|later| ((*later).to_owned(), false.into()));
         let later: serde_json::Map<String, Value> = later.collect();
         ((*option).to_owned(), serde_json::json!({ "properties": later }))
     });
-    let without: serde_json::Map<String, Value> = without.take(OPTIONS.len() - 1).collect();
+    let mut without: serde_json::Map<String, Value> = without.take(OPTIONS.len() - 2).collect();
+    let data = serde_json::json!({
+        "if": { "not": { "required": ["exid"] } }, "then": { "required": ["kind"] },
+    });
+    without.insert("data".to_owned(), data);
     schema.insert("dependentSchemas".into(), without.into());
 }
 
