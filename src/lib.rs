@@ -20,12 +20,16 @@
 //! | 11 | [`lab`] |
 //! | 12 | [`run`]: one run of one plan over one list |
 //! | 13 | [`report`], [`results`] |
-//! | 14 | `fleet` (feature `fleet`): many vantage points |
-//! | 15 | [`cli`] |
+//! | 14 | [`analysis`]: numbers of finished results, as tables; `fleet` (feature `fleet`): many vantage points |
+//! | 15 | [`webpage`]: a page of tables |
+//! | 16 | [`package`]: results for publication |
+//! | 17 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
+pub mod analysis;
+pub mod as_table;
 pub mod barrier;
 pub mod chain;
 pub mod cli;
@@ -41,9 +45,11 @@ pub mod fleet;
 pub mod guide;
 pub mod hex;
 pub mod lab;
+pub mod locate;
 pub mod measurement;
 pub mod merge;
 pub mod observer;
+pub mod package;
 pub mod packet;
 pub mod printable;
 pub mod privilege;
@@ -59,4 +65,5 @@ pub mod sink;
 pub mod step;
 pub mod targets;
 pub mod version;
+pub mod webpage;
 pub mod words;

@@ -63,6 +63,8 @@ const BEYOND_SCHEMAS: &[(&str, &str)] = &[
     ("never-true", "SQL"),
     ("never-when", "SQL"),
     ("not-boolean", "SQL"),
+    ("edns-kind", "what a kind takes"),
+    ("packet-edns-alone", "one key against another"),
     ("packet-answer-dns", "one key against another"),
     ("packet-answer-syn-ack", "one key against another"),
     ("packet-unused", "one key against another"),

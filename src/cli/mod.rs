@@ -8,7 +8,9 @@ mod attribution;
 mod check;
 mod codes;
 mod complete;
+mod describe;
 mod explain;
+mod export;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod guide;
@@ -21,6 +23,7 @@ mod new;
 mod observe;
 mod options;
 mod reference;
+mod report;
 mod restore;
 mod run;
 mod schema;
@@ -28,6 +31,7 @@ mod shell;
 mod signals;
 mod source;
 mod targets;
+mod upload;
 mod verify;
 mod words;
 
@@ -79,7 +83,11 @@ enum Command {
     Observe(observe::Args),
     Judge(judge::Args),
     Merge(merge::Args),
+    Describe(describe::Args),
+    Export(export::Args),
     Verify(verify::Args),
+    Upload(upload::Args),
+    Report(report::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
@@ -155,7 +163,11 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Describe(args) => describe::run(&args, cli.quiet),
+        Command::Export(args) => export::run(&args, cli.quiet),
         Command::Verify(args) => verify::run(&args, cli.quiet),
+        Command::Upload(args) => upload::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),

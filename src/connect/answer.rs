@@ -34,7 +34,7 @@ enum Code {
     /// A status code of HTTP, divided by 100 (RFC 9110, 15).
     StatusClass(u16),
     /// An RCODE of DNS (RFC 6895, 2.3).
-    Rcode(u8),
+    Rcode(u16),
 }
 
 macro_rules! answers {
@@ -122,6 +122,7 @@ answers! {
     DNS_NXDOMAIN = "dns:nxdomain", "RCODE 3: there is no such name", Code::Rcode(3);
     DNS_NOTIMP = "dns:notimp", "RCODE 4: the server does not support this kind of query", Code::Rcode(4);
     DNS_REFUSED = "dns:refused", "RCODE 5: the server refuses this client or this name", Code::Rcode(5);
+    DNS_BADVERS = "dns:badvers", "RCODE 16: the server does not support this version of EDNS (RFC 6891, 9)", Code::Rcode(16);
     DNS_OTHER_RCODE = "dns:other_rcode", "any other RCODE except 0";
     DNS_BAD_ANSWER = "dns:bad_answer", "a message that answers the query but cannot be parsed";
     DNS_INCOMPLETE = "dns:incomplete", "over TCP, a message that was not complete when the connection closed or the attempt timed out";
@@ -148,7 +149,7 @@ impl Answer {
     }
 
     /// The answer for an RCODE; `None` if it is not an error.
-    pub(super) fn of_rcode(rcode: u8) -> Option<Self> {
+    pub(super) fn of_rcode(rcode: u16) -> Option<Self> {
         match rcode {
             0 => None,
             _ => Some(Self::of(Code::Rcode(rcode)).unwrap_or(DNS_OTHER_RCODE)),

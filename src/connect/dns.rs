@@ -1,6 +1,6 @@
 //! Kinds `dns_udp` and `dns_tcp`: one query to a name server (RFC 1035).
 //!
-//! The query is for the target's name, or for [`DEFAULT_NAME`] if it has none. The target counts as
+//! The query is a [`Query`]: for the target's name unless the measurement names another one. The target counts as
 //! reached when an answer with our identifier and our question arrives, whatever it says. An RCODE other than 0 is
 //! recorded as the answer. Messages with a different identifier or question are skipped and counted. Queries are not
 //! retried, since a retry would hide what the path did to the first one.
@@ -31,38 +31,43 @@
 
 use std::net::IpAddr;
 
-use hickory_proto::op::{self, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
-
 use super::answer::{Answer, DNS_BAD_ANSWER, DNS_INCOMPLETE, DNS_TOO_LONG};
 use super::cost::{Part, segment, stream};
 use super::facts::{Reply, Stage, State};
 use super::kind::{KindDef, Transport};
 use super::machine::{Action, Ending, Event, Machine, Peer};
-use super::options::{DEFAULT_NAME, Options, QUESTION, TFO};
+use super::options::{EDNS, Options, QNAME, QUESTION, TFO};
+use super::query::Query;
 use super::tcp::{self, MOST_BYTES};
-use crate::packet::dns::{Data, Fit, Message, randomize_case};
+use crate::packet::dns::{DO, Data, Fit, Message};
 
 /// The row of the kind over TCP.
 pub(super) const OVER_TCP: KindDef = KindDef {
     name: "dns_tcp",
     doc: "send one query to a name server over TCP, for the target's name or example.org",
     port: 53,
-    options: &[&TFO, &QUESTION],
+    options: &[&TFO, &QUESTION, &QNAME, &EDNS],
     columns: &[
         "dns_reply_rcode",
         "dns_reply_answers",
         "dns_reply_addresses",
+        "dns_reply_octets",
         "dns_reply_truncated",
         "dns_reply_authoritative",
+        "dns_reply_edns_version",
+        "dns_reply_edns_flags",
+        "dns_reply_edns_do",
+        "dns_reply_edns_buffer",
+        "dns_reply_edns_padding",
         "dns_reply_mismatched",
         "dns_reply_case_kept",
     ],
     memory: 4 * MOST_BYTES,
     handshake_is_ok: false,
     start: |options, peer| Ok(Box::new(Dns::new(options, peer, true)?)),
-    cost: |_, timeout| {
-        stream(timeout, MOST_BYTES, vec![segment(timeout, "query", 50, "sent once")])
+    cost: |options, timeout| {
+        let (usual, _) = query(options).octets();
+        stream(timeout, MOST_BYTES, vec![segment(timeout, "query", 2 + usual, "sent once")])
     },
     ..tcp::KIND
 };
@@ -72,20 +77,31 @@ pub(super) const OVER_UDP: KindDef = KindDef {
     name: "dns_udp",
     doc: "send one query to a name server over UDP, for the target's name or example.org",
     transport: Transport::Udp,
-    options: &[&QUESTION],
-    memory: 4 << 10,
+    options: &[&QUESTION, &QNAME, &EDNS],
+    memory: 8 << 10,
     start: |options, peer| Ok(Box::new(Dns::new(options, peer, false)?)),
-    cost: |_, _| {
+    cost: |options, _| {
+        let (usual, most) = query(options).octets();
         vec![Part {
             packet: "query",
             usual: 1,
             most: 1,
-            octets: (60, 40 + 8 + 12 + 255 + 4),
+            octets: (20 + 8 + usual, 40 + 8 + most),
             why: "sent once, even without an answer".into(),
         }]
     },
     ..OVER_TCP
 };
+
+/// The query that options describe.
+fn query(options: &Options) -> Query {
+    let plain = Query::default();
+    Query {
+        of: options.word(&QUESTION).unwrap_or(plain.of),
+        name: options.text(&QNAME).map(str::to_owned),
+        edns: options.edns(),
+    }
+}
 
 /// The error of an inconclusive attempt: the only answer is a partial match, and wrong messages came, too.
 pub const MAY_BE_FORGED: &str = "Answer may be forged";
@@ -151,18 +167,11 @@ impl Dns {
         peer: Peer<'_>,
         over_tcp: bool,
     ) -> Result<Self, &'static str> {
-        const WRONG: &str = "Target's name cannot be queried";
-        let mut name =
-            Name::from_str_relaxed(peer.name.unwrap_or(DEFAULT_NAME)).map_err(|_| WRONG)?;
-        name.set_fqdn(true);
-        let of_type = match options.word(&QUESTION) {
-            Some("AAAA") => RecordType::AAAA,
-            _ => RecordType::A,
-        };
-        let octets = question(name, of_type, peer.random, !over_tcp).ok_or(WRONG)?;
+        let octets = query(options).message(peer, !over_tcp, None)?;
         let mut message = Vec::with_capacity(octets.len() + 2);
         if over_tcp {
-            message.extend(u16::try_from(octets.len()).map_err(|_| WRONG)?.to_be_bytes());
+            let length = u16::try_from(octets.len()).map_err(|_| "Query is too long")?;
+            message.extend(length.to_be_bytes());
         }
         message.extend(&octets);
         Ok(Self {
@@ -240,18 +249,26 @@ impl Dns {
                 Err(_) => return self.bad_answer(),
             }
         }
+        let opt = message.opt();
+        let rcode = message.whole_rcode(opt);
         let reply = Reply {
-            dns_reply_rcode: Some(message.rcode.into()),
-            dns_reply_answers: Some(message.answers),
+            dns_reply_rcode: Some(rcode),
+            dns_reply_answers: Some(message.answers.into()),
             dns_reply_addresses: Some(text(addresses)),
+            dns_reply_octets: u16::try_from(message.octets()).ok(),
             dns_reply_truncated: Some(message.truncated),
             dns_reply_authoritative: Some(message.authoritative),
+            dns_reply_edns_version: opt.map(|opt| opt.version),
+            dns_reply_edns_flags: opt.map(|opt| opt.flags),
+            dns_reply_edns_do: opt.map(|opt| opt.flags & DO != 0),
+            dns_reply_edns_buffer: opt.map(|opt| opt.buffer),
+            dns_reply_edns_padding: opt.and_then(|opt| opt.padding),
             dns_reply_mismatched: Some(self.doubtful.wrong),
             dns_reply_case_kept: keeps_case,
             ..Reply::default()
         };
         let ending = Ending::new(State::Ok, Stage::Done, None);
-        let ending = ending.answered(Answer::of_rcode(message.rcode));
+        let ending = ending.answered(Answer::of_rcode(rcode));
         Ending { reply: Some(Box::new(reply)), ..ending }
     }
 
@@ -284,25 +301,6 @@ impl Dns {
     fn partial(&self) -> Option<Answer> {
         (!self.stream.is_empty()).then_some(DNS_INCOMPLETE)
     }
-}
-
-/// A query as a message. The lowest bits of `random` are its identifier; with `random_case`, the other bits choose
-/// the case of its letters. `None` if the name does not fit a message.
-pub(super) fn question(
-    name: Name,
-    of_type: RecordType,
-    random: u64,
-    random_case: bool,
-) -> Option<Vec<u8>> {
-    const ID_BITS: u32 = 16;
-    let mut message = op::Message::new(random as u16, MessageType::Query, OpCode::Query);
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(name, of_type));
-    let mut octets = message.to_vec().ok()?;
-    if random_case {
-        randomize_case(&mut octets, random.rotate_right(ID_BITS));
-    }
-    Some(octets)
 }
 
 /// Addresses in an order that does not depend on the answer's.
@@ -354,7 +352,7 @@ impl Machine for Dns {
     }
 
     fn early(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.message);
+        out.append(&mut std::mem::take(&mut self.message));
     }
 }
 

@@ -124,6 +124,9 @@ fields! {
         started: Timestamp,
         /// When the attempt ended (UTC).
         ended: Timestamp,
+        /// Nanoseconds from `started` to `ended` by the clock of this host: negative if it was set back in between
+        /// (flag `clock_step`). NULL if nothing was started.
+        duration: Option<i64>,
         /// Version of IP of the target's address: 4 or 6.
         ip_version: Option<u8> = (4, 6),
         /// The source port that the engine chose: together with the target's address and port, the flow key.
@@ -169,16 +172,29 @@ fields! {
         tls_cert_until: Option<Timestamp>,
     }
     "dns" {
-        /// RCODE of the answer (RFC 1035, 4.1.1): 0 means no error.
+        /// RCODE of the answer (RFC 1035, 4.1.1), with the upper bits that EDNS adds: 0 means no error.
         dns_reply_rcode: Option<u16> = (0, 4_095),
         /// Resource records in the answer's answer section.
-        dns_reply_answers: Option<u16>,
+        dns_reply_answers: Option<u32> = (0, 65_535),
         /// Addresses in the answer's answer section, sorted, separated by spaces, at most 32.
         dns_reply_addresses: Option<String>,
+        /// Octets of the answer: the message alone, without the headers of UDP and IP or the length before it over TCP.
+        dns_reply_octets: Option<u16>,
         /// TC bit of the answer: it was truncated to fit a datagram.
         dns_reply_truncated: Option<bool>,
         /// AA bit of the answer: the server is authoritative for the name.
         dns_reply_authoritative: Option<bool>,
+        /// Version of EDNS in the answer's OPT record (RFC 6891, 6.1.3); NULL if the answer has no such record, or
+        /// none that can be read.
+        dns_reply_edns_version: Option<u8>,
+        /// The 16 flags of the answer's OPT record, as a number; NULL likewise.
+        dns_reply_edns_flags: Option<u16>,
+        /// The flag DO of the answer's OPT record (RFC 3225); NULL likewise.
+        dns_reply_edns_do: Option<bool>,
+        /// The largest message in octets that the server can receive over UDP, as its OPT record says; NULL likewise.
+        dns_reply_edns_buffer: Option<u16>,
+        /// Octets of the option Padding of the answer's OPT record (RFC 7830); NULL if it has none.
+        dns_reply_edns_padding: Option<u16>,
         /// Messages skipped because their identifier or question is not ours (RFC 5452, 9.1): wrong
         /// answers, or another host's guesses.
         dns_reply_mismatched: Option<u32>,
@@ -209,6 +225,12 @@ pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> 
 }
 
 impl Attempt {
+    /// Sets `duration` from the two times. They are final when the packets have corrected them.
+    pub fn close(&mut self) {
+        let times = self.started.known().zip(self.ended.known());
+        self.duration = times.map(|(started, ended)| ended.0.saturating_sub(started.0));
+    }
+
     /// Whether a panic of this program ended it.
     pub fn is_internal_error(&self) -> bool {
         self.error.as_deref() == Some(INTERNAL_ERROR)

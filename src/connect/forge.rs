@@ -24,20 +24,19 @@ use std::sync::Arc;
 use etherparse::checksum::Sum16BitWords;
 use etherparse::{IpNumber, Ipv4Header, Ipv6FlowLabel, Ipv6Header, TcpHeader, TcpSlice, UdpHeader};
 
-use hickory_proto::rr::{Name, RecordType};
-
 use super::answer::{self, DNS_BAD_ANSWER};
 use super::cost::Part;
-use super::dns::{Doubtful, question};
+use super::dns::Doubtful;
 use super::facts::{Reply, Stage, State};
 use super::kind::{KindDef, Transport};
 use super::machine::{Action, Ending, Event, Fault, Machine, Peer};
-use super::options::{DEFAULT_NAME, Options, PACKET};
+use super::options::{Options, PACKET};
 use super::packet::{ACK, FIN, RST};
 pub use super::packet::{
     ANSWERS, Answer, CHECKSUMS, Checksum, ECN, IP_FLAGS, MOST_OPTIONS, PROTOCOLS, Packet, Payload,
-    Protocol, QUESTIONS, SYN, TCP_FLAGS, TcpOption, Words,
+    Protocol, SYN, TCP_FLAGS, TcpOption, Words,
 };
+use super::query::Query;
 use super::tcp::{self, Tcp};
 use crate::packet::dns::{Fit, Message, Question};
 
@@ -51,6 +50,7 @@ pub(super) const KIND: KindDef = KindDef {
     transport: Transport::Raw,
     options: &[&PACKET],
     columns: &["forge_unexpected"],
+    memory: 8 << 10,
     handshake_is_ok: false,
     port_for,
     start: |_, _| Ok(Box::new(Tcp::default())),
@@ -134,20 +134,17 @@ impl Forge {
         match &forge.packet.clone().payload {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => forge.payload = bytes.clone(),
-            Payload::Question(kind) => forge.query(kind, peer),
+            Payload::Question(query) => forge.query(query, peer),
         }
         forge
     }
 
-    fn query(&mut self, kind: &str, peer: Peer<'_>) {
-        let name = peer.name.and_then(|name| Name::from_ascii(name).ok());
-        let mut name =
-            name.or_else(|| Name::from_ascii(DEFAULT_NAME).ok()).unwrap_or_else(Name::root);
-        // Names in messages are always fully qualified.
-        name.set_fqdn(true);
-        let kind = if kind == "AAAA" { RecordType::AAAA } else { RecordType::A };
-        // A name that was parsed fits a message.
-        self.payload = question(name, kind, peer.random, true).unwrap_or_default();
+    fn query(&mut self, query: &Query, peer: Peer<'_>) {
+        // A name that no query can have is left out.
+        let message = query
+            .message(peer, true, None)
+            .or_else(|_| query.message(Peer { name: None, ..peer }, true, None));
+        self.payload = message.unwrap_or_default();
         self.is_query = true;
     }
 
@@ -278,7 +275,8 @@ impl Forge {
         else {
             return self.unexpected();
         };
-        let ok = ok.answered(answer::Answer::of_rcode(message.rcode));
+        let rcode = message.whole_rcode(message.opt());
+        let ok = ok.answered(answer::Answer::of_rcode(rcode));
         match message.fit(&query) {
             Fit::Answer => return self.end(ok),
             Fit::Partial => self.doubtful.partial(ok),

@@ -12,6 +12,7 @@ pub mod answer;
 mod certificate;
 pub mod cost;
 pub mod dns;
+pub mod edns;
 pub mod facts;
 pub mod fastopen;
 pub mod forge;
@@ -24,6 +25,7 @@ mod mptcp;
 pub mod options;
 mod packet;
 mod prepare;
+pub mod query;
 pub mod tcp;
 #[cfg(test)]
 mod testing;
@@ -35,10 +37,9 @@ pub use facts::{
 };
 pub use kind::{KindDef, MOST_TRANSIENT, Transport, start};
 pub use machine::{Action, Ending, Event, Fault, Machine, Peer};
-pub use options::{
-    DEFAULT_NAME, GROUPS, HTTP_VERSIONS, METHODS, OPTIONS, OptionDef, Options, QUESTIONS, Value,
-};
+pub use options::{GROUPS, HTTP_VERSIONS, METHODS, OPTIONS, OptionDef, Options, Value};
 pub use prepare::Prepared;
+pub use query::{DEFAULT_NAME, QUESTIONS};
 
 /// Every connection kind.
 pub static KINDS: &[KindDef] = &[

@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::edns::Edns;
 use super::packet::Packet;
+use super::query::{NAME, QUESTIONS, is_name};
 
 /// Versions of HTTP that `version` accepts, with their meaning.
 pub static HTTP_VERSIONS: &[(&str, &str)] = &[
@@ -17,20 +19,12 @@ pub static HTTP_VERSIONS: &[(&str, &str)] = &[
 pub static METHODS: &[(&str, &str)] =
     &[("GET", "the page, whose beginning is read"), ("HEAD", "the header of the page")];
 
-/// Queries that `question` accepts, with their meaning.
-pub static QUESTIONS: &[(&str, &str)] =
-    &[("A", "the name's IPv4 addresses"), ("AAAA", "the name's IPv6 addresses (RFC 3596)")];
-
 /// Groups of the TLS key exchange that `groups` accepts, with their meaning.
 pub static GROUPS: &[(&str, &str)] = &[
     ("x25519", "Curve25519 (RFC 7748)"),
     ("secp256r1", "the NIST curve P-256"),
     ("secp384r1", "the NIST curve P-384"),
 ];
-
-/// The name in queries to targets without one: it is reserved, is in the DNS, and has
-/// addresses of both families (RFC 2606).
-pub const DEFAULT_NAME: &str = "example.org";
 
 /// The longest path of a request, so that it fits a segment.
 const LONGEST_PATH: usize = 512;
@@ -77,6 +71,8 @@ pub enum Takes {
     Words(Words),
     /// A crafted packet.
     Packet,
+    /// What a query says by EDNS.
+    Edns,
 }
 
 /// Words that an option accepts.
@@ -103,6 +99,8 @@ pub enum Value {
     Word(&'static str),
     /// Of [`Takes::Words`].
     Words(Vec<&'static str>),
+    /// Of [`Takes::Edns`].
+    Edns(Edns),
 }
 
 /// Names identify rows.
@@ -237,6 +235,33 @@ pub static QUESTION: OptionDef = OptionDef {
     ..PLAIN
 };
 
+/// The name in the query to a name server.
+pub static QNAME: OptionDef = OptionDef {
+    name: "qname",
+    doc: "The name in the query to a name server, instead of the target's; `.` is the root.",
+    takes: Takes::Text(NAME),
+    example: "'example.net'",
+    check: |value| {
+        let Value::Text(name) = value else { return None };
+        (!is_name(name)).then(|| {
+            let help = "write labels of at most 63 octets, separated by dots: \"example.net\"";
+            ("invalid name of a query".to_owned(), help.to_owned())
+        })
+    },
+    describe: |_, options| Some(format!("for the name {}", options.text(&QNAME)?)),
+    ..PLAIN
+};
+
+/// EDNS in the query to a name server.
+pub static EDNS: OptionDef = OptionDef {
+    name: "edns",
+    doc: "Adds EDNS to the query to a name server (RFC 6891); for one configuration, the keys in which it differs.",
+    takes: Takes::Edns,
+    example: "{ buffer = 4096, do = true, padding = 128 }",
+    describe: |_, options| Some(format!("with {}", options.edns()?.describe())),
+    ..PLAIN
+};
+
 /// The packet of the kind `forge`.
 pub static PACKET: OptionDef = OptionDef {
     name: "packet",
@@ -276,8 +301,20 @@ pub static REQUEST_OCTETS: OptionDef = OptionDef {
 };
 
 /// Every option, in the order of the schema and of descriptions.
-pub static OPTIONS: &[&OptionDef] =
-    &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS, &QUESTION, &PACKET, &REPEAT];
+pub static OPTIONS: &[&OptionDef] = &[
+    &TFO,
+    &ALPN,
+    &GROUP,
+    &VERSION,
+    &METHOD,
+    &PATH,
+    &REQUEST_OCTETS,
+    &QUESTION,
+    &QNAME,
+    &EDNS,
+    &PACKET,
+    &REPEAT,
+];
 
 impl OptionDef {
     /// The words that it accepts, with their meaning, if it accepts words only.
@@ -361,6 +398,14 @@ impl Options {
     pub fn texts(&self, option: &OptionDef) -> Option<&[String]> {
         match self.get(option) {
             Some(Value::Texts(texts)) => Some(texts),
+            _ => None,
+        }
+    }
+
+    /// What a query says by EDNS, if it has EDNS.
+    pub fn edns(&self) -> Option<Edns> {
+        match self.get(&EDNS) {
+            Some(Value::Edns(edns)) => Some(*edns),
             _ => None,
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! The kind [`forge`](super::forge) sends it.
 
+use super::query::Query;
+
 /// The transport of a crafted packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Protocol {
@@ -52,8 +54,8 @@ pub enum Payload {
     Nothing,
     /// These octets.
     Bytes(Vec<u8>),
-    /// A DNS query of this type for the target's name: `A` or `AAAA`.
-    Question(&'static str),
+    /// A DNS query.
+    Question(Query),
 }
 
 /// One packet, as a measurement describes it.
@@ -138,10 +140,6 @@ pub static ANSWERS: Words<Answer> = &[
     ),
 ];
 
-/// Types of DNS queries.
-pub static QUESTIONS: Words<&str> =
-    &[("A", "A", "the name's IPv4 addresses"), ("AAAA", "AAAA", "the name's IPv6 addresses")];
-
 /// Flags of the IPv4 header.
 pub static IP_FLAGS: &[(&str, &str)] = &[
     ("evil", "the reserved bit (RFC 3514); an IPv6 target is skipped"),
@@ -215,7 +213,13 @@ impl Packet {
         match &self.payload {
             Payload::Nothing => {}
             Payload::Bytes(bytes) => more(format!("{} octets of payload", bytes.len())),
-            Payload::Question(kind) => more(format!("a DNS query for the {kind} of its name")),
+            Payload::Question(query) => {
+                let of = query.name.as_deref().unwrap_or("its name");
+                more(format!("a DNS query for the {} of {of}", query.of));
+                if let Some(edns) = query.edns {
+                    more(edns.describe());
+                }
+            }
         }
         if let Some((.., doc)) = ANSWERS.iter().find(|(_, answer, _)| *answer == self.answer) {
             more(format!("answered by {doc}"));
@@ -235,11 +239,10 @@ impl Packet {
             Protocol::Tcp => 20 + self.options_octets().len() as u64,
             Protocol::Udp => 8,
         };
-        // A query has a header, name, type and class.
         let (usual, most) = match &self.payload {
             Payload::Nothing => (0, 0),
             Payload::Bytes(bytes) => (bytes.len() as u64, bytes.len() as u64),
-            Payload::Question(_) => (12 + 20 + 4, 12 + 255 + 4),
+            Payload::Question(query) => query.octets(),
         };
         (20 + transport + usual, 40 + transport + most)
     }

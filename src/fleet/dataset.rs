@@ -230,7 +230,7 @@ fn vantage(
         match store::read(&path)?.map(|octets| store::digest(&octets)) {
             Some(digest) if digest == result.sha256 => {
                 match Facts::read(&path).and_then(|facts| fits(document, &unit, result, &facts)) {
-                    Ok(()) => inputs.push(Input::open(&path, false)?),
+                    Ok(()) => inputs.push(Input::open(&path, "verify", false)?),
                     Err(why) => proof.faults.push(format!("{unit}: {why}")),
                 }
                 files.insert(unit.short(), digest.into());

@@ -43,7 +43,7 @@ impl Facts {
     /// If it is not a result, or not as it was written.
     pub fn read(path: &Path) -> Result<Self> {
         let octets = store::need(path)?;
-        let input = Input::open(path, false)?;
+        let input = Input::open(path, "read", false)?;
         let value = |key: &str| input.value(key).unwrap_or_default().to_owned();
         let number = |key: &str| {
             input.number(key).ok_or_else(|| {

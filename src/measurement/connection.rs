@@ -67,7 +67,7 @@ impl Checker<'_> {
             let inherited = base.option(option).filter(|_| inherits(option));
             if let Some(written) = own.option(option).or(inherited) {
                 places.push((*option, written.span()));
-                if let Some(value) = self.value(option, written) {
+                if let Some(value) = self.value(option, written, inherited) {
                     options.set(option, value);
                 }
             }
@@ -100,8 +100,14 @@ impl Checker<'_> {
         Some(Connection { kind, own_kind, timeout, options, packet })
     }
 
-    /// The value of an option. A wrong value is recorded and, if it has a meaning, used all the same.
-    fn value(&mut self, option: &OptionDef, written: &Written) -> Option<Value> {
+    /// The value of an option, where `[connect]` may have another one. A wrong value is recorded and, if it has a
+    /// meaning, used all the same.
+    fn value(
+        &mut self,
+        option: &OptionDef,
+        written: &Written,
+        inherited: Option<&Written>,
+    ) -> Option<Value> {
         let pairs = |words: &Words| words.all.iter().map(|(name, _)| (*name, *name)).collect();
         let value = match (&option.takes, written) {
             (_, Written::Boolean(value)) => Value::Boolean(*value.get_ref()),
@@ -126,6 +132,13 @@ impl Checker<'_> {
             (_, Written::Text(text)) => Value::Text(text.get_ref().clone()),
             (_, Written::Texts(list)) => {
                 Value::Texts(list.get_ref().iter().map(|text| text.get_ref().clone()).collect())
+            }
+            (_, Written::Edns(own)) => {
+                let base = inherited.and_then(|inherited| match inherited {
+                    Written::Edns(base) => Some(base),
+                    _ => None,
+                });
+                Value::Edns(self.edns(base, Some(own))?)
             }
             (_, Written::Integer(_)) => return None,
         };

@@ -6,11 +6,13 @@ use toml::Spanned;
 
 use super::bounds::{KIND, SCALE, SIXTEEN, TTL};
 use super::checker::Checker;
+use super::edns::joined;
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption};
 use super::words::Text;
 use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, Words};
-use crate::connect::kind;
-use crate::connect::options::PACKET;
+use crate::connect::options::{PACKET, QNAME};
+use crate::connect::query::Query;
+use crate::connect::{QUESTIONS, Value, kind};
 
 /// The most octets of payload, so that it fits one IP packet with all headers.
 const PAYLOAD: usize = 65_000;
@@ -136,8 +138,15 @@ impl Checker<'_> {
             let help = "write one of payload, payload_hex and question";
             self.mistake("E0215", second.span(), message, Some(help.into()));
         }
-        if let Some(kind) = self.named(question.as_ref(), "DNS question", forge::QUESTIONS) {
-            return Payload::Question(kind);
+        if let Some(question) = question {
+            return self.query(question, written).map_or(Payload::Nothing, Payload::Question);
+        }
+        let orphans = [written.qname.as_ref().map(|q| ("qname", q.span()))];
+        let edns = written.edns.as_ref().map(|edns| ("edns", edns.span()));
+        for (key, span) in orphans.into_iter().chain([edns]).flatten() {
+            let message = format!("`{key}` is for a DNS query, and this packet has none");
+            let help = "write question = \"A\" and protocol = \"udp\", or remove it";
+            self.mistake("E0215", span, message, Some(help.into()));
         }
         let bytes = match (payload, payload_hex) {
             (Some(text), _) => Some((text.get_ref().as_bytes().to_vec(), text)),
@@ -151,6 +160,20 @@ impl Checker<'_> {
             self.mistake("E0214", text.span(), message, Some(help));
         }
         if bytes.is_empty() { Payload::Nothing } else { Payload::Bytes(bytes) }
+    }
+
+    fn query(&mut self, question: &Text, written: &Written) -> Option<Query> {
+        let words: Vec<_> = QUESTIONS.iter().map(|(name, _)| (*name, *name)).collect();
+        let of = self.word(question, "DNS question", &words);
+        let name = written.qname.as_ref().map(|name| {
+            let text = name.get_ref().clone();
+            if let Some((message, help)) = (QNAME.check)(&Value::Text(text.clone())) {
+                self.mistake("E0214", name.span(), message, Some(help));
+            }
+            text
+        });
+        let edns = self.edns(None, written.edns.as_ref());
+        Some(Query { of: of?, name, edns })
     }
 
     fn hex(&mut self, written: &Text) -> Option<Vec<u8>> {
@@ -270,6 +293,7 @@ fn merged(base: Option<&Spanned<Written>>, own: Option<&Spanned<Written>>) -> Wr
     // A payload replaces the other one, whichever keys they use.
     let carries = own.payload.is_some() || own.payload_hex.is_some() || own.question.is_some();
     let inherited = |text: Option<Text>| text.filter(|_| !carries);
+    let has_octets = own.payload.is_some() || own.payload_hex.is_some();
     Written {
         protocol: own.protocol.or(base.protocol),
         ttl: own.ttl.or(base.ttl),
@@ -282,6 +306,8 @@ fn merged(base: Option<&Spanned<Written>>, own: Option<&Spanned<Written>>) -> Wr
         payload: own.payload.or_else(|| inherited(base.payload)),
         payload_hex: own.payload_hex.or_else(|| inherited(base.payload_hex)),
         question: own.question.or_else(|| inherited(base.question)),
+        qname: own.qname.or(base.qname.filter(|_| !has_octets)),
+        edns: joined(base.edns.filter(|_| !has_octets), own.edns),
         udp_checksum: own.udp_checksum.or(base.udp_checksum),
         answer: own.answer.or(base.answer),
     }

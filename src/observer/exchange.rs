@@ -15,7 +15,8 @@ pub struct Exchange {
     /// The first packet to the target.
     pub sent: Option<Timestamp>,
     /// The first packet from the target that answers it: a SYN-ACK or reset that acknowledges the SYN
-    /// (RFC 9293, 3.10.7.3), or a datagram.
+    /// (RFC 9293, 3.10.7.3), or a datagram. Of a datagram in fragments, that which makes it complete: without the others
+    /// the socket gets nothing.
     pub answered: Option<Timestamp>,
     /// Whether a reset or an ICMP error came that fits what was sent and may explain a socket's error.
     pub refused: bool,
@@ -37,6 +38,8 @@ pub struct Exchange {
     pending: Option<Timestamp>,
     /// Whether this host has sent a FIN or a reset.
     closed: bool,
+    /// Octets that later fragments of a datagram from the target still have to bring.
+    missing: Option<i64>,
 }
 
 impl Exchange {
@@ -108,12 +111,30 @@ impl Exchange {
                     self.data.get_or_insert(packet.time);
                 }
             }
-            Transport::Udp(_) => {
-                self.answered.get_or_insert(packet.time);
-                self.data.get_or_insert(packet.time);
+            Transport::Udp(udp) => {
+                let missing = i64::from(udp.length) - content(packet);
+                match packet.ip.fragment {
+                    Some(_) if missing > 0 => self.missing = Some(missing),
+                    _ => self.datagram(packet.time),
+                }
+            }
+            _ if packet.ip.is_later_fragment() => {
+                if let Some(missing) = &mut self.missing {
+                    *missing -= content(packet);
+                    if *missing <= 0 {
+                        self.missing = None;
+                        self.datagram(packet.time);
+                    }
+                }
             }
             _ => {}
         }
+    }
+
+    /// A datagram from the target is complete.
+    fn datagram(&mut self, at: Timestamp) {
+        self.answered.get_or_insert(at);
+        self.data.get_or_insert(at);
     }
 
     /// Combines two parts of one flow; `self` came first.
@@ -131,6 +152,12 @@ impl Exchange {
     }
 }
 
+/// Octets of a fragment without its headers; more if those have options.
+fn content(packet: &Packet<'_>) -> i64 {
+    let headers = if packet.ip.source.is_ipv4() { 20 } else { 40 + 8 };
+    i64::from(packet.ip.length) - headers
+}
+
 /// Value and echo of a segment's timestamp option (RFC 7323, 3.2).
 fn stamp(tcp: &Tcp<'_>) -> Option<(u32, u32)> {
     let option = options(tcp.options).find(|option| option.kind == kind::TIMESTAMPS)?;
@@ -141,7 +168,7 @@ fn stamp(tcp: &Tcp<'_>) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::{Ip, protocol};
+    use crate::packet::{Ip, Udp, protocol};
 
     const SYN: u16 = flag::SYN;
     const ACK: u16 = flag::ACK;
@@ -164,6 +191,34 @@ mod tests {
         let ip = Ip { protocol: protocol::TCP, ..Packet::blank(Timestamp(at)).ip };
         let transport = Transport::Tcp(tcp);
         Packet { ip, transport, ..Packet::blank(Timestamp(at)) }
+    }
+
+    #[test]
+    fn a_datagram_in_fragments_answers_once_it_is_complete() {
+        let udp = |at, fragment, length: u32| {
+            let udp = Udp { length: 2000, checksum: 0, data: &[], cut: true };
+            let blank = Packet::blank(Timestamp(at));
+            let ip = Ip { protocol: protocol::UDP, fragment, length, ..blank.ip };
+            let transport = match fragment {
+                Some(1..) => Transport::Other,
+                _ => Transport::Udp(udp),
+            };
+            Packet { ip, transport, ..Packet::blank(Timestamp(at)) }
+        };
+        let sent = (Forward, udp(1, None, 2020));
+        let (first, later) = (udp(2, Some(0), 1500), udp(3, Some(1480), 540));
+        for (answers, answered) in [
+            (vec![udp(2, None, 2020)], Some(2)),
+            (vec![first.clone()], None),
+            (vec![later.clone()], None),
+            (vec![first.clone(), later.clone()], Some(3)),
+            (vec![first.clone(), udp(3, Some(1480), 539)], None),
+        ] {
+            let answers = answers.into_iter().map(|packet| (Reverse, packet));
+            let exchange = course(&[sent.clone()].into_iter().chain(answers).collect::<Vec<_>>());
+            assert_eq!(exchange.answered, answered.map(Timestamp));
+            assert_eq!((exchange.data, exchange.last.is_some()), (exchange.answered, true));
+        }
     }
 
     /// The exchange after these packets.

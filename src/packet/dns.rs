@@ -1,10 +1,14 @@
 //! The parts of DNS messages that a client needs (RFC 1035, 4.1).
 //!
-//! A response is useful if its header and question match and its answer section can be read. The authority and
-//! additional sections are ignored, so a malformed record there does not hide a good response. Servers that refuse
+//! A response is useful if its header and question match and its answer section can be read. Of the authority and
+//! additional sections only the OPT record is used, so a malformed record there does not hide a good response. Servers that refuse
 //! a query often send only a header: that is a message without a question ([`Question::None`]).
 
+mod opt;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+pub use opt::{DO, OPT, Opt, PADDING};
 
 /// Octets of a header.
 pub const HEADER: usize = 12;
@@ -37,6 +41,8 @@ pub struct Message<'a> {
     pub answers: u16,
     /// The question section.
     pub question: Question<'a>,
+    /// Records of the authority and the additional section.
+    others: [u16; 2],
     /// Where the answer section begins.
     records: usize,
 }
@@ -118,8 +124,26 @@ impl<'a> Message<'a> {
             rcode: header[3] & 0x0f,
             answers: count(6),
             question,
+            others: [count(8), count(10)],
             records,
         })
+    }
+
+    /// Octets of the whole message.
+    pub fn octets(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// The OPT record (RFC 6891); `None` if there is none, or if a record before it cannot be read.
+    pub fn opt(&self) -> Option<Opt> {
+        let [authority, additional] = self.others;
+        let before = u32::from(self.answers) + u32::from(authority);
+        opt::read(self.octets, self.records, before, additional)
+    }
+
+    /// The RCODE with the upper bits of the OPT record, if there is one (RFC 6891, 6.1.3).
+    pub fn whole_rcode(&self, opt: Option<Opt>) -> u16 {
+        u16::from(opt.map_or(0, |opt| opt.rcode_high)) << 4 | u16::from(self.rcode)
     }
 
     /// Whether it answers a query (RFC 5452, 9.1; draft-vixie-dnsext-dns0x20).

@@ -54,7 +54,7 @@ struct Probe {
 
 enum Kind {
     Syn { flags: &'static str, options: &'static [u8], data: &'static [u8] },
-    Datagram { checksum: bool },
+    Datagram { checksum: bool, question: &'static [u8] },
 }
 
 const MSS: &[u8] = &[2, 4, 5, 0xb4];
@@ -64,6 +64,11 @@ const COOKIE: &[u8] = &[2, 4, 5, 0xb4, 34, 2, 1, 1];
 const FASTOPEN: &[u8] = &[2, 4, 5, 0xb4, 34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1];
 const EXPERIMENT: &[u8] = &[2, 4, 5, 0xb4, 253, 4, 0x50, 0x53];
 const QUESTION: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01";
+/// For the texts of a name with which the answer has this many octets, with EDNS and a buffer of 4096 octets.
+const LONG: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x0boctets-1000\0\0\x10\0\x01\
+    \0\0\x29\x10\0\0\0\0\0\0\0";
+const FRAGMENTED: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\x01\x0boctets-2000\0\0\x10\0\x01\
+    \0\0\x29\x10\0\0\0\0\0\0\0";
 
 fn probes() -> Vec<Probe> {
     let syn = |name, port, flags, options, data: &'static [u8]| Probe {
@@ -76,7 +81,7 @@ fn probes() -> Vec<Probe> {
     let udp = |name, port, class, checksum| Probe {
         name,
         port,
-        kind: Kind::Datagram { checksum },
+        kind: Kind::Datagram { checksum, question: QUESTION },
         class,
         evil: false,
     };
@@ -113,7 +118,13 @@ fn probes() -> Vec<Probe> {
         syn("53: SYN with usual options", 53, "", USUAL, b""),
         udp("53: question", 53, 0, true),
         udp("53: question without checksum", 53, 0, false),
+        Probe { kind: datagram(LONG), ..udp("53: question for 1000 octets", 53, 0, true) },
+        Probe { kind: datagram(FRAGMENTED), ..udp("53: question for 2000 octets", 53, 0, true) },
     ]
+}
+
+fn datagram(question: &'static [u8]) -> Kind {
+    Kind::Datagram { checksum: true, question }
 }
 
 /// What is answered, in words, by address and name of the probe.
@@ -293,6 +304,14 @@ fn drain(capture: &mut pcap::Capture<pcap::Active>, probes: &[Probe], seen: &mut
     let any = !frames.is_empty();
     for packet in frames {
         let Some(answer) = Answer::read(&packet) else { continue };
+        // Only the last probe is answered in fragments.
+        if answer.port == 0 {
+            let name = probes.last().unwrap().name.to_owned();
+            let more = format!(", {}", answer.words);
+            let said = seen.entry((answer.from, name));
+            said.and_modify(|said| said.push_str(&more)).or_insert(more);
+            continue;
+        }
         let Some(probe) = probes.get(usize::from(answer.port.wrapping_sub(SOURCE))) else {
             continue;
         };
@@ -341,13 +360,13 @@ impl Probe {
                 inner.extend_from_slice(data);
                 wrap(to, IpNumber::TCP.0, self.class, self.evil, inner, true)
             }
-            Kind::Datagram { checksum } => {
-                let length = 8 + QUESTION.len() as u16;
+            Kind::Datagram { checksum, question } => {
+                let length = 8 + question.len() as u16;
                 let mut inner = Vec::new();
                 for word in [source, self.port, length, 0] {
                     inner.extend(word.to_be_bytes());
                 }
-                inner.extend_from_slice(QUESTION);
+                inner.extend_from_slice(question);
                 wrap(to, IpNumber::UDP.0, self.class, self.evil, inner, checksum)
             }
         }
@@ -484,9 +503,18 @@ fn describe(packet: &[u8], quoted: bool) -> Option<(u16, String, Option<TcpHeade
             let data = !tcp.payload().is_empty();
             (tcp.destination_port(), Some(tcp.to_header()), data)
         }
+        // It has no ports.
+        IpNumber::UDP if is_later_fragment(packet) => {
+            words += "later fragment";
+            (0, None, true)
+        }
         IpNumber::UDP => {
-            let udp = UdpSlice::from_slice(payload).ok()?;
-            words += if udp.checksum() == 0 { "UDP unsummed" } else { "UDP" };
+            let udp = UdpSlice::from_slice_lax(payload).ok()?;
+            words += match udp.checksum() {
+                _ if ip.is_fragmenting_payload() => "first fragment",
+                0 => "UDP unsummed",
+                _ => "UDP",
+            };
             (udp.destination_port(), None, true)
         }
         _ => return None,
@@ -514,6 +542,16 @@ fn describe(packet: &[u8], quoted: bool) -> Option<(u16, String, Option<TcpHeade
         }
     }
     Some((port, words, tcp, data))
+}
+
+fn is_later_fragment(packet: &[u8]) -> bool {
+    let at = match packet[0] >> 4 {
+        4 => 6,
+        _ if packet[6] == IpNumber::IPV6_FRAGMENTATION_HEADER.0 => 42,
+        _ => return false,
+    };
+    let offset = u16::from_be_bytes([packet[at], packet[at + 1]]);
+    offset & if at == 6 { 0x1fff } else { 0xfff8 } != 0
 }
 
 /// An option without what is different every time.

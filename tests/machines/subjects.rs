@@ -2,15 +2,20 @@
 
 use std::net::IpAddr;
 
+use pathspider::connect::edns::Edns;
 use pathspider::connect::forge::{self, Forge};
 use pathspider::connect::options::{
-    ALPN, GROUP, METHOD, PATH, QUESTION, REQUEST_OCTETS, TFO, VERSION,
+    ALPN, EDNS, GROUP, METHOD, PATH, QNAME, QUESTION, REQUEST_OCTETS, TFO, VERSION,
 };
+use pathspider::connect::query::Query;
 use pathspider::connect::{
     self, GROUPS, KINDS, KindDef, METHODS, Machine, Options, QUESTIONS, Transport, Value,
 };
 
 use super::peers;
+
+/// EDNS with the most padding.
+const EVERYTHING: Edns = Edns { buffer: 4096, dnssec: true, version: 0, padding: Some(1400) };
 
 /// One machine.
 pub struct Subject {
@@ -131,6 +136,8 @@ fn options(row: &KindDef) -> Vec<Options> {
                     .iter()
                     .map(|(question, _)| plain.clone().with(&QUESTION, Value::Word(question))),
             ),
+            "qname" => all.push(plain.with(&QNAME, Value::Text("octets-2000.example".into()))),
+            "edns" => all.push(plain.with(&EDNS, Value::Edns(EVERYTHING))),
             // There is one exactly.
             "packet" => {
                 all = packets()
@@ -160,8 +167,8 @@ fn packets() -> Vec<forge::Packet> {
     ];
     let udp = Packet { protocol: Protocol::Udp, answer: Answer::Any, ..plain };
     all.push(Packet { payload: Payload::Bytes(vec![7; 100]), ..udp.clone() });
-    for (question, ..) in forge::QUESTIONS {
-        let payload = Payload::Question(question);
+    for edns in [None, Some(EVERYTHING)] {
+        let payload = Payload::Question(Query { edns, ..Query::default() });
         all.push(Packet { answer: Answer::Dns, payload, checksum: Checksum::Zero, ..udp.clone() });
     }
     all

@@ -1,11 +1,12 @@
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME};
-use hickory_proto::rr::{RData, Record};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::*;
 use crate::connect::kind::start;
 use crate::connect::options::Value;
 use crate::connect::testing::{NO_ROUTE, REFUSED, assert_same_however_cut, mutations, peer, play};
+use crate::packet::dns::randomize_case;
 
 const ID: u16 = 0xdef0;
 

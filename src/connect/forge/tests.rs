@@ -291,7 +291,7 @@ fn events_of_the_socket_end_it() {
 fn question(kind: &'static str) -> Packet {
     Packet {
         protocol: Protocol::Udp,
-        payload: Payload::Question(kind),
+        payload: Payload::Question(Query { of: kind, ..Query::default() }),
         answer: Answer::Dns,
         ..Packet::default()
     }
@@ -428,7 +428,7 @@ fn a_query_goes_to_a_name_server_however_it_is_written() {
     let mut answer = query.to_vec();
     answer[2] |= 0x80;
     for (protocol, payload, port) in [
-        (Protocol::Udp, Payload::Question(QUESTIONS[0].1), 53),
+        (Protocol::Udp, Payload::Question(Query::default()), 53),
         (Protocol::Udp, Payload::Bytes(query.to_vec()), 53),
         (Protocol::Tcp, Payload::Bytes(query.to_vec()), 80),
         (Protocol::Udp, Payload::Bytes(answer), 80),

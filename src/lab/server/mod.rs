@@ -23,7 +23,7 @@ use mio::{Events, Interest, Token};
 use crate::barrier::panic_point;
 use crate::error::{Doing, Result};
 use crate::lab::namespace::Namespace;
-use crate::lab::spec::{Answers, Encryption, Play, ServerSpec};
+use crate::lab::spec::{Encryption, Play, ServerSpec};
 use crate::lab::worker::{self, Stop};
 
 pub(crate) use tls::Identity;
@@ -69,15 +69,15 @@ enum Then {
     Finish,
 }
 
-/// The correct answer to a question over UDP that was sent to an address; `None` if it is not a question.
+/// The correct answer of one packet to a question over UDP that was sent to an address; `None` if it is not a question.
 pub(crate) fn dns_answer(question: &[u8], asked: IpAddr) -> Option<Vec<u8>> {
-    dns::answer(question, asked, Answers::Right)
+    dns::short_answer(question, asked)
 }
 
-/// The correct answers to complete questions over TCP in one segment.
+/// The correct answers to complete questions over TCP in one segment, each of one packet.
 pub(crate) fn dns_stream(questions: &[u8], asked: IpAddr) -> Vec<u8> {
     let mut answers = Vec::new();
-    dns::Stream::new(asked, Answers::Right).data(questions, &mut answers);
+    dns::Stream::short(asked).data(questions, &mut answers);
     answers
 }
 

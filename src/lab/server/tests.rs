@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::connect::options::{METHOD, QUESTION, VERSION, Value};
+use crate::connect::edns::Edns;
+use crate::connect::options::{EDNS, METHOD, QNAME, QUESTION, VERSION, Value};
 use crate::connect::{self, Action, Ending, Event, Options, Peer};
 use crate::lab::spec::Answers;
 
@@ -142,6 +143,9 @@ fn questions_and_their_answers() {
         ("A", Answers::OtherId, "timeout", None, None, 1),
         ("A", Answers::OtherQuestion, "timeout", None, None, 1),
         ("A", Answers::Silent, "timeout", None, None, 0),
+        ("MX", Answers::Right, "ok", Some(0), Some(""), 0),
+        ("A", Answers::NoEdns, "ok", Some(0), own, 0),
+        ("A", Answers::EdnsFormerr, "ok", Some(0), own, 0),
     ] {
         let options = Options::default().with(&QUESTION, Value::Word(question));
         let mut udp = client("dns_udp", &options, None);
@@ -165,6 +169,78 @@ fn questions_and_their_answers() {
             assert_eq!(reply.dns_reply_addresses.as_deref(), addresses);
             assert_eq!(reply.dns_reply_mismatched, Some(passed_over));
         }
+    }
+}
+
+/// What a client reads of the answer to a question over UDP and over TCP: octets, RCODE, whether it is truncated, and
+/// version, DO, buffer and padding of its EDNS.
+fn answered_by_edns(octets: u16, edns: Option<Edns>, answers: Answers) -> [String; 2] {
+    let name = Value::Text(format!("octets-{octets}.lab.example"));
+    let mut options = Options::default().with(&QUESTION, Value::Word("TXT")).with(&QNAME, name);
+    edns.into_iter().for_each(|edns| options.set(&EDNS, Value::Edns(edns)));
+    let mut udp = client("dns_udp", &options, None);
+    let mut asked = Vec::new();
+    udp.handle(Event::Connected, &mut asked);
+    let answer = dns::answer(&asked, ADDRESS, answers).unwrap();
+    let over_udp = match udp.handle(Event::Data(&answer), &mut Vec::new()) {
+        Action::Close(ending) => ending,
+        _ => match udp.handle(Event::TimedOut, &mut Vec::new()) {
+            Action::Close(ending) => ending,
+            other => panic!("{other:?}"),
+        },
+    };
+    let mut server = dns::Stream::new(ADDRESS, answers);
+    let over_tcp = talk(client("dns_tcp", &options, None), &mut server, 1000);
+    [over_udp, over_tcp].map(|ending| {
+        let reply = ending.reply.unwrap();
+        let truncated = if reply.dns_reply_truncated == Some(true) { " truncated" } else { "" };
+        let edns = reply.dns_reply_edns_version.map_or(String::new(), |version| {
+            let (on, buffer) = (reply.dns_reply_edns_do, reply.dns_reply_edns_buffer);
+            let padding = reply.dns_reply_edns_padding;
+            format!(" v{version} {:?} {:?} {padding:?}", on.unwrap(), buffer.unwrap())
+        });
+        let (octets, rcode) = (reply.dns_reply_octets.unwrap(), reply.dns_reply_rcode.unwrap());
+        format!("{octets} {rcode}{truncated}{edns}")
+    })
+}
+
+#[test]
+fn edns_allows_long_answers() {
+    let plain = Edns::default();
+    let with = |buffer| Some(Edns { buffer, ..plain });
+    let right = Answers::Right;
+    for (octets, edns, answers, udp, tcp) in [
+        (400, None, right, "400 0", "400 0"),
+        (513, None, right, "40 0 truncated", "513 0"),
+        (1232, with(1232), right, "1232 0 v0 false 1232 None", "1232 0 v0 false 1232 None"),
+        (1233, with(1232), right, "52 0 truncated v0 false 1232 None", "1233 0 v0 false 1232 None"),
+        (4096, with(65_535), right, "4096 0 v0 false 1232 None", "4096 0 v0 false 1232 None"),
+        (
+            4097,
+            with(65_535),
+            right,
+            "52 0 truncated v0 false 1232 None",
+            "4097 0 v0 false 1232 None",
+        ),
+        (
+            400,
+            Some(Edns { dnssec: true, padding: Some(128), ..plain }),
+            right,
+            "468 0 v0 true 1232 Some(64)",
+            "468 0 v0 true 1232 Some(64)",
+        ),
+        (
+            400,
+            Some(Edns { version: 1, ..plain }),
+            right,
+            "51 16 v0 false 1232 None",
+            "51 16 v0 false 1232 None",
+        ),
+        (2000, with(4096), Answers::NoEdns, "41 0 truncated", "2000 0"),
+        (2000, with(4096), Answers::EdnsFormerr, "12 1", "12 1"),
+    ] {
+        let seen = answered_by_edns(octets, edns, answers);
+        assert_eq!(seen, [udp, tcp].map(str::to_owned), "{octets} {edns:?} {answers:?}");
     }
 }
 

@@ -10,6 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use toml::Spanned;
 
+use super::edns::Edns;
 use super::packet::Packet;
 use crate::connect::options::{OPTIONS, OptionDef, Takes, option};
 use crate::measurement::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT};
@@ -40,6 +41,7 @@ pub(in crate::measurement) enum Written {
     Integer(Spanned<i64>),
     Text(Text),
     Texts(Spanned<Vec<Text>>),
+    Edns(Spanned<Edns>),
 }
 
 impl Written {
@@ -50,6 +52,7 @@ impl Written {
             Self::Integer(value) => value.span(),
             Self::Text(value) => value.span(),
             Self::Texts(value) => value.span(),
+            Self::Edns(value) => value.span(),
         }
     }
 }
@@ -70,6 +73,7 @@ impl Connect {
             Takes::Integer(_) => Written::Integer(map.next_value()?),
             Takes::Text(_) | Takes::Word(_) => Written::Text(map.next_value()?),
             Takes::Texts | Takes::Words(_) => Written::Texts(map.next_value()?),
+            Takes::Edns => Written::Edns(map.next_value()?),
             Takes::Packet => {
                 self.packet = Some(map.next_value()?);
                 return Ok(());
@@ -234,6 +238,7 @@ fn value(takes: &Takes, generator: &mut SchemaGenerator) -> Schema {
             json_schema!({ "type": "array", "items": words::names(of.all).to_value(), "minItems": 1 })
         }
         Takes::Packet => generator.subschema_for::<Packet>(),
+        Takes::Edns => generator.subschema_for::<Edns>(),
     }
 }
 

@@ -4,7 +4,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 use toml::Spanned;
 
+use super::edns::Edns;
+use crate::connect::QUESTIONS;
 use crate::connect::forge::{self, Words};
+use crate::connect::query::NAME;
 use crate::measurement::bounds::{KIND, SCALE, SIXTEEN, TTL};
 use crate::measurement::traffic_class::Mark;
 use crate::measurement::words::{self, Text};
@@ -56,11 +59,18 @@ pub(in crate::measurement) struct Packet {
     /// The payload, as hexadecimal digits, two for each octet.
     #[schemars(with = "Option<String>", example = &"00ff", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) payload_hex: Option<Text>,
-    /// The payload, as a DNS query of this type for the target's name (example.org for a target without
-    /// name); for UDP.
+    /// The payload, as a DNS query of this type for `qname`, or else for the target's name (example.org for a
+    /// target without name); for UDP.
     #[serde(default)]
     #[schemars(schema_with = "question", example = &"A")]
     pub(in crate::measurement) question: Option<Text>,
+    /// The name in the query, instead of the target's; `.` is the root.
+    #[schemars(with = "Option<String>", example = &"example.net", regex(pattern = NAME))]
+    pub(in crate::measurement) qname: Option<Text>,
+    /// Adds EDNS to the query (RFC 6891).
+    #[serde(default)]
+    #[schemars(with = "Option<Edns>", example = words::example("{ buffer = 4096 }"))]
+    pub(in crate::measurement) edns: Option<Spanned<Edns>>,
     /// The UDP checksum.
     #[serde(default)]
     #[schemars(schema_with = "checksum", example = &"zero", extend("default" = "right"))]
@@ -133,7 +143,7 @@ fn ecn(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn question(_: &mut SchemaGenerator) -> Schema {
-    of(forge::QUESTIONS)
+    words::names(QUESTIONS)
 }
 
 fn checksum(_: &mut SchemaGenerator) -> Schema {
