@@ -77,6 +77,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "run/site.rs",
             "run/source_ports.rs",
             "report/status.rs",
+            "fleet/ledger.rs",
             "cli/",
         ],
     ),
