@@ -38,6 +38,7 @@ pub struct Here<'a> {
 impl Here<'_> {
     fn whole(&self, job: &Job<'_>, handle: &Handle) -> Result<Ended> {
         let mut spec = job.spec.clone();
+        spec.vantage = Some(job.unit.agent.clone());
         spec.state = self.state.map(Path::to_owned);
         spec.invoked_by = format!("pathspider agent: unit {}", job.unit);
         spec.vantage = Some(job.unit.agent.clone());

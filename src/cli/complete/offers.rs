@@ -83,9 +83,7 @@ const ROWS: &[Row] = &[
     #[cfg(feature = "fleet")]
     file("server", Files::Any),
     #[cfg(feature = "fleet")]
-    Row { commands: &["fleet plan", "fleet start"], ..file("campaign", Files::Ending("toml")) },
-    // The names of a fleet's are in the folder of a hub, which need not be the usual one.
-    words("campaign", |_| Vec::new()),
+    file("campaign_file", Files::Ending("toml")),
     file("package", Files::Folders),
     file("publish", Files::Ending("toml")),
     // A program with its arguments, for `lab shell`.
@@ -99,7 +97,9 @@ const FREE: &[&str] = &[
     "affiliation",
     "agent",
     "author",
+    "campaign",
     "campaign_key",
+    "campaign_name",
     "canonical",
     "capture_buffer",
     "column",
