@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 #[path = "captures/file.rs"]
+#[expect(dead_code, reason = "one format is enough here")]
 mod file;
 #[path = "hops/packets.rs"]
 mod packets;
