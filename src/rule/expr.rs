@@ -33,6 +33,7 @@ impl Type {
             t if t.is_floating() => Type::Float,
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Type::Text,
             DataType::Timestamp(..) => Type::Time,
+            DataType::Dictionary(_, words) => return Self::of(words),
             _ => return None,
         })
     }

@@ -93,8 +93,9 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use arrow_array::{ArrayRef, StringArray, StructArray};
-    use arrow_schema::{DataType, Field};
+    use arrow_array::types::Int32Type;
+    use arrow_array::{Array as _, ArrayRef, DictionaryArray, StringArray, StructArray};
+    use arrow_schema::Field;
 
     struct Nothing;
 
@@ -109,12 +110,26 @@ mod tests {
     }
 
     fn records() -> RecordBatch {
-        let control: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, false]));
         let labels = StringArray::from(vec![Some("broken"), Some("broken"), None]);
-        let field = Arc::new(Field::new("ecn", DataType::Utf8, true));
-        let verdict: ArrayRef =
-            Arc::new(StructArray::from(vec![(field, Arc::new(labels) as ArrayRef)]));
+        of(Arc::new(labels))
+    }
+
+    fn of(labels: ArrayRef) -> RecordBatch {
+        let control: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, false]));
+        let field = Arc::new(Field::new("ecn", labels.data_type().clone(), true));
+        let verdict: ArrayRef = Arc::new(StructArray::from(vec![(field, labels)]));
         RecordBatch::try_from_iter([("control", control), ("verdict", verdict)]).unwrap()
+    }
+
+    #[test]
+    fn words_may_be_a_dictionary() {
+        let labels: DictionaryArray<Int32Type> =
+            [Some("broken"), Some("works"), None].into_iter().collect();
+        let records = of(Arc::new(labels));
+        let filter =
+            Filter::compile("verdict.ecn = 'broken'", records.schema_ref(), &Nothing).unwrap();
+        let kept: Vec<_> = filter.keeps(&records).unwrap().iter().collect();
+        assert_eq!(kept, [Some(true), Some(false), None]);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::measurement::{Locate, Plan, Sought};
 use crate::observer::Flows;
 use crate::packet::owner::PortSet;
 use crate::packet::template::Template;
+use crate::rule;
 use crate::targets::Target;
 
 /// The first packets of a record's attempts, by configuration.
@@ -148,7 +149,7 @@ pub fn column(schema: &SchemaRef, rows: &[Located]) -> Result<ArrayRef, ArrowErr
 /// The words of the conditions of all labels to locate.
 fn words(locate: &Locate, judged: &RecordBatch) -> Vec<Option<StringArray>> {
     let verdict = judged.column_by_name("verdict").and_then(|verdict| verdict.as_struct_opt());
-    let of = |sought: &Sought| verdict?.column_by_name(&sought.column)?.as_string_opt().cloned();
+    let of = |sought: &Sought| rule::words(verdict?.column_by_name(&sought.column)?).ok();
     locate.labels.iter().map(of).collect()
 }
 
