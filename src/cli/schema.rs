@@ -15,7 +15,7 @@ use crate::rule::{METRIC, confirm};
 use crate::run::dictionary::unit_of;
 use crate::run::evidence::{self, EVIDENCE};
 
-/// Print the JSON Schema of measurement files, of lab files, or of records
+/// Print the JSON Schema of measurement files, of lab files, of records, or of campaign files
 ///
 /// For an editor: pathspider schema measurement > measurement.schema.json, and as the first line of the
 /// measurement #:schema measurement.schema.json
@@ -34,6 +34,9 @@ enum Of {
     Lab,
     /// A record of a result, one line of NDJSON
     Record,
+    /// A campaign file, for `fleet start` (TOML, read as if it were JSON)
+    #[cfg(feature = "fleet")]
+    Campaign,
 }
 
 /// Runs the command.
@@ -42,9 +45,19 @@ pub fn run(args: &Args) -> Result<Exit> {
         Of::Measurement => measurement::schema(),
         Of::Lab => lab(),
         Of::Record => record(),
+        #[cfg(feature = "fleet")]
+        Of::Campaign => campaign(),
     };
     page::print_own(&format!("{schema:#}\n"))?;
     Ok(Exit::Done)
+}
+
+/// The JSON Schema of campaign files.
+#[cfg(feature = "fleet")]
+fn campaign() -> Value {
+    let mut schema = crate::fleet::campaign::schema();
+    measurement::without_null(&mut schema);
+    schema
 }
 
 /// The JSON Schema of lab files.
@@ -166,7 +179,7 @@ fn evidence() -> Value {
     json!({
         "type": ["object", "null"], "properties": properties,
         "required": evidence::COLUMNS.each_ref().map(|(name, ..)| *name),
-        "description": "Where the target's packets are, if the run had --evidence; null if they were not kept.",
+        "description": evidence::DOC,
     })
 }
 
