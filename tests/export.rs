@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::UInt64Type;
+use arrow_array::types::Int64Type;
 use arrow_array::{Array as _, RecordBatch};
 use arrow_select::concat::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -307,7 +307,7 @@ fn several_results_become_one_table() {
     );
     let result = both.column_by_name("result").unwrap().as_string::<i32>();
     assert_eq!((result.value(0), result.value(7)), ("ecn.parquet", "parts"));
-    let mut positions: Vec<u64> = both.column(0).as_primitive::<UInt64Type>().values().to_vec();
+    let mut positions: Vec<i64> = both.column(0).as_primitive::<Int64Type>().values().to_vec();
     positions.sort_unstable();
     assert_eq!(positions, [1, 1, 2, 2, 3, 3, 4, 4]);
     // A column of one of them alone is NULL in the other.
@@ -346,7 +346,7 @@ fn mistakes_name_what_to_write() {
     let copy = lab.path("copy");
     fs::create_dir(&copy).unwrap();
     fs::copy(&parts[0], copy.join("part-00000.parquet")).unwrap();
-    fs::write(copy.join("part-00001.parquet"), b"PAR1").unwrap();
+    fs::copy(lab.path("spoilt.parquet"), copy.join("part-00001.parquet")).unwrap();
     assert_eq!(lab.command(&["export", "copy"]).status.code(), Some(2));
     assert_eq!(lab.command(&["export", "copy", "--allow-incomplete"]).status.code(), Some(3));
 }

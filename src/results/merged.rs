@@ -124,6 +124,9 @@ fn of_each(input: &Input, shared: &BTreeMap<String, String>) -> Value {
     let kept = input.metadata.iter().filter(|(key, _)| OF_EACH.contains(&&***key) || differs(key));
     let mut of: serde_json::Map<String, Value> =
         kept.map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    // Merged results that are merged again keep theirs, too.
+    let before = input.value("merged_from").and_then(|text| serde_json::from_str(text).ok());
+    of.extend(before.map(|before| ("merged_from".to_owned(), before)));
     of.insert("path".into(), input.path.display().to_string().into());
     Value::Object(of)
 }
@@ -261,6 +264,11 @@ mod tests {
         assert_eq!(merged["targets_refused"], r#"{"bad_line":1}"#);
         let each: Value = serde_json::from_str(&merged["merged_from"]).unwrap();
         assert_eq!(each[1]["targets_refused"], r#"{"bad_line":1,"other_shard":1,"resumed":1}"#);
+        // Results that were merged before keep what they were merged from.
+        let before = ("merged_from", r#"[{"path":"a/"}]"#);
+        let again = of(&[input(folder.path(), "c.parquet", &[2, 3], &[before])]);
+        let each: Value = serde_json::from_str(&again["merged_from"]).unwrap();
+        assert_eq!(each[0]["merged_from"][0]["path"], "a/");
         // One result keeps what it says of itself.
         let one = of(&inputs[..1]);
         assert_eq!(one["targets_refused"], r#"{"bad_line":1,"other_shard":1}"#);

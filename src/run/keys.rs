@@ -169,6 +169,10 @@ keys! {
     RUN Text shard: "Shard of the list (--shard): `2/8`.";
     RUN Number port: "Default port (--port).";
     RUN Text prefer: "IP version of a name with addresses of both: `4` or `6`.";
+    RUN Text as_table_format: "Format of the table of origin ASes (--as-table).";
+    RUN Number as_table_networks: "Networks in that table.";
+    RUN Number as_table_bytes: "Octets of that table.";
+    RUN Sha256 as_table_sha256: "Digest of that table.";
     // The account.
     RUN Number targets_read: "Targets read. Of a resumed run, in its last session; of merged results, see `targets_refused`.";
     RUN Number targets_asked: "Targets that were probed, in the last session.";
