@@ -117,6 +117,8 @@ fn agreed() {
     result.write(&folder.path().join("small.parquet"));
     let page = report(folder.path(), &["small.parquet"]);
     assert_eq!(report(folder.path(), &["small.parquet"]), page, "the second page is another one");
+    // What is no limit is not described as one.
+    assert!(!page.contains("At most none"));
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/small.html");
     let mut goldens = Goldens::default();
     goldens.compare(&golden, &page);

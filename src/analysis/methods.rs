@@ -7,6 +7,7 @@ use super::cell::{percent, thousands};
 use super::group_tables::{Concentration, concentration, label};
 use super::groups::Group;
 use super::interval::score;
+use crate::run::keys::NONE;
 use crate::words::{counted, inflected};
 
 /// The most networks that a sentence names.
@@ -191,15 +192,19 @@ fn targets(account: &Account) -> String {
         None => format!(" on {kernel}"),
     });
     let place = of("vantage").map(|name| format!(", from the vantage point {name}"));
+    let what = match of("observed") {
+        Some(observed) => format!("We observed the packets of {observed}"),
+        None => format!("We probed {}", counted(asked, "target[s]")),
+    };
     joined(vec![
         Some(format!(
-            "We probed {}{}{}{}{}.",
-            counted(asked, "target[s]"),
+            "{what}{}{}{}{}.",
             when.unwrap_or_default(),
             tool.unwrap_or_default(),
             host.unwrap_or_default(),
             place.unwrap_or_default()
         )),
+        clock(account),
         of("targets_sha256").map(|digest| format!("The list of targets has the SHA-256 {digest}.")),
         of("order").zip(of("seed")).map(|(order, seed)| match order {
             "random" => format!("Their order was random, with the seed {seed}."),
@@ -207,6 +212,22 @@ fn targets(account: &Account) -> String {
         }),
         of("shard").map(|shard| format!("It is shard {shard} of the list.")),
     ])
+}
+
+/// A value of the metadata that is JSON.
+fn json(account: &Account, key: &str) -> Option<Value> {
+    account.value(key).and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// Whether the host's clock was synchronised.
+fn clock(account: &Account) -> Option<String> {
+    let synchronised = |key: &str| json(account, key)?.get("synchronised")?.as_bool();
+    match (synchronised("clock_started")?, synchronised("clock_ended")?) {
+        (true, true) => {
+            Some("The host's clock was synchronised at the start and at the end.".to_owned())
+        }
+        _ => Some("The host's clock was not synchronised all the time.".to_owned()),
+    }
 }
 
 fn configurations(account: &Account) -> String {
@@ -266,14 +287,15 @@ fn sureness(account: &Account) -> String {
 
 fn courtesy(account: &Account) -> String {
     let of = |key: &str| account.value(key);
-    let refused: Option<Value> =
-        of("targets_refused").and_then(|text| serde_json::from_str(text).ok());
+    let limit = |key: &str| of(key).filter(|limit| *limit != NONE);
+    let refused = json(account, "targets_refused");
     let refused = |key: &str| refused.as_ref().and_then(|all| all.get(key)?.as_u64());
     joined(vec![
-        of("rate").map(|rate| format!("At most {rate} attempts were started per second.")),
-        of("rate_per_address")
+        limit("rate").map(|rate| format!("At most {rate} attempts were started per second.")),
+        limit("rate_per_address")
             .map(|rate| format!("At most {rate} per second went to one address.")),
-        of("rate_per_prefix").map(|rate| format!("At most {rate} per second went to one prefix.")),
+        limit("rate_per_prefix")
+            .map(|rate| format!("At most {rate} per second went to one prefix.")),
         refused("excluded").map(|count| match count {
             0 => "No target was left out by an exclude list or an opt-out.".to_owned(),
             count => format!(
@@ -284,8 +306,24 @@ fn courtesy(account: &Account) -> String {
         refused("reserved").filter(|count| *count > 0).map(|count| {
             format!("{} left out as reserved addresses.", counted(count, "target[s] [was|were]"))
         }),
+        excluded_by(account),
         of("contact").map(|contact| format!("The contact for opt-outs was {contact}.")),
     ])
+}
+
+/// The digests of the exclude lists.
+fn excluded_by(account: &Account) -> Option<String> {
+    let lists = json(account, "exclude")?;
+    let digests: Vec<&str> =
+        lists.as_array()?.iter().filter_map(|list| list.get("sha256")?.as_str()).collect();
+    let count = digests.len() as u64;
+    (count > 0).then(|| {
+        format!(
+            "The exclude {} the SHA-256 {}.",
+            inflected(count, "list[s] [has|have]"),
+            digests.join(", ")
+        )
+    })
 }
 
 fn analysis(account: &Account) -> String {
