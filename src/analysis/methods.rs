@@ -63,9 +63,19 @@ fn statement(account: &Account, at: usize, finding: &Finding) -> Option<Statemen
             .push("No controls were measured, so the rate of false alarms is not known.".into());
     }
     if hit > 0 {
-        sentences.extend(where_they_are(&concentration(&account.networks, at), "network", word));
+        sentences.extend(where_they_are(
+            &concentration(&account.networks, at),
+            &NETWORK,
+            word,
+            (hit, judged),
+        ));
         if !account.systems.is_empty() {
-            sentences.extend(where_they_are(&concentration(&account.systems, at), "AS", word));
+            sentences.extend(where_they_are(
+                &concentration(&account.systems, at),
+                &SYSTEM,
+                word,
+                (hit, judged),
+            ));
         }
     }
     Some(Statement {
@@ -76,63 +86,86 @@ fn statement(account: &Account, at: usize, finding: &Finding) -> Option<Statemen
     })
 }
 
-/// The groups that stand out: several targets have the label there, and more of them than of all beyond doubt.
-fn outstanding(of: &Concentration) -> Vec<&Group<String>> {
-    let high = of.affected.iter().filter(|group| {
-        group.hit > 1 && score(group.hit, group.judged).is_some_and(|[low, _]| low > of.share)
-    });
-    high.collect()
+/// What groups are called.
+struct Kind {
+    /// In the singular.
+    one: &'static str,
+    /// In the plural.
+    several: &'static str,
+    /// What comes before the name of one.
+    prefix: &'static str,
 }
 
-fn where_they_are(of: &Concentration, what: &str, word: &str) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let what_s = format!("{what}[s]");
-    let high = outstanding(of);
+const NETWORK: Kind = Kind { one: "network", several: "networks", prefix: "" };
+const SYSTEM: Kind = Kind { one: "AS", several: "ASes", prefix: "AS" };
+
+impl Kind {
+    fn counted(&self, count: u64) -> String {
+        counted(count, &format!("[{}|{}]", self.one, self.several))
+    }
+}
+
+/// Where the targets with a label are. `hit` and `judged` are those of all targets, of which some may be in no group.
+fn where_they_are(
+    of: &Concentration,
+    kind: &Kind,
+    word: &str,
+    (hit, judged): (u64, u64),
+) -> Vec<String> {
+    let share = hit as f64 / judged as f64;
+    // Groups that stand out: several targets have the label there, and more of them than of all beyond doubt.
+    let high = of.affected.iter().filter(|group| {
+        group.hit > 1 && score(group.hit, group.judged).is_some_and(|[low, _]| low > share)
+    });
+    let high: Vec<&Group<String>> = high.collect();
     let in_them: u64 = high.iter().map(|group| group.hit).sum();
-    if 4 * in_them >= of.hit {
-        let name = match what {
-            "AS" => |group: &str| format!("AS{group}"),
-            _ => str::to_owned,
-        };
+    let mut sentences = Vec::new();
+    if in_them > 0 && 4 * in_them >= hit {
         let named: Vec<String> = high
             .iter()
             .take(NAMED)
             .map(|group| {
-                format!(
-                    "{} ({} of {})",
-                    name(&group.key),
-                    thousands(group.hit),
-                    thousands(group.judged)
-                )
+                let Group { key, judged, hit, .. } = group;
+                format!("{}{key} ({} of {})", kind.prefix, thousands(*hit), thousands(*judged))
             })
             .collect();
         let more = match high.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {} more", thousands(more as u64)),
         };
-        let share = match in_them == of.hit {
-            true => format!("All {} {word} targets", thousands(of.hit)),
-            false => format!("{} of the {} {word} targets", thousands(in_them), thousands(of.hit)),
+        let which = match in_them == hit {
+            true => format!("All {} {word} targets", thousands(hit)),
+            false => format!("{} of the {} {word} targets", thousands(in_them), thousands(hit)),
         };
         sentences.push(format!(
-            "{share} are in {} {}: {}{more}.",
-            counted(high.len() as u64, &what_s),
+            "{which} are in {} {}: {}{more}.",
+            kind.counted(high.len() as u64),
             inflected(high.len() as u64, "that [stands|stand] out"),
             named.join(", ")
         ));
-    } else {
+    } else if of.hit > 0 {
         sentences.push(format!(
-            "No {what} stands out: half of the {word} targets are in {} of {}.",
+            "No {} stands out: half of the {word} targets are in {} of {}.",
+            kind.one,
             thousands(of.half as u64),
-            counted(of.groups as u64, &what_s)
+            kind.counted(of.groups as u64)
         ));
     }
-    if let Some([low, high]) = of.interval {
-        sentences.push(format!(
-            "Targets of one {what} share paths: with {what}s drawn instead of targets, the interval is {} to {}.",
+    // With groups of only a part of the targets drawn, the interval would be one of that part.
+    match of.interval.filter(|_| of.judged == judged) {
+        Some([low, high]) => sentences.push(format!(
+            "Targets of one {} share paths: with {} drawn instead of targets, the interval is {} to {}.",
+            kind.one,
+            kind.several,
             percent(low),
             percent(high)
-        ));
+        )),
+        None if of.judged < judged => sentences.push(format!(
+            "The {} of {} is not known.",
+            kind.one,
+            counted(judged - of.judged, "judged target[s]")
+        )),
+        None => {}
     }
     sentences
 }
