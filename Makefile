@@ -169,7 +169,7 @@ test: test-setup
 	cargo test --locked
 
 bench: setup
-	cargo bench --locked --bench run --bench observe --bench live --bench forge --bench rule --bench resume
+	cargo bench --locked --bench run --bench observe --bench live --bench forge --bench rule --bench resume --bench report
 
 lint:
 	cargo fmt --check

@@ -32,11 +32,11 @@ pub(super) fn account(account: &Account) -> Vec<Table> {
     let refused: Option<Value> =
         account.value("targets_refused").and_then(|text| serde_json::from_str(text).ok());
     for (reason, words) in [
-        (Reason::ALL[0].1, "left out: the line is no target"),
-        (Reason::ALL[1].1, "left out: another shard's"),
-        (Reason::ALL[2].1, "left out: recorded in an earlier session"),
+        (Reason::ALL[0].1, "left out: not a target"),
+        (Reason::ALL[1].1, "left out: other shard"),
+        (Reason::ALL[2].1, "left out: earlier session"),
         (Reason::ALL[3].1, "left out: reserved address"),
-        (Reason::ALL[4].1, "left out: excluded or opted out"),
+        (Reason::ALL[4].1, "left out: exclude list"),
     ] {
         let count =
             refused.as_ref().and_then(|refused| refused.get(reason)).and_then(Value::as_u64);

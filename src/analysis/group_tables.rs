@@ -24,8 +24,8 @@ pub struct Concentration {
     pub half: usize,
     /// The interval of the share, by a bootstrap over groups.
     pub interval: Option<[f64; 2]>,
-    /// The share among all judged targets in groups.
-    pub share: f64,
+    /// All judged targets that are in groups.
+    pub judged: u64,
 }
 
 /// The concentration of a label among groups.
@@ -48,7 +48,7 @@ where
         groups: alike.iter().map(|of| of.clusters as usize).sum(),
         hit,
         interval: clustered(&alike),
-        share: if judged > 0 { hit as f64 / judged as f64 } else { 0.0 },
+        judged,
         affected,
     }
 }
@@ -56,19 +56,19 @@ where
 /// By network.
 pub(super) fn networks(account: &Account) -> Vec<Table> {
     let key = account.network_sql.clone();
-    by(account, "networks", "network", &account.networks, Some(key))
+    by(account, "networks", ["network", "networks"], &account.networks, Some(key))
 }
 
 /// By autonomous system.
 pub(super) fn systems(account: &Account) -> Vec<Table> {
     let key = account.has_asn.then(|| account.asn_sql.to_owned());
-    by(account, "systems", "AS", &account.systems, key)
+    by(account, "systems", ["AS", "ASes"], &account.systems, key)
 }
 
 fn by<K>(
     account: &Account,
     id: &str,
-    what: &str,
+    [what, several]: [&str; 2],
     groups: &Groups<K>,
     key: Option<String>,
 ) -> Vec<Table>
@@ -82,7 +82,7 @@ where
     let tables = findings.map(|(at, finding)| {
         let affected = groups.affected(at);
         let caption = format!(
-            "{}: the {} of {} {what}s that have affected targets, controls left out",
+            "{}: the {} of {} {several} that have affected targets, controls left out",
             label(account, finding),
             thousands(affected.len() as u64),
             thousands(groups.len() as u64)
@@ -97,7 +97,7 @@ where
             }
             0 => table,
             rest => table.with_note(format!(
-                "{} targets are in further {what}s, which are not counted apart.",
+                "{} targets are in further {several}, which are not counted apart.",
                 thousands(rest)
             )),
         };

@@ -7,6 +7,7 @@ use super::cell::{percent, thousands};
 use super::group_tables::{Concentration, concentration, label};
 use super::groups::Group;
 use super::interval::score;
+use crate::run::keys::NONE;
 use crate::words::{counted, inflected};
 
 /// The most networks that a sentence names.
@@ -62,9 +63,19 @@ fn statement(account: &Account, at: usize, finding: &Finding) -> Option<Statemen
             .push("No controls were measured, so the rate of false alarms is not known.".into());
     }
     if hit > 0 {
-        sentences.extend(where_they_are(&concentration(&account.networks, at), "network", word));
+        sentences.extend(where_they_are(
+            &concentration(&account.networks, at),
+            &NETWORK,
+            word,
+            (hit, judged),
+        ));
         if !account.systems.is_empty() {
-            sentences.extend(where_they_are(&concentration(&account.systems, at), "AS", word));
+            sentences.extend(where_they_are(
+                &concentration(&account.systems, at),
+                &SYSTEM,
+                word,
+                (hit, judged),
+            ));
         }
     }
     Some(Statement {
@@ -75,63 +86,86 @@ fn statement(account: &Account, at: usize, finding: &Finding) -> Option<Statemen
     })
 }
 
-/// The groups that stand out: several targets have the label there, and more of them than of all beyond doubt.
-fn outstanding(of: &Concentration) -> Vec<&Group<String>> {
-    let high = of.affected.iter().filter(|group| {
-        group.hit > 1 && score(group.hit, group.judged).is_some_and(|[low, _]| low > of.share)
-    });
-    high.collect()
+/// What groups are called.
+struct Kind {
+    /// In the singular.
+    one: &'static str,
+    /// In the plural.
+    several: &'static str,
+    /// What comes before the name of one.
+    prefix: &'static str,
 }
 
-fn where_they_are(of: &Concentration, what: &str, word: &str) -> Vec<String> {
-    let mut sentences = Vec::new();
-    let what_s = format!("{what}[s]");
-    let high = outstanding(of);
+const NETWORK: Kind = Kind { one: "network", several: "networks", prefix: "" };
+const SYSTEM: Kind = Kind { one: "AS", several: "ASes", prefix: "AS" };
+
+impl Kind {
+    fn counted(&self, count: u64) -> String {
+        counted(count, &format!("[{}|{}]", self.one, self.several))
+    }
+}
+
+/// Where the targets with a label are. `hit` and `judged` are those of all targets, of which some may be in no group.
+fn where_they_are(
+    of: &Concentration,
+    kind: &Kind,
+    word: &str,
+    (hit, judged): (u64, u64),
+) -> Vec<String> {
+    let share = hit as f64 / judged as f64;
+    // Groups that stand out: several targets have the label there, and more of them than of all beyond doubt.
+    let high = of.affected.iter().filter(|group| {
+        group.hit > 1 && score(group.hit, group.judged).is_some_and(|[low, _]| low > share)
+    });
+    let high: Vec<&Group<String>> = high.collect();
     let in_them: u64 = high.iter().map(|group| group.hit).sum();
-    if 4 * in_them >= of.hit {
-        let name = match what {
-            "AS" => |group: &str| format!("AS{group}"),
-            _ => str::to_owned,
-        };
+    let mut sentences = Vec::new();
+    if in_them > 0 && 4 * in_them >= hit {
         let named: Vec<String> = high
             .iter()
             .take(NAMED)
             .map(|group| {
-                format!(
-                    "{} ({} of {})",
-                    name(&group.key),
-                    thousands(group.hit),
-                    thousands(group.judged)
-                )
+                let Group { key, judged, hit, .. } = group;
+                format!("{}{key} ({} of {})", kind.prefix, thousands(*hit), thousands(*judged))
             })
             .collect();
         let more = match high.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {} more", thousands(more as u64)),
         };
-        let share = match in_them == of.hit {
-            true => format!("All {} {word} targets", thousands(of.hit)),
-            false => format!("{} of the {} {word} targets", thousands(in_them), thousands(of.hit)),
+        let which = match in_them == hit {
+            true => format!("All {} {word} targets", thousands(hit)),
+            false => format!("{} of the {} {word} targets", thousands(in_them), thousands(hit)),
         };
         sentences.push(format!(
-            "{share} are in {} {}: {}{more}.",
-            counted(high.len() as u64, &what_s),
+            "{which} are in {} {}: {}{more}.",
+            kind.counted(high.len() as u64),
             inflected(high.len() as u64, "that [stands|stand] out"),
             named.join(", ")
         ));
-    } else {
+    } else if of.hit > 0 {
         sentences.push(format!(
-            "No {what} stands out: half of the {word} targets are in {} of {}.",
+            "No {} stands out: half of the {word} targets are in {} of {}.",
+            kind.one,
             thousands(of.half as u64),
-            counted(of.groups as u64, &what_s)
+            kind.counted(of.groups as u64)
         ));
     }
-    if let Some([low, high]) = of.interval {
-        sentences.push(format!(
-            "Targets of one {what} share paths: with {what}s drawn instead of targets, the interval is {} to {}.",
+    // With groups of only a part of the targets drawn, the interval would be one of that part.
+    match of.interval.filter(|_| of.judged == judged) {
+        Some([low, high]) => sentences.push(format!(
+            "Targets of one {} share paths: with {} drawn instead of targets, the interval is {} to {}.",
+            kind.one,
+            kind.several,
             percent(low),
             percent(high)
-        ));
+        )),
+        None if of.judged < judged => sentences.push(format!(
+            "The {} of {} is not known.",
+            kind.one,
+            counted(judged - of.judged, "judged target[s]")
+        )),
+        None => {}
     }
     sentences
 }
@@ -191,15 +225,19 @@ fn targets(account: &Account) -> String {
         None => format!(" on {kernel}"),
     });
     let place = of("vantage").map(|name| format!(", from the vantage point {name}"));
+    let what = match of("observed") {
+        Some(observed) => format!("We observed the packets of {observed}"),
+        None => format!("We probed {}", counted(asked, "target[s]")),
+    };
     joined(vec![
         Some(format!(
-            "We probed {}{}{}{}{}.",
-            counted(asked, "target[s]"),
+            "{what}{}{}{}{}.",
             when.unwrap_or_default(),
             tool.unwrap_or_default(),
             host.unwrap_or_default(),
             place.unwrap_or_default()
         )),
+        clock(account),
         of("targets_sha256").map(|digest| format!("The list of targets has the SHA-256 {digest}.")),
         of("order").zip(of("seed")).map(|(order, seed)| match order {
             "random" => format!("Their order was random, with the seed {seed}."),
@@ -207,6 +245,22 @@ fn targets(account: &Account) -> String {
         }),
         of("shard").map(|shard| format!("It is shard {shard} of the list.")),
     ])
+}
+
+/// A value of the metadata that is JSON.
+fn json(account: &Account, key: &str) -> Option<Value> {
+    account.value(key).and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// Whether the host's clock was synchronised.
+fn clock(account: &Account) -> Option<String> {
+    let synchronised = |key: &str| json(account, key)?.get("synchronised")?.as_bool();
+    match (synchronised("clock_started")?, synchronised("clock_ended")?) {
+        (true, true) => {
+            Some("The host's clock was synchronised at the start and at the end.".to_owned())
+        }
+        _ => Some("The host's clock was not synchronised all the time.".to_owned()),
+    }
 }
 
 fn configurations(account: &Account) -> String {
@@ -266,14 +320,15 @@ fn sureness(account: &Account) -> String {
 
 fn courtesy(account: &Account) -> String {
     let of = |key: &str| account.value(key);
-    let refused: Option<Value> =
-        of("targets_refused").and_then(|text| serde_json::from_str(text).ok());
+    let limit = |key: &str| of(key).filter(|limit| *limit != NONE);
+    let refused = json(account, "targets_refused");
     let refused = |key: &str| refused.as_ref().and_then(|all| all.get(key)?.as_u64());
     joined(vec![
-        of("rate").map(|rate| format!("At most {rate} attempts were started per second.")),
-        of("rate_per_address")
+        limit("rate").map(|rate| format!("At most {rate} attempts were started per second.")),
+        limit("rate_per_address")
             .map(|rate| format!("At most {rate} per second went to one address.")),
-        of("rate_per_prefix").map(|rate| format!("At most {rate} per second went to one prefix.")),
+        limit("rate_per_prefix")
+            .map(|rate| format!("At most {rate} per second went to one prefix.")),
         refused("excluded").map(|count| match count {
             0 => "No target was left out by an exclude list or an opt-out.".to_owned(),
             count => format!(
@@ -284,8 +339,24 @@ fn courtesy(account: &Account) -> String {
         refused("reserved").filter(|count| *count > 0).map(|count| {
             format!("{} left out as reserved addresses.", counted(count, "target[s] [was|were]"))
         }),
+        excluded_by(account),
         of("contact").map(|contact| format!("The contact for opt-outs was {contact}.")),
     ])
+}
+
+/// The digests of the exclude lists.
+fn excluded_by(account: &Account) -> Option<String> {
+    let lists = json(account, "exclude")?;
+    let digests: Vec<&str> =
+        lists.as_array()?.iter().filter_map(|list| list.get("sha256")?.as_str()).collect();
+    let count = digests.len() as u64;
+    (count > 0).then(|| {
+        format!(
+            "The exclude {} the SHA-256 {}.",
+            inflected(count, "list[s] [has|have]"),
+            digests.join(", ")
+        )
+    })
 }
 
 fn analysis(account: &Account) -> String {

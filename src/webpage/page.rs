@@ -11,6 +11,8 @@ use crate::printable;
 pub const MOST_BYTES: usize = 200_000;
 /// Rows that tables are cut to, one after the other, until a page is small enough.
 const CUTS: [usize; 5] = [usize::MAX, 100, 25, 10, 3];
+/// Octets of a table's SQL that are shown at each cut; longer SQL is left out.
+const SQL: [usize; 5] = [usize::MAX, 8000, 3000, 1500, 500];
 /// Characters of code that are shown at each cut.
 const CODE: [usize; 5] = [30_000, 15_000, 6_000, 2_000, 500];
 
@@ -85,11 +87,12 @@ pub struct TableView {
 }
 
 impl TableView {
-    fn of(table: &Table, most: usize) -> Self {
-        let shown = table.shown.min(most);
+    fn of(table: &Table, level: usize) -> Self {
+        let shown = table.shown.min(CUTS[level]);
+        let sql = table.sql.as_deref().filter(|sql| sql.len() <= SQL[level]);
         let more = match table.rows.len().saturating_sub(shown) {
             0 => String::new(),
-            more if table.sql.is_some() => {
+            more if sql.is_some() => {
                 format!("and {} more: the SQL below gives all", thousands(more as u64))
             }
             more => format!("and {} more", thousands(more as u64)),
@@ -108,14 +111,18 @@ impl TableView {
                 .collect(),
             rows: table.rows.iter().take(shown).map(row).collect(),
             more,
-            note: table.note.clone().unwrap_or_default(),
-            sql: table
-                .sql
-                .as_deref()
-                .map(|sql| printable::lines(sql).into_owned())
-                .unwrap_or_default(),
+            note: note(table, sql.is_some()),
+            sql: sql.map(|sql| printable::lines(sql).into_owned()).unwrap_or_default(),
         }
     }
+}
+
+/// The remark under a table, and that its SQL is left out.
+fn note(table: &Table, has_sql: bool) -> String {
+    let left_out =
+        (table.sql.is_some() && !has_sql).then_some("Its SQL is too long for this page.");
+    let parts = table.note.as_deref().into_iter().chain(left_out);
+    parts.collect::<Vec<_>>().join(" ")
 }
 
 /// A block as the template shows it.
@@ -153,8 +160,8 @@ impl Page {
     /// If the template cannot be filled, or no cut suffices.
     pub fn html(&self) -> Result<String> {
         let mut html = String::new();
-        for (rows, code) in CUTS.into_iter().zip(CODE) {
-            html = self.cut_to(rows, code)?;
+        for level in 0..CUTS.len() {
+            html = self.cut_to(level)?;
             if html.len() <= MOST_BYTES {
                 return Ok(html);
             }
@@ -179,12 +186,12 @@ impl Page {
         }
     }
 
-    fn cut_to(&self, rows: usize, code: usize) -> Result<String> {
+    fn cut_to(&self, level: usize) -> Result<String> {
         let sections = self.sections.iter().map(|section| ShownSection {
             id: section.id.clone(),
             title: printable::line(&section.title).into_owned(),
             short: printable::line(&section.short).into_owned(),
-            blocks: section.blocks.iter().map(|block| shown(block, rows, code)).collect(),
+            blocks: section.blocks.iter().map(|block| shown(block, level)).collect(),
         });
         let html = Html {
             page: self.head(),
@@ -197,16 +204,16 @@ impl Page {
     }
 }
 
-fn shown(block: &Block, rows: usize, code: usize) -> Shown {
+fn shown(block: &Block, level: usize) -> Shown {
     let line = |text: &String| printable::line(text).into_owned();
     match block {
         Block::Lead(text) => Shown::Lead(unbroken(&line(text))),
         Block::Text(text) => Shown::Text(unbroken(&line(text))),
         Block::Heading(text) => Shown::Heading(line(text)),
         Block::Figure(svg, caption) => Shown::Figure(svg.clone(), line(caption)),
-        Block::Table(table) => Shown::Table(TableView::of(table, rows)),
+        Block::Table(table) => Shown::Table(TableView::of(table, level)),
         Block::Code(heading, text) => {
-            Shown::Code(line(heading), cut(&printable::lines(text), code))
+            Shown::Code(line(heading), cut(&printable::lines(text), CODE[level]))
         }
         Block::List(items) => Shown::List(items.iter().map(line).collect()),
     }
@@ -226,5 +233,37 @@ fn cut(text: &str, most: usize) -> String {
             &text[..at],
             text[at..].chars().count()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::cell::Form;
+
+    #[test]
+    fn a_page_has_at_most_its_octets() {
+        let columns = [("label", Form::Text), ("targets", Form::Count)];
+        let tables = (0..60).map(|at| {
+            let rows = (0..400).map(|row| vec![Cell::text("a label ".repeat(9)), Cell::Count(row)]);
+            let sql = "SELECT 1 -- ".repeat(200);
+            Block::Table(Table::new(format!("t{at}"), "c", &columns).with_rows(rows).with_sql(sql))
+        });
+        let code = Block::Code("code".into(), "SELECT '\u{202e}<b>'\n".repeat(20_000));
+        let section = |blocks: Vec<Block>| Section {
+            id: "s".into(),
+            title: "S".into(),
+            short: "S".into(),
+            blocks,
+        };
+        let page =
+            Page { sections: vec![section(tables.chain([code]).collect())], ..Page::default() };
+        let html = page.html().unwrap_or_default();
+        assert!((50_000..=MOST_BYTES).contains(&html.len()), "{}", html.len());
+        assert!(html.contains("more characters, in the metadata") && html.contains("and 390 more"));
+        assert!(html.contains("Its SQL is too long for this page."));
+        assert!(!html.contains("<b>") && !html.contains('\u{202e}'));
+        let small = Page { sections: vec![section(Vec::new())], ..Page::default() };
+        assert!(small.html().is_ok_and(|html| html.len() < 12_000));
     }
 }
