@@ -85,15 +85,15 @@ def notebook():
 def numbers():
     rows = list(csv.DictReader(open("tables/verdicts.csv", newline="")))
     con = duckdb.connect()
-    count = con.sql("SELECT count(*) FROM 'records.parquet' WHERE verdict.ecn_connectivity = 'broken'").fetchone()[0]
+    count = con.sql("SELECT count(*) FROM 'records.parquet' WHERE verdict.ecn_connectivity = 'broken'").fetchall()[0][0]
     assert count > 0 and count == sum(row["ecn_connectivity"] == "broken" for row in rows), count
     labels = con.sql("SELECT count(*) FROM (SELECT unnest(conditions) AS l FROM 'records.parquet' WHERE NOT control) "
-                     "WHERE l NOT LIKE '%.insufficient'").fetchone()[0]
+                     "WHERE l NOT LIKE '%.insufficient'").fetchall()[0][0]
     lines = [json.loads(line) for line in open("observations.ndjson")]
     assert len(lines) == labels + 1 and isinstance(lines[-1], dict), (len(lines), labels)
     assert {line[4] for line in lines[:-1]} == set(lines[-1]["_conditions"])
     stored = con.sql("SELECT decode(value) FROM parquet_kv_metadata('records.parquet') "
-                     "WHERE decode(key) = 'pathspider.measurement'").fetchone()[0]
+                     "WHERE decode(key) = 'pathspider.measurement'").fetchall()[0][0]
     assert open("measurement.toml", newline="").read() == stored, "byte for byte"
 
 
