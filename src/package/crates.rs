@@ -15,7 +15,7 @@ const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.6";
 const TERMS: &str = "https://w3id.org/ro/terms/workflow-run/context";
 
 /// Keys of the metadata that are settings of the run.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "rate",
     "rate_per_address",
     "rate_per_prefix",
@@ -23,6 +23,7 @@ const SETTINGS: [&str; 14] = [
     "order",
     "seed",
     "confirm_rounds",
+    "locate",
     "control_share",
     "shard",
     "connect",

@@ -55,6 +55,7 @@ const KEYS: [&str; 29] = [
     "records_flagged",
     "controls",
     "confirm_rounds",
+    "locate",
     "control_share",
     "connect",
     "rate",

@@ -13,6 +13,7 @@ use crate::chain::{self, Selection};
 use crate::connect::Prepared;
 use crate::field::FieldDef;
 use crate::flags;
+use crate::locate::{LOCATE, Located};
 use crate::measurement::{PREPARE, Plan};
 use crate::record;
 use crate::rule::confirm::{CONFIRM, COUNTS};
@@ -140,6 +141,7 @@ impl<'a> Dictionary<'a> {
                 Some(Meaning::new(one_line(doc), "target list"))
             }
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
+            LOCATE => Located::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             "verdict" => {
                 conditions(format!("The result of {}; NULL where it does not apply.", rule()))
             }

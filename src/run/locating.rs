@@ -97,7 +97,8 @@ impl Locating {
         if traces.is_empty() {
             return Ok((judged, traces));
         }
-        let rows = |of: bool| waits.iter().map(|waits| Some(*waits == of)).collect::<BooleanArray>();
+        let rows =
+            |of: bool| waits.iter().map(|waits| Some(*waits == of)).collect::<BooleanArray>();
         let others = filter_record_batch(&judged, &rows(false)).map_err(failed)?;
         let records = filter_record_batch(&judged, &rows(true)).map_err(failed)?;
         self.groups.insert(id, (records, waiting));

@@ -90,6 +90,7 @@ const FREE: &[&str] = &[
     "file_type",
     "filter",
     "idle_timeout",
+    "locate",
     "label",
     "languages",
     "max_flows",
