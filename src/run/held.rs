@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::flags::{self, Flags};
 use crate::measurement::Plan;
 use crate::rule::confirm::{self, CONFIRM, Counts};
-use crate::rule::{Rule, Rules};
+use crate::rule::{self, Rule, Rules};
 use crate::targets::Target;
 
 /// How often the first probe of a target is repeated because this host was too busy to time an answer. Only this
@@ -262,7 +262,7 @@ impl Waiting {
 /// The word of each rule with confirmation rounds, in the order of the record's counts.
 fn words(rules: &Rules, judged: &RecordBatch) -> Vec<StringArray> {
     let verdict = judged.column_by_name("verdict").and_then(|verdict| verdict.as_struct_opt());
-    let words = |rule: &Rule| verdict?.column_by_name(&rule.column())?.as_string_opt().cloned();
+    let words = |rule: &Rule| rule::words(verdict?.column_by_name(&rule.column())?).ok();
     rules.confirmed().filter_map(words).collect()
 }
 

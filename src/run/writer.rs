@@ -16,6 +16,7 @@ use super::evidence::Evidence;
 use super::held::{Held, Judged, Next};
 use super::live::Live;
 use super::locating::{self, Locating};
+use super::networks::Networks;
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
 use super::{about, record};
@@ -96,7 +97,9 @@ pub struct Known<'a> {
 /// Turns waves into records.
 pub struct Writer<'a> {
     plan: &'a Plan,
-    target_fields: Fields,
+    networks: &'a Networks,
+    /// The columns of the list.
+    list: Fields,
     schema: SchemaRef,
     merger: Merger,
     sink: &'a mut dyn Sink,
@@ -111,10 +114,11 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// A writer into `sink`, whose schema is [`record::schema`]; `totals` are those of earlier records.
+    /// A writer into `sink`, whose schema is [`record::schema`]; a target has the columns of the list, and in all
+    /// `target_fields`; `totals` are those of earlier records.
     pub fn new(
-        plan: &'a Plan,
-        target_fields: Fields,
+        (plan, networks): (&'a Plan, &'a Networks),
+        (list, target_fields): (Fields, Fields),
         sink: &'a mut dyn Sink,
         events: &'a dyn Events,
         known: Known<'a>,
@@ -134,7 +138,8 @@ impl<'a> Writer<'a> {
         let held = Held::new(plan);
         Self {
             plan,
-            target_fields,
+            networks,
+            list,
             schema,
             merger,
             sink,
@@ -210,7 +215,7 @@ impl<'a> Writer<'a> {
         let at = |target: &targets::Target| i64::try_from(target.position).unwrap_or(i64::MAX);
         let positions = Int64Array::from_iter_values(targets.iter().map(at));
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(targets::columns(&self.target_fields, &targets)?),
+            Arc::new(self.networks.columns(&self.list, &targets)?),
             Arc::new(positions),
             flags::column(&flags),
             Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
