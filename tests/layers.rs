@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 19] = [
     &["error"],
     &["files", "program"],
     &["as_table", "packet", "sink", "targets"],
-    &["chain", "step", "connect", "resolve"],
+    &["chain", "locate", "step", "connect", "resolve"],
     &["record"],
     &["rule"],
     &["measurement"],

@@ -61,7 +61,9 @@ pub fn run(args: &Args) -> Result<Exit> {
     };
     // The run's params belong to the embedded measurement; another file has its own defaults.
     let set = if args.measurement.is_none() { results.params() } else { Vec::new() };
-    let plan = Plan::load_with(&origin, &text, &results.target_columns(), &Overrides::new(set))?;
+    let located = results.located().filter(|_| args.measurement.is_none());
+    let overrides = Overrides::new(set).locate(located);
+    let plan = Plan::load_with(&origin, &text, &results.target_columns(), &overrides)?;
     let rules = plan
         .rules
         .against(&results.facts, &FromFile(&plan.selection))

@@ -6,7 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::connect::Prepared;
 use crate::error::{Exit, Result};
+use crate::field::FieldDef;
 use crate::flags::Flag;
+use crate::locate::{LOCATE, Located};
 use crate::measurement::{self, PREPARE};
 use crate::record;
 use crate::report::catalogue;
@@ -171,6 +173,25 @@ pub fn record() -> Value {
     })
 }
 
+/// Where on the path a label has its cause.
+fn located() -> Value {
+    let property = |field: &FieldDef| {
+        let mut of = property(&(field.data_type)(), true, field.doc.trim());
+        if let Some((least, most)) = field.bounds {
+            of["minimum"] = least.into();
+            of["maximum"] = most.into();
+        }
+        (field.name.to_owned(), of)
+    };
+    let properties: Map<String, Value> = Located::FIELDS.iter().map(property).collect();
+    json!({
+        "type": "object", "properties": properties,
+        "required": Located::FIELDS.iter().map(|field| field.name).collect::<Vec<_>>(),
+        "description": "Between which hops the path changes or drops what leads to a label, if the run had --locate; all null for a \
+                        target without a label of [locate].",
+    })
+}
+
 /// Where a target's packets are.
 fn evidence() -> Value {
     let columns = evidence::COLUMNS.iter();
@@ -203,6 +224,7 @@ fn add_conclusions(properties: &mut Map<String, Value>) {
             },
         }),
     );
+    properties.insert(LOCATE.into(), located());
     properties.insert(
         "conditions".into(),
         json!({ "type": "array", "items": { "type": "string" }, "examples": [["ecn.connectivity.works"]],

@@ -50,6 +50,7 @@ pub static PAGES: &[Page] = pages! {
     "steps": "what a configuration can change: sysctl, nftables, routes, socket options, programs";
     "connections": "how targets are connected to, names and probes, what a target answers";
     "labels": "what labels mean, confirmation rounds, false alarms";
+    "locate": "between which hops the path changes or drops what leads to a label";
     "results": "read, query, export, judge again and verify a result";
     "metadata": "what a result says of itself: its columns, and how it came about";
     "report": "a page about a result, two runs, or several vantage points";

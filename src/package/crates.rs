@@ -16,7 +16,7 @@ const DATA_PACKAGE: &str = "https://datapackage.org/profiles/2.0/datapackage.jso
 const TERMS: &str = "https://w3id.org/ro/terms/workflow-run/context";
 
 /// Keys of the metadata that are settings of the run.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "rate",
     "rate_per_address",
     "rate_per_prefix",
@@ -24,6 +24,7 @@ const SETTINGS: [&str; 14] = [
     "order",
     "seed",
     "confirm_rounds",
+    "locate",
     "control_share",
     "shard",
     "connect",

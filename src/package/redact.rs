@@ -34,7 +34,7 @@ const OF_TARGET: [&str; 4] = ["ip", "port", "prefix", "asn"];
 /// Columns of a configuration with an address of the measuring host.
 const OF_HOST: [&str; 1] = ["sip"];
 /// Keys of metadata that stay, besides counts: everything else may identify the host, its operator or the list.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "version",
     "commit",
     "format",
@@ -58,6 +58,7 @@ const KEYS: [&str; 29] = [
     "records_flagged",
     "controls",
     "confirm_rounds",
+    "locate",
     "control_share",
     "connect",
     "rate",

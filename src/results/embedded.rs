@@ -3,8 +3,9 @@
 use arrow_schema::{DataType, Fields, Schema};
 
 use super::input::Input;
-use super::judge::FromFile;
+use super::judge::{self, FromFile};
 use crate::error::{Error, Report, Result};
+use crate::locate::LOCATE;
 use crate::measurement::{Overrides, Plan};
 use crate::rule::{ADDED, Rules};
 
@@ -29,7 +30,9 @@ impl Embedded {
             _ => Fields::empty(),
         };
         let origin = format!("{} (its measurement)", input.path.display());
-        let plan = Plan::load_with(&origin, text, &target, &Overrides::new(input.params()))?;
+        let located = judge::located(&input.schema, input.value(LOCATE));
+        let overrides = Overrides::new(input.params()).locate(located);
+        let plan = Plan::load_with(&origin, text, &target, &overrides)?;
         let is_fact = |name: &str| !ADDED.contains(&name);
         let facts = input.schema.fields().iter().filter(|field| is_fact(field.name())).cloned();
         let facts = Schema::new(facts.collect::<Fields>());

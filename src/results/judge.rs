@@ -11,6 +11,7 @@ use super::origins::Origins;
 use crate::chain::Selection;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::locate::LOCATE;
 use crate::measurement;
 use crate::rule::{ADDED, About, Columns, Rules};
 use crate::sink::{self, Metadata};
@@ -26,6 +27,13 @@ impl Columns for FromFile<'_> {
     fn about(&self, column: &str) -> About {
         measurement::about_with(self.0, column)
     }
+}
+
+/// The labels in the metadata of results that have the struct `locate`.
+pub fn located(facts: &Schema, labels: Option<&str>) -> Option<Vec<String>> {
+    facts.field_with_name(LOCATE).ok()?;
+    let labels = labels.unwrap_or_default().split(',').filter(|label| !label.is_empty());
+    Some(labels.map(str::to_owned).collect())
 }
 
 /// A file of results; only its footer has been read.
@@ -96,6 +104,14 @@ impl Results {
         let values: Option<BTreeMap<String, String>> =
             text.and_then(|text| serde_json::from_str(text).ok());
         values.unwrap_or_default().into_iter().collect()
+    }
+
+    /// The labels that the run located besides those of its measurement; `None` if it located nothing.
+    pub fn located(&self) -> Option<Vec<String>> {
+        located(
+            &self.facts,
+            self.metadata.iter().find(|(key, _)| key == LOCATE).map(|(_, text)| text.as_str()),
+        )
     }
 
     /// The text of the embedded measurement.

@@ -122,6 +122,7 @@ keys! {
     RUN Text locate: "Labels whose place on the path was searched for.";
     RUN Number confirm_rounds: "Confirmation rounds of a target that looked broken or transient.";
     RUN Number confirm_spread: "Least seconds between two rounds of a target.";
+    RUN Text locate: "Labels that were located besides those of the measurement (--locate=LABEL), joined by commas; absent without --locate.";
     RUN Number control_share: "Share of targets that are controls (--control), 0 to 1.";
     // The host that measured.
     BOTH Text vantage: "Name of the vantage point (--vantage).";

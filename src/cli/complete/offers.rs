@@ -119,6 +119,7 @@ const FREE: &[&str] = &[
     "group",
     "idle_timeout",
     "key",
+    "locate",
     "label",
     "languages",
     "license",

@@ -80,9 +80,14 @@ impl About {
         let text = self.value("measurement")?;
         let params = self.value("params").and_then(|text| serde_json::from_str(text).ok());
         let params: BTreeMap<String, String> = params.unwrap_or_default();
+        let located = self.value("locate").map(|labels| {
+            let labels = labels.split(',').filter(|label| !label.is_empty());
+            labels.map(str::to_owned).collect()
+        });
         let overrides = Overrides::new(params)
             .connect(self.value("connect").map(str::to_owned))
-            .rounds(self.value("confirm_rounds").and_then(|rounds| rounds.parse().ok()));
+            .rounds(self.value("confirm_rounds").and_then(|rounds| rounds.parse().ok()))
+            .locate(located);
         Some(Plan::load_with("its measurement", text, target, &overrides))
     }
 }
