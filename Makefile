@@ -21,7 +21,7 @@ ZSH := site-functions
 
 help:
 	@echo "make setup    install missing packages (with apt; with sudo unless you are root)"
-	@echo "make demo     build, then measure ECN in a lab of virtual hosts with known truth"
+	@echo "make demo     build, then measure ECN in a lab of virtual hosts with known truth, and write a report"
 	@echo "make install  install below PREFIX=$(PREFIX); GROUP=name may then measure without root"
 	@echo "make uninstall  remove what make install installed below PREFIX"
 	@echo "make deb      build a Debian package, target/debian/pathspider_*.deb"
@@ -64,7 +64,9 @@ setup:
 
 demo: setup
 	cargo build --locked --profile demo
-	target/demo/pathspider run measurements/ecn.toml --lab
+	target/demo/pathspider run measurements/ecn.toml --lab --control 10% -o target/ecn.parquet
+	target/demo/pathspider --quiet report target/ecn.parquet -o target/ecn.report.html
+	@echo "The report of this run is a page: file://$(CURDIR)/target/ecn.report.html"
 
 target/release/pathspider:
 	cargo build --locked --release
@@ -140,7 +142,7 @@ $(VENV)/.complete: Makefile
 	command -v openssl >/dev/null || install openssl; \
 	command -v python3 >/dev/null || install python3 python3-venv; \
 	missing=; \
-	for tool in zsh fish mandoc shellcheck; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	for tool in zsh fish mandoc shellcheck chromium; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
 	install $$missing; \
 	if [ ! -x $(VENV)/bin/pip ]; then \
 		rm -rf $(VENV); \

@@ -77,12 +77,27 @@ pub fn read_in_all(plan: &Plan) -> u64 {
     costs(plan).chain(probe).map(|cost| cost.read).sum()
 }
 
-/// The maximum including confirmation rounds.
+/// The maximum including confirmation rounds and the search for the place of a label.
 pub fn with_rounds(plan: &Plan) -> Sum {
     let (_, most) = in_all(plan);
     let times = 1 + u64::from(plan.confirm.rounds);
-    Sum { packets: most.packets * times, octets: most.octets * times }
+    let rounds = Sum { packets: most.packets * times, octets: most.octets * times };
+    [rounds, of_locate(plan)].into_iter().sum()
 }
+
+/// The maximum of the search for the place of a label.
+pub fn of_locate(plan: &Plan) -> Sum {
+    let packets = plan.locate.as_ref().map_or(0, |locate| u64::from(locate.limits.packets));
+    let parts = costs(plan).flat_map(|cost| cost.parts);
+    // Only the first packet of an attempt is copied.
+    let first = parts.filter(|part| FIRST.contains(&part.packet)).map(|part| part.octets.1).max();
+    Sum { packets, octets: packets * first.unwrap_or(LARGEST_SYN) }
+}
+
+/// The sorts of packets that come first.
+const FIRST: [&str; 3] = ["SYN", "crafted packet", "query"];
+/// The octets of a SYN over IPv6 with all options.
+const LARGEST_SYN: u64 = 100;
 
 /// The cost of each configuration.
 pub fn costs(plan: &Plan) -> impl Iterator<Item = Cost> {

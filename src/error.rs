@@ -338,6 +338,7 @@ pub static CODES: &[(&str, &str)] = &[
     ("E0309", "a condition over a sweep whose name does not name the value"),
     ("E0310", "a metric without a value"),
     ("E0311", "a unit that the value of a metric does not have"),
+    ("E0320", "a label to locate that no condition gives"),
     ("E0401", "an expression that cannot be parsed"),
     ("E0402", "something that expressions do not support"),
     ("E0403", "an unknown column"),

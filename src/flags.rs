@@ -93,8 +93,8 @@ impl Flag {
         (
             Flag::Starved,
             "starved",
-            "this host was too busy to determine whether the target answered in time: the attempt is `local_error` and \
-             nothing is concluded from it",
+            "this host was too busy to determine whether the target answered in time, and so again when the probe was \
+             repeated, twice: the attempt is `local_error` and nothing is concluded from it",
         ),
         (
             Flag::NotDelivered,

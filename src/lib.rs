@@ -20,11 +20,16 @@
 //! | 11 | [`lab`] |
 //! | 12 | [`run`]: one run of one plan over one list |
 //! | 13 | [`report`], [`results`] |
-//! | 14 | [`cli`] |
+//! | 14 | [`analysis`]: numbers of finished results, as tables |
+//! | 15 | [`webpage`]: a page of tables |
+//! | 16 | [`package`]: results for publication |
+//! | 17 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.
 
+pub mod analysis;
+pub mod as_table;
 pub mod barrier;
 pub mod chain;
 pub mod cli;
@@ -35,12 +40,16 @@ pub mod error;
 pub mod field;
 pub mod files;
 pub mod flags;
+#[cfg(feature = "fleet")]
+pub mod fleet;
 pub mod guide;
 pub mod hex;
 pub mod lab;
+pub mod locate;
 pub mod measurement;
 pub mod merge;
 pub mod observer;
+pub mod package;
 pub mod packet;
 pub mod printable;
 pub mod privilege;
@@ -56,4 +65,5 @@ pub mod sink;
 pub mod step;
 pub mod targets;
 pub mod version;
+pub mod webpage;
 pub mod words;

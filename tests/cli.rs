@@ -202,8 +202,13 @@ fn commands_that_only_print_cannot_act() {
     let texts =
         ["options::lab::", "lab::is_lab(", "lab::Spec::parse(", "lab::measured(", "lab::schema("];
     let files = ["cli/check", "cli/explain", "cli/list", "cli/new", "cli/schema", "cli/reference"];
-    for file in files.into_iter().chain(["cost", "report/catalogue", "report/page", "report/plan"])
-    {
+    for file in files.into_iter().chain([
+        "cost",
+        "run/catalogue",
+        "run/dictionary",
+        "report/page",
+        "report/plan",
+    ]) {
         let text = std::fs::read_to_string(source.join(file).with_extension("rs")).unwrap();
         let code = text.lines().map(|line| line.split("//").next().unwrap_or_default());
         let used: Vec<&str> = code

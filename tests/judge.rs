@@ -8,7 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow_array::{
-    Array as _, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array,
+    Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
+    UInt64Array,
     cast::AsArray as _,
     new_null_array,
     types::{Float64Type, Int64Type},
@@ -57,6 +58,9 @@ fn table(fields: &Fields, salt: usize) -> ArrayRef {
                     .map(|row| (!lost(row)).then(|| bit(row) == 1))
                     .collect::<BooleanArray>(),
             ),
+            (_, DataType::Int64) => {
+                Arc::new((0..RECORDS).map(|row| Some(row as i64 % 9)).collect::<Int64Array>())
+            }
             (_, DataType::UInt64) => {
                 Arc::new((0..RECORDS).map(|row| Some(row as u64 % 9)).collect::<UInt64Array>())
             }
@@ -75,11 +79,32 @@ fn records(schema: &Schema) -> RecordBatch {
     RecordBatch::try_new(Arc::new(schema.clone()), tables.collect()).unwrap()
 }
 
+/// A schema as earlier versions had it: counts and durations were unsigned.
+fn unsigned(schema: &Schema) -> Schema {
+    let older = |field: &Field| match field.data_type() {
+        DataType::Int64 => field.clone().with_data_type(DataType::UInt64),
+        _ => field.clone(),
+    };
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Struct(fields) => {
+            let fields: Fields = fields.iter().map(|field| older(field)).collect();
+            field.as_ref().clone().with_data_type(DataType::Struct(fields))
+        }
+        _ => field.as_ref().clone(),
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
 /// Results as a run writes them, with a column of the target list's own.
 fn results(folder: &Path) -> (PathBuf, RecordBatch) {
+    results_with(folder, Schema::clone)
+}
+
+fn results_with(folder: &Path, version: impl Fn(&Schema) -> Schema) -> (PathBuf, RecordBatch) {
     let own: Fields = vec![Field::new("rank", DataType::UInt64, true)].into();
     let plan = Plan::load("ecn.toml", ecn(), &own).unwrap();
-    let judged = plan.rules.judge(&records(&plan.record_schema(&own))).unwrap();
+    let records = records(&version(&plan.record_schema(&own)));
+    let judged = plan.rules.judge(&records).unwrap();
     let path = folder.join("results.parquet");
     let mut sink = sink::open(&path, judged.schema()).unwrap();
     sink.write(&judged).unwrap();
@@ -119,6 +144,18 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// A stored column without the descriptions of its fields.
+fn bare(stored: &ArrayRef, like: &DataType) -> ArrayRef {
+    match (stored.as_struct_opt(), like) {
+        (Some(stored), DataType::Struct(fields)) => {
+            let columns = stored.columns().iter().zip(fields);
+            let columns = columns.map(|(column, field)| bare(column, field.data_type())).collect();
+            Arc::new(StructArray::new(fields.clone(), columns, stored.nulls().cloned()))
+        }
+        _ => stored.clone(),
+    }
+}
+
 #[test]
 fn the_same_rules_give_the_same_labels() {
     let folder = tempfile::tempdir().unwrap();
@@ -134,7 +171,8 @@ fn the_same_rules_give_the_same_labels() {
     };
     assert_eq!(names(&records), names(&judged));
     for (number, name) in names(&judged).iter().enumerate() {
-        assert_eq!(records.column(number), judged.column(number), "{name}");
+        let stored = bare(records.column(number), judged.column(number).data_type());
+        assert_eq!(&stored, judged.column(number), "{name}");
     }
     let told = |key: &str| metadata[format!("pathspider.{key}")].as_str().unwrap();
     assert_eq!((told("version"), told("kernel"), told("packets_seen")), ("0.0.9", "Linux 6", "7"));
@@ -288,7 +326,7 @@ fn damage_is_never_a_panic() {
     }
 }
 
-/// Round trips are unsigned numbers of 0 to 8 ns here, the same under both configurations.
+/// Round trips are 0 to 8 ns here, the same under both configurations.
 const METRICS: &str = r#"
 name = "metrics"
 
@@ -316,8 +354,17 @@ value = "one.tcp_handshake_rtt"
 
 #[test]
 fn metrics_are_computed_from_facts_and_summarised() {
+    metrics_of(Schema::clone);
+}
+
+#[test]
+fn unsigned_facts_of_earlier_versions_are_judged_alike() {
+    metrics_of(unsigned);
+}
+
+fn metrics_of(version: impl Fn(&Schema) -> Schema) {
     let folder = tempfile::tempdir().unwrap();
-    let (path, _) = results(folder.path());
+    let (path, _) = results_with(folder.path(), version);
     let (file, out) = (folder.path().join("metrics.toml"), folder.path().join("out.parquet"));
     fs::write(&file, METRICS).unwrap();
     let output = judge(&[
@@ -348,7 +395,7 @@ fn metrics_are_computed_from_facts_and_summarised() {
     let ok = column("one", "ok").as_boolean().clone();
     for (row, failed) in local.iter().enumerate() {
         let rtt = row as f64 % 9.0;
-        // Unsigned columns, but a negative number; nothing where this host failed.
+        // A negative number, whether the columns are signed or not; nothing where this host failed.
         let expected = (!failed).then_some(-rtt / 1000.0);
         assert_eq!(difference.is_valid(row).then(|| difference.value(row)), expected, "{row}");
         let applies = ok.is_valid(row) && ok.value(row);

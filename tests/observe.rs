@@ -8,12 +8,15 @@ mod captures;
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use captures::{Capture, Frame, pcap, pcapng};
+use pathspider::run::keys;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use support::golden::Goldens;
 
 /// A folder with one capture file, and the program's answer to it.
@@ -196,6 +199,45 @@ fn who_shares_the_work_finds_the_same_flows() {
     for (alone, shared) in alone.iter().zip(&shared) {
         assert_eq!(alone, shared);
     }
+}
+
+/// The SHA-256 of some octets, in hexadecimal.
+fn sha256(octets: &[u8]) -> String {
+    Sha256::digest(octets).iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+#[test]
+fn a_result_says_which_capture_it_is_of_and_how_it_was_read() {
+    let capture = named("connection");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&pcapng(capture.link, &capture.frames)).unwrap();
+    let packed = packed.finish().unwrap();
+    let options = ["--use", "tcp", "--filter", "tcp", "--idle-timeout", "7s", "--vantage", "zrh"];
+    let run = Run::new(&packed, &options).expect(0);
+    let text = std::fs::read_to_string(run.folder.path().join("x.ndjson.meta.json")).unwrap();
+    let metadata: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+    let value = |key: &str| &*metadata[&format!("pathspider.{key}")];
+    for (key, value) in &metadata {
+        let name = key.strip_prefix("pathspider.").unwrap();
+        let key = keys::find(name).unwrap_or_else(|| panic!("{name} is not documented"));
+        assert!(key.kind.fits(value), "{name}: {value}");
+    }
+    // As stored, not as unpacked.
+    assert_eq!(value("capture_sha256"), sha256(&packed));
+    assert_eq!(value("capture_bytes"), packed.len().to_string());
+    let links: Value = serde_json::from_str(value("capture_links")).unwrap();
+    // A section of each byte order.
+    assert_eq!(links, serde_json::json!([{ "number": 1, "name": "EN10MB", "interfaces": 2 }]));
+    assert_eq!((value("functions"), value("idle_timeout")), (r#"["tcp"]"#, "7"));
+    assert_eq!((value("capture_filter"), value("vantage")), ("tcp", "zrh"));
+    assert!(value("command_line").contains("--idle-timeout 7s") && value("commit").len() > 1);
+    // A damaged file is what its digest says; `complete` says that it is damaged.
+    let cut = &plain(&capture)[..plain(&capture).len() - 3];
+    let run = Run::new(cut, &[]).expect(3);
+    let text = std::fs::read_to_string(run.folder.path().join("x.ndjson.meta.json")).unwrap();
+    let metadata: BTreeMap<String, String> = serde_json::from_str(&text).unwrap();
+    assert_eq!(metadata["pathspider.complete"], "false");
+    assert_eq!(metadata["pathspider.capture_sha256"], sha256(cut));
 }
 
 #[test]

@@ -403,6 +403,16 @@ impl Bench {
         let stored = metadata(&all);
         assert_eq!(stored["attempts_ok"], (2 * TARGETS).to_string());
         assert_eq!(stored["targets_no_target"], "1-3");
+        // The account of the whole list: each target once, the rejected line once.
+        let account = ["targets_read", "targets_asked", "lines_without_target", "targets_left_out"];
+        assert_eq!(account.map(|key| &*stored[key]), ["301", "300", "3", "0"]);
+        let rejected: Value = serde_json::from_str(&stored["targets_refused"]).unwrap();
+        assert_eq!(rejected, json!({"bad_line": 1, "reserved": 0, "excluded": 0}));
+        let from: Value = serde_json::from_str(&stored["merged_from"]).unwrap();
+        assert_eq!((&from[2]["shard"], &from[2]["targets_asked"]), (&json!("3/3"), &json!("100")));
+        let labels: u64 =
+            whole["conditions"].as_object().unwrap().values().filter_map(Value::as_u64).sum();
+        assert!(labels >= TARGETS as u64, "{whole}");
 
         refused(
             &mut merge(&shards[..2], &[], "not.parquet"),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, UInt64Array, new_null_array,
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray, new_null_array,
 };
 use arrow_schema::{DataType, Field, Fields, Schema};
 use pathspider::measurement::{Plan, SHIPPED};
@@ -43,8 +43,8 @@ fn facts(fields: &Fields, first: usize) -> ArrayRef {
             (_, DataType::Boolean) => {
                 Arc::new(rows.map(|row| (row % 5 > 0).then(|| bit(row))).collect::<BooleanArray>())
             }
-            (_, DataType::UInt64) => {
-                Arc::new(rows.map(|row| Some((row * (number + 1)) as u64)).collect::<UInt64Array>())
+            (_, DataType::Int64) => {
+                Arc::new(rows.map(|row| Some((row * (number + 1)) as i64)).collect::<Int64Array>())
             }
             (name, DataType::Utf8) if name != "answer" => {
                 Arc::new(rows.map(|row| Some(format!("{name} {row}"))).collect::<StringArray>())
@@ -62,7 +62,7 @@ fn records(first: usize) -> RecordBatch {
     let plain = plan.record_schema(&own);
     let mut fields = plain.fields().to_vec();
     let more = [
-        Field::new("position", DataType::UInt64, false),
+        Field::new("position", DataType::Int64, false),
         flags::field(),
         Field::new("control", DataType::Boolean, false),
     ];
@@ -70,7 +70,7 @@ fn records(first: usize) -> RecordBatch {
     let columns = fields.iter().map(|field| -> ArrayRef {
         match (field.name().as_str(), field.data_type()) {
             ("position", _) => {
-                Arc::new(UInt64Array::from_iter_values((first..first + ROWS).map(|at| at as u64)))
+                Arc::new(Int64Array::from_iter_values((first..first + ROWS).map(|at| at as i64)))
             }
             ("control", _) => Arc::new(BooleanArray::from(vec![false; ROWS])),
             ("flags", _) => flags::column(&[flags::Flags::default(); ROWS]),

@@ -41,6 +41,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Basic::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

@@ -30,6 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Dns::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 
@@ -47,7 +48,7 @@ fields! {
         /// TC bit of the first such response; NULL if there was none.
         dns_truncated: Option<bool>,
         /// Resource records in its answer section; NULL if there was none.
-        dns_answers: Option<u16>,
+        dns_answers: Option<u32> = (0, 65_535),
         /// Whether a question was seen in the forward direction; NULL instead of false if the capture cut some
         /// forward message short.
         dns_question: Perhaps,
@@ -93,7 +94,7 @@ impl Facts for State {
             dns_response_valid: Perhaps::new(response.is_some(), self.hidden != [false; 2]),
             dns_rcode: response.map(|response| response.rcode),
             dns_truncated: response.map(|response| response.truncated),
-            dns_answers: response.map(|response| response.answers),
+            dns_answers: response.map(|response| response.answers.into()),
             dns_question: Perhaps::new(self.asked, self.hidden[0]),
         }
     }

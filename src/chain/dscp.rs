@@ -29,6 +29,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Dscp::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

@@ -32,6 +32,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Ecn::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

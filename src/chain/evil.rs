@@ -29,6 +29,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Evil::FIELDS,
+    usual: true,
     new: |selection| store::<Evil>(&GROUP, selection),
 };
 

@@ -31,6 +31,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: IcmpFacts::FIELDS,
+    usual: true,
     new: |selection| store::<IcmpFacts>(&GROUP, selection),
 };
 
@@ -49,7 +50,7 @@ fields! {
         /// Source address of the first error; NULL if there was none.
         icmp_from: Option<IpAddr>,
         /// TTL or hop limit of the packet as the first error quotes it; NULL if there was none.
-        icmp_quote_ttl: Option<u8>,
+        icmp_quote_ttl: Option<u32> = (0, 255),
         /// DSCP of the packet as the first error quotes it; NULL if there was none.
         icmp_quote_dscp: Option<u8> = (0, 63),
         /// ECN codepoint of the packet as the first error quotes it: 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE; NULL if none.
@@ -61,7 +62,7 @@ fields! {
         /// (2), checksum (2) and the first octets of the data (4). 0 if nothing could be compared: the quote is too
         /// short, or what it quotes was not captured. Errors that differ count in `pkt_unexpected_rev`. NULL if
         /// there was no error.
-        icmp_quote_checked: Option<u8> = (0, 10),
+        icmp_quote_checked: Option<u32> = (0, 10),
     }
 }
 
@@ -94,11 +95,11 @@ impl Facts for IcmpFacts {
         }
         if self.icmp_from.is_none() {
             self.icmp_from = Some(packet.ip.source);
-            self.icmp_quote_ttl = Some(quote.ip.ttl);
+            self.icmp_quote_ttl = Some(quote.ip.ttl.into());
             self.icmp_quote_dscp = Some(quote.ip.dscp());
             self.icmp_quote_ecn = Some(quote.ip.ecn());
             self.icmp_quote_tcpflags = tcp_flags(quote);
-            self.icmp_quote_checked = Some(seen.quoted);
+            self.icmp_quote_checked = Some(seen.quoted.into());
         }
         Progress::More
     }

@@ -13,6 +13,7 @@ pub mod dscp;
 pub mod ecn;
 pub mod evil;
 mod group;
+pub mod hops;
 pub mod icmp;
 pub mod mptcp;
 pub mod mss;
@@ -180,6 +181,8 @@ pub struct GroupDef {
     pub functions: &'static [FunctionDef],
     /// Its columns; `by` names the function that fills each.
     pub fields: &'static [FieldDef],
+    /// Whether `observe` uses it if none is named.
+    pub usual: bool,
     /// Makes the object that keeps the state of its flows.
     pub new: fn(Selection) -> Box<dyn Group>,
 }
@@ -199,6 +202,7 @@ pub static GROUPS: &[&GroupDef] = &[
     &dns::GROUP,
     &icmp::GROUP,
     &ttl::GROUP,
+    &hops::GROUP,
 ];
 
 /// Every function with its group, in the order of the registry.
@@ -227,7 +231,14 @@ impl Selection {
         }
     }
 
-    /// Every function in every chain that allows it: what `observe` does without a file.
+    /// Every function of the usual groups in every chain that allows it: what `observe` does without a file.
+    pub fn usual() -> Self {
+        let mut all = Self::default();
+        GROUPS.iter().filter(|group| group.usual).for_each(|group| all.place_group(group));
+        all
+    }
+
+    /// Every function in every chain that allows it.
     pub fn everything() -> Self {
         let mut all = Self::default();
         GROUPS.iter().for_each(|group| all.place_group(group));

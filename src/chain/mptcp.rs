@@ -30,6 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Mptcp::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

@@ -30,6 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Mss::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 
@@ -38,13 +39,13 @@ fields! {
     pub struct Mss, MssColumns: Observer;
     "mss_extract" {
         /// Length octet of the MSS option in the first forward SYN (4 by RFC 9293, 3.7.1); NULL if absent.
-        mss_len_fwd: Option<u8> = (2, 255),
+        mss_len_fwd: Option<u32> = (2, 255),
         /// Length octet of the MSS option in the first reverse SYN; NULL if absent.
-        mss_len_rev: Option<u8> = (2, 255),
+        mss_len_rev: Option<u32> = (2, 255),
         /// Octets announced by the MSS option of the first forward SYN; NULL if absent.
-        mss_value_fwd: Option<u16> = (1, 65_535),
+        mss_value_fwd: Option<u32> = (1, 65_535),
         /// Octets announced by the MSS option of the first reverse SYN; NULL if absent.
-        mss_value_rev: Option<u16> = (1, 65_535),
+        mss_value_rev: Option<u32> = (1, 65_535),
     }
 }
 
@@ -70,9 +71,10 @@ impl Facts for State {
             return Progress::More;
         }
         if let Some(option) = options(tcp.options).find(|option| option.kind == kind::MSS) {
-            let length = u8::try_from(option.value.len() + 2).ok();
+            let length = u32::try_from(option.value.len() + 2).ok();
             *of(seen.direction, &mut self.facts.mss_len_fwd, &mut self.facts.mss_len_rev) = length;
-            let value = option.value.try_into().ok().map(u16::from_be_bytes);
+            let value =
+                option.value.try_into().ok().map(|octets| u16::from_be_bytes(octets).into());
             *of(seen.direction, &mut self.facts.mss_value_fwd, &mut self.facts.mss_value_rev) =
                 value;
         }

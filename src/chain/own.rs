@@ -10,7 +10,7 @@ mod value;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, UInt64Array};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array};
 use arrow_schema::{DataType, Field};
 
 pub use fields::{Kind, PACKET_FIELDS, PacketField, packet_field};
@@ -93,7 +93,7 @@ impl OwnField {
             Of::Truth => DataType::Boolean,
             Of::Int => DataType::Int64,
             Of::Float => DataType::Float64,
-            Of::Count => DataType::UInt64,
+            Of::Count => DataType::Int64,
         };
         Field::new(&self.name, data_type, true)
     }
@@ -149,7 +149,7 @@ impl OwnField {
         };
         match self.of {
             Of::Count => Arc::new(
-                cells.map(|cell| (!cell.is_hidden).then_some(cell.count)).collect::<UInt64Array>(),
+                cells.map(|cell| (!cell.is_hidden).then_some(cell.count)).collect::<Int64Array>(),
             ),
             Of::Truth => Arc::new(
                 cells
@@ -182,7 +182,7 @@ impl OwnField {
 /// The state of one column in one flow.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
-    count: u64,
+    count: i64,
     value: Option<Value>,
     /// Whether it depends on something that was not captured.
     is_hidden: bool,

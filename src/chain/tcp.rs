@@ -45,6 +45,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: TcpFacts::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 

@@ -33,6 +33,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: TcpOpt::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 
@@ -46,9 +47,9 @@ fields! {
         /// Whether the first reverse SYN had the timestamps option; NULL likewise.
         tcpopt_ts_rev: Option<bool>,
         /// Shift count of the window scale option (RFC 7323) in the first forward SYN; NULL if absent.
-        tcpopt_ws_fwd: Option<u8>,
+        tcpopt_ws_fwd: Option<u32> = (0, 255),
         /// Shift count of the window scale option in the first reverse SYN; NULL if absent.
-        tcpopt_ws_rev: Option<u8>,
+        tcpopt_ws_rev: Option<u32> = (0, 255),
         /// Whether the first forward SYN had the SACK-permitted option (RFC 2018); NULL likewise.
         tcpopt_sack_fwd: Option<bool>,
         /// Whether the first reverse SYN had the SACK-permitted option; NULL likewise.
@@ -100,7 +101,8 @@ impl TcpOpt {
                 (kind::TIMESTAMPS, [_, _, _, _, _, _, _, _]) => timestamps = true,
                 (kind::SACK_PERMITTED, []) => sack = true,
                 (kind::WINDOW_SCALE, [shift]) => {
-                    *of(direction, &mut self.tcpopt_ws_fwd, &mut self.tcpopt_ws_rev) = Some(*shift);
+                    *of(direction, &mut self.tcpopt_ws_fwd, &mut self.tcpopt_ws_rev) =
+                        Some((*shift).into());
                 }
                 _ => {}
             }

@@ -30,6 +30,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Tfo::FIELDS,
+    usual: true,
     new: |selection| store::<Tfo>(&GROUP, selection),
 };
 
@@ -41,7 +42,7 @@ fields! {
         /// 0xF989 (RFC 7413, 4.1.1; RFC 6994); NULL if absent.
         tfo_synkind: Option<u8> = (34, 254),
         /// Octets of cookie in it: 0 asks for one; NULL if the option is absent.
-        tfo_synclen: Option<u8>,
+        tfo_synclen: Option<u32> = (0, 255),
         /// Sequence number of the first forward SYN; NULL if there was none.
         tfo_seq: Option<u32>,
         /// Octets of data in the first forward SYN; NULL if there was none.
@@ -49,7 +50,7 @@ fields! {
         /// Kind of the Fast Open option in the first SYN-ACK; NULL if absent.
         tfo_ackkind: Option<u8> = (34, 254),
         /// Octets of cookie in it; NULL if the option is absent.
-        tfo_ackclen: Option<u8>,
+        tfo_ackclen: Option<u32> = (0, 255),
         /// Acknowledgment number of the first SYN-ACK: tfo_seq + 1 acknowledges the SYN, the more its data; NULL if none.
         tfo_ack: Option<u32>,
     }
@@ -81,7 +82,7 @@ impl Facts for Tfo {
 }
 
 /// Kind of the Fast Open option and octets of its cookie.
-fn cookie(tcp: &Tcp<'_>) -> Option<(u8, u8)> {
+fn cookie(tcp: &Tcp<'_>) -> Option<(u8, u32)> {
     options(tcp.options).find_map(|option| {
         let cookie = match option.kind {
             kind::FAST_OPEN => option.value,
@@ -90,7 +91,6 @@ fn cookie(tcp: &Tcp<'_>) -> Option<(u8, u8)> {
             }
             _ => return None,
         };
-        // An option is never longer than the 40 octets for options in a header.
-        Some((option.kind, u8::try_from(cookie.len()).unwrap_or(u8::MAX)))
+        Some((option.kind, u32::try_from(cookie.len()).unwrap_or(u32::MAX)))
     })
 }

@@ -29,6 +29,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: Ttl::FIELDS,
+    usual: true,
     new: |selection| store::<State>(&GROUP, selection),
 };
 
@@ -37,9 +38,9 @@ fields! {
     pub struct Ttl, TtlColumns: Observer;
     "ttl_extract" {
         /// TTL or hop limit of the first forward packet.
-        ttl_first_fwd: Option<u8> = (1, 255),
+        ttl_first_fwd: Option<u32> = (1, 255),
         /// TTL or hop limit of the first reverse packet; NULL if there was none. A router's error is not one.
-        ttl_first_rev: Option<u8> = (1, 255),
+        ttl_first_rev: Option<u32> = (1, 255),
         /// Identification of the first SYN-ACK's IPv4 header; NULL if there was none, or IPv6.
         ipid_synack: Option<u32> = (0, 65_535),
         /// Flow label of the first SYN-ACK's IPv6 header (RFC 6437); NULL if there was none, or IPv4.
@@ -65,7 +66,7 @@ impl Facts for State {
             return Progress::More;
         }
         of(seen.direction, &mut self.facts.ttl_first_fwd, &mut self.facts.ttl_first_rev)
-            .get_or_insert(packet.ip.ttl);
+            .get_or_insert(packet.ip.ttl.into());
         let synack = packet.tcp().is_some_and(|tcp| tcp.has(flag::SYN | flag::ACK));
         if synack && seen.direction == Direction::Reverse && !self.synack {
             self.synack = true;

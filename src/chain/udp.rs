@@ -29,6 +29,7 @@ pub static GROUP: GroupDef = GroupDef {
         },
     ],
     fields: UdpFacts::FIELDS,
+    usual: true,
     new: |selection| store::<UdpFacts>(&GROUP, selection),
 };
 

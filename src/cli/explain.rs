@@ -279,6 +279,17 @@ fn sent(plan: &Plan, page: &Page) -> String {
         let (usual, most) = (usual.packets.to_string(), all.packets.to_string());
         rows.push(["with rounds".into(), usual, most, rounds]);
     }
+    if let Some(locate) = plan.locatable.as_ref().filter(|_| plan.locate.is_none()) {
+        let packets = u64::from(locate.limits.packets);
+        let (usual, most) = (usual.packets.to_string(), (all.packets + packets).to_string());
+        let labels: Vec<&str> = locate.labels.iter().map(|sought| sought.label.as_str()).collect();
+        let why = format!(
+            "at most {} for a target with {}: copies that expire at a hop, and resets",
+            counted(packets, "packet[s]"),
+            labels.join(" or ")
+        );
+        rows.push(["with --locate".into(), usual, most, why]);
+    }
     text + &page.table(2, &rows)
 }
 

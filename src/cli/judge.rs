@@ -3,7 +3,6 @@
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use indicatif::HumanBytes;
@@ -18,6 +17,7 @@ use crate::report::{numbers, page, summary};
 use crate::results::judge::{FromFile, Results};
 use crate::rule::Rules;
 use crate::run::about;
+use crate::run::dictionary::Dictionary;
 use crate::run::totals::Totals;
 use crate::sink::Written;
 use crate::words::counted;
@@ -79,15 +79,15 @@ pub fn run(args: &Args) -> Result<Exit> {
         ("conditions_sql", about::conditions_sql(&rules)),
         ("metrics_sql", about::metrics_sql(&rules)),
         ("judged_by", env!("CARGO_PKG_VERSION").to_owned()),
-        ("judged", about::utc(SystemTime::now())),
+        ("judged", about::utc_exact(SystemTime::now())),
     ] {
         match metadata.iter_mut().find(|(known, _)| known == key) {
             Some((_, old)) => *old = value,
             None => metadata.push((key.to_owned(), value)),
         }
     }
-    let mut sink =
-        args.form.records().open(&args.output, Arc::new(rules.schema(&results.facts)))?;
+    let schema = Dictionary::judged(&plan, &rules).describe(&rules.schema(&results.facts));
+    let mut sink = args.form.records().open(&args.output, schema)?;
     let mut totals = Totals::default();
     results.judge(&rules, |_, judged| {
         signals::check(|| format!("judge {}: nothing was written", args.results.display()))?;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGQUIT};
 
 use super::options::lab::LabFile;
 use super::options::prober::Prober;
 use crate::error::{Doing as _, Error, Exit, Result};
+use crate::lab::chain::{Branch, Edits, Errors, Fault};
 use crate::lab::prober::SITUATIONS;
 use crate::lab::spec::HostSpec;
 use crate::lab::truth::Truth;
@@ -111,6 +112,9 @@ fn list_json(spec: &Spec) -> Result<()> {
             "addresses_v4": addresses_v4, "addresses_v6": addresses_v6,
             "path": host.path, "path_back": host.path_back, "delay_ms": host.delay_ms,
             "mtu": host.mtu, "icmp": host.icmp,
+            "hops": host.hops(spec), "behind": spec.router_name(host.behind),
+            "faults": host.faults.iter().map(|fault| fault_json(spec, fault)).collect::<Vec<_>>(),
+            "located_v4": host.located_v4, "located_v6": host.located_v6,
             "truth_v4": host.truth_v4, "truth_v6": host.truth_v6, "unmeasured": host.unmeasured,
             "late_v4": host.late_v4, "late_v6": host.late_v6,
         })
@@ -121,9 +125,82 @@ fn list_json(spec: &Spec) -> Result<()> {
             "absent": row.absent.as_str(), "unconfirmed": row.unconfirmed,
         })
     });
+    let routers = lab::chain::Router::all(spec).map(|router| {
+        json!({
+            "name": router.name, "hop": router.hop, "behind": router.behind, "asn": router.asn,
+            "address_v4": router.address_v4, "address_v6": router.address_v6,
+        })
+    });
     page::print_json(&json!({
-        "hosts": hosts.collect::<Vec<_>>(), "probers": probers.collect::<Vec<_>>(),
+        "hosts": hosts.collect::<Vec<_>>(), "routers": routers.collect::<Vec<_>>(), "probers": probers.collect::<Vec<_>>(),
     }))
+}
+
+/// A fault, with the hops between which it shows.
+fn fault_json(spec: &Spec, fault: &Fault) -> Value {
+    let (unchanged, changed) = spec.interval(fault);
+    let errors_per_second = match fault.errors {
+        Errors::All => None,
+        Errors::None => Some(0),
+        Errors::PerSecond(number) => Some(number),
+    };
+    let shows = fault.shows();
+    json!({
+        "router": spec.router_name(fault.router), "router_hop": spec.hop(fault.router),
+        "hook": fault.hook.as_str(), "path": fault.path, "path_back": fault.path_back,
+        "errors_per_second": errors_per_second,
+        "unchanged_hop": shows.then_some(unchanged), "changed_hop": shows.then_some(changed),
+    })
+}
+
+/// Describes a fault at a router of a host's path.
+fn fault_text(spec: &Spec, fault: &Fault) -> String {
+    let mut text = String::new();
+    let (name, hook) = (spec.router_name(fault.router), fault.hook.as_str());
+    for (direction, rules) in [("out", &fault.path), ("back", &fault.path_back)] {
+        for rule in rules {
+            text += &format!("  {direction}, {name} {hook}: {rule}\n");
+        }
+    }
+    match fault.errors {
+        Errors::All => {}
+        Errors::None => text += &format!("  {name} reports no errors\n"),
+        Errors::PerSecond(number) => {
+            text += &format!("  {name} reports at most {number} errors per second\n");
+        }
+    }
+    if fault.edits != Edits::default() {
+        text += &format!("  {name} {hook}: {}\n", edits_text(&fault.edits));
+    }
+    if fault.shows() {
+        let (unchanged, changed) = spec.interval(fault);
+        text += &match unchanged {
+            0 => format!("  shows at hop {changed}, the first\n"),
+            _ => format!("  shows between hops {unchanged} and {changed}\n"),
+        };
+    }
+    text
+}
+
+/// What a router in user space does, as phrases.
+fn edits_text(edits: &Edits) -> String {
+    let mut all = Vec::new();
+    all.extend(edits.dscp.map(|dscp| format!("sets the codepoint {dscp}")));
+    all.extend(edits.ecn.map(|ecn| format!("sets the ECN bits to {ecn}")));
+    all.extend(edits.clear_ae.then(|| "clears AE in SYNs".to_owned()));
+    all.extend(edits.strip.iter().map(|kind| format!("removes the TCP option {kind}")));
+    all.extend(edits.repair.then(|| "repairs the marks in quotes".to_owned()));
+    all.extend(edits.branch.map(|branch| {
+        let by = match branch {
+            Branch::Flow => "by source port",
+            Branch::Packet => "in turn",
+        };
+        format!("in one of two branches, {by}")
+    }));
+    all.extend(edits.quote.map(|octets| format!("quotes {octets} octets of the transport")));
+    all.extend(edits.labels.as_ref().map(|labels| format!("reports the labels {labels:?}")));
+    all.extend(edits.interface.as_ref().map(|name| format!("reports the interface {name}")));
+    all.join(", ")
 }
 
 /// Every address, a line each.
@@ -153,6 +230,13 @@ fn list_text(spec: &Spec) -> String {
                 *text += &format!("  {direction}: {rule}\n");
             }
         }
+        if host.behind.is_some() {
+            let (hops, last) = (host.hops(spec), spec.router_name(host.behind));
+            *text += &format!("  {hops} hops, the last of them {last}\n");
+        }
+        for fault in &host.faults {
+            *text += &fault_text(spec, fault);
+        }
         if host.delay_ms > 0 {
             *text += &format!("  out: delayed by {} ms\n", host.delay_ms);
         }
@@ -176,9 +260,21 @@ fn list_text(spec: &Spec) -> String {
         for measurement in &host.unmeasured {
             *text += &format!("  {measurement}: not compared\n");
         }
+        for (truth, family) in [(&host.located_v4, " (IPv4)"), (&host.located_v6, " (IPv6)")] {
+            let both = host.located_v4 == host.located_v6;
+            for (measurement, labels) in truth.iter().filter(|_| !both || family == " (IPv4)") {
+                let family = if both { "" } else { family };
+                *text += &true_of(measurement, &format!("{family}, located"), labels);
+            }
+        }
     };
     for host in &spec.hosts {
         add(&mut text, host);
+    }
+    text += "\nRouters, by hop:\n";
+    for router in lab::chain::Router::all(spec) {
+        let lab::chain::Router { name, hop, asn, address_v4, address_v6, .. } = router;
+        text += &format!("  {hop} {name} {address_v4} {address_v6} AS{asn}\n");
     }
     text += "\nTrue of every host unless stated otherwise:\n";
     for (measurement, labels) in &spec.truth_v4 {

@@ -80,7 +80,34 @@ pub static EXAMPLES: &[Example] = &[
         "Merge the results of two shards",
         "pathspider merge first.parquet second.parquet -o all.parquet",
     ),
+    example("describe", "Say what is in a result", "pathspider describe ecn.parquet"),
+    example(
+        "export",
+        "Write some columns of broken targets as CSV",
+        "pathspider export ecn.parquet --columns target,one.error --where \"verdict.ecn_connectivity = 'broken'\"",
+    ),
+    example("export", "Write flat Parquet", "pathspider export results/ -o flat.parquet"),
     example("verify", "Verify a result", "pathspider verify ecn.parquet"),
+    example(
+        "upload",
+        "Print what would be sent",
+        "pathspider upload ecn.ndjson --url https://pto.example.org/raw --campaign ecn --dry-run",
+    ),
+    example(
+        "upload",
+        "Upload a compressed file",
+        "bzip2 -k ecn.ndjson && pathspider upload ecn.ndjson.bz2 --url https://pto.example.org/raw --campaign ecn --token-file key",
+    ),
+    example(
+        "report",
+        "Write ecn.report.html, a page about a result",
+        "pathspider report ecn.parquet",
+    ),
+    example(
+        "report",
+        "Compare two runs",
+        "pathspider report week1.parquet week2.parquet --compare -o change.html",
+    ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
         "targets resolve",
@@ -145,7 +172,7 @@ pub static FILES: &[Used] = &[
     Used {
         name: "OUTPUT.meta.json",
         about: "next to each result: what was run, on what, and how it ended",
-        commands: &["run", "judge", "merge", "verify"],
+        commands: &["run", "judge", "merge", "export", "verify"],
     },
     Used {
         name: "/run/pathspider, $XDG_RUNTIME_DIR/pathspider or ~/.local/state/pathspider",
@@ -172,6 +199,16 @@ pub static ENVIRONMENT: &[Used] = &[
         commands: &["run", "restore"],
     },
     Used {
+        name: "PATHSPIDER_PTO_TOKEN",
+        about: "the API key of an observatory, unless --token-file names a file with it",
+        commands: &["upload"],
+    },
+    Used {
+        name: "SSL_CERT_FILE",
+        about: "the certificate authorities that are trusted, instead of those of this host",
+        commands: &["upload"],
+    },
+    Used {
         name: "SOURCE_DATE_EPOCH",
         about: "the date on manual pages, in seconds since 1970, instead of that of the program's file",
         commands: &["man"],
@@ -189,6 +226,10 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ("observe", Exit::Interrupted, None),
     ("judge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
     ("merge", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("describe", Exit::Interrupted, Some("a signal ended the command")),
+    ("export", Exit::Lossy, Some("spoiled files were left out (--allow-incomplete)")),
+    ("export", Exit::Interrupted, Some("a signal ended the command; no file is left")),
+    ("report", Exit::Interrupted, Some("a signal ended the command; no page is left")),
     ("verify", Exit::Failed, Some("a result is not as it was written")),
     ("verify", Exit::Lossy, Some("records are missing, or a result cannot be checked")),
     ("targets resolve", Exit::Lossy, Some("names got no answer")),

@@ -10,10 +10,14 @@ use serde_json::json;
 use super::signals;
 use crate::error::{Error, Exit, Result};
 use crate::report::format::Format;
-use crate::report::page;
+use crate::report::{numbers, page, summary};
 use crate::results::coverage::Coverage;
+use crate::results::embedded::Embedded;
 use crate::results::input::{Input, positions};
 use crate::results::merged;
+use crate::rule::Rules;
+use crate::run::dictionary::Dictionary;
+use crate::run::totals::Totals;
 use crate::sink::{self, Written};
 use crate::targets::Positions;
 use crate::words::counted;
@@ -48,7 +52,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let inputs: Vec<Input> = args
         .results
         .iter()
-        .map(|path| Input::open(path, args.allow_incomplete))
+        .map(|path| Input::open(path, "merge", args.allow_incomplete))
         .collect::<Result<_>>()?;
     let Some((first, others)) = inputs.split_first() else {
         return Err(Error::Usage("merge: name at least one result".into()));
@@ -67,15 +71,21 @@ pub fn run(args: &Args) -> Result<Exit> {
     {
         return Err(Error::Usage(format!("merge: {why}; --allow-incomplete merges what there is")));
     }
-    let mut sink = sink::open(&args.output, first.schema.clone())?;
+    let embedded = Embedded::if_possible(first, "the summary has no metrics");
+    let dictionary = embedded.as_ref().map_or_else(Dictionary::default, |embedded| {
+        Dictionary::judged(&embedded.plan, &embedded.rules)
+    });
+    let mut sink = sink::open(&args.output, dictionary.describe(&first.described))?;
+    let mut totals = Totals::default();
     let mut seen = Positions::default();
     for input in &inputs {
         input.read(&[], |batch| {
             signals::check(|| "merge: nothing was written".to_owned())?;
             let new: BooleanArray =
-                positions(&batch, input)?.iter().map(|at| Some(seen.insert(*at))).collect();
+                positions(&batch, input)?.into_iter().map(|at| Some(seen.insert(at))).collect();
             let batch =
                 filter_record_batch(&batch, &new).map_err(|why| Error::failed("merge", why))?;
+            totals.count(&batch);
             sink.write(&batch)
         })?;
     }
@@ -84,12 +94,19 @@ pub fn run(args: &Args) -> Result<Exit> {
     if let Some(why) = coverage.faults() {
         log::warn!("{why}");
     }
-    print(args, inputs.len(), &coverage, &written)?;
+    let rules = embedded.map(|embedded| embedded.rules).unwrap_or_default();
+    print(args, inputs.len(), &coverage, &written, (&rules, &totals))?;
     Ok(Exit::Done)
 }
 
 /// Prints the summary, to standard error if the records go to standard output.
-fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) -> Result<()> {
+fn print(
+    args: &Args,
+    results: usize,
+    coverage: &Coverage,
+    written: &Written,
+    (rules, totals): (&Rules, &Totals),
+) -> Result<()> {
     let text = match args.format {
         Format::Json => json!({
             "results": results,
@@ -99,20 +116,27 @@ fn print(args: &Args, results: usize, coverage: &Coverage, written: &Written) ->
             "withheld": coverage.withheld.len(),
             "doubled": coverage.doubled.len(),
             "complete": coverage.faults().is_none(),
+            "conditions": totals.labels,
+            "metrics": numbers::metrics_json(rules, totals),
+            "values": numbers::values_json(rules, totals),
+            "controls": totals.controls.to_json(&totals.labels),
             "output": written.path.display().to_string(),
         })
         .to_string(),
         Format::Text => {
             let of =
                 coverage.targets.map(|targets| format!(" of {}", counted(targets, "target[s]")));
-            format!(
-                "{}{} from {}\nResults: {} ({})",
+            let mut lines = vec![format!(
+                "{}{} from {}",
                 counted(written.rows, "record[s]"),
                 of.unwrap_or_default(),
                 counted(results as u64, "result[s]"),
-                written.path.display(),
-                HumanBytes(written.bytes)
-            )
+            )];
+            lines.extend(summary::labels(totals));
+            lines.extend(numbers::lines(rules, totals));
+            let size = HumanBytes(written.bytes);
+            lines.push(format!("Results: {} ({size})", written.path.display()));
+            lines.join("\n")
         }
     };
     let records_on_stdout = args.output.as_os_str() == "-";

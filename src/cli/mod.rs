@@ -2,11 +2,17 @@
 //!
 //! May import every module.
 
+#[cfg(feature = "fleet")]
+mod agent;
 mod attribution;
 mod check;
 mod codes;
 mod complete;
+mod describe;
 mod explain;
+mod export;
+#[cfg(feature = "fleet")]
+mod fleet;
 mod guide;
 mod judge;
 mod lab;
@@ -17,6 +23,7 @@ mod new;
 mod observe;
 mod options;
 mod reference;
+mod report;
 mod restore;
 mod run;
 mod schema;
@@ -24,6 +31,7 @@ mod shell;
 mod signals;
 mod source;
 mod targets;
+mod upload;
 mod verify;
 mod words;
 
@@ -75,11 +83,19 @@ enum Command {
     Observe(observe::Args),
     Judge(judge::Args),
     Merge(merge::Args),
+    Describe(describe::Args),
+    Export(export::Args),
     Verify(verify::Args),
+    Upload(upload::Args),
+    Report(report::Args),
     Targets(targets::Args),
     Restore(restore::Args),
     Attribution(attribution::Args),
     Lab(lab::Args),
+    #[cfg(feature = "fleet")]
+    Fleet(fleet::Args),
+    #[cfg(feature = "fleet")]
+    Agent(agent::Args),
     Completions(shell::Completions),
     Man(shell::Man),
     #[command(name = "__complete", hide = true)]
@@ -147,11 +163,19 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Observe(args) => observe::run(&args, cli.quiet),
         Command::Judge(args) => judge::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Describe(args) => describe::run(&args, cli.quiet),
+        Command::Export(args) => export::run(&args, cli.quiet),
         Command::Verify(args) => verify::run(&args, cli.quiet),
+        Command::Upload(args) => upload::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Targets(args) => targets::run(&args, cli.quiet),
         Command::Restore(args) => restore::run(&args),
         Command::Attribution(args) => attribution::run(&args),
         Command::Lab(args) => lab::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Fleet(args) => fleet::run(&args),
+        #[cfg(feature = "fleet")]
+        Command::Agent(args) => agent::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),
         Command::Complete(args) => complete::run(&args),

@@ -1,5 +1,6 @@
 //! `pathspider observe`: the observer without the engine.
 
+mod about;
 mod account;
 
 use std::io::IsTerminal as _;
@@ -13,6 +14,7 @@ use arrow_schema::{Field, Schema, SchemaRef};
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::sys::stat::{FileStat, SFlag, fstat, stat};
 
+use super::options::noted::Noted;
 use super::options::rights::Rights;
 use super::signals;
 use crate::barrier;
@@ -29,7 +31,9 @@ use crate::privilege;
 use crate::privilege::needs::Needs;
 use crate::report::page;
 use crate::run::available;
+use crate::run::dictionary::Dictionary;
 use crate::sink::{self, Sink};
+use about::About;
 use account::Account;
 
 /// Watch packets, live or from a capture file, and write a record for each flow
@@ -53,7 +57,7 @@ pub struct Args {
     #[arg(short, long, value_name = "NAME")]
     interface: Option<String>,
 
-    /// Groups of functions, separated by commas [default: all]
+    /// Groups of functions, separated by commas [default: all but hops]
     #[arg(long = "use", value_name = "GROUPS", value_delimiter = ',')]
     groups: Vec<String>,
 
@@ -84,6 +88,9 @@ pub struct Args {
     max_flows: usize,
 
     #[command(flatten)]
+    noted: Noted,
+
+    #[command(flatten)]
     rights: Rights,
 }
 
@@ -110,6 +117,7 @@ pub fn run(args: &Args, quiet: bool) -> Result<Exit> {
         max_flows: args.max_flows,
         // Flows of a file wait no longer than its piece.
         max_finished: if args.interface.is_some() { args.max_flows } else { usize::MAX },
+        first_packets: false,
     };
     signals::catch(false)?;
     match (&args.interface, &args.file) {
@@ -134,7 +142,7 @@ impl Args {
             return Ok(Plan::load(&origin, &text, &base)?.selection);
         }
         if self.groups.is_empty() {
-            return Ok(Selection::everything());
+            return Ok(Selection::usual());
         }
         let mut selection = Selection::default();
         for name in self.groups.iter().map(|name| name.trim()) {
@@ -161,8 +169,9 @@ struct Output {
 }
 
 impl Output {
-    fn open(path: &Path, schema: SchemaRef) -> Result<Self> {
-        Ok(Self { sink: sink::open(path, schema.clone())?, schema, flows: 0, broken: 0 })
+    fn open(path: &Path, schema: SchemaRef, dictionary: Dictionary<'_>) -> Result<Self> {
+        let sink = sink::open(path, dictionary.describe(&schema))?;
+        Ok(Self { sink, schema, flows: 0, broken: 0 })
     }
 
     fn write(&mut self, flows: Flows) -> Result<()> {
@@ -219,8 +228,10 @@ fn offline(
     // The signal ended a blocking read.
     signals::check(|| "observe: nothing was written".into())?;
     let file = file?;
-    let mut output = Output::open(&args.output, schema)?;
-    let bar = Bar::new(path, file.position(), quiet);
+    let mut output = Output::open(&args.output, schema, Dictionary::observed(selection))?;
+    let about = About::begin(args, selection, None);
+    let (position, digest) = (file.position(), file.digest());
+    let bar = Bar::new(path, position.clone(), quiet);
     let observed = offline::observe(file, selection, limits, &stopped, |flows| {
         bar.tick();
         output.write(flows)
@@ -230,7 +241,8 @@ fn offline(
     // A read ended by a signal is not an error of the file.
     let end = if stopped() { end.or(Ok(())) } else { end };
     let dropped = "packet[s] dropped during the capture, according to the file";
-    let exit = Account { seen: counts, dropped }.end(output, args, end.err())?;
+    let about = about.of_file(position.load(Relaxed), digest.get());
+    let exit = Account { seen: counts, dropped, about }.end(output, args, end.err())?;
     Ok(interrupted().unwrap_or(exit))
 }
 
@@ -299,7 +311,8 @@ fn live(
     crate::run::interface::exists(interface)?;
     let ring = Ring::fitting(None, available::octets());
     let opened = capture::open(interface, args.filter.as_deref().unwrap_or_default(), ring)?;
-    let mut output = Output::open(&args.output, schema)?;
+    let mut output = Output::open(&args.output, schema, Dictionary::observed(selection))?;
+    let about = About::begin(args, selection, Some((interface, ring)));
     privilege::keep(&needs)?;
     let capture = opened.start(selection, limits, None)?;
     let counters = capture.counters.clone();
@@ -334,7 +347,8 @@ fn live(
     }
     let unread = load(&counters.not_ip) + load(&counters.bad_ip);
     seen.understood = seen.packets.saturating_sub(unread);
-    let counts = Account { seen, dropped: "packet[s] dropped: the capture was not fast enough" };
+    let dropped = "packet[s] dropped: the capture was not fast enough";
+    let counts = Account { seen, dropped, about };
     if let Some(error) = failed {
         return Err(error);
     }
@@ -371,10 +385,12 @@ mod tests {
         let key = FlowKey { protocol: protocol::TCP, has_ports: true, source, destination };
         let flags = vec![Flags::default(), Flag::InternalError.into()];
         fields.push(crate::flags::field());
-        let mut output = Output::open(&path, Arc::new(Schema::new(fields))).unwrap();
+        let mut output =
+            Output::open(&path, Arc::new(Schema::new(fields)), Dictionary::default()).unwrap();
         output.write(Flows { keys: vec![key; 2], flags, columns, ..Flows::default() }).unwrap();
         let seen = observer::Counts { packets: 1, ..observer::Counts::default() };
-        let account = Account { seen, dropped: "packet[s] dropped" };
+        let about = About::begin(&args, &selection, None);
+        let account = Account { seen, dropped: "packet[s] dropped", about };
         assert_eq!(account.end(output, &args, None).unwrap(), Exit::Lossy);
         let metadata = std::fs::read_to_string(folder.path().join("flows.ndjson.meta.json"));
         let metadata: serde_json::Value = serde_json::from_str(&metadata.unwrap()).unwrap();

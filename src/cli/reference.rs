@@ -21,6 +21,7 @@ use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::confirm::CONFIRMED;
 use crate::rule::{COMPARE_RANKS, COMPARED, COMPARED_OK, INSUFFICIENT};
+use crate::run::evidence;
 use crate::signals::SIGNALS;
 use crate::step::STEPS;
 
@@ -49,6 +50,7 @@ pub fn reference() -> String {
         .and_then(|()| named::tools(&mut page))
         .and_then(|()| named::situations(&mut page))
         .and_then(|()| named::checks(&mut page))
+        .and_then(|()| named::metadata(&mut page))
         .and_then(|()| exits(&mut page))
         .and_then(|()| signal_table(&mut page))
         .and_then(|()| surroundings(&mut page))
@@ -237,6 +239,11 @@ fn fields(page: &mut String) -> Written {
     writeln!(page)?;
     let rows = Flag::ALL.map(|(_, word, doc)| [code(word), doc.to_owned()]);
     table(page, ["flag", "meaning"], rows.into_iter())?;
+    writeln!(page, "\n### `evidence`, with --evidence\n")?;
+    let rows = evidence::COLUMNS.iter().map(|(name, data_type, doc)| {
+        [code(name), catalogue::type_word(data_type), (*doc).to_owned()]
+    });
+    table(page, ["column", "type", "meaning"], rows)?;
     writeln!(page, "\n### Conclusions\n")?;
     let rows = [
         ["`conditions`", "list of text", "All labels of the record."],

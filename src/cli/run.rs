@@ -14,9 +14,11 @@ use signal_hook::consts::SIGHUP;
 use super::options::columns::FixedColumns;
 use super::options::confidence::Confidence;
 use super::options::courtesy::Courtesy;
+use super::options::evidence::Evidence;
 use super::options::form::Form;
 use super::options::lab::LabFile;
 use super::options::names::Names;
+use super::options::noted::Noted;
 use super::options::prober::Prober;
 use super::options::rights::Rights;
 use super::options::state::State;
@@ -128,7 +130,13 @@ pub struct Args {
     confidence: Confidence,
 
     #[command(flatten)]
+    noted: Noted,
+
+    #[command(flatten)]
     form: Form,
+
+    #[command(flatten)]
+    evidence: Evidence,
 
     #[command(flatten)]
     state: State,
@@ -177,20 +185,17 @@ impl Args {
             form: self.form.records(),
             resume: self.resume.is_some(),
             state: self.state.folder.clone(),
-            invoked_by: command_line(),
+            vantage: self.noted.vantage.clone(),
+            notes: self.noted.note.clone(),
+            invoked_by: options::command_line(),
             ..Spec::default()
         };
         self.courtesy.fill(&mut spec);
         self.names.fill(&mut spec);
         self.confidence.fill(&mut spec);
+        self.evidence.fill(&mut spec);
         spec
     }
-}
-
-/// The command line of this process.
-fn command_line() -> String {
-    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Runs the command.

@@ -12,6 +12,7 @@ use crate::record;
 use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::{METRIC, confirm};
+use crate::run::evidence::{self, EVIDENCE};
 
 /// Print the JSON Schema of measurement files, of lab files, or of records
 ///
@@ -69,6 +70,13 @@ pub fn record() -> Value {
         let doc = field.doc.trim();
         let nullable = field.arrow().is_nullable();
         let mut property = property(&(field.data_type)(), nullable, doc);
+        if let Some((least, most)) = field.bounds {
+            property["minimum"] = least.into();
+            // Many JSON readers lose precision with the largest 64-bit numbers.
+            if most <= i64::from(u32::MAX) {
+                property["maximum"] = most.into();
+            }
+        }
         property["x-by"] = field.by.into();
         property["x-filled-by"] = field.filled_by.as_str().into();
         facts.insert(field.name.into(), property);
@@ -123,6 +131,7 @@ pub fn record() -> Value {
         properties.insert((*name).into(), configuration(&doc));
     }
     add_conclusions(&mut properties);
+    properties.insert(EVIDENCE.into(), evidence());
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pathspider record",
@@ -145,11 +154,25 @@ pub fn record() -> Value {
     })
 }
 
+/// Where a target's packets are.
+fn evidence() -> Value {
+    let columns = evidence::COLUMNS.iter();
+    let properties: Map<String, Value> =
+        columns.map(|(name, of, doc)| ((*name).to_owned(), property(of, false, doc))).collect();
+    json!({
+        "type": ["object", "null"], "properties": properties,
+        "required": evidence::COLUMNS.each_ref().map(|(name, ..)| *name),
+        "description": "Where the target's packets are, if the run had --evidence; null if they were not kept.",
+    })
+}
+
 /// Adds what the rules and confirmation rounds say of a record.
 fn add_conclusions(properties: &mut Map<String, Value>) {
     let mut counts = Map::new();
     for (name, doc) in confirm::COUNTS {
-        counts.insert(name.into(), property(&DataType::UInt16, false, doc));
+        let mut count = property(&DataType::Int64, false, doc);
+        count["minimum"] = 0.into();
+        counts.insert(name.into(), count);
     }
     properties.insert(
         confirm::CONFIRM.into(),

@@ -253,7 +253,7 @@ impl Dns {
         let rcode = message.whole_rcode(opt);
         let reply = Reply {
             dns_reply_rcode: Some(rcode),
-            dns_reply_answers: Some(message.answers),
+            dns_reply_answers: Some(message.answers.into()),
             dns_reply_addresses: Some(text(addresses)),
             dns_reply_octets: u16::try_from(message.octets()).ok(),
             dns_reply_truncated: Some(message.truncated),

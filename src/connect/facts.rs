@@ -124,6 +124,9 @@ fields! {
         started: Timestamp,
         /// When the attempt ended (UTC).
         ended: Timestamp,
+        /// Nanoseconds from `started` to `ended` by the clock of this host: negative if it was set back in between
+        /// (flag `clock_step`). NULL if nothing was started.
+        duration: Option<i64>,
         /// Version of IP of the target's address: 4 or 6.
         ip_version: Option<u8> = (4, 6),
         /// The source port that the engine chose: together with the target's address and port, the flow key.
@@ -182,7 +185,7 @@ fields! {
         /// RCODE of the answer (RFC 1035, 4.1.1), with the upper bits that EDNS adds: 0 means no error.
         dns_reply_rcode: Option<u16> = (0, 4_095),
         /// Resource records in the answer's answer section.
-        dns_reply_answers: Option<u16>,
+        dns_reply_answers: Option<u32> = (0, 65_535),
         /// Addresses in the answer's answer section, sorted, separated by spaces, at most 32.
         dns_reply_addresses: Option<String>,
         /// Octets of the answer: the message alone, without the headers of UDP and IP or the length before it over TCP.
@@ -238,6 +241,12 @@ pub fn reply_columns(replies: &[Option<&Reply>], kept: &[&'static FieldDef]) -> 
 }
 
 impl Attempt {
+    /// Sets `duration` from the two times. They are final when the packets have corrected them.
+    pub fn close(&mut self) {
+        let times = self.started.known().zip(self.ended.known());
+        self.duration = times.map(|(started, ended)| ended.0.saturating_sub(started.0));
+    }
+
     /// Whether a panic of this program ended it.
     pub fn is_internal_error(&self) -> bool {
         self.error.as_deref() == Some(INTERNAL_ERROR)

@@ -7,6 +7,7 @@ mod barrier;
 mod control;
 mod forged;
 mod link;
+mod locate;
 mod progress;
 mod rehearsal;
 mod settings;
@@ -27,6 +28,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Poll, Token};
 
 pub use super::clocks::now;
+pub use locate::{Trace, Traced};
 pub use progress::Progress;
 pub use settings::{Address, Configuration, Settings};
 
@@ -49,6 +51,7 @@ use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_s
 use crate::barrier::panic_point;
 use crate::connect::{self, Ended, Ending, KindDef, Machine, Peer, Stage, State};
 use crate::error::{Doing as _, Result};
+use crate::locate::Phase;
 use crate::packet::owner::{Owners, PortSet};
 use crate::step::{self, Applied, CommandOutput, Turns};
 
@@ -124,6 +127,8 @@ pub struct Engine<'a> {
     deadlines: Vec<VecDeque<Deadline>>,
     generation: u64,
     raw: Raw,
+    /// The searches for the places of labels, once there is one.
+    phase: Option<Phase>,
     buffer: Box<[u8]>,
     /// Makes the machine of an attempt.
     start: fn(&KindDef, &connect::Options, Peer<'_>) -> Box<dyn Machine>,
@@ -197,6 +202,7 @@ impl<'a> Engine<'a> {
             free: Vec::new(),
             freed: Vec::new(),
             generation: 0,
+            phase: None,
             buffer: vec![0; 64 << 10].into_boxed_slice(),
             start: connect::start,
         })

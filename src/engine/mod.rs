@@ -2,11 +2,12 @@
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a `connection` for each attempt
 //! (its machine `guarded`) over a `socket` that is `ready`, or over the `raw` sockets of packets made by hand, whose resets
-//! the `closer` sends; [`ports`] gives every attempt
+//! the `closer` sends; the `tracer` sends copies of packets with a limited TTL; [`ports`] gives every attempt
 //! a source port of its own, drawn anew for each wave; `clock` detects steps of the system's clock, `pauses` detects that
 //! the program was stopped or the machine asleep, and a [`disturbance`] invalidates a wave.
 //!
-//! Imports [`connect`](crate::connect), [`step`](crate::step) and [`packet`](crate::packet); never the observer.
+//! Imports [`connect`](crate::connect), [`locate`](crate::locate), [`step`](crate::step) and [`packet`](crate::packet); never the
+//! observer.
 
 mod clock;
 mod clocks;
@@ -21,3 +22,4 @@ mod raw;
 mod ready;
 pub mod scheduler;
 mod socket;
+mod tracer;

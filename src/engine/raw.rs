@@ -120,7 +120,8 @@ impl Raw {
         self.waiting.clear();
     }
 
-    /// The next received segment that a slot waits for, if any: the slot, and the segment's place in `buffer`.
+    /// The next received segment that a slot waits for, if any: the slot, and the segment's place in `buffer`. Of IPv4, its IP
+    /// header is before it.
     pub(super) fn hear(
         &self,
         v6: bool,

@@ -50,7 +50,9 @@ pub static PAGES: &[Page] = pages! {
     "steps": "what a configuration can change: sysctl, nftables, routes, socket options, programs";
     "connections": "how targets are connected to, names and probes, what a target answers";
     "labels": "what labels mean, confirmation rounds, false alarms";
-    "results": "read, query, judge again and verify a result";
+    "results": "read, query, export, judge again and verify a result";
+    "metadata": "what a result says of itself: its columns, and how it came about";
+    "report": "a page about a result, two runs, or several vantage points";
     "targets": "target lists: formats, names, filters, lists of other tools";
     "etiquette": "rates, order, exclusion, contact: not to harm anyone";
     "monitoring": "watch a run: progress, status lines, metrics for Prometheus";

@@ -4,7 +4,6 @@
 //! There is no neighbour discovery and no duplicate address detection, so the first packet of a run is neither
 //! delayed nor lost.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
@@ -15,25 +14,52 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::error::{Doing, Error, Result};
+use crate::lab::chain::RouterSpec;
 use crate::lab::namespace::{self, Namespace, set_sysctl};
+use crate::lab::path::Path;
 use crate::lab::prober::Situation;
 use crate::lab::site::{Site, TOWARDS_PROBER};
 use crate::lab::spec::{HostSpec, Play, ServerSpec, Spec};
 use crate::lab::wire::{Kind, Wire};
 use crate::lab::worker::Stop;
-use crate::lab::{INTERFACE, Lab, net, relay, resolver, responder, server, targets};
+use crate::lab::{
+    INTERFACE, Lab, net, relay, resolver, responder, router_addresses, rules, server, targets,
+};
 
 /// The addresses of the lab's links (RFC 5737 and RFC 3849); `.1` is the prober's.
 const LINK_V4: &str = "192.0.2";
 const LINK_V6: &str = "2001:db8:0:";
 const ROUTER: u8 = 254;
-/// Maximum number of kinds of server besides prober and router.
+/// Maximum number of kinds of server besides prober and routers.
 const MOST_NODES: usize = 250;
 
-/// A node behind the router: all hosts with the same server and the same delay.
+/// The addresses of an end of a link.
+#[derive(Clone)]
+struct Own {
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+}
+
+impl Own {
+    /// Of a node, or of the prober.
+    fn node(number: u8) -> Self {
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(number));
+        Own { v4: Ipv4Addr::new(192, 0, 2, number), v6 }
+    }
+
+    /// Of a router; `None` is the first one.
+    fn router(index: Option<usize>) -> Self {
+        let (v4, v6) = router_addresses(index);
+        Own { v4, v6 }
+    }
+}
+
+/// A node behind a router: all hosts with the same server, the same delay and the same routers.
 struct Node<'a> {
     number: u8,
     server: &'a ServerSpec,
+    /// The last router before it.
+    behind: Option<usize>,
     delay: Duration,
     hosts: Vec<&'a HostSpec>,
 }
@@ -41,10 +67,8 @@ struct Node<'a> {
 impl Node<'_> {
     /// Its own addresses, which the lab uses to find out that it is reachable.
     fn own(&self) -> [IpAddr; 2] {
-        [
-            IpAddr::V4(Ipv4Addr::new(192, 0, 2, self.number)),
-            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(self.number))),
-        ]
+        let Own { v4, v6 } = Own::node(self.number);
+        [IpAddr::V4(v4), IpAddr::V6(v6)]
     }
 
     /// The prefixes of its hosts, and its own addresses.
@@ -82,7 +106,7 @@ pub(crate) fn build(
         quiet()?;
         forward()?;
         // First, since mistakes of a lab's author are most likely here.
-        net::nft(&ruleset(spec))
+        net::nft(&rules::ruleset(spec, None))
     })?;
     if if_nametoindex(INTERFACE).is_ok() {
         // The interface of an earlier lab of this process, whose namespaces the kernel has not removed yet; it may do
@@ -92,14 +116,20 @@ pub(crate) fn build(
             deleted?;
         }
     }
-    link(&router, TOWARDS_PROBER, &prober, INTERFACE, 1)?;
-    prober.run(|| uplink(INTERFACE, 1))?;
+    link(&router, None, TOWARDS_PROBER, &prober, INTERFACE, 1)?;
+    prober.run(|| uplink(INTERFACE, 1, &Own::node(1)))?;
     let names = prober.run(|| resolver::start(spec, &mut stop))?;
     stop.joins(names);
 
+    let routers = chain(spec, &router, &nodes)?;
     let mut parts = Parts { kind, identity, stop, namespaces, wires: 0 };
-    nodes.iter().try_for_each(|node| parts.add(&router, node))?;
+    let at = |behind: Option<usize>| {
+        let own = behind.and_then(|index| routers.get(index)).and_then(Option::as_ref);
+        own.unwrap_or(&router)
+    };
+    nodes.iter().try_for_each(|node| parts.add(spec, at(kernel(spec, node.behind)), node))?;
     let Parts { mut stop, mut namespaces, wires, .. } = parts;
+    namespaces.extend(routers.into_iter().flatten());
     reach(&nodes)?;
     let (situation, ports) = situation.unzip();
     if let (Some(situation), Some(ports)) = (situation, ports) {
@@ -143,7 +173,8 @@ struct Parts {
 
 impl Parts {
     /// Builds the hosts of a node behind the router.
-    fn add(&mut self, router: &Namespace, node: &Node<'_>) -> Result<()> {
+    fn add(&mut self, spec: &Spec, router: &Namespace, node: &Node<'_>) -> Result<()> {
+        let last = kernel(spec, node.behind);
         let device = format!("to{}", node.number);
         if let Some(script) = &node.server.responder {
             let wire = Wire::open(self.kind, router, &device, node.number)?;
@@ -158,16 +189,24 @@ impl Parts {
             })?;
             let straight = format!("from{}", node.number);
             let back = if node.delay.is_zero() { &device } else { &straight };
-            link(router, back, &home, "eth0", node.number)?;
+            let on_wires = last != node.behind;
+            if on_wires {
+                self.path(spec, router, &home, node)?;
+            } else {
+                link(router, last, back, &home, "eth0", node.number)?;
+            }
             home.run(|| {
-                uplink("eth0", node.number)?;
+                match on_wires {
+                    true => on_wire("eth0", &Own::node(node.number))?,
+                    false => uplink("eth0", node.number, &Own::node(node.number))?,
+                }
                 let mut lines = String::new();
                 for prefix in node.prefixes() {
                     writeln!(lines, "route replace local {prefix} dev lo").ok();
                 }
                 net::ip_batch(&lines)
             })?;
-            if !node.delay.is_zero() {
+            if !node.delay.is_zero() && !on_wires {
                 let from = Wire::open(self.kind, router, &device, node.number)?;
                 let to = Wire::open(self.kind, &home, "slow", node.number)?;
                 let thread = relay::start(&home, from, to, node.delay, node.own(), &mut self.stop)?;
@@ -181,8 +220,88 @@ impl Parts {
             self.namespaces.push(home);
         }
         let routed = node.paths();
-        router.run(|| routes(&device, node.number, &routed))
+        router.run(|| routes(&device, node.number, last, &routed))
     }
+
+    /// The routers in user space between a router and a server.
+    fn path(
+        &mut self,
+        spec: &Spec,
+        router: &Namespace,
+        home: &Namespace,
+        node: &Node<'_>,
+    ) -> Result<()> {
+        let near = Wire::open(self.kind, router, &format!("to{}", node.number), node.number)?;
+        let far = Wire::open(self.kind, home, "eth0", node.number)?;
+        let path = Path::new(spec, node.behind, &node.hosts);
+        let blocks = node.hosts.iter().map(|host| host.block()).collect();
+        let thread = path.start(home, near, far, blocks, &mut self.stop)?;
+        self.stop.joins(thread);
+        self.wires += 2;
+        Ok(())
+    }
+}
+
+/// Builds the routers beyond the first one, each linked to the one before it, with routes to what is behind it.
+fn chain(spec: &Spec, first: &Namespace, nodes: &[Node<'_>]) -> Result<Vec<Option<Namespace>>> {
+    let mut built: Vec<Option<Namespace>> = Vec::new();
+    for (index, router) in spec.routers.iter().enumerate() {
+        if router.wire {
+            built.push(None);
+            continue;
+        }
+        let home = Namespace::create(&format!("router {}", router.name))?;
+        let number = (nodes.len() + index + 2) as u8;
+        let before = router.behind.and_then(|index| built.get(index)?.as_ref()).unwrap_or(first);
+        let own = Own::router(Some(index));
+        home.run(|| {
+            quiet()?;
+            forward()?;
+            limit(router)?;
+            match rules::ruleset(spec, Some(index)) {
+                none if none.is_empty() => Ok(()),
+                rules => net::nft(&rules),
+            }
+        })?;
+        let device = format!("to{number}");
+        link(before, router.behind, &device, &home, "eth0", number)?;
+        home.run(|| uplink("eth0", number, &own))?;
+        // What is behind this router: its own addresses, later routers and nodes.
+        let beyond = |at: Option<usize>| spec.chain(at).contains(&index);
+        let mut paths = Vec::new();
+        let kernels = (0..spec.routers.len()).filter(|later| !spec.routers[*later].wire);
+        for later in kernels.filter(|later| beyond(Some(*later))) {
+            let Own { v4, v6 } = Own::router(Some(later));
+            paths.extend([(v4.to_string(), None), (v6.to_string(), None)]);
+        }
+        paths.extend(nodes.iter().filter(|node| beyond(node.behind)).flat_map(Node::paths));
+        before.run(|| routes(&device, number, router.behind, &paths))?;
+        built.push(Some(home));
+    }
+    Ok(built)
+}
+
+/// The last router on the way to this one that is Linux.
+fn kernel(spec: &Spec, router: Option<usize>) -> Option<usize> {
+    spec.chain(router).into_iter().rev().find(|index| !spec.routers[*index].wire)
+}
+
+/// Limits a router's errors to one address, as Linux does by default.
+fn limit(router: &RouterSpec) -> Result<()> {
+    let Some(number) = router.errors_per_second else { return Ok(()) };
+    // Milliseconds between two errors; the burst is six.
+    let interval = (1000 / number.max(1)).to_string();
+    set_sysctl("net.ipv4.icmp_ratelimit", &interval)?;
+    set_sysctl("net.ipv6.icmp.ratelimit", &interval)?;
+    // Destination unreachable, time exceeded and parameter problem.
+    for (name, value) in
+        [("net.ipv4.icmp_ratemask", "6168"), ("net.ipv6.icmp.ratemask", "0-1,3-127")]
+    {
+        if let Err(error) = set_sysctl(name, value) {
+            log::debug!("lab: {error}");
+        }
+    }
+    Ok(())
 }
 
 /// Hosts that can share a namespace.
@@ -190,17 +309,21 @@ fn nodes(spec: &Spec) -> Result<Vec<Node<'_>>> {
     let mut nodes: Vec<Node<'_>> = Vec::new();
     for host in &spec.hosts {
         let delay = Duration::from_millis(host.delay_ms);
-        match nodes.iter_mut().find(|node| *node.server == host.server && node.delay == delay) {
+        let is = |node: &&mut Node<'_>| {
+            *node.server == host.server && node.delay == delay && node.behind == host.behind
+        };
+        match nodes.iter_mut().find(is) {
             Some(node) => node.hosts.push(host),
             None => {
-                if nodes.len() == MOST_NODES {
+                if nodes.len() + spec.routers.len() >= MOST_NODES {
                     return Err(Error::Usage(format!(
-                        "a lab has at most {MOST_NODES} different kinds of server"
+                        "a lab has at most {MOST_NODES} routers and different kinds of server"
                     )));
                 }
                 // 1 is the prober's.
                 let number = nodes.len() as u8 + 2;
-                nodes.push(Node { number, server: &host.server, delay, hosts: vec![host] });
+                let behind = host.behind;
+                nodes.push(Node { number, server: &host.server, behind, delay, hosts: vec![host] });
             }
         }
     }
@@ -243,6 +366,9 @@ fn forward() -> Result<()> {
         ("net.ipv4.icmp_msgs_burst", "1000000000"),
         // Limits no error, only a type that never is one; a mask cannot be empty.
         ("net.ipv6.icmp.ratemask", "128"),
+        // A box that answers SYNs itself must not take the client's next segment for a known connection. Only there is
+        // connection tracking in use.
+        ("net.netfilter.nf_conntrack_tcp_loose", "0"),
     ] {
         if let Err(error) = set_sysctl(name, value) {
             log::debug!("lab: {error}");
@@ -281,15 +407,23 @@ fn serve(server: &ServerSpec) -> Result<()> {
     Ok(())
 }
 
-/// Connects the router to another namespace with a veth pair; each end knows the other's hardware address beforehand.
-fn link(router: &Namespace, near: &str, other: &Namespace, far: &str, number: u8) -> Result<()> {
+/// Connects a router to another namespace with a veth pair; each end knows the other's hardware address beforehand.
+fn link(
+    router: &Namespace,
+    index: Option<usize>,
+    near: &str,
+    other: &Namespace,
+    far: &str,
+    number: u8,
+) -> Result<()> {
+    let Own { v4, v6 } = Own::router(index);
     router.run(|| {
         net::ip_batch(&format!(
             "link add {near} address 02:00:00:00:{number:02x}:01 type veth \
                 peer name {far} address 02:00:00:00:{number:02x}:02 netns {}\n\
              link set {near} up\n\
-             address add {LINK_V4}.{ROUTER}/32 dev {near}\n\
-             address add {LINK_V6}:{ROUTER:x}/128 dev {near} nodad\n\
+             address add {v4}/32 dev {near}\n\
+             address add {v6}/128 dev {near} nodad\n\
              neighbour replace {LINK_V4}.{number} lladdr 02:00:00:00:{number:02x}:02 \
                 dev {near} nud permanent\n\
              neighbour replace fe80::2 lladdr 02:00:00:00:{number:02x}:02 \
@@ -299,113 +433,59 @@ fn link(router: &Namespace, near: &str, other: &Namespace, far: &str, number: u8
         if number == 1 {
             // The prober is not a node, so it needs its own route.
             let own = [format!("{LINK_V4}.1"), format!("{LINK_V6}:1")].map(|own| (own, None));
-            routes(near, number, &own)?;
+            routes(near, number, index, &own)?;
         }
         Ok(())
     })
 }
 
 /// The other end of [`link`]: its address, and a default route to the router.
-fn uplink(device: &str, number: u8) -> Result<()> {
+fn uplink(device: &str, number: u8, own: &Own) -> Result<()> {
+    let Own { v4, v6 } = own;
     net::ip_batch(&format!(
         "link set {device} up\n\
-         address add {LINK_V4}.{number}/32 dev {device}\n\
-         address add {LINK_V6}:{number:x}/128 dev {device} nodad\n\
+         address add {v4}/32 dev {device}\n\
+         address add {v6}/128 dev {device} nodad\n\
          neighbour replace {LINK_V4}.{ROUTER} lladdr 02:00:00:00:{number:02x}:01 \
             dev {device} nud permanent\n\
          neighbour replace fe80::1 lladdr 02:00:00:00:{number:02x}:01 \
             dev {device} nud permanent\n\
-         route add default via {LINK_V4}.{ROUTER} dev {device} onlink src {LINK_V4}.{number}\n\
-         route add ::/0 via fe80::1 dev {device} onlink src {LINK_V6}:{number:x}\n"
+         route add default via {LINK_V4}.{ROUTER} dev {device} onlink src {v4}\n\
+         route add ::/0 via fe80::1 dev {device} onlink src {v6}\n"
     ))
 }
 
-/// The router's routes to the prefixes of a node, each with the MTU of its path.
-fn routes(device: &str, number: u8, prefixes: &[(String, Option<u32>)]) -> Result<()> {
+/// The addresses and the default route of a server behind routers in user space.
+fn on_wire(device: &str, own: &Own) -> Result<()> {
+    let Own { v4, v6 } = own;
+    net::ip_batch(&format!(
+        "address add {v4}/32 dev {device}\n\
+         address add {v6}/128 dev {device} nodad\n\
+         route add default dev {device} src {v4}\n\
+         route add ::/0 dev {device} src {v6}\n"
+    ))
+}
+
+/// A router's routes to the prefixes of a node, each with the MTU of its path.
+fn routes(
+    device: &str,
+    number: u8,
+    router: Option<usize>,
+    prefixes: &[(String, Option<u32>)],
+) -> Result<()> {
+    let own = Own::router(router);
     let mut lines = String::new();
     for (prefix, mtu) in prefixes {
         let (via, src) = if prefix.contains(':') {
-            ("fe80::2".to_owned(), format!("{LINK_V6}:{ROUTER:x}"))
+            ("fe80::2".to_owned(), own.v6.to_string())
         } else {
-            (format!("{LINK_V4}.{number}"), format!("{LINK_V4}.{ROUTER}"))
+            (format!("{LINK_V4}.{number}"), own.v4.to_string())
         };
         // Locked: forwarded packets must obey it as well.
         let mtu = mtu.map_or_else(String::new, |mtu| format!(" mtu lock {mtu}"));
         writeln!(lines, "route add {prefix} via {via} dev {device} onlink src {src}{mtu}").ok();
     }
     net::ip_batch(&lines)
-}
-
-/// The faults of all paths: one chain per host, family and direction, looked up by prefix.
-fn ruleset(spec: &Spec) -> String {
-    let mut chains = String::new();
-    let mut entries: [Vec<String>; 4] = Default::default();
-    for host in &spec.hosts {
-        for (slot, rules, v6, direction) in [
-            (0, &host.path, false, "out"),
-            (1, &host.path, true, "out"),
-            (2, &host.path_back, false, "back"),
-            (3, &host.path_back, true, "back"),
-        ] {
-            let rules: Vec<&str> =
-                rules.iter().map(String::as_str).filter(|rule| applies(rule, v6)).collect();
-            if rules.is_empty() {
-                continue;
-            }
-            let chain =
-                format!("{direction}{}_{}", if v6 { 6 } else { 4 }, host.name.replace('-', "_"));
-            let prefix = if v6 { host.prefix_v6() } else { host.prefix_v4() };
-            entries[slot].push(format!("{prefix} : jump {chain}"));
-            writeln!(chains, "chain {chain} {{\n{}\n}}", rules.join("\n")).ok();
-        }
-    }
-    let mut maps = String::new();
-    let mut lookups = String::new();
-    for (entries, name, family, of) in [
-        (&entries[0], "out4", "ipv4_addr", "ip daddr"),
-        (&entries[1], "out6", "ipv6_addr", "ip6 daddr"),
-        (&entries[2], "back4", "ipv4_addr", "ip saddr"),
-        (&entries[3], "back6", "ipv6_addr", "ip6 saddr"),
-    ] {
-        if entries.is_empty() {
-            continue;
-        }
-        let elements = entries.join(",\n");
-        writeln!(
-            maps,
-            "map {name} {{\ntype {family} : verdict\nflags interval\nelements = {{\n{elements}\n}}\n}}"
-        )
-        .ok();
-        writeln!(lookups, "{of} vmap @{name}").ok();
-    }
-    let silent = spec.hosts.iter().filter(|host| !host.icmp).map(withheld).collect::<String>();
-    format!(
-        "table inet lab {{\n{chains}{maps}chain forward {{\n\
-         type filter hook forward priority filter; policy accept;\n{lookups}}}\nchain output {{\n\
-         type filter hook output priority filter; policy accept;\n{silent}}}\n}}\n"
-    )
-}
-
-/// Rules that drop the router's errors about packets to a host: those that quote a packet to its prefix. The quoted
-/// destination begins 24 octets after the ICMP header's start over IPv4, and 32 after it over IPv6.
-fn withheld(host: &HostSpec) -> String {
-    let (v4, v6) = (host.address_v4(0).to_bits(), host.address_v6(0).to_bits());
-    let bits = host.block().ilog2();
-    let (length_v4, length_v6) = (u32::BITS - bits, u128::BITS - bits);
-    format!(
-        "icmp type {{ destination-unreachable, time-exceeded }} @th,192,{length_v4} {:#x} drop\n\
-         icmpv6 type {{ destination-unreachable, packet-too-big, time-exceeded }} @th,256,{length_v6} {:#x} drop\n",
-        v4 >> bits,
-        v6 >> bits,
-    )
-}
-
-/// Whether a rule is for a family: a rule that mentions the other family's header is not.
-fn applies(rule: &str, v6: bool) -> bool {
-    let words: BTreeSet<&str> = rule.split_whitespace().collect();
-    let only_v4 = words.contains("ip") || words.contains("icmp");
-    let only_v6 = words.contains("ip6") || words.contains("icmpv6");
-    if v6 { only_v6 || !only_v4 } else { only_v4 || !only_v6 }
 }
 
 /// Waits until each node answers the prober on its own addresses, at a port without a listener: devices come up in
@@ -442,30 +522,4 @@ fn reach(nodes: &[Node<'_>]) -> Result<()> {
             thread.join().unwrap_or_else(|_| Err(Error::failed("reach the lab", "panicked")))
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules_are_used_for_the_families_that_they_mention() {
-        for (rule, v4, v6) in [
-            ("drop", true, true),
-            ("tcp flags syn ip ecn set ce", true, false),
-            ("ip6 ecn set ce", false, true),
-            ("reject with icmpx host-unreachable", true, true),
-            ("reject with icmp host-unreachable", true, false),
-        ] {
-            assert_eq!((applies(rule, false), applies(rule, true)), (v4, v6), "{rule}");
-        }
-    }
-
-    #[test]
-    fn a_lab_without_faults_has_an_empty_chain() {
-        let text = ruleset(&Spec::plain(4, 0).unwrap());
-        assert!(text.contains("hook forward") && !text.contains("vmap"), "{text}");
-        let text = ruleset(&Spec::plain(4, 4).unwrap());
-        assert!(text.contains("198.18.0.32/28 : jump out4_silent"), "{text}");
-    }
 }

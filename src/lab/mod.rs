@@ -22,14 +22,17 @@
 
 mod build;
 mod busy;
+pub mod chain;
 mod late;
 mod namespace;
 mod net;
+mod path;
 pub mod prober;
 mod read;
 mod relay;
 mod resolver;
 mod responder;
+mod rules;
 mod server;
 mod site;
 pub mod spec;
@@ -60,6 +63,17 @@ const HOSTS_V4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 0);
 /// If those do not suffice, private ones (RFC 1918): the lab's namespaces have no others.
 const MORE_HOSTS_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 0);
 const HOSTS_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0);
+
+/// The addresses of a router, with which it reports errors (RFC 5737 and RFC 3849); `None` is the first one. The second
+/// router of a lab ends in 2.
+pub(crate) fn router_addresses(index: Option<usize>) -> (Ipv4Addr, Ipv6Addr) {
+    let Some(index) = index else {
+        return (Ipv4Addr::new(192, 0, 2, 254), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfe));
+    };
+    let number = index as u16 + 2;
+    let v4 = Ipv4Addr::new(203, 0, 113, number as u8);
+    (v4, Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, number))
+}
 
 /// A running lab. It is taken down when this is dropped, or when the process ends.
 pub struct Lab {

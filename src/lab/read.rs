@@ -1,5 +1,7 @@
 //! Reads the lab file: a TOML file of hosts, the fault on the path to each, and the truth about them per measurement.
 
+mod routers;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -8,8 +10,10 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Diagnostic, Report, Result};
+use crate::lab::chain::RouterSpec;
 use crate::lab::spec::{HostSpec, Play, SMALLEST_BLOCK, ServerSpec, Spec};
 use crate::lab::truth::{self, Spans, Stated, Truth};
+use routers::{FaultText, RouterText};
 
 /// The text of the built-in lab.
 pub const INTERNET: &str = include_str!("internet.toml");
@@ -44,6 +48,9 @@ struct FileText {
     #[serde(default)]
     #[schemars(with = "Truth")]
     truth_v6: Spans,
+    /// Routers beyond the first one, which every lab has next to the prober and which is named `r1`.
+    #[serde(default)]
+    router: Vec<RouterText>,
     /// The kinds of host.
     #[serde(default)]
     host: Vec<HostText>,
@@ -76,6 +83,13 @@ struct HostText {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     path_back: Vec<Spanned<String>>,
+    /// The last router on the path to it, by default `r1`, the only one.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    behind: Option<Spanned<String>>,
+    /// Faults at the routers of the path. `path` and `path_back` are rules of the first router.
+    #[serde(default)]
+    faults: Vec<FaultText>,
     /// The delay in milliseconds of each packet towards the host.
     #[serde(default)]
     #[schemars(with = "u64", range(min = 0, max = LONGEST_DELAY_MS))]
@@ -100,6 +114,18 @@ struct HostText {
     #[serde(default)]
     #[schemars(with = "Truth")]
     truth_v6: Spans,
+    /// What is true as well if a run locates faults: the labels of hops, locations and quotes, per measurement.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
+    located: Spans,
+    /// The same for IPv4 alone.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
+    located_v4: Spans,
+    /// The same for IPv6 alone.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
+    located_v6: Spans,
     /// Measurements whose outcome is random for this host, so they are not compared.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
@@ -133,7 +159,12 @@ impl Spec {
                     label: String::new(),
                     help: None,
                 });
-                Spec { hosts: Vec::new(), truth_v4: Truth::new(), truth_v6: Truth::new() }
+                Spec {
+                    hosts: Vec::new(),
+                    routers: Vec::new(),
+                    truth_v4: Truth::new(),
+                    truth_v6: Truth::new(),
+                }
             }
         };
         if diagnostics.is_empty() {
@@ -183,13 +214,16 @@ impl Checker<'_> {
         let all = Stated { truth: file.truth, truth_v4: file.truth_v4, truth_v6: file.truth_v6 };
         self.stated_once(&all);
         let (truth_v4, truth_v6) = all.over((&Truth::new(), &Truth::new()));
+        let routers = self.routers(file.router);
         let mut names = BTreeSet::new();
         let mut hosts: Vec<HostSpec> = Vec::new();
         let mut next = SMALLEST_BLOCK;
         for host in file.host {
             let count = host.count.span();
             self.name(&host.name, &mut names);
-            let Some(mut spec) = self.host(host, (&truth_v4, &truth_v6)) else { continue };
+            let Some(mut spec) = self.host(host, (&truth_v4, &truth_v6), &routers) else {
+                continue;
+            };
             // A block begins at a multiple of its size, so it is one prefix.
             spec.offset = next.next_multiple_of(spec.block());
             next = spec.offset + spec.block();
@@ -206,11 +240,16 @@ impl Checker<'_> {
             let help = "write at least one [[host]] with a name and a title";
             self.complain(0..0, "this lab has no hosts", help);
         }
-        Spec { hosts, truth_v4, truth_v6 }
+        Spec { hosts, routers, truth_v4, truth_v6 }
     }
 
     /// One host; `all` is what is true of every host over IPv4 and IPv6. `None` if its number of addresses is impossible.
-    fn host(&mut self, host: HostText, all: (&Truth, &Truth)) -> Option<HostSpec> {
+    fn host(
+        &mut self,
+        host: HostText,
+        all: (&Truth, &Truth),
+        routers: &[RouterSpec],
+    ) -> Option<HostSpec> {
         let count = *host.count.get_ref();
         if count == 0 || count > CAPACITY / 2 {
             let help = format!("write a number from 1 to {}", CAPACITY / 2);
@@ -218,13 +257,14 @@ impl Checker<'_> {
             self.complain(host.count.span(), message, &help);
             return None;
         }
-        for rule in host.path.iter().chain(&host.path_back) {
-            if rule.get_ref().trim().is_empty() || rule.get_ref().contains(['\n', ';', '#']) {
-                let help =
-                    "write each rule as a string of its own, on one line, without `;` and `#`";
-                self.complain(rule.span(), "this is not one nftables rule", help);
-            }
-        }
+        self.rules(host.path.iter().chain(&host.path_back));
+        let behind = host.behind.as_ref().and_then(|name| self.router(name, routers));
+        let faults = host.faults.into_iter().filter_map(|fault| self.fault(fault, behind, routers));
+        let faults = faults.collect();
+        let located =
+            Stated { truth: host.located, truth_v4: host.located_v4, truth_v6: host.located_v6 };
+        self.stated_once(&located);
+        let (located_v4, located_v6) = located.over((&Truth::new(), &Truth::new()));
         let server = host.server.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
         let span = host.server.as_ref().map(Spanned::span).unwrap_or(0..0);
         let delay_ms = host.delay_ms.as_ref().map_or(0, |delay| *delay.get_ref());
@@ -261,27 +301,50 @@ impl Checker<'_> {
             server,
             path: host.path.into_iter().map(Spanned::into_inner).collect(),
             path_back: host.path_back.into_iter().map(Spanned::into_inner).collect(),
+            behind,
+            faults,
             delay_ms,
             mtu: host.mtu.map(Spanned::into_inner),
             icmp: host.icmp,
             truth_v4,
             truth_v6,
+            located_v4,
+            located_v6,
             unmeasured: host.unmeasured.into_iter().map(Spanned::into_inner).collect(),
             offset: 0,
             private: false,
         })
     }
 
+    fn rules<'r>(&mut self, rules: impl Iterator<Item = &'r Spanned<String>>) {
+        for rule in rules {
+            if rule.get_ref().trim().is_empty() || rule.get_ref().contains(['\n', ';', '#']) {
+                let help =
+                    "write each rule as a string of its own, on one line, without `;` and `#`";
+                self.complain(rule.span(), "this is not one nftables rule", help);
+            }
+        }
+    }
+
     fn name(&mut self, name: &Spanned<String>, names: &mut BTreeSet<String>) {
+        self.unique(name, names, "host", "give each kind of host a name of its own");
+    }
+
+    fn unique(
+        &mut self,
+        name: &Spanned<String>,
+        names: &mut BTreeSet<String>,
+        what: &str,
+        remedy: &str,
+    ) {
         let (span, name) = (name.span(), name.get_ref());
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if name.is_empty() || !name.bytes().all(fits) {
             let help = "use small letters, digits and hyphens";
-            self.complain(span.clone(), format!("`{name}` cannot name a host"), help);
+            self.complain(span.clone(), format!("`{name}` cannot name a {what}"), help);
         }
         if !names.insert(name.clone()) {
-            let help = "give each kind of host a name of its own";
-            self.complain(span, format!("there are two hosts `{name}`"), help);
+            self.complain(span, format!("there are two {what}s `{name}`"), remedy);
         }
     }
 

@@ -1,10 +1,11 @@
-//! What a lab consists of: hosts, the fault on the path to each, and the truth about them per measurement.
+//! What a lab consists of: hosts, routers, the faults on the path to each host, and the truth about them per measurement.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::lab::chain::{Fault, RouterSpec};
 use crate::lab::truth::Truth;
 
 /// The smallest block of addresses of a host, so that neighbouring hosts are easy to distinguish.
@@ -15,6 +16,8 @@ pub(crate) const SMALLEST_BLOCK: usize = 16;
 pub struct Spec {
     /// The hosts in file order.
     pub hosts: Vec<HostSpec>,
+    /// The routers beyond the first one, in file order: each after the router that it is behind.
+    pub routers: Vec<RouterSpec>,
     /// What is true over IPv4 for a host that does not say otherwise.
     pub truth_v4: Truth,
     /// The same over IPv6.
@@ -36,6 +39,10 @@ pub struct HostSpec {
     pub path: Vec<String>,
     /// nftables rules applied to packets from the host.
     pub path_back: Vec<String>,
+    /// The index in [`Spec::routers`] of the last router on the path; `None` if the lab's first router is the only one.
+    pub behind: Option<usize>,
+    /// Faults at the routers of the path, besides `path` and `path_back`, which are rules of the first router.
+    pub faults: Vec<Fault>,
     /// The delay in milliseconds of each packet towards the host.
     pub delay_ms: u64,
     /// The largest packet in octets that the router forwards to the host.
@@ -47,6 +54,10 @@ pub struct HostSpec {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// The conditions that are true as well over IPv4 if a run locates faults, per measurement.
+    pub located_v4: Truth,
+    /// The same over IPv6.
+    pub located_v6: Truth,
     /// For a host with a delay: what is true of every host over IPv4 and not overridden for this one. It is separate
     /// because it depends on packets that come late; on a busy machine they may still be seen.
     pub late_v4: Truth,

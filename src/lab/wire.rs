@@ -172,7 +172,7 @@ fn colons(address: [u8; 6]) -> String {
 
 /// Computes the TCP or UDP checksum of an IP packet in place. The kernel leaves it to the hardware for packets over
 /// veth, and a packet socket reads them without it.
-fn fill_checksum(packet: &mut [u8]) {
+pub(super) fn fill_checksum(packet: &mut [u8]) {
     let (protocol, start, addresses) = match packet.first().map(|byte| byte >> 4) {
         Some(4) if packet.len() >= 20 => {
             let fragment = u16::from_be_bytes([packet[6], packet[7]]) & 0x3fff;

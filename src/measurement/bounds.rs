@@ -17,6 +17,13 @@ pub(super) const DEFAULT_ROUNDS: u16 = 2;
 /// The least time between rounds if the file has none.
 pub(super) const DEFAULT_SPREAD: &str = "2s";
 
+/// The largest TTL of a copy.
+pub(super) const LOCATE_HOPS: RangeInclusive<i64> = 1..=32;
+/// Copies to each hop at the border.
+pub(super) const LOCATE_ROUNDS: RangeInclusive<i64> = 1..=5;
+/// Packets of a search.
+pub(super) const LOCATE_PACKETS: RangeInclusive<i64> = 10..=200;
+
 /// The route metrics that are numbers, with their bounds.
 pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
     ("advmss", 1..=65_535),

@@ -2,6 +2,7 @@
 
 use super::selection::provider;
 use crate::chain::Selection;
+use crate::chain::own::Of;
 use crate::field::{FieldDef, FilledBy};
 use crate::record;
 use crate::rule::{About, Columns, Known};
@@ -24,7 +25,8 @@ pub fn about_with(selection: &Selection, column: &str) -> About {
     match selection.own().iter().find(|own| own.name == column) {
         Some(own) => {
             // Any packet that was missed may have been the smallest, or the first.
-            About { known: Known::Added, optional: !own.fold.adds_up(), ..About::ALWAYS }
+            let bounds = (own.of == Of::Count).then_some((0, i64::MAX));
+            About { known: Known::Added, optional: !own.fold.adds_up(), bounds, ..About::ALWAYS }
         }
         None => about(column),
     }

@@ -9,6 +9,7 @@ use super::columns::Chosen;
 use super::extends::Sources;
 use super::file::{Config, Configs, Connect, File};
 use super::limits::MISTAKES;
+use super::locate;
 use super::params::{Overrides, Param};
 use super::plan::{Configuration, Plan};
 use super::read;
@@ -51,6 +52,9 @@ impl Plan {
     ) -> Result<Self> {
         let (mut plan, mut rejected) = Self::read(origin, text, target_columns, overrides)
             .map_err(|report| Self::blamed(report, origin, text, target_columns, overrides))?;
+        if let Some(labels) = &overrides.locate {
+            rejected.extend(plan.locate(labels, target_columns).err());
+        }
         if let Some(kind) = &overrides.connect {
             rejected.extend(plan.choose(kind, target_columns).err());
         }
@@ -137,6 +141,40 @@ impl Plan {
             }
             _ => Err(sources.report(origin, diagnostics)),
         }
+    }
+
+    /// Locates the labels of the file, and these.
+    fn locate(&mut self, labels: &[String], target_columns: &Fields) -> Result<(), String> {
+        let mut wanted = self.locatable.clone().unwrap_or_default();
+        for label in labels {
+            let found = locate::matching(label, &self.rules);
+            if found.is_empty() {
+                let likely = locate::likely(label, &self.rules);
+                return Err(format!("locate {label}: no condition gives this label; {likely}"));
+            }
+            wanted.labels.extend(found);
+        }
+        if wanted.labels.is_empty() {
+            return Err(
+                "locate: the measurement has no [locate]; name a label, --locate=LABEL".into()
+            );
+        }
+        let sources = wanted.sources();
+        self.locate = Some(wanted);
+        let schema = with_flags(self.record_schema(target_columns));
+        for source in &sources {
+            if self.rules.iter().any(|rule| rule.name() == source.name) {
+                return Err(format!(
+                    "locate: the measurement has a condition {} of its own",
+                    source.name
+                ));
+            }
+            let mistakes = self.rules.add(source, None, &schema, &Chosen(&self.selection));
+            if let Some(mistake) = mistakes.iter().find(|mistake| mistake.is_error()) {
+                return Err(format!("locate: the condition {}: {}", source.name, mistake.message));
+            }
+        }
+        Ok(())
     }
 
     /// Selects another kind of connection, if the file allows this choice.
@@ -250,11 +288,12 @@ impl Checker<'_> {
             };
             let rounds = rounds.into_iter().filter(|_| confirm.rounds > 0);
             let (prepares, configs) = (prepare.is_something(), names.iter().map(swept));
-            record_schema(known, &reply, prepares, configs, target_columns, rounds)
+            record_schema(known, &reply, (prepares, false), configs, target_columns, rounds)
         };
         let (schema, chosen) = (with_flags(schema), Chosen(&selection));
         let (mut rules, mistakes) = Rules::compile(&sources, &schema, &chosen);
         self.mistakes.extend(mistakes);
+        let locatable = self.locate(file.locate.as_ref(), &rules);
         let metrics = self.metrics(&file.metrics);
         self.mistakes.extend(rules.add_metrics(&metrics, &schema, &chosen));
         let name = name?;
@@ -272,6 +311,8 @@ impl Checker<'_> {
             timeout: base?.timeout,
             prepare,
             confirm,
+            locatable,
+            locate: None,
             keep,
             selection,
             rules,

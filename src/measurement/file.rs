@@ -80,6 +80,9 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(example = words::example("{ rounds = 2, spread = '2s' }"))]
     pub(super) confirm: Confirm,
+    /// The labels whose place on the path `run --locate` searches for, with copies of the packets that expire at a hop.
+    #[schemars(example = words::example("{ labels = ['ecn.connectivity.broken'] }"))]
+    pub(super) locate: Option<Locate>,
     /// The functions that read packets. Each function is listed in the chain of every
     /// header that it reads.
     #[serde(default)]
@@ -153,6 +156,30 @@ pub(super) struct Confirm {
     #[schemars(with = "Option<String>", example = &"30s")]
     #[schemars(regex(pattern = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$"), extend("default" = DEFAULT_SPREAD))]
     pub(super) spread: Option<Text>,
+}
+
+/// The labels whose place on the path is searched for.
+///
+/// After a target has one of them, confirmed, copies of its packets are sent with a limited TTL, and routers quote what came
+/// there. The first label of the list that a target has is located. The labels about the place begin with the condition
+/// without its last part: `ecn.hop`, `ecn.location` and `ecn.quote` for `ecn.connectivity.broken`.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("required" = ["labels"]))]
+pub(super) struct Locate {
+    /// The labels; `*` stands for one part: "dscp.*.connectivity.broken".
+    #[schemars(with = "Option<Vec<String>>", length(min = 1))]
+    #[schemars(example = ["ecn.connectivity.broken"])]
+    pub(super) labels: Option<Spanned<Vec<Text>>>,
+    /// The largest TTL: 1 to 32.
+    #[schemars(schema_with = "words::locate_hops", example = 20, extend("default" = 32))]
+    pub(super) hops: Option<Spanned<i64>>,
+    /// How often each hop at the border of the change is asked: 1 to 5.
+    #[schemars(schema_with = "words::locate_rounds", example = 3, extend("default" = 3))]
+    pub(super) rounds: Option<Spanned<i64>>,
+    /// The most packets that a target is sent for it: 10 to 200.
+    #[schemars(schema_with = "words::locate_packets", example = 40, extend("default" = 40))]
+    pub(super) packets: Option<Spanned<i64>>,
 }
 
 /// One conclusion: a name, and exactly one of compare, first_of and value. If a fact that it

@@ -12,12 +12,14 @@ use super::substitute::{Names, is_name};
 use super::texts::Texts;
 use crate::error::{Diagnostic, did_you_mean};
 
-/// The user's changes to a file: values of params, the kind of connection, the number of rounds.
+/// The user's changes to a file: values of params, the kind of connection, the number of rounds, the labels to
+/// locate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     values: Vec<(String, String)>,
     pub(super) connect: Option<String>,
     pub(super) rounds: Option<u16>,
+    pub(super) locate: Option<Vec<String>>,
 }
 
 impl Overrides {
@@ -52,6 +54,12 @@ impl Overrides {
     #[must_use]
     pub fn rounds(self, rounds: Option<u16>) -> Self {
         Self { rounds, ..self }
+    }
+
+    /// Locates the labels of the file, and these; nothing if it is `None`.
+    #[must_use]
+    pub fn locate(self, labels: Option<Vec<String>>) -> Self {
+        Self { locate: labels, ..self }
     }
 
     /// Splits `name=value`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_schema::{Field, Fields, Schema};
 
 use super::extends::{Origin, Sources};
+use super::locate::Locate;
 use super::params::Param;
 use super::record::{configuration_fields, record_schema};
 use super::sweep::Swept;
@@ -47,6 +48,10 @@ pub struct Plan {
     pub prepare: Prepare,
     /// How verdicts of broken and transient are confirmed.
     pub confirm: Confirm,
+    /// What the file wants to be located.
+    pub locatable: Option<Locate>,
+    /// What is located, if the user wants that.
+    pub locate: Option<Locate>,
     /// Which columns of replies the file keeps.
     pub keep: Keep,
     /// The functions that read the packets.
@@ -176,7 +181,8 @@ impl Plan {
         let prepares = self.prepare.is_something();
         let rounds = self.rules.comparing().filter(|_| self.confirm.rounds > 0);
         let reply = self.reply_columns();
-        record_schema(&self.selection, &reply, prepares, configs, target_columns, rounds)
+        let extra = (prepares, self.locate.is_some());
+        record_schema(&self.selection, &reply, extra, configs, target_columns, rounds)
     }
 
     /// The connection that checks before all configurations whether a target is up, if there is one.

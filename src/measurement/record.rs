@@ -9,6 +9,7 @@ use crate::chain::Selection;
 use crate::connect;
 use crate::field::FieldDef;
 use crate::flags;
+use crate::locate::{LOCATE, Located};
 use crate::rule::confirm;
 
 /// The struct with the facts that are gathered before all configurations.
@@ -29,11 +30,11 @@ pub(super) fn configuration_fields(
 }
 
 /// The schema of a record: the structs `target`, `prepare` if the measurement has it, `zero`, `one` and so on, and the
-/// confirmation rounds of the rules that have any.
+/// confirmation rounds of the rules that have any, and `locate` if the run locates labels.
 pub(super) fn record_schema<'a>(
     selection: &Selection,
     reply: &[&'static FieldDef],
-    prepares: bool,
+    (prepares, locates): (bool, bool),
     configs: impl IntoIterator<Item = (&'static str, &'a [Swept])>,
     target_columns: &Fields,
     rounds: impl IntoIterator<Item = String>,
@@ -52,7 +53,14 @@ pub(super) fn record_schema<'a>(
         fields.push(Field::new(name, DataType::Struct(facts), false));
     }
     fields.extend(confirm::field(rounds));
+    fields.extend(locates.then(locate_field));
     Schema::new(fields)
+}
+
+/// The struct of what was located.
+fn locate_field() -> Field {
+    let fields = Located::FIELDS.iter().map(FieldDef::arrow);
+    Field::new(LOCATE, DataType::Struct(fields.collect()), false)
 }
 
 /// The same with the flags, which the writer adds: rules need to know what may be missing from a record.

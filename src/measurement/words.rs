@@ -8,7 +8,7 @@ use serde_json::Value;
 use toml::Spanned;
 
 use crate::connect;
-use crate::measurement::bounds::{METRICS, ROUNDS};
+use crate::measurement::bounds::{LOCATE_HOPS, LOCATE_PACKETS, LOCATE_ROUNDS, METRICS, ROUNDS};
 use crate::measurement::scalar::Scalar;
 use crate::record::CONFIGURATIONS as NAMES;
 use crate::step::{STEPS, netfilter, route};
@@ -100,6 +100,18 @@ pub(super) fn sweep(generator: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn rounds(_: &mut SchemaGenerator) -> Schema {
     range(&ROUNDS)
+}
+
+pub(super) fn locate_hops(_: &mut SchemaGenerator) -> Schema {
+    range(&LOCATE_HOPS)
+}
+
+pub(super) fn locate_rounds(_: &mut SchemaGenerator) -> Schema {
+    range(&LOCATE_ROUNDS)
+}
+
+pub(super) fn locate_packets(_: &mut SchemaGenerator) -> Schema {
+    range(&LOCATE_PACKETS)
 }
 
 pub(super) fn between(_: &mut SchemaGenerator) -> Schema {

@@ -190,7 +190,8 @@ impl Merger {
             rows.push(of_configuration);
         }
         self.doubt(attempts, again, &mut rows, &mut flags, &mut corrected);
-        for (attempts, rows) in attempts.iter().zip(rows) {
+        for (attempts, rows) in attempts.iter_mut().zip(rows) {
+            attempts.iter_mut().for_each(|ended| ended.attempt.close());
             let mut facts = AttemptColumns::default();
             attempts.iter().for_each(|ended| ended.attempt.push(&mut facts));
             let replies: Vec<_> = attempts.iter().map(|ended| ended.reply.as_deref()).collect();
@@ -290,7 +291,7 @@ fn pick(flows: &Flows, rows: Vec<u32>) -> Result<Flows, ArrowError> {
     let rows = UInt32Array::from(rows);
     let columns =
         flows.columns.iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
-    Ok(Flows { keys, flags, exchanges, columns })
+    Ok(Flows { keys, flags, exchanges, columns, ..Flows::default() })
 }
 
 #[cfg(test)]
@@ -301,13 +302,13 @@ mod tests {
     use crate::flags::Flag;
     use crate::observer::Exchange;
     use crate::packet::protocol;
-    use arrow_array::{UInt64Array, cast::AsArray, types::UInt64Type};
+    use arrow_array::{Int64Array, cast::AsArray, types::Int64Type};
     use arrow_schema::{DataType, Field};
     use std::time::Duration;
 
     fn fields() -> Fields {
         let facts = Attempt::FIELDS.iter().chain([&OBSERVED]).map(|field| field.arrow());
-        facts.chain([Field::new("pkt_fwd", DataType::UInt64, true)]).collect()
+        facts.chain([Field::new("pkt_fwd", DataType::Int64, true)]).collect()
     }
 
     fn target(host: u8) -> SocketAddr {
@@ -334,11 +335,12 @@ mod tests {
             source: (us, *port),
             destination: (target(*host).ip(), 80),
         };
-        let packets: UInt64Array = of.iter().map(|(port, _)| Some(u64::from(*port))).collect();
+        let packets: Int64Array = of.iter().map(|(port, _)| Some(i64::from(*port))).collect();
         let flags = vec![Flags::default(); of.len()];
         let exchanges = vec![Exchange::default(); of.len()];
         let keys = of.iter().map(key).collect();
-        Flows { keys, flags, exchanges, columns: vec![Arc::new(packets)] }
+        let columns: Vec<ArrayRef> = vec![Arc::new(packets)];
+        Flows { keys, flags, exchanges, columns, ..Flows::default() }
     }
 
     fn ports(of: &[u16]) -> PortSet {
@@ -346,10 +348,37 @@ mod tests {
     }
 
     /// For each record: whether its flow was observed, and its number of packets.
-    fn facts(record: &StructArray) -> Vec<(bool, Option<u64>)> {
+    fn facts(record: &StructArray) -> Vec<(bool, Option<i64>)> {
         let observed = record.column_by_name("observed").unwrap().as_boolean().clone();
-        let packets = record.column_by_name("pkt_fwd").unwrap().as_primitive::<UInt64Type>();
+        let packets = record.column_by_name("pkt_fwd").unwrap().as_primitive::<Int64Type>();
         packets.iter().enumerate().map(|(row, packets)| (observed.value(row), packets)).collect()
+    }
+
+    #[test]
+    fn a_duration_is_the_difference_of_the_times() {
+        let between = |started, ended| {
+            let mut attempt = Attempt { started, ended, ..Attempt::default() };
+            attempt.close();
+            attempt.duration
+        };
+        assert_eq!(between(Timestamp(7), Timestamp(10)), Some(3));
+        // The clock was set back.
+        assert_eq!(between(Timestamp(10), Timestamp(7)), Some(-3));
+        assert_eq!(between(Timestamp::UNKNOWN, Timestamp(7)), None);
+        let mut attempts = [vec![attempt(1)]];
+        let ended = &mut attempts[0][0].attempt;
+        (ended.started, ended.ended) = (Timestamp(1), Timestamp(6));
+        let merged = merger().merge(
+            &[Some(target(1))],
+            &mut attempts,
+            flows(&[(1, 1)]),
+            &ports(&[1]),
+            &[],
+            0,
+        );
+        let record = &merged.unwrap().configurations[0];
+        let duration = record.column_by_name("duration").unwrap().as_primitive::<Int64Type>();
+        assert_eq!(duration.value(0), 5);
     }
 
     #[test]

@@ -125,7 +125,10 @@ impl Blocks {
         frames.settle(&self.interfaces, Timestamp::UNKNOWN);
         let block = &frames.piece.bytes[body.clone()];
         match kind {
-            kind::SECTION => self.section(block)?,
+            kind::SECTION => {
+                self.section(block)?;
+                frames.section();
+            }
             kind::INTERFACE => self.interface(block, frames.counts)?,
             kind::SIMPLE_PACKET => self.simple_packet(frames, at, body),
             kind::STATISTICS => self.statistics(block),
@@ -180,6 +183,7 @@ impl Blocks {
                 octet & 0x7f
             ));
         }
+        *counts.links.entry(linktype).or_default() += 1;
         self.interfaces.push(interface);
         Ok(())
     }

@@ -17,6 +17,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::backlog::Backlog;
 use super::completed::Flows;
+use super::kept::{Budget, Kept};
+use super::pcapng;
 use super::pending::{Damage, Pending};
 use super::ring::Ring;
 use super::table::{FlowTable, Limits};
@@ -24,8 +26,8 @@ use crate::barrier::panic_point;
 use crate::chain::Selection;
 use crate::error::{Error, Result, Setting};
 use crate::field::Timestamp;
-use crate::packet::Link;
 use crate::packet::owner::{Owners, PortSet};
+use crate::packet::{Link, link};
 
 /// After this time the kernel releases a block that is not full.
 const RETIRE: Duration = Duration::from_millis(20);
@@ -34,7 +36,7 @@ const SETTLE: Duration = Duration::from_millis(60);
 /// Further time to wait for packets that the kernel has counted and not released.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Snap length in bytes: link, IPv6 with extension headers, a full TCP header.
-const SNAP_LENGTH: i32 = 256;
+pub const SNAP_LENGTH: i32 = 256;
 
 /// Packets seen and lost, readable while the capture runs.
 #[derive(Debug, Default)]
@@ -113,6 +115,8 @@ pub struct Opened {
     /// Whether the kernel counts each packet twice and libpcap returns it once.
     loopback: bool,
     backlog: Backlog,
+    interface: pcapng::Interface,
+    kept: Option<Arc<Budget>>,
 }
 
 /// Opens an interface for capture with a ring of this size: packets are kept from now on.
@@ -151,7 +155,13 @@ pub fn open(interface: &str, filter: &str, ring: Ring) -> Result<Opened> {
     }
     let before = handed_out(&statistics(&mut capture)?);
     let (loopback, backlog) = (is_loopback(interface), Backlog::start());
-    Ok(Opened { capture, link, before, loopback, backlog })
+    let interface = pcapng::Interface {
+        name: interface.to_owned(),
+        link_type: link::in_files(linktype.0),
+        snap_length: SNAP_LENGTH.cast_unsigned(),
+        filter: filter.to_owned(),
+    };
+    Ok(Opened { capture, link, before, loopback, backlog, interface, kept: None })
 }
 
 fn is_loopback(interface: &str) -> bool {
@@ -217,6 +227,16 @@ pub struct Capture {
 }
 
 impl Opened {
+    /// The interface, as capture files describe it.
+    pub fn interface(&self) -> &pcapng::Interface {
+        &self.interface
+    }
+
+    /// Keeps the packets of attempts, within this budget: [`Flows::packets`] has them.
+    pub fn keep(self, budget: Arc<Budget>) -> Self {
+        Self { kept: Some(budget), ..self }
+    }
+
     /// Starts the thread that reads the packets. With `owners`, only their flows are kept.
     pub fn start(
         self,
@@ -227,13 +247,19 @@ impl Opened {
         let counters = Arc::new(Counters::default());
         let stop = Arc::new(AtomicBool::new(false));
         let (flushes, inbox) = mpsc::channel();
+        let mut pending = Pending::new(self.link);
+        let mut table = match &owners {
+            Some(owners) => FlowTable::of_run(selection, limits, owners.clone()),
+            None => FlowTable::new(selection, limits),
+        };
+        if let Some(budget) = self.kept {
+            pending.keep(Kept::new(budget));
+            table.follow();
+        }
         let mut reader = Reader {
             capture: self.capture,
-            pending: Pending::new(self.link),
-            table: match &owners {
-                Some(owners) => FlowTable::of_run(selection, limits, owners.clone()),
-                None => FlowTable::new(selection, limits),
-            },
+            pending,
+            table,
             owners,
             counters: counters.clone(),
             read: self.before,
@@ -308,8 +334,11 @@ impl Reader {
                 if flush.is_ripe(before, counted, self.read) {
                     self.table.flush(|key| flush.ports.contains(key.source.1));
                     self.owners.iter().for_each(|owners| owners.release(&flush.ports));
+                    let mut flows = self.table.take().into_flows();
+                    flows.packets =
+                        self.pending.kept().map_or(Vec::new(), |k| k.take(&flush.ports));
                     // The receiver is gone if the run was aborted.
-                    let _ = flush.reply.send(self.table.take().into_flows());
+                    let _ = flush.reply.send(flows);
                 } else {
                     flushes.push(flush);
                 }
@@ -327,7 +356,8 @@ impl Reader {
         let (packets, empty) = dispatch(capture, |frame| {
             // With nanosecond precision libpcap puts nanoseconds into the field for microseconds.
             let nanos = frame.header.ts.tv_sec.wrapping_mul(1_000_000_000);
-            pending.add(frame.data, Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec)));
+            let time = Timestamp(nanos.wrapping_add(frame.header.ts.tv_usec));
+            pending.add(frame.data, frame.header.len, time);
             if pending.is_full() {
                 counters.count(pending.read(table));
             }

@@ -16,6 +16,8 @@ pub(super) struct Clock {
     now: Timestamp,
     /// Nanoseconds by which the machine's clock has been set back so far.
     behind: i64,
+    /// Whether the next packet is the first of a section.
+    restarts: bool,
 }
 
 impl Clock {
@@ -25,6 +27,11 @@ impl Clock {
     pub(super) fn tick(&mut self, time: Timestamp) -> Option<Timestamp> {
         if time == Timestamp::UNKNOWN {
             return Some(self.now);
+        }
+        if std::mem::take(&mut self.restarts) && self.now != Timestamp::UNKNOWN {
+            // Elapsed time goes on from here, or leaps forward to a later section.
+            let back = self.now.0.saturating_sub(self.of(time).0).max(0);
+            self.behind = self.behind.saturating_add(back);
         }
         let at = self.of(time);
         // The usual case, without the care for times near both ends.
@@ -39,6 +46,11 @@ impl Clock {
             return None;
         }
         Some(self.now)
+    }
+
+    /// A section of pcapng begins. Each is a capture of its own, so times before those of the last one are no jump.
+    pub(super) fn restart(&mut self) {
+        self.restarts = true;
     }
 
     /// The clock at a packet whose timestamp leaps, given the next packet's timestamp if there is one. The flag is
@@ -112,6 +124,17 @@ mod tests {
     fn after_a_step_back_time_continues() {
         let (clocks, jumps) = seconds(&[100, 101, 50, 51, 91, 92, 20, 30]);
         assert_eq!((clocks, jumps), (vec![100, 101, 101, 102, 142, 143, 143, 153], 2));
+    }
+
+    #[test]
+    fn a_section_may_be_earlier_than_the_last_one() {
+        let mut clock = Clock::default();
+        let mut at = |time: i64| clock.tick(Timestamp(time * SECOND)).map(|now| now.0 / SECOND);
+        assert_eq!([at(100), at(103)], [Some(100), Some(103)]);
+        clock.restart();
+        let mut at = |time: i64| clock.tick(Timestamp(time * SECOND)).map(|now| now.0 / SECOND);
+        assert_eq!([at(50), at(52)], [Some(103), Some(105)], "no jump");
+        assert_eq!(at(40), None, "a jump within a section");
     }
 
     #[test]

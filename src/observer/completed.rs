@@ -7,10 +7,12 @@ use arrow_schema::DataType;
 use arrow_select::concat::concat;
 
 use super::exchange::Exchange;
+use super::kept::Packets;
 use crate::barrier::guard;
 use crate::chain::Closed;
 use crate::flags::{Flag, Flags};
 use crate::packet::FlowKey;
+use crate::packet::template::Template;
 
 /// Completed flows: their keys, and one row of columns for each.
 #[derive(Debug, Default)]
@@ -23,6 +25,10 @@ pub struct Flows {
     pub exchanges: Vec<Exchange>,
     /// The columns of [`Selection::fields`](crate::chain::Selection::fields), one row per key.
     pub columns: Vec<ArrayRef>,
+    /// The packets of each source port, if the capture keeps packets.
+    pub packets: Vec<(u16, Packets)>,
+    /// The first packets of flows, if they are kept and can be copied; in no order.
+    pub firsts: Vec<(FlowKey, Template)>,
 }
 
 impl Flows {
@@ -41,6 +47,8 @@ pub struct Completed {
     /// As [`Flows::exchanges`].
     pub(super) exchanges: Vec<Exchange>,
     pub(super) groups: Vec<Box<dyn Closed>>,
+    /// As [`Flows::firsts`].
+    pub(super) firsts: Vec<(FlowKey, Template)>,
     /// Flows without facts, because a function panicked.
     pub(super) broken: Vec<(FlowKey, Flags, Option<Exchange>)>,
 }
@@ -54,9 +62,9 @@ impl Completed {
             self.give_up(&sound);
             self.types.iter().map(|of| new_null_array(of, 0)).collect()
         });
-        let Self { types, mut keys, mut flags, mut exchanges, broken, .. } = self;
+        let Self { types, mut keys, mut flags, mut exchanges, broken, firsts, .. } = self;
         if broken.is_empty() {
-            return Flows { keys, flags, exchanges, columns };
+            return Flows { keys, flags, exchanges, columns, packets: Vec::new(), firsts };
         }
         keys.extend(broken.iter().map(|(key, ..)| *key));
         flags.extend(broken.iter().map(|(_, flags, _)| *flags));
@@ -67,7 +75,7 @@ impl Completed {
             concat(&[column, &nothing]).unwrap_or_else(|_| new_null_array(of, keys.len()))
         });
         let columns = columns.collect();
-        Flows { keys, flags, exchanges, columns }
+        Flows { keys, flags, exchanges, columns, packets: Vec::new(), firsts }
     }
 
     /// The columns of all flows, or of the `sound` ones. `None` on a panic, or if the columns do not have the expected

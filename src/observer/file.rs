@@ -3,8 +3,10 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use sha2::{Digest as _, Sha256};
 
 use super::blocks::Blocks;
 use super::filter::Filter;
@@ -15,6 +17,7 @@ use super::reader::{Format, Reader};
 use super::records::{HEADER, Records};
 use crate::error::{Error, Result, Setting};
 use crate::files::{self, Input};
+use crate::hex::hex;
 
 /// Bytes that are read to detect the format.
 const BEGIN: usize = 4096;
@@ -24,6 +27,7 @@ pub struct File {
     origin: String,
     reader: Reader,
     position: Arc<AtomicU64>,
+    digest: Arc<OnceLock<String>>,
     /// Whether the input is live: available bytes are processed at once, however few.
     live: bool,
 }
@@ -42,7 +46,13 @@ impl File {
             false => Box::new(Input::open(path).map_err(unreadable)?),
         };
         let position = Arc::new(AtomicU64::new(0));
-        let counted = Counted { inner: raw, position: position.clone() };
+        let digest = Arc::new(OnceLock::new());
+        let counted = Counted {
+            inner: raw,
+            position: position.clone(),
+            so_far: Sha256::new(),
+            digest: digest.clone(),
+        };
         let mut input = decompressed(counted).map_err(unreadable)?;
         let peeked = Peeked::read(&mut input, BEGIN).map_err(unreadable)?;
         let filter = filter.map(Filter::new);
@@ -55,12 +65,17 @@ impl File {
             }
         })?;
         let reader = Reader::new(format, skip, peeked.then(skip, input), live);
-        Ok(Self { origin, reader, position, live })
+        Ok(Self { origin, reader, position, digest, live })
     }
 
     /// Bytes of the file read so far, for progress.
     pub fn position(&self) -> Arc<AtomicU64> {
         self.position.clone()
+    }
+
+    /// The SHA-256 of the file as stored, in hexadecimal; set when its end has been read.
+    pub fn digest(&self) -> Arc<OnceLock<String>> {
+        self.digest.clone()
     }
 
     /// Whether it is standard input, which may be live.
@@ -107,16 +122,23 @@ fn format(begin: &[u8], mut filter: Option<Filter>) -> Result<(Format, usize), S
     }
 }
 
-/// Counts the bytes read from a file.
+/// Counts and digests the bytes read from a file.
 struct Counted {
     inner: Box<dyn Read + Send>,
     position: Arc<AtomicU64>,
+    so_far: Sha256,
+    digest: Arc<OnceLock<String>>,
 }
 
 impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.position.fetch_add(read as u64, Relaxed);
+        self.so_far.update(&buffer[..read]);
+        if read == 0 && !buffer.is_empty() {
+            // Readers may read on after the end.
+            self.digest.get_or_init(|| hex(&self.so_far.clone().finalize()));
+        }
         Ok(read)
     }
 }

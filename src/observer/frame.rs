@@ -21,6 +21,8 @@ pub struct Counts {
     pub unread: [u64; Unread::ALL.len()],
     /// Frames of unsupported link types, by link type.
     pub unknown_links: BTreeMap<u16, u64>,
+    /// Interfaces that the capture describes, by link type.
+    pub links: BTreeMap<u16, u64>,
     /// Frames of interfaces for which the filter does not compile.
     pub unfiltered: u64,
     /// Frames of interfaces whose timestamps cannot be expressed in nanoseconds.
@@ -54,6 +56,9 @@ impl Counts {
         self.unread.iter_mut().zip(other.unread).for_each(|(sum, more)| *sum += more);
         for (linktype, frames) in other.unknown_links {
             *self.unknown_links.entry(linktype).or_default() += frames;
+        }
+        for (linktype, interfaces) in other.links {
+            *self.links.entry(linktype).or_default() += interfaces;
         }
         self.unfiltered += other.unfiltered;
         self.inexpressible += other.inexpressible;

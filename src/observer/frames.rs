@@ -38,6 +38,11 @@ impl<'a> Frames<'a> {
         Self { piece, counts, clock, leap: None }
     }
 
+    /// A new section begins: another capture, whose times may be before those of the last one.
+    pub(super) fn section(&mut self) {
+        self.clock.restart();
+    }
+
     /// Where the record of the pending frame begins, if a frame is pending.
     pub(super) fn pending(&self) -> Option<usize> {
         self.leap.as_ref().map(|leap| leap.record)

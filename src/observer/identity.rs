@@ -83,6 +83,11 @@ impl Identity {
         owners.direction(((rest >> 1) as u8, rest & 1 == 1), source, destination)
     }
 
+    /// The port of the source, 0 if there is none.
+    pub(super) fn source_port(&self) -> u16 {
+        (self.ends.rest >> if self.low_first { 32 } else { 16 }) as u16
+    }
+
     pub(super) fn key(&self) -> FlowKey {
         let Ends { low, high, rest } = self.ends;
         let address = |[upper, lower]: [u64; 2]| match rest & 1 {

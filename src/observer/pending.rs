@@ -2,6 +2,7 @@
 //! back, then dissected and passed on together.
 
 use super::frame::Batch;
+use super::kept::{Belongs, Frame, Kept};
 use super::table::FlowTable;
 use crate::barrier::guard;
 use crate::field::Timestamp;
@@ -15,7 +16,9 @@ const TOGETHER: usize = 64;
 /// Frames that wait.
 pub(super) struct Pending {
     link: Link,
-    /// Their packets, from the IP header on.
+    /// The run's packets, if they are kept.
+    kept: Option<Kept>,
+    /// Their packets, from the IP header on; whole frames if packets are kept.
     bytes: Vec<u8>,
     places: Vec<Place>,
     /// Frames without a packet, by reason in the order of [`Unread::ALL`].
@@ -38,25 +41,45 @@ struct Place {
     at: usize,
     length: usize,
     time: Timestamp,
+    /// Octets of the frame on the wire.
+    wire: u32,
+    /// Where the stored part of the frame is.
+    stored: (usize, usize),
 }
 
 impl Pending {
     /// For frames of an interface with this kind of link.
     pub(super) fn new(link: Link) -> Self {
         let unread = [0; Unread::ALL.len()];
-        Self { link, bytes: Vec::new(), places: Vec::with_capacity(MOST), unread }
+        let (kept, bytes, places) = (None, Vec::new(), Vec::with_capacity(MOST));
+        Self { link, kept, bytes, places, unread }
     }
 
-    /// Adds a frame.
-    pub(super) fn add(&mut self, frame: &[u8], time: Timestamp) {
+    /// Keeps the packets of attempts from now on.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.kept = Some(kept);
+    }
+
+    /// The run's packets, if they are kept.
+    pub(super) fn kept(&mut self) -> Option<&mut Kept> {
+        self.kept.as_mut()
+    }
+
+    /// Adds a frame, which had `wire` octets on the wire.
+    pub(super) fn add(&mut self, frame: &[u8], wire: u32, time: Timestamp) {
         let stripped = guard(|| self.link.strip(frame)).unwrap_or_else(|panic| {
             panic.report("a frame was not read");
             Err(Unread::BadLink)
         });
         match stripped {
             Ok(packet) => {
-                self.places.push(Place { at: self.bytes.len(), length: packet.len(), time });
-                self.bytes.extend_from_slice(packet);
+                let stored = if self.kept.is_some() { frame } else { packet };
+                let (begin, length) = (self.bytes.len(), packet.len());
+                // The packet is a part of the frame.
+                let at = begin + (packet.as_ptr().addr() - stored.as_ptr().addr());
+                let stored_at = (begin, begin + stored.len());
+                self.places.push(Place { at, length, time, wire, stored: stored_at });
+                self.bytes.extend_from_slice(stored);
             }
             Err(why) => self.unread[why as usize] += 1,
         }
@@ -71,19 +94,40 @@ impl Pending {
     pub(super) fn read(&mut self, table: &mut FlowTable) -> Damage {
         let mut unread = std::mem::take(&mut self.unread);
         let mut batch = Batch::default();
+        // The places of the packets in the batch.
+        let mut read: Vec<&Place> = Vec::new();
         for few in self.places.chunks(TOGETHER) {
             batch.clear();
-            for Place { at, length, time } in few {
+            read.clear();
+            for place in few {
+                let Place { at, length, time, .. } = place;
                 let packet = &self.bytes[*at..at + length];
                 if let Err(panic) = guard(|| batch.add(packet, *time, *time)) {
                     panic.report("a packet was not read");
                     unread[Unread::BadIp as usize] += 1;
+                }
+                if self.kept.is_some() && batch.packets().len() > read.len() {
+                    read.push(place);
                 }
             }
             if log::log_enabled!(log::Level::Trace) {
                 batch.packets().iter().for_each(|packet| log::trace!("{packet:?}"));
             }
             table.packets(batch.packets());
+            if let Some(kept) = &mut self.kept {
+                for belongs in table.belonging() {
+                    match belongs {
+                        Belongs::To { packet, port } => {
+                            let Some(Place { time, wire, stored, .. }) = read.get(packet) else {
+                                continue;
+                            };
+                            let data = &self.bytes[stored.0..stored.1];
+                            kept.add(port, Frame { time: *time, wire: *wire, data });
+                        }
+                        Belongs::ToNone { port } => kept.forget(port),
+                    }
+                }
+            }
             unread.iter_mut().zip(batch.unread).for_each(|(sum, more)| *sum += more);
         }
         self.places.clear();
@@ -117,22 +161,22 @@ mod tests {
             frame
         };
         for number in 0..200_u16 {
-            pending.add(&frame(number % 100 + 1000), Timestamp(number.into()));
+            pending.add(&frame(number % 100 + 1000), 60, Timestamp(number.into()));
         }
         let mut other = frame(1);
         // ARP, a broken version of IP, and half a TCP header.
         (other[12], other[13]) = (0x08, 0x06);
-        pending.add(&other, Timestamp(200));
+        pending.add(&other, 60, Timestamp(200));
         let mut broken = frame(1);
         broken[14] = 0x95;
-        pending.add(&broken, Timestamp(200));
-        pending.add(&frame(5)[..40], Timestamp(200));
+        pending.add(&broken, 60, Timestamp(200));
+        pending.add(&frame(5)[..40], 60, Timestamp(200));
         assert!(!pending.is_full());
         let damage = Damage { not_ip: 1, bad_ip: 1, bad_transport: 1 };
         assert_eq!(pending.read(&mut table), damage);
         assert_eq!(table.len(), 101, "the flow of the half header, too");
         assert_eq!(pending.read(&mut table), Damage::default(), "nothing is read twice");
-        (0..MOST).for_each(|number| pending.add(&frame(7), Timestamp(300 + number as i64)));
+        (0..MOST).for_each(|number| pending.add(&frame(7), 60, Timestamp(300 + number as i64)));
         assert!(pending.is_full());
     }
 }

@@ -60,8 +60,11 @@ impl Reader {
     /// Counts so far, without what only dissecting the pieces finds.
     pub(super) fn counts(&self) -> Counts {
         let mut counts = self.counts.clone();
-        if let Format::PcapNg(blocks) = &self.format {
-            counts.dropped += blocks.dropped();
+        match &self.format {
+            Format::PcapNg(blocks) => counts.dropped += blocks.dropped(),
+            Format::Pcap(records) => {
+                counts.links.insert(records.interface().linktype, 1);
+            }
         }
         counts
     }

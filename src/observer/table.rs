@@ -27,11 +27,13 @@ use super::fragments::Fragments;
 use super::groups::{Broken, Groups};
 use super::identity::Identity;
 use super::index::Index;
+use super::kept::Belongs;
 use super::steps::Steps;
 use crate::chain::{Note, Seen, Selection, Visit};
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
 use crate::packet::owner::Owners;
+use crate::packet::template::Template;
 use crate::packet::{Direction, FlowKey, Packet, flag};
 use turnover::{Due, Flow, compact, current};
 
@@ -55,6 +57,8 @@ pub struct Limits {
     pub max_flows: usize,
     /// Limit on finished flows that have not been taken; above it a flow's facts are lost, and counted.
     pub max_finished: usize,
+    /// Whether the first packet of each flow is kept, to be copied; only in the table of a run.
+    pub first_packets: bool,
 }
 
 impl Default for Limits {
@@ -64,6 +68,7 @@ impl Default for Limits {
             idle_timeout: 30_000_000_000,
             max_flows: 1_000_000,
             max_finished: usize::MAX,
+            first_packets: false,
         }
     }
 }
@@ -115,8 +120,14 @@ pub struct FlowTable {
     exchanges: Vec<Exchange>,
     /// The exchanges of completed flows.
     completed_exchanges: Vec<Exchange>,
+    /// By slot: the first packet of each flow; empty if they are not kept.
+    firsts: Vec<Option<Box<Template>>>,
+    /// Those of completed flows.
+    completed_firsts: Vec<(FlowKey, Template)>,
     strangers: u64,
     unexpected: u64,
+    /// If packets are kept: to which attempts packets belong, and the number of packets since that was taken.
+    belonging: Option<(Vec<Belongs>, usize)>,
 }
 
 impl FlowTable {
@@ -159,8 +170,11 @@ impl FlowTable {
             owners: None,
             exchanges: Vec::new(),
             completed_exchanges: Vec::new(),
+            firsts: Vec::new(),
+            completed_firsts: Vec::new(),
             strangers: 0,
             unexpected: 0,
+            belonging: None,
         }
     }
 
@@ -168,6 +182,16 @@ impl FlowTable {
     /// request.
     pub fn of_run(selection: &Selection, limits: Limits, owners: Arc<Owners>) -> Self {
         Self { owners: Some(owners), ..Self::new(selection, limits) }
+    }
+
+    /// From now on notes to which attempt each packet belongs.
+    pub(super) fn follow(&mut self) {
+        self.belonging = Some(Default::default());
+    }
+
+    /// To which attempts packets belong, since the last call.
+    pub(super) fn belonging(&mut self) -> Vec<Belongs> {
+        self.belonging.as_mut().map(std::mem::take).unwrap_or_default().0
     }
 
     /// Packets that do not belong to a flow of the run.
@@ -245,6 +269,9 @@ impl FlowTable {
         }
         self.settle(packets);
         self.identities = identities;
+        if let Some((_, passed)) = &mut self.belonging {
+            *passed += packets.len();
+        }
         if self.closing.len() >= FEW {
             self.close();
         }
@@ -314,6 +341,9 @@ impl FlowTable {
                 self.complete(old);
                 slot = None;
             } else if self.is_stale(old, low_first) {
+                if let Some((belonging, _)) = &mut self.belonging {
+                    belonging.push(Belongs::ToNone { port: identity.source_port() });
+                }
                 self.discard(old);
                 slot = None;
             }
@@ -330,6 +360,10 @@ impl FlowTable {
         let begins = slot.is_none();
         let Some(slot) = slot.or_else(|| self.open(identity, packets, place)) else { return };
         let Some(flow) = &mut self.flows[slot as usize] else { return };
+        if let Some((belonging, passed)) = &mut self.belonging {
+            let (packet, port) = (*passed + place, flow.identity.source_port());
+            belonging.push(Belongs::To { packet, port });
+        }
         if flow.ignored {
             flow.last = flow.last.max(packet.clock);
             return;
@@ -366,6 +400,12 @@ impl FlowTable {
         }
         if let Some(exchange) = exchange {
             exchange.packet(packet, direction);
+        }
+        if direction == Direction::Reverse
+            && packet.quote().is_none()
+            && let Some(Some(first)) = self.firsts.get_mut(slot as usize)
+        {
+            first.answered(packet.ip.ttl);
         }
         self.visits.push(Visit { packet: place, slot: slot as usize, seen });
     }
@@ -503,6 +543,7 @@ impl FlowTable {
             keys: std::mem::take(&mut self.completed),
             flags: std::mem::take(&mut self.flags),
             exchanges: std::mem::take(&mut self.completed_exchanges),
+            firsts: std::mem::take(&mut self.completed_firsts),
             groups,
             broken: std::mem::take(&mut self.broken),
         }

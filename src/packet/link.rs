@@ -100,6 +100,16 @@ pub static TYPES: &[LinkType] = &[
     row(276, "LINUX_SLL2", "Linux cooked capture, version 2", Link::LinuxSll2),
 ];
 
+/// The number that capture files have for what libpcap calls this link type: systems number raw IP differently.
+pub fn in_files(linktype: i32) -> u16 {
+    const RAW: u16 = 101;
+    match linktype {
+        12 | 14 => RAW,
+        // All others are equal, and have 16 bits.
+        same => u16::try_from(same).unwrap_or(RAW),
+    }
+}
+
 impl Link {
     /// The link layer of a link-layer header type.
     pub fn from_linktype(linktype: i32) -> Option<Self> {

@@ -4,16 +4,21 @@
 //! header, `ip` walks to the transport, `transport` reads it. A header that is not understood yields an
 //! [`Unread`] reason, which is counted; nothing is guessed.
 //!
+//! [`template`] builds copies of packets that were seen.
+//!
 //! [`dns`] reads DNS messages, for observer functions and for clients.
 //!
 //! Imports [`field`](crate::field) only.
 
 mod dissect;
 pub mod dns;
+pub mod extension;
 mod ip;
 pub mod link;
 pub mod owner;
+pub mod quoted;
 pub mod tcp_option;
+pub mod template;
 mod transport;
 mod unread;
 
@@ -158,6 +163,8 @@ pub struct Ip {
     pub ttl: u8,
     /// The reserved flag of an IPv4 header (RFC 3514); `None` for IPv6.
     pub evil: Option<bool>,
+    /// The flag "don't fragment" of an IPv4 header; false for IPv6, whose routers never fragment.
+    pub dont_fragment: bool,
     /// The Identification of an IPv4 header, or that of an IPv6 fragment header.
     pub id: Option<u32>,
     /// The flow label of an IPv6 header (RFC 6437).
@@ -176,6 +183,7 @@ impl Ip {
         traffic_class: 0,
         ttl: 0,
         evil: None,
+        dont_fragment: false,
         id: None,
         flow_label: None,
         fragment: None,
@@ -280,6 +288,34 @@ pub struct Icmp<'a> {
     pub rest: u32,
     /// The quoted packet of an error message.
     pub quote: Option<Quote<'a>>,
+    /// Whether the checksum of an error message is right; `None` if the capture cut it, or it is another message.
+    pub intact: Option<bool>,
+    /// What follows the quote (RFC 4884); empty if nothing does.
+    pub extension: extension::Extension<'a>,
+}
+
+#[cfg(test)]
+impl<'a> Icmp<'a> {
+    /// An error with this quote.
+    pub(crate) fn error(kind: u8, code: u8, quote: Option<Quote<'a>>) -> Self {
+        let extension = extension::Extension::default();
+        Icmp { kind, code, rest: 0, quote, intact: None, extension }
+    }
+}
+
+impl<'a> Icmp<'a> {
+    /// Reads a message that came without its IP header, from this address.
+    pub fn read(message: &'a [u8], from: IpAddr) -> Option<Self> {
+        let protocol = if from.is_ipv4() { protocol::ICMP } else { protocol::ICMP6 };
+        let length = u32::try_from(message.len()).ok()?;
+        let ip = Ip { source: from, protocol, length, ..Ip::BLANK };
+        let mut transport = Transport::Other;
+        transport::read(&ip, 0, message, &mut transport).ok()?;
+        match transport {
+            Transport::Icmp(icmp) => Some(icmp),
+            _ => None,
+        }
+    }
 }
 
 /// The part of a packet that an ICMP error quotes, as the packet was where the error arose.

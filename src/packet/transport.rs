@@ -1,5 +1,10 @@
 //! Transport headers.
 
+use std::net::IpAddr;
+
+use etherparse::checksum::Sum16BitWords;
+
+use super::extension::{self, Extension};
 use super::{Icmp, Ip, Quote, Tcp, Transport, Udp, Unread, flag, ip, protocol};
 
 /// Octets of a TCP header without options.
@@ -60,12 +65,10 @@ pub(super) fn read<'a>(
             Ok(())
         }
         protocol::ICMP if ip.source.is_ipv4() => {
-            icmp(ip, bytes, transport, too_short(ip, headers, bytes), |kind| {
-                matches!(kind, 3 | 4 | 5 | 11 | 12)
-            })
+            icmp(ip, headers, bytes, transport, |kind| matches!(kind, 3 | 4 | 5 | 11 | 12))
         }
         protocol::ICMP6 if ip.source.is_ipv6() => {
-            icmp(ip, bytes, transport, too_short(ip, headers, bytes), |kind| matches!(kind, 1..=4))
+            icmp(ip, headers, bytes, transport, |kind| matches!(kind, 1..=4))
         }
         _ => Ok(()),
     }
@@ -120,22 +123,42 @@ fn cut_tcp<'a>(
 
 fn icmp<'a>(
     ip: &Ip,
+    headers: usize,
     bytes: &'a [u8],
     transport: &mut Transport<'a>,
-    too_short: Unread,
     is_error: fn(u8) -> bool,
 ) -> Result<(), Unread> {
-    let [kind, code] = *bytes.first_chunk().ok_or(too_short)?;
+    let too_short = || too_short(ip, headers, bytes);
+    let [kind, code] = *bytes.first_chunk().ok_or_else(too_short)?;
     let rest = bytes.get(4..).and_then(|rest| rest.first_chunk()).copied();
-    let quote = match bytes.get(8..) {
-        _ if !is_error(kind) => Ok(None),
-        Some(quoted) => quote(quoted, ip.source.is_ipv4()),
-        None => Err(too_short),
-    };
     let rest = rest.map_or(0, u32::from_be_bytes);
-    let flaw = quote.as_ref().err().copied();
-    *transport = Transport::Icmp(Icmp { kind, code, rest, quote: quote.unwrap_or_default() });
-    flaw.map_or(Ok(()), Err)
+    let mut message =
+        Icmp { kind, code, rest, quote: None, intact: None, extension: Extension::default() };
+    let mut flaw = Ok(());
+    if is_error(kind) {
+        let v4 = ip.source.is_ipv4();
+        let (end, extension) = extension::split(bytes, v4);
+        message.extension = extension;
+        message.intact = (!is_cut(ip, headers, bytes)).then(|| has_right_checksum(ip, bytes));
+        match bytes.get(8..end).map(|quoted| quote(quoted, v4)) {
+            Some(Ok(quote)) => message.quote = quote,
+            Some(Err(why)) => flaw = Err(why),
+            None => flaw = Err(too_short()),
+        }
+    }
+    *transport = Transport::Icmp(message);
+    flaw
+}
+
+/// Whether the checksum of a whole ICMP message is right (RFC 792; RFC 4443, 2.3).
+fn has_right_checksum(ip: &Ip, bytes: &[u8]) -> bool {
+    let mut sum = Sum16BitWords::new().add_slice(bytes);
+    if let (IpAddr::V6(source), IpAddr::V6(destination)) = (ip.source, ip.destination) {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        sum = sum.add_16bytes(source.octets()).add_16bytes(destination.octets());
+        sum = sum.add_4bytes(length.to_be_bytes()).add_2bytes([0, protocol::ICMP6]);
+    }
+    sum.ones_complement() == 0
 }
 
 /// The quoted packet, if its flow can be known, which is not possible for a later fragment.

@@ -67,6 +67,12 @@ impl Needs {
                 "to send raw packets and receive the answers (kind forge)",
             ));
         }
+        if plan.locate.is_some() {
+            needs.add(Need::new(
+                NET_RAW,
+                "to send copies of packets and receive ICMP errors (--locate)",
+            ));
+        }
         for step in plan.configs.iter().flat_map(|config| &config.steps) {
             needs.step(step);
         }

@@ -1,7 +1,6 @@
 //! Text, JSON, metrics and progress of a run. The only module that prints.
 
 mod bar;
-pub mod catalogue;
 pub mod forecast;
 pub mod format;
 pub mod lab_table;
@@ -15,3 +14,5 @@ pub mod server;
 pub mod status;
 pub mod summary;
 pub mod watch;
+
+pub use crate::run::catalogue;

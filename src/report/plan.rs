@@ -6,16 +6,15 @@ use arrow_schema::{DataType, Fields};
 use serde_json::{Value, json};
 
 use super::catalogue;
-use crate::connect;
 use crate::cost::{self, Cost, Sum};
-use crate::measurement::{Configuration, PREPARE, Plan};
+use crate::measurement::{Configuration, Plan};
 use crate::privilege::needs::{Needs, name_of};
 use crate::run::memory::{self, CONCURRENCY, MOST_RING, USUAL_PORTS};
 use crate::run::record as run_record;
 
-use crate::record;
-use crate::rule::confirm::{self, CONFIRM, CONFIRMED};
-use crate::rule::{COMPARED, COMPARED_OK, METRIC, Rule};
+use crate::rule::confirm::CONFIRMED;
+use crate::rule::{COMPARED, COMPARED_OK};
+use crate::run::dictionary::Dictionary;
 use crate::step::{self, Family, Step, Turns};
 
 /// A column of the record.
@@ -164,6 +163,7 @@ pub fn rounds(plan: &Plan) -> Option<String> {
 /// Every column of the record, in its order.
 pub fn columns(plan: &Plan, target_columns: &Fields) -> Vec<Column> {
     let schema = run_record::schema(plan, target_columns);
+    let dictionary = Dictionary::of(plan);
     let mut columns: Vec<Column> = Vec::new();
     let mut add = |table: &str, name: &str, data_type: &DataType, doc: String| {
         let type_word = catalogue::type_word(data_type);
@@ -185,52 +185,16 @@ pub fn columns(plan: &Plan, target_columns: &Fields) -> Vec<Column> {
         match field.data_type() {
             DataType::Struct(inside) => {
                 for field in inside {
-                    add(table, field.name(), field.data_type(), doc(plan, table, field.name()));
+                    let doc = dictionary.doc(table, field.name());
+                    add(table, field.name(), field.data_type(), doc);
                 }
             }
             other => {
-                let own = catalogue::RECORD.iter().find(|(name, ..)| name == table);
-                let doc = own.map_or("All labels of the record.", |(.., doc)| doc);
-                add(table, "", other, doc.into());
+                add(table, "", other, dictionary.doc("", table));
             }
         }
     }
     columns
-}
-
-fn doc(plan: &Plan, table: &str, name: &str) -> String {
-    let rule = || plan.rules.iter().find(|rule| rule.column() == name).map_or("", Rule::name);
-    match table {
-        "target" => {
-            let known = catalogue::TARGET.iter().find(|(column, ..)| *column == name);
-            known.map_or(catalogue::FROM_LIST, |(.., doc)| doc).to_owned()
-        }
-        PREPARE => {
-            let field = connect::Prepared::FIELDS.iter().find(|field| field.name == name);
-            field.map_or("", |field| field.doc.trim()).to_owned()
-        }
-        "verdict" => format!("The result of {}; NULL where it does not apply.", rule()),
-        METRIC => {
-            let metric = plan.rules.metrics().find(|metric| metric.column() == name);
-            metric.map_or(String::new(), |metric| {
-                let unit = metric.unit().map_or(String::new(), |unit| format!(", in {unit}"));
-                format!("The metric {}{unit}; NULL where it is unknown.", metric.name())
-            })
-        }
-        CONFIRM => {
-            let counts = confirm::COUNTS.map(|(name, _)| name).join(", ");
-            format!("Results of the confirmation rounds by {}: {counts}; NULL without any.", rule())
-        }
-        "insufficient" => {
-            format!("Why {} is insufficient; NULL where it is not, or does not apply.", rule())
-        }
-        _ => {
-            let field = record::fields().find(|field| field.name == name);
-            let own = plan.selection.own().iter().find(|own| own.name == name);
-            let doc = field.map(|field| field.doc.trim()).or(own.map(|own| own.doc.as_str()));
-            doc.unwrap_or_default().to_owned()
-        }
-    }
 }
 
 /// The meaning of a rule's label, if its word is built in.

@@ -182,6 +182,7 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
             counted(written.rows, "record[s]")
         ));
     }
+    lines.extend(evidence(outcome));
     if let Some(path) = &outcome.resume {
         lines.push(format!("To continue, repeat the command with --resume {}", path.display()));
     }
@@ -210,6 +211,23 @@ fn plain_text(outcome: &Outcome, plan: &Plan, lab: Option<(&Lab, &Tally)>) -> Ve
         lines.push(end);
     }
     lines
+}
+
+/// What was kept of packets, and where.
+fn evidence(outcome: &Outcome) -> Option<String> {
+    let [targets, packets, targets_omitted, packets_omitted] = outcome.counts.evidence;
+    let folder = outcome.evidence.as_ref()?.display();
+    let of = format!("{} of {}", counted(packets, "packet[s]"), counted(targets, "target[s]"));
+    let omitted = match (targets_omitted, packets_omitted) {
+        (0, 0) => String::new(),
+        (0, packets) => format!("; {} not kept for want of memory", counted(packets, "packet[s]")),
+        (targets, packets) => format!(
+            "; {} of {} left out: see --evidence-limit",
+            counted(packets, "packet[s]"),
+            counted(targets, "target[s]")
+        ),
+    };
+    Some(format!("Evidence: {folder} ({of}{omitted})"))
 }
 
 /// A line per label: how often it was given, and its false-alarm rate according to controls.
@@ -244,7 +262,7 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
     let [ok, failed, timeout, local_error, skipped] = attempts;
     let [seen, dropped, interface_dropped, unread] = packets;
     let shown = |path: &PathBuf| path.display().to_string();
-    json!({
+    let mut summary = json!({
         "measurement": plan.name,
         "complete": outcome.is_complete(),
         "exit": exit(outcome, tally) as u8,
@@ -290,8 +308,15 @@ fn json(outcome: &Outcome, plan: &Plan, tally: Option<&Tally>) -> String {
         "lab_prober": tally.and_then(Tally::situation).map(|situation| situation.name),
         "lab_absent": tally.filter(|tally| tally.situation().is_some()).map(Tally::absent),
         "lab_agrees": tally.filter(|tally| knows(tally)).map(Tally::agrees),
-    })
-    .to_string()
+    });
+    if let Some(folder) = &outcome.evidence {
+        let [targets, packets, targets_omitted, packets_omitted] = counts.evidence;
+        summary["evidence"] = json!({
+            "folder": shown(folder), "targets": targets, "packets": packets,
+            "targets_omitted": targets_omitted, "packets_omitted": packets_omitted,
+        });
+    }
+    summary.to_string()
 }
 
 /// Whether the lab states a truth for this measurement; for a user's own it does not.
@@ -338,11 +363,13 @@ mod tests {
             elsewhere: None,
             started: String::new(),
             ended: String::new(),
+            closing: Vec::new(),
             interrupted: false,
             signal: None,
             error: None,
             outputs: Vec::new(),
             records: 0,
+            evidence: None,
             written: None,
             resume: None,
         }

@@ -61,8 +61,8 @@ impl Coverage {
         for input in inputs {
             input.read(&[POSITION], |batch| {
                 for position in positions(&batch, input)? {
-                    if !seen.insert(*position) {
-                        doubled.insert(*position);
+                    if !seen.insert(position) {
+                        doubled.insert(position);
                     }
                 }
                 Ok(())

@@ -1,4 +1,4 @@
-//! The results of one run, as an input of a merge.
+//! The results of one run, as an input of what is done with finished results.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use arrow_schema::{Schema, SchemaRef};
 
 use crate::barrier::panic_point;
 use crate::error::{Error, ErrorKind, Result};
+use crate::run::dictionary::plain;
 use crate::sink::{self, Stored};
 
 /// Metadata that must be equal in all results, with a description of each.
@@ -23,7 +24,7 @@ const SAME: [(&str, &str); 7] = [
 
 /// The remedy for a spoiled result.
 const REMEDY: &str = "`run --resume` with the command of the run puts what is spoiled aside and measures its targets again; \
-                      --allow-incomplete merges without it";
+                      --allow-incomplete leaves it out";
 
 /// The results of one run.
 pub struct Input {
@@ -31,42 +32,54 @@ pub struct Input {
     pub path: PathBuf,
     /// The files of records.
     files: Vec<PathBuf>,
+    /// The columns of the records, with what the file says of them.
+    pub described: SchemaRef,
     /// The columns of the records.
     pub schema: SchemaRef,
+    /// How many files of it are spoiled and left out.
+    pub spoiled: usize,
     /// The metadata, without the prefix of keys.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Input {
-    /// Opens a result. Spoiled files are an error, or left out if `incomplete` is allowed.
-    pub fn open(path: &Path, incomplete: bool) -> Result<Self> {
+    /// Opens a result for an operation. Spoiled files are an error, or left out if `incomplete` is allowed.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] if there is no such result, or if it is spoiled.
+    pub fn open(path: &Path, operation: &str, incomplete: bool) -> Result<Self> {
         let checked = sink::check(path, &mut |_| ())?;
         if incomplete && !checked.files.is_empty() {
             checked.note();
             checked.spoiled.iter().for_each(|file| log::warn!("{file}; it is left out"));
         } else {
-            checked.require("merge", REMEDY)?;
+            checked.require(operation, REMEDY)?;
         }
+        let run = path.join(sink::RUN);
+        let run_is_whole = checked.spoiled.iter().all(|file| file.path != run);
+        let spoiled = checked.spoiled.len();
         let files = checked.files;
         let Some(last) = files.last() else {
             return Err(Error::Usage(format!(
-                "merge {}: there are no Parquet files",
+                "{operation} {}: there are no Parquet files",
                 path.display()
             )));
         };
         let stored = Stored::open(last)?;
-        let schema = stored.schema().clone();
         // The schema must not carry the metadata of the file.
-        let schema = SchemaRef::new(Schema::new(schema.fields().clone()));
-        let run = path.join(sink::RUN);
-        let run_is_whole = checked.spoiled.iter().all(|file| file.path != run);
+        let described = match files.first() {
+            Some(first) if first != last => Stored::open(first)?.schema().fields().clone(),
+            _ => stored.schema().fields().clone(),
+        };
+        let described = SchemaRef::new(Schema::new(described));
+        let schema = plain(stored.schema());
         let metadata = match run.is_file() && run_is_whole {
             true => sink::read_json(&run)?,
             // A file, or the folder of an unfinished run.
             false => stored.metadata(),
         };
         let metadata = metadata.into_iter().collect();
-        Ok(Self { path: path.to_owned(), files, schema, metadata })
+        Ok(Self { path: path.to_owned(), files, described, schema, spoiled, metadata })
     }
 
     /// A value of the metadata.
@@ -77,6 +90,13 @@ impl Input {
     /// A numeric value of the metadata.
     pub fn number(&self, key: &str) -> Option<u64> {
         self.value(key)?.parse().ok()
+    }
+
+    /// The values of the measurement's params.
+    pub fn params(&self) -> Vec<(String, String)> {
+        let values: Option<BTreeMap<String, String>> =
+            self.value("params").and_then(|text| serde_json::from_str(text).ok());
+        values.unwrap_or_default().into_iter().collect()
     }
 
     /// Whether its run was completed.
@@ -109,6 +129,19 @@ impl Input {
         Ok(())
     }
 
+    /// The number of its records, by the footers of its files.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn records(&self) -> Result<u64> {
+        self.files.iter().map(|file| Ok(Stored::open(file)?.rows())).sum()
+    }
+
+    /// The files of its records.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
     /// Reads these columns of its records, all if none is named.
     ///
     /// # Errors
@@ -130,8 +163,8 @@ impl Input {
 ///
 /// # Errors
 /// If they have none.
-pub fn positions<'a>(batch: &'a RecordBatch, input: &Input) -> Result<&'a [u64]> {
-    crate::run::output::positions(batch).ok_or_else(|| {
+pub fn positions(batch: &RecordBatch, input: &Input) -> Result<Vec<u64>> {
+    crate::run::record::positions(batch).ok_or_else(|| {
         Error::Usage(format!("merge {}: its records have no positions", input.path.display()))
     })
 }

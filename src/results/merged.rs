@@ -7,41 +7,67 @@ use serde_json::{Value, json};
 use super::coverage::Coverage;
 use super::input::Input;
 use crate::run::controls::Controls;
-use crate::run::counts::Counts;
+use crate::run::counts::{self, Counts};
 use crate::sink::{self, Metadata};
+use crate::targets::Reason;
 
-/// The merged metadata: values that all results share, sums of counts, and the origin of the rest.
+/// Keys of one run alone, which merged results do not have even if all values are equal.
+const OF_ONE_RUN: [&str; 9] = [
+    "shard",
+    "targets_read",
+    "targets_asked",
+    "targets_refused",
+    "targets_unfinished",
+    "sessions",
+    "whole_run",
+    "merged_from",
+    sink::RUN_ID,
+];
+
+/// Keys that `merged_from` has of each result besides those that differ.
+const OF_EACH: [&str; 12] = [
+    "shard",
+    sink::RUN_ID,
+    "complete",
+    "records",
+    "sessions",
+    "started",
+    "ended",
+    "targets_read",
+    "targets_asked",
+    "targets_refused",
+    "interface",
+    "command_line",
+];
+
+/// Keys that `merged_from` does not have: they say the same in fewer words elsewhere, or have the sizes of the list.
+const LEFT_OUT: [&str; 8] = [
+    "conditions_sql",
+    "metrics_sql",
+    "port_outcomes",
+    "targets_no_target",
+    "targets_withheld",
+    "targets_missing",
+    "targets_doubled",
+    "records_flagged",
+];
+
+/// The merged metadata: values that all results share, sums of counts, and the origin of the rest. One result keeps all
+/// that it has.
 pub fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
     let mut all = inputs.first().map(|input| input.metadata.clone()).unwrap_or_default();
     all.retain(|key, value| inputs.iter().all(|input| input.value(key) == Some(value)));
-    // Keys that describe one run only, even if all values are equal.
-    for key in
-        ["shard", "targets_read", "targets_asked", "targets_refused", "sessions", sink::RUN_ID]
-    {
-        all.remove(key);
+    let from: Vec<Value> = inputs.iter().map(|input| of_each(input, &all)).collect();
+    if inputs.len() > 1 {
+        OF_ONE_RUN.iter().for_each(|key| drop(all.remove(*key)));
+        all.extend(denominators(inputs, coverage));
     }
+    all.remove("whole_run");
     let mut sum = Counts::default();
     for input in inputs {
         sum += &Counts::stored(|key| input.number(key));
     }
     all.extend(sum.metadata());
-    let from = inputs.iter().map(|input| {
-        let of = [
-            "shard",
-            sink::RUN_ID,
-            "complete",
-            "records",
-            "started",
-            "ended",
-            "interface",
-            "kernel",
-            "command_line",
-        ];
-        let of = of.iter().filter_map(|key| Some(((*key).to_owned(), input.value(key)?.into())));
-        let mut of: serde_json::Map<String, Value> = of.collect();
-        of.insert("path".into(), input.path.display().to_string().into());
-        Value::Object(of)
-    });
     let mut flagged: BTreeMap<String, u64> = BTreeMap::new();
     for input in inputs {
         let of: Option<BTreeMap<String, u64>> =
@@ -56,7 +82,7 @@ pub fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
         inputs.iter().filter_map(|input| input.value(key).map(str::to_owned)).collect::<Vec<_>>()
     };
     let own = [
-        ("merged_from", Value::Array(from.collect()).to_string()),
+        ("merged_from", Value::Array(from).to_string()),
         ("records_flagged", json!(flagged).to_string()),
         ("complete", coverage.faults().is_none().to_string()),
         ("targets_missing", coverage.missing.to_string()),
@@ -72,6 +98,8 @@ pub fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
             ("targets_last_position", last.to_string()),
             ("targets_no_target", vacant.to_string()),
             ("targets_withheld", withheld.to_string()),
+            ("lines_without_target", vacant.len().to_string()),
+            ("targets_left_out", withheld.len().to_string()),
             ("records", records.to_string()),
         ] {
             all.insert(key.to_owned(), value);
@@ -81,6 +109,64 @@ pub fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
     all.into_iter().collect()
 }
 
+/// What a result says of itself that the merged metadata do not say.
+fn of_each(input: &Input, shared: &BTreeMap<String, String>) -> Value {
+    let is_count = |key: &str| counts::KEYS.contains(&key);
+    let differs =
+        |key: &str| !shared.contains_key(key) && !LEFT_OUT.contains(&key) && !is_count(key);
+    let kept = input.metadata.iter().filter(|(key, _)| OF_EACH.contains(&&***key) || differs(key));
+    let mut of: serde_json::Map<String, Value> =
+        kept.map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    of.insert("path".into(), input.path.display().to_string().into());
+    Value::Object(of)
+}
+
+/// The account of a sharded run: how many targets were read, probed and rejected by all shards together. Every shard
+/// reads the whole list, so lines that were rejected are the same in each. Unknown if a result does not have its own, or
+/// if targets have several records.
+fn denominators(inputs: &[Input], coverage: &Coverage) -> BTreeMap<String, String> {
+    let own = |reason: Reason| word(reason).unwrap_or_default();
+    let [bad, others, resumed] = [Reason::BadLine, Reason::OtherShard, Reason::Resumed].map(own);
+    let (mut read, mut asked, mut unfinished) = (0, 0, 0);
+    let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+    for input in inputs {
+        let of: Option<BTreeMap<String, u64>> =
+            input.value("targets_refused").and_then(|text| serde_json::from_str(text).ok());
+        let known = (of, input.number("targets_read"), input.number("targets_asked"));
+        let (Some(of), Some(of_read), Some(of_asked)) = known else { return BTreeMap::new() };
+        let count = |reason: &str| of.get(reason).copied().unwrap_or_default();
+        read += of_read.saturating_sub(count(others) + count(bad));
+        // Targets with a record from an earlier session were probed then.
+        asked += of_asked + count(resumed);
+        unfinished += input.number("targets_unfinished").unwrap_or_default();
+        for (reason, count) in &of {
+            let sum = refused.entry(reason.clone()).or_default();
+            match reason == bad {
+                true => *sum = (*sum).max(*count),
+                false => *sum += count,
+            }
+        }
+    }
+    if !coverage.doubled.is_empty() {
+        return BTreeMap::new();
+    }
+    refused.retain(|reason, _| reason != others && reason != resumed);
+    read += refused.get(bad).copied().unwrap_or_default();
+    [
+        ("targets_read", read.to_string()),
+        ("targets_asked", asked.to_string()),
+        ("targets_refused", json!(refused).to_string()),
+        ("targets_unfinished", unfinished.to_string()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into()
+}
+
+/// The word of a reason in the metadata.
+fn word(reason: Reason) -> Option<&'static str> {
+    Reason::ALL.iter().find(|(known, ..)| *known == reason).map(|(_, word, _)| *word)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -88,12 +174,12 @@ mod tests {
 
     use super::*;
     use crate::run::record::POSITION;
-    use arrow_array::{ArrayRef, RecordBatch, UInt64Array};
+    use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 
     /// Results of a list of three lines, the first of which is a header.
-    fn input(folder: &Path, name: &str, positions: &[u64], metadata: &[(&str, &str)]) -> Input {
+    fn input(folder: &Path, name: &str, positions: &[i64], metadata: &[(&str, &str)]) -> Input {
         let path = folder.join(name);
-        let column: ArrayRef = Arc::new(UInt64Array::from(positions.to_vec()));
+        let column: ArrayRef = Arc::new(Int64Array::from(positions.to_vec()));
         let batch = RecordBatch::try_from_iter([(POSITION, column)]).unwrap();
         let mut sink = sink::open(&path, batch.schema()).unwrap();
         sink.write(&batch).unwrap();
@@ -101,13 +187,13 @@ mod tests {
         let metadata = known.iter().chain(metadata);
         let metadata = metadata.map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         sink.finish(&metadata.collect::<Metadata>()).unwrap();
-        Input::open(&path, false).unwrap()
+        Input::open(&path, "merge", false).unwrap()
     }
 
     #[test]
     fn coverage_is_of_the_lines_that_have_targets() {
         let folder = tempfile::tempdir().unwrap();
-        let input = |name, positions: &[u64]| input(folder.path(), name, positions, &[]);
+        let input = |name, positions: &[i64]| input(folder.path(), name, positions, &[]);
         let of = |inputs: &[Input]| Coverage::of(inputs).map(|coverage| coverage.faults());
         let [two, three, both] = [&[2][..], &[3], &[2, 3]];
         assert_eq!(of(&[input("a.parquet", two), input("b.parquet", three)]).unwrap(), None);
@@ -133,5 +219,55 @@ mod tests {
         assert_eq!((&*metadata["packets_seen"], &*metadata["records"]), ("40", "2"));
         assert_eq!((&*metadata["kernel"], metadata.get("interface")), ("x", None));
         assert!(metadata["merged_from"].contains("eth1"));
+    }
+
+    /// The account of a shard of a list of three lines, the first of which is a header and the last excluded.
+    fn shard<'a>(refused: &'a str, asked: &'a str, unfinished: &'a str) -> [(&'a str, &'a str); 4] {
+        [
+            ("targets_read", "3"),
+            ("targets_asked", asked),
+            ("targets_refused", refused),
+            ("targets_unfinished", unfinished),
+        ]
+    }
+
+    #[test]
+    fn shards_together_have_the_account_of_the_whole_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |name, positions: &[i64], account: &[(&str, &str)]| {
+            input(folder.path(), name, positions, account)
+        };
+        let inputs = [
+            of("a.parquet", &[2], &shard(r#"{"bad_line":1,"other_shard":1}"#, "0", "0")),
+            of(
+                "b.parquet",
+                &[3],
+                &shard(r#"{"bad_line":1,"other_shard":1,"resumed":1}"#, "0", "0"),
+            ),
+        ];
+        let of = |inputs: &[Input]| -> BTreeMap<String, String> {
+            let coverage = Coverage::of(inputs).unwrap();
+            metadata(inputs, &coverage).into_iter().collect()
+        };
+        let merged = of(&inputs);
+        assert_eq!((&*merged["targets_read"], &*merged["targets_asked"]), ("3", "1"));
+        assert_eq!(merged["targets_refused"], r#"{"bad_line":1}"#);
+        let each: Value = serde_json::from_str(&merged["merged_from"]).unwrap();
+        assert_eq!(each[1]["targets_refused"], r#"{"bad_line":1,"other_shard":1,"resumed":1}"#);
+        // One result keeps what it says of itself.
+        let one = of(&inputs[..1]);
+        assert_eq!(one["targets_refused"], r#"{"bad_line":1,"other_shard":1}"#);
+        assert_eq!((&*one["lines_without_target"], &*one["targets_left_out"]), ("1", "0"));
+    }
+
+    #[test]
+    fn an_account_that_would_count_twice_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let account = shard("{}", "1", "0");
+        let inputs =
+            ["a.parquet", "b.parquet"].map(|name| input(folder.path(), name, &[2], &account));
+        let merged: BTreeMap<_, _> =
+            metadata(&inputs, &Coverage::of(&inputs).unwrap()).into_iter().collect();
+        assert_eq!((merged.get("targets_read"), &*merged["targets_doubled"]), (None, "2"));
     }
 }

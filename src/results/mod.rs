@@ -1,6 +1,10 @@
-//! Operations on finished results: merging, judging again, verifying.
+//! Operations on finished results: merging, judging again, verifying, exporting, describing.
 
 pub mod coverage;
+pub mod describe;
+pub mod embedded;
+pub mod export;
+pub mod flat;
 pub mod input;
 pub mod judge;
 pub mod merged;

@@ -47,10 +47,18 @@ pub trait Columns {
     fn elsewhere(&self, column: &str) -> Option<String>;
     /// Information about a configuration's column.
     fn about(&self, column: &str) -> About;
+    /// Whether expressions can refer to columns that are in no struct.
+    fn has_bare(&self) -> bool {
+        false
+    }
 }
 
-/// A column of a batch as stored, NULL where its struct is.
+/// A column of a batch as stored, NULL where its struct is. Without a table it is one of the record.
 pub(super) fn column(batch: &RecordBatch, table: &str, name: &str) -> Result<ArrayRef, ArrowError> {
+    if table.is_empty() {
+        let missing = || ArrowError::SchemaError(format!("the records have no column {name}"));
+        return batch.column_by_name(name).cloned().ok_or_else(missing);
+    }
     let missing = || ArrowError::SchemaError(format!("the records have no column {table}.{name}"));
     let records =
         batch.column_by_name(table).and_then(|c| c.as_struct_opt()).ok_or_else(missing)?;

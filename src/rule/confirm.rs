@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array as _, ArrayRef, RecordBatch, StructArray, UInt16Array, builder::NullBufferBuilder,
-    cast::AsArray as _, types::UInt16Type,
+    Array as _, ArrayRef, Int64Array, RecordBatch, StructArray, builder::NullBufferBuilder,
+    cast::AsArray as _, types::Int64Type,
 };
 use arrow_schema::{ArrowError, DataType, Field, Fields};
 
+use super::kernel::cast;
 use super::{Asked, COMPARED, INSUFFICIENT, Question, Rule, RuleSource, Rules};
 
 /// The struct of a record with the counts of the rounds, one struct per rule.
@@ -91,7 +92,7 @@ pub fn field(rules: impl IntoIterator<Item = String>) -> Option<Field> {
 }
 
 fn counts() -> Fields {
-    COUNTS.iter().map(|(name, _)| Field::new(*name, DataType::UInt16, false)).collect()
+    COUNTS.iter().map(|(name, _)| Field::new(*name, DataType::Int64, false)).collect()
 }
 
 /// The column of a field made by [`field`]: for each record the counts per rule, in the field's order; `None` for a
@@ -107,8 +108,8 @@ pub fn column(field: &Field, records: &[Option<&[Counts]>]) -> Result<ArrayRef, 
     for rule in 0..rules.len() {
         let of = |record: &Option<&[Counts]>| record.and_then(|counts| counts.get(rule).copied());
         let values = (0..COUNTS.len()).map(|at| {
-            let values = records.iter().map(|r| of(r).map_or(0, |counts| counts.0[at]));
-            Arc::new(UInt16Array::from_iter_values(values)) as ArrayRef
+            let values = records.iter().map(|r| of(r).map_or(0, |counts| counts.0[at].into()));
+            Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
         });
         let mut valid = NullBufferBuilder::new(records.len());
         records.iter().for_each(|record| valid.append(of(record).is_some()));
@@ -119,32 +120,36 @@ pub fn column(field: &Field, records: &[Option<&[Counts]>]) -> Result<ArrayRef, 
 }
 
 /// The rounds of a rule in a batch of records.
-pub(super) struct Rounds(StructArray);
+pub(super) struct Rounds {
+    records: StructArray,
+    /// Of each count, in the order of [`COUNTS`].
+    counts: Vec<Int64Array>,
+}
 
 impl Rounds {
-    /// Of the rule with this column.
+    /// Of the rule with this column. Earlier versions stored the counts in other types of integers.
     pub(super) fn of(column: &str, batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let rounds = batch.column_by_name(CONFIRM).and_then(|confirm| confirm.as_struct_opt());
-        let rounds = rounds.and_then(|confirm| confirm.column_by_name(column)?.as_struct_opt());
-        let whole = |rounds: &&StructArray| {
-            COUNTS.iter().all(|(name, _)| {
-                let counts = rounds.column_by_name(name);
-                counts.is_some_and(|counts| counts.as_primitive_opt::<UInt16Type>().is_some())
-            })
+        let missing =
+            || ArrowError::SchemaError(format!("the records have no column {CONFIRM}.{column}"));
+        let records = batch.column_by_name(CONFIRM).and_then(|confirm| confirm.as_struct_opt());
+        let records = records.and_then(|confirm| confirm.column_by_name(column)?.as_struct_opt());
+        let records = records.ok_or_else(missing)?;
+        let count = |(name, _): &(&str, &str)| {
+            let counts = cast(records.column_by_name(name).ok_or_else(missing)?, &DataType::Int64)?;
+            counts.as_primitive_opt::<Int64Type>().cloned().ok_or_else(missing)
         };
-        rounds.filter(whole).cloned().map(Self).ok_or_else(|| {
-            ArrowError::SchemaError(format!("the records have no column {CONFIRM}.{column}"))
-        })
+        let counts = COUNTS.iter().map(count).collect::<Result<_, _>>()?;
+        Ok(Self { records: records.clone(), counts })
     }
 
     /// Of a record; `None` if it has no confirmation rounds.
     pub(super) fn at(&self, row: usize) -> Option<Counts> {
-        self.0.is_valid(row).then(|| {
-            Counts(COUNTS.map(|(name, _)| {
-                let counts = self.0.column_by_name(name);
-                let counts = counts.and_then(|counts| counts.as_primitive_opt::<UInt16Type>());
-                counts.map_or(0, |counts| counts.value(row))
-            }))
+        self.records.is_valid(row).then(|| {
+            let mut found = Counts::default();
+            for (count, counts) in found.0.iter_mut().zip(&self.counts) {
+                *count = u16::try_from(counts.value(row)).unwrap_or(u16::MAX);
+            }
+            found
         })
     }
 }
@@ -195,6 +200,7 @@ pub fn needs_confirmation(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow_array::UInt16Array;
 
     #[test]
     fn all_conclusive_rounds_decide() {
@@ -248,5 +254,17 @@ mod tests {
         assert_eq!(rounds("b").at(1), Some(Counts::default()));
         assert!(Rounds::of("c", &batch).is_err());
         assert!(super::field([]).is_none());
+    }
+    #[test]
+    fn counts_of_earlier_versions_are_read() {
+        let count = |number: u16| Arc::new(UInt16Array::from(vec![number])) as ArrayRef;
+        let fields = COUNTS.map(|(name, _)| Field::new(name, DataType::UInt16, false));
+        let columns = (1..).take(COUNTS.len()).map(count).collect();
+        let of_rule: ArrayRef =
+            Arc::new(StructArray::new(Fields::from(fields.to_vec()), columns, None));
+        let field = Field::new("a", of_rule.data_type().clone(), true);
+        let rules: ArrayRef = Arc::new(StructArray::new(vec![field].into(), vec![of_rule], None));
+        let batch = RecordBatch::try_from_iter([(CONFIRM, rules)]).unwrap();
+        assert_eq!(Rounds::of("a", &batch).unwrap().at(0), Some(Counts([1, 2, 3, 4, 5, 6])));
     }
 }

@@ -21,6 +21,7 @@ pub mod confirm;
 mod duration;
 mod eval;
 mod expr;
+mod filter;
 mod judge;
 mod kernel;
 mod known;
@@ -39,6 +40,7 @@ mod wording;
 use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
+pub use filter::Filter;
 pub use judge::ADDED;
 pub use metric::{METRIC, Metric, MetricSource, TIME_UNITS};
 pub use packets::{packet_condition, packet_value};
@@ -372,6 +374,11 @@ impl Rule {
     /// Its column in the structs `verdict` and `insufficient`.
     pub fn column(&self) -> String {
         column_of(self.name())
+    }
+
+    /// Whether it gives a value rather than a word.
+    pub fn is_value(&self) -> bool {
+        matches!(self.asked, Asked::Value(_))
     }
 
     /// The unit of its values, if it gives durations.

@@ -1,4 +1,4 @@
-//! The queue of confirmation rounds. Time is an argument.
+//! The queue of confirmation rounds and searches. Time is an argument.
 //!
 //! The writer returns targets that look broken or transient in *groups*, one per wave. A group is re-probed as a whole,
 //! when it is due, in the next wave with room for it. New targets fill the rest of that wave. So confirmation rounds
@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::engine::driver::Trace;
 use crate::engine::ports::Bank;
 use crate::targets::Target;
 
@@ -26,13 +27,22 @@ pub struct Group {
     pub bank: Bank,
     /// Whether the targets are controls.
     pub is_control: bool,
+    /// What to search for, by target; empty for a confirmation round.
+    pub traces: Vec<Trace>,
+}
+
+impl Group {
+    /// Whether the place of a label is searched for, rather than a round made.
+    fn is_locate(&self) -> bool {
+        !self.traces.is_empty()
+    }
 }
 
 /// Groups and their due times.
 #[derive(Debug)]
 pub struct Again {
     spread: Duration,
-    /// Ordered by due time: every group waits equally long.
+    /// Ordered by due time.
     groups: VecDeque<(Duration, Group)>,
     waiting: usize,
     /// For each wave that the writer has not answered: how many of its targets were re-probed.
@@ -55,11 +65,14 @@ impl Again {
         self.sent.pop_front();
         for group in groups {
             self.waiting += group.targets.len();
-            self.groups.push_back((now + self.spread, group));
+            // Paths change, so a search follows at once.
+            let due = if group.is_locate() { now } else { now + self.spread };
+            let place = self.groups.partition_point(|(at, _)| *at <= due);
+            self.groups.insert(place, (due, group));
         }
     }
 
-    /// Takes the due groups that fit: all controls or none, and all of one bank, which is not `taken`. `only` says
+    /// Takes the due groups that fit: all controls or none, all searches or none, and all of one bank, which is not `taken`. `only` says
     /// whether the wave is a control wave, if that is decided.
     pub fn poll(
         &mut self,
@@ -72,7 +85,9 @@ impl Again {
         let mut left = room;
         let mut at = 0;
         while let Some((_, next)) = self.groups.get(at).filter(|(time, _)| *time <= now) {
-            let alike = due.first().is_none_or(|first| first.is_control == next.is_control);
+            let alike = due.first().is_none_or(|first| {
+                (first.is_control, first.is_locate()) == (next.is_control, next.is_locate())
+            });
             let same = due.first().is_none_or(|first| first.bank == next.bank);
             let other = only.is_some_and(|is_control| is_control != next.is_control);
             if Some(next.bank) == taken || !same || other {
@@ -119,7 +134,8 @@ mod tests {
     fn group(id: u64, targets: usize, is_control: bool) -> Group {
         let target = Target::new([192, 0, 2, 1].into(), 80, None);
         let wanted = vec![Vec::new(); targets];
-        Group { id, targets: vec![target; targets], wanted, bank: Bank::First, is_control }
+        let traces = Vec::new();
+        Group { id, targets: vec![target; targets], wanted, bank: Bank::First, is_control, traces }
     }
 
     fn seconds(seconds: u64) -> Duration {

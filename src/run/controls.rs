@@ -224,7 +224,7 @@ fn taken_apart(label: &str) -> (&str, &str) {
 
 /// The score interval of a share (Wilson: Probable inference, the law of succession, and statistical inference,
 /// 1927), which also holds for small samples without a hit.
-fn wilson(given: u64, of: u64) -> [f64; 2] {
+pub fn wilson(given: u64, of: u64) -> [f64; 2] {
     let n = of.max(1) as f64;
     let share = given as f64 / n;
     let middle = share + Z * Z / (2.0 * n);

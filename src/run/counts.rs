@@ -39,10 +39,12 @@ pub struct Counts {
     pub skipped_by_probe: u64,
     /// Attempts and flows ended by a panic of this program.
     pub internal: [u64; 2],
+    /// Targets with evidence and its packets; targets without it because of the limit, and packets not kept.
+    pub evidence: [u64; 4],
 }
 
 /// The keys of the metadata, in the order of `Counts`.
-pub const KEYS: [&str; 21] = [
+pub const KEYS: [&str; 25] = [
     "attempts_ok",
     "attempts_failed",
     "attempts_timeout",
@@ -64,6 +66,10 @@ pub const KEYS: [&str; 21] = [
     "flows_internal_error",
     "attempts_unfounded_error",
     "packets_unexpected",
+    "evidence_targets",
+    "evidence_packets",
+    "evidence_targets_omitted",
+    "evidence_packets_omitted",
 ];
 
 impl Counts {
@@ -154,7 +160,7 @@ impl Counts {
         notes.map(|(count, what)| counted(count, what)).collect()
     }
 
-    fn values_mut(&mut self) -> [&mut u64; 21] {
+    fn values_mut(&mut self) -> [&mut u64; 25] {
         let Self {
             attempts,
             unobserved,
@@ -169,10 +175,12 @@ impl Counts {
             unexpected,
             skipped_by_probe,
             internal,
+            evidence,
         } = self;
         let [ok, failed, timeout, local_error, skipped] = attempts;
         let [seen, dropped, interface_dropped, unread] = packets;
         let [broken_attempts, broken_flows] = internal;
+        let [kept_targets, kept_packets, omitted_targets, omitted_packets] = evidence;
         [
             ok,
             failed,
@@ -195,6 +203,10 @@ impl Counts {
             broken_flows,
             unfounded,
             unexpected,
+            kept_targets,
+            kept_packets,
+            omitted_targets,
+            omitted_packets,
         ]
     }
 }

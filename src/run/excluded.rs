@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use serde_json::{Value, json};
+
 use crate::engine::driver::Address;
 use crate::error::{Error, Result};
 use crate::targets::{OptOuts, Reader, Reason, Target, special};
@@ -19,6 +21,8 @@ pub struct Excluded {
     /// Whether targets in flight are checked again: the list may have changed since they were read, or their addresses
     /// were not known then.
     look_again: Cell<bool>,
+    /// How often the lists were read again.
+    rereads: Cell<u64>,
 }
 
 impl Excluded {
@@ -29,7 +33,8 @@ impl Excluded {
     pub fn read(paths: &[PathBuf], allow_reserved: bool, names: bool) -> Result<Self> {
         let list = OptOuts::read(paths)?.into();
         let look_again = Cell::new(names);
-        Ok(Self { paths: paths.to_vec(), list, allow_reserved, look_again })
+        let rereads = Cell::default();
+        Ok(Self { paths: paths.to_vec(), list, allow_reserved, look_again, rereads })
     }
 
     /// Makes a reader skip these targets.
@@ -49,9 +54,28 @@ impl Excluded {
         self.list.borrow().has(address, name).then_some(Reason::Excluded)
     }
 
+    /// Whether an address is on a list.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.list.borrow().has(Some(address), None)
+    }
+
     /// Why a target was withdrawn: it was excluded, even if the list has changed again since.
     pub fn reason(&self, target: &Target) -> Reason {
         self.why(target.addr, target.name.as_deref()).unwrap_or(Reason::Excluded)
+    }
+
+    /// The lists as they were read last, for the metadata.
+    pub fn json(&self) -> Value {
+        let list = self.list.borrow();
+        let lists = self.paths.iter().zip(list.digests()).map(|(path, of)| {
+            json!({ "path": path, "bytes": of.bytes, "sha256": of.sha256, "entries": of.entries })
+        });
+        Value::Array(lists.collect())
+    }
+
+    /// How often the lists were read again.
+    pub fn rereads(&self) -> u64 {
+        self.rereads.get()
     }
 
     /// Reads the lists again; keeps what it has if they cannot be read.
@@ -65,6 +89,7 @@ impl Excluded {
                     counted(names as u64, "name[s]")
                 );
                 self.list.replace(list);
+                self.rereads.set(self.rereads.get() + 1);
                 self.look_again.set(true);
             }
             Err(error) => log::error!(

@@ -13,10 +13,11 @@ use super::live::Live;
 use super::prepare::Preparation;
 use super::wave::{Lost, Sent, Wave};
 use crate::barrier::panic_point;
-use crate::engine::driver::{self, Asked};
+use crate::engine::driver::{self, Asked, Traced};
 use crate::engine::ports::Bank;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flags::Flags;
+use crate::locate::Limits;
 use crate::observer::capture;
 use crate::targets::{Reader, Reason, Target};
 
@@ -33,6 +34,8 @@ pub struct Feed<'a, 'e> {
     pub excluded: &'a Excluded,
     /// Look-ups and probes before the attempts.
     pub preparation: Preparation,
+    /// The limits of a search for the place of a label.
+    pub limits: Limits,
     /// The capture.
     pub capture: &'a capture::Capture,
     /// Receives waves whose attempts have ended.
@@ -191,24 +194,57 @@ impl Feed<'_, '_> {
         let of_groups = groups.first().map(|group| group.is_control);
         let mut targets = Vec::new();
         let mut wanted = Vec::new();
+        let mut traces = Vec::new();
         for group in groups {
             targets.extend(group.targets);
             wanted.extend(group.wanted);
+            traces.extend(group.traces);
         }
-        self.fed.reprobed += targets.len() as u64;
-        room = room.min(self.size - targets.len());
+        if traces.is_empty() {
+            self.fed.reprobed += targets.len() as u64;
+            room = room.min(self.size - targets.len());
+        } else {
+            room = 0;
+        }
         let is_control = of_groups.unwrap_or(due);
         let new = self.list.take(is_control, room);
         self.fed.probed += new.len() as u64;
         targets.extend(new);
-        let wave = Wave { bank, is_control, ..Wave::new(again, targets, wanted) };
+        let wave = Wave { bank, is_control, traces, ..Wave::new(again, targets, wanted) };
         Ok((!wave.targets.is_empty()).then_some(wave))
+    }
+
+    /// Searches for the places of labels, and hands the wave to the writer; says whether the writer has taken it.
+    fn locate(&mut self, mut wave: Wave, keep_going: &dyn Fn() -> bool) -> Result<bool> {
+        self.engine.control(false)?;
+        self.bank = wave.bank;
+        self.engine.use_bank(wave.bank);
+        self.live.begin_wave([0; 2], 0, self.progress.ended());
+        let excluded = self.excluded;
+        let lost = Lost::now(&self.capture.counters);
+        let Traced { located, stopped, ports } = self.engine.locate(
+            &wave.traces,
+            self.limits,
+            keep_going,
+            |address| excluded.withdrawn(address),
+            |hop| excluded.has(hop),
+        )?;
+        let found = located.into_iter().zip(stopped);
+        wave.located = found.map(|(located, stopped)| (!stopped).then_some(located)).collect();
+        let flows = self.capture.flush(ports.clone());
+        self.again.handle_sent(0);
+        let (repeated, flags) = (Vec::new(), Flags::default());
+        let sent = Sent { wave, flows, lost, ports, repeated, flags };
+        Ok(self.waves.send(sent).is_ok())
     }
 
     /// Probes a wave and hands it to the writer; says whether the writer has taken it.
     fn probe(&mut self, mut wave: Wave, keep_going: &dyn Fn() -> bool) -> Result<bool> {
         panic_point("feed");
         self.expect();
+        if !wave.traces.is_empty() {
+            return self.locate(wave, keep_going);
+        }
         self.engine.control(wave.is_control)?;
         self.bank = wave.bank;
         self.engine.use_bank(wave.bank);

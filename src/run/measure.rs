@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::account::Account;
 use super::again::Again;
+use super::evidence::{self, Evidence};
 use super::feed::{Fed, Feed, List};
 use super::live::Live;
 use super::outcome::Outcome;
@@ -20,7 +21,7 @@ use crate::engine::driver;
 use crate::engine::ports::Bank;
 use crate::error::{Doing as _, Error, ErrorKind, Result};
 use crate::observer::capture::Counters;
-use crate::observer::{Limits, capture};
+use crate::observer::{Budget, Limits, capture};
 use crate::packet::owner::Owners;
 use crate::privilege;
 use crate::sink::{Metadata, Sink};
@@ -64,17 +65,26 @@ impl Run<'_> {
         // A start that fails after this point must remove the output.
         let (mut sink, mut earlier, digest) = self.open(reader, output)?;
         let size = self.spec.wave.unwrap_or(usize::MAX).min(engine.largest_wave());
+        let evidence = self.spec.evidence.as_ref().map(|settings| {
+            Evidence::open(settings, self.plan, &earlier.run_id, capture.interface().clone())
+        });
+        let evidence = evidence.transpose()?;
+        let capture = match evidence {
+            Some(_) => capture.keep(Budget::new(evidence::MEMORY)),
+            None => capture,
+        };
         let first = self.first(reader, size)?;
         self.check_ended()?;
         if self.spec.give_up_rights {
             privilege::keep(&self.needs)?;
         }
-        let limits = Limits::of_run(self.pool.len());
+        let first_packets = self.plan.locate.is_some();
+        let limits = Limits { first_packets, ..Limits::of_run(self.pool.len()) };
         let capture = capture.start(&self.plan.selection, limits, Some(owners))?;
         let counters = capture.counters.clone();
         let began = Instant::now();
-        let started = earlier.started.take().unwrap_or_else(|| about::utc(SystemTime::now()));
-        let about = self.about(&started, digest.as_deref(), &earlier);
+        let started = earlier.started.take().unwrap_or_else(|| about::utc_exact(SystemTime::now()));
+        let about = self.about(&started, digest.as_deref(), &earlier, size);
         let before = earlier.totals.records;
         let shared = Shared {
             live: Live::default(),
@@ -86,8 +96,8 @@ impl Run<'_> {
             size,
         };
         let list = List::new(reader, self.spec.control, first);
-        let left =
-            self.threads(&shared, (&mut engine, preparation, list), sink.as_mut(), &mut earlier)?;
+        let feed = (&mut engine, preparation, list);
+        let left = self.threads(&shared, feed, sink.as_mut(), evidence, &mut earlier)?;
         let capture_end = capture.stop();
         let elapsed = began.elapsed();
         let Left { fed, end, written, written_end } = left;
@@ -115,9 +125,11 @@ impl Run<'_> {
             elapsed,
             disturbed: fed.disturbed,
             interface: self.network.interface.clone(),
+            evidence: self.spec.evidence.as_ref().map(|of| of.folder.clone()),
             elsewhere: self.elsewhere(written.unobserved_to),
             started,
-            ended: about::utc(SystemTime::now()),
+            ended: about::utc_exact(SystemTime::now()),
+            closing: self.closing(),
             interrupted: self.handle.is_ended(),
             signal: self.handle.signal(),
             error: error.or(changed),
@@ -155,6 +167,7 @@ impl Run<'_> {
         shared: &Shared<'_>,
         (engine, preparation, list): (&mut driver::Engine<'_>, Preparation, List<'_>),
         sink: &mut dyn Sink,
+        evidence: Option<Evidence>,
         earlier: &mut Earlier,
     ) -> Result<Left> {
         let fields = list.fields();
@@ -183,6 +196,7 @@ impl Run<'_> {
                 events.watch(&telemetry, &ended)
             })?;
             let writer = Writer::new(self.plan, fields, sink, events, known, totals, answers);
+            let writer = writer.keep(evidence);
             let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
             let alive = || {
                 let threads = !writer.is_finished() && !watcher.is_finished();
@@ -201,6 +215,7 @@ impl Run<'_> {
                 list,
                 excluded: &self.excluded,
                 preparation,
+                limits: self.plan.locate.as_ref().map(|locate| locate.limits).unwrap_or_default(),
                 capture,
                 waves,
                 answers: again,

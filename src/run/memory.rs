@@ -5,7 +5,7 @@
 //! ([`KindDef::memory`](crate::connect::KindDef::memory)), a wave its records. What a run reads itself (exclusion
 //! lists, indexes of target lists, records pending confirmation) is not included.
 
-use super::{available, source_ports};
+use super::{available, evidence, source_ports};
 use crate::connect::MOST_TRANSIENT;
 use crate::engine::ports::Pool;
 use crate::measurement::Plan;
@@ -43,16 +43,17 @@ pub fn ring(given: Option<u64>, rate: Option<u32>) -> Ring {
     }
 }
 
-/// The bound of a run.
+/// The bound of a run; `evidence` says whether it keeps packets.
 pub fn of_run(
     plan: &Plan,
-    (concurrency, wave): (usize, Option<usize>),
+    (concurrency, wave, evidence): (usize, Option<usize>, bool),
     pool: &Pool,
     ring: Ring,
 ) -> u64 {
     let largest = pool.largest_wave(source_ports::per_target(plan));
     let wave = wave.unwrap_or(largest).min(largest);
-    bound(plan, concurrency, pool.len(), wave, ring.octets)
+    let evidence = if evidence { evidence::MEMORY as u64 } else { 0 };
+    bound(plan, concurrency, pool.len(), wave, ring.octets) + evidence
 }
 
 #[cfg(test)]

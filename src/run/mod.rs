@@ -8,8 +8,11 @@
 //! | --- | --- |
 //! | `spec` `events` `handle` `outcome` | input and result |
 //! | `source` `feed` `prepare` `again` `excluded` `disturbed` | probing |
-//! | `wave` `writer` `held` `record` `totals` `verdicts` | recording |
+//! | `wave` `writer` `held` `locating` `record` `totals` `verdicts` | recording |
+//! | `catalogue` `dictionary` | what the columns of a record mean |
+//! | `keys` `site` `clock` `offloads` | what the results say of the run and of this host |
 //! | `output` `identity` `about` `host` `interface` `route` `source_ports` | where, which run, on what host |
+//! | `evidence` | packets of targets with certain labels |
 //! | `account` `counts` `controls` `port_outcomes` `forecast` `memory` `available` | adding up |
 //! | `live` `snapshot` `telemetry` | progress |
 
@@ -17,11 +20,16 @@ pub mod about;
 pub mod account;
 mod again;
 pub mod available;
+pub mod catalogue;
+mod clock;
+pub mod contact;
 pub mod controls;
 pub mod counts;
+pub mod dictionary;
 pub mod distribution;
 pub mod disturbed;
 pub mod events;
+pub mod evidence;
 mod excluded;
 mod feed;
 pub mod forecast;
@@ -31,9 +39,12 @@ mod held;
 pub mod host;
 mod identity;
 pub mod interface;
+pub mod keys;
 pub mod live;
+mod locating;
 mod measure;
 pub mod memory;
+mod offloads;
 pub mod outcome;
 pub mod output;
 pub mod port_outcomes;
@@ -41,6 +52,7 @@ mod preflight;
 mod prepare;
 pub mod record;
 mod route;
+pub mod site;
 pub mod snapshot;
 pub mod source;
 pub mod source_ports;
@@ -63,6 +75,7 @@ pub use self::handle::Handle;
 pub use self::outcome::Outcome;
 pub use self::spec::Spec;
 
+use self::dictionary::Dictionary;
 use self::excluded::Excluded;
 use self::forecast::Forecast;
 use self::host::Host;
@@ -76,6 +89,7 @@ use crate::engine::ports::Pool;
 use crate::engine::{driver, scheduler};
 use crate::error::{Error, Result, Setting};
 use crate::measurement::{self, Plan};
+use crate::observer::capture::SNAP_LENGTH;
 use crate::observer::ring::Ring;
 use crate::packet::protocol;
 use crate::privilege::{self, needs::Needs};
@@ -132,6 +146,10 @@ impl<'a> Run<'a> {
         let output = Output::of(&spec.output, spec.form);
         privilege::check_output(&spec.output)?;
         output.look()?;
+        if let Some(evidence) = &spec.evidence {
+            privilege::check_output(&evidence.folder)?;
+            evidence.check(plan)?;
+        }
         let needs = Needs::of(plan);
         let needs = if network.bound.is_some() { needs.bound() } else { needs };
         privilege::require(&needs)?;
@@ -168,7 +186,8 @@ impl<'a> Run<'a> {
         let largest = pool.largest_wave(source_ports::per_target(plan));
         let wave = spec.wave.unwrap_or(usize::MAX).min(largest);
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let memory = memory::of_run(plan, (spec.concurrency, spec.wave), &pool, ring);
+        let size = (spec.concurrency, spec.wave, spec.evidence.is_some());
+        let memory = memory::of_run(plan, size, &pool, ring);
         let forecast = forecast::read(plan, reader, &spec.limits(network.own), wave)?;
         Ok(Forecast { memory, ring: Some(ring), ..forecast })
     }
@@ -182,12 +201,13 @@ fn choose(
     reader: &mut Reader,
 ) -> Result<Rc<Excluded>> {
     let (_, most) = cost::in_all(plan);
-    if most.packets > spec.max_packets_per_target {
+    let most = most.packets + cost::of_locate(plan).packets;
+    if most > spec.max_packets_per_target {
         return Err(Error::needs(
             Setting::MaxPackets,
             format!(
-                "run {}: a target could be sent {} packets, more than the limit of {}",
-                plan.name, most.packets, spec.max_packets_per_target
+                "run {}: a target could be sent {most} packets, more than the limit of {}",
+                plan.name, spec.max_packets_per_target
             ),
         ));
     }
@@ -269,30 +289,49 @@ impl Run<'_> {
                 format!("resume {}: standard input cannot be read again", output.path().display()),
             ));
         }
-        let schema: SchemaRef = Arc::new(record::schema(self.plan, &reader.fields()));
+        let schema = record::schema(self.plan, &reader.fields());
+        let schema: SchemaRef = Arc::new(match self.spec.evidence {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        });
         let identity = self.identity(digest.as_deref(), &schema);
+        let described = Dictionary::of(self.plan).describe(&schema);
         let (sink, mut earlier) =
-            output.open(self.spec, &identity, &schema, self.events, self.outcomes())?;
+            output.open(self.spec, &identity, &described, self.events, self.outcomes())?;
         reader.skip(std::mem::take(&mut earlier.done));
         reader.only(self.spec.shard);
         Ok((sink, earlier, digest))
     }
 
     /// The metadata known at the start.
-    fn about(&self, started: &str, digest: Option<&str>, earlier: &Earlier) -> Metadata {
-        let Spec { concurrency, wave, .. } = self.spec;
+    fn about(
+        &self,
+        started: &str,
+        digest: Option<&str>,
+        earlier: &Earlier,
+        size: usize,
+    ) -> Metadata {
         let limits = self.limits();
-        let memory = memory::of_run(self.plan, (*concurrency, *wave), &self.pool, self.ring);
-        let cap = |cap: Option<u32>| cap.map(|cap| cap.to_string());
+        let Spec { concurrency, wave, evidence, .. } = self.spec;
+        let sizes = (*concurrency, *wave, evidence.is_some());
+        let memory = memory::of_run(self.plan, sizes, &self.pool, self.ring);
+        let cap = |cap: Option<u32>| {
+            Some(cap.map_or_else(|| keys::NONE.to_owned(), |cap| cap.to_string()))
+        };
         let more = [
             ("confirm_rounds", Some(self.plan.confirm.rounds.to_string())),
+            ("confirm_spread", Some(self.spread().as_secs_f64().to_string())),
             ("targets_sha256", digest.map(str::to_owned)),
+            ("wave", Some(size.to_string())),
             ("source_ports", Some(self.pool.to_string())),
             ("lab_prober", self.network.situation.map(str::to_owned)),
             ("sessions", Some((earlier.sessions + 1).to_string())),
             (RUN_ID, Some(earlier.run_id.clone())),
             ("memory_bound", Some(memory.to_string())),
             ("capture_buffer", Some(self.ring.octets.to_string())),
+            ("capture_snaplen", Some(SNAP_LENGTH.to_string())),
+            ("capture_filter", Some(self.capture_filter())),
+            ("exclude", Some(self.excluded.json().to_string())),
             ("rate", cap(limits.rate)),
             ("rate_per_address", cap(limits.caps.per_address)),
             ("rate_per_prefix", cap(limits.caps.per_prefix)),
@@ -301,6 +340,16 @@ impl Run<'_> {
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
         let (interface, invoked_by) = (&self.network.interface, &self.spec.invoked_by);
         about::about(self.plan, interface, started, invoked_by, more.collect())
+    }
+
+    /// The metadata known at the end only.
+    fn closing(&self) -> Metadata {
+        let closing = [
+            ("clock_ended", site::clock_state()),
+            ("exclude", Some(self.excluded.json().to_string())),
+            ("exclude_rereads", Some(self.excluded.rereads().to_string())),
+        ];
+        closing.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
     /// The least time between two probes of a target. Paths of the lab do not change with time.

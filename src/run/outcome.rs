@@ -41,6 +41,8 @@ pub struct Outcome {
     pub started: String,
     /// End, likewise.
     pub ended: String,
+    /// Metadata that are known at the end only: the clock, the exclusion lists.
+    pub closing: Metadata,
     /// Whether it was ended from outside.
     pub interrupted: bool,
     /// The signal that ended it, if one did.
@@ -51,6 +53,8 @@ pub struct Outcome {
     pub outputs: Vec<CommandOutput>,
     /// Number of records on disk.
     pub records: u64,
+    /// The folder of the evidence, if the run kept any.
+    pub evidence: Option<PathBuf>,
     /// The output file or folder.
     pub written: Option<Written>,
     /// The output to resume, if the run is unfinished and can be resumed.
@@ -118,8 +122,11 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
             ("targets_last_position", last.to_string()),
             ("targets_no_target", vacant.to_string()),
             ("targets_withheld", account.withheld.to_string()),
+            ("lines_without_target", vacant.len().to_string()),
+            ("targets_left_out", account.withheld.len().to_string()),
         ]));
     }
+    now.extend(outcome.closing.iter().cloned());
     // Values known now take precedence over those known at the start.
     let fresh = |(key, _): &&(String, String)| now.iter().all(|(known, _)| known != key);
     let about: Metadata = about.iter().filter(fresh).cloned().collect();

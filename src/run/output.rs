@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use arrow_array::{RecordBatch, cast::AsArray as _, types::UInt64Type};
 use arrow_schema::SchemaRef;
 use serde_json::{Value, json};
 
@@ -13,7 +12,7 @@ use super::events::Events;
 use super::form::Form;
 use super::identity::Identity;
 use super::port_outcomes::PortOutcomes;
-use super::record::POSITION;
+use super::record::{POSITION, positions};
 use super::spec::Spec;
 use super::totals::Totals;
 use crate::error::{Error, Result};
@@ -56,9 +55,20 @@ pub struct Earlier {
 impl Earlier {
     /// No earlier session; outcomes will be counted in `ports`.
     fn new(ports: PortOutcomes) -> Self {
-        let run_id = format!("{:032x}", rand::random::<u128>());
+        let run_id = uuid(rand::random());
         Self { totals: Totals { ports, ..Totals::default() }, run_id, ..Self::default() }
     }
+}
+
+/// A random UUID (RFC 9562, 5.4): version 4 in the 13th digit, variant 10 in the first bits of the 17th.
+fn uuid(random: u128) -> String {
+    let of_version = random & !(0xf << 76) | 0x4 << 76;
+    let bits = of_version & !(0b11 << 62) | 0b10 << 62;
+    let part = |shift: u32, digits: usize| {
+        let part = bits >> shift & ((1 << (4 * digits)) - 1);
+        format!("{part:0digits$x}")
+    };
+    [part(96, 8), part(80, 4), part(64, 4), part(48, 4), part(0, 12)].join("-")
 }
 
 /// Where the records go.
@@ -228,7 +238,7 @@ fn earlier(
                 return Err(Error::Usage(format!("resume {part}: its records have no positions")));
             };
             for position in positions {
-                if !earlier.done.insert(*position) {
+                if !earlier.done.insert(position) {
                     return Err(Error::Failed(format!(
                         "resume {}: the target in line {position} has two records",
                         path.display()
@@ -243,9 +253,15 @@ fn earlier(
     Ok((folder, earlier))
 }
 
-/// The positions of stored records, if they are valid.
-pub fn positions(batch: &RecordBatch) -> Option<&[u64]> {
-    let column = batch.column_by_name(POSITION)?.as_primitive_opt::<UInt64Type>()?;
-    let positions: &[u64] = column.values();
-    positions.iter().all(|position| *position <= Positions::MOST).then_some(positions)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_ids_are_random_uuids() {
+        let counting = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff;
+        assert_eq!(uuid(counting), "00112233-4455-4677-8899-aabbccddeeff");
+        assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(uuid(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+    }
 }

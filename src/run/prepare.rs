@@ -140,6 +140,7 @@ impl<'a> Found<'a> {
                         error: Some(meaning.into()),
                         started: now,
                         ended: now,
+                        duration: None,
                         ip_version: None,
                         answer: None,
                         source_port: None,

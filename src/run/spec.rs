@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::controls::Share;
+use super::evidence;
 use super::form::Form;
 use super::memory;
 use crate::engine::scheduler::{Caps, Limits};
@@ -57,6 +58,10 @@ pub struct Spec {
     pub exclude: Vec<PathBuf>,
     /// A contact URI of the operator, for HTTP's User-Agent and the metadata.
     pub contact: Option<String>,
+    /// The name of the vantage point, for the metadata.
+    pub vantage: Option<String>,
+    /// Notes of the user, for the metadata.
+    pub notes: Vec<String>,
     /// Maximum targets per wave; `None` is as many as source ports allow.
     pub wave: Option<usize>,
     /// Source ports to use instead of the kernel's own range.
@@ -73,6 +78,8 @@ pub struct Spec {
     pub connect: Option<String>,
     /// Confirmation rounds in place of the measurement's own.
     pub confirm: Option<u16>,
+    /// Whether to search for the places of labels: those of the measurement, and these.
+    pub locate: Option<Vec<String>>,
     /// The share of targets that are controls.
     pub control: Option<Share>,
     /// The IP version to use where a name has addresses of both.
@@ -90,6 +97,8 @@ pub struct Spec {
     pub output: PathBuf,
     /// How records are written.
     pub form: Form,
+    /// What becomes evidence, and where; none is kept otherwise.
+    pub evidence: Option<evidence::Settings>,
     /// Whether to continue the run that `output` holds.
     pub resume: bool,
     /// The folder of journals, if it is not the system's.
@@ -112,6 +121,8 @@ impl Default for Spec {
             allow_reserved: false,
             exclude: Vec::new(),
             contact: None,
+            vantage: None,
+            notes: Vec::new(),
             wave: None,
             source_ports: None,
             capture_buffer: None,
@@ -120,6 +131,7 @@ impl Default for Spec {
             set: Vec::new(),
             connect: None,
             confirm: None,
+            locate: None,
             control: None,
             prefer: Family::V4,
             resolvers: Vec::new(),
@@ -128,6 +140,7 @@ impl Default for Spec {
             list: None,
             output: PathBuf::new(),
             form: Form::default(),
+            evidence: None,
             resume: false,
             state: None,
             invoked_by: String::new(),
@@ -152,6 +165,11 @@ static SETTINGS: &[Setting] = &[
         value: |spec| spec.confirm.map(|rounds| rounds.to_string()),
     },
     Setting {
+        metadata: Some("locate"),
+        identity: Some("--locate"),
+        value: |spec| spec.locate.as_ref().map(|labels| labels.join(",")),
+    },
+    Setting {
         metadata: Some("control_share"),
         identity: Some("--control"),
         value: |spec| spec.control.map(|share| share.to_string()),
@@ -172,7 +190,7 @@ static SETTINGS: &[Setting] = &[
         value: |spec| spec.shard.map(|shard| shard.to_string()),
     },
     Setting {
-        metadata: None,
+        metadata: Some("prefer"),
         identity: Some("--prefer"),
         value: |spec| Some(if spec.prefer == Family::V6 { "6" } else { "4" }.to_owned()),
     },
@@ -186,14 +204,35 @@ static SETTINGS: &[Setting] = &[
         identity: Some("--seed"),
         value: |spec| (spec.order == Order::Random).then(|| spec.seed.to_string()),
     },
-    Setting { metadata: Some("contact"), identity: None, value: |spec| spec.contact.clone() },
+    noted("contact", |spec| spec.contact.clone()),
+    noted("vantage", |spec| spec.vantage.clone()),
+    noted("notes", |spec| {
+        (!spec.notes.is_empty()).then(|| serde_json::json!(spec.notes).to_string())
+    }),
+    noted("concurrency", |spec| Some(spec.concurrency.to_string())),
+    noted("prefix_lengths", |spec| {
+        let (v4, v6) = spec.prefix_lengths;
+        Some(format!("{v4},{v6}"))
+    }),
+    noted("max_packets_per_target", |spec| Some(spec.max_packets_per_target.to_string())),
+    noted("allow_reserved", |spec| Some(spec.allow_reserved.to_string())),
+    noted("evidence", |spec| Some(spec.evidence.as_ref()?.folder.display().to_string())),
+    noted("evidence_labels", |spec| {
+        Some(spec.evidence.as_ref()?.wanted().collect::<Vec<_>>().join(","))
+    }),
+    noted("evidence_limit", |spec| Some(spec.evidence.as_ref()?.limit.to_string())),
 ];
+
+/// A setting of the metadata with which a run may be resumed whatever its value.
+const fn noted(metadata: &'static str, value: fn(&Spec) -> Option<String>) -> Setting {
+    Setting { metadata: Some(metadata), identity: None, value }
+}
 
 impl Spec {
     /// The overrides to load the measurement with.
     pub fn overrides(&self) -> Overrides {
         let overrides = Overrides::new(self.set.clone()).connect(self.connect.clone());
-        overrides.rounds(self.confirm)
+        overrides.rounds(self.confirm).locate(self.locate.clone())
     }
 
     /// The limits on sending. A network of the run's `own` has no caps unless the spec sets them.
@@ -212,9 +251,12 @@ impl Spec {
 
     /// The settings of the run's identity by key; empty if not set.
     pub(super) fn identity(&self) -> impl Iterator<Item = (&'static str, String)> {
-        SETTINGS.iter().filter_map(|setting| {
+        let settings = SETTINGS.iter().filter_map(|setting| {
             Some((setting.identity?, (setting.value)(self).unwrap_or_default()))
-        })
+        });
+        // Runs of earlier versions do not state it.
+        let folder = self.evidence.as_ref().map(|of| of.folder.display().to_string());
+        settings.chain(folder.map(|folder| ("--evidence", folder)))
     }
 
     /// The settings of the metadata by key.

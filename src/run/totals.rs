@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType, UInt64Type};
+use arrow_array::types::{Float64Type, Int64Type, TimestampNanosecondType};
 use arrow_array::{Array as _, RecordBatch, StructArray, cast::AsArray as _};
 use arrow_schema::DataType;
 
 use super::controls::{CONTROL, Controls};
 use super::distribution::Distribution;
 use super::port_outcomes::PortOutcomes;
-use super::record::POSITION;
+use super::record;
 use super::verdicts;
 use crate::flags;
 use crate::rule::METRIC;
@@ -68,8 +68,7 @@ impl Totals {
         self.ports.count(records);
         verdicts::count(records, &mut self.verdicts);
         let control = records.column_by_name(CONTROL).and_then(|c| c.as_boolean_opt());
-        let positions = records.column_by_name(POSITION);
-        let positions = positions.and_then(|column| column.as_primitive_opt::<UInt64Type>());
+        let positions = record::positions(records);
         let metrics = records.column_by_name(METRIC).and_then(|metrics| metrics.as_struct_opt());
         let started = records.column_by_name(STARTED_OF).and_then(|zero| zero.as_struct_opt());
         let started = started.and_then(|zero| zero.column_by_name("started"));
@@ -80,7 +79,8 @@ impl Totals {
                 let Controls { started, others_started, .. } = &mut self.controls;
                 (if is_control { started } else { others_started }).add(at.value(row));
             }
-            let at = positions.map_or(self.records + row as u64, |positions| positions.value(row));
+            let at =
+                positions.as_ref().map_or(self.records + row as u64, |positions| positions[row]);
             for label in labels {
                 if self.is_label(&label, at, is_control) {
                     let of_controls = &mut self.controls.labels;
@@ -178,7 +178,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::builder::{ListBuilder, StringBuilder};
-    use arrow_array::{ArrayRef, BooleanArray, UInt64Array};
+    use arrow_array::{ArrayRef, BooleanArray, Int64Array};
 
     use super::*;
 
@@ -191,10 +191,11 @@ mod tests {
         let lists = lists.finish();
         let from = totals.records;
         let rows = lists.len() as u64;
+        let positions: Int64Array = (from + 1..=from + rows).map(|at| Some(at as i64)).collect();
         let columns: [(&str, ArrayRef); 3] = [
             ("conditions", Arc::new(lists)),
             (CONTROL, Arc::new(BooleanArray::from(vec![control; rows as usize]))),
-            (POSITION, Arc::new(UInt64Array::from_iter_values(from + 1..=from + rows))),
+            (record::POSITION, Arc::new(positions)),
         ];
         totals.count(&RecordBatch::try_from_iter(columns).unwrap());
     }

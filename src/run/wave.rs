@@ -6,9 +6,10 @@ use std::sync::mpsc::Receiver;
 
 use super::record;
 use crate::connect::{Attempt, Ended, Prepared, State};
-use crate::engine::driver::{Address, Asked};
+use crate::engine::driver::{Address, Asked, Trace};
 use crate::engine::ports::Bank;
 use crate::flags::{Flag, Flags};
+use crate::locate::Located;
 use crate::observer;
 use crate::observer::capture::Counters;
 use crate::packet::owner::PortSet;
@@ -49,6 +50,10 @@ pub struct Wave {
     pub again: Vec<(u64, usize)>,
     /// The source ports that targets in a confirmation round want, by configuration.
     pub wanted: Vec<Vec<Option<u16>>>,
+    /// What to search for, by target; then the wave is of nothing else.
+    pub traces: Vec<Trace>,
+    /// What was found, by target; `None` where the end of the run stopped the search.
+    pub located: Vec<Option<Located>>,
     /// The half of the source ports that it uses.
     pub bank: Bank,
     /// Whether its targets are controls.

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StructArray, UInt64Array};
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StructArray};
 use arrow_schema::{Fields, SchemaRef};
 
 use super::again::Group;
 use super::counts::Counts;
 use super::events::Events;
-use super::held::{Held, Judged, Round};
+use super::evidence::Evidence;
+use super::held::{Held, Judged, Next};
 use super::live::Live;
+use super::locating::{self, Final, Locating, Packets};
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
 use super::{about, record};
@@ -24,6 +26,7 @@ use crate::engine::ports;
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
+use crate::locate::Located;
 use crate::measurement::{Plan, Swept};
 use crate::merge::{Correction, Merged, Merger, Way};
 use crate::observer::capture::Counters;
@@ -46,8 +49,12 @@ pub struct Written {
     pub strays: u64,
     /// Attempts whose state was corrected by their packets.
     pub corrected: HashMap<(State, Correction), u64>,
+    /// Attempts that this host was too busy to time and that were repeated.
+    pub repeated: u64,
     /// Flows ended by a panic of the observer.
     pub broken_flows: u64,
+    /// As [`Counts::evidence`].
+    pub evidence: [u64; 4],
 }
 
 impl Written {
@@ -61,7 +68,10 @@ impl Written {
         for ((state, correction), attempts) in &self.corrected {
             counts.correct(*state, *correction, *attempts);
         }
+        // Nothing is lost by an attempt that was repeated.
+        counts.starved = counts.starved.saturating_sub(self.repeated);
         counts.internal[1] = self.broken_flows;
+        counts.evidence = self.evidence;
         counts += earlier;
         counts
     }
@@ -93,6 +103,8 @@ pub struct Writer<'a> {
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
+    evidence: Option<Evidence>,
+    locating: Locating,
     /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
@@ -120,7 +132,26 @@ impl<'a> Writer<'a> {
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
-        Self { plan, target_fields, schema, merger, sink, events, known, held, answers, written }
+        let locating = Locating::default();
+        Self {
+            plan,
+            target_fields,
+            schema,
+            merger,
+            sink,
+            events,
+            known,
+            held,
+            evidence: None,
+            locating,
+            answers,
+            written,
+        }
+    }
+
+    /// Keeps the packets of targets with certain labels.
+    pub fn keep(self, evidence: Option<Evidence>) -> Self {
+        Self { evidence, ..self }
     }
 
     /// Writes every wave that comes, until no more can; says what was written even if that ended in
@@ -129,19 +160,25 @@ impl<'a> Writer<'a> {
         let end = waves.iter().try_for_each(|wave| self.wave(wave));
         self.written.strays = self.merger.strays();
         // Records pending a round that did not happen are dropped: a resumed run probes their targets anew.
-        self.written.unfinished += self.held.len() as u64;
+        self.written.unfinished += (self.held.len() + self.locating.len()) as u64;
         (self.written, end)
     }
 
     fn wave(&mut self, sent: Sent) -> Result<()> {
         let Sent { mut wave, flows, lost, ports, repeated, flags: mut of_all } = sent;
-        let flows = flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
+        let mut flows =
+            flows.recv().map_err(|_| Error::Failed("the capture ended early".into()))?;
         panic_point("writer");
         self.written.broken_flows += flows.broken() as u64;
+        if !wave.traces.is_empty() {
+            return self.located(wave);
+        }
+        self.locating.take_firsts(&mut flows);
         of_all |= lost.flags(Lost::now(self.known.counters));
         let Records { targets, prepared, mut attempts } =
             wave.take_records(self.plan.configs.len());
         self.merger.control(wave.is_control);
+        let packets = std::mem::take(&mut flows.packets);
         let addresses: Vec<Option<SocketAddr>> = targets.iter().map(record::address).collect();
         let Merged { configurations, mut flags, corrected, unseen } = self.merger.merge(
             &addresses,
@@ -162,9 +199,14 @@ impl<'a> Writer<'a> {
         if wave.fates.is_empty() {
             return Ok(());
         }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.hold(&targets, &attempts, packets, wave.repeated());
+        }
         flags.iter_mut().for_each(|flags| *flags |= of_all);
         flag_internal_errors(&attempts, &mut flags);
-        let positions = UInt64Array::from_iter_values(targets.iter().map(|t| t.position));
+        // No list has 2^63 lines.
+        let at = |target: &targets::Target| i64::try_from(target.position).unwrap_or(i64::MAX);
+        let positions = Int64Array::from_iter_values(targets.iter().map(at));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(targets::columns(&self.target_fields, &targets)?),
             Arc::new(positions),
@@ -183,16 +225,41 @@ impl<'a> Writer<'a> {
         if let Ok(confirm) = self.schema.field_with_name(CONFIRM) {
             columns.push(confirm::column(confirm, &vec![None; targets.len()]).map_err(failed)?);
         }
+        if self.plan.locate.is_some() {
+            let nothing = vec![Located::default(); targets.len()];
+            columns.push(locating::column(&self.schema, &nothing).map_err(failed)?);
+        }
         let merged = RecordBatch::try_new(self.schema.clone(), columns).map_err(failed)?;
         let judged = self.plan.rules.judge(&merged)?;
         let wanted = (0..targets.len()).map(|row| {
             let first = attempts.iter().map(|attempts| &attempts[row].attempt);
             ports::exchanged(&first.map(|a| (a.source_port, a.state)).collect::<Vec<_>>())
         });
-        let all = Judged { merged, judged, flags, wanted: wanted.collect(), targets };
+        let starved = (0..targets.len()).map(|row| starved(&attempts, row));
+        let (wanted, starved) = (wanted.collect(), starved.collect());
+        let mut packets = vec![Packets::new(); targets.len()];
+        if self.plan.locate.is_some() {
+            for (row, packets) in packets.iter_mut().enumerate() {
+                let address = addresses.get(row).copied().flatten();
+                let ports = attempts.iter().map(|attempts| attempts[row].attempt.source_port);
+                packets.extend(ports.map(|port| self.locating.first(port, address)));
+            }
+            self.locating.forget(&ports);
+        }
+        let all = Judged { merged, judged, flags, wanted, targets, starved, packets };
         let answer = self.conclude(all, &wave)?;
+        self.answer(answer)
+    }
+
+    /// Hands the feed what follows from a wave, and closes a part if it is time.
+    fn answer(&mut self, answer: Vec<Group>) -> Result<()> {
         // The feed may have ended; then nothing is re-probed.
         let _ = self.answers.send(answer);
+        if let Some(evidence) = &mut self.evidence {
+            // A part's evidence is on disk before the part.
+            evidence.sync()?;
+            self.written.evidence = evidence.counts();
+        }
         let Self { known, written, sink, .. } = self;
         known.live.tell(&written.totals);
         let metadata = || {
@@ -217,27 +284,71 @@ impl Writer<'_> {
                 // The run ended during the round, so it does not count, and no other follows.
                 continue;
             }
-            match self.held.round(*id, round)? {
-                Round::Again(group) => answer.push(group),
-                Round::Done(records) => self.write(&records)?,
-            }
+            let next = self.held.round(*id, round)?;
+            self.follow(next, wave, &mut answer)?;
         }
         self.written.unfinished += wave.stopped() as u64;
-        let (records, group) = self.held.first(all, wave.is_control, wave.bank)?;
-        answer.extend(group);
-        self.write(&records)?;
+        let next = self.held.first(all, wave.is_control, wave.bank)?;
+        self.follow(next, wave, &mut answer)?;
         Ok(answer)
+    }
+
+    /// Takes note of the groups to re-probe, and settles the records that are final.
+    fn follow(&mut self, next: Next, wave: &Wave, answer: &mut Vec<Group>) -> Result<()> {
+        answer.extend(next.again);
+        self.written.repeated += next.starved;
+        if let Some(records) = next.done {
+            answer.extend(self.settle(records, wave)?);
+        }
+        Ok(())
+    }
+
+    /// Writes final records, except those with a label whose place is searched for first. A control has no such label.
+    fn settle(&mut self, records: Final, wave: &Wave) -> Result<Option<Group>> {
+        if self.plan.locate.is_none() || wave.is_control {
+            return self.write(&records.judged).map(|()| None);
+        }
+        let id = self.held.next_id();
+        let (others, traces) = self.locating.take(self.plan, id, records)?;
+        self.write(&others)?;
+        let (targets, traces): (Vec<_>, Vec<_>) = traces.into_iter().unzip();
+        let (wanted, bank, is_control) =
+            (vec![Vec::new(); targets.len()], wave.bank.other(), false);
+        let group = Group { id, targets, wanted, bank, is_control, traces };
+        Ok((!group.targets.is_empty()).then_some(group))
+    }
+
+    /// Writes the records of a wave of searches.
+    fn located(&mut self, wave: Wave) -> Result<()> {
+        let mut found = wave.located.into_iter();
+        for (id, targets) in wave.again {
+            let located: Vec<_> = found.by_ref().take(targets).collect();
+            let stopped = located.iter().filter(|one| one.is_none()).count();
+            self.written.unfinished += stopped as u64;
+            let records = self.locating.finish(self.plan, &self.schema, id, located)?;
+            self.write(&records)?;
+        }
+        self.answer(Vec::new())
     }
 
     fn write(&mut self, records: &RecordBatch) -> Result<()> {
         if records.num_rows() == 0 {
             return Ok(());
         }
-        self.sink.write(records)?;
+        match &mut self.evidence {
+            Some(evidence) => self.sink.write(&evidence.attach(records)?)?,
+            None => self.sink.write(records)?,
+        }
         self.events.records(records);
         self.written.totals.count(records);
         Ok(())
     }
+}
+
+/// How many attempts of a target this host was too busy to time.
+fn starved(attempts: &[Vec<Ended>], row: usize) -> u64 {
+    let is_starved = |ended: &&Ended| ended.attempt.error.as_deref() == Correction::Starved.error();
+    attempts.iter().filter_map(|attempts| attempts.get(row)).filter(is_starved).count() as u64
 }
 
 /// Flags the records of targets with an attempt that a panic ended.

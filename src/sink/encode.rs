@@ -21,7 +21,7 @@ use crate::field::time;
 type Write = Box<dyn Fn(usize, &mut Vec<u8>) -> io::Result<()>>;
 
 /// Writes the values of one array.
-struct Values {
+pub(super) struct Values {
     nulls: Option<NullBuffer>,
     write: Write,
 }
@@ -55,7 +55,8 @@ pub(super) fn value(column: &ArrayRef, row: usize) -> Option<Value> {
 }
 
 impl Values {
-    fn append(&self, row: usize, out: &mut Vec<u8>) -> io::Result<()> {
+    /// Appends the value of a row; NULL as `null`.
+    pub(super) fn append(&self, row: usize, out: &mut Vec<u8>) -> io::Result<()> {
         if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
             out.extend_from_slice(b"null");
             return Ok(());
@@ -93,7 +94,7 @@ fn object(members: &[Member], row: usize, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn values(array: &ArrayRef) -> Result<Values, ArrowError> {
+pub(super) fn values(array: &ArrayRef) -> Result<Values, ArrowError> {
     let write = match array.data_type() {
         DataType::Null => Box::new(|_, _: &mut Vec<u8>| Ok(())),
         DataType::Boolean => {

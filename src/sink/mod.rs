@@ -1,4 +1,5 @@
-//! Result files: Parquet, NDJSON in a file or on standard output, and the NDJSON of upstream.
+//! Result files: Parquet, NDJSON in a file or on standard output, and the NDJSON of upstream; CSV and Arrow for flat
+//! records.
 //!
 //! The name of the output selects the format ([`open`]). A file grows under a temporary name in its folder and is
 //! renamed when it is complete and on disk (`temporary`), so no reader sees a partial result, and only a finished
@@ -13,14 +14,17 @@
 //! [`words`](crate::words) only; the columns of a record are defined elsewhere.
 
 mod checked;
+mod csv;
 pub mod decode;
 mod encode;
+mod ipc;
 mod journal;
 mod names;
 mod ndjson;
 mod pages;
 mod parquet;
 mod parts;
+mod plain;
 mod row_group;
 mod seal;
 mod stored;
@@ -40,10 +44,13 @@ use crate::error::{Error, Result};
 use crate::files;
 
 pub use checked::{Checked, Damage, Journaled, Spoiled, check};
+pub use csv::CsvSink;
+pub use ipc::ArrowSink;
 pub use journal::{NAME as JOURNAL, RUN_ID};
 pub use names::RUN;
 pub use parts::{Folder, PartsSink, SingleSink, can_be, can_hold, discard, parts_of};
-pub use stored::{Stored, is_lines, parquet_files, read_json};
+pub use plain::plain;
+pub use stored::{Leaf, Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
 pub use upstream::{Known, check as check_upstream, open as open_upstream};
 

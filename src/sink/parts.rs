@@ -23,6 +23,7 @@ use super::checked::{self, Damage, Part, Spoiled};
 use super::journal::Journal;
 use super::names::{RUN, name, number};
 use super::parquet::ParquetSink;
+use super::plain::plain;
 use super::seal;
 use super::temporary::{Temporary, hidden};
 use super::{METADATA_PREFIX, Metadata, Sink, Written, stored, write_error};
@@ -316,7 +317,12 @@ impl PartsSink {
             none => {
                 self.folder.is_in_its_place()?;
                 let file = Temporary::within(&self.folder.place, &name)?;
-                Ok(none.insert(ParquetSink::into_file(file, self.schema.clone())?))
+                // Readers of a folder take the descriptions of columns from its first file. They are as large as a small part.
+                let schema = match self.folder.parts.is_empty() {
+                    true => self.schema.clone(),
+                    false => plain(&self.schema),
+                };
+                Ok(none.insert(ParquetSink::into_file(file, schema)?))
             }
         }
     }

@@ -24,6 +24,25 @@ pub struct Stored {
     builder: ParquetRecordBatchReaderBuilder<File>,
 }
 
+/// A leaf column of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// The names on the way to it.
+    pub path: Vec<String>,
+    /// How many values it has, NULL included.
+    pub values: u64,
+    /// How many of them are NULL, if the file says so.
+    pub nulls: Option<u64>,
+}
+
+impl Leaf {
+    /// Adds the same column of another file.
+    pub fn add(&mut self, more: &Self) {
+        self.values += more.values;
+        self.nulls = self.nulls.zip(more.nulls).map(|(a, b)| a + b);
+    }
+}
+
 impl Stored {
     /// Opens a Parquet file.
     ///
@@ -64,6 +83,23 @@ impl Stored {
             Some((key.to_owned(), pair.value.clone().unwrap_or_default()))
         });
         own.collect()
+    }
+
+    /// Its leaf columns (`zero.ok`), with the number of values and of NULLs by the statistics of its row groups.
+    pub fn leaves(&self) -> Vec<Leaf> {
+        let groups = self.builder.metadata().row_groups();
+        let columns = self.builder.parquet_schema().columns().iter().enumerate();
+        let leaves = columns.map(|(at, column)| {
+            let mut leaf = Leaf { path: column.path().parts().to_vec(), values: 0, nulls: Some(0) };
+            for group in groups {
+                let chunk = group.column(at);
+                let nulls = chunk.statistics().and_then(|statistics| statistics.null_count_opt());
+                leaf.values += u64::try_from(chunk.num_values()).unwrap_or_default();
+                leaf.nulls = leaf.nulls.zip(nulls).map(|(sum, nulls)| sum + nulls);
+            }
+            leaf
+        });
+        leaves.collect()
     }
 
     /// Reads batches: only these columns (`target.ip`), or all if none is named.

@@ -52,7 +52,9 @@ pub use kinds::command::Command;
 pub use kinds::netfilter::Netfilter;
 pub use kinds::route::Route;
 pub use kinds::sockopt::Sockopt;
-pub use kinds::sysctl::{LATCHED as LATCHED_SYSCTLS, Sysctl, is_same as is_same_sysctl};
+pub use kinds::sysctl::{
+    LATCHED as LATCHED_SYSCTLS, Sysctl, is_same as is_same_sysctl, value as sysctl,
+};
 pub use kinds::{STEPS, Step, command, needs_mark, netfilter, route, sockopt, traffic_class};
 pub use left_out::left_out;
 pub use lock::{Lock, Run};

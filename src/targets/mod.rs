@@ -55,7 +55,7 @@ pub use name::check as check_name;
 pub use optout::OptOuts;
 pub use permutation::scrambled;
 pub use positions::Positions;
-pub use prefixes::Prefixes;
+pub use prefixes::{ListDigest, Prefixes};
 pub use raw::Want;
 pub use refusal::{Reason, Refusal, Refusals, shown};
 pub use shard::Shard;

@@ -11,7 +11,7 @@ use std::path::Path;
 use hickory_proto::rr::Name;
 
 use super::name;
-use super::prefixes::{Prefixes, each_line};
+use super::prefixes::{ListDigest, Prefixes, each_line};
 use super::refusal::shown;
 use crate::error::Result;
 
@@ -23,6 +23,8 @@ pub struct OptOuts {
     names: HashSet<String>,
     /// Names that also cover everything below them.
     domains: HashSet<String>,
+    /// The digest of each list.
+    digests: Vec<ListDigest>,
 }
 
 impl OptOuts {
@@ -32,7 +34,7 @@ impl OptOuts {
     /// [`Error::Usage`](crate::error::Error::Usage) with the first line that cannot be parsed.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self> {
         let mut all = Self::default();
-        each_line(paths, |entry| all.add(entry))?;
+        all.digests = each_line(paths, |entry| all.add(entry))?;
         all.prefixes.merge();
         Ok(all)
     }
@@ -47,6 +49,11 @@ impl OptOuts {
     /// Number of disjoint prefixes, and number of names.
     pub fn len(&self) -> (usize, usize) {
         (self.prefixes.len(), self.names.len() + self.domains.len())
+    }
+
+    /// The digest of each list, in the order in which they were read.
+    pub fn digests(&self) -> &[ListDigest] {
+        &self.digests
     }
 
     fn has_name(&self, name: &str) -> bool {

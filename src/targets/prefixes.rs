@@ -22,25 +22,44 @@ pub struct Prefixes {
     v6: Vec<(u128, u128)>,
 }
 
-/// Calls `take` with each line of the lists, without comments and blank lines.
+/// Calls `take` with each line of the lists, without comments and blank lines, and returns the digest of each list.
 ///
 /// # Errors
 /// [`Error::Usage`] with the first line that cannot be parsed.
 pub(super) fn each_line(
     paths: &[impl AsRef<Path>],
     mut take: impl FnMut(&str) -> Result<(), String>,
-) -> Result<()> {
+) -> Result<Vec<ListDigest>> {
+    let mut digests = Vec::new();
     for path in paths.iter().map(AsRef::as_ref) {
         let refuse = |why: String| Error::Usage(format!("read {}: {why}", path.display()));
         let file = files::Input::open(path)
             .map_err(|error| files::refuse(&path.display().to_string(), error))?;
         let mut lines = Lines::new(Box::new(BufReader::new(file)));
+        let mut entries = 0;
+        let mut take = |text: &str| {
+            entries += 1;
+            take(text)
+        };
         while let Some(line) = lines.next().map_err(|error| refuse(error.to_string()))? {
             entry(line.text, &mut take)
                 .map_err(|why| refuse(format!("line {}: {why}", line.number)))?;
         }
+        let (bytes, sha256) = (lines.bytes(), lines.digest().unwrap_or_default());
+        digests.push(ListDigest { bytes, sha256, entries });
     }
-    Ok(())
+    Ok(digests)
+}
+
+/// What identifies a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListDigest {
+    /// Octets.
+    pub bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Entries, without comments and blank lines.
+    pub entries: u64,
 }
 
 /// Calls `take` with a line, unless it is blank.

@@ -45,7 +45,7 @@ FACTS = {
     "dp": pa.uint16(),
     "pkt_first": UTC_NS,
     "pkt_last": UTC_NS,
-    **{f"{what}_{way}": pa.uint64() for what in ("pkt", "oct") for way in ("fwd", "rev")},
+    **{f"{what}_{way}": pa.int64() for what in ("pkt", "oct") for way in ("fwd", "rev")},
     **{f"tcp_synflags_{way}": pa.uint16() for way in ("fwd", "rev", "last_fwd", "last_rev")},
     **{f"tcp_{what}_{way}": pa.bool_() for what in ("fin", "rst") for way in ("fwd", "rev")},
     "tcp_synack_ece": pa.bool_(),

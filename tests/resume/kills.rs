@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::support::NO_STRANGERS;
-use arrow_array::{cast::AsArray as _, types::UInt64Type};
+use arrow_array::{cast::AsArray as _, types::Int64Type};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pathspider::lab::{Lab, Spec};
@@ -111,14 +111,14 @@ pub fn records(output: &Path) -> BTreeMap<u64, Vec<String>> {
     let mut records = BTreeMap::new();
     for file in files {
         let read = Stored::open(&file).unwrap().read(&["position", "conditions"], |batch| {
-            let positions = batch["position"].as_primitive::<UInt64Type>();
+            let positions = batch["position"].as_primitive::<Int64Type>();
             let labels = batch["conditions"].as_list::<i32>();
             for (position, labels) in positions.values().iter().zip(labels.iter()) {
                 let labels = labels.unwrap();
                 let labels = labels.as_string::<i32>().iter().flatten().map(str::to_owned);
                 let mut labels: Vec<String> = labels.collect();
                 labels.sort();
-                let twice = records.insert(*position, labels);
+                let twice = records.insert(u64::try_from(*position).unwrap(), labels);
                 assert_eq!(twice, None, "line {position} has two records");
             }
             Ok(())

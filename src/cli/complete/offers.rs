@@ -48,6 +48,8 @@ const ROWS: &[Row] = &[
     words("user", |_| users()),
     Row { commands: &["judge"], ..file("results", Files::Ending("parquet")) },
     file("results", Files::Any),
+    file("result", Files::Any),
+    words("columns", columns),
     file("lab", Files::Ending("toml")),
     file("targets", Files::Any),
     file("names", Files::Any),
@@ -58,6 +60,10 @@ const ROWS: &[Row] = &[
     file("only", Files::Any),
     file("failures", Files::Any),
     file("status", Files::Any),
+    file("evidence", Files::Folders),
+    file("metadata", Files::Ending("json")),
+    file("token_file", Files::Any),
+    words("evidence_label", labels),
     file("folder", Files::Folders),
     // A program with its arguments, for `lab shell`.
     file("command", Files::Any),
@@ -66,23 +72,31 @@ const ROWS: &[Row] = &[
 /// Arguments of which nothing is known: numbers, addresses, names of one's own.
 #[cfg(test)]
 const FREE: &[&str] = &[
+    "add",
+    "campaign",
     "canonical",
     "capture_buffer",
     "column",
     "concurrency",
+    "condition",
     "confirm",
     "contact",
     "control",
     "description",
+    "evidence_limit",
+    "evidence_targets",
     "expires",
     "expiry_timeout",
+    "file_type",
     "filter",
     "idle_timeout",
+    "label",
     "languages",
     "max_flows",
     "max_packets_per_target",
     "metrics",
     "name",
+    "note",
     "port",
     "prefix_lengths",
     "rate",
@@ -97,6 +111,8 @@ const FREE: &[&str] = &[
     "size",
     "source_ports",
     "timeout",
+    "url",
+    "vantage",
     "wave",
 ];
 
@@ -220,6 +236,13 @@ fn params(line: &Line<'_>) -> Vec<Candidate> {
     params.collect()
 }
 
+/// The labels that the line's measurement can give.
+fn labels(line: &Line<'_>) -> Vec<Candidate> {
+    let labels = plan(line).map(|plan| plan.rules.iter().flat_map(|rule| rule.labels()).collect());
+    let labels: Vec<String> = labels.unwrap_or_default();
+    labels.into_iter().map(|label| Candidate::new(label, "")).collect()
+}
+
 /// The kinds among which the line's measurement lets choose; without one, all.
 fn kinds(line: &Line<'_>) -> Vec<Candidate> {
     let row = |kind: &connect::KindDef| Candidate::new(kind.name, kind.doc);
@@ -235,6 +258,17 @@ fn groups(line: &Line<'_>) -> Vec<Candidate> {
     let used = |name: &str| before.split(',').any(|given| given == name);
     let left = GROUPS.iter().filter(|group| !used(group.name));
     left.map(|group| Candidate::new(format!("{before}{}", group.name), group.doc)).collect()
+}
+
+/// Columns of configurations, after those that are there already.
+fn columns(line: &Line<'_>) -> Vec<Candidate> {
+    let before = line.value().rfind(',').map_or("", |at| line.value().get(..=at).unwrap_or(""));
+    let of = |table: &str| {
+        let names = record::fields().map(move |field| (field.name, field.doc.trim()));
+        let table = table.to_owned();
+        names.map(move |(name, doc)| Candidate::new(format!("{before}{table}.{name}"), doc))
+    };
+    record::CONFIGURATIONS.iter().take(2).flat_map(|table| of(table)).collect()
 }
 
 /// The interfaces of this network namespace.

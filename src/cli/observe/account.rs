@@ -2,6 +2,7 @@
 
 use indicatif::{HumanBytes, HumanCount};
 
+use super::about::About;
 use crate::cli::observe::{Args, Output};
 use crate::error::{Error, Exit, Result};
 use crate::observer::{self, link_name};
@@ -17,6 +18,8 @@ pub(super) struct Account {
     pub(super) seen: observer::Counts,
     /// How dropped packets are described.
     pub(super) dropped: &'static str,
+    /// What the result says of itself besides these counts.
+    pub(super) about: About,
 }
 
 impl Account {
@@ -109,7 +112,7 @@ impl Account {
 
     /// Losses, with numbers.
     fn lost(&self) -> impl Iterator<Item = (u64, &'static str)> {
-        let Self { seen, dropped } = self;
+        let Self { seen, dropped, .. } = self;
         [
             (seen.dropped, *dropped),
             (
@@ -141,7 +144,6 @@ impl Account {
         let unread = unread.map(|((_, key, _), count)| (*key, count.to_string()));
         let unknown_links: u64 = seen.unknown_links.values().sum();
         let metadata = [
-            ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("observed", source),
             ("complete", error.is_none().to_string()),
             ("packets_seen", seen.packets.to_string()),
@@ -157,6 +159,7 @@ impl Account {
             ("flows_refused", seen.refused.to_string()),
         ];
         let metadata = metadata.into_iter().chain(unread);
-        metadata.map(|(key, value)| (key.to_owned(), value)).collect()
+        let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
+        self.about.end(seen).into_iter().chain(metadata).collect()
     }
 }

@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+pub use crate::run::contact::contact;
 use crate::run::spec::{self, Spec};
-
-/// Maximum octets of a contact in the User-Agent, so that a request fits a segment.
-const LONGEST_CONTACT: usize = 120;
 
 /// Options of a run that limit its load on targets and networks.
 #[derive(Debug, clap::Args)]
@@ -68,26 +66,6 @@ fn lengths(text: &str) -> Result<(u8, u8), String> {
         .ok_or_else(|| "must be two lengths, up to 32 and up to 128, such as 24,56".into())
 }
 
-/// A URI of RFC 9511's kinds that can stand in a comment of a User-Agent (RFC 9110, 5.6.5).
-pub fn contact(text: &str) -> Result<String, String> {
-    let known = ["https://", "mailto:", "tel:"];
-    let Some(scheme) = known.into_iter().find(|scheme| text.starts_with(scheme)) else {
-        return Err("must be a URI that begins with https://, mailto: or tel: (RFC 9511)".into());
-    };
-    let fits =
-        |b: u8| b.is_ascii_graphic() && !matches!(b, b'(' | b')' | b'"' | b'\\' | b'<' | b'>');
-    match text.len() {
-        length if length == scheme.len() => Err(format!("there is nothing after {scheme}")),
-        length if length > LONGEST_CONTACT => {
-            Err(format!("is longer than {LONGEST_CONTACT} octets"))
-        }
-        _ if !text.bytes().all(fits) => {
-            Err("must be visible ASCII without spaces, parentheses, quotes or backslashes".into())
-        }
-        _ => Ok(text.to_owned()),
-    }
-}
-
 /// The order in which targets are probed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Order {
@@ -117,28 +95,5 @@ impl Courtesy {
     /// Whether SIGHUP makes the run read the lists again instead of ending it.
     pub fn takes_hangup(&self) -> bool {
         !self.exclude.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn contacts_that_fit_a_user_agent() {
-        for (text, good) in [
-            ("https://example.org/probing.txt", true),
-            ("mailto:lab@example.org", true),
-            ("tel:+1-201-555-0123", true),
-            ("http://example.org", false),
-            ("example.org", false),
-            ("mailto:", false),
-            ("mailto:a b", false),
-            ("mailto:a)\r\nX: y", false),
-            ("https://example.org/(x)", false),
-        ] {
-            assert_eq!(contact(text).is_ok(), good, "{text:?}");
-        }
-        assert!(contact(&format!("mailto:{}", "a".repeat(LONGEST_CONTACT))).is_err());
     }
 }

@@ -3,13 +3,22 @@
 pub mod columns;
 pub mod confidence;
 pub mod courtesy;
+pub mod evidence;
 pub mod form;
 pub mod lab;
 pub mod names;
+pub mod noted;
+pub mod package;
 pub mod prober;
 pub mod rights;
 pub mod state;
 pub mod watch;
+
+/// The command line of this process, for the metadata of what it writes.
+pub fn command_line() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    words.collect::<Vec<_>>().join(" ")
+}
 
 /// Parses a number that must not be 0.
 ///
@@ -23,11 +32,11 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Parses the size of a capture's ring: octets, or with a binary suffix.
+/// Parses a number of octets, which may have a binary suffix.
 ///
 /// # Errors
 /// What to write instead.
-pub fn buffer(text: &str) -> Result<u64, String> {
+pub fn octets(text: &str) -> Result<u64, String> {
     let units = [("K", 10), ("M", 20), ("G", 30)];
     let unit = units.into_iter().find_map(|(name, bits)| {
         let upper = text.strip_suffix(name);
@@ -35,7 +44,15 @@ pub fn buffer(text: &str) -> Result<u64, String> {
     });
     let (digits, bits) = unit.unwrap_or((text, 0));
     let octets = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << bits));
-    let octets = octets.ok_or("must be a number, such as 16M")?;
+    octets.ok_or_else(|| "must be a number, such as 16M".into())
+}
+
+/// Parses the size of a capture's ring.
+///
+/// # Errors
+/// What to write instead.
+pub fn buffer(text: &str) -> Result<u64, String> {
+    let octets = octets(text)?;
     match (1 << 20..=1 << 30).contains(&octets) {
         true => Ok(octets),
         false => Err("must be from 1M to 1G".into()),

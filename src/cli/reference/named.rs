@@ -1,5 +1,5 @@
 //! Sections of the reference about the command line: options, lists of other tools, situations of the lab, checks of
-//! `verify`.
+//! `verify`, keys of metadata.
 
 use std::fmt::Write as _;
 
@@ -8,6 +8,7 @@ use clap::{Arg, Command, CommandFactory as _};
 use super::{Cli, Written, code, table};
 use crate::lab::prober::SITUATIONS;
 use crate::results::verify::CHECKS;
+use crate::run::keys::KEYS;
 use crate::targets::TOOLS;
 
 /// The options of every command, one section per command with options.
@@ -86,4 +87,13 @@ pub fn checks(page: &mut String) -> Written {
     writeln!(page, "\n## Checks of `verify`\n")?;
     let rows = CHECKS.iter().map(|check| [code(check.name()), check.doc().to_owned()]);
     table(page, ["check", "what must hold"], rows)
+}
+
+/// The keys of a result's metadata.
+pub fn metadata(page: &mut String) -> Written {
+    writeln!(page, "\n## Metadata of a result\n")?;
+    let rows = KEYS.iter().map(|key| {
+        [code(key.name), key.kind.as_str().to_owned(), key.by.to_owned(), key.doc.to_owned()]
+    });
+    table(page, ["key", "value", "written by", "meaning"], rows)
 }

@@ -31,6 +31,7 @@ pub(super) fn ended(
         answer,
         started,
         ended: clocks::now(),
+        duration: None,
         ip_version: Some(if target.is_ipv4() { 4 } else { 6 }),
         source_port: port,
     };

@@ -232,7 +232,7 @@ fn a_capture_without_the_acknowledgments_follows_the_data() {
 
 fn quote<'a>(transport: &'a [u8], ip: &Ip) -> Packet<'a> {
     let quote = Some(Quote { ip: *ip, ports: Some((40_000, 80)), transport });
-    let icmp = crate::packet::Icmp { kind: 3, code: 3, rest: 0, quote };
+    let icmp = crate::packet::Icmp::error(3, 3, quote);
     let blank = Packet::blank(Timestamp(2));
     let ip = Ip { protocol: protocol::ICMP, ..blank.ip };
     Packet { ip, transport: Transport::Icmp(icmp), ..blank }

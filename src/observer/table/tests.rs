@@ -3,7 +3,7 @@
 use super::*;
 use crate::observer::Flows;
 use crate::packet::{Icmp, Ip, Quote, Tcp, Transport, protocol};
-use arrow_array::{Array as _, BooleanArray, RecordBatch, UInt16Array, UInt64Array};
+use arrow_array::{Array as _, BooleanArray, Int64Array, RecordBatch, UInt16Array};
 use arrow_schema::{Field, Schema};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -37,6 +37,7 @@ fn segment(
             traffic_class: 0,
             ttl: 64,
             evil: Some(false),
+            dont_fragment: false,
             id: Some(0),
             flow_label: None,
             fragment: None,
@@ -119,7 +120,7 @@ fn a_flow_that_is_over_is_completed_after_the_delay() {
     let (keys, batch) = bench.take();
     assert_eq!(keys.len(), 1);
     assert_eq!(keys[0].source.1, 1000);
-    let packets = batch["pkt_fwd"].as_any().downcast_ref::<UInt64Array>().unwrap();
+    let packets = batch["pkt_fwd"].as_any().downcast_ref::<Int64Array>().unwrap();
     assert_eq!(packets.value(0), 4);
     for (column, expected) in [
         ("tcp_connected", true),
@@ -321,7 +322,7 @@ fn errors_that_quote_unsent_packets_stay_within_the_bounds() {
         let mut packet = segment(1, router, us, (0, 0), 0);
         (packet.ip.protocol, packet.ports) = (protocol::ICMP, None);
         let quote = Some(Quote { ip: quoted, ports: Some((7, 7)), transport: &[] });
-        packet.transport = Transport::Icmp(Icmp { kind: 11, code: 0, rest: 0, quote });
+        packet.transport = Transport::Icmp(Icmp::error(11, 0, quote));
         bench.table.packet(&packet);
         if sender % 1024 == 0 {
             assert!(sizes(&bench.table).into_iter().all(|size| size <= 2 * MOST + SPARE + 1));
@@ -342,6 +343,7 @@ fn a_batch_gives_the_same_result_as_single_packets() {
             idle_timeout: seconds(idle),
             max_flows: most,
             max_finished: usize::MAX,
+            first_packets: false,
         };
         let (mut one, mut many) = (Bench::new(limits), Bench::new(limits));
         let (mut dice, mut time) = (0x2545_f491_4f6c_dd1du64, SECOND);

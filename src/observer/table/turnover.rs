@@ -9,6 +9,7 @@ use super::{FlowTable, SPARE};
 use crate::chain::Note;
 use crate::field::Timestamp;
 use crate::flags::{Flag, Flags};
+use crate::packet::template::Template;
 use crate::packet::{Direction, Packet};
 
 /// The table's own state of a flow, close together: every packet needs most of it.
@@ -89,6 +90,10 @@ impl FlowTable {
             let slots = self.flows.len();
             self.exchanges.resize_with(slots.max(self.exchanges.len()), Exchange::default);
             self.exchanges[slot as usize] = Exchange::default();
+            if self.limits.first_packets {
+                self.firsts.resize_with(slots.max(self.firsts.len()), || None);
+                self.firsts[slot as usize] = Template::of(packet).map(Box::new);
+            }
         }
         let flow = self.flows[slot as usize].insert(Flow {
             identity: *identity,
@@ -191,6 +196,8 @@ impl FlowTable {
         self.completed.push(key);
         self.flags.push(flags);
         self.completed_exchanges.extend(exchange);
+        let first = self.firsts.get_mut(slot as usize).and_then(Option::take);
+        self.completed_firsts.extend(first.map(|first| (key, *first)));
         self.closing.push(slot);
     }
 

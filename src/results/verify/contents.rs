@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{Array as _, RecordBatch};
+use arrow_array::{Array, RecordBatch, cast::AsArray as _};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::problem::{Check, Problem};
@@ -13,7 +13,8 @@ use crate::measurement::{Overrides, Plan};
 use crate::results::judge::{FromFile, Results};
 use crate::rule::{ADDED, Rules};
 use crate::run::about;
-use crate::run::output;
+use crate::run::dictionary::plain;
+use crate::run::evidence::{self, EVIDENCE};
 use crate::run::record::{self, POSITION};
 use crate::sink::{self, Checked, Stored};
 use crate::targets::{Positions, Shard};
@@ -48,6 +49,15 @@ pub(super) struct About(BTreeMap<String, String>);
 impl About {
     pub(super) fn new(metadata: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(metadata.into_iter().collect())
+    }
+
+    /// The columns of the records of a run.
+    pub(super) fn schema(&self, plan: &Plan, target: &Fields) -> Schema {
+        let schema = record::schema(plan, target);
+        match self.value(EVIDENCE) {
+            Some(_) => evidence::with_column(&schema),
+            None => schema,
+        }
     }
 
     pub(super) fn value(&self, key: &str) -> Option<&str> {
@@ -92,7 +102,7 @@ impl Contents {
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
         let stored = Stored::open(file)?;
-        let (rows, schema) = (stored.rows(), stored.schema().clone());
+        let (rows, schema) = (stored.rows(), plain(stored.schema()));
         match &self.first {
             None => {
                 self.first = Some((file.to_owned(), schema.clone()));
@@ -162,7 +172,7 @@ impl Contents {
         // Results judged by another measurement have labels of that one and facts of their own.
         let of_run = schema.field_with_name(POSITION).is_ok() && about.value("judged").is_none();
         let wanted = match of_run {
-            true => record::schema(&plan, target),
+            true => about.schema(&plan, target),
             false => rules.schema(&facts),
         };
         if let Some(why) = difference(&wanted, schema) {
@@ -217,8 +227,8 @@ impl Contents {
     /// Counts records and their positions.
     fn count(&mut self, batch: &RecordBatch) {
         self.records += batch.num_rows() as u64;
-        if let Some(positions) = output::positions(batch) {
-            positions.iter().for_each(|position| self.position(*position));
+        if let Some(positions) = record::positions(batch) {
+            positions.into_iter().for_each(|position| self.position(position));
         }
     }
 
@@ -239,7 +249,7 @@ impl Contents {
         let column = |batch: &RecordBatch, name| batch.column_by_name(name).cloned();
         let differs = |from: usize, rows: usize| {
             ADDED.iter().any(|name| match (column(stored, name), column(judged, name)) {
-                (Some(a), Some(b)) => a.slice(from, rows).as_ref() != b.slice(from, rows).as_ref(),
+                (Some(a), Some(b)) => !same(&a.slice(from, rows), &b.slice(from, rows)),
                 (None, None) => false,
                 _ => true,
             })
@@ -247,8 +257,9 @@ impl Contents {
         if !differs(0, stored.num_rows()) {
             return;
         }
+        let positions = record::positions(stored);
         for row in (0..stored.num_rows()).filter(|row| differs(*row, 1)) {
-            let position = output::positions(stored).map(|positions| positions[row]);
+            let position = positions.as_ref().map(|positions| positions[row]);
             let (count, _) = self.relabelled.get_or_insert((0, position));
             *count += 1;
         }
@@ -347,6 +358,18 @@ fn is_part(about: &About, path: &Path, has_journal: bool) -> bool {
     in_folder || about.value("ended").is_none() && about.value("merged_from").is_none()
 }
 
+/// Whether two columns have the same values, whatever the file says of them.
+fn same(a: &dyn Array, b: &dyn Array) -> bool {
+    match (a.as_struct_opt(), b.as_struct_opt()) {
+        (Some(a), Some(b)) => {
+            a.nulls() == b.nulls()
+                && a.column_names() == b.column_names()
+                && a.columns().iter().zip(b.columns()).all(|(a, b)| same(a, b))
+        }
+        _ => a == b,
+    }
+}
+
 /// How columns differ from the expected ones.
 fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     let all = wanted.fields().iter().chain(found.fields());
@@ -361,14 +384,16 @@ fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
     Some(format!("column `{first}` does not match the measurement"))
 }
 
-/// Whether a column has the expected type. A struct may have fewer fields, as an earlier version wrote it.
+/// Whether a column has the expected type, or one that an earlier version gave it: a struct may have fewer fields, and
+/// a count or a duration may be unsigned.
 fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
     match (wanted, found) {
         (DataType::Struct(wanted), DataType::Struct(found)) => found.iter().all(|field| {
             wanted
                 .find(field.name())
-                .is_some_and(|(_, known)| known.data_type() == field.data_type())
+                .is_some_and(|(_, known)| has_no_others(known.data_type(), field.data_type()))
         }),
+        (DataType::Int64, found) => wanted == found || found.is_unsigned_integer(),
         _ => wanted == found,
     }
 }

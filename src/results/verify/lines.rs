@@ -71,7 +71,7 @@ fn labels(
     let known = record::schema(&plan, &Fields::empty());
     let own = own.fields(&known);
     let Some(Ok(plan)) = about.plan(&own) else { return Ok(()) };
-    let schema: SchemaRef = Arc::new(record::schema(&plan, &own));
+    let schema: SchemaRef = Arc::new(about.schema(&plan, &own));
     let facts: Vec<usize> = (0..schema.fields().len())
         .filter(|column| !ADDED.contains(&schema.field(*column).name().as_str()))
         .collect();

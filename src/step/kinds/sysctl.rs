@@ -356,6 +356,11 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(ROOT).join(relative.trim_start_matches('/'))
 }
 
+/// The value of a parameter in this thread's network namespace, if it can be read.
+pub fn value(name: &str) -> Option<String> {
+    read(&path(name)).ok()
+}
+
 /// The dotted name of the parameter in this file.
 pub(crate) fn name(path: &Path) -> Option<String> {
     path.strip_prefix(ROOT).ok()?.to_str().map(exchanged)

@@ -94,12 +94,12 @@ fn flows(ports: &[u16]) -> Bench {
 }
 
 /// By port: whether the flow is flagged, and how many packets it had.
-fn facts(bench: &mut Bench) -> Vec<(u16, bool, Option<u64>)> {
+fn facts(bench: &mut Bench) -> Vec<(u16, bool, Option<i64>)> {
     bench.table.flush(|_| true);
     let Flows { keys, flags, columns, .. } = bench.table.take().into_flows();
     let batch = RecordBatch::try_new(bench.schema.clone(), columns).unwrap();
     let packets = batch.column_by_name("pkt_fwd").unwrap();
-    let packets = packets.as_any().downcast_ref::<UInt64Array>().unwrap();
+    let packets = packets.as_any().downcast_ref::<Int64Array>().unwrap();
     let mut facts: Vec<_> = (0..keys.len())
         .map(|row| {
             let flagged = flags[row].has(Flag::InternalError);
@@ -115,11 +115,11 @@ fn facts(bench: &mut Bench) -> Vec<(u16, bool, Option<u64>)> {
 const GOOD: [u16; 3] = [1, 2, 3];
 
 /// The facts of good flows and of a bad one between them.
-fn around(bad: u16) -> Vec<(u16, bool, Option<u64>)> {
+fn around(bad: u16) -> Vec<(u16, bool, Option<i64>)> {
     facts(&mut flows(&[GOOD[0], bad, GOOD[1], GOOD[2]]))
 }
 
-fn good() -> Vec<(u16, bool, Option<u64>)> {
+fn good() -> Vec<(u16, bool, Option<i64>)> {
     GOOD.map(|port| (port, false, Some(2))).into()
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::packet::owner::{Owners, PortSet};
-use arrow_array::{UInt8Array, UInt32Array};
+use arrow_array::Int64Array;
 
 const PORT: u16 = 40_000;
 
@@ -35,12 +35,12 @@ fn numbered(
 
 /// Of the only flow: its source port, packets in both directions, and the flags of the first
 /// SYN-ACK.
-fn only(bench: &mut Bench) -> (u16, [u64; 2], Option<u16>) {
+fn only(bench: &mut Bench) -> (u16, [i64; 2], Option<u16>) {
     bench.table.flush(|_| true);
     let (keys, batch) = bench.take();
     assert_eq!(keys.len(), 1, "{keys:?}");
     let packets = ["pkt_fwd", "pkt_rev"]
-        .map(|column| batch[column].as_any().downcast_ref::<UInt64Array>().unwrap().value(0));
+        .map(|column| batch[column].as_any().downcast_ref::<Int64Array>().unwrap().value(0));
     (keys[0].source.1, packets, synflags(&batch, "tcp_synflags_rev"))
 }
 
@@ -127,7 +127,7 @@ fn error(at: i64, quote: &Packet<'static>, transport: &'static [u8]) -> Packet<'
     let mut packet = segment(at, router, us, (0, 0), 0);
     (packet.ip.protocol, packet.ports) = (protocol::ICMP, None);
     let quote = Some(Quote { ip: quote.ip, ports: quote.ports, transport });
-    packet.transport = Transport::Icmp(Icmp { kind: 3, code: 3, rest: 0, quote });
+    packet.transport = Transport::Icmp(Icmp::error(3, 3, quote));
     packet
 }
 
@@ -146,9 +146,9 @@ fn an_error_that_quotes_an_unsent_packet_is_not_a_fact() {
         let batch = RecordBatch::try_new(bench.schema.clone(), columns).unwrap();
         assert_eq!(flags(&batch, "icmp_unreachable", 0), fits);
         assert_eq!(exchanges[0].refused, fits);
-        let unexpected = batch["pkt_unexpected_rev"].as_any().downcast_ref::<UInt32Array>();
-        assert_eq!(unexpected.unwrap().value(0), u32::from(!fits));
-        let checked = batch["icmp_quote_checked"].as_any().downcast_ref::<UInt8Array>().unwrap();
+        let unexpected = batch["pkt_unexpected_rev"].as_any().downcast_ref::<Int64Array>();
+        assert_eq!(unexpected.unwrap().value(0), i64::from(!fits));
+        let checked = batch["icmp_quote_checked"].as_any().downcast_ref::<Int64Array>().unwrap();
         assert_eq!(checked.iter().next().unwrap(), fits.then_some(4));
     }
 }

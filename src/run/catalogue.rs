@@ -2,10 +2,10 @@
 
 use arrow_schema::DataType;
 
+use super::controls::CONTROL;
+use super::record::POSITION;
 use crate::chain::{self, Chain};
 use crate::flags;
-use crate::run::controls::CONTROL;
-use crate::run::record::POSITION;
 
 /// The columns of every target.
 pub static TARGET: [(&str, DataType, &str); 4] = [
@@ -23,7 +23,7 @@ pub static TARGET: [(&str, DataType, &str); 4] = [
 pub static RECORD: [(&str, &str, &str); 3] = [
     (
         POSITION,
-        "uint64",
+        "int64",
         "The target's position in its list: its line number, from 1. Unique within a run.",
     ),
     (

@@ -1,0 +1,200 @@
+//! Records whose label is searched for on the path: final, but for the struct `locate`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arrow_array::{
+    Array as _, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray, cast::AsArray as _,
+};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_select::filter::filter_record_batch;
+use foldhash::fast::RandomState;
+
+use super::record;
+use crate::engine::driver::Trace;
+use crate::error::{Error, Result};
+use crate::field::Row as _;
+use crate::locate::{LOCATE, Located, Pair};
+use crate::measurement::{Locate, Plan, Sought};
+use crate::observer::Flows;
+use crate::packet::owner::PortSet;
+use crate::packet::template::Template;
+use crate::targets::Target;
+
+/// The first packets of a record's attempts, by configuration.
+pub type Packets = Vec<Option<Template>>;
+
+/// Judged records that are final but for their place on the path.
+pub struct Final {
+    /// The judged records.
+    pub judged: RecordBatch,
+    /// The target of each.
+    pub targets: Vec<Target>,
+    /// The packets of each.
+    pub packets: Vec<Packets>,
+}
+
+/// A record that waits for its search.
+struct Waiting {
+    /// The label, by its number.
+    sought: usize,
+    pair: Arc<Pair>,
+}
+
+/// The records that wait for a search, by group.
+#[derive(Default)]
+pub struct Locating {
+    groups: HashMap<u64, (RecordBatch, Vec<Waiting>)>,
+    /// First packets of flows that are not merged yet.
+    firsts: HashMap<(u16, SocketAddr), Template, RandomState>,
+}
+
+impl Locating {
+    /// The number of records that wait.
+    pub fn len(&self) -> usize {
+        self.groups.values().map(|(records, _)| records.num_rows()).sum()
+    }
+
+    /// Keeps the first packets of flows.
+    pub fn take_firsts(&mut self, flows: &mut Flows) {
+        for (key, template) in std::mem::take(&mut flows.firsts) {
+            self.firsts.insert((key.source.1, key.destination.into()), template);
+        }
+    }
+
+    /// The first packet of an attempt.
+    pub fn first(&mut self, port: Option<u16>, target: Option<SocketAddr>) -> Option<Template> {
+        self.firsts.remove(&(port?, target?))
+    }
+
+    /// Forgets the packets from the ports of a wave that is over.
+    pub fn forget(&mut self, ports: &PortSet) {
+        self.firsts.retain(|(port, _), _| !ports.contains(*port));
+    }
+
+    /// Takes the records that have a label to locate, as the group with this identifier. Returns the others, and what to search
+    /// for.
+    pub fn take(
+        &mut self,
+        plan: &Plan,
+        id: u64,
+        done: Final,
+    ) -> Result<(RecordBatch, Vec<(Target, Trace)>)> {
+        let Final { judged, targets, packets } = done;
+        let Some(locate) = &plan.locate else { return Ok((judged, Vec::new())) };
+        let words = words(locate, &judged);
+        let (mut waits, mut waiting, mut traces) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, (target, packets)) in targets.into_iter().zip(packets).enumerate() {
+            let found = trace(plan, locate, &words, row, &target, packets);
+            waits.push(found.is_some());
+            if let Some((sought, trace)) = found {
+                waiting.push(Waiting { sought, pair: trace.pair.clone() });
+                traces.push((target, trace));
+            }
+        }
+        if traces.is_empty() {
+            return Ok((judged, traces));
+        }
+        waits.resize(judged.num_rows(), false);
+        let rows =
+            |of: bool| waits.iter().map(|waits| Some(*waits == of)).collect::<BooleanArray>();
+        let others = filter_record_batch(&judged, &rows(false)).map_err(failed)?;
+        let records = filter_record_batch(&judged, &rows(true)).map_err(failed)?;
+        self.groups.insert(id, (records, waiting));
+        Ok((others, traces))
+    }
+
+    /// Takes the results of a group; `None` for a search that the end of the run stopped, whose record is dropped. Returns the
+    /// records, judged with them.
+    pub fn finish(
+        &mut self,
+        plan: &Plan,
+        schema: &SchemaRef,
+        id: u64,
+        located: Vec<Option<Located>>,
+    ) -> Result<RecordBatch> {
+        let (Some((records, waiting)), Some(locate)) = (self.groups.remove(&id), &plan.locate)
+        else {
+            return Err(Error::Failed(format!("locate: there is no group {id}")));
+        };
+        let is_done: BooleanArray = located.iter().map(|one| Some(one.is_some())).collect();
+        let rows = waiting
+            .into_iter()
+            .zip(located)
+            .filter_map(|(waiting, located)| Some(complete(locate, &waiting, located?)));
+        let rows: Vec<Located> = rows.collect();
+        let records = filter_record_batch(&records, &is_done).map_err(failed)?;
+        // Without the columns that judging added.
+        let mut columns = records.columns()[..schema.fields().len()].to_vec();
+        let place = schema.index_of(LOCATE).map_err(failed)?;
+        columns[place] = column(schema, &rows).map_err(failed)?;
+        let records = RecordBatch::try_new(schema.clone(), columns).map_err(failed)?;
+        plan.rules.judge(&records)
+    }
+}
+
+/// The struct `locate` with these rows.
+///
+/// # Errors
+/// If the schema has none.
+pub fn column(schema: &SchemaRef, rows: &[Located]) -> Result<ArrayRef, ArrowError> {
+    let DataType::Struct(fields) = schema.field_with_name(LOCATE)?.data_type() else {
+        return Err(ArrowError::SchemaError(format!("{LOCATE} is not a struct")));
+    };
+    Ok(Arc::new(StructArray::try_new(fields.clone(), Located::collect(rows), None)?))
+}
+
+/// The words of the conditions of all labels to locate.
+fn words(locate: &Locate, judged: &RecordBatch) -> Vec<Option<StringArray>> {
+    let verdict = judged.column_by_name("verdict").and_then(|verdict| verdict.as_struct_opt());
+    let of = |sought: &Sought| verdict?.column_by_name(&sought.column)?.as_string_opt().cloned();
+    locate.labels.iter().map(of).collect()
+}
+
+/// The first label to locate that a record has, by its number, and the search for it.
+fn trace(
+    plan: &Plan,
+    locate: &Locate,
+    words: &[Option<StringArray>],
+    row: usize,
+    target: &Target,
+    mut packets: Packets,
+) -> Option<(usize, Trace)> {
+    let has = |(number, sought): &(usize, &Sought)| {
+        let words = words.get(*number).and_then(Option::as_ref);
+        words.is_some_and(|words| words.is_valid(row) && words.value(row) == sought.word)
+    };
+    let (number, sought) = locate.labels.iter().enumerate().find(has)?;
+    let experiment = plan.configs.iter().position(|config| config.name == sought.experiment)?;
+    let at = record::address(target)?;
+    let mut packet = |of: usize| packets.get_mut(of).and_then(Option::take);
+    let pair = match experiment {
+        0 => Pair::alone(packet(0)?),
+        _ => Pair::new(packet(0)?, packet(experiment)?)?,
+    };
+    let feature = pair.feature() ^ (experiment as u64) << 56;
+    let name = target.name.clone();
+    Some((number, Trace { at, name, pair: Arc::new(pair), goal: sought.goal, feature }))
+}
+
+/// Adds to a result what the label and the packets say.
+fn complete(locate: &Locate, waiting: &Waiting, located: Located) -> Located {
+    let Some(sought) = locate.labels.get(waiting.sought) else { return located };
+    Located {
+        label: Some(sought.label.clone()),
+        subject: Some(sought.subject.clone()),
+        experiment: crate::record::CONFIGURATIONS
+            .iter()
+            .find(|name| **name == sought.experiment)
+            .copied(),
+        copied: Some(waiting.pair.copied()),
+        fields: Some(waiting.pair.fields()),
+        header: Some(waiting.pair.of(crate::locate::Side::One).header()),
+        ..located
+    }
+}
+
+fn failed(why: ArrowError) -> Error {
+    Error::failed("hold records for the search of a label's place", why)
+}
