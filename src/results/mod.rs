@@ -5,6 +5,7 @@ pub mod describe;
 pub mod embedded;
 pub mod export;
 pub mod flat;
+pub mod hops;
 pub mod input;
 pub mod judge;
 pub mod merged;

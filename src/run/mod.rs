@@ -330,8 +330,8 @@ impl Run<'_> {
     ) -> Metadata {
         let limits = self.limits();
         let Spec { concurrency, wave, evidence, .. } = self.spec;
-        let sizes = (*concurrency, *wave, evidence.is_some());
-        let memory = memory::of_run(self.plan, sizes, &self.pool, self.ring);
+        let in_memory = (*concurrency, *wave, evidence.is_some());
+        let memory = memory::of_run(self.plan, in_memory, &self.pool, self.ring);
         let cap = |cap: Option<u32>| {
             Some(cap.map_or_else(|| keys::NONE.to_owned(), |cap| cap.to_string()))
         };

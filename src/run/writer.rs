@@ -15,7 +15,7 @@ use super::events::Events;
 use super::evidence::Evidence;
 use super::held::{Held, Judged, Next};
 use super::live::Live;
-use super::locating::{self, Final, Locating, Packets};
+use super::locating::{self, Locating};
 use super::networks::Networks;
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
@@ -23,7 +23,7 @@ use super::{about, record};
 use crate::barrier::panic_point;
 use crate::connect::{Ended, Prepared, State};
 use crate::engine::driver::Progress;
-use crate::engine::ports;
+use crate::engine::ports::{self, Bank};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
@@ -106,8 +106,8 @@ pub struct Writer<'a> {
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
-    evidence: Option<Evidence>,
     locating: Locating,
+    evidence: Option<Evidence>,
     /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
@@ -136,7 +136,6 @@ impl<'a> Writer<'a> {
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
-        let locating = Locating::default();
         Self {
             plan,
             networks,
@@ -147,8 +146,8 @@ impl<'a> Writer<'a> {
             events,
             known,
             held,
+            locating: Locating::default(),
             evidence: None,
-            locating,
             answers,
             written,
         }
@@ -204,6 +203,9 @@ impl<'a> Writer<'a> {
         if wave.fates.is_empty() {
             return Ok(());
         }
+        if self.plan.locate.is_some() {
+            self.locating.hold(&targets, &attempts, &ports);
+        }
         if let Some(evidence) = &mut self.evidence {
             evidence.hold(&targets, &attempts, packets, wave.repeated());
         }
@@ -242,16 +244,7 @@ impl<'a> Writer<'a> {
         });
         let starved = (0..targets.len()).map(|row| starved(&attempts, row));
         let (wanted, starved) = (wanted.collect(), starved.collect());
-        let mut packets = vec![Packets::new(); targets.len()];
-        if self.plan.locate.is_some() {
-            for (row, packets) in packets.iter_mut().enumerate() {
-                let address = addresses.get(row).copied().flatten();
-                let ports = attempts.iter().map(|attempts| attempts[row].attempt.source_port);
-                packets.extend(ports.map(|port| self.locating.first(port, address)));
-            }
-            self.locating.forget(&ports);
-        }
-        let all = Judged { merged, judged, flags, wanted, targets, starved, packets };
+        let all = Judged { merged, judged, flags, wanted, targets, starved };
         let answer = self.conclude(all, &wave)?;
         self.answer(answer)
     }
@@ -290,37 +283,30 @@ impl Writer<'_> {
                 continue;
             }
             let next = self.held.round(*id, round)?;
-            self.follow(next, wave, &mut answer)?;
+            self.follow(next, wave.bank, &mut answer)?;
         }
         self.written.unfinished += wave.stopped() as u64;
         let next = self.held.first(all, wave.is_control, wave.bank)?;
-        self.follow(next, wave, &mut answer)?;
+        self.follow(next, wave.bank, &mut answer)?;
         Ok(answer)
     }
 
-    /// Takes note of the groups to re-probe, and settles the records that are final.
-    fn follow(&mut self, next: Next, wave: &Wave, answer: &mut Vec<Group>) -> Result<()> {
+    fn follow(&mut self, next: Next, bank: Bank, answer: &mut Vec<Group>) -> Result<()> {
         answer.extend(next.again);
         self.written.repeated += next.starved;
-        if let Some(records) = next.done {
-            answer.extend(self.settle(records, wave)?);
+        let Some(records) = next.done else { return Ok(()) };
+        if self.plan.locate.is_none() {
+            return self.write(&records);
         }
-        Ok(())
-    }
-
-    /// Writes final records, except those with a label whose place is searched for first. A control has no such label.
-    fn settle(&mut self, records: Final, wave: &Wave) -> Result<Option<Group>> {
-        if self.plan.locate.is_none() || wave.is_control {
-            return self.write(&records.judged).map(|()| None);
-        }
+        // Records with a label whose place is searched for wait for that.
         let id = self.held.next_id();
         let (others, traces) = self.locating.take(self.plan, id, records)?;
-        self.write(&others)?;
         let (targets, traces): (Vec<_>, Vec<_>) = traces.into_iter().unzip();
-        let (wanted, bank, is_control) =
-            (vec![Vec::new(); targets.len()], wave.bank.other(), false);
-        let group = Group { id, targets, wanted, bank, is_control, traces };
-        Ok((!group.targets.is_empty()).then_some(group))
+        if !traces.is_empty() {
+            let (wanted, bank, is_control) = (vec![Vec::new(); targets.len()], bank.other(), false);
+            answer.push(Group { id, targets, wanted, bank, is_control, traces });
+        }
+        self.write(&others)
     }
 
     /// Writes the records of a wave of searches.

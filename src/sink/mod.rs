@@ -43,6 +43,7 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -144,6 +145,17 @@ pub fn open_sorted(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
         true => Ok(Box::new(parquet::ParquetSink::create_sorted(path, schema)?)),
         false => open(path, schema),
     }
+}
+
+/// The records of a batch as objects, with the same values as in NDJSON.
+///
+/// # Errors
+/// Why a column has no form in JSON.
+pub fn objects(batch: &RecordBatch) -> std::result::Result<Vec<Map<String, Value>>, String> {
+    let mut text = Vec::new();
+    encode::lines(batch, &mut text).map_err(|error| error.to_string())?;
+    let lines = serde_json::Deserializer::from_slice(&text).into_iter();
+    lines.collect::<std::result::Result<_, _>>().map_err(|error| error.to_string())
 }
 
 /// The metadata file of NDJSON.

@@ -34,6 +34,9 @@ use crate::targets::Target;
 /// The column of a record that says where its target's packets are.
 pub const EVIDENCE: &str = "evidence";
 
+/// Its meaning.
+pub const DOC: &str = "Where the target's packets are; NULL if they were not kept.";
+
 /// The columns in it.
 pub static COLUMNS: [(&str, DataType, &str); 3] = [
     (
@@ -320,7 +323,7 @@ impl<'a> Rows<'a> {
     }
 
     fn position(&self, row: usize) -> Option<u64> {
-        self.positions.as_ref().map(|positions| positions[row])
+        self.positions.as_ref()?.get(row).copied()
     }
 
     /// A target in a comment.
