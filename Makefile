@@ -69,8 +69,7 @@ setup:
 demo: setup
 	cargo build --locked --profile demo --no-default-features
 	target/demo/pathspider run measurements/ecn.toml --lab --control 10% -o target/ecn.parquet
-	target/demo/pathspider --quiet report target/ecn.parquet -o target/ecn.report.html
-	@echo "The report of this run is a page: file://$(CURDIR)/target/ecn.report.html"
+	@target/demo/pathspider report target/ecn.parquet -o $(CURDIR)/target/ecn.report.html
 
 target/release/pathspider:
 	cargo build --locked --release

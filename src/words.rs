@@ -4,6 +4,11 @@
 
 use indicatif::HumanCount;
 
+/// A count with separated thousands.
+pub fn thousands(count: u64) -> String {
+    HumanCount(count).to_string()
+}
+
 /// A count and what is counted. In `what`, `[one|several]` are the singular and plural forms of a word, and `[s]` is
 /// a plural ending: `counted(n, "target[s] [is|are] excluded")`. Thousands are separated.
 pub fn counted(count: u64, what: &str) -> String {

@@ -1,6 +1,7 @@
 //! A table: a caption, columns, rows of values, and the SQL that gives them.
 
 use crate::printable;
+pub use crate::words::thousands;
 
 /// The most rows of a table that a page shows.
 pub const SHOWN: usize = 50;
@@ -66,11 +67,6 @@ impl Form {
     pub fn is_number(self) -> bool {
         self != Self::Text
     }
-}
-
-/// A count with separated thousands.
-pub fn thousands(count: u64) -> String {
-    indicatif::HumanCount(count).to_string()
 }
 
 /// `1.91 %`.

@@ -1,7 +1,7 @@
 //! The same targets in several results: a number for each target, by address, port and name.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
 use arrow_array::{Array as _, RecordBatch};
@@ -82,9 +82,8 @@ impl Targets {
 /// A key of 128 bits: two of a billion targets share one with a probability below 1e-20.
 fn key(ip: Option<&str>, port: Option<i64>, name: Option<&str>) -> u128 {
     let half = |seed: u64| {
-        let mut hasher = foldhash::quality::FixedState::with_seed(seed).build_hasher();
-        (ip, port, name).hash(&mut hasher);
-        u128::from(hasher.finish())
+        let state = foldhash::quality::FixedState::with_seed(seed);
+        u128::from(state.hash_one((ip, port, name)))
     };
     half(0) << 64 | half(1)
 }

@@ -18,6 +18,7 @@ pub mod interval;
 mod matched;
 pub mod methods;
 pub mod network;
+mod quote;
 pub mod registry;
 pub mod series;
 pub mod source;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
-use super::sql::text;
+use super::quote::text;
 use crate::error::{Error, Result};
 use crate::sink::{self, Leaf, Stored};
 
