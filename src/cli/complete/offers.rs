@@ -50,12 +50,15 @@ const ROWS: &[Row] = &[
     file("results", Files::Any),
     file("result", Files::Any),
     words("columns", columns),
+    file("as_table", Files::Any),
     file("lab", Files::Ending("toml")),
     file("targets", Files::Any),
     file("names", Files::Any),
+    file("as_table", Files::Any),
     file("file", Files::Any),
     file("output", Files::Any),
     file("resume", Files::Any),
+    file("as_table", Files::Any),
     file("exclude", Files::Any),
     file("only", Files::Any),
     file("failures", Files::Any),
@@ -65,6 +68,22 @@ const ROWS: &[Row] = &[
     file("token_file", Files::Any),
     words("evidence_label", labels),
     file("folder", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("hub_folder", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("dataset", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("from", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("to", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("journals", Files::Folders),
+    #[cfg(feature = "fleet")]
+    file("config", Files::Ending("toml")),
+    #[cfg(feature = "fleet")]
+    file("server", Files::Any),
+    #[cfg(feature = "fleet")]
+    file("campaign_file", Files::Ending("toml")),
     file("package", Files::Folders),
     file("publish", Files::Ending("toml")),
     // A program with its arguments, for `lab shell`.
@@ -76,8 +95,11 @@ const ROWS: &[Row] = &[
 const FREE: &[&str] = &[
     "add",
     "affiliation",
+    "agent",
     "author",
     "campaign",
+    "campaign_key",
+    "campaign_name",
     "canonical",
     "capture_buffer",
     "column",
@@ -87,13 +109,16 @@ const FREE: &[&str] = &[
     "contact",
     "control",
     "description",
+    "entries",
     "evidence_limit",
     "evidence_targets",
     "expires",
     "expiry_timeout",
     "file_type",
     "filter",
+    "group",
     "idle_timeout",
+    "key",
     "label",
     "languages",
     "license",
@@ -108,6 +133,7 @@ const FREE: &[&str] = &[
     "rate",
     "rate_per_address",
     "rate_per_prefix",
+    "reason",
     "resolver",
     "retries",
     "ror",
@@ -117,6 +143,7 @@ const FREE: &[&str] = &[
     "shard",
     "size",
     "source_ports",
+    "tag",
     "timeout",
     "title",
     "url",
