@@ -159,7 +159,6 @@ impl<'a> Dictionary<'a> {
             }
             LOCATE => Located::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
-            LOCATE => Located::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             "verdict" => {
                 conditions(format!("The result of {}; NULL where it does not apply.", rule()))
             }

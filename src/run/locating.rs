@@ -1,7 +1,7 @@
 //! Records whose label is searched for on the path: final, but for the struct `locate`.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use arrow_array::{
@@ -12,6 +12,7 @@ use arrow_select::filter::filter_record_batch;
 use foldhash::fast::RandomState;
 
 use super::controls::CONTROL;
+use super::networks::Networks;
 use super::record;
 use crate::connect::Ended;
 use crate::engine::driver::Trace;
@@ -33,14 +34,16 @@ struct Waiting {
     /// The label, by its number.
     sought: usize,
     pair: Arc<Pair>,
+    source: Option<IpAddr>,
+    target: IpAddr,
 }
 
 /// The records that wait for a search, by group.
 #[derive(Default)]
 pub struct Locating {
     groups: HashMap<u64, (RecordBatch, Vec<Waiting>)>,
-    /// Targets without a final record, by position, with the packets of their last attempts.
-    held: HashMap<u64, (Target, Packets), RandomState>,
+    /// Targets without a final record, by position, with this host's address and the packets of their last attempts.
+    held: HashMap<u64, (Target, Option<IpAddr>, Packets), RandomState>,
     /// First packets of flows of the next wave, which came early.
     firsts: HashMap<(u16, SocketAddr), Template, RandomState>,
 }
@@ -64,7 +67,8 @@ impl Locating {
             let Some(at) = record::address(target) else { continue };
             let ports = attempts.iter().map(|of| of.get(row)?.attempt.source_port);
             let packets = ports.map(|port| self.firsts.remove(&(port?, at))).collect();
-            self.held.insert(target.position, (target.clone(), packets));
+            let source = attempts.iter().find_map(|of| of.get(row)?.local);
+            self.held.insert(target.position, (target.clone(), source, packets));
         }
         self.firsts.retain(|(port, _), _| !ports.contains(*port));
     }
@@ -85,13 +89,14 @@ impl Locating {
         let positions = record::positions(&judged).unwrap_or_default();
         for row in 0..judged.num_rows() {
             let held = positions.get(row).and_then(|position| self.held.remove(position));
-            let found = held.filter(|_| !is_control(row)).and_then(|(target, packets)| {
+            let found = held.filter(|_| !is_control(row)).and_then(|(target, source, packets)| {
                 let (sought, trace) = trace(plan, locate, &words, row, &target, packets)?;
-                Some((sought, trace, target))
+                Some((sought, trace, target, source))
             });
             waits.push(found.is_some());
-            if let Some((sought, trace, target)) = found {
-                waiting.push(Waiting { sought, pair: trace.pair.clone() });
+            if let Some((sought, trace, target, source)) = found {
+                let (pair, target_at) = (trace.pair.clone(), trace.at.ip());
+                waiting.push(Waiting { sought, pair, source, target: target_at });
                 traces.push((target, trace));
             }
         }
@@ -110,7 +115,7 @@ impl Locating {
     /// records, judged with them.
     pub fn finish(
         &mut self,
-        plan: &Plan,
+        (plan, networks): (&Plan, &Networks),
         schema: &SchemaRef,
         id: u64,
         located: Vec<Option<Located>>,
@@ -123,7 +128,7 @@ impl Locating {
         let rows = waiting
             .into_iter()
             .zip(located)
-            .filter_map(|(waiting, located)| Some(complete(locate, &waiting, located?)));
+            .filter_map(|(waiting, located)| Some(complete(locate, networks, &waiting, located?)));
         let rows: Vec<Located> = rows.collect();
         let records = filter_record_batch(&records, &is_done).map_err(failed)?;
         // Without the columns that judging added.
@@ -180,7 +185,8 @@ fn trace(
 }
 
 /// Adds to a result what the label and the packets say.
-fn complete(locate: &Locate, waiting: &Waiting, located: Located) -> Located {
+fn complete(locate: &Locate, networks: &Networks, waiting: &Waiting, located: Located) -> Located {
+    let origin = |address: Option<IpAddr>| networks.origin(address?);
     let Some(sought) = locate.labels.get(waiting.sought) else { return located };
     Located {
         label: Some(sought.label.clone()),
@@ -189,6 +195,10 @@ fn complete(locate: &Locate, waiting: &Waiting, located: Located) -> Located {
             .iter()
             .find(|name| **name == sought.experiment)
             .copied(),
+        source_as: origin(waiting.source),
+        target_as: origin(Some(waiting.target)),
+        same_as: origin(located.same_from),
+        changed_as: origin(located.changed_from),
         copied: Some(waiting.pair.copied()),
         fields: Some(waiting.pair.fields()),
         header: Some(waiting.pair.of(crate::locate::Side::One).header()),

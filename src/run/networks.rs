@@ -78,6 +78,11 @@ impl Networks {
             .map_err(|why| Error::failed("build the columns of networks", why))
     }
 
+    /// The AS that originates an address's network, if there is a table; the first of several.
+    pub(super) fn origin(&self, address: IpAddr) -> Option<u32> {
+        self.table.as_ref()?.origins(address).first().copied()
+    }
+
     /// The metadata of the AS table.
     pub(super) fn metadata(&self) -> Metadata {
         self.table.as_ref().map(metadata).unwrap_or_default()

@@ -316,7 +316,8 @@ impl Writer<'_> {
             let located: Vec<_> = found.by_ref().take(targets).collect();
             let stopped = located.iter().filter(|one| one.is_none()).count();
             self.written.unfinished += stopped as u64;
-            let records = self.locating.finish(self.plan, &self.schema, id, located)?;
+            let records =
+                self.locating.finish((self.plan, self.networks), &self.schema, id, located)?;
             self.write(&records)?;
         }
         self.answer(Vec::new())
