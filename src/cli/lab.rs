@@ -47,6 +47,13 @@ enum Command {
         #[command(flatten)]
         size: Size,
     },
+    /// Print the AS table of the lab, for --as-table
+    AsTable {
+        /// The lab that a file describes, instead of the built-in one
+        #[arg(long, value_name = "FILE")]
+        lab: Option<PathBuf>,
+    },
+
     /// Build the lab and open a shell at the prober
     ///
     /// The lab exists until the shell ends. You are root in it, but nothing done there affects this machine's network.
@@ -93,6 +100,10 @@ pub fn run(args: &Args) -> Result<Exit> {
                 Format::Json => list_json(&spec)?,
                 Format::Text => page::print(&list_text(&spec))?,
             }
+        }
+        Command::AsTable { lab } => {
+            let spec = LabFile::read(lab.as_deref())?.spec()?;
+            page::print(&lab::chain::as_table(&spec))?;
         }
         Command::Targets { size } => print_targets(&size.spec()?)?,
         Command::Shell { size, prober, command } => return shell(&size.spec()?, *prober, command),

@@ -14,6 +14,7 @@ mod export;
 #[cfg(feature = "fleet")]
 mod fleet;
 mod guide;
+mod hops;
 mod judge;
 mod lab;
 mod list;
@@ -85,6 +86,7 @@ enum Command {
     Merge(merge::Args),
     Describe(describe::Args),
     Export(export::Args),
+    Hops(hops::Args),
     Verify(verify::Args),
     Upload(upload::Args),
     Report(report::Args),
@@ -165,6 +167,7 @@ fn dispatch(cli: Cli) -> crate::error::Result<Exit> {
         Command::Merge(args) => merge::run(&args),
         Command::Describe(args) => describe::run(&args, cli.quiet),
         Command::Export(args) => export::run(&args, cli.quiet),
+        Command::Hops(args) => hops::run(&args),
         Command::Verify(args) => verify::run(&args, cli.quiet),
         Command::Upload(args) => upload::run(&args),
         Command::Report(args) => report::run(&args),

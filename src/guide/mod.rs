@@ -53,6 +53,7 @@ pub static PAGES: &[Page] = pages! {
     "results": "read, query, export, judge again and verify a result";
     "metadata": "what a result says of itself: its columns, and how it came about";
     "report": "a page about a result, two runs, or several vantage points";
+    "hops": "who did it: between which hops, and whose they are";
     "targets": "target lists: formats, names, filters, lists of other tools";
     "etiquette": "rates, order, exclusion, contact: not to harm anyone";
     "monitoring": "watch a run: progress, status lines, metrics for Prometheus";
@@ -63,6 +64,7 @@ pub static PAGES: &[Page] = pages! {
     "troubleshooting": "what a run does when something breaks";
     "exit-codes": "exit codes and signals";
     "commands": "every command";
+    "fleet": "measure from many vantage points: hub, agents, campaigns, one dataset";
     "upstream": "coming from PATHspider 2";
     "small-machines": "memory, SD cards and uplinks of small machines: what a run takes and what to set";
     "benches": "speed and memory, measured";

@@ -35,6 +35,23 @@ pub struct RouterSpec {
     pub errors_per_second: Option<u32>,
 }
 
+/// The lab's networks and the ASes that announce them, in the format of CAIDA's pfx2as: network, prefix length and AS,
+/// separated by tabs. A host is in the AS of the last router on its path.
+pub fn as_table(spec: &Spec) -> String {
+    let mut text = format!("192.0.2.0\t24\t{OWN_AS}\n2001:db8::\t64\t{OWN_AS}\n");
+    for router in Router::all(spec).skip(1) {
+        let Router { address_v4, address_v6, asn, .. } = router;
+        text += &format!("{address_v4}\t32\t{asn}\n{address_v6}\t128\t{asn}\n");
+    }
+    for host in &spec.hosts {
+        let asn = host.behind.and_then(|index| spec.routers.get(index)).map_or(OWN_AS, |r| r.asn);
+        for prefix in [host.prefix_v4(), host.prefix_v6()] {
+            text += &format!("{}\t{asn}\n", prefix.replace('/', "\t"));
+        }
+    }
+    text
+}
+
 /// A router of a lab as a list shows it, the first one included.
 pub struct Router<'a> {
     /// Its name.

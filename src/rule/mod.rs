@@ -41,7 +41,7 @@ use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
 pub use filter::Filter;
-pub use judge::ADDED;
+pub use judge::{ADDED, words};
 pub use metric::{METRIC, Metric, MetricSource, TIME_UNITS};
 pub use packets::{packet_condition, packet_value};
 pub use parse::Sql;
