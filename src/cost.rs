@@ -1,5 +1,6 @@
 //! The cost of an attempt: packets and octets sent to a target.
 
+use crate::connect::Transport;
 use crate::connect::cost::Part;
 use crate::measurement::{Connection, Plan};
 
@@ -8,6 +9,8 @@ use crate::measurement::{Connection, Plan};
 pub struct Cost {
     /// By sort of packet.
     pub parts: Vec<Part>,
+    /// Octets that are read of what the target sends, at most: then it gets a reset. 0 for kinds without a connection.
+    pub read: u64,
 }
 
 /// Packets and octets.
@@ -54,7 +57,11 @@ pub fn cost(connection: &Connection) -> Cost {
     for part in &mut parts {
         (part.usual, part.most) = (part.usual * times, part.most * times);
     }
-    Cost { parts }
+    let read = match kind.transport {
+        Transport::Tcp | Transport::Mptcp => (kind.most_read)(options) as u64,
+        Transport::Udp | Transport::Raw => 0,
+    };
+    Cost { parts, read: read * times }
 }
 
 /// Usual and maximum cost of probing a target once under all configurations, with its preparatory probe.
@@ -62,6 +69,12 @@ pub fn in_all(plan: &Plan) -> (Sum, Sum) {
     let probe = plan.probe().map(|probe| cost(&probe.connection));
     let all: Vec<Cost> = costs(plan).chain(probe).collect();
     (all.iter().map(Cost::usual).sum(), all.iter().map(Cost::most).sum())
+}
+
+/// Octets that are read of what a target sends, at most, when it is probed once under all configurations.
+pub fn read_in_all(plan: &Plan) -> u64 {
+    let probe = plan.probe().map(|probe| cost(&probe.connection));
+    costs(plan).chain(probe).map(|cost| cost.read).sum()
 }
 
 /// The maximum including confirmation rounds and the search for the place of a label.
@@ -101,7 +114,8 @@ mod tests {
     #[test]
     fn a_target_that_answers_and_closes_gets_five_packets() {
         let kind = kind("tcp").unwrap();
-        let cost = Cost { parts: (kind.cost)(&Options::default(), Duration::from_secs(3)) };
+        let parts = (kind.cost)(&Options::default(), Duration::from_secs(3));
+        let cost = Cost { parts, read: 0 };
         assert_eq!(cost.usual(), Sum { packets: 5, octets: 60 + 4 * 52 });
         assert_eq!(cost.most(), Sum { packets: 72, octets: 7_200 });
     }

@@ -20,10 +20,11 @@
 //! | 11 | [`lab`] |
 //! | 12 | [`run`]: one run of one plan over one list |
 //! | 13 | [`report`], [`results`] |
-//! | 14 | [`analysis`]: numbers of finished results, as tables |
-//! | 15 | [`webpage`]: a page of tables |
-//! | 16 | [`package`]: results for publication |
-//! | 17 | [`cli`] |
+//! | 14 | `fleet` (feature `fleet`): many vantage points |
+//! | 15 | [`analysis`]: numbers of finished results, as tables |
+//! | 16 | [`webpage`]: a page of tables |
+//! | 17 | [`package`]: results for publication |
+//! | 18 | [`cli`] |
 //!
 //! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
 //! below them time is an argument.

@@ -183,7 +183,8 @@ fn a_closed_pipe_ends_quietly() {
 
 #[test]
 fn printed_schemas_are_the_stored_ones() {
-    for of in ["measurement", "record", "lab"] {
+    let campaign = cfg!(feature = "fleet").then_some("campaign");
+    for of in ["measurement", "record", "lab"].into_iter().chain(campaign) {
         let output = pathspider(&format!("schema {of}")).output().unwrap();
         let path = folder().join(format!("../../schema/{of}.schema.json"));
         let stored = std::fs::read_to_string(&path).unwrap();

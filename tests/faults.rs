@@ -247,7 +247,7 @@ impl Bench {
         let output = self.path("broken.parquet");
         let more = ["--rate", "20", "--wave", "10"];
         let mut child = self.run("ecn", "-o", &output, &more).spawn().unwrap();
-        let part = pathspider::sink::parts_of(&output).join("part-00000.parquet");
+        let part = pathspider::sink::parts_of(&output).join("records/part-00000.parquet");
         until_of(&mut child, "a part", || part.exists());
         said("ip", &format!("{what} {}", self.at.interface));
         let ended = child.wait_with_output().unwrap();
@@ -353,7 +353,7 @@ impl Bench {
         let output = PathBuf::from(format!("{}/", folder.display()));
         let more = ["--rate", "20", "--wave", "10"];
         let mut child = self.run("ecn", "-o", &output, &more).spawn().unwrap();
-        until_of(&mut child, "a part", || folder.join("part-00000.parquet").exists());
+        until_of(&mut child, "a part", || folder.join("records/part-00000.parquet").exists());
         lose();
         let ended = child.wait_with_output().unwrap();
         assert_eq!(ended.status.code(), Some(1), "{}", stderr(&ended));

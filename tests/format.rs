@@ -311,9 +311,10 @@ fn columns_of_replies_are_kept_as_the_file_says() {
             names.drain(9..observed).collect::<Vec<_>>().join(" ")
         })
     };
+    const HTTP: &str = "http_status http_version http_body http_octets time_to_first_octet goodput";
     assert_eq!(columns("", None).unwrap(), "");
     let http = "[connect]\nkind = 'http'\nkinds = ['tcp', 'https']\n";
-    assert_eq!(columns(http, None).unwrap(), "http_status http_version http_body");
+    assert_eq!(columns(http, None).unwrap(), HTTP);
     assert_eq!(columns(http, Some("tcp")).unwrap(), "");
     assert!(columns(http, Some("https")).unwrap().ends_with("tls_cert_from tls_cert_until"));
     let some = format!("{http}after = {{ keep = ['http_version', 'http_status'] }}");

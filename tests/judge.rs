@@ -239,6 +239,146 @@ fn other_rules_give_other_labels() {
     assert_eq!(record["conditions"], serde_json::json!(["rank:1"]));
 }
 
+/// Writes a file anew with each of its writers and codecs, and prints the names.
+const WRITE_ANEW: &str = r#"
+import sys, duckdb, polars, pyarrow.parquet as pq
+source, folder = sys.argv[1:]
+table = pq.read_table(source)
+for codec in ("snappy", "gzip", "lz4", "zstd", "none"):
+    for dictionary in (True, False):
+        name = f"{folder}/pyarrow-{codec}-{dictionary}.parquet"
+        pq.write_table(table, name, compression=codec, use_dictionary=dictionary, data_page_version="2.0")
+        print(name)
+for codec in ("snappy", "gzip", "zstd", "lz4_raw", "uncompressed"):
+    name = f"{folder}/duckdb-{codec}.parquet"
+    duckdb.execute(f"COPY (SELECT * FROM '{source}') TO '{name}' (FORMAT parquet, CODEC '{codec}')")
+    print(name)
+for codec in ("snappy", "gzip", "zstd", "lz4", "uncompressed"):
+    name = f"{folder}/polars-{codec}.parquet"
+    polars.read_parquet(source).write_parquet(name, compression=codec)
+    print(name)
+"#;
+
+fn python() -> PathBuf {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
+    assert!(python.exists(), "no {}: make test-setup", python.display());
+    python
+}
+
+#[test]
+fn files_of_other_programs_are_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, judged) = results(folder.path());
+    let anew = folder.path().join("anew");
+    fs::create_dir(&anew).unwrap();
+    let output = Command::new(python()).args(["-c", WRITE_ANEW]).arg(&path).arg(&anew).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let files = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(files.lines().count(), 20);
+    let words = |batch: &RecordBatch, of: &str| -> Vec<Vec<Option<String>>> {
+        let of = batch.column_by_name(of).unwrap().as_struct().clone();
+        let texts = of.columns().iter().map(|column| pathspider::rule::words(column).unwrap());
+        texts.map(|texts| texts.iter().map(|text| text.map(str::to_owned)).collect()).collect()
+    };
+    let again = folder.path().join("again.parquet");
+    for file in files.lines().map(Path::new) {
+        // DuckDB and Polars drop the metadata, and with them the measurement.
+        let output = judge(&[file, flag("-m"), flag("ecn"), flag("-o"), &again]);
+        assert_eq!(output.status.code(), Some(0), "{}: {}", file.display(), stderr(&output));
+        assert!(stderr(&output).contains("no checksums"), "{}", stderr(&output));
+        let (records, _) = read(&again);
+        for of in ["verdict", "insufficient"] {
+            assert_eq!(words(&records, of), words(&judged, of), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn polars_reads_lines_with_its_defaults() {
+    const READ: &str = r#"
+import sys, polars
+lines, records = polars.read_ndjson(sys.argv[1]), polars.read_parquet(sys.argv[2])
+assert lines.height == records.height, lines.height
+for column in ("zero", "one", "verdict", "insufficient", "target"):
+    a, b = lines[column].struct.unnest(), records[column].struct.unnest()
+    for name in b.columns:
+        if b[name].null_count() < b.height:
+            a_values, b_values = a[name].drop_nulls(), b[name].drop_nulls().cast(a[name].dtype)
+            assert a_values.sort().equals(b_values.sort()), (column, name, a[name].dtype)
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let (_, judged) = results(folder.path());
+    // A column that is text once, late.
+    let (fields, mut columns, nulls) =
+        judged.column_by_name("one").unwrap().as_struct().clone().into_parts();
+    let late = |row: usize| (row == RECORDS - 7).then_some("Connection refused");
+    columns[fields.find("error").unwrap().0] =
+        Arc::new((0..RECORDS).map(late).collect::<StringArray>());
+    let one = judged.schema().index_of("one").unwrap();
+    let mut all = judged.columns().to_vec();
+    all[one] = Arc::new(StructArray::new(fields, columns, nulls));
+    let judged = RecordBatch::try_new(judged.schema(), all).unwrap();
+    let files = ["x.ndjson", "x.parquet"].map(|name| folder.path().join(name));
+    for file in &files {
+        let mut sink = sink::open(file, judged.schema()).unwrap();
+        sink.write(&judged).unwrap();
+        sink.finish(&[]).unwrap();
+    }
+    let output = Command::new(python()).args(["-c", READ]).args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+#[test]
+fn origins_of_targets_are_added_and_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let own: Fields = Fields::empty();
+    let plan = Plan::load("ecn.toml", ecn(), &own).unwrap();
+    let facts = records(&plan.record_schema(&own));
+    // Other addresses than those of `table`, which has none.
+    let ip = Arc::new(
+        (0..RECORDS)
+            .map(|row| (row % 3 > 0).then(|| format!("192.0.{}.7", row % 3)))
+            .collect::<StringArray>(),
+    );
+    let (fields, mut columns, nulls) =
+        facts.column_by_name("target").unwrap().as_struct().clone().into_parts();
+    columns[fields.find("ip").unwrap().0] = ip;
+    let mut all = facts.columns().to_vec();
+    all[0] = Arc::new(StructArray::new(fields, columns, nulls));
+    let facts = RecordBatch::try_new(facts.schema(), all).unwrap();
+    let path = folder.path().join("results.parquet");
+    let mut sink = sink::open(&path, facts.schema()).unwrap();
+    sink.write(&facts).unwrap();
+    sink.finish(&[("measurement".to_owned(), ecn().to_owned())]).unwrap();
+    let (table, first) = (folder.path().join("table"), folder.path().join("first.parquet"));
+    let last = folder.path().join("last.parquet");
+    for (text, from, to, expected) in [
+        ("192.0.1.0 24 64496_64497\n", &path, &first, [None, Some(vec![64496, 64497]), None]),
+        ("192.0.0.0 16 64498\n", &first, &last, [None, Some(vec![64498]), Some(vec![64498])]),
+    ] {
+        fs::write(&table, text).unwrap();
+        let output = judge(&[from, flag("--as-table"), &table, flag("-o"), to]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        let (records, metadata) = read(to);
+        let target = records.column_by_name("target").unwrap().as_struct();
+        let asn = target.column_by_name("asn").unwrap().as_list::<i32>();
+        let found = asn
+            .iter()
+            .take(3)
+            .map(|list| list.map(|list| list.as_primitive::<Int64Type>().values().to_vec()));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert_eq!(target.fields().iter().filter(|field| field.name() == "asn").count(), 1);
+        assert_eq!(metadata["pathspider.as_table_format"], "pfx2as");
+        let said = metadata["pathspider.as_table_bytes"].as_str().unwrap();
+        assert_eq!(said, text.len().to_string());
+    }
+    fs::write(&table, "192.0.1.0 24\n").unwrap();
+    let output = judge(&[&path, flag("--as-table"), &table, flag("-o"), &last]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("line 1: it is neither"), "{}", stderr(&output));
+}
+
 #[test]
 fn what_cannot_be_judged_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -142,6 +142,7 @@ impl Site {
         match block.language.as_str() {
             "sh" if block.has("check") => check(&block.text),
             "sh" => self.shell(block),
+            "toml" if block.has("campaign") => campaign(block),
             "toml" => measurement(block),
             "json" => json(&block.text),
             "sql" | "python" => self.query(block),
@@ -190,6 +191,19 @@ fn said(output: &Output) -> String {
     let [out, error] =
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
     format!("{}\n{out}\n{error}", output.status)
+}
+
+/// A campaign file.
+#[cfg(feature = "fleet")]
+fn campaign(block: &Block) -> Result<(), String> {
+    let parsed = pathspider::fleet::campaign::Campaign::parse("campaign.toml", &block.text);
+    parsed.map(drop).map_err(|why| why.to_string())
+}
+
+/// A campaign file, which this build does not know.
+#[cfg(not(feature = "fleet"))]
+fn campaign(_: &Block) -> Result<(), String> {
+    Ok(())
 }
 
 /// A measurement, or what a measurement may have besides its name and its configurations.

@@ -1,5 +1,7 @@
 //! `pathspider report` as its users call it, over results that this test makes.
 //!
+//! `PATHSPIDER_REPORT_PAGES=FOLDER cargo test --test report` keeps the pages, to look at.
+//!
 //! Has no harness, so that what needs Python or Chromium counts as skipped where there is none.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -75,6 +77,11 @@ fn report(folder: &Path, arguments: &[&str]) -> String {
     let output = failed(folder, &[arguments, &["-o", "page.html"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(fs::metadata(&page).unwrap().len() <= MOST);
+    if let Some(kept) = std::env::var_os("PATHSPIDER_REPORT_PAGES") {
+        let name: String =
+            arguments.join(" ").chars().filter(char::is_ascii_alphanumeric).collect();
+        fs::copy(&page, Path::new(&kept).join(name + ".html")).unwrap();
+    }
     fs::read_to_string(page).unwrap()
 }
 
@@ -89,7 +96,7 @@ fn script(folder: &Path, name: &str, arguments: &[&str]) -> Output {
     command.current_dir(folder).arg(script).arg("page.html").args(arguments).output().unwrap()
 }
 
-fn agrees_with_duckdb(folder: &Path, tables: usize) {
+fn agrees_with_duckdb(folder: &Path, tables: usize) -> String {
     let output = script(folder, "check_report.py", &[&tables.to_string()]);
     assert!(
         output.status.success(),
@@ -97,6 +104,7 @@ fn agrees_with_duckdb(folder: &Path, tables: usize) {
         String::from_utf8_lossy(&output.stdout),
         stderr(&output)
     );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn faulty() -> Synthetic {
@@ -132,7 +140,21 @@ fn networks() {
         assert!(first.contains(&network), "{network} is not named: {first}");
     }
     assert!(first.contains("in 3 networks that stand out"), "{first}");
-    agrees_with_duckdb(folder.path(), 18);
+    let said = agrees_with_duckdb(folder.path(), 18);
+    assert!(said.contains("a bootstrap"), "{said}");
+    // By AS: a table that knows the faulty networks, one of them with two origins.
+    let origins = ["64496", "64497_64499", "64498"];
+    let lines = FAULTY.iter().zip(origins).map(|(number, origin)| {
+        let (address, length) = result
+            .network(*number)
+            .split_once('/')
+            .map(|(a, l)| (a.to_owned(), l.to_owned()))
+            .unwrap();
+        format!("{address}\t{length}\t{origin}\n")
+    });
+    fs::write(folder.path().join("pfx2as"), lines.collect::<String>()).unwrap();
+    let page = report(folder.path(), &["week1.parquet", "--as-table", "pfx2as"]);
+    assert!(first_screen(&page).contains("AS64497_64499 ("), "{}", first_screen(&page));
     // Another label, with the same numbers as DuckDB.
     let page = report(folder.path(), &["week1.parquet", "--label", "ecn.negotiation.failed"]);
     assert!(page.contains("id=\"t-networks-ecn-negotiation-failed\""));

@@ -91,7 +91,7 @@ fn killed_lab() {
     };
     let mut child = command("-o").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // Once a part is there, a killed run has something to go on with.
-    until_of(&mut child, "a part", || results.join("part-00000.parquet").exists());
+    until_of(&mut child, "a part", || results.join("records/part-00000.parquet").exists());
     child.kill().unwrap();
     child.wait().unwrap();
     let summary = done(&mut command("--resume"));
@@ -101,22 +101,20 @@ fn killed_lab() {
     assert!(targets["refused"]["resumed"].as_u64() >= Some(20), "{summary}");
     assert_eq!(summary["records"], targets["read"]);
     assert_eq!(kills::records(&results).len() as u64, summary["records"].as_u64().unwrap());
-    duckdb(&results);
+    opens_as_a_folder(&results);
 }
 
-/// DuckDB takes the folder for one table.
-fn duckdb(results: &Path) {
+/// Readers of Parquet take the folder of records for one table.
+fn opens_as_a_folder(results: &Path) {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python");
     assert!(python.exists(), "no {}: make test-setup", python.display());
-    let script = "import duckdb, sys; print(duckdb.execute('SELECT count(*) = count(DISTINCT position), \
-                  max(len(flags)) FROM read_parquet(?)', [sys.argv[1] + '/*.parquet']).fetchall())";
-    let output = Command::new(python).args(["-c", script]).arg(results).output().unwrap();
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout).trim(),
-        "[(True, 0)]",
-        "{}",
-        stderr(&output)
-    );
+    let output = Command::new(python)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .arg("tests/python/check_folder.py")
+        .arg(results.join(sink::RECORDS))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
 }
 
 /// A lab around this process, and its targets in a file.
@@ -164,7 +162,7 @@ impl Bench {
         let mut command = kills::go_on(&self.list, &output, &["--rate", "200", "--wave", "20"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let parts = sink::parts_of(&output);
-        until_of(&mut child, "a part", || parts.join("part-00000.parquet").exists());
+        until_of(&mut child, "a part", || parts.join("records/part-00000.parquet").exists());
         kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
         let stopped = child.wait_with_output().unwrap();
         assert_eq!(stopped.status.code(), Some(5));
@@ -196,7 +194,13 @@ impl Bench {
         let results = self.path("spoiled/");
         let pace = ["--rate", "400", "--wave", "50"];
         done(&mut kills::go_on(&self.list, &results, &pace));
-        let part = |number: u32| results.join(format!("part-{number:05}.parquet"));
+        // At the end of a run, its parts are joined.
+        let part = || {
+            let parts = sink::parquet_files(&results).unwrap();
+            assert_eq!(parts.len(), 1, "{parts:?}");
+            parts[0].clone()
+        };
+        let name = |part: &Path| part.file_name().unwrap().to_str().unwrap().to_owned();
         let verify = || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
             command.args(["verify", "--format", "json"]).arg(&results).output().unwrap()
@@ -208,8 +212,8 @@ impl Bench {
         };
         let resume = || kills::go_on(&self.list, &results, &pace).output().unwrap();
         assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
-        let rows = Stored::open(&part(0)).unwrap().rows();
-        flip(&part(0), 3000);
+        let first = part();
+        flip(&first, 3000);
         assert_eq!(verify().status.code(), Some(1));
 
         // With what others say of it, and without.
@@ -224,58 +228,45 @@ impl Bench {
                 .arg(&whole);
             command
         };
-        refused(&mut merge(&[]), "part-00000.parquet is spoiled");
-        let merged = done(&mut merge(&["--allow-incomplete"]));
-        assert_eq!((&merged["missing"], &merged["complete"]), (&json!(rows), &json!(false)));
+        let is_spoiled = format!("{} is spoiled", name(&first));
+        refused(&mut merge(&[]), &is_spoiled);
 
-        let spoiled = fs::read(part(0)).unwrap();
+        let spoiled = fs::read(&first).unwrap();
         let output = resume();
         let (text, summary) = (stderr(&output), summary(&output));
-        assert!(
-            output.status.code() == Some(0) && text.contains("part-00000.parquet is spoiled"),
-            "{text}"
-        );
-        let resumed = &summary["targets"]["refused"]["resumed"];
+        assert!(output.status.code() == Some(0) && text.contains(&is_spoiled), "{text}");
         assert_eq!(
-            (resumed, &summary["records"]),
-            (&json!(TARGETS as u64 - rows), &json!(TARGETS))
+            (&summary["targets"]["refused"]["resumed"], &summary["records"]),
+            (&json!(0), &json!(TARGETS))
         );
-        assert!(!part(0).exists());
-        assert_eq!(fs::read(results.join("part-00000.parquet.spoiled")).unwrap(), spoiled);
+        assert!(!first.exists());
+        let aside = results.join(format!("{}.spoiled", name(&first)));
+        assert_eq!(fs::read(aside).unwrap(), spoiled);
         assert_eq!(kills::records(&results), self.truth);
         assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
 
         // A copy takes nothing away; what is in a missing part is measured again.
-        let last = fs::read_dir(&results).unwrap().count();
-        fs::copy(part(1), part(90)).unwrap();
-        fs::remove_file(part(2)).unwrap();
+        let second = part();
+        let copy = second.with_file_name("part-00090.parquet");
+        fs::copy(&second, &copy).unwrap();
         let output = resume();
+        let is_copy = format!("it is a copy of {}", name(&second));
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert!(
-            stderr(&output).contains("it is a copy of part-00001.parquet"),
-            "{}",
-            stderr(&output)
-        );
-        assert!(fs::read_dir(&results).unwrap().count() >= last);
+        assert!(stderr(&output).contains(&is_copy), "{}", stderr(&output));
+        assert_eq!(kills::records(&results), self.truth);
+        fs::remove_file(part()).unwrap();
+        assert_eq!(resume().status.code(), Some(0));
         assert_eq!(kills::records(&results), self.truth);
         assert_eq!(verify().status.code(), Some(0), "{:?}", verify());
 
-        // Parts that were exchanged are for the user to rename: nothing is lost.
-        let aside = self.path("exchanged");
-        let exchange = || {
-            fs::rename(part(1), &aside).unwrap();
-            fs::rename(part(3), part(1)).unwrap();
-            fs::rename(&aside, part(3)).unwrap();
-        };
-        exchange();
+        // A part with the name of another one is for the user to rename: nothing is lost.
+        let third = part();
+        fs::rename(&third, &copy).unwrap();
         let output = resume();
         assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(
-            stderr(&output).contains("it is part-00003.parquet: rename it"),
-            "{}",
-            stderr(&output)
-        );
-        exchange();
+        let is_misnamed = format!("it is {}: rename it", name(&third));
+        assert!(stderr(&output).contains(&is_misnamed), "{}", stderr(&output));
+        fs::rename(&copy, &third).unwrap();
 
         // A line of the journal, not the first.
         let journal = results.join(sink::JOURNAL);

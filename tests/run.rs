@@ -73,8 +73,11 @@ fn lab_run(folder: &Path, user: Option<u32>) {
     // The user must be able to write there and to execute the program.
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.join(format!("lab-{}.parquet", user.unwrap_or(0)));
+    let table = folder.join("origins.dat");
+    fs::write(&table, "0.0.0.0/0\t64496_64497\n::/0\t64498\n").unwrap();
     let mut command = pathspider();
-    command.args(["run", "measurements/ecn.toml", "--lab", "--format", "json", "-o"]).arg(&path);
+    command.args(["run", "measurements/ecn.toml", "--lab", "--format", "json", "--as-table"]);
+    command.arg(&table).arg("-o").arg(&path);
     if let Some(user) = user {
         command.uid(user).gid(user);
     }

@@ -146,8 +146,10 @@ fn results(folder_of: &Path) -> [PathBuf; 3] {
 /// The files of a result.
 fn files(result: &Path) -> Vec<PathBuf> {
     if result.is_dir() {
-        let mut files: Vec<PathBuf> =
-            fs::read_dir(result).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let folders = [result.to_owned(), result.join("records")];
+        let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        files.retain(|file| file.is_file());
         files.sort();
         return files;
     }
@@ -298,34 +300,38 @@ fn reorder(folder: &Path, lines: impl FnOnce(&mut Vec<String>)) {
 const DAMAGES: [Damage; 17] = [
     (
         "a part is cut",
-        |at| cut(&at.join("part-00001.parquet"), 1),
+        |at| cut(&at.join("records/part-00001.parquet"), 1),
         1,
         "part-00001.parquet: spoiled digest: it has",
     ),
     (
         "a part is cut to nothing",
-        |at| fs::write(at.join("part-00001.parquet"), "").unwrap(),
+        |at| fs::write(at.join("records/part-00001.parquet"), "").unwrap(),
         1,
         "part-00001.parquet: spoiled digest",
     ),
     (
         "octets are appended to a part",
-        |at| append(&at.join("part-00001.parquet"), b"x"),
+        |at| append(&at.join("records/part-00001.parquet"), b"x"),
         1,
         "octets, but",
     ),
     (
         "a part is missing",
-        |at| fs::remove_file(at.join("part-00002.parquet")).unwrap(),
+        |at| fs::remove_file(at.join("records/part-00002.parquet")).unwrap(),
         1,
         "part-00002.parquet: spoiled digest: it does not exist; 40 records",
     ),
     (
         "two parts are exchanged",
         |at| {
-            fs::rename(at.join("part-00000.parquet"), at.join("aside")).unwrap();
-            fs::rename(at.join("part-00001.parquet"), at.join("part-00000.parquet")).unwrap();
-            fs::rename(at.join("aside"), at.join("part-00001.parquet")).unwrap();
+            fs::rename(at.join("records/part-00000.parquet"), at.join("records/aside")).unwrap();
+            fs::rename(
+                at.join("records/part-00001.parquet"),
+                at.join("records/part-00000.parquet"),
+            )
+            .unwrap();
+            fs::rename(at.join("records/aside"), at.join("records/part-00001.parquet")).unwrap();
         },
         1,
         "part-00000.parquet: spoiled digest: it is part-00001.parquet: rename it",
@@ -334,8 +340,8 @@ const DAMAGES: [Damage; 17] = [
         "a part of another run is put in the place of one",
         |at| {
             fs::copy(
-                at.with_file_name("other").join("part-00001.parquet"),
-                at.join("part-00001.parquet"),
+                at.with_file_name("other").join("records/part-00001.parquet"),
+                at.join("records/part-00001.parquet"),
             )
             .unwrap();
         },
@@ -346,8 +352,8 @@ const DAMAGES: [Damage; 17] = [
         "a part of another run is added",
         |at| {
             fs::copy(
-                at.with_file_name("other").join("part-00001.parquet"),
-                at.join("part-00003.parquet"),
+                at.with_file_name("other").join("records/part-00001.parquet"),
+                at.join("records/part-00003.parquet"),
             )
             .unwrap();
         },
@@ -357,7 +363,8 @@ const DAMAGES: [Damage; 17] = [
     (
         "a part is copied",
         |at| {
-            fs::copy(at.join("part-00001.parquet"), at.join("part-00003.parquet")).unwrap();
+            fs::copy(at.join("records/part-00001.parquet"), at.join("records/part-00003.parquet"))
+                .unwrap();
         },
         1,
         "part-00003.parquet: spoiled digest: it is a copy of part-00001.parquet",
@@ -365,7 +372,7 @@ const DAMAGES: [Damage; 17] = [
     (
         "another file is added",
         |at| {
-            fs::copy(at.with_file_name("x.parquet"), at.join("x.parquet")).unwrap();
+            fs::copy(at.with_file_name("x.parquet"), at.join("records/x.parquet")).unwrap();
         },
         1,
         "x.parquet: spoiled digest: it does not belong to this run",
@@ -543,7 +550,7 @@ fn merge_and_judge_refuse_what_is_spoiled() {
     let folder_of = tempfile::tempdir().unwrap();
     let [parts, parquet, _] = results(folder_of.path());
     append(&parquet, b"x");
-    append(&parts.join("part-00001.parquet"), b"x");
+    append(&parts.join("records/part-00001.parquet"), b"x");
     let out = folder_of.path().join("out.parquet");
     let out = out.to_str().unwrap();
     for args in [&["judge", "-o", out][..], &["merge", "-o", out]] {

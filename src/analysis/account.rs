@@ -94,7 +94,7 @@ pub struct Account {
     pub name: String,
     /// Definitions that the SQL of the tables needs.
     pub prelude: String,
-    /// Whether autonomous systems are in the records, rather than from a table.
+    /// Whether the autonomous systems are those of the records, rather than of a table.
     pub has_asn: bool,
     /// How SQL names the autonomous systems of a record.
     pub asn_sql: &'static str,
@@ -135,7 +135,7 @@ pub type Origins<'a> = &'a dyn Fn(IpAddr) -> Option<String>;
 
 impl Account {
     /// Reads results that belong together. `labels` are to be broken down instead of `broken` of each condition;
-    /// `origins` gives the autonomous systems if the records do not.
+    /// `origins` gives the autonomous systems instead of the records.
     ///
     /// # Errors
     /// If a result cannot be read, or has no such label.
@@ -144,6 +144,7 @@ impl Account {
             return Err(Error::Usage("report: name at least one result".into()));
         };
         let mut account = Self::begin(sources, first, labels)?;
+        account.has_asn &= origins.is_none();
         let columns = account.columns(first);
         for source in sources {
             source.read(&columns, |batch| {
@@ -300,10 +301,9 @@ impl Account {
             if let Some(network) = network {
                 self.networks.add(network, found);
             }
-            let system = match (self.has_asn, origins) {
-                (true, _) => systems.as_ref().and_then(|systems| systems(row)),
-                (false, Some(origins)) => ip().and_then(origins),
-                (false, None) => None,
+            let system = match origins {
+                Some(origins) => ip().and_then(origins),
+                None => systems.as_ref().and_then(|systems| systems(row)),
             };
             if let Some(system) = system {
                 self.systems.add(system, found);

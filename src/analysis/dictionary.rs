@@ -21,7 +21,8 @@ pub(super) fn provenance(account: &Account) -> Vec<Table> {
     let rows = known.map(|(key, value)| {
         let cut: String = value.chars().take(LONGEST).collect();
         let text = if cut.len() < value.len() { format!("{cut} ...") } else { cut };
-        vec![Cell::text(&**key), Cell::text(text)]
+        let text = if text.is_empty() { Cell::Missing } else { Cell::Text(text) };
+        vec![Cell::text(&**key), text]
     });
     let table = Table::new(
         "provenance",

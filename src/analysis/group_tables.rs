@@ -92,6 +92,9 @@ where
         let table =
             table.with_rows(affected.iter().map(|group| row(Cell::text(&*group.key), group)));
         let table = match groups.rest {
+            0 if key.is_none() => {
+                table.with_note("The numbers of the ASes are those of the table that was named, not of the records.")
+            }
             0 => table,
             rest => table.with_note(format!(
                 "{} targets are in further {what}s, which are not counted apart.",

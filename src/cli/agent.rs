@@ -76,7 +76,7 @@ struct Run {
     #[command(flatten)]
     of: Configured,
 
-    /// End when there is no more work, instead of waiting for it
+    /// End when no unit has come for ten seconds, instead of waiting for one
     #[arg(long)]
     until_idle: bool,
 }
@@ -186,7 +186,8 @@ impl Configured {
         leash: Option<Duration>,
     ) -> Here<'a> {
         let interface = of.policy.interface.as_deref();
-        Here { hub, interface, state: self.journals.as_deref(), leash, came: signals::came }
+        let (folder, state) = (of.policy.state.as_path(), self.journals.as_deref());
+        Here { hub, folder, interface, state, leash, came: signals::came }
     }
 }
 
@@ -202,6 +203,7 @@ impl Identity {
             hub,
             ledger,
             measure,
+            optout: 0,
         })
     }
 }

@@ -17,7 +17,7 @@ use crate::step::{Inspection, ThisHost};
 use crate::targets::Reader;
 use crate::words::counted;
 
-/// Check measurement and lab files: report every mistake with its place and its remedy
+/// Check measurement, lab and campaign files: report every mistake with its place and its remedy
 ///
 /// Changes nothing and opens no socket. Besides the file itself, it checks what the steps need on this host: kernel
 /// parameters, congestion controls, programs, and, with `nft -c`, whether nftables accepts the rules. Exits with 0 if all
@@ -71,6 +71,14 @@ pub fn run(args: &Args) -> Result<Exit> {
             if lab::is_lab(&text) {
                 return lab_file(&origin, &text, args.format);
             }
+            #[cfg(feature = "fleet")]
+            if let Some(checked) = fleet_file(&origin, &text) {
+                let what = checked?;
+                if args.format == Format::Text {
+                    page::print(&format!("{}: ok: {what}\n", printable::line(&origin)))?;
+                }
+                return Ok(Exit::Done);
+            }
             let checked = Plan::load(&origin, &text, &columns);
             let (checked, unchecked) = match checked {
                 Ok(plan) if !args.file_only => on_this_host(plan, &origin),
@@ -112,6 +120,21 @@ pub fn mistakes_of_lab(origin: &str, text: &str) -> Result<Report> {
     }
     report.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
     Ok(report)
+}
+
+/// Checks a campaign file or that of an agent's owner; says what it is. `None` if it is neither.
+#[cfg(feature = "fleet")]
+pub fn fleet_file(origin: &str, text: &str) -> Option<Result<String>> {
+    use crate::fleet::campaign::{Campaign, is_campaign};
+    use crate::fleet::policy::{Policy, is_policy};
+
+    if is_campaign(text) {
+        return Some(
+            Campaign::parse(origin, text).map(|campaign| format!("the campaign {}", campaign.name)),
+        );
+    }
+    is_policy(text)
+        .then(|| Policy::parse(origin, text).map(|_| "what the owner of an agent allows".into()))
 }
 
 /// Checks a lab's file.

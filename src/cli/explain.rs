@@ -245,6 +245,18 @@ fn sent(plan: &Plan, page: &Page) -> String {
             counted(usual.octets, "octet[s]")
         ),
     );
+    if cost.read > 0 {
+        let in_all = cost::read_in_all(plan) * (1 + u64::from(plan.confirm.rounds));
+        text += &page.prose(
+            2,
+            &format!(
+                "It may send as much as it likes: at most {} are read in an attempt, {} in all, and the rest is answered \
+                 with a reset.",
+                HumanBytes(cost.read),
+                HumanBytes(in_all)
+            ),
+        );
+    }
     let mut rows = vec![["PACKET", "USUAL", "MOST", "WHY"].map(str::to_owned)];
     for part in &cost.parts {
         let (usual, most) = (part.usual.to_string(), part.most.to_string());

@@ -40,6 +40,10 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
 
+    /// Table of networks and the ASes that originate them: adds or replaces the column target.asn
+    #[arg(long, value_name = "FILE")]
+    as_table: Option<PathBuf>,
+
     #[command(flatten)]
     form: Form,
 }
@@ -47,7 +51,10 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<Exit> {
     signals::catch(false)?;
-    let results = Results::open(&args.results)?;
+    let mut results = Results::open(&args.results)?;
+    if let Some(table) = &args.as_table {
+        results.add_origins(table)?;
+    }
     let (origin, text) = match &args.measurement {
         Some(name) => measurement::find(name)?,
         None => (format!("{} (its measurement)", args.results.display()), results.measurement()?),

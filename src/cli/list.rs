@@ -18,6 +18,7 @@ use crate::record;
 use crate::report::catalogue;
 use crate::report::format::Format;
 use crate::report::page::{self, Page};
+use crate::run::dictionary;
 use crate::step::STEPS;
 
 /// List measurements, chain functions, connection kinds, steps and fields
@@ -254,7 +255,8 @@ fn fields_text(page: &Page) -> String {
 fn fields_json() -> Vec<Value> {
     let rows = record::fields().map(|field| {
         json!({ "name": field.name, "type": catalogue::type_word(&(field.data_type)()),
-                "by": field.by, "filled_by": field.filled_by.as_str(), "doc": field.doc.trim() })
+                "unit": dictionary::unit_of(field), "by": field.by,
+                "filled_by": field.filled_by.as_str(), "doc": dictionary::one_line(field.doc) })
     });
     rows.collect()
 }

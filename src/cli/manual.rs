@@ -109,6 +109,11 @@ pub static EXAMPLES: &[Example] = &[
         "Compare two runs",
         "pathspider report week1.parquet week2.parquet --compare -o change.html",
     ),
+    example(
+        "report",
+        "Write a package for publication, without what identifies targets",
+        "pathspider report ecn.parquet --package ecn-2026 --redact --author 'Family, Given' --license CC-BY-4.0",
+    ),
     example("targets", "Look names up", "pathspider targets resolve names.txt -o targets.ndjson"),
     example(
         "targets resolve",
@@ -136,6 +141,82 @@ pub static EXAMPLES: &[Example] = &[
     example("lab targets", "Write the targets", "pathspider lab targets > targets.ndjson"),
     example("lab as-table", "Write the AS table", "pathspider lab as-table > lab.pfx2as"),
     example("lab shell", "Run one command inside", "pathspider lab shell -- ip address"),
+    #[cfg(feature = "fleet")]
+    example("fleet", "See who is measuring what", "pathspider fleet status"),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet init",
+        "Make a hub for agents on this machine",
+        "pathspider fleet init hub --local",
+    ),
+    #[cfg(feature = "fleet")]
+    example("fleet agent", "List the agents", "pathspider fleet agent list"),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet agent add",
+        "Add an agent by the key that `agent enroll` printed",
+        "pathspider fleet agent add fra-1 --key UDAISRDOPGBQ3MR7UAMUX3T2MUSAP6HQDOVIKBIUE565WTF2W5IIOVKN --group eu --tag as=64496",
+    ),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet agent list",
+        "List the agents, for a program to read",
+        "pathspider fleet agent list --format json",
+    ),
+    #[cfg(feature = "fleet")]
+    example("fleet plan", "Show what a campaign would do", "pathspider fleet plan campaign.toml"),
+    #[cfg(feature = "fleet")]
+    example("fleet start", "Start it", "pathspider fleet start campaign.toml"),
+    #[cfg(feature = "fleet")]
+    example("fleet status", "See how far a campaign is", "pathspider fleet status ecn-1"),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet stop",
+        "Stop everything at once",
+        "pathspider fleet stop --all --now --reason complaint",
+    ),
+    #[cfg(feature = "fleet")]
+    example("fleet continue", "Lift the stop", "pathspider fleet continue --all"),
+    #[cfg(feature = "fleet")]
+    example("fleet optout", "List who opted out", "pathspider fleet optout list"),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet optout add",
+        "Protect a network and a name with its subdomains from now on",
+        "pathspider fleet optout add 192.0.2.0/24 .example.org",
+    ),
+    #[cfg(feature = "fleet")]
+    example("fleet optout list", "List who opted out", "pathspider fleet optout list"),
+    #[cfg(feature = "fleet")]
+    example("fleet ingest", "Take what has arrived", "pathspider fleet ingest ecn-1 dataset"),
+    #[cfg(feature = "fleet")]
+    example(
+        "fleet verify",
+        "Prove that the dataset is whole",
+        "pathspider fleet verify ecn-1 dataset",
+    ),
+    #[cfg(feature = "fleet")]
+    example("fleet export", "Write a campaign as files", "pathspider fleet export ecn-1 stick"),
+    #[cfg(feature = "fleet")]
+    example("agent", "Be a vantage point, as root", "sudo pathspider agent run"),
+    #[cfg(feature = "fleet")]
+    example(
+        "agent enroll",
+        "Make the key and the configuration of an agent",
+        "pathspider agent enroll fra-1 --url nats://127.0.0.1:4222 --campaign-key UDAISRDOPGBQ3MR7UAMUX3T2MUSAP6HQDOVIKBIUE565WTF2W5IIOVKN",
+    ),
+    #[cfg(feature = "fleet")]
+    example(
+        "agent run",
+        "Measure what the hub hands out",
+        "sudo pathspider agent run --config fra-1/agent.toml",
+    ),
+    #[cfg(feature = "fleet")]
+    example(
+        "agent once",
+        "Measure an exported campaign",
+        "sudo pathspider agent once --config fra-1/agent.toml --from stick --to stick",
+    ),
     example(
         "completions",
         "Install completions for bash",
@@ -181,6 +262,13 @@ pub static FILES: &[Used] = &[
         about: "the journal of what a run changes on this host, until it is restored",
         commands: &["run", "restore"],
     },
+    #[cfg(feature = "fleet")]
+    Used {
+        name: "/etc/pathspider/agent.toml",
+        about: "what the owner of this host allows, unless --config names another file; next to it, or in its `state`, are \
+                agent.nk, agent.jwt, ledger.ndjson, inputs and units",
+        commands: &["agent run", "agent once"],
+    },
     Used {
         name: "/etc/resolv.conf",
         about: "the resolvers, where none is named",
@@ -199,6 +287,11 @@ pub static ENVIRONMENT: &[Used] = &[
         name: "PATHSPIDER_STATE",
         about: "the folder of the journal, as --state",
         commands: &["run", "restore"],
+    },
+    Used {
+        name: "~/.config/pathspider/publish.toml",
+        about: "author, licence and title of packages (`report --package`)",
+        commands: &["report"],
     },
     Used {
         name: "PATHSPIDER_PTO_TOKEN",
@@ -249,6 +342,32 @@ const EXITS: &[(&str, Exit, Option<&str>)] = &[
     ),
     ("restore", Exit::Failed, Some("something was kept, or could not be restored")),
     ("restore", Exit::Interrupted, Some("a signal ended the command; what is left is listed")),
+    #[cfg(feature = "fleet")]
+    (
+        "fleet ingest",
+        Exit::Lossy,
+        Some("a result or a commit does not count; the message says why"),
+    ),
+    #[cfg(feature = "fleet")]
+    (
+        "fleet verify",
+        Exit::Lossy,
+        Some("the dataset is not whole; the message says what is missing"),
+    ),
+    #[cfg(feature = "fleet")]
+    (
+        "agent run",
+        Exit::Interrupted,
+        Some("a signal ended the agent; the same command goes on where it ended"),
+    ),
+    #[cfg(feature = "fleet")]
+    ("agent once", Exit::Lossy, Some("units are left; start the same command again")),
+    #[cfg(feature = "fleet")]
+    (
+        "agent once",
+        Exit::Interrupted,
+        Some("a signal ended the agent; the same command goes on where it ended"),
+    ),
     ("lab shell", Exit::Failed, Some("the command in the lab failed")),
 ];
 

@@ -15,6 +15,7 @@ use crate::results::coverage::Coverage;
 use crate::results::embedded::Embedded;
 use crate::results::input::{Input, positions};
 use crate::results::merged;
+use crate::results::origins::Origins;
 use crate::rule::Rules;
 use crate::run::dictionary::Dictionary;
 use crate::run::totals::Totals;
@@ -40,6 +41,10 @@ pub struct Args {
     /// metadata have the numbers
     #[arg(long)]
     allow_incomplete: bool,
+
+    /// Table of networks and the ASes that originate them: adds or replaces the column target.asn
+    #[arg(long, value_name = "FILE")]
+    as_table: Option<PathBuf>,
 
     /// Format of the summary
     #[arg(long, value_enum, default_value = "text")]
@@ -75,7 +80,10 @@ pub fn run(args: &Args) -> Result<Exit> {
     let dictionary = embedded.as_ref().map_or_else(Dictionary::default, |embedded| {
         Dictionary::judged(&embedded.plan, &embedded.rules)
     });
-    let mut sink = sink::open(&args.output, dictionary.describe(&first.described))?;
+    let origins = args.as_table.as_deref().map(|table| Origins::open(table, &first.described));
+    let origins = origins.transpose()?;
+    let columns = origins.as_ref().map_or(&first.described, Origins::schema);
+    let mut sink = sink::open_sorted(&args.output, dictionary.describe(columns))?;
     let mut totals = Totals::default();
     let mut seen = Positions::default();
     for input in &inputs {
@@ -86,10 +94,16 @@ pub fn run(args: &Args) -> Result<Exit> {
             let batch =
                 filter_record_batch(&batch, &new).map_err(|why| Error::failed("merge", why))?;
             totals.count(&batch);
-            sink.write(&batch)
+            match &origins {
+                Some(origins) => sink.write(&origins.add(&batch)?),
+                None => sink.write(&batch),
+            }
         })?;
     }
-    let metadata = merged::metadata(&inputs, &coverage);
+    let mut metadata = merged::metadata(&inputs, &coverage);
+    if let Some(origins) = &origins {
+        origins.describe(&mut metadata);
+    }
     let written = sink.finish(&metadata)?;
     if let Some(why) = coverage.faults() {
         log::warn!("{why}");

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use super::options::package::Package;
 use super::signals;
+use crate::analysis::account::Origins;
 use crate::analysis::compare::Comparison;
 use crate::analysis::vantage::Vantages;
 use crate::analysis::{Account, Source};
+use crate::as_table::AsTable;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::report::page as output;
 use crate::sink::Temporary;
@@ -31,6 +33,10 @@ pub struct Args {
     /// A label to break down by network and by the list's columns, instead of `broken` of each condition; may be repeated
     #[arg(long, value_name = "LABEL")]
     label: Vec<String>,
+
+    /// A table of networks and their origin ASes (CAIDA pfx2as, pyasn, MaxMind mmdb), for the affected targets by AS
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["compare", "vantage"])]
+    as_table: Option<PathBuf>,
 
     /// Compare two results of the same measurement over the same targets: the first is before, the second after
     #[arg(long, conflicts_with_all = ["vantage", "label"])]
@@ -58,7 +64,10 @@ pub fn run(args: &Args) -> Result<Exit> {
         webpage::vantages(&Vantages::of(&sources)?)
     } else {
         together(&sources)?;
-        webpage::of_account(&Account::of(&sources, &args.label, None)?)
+        let table = args.as_table.as_deref().map(AsTable::open).transpose()?;
+        let origins = |ip| table.as_ref().and_then(|table| joined(table.origins(ip)));
+        let origins: Option<Origins<'_>> = table.is_some().then_some(&origins);
+        webpage::of_account(&Account::of(&sources, &args.label, origins)?)
     };
     let html = page.html()?;
     let path = match &args.output {
@@ -95,6 +104,12 @@ fn together(sources: &[Source]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// All origins of a network: `64496`, or `64496_64497`.
+fn joined(origins: &[u32]) -> Option<String> {
+    let origins: Vec<String> = origins.iter().map(u32::to_string).collect();
+    (!origins.is_empty()).then(|| origins.join("_"))
 }
 
 /// `NAME.report.html`, next to the first result.

@@ -32,6 +32,7 @@ use crate::privilege;
 use crate::report::server::Server;
 use crate::report::status::Status;
 use crate::report::{forecast, lab_table, summary, watch};
+use crate::run::networks::Networks;
 use crate::run::output::Output;
 use crate::run::telemetry::Telemetry;
 use crate::run::{
@@ -77,6 +78,11 @@ pub struct Args {
 
     #[command(flatten)]
     columns: FixedColumns,
+
+    /// Table of networks and the ASes that originate them, for the column target.asn: pfx2as of CAIDA (also .gz), .dat of
+    /// pyasn, or MaxMind .mmdb
+    #[arg(long, value_name = "FILE")]
+    as_table: Option<PathBuf>,
 
     /// Interface to send through and to watch [default: that of the default route]
     #[arg(short, long, value_name = "NAME")]
@@ -180,6 +186,7 @@ impl Args {
             connect: self.connect.clone(),
             give_up_rights: true,
             allow_commands: self.allow_commands,
+            as_table: self.as_table.clone(),
             list: self.targets.clone(),
             output,
             form: self.form.records(),
@@ -283,7 +290,8 @@ fn whole(
             (reader, Network { interface, bound: args.interface.clone(), ..Network::default() })
         }
     };
-    let plan = Plan::load_with(&origin, &text, &reader.fields(), &overrides)?;
+    let plan =
+        Plan::load_with(&origin, &text, &Networks::fields(&spec, &reader.fields())?, &overrides)?;
     if !quiet {
         super::warn(&plan, &origin);
     }

@@ -12,9 +12,10 @@ use crate::record;
 use crate::report::catalogue;
 use crate::report::page;
 use crate::rule::{METRIC, confirm};
+use crate::run::dictionary::unit_of;
 use crate::run::evidence::{self, EVIDENCE};
 
-/// Print the JSON Schema of measurement files, of lab files, or of records
+/// Print the JSON Schema of measurement files, of lab files, of records, or of campaign files
 ///
 /// For an editor: pathspider schema measurement > measurement.schema.json, and as the first line of the
 /// measurement #:schema measurement.schema.json
@@ -33,6 +34,9 @@ enum Of {
     Lab,
     /// A record of a result, one line of NDJSON
     Record,
+    /// A campaign file, for `fleet start` (TOML, read as if it were JSON)
+    #[cfg(feature = "fleet")]
+    Campaign,
 }
 
 /// Runs the command.
@@ -41,9 +45,19 @@ pub fn run(args: &Args) -> Result<Exit> {
         Of::Measurement => measurement::schema(),
         Of::Lab => lab(),
         Of::Record => record(),
+        #[cfg(feature = "fleet")]
+        Of::Campaign => campaign(),
     };
     page::print_own(&format!("{schema:#}\n"))?;
     Ok(Exit::Done)
+}
+
+/// The JSON Schema of campaign files.
+#[cfg(feature = "fleet")]
+fn campaign() -> Value {
+    let mut schema = crate::fleet::campaign::schema();
+    measurement::without_null(&mut schema);
+    schema
 }
 
 /// The JSON Schema of lab files.
@@ -79,6 +93,9 @@ pub fn record() -> Value {
         }
         property["x-by"] = field.by.into();
         property["x-filled-by"] = field.filled_by.as_str().into();
+        if let Some(unit) = unit_of(field) {
+            property["x-unit"] = unit.into();
+        }
         facts.insert(field.name.into(), property);
         // Columns that no chain function fills are in every record.
         if crate::chain::function(field.by).is_none() {
@@ -147,7 +164,7 @@ pub fn record() -> Value {
             "type": "object",
             "description": "The attempt under one configuration, and what the observer saw of it. Columns are there if the \
                             measurement's chains have the function that fills them (x-by); in Parquet null is NULL. x-filled-by \
-                            says which part of a run knows the value: engine, reply (of the peer) or observer.",
+                            says which part of a run knows the value: engine, reply (of the peer) or observer. x-unit is the unit of a number.",
             "properties": facts,
             "required": always,
         } },
@@ -162,7 +179,7 @@ fn evidence() -> Value {
     json!({
         "type": ["object", "null"], "properties": properties,
         "required": evidence::COLUMNS.each_ref().map(|(name, ..)| *name),
-        "description": "Where the target's packets are, if the run had --evidence; null if they were not kept.",
+        "description": evidence::DOC,
     })
 }
 

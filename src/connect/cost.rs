@@ -21,6 +21,11 @@ const USUAL: (u64, u64) = (60, 52);
 const MOST: u64 = 40 + 60;
 /// The fewest octets of data in a full segment: the space left in IPv6's smallest MTU, 1280.
 const SEGMENT: u64 = 1280 - 40 - 60;
+/// Octets of data in a full segment over Ethernet and IPv4, with timestamps.
+const FULL: u64 = 1448;
+
+/// The acknowledgments of what a target sends.
+const ACKS: &str = "ACK of data";
 
 /// Packets of one sort.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +100,7 @@ pub(super) fn stream(timeout: Duration, read: usize, parts: Vec<Part>) -> Vec<Pa
             ),
         },
         Part {
-            packet: "ACK of data",
+            packet: ACKS,
             usual: 1,
             most: data,
             octets: control,
@@ -113,6 +118,17 @@ pub(super) fn stream(timeout: Duration, read: usize, parts: Vec<Part>) -> Vec<Pa
         },
     ]);
     all
+}
+
+/// The packets of a connection over which a target sends this many octets of content, if the measurement says that they are
+/// read.
+pub(super) fn reading(mut parts: Vec<Part>, content: Option<u64>) -> Vec<Part> {
+    if let (Some(octets), Some(acks)) = (content, parts.iter_mut().find(|part| part.packet == ACKS))
+    {
+        acks.usual = octets.div_ceil(2 * FULL);
+        acks.why.push_str("; usually one for every other full segment (RFC 9293, 3.8.6.3)");
+    }
+    parts
 }
 
 /// The most retransmissions of a FIN: while the attempt has time left, or afterwards.

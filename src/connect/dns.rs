@@ -69,7 +69,7 @@ pub(super) const OVER_TCP: KindDef = KindDef {
         let (usual, _) = query(options).octets();
         stream(timeout, MOST_BYTES, vec![segment(timeout, "query", 2 + usual, "sent once")])
     },
-    ..tcp::KIND
+    ..tcp::BASE
 };
 
 /// The row of the kind over UDP.

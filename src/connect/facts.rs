@@ -149,6 +149,16 @@ fields! {
         /// The first 256 octets of the response's content, with invalid UTF-8 replaced by U+FFFD;
         /// NULL if none was requested (HEAD).
         http_body: Option<String>,
+        /// Octets of the response's content that were read, at most as many as `read` allows; NULL if none was requested
+        /// (HEAD).
+        http_octets: Option<u64>,
+        /// Nanoseconds from the request, when it was handed to the kernel, to the first octet of the response, when it was
+        /// read; over HTTP/2, to the end of the response's header. Over TLS the request follows the handshake.
+        time_to_first_octet: Option<u64>,
+        /// Octets of content per second: those that were read after the first read of content, divided by the time between
+        /// the first read and the last. By this program's clock, so a busy host makes it lower. NULL if all content came in
+        /// one read.
+        goodput: Option<u64>,
     }
     "tls" {
         /// The negotiated version of TLS: `1.2` or `1.3`.
@@ -208,6 +218,12 @@ fields! {
         /// Packets from the target's port to ours that do not answer the packet and were skipped: they acknowledge
         /// something else, or have a different identifier or question (RFC 5452, 9.1). NULL if nothing was sent.
         forge_unexpected: Option<u32>,
+        /// TCP options of the SYN-ACK in their order: the kind of each and, of the kinds 253 and 254, the first two octets
+        /// of its ExID (RFC 6994) in hexadecimal: `2 253:abcd 3`. NULL without a SYN-ACK.
+        forge_syn_ack_options: Option<String>,
+        /// Whether the SYN-ACK has every option of the kinds 253 and 254 that the packet had, by kind and the first two
+        /// octets of its ExID. NULL without a SYN-ACK, or if the packet had none.
+        forge_exid_echoed: Option<bool>,
     }
 }
 

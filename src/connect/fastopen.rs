@@ -27,7 +27,7 @@ pub(super) const KIND: KindDef = KindDef {
         let data = segment(timeout, "data", 180, "only if it did not go with the SYN");
         stream(timeout, MOST_BYTES, vec![Part { usual: 0, ..data }])
     },
-    ..tcp::KIND
+    ..tcp::BASE
 };
 
 /// One connection.
@@ -46,7 +46,8 @@ impl Fastopen {
     /// If the target's name is not valid in a request.
     pub(super) fn new(options: &Options, peer: Peer<'_>) -> Result<Self, &'static str> {
         let options = options.clone().with(&METHOD, Value::Word("HEAD"));
-        let request = Request::new(&options, peer, "http")?.whole_http1();
+        let mut request = Request::new(&options, peer, "http")?.whole_http1();
+        request.shrink_to_fit();
         Ok(Self { tcp: Tcp::default(), request })
     }
 }
@@ -64,7 +65,7 @@ impl Machine for Fastopen {
     }
 
     fn early(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.request);
+        out.append(&mut std::mem::take(&mut self.request));
     }
 }
 

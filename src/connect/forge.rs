@@ -11,6 +11,9 @@
 //! are skipped and counted (`forge_unexpected`). UDP with any other payload can only be checked by its
 //! ports.
 //!
+//! A packet with a length is padded to it: a DNS query with the EDNS option Padding (RFC 7830), any other payload with
+//! zeros, which in a SYN are data (RFC 9293, 3.4).
+//!
 //! A bit that the target's family lacks cannot be sent: an IPv6 target of a packet with the evil bit
 //! (RFC 3514, IPv4 only) is skipped.
 //!
@@ -36,9 +39,10 @@ pub use super::packet::{
     ANSWERS, Answer, CHECKSUMS, Checksum, ECN, IP_FLAGS, MOST_OPTIONS, PROTOCOLS, Packet, Payload,
     Protocol, SYN, TCP_FLAGS, TcpOption, Words,
 };
-use super::query::Query;
 use super::tcp::{self, Tcp};
 use crate::packet::dns::{Fit, Message, Question};
+use crate::packet::tcp_option::kind::{EXPERIMENT_1, EXPERIMENT_2};
+use crate::packet::tcp_option::options;
 
 #[cfg(test)]
 mod tests;
@@ -49,13 +53,13 @@ pub(super) const KIND: KindDef = KindDef {
     doc: "send one crafted packet, and watch for the answer",
     transport: Transport::Raw,
     options: &[&PACKET],
-    columns: &["forge_unexpected"],
+    columns: &["forge_unexpected", "forge_syn_ack_options", "forge_exid_echoed"],
     memory: 8 << 10,
     handshake_is_ok: false,
     port_for,
     start: |_, _| Ok(Box::new(Tcp::default())),
     cost: |options, _| options.packet.as_ref().map(cost).unwrap_or_default(),
-    ..tcp::KIND
+    ..tcp::BASE
 };
 
 /// A DNS query is for a name server, whether its octets are written or made.
@@ -106,6 +110,8 @@ pub struct Forge {
     /// quotes it, and an off-path host cannot guess it. Never 0, which the kernel would replace.
     label: u32,
     payload: Vec<u8>,
+    /// Why the packet cannot be made.
+    wrong: Option<&'static str>,
     /// Whether the payload is a DNS query.
     is_query: bool,
     doubtful: Doubtful,
@@ -126,26 +132,41 @@ impl Forge {
             // The lowest bits are the identifier of a query.
             label: ((peer.random >> 16) as u32 & 0xf_ffff) | 1,
             payload: Vec::new(),
+            wrong: None,
             sent: false,
             is_query: false,
             doubtful: Doubtful::default(),
             packet,
         };
-        match &forge.packet.clone().payload {
-            Payload::Nothing => {}
-            Payload::Bytes(bytes) => forge.payload = bytes.clone(),
-            Payload::Question(query) => forge.query(query, peer),
+        match forge.content(peer) {
+            Ok(payload) => forge.payload = payload,
+            Err(why) => forge.wrong = Some(why),
         }
+        forge.is_query = matches!(forge.packet.payload, Payload::Question(_));
         forge
     }
 
-    fn query(&mut self, query: &Query, peer: Peer<'_>) {
-        // A name that no query can have is left out.
-        let message = query
-            .message(peer, true, None)
-            .or_else(|_| query.message(Peer { name: None, ..peer }, true, None));
-        self.payload = message.unwrap_or_default();
-        self.is_query = true;
+    /// The payload, padded if the packet has a length.
+    fn content(&self, peer: Peer<'_>) -> Result<Vec<u8>, &'static str> {
+        const LONG: &str = "Packet is longer than its length";
+        let room = self.packet.room(peer.address.is_ipv6());
+        let room = room.map(|room| usize::try_from(room).map_err(|_| LONG)).transpose()?;
+        let mut payload = match &self.packet.payload {
+            Payload::Nothing => Vec::new(),
+            Payload::Bytes(bytes) => bytes.clone(),
+            // A name that no query can have is left out.
+            Payload::Question(query) => {
+                let message = |peer| query.message(peer, true, room);
+                message(peer).or_else(|_| message(Peer { name: None, ..peer }))?
+            }
+        };
+        if let Some(room) = room {
+            if payload.len() > room {
+                return Err(LONG);
+            }
+            payload.resize(room, 0);
+        }
+        Ok(payload)
     }
 
     /// The IP packet with these flags, options and payload.
@@ -251,7 +272,8 @@ impl Forge {
         if tcp.syn() && acknowledges {
             // The server has opened a connection: abort it.
             out.extend(self.build(RST, tcp.acknowledgment_number(), false).unwrap_or_default());
-            return self.end(Ending::new(State::Ok, Stage::Done, None));
+            let reply = self.syn_ack(tcp.options());
+            return self.end_with(Ending::new(State::Ok, Stage::Done, None), reply);
         }
         // A matching segment without an acknowledgment is the reset of a segment that has one.
         let resets = if self.packet.flags & ACK != 0 { !tcp.ack() } else { acknowledges };
@@ -296,10 +318,40 @@ impl Forge {
         Action::Wait
     }
 
+    /// What the options of a SYN-ACK say.
+    fn syn_ack(&self, octets: &[u8]) -> Reply {
+        let answered: Vec<_> = options(octets).map(|o| (o.kind, exid(o.kind, o.value))).collect();
+        let word = |(kind, exid): &(u8, Option<u16>)| match exid {
+            Some(exid) => format!("{kind}:{exid:04x}"),
+            None => kind.to_string(),
+        };
+        let sent = self.packet.options.iter().filter_map(|option| {
+            let exid = exid(option.kind, option.data.as_deref()?);
+            exid.is_some().then_some((option.kind, exid))
+        });
+        let mut sent = sent.peekable();
+        let any = sent.peek().is_some();
+        Reply {
+            forge_syn_ack_options: Some(answered.iter().map(word).collect::<Vec<_>>().join(" ")),
+            forge_exid_echoed: any.then(|| sent.all(|option| answered.contains(&option))),
+            ..Reply::default()
+        }
+    }
+
     fn end(&self, ending: Ending) -> Action {
-        let reply = Reply { forge_unexpected: Some(self.doubtful.wrong), ..Reply::default() };
+        self.end_with(ending, Reply::default())
+    }
+
+    fn end_with(&self, ending: Ending, reply: Reply) -> Action {
+        let reply = Reply { forge_unexpected: Some(self.doubtful.wrong), ..reply };
         Action::Close(Ending { reply: Some(Box::new(reply)), ..ending })
     }
+}
+
+/// The first two octets of the ExID of an option that experiments share (RFC 6994).
+fn exid(kind: u8, value: &[u8]) -> Option<u16> {
+    let is_shared = matches!(kind, EXPERIMENT_1 | EXPERIMENT_2);
+    value.first_chunk().filter(|_| is_shared).map(|exid| u16::from_be_bytes(*exid))
 }
 
 impl Machine for Forge {
@@ -308,6 +360,9 @@ impl Machine for Forge {
             Event::Connected if self.packet.evil && self.target.is_ipv6() => {
                 let why = Some("IPv6 has no evil bit");
                 Action::Close(Ending::new(State::Skipped, Stage::Request, why))
+            }
+            Event::Connected if let Some(word) = self.wrong => {
+                Action::Close(Ending::failed(Fault { word, local: true }, Stage::Request))
             }
             Event::Connected => match self.build(self.packet.flags, self.sequence, true) {
                 Some(packet) => {

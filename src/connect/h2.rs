@@ -2,14 +2,14 @@
 
 use super::http;
 use super::kind::KindDef;
-use super::options::{ALPN, GROUP, METHOD, Options, PATH, TFO, VERSION};
+use super::options::{ALPN, GROUP, METHOD, Options, PATH, READ, TFO, VERSION};
 use super::tls;
 
 /// The row of the kind.
 pub(super) const KIND: KindDef = KindDef {
     name: "h2",
     doc: "request a page by HTTP/2 over TLS, or without",
-    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH],
+    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &READ],
     versions: &["h2", "h2c", "h2c_upgrade"],
     // HTTP/2 without TLS is on the port of HTTP.
     port_for: |options| is_plain(options).then_some(80),
@@ -19,7 +19,7 @@ pub(super) const KIND: KindDef = KindDef {
     },
     cost: |options, timeout| match is_plain(options) {
         true => http::cost(options, timeout, tls::MOST_TLS),
-        false => tls::cost(timeout),
+        false => tls::cost(options, timeout),
     },
     ..tls::KIND
 };

@@ -48,8 +48,8 @@ pub struct KindDef {
     pub versions: &'static [&'static str],
     /// Columns that it adds to the attempt's own: those that `keep` may name.
     pub columns: &'static [&'static str],
-    /// The most octets read from any target: beyond them the attempt ends. Fewer are kept in memory.
-    pub most_read: usize,
+    /// The most octets read from any target with these options: beyond them the attempt ends. Fewer are kept in memory.
+    pub most_read: fn(&Options) -> usize,
     /// Octets of memory that a peer can make one attempt hold at most, between two events: input that is still
     /// needed, and output that the peer does not read. An attempt that has ended holds only its
     /// [`Reply`](super::facts::Reply). Reading one event may take up to [`MOST_TRANSIENT`] more, once for all attempts.

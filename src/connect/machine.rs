@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::answer::Answer;
 use super::facts::{Reply, Stage, State};
@@ -105,6 +106,9 @@ pub trait Machine: Send {
 
     /// How far the attempt got: its stage if it ended now.
     fn stage(&self) -> Stage;
+
+    /// The time since the attempt began; called before each event is handled.
+    fn set_elapsed(&mut self, _elapsed: Duration) {}
 
     /// Appends data that may go with the SYN; called before the connection with TCP Fast Open (RFC 7413).
     /// The data is sent in any case, with the SYN or after the handshake.

@@ -24,6 +24,7 @@ pub mod machine;
 mod mptcp;
 pub mod options;
 mod packet;
+mod plain;
 mod prepare;
 pub mod query;
 pub mod tcp;
@@ -43,7 +44,7 @@ pub use query::{DEFAULT_NAME, QUESTIONS};
 
 /// Every connection kind.
 pub static KINDS: &[KindDef] = &[
-    tcp::KIND,
+    plain::KIND,
     http::KIND,
     tls::KIND,
     h2::KIND,

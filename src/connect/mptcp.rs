@@ -15,5 +15,5 @@ pub(super) const KIND: KindDef = KindDef {
         let signals = segment(timeout, "signals of Multipath TCP", 0, why);
         stream(timeout, MOST_BYTES, vec![Part { usual: 2, ..signals }])
     },
-    ..tcp::KIND
+    ..tcp::BASE
 };

@@ -61,6 +61,8 @@ pub enum Takes {
     Boolean,
     /// A whole number within bounds.
     Integer(RangeInclusive<i64>),
+    /// A number of octets with its unit, within bounds.
+    Size(RangeInclusive<i64>),
     /// A text that matches a regular expression.
     Text(&'static str),
     /// Texts, at least one.
@@ -89,7 +91,7 @@ pub struct Words {
 pub enum Value {
     /// Of [`Takes::Boolean`].
     Boolean(bool),
-    /// Of [`Takes::Integer`].
+    /// Of [`Takes::Integer`], and octets of [`Takes::Size`].
     Integer(i64),
     /// Of [`Takes::Text`].
     Text(String),
@@ -290,13 +292,25 @@ pub static REPEAT: OptionDef = OptionDef {
 pub static REQUEST_OCTETS: OptionDef = OptionDef {
     name: "request_octets",
     doc: "Octets of the HTTP/1 request, filled up with a header field `X-Padding`: 1024 to 1448. 1448 fill a packet of \
-          1500 octets over IPv4; over IPv6, 1428 do, and more make two packets.",
+          1500 octets over IPv4; over IPv6, 1428 do, and more make two packets. Connections of the kind `tcp` send a \
+          request, HEAD, only with this option.",
     takes: Takes::Integer(REQUEST_SIZES),
     example: "1428",
     describe: |value, _| match value {
         Value::Integer(octets) => Some(format!("padded to {octets} octets")),
         _ => None,
     },
+    ..PLAIN
+};
+
+/// Octets of content to read.
+pub static READ: OptionDef = OptionDef {
+    name: "read",
+    doc: "Octets of the response's content to read, with a unit: B, kB, KiB, MB or MiB; 1KiB to 16MiB. By default 64KiB. \
+          Every target sends that much, if it has it: use no more than the question needs.",
+    takes: Takes::Size(1 << 10..=16 << 20),
+    example: "'1MiB'",
+    describe: |_, options| Some(format!("reading up to {} octets of content", options.read()?)),
     ..PLAIN
 };
 
@@ -309,6 +323,7 @@ pub static OPTIONS: &[&OptionDef] = &[
     &METHOD,
     &PATH,
     &REQUEST_OCTETS,
+    &READ,
     &QUESTION,
     &QNAME,
     &EDNS,
@@ -416,6 +431,21 @@ impl Options {
             Some(Value::Integer(octets)) => usize::try_from(*octets).ok(),
             _ => None,
         }
+    }
+
+    /// Octets of content to read of a response, if the measurement says.
+    pub fn read(&self) -> Option<u64> {
+        match self.get(&READ) {
+            Some(Value::Integer(octets)) => u64::try_from(*octets).ok(),
+            _ => None,
+        }
+    }
+
+    /// The most octets to read where `most` would be without the option `read`: what it allows, and an eighth more for the
+    /// framing of chunks, frames and records.
+    pub(super) fn most_read(&self, most: usize) -> usize {
+        let octets = usize::try_from(self.read().unwrap_or_default()).unwrap_or_default();
+        most + octets + octets / 8
     }
 
     /// Attempts to each target, one after the other: at least 1.

@@ -83,6 +83,8 @@ pub struct Packet {
     pub checksum: Checksum,
     /// The payload.
     pub payload: Payload,
+    /// Octets of the whole IP packet; its payload is padded to that.
+    pub length: Option<u16>,
     /// What counts as an answer.
     pub answer: Answer,
 }
@@ -102,6 +104,7 @@ impl Default for Packet {
             options: Vec::new(),
             checksum: Checksum::Right,
             payload: Payload::Nothing,
+            length: None,
             answer: Answer::SynAck,
         }
     }
@@ -221,6 +224,9 @@ impl Packet {
                 }
             }
         }
+        if let Some(length) = self.length {
+            more(format!("padded to {length} octets"));
+        }
         if let Some((.., doc)) = ANSWERS.iter().find(|(_, answer, _)| *answer == self.answer) {
             more(format!("answered by {doc}"));
         }
@@ -235,16 +241,36 @@ impl Packet {
     /// Octets of its IP packet: typically (to an IPv4 target with a name of usual length), and at most (to an IPv6
     /// target with the longest name).
     pub fn octets(&self) -> (u64, u64) {
-        let transport = match self.protocol {
-            Protocol::Tcp => 20 + self.options_octets().len() as u64,
-            Protocol::Udp => 8,
-        };
+        match self.length {
+            Some(length) => (length.into(), length.into()),
+            None => self.unpadded(),
+        }
+    }
+
+    /// The same without padding.
+    pub fn unpadded(&self) -> (u64, u64) {
+        let transport = self.header() as u64;
         let (usual, most) = match &self.payload {
             Payload::Nothing => (0, 0),
             Payload::Bytes(bytes) => (bytes.len() as u64, bytes.len() as u64),
             Payload::Question(query) => query.octets(),
         };
         (20 + transport + usual, 40 + transport + most)
+    }
+
+    /// Octets of its transport header.
+    pub(super) fn header(&self) -> usize {
+        match self.protocol {
+            Protocol::Tcp => 20 + self.options_octets().len(),
+            Protocol::Udp => 8,
+        }
+    }
+
+    /// Octets of payload with which a packet of this version of IP has its length, if it has one; negative if its headers are
+    /// longer.
+    pub(super) fn room(&self, v6: bool) -> Option<isize> {
+        let headers = if v6 { 40 } else { 20 } + self.header();
+        Some(self.length? as isize - headers as isize)
     }
 
     /// Length of its TCP options in octets, with padding.

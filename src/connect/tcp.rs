@@ -12,19 +12,18 @@ use super::cost::stream;
 use super::facts::{Stage, State};
 use super::kind::{KindDef, Transport};
 use super::machine::{Action, Ending, Event, Fault, Machine};
-use super::options::TFO;
 
-/// The row of the kind, and the base of those of other kinds over TCP.
-pub(super) const KIND: KindDef = KindDef {
+/// The base of the rows of kinds over TCP, beginning with `tcp`.
+pub(super) const BASE: KindDef = KindDef {
     name: "tcp",
     doc: "open a TCP connection, half-close it, and read what the server sends until it closes too",
     transport: Transport::Tcp,
     port: 80,
     port_for: |_| None,
-    options: &[&TFO],
+    options: &[],
     versions: &[],
     columns: &[],
-    most_read: MOST_BYTES,
+    most_read: |_| MOST_BYTES,
     memory: 4 << 10,
     early: false,
     handshake_is_ok: true,

@@ -29,13 +29,13 @@ use super::answer::{
     TLS_PLAIN_HTTP, TLS_TOO_LONG, TLS_UNSUPPORTED, TLS_VERSION,
 };
 use super::certificate;
-use super::cost::{Part, segment, stream};
+use super::cost::{Part, reading, segment, stream};
 use super::facts::{Reply, Stage, State};
 use super::http::{self, Exchange, MOST_HEAD, Protocol, Request};
 use super::kind::{KindDef, Started};
 use super::machine::{Action, Ending, Event, Machine, Peer};
 use super::options::{
-    ALPN, GROUP, GROUPS, METHOD, Options, PATH, REQUEST_OCTETS, TFO, VERSION, alpn_of,
+    ALPN, GROUP, GROUPS, METHOD, Options, PATH, READ, REQUEST_OCTETS, TFO, VERSION, alpn_of,
 };
 use super::tcp::MOST_BYTES;
 
@@ -44,12 +44,15 @@ pub(super) const KIND: KindDef = KindDef {
     name: "https",
     doc: "request a page by HTTP over TLS; the certificate is recorded, not trusted",
     port: 443,
-    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS],
+    options: &[&TFO, &ALPN, &GROUP, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS, &READ],
     versions: &["1.1", "1.0", "h2"],
     columns: &[
         "http_status",
         "http_version",
         "http_body",
+        "http_octets",
+        "time_to_first_octet",
+        "goodput",
         "tls_version",
         "tls_cipher",
         "tls_group",
@@ -60,10 +63,10 @@ pub(super) const KIND: KindDef = KindDef {
         "tls_cert_from",
         "tls_cert_until",
     ],
-    most_read: MOST_TLS,
+    most_read: |options| options.most_read(MOST_TLS),
     memory: 16 * MOST_BYTES,
     start: |options, peer| start(options, options.word(&VERSION), peer),
-    cost: |_, timeout| cost(timeout),
+    cost,
     ..http::KIND
 };
 
@@ -73,7 +76,7 @@ pub(super) fn start(options: &Options, version: Option<&'static str>, peer: Peer
 }
 
 /// The packets of a request over TLS.
-pub(super) fn cost(timeout: Duration) -> Vec<Part> {
+pub(super) fn cost(options: &Options, timeout: Duration) -> Vec<Part> {
     let segment = |packet, data, why| segment(timeout, packet, data, why);
     let retry = segment(
         "second ClientHello",
@@ -84,10 +87,10 @@ pub(super) fn cost(timeout: Duration) -> Vec<Part> {
         segment("ClientHello", 270, "fits a segment, by the choice of groups for the key exchange"),
         Part { usual: 0, ..retry },
         segment("end of the TLS handshake", 80, "with the request, or before it"),
-        segment("request", 200, "with replies to HTTP/2 settings, where it is spoken"),
+        http::request(options, timeout, 200, "with replies to HTTP/2 settings, where it is spoken"),
         segment("alert that ends TLS", 24, "before the FIN, or with it"),
     ];
-    stream(timeout, MOST_TLS, parts)
+    reading(stream(timeout, options.most_read(MOST_TLS), parts), options.read())
 }
 
 /// The beginning of plain HTTP.
@@ -108,8 +111,11 @@ pub struct Tls {
     reply: Reply,
     connected: bool,
     begun: bool,
-    /// Octets received.
+    /// Octets received, and the most.
     bytes: usize,
+    most: usize,
+    /// The time since the attempt began.
+    elapsed: Duration,
     /// The first few of them.
     start: Vec<u8>,
 }
@@ -139,6 +145,8 @@ impl Tls {
             connected: false,
             begun: false,
             bytes: 0,
+            most: options.most_read(MOST_TLS),
+            elapsed: Duration::ZERO,
             start: Vec::new(),
         })
     }
@@ -169,7 +177,7 @@ impl Tls {
     }
 
     fn data(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Option<Ending> {
-        let (allowed, over) = bytes.split_at(bytes.len().min(MOST_TLS - self.bytes));
+        let (allowed, over) = bytes.split_at(bytes.len().min(self.most - self.bytes));
         let too_much = !over.is_empty();
         self.bytes += allowed.len();
         bytes = allowed;
@@ -215,6 +223,7 @@ impl Tls {
             };
             let mut exchange = Exchange::new(self.request.clone(), protocol, Some(TLS_NO_RESPONSE));
             let mut request = Vec::new();
+            exchange.set_elapsed(self.elapsed);
             exchange.begin(&mut request);
             self.exchange = Some(exchange);
             self.say(&request, out);
@@ -369,6 +378,13 @@ impl Machine for Tls {
 
     fn early(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
+    }
+
+    fn set_elapsed(&mut self, elapsed: Duration) {
+        self.elapsed = elapsed;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.set_elapsed(elapsed);
+        }
     }
 }
 

@@ -13,6 +13,11 @@ pub fn now() -> Timestamp {
     Timestamp(i64::try_from(since_1970().as_nanos()).unwrap_or(i64::MAX))
 }
 
+/// The time of the monotonic clock.
+pub fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+}
+
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

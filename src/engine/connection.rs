@@ -1,8 +1,9 @@
 //! One connection in flight: its channel, its machine, and what is still to be sent.
 
 use std::io;
+use std::time::Duration;
 
-use super::clocks::now;
+use super::clocks::{monotonic, now};
 use super::guarded::Guarded;
 use super::ready::Ready;
 use super::scheduler::Job;
@@ -45,6 +46,8 @@ pub(super) struct Connection {
     /// Distinguishes this from an earlier connection in the same slot.
     pub(super) generation: u64,
     pub(super) started: Timestamp,
+    /// The same by the monotonic clock, which is never set.
+    begun: Duration,
     pub(super) port: u16,
 }
 
@@ -75,6 +78,7 @@ impl Connection {
             job,
             generation,
             started,
+            begun: monotonic(),
             port,
         }
     }
@@ -208,7 +212,8 @@ impl Connection {
             self.data_at = Some(now());
         }
         self.heard |= data || (event == Event::Connected && !self.channel.datagrams);
-        let ending = match self.machine.handle(event, &mut self.out) {
+        let elapsed = monotonic().saturating_sub(self.begun);
+        let ending = match self.machine.handle(elapsed, event, &mut self.out) {
             Action::Wait => None,
             Action::HalfClose => {
                 self.half_close = true;

@@ -1,5 +1,7 @@
 //! A connection's machine, guarded by the panic barrier.
 
+use std::time::Duration;
+
 use crate::barrier::{Panicked, guard};
 use crate::connect::{Action, Ending, Event, Machine, Stage};
 
@@ -27,9 +29,17 @@ impl Guarded {
         self.call(out, |machine, out| machine.early(out));
     }
 
-    /// As [`Machine::handle`].
-    pub(super) fn handle(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Action {
-        let action = self.call(out, |machine, out| machine.handle(event, out));
+    /// As [`Machine::handle`], at this time after the attempt began.
+    pub(super) fn handle(
+        &mut self,
+        elapsed: Duration,
+        event: Event<'_>,
+        out: &mut Vec<u8>,
+    ) -> Action {
+        let action = self.call(out, |machine, out| {
+            machine.set_elapsed(elapsed);
+            machine.handle(event, out)
+        });
         action.unwrap_or_else(|| Action::Close(Ending::internal_error(self.stage)))
     }
 
@@ -126,12 +136,16 @@ pub(super) mod tests {
         let panics = Panics { early: false, on_data: true };
         let (mut machine, mut out) = (Guarded::new(|| Box::new(panics)), Vec::new());
         assert_eq!(machine.broken(), None);
-        assert_eq!(machine.handle(Event::Connected, &mut out), Action::Wait);
+        assert_eq!(machine.handle(Duration::ZERO, Event::Connected, &mut out), Action::Wait);
         let close = Action::Close(internal(Stage::Response));
-        assert_eq!(machine.handle(Event::Data(b"x"), &mut out), close);
+        assert_eq!(machine.handle(Duration::ZERO, Event::Data(b"x"), &mut out), close);
         assert_eq!(out, b"request");
         assert_eq!(machine.broken(), Some(internal(Stage::Response)));
-        assert_eq!(machine.handle(Event::PeerClosed, &mut out), close, "the attempt stays over");
+        assert_eq!(
+            machine.handle(Duration::ZERO, Event::PeerClosed, &mut out),
+            close,
+            "the attempt stays over"
+        );
     }
 
     #[test]

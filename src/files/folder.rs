@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2,
-    renameat, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, linkat, mkdirat,
+    openat, openat2, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -282,6 +282,38 @@ impl Folder {
     /// As the kernel says.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         Ok(renameat(&self.handle, from, &self.handle, to)?)
+    }
+
+    /// Renames a file of this folder to one of another folder on the same file system, and replaces what has that name.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn move_to(&self, from: &OsStr, other: &Self, to: &OsStr) -> io::Result<()> {
+        Ok(renameat(&self.handle, from, &other.handle, to)?)
+    }
+
+    /// Exchanges two names in this folder in one step.
+    ///
+    /// # Errors
+    /// As the kernel says; not every file system can do it.
+    pub fn exchange(&self, a: &OsStr, b: &OsStr) -> io::Result<()> {
+        Ok(renameat_with(&self.handle, a, &self.handle, b, RenameFlags::EXCHANGE)?)
+    }
+
+    /// Gives a file of this folder a second name, in another folder on the same file system.
+    ///
+    /// # Errors
+    /// As the kernel says; not every file system can do it.
+    pub fn link_to(&self, name: &OsStr, other: &Self) -> io::Result<()> {
+        Ok(linkat(&self.handle, name, &other.handle, name, AtFlags::empty())?)
+    }
+
+    /// Creates a folder in this one; the name must not exist.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub fn make_folder(&self, name: &OsStr) -> io::Result<()> {
+        Ok(mkdirat(&self.handle, name, Mode::from_bits_truncate(0o777))?)
     }
 
     /// Removes a file.

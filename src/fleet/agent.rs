@@ -13,6 +13,7 @@ use super::ledger::{Entry, Ledger, Step};
 use super::message::{
     Commit, Heartbeat, Offered, Signed, State, Stop, Stored, UnitId, VERSION, Work, parse, to_text,
 };
+use super::optout;
 use super::policy::Policy;
 use super::store;
 use super::transport::{AgentSide, Lease, Settle, keys};
@@ -27,7 +28,7 @@ const WAIT: Duration = Duration::from_secs(10);
 const NEEDS_UPGRADE: Duration = Duration::from_secs(3600);
 /// When a unit comes again after a failure of this host.
 const RETRY: Duration = Duration::from_secs(60);
-/// A unit that was begun so often is given up: whatever ended the agent may be the unit.
+/// Number of crashed attempts after which a unit is given up: the unit may be their cause.
 const ATTEMPTS: u32 = 5;
 
 /// A unit that is allowed, ready to be measured.
@@ -44,6 +45,8 @@ pub struct Job<'a> {
     pub origin: &'a str,
     /// The list.
     pub list: &'a Path,
+    /// When it begins, in seconds since 1970.
+    pub now: u64,
 }
 
 /// How measuring ended.
@@ -104,6 +107,8 @@ pub struct Agent<'a> {
     pub ledger: Ledger,
     /// What measures.
     pub measure: &'a dyn Measure,
+    /// The version of its opt-out list.
+    pub optout: u64,
 }
 
 impl Agent<'_> {
@@ -113,12 +118,16 @@ impl Agent<'_> {
     /// If the hub does not answer or this host fails; the next turn goes on from where this one ended.
     pub fn turn(&mut self, now: u64) -> Result<Turn> {
         self.take_stored(now)?;
+        (_, self.optout) = optout::take(self.hub, self.folder)?;
         self.finish_measured()?;
         if let Some(stop) = stop_of(self.hub, None)? {
             self.beat(now, None, Some(stop.at));
             return Ok(Turn::Stopped(stop.reason));
         }
         self.beat(now, None, None);
+        if let Some(turn) = self.resume(now)? {
+            return Ok(turn);
+        }
         let Some(lease) = self.hub.next(WAIT)? else { return Ok(Turn::Idle) };
         self.take(&lease, now)
     }
@@ -129,6 +138,20 @@ impl Agent<'_> {
         let open: Vec<UnitId> =
             self.ledger.units().filter(open).map(|(unit, _)| unit.clone()).collect();
         open.iter().try_for_each(|unit| self.finish(unit))
+    }
+
+    /// Goes on with a unit in which the agent ended, before its lease comes again.
+    fn resume(&mut self, now: u64) -> Result<Option<Turn>> {
+        let cut = self.ledger.units().filter(|(_, entry)| entry.is_cut_off());
+        let cut: Vec<Work> = cut.filter_map(|(_, entry)| entry.work.clone()).collect();
+        for work in cut {
+            let lease = Lease { work: to_text(&work)?.into_bytes(), token: 0 };
+            match self.take(&lease, now)? {
+                Turn::Left(unit, why) => log::info!("{unit}: later: {why}"),
+                turn => return Ok(Some(turn)),
+            }
+        }
+        Ok(None)
     }
 
     /// One lease.
@@ -206,6 +229,7 @@ impl Agent<'_> {
         let list = self.list(document)?;
         let mut spec = document.spec()?;
         self.policy.lower(&mut spec);
+        spec.exclude.push(optout::file(self.folder)?);
         spec.shard = Some(work.shard);
         spec.list = Some(list.clone());
         spec.output = self.result(unit)?;
@@ -227,6 +251,7 @@ impl Agent<'_> {
             plan: &plan,
             origin: &document.measurement,
             list: &list,
+            now,
         };
         self.measure(&job, work, attempts + 1, now)
     }
@@ -234,7 +259,7 @@ impl Agent<'_> {
     /// Measures, records and commits.
     fn measure(&mut self, job: &Job<'_>, work: &Work, attempt: u32, now: u64) -> Result<Turn> {
         let (unit, lease) = (job.unit, job.lease);
-        self.ledger.note(unit, Step::Begun { attempt })?;
+        self.ledger.note(unit, Step::Begun { attempt, work: work.clone() })?;
         self.beat(now, Some(unit), None);
         match self.found(job).unwrap_or_else(|| self.measure.measure(job)) {
             Ended::Done(facts) => {
@@ -388,19 +413,30 @@ impl Agent<'_> {
         Ok(folder.join(format!("{}.parquet", unit.short())))
     }
 
-    /// Reports a sign of life. One that is lost does no harm.
     fn beat(&self, now: u64, unit: Option<&UnitId>, stopped: Option<u64>) {
-        let beat = Heartbeat {
-            v: VERSION,
-            at: now,
-            pathspider: env!("CARGO_PKG_VERSION").into(),
-            unit: unit.map(ToString::to_string),
-            stopped,
-        };
-        let reported = to_text(&beat).and_then(|text| self.hub.report(text.into_bytes()));
-        if let Err(why) = reported {
-            log::info!("report to the hub: {why}");
-        }
+        beat(self.hub, now, unit, (stopped, self.optout));
+    }
+}
+
+/// Reports a sign of life, with the time of the stop in force and the version of the opt-out list. One that is lost
+/// does no harm.
+pub fn beat(
+    hub: &dyn AgentSide,
+    now: u64,
+    unit: Option<&UnitId>,
+    (stopped, optout): (Option<u64>, u64),
+) {
+    let beat = Heartbeat {
+        v: VERSION,
+        at: now,
+        pathspider: env!("CARGO_PKG_VERSION").into(),
+        unit: unit.map(ToString::to_string),
+        stopped,
+        optout,
+    };
+    let reported = to_text(&beat).and_then(|text| hub.report(text.into_bytes()));
+    if let Err(why) = reported {
+        log::info!("report to the hub: {why}");
     }
 }
 
@@ -469,3 +505,6 @@ fn one_line(why: &Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ impl Prepared {
                 wanted.join(", ")
             )));
         }
-        let document = Document::new(
+        let mut document = Document::new(
             (&campaign, &text),
             (&campaign.measurement, &measurement),
             (&list_path, &list),
@@ -69,6 +69,7 @@ impl Prepared {
         let spec = document.spec()?;
         let fields = Reader::open(&list_path, Options::from(campaign.port))?.fields();
         let plan = Plan::load_with(&origin, &measurement, &fields, &spec.overrides())?;
+        document.measured = store::digest(plan.text.as_bytes());
         Ok(Self { campaign, document, plan, list })
     }
 

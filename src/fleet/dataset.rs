@@ -82,14 +82,14 @@ pub fn ingest(
         }
     }
     for (agent, shards) in done {
-        let mut told = stored(hub, &agent)?;
-        told.v = VERSION;
-        let known = told.shards.entry(format!("{campaign}/0")).or_default();
+        let mut heard = stored(hub, &agent)?;
+        heard.v = VERSION;
+        let known = heard.shards.entry(format!("{campaign}/0")).or_default();
         let mut all = Positions::parse(known, Positions::MOST).unwrap_or_default();
         all.extend(&shards);
         if *known != all.to_string() {
             *known = all.to_string();
-            hub.set_control(&keys::stored(&agent), to_text(&told)?.into_bytes())?;
+            hub.set_control(&keys::stored(&agent), to_text(&heard)?.into_bytes())?;
         }
     }
     for (unit, result) in offered {
@@ -138,10 +138,9 @@ fn one(
 
 /// Whether a result is the one that the campaign asked for and the agent says it is.
 fn fits(document: &Document, unit: &UnitId, result: &Offered, facts: &Facts) -> Result<()> {
-    let measurement = store::digest(document.text.as_bytes());
     let shard = format!("{}/{}", unit.shard, document.units);
     for (what, wanted, found) in [
-        ("measurement", measurement.as_str(), facts.measurement.as_str()),
+        ("measurement", document.measured.as_str(), facts.measurement.as_str()),
         ("target list", &document.list.sha256, &facts.list),
         ("shard", &shard, &facts.shard),
         ("number of records", &result.records.to_string(), &facts.records.to_string()),
@@ -200,7 +199,7 @@ pub fn verify(
     proof.whole = proof.faults.is_empty();
     proof.text = json!({
         "v": VERSION, "campaign": campaign, "targets": document.list.targets, "list": document.list.sha256,
-        "measurement": store::digest(document.text.as_bytes()), "units": document.units, "whole": proof.whole,
+        "measurement": document.measured, "units": document.units, "whole": proof.whole,
         "faults": proof.faults, "vantages": of_agents,
     });
     Ok(proof)

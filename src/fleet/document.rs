@@ -24,6 +24,8 @@ pub struct Document {
     pub measurement: String,
     /// Its text.
     pub text: String,
+    /// The SHA-256 of its text together with those that it extends.
+    pub measured: String,
     /// The target list.
     pub list: List,
     /// Units of each agent.
@@ -78,6 +80,7 @@ impl Document {
             campaign: written.to_owned(),
             measurement: measurement.0.to_owned(),
             text: measurement.1.to_owned(),
+            measured: store::digest(measurement.1.as_bytes()),
             list: List {
                 sha256: store::digest(octets),
                 ending: ending.unwrap_or_else(|| "ndjson".into()),

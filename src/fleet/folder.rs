@@ -103,7 +103,7 @@ impl AgentSide for FolderAgent {
         false
     }
 
-    /// No one would read it.
+    /// A folder has no reader of heartbeats.
     fn report(&self, _: Vec<u8>) -> Result<()> {
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::message::{Signed, UnitId, VERSION, to_text};
+use super::message::{Signed, UnitId, VERSION, Work, to_text};
 use crate::error::{Doing as _, Error, Result};
 use crate::files::Folder;
 
@@ -21,10 +21,12 @@ pub const NAME: &str = "ledger.ndjson";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step")]
 pub enum Step {
-    /// Probing begins: once more with each attempt.
+    /// Probing begins: a line for each attempt.
     Begun {
         /// From 1.
         attempt: u32,
+        /// The message, so that it can be resumed before its lease comes again.
+        work: Work,
     },
     /// The attempt ended in order, and the unit did not.
     Paused,
@@ -59,6 +61,8 @@ pub struct Entry {
     pub attempts: u32,
     /// How many of these attempts ended in order.
     pub paused: u32,
+    /// The message that it came with.
+    pub work: Option<Work>,
     /// What is committed, from the moment that it is measured.
     pub commit: Option<Signed>,
     /// Whether the hub has the commit.
@@ -72,13 +76,23 @@ pub struct Entry {
 impl Entry {
     fn take(&mut self, step: Step) {
         match step {
-            Step::Begun { attempt } => self.attempts = self.attempts.max(attempt),
+            Step::Begun { attempt, work } => {
+                self.attempts = self.attempts.max(attempt);
+                self.work = Some(work);
+            }
             Step::Paused => self.paused += 1,
             Step::Measured { commit } => self.commit = Some(commit),
             Step::Committed => self.committed = true,
             Step::Stored { at } => self.stored = Some(at),
             Step::Removed => self.removed = true,
         }
+    }
+}
+
+impl Entry {
+    /// Whether the agent ended in the middle of it.
+    pub fn is_cut_off(&self) -> bool {
+        self.attempts > self.paused && self.commit.is_none()
     }
 }
 
@@ -158,6 +172,12 @@ mod tests {
     use super::*;
     use crate::fleet::key::{Key, Kind};
 
+    fn begun(attempt: u32) -> Step {
+        let shard = crate::targets::Shard::parse("1/3").unwrap();
+        let (campaign, document) = ("c".to_owned(), String::new());
+        Step::Begun { attempt, work: Work { v: 1, campaign, document, round: 0, shard, number: 1 } }
+    }
+
     fn unit(shard: u64) -> UnitId {
         UnitId { campaign: "c".into(), agent: "a".into(), round: 0, shard }
     }
@@ -170,10 +190,10 @@ mod tests {
         {
             let mut ledger = Ledger::open(&folder).unwrap();
             assert_eq!(ledger.entry(&unit(1)), Entry::default());
-            ledger.note(&unit(1), Step::Begun { attempt: 1 }).unwrap();
-            ledger.note(&unit(1), Step::Begun { attempt: 2 }).unwrap();
+            ledger.note(&unit(1), begun(1)).unwrap();
+            ledger.note(&unit(1), begun(2)).unwrap();
             ledger.note(&unit(1), Step::Measured { commit: commit.clone() }).unwrap();
-            ledger.note(&unit(2), Step::Begun { attempt: 1 }).unwrap();
+            ledger.note(&unit(2), begun(1)).unwrap();
             assert!(Ledger::open(&folder).is_err(), "two agents in one folder");
         }
         let path = home.path().join(NAME);
@@ -183,6 +203,7 @@ mod tests {
         let mut ledger = Ledger::open(&folder).unwrap();
         let entry = ledger.entry(&unit(1));
         assert_eq!((entry.attempts, entry.commit.as_ref()), (2, Some(&commit)));
+        assert!(!entry.is_cut_off() && ledger.entry(&unit(2)).is_cut_off());
         assert_eq!((ledger.entry(&unit(2)).attempts, ledger.units().count()), (1, 2));
         ledger.note(&unit(3), Step::Committed).unwrap();
         drop(ledger);
@@ -194,7 +215,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let folder = Folder::open(home.path()).unwrap();
         let mut ledger = Ledger::open(&folder).unwrap();
-        ledger.note(&unit(1), Step::Begun { attempt: 1 }).unwrap();
+        ledger.note(&unit(1), begun(1)).unwrap();
         ledger.note(&unit(1), Step::Committed).unwrap();
         drop(ledger);
         let path = home.path().join(NAME);

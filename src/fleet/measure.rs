@@ -1,12 +1,14 @@
 //! Measures a unit: the run of [`run`](crate::run) with the settings of the campaign, within those of the owner.
 
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use super::agent::{Ended, Job, Measure, stop_of};
+use super::agent::{Ended, Job, Measure, beat, stop_of};
 use super::facts::Facts;
-use super::transport::{AgentSide, Lease, Settle};
+use super::optout;
+use super::transport::{AgentSide, Settle};
 use crate::error::{Error, ErrorKind, Result};
 use crate::run::telemetry::Telemetry;
 use crate::run::{self, Events, Handle, Network, Run, interface};
@@ -21,6 +23,8 @@ const RENEW: Duration = Duration::from_secs(30);
 pub struct Here<'a> {
     /// The hub.
     pub hub: &'a dyn AgentSide,
+    /// The folder of the agent.
+    pub folder: &'a Path,
     /// The interface; that of the default route if `None`.
     pub interface: Option<&'a str>,
     /// The folder of journals; that of the system if `None`.
@@ -34,13 +38,15 @@ pub struct Here<'a> {
 impl Here<'_> {
     fn whole(&self, job: &Job<'_>, handle: &Handle) -> Result<Ended> {
         let mut spec = job.spec.clone();
+        spec.vantage = Some(job.unit.agent.clone());
         spec.state = self.state.map(Path::to_owned);
         spec.invoked_by = format!("pathspider agent: unit {}", job.unit);
+        spec.vantage = Some(job.unit.agent.clone());
         let mut reader = run::source::open(job.list, &spec, Options::from(spec.port), true)?;
         let watched = interface::watched(self.interface)?;
         let bound = self.interface.map(str::to_owned);
         let network = Network { interface: watched, bound, ..Network::default() };
-        let keeper = Keeper { here: self, lease: job.lease, campaign: &job.unit.campaign, handle };
+        let keeper = Keeper { here: self, job, handle, began: Instant::now() };
         let outcome =
             Run::start(&spec, (job.plan, job.origin), &network, &mut reader, handle, &keeper)?;
         if let Some(why) = outcome.error {
@@ -66,7 +72,7 @@ impl Measure for Here<'_> {
             Ok(ended) => ended,
             Err(_) if handle.is_ended() => Ended::Interrupted,
             Err(why) => match why.kind() {
-                // Elsewhere or later it would be no other.
+                // A later attempt would end the same.
                 ErrorKind::BadInput | ErrorKind::MissingProgram | ErrorKind::NothingToSend => {
                     Ended::Refused(words(&why))
                 }
@@ -83,23 +89,35 @@ fn words(why: &Error) -> String {
     }
 }
 
-/// Renews the lease of a run, and ends the run on a stop, on a signal, and at the end of the leash.
+/// Renews the lease of a run, takes in who opted out, and ends the run on a stop, on a signal, and at the end of the
+/// leash.
 struct Keeper<'a> {
     here: &'a Here<'a>,
-    lease: &'a Lease,
-    campaign: &'a str,
+    job: &'a Job<'a>,
     handle: &'a Handle,
+    began: Instant,
 }
 
 impl Keeper<'_> {
-    /// Reads the control values and renews the lease; whether the hub answered.
+    /// Reads the control values, renews the lease and reports; whether the hub answered.
     fn ask(&self) -> bool {
-        let stop = stop_of(self.here.hub, Some(self.campaign));
-        if let Ok(Some(stop)) = &stop {
+        let (hub, unit) = (self.here.hub, self.job.unit);
+        let listed = optout::take(hub, self.here.folder);
+        match &listed {
+            Ok((true, _)) => self.handle.reread().store(true, Relaxed),
+            Ok((false, _)) => {}
+            Err(why) => log::warn!("read the opt-out list: {why}"),
+        }
+        let stop = stop_of(hub, Some(&unit.campaign));
+        let stopped = stop.as_ref().ok().and_then(Option::as_ref);
+        if let Some(stop) = stopped {
             self.handle.end(None, stop.now);
         }
-        let renewed = self.here.hub.settle(self.lease, Settle::Progress);
-        stop.is_ok() && renewed.is_ok()
+        let renewed = hub.settle(self.job.lease, Settle::Progress);
+        let version = listed.as_ref().map_or(0, |(_, version)| *version);
+        let now = self.job.now + self.began.elapsed().as_secs();
+        beat(hub, now, Some(unit), (stopped.map(|stop| stop.at), version));
+        stop.is_ok() && renewed.is_ok() && listed.is_ok()
     }
 }
 

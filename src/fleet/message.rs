@@ -183,6 +183,9 @@ pub struct Heartbeat {
     pub unit: Option<String>,
     /// The time of the stop that it obeys.
     pub stopped: Option<u64>,
+    /// The version of the opt-out list that it has.
+    #[serde(default)]
+    pub optout: u64,
 }
 
 /// Octets with the signature of who wrote them. Readers verify the octets before they parse them.

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `campaign` `document` `message` | what is agreed: the file, the signed document, messages |
 //! | `key` `jwt` `permissions` | who may say what |
-//! | `policy` `ledger` | the agent's own: what its owner allows, what it has done |
+//! | `policy` `ledger` `optout` | the agent's own: what its owner allows, what it has done, who opted out |
 //! | `transport` | the calls that agents and the coordinator make; `folder` and `nats` answer them |
 //! | `agent` `measure` `facts` | the life of a unit |
 //! | `hub` `coordinator` `dataset` | the folder of a hub, campaigns, results and their proof |
@@ -29,6 +29,7 @@ pub mod ledger;
 pub mod measure;
 pub mod message;
 pub mod nats;
+pub mod optout;
 pub mod permissions;
 pub mod policy;
 pub mod server;

@@ -379,7 +379,7 @@ impl AgentSide for Nats {
     fn commit(&self, unit: &UnitId, octets: Vec<u8>) -> Result<bool> {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, unit.to_string().as_str());
-        // Tells a unit that is committed from a stream that is full.
+        // Distinguishes a unit that is committed from a stream that is full.
         headers.insert(NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
         let sent = self.wait(async {
             self.context.publish_with_headers(subject(unit), headers, octets.into()).await?.await
@@ -415,7 +415,8 @@ impl HubSide for Nats {
             filter_subjects: vec!["ps.work.*.all.>".into(), format!("ps.work.*.one.{name}.>")],
             ack_policy: AckPolicy::Explicit,
             ack_wait: ACK_WAIT,
-            max_ack_pending: 2,
+            // Units that wait for their campaign, or for the lease of a killed agent to end, must not block others.
+            max_ack_pending: 1000,
             max_deliver: -1,
             max_waiting: 2,
             ..Default::default()

@@ -122,6 +122,11 @@ impl Default for Deny {
     }
 }
 
+/// Whether a text is an owner's file rather than a measurement, a lab or a campaign.
+pub fn is_policy(text: &str) -> bool {
+    text.lines().any(|line| line.trim().starts_with("campaign_keys"))
+}
+
 /// The file that `agent enroll` writes.
 pub fn template(url: Option<&str>, keys: &[String]) -> String {
     let url = url.map_or("# url = \"tls://hub.example.org:4222\"".to_owned(), |url| {
@@ -226,6 +231,9 @@ impl Policy {
         let listed = |list: &Option<Vec<String>>, word: &str| {
             list.as_ref().is_none_or(|list| list.iter().any(|one| one == word))
         };
+        if store::digest(plan.text.as_bytes()) != document.measured {
+            return Err(format!("the measurement that {name} extends is another one here"));
+        }
         if !listed(&self.allow.measurements, name) {
             return Err(format!("the measurement {name} is not allowed here"));
         }
@@ -312,6 +320,7 @@ pub(super) mod tests {
             campaign: String::new(),
             measurement: (*name).into(),
             text: (*text).into(),
+            measured: store::digest(plan.text.as_bytes()),
             list,
             units: 1,
             agents: Vec::new(),
@@ -328,10 +337,13 @@ pub(super) mod tests {
         assert_eq!(allows("measurements = [\"ecn\"]\nsteps = [\"sysctl\"]"), Ok(()));
         assert!(allows("measurements = [\"dscp\"]").unwrap_err().contains("measurement ecn"));
         assert!(allows("steps = [\"sockopt\"]").unwrap_err().contains("sysctl"));
-        assert!(allows("kinds = [\"dns\"]").unwrap_err().contains("tcp"));
+        assert!(allows("kinds = [\"https\"]").unwrap_err().contains("tcp"));
         let changed = Document { text: ecn.text.replace("tcp_ecn", "tcp_sack"), ..ecn.clone() };
         let why = policy(&key, "").permits(&changed, &plan).unwrap_err();
         assert!(why.contains("not the one"), "{why}");
+        let other = Document { measured: store::digest(b""), ..ecn.clone() };
+        let why = policy(&key, "").permits(&other, &plan).unwrap_err();
+        assert!(why.contains("extends"), "{why}");
     }
 
     #[test]
@@ -344,8 +356,8 @@ pub(super) mod tests {
             panic!("no shipped measurement forges packets");
         };
         assert!(policy(&key, "").permits(&document, &plan).unwrap_err().contains("forge"));
-        let kinds = "kinds = [\"forge\", \"tcp\", \"http\", \"https\", \"dns\"]";
-        assert_eq!(policy(&key, kinds).permits(&document, &plan), Ok(()));
+        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(policy(&key, &format!("kinds = {kinds:?}")).permits(&document, &plan), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::error::Result;
 pub struct Lease {
     /// The message.
     pub work: Vec<u8>,
-    /// What the transport knows it by.
+    /// What the transport knows it by; 0 for a unit that is resumed without a lease.
     pub token: u64,
 }
 
@@ -96,6 +96,9 @@ pub trait HubSide {
 pub mod keys {
     /// Stops every campaign.
     pub const STOP: &str = "stop";
+
+    /// Lists who opted out.
+    pub const OPTOUT: &str = "optout";
 
     /// Stops a campaign.
     pub fn stop(campaign: &str) -> String {

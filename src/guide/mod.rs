@@ -64,6 +64,7 @@ pub static PAGES: &[Page] = pages! {
     "troubleshooting": "what a run does when something breaks";
     "exit-codes": "exit codes and signals";
     "commands": "every command";
+    "fleet": "measure from many vantage points: hub, agents, campaigns, one dataset";
     "upstream": "coming from PATHspider 2";
     "small-machines": "memory, SD cards and uplinks of small machines: what a run takes and what to set";
     "benches": "speed and memory, measured";

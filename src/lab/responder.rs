@@ -13,6 +13,7 @@ use etherparse::{
 };
 use mio::{Events, Poll};
 
+use crate::connect::forge::MOST_OPTIONS;
 use crate::error::{Doing, Result};
 use crate::lab::namespace::Namespace;
 use crate::lab::relay::pass;
@@ -20,6 +21,8 @@ use crate::lab::server::{self, DNS_PORT, GREETING, PORT};
 use crate::lab::spec::{Mirror, Responder};
 use crate::lab::wire::Wire;
 use crate::lab::worker::{self, Stop, Stopped};
+use crate::packet::tcp_option;
+use crate::packet::tcp_option::kind::{EXPERIMENT_1, EXPERIMENT_2};
 
 /// Starts the responder on a wire.
 pub(crate) fn start(
@@ -110,7 +113,7 @@ fn segment(
         reply.syn = true;
         reply.sequence_number = start;
         (reply.ns, reply.cwr, reply.ece) = flags((tcp.ns(), tcp.cwr(), tcp.ece()), ecn, script);
-        reply.set_options_raw(&options(us, script)).ok()?;
+        reply.set_options_raw(&options(us, tcp.options(), script)).ok()?;
     } else if (ours != PORT && ours != DNS_PORT) || !tcp.ack() || !in_window(tcp, start) {
         // Not one of ours: there is no state and no connection that it could belong to.
         reply.ack = false;
@@ -160,8 +163,9 @@ fn flags(syn: (bool, bool, bool), ecn: u8, script: &Responder) -> (bool, bool, b
     }
 }
 
-/// Options of the SYN-ACK, padded to whole words: the segment size, and those of the script.
-fn options(us: IpAddr, script: &Responder) -> Vec<u8> {
+/// Options of the SYN-ACK, padded to whole words: the segment size, those of the script, and experiments of the SYN that
+/// fit.
+fn options(us: IpAddr, syn: &[u8], script: &Responder) -> Vec<u8> {
     // The size for Ethernet.
     let usual = if us.is_ipv4() { 1460 } else { 1440 };
     let [high, low] = script.mss.unwrap_or(usual).to_be_bytes();
@@ -171,6 +175,13 @@ fn options(us: IpAddr, script: &Responder) -> Vec<u8> {
         // The length includes kind and length; a script's options are checked to be short.
         options.extend([*kind, (content.len() + 2) as u8]);
         options.extend_from_slice(content);
+    }
+    for option in tcp_option::options(syn).filter(|_| script.echoes_experiments) {
+        let is_shared = matches!(option.kind, EXPERIMENT_1 | EXPERIMENT_2);
+        if is_shared && options.len() + 2 + option.value.len() <= MOST_OPTIONS {
+            options.extend([option.kind, (option.value.len() + 2) as u8]);
+            options.extend_from_slice(option.value);
+        }
     }
     // No operation.
     options.resize(options.len().next_multiple_of(4), 1);

@@ -121,6 +121,9 @@ pub struct Responder {
     /// Further options of its SYN-ACK, requested or not: the kind of each, and its octets.
     #[serde(default)]
     pub options: Vec<Vec<u8>>,
+    /// Whether its SYN-ACK repeats the options of the kinds 253 and 254 that the SYN has (RFC 6994).
+    #[serde(default)]
+    pub echoes_experiments: bool,
 }
 
 /// The ECN flags of a responder's SYN-ACK.

@@ -36,10 +36,14 @@ pub(super) const METRICS: &[(&str, RangeInclusive<i64>)] = &[
 pub(super) const TTL: RangeInclusive<i64> = 1..=255;
 /// DSCP: six bits.
 pub(super) const DSCP: RangeInclusive<i64> = 0..=63;
+/// Octets of a crafted packet: from an empty datagram over IPv6 to what the length field of IPv4 can say.
+pub(super) const LENGTH: RangeInclusive<i64> = 48..=65_535;
 /// TCP window and MSS: 16 bits.
 pub(super) const SIXTEEN: RangeInclusive<i64> = 0..=65_535;
 /// Shift counts of window scaling, including those that RFC 7323 forbids.
 pub(super) const SCALE: RangeInclusive<i64> = 0..=255;
+/// Kinds of TCP options that experiments share (RFC 6994).
+pub(super) const EXPERIMENTS: RangeInclusive<i64> = 253..=254;
 /// Kinds of TCP options that have a length.
 pub(super) const KIND: RangeInclusive<i64> = 2..=255;
 
@@ -50,6 +54,26 @@ pub(super) const KIND: RangeInclusive<i64> = 2..=255;
 /// What to write instead.
 pub fn duration(text: &str) -> Result<Duration, String> {
     read_duration(text).ok_or_else(|| "write a whole number and a unit: 500ms, 5s or 1m".to_owned())
+}
+
+/// The units of octets.
+const UNITS: [(&str, i64); 5] =
+    [("KiB", 1 << 10), ("MiB", 1 << 20), ("kB", 1000), ("MB", 1_000_000), ("B", 1)];
+
+/// Octets with their unit: 1MiB.
+pub(super) fn read_size(text: &str) -> Option<i64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, octets) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<i64>().ok()?.checked_mul(*octets)
+}
+
+/// Octets with the largest unit of which they are a whole number.
+pub(super) fn size(octets: i64) -> String {
+    let unit = |(_, unit): &&(&str, i64)| octets % unit == 0;
+    let binary = [UNITS[1], UNITS[0], UNITS[4]];
+    let (name, unit) = binary.iter().find(unit).copied().unwrap_or(("B", 1));
+    format!("{}{name}", octets / unit)
 }
 
 pub(super) fn read_duration(text: &str) -> Option<Duration> {
@@ -90,6 +114,24 @@ pub(super) fn duration_meant(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, octets) in [
+            ("1MiB", Some(1 << 20)),
+            ("64KiB", Some(65_536)),
+            ("10kB", Some(10_000)),
+            ("1500B", Some(1500)),
+            ("1500", None),
+            ("1 MiB", None),
+            ("1mib", None),
+            ("-1B", None),
+            ("99999999999999MiB", None),
+        ] {
+            assert_eq!(read_size(text), octets, "{text}");
+        }
+        assert_eq!([1 << 20, 3 << 10, 1000].map(size), ["1MiB", "3KiB", "1000B"]);
+    }
 
     #[test]
     fn durations_are_parsed_completely() {

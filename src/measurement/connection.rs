@@ -1,6 +1,6 @@
 //! `[connect]` and the differences of a configuration: resolves the names of kinds, options and columns.
 
-use super::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT};
+use super::bounds::{DEFAULT_KIND, DEFAULT_TIMEOUT, read_size, size};
 use super::checker::Checker;
 use super::file::{self, OwnConnect, Written};
 use super::plan::{Configuration, Connection, Keep, Prepare, provided};
@@ -115,6 +115,23 @@ impl Checker<'_> {
                 let number = *value.get_ref();
                 self.range(option.name, value.span(), number, range)?;
                 Value::Integer(number)
+            }
+            (Takes::Size(range), Written::Text(text)) => {
+                let example = option.example.trim_matches('\'');
+                let Some(octets) = read_size(text.get_ref()) else {
+                    let message = format!("`{}` is not a number of octets", text.get_ref());
+                    let help = format!("write a whole number and B, kB, KiB, MB or MiB: {example}");
+                    self.mistake("E0214", text.span(), message, Some(help));
+                    return None;
+                };
+                if !range.contains(&octets) {
+                    let message = format!("`{}` cannot be {}", option.name, text.get_ref());
+                    let (least, most) = (size(*range.start()), size(*range.end()));
+                    let help = format!("write a size from {least} to {most}");
+                    self.mistake("E0214", text.span(), message, Some(help));
+                    return None;
+                }
+                Value::Integer(octets)
             }
             (Takes::Word(words), Written::Text(word)) => {
                 let all: Vec<_> = pairs(words);

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use toml::Spanned;
 
-use super::bounds::{KIND, SCALE, SIXTEEN, TTL};
+use super::bounds::{EXPERIMENTS, KIND, LENGTH, SCALE, SIXTEEN, TTL};
 use super::checker::Checker;
 use super::edns::joined;
 use super::file::{Connect, Packet as Written, TcpOption as WrittenOption};
@@ -13,6 +13,7 @@ use crate::connect::forge::{self, Answer, Packet, Payload, Protocol, TcpOption, 
 use crate::connect::options::{PACKET, QNAME};
 use crate::connect::query::Query;
 use crate::connect::{QUESTIONS, Value, kind};
+use crate::packet::tcp_option::kind::EXPERIMENT_1;
 
 /// The most octets of payload, so that it fits one IP packet with all headers.
 const PAYLOAD: usize = 65_000;
@@ -57,8 +58,10 @@ impl Checker<'_> {
                 .named(written.udp_checksum.as_ref(), "UDP checksum", forge::CHECKSUMS)
                 .unwrap_or_default(),
             payload: self.payload(&written),
+            length: self.length(written.length.as_ref()),
             answer: plain.answer,
         };
+        self.fits_its_length(&written, &packet);
         packet.answer = match (&packet.payload, packet.opens()) {
             (Payload::Question(_), _) => Answer::Dns,
             (_, true) => Answer::SynAck,
@@ -105,6 +108,31 @@ impl Checker<'_> {
         let value = value?;
         self.range(name, value.span(), *value.get_ref(), &SIXTEEN)?;
         u16::try_from(*value.get_ref()).ok()
+    }
+
+    fn length(&mut self, value: Option<&Spanned<i64>>) -> Option<u16> {
+        let value = value?;
+        self.range("length", value.span(), *value.get_ref(), &LENGTH)?;
+        u16::try_from(*value.get_ref()).ok()
+    }
+
+    /// Checks that a packet can have the length that it is padded to.
+    fn fits_its_length(&mut self, written: &Written, packet: &Packet) {
+        let (Some(length), Some(place)) = (packet.length, &written.length) else { return };
+        if let Payload::Question(Query { edns: None, .. }) = packet.payload {
+            let message = "only EDNS can pad a DNS query, and this one has none";
+            self.mistake("E0215", place.span(), message, Some("write edns = {}".into()));
+            return;
+        }
+        // The longest name is known only where the file has it.
+        let (usual, most) = packet.unpadded();
+        let is_known = !matches!(packet.payload, Payload::Question(Query { name: None, .. }));
+        let least = if is_known { most } else { usual };
+        if u64::from(length) < least {
+            let over = if is_known { " over IPv6" } else { "" };
+            let message = format!("without padding this packet has {least} octets{over}");
+            self.mistake("E0214", place.span(), message, Some(format!("write {least} or more")));
+        }
     }
 
     /// Reports keys that are for packets of another protocol.
@@ -222,22 +250,22 @@ impl Checker<'_> {
     /// One option; `None` if it is disabled or wrong.
     fn tcp_option(&mut self, written: &Spanned<WrittenOption>) -> Option<TcpOption> {
         let option = written.get_ref();
-        let WrittenOption { mss, window_scale, sack_permitted, timestamps, nop, kind, data } =
-            option;
+        let WrittenOption { mss, window_scale, sack_permitted, timestamps, nop, .. } = option;
+        let WrittenOption { kind, exid, data, .. } = option;
         let given = [
             mss.is_some(),
             window_scale.is_some(),
             sack_permitted.is_some(),
             timestamps.is_some(),
             nop.is_some(),
-            kind.is_some(),
+            kind.is_some() || exid.is_some(),
         ];
         let given = given.into_iter().filter(|given| *given).count();
-        if (given != 1 || (data.is_some() && kind.is_none()))
+        if (given != 1 || (data.is_some() && kind.is_none() && exid.is_none()))
             && !(given == 0 && self.was_removed(&["connect".into()]))
         {
             let help = "write { mss = 1460 }, { window_scale = 7 }, { sack_permitted = true }, \
-                        { timestamps = true }, { nop = true } or { kind = 253, data = \"f989\" }";
+                        { timestamps = true }, { nop = true }, { kind = 253, data = \"f989\" } or { exid = \"f989\" }";
             let message = "this is not one TCP option";
             self.mistake("E0215", written.span(), message, Some(help.into()));
             return None;
@@ -255,11 +283,29 @@ impl Checker<'_> {
             (.., Some(true)) => return Some(TcpOption { kind: 1, data: None }),
             _ => {}
         }
-        let data = match data {
-            Some(data) => self.hex(data)?,
-            None => Vec::new(),
-        };
-        of(self.octet("kind", kind.as_ref(), &KIND)?, data)
+        let mut content = Vec::new();
+        if let Some(exid) = exid {
+            content = self.exid(exid)?;
+        }
+        if let Some(data) = data {
+            content.extend(self.hex(data)?);
+        }
+        match (kind, exid) {
+            (None, _) => of(EXPERIMENT_1, content),
+            (Some(_), None) => of(self.octet("kind", kind.as_ref(), &KIND)?, content),
+            (Some(number), Some(_)) => of(self.octet("kind", Some(number), &EXPERIMENTS)?, content),
+        }
+    }
+
+    fn exid(&mut self, written: &Text) -> Option<Vec<u8>> {
+        let octets = self.hex(written)?;
+        if !matches!(octets.len(), 2 | 4) {
+            let message = format!("an ExID has two or four octets, not {}", octets.len());
+            let help = "write four or eight hexadecimal digits: \"abcd\"";
+            self.mistake("E0214", written.span(), message, Some(help.into()));
+            return None;
+        }
+        Some(octets)
     }
 
     /// Checks that the answer that the packet waits for is possible.
@@ -308,6 +354,7 @@ fn merged(base: Option<&Spanned<Written>>, own: Option<&Spanned<Written>>) -> Wr
         question: own.question.or_else(|| inherited(base.question)),
         qname: own.qname.or(base.qname.filter(|_| !has_octets)),
         edns: joined(base.edns.filter(|_| !has_octets), own.edns),
+        length: own.length.or(base.length),
         udp_checksum: own.udp_checksum.or(base.udp_checksum),
         answer: own.answer.or(base.answer),
     }

@@ -71,7 +71,12 @@ pub(super) fn with_flags(record: Schema) -> Schema {
 
 /// The columns that every target has, and those that the list adds.
 fn target_fields(extra: &Fields) -> Fields {
-    let base = [("ip", DataType::Utf8), ("port", DataType::UInt16), ("name", DataType::Utf8)];
+    let base = [
+        ("ip", DataType::Utf8),
+        ("port", DataType::UInt16),
+        ("name", DataType::Utf8),
+        ("prefix", DataType::Utf8),
+    ];
     let base = base.into_iter().filter(|(name, _)| extra.find(name).is_none());
     let base = base.map(|(name, data_type)| Field::new(name, data_type, true).into());
     base.chain(extra.iter().cloned()).collect()

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::mistake::Path;
 use super::schema::schema;
-use super::words::DURATION;
+use super::words::{DURATION, SIZE};
 use crate::error::{did_you_mean, nearest};
 use crate::record::CONFIGURATIONS;
 
@@ -216,9 +216,10 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
     }
     if is("string") && !is("integer") {
         let is_number = written.parse::<f64>().is_ok();
-        let is_duration = node.get("pattern").and_then(Value::as_str) == Some(DURATION);
-        if is_duration && written.parse::<u32>().is_ok() {
-            return Some(format!("write it with its unit, in quotes: {key} = \"{written}s\""));
+        let pattern = node.get("pattern").and_then(Value::as_str);
+        let unit = [(DURATION, "s"), (SIZE, "B")].into_iter().find(|(of, _)| pattern == Some(*of));
+        if let (Some((_, unit)), Ok(_)) = (unit, written.parse::<u32>()) {
+            return Some(format!("write it with its unit, in quotes: {key} = \"{written}{unit}\""));
         }
         let is_sql = matches!(key.as_str(), "when" | "given" | "value");
         if is_sql && written.starts_with('[') {
@@ -237,7 +238,7 @@ pub(super) fn instead(path: &Path, written: &str) -> Option<String> {
                 "an expression is a text, as in {key} = {example}; the last entry may be without `when`"
             ));
         }
-        if is_number && !is_duration && !is_sql {
+        if is_number && unit.is_none() && !is_sql {
             return assigned(&format!("\"{written}\""));
         }
     }

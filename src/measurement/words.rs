@@ -19,6 +19,9 @@ pub(in crate::measurement) type Text = Spanned<String>;
 /// The pattern of a duration, or of a text with a param.
 pub(super) const DURATION: &str = "^([0-9]+(ms|s|m)|.*\\$\\{.*)$";
 
+/// The pattern of a number of octets, or of a text with a param.
+pub(super) const SIZE: &str = "^([0-9]+(B|kB|KiB|MB|MiB)|.*\\$\\{.*)$";
+
 /// An example from TOML.
 pub(super) fn example(text: &str) -> Value {
     let table: Option<serde_json::Map<String, Value>> = toml::from_str(&format!("x = {text}")).ok();

@@ -25,10 +25,10 @@ pub struct Flows {
     pub exchanges: Vec<Exchange>,
     /// The columns of [`Selection::fields`](crate::chain::Selection::fields), one row per key.
     pub columns: Vec<ArrayRef>,
-    /// The packets of each source port, if the capture keeps packets.
-    pub packets: Vec<(u16, Packets)>,
     /// The first packets of flows, if they are kept and can be copied; in no order.
     pub firsts: Vec<(FlowKey, Template)>,
+    /// The packets of each source port, if the capture keeps packets.
+    pub packets: Vec<(u16, Packets)>,
 }
 
 impl Flows {

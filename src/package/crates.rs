@@ -12,6 +12,7 @@ use crate::run::counts;
 pub(super) const NAME: &str = "ro-crate-metadata.json";
 const SPECIFICATION: &str = "https://w3id.org/ro/crate/1.3";
 const PROFILE: &str = "https://w3id.org/ro/wfrun/process/0.6";
+const DATA_PACKAGE: &str = "https://datapackage.org/profiles/2.0/datapackage.json";
 const TERMS: &str = "https://w3id.org/ro/terms/workflow-run/context";
 
 /// Keys of the metadata that are settings of the run.
@@ -68,6 +69,9 @@ pub(super) fn of(description: &Description<'_>, folder: &Folder) -> Value {
         action(description, &settings, &counts),
     ];
     graph.extend(folder.entries().iter().map(file));
+    graph.push(json!({
+        "@id": DATA_PACKAGE, "@type": ["CreativeWork", "Profile"], "name": "Data Package", "version": "2.0",
+    }));
     graph.extend(people(description));
     let licence = &description.request.licence;
     graph.push(json!({
@@ -171,7 +175,7 @@ fn file(entry: &Entry) -> Value {
         "contentSize": bytes.to_string(), "sha256": sha256,
     });
     if *kind == Kind::Json && path == "datapackage.json" {
-        file["conformsTo"] = id("https://datapackage.org/profiles/2.0/datapackage.json");
+        file["conformsTo"] = id(DATA_PACKAGE);
     }
     file
 }

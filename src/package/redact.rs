@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::field::FilledBy;
 use crate::record;
 use crate::run::counts;
+use crate::run::evidence::EVIDENCE;
 use crate::run::record::POSITION;
 use crate::sink::Metadata;
 
@@ -26,6 +27,8 @@ pub(super) const STATEMENT: &str = "Redacted: addresses are cut to /24 and /48; 
     addresses of the measuring host, texts and addresses in replies, the command line, and what identifies the host or its \
     operator are removed; positions in the list are replaced by random numbers, and rows are in random order within blocks.";
 
+/// Instead of the folder of the evidence.
+const NOT_PUBLISHED: &str = "not published";
 /// Columns of the target that stay. Those of the list, such as a rank, identify it.
 const OF_TARGET: [&str; 4] = ["ip", "port", "prefix", "asn"];
 /// Columns of a configuration with an address of the measuring host.
@@ -76,7 +79,13 @@ impl Redaction {
     /// The metadata that stay.
     pub(super) fn metadata(&self, all: impl Iterator<Item = (String, String)>) -> Metadata {
         let stays = |key: &str| KEYS.contains(&key) || counts::KEYS.contains(&key);
-        let mut metadata: Metadata = all.filter(|(key, _)| stays(key)).collect();
+        // That there is such a column, but not where the packets are.
+        let stated = all.map(|(key, value)| match key == EVIDENCE {
+            true => (key, NOT_PUBLISHED.to_owned()),
+            false => (key, value),
+        });
+        let mut metadata: Metadata =
+            stated.filter(|(key, _)| stays(key) || key == EVIDENCE).collect();
         metadata.push(("redacted".into(), STATEMENT.into()));
         metadata
     }

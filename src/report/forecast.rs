@@ -53,6 +53,11 @@ fn text(forecast: &Forecast, plan: &Plan) -> String {
             HumanDuration(longest)
         ),
     ];
+    if forecast.read > 0 {
+        let read =
+            format!("  read         at most {} of what targets send", HumanBytes(forecast.read));
+        lines.insert(5, read);
+    }
     lines.extend(forecast.ring.map(|ring| {
         format!(
             "  memory       at most {}, of them {} for captured packets: {}",
@@ -78,6 +83,7 @@ fn json(forecast: &Forecast, plan: &Plan) -> Value {
         "attempts": forecast.attempts,
         "packets": packets,
         "octets": octets,
+        "read": { "most": forecast.read },
         "memory": { "most": forecast.memory, "capture_buffer": forecast.ring.map(|ring| ring.octets),
                     "capture_buffer_by": forecast.ring.map(|ring| ring.why.to_string()) },
         "seconds": { "least": least, "if_silent": silent, "bound": forecast.bound },

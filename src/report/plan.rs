@@ -142,7 +142,7 @@ pub fn time(time: Duration) -> String {
 
 /// The cost of an attempt, if known for its kind; that of the most expensive configuration.
 pub fn cost(plan: &Plan) -> Option<Cost> {
-    cost::costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets))
+    cost::costs(plan).max_by_key(|cost| (cost.most().packets, cost.most().octets, cost.read))
 }
 
 /// The confirmation rounds of a target that looks broken or transient.
@@ -343,5 +343,6 @@ fn sent(cost: &Cost, (usual, most): (Sum, Sum), with_rounds: Sum) -> Value {
                          "parts": parts.collect::<Vec<_>>() },
         "per_asking": { "usual": sum(usual), "most": sum(most) },
         "per_target": { "usual": sum(usual), "most": sum(with_rounds) },
+        "read_per_attempt": cost.read,
     })
 }

@@ -41,9 +41,11 @@ impl Embedded {
     /// The same, or `None` with a warning about what is then missing.
     pub fn if_possible(input: &Input, without: &str) -> Option<Self> {
         Self::of(input).unwrap_or_else(|error| {
+            let why = error.to_string();
             log::warn!(
-                "{}: this version does not accept its measurement, so {without}: {error}",
-                input.path.display()
+                "{}: this version does not accept its measurement, so {without}: {}",
+                input.path.display(),
+                why.lines().next().unwrap_or_default()
             );
             None
         })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Fields, Schema, SchemaRef};
 
+use super::origins::Origins;
 use crate::chain::Selection;
 use crate::error::{Error, Result};
 use crate::files;
@@ -37,6 +38,8 @@ pub struct Results {
     kept: Vec<usize>,
     /// In the file's order, without the prefix.
     pub metadata: Metadata,
+    /// Adds the origins of targets.
+    origins: Option<Origins>,
 }
 
 impl Results {
@@ -72,7 +75,19 @@ impl Results {
         // The schema must not carry the metadata of the file.
         let facts: Fields = kept.iter().map(|column| schema.fields()[*column].clone()).collect();
         let facts = Arc::new(Schema::new(facts));
-        Ok(Self { path: path.to_owned(), stored, facts, kept, metadata })
+        Ok(Self { path: path.to_owned(), stored, facts, kept, metadata, origins: None })
+    }
+
+    /// Adds the ASes that originate each target's prefix, from a table.
+    ///
+    /// # Errors
+    /// As [`Origins::open`].
+    pub fn add_origins(&mut self, table: &Path) -> Result<()> {
+        let origins = Origins::open(table, &self.facts)?;
+        origins.describe(&mut self.metadata);
+        self.facts = origins.schema().clone();
+        self.origins = Some(origins);
+        Ok(())
     }
 
     /// The values of the measurement's params.
@@ -112,12 +127,21 @@ impl Results {
         rules: &Rules,
         mut each: impl FnMut(&RecordBatch, &RecordBatch) -> Result<()>,
     ) -> Result<()> {
-        let Self { path, stored, facts, kept, .. } = self;
+        let Self { path, stored, kept, origins, .. } = self;
+        let stored_facts = stored.schema().project(&kept);
+        let stored_facts = stored_facts
+            .map_err(|error| Error::failed(format!("read {}", path.display()), error))?;
+        // The schema must not carry the metadata of the file.
+        let stored_facts = Arc::new(Schema::new(stored_facts.fields().clone()));
         stored.read(&[], |batch| {
             let columns = kept.iter().map(|column| batch.column(*column).clone());
-            let columns = RecordBatch::try_new(facts.clone(), columns.collect());
+            let columns = RecordBatch::try_new(stored_facts.clone(), columns.collect());
             let columns = columns
                 .map_err(|error| Error::failed(format!("read {}", path.display()), error))?;
+            let columns = match &origins {
+                Some(origins) => origins.add(&columns)?,
+                None => columns,
+            };
             each(&batch, &rules.judge(&columns)?)
         })
     }

@@ -8,6 +8,7 @@ use super::coverage::Coverage;
 use super::input::Input;
 use crate::run::controls::Controls;
 use crate::run::counts::{self, Counts};
+use crate::run::outcome::positions;
 use crate::sink::{self, Metadata};
 use crate::targets::Reason;
 
@@ -85,19 +86,25 @@ pub fn metadata(inputs: &[Input], coverage: &Coverage) -> Metadata {
         ("merged_from", Value::Array(from).to_string()),
         ("records_flagged", json!(flagged).to_string()),
         ("complete", coverage.faults().is_none().to_string()),
-        ("targets_missing", coverage.missing.to_string()),
-        ("targets_doubled", coverage.doubled.to_string()),
         ("started", ends("started").into_iter().min().unwrap_or_default()),
         ("ended", ends("ended").into_iter().max().unwrap_or_default()),
     ];
     all.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    for key in ["targets_no_target", "targets_withheld", "targets_missing", "targets_doubled"] {
+        all.remove(key);
+    }
+    let list = coverage.list.as_ref();
+    all.extend(positions([
+        ("targets_no_target", list.map(|(_, vacant)| vacant)),
+        ("targets_withheld", list.map(|_| &coverage.withheld)),
+        ("targets_missing", Some(&coverage.missing)),
+        ("targets_doubled", Some(&coverage.doubled)),
+    ]));
     if let Some((last, vacant)) = &coverage.list {
         let withheld = &coverage.withheld;
         let records = last - vacant.len() - withheld.len() - coverage.missing.len();
         for (key, value) in [
             ("targets_last_position", last.to_string()),
-            ("targets_no_target", vacant.to_string()),
-            ("targets_withheld", withheld.to_string()),
             ("lines_without_target", vacant.len().to_string()),
             ("targets_left_out", withheld.len().to_string()),
             ("records", records.to_string()),

@@ -9,4 +9,5 @@ pub mod hops;
 pub mod input;
 pub mod judge;
 pub mod merged;
+pub mod origins;
 pub mod verify;

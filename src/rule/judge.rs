@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StructArray,
-    builder::{ListBuilder, StringBuilder},
+    builder::{ListBuilder, StringBuilder, StringDictionaryBuilder},
     cast::AsArray as _,
     temporal_conversions::timestamp_ns_to_datetime,
-    types::{Float64Type, Int64Type},
+    types::{Float64Type, Int32Type, Int64Type},
 };
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema};
 
@@ -23,6 +23,22 @@ use crate::error::{Error, Result};
 
 /// The columns that judging adds.
 pub const ADDED: [&str; 4] = ["conditions", "verdict", "insufficient", METRIC];
+
+/// The type of the columns of `verdict`: words of a small set, which tools show as categories.
+fn verdict_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// The texts of a column of words, whatever their encoding: earlier versions wrote plain text.
+///
+/// # Errors
+/// If it is a column of something else.
+pub fn words(column: &ArrayRef) -> Result<StringArray, ArrowError> {
+    let texts = cast(column, &DataType::Utf8)?;
+    texts.as_string_opt().cloned().ok_or_else(|| {
+        ArrowError::CastError(format!("{} is not a column of words", column.data_type()))
+    })
+}
 
 /// The outcome of a rule for one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +56,16 @@ impl Rules {
     /// metrics are left out.
     fn fields(&self) -> Vec<Field> {
         let item = Field::new_list_field(DataType::Utf8, false);
-        let words: Fields =
-            self.rules.iter().map(|rule| Field::new(rule.column(), DataType::Utf8, true)).collect();
+        let of = |data_type: DataType| -> Fields {
+            let fields = self.rules.iter();
+            fields.map(|rule| Field::new(rule.column(), data_type.clone(), true)).collect()
+        };
+        let (words, reasons) = (of(verdict_type()), of(DataType::Utf8));
         let [conditions, verdict, insufficient, metric] = ADDED;
         let mut fields = vec![Field::new(conditions, DataType::List(Arc::new(item)), false)];
         if !words.is_empty() {
-            fields.push(Field::new(verdict, DataType::Struct(words.clone()), false));
-            fields.push(Field::new(insufficient, DataType::Struct(words), false));
+            fields.push(Field::new(verdict, DataType::Struct(words), false));
+            fields.push(Field::new(insufficient, DataType::Struct(reasons), false));
         }
         let metrics: Fields = self.metrics.iter().map(Metric::field).collect();
         if !metrics.is_empty() {
@@ -140,7 +159,7 @@ struct Words {
     insufficient: String,
     /// The label before the value.
     prefix: String,
-    verdict: StringBuilder,
+    verdict: StringDictionaryBuilder<Int32Type>,
     reason: StringBuilder,
 }
 
@@ -152,7 +171,7 @@ impl Words {
             words: words.map(|word| (word.to_owned(), format!("{name}.{word}"))).collect(),
             insufficient: format!("{name}.{INSUFFICIENT}"),
             prefix: format!("{name}:"),
-            verdict: StringBuilder::new(),
+            verdict: StringDictionaryBuilder::new(),
             reason: StringBuilder::new(),
         }
     }

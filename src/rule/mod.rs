@@ -41,7 +41,7 @@ use arrow_schema::{DataType, Schema};
 
 pub use columns::{About, Columns, Known};
 pub use filter::Filter;
-pub use judge::ADDED;
+pub use judge::{ADDED, words};
 pub use metric::{METRIC, Metric, MetricSource, TIME_UNITS};
 pub use packets::{packet_condition, packet_value};
 pub use parse::Sql;
@@ -334,12 +334,18 @@ impl Compiler<'_> {
         let prefix = format!("{configuration}.");
         for mistake in &mut self.mistakes[before..] {
             mistake.message = mistake.message.replace(&prefix, "");
-            let op = if mistake.message.contains("text") { "<>" } else { ">" };
+            let is_text = mistake.message.contains("text");
+            let op = if is_text { "<>" } else { ">" };
+            // A number is better reported than labelled.
+            let metric = match is_text || mistake.message.contains("time") {
+                true => String::new(),
+                false => format!(", or [[metrics]] with value = \"one.{name} - zero.{name}\""),
+            };
             mistake.help = match mistake.code {
                 // A comparison is not allowed here.
                 "E0405" => Some(format!(
                     "`compare` takes a boolean column such as ok; for {name}, write first_of entries, such as when = \
-                     \"one.{name} {op} zero.{name}\""
+                     \"one.{name} {op} zero.{name}\"{metric}"
                 )),
                 _ => mistake.help.take().map(|help| help.replace(&prefix, "").replace("one.", "")),
             };

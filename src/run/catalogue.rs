@@ -3,21 +3,33 @@
 use arrow_schema::DataType;
 
 use super::controls::CONTROL;
+use super::networks::ASN;
 use super::record::POSITION;
 use crate::chain::{self, Chain};
 use crate::flags;
 
 /// The columns of every target.
-pub static TARGET: [(&str, DataType, &str); 4] = [
+pub static TARGET: [(&str, DataType, &str); 5] = [
     ("ip", DataType::Utf8, "The address of the connection."),
     ("port", DataType::UInt16, "The port of the connection."),
     ("name", DataType::Utf8, "The target's name as given in the list; NULL without one."),
+    (
+        "prefix",
+        DataType::Utf8,
+        "The prefix of the address, at the run's prefix lengths (--prefix-lengths): 192.0.2.0/24.",
+    ),
     (
         "extra",
         DataType::Utf8,
         "Values of the target's line that have no column of their own, as a JSON object; NULL if none.",
     ),
 ];
+
+/// The column that an AS table adds to every target.
+pub static ORIGINS: (&str, &str) = (
+    ASN,
+    "The ASes that originate the longest prefix with the address, by the table of --as-table; NULL if it has none.",
+);
 
 /// The columns of the record itself.
 pub static RECORD: [(&str, &str, &str); 3] = [

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use super::catalogue;
+use super::evidence::{self, EVIDENCE};
+use super::networks::PREFIX;
 use crate::chain::{self, Selection};
 use crate::connect::Prepared;
 use crate::field::FieldDef;
 use crate::flags;
+use crate::locate::{LOCATE, Located};
 use crate::measurement::{PREPARE, Plan};
 use crate::record;
 use crate::rule::confirm::{CONFIRM, COUNTS};
@@ -70,8 +73,13 @@ pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The unit of a number with this documentation.
-fn unit_of(data_type: &DataType, doc: &str) -> Option<&'static str> {
+/// The unit of a field that is a number with a unit.
+pub fn unit_of(field: &FieldDef) -> Option<&'static str> {
+    unit_in(&(field.data_type)(), field.doc)
+}
+
+/// The unit that the documentation of a number begins with.
+fn unit_in(data_type: &DataType, doc: &str) -> Option<&'static str> {
     let doc = doc.trim_start();
     let fitting = UNITS.iter().filter(|(words, _)| doc.starts_with(words));
     let unit = fitting.max_by_key(|(words, _)| words.len()).map(|(_, unit)| *unit);
@@ -89,7 +97,7 @@ impl Meaning {
             Some(_) => format!("{by} ({})", field.by),
             None => by.to_owned(),
         };
-        let unit = unit_of(&(field.data_type)(), field.doc).map(str::to_owned);
+        let unit = unit_of(field).map(str::to_owned);
         Self { description: one_line(field.doc), unit, filled_by }
     }
 
@@ -136,9 +144,20 @@ impl<'a> Dictionary<'a> {
             "" => self.of_record(name),
             "target" => {
                 let known = catalogue::TARGET.iter().find(|(column, ..)| *column == name);
-                let doc = known.map_or(catalogue::FROM_LIST, |(.., doc)| doc);
-                Some(Meaning::new(one_line(doc), "target list"))
+                let (asn, origins) = catalogue::ORIGINS;
+                Some(match (name, known) {
+                    (PREFIX, Some((.., doc))) => Meaning::new(one_line(doc), "engine"),
+                    (_, Some((.., doc))) => Meaning::new(one_line(doc), "target list"),
+                    (_, None) if name == asn => Meaning::new(origins, "AS table"),
+                    (_, None) => Meaning::new(one_line(catalogue::FROM_LIST), "target list"),
+                })
             }
+            EVIDENCE => {
+                let known = evidence::COLUMNS.iter().find(|(column, ..)| *column == name)?;
+                let unit = unit_in(&known.1, known.2).map(str::to_owned);
+                Some(Meaning { unit, ..Meaning::new(known.2, "engine") })
+            }
+            LOCATE => Located::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             PREPARE => Prepared::FIELDS.iter().find(|field| field.name == name).map(Meaning::of),
             "verdict" => {
                 conditions(format!("The result of {}; NULL where it does not apply.", rule()))
@@ -170,6 +189,9 @@ impl<'a> Dictionary<'a> {
         let [conditions, ..] = ADDED;
         if name == conditions {
             return Some(Meaning::new("All labels of the record.", "conditions"));
+        }
+        if name == EVIDENCE {
+            return Some(Meaning::new(evidence::DOC, "engine"));
         }
         let own = catalogue::RECORD.iter().find(|(column, ..)| *column == name);
         let by = if name == flags::COLUMN { "engine, observer" } else { "engine" };

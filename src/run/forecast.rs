@@ -24,6 +24,8 @@ pub struct Forecast {
     pub attempts: u64,
     /// Minimum, usual and maximum.
     pub sums: [Sum; 3],
+    /// Maximum octets that are read of what targets send.
+    pub read: u64,
     /// Minimum, and if no target answers.
     pub seconds: [Duration; 2],
     /// The limit that determines the minimum time.
@@ -133,7 +135,8 @@ impl Forecast {
         let longest = shortest + silent * clamp(together) + last;
         let seconds = [shortest, longest];
         let sums = [least, all(usual), all(most)];
-        Self { account, targets, attempts, sums, seconds, bound, memory: 0, ring: None }
+        let read = cost::read_in_all(plan) * targets;
+        Self { account, targets, attempts, sums, read, seconds, bound, memory: 0, ring: None }
     }
 }
 

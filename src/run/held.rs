@@ -10,13 +10,12 @@ use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 
 use super::again::Group;
-use super::locating::{Final, Packets};
 use crate::engine::ports::Bank;
 use crate::error::{Error, Result};
 use crate::flags::{self, Flags};
 use crate::measurement::Plan;
 use crate::rule::confirm::{self, CONFIRM, Counts};
-use crate::rule::{Rule, Rules};
+use crate::rule::{self, Rule, Rules};
 use crate::targets::Target;
 
 /// How often the first probe of a target is repeated because this host was too busy to time an answer. Only this
@@ -70,8 +69,6 @@ pub struct Judged {
     pub wanted: Vec<Vec<Option<u16>>>,
     /// Attempts of each that this host was too busy to time.
     pub starved: Vec<u64>,
-    /// The first packets of each, if the run may copy them.
-    pub packets: Vec<Packets>,
 }
 
 impl Judged {
@@ -85,7 +82,6 @@ impl Judged {
             targets: self.targets.split_off(records),
             wanted: self.wanted.split_off(records),
             starved: self.starved.split_off(records),
-            packets: self.packets.split_off(records),
         };
         self.merged = self.merged.slice(records, rest);
         self.judged = self.judged.slice(records, rest);
@@ -93,13 +89,12 @@ impl Judged {
         std::mem::swap(&mut first.targets, &mut self.targets);
         std::mem::swap(&mut first.wanted, &mut self.wanted);
         std::mem::swap(&mut first.starved, &mut self.starved);
-        std::mem::swap(&mut first.packets, &mut self.packets);
         first
     }
 
     /// Divides the records into those that `is_chosen` and the rest.
     fn divide(self, is_chosen: &[bool]) -> Result<(Self, Self)> {
-        let Self { merged, judged, flags, targets, wanted, starved, packets } = self;
+        let Self { merged, judged, flags, targets, wanted, starved } = self;
         let rows = |chosen: bool| -> BooleanArray {
             is_chosen.iter().map(|is| Some(*is == chosen)).collect()
         };
@@ -107,7 +102,6 @@ impl Judged {
             |batch: &RecordBatch, chosen| filter_record_batch(batch, &rows(chosen)).map_err(failed);
         let (flags, targets) = (split(flags, is_chosen), split(targets, is_chosen));
         let (wanted, starved) = (split(wanted, is_chosen), split(starved, is_chosen));
-        let packets = split(packets, is_chosen);
         let chosen = Self {
             merged: batch(&merged, true)?,
             judged: batch(&judged, true)?,
@@ -115,7 +109,6 @@ impl Judged {
             targets: targets.0,
             wanted: wanted.0,
             starved: starved.0,
-            packets: packets.0,
         };
         let rest = Self {
             merged: batch(&merged, false)?,
@@ -124,14 +117,8 @@ impl Judged {
             targets: targets.1,
             wanted: wanted.1,
             starved: starved.1,
-            packets: packets.1,
         };
         Ok((chosen, rest))
-    }
-
-    /// What is left of them when no probe follows.
-    fn settled(self) -> Final {
-        Final { judged: self.judged, targets: self.targets, packets: self.packets }
     }
 }
 
@@ -156,6 +143,11 @@ impl<'a> Held<'a> {
         self.groups.values().map(|waiting| waiting.flags.len()).chain(anew).sum()
     }
 
+    /// The identifier of the next group.
+    pub fn next_id(&mut self) -> u64 {
+        self.ids.next().unwrap_or_default()
+    }
+
     /// Takes the records of new targets.
     pub fn first(&mut self, records: Judged, is_control: bool, bank: Bank) -> Result<Next> {
         self.look(records, Anew { targets: 0, is_control, bank, repeats: 0 })
@@ -171,7 +163,7 @@ impl<'a> Held<'a> {
         }
         let (starved, rest) = records.divide(&is_starved)?;
         next.starved = starved.starved.iter().sum();
-        let id = self.next_id();
+        let id = self.ids.next().unwrap_or_default();
         let Judged { targets, wanted, .. } = starved;
         let anew = Anew { targets: targets.len(), repeats: repeats + 1, ..look };
         self.anew.insert(id, anew);
@@ -193,16 +185,16 @@ impl<'a> Held<'a> {
         };
         let again: Vec<bool> = (0..records.judged.num_rows()).map(looks).collect();
         if self.plan.confirm.rounds == 0 || !again.contains(&true) {
-            next.done = Some(records.settled());
+            next.done = Some(records.judged);
             return Ok(next);
         }
         let counts = vec![Counts::default(); rules.len()];
         let (waits, done) = records.divide(&again)?;
-        next.done = Some(done.settled());
+        next.done = Some(done.judged);
         let Judged { merged: records, flags, targets, wanted, .. } = waits;
         let counts = vec![counts; flags.len()];
         let left = self.plan.confirm.rounds;
-        let id = self.next_id();
+        let id = self.ids.next().unwrap_or_default();
         let waiting =
             Waiting { records, flags, counts, wanted: wanted.clone(), bank, left, is_control };
         self.groups.insert(id, waiting);
@@ -234,24 +226,19 @@ impl<'a> Held<'a> {
             let group = Group { id, targets, wanted, bank, is_control, traces: Vec::new() };
             return Ok(Next { again: vec![group], ..Next::default() });
         }
-        let mut done = round.settled();
-        if let Some(waiting) = self.groups.remove(&id) {
-            done.judged = self.plan.rules.judge(&waiting.finish().map_err(failed)?)?;
-        }
-        Ok(Next { done: Some(done), ..Next::default() })
-    }
-
-    /// The identifier of the next group.
-    pub fn next_id(&mut self) -> u64 {
-        self.ids.next().unwrap_or_default()
+        let Some(waiting) = self.groups.remove(&id) else {
+            return Ok(Next { done: Some(round.judged), ..Next::default() });
+        };
+        let records = waiting.finish().map_err(failed)?;
+        Ok(Next { done: Some(self.plan.rules.judge(&records)?), ..Next::default() })
     }
 }
 
 /// What follows from records.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Next {
-    /// The records that are final, but perhaps for their place on the path.
-    pub done: Option<Final>,
+    /// The records that are final.
+    pub done: Option<RecordBatch>,
     /// The groups to re-probe.
     pub again: Vec<Group>,
     /// Attempts that this host was too busy to time and that are repeated.
@@ -275,7 +262,7 @@ impl Waiting {
 /// The word of each rule with confirmation rounds, in the order of the record's counts.
 fn words(rules: &Rules, judged: &RecordBatch) -> Vec<StringArray> {
     let verdict = judged.column_by_name("verdict").and_then(|verdict| verdict.as_struct_opt());
-    let words = |rule: &Rule| verdict?.column_by_name(&rule.column())?.as_string_opt().cloned();
+    let words = |rule: &Rule| rule::words(verdict?.column_by_name(&rule.column())?).ok();
     rules.confirmed().filter_map(words).collect()
 }
 
@@ -341,12 +328,11 @@ compare = "ok"
                 .collect(),
             wanted: vec![vec![None]; starved.len()],
             starved: starved.iter().map(|(_, starved)| *starved).collect(),
-            packets: vec![Packets::new(); starved.len()],
         }
     }
 
     fn positions(next: &Next) -> (Vec<u64>, Vec<u64>) {
-        let done = next.done.as_ref().and_then(|done| record::positions(&done.judged));
+        let done = next.done.as_ref().and_then(record::positions);
         let again = next.again.iter().flat_map(|group| &group.targets);
         (done.unwrap_or_default(), again.map(|target| target.position).collect())
     }

@@ -23,7 +23,7 @@ pub enum Kind {
     Time,
     /// 64 hexadecimal digits.
     Sha256,
-    /// Positions of a list as ranges: `1-3,7`; empty for none.
+    /// Positions of a list as ranges: `1-3,7`.
     Positions,
     /// JSON.
     Json,
@@ -55,7 +55,8 @@ impl Kind {
             Self::Time => crate::field::time::parse(value).is_some(),
             Self::Sha256 => value.len() == 64 && value.bytes().all(|b| b.is_ascii_hexdigit()),
             Self::Positions => {
-                crate::targets::Positions::parse(value, crate::targets::Positions::MOST).is_some()
+                use crate::targets::Positions;
+                !value.is_empty() && Positions::parse(value, Positions::MOST).is_some()
             }
             Self::Json => serde_json::from_str::<serde_json::Value>(value).is_ok(),
         }
@@ -118,6 +119,7 @@ keys! {
     RUN Json configurations: "Per configuration: title, kind of connection, timeout in seconds, and the steps in words.";
     RUN Json conditions_sql: "Per condition: its label as an SQL expression over the records.";
     RUN Json metrics_sql: "Per metric: its number as an SQL expression over the records.";
+    RUN Text locate: "Labels whose place on the path was searched for.";
     RUN Number confirm_rounds: "Confirmation rounds of a target that looked broken or transient.";
     RUN Number confirm_spread: "Least seconds between two rounds of a target.";
     RUN Number control_share: "Share of targets that are controls (--control), 0 to 1.";
@@ -173,11 +175,11 @@ keys! {
     RUN Json targets_refused: "Rejected lines by reason, in the last session. Of merged shards the sums, without `other_shard` and `resumed`, and `targets_read` counts no line twice.";
     RUN Number targets_unfinished: "Targets that the end of the run left unfinished.";
     RUN Number targets_last_position: "Last line of the list.";
-    RUN Positions targets_no_target: "Lines without a target.";
-    RUN Positions targets_withheld: "Lines whose target was excluded or reserved.";
+    RUN Positions targets_no_target: "Lines without a target; absent if there are none.";
+    RUN Positions targets_withheld: "Lines whose target was excluded or reserved; absent if there are none.";
     RUN Number lines_without_target: "Number of lines without a target.";
     RUN Number targets_left_out: "Number of targets that were excluded or reserved.";
-    MERGE Positions targets_missing: "Lines without a record.";
+    MERGE Positions targets_missing: "Lines without a record; absent if there are none.";
     MERGE Positions targets_doubled: "Lines with several records, of which the first was kept.";
     RUN Number records: "Records; in a part, those of the run so far.";
     RUN Json controls: "Controls: their number, times, labels, and rates of false alarms with intervals.";
@@ -186,6 +188,14 @@ keys! {
     RUN Number waves_disturbed: "Waves that were disturbed again; their records are flagged.";
     RUN Json port_outcomes: "Outcomes by half of the source ports.";
     RUN Json command_outputs: "Output of the programs of `command` steps.";
+    // Evidence.
+    RUN Text evidence: "Folder of the packets that were kept (--evidence).";
+    RUN Text evidence_labels: "Labels whose packets were kept.";
+    RUN Number evidence_limit: "Octets of kept packets, at most.";
+    RUN Number evidence_targets: "Targets whose packets were kept.";
+    RUN Number evidence_packets: "Packets that were kept.";
+    RUN Number evidence_targets_omitted: "Targets whose packets were not kept because of the limit.";
+    RUN Number evidence_packets_omitted: "Packets that were not kept because of the limit.";
     // What was seen.
     RUN Number attempts_ok: "Attempts that succeeded.";
     RUN Number attempts_failed: "Attempts that failed.";
@@ -264,7 +274,7 @@ mod tests {
             (Kind::Truth, "true", "yes"),
             (Kind::Time, "2026-11-22T18:30:00.125Z", "today"),
             (Kind::Json, "[]", "["),
-            (Kind::Positions, "1-3,7", "x"),
+            (Kind::Positions, "1-3,7", ""),
         ] {
             assert!(kind.fits(right) && !kind.fits(wrong), "{kind:?}");
         }

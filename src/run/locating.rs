@@ -11,7 +11,9 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use foldhash::fast::RandomState;
 
+use super::controls::CONTROL;
 use super::record;
+use crate::connect::Ended;
 use crate::engine::driver::Trace;
 use crate::error::{Error, Result};
 use crate::field::Row as _;
@@ -23,17 +25,7 @@ use crate::packet::template::Template;
 use crate::targets::Target;
 
 /// The first packets of a record's attempts, by configuration.
-pub type Packets = Vec<Option<Template>>;
-
-/// Judged records that are final but for their place on the path.
-pub struct Final {
-    /// The judged records.
-    pub judged: RecordBatch,
-    /// The target of each.
-    pub targets: Vec<Target>,
-    /// The packets of each.
-    pub packets: Vec<Packets>,
-}
+type Packets = Vec<Option<Template>>;
 
 /// A record that waits for its search.
 struct Waiting {
@@ -46,7 +38,9 @@ struct Waiting {
 #[derive(Default)]
 pub struct Locating {
     groups: HashMap<u64, (RecordBatch, Vec<Waiting>)>,
-    /// First packets of flows that are not merged yet.
+    /// Targets without a final record, by position, with the packets of their last attempts.
+    held: HashMap<u64, (Target, Packets), RandomState>,
+    /// First packets of flows of the next wave, which came early.
     firsts: HashMap<(u16, SocketAddr), Template, RandomState>,
 }
 
@@ -63,32 +57,39 @@ impl Locating {
         }
     }
 
-    /// The first packet of an attempt.
-    pub fn first(&mut self, port: Option<u16>, target: Option<SocketAddr>) -> Option<Template> {
-        self.firsts.remove(&(port?, target?))
-    }
-
-    /// Forgets the packets from the ports of a wave that is over.
-    pub fn forget(&mut self, ports: &PortSet) {
+    /// Keeps the packets of a wave's attempts, until the records of their targets are final. `ports` are those of the wave.
+    pub fn hold(&mut self, targets: &[Target], attempts: &[Vec<Ended>], ports: &PortSet) {
+        for (row, target) in targets.iter().enumerate() {
+            let Some(at) = record::address(target) else { continue };
+            let ports = attempts.iter().map(|of| of.get(row)?.attempt.source_port);
+            let packets = ports.map(|port| self.firsts.remove(&(port?, at))).collect();
+            self.held.insert(target.position, (target.clone(), packets));
+        }
         self.firsts.retain(|(port, _), _| !ports.contains(*port));
     }
 
-    /// Takes the records that have a label to locate, as the group with this identifier. Returns the others, and what to search
-    /// for.
+    /// Takes the records that have a label to locate out of final ones, as the group with this identifier. Returns the others,
+    /// and what to search for. Controls have no such label.
     pub fn take(
         &mut self,
         plan: &Plan,
         id: u64,
-        done: Final,
+        judged: RecordBatch,
     ) -> Result<(RecordBatch, Vec<(Target, Trace)>)> {
-        let Final { judged, targets, packets } = done;
         let Some(locate) = &plan.locate else { return Ok((judged, Vec::new())) };
         let words = words(locate, &judged);
+        let controls = judged.column_by_name(CONTROL).and_then(|column| column.as_boolean_opt());
+        let is_control = |row: usize| controls.is_some_and(|controls| controls.value(row));
         let (mut waits, mut waiting, mut traces) = (Vec::new(), Vec::new(), Vec::new());
-        for (row, (target, packets)) in targets.into_iter().zip(packets).enumerate() {
-            let found = trace(plan, locate, &words, row, &target, packets);
+        let positions = record::positions(&judged).unwrap_or_default();
+        for row in 0..judged.num_rows() {
+            let held = positions.get(row).and_then(|position| self.held.remove(position));
+            let found = held.filter(|_| !is_control(row)).and_then(|(target, packets)| {
+                let (sought, trace) = trace(plan, locate, &words, row, &target, packets)?;
+                Some((sought, trace, target))
+            });
             waits.push(found.is_some());
-            if let Some((sought, trace)) = found {
+            if let Some((sought, trace, target)) = found {
                 waiting.push(Waiting { sought, pair: trace.pair.clone() });
                 traces.push((target, trace));
             }
@@ -96,7 +97,6 @@ impl Locating {
         if traces.is_empty() {
             return Ok((judged, traces));
         }
-        waits.resize(judged.num_rows(), false);
         let rows =
             |of: bool| waits.iter().map(|waits| Some(*waits == of)).collect::<BooleanArray>();
         let others = filter_record_batch(&judged, &rows(false)).map_err(failed)?;

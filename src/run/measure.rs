@@ -9,6 +9,7 @@ use super::again::Again;
 use super::evidence::{self, Evidence};
 use super::feed::{Fed, Feed, List};
 use super::live::Live;
+use super::networks::Networks;
 use super::outcome::Outcome;
 use super::output::{Earlier, Output};
 use super::prepare::Preparation;
@@ -171,6 +172,7 @@ impl Run<'_> {
         earlier: &mut Earlier,
     ) -> Result<Left> {
         let fields = list.fields();
+        let columns = Networks::fields(self.spec, &fields)?;
         let totals = std::mem::take(&mut earlier.totals);
         let Shared { live, progress, capture, counters, about, began, size } = shared;
         let telemetry = Telemetry {
@@ -195,7 +197,15 @@ impl Run<'_> {
                 let ended = ended;
                 events.watch(&telemetry, &ended)
             })?;
-            let writer = Writer::new(self.plan, fields, sink, events, known, totals, answers);
+            let writer = Writer::new(
+                (self.plan, &self.networks),
+                (fields, columns),
+                sink,
+                events,
+                known,
+                totals,
+                answers,
+            );
             let writer = writer.keep(evidence);
             let writer = spawn(scope, "writer", move || writer.run(&inbox))?;
             let alive = || {

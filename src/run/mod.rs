@@ -44,6 +44,7 @@ pub mod live;
 mod locating;
 mod measure;
 pub mod memory;
+pub mod networks;
 mod offloads;
 pub mod outcome;
 pub mod output;
@@ -80,6 +81,7 @@ use self::excluded::Excluded;
 use self::forecast::Forecast;
 use self::host::Host;
 use self::identity::Identity;
+use self::networks::Networks;
 use self::output::{Earlier, Output};
 use self::port_outcomes::PortOutcomes;
 use self::spec::Order;
@@ -127,6 +129,7 @@ pub struct Run<'a> {
     needs: Needs,
     host: Host,
     excluded: Rc<Excluded>,
+    networks: Networks,
 }
 
 impl<'a> Run<'a> {
@@ -143,6 +146,7 @@ impl<'a> Run<'a> {
         events: &'a dyn Events,
     ) -> Result<Outcome> {
         let excluded = choose(spec, plan, network, reader)?;
+        let networks = Networks::open(spec)?;
         let output = Output::of(&spec.output, spec.form);
         privilege::check_output(&spec.output)?;
         output.look()?;
@@ -164,8 +168,20 @@ impl<'a> Run<'a> {
         };
         let pool = pool(spec, plan, host.slot())?;
         let ring = memory::ring(spec.capture_buffer, spec.rate);
-        let run =
-            Run { spec, plan, origin, network, handle, events, pool, ring, needs, host, excluded };
+        let run = Run {
+            spec,
+            plan,
+            origin,
+            network,
+            handle,
+            events,
+            pool,
+            ring,
+            needs,
+            host,
+            excluded,
+            networks,
+        };
         run.check_ended()?;
         run.measure(reader, &output)
     }
@@ -289,7 +305,8 @@ impl Run<'_> {
                 format!("resume {}: standard input cannot be read again", output.path().display()),
             ));
         }
-        let schema = record::schema(self.plan, &reader.fields());
+        let columns = Networks::fields(self.spec, &reader.fields())?;
+        let schema = record::schema(self.plan, &columns);
         let schema: SchemaRef = Arc::new(match self.spec.evidence {
             Some(_) => evidence::with_column(&schema),
             None => schema,
@@ -313,8 +330,8 @@ impl Run<'_> {
     ) -> Metadata {
         let limits = self.limits();
         let Spec { concurrency, wave, evidence, .. } = self.spec;
-        let sizes = (*concurrency, *wave, evidence.is_some());
-        let memory = memory::of_run(self.plan, sizes, &self.pool, self.ring);
+        let in_memory = (*concurrency, *wave, evidence.is_some());
+        let memory = memory::of_run(self.plan, in_memory, &self.pool, self.ring);
         let cap = |cap: Option<u32>| {
             Some(cap.map_or_else(|| keys::NONE.to_owned(), |cap| cap.to_string()))
         };
@@ -338,6 +355,7 @@ impl Run<'_> {
         ];
         let more = more.into_iter().chain(self.spec.metadata());
         let more = more.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let more = more.chain(self.networks.metadata());
         let (interface, invoked_by) = (&self.network.interface, &self.spec.invoked_by);
         about::about(self.plan, interface, started, invoked_by, more.collect())
     }

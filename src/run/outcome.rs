@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::signals;
 use crate::sink::{self, Metadata, Sink, Written};
 use crate::step::CommandOutput;
+use crate::targets::Positions;
 
 /// How a run ended.
 pub struct Outcome {
@@ -120,17 +121,28 @@ pub fn metadata(outcome: &Outcome, about: &Metadata) -> Metadata {
         now.extend(owned([
             ("targets_sha256", digest.clone()),
             ("targets_last_position", last.to_string()),
-            ("targets_no_target", vacant.to_string()),
-            ("targets_withheld", account.withheld.to_string()),
             ("lines_without_target", vacant.len().to_string()),
             ("targets_left_out", account.withheld.len().to_string()),
         ]));
     }
+    now.extend(positions([
+        ("targets_no_target", account.digest.as_ref().map(|_| vacant)),
+        ("targets_withheld", account.digest.as_ref().map(|_| &account.withheld)),
+    ]));
     now.extend(outcome.closing.iter().cloned());
     // Values known now take precedence over those known at the start.
     let fresh = |(key, _): &&(String, String)| now.iter().all(|(known, _)| known != key);
     let about: Metadata = about.iter().filter(fresh).cloned().collect();
     [about, now, outcome.counts.metadata()].concat()
+}
+
+/// Positions of a list as metadata; none are not a value.
+pub fn positions<const N: usize>(
+    pairs: [(&'static str, Option<&Positions>); N],
+) -> impl Iterator<Item = (String, String)> {
+    let there = pairs.into_iter().filter_map(|(key, positions)| Some((key, positions?)));
+    let some = there.filter(|(_, positions)| !positions.is_empty());
+    some.map(|(key, positions)| (key.to_owned(), positions.to_string()))
 }
 
 /// The output of programs as a JSON array.

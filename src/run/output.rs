@@ -186,7 +186,7 @@ impl Output {
         let parts = PartsSink::new(folder, schema.clone(), &counts::KEYS)?;
         let sink: Box<dyn Sink> = match place {
             Some(place) => Box::new(SingleSink::new(place, parts)),
-            None => Box::new(parts),
+            None => Box::new(parts.compacting()),
         };
         Ok((sink, earlier))
     }

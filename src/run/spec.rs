@@ -91,6 +91,8 @@ pub struct Spec {
     pub give_up_rights: bool,
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
+    /// A table of networks and the ASes that originate them, for the column `target.asn`.
+    pub as_table: Option<PathBuf>,
     /// The target list, to tell whether it changed; `None` if it can be read only once.
     pub list: Option<PathBuf>,
     /// Where records go, as the user wrote it.
@@ -137,6 +139,7 @@ impl Default for Spec {
             resolvers: Vec::new(),
             give_up_rights: false,
             allow_commands: false,
+            as_table: None,
             list: None,
             output: PathBuf::new(),
             form: Form::default(),

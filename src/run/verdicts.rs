@@ -3,6 +3,7 @@
 use arrow_array::{Array as _, RecordBatch, cast::AsArray as _};
 
 use super::controls::CONTROL;
+use crate::rule;
 
 /// The classes of records. A record belongs to the first class whose word ends one of its labels, else to `insufficient`
 /// if a condition is insufficient, else to `ok`.
@@ -26,7 +27,7 @@ pub fn count(records: &RecordBatch, counts: &mut [u64; CLASSES.len()]) {
         }
     }
     for words in columns("verdict") {
-        let Some(words) = words.as_string_opt::<i32>() else { continue };
+        let Ok(words) = rule::words(words) else { continue };
         for (row, word) in words.iter().enumerate() {
             let class = word.and_then(|word| CLASSES[..OK - 1].iter().position(|c| *c == word));
             classes[row] = classes[row].min(class.unwrap_or(OK));

@@ -15,14 +15,15 @@ use super::events::Events;
 use super::evidence::Evidence;
 use super::held::{Held, Judged, Next};
 use super::live::Live;
-use super::locating::{self, Final, Locating, Packets};
+use super::locating::{self, Locating};
+use super::networks::Networks;
 use super::totals::Totals;
 use super::wave::{Lost, Records, Sent, Wave};
 use super::{about, record};
 use crate::barrier::panic_point;
 use crate::connect::{Ended, Prepared, State};
 use crate::engine::driver::Progress;
-use crate::engine::ports;
+use crate::engine::ports::{self, Bank};
 use crate::error::{Error, Result};
 use crate::field::{FieldDef, Row as _};
 use crate::flags::{self, Flag, Flags as RecordFlags};
@@ -96,25 +97,28 @@ pub struct Known<'a> {
 /// Turns waves into records.
 pub struct Writer<'a> {
     plan: &'a Plan,
-    target_fields: Fields,
+    networks: &'a Networks,
+    /// The columns of the list.
+    list: Fields,
     schema: SchemaRef,
     merger: Merger,
     sink: &'a mut dyn Sink,
     events: &'a dyn Events,
     known: Known<'a>,
     held: Held<'a>,
-    evidence: Option<Evidence>,
     locating: Locating,
+    evidence: Option<Evidence>,
     /// For each wave, the groups to re-probe.
     answers: Sender<Vec<Group>>,
     written: Written,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer into `sink`, whose schema is [`record::schema`]; `totals` are those of earlier records.
+    /// A writer into `sink`, whose schema is [`record::schema`]; a target has the columns of the list, and in all
+    /// `target_fields`; `totals` are those of earlier records.
     pub fn new(
-        plan: &'a Plan,
-        target_fields: Fields,
+        (plan, networks): (&'a Plan, &'a Networks),
+        (list, target_fields): (Fields, Fields),
         sink: &'a mut dyn Sink,
         events: &'a dyn Events,
         known: Known<'a>,
@@ -132,18 +136,18 @@ impl<'a> Writer<'a> {
         let written = Written { totals, ..Written::default() };
         known.live.tell(&written.totals);
         let held = Held::new(plan);
-        let locating = Locating::default();
         Self {
             plan,
-            target_fields,
+            networks,
+            list,
             schema,
             merger,
             sink,
             events,
             known,
             held,
+            locating: Locating::default(),
             evidence: None,
-            locating,
             answers,
             written,
         }
@@ -199,6 +203,9 @@ impl<'a> Writer<'a> {
         if wave.fates.is_empty() {
             return Ok(());
         }
+        if self.plan.locate.is_some() {
+            self.locating.hold(&targets, &attempts, &ports);
+        }
         if let Some(evidence) = &mut self.evidence {
             evidence.hold(&targets, &attempts, packets, wave.repeated());
         }
@@ -208,7 +215,7 @@ impl<'a> Writer<'a> {
         let at = |target: &targets::Target| i64::try_from(target.position).unwrap_or(i64::MAX);
         let positions = Int64Array::from_iter_values(targets.iter().map(at));
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(targets::columns(&self.target_fields, &targets)?),
+            Arc::new(self.networks.columns(&self.list, &targets)?),
             Arc::new(positions),
             flags::column(&flags),
             Arc::new(BooleanArray::from(vec![wave.is_control; targets.len()])),
@@ -237,16 +244,7 @@ impl<'a> Writer<'a> {
         });
         let starved = (0..targets.len()).map(|row| starved(&attempts, row));
         let (wanted, starved) = (wanted.collect(), starved.collect());
-        let mut packets = vec![Packets::new(); targets.len()];
-        if self.plan.locate.is_some() {
-            for (row, packets) in packets.iter_mut().enumerate() {
-                let address = addresses.get(row).copied().flatten();
-                let ports = attempts.iter().map(|attempts| attempts[row].attempt.source_port);
-                packets.extend(ports.map(|port| self.locating.first(port, address)));
-            }
-            self.locating.forget(&ports);
-        }
-        let all = Judged { merged, judged, flags, wanted, targets, starved, packets };
+        let all = Judged { merged, judged, flags, wanted, targets, starved };
         let answer = self.conclude(all, &wave)?;
         self.answer(answer)
     }
@@ -285,37 +283,30 @@ impl Writer<'_> {
                 continue;
             }
             let next = self.held.round(*id, round)?;
-            self.follow(next, wave, &mut answer)?;
+            self.follow(next, wave.bank, &mut answer)?;
         }
         self.written.unfinished += wave.stopped() as u64;
         let next = self.held.first(all, wave.is_control, wave.bank)?;
-        self.follow(next, wave, &mut answer)?;
+        self.follow(next, wave.bank, &mut answer)?;
         Ok(answer)
     }
 
-    /// Takes note of the groups to re-probe, and settles the records that are final.
-    fn follow(&mut self, next: Next, wave: &Wave, answer: &mut Vec<Group>) -> Result<()> {
+    fn follow(&mut self, next: Next, bank: Bank, answer: &mut Vec<Group>) -> Result<()> {
         answer.extend(next.again);
         self.written.repeated += next.starved;
-        if let Some(records) = next.done {
-            answer.extend(self.settle(records, wave)?);
+        let Some(records) = next.done else { return Ok(()) };
+        if self.plan.locate.is_none() {
+            return self.write(&records);
         }
-        Ok(())
-    }
-
-    /// Writes final records, except those with a label whose place is searched for first. A control has no such label.
-    fn settle(&mut self, records: Final, wave: &Wave) -> Result<Option<Group>> {
-        if self.plan.locate.is_none() || wave.is_control {
-            return self.write(&records.judged).map(|()| None);
-        }
+        // Records with a label whose place is searched for wait for that.
         let id = self.held.next_id();
         let (others, traces) = self.locating.take(self.plan, id, records)?;
-        self.write(&others)?;
         let (targets, traces): (Vec<_>, Vec<_>) = traces.into_iter().unzip();
-        let (wanted, bank, is_control) =
-            (vec![Vec::new(); targets.len()], wave.bank.other(), false);
-        let group = Group { id, targets, wanted, bank, is_control, traces };
-        Ok((!group.targets.is_empty()).then_some(group))
+        if !traces.is_empty() {
+            let (wanted, bank, is_control) = (vec![Vec::new(); targets.len()], bank.other(), false);
+            answer.push(Group { id, targets, wanted, bank, is_control, traces });
+        }
+        self.write(&others)
     }
 
     /// Writes the records of a wave of searches.

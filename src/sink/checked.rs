@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::journal::{Lines, RUN_ID};
 use super::seal::{self, Seal};
@@ -85,8 +85,15 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// From a line of the journal, if it is about a part.
-    fn of_line(line: &Value) -> Option<Self> {
+    /// The parts in a line of the journal: one that was written, or those that others were joined to.
+    pub(super) fn of_line(line: &Value) -> Vec<Self> {
+        match line.get("joined").and_then(Value::as_array) {
+            Some(joined) => joined.iter().filter_map(Self::from_json).collect(),
+            None => Self::from_json(line).into_iter().collect(),
+        }
+    }
+
+    fn from_json(line: &Value) -> Option<Self> {
         let digest =
             || Some((line.get("bytes")?.as_u64()?, line.get("sha256")?.as_str()?.to_owned()));
         Some(Self {
@@ -95,19 +102,64 @@ impl Part {
             digest: digest(),
         })
     }
+
+    /// As it is in the journal.
+    pub(super) fn to_json(&self) -> Value {
+        let mut line = json!({ "part": self.name, "rows": self.rows });
+        if let Some((bytes, sha256)) = &self.digest {
+            line["bytes"] = (*bytes).into();
+            line["sha256"] = sha256.as_str().into();
+        }
+        line
+    }
 }
 
-/// The parts that a journal lists, without those that it reports as lost.
-pub(super) fn listed(lines: &Lines) -> BTreeMap<String, Part> {
-    let mut listed = BTreeMap::new();
-    for line in &lines.values {
-        if let Some(part) = Part::of_line(line) {
-            listed.insert(part.name.clone(), part);
-        } else if let Some(name) = line.get("lost").and_then(Value::as_str) {
-            listed.remove(name);
+/// The key of a journal line that says that parts were not joined to this one, although an earlier line announces it.
+pub(super) const NOT_JOINED: &str = "not_joined";
+
+/// The parts that a journal lists.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// Those that must exist: without those that it reports as lost, or as joined to others.
+    parts: BTreeMap<String, Part>,
+    /// Those that were joined to others.
+    replaced: Vec<Part>,
+    /// Those that others were to be joined to, which did not happen, and of which no later line says so.
+    pub(super) announced: Vec<String>,
+}
+
+impl Listed {
+    /// Of a journal in a folder with these parts. Parts are joined in one step, which may not have happened although
+    /// the journal announces it: it has not if there are only parts that it would have replaced. A run that goes on
+    /// from there notes it.
+    pub(super) fn of(lines: &Lines, files: &[PathBuf]) -> Self {
+        let is_there = |name: &str| files.iter().any(|file| names::name(file) == name);
+        let noted = lines.values.iter().filter_map(|line| line.get(NOT_JOINED)?.as_str());
+        let noted: Vec<&str> = noted.collect();
+        let mut listed = Self::default();
+        for line in &lines.values {
+            let parts = Part::of_line(line);
+            let is_noted = |part: &Part| noted.contains(&part.name.as_str());
+            if line.get("joined").is_some() && parts.iter().any(is_noted) {
+                continue;
+            }
+            if let Some(replaced) = line.get("replaced").and_then(Value::as_array) {
+                let replaced: Vec<&str> = replaced.iter().filter_map(Value::as_str).collect();
+                let has_new = parts.iter().any(|part| is_there(&part.name));
+                if !has_new && replaced.iter().any(|name| is_there(name)) {
+                    listed.announced.extend(parts.into_iter().map(|part| part.name));
+                    continue;
+                }
+                let gone = replaced.iter().filter_map(|name| listed.parts.remove(*name));
+                listed.replaced.extend(gone);
+            }
+            if let Some(name) = line.get("lost").and_then(Value::as_str) {
+                listed.parts.remove(name);
+            }
+            listed.parts.extend(parts.into_iter().map(|part| (part.name.clone(), part)));
         }
+        listed
     }
-    listed
 }
 
 /// Checks a result: a folder of parts, a Parquet file, or NDJSON with its metadata file. Calls `progress` with the
@@ -134,6 +186,10 @@ pub fn check(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
                     checked.spoil(path, "it is not a Parquet file, or not whole", Damage::Changed)
                 }
             },
+            // Another program has written it anew, and copied our digest of the file that it was.
+            Ok(Seal::Broken(_)) if Stored::open(path).is_ok_and(|stored| !stored.is_ours()) => {
+                checked.unchecked.push(path.to_owned());
+            }
             Ok(Seal::Broken(why)) => checked.spoil(path, why, Damage::Changed),
             Err(error) => checked.spoil(path, error.to_string(), Damage::Changed),
         }
@@ -182,7 +238,7 @@ impl Checked {
                 others => format!(" and {others} more"),
             };
             log::warn!(
-                "{}{others}: no checksums (an earlier version wrote this), so damage cannot be detected",
+                "{}{others}: no checksums (an earlier version or another program wrote this), so damage cannot be detected",
                 first.display()
             );
         }
@@ -263,10 +319,10 @@ fn differs(read: &seal::Read, bytes: u64, sha256: &str, stated_in: &str) -> Opti
 
 /// A folder of parts.
 fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
-    let parts = stored::parquet_files(path)?;
+    let (parts, records) = (stored::parquet_files(path)?, names::records_of(path));
     let lines = Lines::of_folder(path)?;
     let open = |file: &Path| files::regular(file).doing(|| format!("read {}", file.display()));
-    let mut checked = of_parts(path, lines.as_ref(), &parts, &open, progress);
+    let mut checked = of_parts(&records, lines.as_ref(), &parts, &open, progress);
     let run = path.join(RUN);
     match run.is_file().then(|| json(&run)) {
         None => {
@@ -296,7 +352,7 @@ fn folder(path: &Path, progress: &mut dyn FnMut(u64)) -> Result<Checked> {
     Ok(checked)
 }
 
-/// The parts of a folder, by its journal if it has one.
+/// The parts in a folder of records, by the journal of the run if it has one.
 pub(super) fn of_parts(
     folder: &Path,
     lines: Option<&Lines>,
@@ -304,7 +360,8 @@ pub(super) fn of_parts(
     open: &dyn Fn(&Path) -> Result<File>,
     progress: &mut dyn FnMut(u64),
 ) -> Checked {
-    let listed = lines.map(listed).unwrap_or_default();
+    let of_journal = lines.map(|lines| Listed::of(lines, files)).unwrap_or_default();
+    let Listed { parts: listed, replaced, .. } = &of_journal;
     let mut checked = Checked { files: files.to_vec(), ..Checked::default() };
     let mut whole: BTreeMap<String, String> = BTreeMap::new();
     let mut unlisted = Vec::new();
@@ -345,7 +402,7 @@ pub(super) fn of_parts(
             },
         }
     }
-    let known = Known { lines, listed: &listed, open };
+    let known = Known { lines, listed, replaced, open };
     known.unlisted(unlisted, whole, &mut checked);
     for part in listed.values() {
         let path = folder.join(&part.name);
@@ -370,6 +427,7 @@ pub(super) fn of_parts(
 struct Known<'a> {
     lines: Option<&'a Lines>,
     listed: &'a BTreeMap<String, Part>,
+    replaced: &'a [Part],
     open: &'a dyn Fn(&Path) -> Result<File>,
 }
 
@@ -382,7 +440,7 @@ impl Known<'_> {
         mut whole: BTreeMap<String, String>,
         checked: &mut Checked,
     ) {
-        let Self { lines, listed, open } = self;
+        let Self { lines, listed, replaced, open } = self;
         // The run that the parts must belong to.
         let mut run = lines.and_then(Lines::run_id).map(str::to_owned);
         let has_own = lines.is_some_and(|lines| lines.checked_from_start);
@@ -393,6 +451,11 @@ impl Known<'_> {
             }
             if let Some(other) = listed.values().find(|other| other.has(&read.sha256)) {
                 checked.spoil(file, format!("it is {}: rename it", other.name), Damage::Misnamed);
+                continue;
+            }
+            if let Some(old) = replaced.iter().find(|old| old.has(&read.sha256)) {
+                let why = format!("it is {}, whose records were joined to another part", old.name);
+                checked.spoil(file, why, Damage::Copied);
                 continue;
             }
             match read.seal {

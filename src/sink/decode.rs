@@ -7,8 +7,8 @@ use arrow_array::types::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    ArrayRef, BooleanArray, ListArray, NullArray, PrimitiveArray, RecordBatch, RecordBatchOptions,
-    StringArray, StructArray, TimestampNanosecondArray,
+    ArrayRef, BooleanArray, DictionaryArray, ListArray, NullArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, TimestampNanosecondArray,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, FieldRef, Fields, SchemaRef, TimeUnit};
@@ -66,6 +66,12 @@ fn array(field: &FieldRef, values: &[Option<&Value>]) -> Result<ArrayRef, ArrowE
             Arc::new(PrimitiveArray::<Float64Type>::from(floats))
         }
         DataType::Utf8 => Arc::new(StringArray::from(each(field, values, Value::as_str)?)),
+        DataType::Dictionary(keys, words)
+            if (keys.as_ref(), words.as_ref()) == (&DataType::Int32, &DataType::Utf8) =>
+        {
+            let words = each(field, values, Value::as_str)?;
+            Arc::new(words.into_iter().collect::<DictionaryArray<Int32Type>>())
+        }
         DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
             let times = each(field, values, |value| time::parse(value.as_str()?))?;
             Arc::new(TimestampNanosecondArray::from(times).with_timezone_opt(zone.clone()))

@@ -14,9 +14,12 @@
 //! [`words`](crate::words) only; the columns of a record are defined elsewhere.
 
 mod checked;
+mod compact;
 mod csv;
 pub mod decode;
 mod encode;
+mod folder;
+mod head;
 mod ipc;
 mod journal;
 mod names;
@@ -27,6 +30,7 @@ mod parts;
 mod plain;
 mod row_group;
 mod seal;
+mod sorted;
 mod stored;
 mod temporary;
 mod upstream;
@@ -46,10 +50,11 @@ use crate::files;
 
 pub use checked::{Checked, Damage, Journaled, Spoiled, check};
 pub use csv::CsvSink;
+pub use folder::{Folder, can_hold, discard, parts_of};
 pub use ipc::ArrowSink;
 pub use journal::{NAME as JOURNAL, RUN_ID};
-pub use names::RUN;
-pub use parts::{Folder, PartsSink, SingleSink, can_be, can_hold, discard, parts_of};
+pub use names::{RECORDS, RUN, records_of};
+pub use parts::{PartsSink, SingleSink, can_be};
 pub use plain::plain;
 pub use stored::{Leaf, Stored, is_lines, parquet_files, read_json};
 pub use temporary::Temporary;
@@ -128,6 +133,17 @@ pub fn open(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
              .jsonl, or in / for a folder of Parquet files, or be - for NDJSON on standard output",
             path.display()
         ))),
+    }
+}
+
+/// As [`open`], for a whole run: rows are sorted by position within each row group of Parquet.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_sorted(path: &Path, schema: SchemaRef) -> Result<Box<dyn Sink>> {
+    match path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")) {
+        true => Ok(Box::new(parquet::ParquetSink::create_sorted(path, schema)?)),
+        false => open(path, schema),
     }
 }
 

@@ -1,16 +1,19 @@
 //! NDJSON: one JSON object per line, for people and for pipes.
 //!
-//! Nulls are written, so every line has every column; times are ISO 8601 in UTC with nanoseconds
+//! Nulls are written, so every line has every column, and the first lines of a file have a value of each column that has
+//! any (`head`), so that tools infer its type; times are ISO 8601 in UTC with nanoseconds
 //! (`2026-03-01T12:00:00.000000123Z`).
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
 use super::encode;
+use super::head::Head;
 use super::seal::{self, Digested, Digesting};
 use super::temporary::Temporary;
 use super::{METADATA_PREFIX, RECORDS_BYTES, RECORDS_SHA256, Sink, Written, write_error};
@@ -21,6 +24,8 @@ use crate::printable::Printable;
 pub struct NdjsonSink {
     writer: Digesting<BufWriter<Box<dyn Write + Send>>>,
     target: Target,
+    /// The lines to put first; for a file only.
+    head: Head,
     rows: u64,
 }
 
@@ -51,7 +56,8 @@ impl NdjsonSink {
     }
 
     fn new(to: Box<dyn Write + Send>, target: Target) -> Self {
-        Self { writer: Digesting::new(BufWriter::new(to)), target, rows: 0 }
+        let writer = Digesting::new(BufWriter::new(to));
+        Self { writer, target, head: Head::default(), rows: 0 }
     }
 
     /// Writes finished lines.
@@ -85,12 +91,10 @@ impl NdjsonSink {
 
 impl Sink for NdjsonSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        match encode::lines(batch, &mut self.writer) {
-            Ok(()) => {}
-            Err(ArrowError::IoError(_, source)) => return Err(write_error(&self.path(), source)),
-            Err(other) => {
-                return Err(Error::failed(format!("write {}", self.path().display()), other));
-            }
+        let path = self.path();
+        encode::lines(batch, &mut self.writer).map_err(|why| failed(&path, why))?;
+        if matches!(self.target, Target::File { .. }) {
+            self.head.note(batch).map_err(|why| failed(&path, why))?;
         }
         self.written(batch.num_rows() as u64)
     }
@@ -104,6 +108,42 @@ impl Sink for NdjsonSink {
     }
 }
 
+fn failed(path: &Path, why: ArrowError) -> Error {
+    match why {
+        ArrowError::IoError(_, source) => write_error(path, source),
+        other => Error::failed(format!("write {}", path.display()), other),
+    }
+}
+
+/// The same lines in another file, with these first.
+fn reordered(
+    records: &Temporary,
+    first: &BTreeMap<u64, RecordBatch>,
+) -> Result<(Temporary, Digested)> {
+    let (other, path) = (records.again()?, records.path());
+    let mut writer = Digesting::new(BufWriter::new(other.writer()?));
+    for line in first.values() {
+        encode::lines(line, &mut writer).map_err(|why| failed(path, why))?;
+    }
+    let mut file = records.writer()?;
+    let copied = move || -> io::Result<Digested> {
+        file.seek(SeekFrom::Start(0))?;
+        let (mut reader, mut line) = (BufReader::new(file), Vec::new());
+        for number in 0.. {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            if !first.contains_key(&number) {
+                writer.write_all(&line)?;
+            }
+        }
+        writer.finish()
+    };
+    let digested = copied().map_err(|why| write_error(path, why))?;
+    Ok((other, digested))
+}
+
 impl NdjsonSink {
     /// [`Sink::finish`], with further metadata in front whose keys are not prefixed.
     pub(super) fn finish_with(
@@ -113,8 +153,12 @@ impl NdjsonSink {
     ) -> Result<Written> {
         let (path, rows) = (self.path(), self.rows);
         let finished = self.writer.finish().map_err(|error| write_error(&path, error))?;
-        let Digested { bytes, sha256 } = finished;
-        if let Target::File { records, metadata: file } = self.target {
+        let Digested { mut bytes, mut sha256 } = finished;
+        if let Target::File { mut records, metadata: file } = self.target {
+            if let Some(first) = self.head.to_move() {
+                let (other, digested) = reordered(&records, first)?;
+                (*records, bytes, sha256) = (other, digested.bytes, digested.sha256);
+            }
             let own = [(RECORDS_BYTES, bytes.to_string()), (RECORDS_SHA256, sha256.clone())];
             let ours = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             let ours = ours.chain(own.iter().map(|(key, value)| (*key, value.as_str())));

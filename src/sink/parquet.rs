@@ -11,13 +11,15 @@ use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 
+use super::names::{LOOKED_UP, SORTED_BY};
 use super::pages::Stores;
 use super::row_group::RowGroup;
 use super::seal::{self, Digested, Digesting};
+use super::sorted::{Unsorted, can_sort};
 use super::temporary::Temporary;
 use super::{METADATA_PREFIX, Sink, Written, write_error};
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ const GROUP_ROWS: usize = 64 * 1024;
 const GROUP_BYTES: usize = 64 * 1024 * 1024;
 /// More than half of what higher levels save, in a fraction of their time.
 const ZSTD_LEVEL: i32 = 1;
+/// How often the Bloom filter of a row group has a value that the row group does not have.
+const FALSE_POSITIVES: f64 = 0.01;
 
 /// Writes one Parquet file.
 pub struct ParquetSink {
@@ -37,6 +41,8 @@ pub struct ParquetSink {
     /// Where the columns of the current row group put their pages.
     stores: Arc<Stores>,
     group: Option<RowGroup>,
+    /// Rows of the next row group, until it can be sorted.
+    unsorted: Option<Unsorted>,
     // After the writer: the file is removed when nothing writes to it any more.
     file: Temporary,
     rows: u64,
@@ -54,18 +60,45 @@ impl ParquetSink {
         Self::into_file(Temporary::create(path)?, schema)
     }
 
+    /// Starts the file that will be `path`, with the rows of each row group sorted by position.
+    pub(super) fn create_sorted(path: &Path, schema: SchemaRef) -> Result<Self> {
+        Self::sorted(Temporary::create(path)?, schema)
+    }
+
+    /// Writes into this file, with the rows of each row group sorted by position if records have one.
+    pub(super) fn sorted(file: Temporary, schema: SchemaRef) -> Result<Self> {
+        let can_sort = can_sort(&schema);
+        Self::new(file, schema, can_sort)
+    }
+
     pub(super) fn into_file(file: Temporary, schema: SchemaRef) -> Result<Self> {
+        Self::new(file, schema, false)
+    }
+
+    fn new(file: Temporary, schema: SchemaRef, sorted: bool) -> Result<Self> {
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|error| failed(file.path(), error))?;
         let mut properties = WriterProperties::builder()
             .set_created_by(concat!("pathspider ", env!("CARGO_PKG_VERSION")).into())
             .set_compression(Compression::ZSTD(level))
             .set_dictionary_enabled(true)
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_max_row_group_row_count(Some(GROUP_ROWS));
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_bloom_filter_for_dictionary_encoded_chunks(true);
         let converted = ArrowSchemaConverter::new().convert(&schema);
         let columns = converted.map_err(|error| failed(file.path(), error))?;
         // Counters and measured values are too diverse for a dictionary, but have small differences.
-        for column in columns.columns() {
+        for (column, index) in columns.columns().iter().zip(0..) {
+            if sorted && column.path().string() == SORTED_BY {
+                let by = SortingColumn { column_idx: index, descending: false, nulls_first: false };
+                properties = properties.set_sorting_columns(Some(vec![by]));
+            }
+            if LOOKED_UP.contains(&column.path().string().as_str()) {
+                // Folded to the size that the values of a row group need.
+                properties = properties
+                    .set_column_bloom_filter_enabled(column.path().clone(), true)
+                    .set_column_bloom_filter_max_ndv(column.path().clone(), GROUP_ROWS as u64)
+                    .set_column_bloom_filter_fpp(column.path().clone(), FALSE_POSITIVES);
+            }
             if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
                 let path = column.path();
                 properties = properties
@@ -80,7 +113,35 @@ impl ParquetSink {
             writer.into_serialized_writer().map_err(|error| failed(file.path(), error))?;
         let stores = Arc::<Stores>::default();
         let columns = columns.with_page_store_factory(stores.clone());
-        Ok(Self { writer, columns, stores, group: None, file, rows: 0 })
+        let unsorted = sorted.then(Unsorted::default);
+        Ok(Self { writer, columns, stores, group: None, unsorted, file, rows: 0 })
+    }
+
+    /// Takes rows, and writes them out when a row group is full.
+    fn take(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        let Some(mut unsorted) = self.unsorted.take() else { return self.add(batch) };
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let rows = (batch.num_rows() - from).min(GROUP_ROWS - unsorted.rows);
+            unsorted.push(&batch.slice(from, rows))?;
+            from += rows;
+            if unsorted.rows == GROUP_ROWS || unsorted.bytes > GROUP_BYTES {
+                self.add_group(unsorted.take()?)?;
+            }
+        }
+        self.unsorted = Some(unsorted);
+        Ok(())
+    }
+
+    /// Writes sorted rows as a row group.
+    fn add_group(&mut self, sorted: Option<RecordBatch>) -> Result<(), ParquetError> {
+        match sorted {
+            Some(batch) => {
+                self.add(&batch)?;
+                end_group(&mut self.group, &mut self.writer)
+            }
+            None => Ok(()),
+        }
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
@@ -109,7 +170,7 @@ impl ParquetSink {
 
 impl Sink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.add(batch).map_err(|error| failed(self.file.path(), error))?;
+        self.take(batch).map_err(|error| failed(self.file.path(), error))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -119,7 +180,13 @@ impl Sink for ParquetSink {
     }
 
     fn finish(self: Box<Self>, metadata: &[(String, String)]) -> Result<Written> {
-        let Self { mut writer, mut group, file, rows, .. } = *self;
+        let mut this = *self;
+        if let Some(mut unsorted) = this.unsorted.take() {
+            let last = unsorted.take().map_err(ParquetError::from);
+            let last = last.and_then(|sorted| this.add_group(sorted));
+            last.map_err(|error| failed(this.file.path(), error))?;
+        }
+        let Self { mut writer, mut group, file, rows, .. } = this;
         end_group(&mut group, &mut writer).map_err(|error| failed(file.path(), error))?;
         let seal = seal::entries();
         let seal = seal.iter().map(|(key, value)| (*key, value));

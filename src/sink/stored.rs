@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 
-use super::{METADATA_PREFIX, Metadata, seal};
+use super::{METADATA_PREFIX, Metadata, names, seal};
 use crate::error::{Doing as _, Error, Result};
 use crate::files;
 
@@ -58,11 +62,28 @@ impl Stored {
     /// # Errors
     /// As [`Stored::open`].
     pub(super) fn of(path: &Path, file: File) -> Result<Self> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+        let failed = |error: ParquetError| {
             let path = path.display();
             Error::Usage(format!("read {path}: it is not a Parquet file, or incomplete ({error})"))
-        })?;
+        };
+        let metadata =
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::default()).map_err(failed)?;
+        // What other programs state in `ARROW:schema` are their own types, such as large lists and views of texts. Those
+        // of Parquet are enough.
+        let metadata = match is_ours(metadata.metadata()) {
+            true => metadata,
+            false => {
+                let plain = ArrowReaderOptions::default().with_skip_arrow_metadata(true);
+                ArrowReaderMetadata::try_new(metadata.metadata().clone(), plain).map_err(failed)?
+            }
+        };
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         Ok(Self { path: path.to_owned(), builder })
+    }
+
+    /// Whether this program wrote it; another one knows nothing of our digests.
+    pub(super) fn is_ours(&self) -> bool {
+        is_ours(self.builder.metadata())
     }
 
     /// Its columns.
@@ -124,6 +145,12 @@ impl Stored {
     }
 }
 
+/// Whether a file says that this program created it.
+fn is_ours(metadata: &ParquetMetaData) -> bool {
+    let by = metadata.file_metadata().created_by();
+    by.is_some_and(|by| by.starts_with("pathspider "))
+}
+
 /// Whether a name is one of NDJSON.
 pub fn is_lines(path: &Path) -> bool {
     let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
@@ -153,14 +180,16 @@ pub fn read_json(path: &Path) -> Result<Metadata> {
     Ok(own.filter(|(key, _)| !seal::is_own(key)).collect())
 }
 
-/// Every Parquet file in a folder, sorted by name.
+/// The parts in the folder of a run, sorted by name: every Parquet file in its folder of records, or in itself if it
+/// has none.
 ///
 /// # Errors
 /// If the folder cannot be read.
 pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let folder = names::records_of(folder);
     let doing = || format!("read {}", folder.display());
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).doing(doing)? {
+    for entry in std::fs::read_dir(&folder).doing(doing)? {
         let path = entry.doing(doing)?.path();
         // A part under its temporary name has another ending.
         if path.extension().is_some_and(|extension| extension == "parquet") {

@@ -17,6 +17,8 @@ pub struct Temporary {
     /// The final name and its folder.
     place: Place,
     path: PathBuf,
+    /// The folder in which it grows, if that is another one.
+    home: Option<Folder>,
     temporary: OsString,
     /// `None` once there is nothing left to remove.
     file: Option<File>,
@@ -36,15 +38,29 @@ impl Temporary {
     /// # Errors
     /// As [`Temporary::create`].
     pub fn at(place: Place) -> Result<Self> {
+        Self::grown_in(place, None)
+    }
+
+    /// Starts a file in a folder of ours. It grows in `home`, which must be on the same file system: a folder of
+    /// which readers expect that it has whole files only never has another one.
+    ///
+    /// # Errors
+    /// As [`Temporary::create`].
+    pub(super) fn by_way_of(home: &Folder, folder: &Folder, name: &str) -> Result<Self> {
+        Self::grown_in(Place::within(folder, name)?, Some(home.try_clone()?))
+    }
+
+    fn grown_in(place: Place, home: Option<Folder>) -> Result<Self> {
         let path = place.path();
         let temporary = hidden(place.name(), &format!("tmp-{:032x}", rand::random::<u128>()));
-        let file = place.folder().create_new(&temporary).map_err(|error| {
-            let folder = place.folder().path().display();
+        let at = home.as_ref().unwrap_or(place.folder());
+        let file = at.create_new(&temporary).map_err(|error| {
+            let folder = at.path().display();
             Error::Usage(format!("write {}: cannot write in {folder}: {error}", path.display()))
         })?;
         // Without file locks, leftovers stay.
         let _ = file.try_lock();
-        Ok(Self { place, path, temporary, file: Some(file) })
+        Ok(Self { place, path, home, temporary, file: Some(file) })
     }
 
     /// Starts a file in a folder of ours.
@@ -63,6 +79,14 @@ impl Temporary {
         let mut name = self.place.name().to_owned();
         name.push(ending);
         Self::at(self.place.sibling(name)?)
+    }
+
+    /// Starts another version of this file, to be kept instead of it.
+    ///
+    /// # Errors
+    /// As [`Temporary::create`].
+    pub(super) fn again(&self) -> Result<Self> {
+        Self::at(Place::within(self.place.folder(), self.place.name())?)
     }
 
     /// Removes what killed processes have left of the file of this place.
@@ -97,13 +121,16 @@ impl Temporary {
     /// Renames the file; from here on it exists, also after a power failure.
     pub fn keep(mut self) -> Result<PathBuf> {
         self.sync()?;
-        let folder = self.place.folder();
-        folder
-            .rename(&self.temporary, self.place.name())
-            .map_err(|error| write_error(&self.path, error))?;
+        let (home, folder) = (self.home(), self.place.folder());
+        let kept = home.move_to(&self.temporary, folder, self.place.name());
+        kept.map_err(|error| write_error(&self.path, error))?;
         self.file = None;
         self.place.folder().sync().map_err(|error| write_error(&self.path, error))?;
         Ok(self.path.clone())
+    }
+
+    fn home(&self) -> &Folder {
+        self.home.as_ref().unwrap_or(self.place.folder())
     }
 
     fn file(&self) -> io::Result<&File> {
@@ -114,7 +141,8 @@ impl Temporary {
     #[cfg(test)]
     pub fn onto(path: &Path, file: File) -> Self {
         let place = Place::of(path).unwrap();
-        Self { place, path: path.to_owned(), temporary: ".never".into(), file: Some(file) }
+        let path = path.to_owned();
+        Self { place, path, home: None, temporary: ".never".into(), file: Some(file) }
     }
 }
 
@@ -122,7 +150,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if self.file.is_some() {
             // The error cannot be reported from here, and a hidden file does no harm.
-            let _ = self.place.folder().remove(&self.temporary);
+            let _ = self.home().remove(&self.temporary);
         }
     }
 }

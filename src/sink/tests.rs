@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, ListArray, RecordBatch, StringArray, StructArray,
+    ArrayRef, BooleanArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
     TimestampNanosecondArray, types::Int32Type,
 };
 use arrow_schema::{DataType, Field, TimeUnit};
@@ -17,7 +17,8 @@ use super::ndjson::NdjsonSink;
 use super::parquet::ParquetSink;
 use super::temporary::Temporary;
 use super::{
-    Folder, JOURNAL, PartsSink, RUN, SingleSink, Sink as _, Stored, discard, open, parts_of,
+    Folder, JOURNAL, PartsSink, RECORDS, RUN, SingleSink, Sink as _, Stored, discard, open,
+    parts_of,
 };
 use crate::error::Error;
 use crate::files::Place;
@@ -230,8 +231,48 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
+/// A tool that infers types from a hundred lines sees a value of each column that has any.
 #[test]
-fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
+fn the_first_lines_have_a_value_of_each_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out.ndjson");
+    let late = |at: i64, row: i64| (row == at).then_some(row);
+    let list = |row: i64| if row == 777 { vec![Some(row as i32)] } else { Vec::new() };
+    let rows = |from: i64| -> RecordBatch {
+        let numbers: ArrayRef =
+            Arc::new(Int64Array::from_iter((from..from + 250).map(|row| late(300, row))));
+        let inner = Arc::new(Field::new("inner", DataType::Int64, true));
+        let of: ArrayRef =
+            Arc::new(Int64Array::from_iter((from..from + 250).map(|row| late(900, row))));
+        let flags = (from..from + 250).map(|row| Some(list(row)));
+        RecordBatch::try_from_iter_with_nullable([
+            ("row", Arc::new(Int64Array::from_iter(from..from + 250)) as ArrayRef, false),
+            ("late", numbers, true),
+            ("struct", Arc::new(StructArray::from(vec![(inner, of)])), true),
+            ("flags", Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(flags)), true),
+        ])
+        .unwrap()
+    };
+    let mut sink = open(&path, rows(0).schema()).unwrap();
+    (0..4).for_each(|part| sink.write(&rows(250 * part)).unwrap());
+    let written = sink.finish(&metadata()).unwrap();
+    let octets = fs::read(&path).unwrap();
+    assert_eq!(written.sha256, hex(&Sha256::digest(&octets)));
+    assert_eq!((written.bytes, written.rows), (octets.len() as u64, 1000));
+    assert!(super::check(&path, &mut |_| ()).unwrap().spoiled.is_empty());
+    let text = String::from_utf8(octets).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<i64> = lines.iter().map(|line| line["row"].as_i64().unwrap()).collect();
+    let others = (1..1000).filter(|row| ![300, 777, 900].contains(row));
+    assert_eq!(numbers, [0, 300, 777, 900].into_iter().chain(others).collect::<Vec<_>>());
+    assert_eq!((&lines[1]["late"], &lines[2]["flags"][0]), (&300.into(), &777.into()));
+    assert_eq!(lines[3]["struct"]["inner"], 900);
+    assert_eq!(names(folder.path()), ["out.ndjson", "out.ndjson.meta.json"]);
+}
+
+#[test]
+fn a_part_is_closed_when_it_holds_a_twentieth_of_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("results");
     let mut sink = parts(&path, &["version"]);
@@ -239,27 +280,27 @@ fn a_part_is_closed_when_it_holds_a_hundredth_of_the_run() {
     let mut at = |elapsed: u64| {
         sink.write(&batch(10)).unwrap();
         sink.checkpoint(Duration::from_millis(elapsed), &known).unwrap();
-        names(&path).iter().filter(|name| name.starts_with("part-")).count()
+        names(&path.join(RECORDS)).len()
     };
-    // For its age: one second at first, a minute in the end.
+    // For its age: one second at first, five minutes in the end.
     assert_eq!([at(900), at(1100), at(1500), at(2100)], [0, 1, 1, 2]);
-    assert_eq!([at(1_000_000), at(1_009_000), at(1_010_500)], [3, 3, 4]);
-    assert_eq!([at(100_000_000), at(100_059_000), at(100_060_000)], [5, 5, 6]);
+    assert_eq!([at(1_000_000), at(1_052_000), at(1_053_000)], [3, 3, 4]);
+    assert_eq!([at(100_000_000), at(100_299_000), at(100_300_000)], [5, 5, 6]);
     // For its size.
-    sink.write(&batch(70_000)).unwrap();
-    assert_eq!(sink.rows(), 70_100);
-    sink.checkpoint(Duration::from_millis(100_060_001), &known).unwrap();
+    sink.write(&batch(600_000)).unwrap();
+    assert_eq!(sink.rows(), 600_100);
+    sink.checkpoint(Duration::from_millis(100_300_001), &known).unwrap();
     let written = Box::new(sink).finish(&metadata()).unwrap();
-    assert_eq!((written.rows, written.parts.as_ref()), (70_100, Some(&path)));
-    let stored = Stored::open(&path.join("part-00006.parquet")).unwrap();
+    assert_eq!((written.rows, written.parts.as_ref()), (600_100, Some(&path)));
+    let stored = Stored::open(&path.join(RECORDS).join("part-00006.parquet")).unwrap();
     assert_eq!(
         (stored.rows(), stored.metadata()[0].clone()),
-        (70_000, ("version".into(), "1".into()))
+        (600_000, ("version".into(), "1".into()))
     );
     let journal = fs::read_to_string(path.join(JOURNAL)).unwrap();
     assert_eq!(journal.lines().count(), 8, "{journal}");
     let first: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
-    let part = fs::read(path.join("part-00000.parquet")).unwrap();
+    let part = fs::read(path.join(RECORDS).join("part-00000.parquet")).unwrap();
     let sha256 = hex(&Sha256::digest(&part));
     assert_eq!(
         (&first["part"], &first["rows"], &first["counts"]),
@@ -285,11 +326,11 @@ fn only_the_parts_of_a_killed_run_count() {
     assert!(why.to_string().contains("--resume"), "{why}");
     let again = Folder::resume(&path).unwrap();
     assert!(!hidden.exists());
-    assert_eq!(again.parts(), [path.join("part-00000.parquet")]);
+    assert_eq!(again.parts(), [path.join(RECORDS).join("part-00000.parquet")]);
     let mut sink = PartsSink::new(again, batch(1).schema(), &[]).unwrap();
     sink.write(&batch(7)).unwrap();
     assert_eq!(Box::new(sink).finish(&[]).unwrap().rows, 17);
-    assert_eq!(Stored::open(&path.join("part-00001.parquet")).unwrap().rows(), 7);
+    assert_eq!(Stored::open(&path.join(RECORDS).join("part-00001.parquet")).unwrap().rows(), 7);
 }
 
 #[test]
@@ -304,7 +345,7 @@ fn a_run_that_never_began_leaves_nothing() {
     assert_eq!(names(folder.path()), ["own"]);
     // Without records there is still a part, for readers of *.parquet.
     Box::new(parts(&own, &[])).finish(&[]).unwrap();
-    assert_eq!(Stored::open(&own.join("part-00000.parquet")).unwrap().rows(), 0);
+    assert_eq!(Stored::open(&own.join(RECORDS).join("part-00000.parquet")).unwrap().rows(), 0);
 }
 
 #[test]
@@ -365,7 +406,8 @@ fn parts_are_written_to_the_open_folder_wherever_its_path_leads() {
     let why = sink.write(&batch(5)).unwrap_err().to_string();
     assert!(why.contains("another folder is in its place"), "{why}");
     assert!(Box::new(sink).finish(&[]).is_err());
-    assert_eq!(names(&aside), [JOURNAL, "part-00000.parquet"]);
+    assert_eq!(names(&aside), [JOURNAL, RECORDS]);
+    assert_eq!(names(&aside.join(RECORDS)), ["part-00000.parquet"]);
     assert_eq!(names(&other), <[&str; 0]>::default());
 }
 

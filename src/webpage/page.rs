@@ -200,8 +200,8 @@ impl Page {
 fn shown(block: &Block, rows: usize, code: usize) -> Shown {
     let line = |text: &String| printable::line(text).into_owned();
     match block {
-        Block::Lead(text) => Shown::Lead(line(text)),
-        Block::Text(text) => Shown::Text(line(text)),
+        Block::Lead(text) => Shown::Lead(unbroken(&line(text))),
+        Block::Text(text) => Shown::Text(unbroken(&line(text))),
         Block::Heading(text) => Shown::Heading(line(text)),
         Block::Figure(svg, caption) => Shown::Figure(svg.clone(), line(caption)),
         Block::Table(table) => Shown::Table(TableView::of(table, rows)),
@@ -210,6 +210,11 @@ fn shown(block: &Block, rows: usize, code: usize) -> Shown {
         }
         Block::List(items) => Shown::List(items.iter().map(line).collect()),
     }
+}
+
+/// A text whose percentages are not divided between lines.
+fn unbroken(text: &str) -> String {
+    text.replace(" %", "\u{a0}%")
 }
 
 /// The beginning of a long text.

@@ -83,7 +83,11 @@ fn tiles(account: &Account) -> Vec<Tile> {
 fn in_a_sentence(account: &Account) -> Option<Section> {
     let mut blocks = Vec::new();
     for statement in methods::statements(account) {
-        blocks.push(Block::Lead(statement.sentences.join(" ")));
+        let (what, where_they_are) = statement.sentences.split_at(statement.sentences.len().min(2));
+        blocks.push(Block::Lead(what.join(" ")));
+        if !where_they_are.is_empty() {
+            blocks.push(Block::Lead(where_they_are.join(" ")));
+        }
     }
     if blocks.is_empty() {
         blocks.push(Block::Lead(format!(

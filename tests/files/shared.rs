@@ -228,7 +228,7 @@ fn works() {
     }
     let lines = fs::read_to_string(place.shared("s")).unwrap();
     assert_eq!(lines.matches("\"event\":\"end\"").count(), 2, "{lines}");
-    assert!(place.shared("folder/part-00000.parquet").is_file());
+    assert!(place.shared("folder/records/part-00001.parquet").is_file());
 }
 
 fn own_link() {

@@ -309,7 +309,7 @@ fn drain(capture: &mut pcap::Capture<pcap::Active>, probes: &[Probe], seen: &mut
             let name = probes.last().unwrap().name.to_owned();
             let more = format!(", {}", answer.words);
             let said = seen.entry((answer.from, name));
-            said.and_modify(|said| said.push_str(&more)).or_insert(more);
+            said.and_modify(|said| said.push_str(&more)).or_insert(answer.words);
             continue;
         }
         let Some(probe) = probes.get(usize::from(answer.port.wrapping_sub(SOURCE))) else {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use pathspider::connect::edns::Edns;
 use pathspider::connect::forge::{self, Forge};
 use pathspider::connect::options::{
-    ALPN, EDNS, GROUP, METHOD, PATH, QNAME, QUESTION, REQUEST_OCTETS, TFO, VERSION,
+    ALPN, EDNS, GROUP, METHOD, PATH, QNAME, QUESTION, READ, REQUEST_OCTETS, TFO, VERSION,
 };
 use pathspider::connect::query::Query;
 use pathspider::connect::{
@@ -40,8 +40,9 @@ impl Subject {
         address: &str,
         target: Option<&'static str>,
     ) -> Self {
-        let says_the_name =
-            ["http", "https", "h2", "dns_udp", "dns_tcp", "tcp_fastopen"].contains(&row.name);
+        let says_the_name = ["http", "https", "h2", "dns_udp", "dns_tcp", "tcp_fastopen"]
+            .contains(&row.name)
+            || options.request_octets().is_some();
         let name = format!("{} {} {target:?} {address}", row.name, options.describe().join(", "));
         Self {
             early: row.early || options.boolean(&TFO) == Some(true),
@@ -123,6 +124,7 @@ fn options(row: &KindDef) -> Vec<Options> {
             ),
             "path" => all.push(plain.with(&PATH, Value::Text("/p?q".into()))),
             "request_octets" => all.push(plain.with(&REQUEST_OCTETS, Value::Integer(1448))),
+            "read" => all.push(plain.with(&READ, Value::Integer(1 << 20))),
             "alpn" => all.extend([&["h2", "http/1.1"][..], &["http/1.1"], &["chat"]].map(|alpn| {
                 let alpn = alpn.iter().map(|name| (*name).to_owned()).collect();
                 plain.clone().with(&ALPN, Value::Texts(alpn))

@@ -9,6 +9,7 @@ compared row by row. Exits with 1 and a message at the first thing wrong.
 """
 
 import hashlib
+import ipaddress
 import json
 import sys
 import tomllib
@@ -17,11 +18,21 @@ import duckdb
 import pandas
 import polars
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 UTC_NS = pa.timestamp("ns", tz="UTC")
 
-TARGET = {"ip": pa.string(), "port": pa.uint16(), "name": pa.string()}
+TARGET = {
+    "ip": pa.string(),
+    "port": pa.uint16(),
+    "name": pa.string(),
+    "prefix": pa.string(),
+    "asn": pa.list_(pa.field("item", pa.int64(), nullable=False)),
+}
+
+# What the AS table of the test says of all addresses.
+ORIGINS = {4: [64496, 64497], 6: [64498]}
 
 # What the engine knows of an attempt: there also when nothing was observed.
 ATTEMPT = {
@@ -31,6 +42,7 @@ ATTEMPT = {
     "error": pa.string(),
     "started": UTC_NS,
     "ended": UTC_NS,
+    "duration": pa.int64(),
     "ip_version": pa.uint8(),
     "source_port": pa.uint16(),
     "observed": pa.bool_(),
@@ -122,7 +134,8 @@ def check_schema(schema):
     check(pa.types.is_list(kind), f"conditions is {kind}, not a list")
     check(kind.value_type == pa.string(), f"conditions is {kind}, not a list of strings")
     names = {column(name): pa.string() for name in CONDITIONS}
-    verdict = check_struct(schema, "verdict", names)
+    words = pa.dictionary(pa.int32(), pa.string())
+    verdict = check_struct(schema, "verdict", dict.fromkeys(names, words))
     insufficient = check_struct(schema, "insufficient", names)
     check(list(verdict) == list(insufficient), "verdict and insufficient have different columns")
     return facts
@@ -181,6 +194,8 @@ def check_rows(table, measurement, facts):
                 check(time["started"] is not None, f"{here}: no start")
                 check(time["ended"] is not None, f"{here}: no end")
             if time["started"] is not None and time["ended"] is not None:
+                took = time["ended"] - time["started"]
+                check(value["duration"] == took, f"{here}: {value['duration']} ns, not {took}")
                 check(time["started"] <= time["ended"], f"{here}: ended before it started")
             if value["ok"]:
                 # A server that is very slow is there, though it takes longer to close than anybody waits.
@@ -204,6 +219,12 @@ def check_rows(table, measurement, facts):
     insufficient = table.column("insufficient").to_pylist()
     for row, target in enumerate(targets):
         check(target["ip"] and target["port"], f"row {row}: a target without address or port")
+        address = ipaddress.ip_address(target["ip"])
+        length = 24 if address.version == 4 else 56
+        prefix = str(ipaddress.ip_network((address, length), strict=False))
+        check(target["prefix"] == prefix, f"row {row}: {target['prefix']} is not {prefix}")
+        origins = ORIGINS[address.version]
+        check(target["asn"] == origins, f"row {row}: the origins are {target['asn']}")
         expected = set()
         for condition in conditions:
             name = column(condition["name"])
@@ -236,6 +257,31 @@ def check_conditions(path, measurement, conditions_sql):
         check_sql(path, name, sql)
 
 
+def check_differences(path):
+    """Differences of round trips are the same in every tool: none computes them modulo 2^64."""
+    both = polars.read_parquet(path).unnest("zero", "one", separator=".")
+    found = {
+        "polars": (both["one.tcp_handshake_rtt"] - both["zero.tcp_handshake_rtt"]).drop_nulls().to_list(),
+        "DuckDB": [
+            difference
+            for (difference,) in duckdb.sql(
+                "SELECT one.tcp_handshake_rtt - zero.tcp_handshake_rtt AS d"
+                f" FROM read_parquet({quoted(path)}) WHERE d IS NOT NULL"
+            ).fetchall()
+        ],
+    }
+    zero, one = (
+        pq.read_table(path).column(config).combine_chunks().field("tcp_handshake_rtt")
+        for config in ("zero", "one")
+    )
+    found["pyarrow"] = [d for d in pc.subtract(one, zero).to_pylist() if d is not None]
+    zero, one = zero.to_pylist(), one.to_pylist()
+    truth = sorted(b - a for a, b in zip(zero, one) if a is not None and b is not None)
+    check(truth and truth[0] < 0, "no round trip is shorter under the experiment")
+    for tool, differences in found.items():
+        check(sorted(differences) == truth, f"{tool}: other differences of round trips")
+
+
 def check_duckdb(path, rows):
     source = f"read_parquet({quoted(path)})"
     [(count, ok, backwards)] = duckdb.sql(
@@ -251,7 +297,7 @@ def check_duckdb(path, rows):
     for row in kinds:
         times = row[3]
         check(times.startswith("TIMESTAMP"), f"DuckDB takes times for {times}")
-        expected = ("VARCHAR", "USMALLINT", "BOOLEAN", times, "USMALLINT", "UBIGINT", "VARCHAR[]")
+        expected = ("VARCHAR", "USMALLINT", "BOOLEAN", times, "USMALLINT", "BIGINT", "VARCHAR[]")
         check(row == expected, f"DuckDB's types are {row}, not {expected}")
     return ok
 
@@ -264,12 +310,17 @@ def check_polars(path, rows, ok):
     check(one.schema["started"] == utc, f"polars takes times for {one.schema['started']}")
     check(one.schema["tcp_synflags_fwd"] == polars.UInt16, "polars takes flags for something else")
     check(frame.schema["conditions"] == polars.List(polars.String), "polars: conditions")
+    verdict = frame["verdict"].struct.unnest()["ecn_connectivity"]
+    check(verdict.dtype == polars.Categorical, f"polars takes verdicts for {verdict.dtype}")
     check(one["ok"].sum() == ok, f"polars counts {one['ok'].sum()} connections, DuckDB {ok}")
 
 
 def check_pandas(path, rows, ok):
     frame = pandas.read_parquet(path)
     check(len(frame) == rows, f"pandas reads {len(frame)} rows, not {rows}")
+    typed = pandas.read_parquet(path, dtype_backend="pyarrow")
+    verdict = typed["verdict"].struct.field("ecn_connectivity").astype("category")
+    check("works" in verdict.cat.categories, "pandas has no category for a verdict")
     one = pandas.json_normalize(frame["one"].tolist())
     if rows:
         count = int((one["ok"] == True).sum())  # noqa: E712, NULLs are not False
@@ -286,6 +337,7 @@ def check_file(path):
     ok = check_duckdb(path, table.num_rows)
     check_polars(path, table.num_rows, ok)
     check_pandas(path, table.num_rows, ok)
+    check_differences(path)
     check_conditions(path, measurement, conditions_sql)
     return table.num_rows
 

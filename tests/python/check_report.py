@@ -13,6 +13,7 @@ import sys
 from html.parser import HTMLParser
 
 import duckdb
+import numpy
 
 MISSING = "\u2013"
 
@@ -26,6 +27,7 @@ class Page(HTMLParser):
         self.table = self.cell = self.code = None
         self.definitions = None
         self.paragraph = None
+        self.everything = ""
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
@@ -62,6 +64,7 @@ class Page(HTMLParser):
             self.paragraph = None
 
     def handle_data(self, data):
+        self.everything += data
         if self.cell is not None:
             self.cell.append(data)
         if self.code is not None:
@@ -96,6 +99,29 @@ def same(shown, value):
     return math.isfinite(value) and abs(float(text) - value) <= 0.5000001 * 10**-decimals + 1e-9
 
 
+def bootstrap(page, connection):
+    """The interval of a bootstrap over networks, again with other random numbers."""
+    found = re.search(
+        r"with networks drawn instead of targets, the interval is ([0-9.]+)\s% to ([0-9.]+)\s%", page.everything
+    )
+    table = next((name for name in page.sql if name.startswith("t-networks-")), None)
+    if not found or not table:
+        return False
+    # All networks, not only the affected ones.
+    every = page.sql[table].replace("HAVING hit > 0", "HAVING judged > 0")
+    rows = connection.execute(every).fetchall()
+    judged, hit = (numpy.array([row[at] for row in rows], dtype=float) for at in (2, 3))
+    random = numpy.random.default_rng(7)
+    drawn = random.multinomial(len(rows), numpy.full(len(rows), 1 / len(rows)), size=4000)
+    shares = 100 * (drawn @ hit) / (drawn @ judged)
+    theirs = numpy.quantile(shares, [0.025, 0.975])
+    ours = numpy.array([float(found[1]), float(found[2])])
+    width = theirs[1] - theirs[0]
+    if (abs(ours - theirs) > 0.12 * width + 0.02).any():
+        sys.exit(f"the bootstrap gives {ours}, another one {theirs}")
+    return True
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit("usage: check_report.py PAGE.html TABLES")
@@ -125,7 +151,8 @@ def main():
                 cells += 1
     if len(page.sql) < int(sys.argv[2]):
         sys.exit(f"only {len(page.sql)} tables have SQL: {sorted(page.sql)}")
-    print(f"{len(page.sql)} tables, {cells} cells")
+    again = bootstrap(page, connection)
+    print(f"{len(page.sql)} tables, {cells} cells{', a bootstrap' if again else ''}")
 
 
 main()

@@ -150,8 +150,8 @@ impl Synthetic {
                 ("target", DataType::Struct(fields)) => {
                     self.columns(fields, rows, |name, row| self.target(name, row))
                 }
-                ("position", _) => {
-                    Arc::new(rows.iter().map(|row| Some(*row as u64 + 1)).collect::<UInt64Array>())
+                ("position", data_type) => {
+                    column(data_type, rows, |row| Value::Whole(row as i64 + 1))
                 }
                 ("control", _) => bools(rows, |row| Some(self.is_control(row))),
                 (flags::COLUMN, _) => self.flags(rows),

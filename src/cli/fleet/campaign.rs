@@ -19,7 +19,7 @@ use crate::words::counted;
 pub struct Plan {
     /// The campaign file
     #[arg(value_name = "FILE")]
-    campaign: PathBuf,
+    campaign_file: PathBuf,
 
     #[command(flatten)]
     hub: OfHub,
@@ -32,7 +32,7 @@ pub struct Plan {
 pub struct Start {
     /// The campaign file
     #[arg(value_name = "FILE")]
-    campaign: PathBuf,
+    campaign_file: PathBuf,
 
     #[command(flatten)]
     hub: OfHub,
@@ -43,7 +43,7 @@ pub struct Start {
 pub struct Status {
     /// A campaign [default: all]
     #[arg(value_name = "CAMPAIGN")]
-    campaign: Option<String>,
+    campaign_name: Option<String>,
 
     /// Output format; with json, one object per campaign and line
     #[arg(long, value_enum, default_value = "text")]
@@ -87,7 +87,7 @@ pub struct Continue {
 struct Which {
     /// A campaign
     #[arg(value_name = "CAMPAIGN")]
-    campaign: Option<String>,
+    campaign_name: Option<String>,
 
     /// Every campaign, also later ones
     #[arg(long)]
@@ -96,7 +96,7 @@ struct Which {
 
 /// Runs `fleet plan`.
 pub fn plan(args: &Plan) -> Result<Exit> {
-    let prepared = Prepared::read(&args.campaign, &args.hub.open()?.agents()?)?;
+    let prepared = Prepared::read(&args.campaign_file, &args.hub.open()?.agents()?)?;
     let (document, most) = (&prepared.document, prepared.most());
     let mut text = format!(
         "{}: {} over {} by {}\n",
@@ -125,7 +125,8 @@ pub fn plan(args: &Plan) -> Result<Exit> {
 /// Runs `fleet start`.
 pub fn start(args: &Start) -> Result<Exit> {
     let hub = args.hub.open()?;
-    let Prepared { campaign, document, list, .. } = Prepared::read(&args.campaign, &hub.agents()?)?;
+    let Prepared { campaign, document, list, .. } =
+        Prepared::read(&args.campaign_file, &hub.agents()?)?;
     if campaign.not_after < now() {
         return Err(Error::Usage(format!("start {}: its not_after has passed", campaign.name)));
     }
@@ -146,7 +147,7 @@ pub fn start(args: &Start) -> Result<Exit> {
 /// Runs `fleet status`.
 pub fn status(args: &Status) -> Result<Exit> {
     let hub = args.hub.open()?;
-    let names = match &args.campaign {
+    let names = match &args.campaign_name {
         Some(name) => vec![name.clone()],
         None => hub.campaigns()?,
     };
@@ -173,6 +174,7 @@ fn as_json(name: &str, status: &coordinator::Status) -> serde_json::Value {
             "name": name, "heard": beat.as_ref().map(|beat| beat.at),
             "unit": beat.as_ref().and_then(|beat| beat.unit.clone()),
             "stopped": beat.as_ref().is_some_and(|beat| beat.stopped.is_some()),
+            "optout": beat.as_ref().map(|beat| beat.optout),
         })).collect::<Vec<_>>(),
     })
 }
@@ -221,13 +223,13 @@ fn set(
     reason: &str,
 ) -> Result<Exit> {
     let hub = hub.open()?;
-    if let Some(name) = &which.campaign {
+    if let Some(name) = &which.campaign_name {
         hub.document(name)?;
     }
     let stop =
         message::Stop { v: VERSION, stopped, now: now_at_once, reason: reason.into(), at: now() };
-    coordinator::stop(&hub.connect()?, which.campaign.as_deref(), &stop)?;
-    let of = which.campaign.as_deref().unwrap_or("all campaigns");
+    coordinator::stop(&hub.connect()?, which.campaign_name.as_deref(), &stop)?;
+    let of = which.campaign_name.as_deref().unwrap_or("all campaigns");
     page::print(&format!("{of}: {}\n", if stopped { "stopped" } else { "continued" }))?;
     Ok(Exit::Done)
 }

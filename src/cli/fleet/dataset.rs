@@ -24,7 +24,7 @@ use crate::words::counted;
 pub struct Ingest {
     /// The campaign
     #[arg(value_name = "CAMPAIGN")]
-    campaign: String,
+    campaign_name: String,
 
     /// The folder of the dataset: campaign=C/round=R/vantage=V/K-N.parquet
     #[arg(value_name = "DATASET")]
@@ -47,7 +47,7 @@ pub struct Ingest {
 pub struct Verify {
     /// The campaign
     #[arg(value_name = "CAMPAIGN")]
-    campaign: String,
+    campaign_name: String,
 
     /// The folder of the dataset
     #[arg(value_name = "DATASET")]
@@ -73,7 +73,7 @@ pub struct Verify {
 pub struct Export {
     /// The campaign
     #[arg(value_name = "CAMPAIGN")]
-    campaign: String,
+    campaign_name: String,
 
     /// The folder to write to
     #[arg(value_name = "DIR")]
@@ -94,7 +94,7 @@ fn side(hub: &Hub, from: Option<&Path>) -> Result<Box<dyn HubSide>> {
 /// Runs `fleet ingest`.
 pub fn ingest(args: &Ingest) -> Result<Exit> {
     let hub = args.hub.open()?;
-    let (document, _) = hub.document(&args.campaign)?;
+    let (document, _) = hub.document(&args.campaign_name)?;
     let side = side(&hub, args.from.as_deref())?;
     let taken = dataset::ingest(side.as_ref(), &document, &hub.agents()?, &args.dataset)?;
     let Taken { new, known, wrong } = &taken;
@@ -108,16 +108,16 @@ pub fn ingest(args: &Ingest) -> Result<Exit> {
 /// Runs `fleet verify`.
 pub fn verify(args: &Verify) -> Result<Exit> {
     let hub = args.hub.open()?;
-    let (document, _) = hub.document(&args.campaign)?;
+    let (document, _) = hub.document(&args.campaign_name)?;
     let side = side(&hub, args.from.as_deref())?;
     let proof = dataset::verify(side.as_ref(), &document, &hub.agents()?, &args.dataset)?;
-    let written = dataset::write(&proof, &args.campaign, &args.dataset, &hub.campaign_key()?)?;
+    let written = dataset::write(&proof, &args.campaign_name, &args.dataset, &hub.campaign_key()?)?;
     match args.format {
         Format::Json => page::print_json(&json!({
-            "campaign": args.campaign, "whole": proof.whole, "records": proof.records, "files": proof.files,
+            "campaign": args.campaign_name, "whole": proof.whole, "records": proof.records, "files": proof.files,
             "faults": proof.faults, "coverage": written.display().to_string(),
         }))?,
-        Format::Text => page::print(&as_text(&document, &args.campaign, &proof))?,
+        Format::Text => page::print(&as_text(&document, &args.campaign_name, &proof))?,
     }
     Ok(if proof.whole { Exit::Done } else { Exit::Lossy })
 }
@@ -138,13 +138,13 @@ fn as_text(document: &Document, campaign: &str, proof: &Proof) -> String {
 /// Runs `fleet export`.
 pub fn export(args: &Export) -> Result<Exit> {
     let hub = args.hub.open()?;
-    let (document, octets) = hub.document(&args.campaign)?;
-    let list = hub.list(&args.campaign)?;
+    let (document, octets) = hub.document(&args.campaign_name)?;
+    let list = hub.list(&args.campaign_name)?;
     let folder = FolderHub::make(&args.folder)?;
     coordinator::publish(&folder, &document, octets, list)?;
     page::print(&format!(
         "{}: {} in {}\n",
-        args.campaign,
+        args.campaign_name,
         counted(document.units, "unit[s]"),
         args.folder.display()
     ))?;

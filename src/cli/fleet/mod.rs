@@ -4,6 +4,7 @@ mod agents;
 mod campaign;
 mod dataset;
 mod init;
+mod optout;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -32,6 +33,8 @@ enum Command {
     Status(campaign::Status),
     Stop(campaign::Stop),
     Continue(campaign::Continue),
+    #[command(name = "optout")]
+    OptOut(optout::Args),
     Ingest(dataset::Ingest),
     Verify(dataset::Verify),
     Export(dataset::Export),
@@ -61,6 +64,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         Command::Status(args) => campaign::status(args),
         Command::Stop(args) => campaign::stop(args),
         Command::Continue(args) => campaign::go_on(args),
+        Command::OptOut(args) => optout::run(args),
         Command::Ingest(args) => dataset::ingest(args),
         Command::Verify(args) => dataset::verify(args),
         Command::Export(args) => dataset::export(args),

@@ -5,6 +5,8 @@ use hickory_proto::op::{Message, MessageType};
 use hickory_proto::rr::{Name, RecordType};
 
 use super::*;
+use crate::connect::edns::Edns;
+use crate::connect::query::Query;
 
 const RANDOM: u64 = 0x0102_0304_0506_0708;
 const SEQUENCE: u32 = 0x0102_0304;
@@ -438,5 +440,76 @@ fn a_query_goes_to_a_name_server_however_it_is_written() {
         let packet = Packet { protocol, payload: payload.clone(), ..Packet::default() };
         let options = Options { packet: Some(packet), ..Options::default() };
         assert_eq!(KIND.port_with(&options), port, "{payload:?}");
+    }
+}
+
+#[test]
+fn a_packet_is_padded_to_its_length() {
+    let edns = Some(Edns::default());
+    let query = |edns| Payload::Question(Query { of: "TXT", name: None, edns });
+    let mss = TcpOption { kind: 2, data: Some(vec![5, 180]) };
+    for (protocol, payload, length, fits) in [
+        (Protocol::Tcp, Payload::Nothing, 1500, true),
+        (Protocol::Tcp, Payload::Bytes(b"hello".to_vec()), 69, true),
+        (Protocol::Tcp, Payload::Bytes(b"hello".to_vec()), 48, false),
+        (Protocol::Udp, Payload::Nothing, 48, true),
+        (Protocol::Udp, Payload::Bytes(vec![7; 1000]), 1400, true),
+        (Protocol::Udp, query(edns), 1400, true),
+        (Protocol::Udp, query(edns), 60, false),
+        (Protocol::Udp, query(None), 1400, false),
+    ] {
+        for v6 in [false, true] {
+            let options = vec![mss.clone()];
+            let payload = payload.clone();
+            let packet =
+                Packet { protocol, payload, length: Some(length), options, ..Packet::default() };
+            if !fits {
+                let (mut forge, mut out) = (forge(&packet, v6), Vec::new());
+                let action = forge.handle(Event::Connected, &mut out);
+                let Action::Close(ending) = action else { panic!("{action:?}") };
+                assert_eq!((ending.state, out.len()), (State::LocalError, 0), "{packet:?}");
+                continue;
+            }
+            let (_, octets) = sent(&packet, v6);
+            let stated = match v6 {
+                false => usize::from(u16::from_be_bytes([octets[2], octets[3]])),
+                true => 40 + usize::from(u16::from_be_bytes([octets[4], octets[5]])),
+            };
+            assert_eq!((octets.len(), stated), (usize::from(length), usize::from(length)));
+            assert_eq!(transport(&octets).1, 0xffff);
+            if let Payload::Question(_) = packet.payload {
+                let message = crate::packet::dns::Message::read(&transport(&octets).0[8..]);
+                let padding = message.and_then(|message| message.opt()?.padding).unwrap();
+                assert!(usize::from(padding) > 1000 && octets.ends_with(&[0; 1000]));
+            }
+        }
+    }
+}
+
+#[test]
+fn experiments_of_the_syn_ack_are_those_of_the_syn_or_not() {
+    let option = |kind, data: &[u8]| TcpOption { kind, data: Some(data.to_vec()) };
+    let mss: &[u8] = &[2, 4, 5, 180];
+    let (abcd, other) = (option(253, &[0xab, 0xcd, 1]), option(254, &[0, 7]));
+    for (sent, answered, words, echoed) in [
+        (vec![option(2, &[5, 180])], mss, "2", None),
+        (vec![abcd.clone()], mss, "2", Some(false)),
+        (vec![abcd.clone()], &[253, 4, 0xab, 0xcd, 1, 4, 2], "253:abcd 4", Some(true)),
+        (vec![abcd.clone()], &[254, 4, 0xab, 0xcd], "254:abcd", Some(false)),
+        (vec![abcd.clone()], &[253, 4, 0xab, 0xce], "253:abce", Some(false)),
+        (vec![abcd.clone(), other.clone()], &[253, 4, 0xab, 0xcd], "253:abcd", Some(false)),
+        (
+            vec![abcd.clone(), other.clone()],
+            &[254, 4, 0, 7, 253, 4, 0xab, 0xcd],
+            "254:0007 253:abcd",
+            Some(true),
+        ),
+        (vec![abcd.clone()], &[253, 2], "253", Some(false)),
+        (vec![abcd], &[], "", Some(false)),
+    ] {
+        let packet = Packet { options: sent, ..Packet::default() };
+        let reply = forge(&packet, false).syn_ack(answered);
+        assert_eq!(reply.forge_syn_ack_options.as_deref(), Some(words));
+        assert_eq!(reply.forge_exid_echoed, echoed, "{words}");
     }
 }

@@ -1,6 +1,7 @@
 //! One request and its response, in any version of HTTP, with and without TLS.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::http1::Http1;
 use super::http2::Http2;
@@ -9,7 +10,6 @@ use super::response::{Progress, Response};
 use crate::connect::answer::{Answer, HTTP_INCOMPLETE, HTTP2_INCOMPLETE, HTTP2_TOO_LONG};
 use crate::connect::facts::{Reply, Stage, State};
 use crate::connect::machine::{Ending, Event};
-use crate::connect::tcp::MOST_BYTES;
 
 /// The version of HTTP of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,9 @@ pub(in crate::connect) struct Exchange {
     version: Version,
     response: Response,
     has_body: bool,
-    /// Octets of HTTP/2 received.
+    /// Octets of HTTP/2 received, and the most.
     bytes: usize,
+    most: usize,
     /// The peer's answer if no octet of a response comes.
     nothing: Option<Answer>,
 }
@@ -48,17 +49,24 @@ impl Exchange {
         protocol: Protocol,
         nothing: Option<Answer>,
     ) -> Self {
-        let has_body = request.has_body();
+        let (has_body, response) = (request.has_body(), Response::new(request.read));
+        let most = request.most_read;
         let version = match protocol {
-            Protocol::Http1 { minor } => Version::Http1(Http1::new(request, minor)),
-            Protocol::Http2 => Version::Http2(Http2::new(request, false)),
-            Protocol::Upgrade => Version::Http2(Http2::new(request, true)),
+            Protocol::Http1 { minor } => Version::Http1(Http1::new(request, minor, most)),
+            Protocol::Http2 => Version::Http2(Http2::new(request, false, most)),
+            Protocol::Upgrade => Version::Http2(Http2::new(request, true, most)),
         };
-        Self { version, response: Response::default(), has_body, bytes: 0, nothing }
+        Self { version, response, has_body, bytes: 0, most, nothing }
+    }
+
+    /// The time since the attempt began.
+    pub(in crate::connect) fn set_elapsed(&mut self, elapsed: Duration) {
+        self.response.meter.set_now(elapsed);
     }
 
     /// Appends the request.
     pub(in crate::connect) fn begin(&mut self, out: &mut Vec<u8>) {
+        self.response.meter.handle_request();
         match &mut self.version {
             Version::Http1(http1) => http1.begin(out),
             Version::Http2(http2) => http2.begin(out),
@@ -142,12 +150,20 @@ impl Exchange {
     fn data(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Progress {
         let http2 = match &mut self.version {
             // Http1 bounds header and content itself.
-            Version::Http1(http1) => return http1.data(bytes, &mut self.response),
+            Version::Http1(http1) => {
+                self.response.meter.handle_response();
+                return http1.data(bytes, &mut self.response);
+            }
             Version::Http2(http2) => http2,
         };
-        let (bytes, over) = bytes.split_at(bytes.len().min(MOST_BYTES - self.bytes));
+        let (bytes, over) = bytes.split_at(bytes.len().min(self.most - self.bytes));
         self.bytes += bytes.len();
-        match http2.data(bytes, &mut self.response, out) {
+        let progress = http2.data(bytes, &mut self.response, out);
+        // The server's settings come before the response.
+        if self.response.whole {
+            self.response.meter.handle_response();
+        }
+        match progress {
             Progress::More if !over.is_empty() => {
                 Progress::wrong("Peer sent too much", HTTP2_TOO_LONG)
             }
@@ -161,6 +177,11 @@ impl Exchange {
         reply.http_version = self.response.version;
         if self.response.whole && self.has_body {
             reply.http_body = Some(self.response.text());
+            reply.http_octets = Some(self.response.meter.octets());
+            reply.goodput = self.response.meter.goodput();
+        }
+        if self.response.whole {
+            reply.time_to_first_octet = self.response.meter.to_first_octet();
         }
         let answer = match ending.state {
             State::LocalError => None,

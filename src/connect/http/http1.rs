@@ -4,7 +4,6 @@ use super::head::{Head, Header};
 use super::request::Request;
 use super::response::{Progress, Response};
 use crate::connect::answer::{HTTP_INCOMPLETE, HTTP_UNASKED_UPGRADE};
-use crate::connect::tcp::MOST_BYTES;
 
 /// A request and its response.
 pub(super) struct Http1 {
@@ -13,13 +12,14 @@ pub(super) struct Http1 {
     head: Head,
     /// How the content ends, after the header was read.
     body: Option<Body>,
-    /// Octets of content received.
+    /// Octets of content received, and the most.
     bytes: usize,
+    most: usize,
 }
 
 impl Http1 {
-    pub(super) fn new(request: Request, minor: u8) -> Self {
-        Self { request, minor, head: Head::default(), body: None, bytes: 0 }
+    pub(super) fn new(request: Request, minor: u8, most: usize) -> Self {
+        Self { request, minor, head: Head::default(), body: None, bytes: 0, most }
     }
 
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
@@ -46,9 +46,10 @@ impl Http1 {
                 self.body.insert(Body::of(&header, self.request.has_body()))
             }
         };
-        let (bytes, over) = bytes.split_at(bytes.len().min(MOST_BYTES - self.bytes));
+        let (bytes, over) = bytes.split_at(bytes.len().min(self.most - self.bytes));
         self.bytes += bytes.len();
         match body.read(bytes, response) {
+            Progress::More | Progress::Wrong(..) if response.is_full() => Progress::Done,
             Progress::More if !over.is_empty() => {
                 Progress::wrong("Peer sent too much", HTTP_INCOMPLETE)
             }

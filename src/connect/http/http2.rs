@@ -12,14 +12,17 @@ use crate::connect::http2::{
 
 /// The stream of the only request.
 const STREAM: u32 = 1;
-/// More than is read from any target, so no window ever closes.
-const WINDOW: u32 = 1 << 20;
+/// The smallest window, and the largest (RFC 9113, 6.9.1).
+const SMALLEST: u32 = 1 << 20;
+const LARGEST: u32 = (1 << 31) - 1;
 /// The initial window of a connection (RFC 9113, 6.9.2).
 const FIRST_WINDOW: u32 = 65_535;
 
 /// A request and its response.
 pub(super) struct Http2 {
     request: Request,
+    /// The windows: more than is read, so they never close.
+    window: u32,
     /// Until the server has switched to HTTP/2: the header of its answer in HTTP/1.1.
     upgrading: Option<Head>,
     /// Whether the server's preface (its SETTINGS) was read.
@@ -29,9 +32,11 @@ pub(super) struct Http2 {
 }
 
 impl Http2 {
-    pub(super) fn new(request: Request, upgrade: bool) -> Self {
+    pub(super) fn new(request: Request, upgrade: bool, most: usize) -> Self {
+        let window = u32::try_from(most).unwrap_or(LARGEST).clamp(SMALLEST, LARGEST);
         Self {
             request,
+            window,
             upgrading: upgrade.then(Head::default),
             greeted: false,
             frames: Frames::default(),
@@ -47,13 +52,13 @@ impl Http2 {
     pub(super) fn begin(&mut self, out: &mut Vec<u8>) {
         if self.upgrading.is_some() {
             let header = self.request.http1(1, "Upgrade, HTTP2-Settings");
-            let settings = base64url(&settings());
+            let settings = base64url(&settings(self.window));
             out.extend_from_slice(
                 format!("{header}Upgrade: h2c\r\nHTTP2-Settings: {settings}\r\n\r\n").as_bytes(),
             );
             return;
         }
-        preface(out);
+        preface(self.window, out);
         let Request { method, path, authority, scheme, agent, .. } = &self.request;
         let block = encode([
             (":method", *method),
@@ -84,7 +89,7 @@ impl Http2 {
                 Err((word, answer)) => return Progress::wrong(word, answer),
             }
             self.upgrading = None;
-            preface(out);
+            preface(self.window, out);
         }
         self.frames.feed(bytes);
         let progress = loop {
@@ -145,7 +150,7 @@ impl Http2 {
                 if self.request.has_body() {
                     response.body(frame.content()?);
                 }
-                if frame.has(flag::END_STREAM) {
+                if response.is_full() || frame.has(flag::END_STREAM) {
                     return Ok(Progress::Done);
                 }
             }
@@ -190,10 +195,10 @@ impl Http2 {
 }
 
 /// Our settings: no pushes, and windows that never close.
-fn settings() -> [u8; 12] {
+fn settings(window: u32) -> [u8; 12] {
     let mut payload = [0; 12];
     for (place, (name, value)) in
-        [(setting::ENABLE_PUSH, 0), (setting::INITIAL_WINDOW_SIZE, WINDOW)].into_iter().enumerate()
+        [(setting::ENABLE_PUSH, 0), (setting::INITIAL_WINDOW_SIZE, window)].into_iter().enumerate()
     {
         payload[place * 6..][..2].copy_from_slice(&name.to_be_bytes());
         payload[place * 6 + 2..][..4].copy_from_slice(&u32::to_be_bytes(value));
@@ -201,10 +206,10 @@ fn settings() -> [u8; 12] {
     payload
 }
 
-fn preface(out: &mut Vec<u8>) {
+fn preface(window: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(PREFACE);
-    write(out, kind::SETTINGS, 0, 0, &settings());
-    write(out, kind::WINDOW_UPDATE, 0, 0, &(WINDOW - FIRST_WINDOW).to_be_bytes());
+    write(out, kind::SETTINGS, 0, 0, &settings(window));
+    write(out, kind::WINDOW_UPDATE, 0, 0, &(window - FIRST_WINDOW).to_be_bytes());
 }
 
 /// Base64url of octets (RFC 4648, 5); their number must be a multiple of three.
@@ -226,7 +231,7 @@ mod tests {
 
     #[test]
     fn settings_in_base64url() {
-        assert_eq!(base64url(&settings()), "AAIAAAAAAAQAEAAA");
+        assert_eq!(base64url(&settings(SMALLEST)), "AAIAAAAAAAQAEAAA");
         assert_eq!(base64url(&[0xfb, 0xff, 0xfe]), "-__-");
     }
 }

@@ -7,8 +7,8 @@
 //! # Memory
 //!
 //! In HTTP/1 at most 300 KiB of header are read and 1 KiB of them kept, and
-//! [`MOST_BYTES`] of content, of which the first 256 octets are kept; chunks and trailers are
-//! read octet by octet and not kept. In HTTP/2 [`MOST_BYTES`] are read in all. Kept are one
+//! [`MOST_BYTES`] of content or what `read` allows, of which the first 256 octets are kept; chunks and trailers are
+//! read octet by octet and not kept. In HTTP/2 as much is read in all. Kept are one
 //! incomplete frame (at most 16 KiB and 9 octets, plus the rest of the same read), one header block (16 KiB), its
 //! pseudo-header fields (16 KiB), and the dynamic table (4096 octets as RFC 7541 counts
 //! them). Answers to PING and SETTINGS are no longer than the frames they answer, so a peer that does not read them
@@ -20,6 +20,7 @@ mod exchange;
 mod head;
 mod http1;
 mod http2;
+mod meter;
 mod request;
 mod response;
 
@@ -29,27 +30,36 @@ pub(super) use request::Request;
 
 use std::time::Duration;
 
-use super::cost::{Part, segment, segments, stream};
+use super::cost::{Part, reading, segment, segments, stream};
 use super::facts::{Reply, Stage, State};
 use super::kind::{Conflict, KindDef, Started};
 use super::machine::{Action, Ending, Event, Machine, Peer};
-use super::options::{ALPN, GROUP, METHOD, Options, PATH, REQUEST_OCTETS, TFO, VERSION, alpn_of};
+use super::options::{
+    ALPN, GROUP, METHOD, Options, PATH, READ, REQUEST_OCTETS, TFO, VERSION, alpn_of,
+};
 use super::tcp::{self, MOST_BYTES};
 
 /// The row of the kind.
 pub(super) const KIND: KindDef = KindDef {
     name: "http",
     doc: "request a page by HTTP without encryption",
-    options: &[&TFO, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS],
+    options: &[&TFO, &VERSION, &METHOD, &PATH, &REQUEST_OCTETS, &READ],
     versions: &["1.1", "1.0", "h2c", "h2c_upgrade"],
-    columns: &["http_status", "http_version", "http_body"],
-    most_read: MOST_BYTES + MOST_HEAD,
+    columns: &[
+        "http_status",
+        "http_version",
+        "http_body",
+        "http_octets",
+        "time_to_first_octet",
+        "goodput",
+    ],
+    most_read: |options| options.most_read(MOST_BYTES + MOST_HEAD),
     memory: 8 * MOST_BYTES,
     handshake_is_ok: false,
     conflict,
     start,
     cost: |options, timeout| cost(options, timeout, MOST_BYTES + MOST_HEAD),
-    ..tcp::KIND
+    ..tcp::BASE
 };
 
 /// The machine for a request without TLS.
@@ -65,17 +75,22 @@ pub(super) fn start(options: &Options, peer: Peer<'_>) -> Started {
 
 /// The packets of a request without TLS, of whose response at most this many octets are read.
 pub(super) fn cost(options: &Options, timeout: Duration, read: usize) -> Vec<Part> {
-    let mut parts = vec![match options.request_octets() {
-        Some(octets) => {
-            segments(timeout, "request", octets as u64, "as many as the path's MTU needs")
-        }
-        None => segment(timeout, "request", 120, "fits a segment"),
-    }];
+    let mut parts = vec![request(options, timeout, 120, "fits a segment")];
     if options.word(&VERSION).is_some_and(|version| version.starts_with("h2c")) {
         let why = "with the other replies that HTTP/2 requires";
         parts.push(segment(timeout, "replies to HTTP/2 settings", 20, why));
     }
-    stream(timeout, read, parts)
+    reading(stream(timeout, options.most_read(read), parts), options.read())
+}
+
+/// The request, padded or not.
+pub(super) fn request(options: &Options, timeout: Duration, octets: u64, why: &str) -> Part {
+    match options.request_octets() {
+        Some(octets) => {
+            segments(timeout, "request", octets as u64, "as many as the path's MTU needs")
+        }
+        None => segment(timeout, "request", octets, why),
+    }
 }
 
 /// A version of HTTP that the kind does not support, or options that it makes useless.
@@ -153,6 +168,10 @@ impl Machine for Http {
 
     fn early(&mut self, out: &mut Vec<u8>) {
         self.begin(out);
+    }
+
+    fn set_elapsed(&mut self, elapsed: Duration) {
+        self.exchange.set_elapsed(elapsed);
     }
 }
 

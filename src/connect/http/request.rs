@@ -6,6 +6,7 @@ use hickory_proto::rr::Name;
 
 use crate::connect::machine::Peer;
 use crate::connect::options::Options;
+use crate::connect::tcp::MOST_BYTES;
 
 /// The product in the User-Agent field.
 pub(super) const AGENT: &str = concat!("pathspider/", env!("CARGO_PKG_VERSION"));
@@ -25,6 +26,9 @@ pub(in crate::connect) struct Request {
     pub(super) scheme: &'static str,
     /// Octets of the whole request in HTTP/1, if it is padded.
     pub(super) octets: Option<usize>,
+    /// Octets of content to read of the response, if the measurement says, and the most octets to read.
+    pub(super) read: Option<u64>,
+    pub(super) most_read: usize,
     /// The User-Agent: the product, and the run's contact if it has one.
     pub(super) agent: String,
 }
@@ -54,6 +58,8 @@ impl Request {
             authority,
             scheme,
             octets: options.request_octets(),
+            read: options.read(),
+            most_read: options.most_read(MOST_BYTES),
             agent: match &options.contact {
                 Some(contact) => format!("{AGENT} (+{contact})"),
                 None => AGENT.to_owned(),

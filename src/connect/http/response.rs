@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::meter::Meter;
 use crate::connect::answer::Answer;
 
 /// The most octets kept of a response's content.
@@ -17,13 +18,29 @@ pub(super) struct Response {
     /// Whether the header of the final response was read completely.
     pub(super) whole: bool,
     body: Vec<u8>,
+    /// Its times, and the octets of its content.
+    pub(super) meter: Meter,
+    /// Octets of content after which the response is over, however much is left.
+    limit: Option<u64>,
 }
 
 impl Response {
-    /// Keeps the beginning of the content.
+    /// A response of which at most this many octets of content are read.
+    pub(super) fn new(limit: Option<u64>) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Counts the content, and keeps its beginning.
     pub(super) fn body(&mut self, part: &[u8]) {
+        let left = self.limit.map_or(u64::MAX, |limit| limit - self.meter.octets());
+        self.meter.handle_content(left.min(part.len() as u64));
         let room = MOST_BODY - self.body.len();
         self.body.extend_from_slice(&part[..part.len().min(room)]);
+    }
+
+    /// Whether as much content was read as was wanted.
+    pub(super) fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.meter.octets() >= limit)
     }
 
     /// The kept content as text.

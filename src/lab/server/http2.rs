@@ -1,9 +1,12 @@
-//! HTTP/2 of a lab's server: every request gets the same page (RFC 9113).
+//! HTTP/2 of a lab's server: every request gets a page (RFC 9113).
 
-use super::{GREETING, Session, Then};
+use super::{Session, Then, content};
 use crate::connect::http2::{
     Block, Frame, Frames, Headers, PREFACE, Wrong, encode, flag, kind, write,
 };
+
+/// Octets of content in a frame: what every client takes (RFC 9113, 4.2).
+const MOST_DATA: usize = 16 << 10;
 
 /// One connection.
 pub(super) struct Http2 {
@@ -21,8 +24,8 @@ impl Http2 {
     }
 
     /// Answers the request of a stream.
-    pub(super) fn answer(&mut self, stream: u32, head: bool, out: &mut Vec<u8>) {
-        let length = GREETING.len().to_string();
+    pub(super) fn answer(&mut self, stream: u32, head: bool, content: &[u8], out: &mut Vec<u8>) {
+        let length = content.len().to_string();
         let block = encode([
             (":status", "200"),
             ("content-type", "text/plain"),
@@ -31,7 +34,12 @@ impl Http2 {
         let last = if head { flag::END_STREAM } else { 0 };
         write(out, kind::HEADERS, flag::END_HEADERS | last, stream, &block);
         if !head {
-            write(out, kind::DATA, flag::END_STREAM, stream, GREETING);
+            // The client's windows are larger than what it reads.
+            let mut parts = content.chunks(MOST_DATA).peekable();
+            while let Some(part) = parts.next() {
+                let last = if parts.peek().is_none() { flag::END_STREAM } else { 0 };
+                write(out, kind::DATA, last, stream, part);
+            }
         }
     }
 
@@ -39,7 +47,9 @@ impl Http2 {
         if let Some(block) = self.headers.take(frame)? {
             let Block { stream, .. } = block;
             let head = block.field(b":method") == Some(b"HEAD");
-            self.answer(stream, head, out);
+            let path = block.field(b":path").and_then(|path| std::str::from_utf8(path).ok());
+            let content = content(path.unwrap_or_default());
+            self.answer(stream, head || content.is_empty(), &content, out);
             return Ok(Then::Wait);
         }
         match frame.kind {

@@ -28,8 +28,19 @@ use crate::lab::worker::{self, Stop};
 
 pub(crate) use tls::Identity;
 
-/// The server's line to a client that sends nothing: data that can carry ECN marks. Also the content of every page.
+/// The server's line to a client that sends nothing: data that can carry ECN marks. Also the content of pages.
 pub(crate) const GREETING: &[u8] = b"pathspider lab: hello\r\n";
+
+/// The longest page that a path can ask for.
+const LONGEST_PAGE: usize = 8 << 20;
+
+/// The content of the page with a path: of N octets if that is `/octets-N`, or else the greeting.
+fn content(path: &str) -> Vec<u8> {
+    match path.strip_prefix("/octets-").and_then(|octets| octets.parse::<usize>().ok()) {
+        Some(octets) => vec![b'x'; octets.min(LONGEST_PAGE)],
+        None => GREETING.to_vec(),
+    }
+}
 
 /// The port of every host.
 pub(crate) const PORT: u16 = 80;
@@ -125,8 +136,9 @@ pub(crate) fn start(
 struct Client {
     stream: TcpStream,
     session: Box<dyn Session>,
-    /// Octets still to be sent.
+    /// Octets to be sent, and how many of them are.
     pending: Vec<u8>,
+    sent: usize,
     /// The session has finished.
     finished: bool,
     /// The FIN was sent.
@@ -216,7 +228,7 @@ impl Server {
             let (pending, since) = (Vec::new(), now);
             let (finished, shut, ended) = (false, false, false);
             self.clients[index] =
-                Some(Client { stream, session, pending, finished, shut, ended, since });
+                Some(Client { stream, session, pending, sent: 0, finished, shut, ended, since });
             self.open += 1;
         }
     }
@@ -291,14 +303,16 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        while !self.pending.is_empty() {
-            match self.stream.write(&self.pending) {
-                Ok(length) => drop(self.pending.drain(..length)),
+        while self.sent < self.pending.len() {
+            match self.stream.write(&self.pending[self.sent..]) {
+                Ok(length) => self.sent += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        self.pending.clear();
+        self.sent = 0;
         if self.finished && !std::mem::replace(&mut self.shut, true) {
             self.stream.shutdown(Shutdown::Write)?;
         }

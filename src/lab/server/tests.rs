@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::connect::edns::Edns;
-use crate::connect::options::{EDNS, METHOD, QNAME, QUESTION, VERSION, Value};
+use crate::connect::options::{EDNS, METHOD, PATH, QNAME, QUESTION, READ, VERSION, Value};
 use crate::connect::{self, Action, Ending, Event, Options, Peer};
 use crate::lab::spec::Answers;
 
@@ -241,6 +241,48 @@ fn edns_allows_long_answers() {
     ] {
         let seen = answered_by_edns(octets, edns, answers);
         assert_eq!(seen, [udp, tcp].map(str::to_owned), "{octets} {edns:?} {answers:?}");
+    }
+}
+
+#[test]
+fn as_much_of_a_page_is_read_as_was_wanted() {
+    const QUARTER: i64 = 256 << 10;
+    let identity = Identity::new().unwrap();
+    let too_much = "ok response Peer sent too much";
+    for (kind, version) in [
+        ("http", "1.1"),
+        ("http", "h2c"),
+        ("http", "h2c_upgrade"),
+        ("https", "1.1"),
+        ("https", "h2"),
+    ] {
+        for (octets, read, expected, content) in [
+            (100_000, None, too_much, None),
+            (60_000, None, "ok done -", Some(60_000)),
+            (300_000, Some(QUARTER), "ok done -", Some(QUARTER as u64)),
+            (1000, Some(QUARTER), "ok done -", Some(1000)),
+            (3_000_000, Some(2_500_000), "ok done -", Some(2_500_000)),
+        ] {
+            let path = Value::Text(format!("/octets-{octets}"));
+            let mut options = Options::default().with(&PATH, path);
+            options.set(&VERSION, Value::Word(version));
+            read.into_iter().for_each(|read| options.set(&READ, Value::Integer(read)));
+            let mut server: Box<dyn Session> = match kind {
+                "http" => Box::new(web::Web::new(true)),
+                _ => Box::new(tls::Tls::new(identity.config(true).unwrap()).unwrap()),
+            };
+            let ending = talk(client(kind, &options, None), &mut *server, 20_000);
+            let reply = ending.reply.unwrap();
+            let (state, stage) = (ending.state.as_str(), ending.stage.as_str());
+            let words = format!("{state} {stage} {}", ending.error.as_deref().unwrap_or("-"));
+            // Over TLS there is room for records.
+            if content.is_some() || kind == "http" {
+                assert_eq!(words, expected, "{kind} {version} {octets}");
+            }
+            if let Some(content) = content {
+                assert_eq!(reply.http_octets, Some(content), "{kind} {version} {octets}");
+            }
+        }
     }
 }
 

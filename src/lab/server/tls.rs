@@ -81,8 +81,11 @@ impl Tls {
                 then = inner.data(&buffer[..length], &mut answer);
             }
         }
-        // There is room: an answer is shorter than what rustls accepts at once.
-        let _ = self.tls.writer().write_all(&answer);
+        // There is room: each part is shorter than what rustls accepts at once.
+        for part in answer.chunks(16 << 10) {
+            let _ = self.tls.writer().write_all(part);
+            self.flush(out);
+        }
         if then == Then::Finish {
             self.tls.send_close_notify();
         }

@@ -1,7 +1,7 @@
 //! HTTP of a lab's server: HTTP/1, and HTTP/2 without TLS in both ways of starting it.
 
 use super::http2::Http2;
-use super::{GREETING, Session, Then};
+use super::{GREETING, Session, Then, content};
 use crate::connect::http2::PREFACE;
 
 /// Maximum length of a request's header.
@@ -55,18 +55,19 @@ impl Session for Web {
             Ok(httparse::Status::Partial) if buffer.len() <= MOST_HEADER => Then::Wait,
             Ok(httparse::Status::Complete(length)) => {
                 let head = request.method == Some("HEAD");
+                let content = content(request.path.unwrap_or_default());
                 if self.h2 && wants_http2(&request) {
                     out.extend_from_slice(
                         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
                     );
                     buffer.drain(..length);
-                    return self.go_on_with_http2(Some(head), out);
+                    return self.go_on_with_http2(Some((head, content)), out);
                 }
-                page("200 OK", head, out);
+                page("200 OK", head, &content, out);
                 Then::Finish
             }
             _ => {
-                page("400 Bad Request", false, out);
+                page("400 Bad Request", false, GREETING, out);
                 Then::Finish
             }
         }
@@ -80,11 +81,12 @@ impl Session for Web {
 }
 
 impl Web {
-    /// The remaining input is HTTP/2. A request before it is answered first; `before` says whether it was a HEAD.
-    fn go_on_with_http2(&mut self, before: Option<bool>, out: &mut Vec<u8>) -> Then {
+    /// The remaining input is HTTP/2. A request before it is answered first; `before` says whether it was a HEAD, and has
+    /// the page.
+    fn go_on_with_http2(&mut self, before: Option<(bool, Vec<u8>)>, out: &mut Vec<u8>) -> Then {
         let mut http2 = Box::new(Http2::new(out));
-        if let Some(head) = before {
-            http2.answer(1, head, out);
+        if let Some((head, content)) = before {
+            http2.answer(1, head, &content, out);
         }
         let rest = match std::mem::replace(&mut self.state, State::Asked(Vec::new())) {
             State::Asked(rest) => rest,
@@ -103,8 +105,8 @@ fn wants_http2(request: &httparse::Request<'_, '_>) -> bool {
     wants && field("http2-settings").is_some()
 }
 
-fn page(status: &str, head: bool, out: &mut Vec<u8>) {
-    let length = GREETING.len();
+fn page(status: &str, head: bool, content: &[u8], out: &mut Vec<u8>) {
+    let length = content.len();
     out.extend_from_slice(
         format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
@@ -112,6 +114,6 @@ fn page(status: &str, head: bool, out: &mut Vec<u8>) {
         .as_bytes(),
     );
     if !head {
-        out.extend_from_slice(GREETING);
+        out.extend_from_slice(content);
     }
 }

@@ -71,7 +71,7 @@ impl Connect {
         let written = match option.takes {
             Takes::Boolean => Written::Boolean(map.next_value()?),
             Takes::Integer(_) => Written::Integer(map.next_value()?),
-            Takes::Text(_) | Takes::Word(_) => Written::Text(map.next_value()?),
+            Takes::Text(_) | Takes::Word(_) | Takes::Size(_) => Written::Text(map.next_value()?),
             Takes::Texts | Takes::Words(_) => Written::Texts(map.next_value()?),
             Takes::Edns => Written::Edns(map.next_value()?),
             Takes::Packet => {
@@ -230,6 +230,7 @@ fn value(takes: &Takes, generator: &mut SchemaGenerator) -> Schema {
         Takes::Boolean => words::boolean(generator),
         Takes::Integer(range) => words::range(range),
         Takes::Text(pattern) => json_schema!({ "type": "string", "pattern": pattern }),
+        Takes::Size(_) => json_schema!({ "type": "string", "pattern": words::SIZE }),
         Takes::Texts => {
             json_schema!({ "type": "array", "items": { "type": "string" }, "minItems": 1 })
         }

@@ -8,7 +8,7 @@ use super::edns::Edns;
 use crate::connect::QUESTIONS;
 use crate::connect::forge::{self, Words};
 use crate::connect::query::NAME;
-use crate::measurement::bounds::{KIND, SCALE, SIXTEEN, TTL};
+use crate::measurement::bounds::{KIND, LENGTH, SCALE, SIXTEEN, TTL};
 use crate::measurement::traffic_class::Mark;
 use crate::measurement::words::{self, Text};
 
@@ -53,6 +53,12 @@ pub(in crate::measurement) struct Packet {
     /// TCP options in order, together at most 40 octets; padded with zeros.
     #[schemars(with = "Option<Vec<TcpOption>>", example = words::example("[{ mss = 1460 }, { sack_permitted = true }]"))]
     pub(in crate::measurement) tcp_options: Option<Spanned<Vec<Spanned<TcpOption>>>>,
+    /// Octets of the whole IP packet. A DNS query is padded with the EDNS option Padding (RFC 7830), any other payload
+    /// with zeros: they are the data of a segment, which a SYN may have too (RFC 9293, 3.4). A packet that is larger than
+    /// the MTU of this host's interface is not sent.
+    #[serde(default)]
+    #[schemars(schema_with = "length", example = 1500)]
+    pub(in crate::measurement) length: Option<Spanned<i64>>,
     /// The payload, as text.
     #[schemars(with = "Option<String>", example = &"hello")]
     pub(in crate::measurement) payload: Option<Text>,
@@ -81,10 +87,10 @@ pub(in crate::measurement) struct Packet {
     pub(in crate::measurement) answer: Option<Text>,
 }
 
-/// One TCP option: a table with one of these keys, and `data` next to `kind`.
+/// One TCP option: a table with one of these keys, and `data` next to `kind` or `exid`.
 #[derive(Debug, Clone, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "dependentRequired" = { "data": ["kind"] }))]
+#[schemars(extend("minProperties" = 1))]
 #[schemars(transform = one_option)]
 pub(in crate::measurement) struct TcpOption {
     /// Maximum Segment Size (RFC 9293, 3.7.1).
@@ -111,21 +117,30 @@ pub(in crate::measurement) struct TcpOption {
     #[serde(default)]
     #[schemars(schema_with = "kind", example = 253)]
     pub(in crate::measurement) kind: Option<Spanned<i64>>,
-    /// The octets of such an option after kind and length, as hexadecimal digits.
+    /// The ExID of an experiment (RFC 6994), as four or eight hexadecimal digits: an option of the kind 253, or 254 with
+    /// `kind = 254`, that begins with it.
+    #[schemars(with = "Option<String>", example = &"abcd", regex(pattern = "^([0-9a-fA-F]{4}){1,2}$|\\$\\{"))]
+    pub(in crate::measurement) exid: Option<Text>,
+    /// The octets of such an option after kind, length and ExID, as hexadecimal digits.
     #[schemars(with = "Option<String>", example = &"f989", regex(pattern = "^([0-9a-fA-F]{2})*$|\\$\\{"))]
     pub(in crate::measurement) data: Option<Text>,
 }
 
 /// Allows one of the options: next to each, none of the later ones, so that an editor points to the second.
 fn one_option(schema: &mut Schema) {
-    const OPTIONS: [&str; 6] =
-        ["mss", "window_scale", "sack_permitted", "timestamps", "nop", "kind"];
+    // The last two go together.
+    const OPTIONS: [&str; 7] =
+        ["mss", "window_scale", "sack_permitted", "timestamps", "nop", "kind", "exid"];
     let without = OPTIONS.iter().enumerate().map(|(number, option)| {
         let later = OPTIONS[number + 1..].iter().map(|later| ((*later).to_owned(), false.into()));
         let later: serde_json::Map<String, Value> = later.collect();
         ((*option).to_owned(), serde_json::json!({ "properties": later }))
     });
-    let without: serde_json::Map<String, Value> = without.take(OPTIONS.len() - 1).collect();
+    let mut without: serde_json::Map<String, Value> = without.take(OPTIONS.len() - 2).collect();
+    let data = serde_json::json!({
+        "if": { "not": { "required": ["exid"] } }, "then": { "required": ["kind"] },
+    });
+    without.insert("data".to_owned(), data);
     schema.insert("dependentSchemas".into(), without.into());
 }
 
@@ -165,6 +180,10 @@ fn tcp_flags(_: &mut SchemaGenerator) -> Schema {
 
 fn ttl(_: &mut SchemaGenerator) -> Schema {
     words::range(&TTL)
+}
+
+fn length(_: &mut SchemaGenerator) -> Schema {
+    words::range(&LENGTH)
 }
 
 fn window(_: &mut SchemaGenerator) -> Schema {

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch, cast::AsArray as _};
+use arrow_array::cast::AsArray as _;
+use arrow_array::{Array, ArrayRef, RecordBatch, StructArray};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
 use super::problem::{Check, Problem};
 use crate::error::{Error, Result};
 use crate::measurement::{Overrides, Plan};
 use crate::results::judge::{FromFile, Results};
-use crate::rule::{ADDED, Rules};
+use crate::rule::{self, ADDED, Rules};
 use crate::run::about;
 use crate::run::dictionary::plain;
 use crate::run::evidence::{self, EVIDENCE};
@@ -246,7 +247,7 @@ impl Contents {
 
     /// Notes records whose stored labels differ from the computed ones.
     pub(super) fn compare(&mut self, stored: &RecordBatch, judged: &RecordBatch) {
-        let column = |batch: &RecordBatch, name| batch.column_by_name(name).cloned();
+        let column = |batch: &RecordBatch, name: &str| batch.column_by_name(name).map(as_text);
         let differs = |from: usize, rows: usize| {
             ADDED.iter().any(|name| match (column(stored, name), column(judged, name)) {
                 (Some(a), Some(b)) => !same(&a.slice(from, rows), &b.slice(from, rows)),
@@ -385,7 +386,7 @@ fn difference(wanted: &Schema, found: &Schema) -> Option<String> {
 }
 
 /// Whether a column has the expected type, or one that an earlier version gave it: a struct may have fewer fields, and
-/// a count or a duration may be unsigned.
+/// a count or a duration may be unsigned, and words may be plain text.
 fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
     match (wanted, found) {
         (DataType::Struct(wanted), DataType::Struct(found)) => found.iter().all(|field| {
@@ -394,7 +395,32 @@ fn has_no_others(wanted: &DataType, found: &DataType) -> bool {
                 .is_some_and(|(_, known)| has_no_others(known.data_type(), field.data_type()))
         }),
         (DataType::Int64, found) => wanted == found || found.is_unsigned_integer(),
+        (DataType::Dictionary(_, words), found) => wanted == found || words.as_ref() == found,
         _ => wanted == found,
+    }
+}
+
+/// A column with the words of its structs as plain text, as earlier versions wrote them.
+fn as_text(column: &ArrayRef) -> ArrayRef {
+    match column.as_any_dictionary_opt() {
+        Some(_) => rule::words(column).map_or(column.clone(), |words| Arc::new(words)),
+        None => match column.as_struct_opt() {
+            Some(of) => {
+                let columns: Vec<ArrayRef> = of.columns().iter().map(as_text).collect();
+                let fields = of.fields().iter().zip(&columns);
+                let fields = fields.map(|(field, column)| {
+                    field.as_ref().clone().with_data_type(column.data_type().clone())
+                });
+                let plain = StructArray::try_new_with_length(
+                    fields.collect(),
+                    columns,
+                    of.nulls().cloned(),
+                    of.len(),
+                );
+                plain.map_or(column.clone(), |plain| Arc::new(plain))
+            }
+            None => column.clone(),
+        },
     }
 }
 

@@ -14,6 +14,7 @@ use crate::error::{Doing as _, Error, Result};
 use crate::files;
 use crate::results::judge::FromFile;
 use crate::rule::ADDED;
+use crate::run::networks::{ASN, asn_field};
 use crate::run::record::{self, POSITION};
 use crate::sink::decode;
 
@@ -124,6 +125,7 @@ impl OwnColumns {
                 Value::Number(number) if number.is_i64() => DataType::Int64,
                 Value::Number(number) if number.is_u64() => DataType::UInt64,
                 Value::Number(_) => DataType::Float64,
+                Value::Array(_) if name == ASN => asn_field().data_type().clone(),
                 _ => DataType::Utf8,
             };
             let Some(known) = self.0.get_mut(name) else {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow_array::types::{UInt16Type, UInt64Type};
+use arrow_array::types::UInt16Type;
 use arrow_array::{
     Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, StructArray,
     cast::AsArray as _,
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::file::{Files, Place};
 use super::controls::CONTROL;
-use super::record::POSITION;
+use super::record;
 use super::totals::words;
 use crate::connect::Ended;
 use crate::error::{Error, Result};
@@ -33,6 +33,9 @@ use crate::targets::Target;
 
 /// The column of a record that says where its target's packets are.
 pub const EVIDENCE: &str = "evidence";
+
+/// Its meaning.
+pub const DOC: &str = "Where the target's packets are; NULL if they were not kept.";
 
 /// The columns in it.
 pub static COLUMNS: [(&str, DataType, &str); 3] = [
@@ -298,7 +301,7 @@ impl Evidence {
 
 /// The columns of records that describe targets.
 struct Rows<'a> {
-    positions: Option<&'a arrow_array::UInt64Array>,
+    positions: Option<Vec<u64>>,
     ip: Option<&'a StringArray>,
     port: Option<&'a arrow_array::UInt16Array>,
     name: Option<&'a StringArray>,
@@ -310,9 +313,8 @@ impl<'a> Rows<'a> {
         let target = records.column_by_name("target").and_then(|target| target.as_struct_opt());
         let text = |name| target?.column_by_name(name)?.as_string_opt();
         let port = || target?.column_by_name("port")?.as_primitive_opt::<UInt16Type>();
-        let positions = records.column_by_name(POSITION);
         Self {
-            positions: positions.and_then(|column| column.as_primitive_opt::<UInt64Type>()),
+            positions: record::positions(records),
             ip: text("ip"),
             port: port(),
             name: text("name"),
@@ -321,7 +323,7 @@ impl<'a> Rows<'a> {
     }
 
     fn position(&self, row: usize) -> Option<u64> {
-        self.positions.map(|positions| positions.value(row))
+        self.positions.as_ref()?.get(row).copied()
     }
 
     /// A target in a comment.
