@@ -11,6 +11,7 @@ use crate::printable;
 use crate::report::format::Format;
 use crate::report::page;
 use crate::results::hops::{self, Finding, Quote, Router, Target, Trace};
+use crate::words::counted;
 
 /// Show where on the path something happens: between which hops, how sure that is, and whose they are
 ///
@@ -40,7 +41,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<Exit> {
     signals::catch(false)?;
     let table = args.as_table.as_deref().map(AsTable::open).transpose()?;
-    let (mut shown, mut read) = (0, 0);
+    let (mut shown, mut read) = (0_u64, 0_u64);
     hops::read(&args.result, table.as_ref(), |target| {
         signals::check(|| "hops: it was not read to its end".to_owned())?;
         read += 1;
@@ -58,7 +59,7 @@ pub fn run(args: &Args) -> Result<Exit> {
             (_, 0) => String::new(),
             (_, rest) => format!(", {rest} without (--all shows them)"),
         };
-        page::print(&format!("{shown} paths with a finding{rest}\n"))?;
+        page::print(&format!("{} with a finding{rest}\n", counted(shown, "path[s]")))?;
     }
     Ok(Exit::Done)
 }
@@ -89,7 +90,7 @@ fn text(target: &Target) -> String {
 fn place(finding: &Finding) -> String {
     let about = finding.about.as_deref().map_or(String::new(), |about| format!("{about}: "));
     let what = match (finding.what.as_str(), finding.fields.as_str()) {
-        ("changed", fields) => format!("{fields} was changed"),
+        ("changed", fields) => format!("{fields} changed"),
         ("intercepted", _) => "the packet was answered in place of the target".to_owned(),
         (what, "") => format!("the packet was {what}"),
         (what, fields) => format!("the packet was {what} ({fields} differs from the baseline)"),

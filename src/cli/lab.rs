@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         Command::AsTable { lab } => {
             let spec = LabFile::read(lab.as_deref())?.spec()?;
-            page::print(&lab::chain::as_table(&spec))?;
+            page::print_own(&lab::chain::as_table(&spec))?;
         }
         Command::Targets { size } => print_targets(&size.spec()?)?,
         Command::Shell { size, prober, command } => return shell(&size.spec()?, *prober, command),

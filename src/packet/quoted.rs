@@ -211,7 +211,7 @@ impl Sent {
         }
     }
 
-    /// Whether another packet could not be told apart by what routers quote of it, except by its TTL.
+    /// Whether another packet cannot be distinguished by what routers quote of it, except by its TTL.
     pub fn is_like(&self, other: &Self) -> bool {
         Self { id: other.id, ..*self } == *other
     }
