@@ -23,7 +23,8 @@ fn main() -> ExitCode {
 }
 
 fn outside(tests: &mut Tests, namespaces: bool) {
-    let checks: [(&str, fn(&Bench)); 3] = [
+    type Check = (&'static str, fn(&Bench));
+    let checks: [Check; 3] = [
         ("other programs read a package", Bench::whole),
         ("a redacted package has nothing that identifies targets or the host", Bench::redacted),
         ("what is missing is named, and nothing is overwritten", Bench::refused),

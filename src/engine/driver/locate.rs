@@ -47,6 +47,13 @@ pub struct Traced {
     pub ports: PortSet,
 }
 
+/// What a search may do, asked before each copy.
+struct Allow<'a> {
+    keep_going: &'a dyn Fn() -> bool,
+    withdrawn: &'a dyn Fn(&Address) -> bool,
+    excluded: &'a dyn Fn(IpAddr) -> bool,
+}
+
 impl Engine<'_> {
     /// Searches for every target, until done or until `keep_going` returns false. The search of a target that is `withdrawn`
     /// ends; a hop that is `excluded` is not asked again after its first answer.
@@ -77,8 +84,8 @@ impl Engine<'_> {
         let (ports, bank, wave) = (&self.ports, self.bank, self.wave);
         self.deal.get_or_insert_with(|| ports.deal(bank, wave));
         let mut tracer = Tracer::new(Raw::new(self.settings.pool.bounds()))?;
-        let stopped =
-            self.search(&mut phase, &mut tracer, targets, (&keep_going, &withdrawn, &excluded))?;
+        let allow = Allow { keep_going: &keep_going, withdrawn: &withdrawn, excluded: &excluded };
+        let stopped = self.search(&mut phase, &mut tracer, targets, &allow)?;
         let located = (0..targets.len()).map(|number| phase.located(number)).collect();
         self.phase = Some(phase);
         let ports = self.deal.take().map(|deal| deal.taken().clone()).unwrap_or_default();
@@ -96,11 +103,7 @@ impl Engine<'_> {
         phase: &mut Phase,
         tracer: &mut Tracer,
         targets: &[Trace],
-        (keep_going, withdrawn, excluded): (
-            &dyn Fn() -> bool,
-            &dyn Fn(&Address) -> bool,
-            &dyn Fn(IpAddr) -> bool,
-        ),
+        Allow { keep_going, withdrawn, excluded }: &Allow<'_>,
     ) -> Result<Vec<bool>> {
         let mut sent = 0;
         loop {

@@ -139,6 +139,7 @@ fn one_in_a_hundred_packets_may_be_lost() {
 /// A thousand seeds: `cargo test --lib locate -- --ignored`.
 #[test]
 #[ignore = "a thousand searches"]
+#[expect(clippy::print_stdout, reason = "the figures of a measurement")]
 fn a_thousand_seeds() {
     let [exact, interval, all] = measured(0..1000);
     println!("hop exact {exact}, interval right {interval}, of {all}");
