@@ -121,7 +121,7 @@ impl Synthetic {
 
     fn works(&self, row: usize, one: bool) -> bool {
         let broken = self.is_faulty(row) && !self.is_control(row) || self.is_sporadic(row);
-        !self.is_offline(row) && !(one && broken)
+        !(self.is_offline(row) || one && broken)
     }
 
     /// Writes the result.
