@@ -489,6 +489,41 @@ a     x.works                 x.works y.seen          yes 0/4, 4 absent
     }
 
     #[test]
+    fn places_are_compared_where_the_lab_states_them() {
+        let places = |labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            Truth::from([("ecn".to_owned(), labels)])
+        };
+        let mut known = host("known", &["ecn.connectivity.broken"]);
+        known.located_v4 = places(&["ecn.hop:2", "ecn.quote.full"]);
+        known.located_v6 = places(&["ecn.hop:3", "ecn.quote.full"]);
+        let unstated = host("unstated", &["ecn.connectivity.broken"]);
+        let mut clean = host("clean", &["ecn.connectivity.works"]);
+        clean.located_v4 = known.located_v4.clone();
+        let hosts = [known, unstated, clean];
+        let sought = [("ecn.connectivity.broken".to_owned(), "ecn".to_owned())];
+        let agrees = |hop_v6: &str, of_clean: &[&str]| {
+            let mut tally = Tally::new(&hosts, "ecn").locating(&hosts, &sought);
+            for (is_v6, hop) in [(false, "ecn.hop:2"), (true, hop_v6)] {
+                for _ in 0..2 {
+                    let broken = ["ecn.connectivity.broken", hop, "ecn.quote.full"];
+                    tally.add(0, is_v6, &broken);
+                    tally.add(1, is_v6, &["ecn.connectivity.broken", "ecn.hop:9"]);
+                    tally.add(2, is_v6, of_clean);
+                }
+            }
+            tally.rows().iter().map(Row::agrees).collect::<Vec<_>>()
+        };
+        let works = "ecn.connectivity.works";
+        assert_eq!(agrees("ecn.hop:3", &[works]), [true; 3]);
+        assert_eq!(agrees("ecn.hop:2", &[works, "ecn.hop:2"]), [false, true, false]);
+        // Nothing is located: a place is as wrong as any other label.
+        let mut tally = Tally::new(&hosts, "ecn").locating(&hosts, &[]);
+        tally.add(1, false, &["ecn.connectivity.broken", "ecn.hop:9"]);
+        assert_eq!(tally.rows()[1].v4.agreed, 0);
+    }
+
+    #[test]
     fn families_may_differ() {
         let mut host = host("a", &["ecn.x"]);
         host.truth_v6.insert("ecn".to_owned(), Vec::new());
