@@ -579,16 +579,13 @@ pub fn did_you_mean<'a>(written: &str, words: impl IntoIterator<Item = &'a str>)
 
 /// The word nearest to what was written, if it is near enough to be a typo.
 pub fn nearest<'a>(written: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if written.len() > 200 {
-        return None;
-    }
+    (written.len() <= 200).then_some(())?;
     let lower = written.to_lowercase();
     // A truncated or extended word is as near as one with a typo.
     let prefix =
         |word: &str| !lower.is_empty() && (word.starts_with(&lower) || lower.starts_with(word));
-    let distances = words
-        .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(&lower, &word.to_lowercase()), word));
+    let far = |word: &str| strsim::damerau_levenshtein(&lower, &word.to_lowercase());
+    let distances = words.into_iter().map(|word| (far(word), word));
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
     // In a short word, two changed letters make another word: udp is not a typo of tcp.
     let letters = written.chars().count();

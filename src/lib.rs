@@ -26,8 +26,8 @@
 //! | 17 | [`package`]: results for publication |
 //! | 18 | [`cli`] |
 //!
-//! Only `files`, `program`, `engine::driver`, `raw` and `socket`, `observer::capture`, `step` and `lab` touch the operating system;
-//! below them time is an argument.
+//! Only `files`, `program`, `engine::driver`, `raw`, `socket` and `tracer`, `observer::capture`, `step` and `lab` touch the
+//! operating system; below them time is an argument.
 
 pub mod analysis;
 pub mod as_table;

@@ -1,5 +1,5 @@
-//! What a person sees who made a mistake in a measurement file (or, `lab-*`, in a lab's; `host-*` ask for what a made-up host
-//! cannot do): `tests/diagnostics/NAME.toml` has the mistake, `NAME.txt` what is said of it. `UPDATE_GOLDENS=1 cargo test --test diagnostics`
+//! What a person sees who made a mistake in a measurement file (or, `lab-*`, in a lab's; `campaign-*`, in a campaign's;
+//! `agent-*`, in that of an agent's owner; `host-*` ask for what a made-up host cannot do): `tests/diagnostics/NAME.toml` has the mistake, `NAME.txt` what is said of it. `UPDATE_GOLDENS=1 cargo test --test diagnostics`
 //! accepts what is said now.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use arrow_schema::Fields;
 use pathspider::error::{CODES, Error, Report};
+use pathspider::fleet::campaign::Campaign;
+use pathspider::fleet::policy::Policy;
 use pathspider::lab::{Spec, unknown_labels};
 use pathspider::measurement::{Plan, SHIPPED, is_about_place};
 use pathspider::step::{Checked, Facts, Parameter, Problem};
@@ -29,6 +31,10 @@ fn cases() -> Vec<(String, Result<(), Report>)> {
             let text = std::fs::read_to_string(&path).unwrap();
             let result = if name.starts_with("lab-") {
                 Spec::parse(&name, &text).map_err(report).and_then(|_| truth_of_ecn(&name, &text))
+            } else if name.starts_with("campaign-") {
+                Campaign::parse(&name, &text).map(drop).map_err(report)
+            } else if name.starts_with("agent-") {
+                Policy::parse(&name, &text).map(drop).map_err(report)
             } else {
                 // Warnings do not keep a file from being used, but are reported in the same way.
                 Plan::load(&name, &text, &Fields::empty()).and_then(|plan| {

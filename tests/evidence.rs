@@ -332,7 +332,7 @@ impl Bench {
             let files = fs::read_dir(&evidence).into_iter().flatten();
             files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
         };
-        let parts = || fs::read_dir(&output).map_or(0, Iterator::count);
+        let parts = || fs::read_dir(output.join("records")).map_or(0, Iterator::count);
         // Killed as soon as packets are there, whose records may not be, and as soon as a part is.
         for what in ["packets", "a part", "packets"] {
             let mut command = kills::go_on(&self.list, &output, &more);
@@ -340,7 +340,7 @@ impl Bench {
             let (octets_before, parts_before) = (octets(), parts());
             until_of(&mut child, what, || match what {
                 "packets" => octets() > octets_before,
-                _ => parts() > parts_before + 1,
+                _ => parts() > parts_before,
             });
             child.kill().unwrap();
             child.wait().unwrap();

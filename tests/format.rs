@@ -306,9 +306,9 @@ fn columns_of_replies_are_kept_as_the_file_says() {
             let fields = plan.configuration_fields();
             let mut names: Vec<_> = fields.iter().map(|field| field.name().clone()).collect();
             // Between the attempt's own and the observer's.
-            assert_eq!(names.iter().rposition(|name| name == "source_port"), Some(8));
+            assert_eq!(names.iter().rposition(|name| name == "source_port"), Some(9));
             let observed = names.iter().position(|name| name == "observed").unwrap();
-            names.drain(9..observed).collect::<Vec<_>>().join(" ")
+            names.drain(10..observed).collect::<Vec<_>>().join(" ")
         })
     };
     const HTTP: &str = "http_status http_version http_body http_octets time_to_first_octet goodput";

@@ -113,12 +113,12 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ),
     ("std::net::TcpListener", &[]),
     ("std::net::TcpStream", &["lab/"]),
-    ("std::net::UdpSocket", &["engine/raw.rs"]),
+    ("std::net::UdpSocket", &["engine/raw.rs", "engine/tracer.rs"]),
     ("std::os::unix::net", &["sink/journal.rs"]),
     (
         "rand",
         &[
-            "engine/driver.rs",
+            "engine/driver",
             "engine/ports.rs",
             "sink/",
             "targets/scattered.rs",
@@ -157,6 +157,7 @@ const RESTRICTED: &[(&str, &[&str])] = &[
             "engine/driver",
             "engine/socket.rs",
             "engine/raw.rs",
+            "engine/tracer.rs",
             "step/",
             "lab/",
             "cli/fleet/init.rs",
@@ -164,7 +165,14 @@ const RESTRICTED: &[(&str, &[&str])] = &[
     ),
     (
         "mio",
-        &["engine/driver.rs", "engine/ready.rs", "lab/", "resolve/resolver.rs", "report/server.rs"],
+        &[
+            "engine/driver.rs",
+            "engine/ready.rs",
+            "engine/tracer.rs",
+            "lab/",
+            "resolve/resolver.rs",
+            "report/server.rs",
+        ],
     ),
     ("tokio", &["fleet/nats.rs"]),
     ("async_nats", &["fleet/nats.rs"]),

@@ -342,7 +342,7 @@ fn expressions_over_packets_mean_what_they_mean_over_records() {
         compared += 1;
         let judged = rules.judge(&batch).unwrap();
         let verdicts = judged.column_by_name("verdict").unwrap().as_struct();
-        let words = verdicts.column(0).as_string::<i32>();
+        let words = pathspider::rule::words(verdicts.column(0)).unwrap();
         for (row, packet) in packets.iter().enumerate() {
             let ours = match program.evaluate(packet) {
                 Read::Null => "insufficient".to_owned(),

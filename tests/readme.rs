@@ -6,7 +6,7 @@
 //! * `sh`: run by bash; with `lab` in a lab of two addresses of each version of IP, in which the addresses of the
 //!   documentation stand for the lab's; with `exit=0,3` it may end with these codes; with `check` it is not run (it takes
 //!   long, needs the Internet or changes the host), but its options, targets of make, tests and benches exist
-//! * `toml`: a measurement without mistakes, or with `part` a part of one
+//! * `toml`: a measurement without mistakes, or with `part` a part of one, with `lab` a lab, with `campaign` a campaign
 //! * `json`: JSON; `sql`: run by DuckDB; `python`: run by Python
 //! * `file=NAME`: the block is the file of this name
 //!
@@ -143,6 +143,9 @@ impl Site {
             "sh" if block.has("check") => check(&block.text),
             "sh" => self.shell(block),
             "toml" if block.has("campaign") => campaign(block),
+            "toml" if block.has("lab") => {
+                Spec::parse("lab.toml", &block.text).map(drop).map_err(|why| why.to_string())
+            }
             "toml" => measurement(block),
             "json" => json(&block.text),
             "sql" | "python" => self.query(block),
@@ -261,7 +264,16 @@ fn check_command(command: &str) -> Result<(), String> {
             }
         }
         "git" | "cd" | "groupadd" | "usermod" | "apt" | "dpkg-reconfigure" => Ok(()),
-        "minisign" | "sha256sum" | "gh" => Ok(()),
+        "minisign" | "sha256sum" | "gh" | "tshark" => Ok(()),
+        // The options before this one are read before it is.
+        "pathspider" => {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
+            let output = command.args(&rest).arg("--help").output().unwrap();
+            match output.status.success() {
+                true => Ok(()),
+                false => fail(String::from_utf8_lossy(&output.stderr).into_owned()),
+            }
+        }
         _ => fail("a block that is not run has no other programs".into()),
     }
 }
@@ -297,7 +309,7 @@ fn wrong_blocks_are_found() {
         ("sh check", "make nothing\n"),
         ("sh check", "cargo bench --bench nothing\n"),
         ("sh check", "UPDATE_GOLDENS=1 cargo test --test nothing\n"),
-        ("sh check", "pathspider run ecn\n"),
+        ("sh check", "pathspider run ecn --rates 2\n"),
         ("", "pathspider list kinds\n"),
     ] {
         let page = Page { file: "p".into(), text: format!("{fence}{info}\n{text}{fence}\n") };

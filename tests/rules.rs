@@ -96,7 +96,7 @@ fn judge(rules: &Rules, batch: &RecordBatch) -> Vec<(Option<String>, Option<Stri
     assert_eq!(judged.schema().as_ref(), &rules.schema(&batch.schema()));
     let text = |name: &str, row: usize| {
         let column = judged.column_by_name(name).unwrap().as_struct().column(0).clone();
-        let column = column.as_string::<i32>();
+        let column = pathspider::rule::words(&column).unwrap();
         column.is_valid(row).then(|| column.value(row).to_owned())
     };
     (0..batch.num_rows()).map(|row| (text("verdict", row), text("insufficient", row))).collect()

@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<Exit> {
         }
         Command::AsTable { lab } => {
             let spec = LabFile::read(lab.as_deref())?.spec()?;
-            page::print_own(&lab::chain::as_table(&spec))?;
+            page::print_own(&lab::hops::as_table(&spec))?;
         }
         Command::Targets { size } => print_targets(&size.spec()?)?,
         Command::Shell { size, prober, command } => return shell(&size.spec()?, *prober, command),
@@ -136,7 +136,7 @@ fn list_json(spec: &Spec) -> Result<()> {
             "absent": row.absent.as_str(), "unconfirmed": row.unconfirmed,
         })
     });
-    let routers = lab::chain::Router::all(spec).map(|router| {
+    let routers = lab::hops::Router::all(spec).map(|router| {
         json!({
             "name": router.name, "hop": router.hop, "behind": router.behind, "asn": router.asn,
             "address_v4": router.address_v4, "address_v6": router.address_v6,
@@ -279,8 +279,8 @@ fn list_text(spec: &Spec) -> String {
         add(&mut text, host);
     }
     text += "\nRouters, by hop:\n";
-    for router in lab::chain::Router::all(spec) {
-        let lab::chain::Router { name, hop, asn, address_v4, address_v6, .. } = router;
+    for router in lab::hops::Router::all(spec) {
+        let lab::hops::Router { name, hop, asn, address_v4, address_v6, .. } = router;
         text += &format!("  {hop} {name} {address_v4} {address_v6} AS{asn}\n");
     }
     text += "\nTrue of every host unless stated otherwise:\n";

@@ -97,7 +97,7 @@ pub static EXAMPLES: &[Example] = &[
     example(
         "upload",
         "Upload a compressed file",
-        "bzip2 -k ecn.ndjson && pathspider upload ecn.ndjson.bz2 --url https://pto.example.org/raw --campaign ecn --token-file key",
+        "pathspider upload ecn.ndjson.bz2 --url https://pto.example.org/raw --campaign ecn --token-file key",
     ),
     example(
         "report",

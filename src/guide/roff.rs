@@ -37,7 +37,23 @@ pub fn tidy(text: &str) -> String {
         }
         lines.push(line);
     }
-    lines.join("\n") + "\n"
+    named_backslashes(&lines.join("\n")) + "\n"
+}
+
+/// Writes a backslash by its name: mandoc takes `\\\\`, which the renderer writes, for an unknown escape.
+fn named_backslashes(text: &str) -> String {
+    let mut named = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(next) = rest.next() {
+        match next {
+            '\\' => match rest.next() {
+                Some('\\') => named.push_str("\\(rs"),
+                escaped => named.extend(['\\'].into_iter().chain(escaped)),
+            },
+            other => named.push(other),
+        }
+    }
+    named
 }
 
 /// The manual page written so far.
@@ -222,7 +238,7 @@ mod tests {
     #[test]
     fn markdown_becomes_roff() {
         let text = "# Title\n\nSome *words*\nand `code`, [see](lab.md#x).\n\n## Part one\n\n* first\n* second\n  line\n\n1. a\n2. b\n\n\
-                    | who | what |\n| --- | --- |\n| me | this \\| that |\n\n    .code -x\n\n### Sub\n\n.dot 'quote'\n";
+                    | who | what |\n| --- | --- |\n| me | this \\| that |\n\n    .code -x\n\n### Sub\n\n.dot 'quote' \\n\n";
         let page = Page { topic: "test", about: "a test", text };
         let roff = man(&page, "2026-01-31");
         let version = env!("CARGO_PKG_VERSION");
@@ -230,7 +246,7 @@ mod tests {
             ".TH pathspider-test 7 2026-01-31 \"pathspider {version}\" \"The guide of pathspider\"\n\
              .SH NAME\npathspider\\-test \\- a test\n.SH DESCRIPTION\nSome \\fIwords\\fR and \\fBcode\\fR, see (\\fBpathspider\\-lab\\fR(7)).\n\
              .SH \"PART ONE\"\n.IP \\(bu 4\nfirst\n.IP \\(bu 4\nsecond line\n.IP 1. 4\na\n.IP 2. 4\nb\n\
-             .TP\nme\nthis | that\n.PP\n.EX\n\\&.code \\-x\n.EE\n.SS Sub\n\\&.dot \\*(Aqquote\\*(Aq\n"
+             .TP\nme\nthis | that\n.PP\n.EX\n\\&.code \\-x\n.EE\n.SS Sub\n\\&.dot \\*(Aqquote\\*(Aq \\(rsn\n"
         );
         let (_, page) = roff.split_once(".TH").unwrap();
         assert_eq!(format!(".TH{page}"), expected);

@@ -23,6 +23,7 @@
 mod build;
 mod busy;
 pub mod chain;
+pub mod hops;
 mod late;
 mod namespace;
 mod net;

@@ -265,8 +265,8 @@ impl Phase {
         }
     }
 
-    /// The answer to a copy of a subject. `is_excluded` says whether the address that sent it is on an exclude list: then it is
-    /// not asked again.
+    /// The answer to a copy of a subject. `is_excluded` says whether the address that sent it is on an exclude list: then it
+    /// gets no further copies.
     pub fn handle_answer(
         &mut self,
         subject: usize,

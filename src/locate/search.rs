@@ -255,7 +255,7 @@ impl Search {
         let Some(hop) = self.hop(ttl) else { return State::Dark };
         let (zero, one) = (&hop.zero, &hop.one);
         let own = match fault {
-            // Something answers for the target where the baseline's copy is still under way.
+            // Something answers for the target where the baseline's copy is still in flight.
             Fault::Changes if one.replies > 0 && zero.quotes() > 0 => State::Changed(false),
             Fault::Changes if one.replies > 0 && zero.sent == 0 && hop.is_open() => State::Doubtful,
             Fault::Changes if one.replies + one.resets > 0 => State::Target,

@@ -1,7 +1,7 @@
-//! What the searches of a run share: which hop is at which TTL, what it has shown, and how often it was asked.
+//! What the searches of a run share: which hop is at which TTL, what it has shown, and how many copies it got.
 //!
 //! The hops near this host are the same for nearly all targets. A hop at which the feature of earlier copies was as sent
-//! need not be asked again, and no hop is asked more often than it may be. Before a copy is sent, its hop is predicted: from
+//! needs no further copies, and no hop gets more copies than it may. Before a copy is sent, its hop is predicted: from
 //! what the target's own copies met, from other targets of its prefix, from the hops that came before one that was met, or,
 //! if all targets had the same hop at this TTL, that hop. An unknown hop has the bucket of its TTL, from which the hop that
 //! answers inherits.
@@ -29,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(600);
 /// How many targets must have met the same hop at a TTL, and none another, before the rest is taken to meet it, too.
 const ALL: u32 = 8;
 
-/// Whom a copy asks.
+/// The hop that a copy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     /// The hop with this address.
@@ -124,7 +124,7 @@ impl Store {
         fresh.then_some(Known { same: seen.same, changed: seen.changed })
     }
 
-    /// Whom a copy asks, and the time that it takes up there.
+    /// The hop that a copy is for, and the time that it takes up there.
     pub(super) fn asks(&self, target: IpAddr, own: &Path, ttl: u8) -> (Key, Duration) {
         match self.predict(target, own, ttl) {
             Some((address, _)) => (Key::Hop(address), EACH),

@@ -291,7 +291,9 @@ impl Checker<'_> {
             content.extend(self.hex(data)?);
         }
         match (kind, exid) {
-            (None, _) => of(EXPERIMENT_1, content),
+            // Only a switch that is off has neither.
+            (None, None) => None,
+            (None, Some(_)) => of(EXPERIMENT_1, content),
             (Some(_), None) => of(self.octet("kind", kind.as_ref(), &KIND)?, content),
             (Some(number), Some(_)) => of(self.octet("kind", Some(number), &EXPERIMENTS)?, content),
         }

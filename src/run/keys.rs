@@ -119,10 +119,9 @@ keys! {
     RUN Json configurations: "Per configuration: title, kind of connection, timeout in seconds, and the steps in words.";
     RUN Json conditions_sql: "Per condition: its label as an SQL expression over the records.";
     RUN Json metrics_sql: "Per metric: its number as an SQL expression over the records.";
-    RUN Text locate: "Labels whose place on the path was searched for.";
     RUN Number confirm_rounds: "Confirmation rounds of a target that looked broken or transient.";
     RUN Number confirm_spread: "Least seconds between two rounds of a target.";
-    RUN Text locate: "Labels that were located besides those of the measurement (--locate=LABEL), joined by commas; absent without --locate.";
+    RUN Text locate: "Labels whose place on the path was searched for besides those of the measurement (--locate=LABEL), joined by commas; absent without --locate.";
     RUN Number control_share: "Share of targets that are controls (--control), 0 to 1.";
     // The host that measured.
     BOTH Text vantage: "Name of the vantage point (--vantage).";

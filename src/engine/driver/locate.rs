@@ -56,7 +56,7 @@ struct Allow<'a> {
 
 impl Engine<'_> {
     /// Searches for every target, until done or until `keep_going` returns false. The search of a target that is `withdrawn`
-    /// ends; a hop that is `excluded` is not asked again after its first answer.
+    /// ends; a hop that is `excluded` gets no further copies after its first answer.
     ///
     /// # Errors
     /// If steps that are in force cannot be undone, or no socket can be opened.
