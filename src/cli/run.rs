@@ -280,7 +280,7 @@ fn whole(
         && spec.as_table.is_none()
     {
         // Whose a hop is can be said only with a table, and the lab knows its own.
-        spec.as_table = Some(TableSource::Text(lab::chain::as_table(lab)));
+        spec.as_table = Some(TableSource::Text(lab::hops::as_table(lab)));
     }
     let lab =
         spec_of_lab.map(|spec| args.prober.build(&spec, args.source_ports.as_ref())).transpose()?;

@@ -141,7 +141,7 @@ pub struct World {
     /// When copies came to each hop, whether it answered or not.
     pub asked: HashMap<IpAddr, Vec<Duration>>,
     answering: HashMap<IpAddr, Bucket>,
-    /// How long the prober does nothing, after every thirty copies.
+    /// How long the prober does nothing, after every 150 copies.
     pub stalls: Duration,
     pub took: Duration,
 }
@@ -183,7 +183,7 @@ impl World {
                         sent.push((copy, answer));
                     }
                     copies += 1;
-                    if copies % 30 != 0 || self.stalls.is_zero() {
+                    if copies % 150 != 0 || self.stalls.is_zero() {
                         continue;
                     }
                     now += self.stalls;
