@@ -14,7 +14,7 @@ use pathspider::error::{CODES, Error, Report};
 use pathspider::fleet::campaign::Campaign;
 use pathspider::fleet::policy::Policy;
 use pathspider::lab::{Spec, unknown_labels};
-use pathspider::measurement::{Plan, SHIPPED};
+use pathspider::measurement::{Plan, SHIPPED, is_about_place};
 use pathspider::step::{Checked, Facts, Parameter, Problem};
 use support::golden::Goldens;
 
@@ -110,7 +110,9 @@ fn truth_of_ecn(name: &str, text: &str) -> Result<(), Report> {
     let (_, ecn) = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap();
     let plan = Plan::load("ecn", ecn, &Fields::empty()).unwrap();
     let known: Vec<String> = plan.rules.iter().flat_map(|rule| rule.labels()).collect();
-    let diagnostics = unknown_labels(text, "ecn", |label| known.iter().any(|known| known == label));
+    let known = |label: &str| known.iter().any(|known| known == label);
+    let diagnostics =
+        unknown_labels(text, "ecn", known, |label| is_about_place(label, &plan.rules));
     match diagnostics.is_empty() {
         true => Ok(()),
         false => Err(Report::new(name, text, diagnostics)),

@@ -17,7 +17,7 @@ use harness::Tests;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pathspider::engine::scheduler::Caps;
-use pathspider::lab::{Lab, Spec};
+use pathspider::lab::{Lab, LabTarget, Spec};
 use serde_json::Value;
 use support::wait::until_of;
 use support::{NO_STRANGERS, pathspider, records};
@@ -47,6 +47,12 @@ fn inside(tests: &mut Tests) {
     tests.run("the order is drawn by a seed", || bench.drawn(&["--seed", "7"]));
     tests.run("an opt-out takes effect at once", || bench.opt_out());
     tests.run("who asks can be reached", || bench.contact());
+    let folder = bench.folder;
+    drop(lab);
+    let text = fs::read_to_string("tests/own_lab/locate.toml").unwrap();
+    let lab = Lab::build(&Spec::parse("locate.toml", &text).unwrap()).unwrap();
+    let bench = Bench { lab: &lab, folder };
+    tests.run("a search spares targets and routers", || bench.search());
 }
 
 struct Bench<'a> {
@@ -63,6 +69,15 @@ struct Sent {
     syn: Option<(u16, u32)>,
     octets: u64,
     bytes: Vec<u8>,
+}
+
+impl Sent {
+    /// Its source port, and its TTL or hop limit.
+    fn port_and_ttl(&self) -> (u16, u8) {
+        let ip = &self.bytes[14..];
+        let (ttl, tcp) = if self.to.is_ipv4() { (ip[8], 20) } else { (ip[7], 40) };
+        (u16::from_be_bytes([ip[tcp], ip[tcp + 1]]), ttl)
+    }
 }
 
 impl Bench<'_> {
@@ -291,6 +306,60 @@ impl Bench<'_> {
             packets.extend(sent(wire));
             first_syns(packets).len() >= syns
         });
+    }
+
+    /// Copies of packets go to targets that have a label to locate, and to no hop oftener than it answers.
+    fn search(&self) {
+        let lab = self.lab;
+        let line = |target: &LabTarget| format!("{},{}\n", target.addr, target.port);
+        let list = self.path("search.csv");
+        fs::write(&list, lab.targets().iter().map(line).collect::<String>()).unwrap();
+        let mut wire = self.wire();
+        let options = [&NO_STRANGERS[..], &["--locate", "--confirm", "0"]].concat();
+        done(&self.command(&list, "search.ndjson", &options).output().unwrap());
+        let packets = sent(&mut wire);
+        assert_eq!(wire.stats().unwrap().dropped, 0);
+
+        let mut asked: BTreeMap<(bool, u8), Vec<i64>> = BTreeMap::new();
+        let (mut located, mut clean) = (0, 0);
+        for record in self.records("search.ndjson") {
+            let ip: IpAddr = record["target"]["ip"].as_str().unwrap().parse().unwrap();
+            let attempts =
+                ["zero", "one"].map(|of| record[of]["source_port"].as_u64().unwrap_or_default());
+            let mut copies = 0;
+            for packet in packets.iter().filter(|packet| packet.to == ip) {
+                let (port, ttl) = packet.port_and_ttl();
+                if !attempts.contains(&port.into()) {
+                    copies += 1;
+                    asked.entry((ip.is_ipv6(), ttl)).or_default().push(packet.at);
+                }
+            }
+            let locate = &record["locate"];
+            let host = lab.targets().iter().find(|target| target.addr == ip).unwrap().host;
+            if lab.hosts()[host].name == "clean" {
+                assert_eq!((copies, &locate["packets"]), (0, &Value::Null), "{record}");
+                clean += 1;
+            } else {
+                let said = locate["packets"].as_u64().unwrap();
+                assert!(said > 0 && copies >= said && copies <= 40, "{copies}: {locate}");
+                located += 1;
+            }
+        }
+        assert_eq!((located, clean), (12, 4));
+        // All paths have the same five routers. Linux answers six at once, and then one a second.
+        let routers = asked.iter_mut().filter(|((_, ttl), _)| *ttl <= 5);
+        let mut seen = 0;
+        for (hop, times) in routers {
+            times.sort_unstable();
+            for (at, first) in times.iter().enumerate() {
+                for (more, last) in times[at..].iter().enumerate() {
+                    let allowed = 5 + (last - first) / 1_000_000;
+                    assert!(more as i64 <= allowed, "{hop:?}: {} since {first}", more + 1);
+                }
+            }
+            seen += times.len();
+        }
+        assert!(seen >= 24, "{seen} copies");
     }
 
     fn contact(&self) {

@@ -271,13 +271,9 @@ fn list_text(spec: &Spec) -> String {
         for measurement in &host.unmeasured {
             *text += &format!("  {measurement}: not compared\n");
         }
-        for (truth, family) in [(&host.located_v4, " (IPv4)"), (&host.located_v6, " (IPv6)")] {
-            let both = host.located_v4 == host.located_v6;
-            for (measurement, labels) in truth.iter().filter(|_| !both || family == " (IPv4)") {
-                let family = if both { "" } else { family };
-                *text += &true_of(measurement, &format!("{family}, located"), labels);
-            }
-        }
+        let own_v4 = differing(&host.located_v4, &spec.located_v4);
+        let own_v6 = differing(&host.located_v6, &spec.located_v6);
+        *text += &located_text(&own_v4, &own_v6);
     };
     for host in &spec.hosts {
         add(&mut text, host);
@@ -295,11 +291,27 @@ fn list_text(spec: &Spec) -> String {
     for (measurement, labels) in &differing(&spec.truth_v6, &spec.truth_v4) {
         text += &true_of(measurement, " (IPv6)", labels);
     }
+    text += &located_text(&spec.located_v4, &spec.located_v6);
     text += "\nSituations of the prober (--lab-prober NAME), where conditions may be absent but not wrong:\n";
     for row in SITUATIONS {
         text += &format!("{}\n  {}\n  what is left: {}\n", row.name, row.title, row.expected);
     }
     text
+}
+
+/// What is true besides if a run locates a label.
+fn located_text(v4: &Truth, v6: &Truth) -> String {
+    let line =
+        |(measurement, labels): (&String, &Vec<String>), family: &str| match labels.is_empty() {
+            true => format!("  {measurement}{family}, located: not compared\n"),
+            false => true_of(measurement, &format!("{family}, located"), labels),
+        };
+    let of_v4 = v4.iter().map(|stated| match v6.get(stated.0) == Some(stated.1) {
+        true => line(stated, ""),
+        false => line(stated, " (IPv4)"),
+    });
+    let of_v6 = v6.iter().filter(|(measurement, labels)| v4.get(*measurement) != Some(*labels));
+    of_v4.chain(of_v6.map(|stated| line(stated, " (IPv6)"))).collect()
 }
 
 /// The entries that differ from `there`.

@@ -27,12 +27,12 @@ use super::{options, signals, source};
 use crate::barrier;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
-use crate::measurement::{self, Overrides, Plan};
+use crate::measurement::{self, Locate, Overrides, Plan};
 use crate::privilege;
 use crate::report::server::Server;
 use crate::report::status::Status;
 use crate::report::{forecast, lab_table, summary, watch};
-use crate::run::networks::Networks;
+use crate::run::networks::{Networks, TableSource};
 use crate::run::output::Output;
 use crate::run::telemetry::Telemetry;
 use crate::run::{
@@ -186,7 +186,7 @@ impl Args {
             connect: self.connect.clone(),
             give_up_rights: true,
             allow_commands: self.allow_commands,
-            as_table: self.as_table.clone(),
+            as_table: self.as_table.clone().map(TableSource::File),
             list: self.targets.clone(),
             output,
             form: self.form.records(),
@@ -275,6 +275,13 @@ fn whole(
         lab::enter()?;
     }
     let spec_of_lab = file.as_ref().map(LabFile::spec).transpose()?;
+    if let Some(lab) = &spec_of_lab
+        && spec.locate.is_some()
+        && spec.as_table.is_none()
+    {
+        // Whose a hop is can be said only with a table, and the lab knows its own.
+        spec.as_table = Some(TableSource::Text(lab::hops::as_table(lab)));
+    }
     let lab =
         spec_of_lab.map(|spec| args.prober.build(&spec, args.source_ports.as_ref())).transpose()?;
     let (mut reader, network) = match &lab {
@@ -303,7 +310,11 @@ fn whole(
     if spec.output.as_os_str().is_empty() {
         spec.output = default_output(&plan.name, args.form.extension());
     }
-    let tally = |lab: &Lab| Tally::new(lab.hosts(), &plan.name).in_situation(lab.situation());
+    let sought: Vec<(String, String)> = plan.locate.iter().flat_map(Locate::subjects).collect();
+    let tally = |lab: &Lab| {
+        let tally = Tally::new(lab.hosts(), &plan.name).in_situation(lab.situation());
+        tally.locating(lab.hosts(), &sought)
+    };
     let shown = Shown {
         quiet,
         handle,

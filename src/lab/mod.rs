@@ -104,6 +104,10 @@ pub struct Host {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// Per measurement, what is true over IPv4 besides if a run locates one of those conditions.
+    pub located_v4: Truth,
+    /// The same over IPv6.
+    pub located_v6: Truth,
     /// Per measurement, further conditions that are true over IPv4, but depend on packets that may come after the end
     /// of a run.
     pub late_v4: Truth,
@@ -200,6 +204,8 @@ impl HostSpec {
             prefix_v6: self.prefix_v6(),
             truth_v4: self.truth_v4.clone(),
             truth_v6: self.truth_v6.clone(),
+            located_v4: self.located_v4.clone(),
+            located_v6: self.located_v6.clone(),
             late_v4: self.late_v4.clone(),
             late_v6: self.late_v6.clone(),
         }

@@ -1,5 +1,6 @@
 //! Reads the lab file: a TOML file of hosts, the fault on the path to each, and the truth about them per measurement.
 
+mod labels;
 mod routers;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,7 @@ use crate::error::{Diagnostic, Report, Result};
 use crate::lab::chain::RouterSpec;
 use crate::lab::spec::{HostSpec, Play, SMALLEST_BLOCK, ServerSpec, Spec};
 use crate::lab::truth::{self, Spans, Stated, Truth};
+pub use labels::{measured, unknown_labels};
 use routers::{FaultText, RouterText};
 
 /// The text of the built-in lab.
@@ -48,6 +50,18 @@ struct FileText {
     #[serde(default)]
     #[schemars(with = "Truth")]
     truth_v6: Spans,
+    /// What is true besides of every host if a run locates a label of it: the labels about the place, per measurement.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
+    located: Spans,
+    /// The same for IPv4 alone.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
+    located_v4: Spans,
+    /// The same for IPv6 alone.
+    #[serde(default)]
+    #[schemars(with = "Truth")]
+    located_v6: Spans,
     /// Routers beyond the first one, which every lab has next to the prober and which is named `r1`.
     #[serde(default)]
     router: Vec<RouterText>,
@@ -114,7 +128,8 @@ struct HostText {
     #[serde(default)]
     #[schemars(with = "Truth")]
     truth_v6: Spans,
-    /// What is true as well if a run locates faults: the labels of hops, locations and quotes, per measurement.
+    /// The labels about the place that are true of this host if a run locates a label of it, instead of those for every
+    /// host. An empty list: the place is not compared.
     #[serde(default)]
     #[schemars(with = "Truth")]
     located: Spans,
@@ -164,6 +179,8 @@ impl Spec {
                     routers: Vec::new(),
                     truth_v4: Truth::new(),
                     truth_v6: Truth::new(),
+                    located_v4: Truth::new(),
+                    located_v6: Truth::new(),
                 }
             }
         };
@@ -199,6 +216,13 @@ struct Checker<'a> {
 
 const ONCE: &str = "write each label once";
 
+/// What is true of every host, over IPv4 and IPv6.
+#[derive(Clone, Copy)]
+struct General<'a> {
+    truth: (&'a Truth, &'a Truth),
+    located: (&'a Truth, &'a Truth),
+}
+
 impl Checker<'_> {
     fn complain(&mut self, span: Range<usize>, message: impl Into<String>, help: &str) {
         self.diagnostics.push(Diagnostic {
@@ -214,6 +238,12 @@ impl Checker<'_> {
         let all = Stated { truth: file.truth, truth_v4: file.truth_v4, truth_v6: file.truth_v6 };
         self.stated_once(&all);
         let (truth_v4, truth_v6) = all.over((&Truth::new(), &Truth::new()));
+        let located =
+            Stated { truth: file.located, truth_v4: file.located_v4, truth_v6: file.located_v6 };
+        self.stated_once(&located);
+        let (located_v4, located_v6) = located.over((&Truth::new(), &Truth::new()));
+        let general =
+            General { truth: (&truth_v4, &truth_v6), located: (&located_v4, &located_v6) };
         let routers = self.routers(file.router);
         let mut names = BTreeSet::new();
         let mut hosts: Vec<HostSpec> = Vec::new();
@@ -221,7 +251,7 @@ impl Checker<'_> {
         for host in file.host {
             let count = host.count.span();
             self.name(&host.name, &mut names);
-            let Some(mut spec) = self.host(host, (&truth_v4, &truth_v6), &routers) else {
+            let Some(mut spec) = self.host(host, general, &routers) else {
                 continue;
             };
             // A block begins at a multiple of its size, so it is one prefix.
@@ -240,14 +270,14 @@ impl Checker<'_> {
             let help = "write at least one [[host]] with a name and a title";
             self.complain(0..0, "this lab has no hosts", help);
         }
-        Spec { hosts, routers, truth_v4, truth_v6 }
+        Spec { hosts, routers, truth_v4, truth_v6, located_v4, located_v6 }
     }
 
-    /// One host; `all` is what is true of every host over IPv4 and IPv6. `None` if its number of addresses is impossible.
+    /// One host. `None` if its number of addresses is impossible.
     fn host(
         &mut self,
         host: HostText,
-        all: (&Truth, &Truth),
+        General { truth: all, located: located_of_all }: General<'_>,
         routers: &[RouterSpec],
     ) -> Option<HostSpec> {
         let count = *host.count.get_ref();
@@ -264,7 +294,7 @@ impl Checker<'_> {
         let located =
             Stated { truth: host.located, truth_v4: host.located_v4, truth_v6: host.located_v6 };
         self.stated_once(&located);
-        let (located_v4, located_v6) = located.over((&Truth::new(), &Truth::new()));
+        let (located_v4, located_v6) = located.over(located_of_all);
         let server = host.server.as_ref().map(|s| s.get_ref().clone()).unwrap_or_default();
         let span = host.server.as_ref().map(Spanned::span).unwrap_or(0..0);
         let delay_ms = host.delay_ms.as_ref().map_or(0, |delay| *delay.get_ref());
@@ -403,48 +433,6 @@ impl Checker<'_> {
 /// should be.
 pub fn is_lab(text: &str) -> bool {
     text.lines().any(|line| line.trim().starts_with("[[host]]"))
-}
-
-/// The measurements about which a lab states something.
-pub fn measured(text: &str) -> BTreeSet<String> {
-    let names = statements(text).into_iter().map(|(name, _)| name.into_inner());
-    names.collect()
-}
-
-/// The labels that a lab states about a measurement which cannot give them, each with its place.
-pub fn unknown_labels(
-    text: &str,
-    measurement: &str,
-    known: impl Fn(&str) -> bool,
-) -> Vec<Diagnostic> {
-    let mut unknown = Vec::new();
-    for (_, labels) in statements(text).iter().filter(|(name, _)| name.get_ref() == measurement) {
-        for label in labels.get_ref().iter().filter(|label| !known(label)) {
-            let within = text.get(labels.span()).unwrap_or_default();
-            let span = within.find(label.as_str()).map_or(labels.span(), |at| {
-                let start = labels.span().start + at;
-                start..start + label.len()
-            });
-            unknown.push(Diagnostic {
-                code: "E0903",
-                span,
-                message: format!("`{measurement}` has no label `{label}`"),
-                label: String::new(),
-                help: Some(format!("`pathspider explain {measurement}` lists its labels")),
-            });
-        }
-    }
-    unknown.sort_by_key(|diagnostic| diagnostic.span.start);
-    unknown
-}
-
-/// Every statement of a lab about a measurement; none if the text is not a lab.
-fn statements(text: &str) -> Vec<(Spanned<String>, Spanned<Vec<String>>)> {
-    let Ok(file) = toml::from_str::<FileText>(text) else { return Vec::new() };
-    let of_all = [file.truth, file.truth_v4, file.truth_v6];
-    let of_hosts =
-        file.host.into_iter().flat_map(|host| [host.truth, host.truth_v4, host.truth_v6]);
-    of_all.into_iter().chain(of_hosts).flatten().collect()
 }
 
 /// The JSON Schema of lab files.

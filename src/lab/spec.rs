@@ -22,6 +22,10 @@ pub struct Spec {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
+    /// What is true over IPv4 besides if a run locates a label of a host, unless the host says otherwise.
+    pub located_v4: Truth,
+    /// The same over IPv6.
+    pub located_v6: Truth,
 }
 
 /// One kind of host.
@@ -54,7 +58,8 @@ pub struct HostSpec {
     pub truth_v4: Truth,
     /// The same over IPv6.
     pub truth_v6: Truth,
-    /// The conditions that are true as well over IPv4 if a run locates faults, per measurement.
+    /// What is true over IPv4 besides if a run locates one of these conditions, per measurement: the labels about its
+    /// place. Includes what is stated for every host.
     pub located_v4: Truth,
     /// The same over IPv6.
     pub located_v6: Truth,

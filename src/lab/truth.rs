@@ -22,6 +22,37 @@ pub(crate) fn unstated(own: &Truth, all: &Truth) -> Truth {
     all.iter().filter_map(of).collect()
 }
 
+/// What a run that locates labels adds to the truth of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing: the host has none of the labels.
+    None,
+    /// These labels about the place.
+    At(Vec<String>),
+    /// The lab does not state it. The labels about it begin with this.
+    Unstated(String),
+}
+
+impl Place {
+    /// What is added to these true labels of a host. `sought` are the labels that the run locates, each with the beginning of
+    /// the labels about its place; the first one that a target has is located. `stated` is what the lab says about places.
+    pub(crate) fn of(labels: &[String], stated: &[String], sought: &[(String, String)]) -> Self {
+        let Some((_, subject)) = sought.iter().find(|(label, _)| labels.contains(label)) else {
+            return Self::None;
+        };
+        let own = |label: &&String| is_about(label, subject);
+        let own: Vec<String> = stated.iter().filter(own).cloned().collect();
+        if own.is_empty() { Self::Unstated(subject.clone()) } else { Self::At(own) }
+    }
+}
+
+/// Whether a label is about a place: those that begin with the subject and `hop`, `location` or `quote`.
+pub(crate) fn is_about(label: &str, subject: &str) -> bool {
+    let rest = label.strip_prefix(subject).and_then(|rest| rest.strip_prefix('.'));
+    let condition = rest.map(|rest| rest.split(['.', ':']).next().unwrap_or_default());
+    condition.is_some_and(|condition| ["hop", "location", "quote"].contains(&condition))
+}
+
 /// The statements in one place of a lab file: for all hosts, or for one.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Stated {
@@ -102,6 +133,23 @@ mod tests {
         assert_eq!(unstated(&truth(&["a.x.offline"]), &all)["a"], ["a.y.seen", "a.z:5"]);
         assert_eq!(unstated(&truth(&["a.y.seen", "a.z:6"]), &all)["a"], ["a.x.works"]);
         assert!(unstated(&Truth::new(), &all).is_empty());
+    }
+
+    #[test]
+    fn the_place_is_that_of_the_first_label_that_is_located() {
+        let words =
+            |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let sought = [("a.x.broken", "a"), ("b.c.x.broken", "b.c"), ("b.c.y.failed", "b.c")]
+            .map(|(label, subject)| (label.to_owned(), subject.to_owned()));
+        let stated = words(&["a.hop:3", "a.quote.full", "b.c.hop:2", "b.c.location.border"]);
+        let of = |labels: &[&str]| Place::of(&words(labels), &stated, &sought);
+        assert_eq!(of(&["a.x.works", "z.broken"]), Place::None);
+        assert_eq!(of(&["a.x.broken", "b.c.x.broken"]), Place::At(stated[..2].to_vec()));
+        assert_eq!(of(&["b.c.y.failed"]), Place::At(stated[2..].to_vec()));
+        let none = Place::of(&words(&["b.c.y.failed"]), &stated[..2], &sought);
+        assert_eq!(none, Place::Unstated("b.c".to_owned()));
+        assert!(is_about("b.c.hop:2", "b.c") && is_about("b.c.hop.insufficient", "b.c"));
+        assert!(!is_about("b.c.hop:2", "b") && !is_about("b.connectivity.works", "b"));
     }
 
     #[test]

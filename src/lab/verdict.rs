@@ -8,7 +8,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width};
 use textwrap::core::{Word, display_width};
 use textwrap::wrap_algorithms::wrap_first_fit;
 
-use crate::lab::truth::Truth;
+use crate::lab::truth::{Place, Truth, is_about};
 use crate::lab::{Host, Situation};
 
 /// The narrowest that a column of conditions gets.
@@ -44,6 +44,9 @@ pub struct Seen {
     pub truth: Option<Vec<String>>,
     /// Further true conditions, of packets that may come too late to be seen.
     pub late: Vec<String>,
+    /// In a run that locates labels: what the labels about a place begin with that the lab does not state. They are not
+    /// compared.
+    pub unstated: Option<String>,
     /// Number of records that should exist.
     pub expected: usize,
     /// Number of records that exist.
@@ -209,6 +212,25 @@ impl Tally {
         self
     }
 
+    /// For a run that locates labels: the truth of each host that has one of these gets the labels about its place. Each comes
+    /// with the beginning of those labels; of several the first one counts. `hosts` are those of [`Tally::new`].
+    #[must_use]
+    pub fn locating(mut self, hosts: &[Host], sought: &[(String, String)]) -> Self {
+        for (row, host) in self.rows.iter_mut().zip(hosts) {
+            let families = [(&mut row.v4, &host.located_v4), (&mut row.v6, &host.located_v6)];
+            for (seen, located) in families {
+                let Some(truth) = &mut seen.truth else { continue };
+                let stated = located.get(&self.measurement).map(Vec::as_slice).unwrap_or_default();
+                match Place::of(truth, stated, sought) {
+                    Place::None => {}
+                    Place::At(labels) => truth.extend(labels),
+                    Place::Unstated(subject) => seen.unstated = Some(subject),
+                }
+            }
+        }
+        self
+    }
+
     /// True conditions that are missing without being an error.
     pub fn absent(&self) -> usize {
         self.rows.iter().map(Row::absent).sum()
@@ -225,7 +247,11 @@ impl Tally {
         let Some(row) = self.rows.get_mut(host) else { return };
         let seen = if is_v6 { &mut row.v6 } else { &mut row.v4 };
         seen.records += 1;
-        let conditions: Vec<String> = conditions.iter().map(|c| c.as_ref().to_owned()).collect();
+        let mut conditions: Vec<String> =
+            conditions.iter().map(|c| c.as_ref().to_owned()).collect();
+        if let Some(subject) = &seen.unstated {
+            conditions.retain(|label| !is_about(label, subject));
+        }
         let sorted = |labels: &[String]| {
             let mut labels = labels.to_vec();
             labels.sort_unstable();
@@ -376,6 +402,8 @@ mod tests {
             prefix_v6: String::new(),
             truth_v4: BTreeMap::from([("ecn".to_owned(), truth)]),
             truth_v6: BTreeMap::from([("ecn".to_owned(), truth_v6)]),
+            located_v4: Truth::new(),
+            located_v6: Truth::new(),
             late_v4: Truth::new(),
             late_v6: Truth::from([("ecn".to_owned(), vec!["ecn.late.seen".to_owned()])]),
         }
@@ -458,6 +486,41 @@ host  measured                truth                   agree
 a     x.works                 x.works y.seen          yes 0/4, 4 absent
 ";
         assert_eq!(tally.table(80, &Styles::default()), expected);
+    }
+
+    #[test]
+    fn places_are_compared_where_the_lab_states_them() {
+        let places = |labels: &[&str]| {
+            let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+            Truth::from([("ecn".to_owned(), labels)])
+        };
+        let mut known = host("known", &["ecn.connectivity.broken"]);
+        known.located_v4 = places(&["ecn.hop:2", "ecn.quote.full"]);
+        known.located_v6 = places(&["ecn.hop:3", "ecn.quote.full"]);
+        let unstated = host("unstated", &["ecn.connectivity.broken"]);
+        let mut clean = host("clean", &["ecn.connectivity.works"]);
+        clean.located_v4 = known.located_v4.clone();
+        let hosts = [known, unstated, clean];
+        let sought = [("ecn.connectivity.broken".to_owned(), "ecn".to_owned())];
+        let agrees = |hop_v6: &str, of_clean: &[&str]| {
+            let mut tally = Tally::new(&hosts, "ecn").locating(&hosts, &sought);
+            for (is_v6, hop) in [(false, "ecn.hop:2"), (true, hop_v6)] {
+                for _ in 0..2 {
+                    let broken = ["ecn.connectivity.broken", hop, "ecn.quote.full"];
+                    tally.add(0, is_v6, &broken);
+                    tally.add(1, is_v6, &["ecn.connectivity.broken", "ecn.hop:9"]);
+                    tally.add(2, is_v6, of_clean);
+                }
+            }
+            tally.rows().iter().map(Row::agrees).collect::<Vec<_>>()
+        };
+        let works = "ecn.connectivity.works";
+        assert_eq!(agrees("ecn.hop:3", &[works]), [true; 3]);
+        assert_eq!(agrees("ecn.hop:2", &[works, "ecn.hop:2"]), [false, true, false]);
+        // Nothing is located: a place is as wrong as any other label.
+        let mut tally = Tally::new(&hosts, "ecn").locating(&hosts, &[]);
+        tally.add(1, false, &["ecn.connectivity.broken", "ecn.hop:9"]);
+        assert_eq!(tally.rows()[1].v4.agreed, 0);
     }
 
     #[test]

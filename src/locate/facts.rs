@@ -62,9 +62,9 @@ fields! {
         /// The largest number of addresses that answered copies of one configuration with one TTL: more than 1 if packets
         /// of a flow take more than one way.
         branches: Option<u8>,
-        /// The fewest octets of the transport that a quote has.
+        /// The fewest octets of the transport that a quote of the experiment's packet has; if there is none, of the baseline's.
         quote_min: Option<u16>,
-        /// The octets of the transport's header in the experiment's packet.
+        /// The octets of the transport's header in that packet; without a quote, in the experiment's.
         header: Option<u16>,
         /// The copies that were sent to the target.
         packets: Option<u16>,

@@ -101,7 +101,8 @@ struct Entry {
     /// Copies whose answers may still come.
     overdue: Vec<Flight>,
     numbers: u16,
-    quote_min: Option<u16>,
+    /// The shortest quotes of the baseline and of the experiment.
+    quote_min: [Option<u16>; 2],
     /// How it ended if not by itself.
     ended: Option<Outcome>,
     is_over: bool,
@@ -150,7 +151,7 @@ impl Phase {
             flight: None,
             overdue: Vec::new(),
             numbers: 0,
-            quote_min: None,
+            quote_min: [None; 2],
             ended: None,
             is_over: false,
         };
@@ -199,7 +200,7 @@ impl Phase {
         }
         let (target, prefix) = (entry.subject.target, self.pace.prefix(entry.subject.target));
         let keys = [(true, target), (false, prefix)];
-        let mut free = self.free;
+        let mut free = self.free.max(self.store.due(flight.asked, now));
         for key in keys {
             free = free.max(self.free_at.get(&key).copied().unwrap_or_default());
         }
@@ -208,6 +209,7 @@ impl Phase {
             self.queue.push(Reverse((free, number)));
             return None;
         }
+        self.store.handle_sent(flight.asked, now);
         self.free = now + self.pace.gap;
         for (key, gap) in keys.into_iter().zip([self.pace.per_address, self.pace.per_prefix]) {
             if !gap.is_zero() {
@@ -287,7 +289,8 @@ impl Phase {
         let Flight { want, asked: (asked, _), at, .. } = flight;
         let target = entry.subject.target;
         if let Answer::Quote { from, shown, octets } = answer {
-            entry.quote_min = Some(entry.quote_min.map_or(octets, |least| least.min(octets)));
+            let shortest = &mut entry.quote_min[usize::from(want.side == Side::One)];
+            *shortest = Some(shortest.map_or(octets, |least| least.min(octets)));
             let hop = entry.search.hops.get(usize::from(want.ttl));
             let is_new = hop.is_some_and(|hop| hop.from.iter().all(|(known, _)| *known != from));
             let sent = at.saturating_sub(self.limits.patience);
@@ -381,7 +384,8 @@ impl Phase {
             silent: count(&|hop| hop.is_silent()),
             limited: count(&|hop| hop.limited),
             branches: Some(hops().map(super::evidence::Hop::branches).max().unwrap_or_default()),
-            quote_min: entry.quote_min,
+            // Their headers may differ in length.
+            quote_min: entry.quote_min[1].or(entry.quote_min[0]),
             packets: Some(search.sent),
             resets: Some(search.resets),
             ..Located::default()

@@ -81,6 +81,8 @@ pub(super) struct Store {
     levels: HashMap<(bool, u8), Level, RandomState>,
     seen: HashMap<(u64, IpAddr, u8), Seen, RandomState>,
     buckets: HashMap<Key, Bucket, RandomState>,
+    /// The same of copies when they were sent: later than they were to be, if this host was busy or other limits held them.
+    sent: HashMap<Key, Bucket, RandomState>,
 }
 
 /// The prefix whose addresses have the same path: /24 or /48.
@@ -145,6 +147,17 @@ impl Store {
         self.buckets.entry(key).or_default().take(at, each);
     }
 
+    /// When a copy that is due may be sent there, given those that were.
+    pub(super) fn due(&self, (key, each): (Key, Duration), now: Duration) -> Duration {
+        self.sent.get(&key).map_or(now, |bucket| bucket.free(now, each))
+    }
+
+    /// A copy is sent there now.
+    pub(super) fn handle_sent(&mut self, (key, each): (Key, Duration), now: Duration) {
+        make_room(&mut self.sent, |bucket| !bucket.is_idle(now));
+        self.sent.entry(key).or_default().take(now, each);
+    }
+
     /// A hop answered a copy that was sent at `sent` and asked `asked`. `is_new` says whether it is the first answer from there
     /// to the target.
     pub(super) fn handle_quote(
@@ -157,13 +170,15 @@ impl Store {
     ) {
         let key = Key::Hop(from);
         if asked != key {
-            let inherited = match asked {
-                Key::Unknown(..) => self.buckets.get(&asked).copied(),
-                Key::Hop(_) => None,
-            };
-            match (self.buckets.contains_key(&key), inherited) {
-                (false, Some(bucket)) => drop(self.buckets.insert(key, bucket)),
-                _ => self.buckets.entry(key).or_default().take(sent, EACH),
+            for buckets in [&mut self.buckets, &mut self.sent] {
+                let inherited = match asked {
+                    Key::Unknown(..) => buckets.get(&asked).copied(),
+                    Key::Hop(_) => None,
+                };
+                match (buckets.contains_key(&key), inherited) {
+                    (false, Some(bucket)) => drop(buckets.insert(key, bucket)),
+                    _ => buckets.entry(key).or_default().take(sent, EACH),
+                }
             }
         }
         if !is_new {

@@ -40,6 +40,11 @@ pub struct Sought {
 }
 
 impl Locate {
+    /// Each label, with the beginning of the labels about its place.
+    pub fn subjects(&self) -> impl Iterator<Item = (String, String)> {
+        self.labels.iter().map(|sought| (sought.label.clone(), sought.subject.clone()))
+    }
+
     /// Adds the rules about the places: `X.hop`, `X.location` and `X.quote` for each subject X.
     pub(super) fn sources(&self) -> Vec<RuleSource> {
         let mut subjects: Vec<&str> = Vec::new();
@@ -103,6 +108,30 @@ fn rules(subject: &str) -> [RuleSource; 3] {
             question: choices(&QUOTES),
         },
     ]
+}
+
+/// Whether a label about a place, such as `ecn.hop:4`, is one that locating a label of these rules can give.
+pub fn is_about_place(label: &str, rules: &Rules) -> bool {
+    let words = |answers: &[(&str, &str)], word: &str| {
+        word == INSUFFICIENT || answers.iter().any(|(is, _)| *is == word)
+    };
+    let is_answer = |rest: &str| match (rest.split_once(':'), rest.split_once('.')) {
+        (Some(("hop", number)), _) => {
+            number.parse::<u8>().is_ok_and(|hop| hop > 0 && number == hop.to_string())
+        }
+        (_, Some(("hop", word))) => word == INSUFFICIENT,
+        (_, Some(("location", word))) => words(&LOCATIONS, word),
+        (_, Some(("quote", word))) => words(&QUOTES, word),
+        _ => false,
+    };
+    let fits = |sought: &Sought| {
+        let rest = label.strip_prefix(&sought.subject).and_then(|rest| rest.strip_prefix('.'));
+        rest.is_some_and(is_answer)
+    };
+    let of = |rule: &Rule| {
+        rule.labels().iter().filter_map(|label| sought(rule, label)).any(|s| fits(&s))
+    };
+    rules.iter().filter(|rule| !rule.is_value()).any(of)
 }
 
 /// A label of a rule as it may be located.

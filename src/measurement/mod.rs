@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 pub use bounds::{ROUNDS, duration};
 pub use columns::about_with;
 pub use extends::{Origin, Sources};
-pub use locate::{Locate, Sought};
+pub use locate::{Locate, Sought, is_about_place};
 pub use params::{Overrides, Param, ParamValue};
 pub use plan::{Configuration, Confirm, Connection, Keep, Plan, Prepare};
 pub use read::FORMAT;

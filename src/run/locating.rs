@@ -18,7 +18,7 @@ use crate::connect::Ended;
 use crate::engine::driver::Trace;
 use crate::error::{Error, Result};
 use crate::field::Row as _;
-use crate::locate::{LOCATE, Located, Pair};
+use crate::locate::{LOCATE, Located, Pair, Side};
 use crate::measurement::{Locate, Plan, Sought};
 use crate::observer::Flows;
 use crate::packet::owner::PortSet;
@@ -188,6 +188,11 @@ fn trace(
 fn complete(locate: &Locate, networks: &Networks, waiting: &Waiting, located: Located) -> Located {
     let origin = |address: Option<IpAddr>| networks.origin(address?);
     let Some(sought) = locate.labels.get(waiting.sought) else { return located };
+    // The packet that quote_min is about: their headers may differ in length.
+    let quoted = match (located.answered_one, located.quote_min) {
+        (None | Some(0), Some(_)) => Side::Zero,
+        _ => Side::One,
+    };
     Located {
         label: Some(sought.label.clone()),
         subject: Some(sought.subject.clone()),
@@ -201,7 +206,7 @@ fn complete(locate: &Locate, networks: &Networks, waiting: &Waiting, located: Lo
         changed_as: origin(located.changed_from),
         copied: Some(waiting.pair.copied()),
         fields: Some(waiting.pair.fields()),
-        header: Some(waiting.pair.of(crate::locate::Side::One).header()),
+        header: Some(waiting.pair.of(quoted).header()),
         ..located
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::error::{Diagnostic, Doing as _, Error, Report, Result};
 use crate::files;
 use crate::lab::{self, Spec};
-use crate::measurement::Plan;
+use crate::measurement::{Plan, is_about_place};
 
 /// The largest file in octets.
 const LARGEST: usize = 8 << 20;
@@ -53,9 +53,10 @@ impl LabFile {
 /// The labels in the truth of a lab's text that a measurement cannot give.
 pub fn unknown_labels(text: &str, plan: &Plan) -> Vec<Diagnostic> {
     let labels: Vec<String> = plan.rules.iter().flat_map(|rule| rule.labels()).collect();
-    lab::unknown_labels(text, &plan.name, |label| {
+    let known = |label: &str| {
         // The label of a value has any value.
         let value = label.split_once(':').map(|(name, _)| format!("{name}:..."));
         labels.iter().any(|known| known == label || Some(known) == value.as_ref())
-    })
+    };
+    lab::unknown_labels(text, &plan.name, known, |label| is_about_place(label, &plan.rules))
 }

@@ -86,6 +86,21 @@ fn short_quotes_show_nothing() {
 }
 
 #[test]
+fn the_shortest_quote_is_one_of_the_experiment() {
+    for (does, goal) in [(Does::Rewrites, Goal::Changed), (Does::Drops, Goal::Stopped)] {
+        let of = |at: u8| {
+            let fault = Some(Fault { does, at, place: Place::Ingress });
+            search(Path { fault, ..Path::new(1, 6) }, goal, 0.0, 1).0
+        };
+        assert_eq!(of(4).quote_min, Some(28), "{does:?}");
+    }
+    // Dropped before the first hop, it is quoted by none.
+    let fault = Some(Fault { does: Does::Drops, at: 1, place: Place::Ingress });
+    let (found, _) = search(Path { fault, ..Path::new(1, 6) }, Goal::Stopped, 0.0, 1);
+    assert_eq!((found.hop, found.answered_one, found.quote_min), (Some(1), Some(0), Some(20)));
+}
+
+#[test]
 fn branches_are_counted() {
     let fault = Some(Fault { does: Does::Drops, at: 5, place: Place::Ingress });
     let mut path = Path { fault, ..Path::new(1, 9) };

@@ -33,6 +33,20 @@ fn targets_share_their_first_hops() {
     assert!(world.worst() <= ALLOWED, "{} at once", world.worst());
 }
 
+#[test]
+fn a_host_that_stalls_does_not_ask_a_hop_more_often() {
+    let mut dice = Dice(3);
+    let mut paths = paths(100, &mut dice);
+    for path in &mut paths {
+        // Each looks once at the third router.
+        path.fault = Some(Fault { does: Does::Drops, at: 4, place: Place::Ingress });
+    }
+    let mut world = World::new(paths, 0.0, 4);
+    world.stalls = Duration::from_secs(9);
+    world.locate(Goal::Stopped);
+    assert!(world.worst() <= ALLOWED, "{} at once", world.worst());
+}
+
 /// As many as a large list has: `cargo test --lib locate -- --ignored`.
 #[test]
 #[ignore = "five thousand searches"]

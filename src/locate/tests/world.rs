@@ -118,7 +118,9 @@ impl Path {
                     };
                     let other = router.branch.filter(|_| dice.below(2) == 0);
                     let from = other.or(router.address).unwrap();
-                    let octets = if router.is_short { 8 } else { 28 };
+                    // The headers of the two differ in length.
+                    let header = if side == Side::One { 28 } else { 20 };
+                    let octets = if router.is_short { 8 } else { header };
                     let quote = Answer::Quote { from, shown, octets };
                     return (!router.is_silent).then_some(quote);
                 }
@@ -139,6 +141,8 @@ pub struct World {
     /// When copies came to each hop, whether it answered or not.
     pub asked: HashMap<IpAddr, Vec<Duration>>,
     answering: HashMap<IpAddr, Bucket>,
+    /// How long the prober does nothing, after every 150 copies.
+    pub stalls: Duration,
     pub took: Duration,
 }
 
@@ -146,7 +150,8 @@ impl World {
     pub fn new(paths: Vec<Path>, loss: f64, seed: u64) -> Self {
         let (asked, answering) = (HashMap::new(), HashMap::new());
         let dice = Dice(seed);
-        Self { paths, loss, limits_answers: true, dice, asked, answering, took: Duration::ZERO }
+        let (stalls, took) = (Duration::ZERO, Duration::ZERO);
+        Self { paths, loss, limits_answers: true, dice, asked, answering, stalls, took }
     }
 
     /// Searches for every target.
@@ -162,6 +167,13 @@ impl World {
         let mut now = Duration::from_secs(1000);
         let mut answers: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
         let mut sent: Vec<(Sending, Answer)> = Vec::new();
+        let handle = |phase: &mut Phase, (copy, answer): (Sending, Answer), now: Duration| {
+            phase.handle_answer(copy.subject, copy.number, answer, false, now);
+            if matches!(answer, Answer::Reply { .. }) {
+                phase.handle_reset(copy.subject);
+            }
+        };
+        let mut copies = 0;
         loop {
             match phase.poll(now) {
                 Next::Done => break,
@@ -170,16 +182,21 @@ impl World {
                         answers.push(Reverse((now + delay, sent.len())));
                         sent.push((copy, answer));
                     }
+                    copies += 1;
+                    if copies % 150 != 0 || self.stalls.is_zero() {
+                        continue;
+                    }
+                    now += self.stalls;
+                    // What has come counts before what is overdue.
+                    while let Some(Reverse((_, number))) = answers.pop() {
+                        handle(&mut phase, sent[number], now);
+                    }
                 }
                 Next::Wait(until) => match answers.peek().copied() {
                     Some(Reverse((at, number))) if at <= until => {
                         answers.pop();
                         now = at;
-                        let (copy, answer) = sent[number];
-                        phase.handle_answer(copy.subject, copy.number, answer, false, now);
-                        if matches!(answer, Answer::Reply { .. }) {
-                            phase.handle_reset(copy.subject);
-                        }
+                        handle(&mut phase, sent[number], now);
                     }
                     _ => now = until,
                 },
