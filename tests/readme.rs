@@ -264,7 +264,8 @@ fn check_command(command: &str) -> Result<(), String> {
             }
         }
         "git" | "cd" | "groupadd" | "usermod" | "apt" | "dpkg-reconfigure" => Ok(()),
-        "minisign" | "sha256sum" | "gh" | "tshark" => Ok(()),
+        "minisign" | "sha256sum" | "gh" | "tshark" | "cp" | "install" | "chown" => Ok(()),
+        "systemctl" | "systemd-sysusers" => Ok(()),
         // The options before this one are read before it is.
         "pathspider" => {
             let mut command = Command::new(env!("CARGO_BIN_EXE_pathspider"));
