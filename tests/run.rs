@@ -82,7 +82,8 @@ fn lab_run(folder: &Path, user: Option<u32>) {
         command.uid(user).gid(user);
     }
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}{said}", stderr(&output));
     let summary = summary(&output);
     assert_eq!(summary["lab_agrees"], true, "{summary}");
     assert_eq!(summary["records"], summary["targets"]["asked"]);

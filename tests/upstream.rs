@@ -12,7 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, RecordBatch, StructArray, cast::AsArray as _, types::TimestampNanosecondType,
+    ArrayRef, RecordBatch, StructArray, cast::AsArray as _, new_null_array,
+    types::TimestampNanosecondType,
 };
 use arrow_json::ReaderBuilder;
 use arrow_schema::{DataType, Field, Schema};
@@ -66,7 +67,15 @@ fn results(list: &str, into: &Path) -> PathBuf {
     let ecn = SHIPPED.iter().find(|(name, _)| *name == "ecn").unwrap().1;
     let plan = Plan::load("ecn.toml", ecn, &own).unwrap();
     let schema = Arc::new(plan.record_schema(&own));
-    let mut all: Vec<ArrayRef> = vec![Arc::new(columns(&own, &targets).unwrap())];
+    let listed = columns(&own, &targets).unwrap();
+    // A run adds the prefix, which upstream has not.
+    let DataType::Struct(fields) = schema.field(0).data_type() else { panic!("{schema}") };
+    let target = fields.iter().map(|field| {
+        let column = listed.column_by_name(field.name()).cloned();
+        column.unwrap_or_else(|| new_null_array(field.data_type(), targets.len()))
+    });
+    let target = StructArray::new(fields.clone(), target.collect(), None);
+    let mut all: Vec<ArrayRef> = vec![Arc::new(target)];
     // Nobody was asked again.
     let unasked = vec![None; targets.len()];
     all.extend(schema.fields()[1..].iter().map(|field| match field.name().as_str() {
