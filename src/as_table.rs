@@ -13,8 +13,9 @@ mod text;
 
 use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use self::ranges::{Builder, Ranges};
@@ -50,6 +51,30 @@ pub struct About {
     pub bytes: u64,
     /// SHA-256 of the file as it is stored, in hexadecimal.
     pub sha256: String,
+}
+
+/// Where a table comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// A file of the user.
+    File(PathBuf),
+    /// This text: the table of a lab's networks.
+    Text(String),
+}
+
+impl Source {
+    /// Reads the table.
+    ///
+    /// # Errors
+    /// As [`AsTable::open`].
+    pub fn open(&self) -> Result<AsTable> {
+        match self {
+            Self::File(path) => AsTable::open(path),
+            Self::Text(text) => AsTable::parse(text.as_bytes())
+                .map_err(|why| Error::failed("read the AS table of the lab", why)),
+        }
+    }
 }
 
 impl AsTable {

@@ -24,6 +24,7 @@ use super::options::rights::Rights;
 use super::options::state::State;
 use super::options::watch::Watched;
 use super::{options, signals, source};
+use crate::as_table;
 use crate::barrier;
 use crate::error::{Doing as _, Error, Exit, Result};
 use crate::lab::{self, Lab, Tally};
@@ -32,7 +33,7 @@ use crate::privilege;
 use crate::report::server::Server;
 use crate::report::status::Status;
 use crate::report::{forecast, lab_table, summary, watch};
-use crate::run::networks::{Networks, TableSource};
+use crate::run::networks::Networks;
 use crate::run::output::Output;
 use crate::run::telemetry::Telemetry;
 use crate::run::{
@@ -186,7 +187,7 @@ impl Args {
             connect: self.connect.clone(),
             give_up_rights: true,
             allow_commands: self.allow_commands,
-            as_table: self.as_table.clone().map(TableSource::File),
+            as_table: self.as_table.clone().map(as_table::Source::File),
             list: self.targets.clone(),
             output,
             form: self.form.records(),
@@ -280,7 +281,7 @@ fn whole(
         && spec.as_table.is_none()
     {
         // Whose a hop is can be said only with a table, and the lab knows its own.
-        spec.as_table = Some(TableSource::Text(lab::hops::as_table(lab)));
+        spec.as_table = Some(as_table::Source::Text(lab::hops::as_table(lab)));
     }
     let lab =
         spec_of_lab.map(|spec| args.prober.build(&spec, args.source_ports.as_ref())).transpose()?;

@@ -4,17 +4,15 @@
 //! two first.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_array::builder::{Int64Builder, ListBuilder};
 use arrow_array::{ArrayRef, StringArray, StructArray};
 use arrow_schema::{DataType, Field, Fields};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 
 use super::spec::Spec;
-use crate::as_table::AsTable;
+use crate::as_table::{AsTable, Source};
 use crate::error::{Error, Result};
 use crate::sink::Metadata;
 use crate::targets::{self, Target};
@@ -24,26 +22,6 @@ pub const PREFIX: &str = "prefix";
 
 /// The column of the ASes that originate a target's prefix.
 pub const ASN: &str = "asn";
-
-/// Where the AS table of a run comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TableSource {
-    /// A file of the user.
-    File(PathBuf),
-    /// This text, in a format of [`AsTable`]: that of a lab's own networks.
-    Text(String),
-}
-
-impl TableSource {
-    fn table(&self) -> Result<AsTable> {
-        match self {
-            Self::File(path) => AsTable::open(path),
-            Self::Text(text) => AsTable::parse(text.as_bytes())
-                .map_err(|why| Error::failed("read the AS table of the lab", why)),
-        }
-    }
-}
 
 /// What is known of the networks of targets.
 #[derive(Debug)]
@@ -59,7 +37,7 @@ impl Networks {
     /// # Errors
     /// As [`AsTable::open`].
     pub fn open(spec: &Spec) -> Result<Self> {
-        let table = spec.as_table.as_ref().map(TableSource::table).transpose()?;
+        let table = spec.as_table.as_ref().map(Source::open).transpose()?;
         Ok(Self { lengths: spec.prefix_lengths, table })
     }
 
@@ -173,7 +151,7 @@ mod tests {
         let list = Reader::from_targets(Vec::new()).fields();
         let networks = Networks { lengths: (24, 56), table: Some(table) };
         let columns = networks.columns(&list, &targets()).unwrap();
-        let spec = Spec { as_table: Some(TableSource::File("x".into())), ..Spec::default() };
+        let spec = Spec { as_table: Some(Source::File("x".into())), ..Spec::default() };
         assert_eq!(columns.fields(), &Networks::fields(&spec, &list).unwrap());
         let prefix = columns.column_by_name(PREFIX).unwrap().as_string::<i32>().clone();
         let found: Vec<_> = prefix.iter().collect();
@@ -195,7 +173,7 @@ mod tests {
         let list: Fields =
             [PREFIX, ASN].map(|name| Field::new(name, DataType::Utf8, true)).into_iter().collect();
         assert_eq!(Networks::fields(&Spec::default(), &list).unwrap(), list);
-        let spec = Spec { as_table: Some(TableSource::File("x".into())), ..Spec::default() };
+        let spec = Spec { as_table: Some(Source::File("x".into())), ..Spec::default() };
         let why = Networks::fields(&spec, &list).unwrap_err().to_string();
         assert!(why.contains("a column `asn` already"), "{why}");
     }

@@ -10,7 +10,7 @@ use super::controls::Share;
 use super::evidence;
 use super::form::Form;
 use super::memory;
-use super::networks::TableSource;
+use crate::as_table;
 use crate::engine::scheduler::{Caps, Limits};
 use crate::measurement::Overrides;
 use crate::resolve::question::Family;
@@ -93,7 +93,7 @@ pub struct Spec {
     /// Whether `command` steps may run their programs.
     pub allow_commands: bool,
     /// A table of networks and the ASes that originate them, for the column `target.asn`.
-    pub as_table: Option<TableSource>,
+    pub as_table: Option<as_table::Source>,
     /// The target list, to tell whether it changed; `None` if it can be read only once.
     pub list: Option<PathBuf>,
     /// Where records go, as the user wrote it.
