@@ -1,4 +1,4 @@
-//! Measures a unit: the run of [`run`](crate::run) with the settings of the campaign, within those of the owner.
+//! Measures a unit: the run of [`crate::run`] with the settings of the campaign, within those of the owner.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;

@@ -1,7 +1,7 @@
 //! Where on the path a feature is changed or dropped: the search, without sockets and without a clock.
 //!
 //! Copies of the very packets of the baseline and of an experiment are sent with a limited TTL, and routers quote them in
-//! ICMP errors. [`Search`] decides for one target which copy to send next, and what follows from the answers;
+//! ICMP errors. `Search` decides for one target which copy to send next, and what follows from the answers;
 //! [`Phase`] runs many searches at a time, shares what is known of their first hops, and limits what is sent to each hop.
 //! Time is an argument, so the tests run in virtual time. The engine sends the copies and reads the answers.
 //!

@@ -1,5 +1,5 @@
 //! Blocks of pcapng (draft-ietf-opsawg-pcapng) as this program writes them: a section header, an interface, packets, each
-//! with a comment. Little-endian, times in nanoseconds. [`blocks`](super::blocks) reads them.
+//! with a comment. Little-endian, times in nanoseconds. `blocks` reads them.
 
 use std::io;
 

@@ -182,7 +182,7 @@ impl Sink for PartsSink {
 /// it.
 ///
 /// # Errors
-/// [`Error::Usage`] if it cannot.
+/// A usage error if it cannot.
 pub fn can_be(path: &Path) -> Result<Place> {
     let place = Place::of(path)?;
     Temporary::sweep(&place);
@@ -199,7 +199,7 @@ pub struct SingleSink {
 }
 
 impl SingleSink {
-    /// The file will be at `place`; `parts` writes to the folder [`parts_of`] of that file.
+    /// The file will be at `place`; `parts` writes to the folder `parts_of` of that file.
     pub fn new(place: Place, parts: PartsSink) -> Self {
         Self { parts, place: Some(place) }
     }

@@ -1,6 +1,6 @@
 //! Evidence: the packets of targets with certain labels, as pcapng files in a folder (`--evidence`).
 //!
-//! The capture keeps the packets of every attempt in memory, within a [`Budget`]. When a wave has been merged they wait here
+//! The capture keeps the packets of every attempt in memory, within a `Budget`. When a wave has been merged they wait here
 //! until the records of their targets are final, confirmation rounds included. Then they are written or dropped, and the
 //! record says in which file they are. A file is on disk before the part that has the record.
 
