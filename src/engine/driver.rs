@@ -61,7 +61,19 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 /// The largest number of command outputs that are kept.
 const MOST_OUTPUTS: usize = 64;
 
-/// Tokens of the sockets that receive for packets made by hand; every other token is a slot.
+/// Half of the bits of a token are the slot, the others the end of the attempt's generation.
+const HALF: u32 = usize::BITS / 2;
+/// The bits of the slot.
+const SLOT: usize = usize::MAX >> HALF;
+
+/// The token of an attempt's socket.
+fn token_of(slot: usize, generation: u64) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "only the end of it is needed")]
+    let generation = generation as usize;
+    slot & SLOT | generation << HALF
+}
+
+/// Tokens of the sockets that receive for packets made by hand; every other token is that of an attempt.
 const EAR_V4: usize = usize::MAX - 1;
 const EAR_V6: usize = usize::MAX - 2;
 
@@ -342,10 +354,15 @@ impl<'a> Engine<'a> {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         let mut buffer = std::mem::take(&mut self.buffer);
         for event in &events {
-            let slot = event.token().0;
-            if matches!(slot, EAR_V4 | EAR_V6) {
-                self.hear(slot == EAR_V6, &mut buffer, wave);
-            } else if let Some(Some(connection)) = self.connections.get_mut(slot)
+            let token = event.token().0;
+            if matches!(token, EAR_V4 | EAR_V6) {
+                self.hear(token == EAR_V6, &mut buffer, wave);
+                continue;
+            }
+            let slot = token & SLOT;
+            // A socket that waits to be closed may still have events. They are not for the next owner of its slot.
+            if let Some(Some(connection)) = self.connections.get_mut(slot)
+                && token_of(slot, connection.generation) == token
                 && let Some(ending) = connection.ready(Ready::of(event), &mut buffer)
             {
                 self.close(slot, ending, wave);
@@ -418,9 +435,12 @@ impl<'a> Engine<'a> {
                 })
             }
         };
+        self.generation += 1;
+        let generation = self.generation;
+        let token = token_of(slot, generation);
         let begun = begun.and_then(|begun| match begun.opened.0.hears {
             true => {
-                self.watch(begun.opened.0.fd(), slot).map(|()| begun).map_err(|why| (why, None))
+                self.watch(begun.opened.0.fd(), token).map(|()| begun).map_err(|why| (why, None))
             }
             false => Ok(begun),
         });
@@ -437,8 +457,6 @@ impl<'a> Engine<'a> {
             }
         };
         log::debug!("{} from port {port}, configuration {}", target.at, job.configuration);
-        self.generation += 1;
-        let generation = self.generation;
         let at = Instant::now() + configuration.timeout;
         self.deadlines[job.configuration].push_back(Deadline { at, slot, generation });
         let when = (generation, started, port);
