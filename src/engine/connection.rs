@@ -43,8 +43,6 @@ pub(super) struct Connection {
     /// counts only if no answer comes.
     refused: Option<Fault>,
     pub(super) job: Job,
-    /// Distinguishes this from an earlier connection in the same slot.
-    pub(super) generation: u64,
     pub(super) started: Timestamp,
     /// The same by the monotonic clock, which is never set.
     begun: Duration,
@@ -58,7 +56,7 @@ impl Connection {
         machine: Guarded,
         out: Vec<u8>,
         job: Job,
-        (generation, started, port): (u64, Timestamp, u16),
+        (started, port): (Timestamp, u16),
     ) -> Self {
         Self {
             channel,
@@ -76,7 +74,6 @@ impl Connection {
             broken: None,
             refused: None,
             job,
-            generation,
             started,
             begun: monotonic(),
             port,
@@ -287,7 +284,7 @@ mod tests {
             let kind = connect::kind("dns_udp").unwrap();
             let machine = Guarded::new(|| connect::start(kind, &Options::default(), peer));
             let job = Job { target: 0, configuration: 0 };
-            let when = (1, Timestamp(0), 0);
+            let when = (Timestamp(0), 0);
             let mut connection = Connection::new(opened, machine, Vec::new(), job, when);
             let mut buffer = [0; 512];
             assert_eq!(connection.ready(Ready::UNKNOWN, &mut buffer), None);
@@ -322,7 +319,7 @@ mod tests {
         let kind = connect::kind("tcp").unwrap();
         let machine = Guarded::new(|| connect::start(kind, &Options::default(), peer));
         let job = Job { target: 0, configuration: 0 };
-        let connection = Connection::new(opened, machine, Vec::new(), job, (1, Timestamp(0), 0));
+        let connection = Connection::new(opened, machine, Vec::new(), job, (Timestamp(0), 0));
         let poll = mio::Poll::new().unwrap();
         let fd = connection.channel.fd();
         let mut source = mio::unix::SourceFd(&fd);

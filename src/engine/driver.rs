@@ -47,6 +47,7 @@ use super::ports::{Bank, Deal, Ports};
 use super::raw::Raw;
 use super::ready::Ready;
 use super::scheduler::{Job, Next, Scheduler};
+use super::slots::{Place, Slots};
 use super::socket::{Channel, Opening, Unsent, allow_descriptors, at_once, from_some_port};
 use crate::barrier::panic_point;
 use crate::connect::{self, Ended, Ending, KindDef, Machine, Peer, Stage, State};
@@ -60,18 +61,6 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 
 /// The largest number of command outputs that are kept.
 const MOST_OUTPUTS: usize = 64;
-
-/// Half of the bits of a token are the slot, the others the end of the attempt's generation.
-const HALF: u32 = usize::BITS / 2;
-/// The bits of the slot.
-const SLOT: usize = usize::MAX >> HALF;
-
-/// The token of an attempt's socket.
-fn token_of(slot: usize, generation: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "only the end of it is needed")]
-    let generation = generation as usize;
-    slot & SLOT | generation << HALF
-}
 
 /// Tokens of the sockets that receive for packets made by hand; every other token is that of an attempt.
 const EAR_V4: usize = usize::MAX - 1;
@@ -131,13 +120,9 @@ pub struct Engine<'a> {
     epoch: Instant,
     clock: Clock,
     wave: u64,
-    connections: Vec<Option<Connection>>,
-    free: Vec<usize>,
-    /// Slots freed while events are handled: a late event must not reach their next owner.
-    freed: Vec<usize>,
+    connections: Slots<Connection>,
     /// By configuration: its attempts have the same timeout, so they time out in the order of their start.
     deadlines: Vec<VecDeque<Deadline>>,
-    generation: u64,
     raw: Raw,
     /// The searches for the places of labels, once there is one.
     phase: Option<Phase>,
@@ -158,8 +143,7 @@ struct Begun {
 /// When an attempt times out.
 struct Deadline {
     at: Instant,
-    slot: usize,
-    generation: u64,
+    place: Place,
 }
 
 impl<'a> Engine<'a> {
@@ -210,10 +194,7 @@ impl<'a> Engine<'a> {
             epoch: Instant::now(),
             clock: Clock::default(),
             wave: 0,
-            connections: Vec::new(),
-            free: Vec::new(),
-            freed: Vec::new(),
-            generation: 0,
+            connections: Slots::new(),
             phase: None,
             buffer: vec![0; 64 << 10].into_boxed_slice(),
             start: connect::start,
@@ -359,10 +340,7 @@ impl<'a> Engine<'a> {
                 self.hear(token == EAR_V6, &mut buffer, wave);
                 continue;
             }
-            let slot = token & SLOT;
-            // A socket that waits to be closed may still have events. They are not for the next owner of its slot.
-            if let Some(Some(connection)) = self.connections.get_mut(slot)
-                && token_of(slot, connection.generation) == token
+            if let Some((slot, connection)) = self.connections.of_token(token)
                 && let Some(ending) = connection.ready(Ready::of(event), &mut buffer)
             {
                 self.close(slot, ending, wave);
@@ -370,15 +348,12 @@ impl<'a> Engine<'a> {
         }
         self.buffer = buffer;
         self.events = events;
-        self.free.append(&mut self.freed);
         self.closer.pass_on();
         for configuration in 0..self.deadlines.len() {
             while let Some(first) = self.deadlines[configuration].pop_front_if(|d| d.at <= now) {
-                if let Some(Some(connection)) = self.connections.get_mut(first.slot)
-                    && connection.generation == first.generation
-                {
+                if let Some(connection) = self.connections.of_place(first.place) {
                     let ending = connection.time_out(&mut self.buffer);
-                    self.close(first.slot, ending, wave);
+                    self.close(first.place.slot, ending, wave);
                 }
             }
         }
@@ -406,16 +381,13 @@ impl<'a> Engine<'a> {
             name: target.name.as_deref(),
             random: rand::random(),
         };
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.connections.len() - 1
-        });
+        let place = self.connections.reserve();
         // The record is about the last repetition.
         let is_last = wave.left[job.configuration][job.target] == 1;
         let wanted = target.wanted.get(job.configuration).copied().flatten();
         let wanted = wanted.filter(|_| is_last);
         let begun = match self.ways[job.configuration].packet.clone() {
-            Some(packet) => self.forge(packet, peer, target.at, job, slot, wanted),
+            Some(packet) => self.forge(packet, peer, target.at, job, place.slot, wanted),
             None => {
                 let (kind, options) = (configuration.kind, &configuration.options);
                 let mut machine = Guarded::new(|| (self.start)(kind, options, peer));
@@ -424,7 +396,7 @@ impl<'a> Engine<'a> {
                     machine.early(&mut early);
                 }
                 if let Some(ending) = machine.broken() {
-                    self.free.push(slot);
+                    self.connections.release(place);
                     return Some(ended(target.at, started, None, ending));
                 }
                 self.connect(target.at, job, &early, wanted).map(|(opened, port)| Begun {
@@ -435,19 +407,17 @@ impl<'a> Engine<'a> {
                 })
             }
         };
-        self.generation += 1;
-        let generation = self.generation;
-        let token = token_of(slot, generation);
         let begun = begun.and_then(|begun| match begun.opened.0.hears {
             true => {
-                self.watch(begun.opened.0.fd(), token).map(|()| begun).map_err(|why| (why, None))
+                let watched = self.watch(begun.opened.0.fd(), place.token());
+                watched.map(|()| begun).map_err(|why| (why, None))
             }
             false => Ok(begun),
         });
         let Begun { opened, port, machine, out } = match begun {
             Ok(begun) => begun,
             Err((why, port)) => {
-                self.free.push(slot);
+                self.connections.release(place);
                 return Some(ended(
                     target.at,
                     started,
@@ -458,16 +428,15 @@ impl<'a> Engine<'a> {
         };
         log::debug!("{} from port {port}, configuration {}", target.at, job.configuration);
         let at = Instant::now() + configuration.timeout;
-        self.deadlines[job.configuration].push_back(Deadline { at, slot, generation });
-        let when = (generation, started, port);
+        self.deadlines[job.configuration].push_back(Deadline { at, place });
+        let when = (started, port);
         let by_hand = !opened.0.hears;
         let connection = Connection::new(opened, machine, out, job, when);
-        let connection = self.connections[slot].insert(connection);
+        let connection = self.connections.put(place, connection);
         // No socket reports that it is ready.
         if by_hand && let Some(ending) = connection.ready(Ready::UNKNOWN, &mut []) {
-            self.connections[slot] = None;
+            self.connections.take(place.slot);
             self.raw.forget(port, target.at);
-            self.free.push(slot);
             return Some(ended(target.at, started, Some(port), ending));
         }
         None
@@ -516,8 +485,7 @@ impl<'a> Engine<'a> {
 
     /// Removes a connection that has ended.
     fn close(&mut self, slot: usize, ending: Ending, wave: &mut Wave<'_>) {
-        let Some(connection) = self.connections[slot].take() else { return };
-        self.freed.push(slot);
+        let Some(connection) = self.connections.take(slot) else { return };
         let Connection { job, started, port, .. } = connection;
         let target = wave.targets[job.target].at;
         let ended = connection.complete(ended(target, started, Some(port), ending));
@@ -559,12 +527,7 @@ impl<'a> Engine<'a> {
 
     /// Closes all connections in flight; those attempts are discarded.
     fn abandon(&mut self) {
-        for (slot, connection) in self.connections.iter_mut().enumerate() {
-            if connection.take().is_some() {
-                self.free.push(slot);
-                self.scheduler.handle_ended();
-            }
-        }
+        (0..self.connections.clear()).for_each(|_| self.scheduler.handle_ended());
         self.raw.forget_all();
         self.deadlines.iter_mut().for_each(VecDeque::clear);
     }

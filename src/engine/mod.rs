@@ -1,7 +1,7 @@
 //! The engine: makes the connections.
 //!
 //! [`scheduler`] decides what starts when, without sockets or clock; [`driver`] does it, with a `connection` for each attempt
-//! (its machine `guarded`) over a `socket` that is `ready`, or over the `raw` sockets of packets made by hand, whose resets
+//! (its machine `guarded`) in one of its `slots`, over a `socket` that is `ready`, or over the `raw` sockets of packets made by hand, whose resets
 //! the `closer` sends; the `tracer` sends copies of packets with a limited TTL; [`ports`] gives every attempt
 //! a source port of its own, drawn anew for each wave; `clock` detects steps of the system's clock, `pauses` detects that
 //! the program was stopped or the machine asleep, and a [`disturbance`] invalidates a wave.
@@ -21,5 +21,6 @@ pub mod ports;
 mod raw;
 mod ready;
 pub mod scheduler;
+mod slots;
 mod socket;
 mod tracer;

@@ -51,7 +51,7 @@ impl Engine<'_> {
     /// Receives the answers to TCP segments made by hand.
     pub(super) fn hear(&mut self, v6: bool, buffer: &mut [u8], wave: &mut Wave<'_>) {
         while let Some((slot, segment)) = self.raw.hear(v6, buffer) {
-            if let Some(Some(connection)) = self.connections.get_mut(slot)
+            if let Some(connection) = self.connections.of_slot(slot)
                 && let Some(ending) = connection.hear(&buffer[segment])
             {
                 self.close(slot, ending, wave);

@@ -82,14 +82,3 @@ fn a_machine_that_panics_ends_its_attempt_and_no_other() {
         assert_eq!(progress.internal_error.load(Relaxed), 2 + u64::from(tfo));
     }
 }
-
-#[test]
-fn an_event_of_an_earlier_socket_has_another_token() {
-    for slot in [0, 1, 65_000] {
-        assert_eq!(token_of(slot, 7) & SLOT, slot);
-        assert_ne!(token_of(slot, 7), token_of(slot, 8));
-        for generation in [0, 1, u64::MAX] {
-            assert!(!matches!(token_of(slot, generation), EAR_V4 | EAR_V6));
-        }
-    }
-}
