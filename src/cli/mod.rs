@@ -121,7 +121,7 @@ pub fn main() -> Exit {
     let _ = program::is_raised();
     let mut command = manual::command();
     let parsed = command
-        .try_get_matches_from_mut(std::env::args_os())
+        .try_get_matches_from_mut(options::confidence::join_labels(std::env::args_os()))
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches))
         .map_err(|error| error.format(&mut command));
     let cli = match parsed {

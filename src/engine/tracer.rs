@@ -22,6 +22,8 @@ use crate::packet::Icmp;
 
 /// Buffer for errors that come faster than they are read.
 const BUFFER: usize = 4 << 20;
+/// Errors of a channel that are skipped at a time.
+const MOST_ERRORS: u32 = 16;
 /// Tokens of the sockets that receive segments, of IPv4 and IPv6, and errors; every other token is a slot.
 const SEGMENTS: [usize; 2] = [usize::MAX - 1, usize::MAX - 2];
 const ERRORS: [usize; 2] = [usize::MAX - 3, usize::MAX - 4];
@@ -208,7 +210,8 @@ impl Tracer {
 
     fn datagrams(&mut self, number: usize, heard: &mut Vec<Heard>) {
         let Some(slot) = self.slots.get(&number) else { return };
-        loop {
+        let mut errors = 0;
+        while errors < MOST_ERRORS {
             match slot.channel.receive(&mut self.buffer) {
                 Ok(_) => {
                     let (copy, answer) = slot.copies.datagram();
@@ -216,7 +219,7 @@ impl Tracer {
                 }
                 Err(why) if why.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP error, which is read elsewhere, or an interruption.
-                Err(_) => {}
+                Err(_) => errors += 1,
             }
         }
     }

@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::key::Key;
 use super::ledger::{Entry, Ledger, Step};
 use super::message::{
-    Commit, Heartbeat, Offered, Signed, State, Stop, Stored, UnitId, VERSION, Work, parse, to_text,
+    Commit, Heartbeat, Signed, State, Stop, Stored, UnitId, VERSION, Work, parse, to_text,
 };
 use super::optout;
 use super::policy::Policy;
@@ -264,7 +264,7 @@ impl Agent<'_> {
         match self.found(job).unwrap_or_else(|| self.measure.measure(job)) {
             Ended::Done(facts) => {
                 let commit = commit(unit, work, (State::Done, None), attempt);
-                let commit = Commit { result: Some(offered(facts)), ..commit };
+                let commit = Commit { result: Some(facts.offered), ..commit };
                 self.settle((unit, lease), commit)
             }
             Ended::Refused(why) => self.refuse((unit, lease), work, State::Refused, &why),
@@ -492,11 +492,6 @@ fn commit(
         pathspider: env!("CARGO_PKG_VERSION").into(),
         attempt,
     }
-}
-
-fn offered(facts: Facts) -> Offered {
-    let Facts { sha256, octets, records, withheld, started, ended, schema, interface, .. } = facts;
-    Offered { sha256, octets, records, withheld, started, ended, schema, interface }
 }
 
 fn one_line(why: &Error) -> String {

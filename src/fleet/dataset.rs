@@ -143,7 +143,7 @@ fn fits(document: &Document, unit: &UnitId, result: &Offered, facts: &Facts) -> 
         ("measurement", document.measured.as_str(), facts.measurement.as_str()),
         ("target list", &document.list.sha256, &facts.list),
         ("shard", &shard, &facts.shard),
-        ("number of records", &result.records.to_string(), &facts.records.to_string()),
+        ("number of records", &result.records.to_string(), &facts.offered.records.to_string()),
     ] {
         if wanted != found {
             return Err(Error::Usage(format!(

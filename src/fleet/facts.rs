@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::message::Offered;
 use super::store;
 use crate::error::{Error, Result};
 use crate::results::input::Input;
@@ -10,22 +11,8 @@ use crate::targets::Positions;
 /// A result of one shard.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The SHA-256 of its octets.
-    pub sha256: String,
-    /// Their number.
-    pub octets: u64,
-    /// Its records.
-    pub records: u64,
-    /// Targets without a record, since they are excluded.
-    pub withheld: u64,
-    /// When the run started.
-    pub started: String,
-    /// When it ended.
-    pub ended: String,
-    /// The SHA-256 of its columns.
-    pub schema: String,
-    /// The interface.
-    pub interface: String,
+    /// What a hub is offered of it.
+    pub offered: Offered,
     /// The SHA-256 of the measurement's text.
     pub measurement: String,
     /// The SHA-256 of the target list.
@@ -54,14 +41,16 @@ impl Facts {
         let withheld = Positions::parse(&value("targets_withheld"), last).unwrap_or_default();
         let columns: Vec<String> = input.schema.fields().iter().map(|f| format!("{f:?}")).collect();
         Ok(Self {
-            sha256: store::digest(&octets),
-            octets: octets.len() as u64,
-            records: number("records")?,
-            withheld: withheld.len(),
-            started: value("started"),
-            ended: value("ended"),
-            schema: store::digest(columns.join("\n").as_bytes()),
-            interface: value("interface"),
+            offered: Offered {
+                sha256: store::digest(&octets),
+                octets: octets.len() as u64,
+                records: number("records")?,
+                withheld: withheld.len(),
+                started: value("started"),
+                ended: value("ended"),
+                schema: store::digest(columns.join("\n").as_bytes()),
+                interface: value("interface"),
+            },
             measurement: value("measurement_sha256"),
             list: value("targets_sha256"),
             shard: value("shard"),

@@ -119,7 +119,7 @@ pub struct Commit {
 }
 
 /// A result file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offered {
     /// Its SHA-256.
     pub sha256: String,

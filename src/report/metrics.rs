@@ -82,6 +82,10 @@ pub fn text(
     family("waves_total", "counter", "Waves started.", plain(now.wave));
     let help = "Attempts in flight of the current wave.";
     family("wave_attempts_left", "gauge", help, plain(now.wave_left));
+    let [searches, over] = now.searches;
+    let help = "Searches for the places of labels.";
+    family("searches_started_total", "counter", help, plain(searches));
+    family("searches_total", "counter", "Searches that are over.", plain(over));
     let help = "Whether a configuration is in force.";
     family("configuration_in_force", "gauge", help, by("configuration", force.collect()));
     let help = "Whether a signal has asked the run to stop.";

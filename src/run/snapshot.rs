@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub wave: u64,
     /// Attempts in flight of the current wave.
     pub wave_left: u64,
+    /// Searches for the places of labels that began, and that are over.
+    pub searches: [u64; 2],
     /// The configurations in force.
     pub configurations: Vec<&'static str>,
     /// A signal came.
@@ -114,14 +116,22 @@ impl Snapshot {
 
     /// Describes the current phase.
     pub fn phase(&self, pace: &Pace) -> String {
-        let left = self.left(pace).map(|left| format!("{} left", HumanDuration(left)));
+        let [searches, over] = self.searches;
+        let is_searching = over < searches;
+        let searching = is_searching
+            .then(|| format!("locating: {} of {} done", HumanCount(over), HumanCount(searches)));
+        // No attempt is in flight during a search, and its time does not follow from that of attempts.
+        let left = self.left(pace).filter(|_| !is_searching);
+        let left = left.map(|left| format!("{} left", HumanDuration(left)));
         let configuration = match self.configurations[..] {
+            _ if is_searching => None,
             [] => None,
             [one] => Some(format!("configuration {one}")),
             _ => Some("all configurations".into()),
         };
         let stopping = self.stopping.then(|| "stopping".to_owned());
-        let words: Vec<String> = [left, configuration, stopping].into_iter().flatten().collect();
+        let words: Vec<String> =
+            [searching, left, configuration, stopping].into_iter().flatten().collect();
         words.join(", ")
     }
 
@@ -154,6 +164,7 @@ impl Snapshot {
             "packets": { "seen": seen, "dropped": dropped, "dropped_by_interface": interface_dropped,
                          "not_understood": unread },
             "flows": { "evicted": self.counts.evicted },
+            "searches": { "started": self.searches[0], "ended": self.searches[1] },
             "seconds_left": self.left(pace).map(|left| left.as_secs_f64()),
             "wave": self.wave,
             "wave_attempts_left": self.wave_left,
@@ -261,6 +272,17 @@ mod tests {
         let line = line(&unknown, &Pace::default());
         assert!(line.starts_with("500 targets, 0/s, 3 dropped, 487 ok"), "{line}");
         assert!(line.ends_with("3 offline, all configurations"), "{line}");
+    }
+
+    #[test]
+    fn a_line_says_how_many_searches_are_over() {
+        let mut pace = Pace::default();
+        pace.handle(SECOND, 0);
+        pace.handle(11 * SECOND, 1000);
+        let now = Snapshot { searches: [60, 13], stopping: true, ..snapshot() };
+        assert_eq!(now.phase(&pace), "locating: 13 of 60 done, stopping");
+        let over = Snapshot { searches: [60, 60], ..snapshot() };
+        assert_eq!(over.phase(&pace), "30 seconds left, configuration one");
     }
 
     #[test]

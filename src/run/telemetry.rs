@@ -59,6 +59,7 @@ impl Telemetry<'_> {
             labels,
             wave: load(&live.waves),
             wave_left: (load(&live.wave) + load(&live.before)).saturating_sub(ended),
+            searches: [load(&engine.searches[0]), load(&engine.searches[1])],
             configurations: names
                 .filter(|(n, _)| force.contains(n))
                 .map(|(_, name)| name)

@@ -1,5 +1,7 @@
 //! Options about the confidence in the labels of a run.
 
+use std::ffi::OsString;
+
 use crate::measurement::ROUNDS;
 use crate::run::controls::Share;
 use crate::run::spec::Spec;
@@ -30,5 +32,51 @@ impl Confidence {
         let labels = self.locate.as_ref();
         spec.locate =
             labels.map(|labels| labels.iter().filter(|l| !l.is_empty()).cloned().collect());
+    }
+}
+
+/// The words of a command line with `--locate LABEL` as one word. clap takes the next word for the value of an option that
+/// may have none, so `--locate ecn` would have no measurement: only a word with dots that is no file is a label.
+pub fn join_labels(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    for word in words {
+        match joined.last_mut() {
+            Some(last) if last == "--locate" && is_label(&word) => {
+                last.push("=");
+                last.push(&word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
+}
+
+fn is_label(word: &OsString) -> bool {
+    let Some(word) = word.to_str() else { return false };
+    word.contains('.') && !word.contains('/') && !word.ends_with(".toml") && !word.starts_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_may_be_a_word_of_its_own() {
+        for (line, joined) in [
+            ("run ecn --locate x.y.broken --lab", "run ecn --locate=x.y.broken --lab"),
+            (
+                "run --locate *.y.broken --locate a.b ecn",
+                "run --locate=*.y.broken --locate=a.b ecn",
+            ),
+            ("run --locate=a.b.c x.toml", "run --locate=a.b.c x.toml"),
+            ("run --locate ecn", "run --locate ecn"),
+            ("run --locate own.toml", "run --locate own.toml"),
+            ("run --locate ./own.x", "run --locate ./own.x"),
+            ("run ecn --locate", "run ecn --locate"),
+        ] {
+            let words = join_labels(line.split(' ').map(OsString::from));
+            let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+            assert_eq!(words.join(" "), joined);
+        }
     }
 }

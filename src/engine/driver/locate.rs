@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::{Address, Asked, Engine, IDLE_POLL};
@@ -105,8 +106,13 @@ impl Engine<'_> {
         targets: &[Trace],
         Allow { keep_going, withdrawn, excluded }: &Allow<'_>,
     ) -> Result<Vec<bool>> {
+        let [begun, over] = &self.progress.searches;
+        begun.fetch_add(targets.len() as u64, Relaxed);
+        let before = over.load(Relaxed);
         let mut sent = 0;
         loop {
+            let done = (0..targets.len()).filter(|number| phase.is_over(*number)).count();
+            over.store(before + done as u64, Relaxed);
             if !keep_going() {
                 let stopped = (0..targets.len()).map(|number| !phase.is_over(number)).collect();
                 phase.handle_stop();

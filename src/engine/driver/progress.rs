@@ -24,6 +24,8 @@ pub struct Progress {
     pub skipped_by_probe: AtomicU64,
     /// Attempts that a panic ended; they are among the failed ones.
     pub internal_error: AtomicU64,
+    /// Searches for the places of labels that began, and that are over.
+    pub searches: [AtomicU64; 2],
     /// The first configuration in force, and the one after the last.
     in_force: [AtomicUsize; 2],
 }

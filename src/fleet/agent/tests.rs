@@ -10,6 +10,7 @@ use crate::fleet::coordinator::{self, opened};
 use crate::fleet::folder::{FolderAgent, FolderHub};
 use crate::fleet::hub::{Agents, Registered};
 use crate::fleet::key::Kind;
+use crate::fleet::message::Offered;
 use crate::fleet::policy::tests::policy;
 use crate::fleet::transport::HubSide;
 use crate::measurement::SHIPPED;
@@ -195,7 +196,8 @@ impl Measure for Fake {
         let list = Path::new(text.split(' ').nth(1).unwrap()).file_stem().unwrap();
         let list = list.to_str().unwrap().to_owned();
         let sha256 = store::digest(&octets);
-        Ok(Facts { sha256, records: 1, list, complete: true, ..Facts::default() })
+        let offered = Offered { sha256, records: 1, ..Offered::default() };
+        Ok(Facts { offered, list, complete: true, ..Facts::default() })
     }
 }
 
